@@ -1,0 +1,1 @@
+"""The artifact: its format, its verification, and opening it to generate text."""

@@ -1,0 +1,1 @@
+"""Search over next-token scores in numpy, for runtimes that compute scores and no more."""

@@ -1,0 +1,74 @@
+"""The root of the error hierarchy, and the errors of the store.
+
+Each class owns the HTTP status that the service answers with, so that nothing above has to translate.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class SlimseqError(Exception):
+    """Root of what callers may see; `status` is the HTTP status that the service answers with."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+
+class UnknownVariant(SlimseqError):
+    """Raised when a request names a variant that the store does not hold. Names those it does."""
+
+    status = 404
+    title = "Unknown variant"
+
+    def __init__(self, task: str, variant: str, known: Sequence[str]) -> None:
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        super().__init__(f"{task} has no variant {variant!r}; {has}")
+
+
+class InvalidArtifact(SlimseqError):
+    """Raised when an artifact's manifest or configuration cannot be understood."""
+
+    status = 503
+    title = "Invalid artifact"
+
+
+class CorruptArtifact(SlimseqError):
+    """Raised when a file of an artifact is missing or differs from its recorded size or hash."""
+
+    status = 503
+    title = "Artifact failed verification"
+
+    def __init__(self, artifact: str, file: str, reason: str) -> None:
+        super().__init__(f"{artifact}: {file} {reason}; rebuild or restore the artifact")
+        self.file = file
+
+
+class RuntimeUnavailable(SlimseqError):
+    """Raised when no runtime here can open an artifact, or the one asked for cannot."""
+
+    status = 503
+    title = "Runtime unavailable"
+
+
+class InvalidOptions(SlimseqError):
+    """Raised when generation options are outside of what the model can do."""
+
+    status = 422
+    title = "Invalid generation options"
+
+
+class InputTooLong(SlimseqError):
+    """Raised when a text has more tokens than the model reads and truncation was refused."""
+
+    status = 422
+    title = "Input too long"
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        super().__init__(f"the text has {tokens} tokens and the model reads at most {limit}")
+
+
+class UnsafeArtifactPath(SlimseqError):
+    """Raised when a task, variant or file name would leave the store's folder."""
+
+    status = 422
+    title = "Unsafe name"

@@ -1,0 +1,147 @@
+"""Opens an artifact to generate text with it: verification, tokenizer and runtime in one object."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from models_store.configuration import ModelConfiguration, read_configuration
+from models_store.errors import InputTooLong, InvalidOptions, RuntimeUnavailable
+from models_store.manifest import GenerationOptions, Manifest, Task
+from models_store.runtimes.protocol import FinishReason, Runtime, Watch
+from models_store.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
+from models_store.store import Store
+from models_store.tokenizer import Encoding, TextStream, Tokenizer
+
+OnOverflow = Literal["truncate", "error"]
+
+
+@dataclass(frozen=True)
+class TextOutput:
+    """One generated text. `output_tokens` counts the ids that the decoder made, the end token included."""
+
+    text: str
+    finish_reason: FinishReason
+    input_tokens: int
+    output_tokens: int
+    truncated: bool
+
+
+class TextGenerator:
+    """An open artifact. `encode`, `check` and `stream` may be called from any thread, `generate` from one at a time."""
+
+    def __init__(
+        self, manifest: Manifest, configuration: ModelConfiguration, tokenizer: Tokenizer, runtime: Runtime
+    ) -> None:
+        self.manifest = manifest
+        self.configuration = configuration
+        self.runtime = runtime
+        self._tokenizer = tokenizer
+
+    @property
+    def max_input_tokens(self) -> int:
+        """How many ids of input are read, specials included."""
+        limit = self.manifest.generation.max_input_tokens
+        return min(limit, self.configuration.max_positions or limit)
+
+    def check(self, options: GenerationOptions) -> None:
+        """Checks that the model can follow the options.
+
+        Raises:
+            InvalidOptions: the output could be longer than the model's positions.
+        """
+        positions = self.configuration.max_positions
+        if positions is not None and options.max_new_tokens > positions - 1:
+            raise InvalidOptions(
+                f"max_new_tokens is {options.max_new_tokens}; this model has positions for {positions - 1}"
+            )
+
+    def encode(self, text: str, prefix: str | None = None, on_overflow: OnOverflow = "truncate") -> Encoding:
+        """Turns one text, after the artifact's or the given prefix, into input ids.
+
+        Raises:
+            InputTooLong: the text does not fit and `on_overflow` is `error`.
+        """
+        before = self.manifest.generation.prefix if prefix is None else prefix
+        encoding = self._tokenizer.encode(before + text, self.max_input_tokens)
+        if encoding.is_truncated and on_overflow == "error":
+            raise InputTooLong(encoding.full_length, self.max_input_tokens)
+        return encoding
+
+    def stream(self) -> TextStream:
+        """Returns a decoder for one row's ids as they come."""
+        return self._tokenizer.stream()
+
+    def generate(
+        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: Watch | None = None
+    ) -> list[TextOutput]:
+        """Generates one text for each encoded input, as one batch."""
+        sequences = self.runtime.generate([encoding.ids for encoding in inputs], options, watch)
+        return [
+            TextOutput(
+                text=self._tokenizer.decode(sequence.ids),
+                finish_reason=sequence.finish_reason,
+                input_tokens=len(encoding.ids),
+                output_tokens=len(sequence.ids),
+                truncated=encoding.is_truncated,
+            )
+            for encoding, sequence in zip(inputs, sequences, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Gives back what the runtime holds."""
+        self.runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_generator(
+    store: Store, task: Task, variant: str, runtime: str | None = None, threads: int = 0
+) -> TextGenerator:
+    """Verifies an artifact and opens it.
+
+    Args:
+        store: where the artifact is.
+        task: its task.
+        variant: its name.
+        runtime: the runtime's name; None takes the first that can open what is there.
+        threads: intra-operator threads; 0 lets the runtime choose.
+
+    Raises:
+        UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
+        RuntimeUnavailable: no runtime here opens the artifact.
+    """
+    manifest = store.manifest(task, variant)
+    kind = choose_runtime(store, task, variant, runtime)
+    store.verify(task, variant, only=kind.format)
+    folder = store.folder(task, variant)
+    return TextGenerator(
+        manifest=manifest,
+        configuration=read_configuration(folder),
+        tokenizer=Tokenizer(folder),
+        runtime=kind.opener()(folder, threads=threads),
+    )
+
+
+def choose_runtime(store: Store, task: Task, variant: str, name: str | None = None) -> RuntimeKind:
+    """Returns the named runtime, or the first that is installed and whose format the artifact has.
+
+    Raises:
+        UnknownVariant, InvalidArtifact: as `Store.manifest` does.
+        RuntimeUnavailable: there is no such runtime, or none for this artifact.
+    """
+    kinds = [runtime_named(name)] if name else list(RUNTIMES.values())
+    formats = [kind for kind in kinds if store.has_format(task, variant, kind.format)]
+    if not formats:
+        wanted = " or ".join(kind.format for kind in kinds)
+        raise RuntimeUnavailable(
+            f"{task}/{variant} has no {wanted} files; make them with `python -m compression export {task} {variant}`"
+        )
+    installed = [kind for kind in formats if kind.is_installed]
+    if not installed:
+        missing = " or ".join(kind.library for kind in formats)
+        raise RuntimeUnavailable(f"{task}/{variant} needs {missing}, which is not installed here")
+    return installed[0]

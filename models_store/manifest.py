@@ -1,0 +1,191 @@
+"""The schema of `manifest.json`: what an artifact is, where it came from, and what it costs and keeps.
+
+A manifest is the only thing that the rooms above need to know of an artifact before they open it.
+"""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION: Final = 1
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+def _inside(path: str) -> str:
+    if not path or path.startswith("/") or "\\" in path or ".." in path.split("/"):
+        raise ValueError(f"{path!r} is not a path inside the artifact")
+    return path
+
+
+class Task(StrEnum):
+    """What an artifact is for."""
+
+    SUMMARIZATION = "summarization"
+    TRANSLATION = "translation"
+
+
+class Family(StrEnum):
+    """The architecture, by its switches' owner in `config.json`'s `model_type`."""
+
+    T5 = "t5"
+    BART = "bart"
+
+
+class Record(BaseModel):
+    """Base of every part of a manifest: immutable, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GenerationOptions(Record):
+    """Every setting of a generation, pinned. Names and meaning are those of `transformers.GenerationConfig`."""
+
+    num_beams: int = Field(default=1, ge=1, le=16, description="Beams; 1 is greedy search.")
+    length_penalty: float = Field(
+        default=1.0, ge=-5, le=5, description="Exponent of the length that divides a beam's log-probability."
+    )
+    early_stopping: bool = Field(
+        default=False, description="Whether beam search ends once `num_beams` candidates are finished."
+    )
+    no_repeat_ngram_size: int = Field(
+        default=0, ge=0, le=32, description="Size of the n-grams that may occur only once; 0 is off."
+    )
+    min_new_tokens: int = Field(default=0, ge=0, le=1024, description="Tokens before the end may come.")
+    max_new_tokens: int = Field(default=128, ge=1, le=1024, description="Tokens after which generation ends.")
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(f"min_new_tokens ({self.min_new_tokens}) is above max_new_tokens ({self.max_new_tokens})")
+        return self
+
+
+class GenerationDefaults(GenerationOptions):
+    """What an artifact generates with when a request says nothing else."""
+
+    prefix: str = Field(default="", description="Text put before every input, such as `summarize: `.")
+    max_input_tokens: int = Field(default=512, ge=8, le=16384, description="Tokens of input, specials included.")
+
+    def options(self, **overrides: Any) -> GenerationOptions:
+        """Returns the options of one generation: these defaults, with `overrides` that are not None.
+
+        Raises:
+            pydantic.ValidationError: an override is out of range or contradicts another option.
+        """
+        chosen = self.model_dump(include=set(GenerationOptions.model_fields))
+        chosen |= {name: value for name, value in overrides.items() if value is not None}
+        return GenerationOptions(**chosen)
+
+
+class FileEntry(Record):
+    """One file of an artifact. `path` is relative to the artifact's folder, with forward slashes."""
+
+    path: Annotated[str, AfterValidator(_inside)]
+    bytes: int = Field(ge=0)
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Step(Record):
+    """One technique applied on the way from the original to this artifact."""
+
+    technique: str
+    parameters: dict[str, Any] = {}
+    parent: Digest | None = Field(default=None, description="Digest of the artifact that the step started from.")
+    seed: int | None = None
+    versions: dict[str, str] = {}
+    seconds: float = Field(default=0.0, ge=0)
+    device: str = "cpu"
+
+
+class Size(Record):
+    """What an artifact weighs."""
+
+    parameters: int = Field(ge=0)
+    nonzero_parameters: int = Field(ge=0)
+    bytes_by_format: dict[str, int] = {}
+    fp32_bytes: int = Field(default=0, ge=0, description="What the parent's or own parameters take in fp32.")
+
+
+class QualityScore(Record):
+    """One metric of one evaluation, with everything needed to repeat it."""
+
+    dataset: str
+    split: str
+    samples: int = Field(ge=1)
+    metric: str
+    value: float
+    interval: tuple[float, float] = Field(description="95 % bootstrap interval.")
+    signature: str
+    generation: dict[str, Any]
+    runtime: str
+    cpu_flags: list[str] = []
+    retention: float | None = Field(default=None, description="Value / the original's value, same samples and run.")
+    retention_interval: tuple[float, float] | None = None
+    baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
+    measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
+
+
+class Performance(Record):
+    """One measurement of speed and memory."""
+
+    host: str
+    cpu_flags: list[str] = []
+    threads: int
+    runtime: str
+    batch: int
+    num_beams: int = 1
+    input_tokens: int
+    output_tokens: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    tokens_per_second: float
+    resident_bytes: int
+    measured_at: str = ""
+
+
+class Manifest(Record):
+    """All that `manifest.json` says."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    task: Task
+    variant: Name
+    family: Family
+    languages: list[str]
+    license: str
+    training_data: str
+    description: str = ""
+    lineage: list[Step]
+    size: Size
+    files: list[FileEntry]
+    digest: Digest
+    generation: GenerationDefaults
+    quality: list[QualityScore] = []
+    performance: list[Performance] = []
+
+    @model_validator(mode="after")
+    def _digest_matches_files(self) -> Self:
+        if self.digest != digest_of(self.files):
+            raise ValueError("digest is not that of the listed files")
+        return self
+
+    @property
+    def parent(self) -> str | None:
+        """Digest of the artifact that the last step started from, or None for an original."""
+        return self.lineage[-1].parent if self.lineage else None
+
+    def has_format(self, name: str) -> bool:
+        """Whether the artifact's own files include the format (`safetensors`, `onnx`, `ctranslate2`)."""
+        return name in self.size.bytes_by_format
+
+
+def digest_of(files: list[FileEntry]) -> str:
+    """Returns `sha256:` and the hash over the canonical list of files: sorted by path, compact JSON, UTF-8."""
+    canonical = [[file.path, file.bytes, file.sha256] for file in sorted(files, key=lambda file: file.path)]
+    text = json.dumps(canonical, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

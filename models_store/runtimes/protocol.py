@@ -1,0 +1,73 @@
+"""What a runtime is: something that turns rows of input ids into rows of output ids.
+
+Runtimes know nothing of text, tasks or HTTP. A new one is one file here and one line in `registry.py`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from models_store.manifest import GenerationOptions
+
+FinishReason = Literal["eos", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Sequenced:
+    """One generated row: ids without the decoder's start token, with the end token where it came."""
+
+    ids: list[int]
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How a caller follows a generation while it runs. Both are called on the generating thread.
+
+    Args:
+        on_token: told `(row, token id)` as soon as a token is final. Greedy search tells each token at its step;
+            beam search tells all tokens of a row once the row is decided.
+        is_cancelled: asked before each step; True ends every row with finish reason `cancelled`.
+    """
+
+    on_token: Callable[[int, int], None] | None = None
+    is_cancelled: Callable[[], bool] | None = None
+
+
+class Runtime(Protocol):
+    """Generates token ids with one artifact. One instance is used by one thread at a time."""
+
+    name: str
+
+    def generate(
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
+    ) -> list[Sequenced]:
+        """Generates one output for each row.
+
+        Args:
+            rows: input ids, unpadded, specials included, each at most the model's positions long.
+            options: pinned settings, the same for every row.
+            watch: callbacks while it runs.
+
+        Returns:
+            One `Sequenced` a row, in order.
+        """
+
+    def close(self) -> None:
+        """Gives back what the runtime holds. It cannot be used afterwards."""
+
+
+class RuntimeOpener(Protocol):
+    """Opens the runtime's format in an artifact's folder."""
+
+    def __call__(self, folder: Path, *, threads: int = 0) -> Runtime:
+        """Opens the model.
+
+        Args:
+            folder: the artifact's folder.
+            threads: intra-operator threads; 0 lets the runtime choose.
+
+        Raises:
+            RuntimeUnavailable: the library or the format is not there.
+        """

@@ -1,0 +1,55 @@
+"""Which runtimes there are, what format each opens, and which of them can run here."""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import cast
+
+from models_store.errors import RuntimeUnavailable
+from models_store.runtimes.protocol import RuntimeOpener
+
+
+@dataclass(frozen=True)
+class RuntimeKind:
+    """One runtime: the format it opens, the module that has its `open_runtime`, and the library it needs."""
+
+    name: str
+    format: str
+    module: str
+    library: str
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the library that the runtime needs is there."""
+        return importlib.util.find_spec(self.library) is not None
+
+    def opener(self) -> RuntimeOpener:
+        """Imports the runtime.
+
+        Raises:
+            RuntimeUnavailable: its library is not installed.
+        """
+        if not self.is_installed:
+            raise RuntimeUnavailable(f"the {self.name} runtime needs {self.library}, which is not installed here")
+        return cast(RuntimeOpener, importlib.import_module(self.module).open_runtime)
+
+
+# In order of preference: the first whose format and library are there is the default.
+RUNTIMES = {
+    kind.name: kind
+    for kind in (
+        RuntimeKind("onnxruntime", "onnx", "models_store.runtimes.onnxruntime", "onnxruntime"),
+        RuntimeKind("torch", "safetensors", "models_store.runtimes.torch", "transformers"),
+    )
+}
+
+
+def runtime_named(name: str) -> RuntimeKind:
+    """Returns the runtime of that name.
+
+    Raises:
+        RuntimeUnavailable: there is none.
+    """
+    if name not in RUNTIMES:
+        raise RuntimeUnavailable(f"there is no runtime {name!r}; there are {', '.join(RUNTIMES)}")
+    return RUNTIMES[name]

@@ -1,0 +1,116 @@
+"""PyTorch through transformers' own `generate`, in fp32: the reference that other runtimes are held to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models_store.configuration import ModelConfiguration, read_configuration
+from models_store.decoding.stepper import finish_reason_of
+from models_store.errors import InvalidArtifact
+from models_store.files import short_name
+from models_store.manifest import GenerationOptions
+from models_store.runtimes.protocol import Sequenced, Watch
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedModel
+
+
+class TorchRuntime:
+    """One artifact's transformers model."""
+
+    name = "torch"
+
+    def __init__(self, model: "PreTrainedModel", configuration: ModelConfiguration, threads: int) -> None:
+        self._model: Any = model
+        self._configuration = configuration
+        self._threads = threads
+
+    def generate(
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
+    ) -> list[Sequenced]:
+        """Generates one output for each row, as `Runtime.generate` says. Tokens are told once all rows are done."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        if not rows:
+            return []
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        watch = watch or Watch()
+        tensors = [torch.tensor(row) for row in rows]
+        ids = pad_sequence(tensors, batch_first=True, padding_value=self._configuration.pad_id)
+        mask = pad_sequence([torch.ones_like(tensor) for tensor in tensors], batch_first=True)
+        was_cancelled = False
+
+        def stop(_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+            nonlocal was_cancelled
+            was_cancelled = was_cancelled or bool(watch.is_cancelled and watch.is_cancelled())
+            return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool)
+
+        with torch.inference_mode():
+            outputs = self._model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=self._generation_config(options),
+                use_model_defaults=False,
+                stopping_criteria=[stop] if watch.is_cancelled else None,
+            )
+        sequences = []
+        for row, output in enumerate(outputs.tolist()):
+            row_ids = self._trim(output[1:])
+            reason = finish_reason_of(row_ids, options, self._configuration)
+            sequences.append(Sequenced(row_ids, "cancelled" if was_cancelled and reason == "length" else reason))
+            for token in row_ids if watch.on_token else []:
+                watch.on_token(row, token)  # type: ignore[misc]
+        return sequences
+
+    def close(self) -> None:
+        """Drops the model, which frees its memory."""
+        del self._model
+
+    def _trim(self, ids: list[int]) -> list[int]:
+        """Cuts a row behind its end token, or before the padding of one that was cancelled."""
+        end, pad = self._configuration.eos_id, self._configuration.pad_id
+        if end in ids:
+            return ids[: ids.index(end) + 1]
+        while ids and ids[-1] == pad:
+            ids = ids[:-1]
+        return ids
+
+    def _generation_config(self, options: GenerationOptions) -> "GenerationConfig":
+        from transformers import GenerationConfig
+
+        configuration = self._configuration
+        return GenerationConfig(  # type: ignore[no-untyped-call]
+            **options.model_dump(),
+            do_sample=False,
+            pad_token_id=configuration.pad_id,
+            eos_token_id=configuration.eos_id,
+            decoder_start_token_id=configuration.decoder_start_id,
+            forced_bos_token_id=configuration.forced_bos_id,
+            forced_eos_token_id=configuration.forced_eos_id,
+        )
+
+
+def open_runtime(folder: Path, *, threads: int = 0) -> TorchRuntime:
+    """Opens an artifact's safetensors.
+
+    Args:
+        folder: the artifact's folder.
+        threads: intra-operator threads, for the whole process; 0 leaves PyTorch's default.
+
+    Raises:
+        InvalidArtifact: transformers cannot load the folder.
+    """
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
+
+    try:
+        model = AutoModelForSeq2SeqLM.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # transformers raises whatever its loaders raise
+        raise InvalidArtifact(
+            f"{short_name(folder / 'model.safetensors')} cannot be opened: {str(error).splitlines()[0]}"
+        ) from error
+    return TorchRuntime(model.eval(), read_configuration(folder), threads)

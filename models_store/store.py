@@ -1,0 +1,254 @@
+"""Finds, reads, verifies and writes artifacts on disk.
+
+An artifact is `<root>/<task>/<variant>/` with a `manifest.json`. Everything is written to a temporary folder
+beside its place and renamed, so that a crash leaves the old artifact or none. Formats that derive from an
+artifact (`onnx/`, `ctranslate2/`) may be added later as exports, each with an `export.json` that names the
+artifact's digest and its own files' hashes.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from models_store.errors import CorruptArtifact, InvalidArtifact, SlimseqError, UnknownVariant, UnsafeArtifactPath
+from models_store.files import check_files, list_files, short_name, write_text
+from models_store.manifest import Digest, FileEntry, Manifest, Record, Task
+
+MANIFEST = "manifest.json"
+EXPORT = "export.json"
+FORMATS = ("onnx", "ctranslate2")
+TEMPORARY = ".tmp-"
+
+
+class Export(Record):
+    """What `export.json` says of a format that derives from an artifact."""
+
+    source: Digest
+    exporter: str
+    versions: dict[str, str]
+    files: list[FileEntry]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One folder found in the store: its manifest, or the error that reading it gave."""
+
+    task: Task
+    variant: str
+    folder: Path
+    manifest: Manifest | None
+    error: SlimseqError | None = None
+
+
+class Store:
+    """The artifacts below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, task: Task, variant: str) -> Path:
+        """Returns where the artifact lies or would lie.
+
+        Raises:
+            UnsafeArtifactPath: the name would leave the store.
+        """
+        if not variant or variant.startswith(".") or Path(variant).name != variant:
+            raise UnsafeArtifactPath(f"{variant!r} is not a name for a variant")
+        return self.root / task.value / variant
+
+    def scan(self) -> list[Entry]:
+        """Returns every artifact, readable or not, ordered by task and by variant with `original` first."""
+        entries = []
+        for task in Task:
+            for folder in sorted((self.root / task.value).glob("*/")):
+                if folder.name.startswith(".") or not (folder / MANIFEST).exists():
+                    continue
+                try:
+                    entries.append(Entry(task, folder.name, folder, read_manifest(folder)))
+                except SlimseqError as error:
+                    entries.append(Entry(task, folder.name, folder, None, error))
+        return sorted(entries, key=lambda entry: (entry.task.value, entry.variant != "original", entry.variant))
+
+    def variants(self, task: Task) -> list[str]:
+        """Returns the names of the task's artifacts, `original` first."""
+        return [entry.variant for entry in self.scan() if entry.task is task]
+
+    def manifest(self, task: Task, variant: str) -> Manifest:
+        """Reads one manifest.
+
+        Raises:
+            UnknownVariant: there is no such artifact.
+            InvalidArtifact: its manifest cannot be read.
+        """
+        return read_manifest(self._existing(task, variant))
+
+    def verify(self, task: Task, variant: str, only: str | None = None) -> None:
+        """Checks an artifact's files against their recorded sizes and sha256.
+
+        Args:
+            task: the artifact's task.
+            variant: the artifact's name.
+            only: a format (`safetensors`, `onnx`, `ctranslate2`): leaves the weights of other formats unread.
+
+        Raises:
+            UnknownVariant, InvalidArtifact: as `manifest` does.
+            CorruptArtifact: a file is missing or differs; names the file.
+        """
+        folder = self._existing(task, variant)
+        manifest = read_manifest(folder)
+        name = f"{task}/{variant}"
+        files = manifest.files
+        if only is not None:
+            files = [file for file in files if format_of(file.path) in (only, None)]
+        check_files(folder, files, name)
+        for format_name in FORMATS if only is None else [only]:
+            export = self.export_of(task, variant, format_name)
+            if export is not None:
+                if export.source != manifest.digest:
+                    raise CorruptArtifact(name, f"{format_name}/{EXPORT}", "was made from another artifact")
+                check_files(folder / format_name, export.files, name, shown_below=format_name)
+
+    def has_format(self, task: Task, variant: str, name: str) -> bool:
+        """Whether the format is there, in the artifact itself or as an export."""
+        return self.manifest(task, variant).has_format(name) or self.export_of(task, variant, name) is not None
+
+    def export_of(self, task: Task, variant: str, name: str) -> Export | None:
+        """Reads a derived format's record, or None where that format was not derived.
+
+        Raises:
+            InvalidArtifact: the record cannot be read.
+        """
+        path = self.folder(task, variant) / name / EXPORT
+        if not path.exists():
+            return None
+        try:
+            return Export.model_validate_json(path.read_bytes())
+        except (ValidationError, OSError) as error:
+            raise InvalidArtifact(f"{short_name(path)} cannot be read: {_first_line(error)}") from error
+
+    @contextmanager
+    def writing(self, task: Task, variant: str) -> Iterator[Path]:
+        """Yields an empty temporary folder that replaces the artifact when the block ends well.
+
+        The block fills the folder, `manifest.json` included. When it raises, the old artifact stays.
+
+        Raises:
+            InvalidArtifact: the block left no valid manifest.
+        """
+        final = self.folder(task, variant)
+        with _temporary_beside(final) as temporary:
+            yield temporary
+            manifest = read_manifest(temporary)
+            if (manifest.task, manifest.variant) != (task, variant):
+                raise InvalidArtifact(f"{task}/{variant}: the manifest is of {manifest.task}/{manifest.variant}")
+            _make_readable(temporary)
+            _replace(temporary, final)
+
+    @contextmanager
+    def exporting(self, task: Task, variant: str, name: str, exporter: str, versions: dict[str, str]) -> Iterator[Path]:
+        """Yields an empty temporary folder that becomes the artifact's folder `name` when the block ends well.
+
+        Raises:
+            UnknownVariant: there is no such artifact.
+        """
+        folder = self._existing(task, variant)
+        source = read_manifest(folder).digest
+        with _temporary_beside(folder / name) as temporary:
+            yield temporary
+            export = Export(source=source, exporter=exporter, versions=versions, files=list_files(temporary))
+            write_text(temporary / EXPORT, export.model_dump_json(indent=2) + "\n")
+            _make_readable(temporary)
+            _replace(temporary, folder / name)
+
+    def rewrite_manifest(self, manifest: Manifest) -> None:
+        """Replaces an artifact's manifest atomically: for new measurements, never for other files.
+
+        Raises:
+            UnknownVariant: there is no such artifact.
+            InvalidArtifact: the files differ from those of the artifact on disk.
+        """
+        folder = self._existing(manifest.task, manifest.variant)
+        if read_manifest(folder).digest != manifest.digest:
+            raise InvalidArtifact(f"{manifest.task}/{manifest.variant} changed on disk meanwhile; measure it again")
+        write_manifest(folder, manifest)
+
+    def _existing(self, task: Task, variant: str) -> Path:
+        folder = self.folder(task, variant)
+        if not (folder / MANIFEST).exists():
+            raise UnknownVariant(task.value, variant, self.variants(task))
+        return folder
+
+
+def default_store() -> Path:
+    """Returns the folder of the embedded artifacts, beside this module."""
+    return Path(__file__).parent / "artifacts"
+
+
+def format_of(path: str) -> str | None:
+    """Returns the format that a file's path belongs to, or None for a file that every format needs."""
+    top = path.split("/", 1)[0]
+    if top in FORMATS:
+        return top
+    return "safetensors" if path.endswith(".safetensors") else None
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads `manifest.json` in a folder.
+
+    Raises:
+        InvalidArtifact: it is missing, not JSON, or not of this schema.
+    """
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise InvalidArtifact(f"{short_name(path)} cannot be read: {_first_line(error)}") from error
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes `manifest.json` into a folder, atomically."""
+    write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'manifest'}: {first['msg']}"
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
+
+
+@contextmanager
+def _temporary_beside(final: Path) -> Iterator[Path]:
+    """Yields a temporary folder on the same file system as `final`, and removes it if it is still there."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=final.parent))
+    temporary.chmod(0o755)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_readable(folder: Path) -> None:
+    """Lets every user read the files: some writers make them private, and a service runs as another user."""
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _replace(temporary: Path, final: Path) -> None:
+    """Renames a folder over another: the old one moves aside first, and is removed once the new one stands."""
+    aside = temporary.with_name(temporary.name + "-old")
+    if final.exists():
+        final.replace(aside)
+    try:
+        temporary.replace(final)
+    except OSError:
+        if aside.exists():
+            aside.replace(final)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

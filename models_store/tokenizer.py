@@ -1,0 +1,64 @@
+"""Text to ids and back with the `tokenizers` library alone, so that serving needs no transformers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers.decoders import DecodeStream
+
+from models_store.errors import InvalidArtifact
+from models_store.files import short_name
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Ids of one text, specials included. `full_length` counts the ids before truncation."""
+
+    ids: list[int]
+    full_length: int
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the text was longer than what the ids cover."""
+        return self.full_length > len(self.ids)
+
+
+class Tokenizer:
+    """One artifact's `tokenizer.json`."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "tokenizer.json"
+        try:
+            self._fast = FastTokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception for everything
+            raise InvalidArtifact(f"{short_name(path)} cannot be read: {error}") from error
+        self._fast.no_truncation()
+        self._fast.no_padding()
+
+    def encode(self, text: str, max_tokens: int) -> Encoding:
+        """Encodes a text, dropping ids at its end (but not the closing specials) beyond `max_tokens`."""
+        ids = self._fast.encode(text).ids
+        if len(ids) <= max_tokens:
+            return Encoding(ids, len(ids))
+        # The end token is what tells the encoder that the text is over: it stays.
+        return Encoding([*ids[: max_tokens - 1], ids[-1]], len(ids))
+
+    def decode(self, ids: list[int]) -> str:
+        """Turns ids into text, without specials."""
+        return str(self._fast.decode(ids, skip_special_tokens=True)).strip()
+
+    def stream(self) -> "TextStream":
+        """Returns a decoder that gives the text of ids as they come."""
+        return TextStream(self._fast)
+
+
+class TextStream:
+    """Decodes ids one by one, holding back those that do not complete a character yet."""
+
+    def __init__(self, fast: FastTokenizer) -> None:
+        self._fast = fast
+        self._stream = DecodeStream(skip_special_tokens=True)
+
+    def push(self, token: int) -> str:
+        """Returns the text that the id adds: empty while a character is incomplete, or for a special."""
+        return self._stream.step(self._fast, token) or ""
