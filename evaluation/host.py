@@ -1,0 +1,80 @@
+"""What the machine is that a measurement was taken on: CPU, flags that decide the speed of int8, and memory.
+
+Every quality and performance record carries these, because int8 kernels differ from CPU to CPU.
+"""
+
+import functools
+import os
+import platform
+
+import archspec.cpu
+import psutil
+from archspec.cpu.detect import detected_info
+
+INFERENCE_FLAGS = frozenset(
+    {
+        *("avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
+        *("avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"),
+        *("asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2"),
+    }
+)
+VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
+
+# What macOS and cpuid call the flags that Linux, and so this project, spells otherwise.
+LINUX_NAMES = {
+    "avx1.0": "avx",
+    "avx512vnni": "avx512_vnni",
+    "avx512bf16": "avx512_bf16",
+    "avx512fp16": "avx512_fp16",
+    "avxvnni": "avx_vnni",
+    "amx-tile": "amx_tile",
+    "amx-int8": "amx_int8",
+    "amx-bf16": "amx_bf16",
+}
+
+
+def cpu_flags() -> list[str]:
+    """Returns this CPU's flags that matter to inference, in Linux's spelling, sorted."""
+    return sorted(_inference_flags())
+
+
+def has_vnni() -> bool:
+    """Whether the CPU multiplies int8 into int32 without a step that saturates at int16."""
+    return not VNNI_FLAGS.isdisjoint(_inference_flags())
+
+
+def host_name() -> str:
+    """Returns the CPU's brand and the cores that this process may use. Never the machine's network name."""
+    cores = available_cores()
+    return f"{_cpu_brand()}, {cores} core{'' if cores == 1 else 's'}"
+
+
+def available_cores() -> int:
+    """Returns how many logical cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resident_bytes() -> int:
+    """Returns the memory that this process holds in RAM, in bytes."""
+    return int(psutil.Process().memory_info().rss)
+
+
+@functools.cache
+def _inference_flags() -> frozenset[str]:
+    # On Apple silicon nothing is detected but the model, whose flags archspec's table knows.
+    features = detected_info().features or archspec.cpu.host().features
+    return INFERENCE_FLAGS & {LINUX_NAMES.get(feature, feature) for feature in features}
+
+
+@functools.cache
+def _cpu_brand() -> str:
+    try:
+        brand = archspec.cpu.brand_string()
+    except OSError:  # reading cpuid needs executable memory, which hardened systems refuse
+        brand = None
+    if brand and brand.strip():
+        return " ".join(brand.split())
+    target = archspec.cpu.host()
+    return f"{target.name} ({platform.machine()})"

@@ -1,0 +1,80 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+
+from models_store.configuration import ModelConfiguration
+from models_store.generator import TextGenerator
+from models_store.manifest import Family, GenerationDefaults, GenerationOptions, Manifest, Size, Task, digest_of
+from models_store.runtimes.protocol import Sequenced, Watch
+from models_store.tokenizer import Tokenizer
+
+WORDS = ("</s>", "<unk>", "translate:", "headline:", "good", "morning", "guten", "Morgen")
+
+
+class EchoRuntime:
+    """A runtime whose output is its input, so that a test can see what reached the model."""
+
+    name = "echo"
+
+    def __init__(self) -> None:
+        self.batches: list[list[list[int]]] = []
+
+    def generate(
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
+    ) -> list[Sequenced]:
+        self.batches.append([list(row) for row in rows])
+        return [Sequenced(list(row), "eos") for row in rows]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def runtime() -> EchoRuntime:
+    return EchoRuntime()
+
+
+@pytest.fixture
+def open_echo(tmp_path: Path) -> Callable[[EchoRuntime], TextGenerator]:
+    fast = FastTokenizer(WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="<unk>"))
+    fast.pre_tokenizer = WhitespaceSplit()
+    fast.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 0)])
+    fast.add_special_tokens(["</s>"])
+    fast.save(str(tmp_path / "tokenizer.json"))
+    configuration = ModelConfiguration(
+        family=Family.BART,
+        vocabulary=len(WORDS),
+        decoder_layers=1,
+        pad_id=0,
+        eos_id=0,
+        decoder_start_id=0,
+        forced_bos_id=None,
+        forced_eos_id=None,
+        max_positions=64,
+    )
+
+    def open_with(runtime: EchoRuntime) -> TextGenerator:
+        return TextGenerator(artifact_manifest(), configuration, Tokenizer(tmp_path), runtime)
+
+    return open_with
+
+
+def artifact_manifest() -> Manifest:
+    return Manifest(
+        task=Task.TRANSLATION,
+        variant="original",
+        family=Family.BART,
+        languages=["en", "de"],
+        license="Apache-2.0",
+        training_data="none",
+        lineage=[],
+        size=Size(parameters=1, nonzero_parameters=1),
+        files=[],
+        digest=digest_of([]),
+        generation=GenerationDefaults(prefix="translate: "),
+    )

@@ -1,0 +1,95 @@
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from evaluation.benchmark import compare, measure
+from evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
+from models_store.errors import InvalidOptions
+from models_store.generator import TextGenerator
+from models_store.manifest import GenerationOptions
+from models_store.runtimes.protocol import Sequenced, Watch
+from tests.evaluation.conftest import EchoRuntime
+
+OPTIONS = GenerationOptions(max_new_tokens=8)
+Open = Callable[[EchoRuntime], TextGenerator]
+
+
+class SlowRuntime(EchoRuntime):
+    """Takes a known time a batch, and tells a shared list that it was called."""
+
+    def __init__(self, seconds: float, name: str, calls: list[str]) -> None:
+        super().__init__()
+        self.name = name
+        self._seconds = seconds
+        self._calls = calls
+
+    def generate(
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
+    ) -> list[Sequenced]:
+        self._calls.append(self.name)
+        time.sleep(self._seconds)
+        return super().generate(rows, options, watch)
+
+
+def test_latency_is_that_of_a_batch_and_tokens_are_counted(open_echo: Open) -> None:
+    generator = open_echo(SlowRuntime(0.01, "slow", []))
+
+    performance = measure(generator, ["good morning", "good"], OPTIONS, batch=2, repeats=5, warmup=0, threads=3)
+
+    assert 10 <= performance.p50_ms <= performance.p95_ms <= performance.p99_ms
+    # Each text's ids are the prefix, its words and the end: 4 and 3.
+    assert performance.tokens_per_second == pytest.approx(7 / 0.01, rel=0.5)
+    assert (performance.input_tokens, performance.output_tokens) == (4, 4)
+    assert (performance.batch, performance.num_beams, performance.threads, performance.runtime) == (2, 1, 3, "slow")
+
+
+def test_the_machine_is_named_and_its_memory_measured(open_echo: Open, runtime: EchoRuntime) -> None:
+    performance = measure(open_echo(runtime), ["good"], OPTIONS, repeats=1)
+
+    assert (performance.host, performance.cpu_flags, performance.threads) == (
+        host_name(),
+        cpu_flags(),
+        available_cores(),
+    )
+    assert performance.resident_bytes == pytest.approx(resident_bytes(), rel=0.1)
+
+
+def test_every_batch_is_full_and_warm_up_is_not_counted(open_echo: Open, runtime: EchoRuntime) -> None:
+    measure(open_echo(runtime), ["good", "morning", "guten"], OPTIONS, batch=2, repeats=3, warmup=1)
+
+    assert [len(rows) for rows in runtime.batches] == [2] * 7
+    assert runtime.batches[2][1] == runtime.batches[1][0]
+
+
+def test_variants_take_turns(open_echo: Open) -> None:
+    calls: list[str] = []
+    generators = {name: open_echo(SlowRuntime(0.0, name, calls)) for name in ("a", "b")}
+
+    compare(generators, ["good"], OPTIONS, repeats=4, warmup=0)
+
+    assert calls == ["a", "b", "b", "a", "a", "b", "b", "a"]
+
+
+def test_a_slower_variant_is_seen_to_be_slower(open_echo: Open) -> None:
+    generators = {
+        name: open_echo(SlowRuntime(seconds, name, [])) for name, seconds in (("fast", 0.001), ("slow", 0.02))
+    }
+
+    measured = compare(generators, ["good"], OPTIONS, repeats=3, resident={"fast": 10})
+
+    assert measured["slow"].p50_ms > 2 * measured["fast"].p50_ms
+    assert measured["fast"].resident_bytes == 10 < measured["slow"].resident_bytes
+
+
+def test_options_that_the_model_cannot_follow_are_refused(open_echo: Open, runtime: EchoRuntime) -> None:
+    with pytest.raises(InvalidOptions, match="positions for 63"):
+        measure(open_echo(runtime), ["good"], GenerationOptions(max_new_tokens=64))
+
+
+@pytest.mark.parametrize(("texts", "batch", "repeats"), [([], 1, 1), (["good"], 0, 1), (["good"], 1, 0)])
+def test_a_measurement_of_nothing_is_refused(
+    open_echo: Open, runtime: EchoRuntime, texts: list[str], batch: int, repeats: int
+) -> None:
+    with pytest.raises(ValueError, match="cannot measure"):
+        measure(open_echo(runtime), texts, OPTIONS, batch=batch, repeats=repeats)

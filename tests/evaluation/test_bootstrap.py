@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from evaluation.bootstrap import RESAMPLES, SEED, interval, retention
+from evaluation.metrics import MetricStatistics, Statistics, score
+from models_store.manifest import Task
+
+SOURCES = [f"Die {animal} schlafen {place}." for animal in ("Katzen", "Hunde", "Enten") for place in ("hier", "dort")]
+OUTPUTS = [text.replace("Enten", "Vögel").replace("dort", "da") for text in SOURCES]
+
+
+def mean_of(values: Statistics) -> MetricStatistics:
+    """A metric whose corpus value is the mean of each sample's, as ROUGE's is."""
+    return MetricStatistics(
+        metric="mean",
+        signature="",
+        per_sample=np.stack([values, np.ones_like(values)], axis=1),
+        value_of=lambda sums: np.asarray(sums[:, 0] / sums[:, 1], dtype=np.float64),
+    )
+
+
+def test_the_interval_of_a_mean_is_that_of_the_central_limit() -> None:
+    values = np.random.default_rng(0).normal(40, 10, size=400)
+    half_width = 1.96 * values.std() / np.sqrt(400)
+
+    low, high = interval(mean_of(values))
+
+    assert low == pytest.approx(values.mean() - half_width, abs=0.15)
+    assert high == pytest.approx(values.mean() + half_width, abs=0.15)
+
+
+def test_the_interval_of_bleu_is_that_of_scoring_each_resampled_corpus() -> None:
+    random = np.random.default_rng(SEED)
+    bleu = []
+    for _ in range(RESAMPLES):
+        drawn = random.integers(len(OUTPUTS), size=len(OUTPUTS))
+        resampled = score(Task.TRANSLATION, [OUTPUTS[i] for i in drawn], [SOURCES[i] for i in drawn])
+        bleu.append(resampled.metrics["bleu"].value)
+
+    measured = interval(score(Task.TRANSLATION, OUTPUTS, SOURCES).metrics["bleu"])
+
+    assert measured == pytest.approx(tuple(np.percentile(bleu, (2.5, 97.5))))
+
+
+def test_the_same_scores_give_the_same_interval() -> None:
+    statistics = score(Task.TRANSLATION, OUTPUTS, SOURCES).metrics["chrf"]
+
+    assert interval(statistics) == interval(statistics)
+
+
+def test_one_sample_has_no_spread() -> None:
+    one = mean_of(np.array([30.0]))
+
+    assert interval(one) == (30.0, 30.0)
+    assert retention(mean_of(np.array([27.0])), one) == (0.9, (0.9, 0.9))
+
+
+def test_a_variant_that_loses_the_same_part_everywhere_has_a_narrow_retention() -> None:
+    original = np.random.default_rng(0).uniform(5, 95, size=50)
+
+    kept = retention(mean_of(original * 0.9), mean_of(original))
+
+    assert kept is not None
+    assert kept[0] == pytest.approx(0.9)
+    assert kept[1] == pytest.approx((0.9, 0.9))
+
+
+def test_an_original_keeps_all_of_itself() -> None:
+    statistics = score(Task.TRANSLATION, OUTPUTS, SOURCES).metrics["bleu"]
+
+    assert retention(statistics, statistics) == (1.0, (1.0, 1.0))
+
+
+def test_nothing_is_a_part_of_an_original_that_scores_zero() -> None:
+    assert retention(mean_of(np.array([1.0, 2.0])), mean_of(np.zeros(2))) is None
+
+
+def test_resamples_on_which_the_original_scores_zero_do_not_count() -> None:
+    kept = retention(mean_of(np.array([0.0, 40.0])), mean_of(np.array([0.0, 50.0])))
+
+    assert kept == (0.8, (0.8, 0.8))
+
+
+def test_different_samples_have_no_retention() -> None:
+    with pytest.raises(ValueError, match="mean of 2 samples has no ratio to mean of 3"):
+        retention(mean_of(np.ones(2)), mean_of(np.ones(3)))

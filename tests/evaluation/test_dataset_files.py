@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+
+from evaluation.dataset_files import read_json_lines, read_parallel_text, read_tab_separated
+from evaluation.examples import DatasetUnavailable, Example
+from models_store.manifest import Task
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode())
+    return path
+
+
+@pytest.mark.parametrize("names", [("document", "summary"), ("article", "highlights"), ("source", "target")])
+def test_summaries_may_be_keyed_in_three_ways(tmp_path: Path, names: tuple[str, str]) -> None:
+    path = written(tmp_path / "a.jsonl", f'{{"{names[0]}": "Ducks.", "{names[1]}": "Birds.", "origin": "pond"}}\n')
+
+    assert list(read_json_lines(Task.SUMMARIZATION, path)) == [Example("Ducks.", "Birds.")]
+
+
+def test_an_example_may_have_its_own_prefix(tmp_path: Path) -> None:
+    lines = (
+        '{"prefix": "headline: ", "document": "A", "summary": "B"}\n{"prefix": null, "document": "C", "summary": "D"}'
+    )
+    path = written(tmp_path / "a.jsonl", lines)
+
+    assert list(read_json_lines(Task.SUMMARIZATION, path)) == [Example("A", "B", "headline: "), Example("C", "D", None)]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"target": "Hallo."}', "line 2 of a.jsonl has no `source`"),
+        ('{"source": "Hi."}', "line 2 of a.jsonl has no `target`"),
+        ('{"source": "Hi.", "target": 7}', "line 2 of a.jsonl: `target` is not text"),
+        ('{"source": " ", "target": "Hallo."}', "line 2 of a.jsonl: `source` is empty"),
+        ('{"source": "A", "target": "B", "prefix": 1}', "line 2 of a.jsonl: `prefix` is not text"),
+        ('["Hi.", "Hallo."]', "line 2 of a.jsonl is not a JSON object"),
+        ('{"source": "Hi."', "line 2 of a.jsonl is not JSON"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, problem: str) -> None:
+    path = written(tmp_path / "a.jsonl", f"\n{line}\n")
+
+    with pytest.raises(DatasetUnavailable) as caught:
+        list(read_json_lines(Task.TRANSLATION, path))
+
+    assert str(caught.value) == problem and caught.value.status == 422
+
+
+def test_a_missing_key_is_named_after_the_pair_that_the_line_began(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", '{"highlights": "Birds."}\n')
+
+    with pytest.raises(DatasetUnavailable, match=r"line 1 of a\.jsonl has no `article`"):
+        list(read_json_lines(Task.SUMMARIZATION, path))
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_not_text(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tsv", "\ufeffHi.\tHallo.\r\nThanks.\tDanke.\r\n")
+
+    assert list(read_tab_separated(path)) == [Example("Hi.", "Hallo."), Example("Thanks.", "Danke.")]
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tsv", "Hi.\tHallo.\nThanks.\n")
+
+    with pytest.raises(DatasetUnavailable, match=r"line 2 of a\.tsv has no `target`"):
+        list(read_tab_separated(path))
+
+
+def test_files_of_different_lengths_are_not_parallel(tmp_path: Path) -> None:
+    source, target = written(tmp_path / "a.en", "Hi.\nThanks.\n"), written(tmp_path / "a.de", "Hallo.\n")
+
+    with pytest.raises(DatasetUnavailable, match=r"a\.en has 2 lines and a\.de has 1: they are not parallel"):
+        list(read_parallel_text(source, target))
+
+
+def test_other_separators_inside_a_line_do_not_shift_parallel_files(tmp_path: Path) -> None:
+    source = written(tmp_path / "a.en", "Hi\u2028there.\nThanks.\n\n")
+    target = written(tmp_path / "a.de", "Hallo.\nDanke.\n\n")
+
+    assert list(read_parallel_text(source, target)) == [
+        Example("Hi\u2028there.", "Hallo."),
+        Example("Thanks.", "Danke."),
+    ]
+
+
+def test_an_empty_side_of_a_pair_is_named(tmp_path: Path) -> None:
+    source, target = written(tmp_path / "a.en", "Hi.\nThanks.\n"), written(tmp_path / "a.de", "Hallo.\n\n")
+
+    with pytest.raises(DatasetUnavailable, match=r"line 2 of a\.en:a\.de: `target` is empty"):
+        list(read_parallel_text(source, target))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetUnavailable, match=r"there is no file .*nothing\.tsv"):
+        list(read_tab_separated(tmp_path / "nothing.tsv"))
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.tsv.gz"])
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\xff\xfe\xfa broken")
+
+    with pytest.raises(DatasetUnavailable, match=name):
+        list(read_tab_separated(path))

@@ -1,0 +1,119 @@
+import pytest
+import sacrebleu
+from rouge_score.rouge_scorer import RougeScorer
+
+from evaluation.metrics import PRIMARY_METRIC, metrics_for, score
+from models_store.manifest import Task
+
+GERMAN_REFERENCES = [
+    "Die Kinder spielen heute Nachmittag im Garten.",
+    "Der Zug nach Hamburg fährt um halb sieben ab.",
+    "Meine Schwester arbeitet seit drei Jahren in einem Krankenhaus.",
+    "Wo hast du gestern Abend das Auto geparkt?",
+    "Ja.",
+]
+GERMAN_OUTPUTS = [
+    "Die Kinder spielen heute im Garten.",
+    "Der Zug nach Hamburg fährt um halb sieben.",
+    "Meine Schwester arbeitet drei Jahre in einem Spital.",
+    "",
+    "Ja.",
+]
+SUMMARIES = ["The old bridge opened again on Monday. Dr. Smith cut the ribbon.", "Prices of bread are rising."]
+OUTPUTS = ["Dr. Smith cut the ribbon on Monday. The bridge opened.", "Bread prices rose in May."]
+
+
+def test_bleu_of_summed_statistics_is_exactly_that_of_sacrebleu() -> None:
+    statistics = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES).metrics["bleu"]
+    expected = sacrebleu.corpus_bleu(GERMAN_OUTPUTS, [GERMAN_REFERENCES])
+
+    assert statistics.value == expected.score
+    assert 0 < statistics.value < 100
+
+
+def test_chrf_of_summed_statistics_is_exactly_that_of_sacrebleu() -> None:
+    statistics = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES).metrics["chrf"]
+    expected = sacrebleu.corpus_chrf(GERMAN_OUTPUTS, [GERMAN_REFERENCES])
+
+    assert statistics.value == expected.score
+
+
+@pytest.mark.parametrize(
+    "output", ["", "Ja.", "nichts davon", "Kinder spielen sehr gern im Garten", GERMAN_REFERENCES[0]]
+)
+def test_single_translations_score_as_in_sacrebleu(output: str) -> None:
+    reference = GERMAN_REFERENCES[0]
+
+    scored = score(Task.TRANSLATION, [output], [reference]).metrics
+
+    assert scored["bleu"].value == sacrebleu.corpus_bleu([output], [[reference]]).score
+    assert scored["chrf"].value == sacrebleu.corpus_chrf([output], [[reference]]).score
+
+
+@pytest.mark.parametrize("matching_words", range(6))
+def test_bleu_without_matches_of_the_longer_n_grams_is_smoothed_as_in_sacrebleu(matching_words: int) -> None:
+    reference = "eins zwei drei vier fünf sechs"
+    output = " ".join([*reference.split()[:matching_words], *("nein" for _ in range(6 - matching_words))])
+
+    statistics = score(Task.TRANSLATION, [output], [reference]).metrics["bleu"]
+
+    assert statistics.value == sacrebleu.corpus_bleu([output], [[reference]]).score
+    assert (statistics.value > 0) == (matching_words > 0)
+
+
+def test_translation_metrics_carry_the_signature_of_sacrebleu() -> None:
+    bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
+    for metric in (bleu, chrf):
+        metric.corpus_score(GERMAN_OUTPUTS, [GERMAN_REFERENCES])
+
+    scored = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES).metrics
+
+    assert scored["bleu"].signature == str(bleu.get_signature())
+    assert scored["chrf"].signature == str(chrf.get_signature())
+
+
+@pytest.mark.parametrize("metric", ["rouge1", "rouge2", "rougeL"])
+def test_rouge_is_the_mean_f_measure_of_rouge_score(metric: str) -> None:
+    scorer = RougeScorer([metric], use_stemmer=True)
+    each = [scorer.score(summary, output)[metric].fmeasure for summary, output in zip(SUMMARIES, OUTPUTS, strict=True)]
+
+    statistics = score(Task.SUMMARIZATION, OUTPUTS, SUMMARIES).metrics[metric]
+
+    assert statistics.value == pytest.approx(100 * sum(each) / 2, rel=1e-12)
+
+
+def test_rouge_lsum_compares_sentence_by_sentence() -> None:
+    scorer = RougeScorer(["rougeLsum"], use_stemmer=True)
+    summary = "The old bridge opened again on Monday.\nDr. Smith cut the ribbon."
+    output = "Dr. Smith cut the ribbon on Monday.\nThe bridge opened."
+
+    scored = score(Task.SUMMARIZATION, OUTPUTS[:1], SUMMARIES[:1]).metrics
+
+    assert scored["rougeLsum"].value == pytest.approx(100 * scorer.score(summary, output)["rougeLsum"].fmeasure)
+    assert scored["rougeLsum"].value > scored["rougeL"].value
+
+
+def test_lines_of_a_reference_summary_count_as_sentences() -> None:
+    in_lines = score(Task.SUMMARIZATION, ["Ducks watch. A bridge opens."], ["A bridge opens\nDucks watch"])
+
+    assert in_lines.metrics["rougeLsum"].value == 100
+
+
+def test_rouge_says_how_it_was_computed() -> None:
+    signature = score(Task.SUMMARIZATION, OUTPUTS, SUMMARIES).metrics["rougeL"].signature
+
+    assert signature == "nrefs:1|stemmer:yes|split:sentencex|tool:rouge-score|version:0.1.2"
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_every_metric_of_a_task_is_scored_and_the_primary_is_one_of_them(task: Task) -> None:
+    scored = score(task, ["a text"], ["a text"])
+
+    assert tuple(scored.metrics) == metrics_for(task)
+    assert PRIMARY_METRIC[task] in metrics_for(task)
+
+
+@pytest.mark.parametrize(("hypotheses", "references"), [([], []), (["one"], ["one", "two"])])
+def test_what_cannot_be_scored_is_refused(hypotheses: list[str], references: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"{len(hypotheses)} hypotheses against {len(references)} references"):
+        score(Task.TRANSLATION, hypotheses, references)

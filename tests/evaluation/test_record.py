@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from evaluation.record import record
+from models_store.errors import UnknownVariant
+from models_store.manifest import QualityScore, Task
+from models_store.store import Store, write_manifest
+from tests.evaluation.conftest import artifact_manifest
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path)
+    with store.writing(Task.TRANSLATION, "original") as folder:
+        write_manifest(folder, artifact_manifest())
+    return store
+
+
+def score(value: float, metric: str = "bleu", runtime: str = "onnxruntime", samples: int = 80) -> QualityScore:
+    return QualityScore(
+        dataset="sample",
+        split="test",
+        samples=samples,
+        metric=metric,
+        value=value,
+        interval=(value - 1, value + 1),
+        signature="nrefs:1",
+        generation={},
+        runtime=runtime,
+    )
+
+
+def test_scores_are_kept_in_the_manifest(store: Store) -> None:
+    record(store, Task.TRANSLATION, "original", [score(20.0), score(50.0, "chrf")])
+
+    assert store.manifest(Task.TRANSLATION, "original").quality == [score(20.0), score(50.0, "chrf")]
+
+
+def test_a_new_measurement_replaces_the_one_it_repeats_and_no_other(store: Store) -> None:
+    others = [score(50.0, "chrf"), score(21.0, runtime="torch"), score(23.0, samples=10)]
+    record(store, Task.TRANSLATION, "original", [score(20.0), *others])
+
+    record(store, Task.TRANSLATION, "original", [score(22.0)])
+
+    assert store.manifest(Task.TRANSLATION, "original").quality == [*others, score(22.0)]
+
+
+def test_scores_of_an_unknown_variant_are_refused(store: Store) -> None:
+    with pytest.raises(UnknownVariant, match="it has original"):
+        record(store, Task.TRANSLATION, "pruned", [score(20.0)])

@@ -1,0 +1,168 @@
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from evaluation.examples import DatasetSample, DatasetUnavailable, Example
+from evaluation.metrics import metrics_for, score
+from evaluation.run import CHUNK_EXAMPLES, EvaluationCancelled, Generate, evaluate, generate_with
+from models_store.generator import TextGenerator, TextOutput
+from models_store.manifest import GenerationOptions, Task
+from tests.evaluation.conftest import EchoRuntime
+
+NUMBERS = ("eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn")
+SAMPLE = DatasetSample(
+    name="ducks",
+    split="test",
+    examples=tuple(
+        Example(
+            f"There are {count} ducks. " + "Quack. " * (count % 7), f"Es gibt {NUMBERS[count % 10]} Enten am Teich."
+        )
+        for count in range(40)
+    ),
+)
+
+
+def output(text: str, truncated: bool = False) -> TextOutput:
+    return TextOutput(text=text, finish_reason="eos", input_tokens=5, output_tokens=3, truncated=truncated)
+
+
+def perfect(examples: Sequence[Example]) -> list[TextOutput]:
+    return [output(example.target) for example in examples]
+
+
+def forgetful(examples: Sequence[Example]) -> list[TextOutput]:
+    return [output(example.target.replace("am Teich", "dort"), truncated=True) for example in examples]
+
+
+def test_results_are_in_the_order_of_the_sample_whatever_the_order_of_generation() -> None:
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect})
+
+    assert result.variant("original").hypotheses == tuple(example.target for example in SAMPLE.examples)
+    assert result.variant("original").metric("bleu").value == pytest.approx(100)
+
+
+def test_a_variant_is_scored_against_the_original_and_the_baseline() -> None:
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, reference_system="original")
+    targets = [example.target for example in SAMPLE.examples]
+    expected = score(Task.TRANSLATION, [each.text for each in forgetful(SAMPLE.examples)], targets).metrics["bleu"]
+    copied = score(Task.TRANSLATION, [example.source for example in SAMPLE.examples], targets).metrics["bleu"]
+
+    bleu = result.variant("pruned").metric("bleu")
+
+    assert bleu.value == expected.value and bleu.samples == 40 and bleu.signature == expected.signature
+    assert bleu.interval[0] <= bleu.value <= bleu.interval[1] < 100
+    assert bleu.retention == pytest.approx(expected.value / 100)
+    assert bleu.retention_interval is not None and bleu.retention_interval[0] <= expected.value / 100
+    assert bleu.baseline == copied.value == result.baseline.values["bleu"]
+    assert result.baseline.name == "source-copy"
+
+
+def test_the_original_keeps_all_of_itself() -> None:
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect}, reference_system="original")
+
+    assert [each.retention for each in result.variant("original").metrics] == [1.0, 1.0]
+
+
+def test_without_a_reference_there_is_no_retention() -> None:
+    result = evaluate(Task.SUMMARIZATION, SAMPLE, {"pruned": forgetful})
+
+    assert [each.metric for each in result.variant("pruned").metrics] == list(metrics_for(Task.SUMMARIZATION))
+    assert all(each.retention is None for each in result.variant("pruned").metrics)
+    assert result.baseline.name == "lead-3"
+
+
+def test_systems_take_turns_on_chunks_of_similar_length() -> None:
+    calls: list[tuple[str, list[int]]] = []
+
+    def watched(name: str) -> Generate:
+        def generate(examples: Sequence[Example]) -> list[TextOutput]:
+            calls.append((name, [len(example.source) for example in examples]))
+            return perfect(examples)
+
+        return generate
+
+    evaluate(Task.TRANSLATION, SAMPLE, {"a": watched("a"), "b": watched("b")})
+
+    assert [name for name, _ in calls] == ["a", "b", "b", "a", "a", "b"]
+    assert [len(lengths) for _, lengths in calls[::2]] == [CHUNK_EXAMPLES, CHUNK_EXAMPLES, 8]
+    lengths = [length for _, chunk in calls[::2] for length in chunk]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_tokens_and_truncated_sources_are_counted() -> None:
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}).variant("pruned")
+
+    assert (result.output_tokens, result.truncated) == (120, 40)
+    assert result.tokens_per_second == pytest.approx(120 / result.seconds)
+
+
+def test_progress_counts_the_texts_of_all_systems() -> None:
+    told: list[tuple[int, int]] = []
+
+    evaluate(
+        Task.TRANSLATION, SAMPLE, {"a": perfect, "b": perfect}, progress=lambda done, total: told.append((done, total))
+    )
+
+    assert told == [(16, 80), (32, 80), (48, 80), (64, 80), (72, 80), (80, 80)]
+
+
+def test_a_cancelled_evaluation_stops_before_the_next_chunk() -> None:
+    told: list[int] = []
+
+    with pytest.raises(EvaluationCancelled):
+        evaluate(
+            Task.TRANSLATION,
+            SAMPLE,
+            {"original": perfect},
+            progress=lambda done, _: told.append(done),
+            is_cancelled=lambda: len(told) == 1,
+        )
+
+    assert told == [CHUNK_EXAMPLES]
+
+
+def test_texts_stay_out_of_the_serialised_result() -> None:
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect}, generation={"num_beams": 4})
+
+    written = result.model_dump_json()
+
+    assert "Enten" not in written and '"num_beams":4' in written
+
+
+def test_results_become_the_scores_of_a_manifest() -> None:
+    result = evaluate(
+        Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, "original", generation={"num_beams": 1}
+    )
+
+    scores = result.quality_scores("pruned", "onnxruntime", ["avx2"], "2025-01-01T00:00:00+00:00")
+
+    assert [each.metric for each in scores] == ["bleu", "chrf"]
+    assert (scores[0].dataset, scores[0].split, scores[0].samples) == ("ducks", "test", 40)
+    assert (scores[0].runtime, scores[0].cpu_flags, scores[0].generation) == ("onnxruntime", ["avx2"], {"num_beams": 1})
+    assert scores[0].retention == result.variant("pruned").metric("bleu").retention
+
+
+def test_an_unknown_reference_is_refused() -> None:
+    with pytest.raises(ValueError, match="'original' is not among pruned"):
+        evaluate(Task.TRANSLATION, SAMPLE, {"pruned": forgetful}, reference_system="original")
+
+
+def test_an_empty_sample_is_refused() -> None:
+    with pytest.raises(DatasetUnavailable, match="ducks holds no examples"):
+        evaluate(Task.TRANSLATION, DatasetSample("ducks", "test", ()), {"original": perfect})
+
+
+def test_a_system_that_loses_an_output_is_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        evaluate(Task.TRANSLATION, SAMPLE, {"original": lambda examples: perfect(examples)[1:]})
+
+
+def test_an_open_artifact_generates_in_batches_with_the_prefix_of_each_example(
+    open_echo: Callable[[EchoRuntime], TextGenerator], runtime: EchoRuntime
+) -> None:
+    examples = [Example("good morning", ""), Example("good", "", "headline: "), Example("morning", "", "")]
+
+    generate = generate_with(open_echo(runtime), GenerationOptions(), batch=2)
+
+    assert [each.text for each in generate(examples)] == ["translate: good morning", "headline: good", "morning"]
+    assert [len(rows) for rows in runtime.batches] == [2, 1]
