@@ -1,0 +1,94 @@
+"""`evaluate`: quality of variants, on the runtime that serves them."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from compression.commands.options import (
+    DEFAULT_STORE,
+    JsonOption,
+    StoreOption,
+    TaskArgument,
+    open_context,
+    print_json,
+    print_line,
+)
+from evaluation.results import Evaluation
+from models_store.manifest import Task
+
+GATE_FAILED = 2
+
+
+def evaluate_command(
+    task: TaskArgument,
+    variants: Annotated[list[str] | None, typer.Argument(help="Variants; none means all of the task.")] = None,
+    dataset: Annotated[
+        str, typer.Option("--data", help="`sample` (bundled), cnn_dailymail, wmt14-de-en, or a file.")
+    ] = "sample",
+    samples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
+    split: Annotated[str, typer.Option(help="Split of a hub data set.")] = "test",
+    runtime: Annotated[str | None, typer.Option(help="onnxruntime or torch; by default the one that serves.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads of the runtime; 0 lets it choose.", min=0)] = 0,
+    num_beams: Annotated[int | None, typer.Option(help="Beams, instead of the artifacts' default.", min=1)] = None,
+    min_retention: Annotated[
+        float | None, typer.Option(help="Exit with 2 if a variant keeps less of ROUGE-L or BLEU.", min=0, max=1)
+    ] = None,
+    keep: Annotated[bool, typer.Option("--record", help="Write the scores into the variants' manifests.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate variants on the same samples in the same run, with 95 % intervals and retention of the original."""
+    from compression.evaluate import EvaluateOptions, evaluate_variants
+
+    context = open_context(store)
+    names = variants or context.store.variants(task)
+    options = EvaluateOptions(
+        dataset=dataset,
+        samples=samples,
+        split=split,
+        runtime=runtime,
+        threads=threads,
+        generation={"num_beams": num_beams},
+    )
+    evaluation = evaluate_variants(context, task, names, options, keep=names if keep else ())
+    if as_json:
+        print_json(evaluation.model_dump(mode="json"))
+    else:
+        Console().print(table_of(evaluation))
+        for metric in evaluation.variants[0].metrics:
+            print_line(f"{metric.metric}: {metric.signature}")
+    if min_retention is not None:
+        failed = below(evaluation, min_retention)
+        for name, kept in failed.items():
+            context.say(f"{task}/{name} keeps {kept:.4f}, below {min_retention}")
+        if failed:
+            raise typer.Exit(GATE_FAILED)
+
+
+def below(evaluation: Evaluation, limit: float) -> dict[str, float]:
+    """Returns the variants whose retention of the task's primary metric is below a limit, with that retention."""
+    from evaluation.metrics import PRIMARY_METRIC
+
+    kept = {each.variant: each.metric(PRIMARY_METRIC[Task(evaluation.task)]).retention for each in evaluation.variants}
+    return {name: value for name, value in kept.items() if value is not None and value < limit}
+
+
+def table_of(evaluation: Evaluation) -> Table:
+    """Returns the results as a table for people, the trivial baseline in the last row."""
+    title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
+    metrics = [metric.metric for metric in evaluation.variants[0].metrics]
+    table = Table("variant", *metrics, "tokens/s", "truncated", title=title)
+    for variant in evaluation.variants:
+        cells = []
+        for metric in variant.metrics:
+            cell = f"{metric.value:.2f} [{metric.interval[0]:.2f}, {metric.interval[1]:.2f}]"
+            if metric.retention is not None and metric.retention_interval is not None:
+                low, high = metric.retention_interval
+                cell += f"\nkeeps {metric.retention:.3f} [{low:.3f}, {high:.3f}]"
+            cells.append(cell)
+        table.add_row(variant.variant, *cells, f"{variant.tokens_per_second:.0f}", str(variant.truncated))
+    baseline = evaluation.baseline
+    table.add_row(baseline.name, *(f"{baseline.values[metric]:.2f}" for metric in metrics), "", "")
+    return table

@@ -1,0 +1,54 @@
+"""`list`: what the store holds."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from compression.commands.options import DEFAULT_STORE, JsonOption, StoreOption, open_context, print_json
+from models_store.manifest import Manifest, Task
+
+
+def list_command(
+    task: Annotated[Task | None, typer.Argument(help="Only this task.", show_default=False)] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """List the artifacts of the store with size, formats and lineage."""
+    context = open_context(store)
+    entries = [entry for entry in context.store.scan() if task in (None, entry.task)]
+    if as_json:
+        print_json(
+            [
+                entry.manifest.model_dump(mode="json")
+                if entry.manifest
+                else {"task": entry.task.value, "variant": entry.variant, "error": str(entry.error)}
+                for entry in entries
+            ]
+        )
+        return
+    table = Table("task", "variant", "family", "parameters", "MB", "formats", "lineage")
+    for entry in entries:
+        if entry.manifest is None:
+            table.add_row(entry.task.value, entry.variant, f"broken: {entry.error}")
+            continue
+        formats = set(entry.manifest.size.bytes_by_format)
+        formats |= {
+            name for name in ("onnx", "ctranslate2") if context.store.export_of(entry.task, entry.variant, name)
+        }
+        table.add_row(
+            entry.task.value,
+            entry.variant,
+            entry.manifest.family.value,
+            f"{entry.manifest.size.parameters:,}",
+            f"{megabytes(entry.manifest):.1f}",
+            ", ".join(sorted(formats)),
+            " → ".join(step.technique for step in entry.manifest.lineage),
+        )
+    Console().print(table)
+
+
+def megabytes(manifest: Manifest) -> float:
+    """Returns the artifact's own weights on disk, in megabytes (10^6 bytes)."""
+    return sum(manifest.size.bytes_by_format.values()) / 1e6

@@ -1,0 +1,22 @@
+"""`prepare`: builds what derives from the store's artifacts, for the service to serve."""
+
+from typing import Annotated
+
+import typer
+
+from compression.commands.options import DEFAULT_STORE, JsonOption, StoreOption, open_context, print_json, print_line
+
+
+def prepare_command(
+    measure: Annotated[bool, typer.Option(help="Evaluate new int8 variants on the bundled sample.")] = True,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Build what is missing: ONNX of artifacts with safetensors, and each original's int8 variant."""
+    from compression.prepare import prepare
+
+    done = prepare(open_context(store), measure)
+    if as_json:
+        print_json(done)
+    else:
+        print_line("; ".join(done) if done else "nothing to build")

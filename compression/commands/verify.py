@@ -1,0 +1,37 @@
+"""`verify`: checks artifacts against their recorded hashes."""
+
+from typing import Annotated
+
+import typer
+
+from compression.commands.options import DEFAULT_STORE, JsonOption, StoreOption, open_context, print_json, print_line
+from models_store.errors import SlimseqError
+from models_store.manifest import Task
+
+
+def verify_command(
+    task: Annotated[Task | None, typer.Argument(help="Only this task.", show_default=False)] = None,
+    variant: Annotated[str | None, typer.Argument(help="Only this variant.", show_default=False)] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every file of the artifacts against its recorded size and sha256; exit 1 if one differs."""
+    context = open_context(store)
+    if task is not None and variant is not None:
+        chosen = [(task, context.store.manifest(task, variant).variant)]
+    else:
+        chosen = [(entry.task, entry.variant) for entry in context.store.scan() if task in (None, entry.task)]
+    errors: dict[str, str | None] = {}
+    for one_task, one_variant in chosen:
+        try:
+            context.store.verify(one_task, one_variant)
+            errors[f"{one_task}/{one_variant}"] = None
+        except SlimseqError as error:
+            errors[f"{one_task}/{one_variant}"] = str(error)
+    if as_json:
+        print_json({name: {"ok": error is None, "error": error} for name, error in errors.items()})
+    else:
+        for name, reason in errors.items():
+            print_line(f"{name}: ok" if reason is None else f"FAILED {reason}")
+    if any(errors.values()):
+        raise typer.Exit(1)

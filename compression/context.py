@@ -1,0 +1,62 @@
+"""What every command works with: the store, the seed, the device and where progress goes.
+
+Nothing below the command line reads the environment; it is handed this object.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from models_store.store import Store
+
+LIBRARIES = ("slimseq", "torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Context:
+    """Explicit state of one command.
+
+    Args:
+        store: where artifacts are read and written.
+        seed: seeds every random choice.
+        device: `cpu`, `cuda` or `cuda:N`.
+        console: progress and messages go here (standard error); results go to standard output.
+    """
+
+    store: Store
+    seed: int = 0
+    device: str = "cpu"
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Yields a progress display; tasks added to it show a bar, counts, time left and their `status` field."""
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+        )
+        with Progress(*columns, console=self.console, transient=True) as display:
+            yield display
+
+    def say(self, message: str) -> None:
+        """Prints one line for the person who watches."""
+        self.console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+def library_versions() -> dict[str, str]:
+    """Returns the versions of what an artifact's bytes depend on, of those that are installed."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,31 @@
+"""What can go wrong offline. The command line prints each as one line and exits with code 1."""
+
+from models_store.errors import SlimseqError
+
+
+class BadSource(SlimseqError):
+    """Raised when a model to import is not there, not allowed, or not one that Slimseq takes."""
+
+    status = 422
+    title = "Bad source"
+
+
+class BadData(SlimseqError):
+    """Raised when training or calibration data is missing, empty or malformed."""
+
+    status = 422
+    title = "Bad data"
+
+
+class BadParameters(SlimseqError):
+    """Raised when a technique's parameters don't fit the model."""
+
+    status = 422
+    title = "Bad parameters"
+
+
+class TrainingDiverged(SlimseqError):
+    """Raised when the loss stops being a number."""
+
+    status = 500
+    title = "Training diverged"

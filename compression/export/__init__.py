@@ -1,0 +1,1 @@
+"""Turns an artifact's safetensors into the formats that runtimes open."""

@@ -1,0 +1,170 @@
+"""Brings a model into the store: from a folder or a hub, T5 or BART, with pinned generation defaults.
+
+Only configuration, tokenizer and safetensors files are read; pickled weights are refused.
+"""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from compression.context import Context, library_versions
+from compression.errors import BadParameters, BadSource
+from compression.exporting import add_onnx
+from compression.hub import download
+from compression.models import family_of, load_model
+from compression.publish import Identity, copy_tokenizer, publish_model
+from models_store.configuration import read_json
+from models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task
+from models_store.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+MAX_NEW_TOKENS = 128
+MAX_INPUT_TOKENS = 512
+LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
+# What CTranslate2's converter wants to find in a BART's config.json; these are the architecture's own values.
+BART_SWITCHES = {
+    "normalize_before": False,
+    "normalize_embedding": True,
+    "add_final_layer_norm": False,
+    "add_bias_logits": False,
+}
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What to call the artifact, and what its files do not tell. None takes what the model's files say.
+
+    `export` adds ONNX beside the safetensors, so that the artifact serves without PyTorch.
+    """
+
+    task: Task
+    variant: str = "original"
+    languages: list[str] | None = None
+    license: str = "unknown"
+    training_data: str = "not stated"
+    description: str = ""
+    prefix: str | None = None
+    num_beams: int | None = None
+    length_penalty: float | None = None
+    no_repeat_ngram_size: int | None = None
+    max_new_tokens: int | None = None
+    max_input_tokens: int | None = None
+    revision: str | None = None
+    export: bool = True
+
+
+def import_model(context: Context, source: str, options: ImportOptions) -> Manifest:
+    """Imports a model and publishes it as an artifact.
+
+    Args:
+        context: the store to write to.
+        source: a folder, or a hub id such as `google-t5/t5-small`.
+        options: names and defaults.
+
+    Returns:
+        The artifact's manifest.
+
+    Raises:
+        BadSource: the source is not there, not allowed, holds no safetensors or is no T5 or BART.
+        BadParameters: a generation default is out of range.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        is_folder = Path(source).is_dir()
+        folder = Path(source) if is_folder else download(source, options.revision, Path(scratch) / "hub")
+        family = family_of(folder)
+        model = load_model(folder)
+        if family is Family.BART:
+            for name, value in BART_SWITCHES.items():
+                if not hasattr(model.config, name):
+                    setattr(model.config, name, value)
+        tokenizer_folder = _fast_tokenizer(folder, Path(scratch) / "tokenizer")
+        step = Step(
+            technique="import",
+            parameters={"source": Path(source).name if is_folder else source, "revision": options.revision},
+            versions=library_versions(),
+            seconds=round(time.monotonic() - started, 3),
+            device=context.device,
+        )
+        identity = Identity(
+            task=options.task,
+            variant=options.variant,
+            family=family,
+            languages=options.languages or LANGUAGES[options.task],
+            license=options.license,
+            training_data=options.training_data,
+            description=options.description or f"Imported from {step.parameters['source']}.",
+            generation=_defaults(model, folder, options),
+            lineage=[step],
+        )
+        manifest = publish_model(context.store, model, tokenizer_folder, identity)
+    if options.export:
+        add_onnx(context, options.task, options.variant)
+    return manifest
+
+
+def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
+    """Returns a folder with a `tokenizer.json`: the model's own, or one converted from its slow tokenizer."""
+    scratch.mkdir()
+    if (folder / "tokenizer.json").exists():
+        copy_tokenizer(folder, scratch)
+    else:
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
+                folder, use_fast=True, local_files_only=True
+            )
+            tokenizer.save_pretrained(scratch)
+        except Exception as error:  # whatever the tokenizer's converter raises
+            raise BadSource(f"{folder} has no tokenizer that can be read: {str(error).splitlines()[0]}") from error
+    Tokenizer(scratch)
+    return scratch
+
+
+def _defaults(model: "PreTrainedModel", folder: Path, options: ImportOptions) -> GenerationDefaults:
+    """Pins every generation setting: what was asked, else what the model's files say, else our defaults."""
+    config = read_json(folder / "config.json")
+    generation_file = folder / "generation_config.json"
+    generation = read_json(generation_file) if generation_file.exists() else {}
+    specific = _task_parameters(config, options)
+    said: dict[str, Any] = config | generation | specific
+    positions = config.get("max_position_embeddings") if config["model_type"] == Family.BART else None
+    max_length = said.get("max_length")
+    max_new_tokens = said.get("max_new_tokens") or (max_length - 1 if max_length else MAX_NEW_TOKENS)
+    max_input_tokens = options.max_input_tokens or MAX_INPUT_TOKENS
+    if positions is not None:
+        max_new_tokens = min(max_new_tokens, positions - 1)
+        max_input_tokens = min(max_input_tokens, positions)
+
+    def first(asked: Any, name: str, default: Any) -> Any:
+        return asked if asked is not None else said.get(name, default)
+
+    try:
+        return GenerationDefaults(
+            prefix=first(options.prefix, "prefix", "") or "",
+            num_beams=first(options.num_beams, "num_beams", 4),
+            length_penalty=first(options.length_penalty, "length_penalty", 1.0),
+            early_stopping=bool(said.get("early_stopping", False)),
+            no_repeat_ngram_size=first(options.no_repeat_ngram_size, "no_repeat_ngram_size", 0),
+            min_new_tokens=min(max(0, said.get("min_length", 0) - 1), max_new_tokens),
+            max_new_tokens=options.max_new_tokens or max_new_tokens,
+            max_input_tokens=max_input_tokens,
+        )
+    except ValidationError as error:
+        first_error = error.errors()[0]
+        raise BadParameters(f"{'.'.join(map(str, first_error['loc']))}: {first_error['msg']}") from error
+
+
+def _task_parameters(config: dict[str, Any], options: ImportOptions) -> dict[str, Any]:
+    """Returns what a T5's config says for this task (`summarization`, `translation_en_to_de`)."""
+    languages = options.languages or LANGUAGES[options.task]
+    name = options.task.value if options.task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages)}"
+    parameters = (config.get("task_specific_params") or {}).get(name, {})
+    return dict(parameters)

@@ -1,0 +1,53 @@
+"""Opens a model folder with transformers: safetensors only, in fp32, whatever the files' dtype is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compression.errors import BadSource
+from models_store.configuration import read_json
+from models_store.manifest import Family
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
+    """Loads a T5 or BART for conditional generation.
+
+    Args:
+        folder: a Hugging Face model folder with safetensors.
+        device: where the weights go.
+
+    Returns:
+        The model, fp32, in evaluation mode.
+
+    Raises:
+        BadSource: there are no safetensors, or the files are no such model.
+    """
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
+
+    family_of(folder)
+    if not list(folder.glob("*.safetensors")):
+        raise BadSource(f"{folder} holds no safetensors; pickled weights are never read")
+    try:
+        model = AutoModelForSeq2SeqLM.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # transformers raises whatever its loaders raise
+        raise BadSource(f"{folder} cannot be loaded: {str(error).splitlines()[0]}") from error
+    return model.to(device).eval()  # type: ignore[no-any-return]
+
+
+def family_of(folder: Path) -> Family:
+    """Returns the architecture of a model folder.
+
+    Raises:
+        BadSource: it is not one that Slimseq takes.
+    """
+    config: dict[str, Any] = read_json(folder / "config.json")
+    model_type = config.get("model_type")
+    if model_type not in list(Family):
+        known = " and ".join(family.value for family in Family)
+        raise BadSource(f"{folder}: model type {model_type!r} is not supported; Slimseq takes {known}")
+    return Family(model_type)

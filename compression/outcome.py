@@ -1,0 +1,106 @@
+"""What `train`, `prune` and `distill` end with: a published artifact and the report of its training."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compression.context import Context, library_versions
+from compression.exporting import add_onnx
+from compression.parent import Parent
+from compression.publish import derived, publish_model
+from models_store.manifest import Manifest, Step
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compression.training.trainer import TrainingOptions, TrainingReport
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A published artifact, and how its training went.
+
+    `parent_dev_loss` is the loss of what it was made from on the same data, where dev files were given.
+    """
+
+    manifest: Manifest
+    report: "TrainingReport"
+    parent_dev_loss: float | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """Returns identity, size and training as plain values, for machines."""
+        return {
+            **self.manifest.model_dump(mode="json", include={"task", "variant", "family", "digest", "size"}),
+            "lineage": [step.technique for step in self.manifest.lineage],
+            "training": asdict(self.report) | {"parent_dev_loss": self.parent_dev_loss},
+        }
+
+    def lines(self) -> list[str]:
+        """Returns the same for people."""
+        size, report = self.manifest.size, self.report
+        lines = [
+            f"{self.manifest.task}/{self.manifest.variant}: {size.parameters:,} parameters, {self.manifest.digest}"
+        ]
+        if report.steps:
+            lines.append(
+                f"{report.steps:,} steps, {report.seconds:,.0f} s, {report.tokens_per_second:,.0f} tokens/s, "
+                f"loss {report.first_loss:.3f} to {report.last_loss:.3f}"
+            )
+        losses = (
+            ("parent", self.parent_dev_loss),
+            ("before", report.dev_loss_before),
+            ("after", report.dev_loss_after),
+        )
+        measured = [f"{name} {loss:.3f}" for name, loss in losses if loss is not None]
+        if measured:
+            lines.append(f"dev loss: {', '.join(measured)}")
+        return lines
+
+
+def publish_outcome(
+    context: Context,
+    parent: Parent,
+    model: "PreTrainedModel",
+    name: str,
+    description: str,
+    step: Step,
+    report: "TrainingReport",
+    parent_dev_loss: float | None = None,
+) -> Outcome:
+    """Publishes a model made from an artifact, with its tokenizer and generation defaults, ready to serve."""
+    identity = derived(parent.manifest, name, description, step)
+    manifest = publish_model(context.store, model, parent.folder, identity)
+    add_onnx(context, manifest.task, name)
+    return Outcome(manifest, report, parent_dev_loss)
+
+
+def step_of(context: Context, technique: str, parameters: dict[str, Any], parent: str | None, started: float) -> Step:
+    """Returns the record of a step that started at `started`, a reading of `time.monotonic()`, and ends now."""
+    return Step(
+        technique=technique,
+        parameters=parameters,
+        parent=parent,
+        seed=context.seed,
+        versions=library_versions(),
+        seconds=round(time.monotonic() - started, 3),
+        device=context.device,
+    )
+
+
+def training_parameters(
+    report: "TrainingReport", options: "TrainingOptions", files: Sequence[str], has_teacher: bool
+) -> dict[str, Any]:
+    """Returns what a step records of its training: the options that matter, what was done, and the files' names.
+
+    Folders are left out: they say something of the machine and nothing of the data.
+    """
+    names = ["learning_rate", "tokens_per_batch", "accumulation", "label_smoothing", "dropout", "precision"]
+    values = asdict(options)
+    done = asdict(report)
+    return {
+        **{name: values[name] for name in (*names, *(("alpha", "temperature") if has_teacher else ()))},
+        **{name: done[name] for name in ("steps", "tokens", "first_loss", "last_loss", "dev_loss_after")},
+        "data": [":".join(Path(part).name for part in file.split(":")) for file in files],
+    }

@@ -1,0 +1,58 @@
+"""The artifact that a technique starts from: verified, opened, and with what training it further needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compression.context import Context
+from compression.errors import BadParameters
+from compression.models import load_model
+from models_store.configuration import read_configuration
+from models_store.manifest import Manifest, Task
+from models_store.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compression.training.data import Limits
+
+
+@dataclass(frozen=True)
+class Parent:
+    """One artifact with its model, fp32, in evaluation mode on the context's device."""
+
+    manifest: Manifest
+    folder: Path
+    model: "PreTrainedModel"
+    tokenizer: Tokenizer
+    limits: "Limits"
+
+
+def open_parent(context: Context, task: Task, variant: str, name: str) -> Parent:
+    """Verifies an artifact and loads its safetensors.
+
+    Args:
+        context: store and device.
+        task: its task.
+        variant: its name.
+        name: what is made from it, which must be another name.
+
+    Raises:
+        BadParameters: the new artifact would replace the one that it is made from.
+        BadSource: the artifact holds no safetensors.
+        UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
+    """
+    from compression.training.data import limits_of
+
+    if name == variant:
+        raise BadParameters(f"{name!r} would replace what it is made from; give another --name")
+    context.store.verify(task, variant, only="safetensors")
+    manifest = context.store.manifest(task, variant)
+    folder = context.store.folder(task, variant)
+    return Parent(
+        manifest=manifest,
+        folder=folder,
+        model=load_model(folder, context.device),
+        tokenizer=Tokenizer(folder),
+        limits=limits_of(manifest.generation, read_configuration(folder).max_positions),
+    )

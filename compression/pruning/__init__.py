@@ -1,0 +1,1 @@
+"""Structured pruning, one kind of part a file: each returns a smaller model that stock configuration describes."""

@@ -1,0 +1,1 @@
+"""Training a sequence-to-sequence model: data, batches, losses, schedule, checkpoints and the loop itself."""

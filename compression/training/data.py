@@ -1,0 +1,153 @@
+"""Training pairs: read from text files and turned into token ids.
+
+Reading is that of `evaluation.datasets`, so a file that can be evaluated on can be trained on. Text becomes ids only
+when a batch asks for it: a run that is bounded by time touches a small part of a large file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from compression.errors import BadData, BadParameters
+from evaluation.datasets import load_examples
+from evaluation.examples import DatasetUnavailable, Example
+from models_store.manifest import GenerationDefaults, Task
+from models_store.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class TokenPair:
+    """Ids of one source and one target, specials included, unpadded."""
+
+    source: list[int]
+    target: list[int]
+
+    @property
+    def longest(self) -> int:
+        """Length of the longer side."""
+        return max(len(self.source), len(self.target))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where texts are cut, in tokens, the closing special included."""
+
+    max_input_tokens: int
+    max_target_tokens: int
+
+
+class TrainingSet:
+    """Pairs of texts that give pairs of token ids.
+
+    Args:
+        examples: the texts; an example's own prefix goes before its source instead of `prefix`.
+        tokenizer: the artifact's. Targets keep the specials it makes (BART `<s> … </s>`, T5 `… </s>`).
+        prefix: the artifact's own prefix.
+        limits: where sources and targets are cut.
+
+    Raises:
+        BadData: there are no examples.
+    """
+
+    def __init__(self, examples: Sequence[Example], tokenizer: Tokenizer, prefix: str, limits: Limits) -> None:
+        if not examples:
+            raise BadData("there are no examples to train on")
+        self.examples = examples
+        self._tokenizer = tokenizer
+        self._prefix = prefix
+        self._limits = limits
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> TokenPair:
+        example = self.examples[index]
+        prefix = self._prefix if example.prefix is None else example.prefix
+        source = self._tokenizer.encode(prefix + example.source, self._limits.max_input_tokens)
+        target = self._tokenizer.encode(example.target, self._limits.max_target_tokens)
+        return TokenPair(source.ids, target.ids)
+
+    def first(self, count: int) -> "TrainingSet":
+        """Returns a set of the first `count` pairs, or of all where there are fewer."""
+        return TrainingSet(self.examples[:count], self._tokenizer, self._prefix, self._limits)
+
+
+def read_examples(task: Task, files: Sequence[str], samples: int | None = None) -> list[Example]:
+    """Reads the pairs of all files, in their order.
+
+    Args:
+        task: says which JSON keys are known.
+        files: each a `.jsonl` or `.tsv` file, plain or `.gz`, or two parallel text files as `SOURCE:TARGET`.
+        samples: how many pairs to take of each file, from its start; None takes all.
+
+    Returns:
+        At least one pair.
+
+    Raises:
+        BadData: no file is named, or one is missing, empty, misaligned or has a bad line; names file and line.
+    """
+    if not files:
+        raise BadData("no training data: name at least one file with --data")
+    try:
+        return list(chain.from_iterable(load_examples(task, name, "train", samples).examples for name in files))
+    except DatasetUnavailable as error:
+        raise BadData(str(error)) from error
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """Files of one run, each as `read_examples` takes them.
+
+    Args:
+        train: what to learn from.
+        calibration: what importance is measured on; none takes the first rows of `train`.
+        dev: what the loss is measured on before and after; may be none.
+    """
+
+    train: Sequence[str]
+    calibration: Sequence[str] = ()
+    dev: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Material:
+    """The read and tokenized data of one run. `dev` is None where no file was named."""
+
+    train: TrainingSet
+    calibration: TrainingSet
+    dev: TrainingSet | None
+
+
+def read_material(
+    task: Task, files: DataFiles, tokenizer: Tokenizer, prefix: str, limits: Limits, calibration_samples: int = 1
+) -> Material:
+    """Reads everything that a run needs.
+
+    Args:
+        task: the artifact's.
+        files: where the data is.
+        tokenizer: the artifact's.
+        prefix: the artifact's.
+        limits: where texts are cut.
+        calibration_samples: how many pairs to take for calibration.
+
+    Raises:
+        BadData: a file is missing, empty, misaligned or has a bad line.
+        BadParameters: no pair is to be taken for calibration.
+    """
+    if calibration_samples < 1:
+        raise BadParameters(f"cannot calibrate on {calibration_samples} pairs; take at least 1")
+
+    def as_set(examples: Sequence[Example]) -> TrainingSet:
+        return TrainingSet(examples, tokenizer, prefix, limits)
+
+    train = as_set(read_examples(task, files.train))
+    calibration = as_set(read_examples(task, files.calibration)) if files.calibration else train
+    dev = as_set(read_examples(task, files.dev)) if files.dev else None
+    return Material(train, calibration.first(calibration_samples), dev)
+
+
+def limits_of(generation: GenerationDefaults, max_positions: int | None) -> Limits:
+    """Returns where an artifact's texts are cut: its generation defaults, and its positions where those are learned."""
+    longest = (generation.max_input_tokens, generation.max_new_tokens)
+    return Limits(*(min(tokens, max_positions or tokens) for tokens in longest))

@@ -1,0 +1,38 @@
+"""Dropout for one training run: another rate than the model's configuration says, put back afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def dropout_rate(model: torch.nn.Module, rate: float | None) -> Iterator[None]:
+    """Sets the dropout of hidden states for the block; that of attention weights and activations never rises.
+
+    Args:
+        model: a T5 or BART, whose modules hold their rates as `nn.Dropout` or as numbers.
+        rate: share of values dropped, 0 to below 1; None leaves the model as it is.
+    """
+    if rate is None:
+        yield
+        return
+    before: list[tuple[torch.nn.Module, str, float]] = []
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            before.append((module, "p", module.p))
+            module.p = rate
+            continue
+        # BART's layers and every attention hold plain numbers; only an attention has a key projection.
+        is_attention = hasattr(module, "k_proj") or hasattr(module, "k")
+        for name in ("dropout", "activation_dropout", "attention_dropout"):
+            value = getattr(module, name, None)
+            if isinstance(value, int | float):
+                before.append((module, name, value))
+                holds_hidden_states = name == "dropout" and not is_attention
+                setattr(module, name, rate if holds_hidden_states else min(value, rate))
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)

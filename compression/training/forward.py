@@ -1,0 +1,74 @@
+"""One forward pass with teacher forcing, and the loss over a held-out data set."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+
+from compression.context import Context
+from compression.errors import BadParameters
+from compression.training.batches import Batch, one_pass
+from compression.training.data import TrainingSet
+from compression.training.losses import label_smoothed_cross_entropy
+from compression.training.options import Precision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+MEASURING_TOKENS = 4096
+
+
+def dev_loss(model: "PreTrainedModel", dataset: TrainingSet, context: Context, precision: Precision = "bf16") -> float:
+    """Returns the mean cross entropy over all target tokens of a data set, in nats, without label smoothing.
+
+    Args:
+        model: a T5 or BART on `context.device`; left in evaluation mode.
+        dataset: every pair of it is measured.
+        context: the device.
+        precision: of the forward pass.
+    """
+    model.train(False)
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for batch in one_pass(dataset, MEASURING_TOKENS, pad_id_of(model)):
+            on_device = batch.to(context.device)
+            with autocast(context.device, precision):
+                loss = label_smoothed_cross_entropy(logits_of(model, on_device), on_device.labels)
+            targets = int((batch.labels >= 0).sum())
+            total += float(loss) * targets
+            count += targets
+    return round(total / count, 4)
+
+
+def pad_id_of(model: "PreTrainedModel") -> int:
+    """Returns the id that pads a model's inputs.
+
+    Raises:
+        BadParameters: its configuration names none.
+    """
+    pad_id = model.config.pad_token_id
+    if pad_id is None:
+        raise BadParameters("the model's configuration names no pad_token_id")
+    return int(pad_id)
+
+
+def logits_of(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
+    """Runs a model with teacher forcing and returns its logits, `(rows, target_length, vocabulary)`.
+
+    The decoder's input is the labels shifted right as the model's own family does it.
+    """
+    decoder_input_ids = model.prepare_decoder_input_ids_from_labels(labels=batch.labels)  # type: ignore[operator]
+    output = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        decoder_input_ids=decoder_input_ids,
+        use_cache=False,
+    )
+    return output.logits  # type: ignore[no-any-return]
+
+
+def autocast(device: str, precision: Precision) -> AbstractContextManager[object]:
+    """Returns the context that a forward pass runs in: bf16 autocast, or nothing for fp32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)

@@ -1,0 +1,69 @@
+"""How to train: the options of one run, checked before it starts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compression.errors import BadParameters
+from compression.training.schedule import Bounds
+
+Precision = Literal["bf16", "fp32"]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train.
+
+    Args:
+        bounds: what ends the run.
+        learning_rate: its peak.
+        warmup_steps: steps until the peak; a short run warms up over its first tenth instead.
+        decay_fraction: share of the run, at its end, over which the rate falls to 0.
+        tokens_per_batch: bound of rows times the longest side of a batch.
+        accumulation: batches whose gradients make one step.
+        label_smoothing: of the cross entropy with the labels.
+        weight_decay: AdamW's.
+        precision: `bf16` autocast, or `fp32`.
+        dropout: of hidden states; None keeps what the model's configuration says.
+        alpha: weight of the teacher's loss, that of the labels being 1 - alpha; unused without a teacher.
+        temperature: softens the teacher's and the student's distributions.
+        checkpoint_seconds: time between two checkpoints.
+        checkpoint_steps: steps between two checkpoints; None goes by time alone.
+    """
+
+    bounds: Bounds
+    learning_rate: float = 3e-4
+    warmup_steps: int = 50
+    decay_fraction: float = 0.3
+    tokens_per_batch: int = 2048
+    accumulation: int = 1
+    label_smoothing: float = 0.1
+    weight_decay: float = 0.01
+    precision: Precision = "bf16"
+    dropout: float | None = None
+    alpha: float = 0.5
+    temperature: float = 1.0
+    checkpoint_seconds: float = 300.0
+    checkpoint_steps: int | None = None
+
+    def check(self) -> None:
+        """Checks that the options make sense.
+
+        Raises:
+            BadParameters: one is out of range, or nothing ends the run.
+        """
+        if not self.bounds.is_bounded:
+            raise BadParameters("training needs an end: give a number of steps, seconds or epochs")
+        rules = {
+            "learning rate": self.learning_rate > 0,
+            "tokens per batch": self.tokens_per_batch > 0,
+            "accumulation": self.accumulation > 0,
+            "warm-up steps": self.warmup_steps >= 0,
+            "decay fraction": 0 <= self.decay_fraction <= 1,
+            "label smoothing": 0 <= self.label_smoothing < 1,
+            "dropout": self.dropout is None or 0 <= self.dropout < 1,
+            "alpha": 0 <= self.alpha <= 1,
+            "temperature": self.temperature > 0,
+        }
+        wrong = [name for name, holds in rules.items() if not holds]
+        if wrong:
+            raise BadParameters(f"out of range: {', '.join(wrong)}")

@@ -1,0 +1,62 @@
+"""The learning rate over a run: warm-up, constant, linear decay at the end (a trapezoid).
+
+Decay follows the fraction of the run that is done, whichever bound measures it, so that a run bounded by time ends
+decayed as one bounded by steps does.
+"""
+
+from dataclasses import dataclass
+
+WARMUP_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Trapezoid:
+    """Warm-up over the first steps, then 1, then linear to 0 over the last part of the run.
+
+    Zhai et al. 2022, https://arxiv.org/abs/2106.04560, section 3.5: unlike a cosine, the constant part does not need
+    to know the run's end, so a resumed run may be longer than planned.
+
+    Args:
+        warmup_steps: steps until the factor reaches 1; a short run warms up over its first tenth instead.
+        decay_fraction: share of the run, at its end, over which the factor falls to 0.
+    """
+
+    warmup_steps: int
+    decay_fraction: float
+
+    def factor(self, step: int, done: float) -> float:
+        """Returns what to multiply the learning rate with.
+
+        Args:
+            step: optimizer steps taken so far, from 0.
+            done: fraction of the run that is over, 0 to 1.
+        """
+        warm = min(1.0, max((step + 1) / self.warmup_steps, done / WARMUP_SHARE)) if self.warmup_steps else 1.0
+        left = max(0.0, 1.0 - done)
+        decay = min(1.0, left / self.decay_fraction) if self.decay_fraction else 1.0
+        return warm * decay
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What ends a run, whichever comes first. None is no bound.
+
+    Args:
+        max_steps: optimizer steps.
+        max_seconds: time spent training, that before an interruption included.
+        epochs: passes over the data, may be a fraction.
+    """
+
+    max_steps: int | None = None
+    max_seconds: float | None = None
+    epochs: float | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the run ends at all."""
+        return any(bound is not None for bound in (self.max_steps, self.max_seconds, self.epochs))
+
+    def done(self, steps: int, seconds: float, epochs: float) -> float:
+        """Returns the fraction of the run that is over: the largest of those that the bounds give, at most 1."""
+        parts = ((steps, self.max_steps), (seconds, self.max_seconds), (epochs, self.epochs))
+        return max((min(1.0, value / bound) if bound > 0 else 1.0 for value, bound in parts if bound is not None))

@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from compression.commands.distill import distill_command
+from compression.commands.prune import prune_command
+from compression.commands.train import train_command
+from compression.errors import BadData
+from models_store.manifest import Family, Task
+from models_store.store import Store
+from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+
+app = typer.Typer()
+app.command("train")(train_command)
+app.command("prune")(prune_command)
+app.command("distill")(distill_command)
+
+SMALL = "--width 32 --encoder-layers 1 --decoder-layers 1 --heads 2 --feed-forward 64 --positions 64 --vocabulary 320"
+
+
+def invoked(store: Store, *words: str) -> Result:
+    return CliRunner().invoke(app, [*words, "--store", str(store.root)])
+
+
+def answered(store: Store, *words: str) -> dict[str, Any]:
+    result = invoked(store, *words, "--json")
+    assert result.exit_code == 0, result.output
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def test_train_prune_and_distill_follow_each_other(tmp_path: Path) -> None:
+    store, data = Store(tmp_path / "store"), tiny_file(tmp_path)
+    task, bound = Task.TRANSLATION.value, ("--max-steps", "3")
+
+    original = answered(store, "train", task, "--data", data, *bound, *SMALL.split(), "--max-input-tokens", "48")
+    pruned = answered(store, "prune", task, "original", "--data", data, "--dev", data, "--feed-forward", "0.25", *bound)
+    distilled = answered(store, "distill", task, "pruned", "--data", data, "--name", "both", *bound)
+
+    assert store.variants(Task.TRANSLATION) == ["original", "both", "pruned"]
+    assert pruned["size"]["parameters"] < original["size"]["parameters"]
+    assert pruned["training"]["steps"] == 3
+    assert pruned["training"]["dev_loss_after"] > 0
+    assert distilled["lineage"] == ["train", "prune", "distill"]
+
+
+def test_people_get_lines_and_machines_json(tmp_path: Path) -> None:
+    context, data = tiny_context(tmp_path), tiny_file(tmp_path)
+    tiny_artifact(context, Family.T5, tmp_path)
+
+    words = ("prune", "translation", "original", "--data", data, "--max-steps", "2", "--heads", "2")
+    result = invoked(context.store, *words)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("translation/pruned: ")
+    assert "2 steps" in result.stdout
+
+
+def test_bad_data_names_file_and_line(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.T5, tmp_path)
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"source": "a", "target": "b"}\n{"source": "a"\n')
+
+    result = invoked(context.store, "distill", "translation", "original", "--data", str(bad), "--max-steps", "1")
+
+    assert isinstance(result.exception, BadData)
+    assert "line 2 of bad.jsonl" in str(result.exception)
+    assert context.store.variants(Task.TRANSLATION) == ["original"]
+
+
+@pytest.mark.parametrize("verb", ["train", "prune", "distill"])
+def test_help_says_what_ends_training(verb: str) -> None:
+    result = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"})
+
+    assert result.exit_code == 0
+    assert "ten minutes" in result.output

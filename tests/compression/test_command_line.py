@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from models_store.manifest import Task
+from models_store.store import Store
+from tests.command_line import compression
+
+VERBS = ("import", "train", "prune", "distill", "quantize", "export", "prepare", "evaluate", "benchmark", "verify")
+
+
+def test_help_names_every_verb() -> None:
+    done = compression("--help")
+
+    assert done.code == 0
+    for verb in (*VERBS, "list"):
+        assert verb in done.out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_explains_itself(verb: str) -> None:
+    done = compression(verb, "--help")
+
+    assert done.code == 0
+    assert "Usage: python -m compression" in done.out
+
+
+def test_list_shows_what_the_store_holds(embedded: Store) -> None:
+    table = compression("list", COLUMNS="200")
+    manifests = compression("list", "--json").json
+
+    assert "original" in table.out and "quantized" in table.out
+    assert {(each["task"], each["variant"]) for each in manifests} >= {
+        (task.value, variant) for task in Task for variant in ("original", "quantized")
+    }
+
+
+def test_verify_names_the_broken_file_and_exits_with_1(own_store: Store) -> None:
+    (own_store.folder(Task.SUMMARIZATION, "quantized") / "onnx" / "encoder.onnx").write_bytes(b"")
+
+    done = compression("verify", "--store", own_store.root, "--json")
+
+    assert done.code == 1
+    assert "onnx/encoder.onnx" in done.json["summarization/quantized"]["error"]
+    assert done.json["translation/quantized"] == {"ok": True, "error": None}
+
+
+def test_an_unknown_variant_is_one_line_that_names_the_known(embedded: Store) -> None:
+    done = compression("quantize", "translation", "absent")
+
+    assert done.code == 1
+    assert done.error.startswith("error: translation has no variant 'absent'; it has original")
+    assert len(done.error.splitlines()) == 1
+
+
+def test_evaluate_prints_every_metric_with_interval_retention_and_baseline(embedded: Store) -> None:
+    done = compression("evaluate", "translation", "quantized", "--samples", 20, "--json")
+
+    assert done.code == 0, done.error
+    original, quantized = done.json["variants"]
+    assert (original["variant"], quantized["variant"]) == ("original", "quantized")
+    bleu = quantized["metrics"][0]
+    assert bleu["metric"] == "bleu" and bleu["samples"] == 20
+    assert bleu["interval"][0] <= bleu["value"] <= bleu["interval"][1]
+    assert bleu["retention"] == pytest.approx(bleu["value"] / original["metrics"][0]["value"])
+    assert bleu["baseline"] < bleu["value"]
+    assert bleu["signature"].startswith("nrefs:1|")
+
+
+def test_scores_are_recorded_where_asked(own_store: Store) -> None:
+    done = compression("evaluate", "translation", "quantized", "--samples", 10, "--record", "--store", own_store.root)
+
+    assert done.code == 0, done.error
+    manifest = own_store.manifest(Task.TRANSLATION, "quantized")
+    [bleu] = [score for score in manifest.quality if score.metric == "bleu" and score.samples == 10]
+    assert bleu.runtime == "onnxruntime"
+    assert bleu.generation["num_beams"] == 4 and bleu.generation["max_input_tokens"] == 256
+    assert (
+        "| sample (test) | 10 | bleu |" in (own_store.folder(Task.TRANSLATION, "quantized") / "README.md").read_text()
+    )
+
+
+def test_a_failed_gate_exits_with_2(embedded: Store, tmp_path: Path) -> None:
+    data = tmp_path / "test.reversed.jsonl"
+    rows = [{"source": "The sun is shining.", "target": "Die Sonne scheint."}] * 2
+    data.write_text("\n".join(json.dumps(row) for row in rows))
+
+    passed = compression("evaluate", "translation", "quantized", "--data", data, "--min-retention", 0)
+    failed = compression("evaluate", "translation", "quantized", "--data", tmp_path / "absent.jsonl")
+
+    assert passed.code == 0, passed.error
+    assert failed.code == 1 and "absent.jsonl" in failed.error
+
+
+def test_benchmark_measures_variants_side_by_side(embedded: Store) -> None:
+    done = compression("benchmark", "translation", "original", "quantized", "--samples", 4, "--repeats", 1, "--json")
+
+    assert done.code == 0, done.error
+    for variant in ("original", "quantized"):
+        figures = done.json[variant]
+        assert 0 < figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
+        assert figures["tokens_per_second"] > 0

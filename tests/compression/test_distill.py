@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM
+
+from compression.anatomy import anatomy_of
+from compression.distill import DistillOptions, distill, kept_layers, student_layers, student_of
+from compression.errors import BadParameters
+from compression.models import load_model
+from compression.publish import write_model
+from compression.training.data import DataFiles
+from compression.training.schedule import Bounds
+from compression.training.trainer import TrainingOptions
+from models_store.manifest import Family, Task
+from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_model, tiny_tokenizer
+
+IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
+
+
+@pytest.mark.parametrize(
+    ("teacher", "keep", "layers"),
+    [
+        (12, 6, [0, 2, 4, 7, 9, 11]),
+        (12, 3, [0, 6, 11]),
+        (6, 2, [0, 5]),
+        (4, 3, [0, 2, 3]),
+        (4, 4, [0, 1, 2, 3]),
+        (4, 1, [0]),
+    ],
+)
+def test_layers_are_spread_and_keep_both_ends(teacher: int, keep: int, layers: list[int]) -> None:
+    assert student_layers(teacher, keep) == layers
+
+
+@pytest.mark.parametrize("keep", [0, 5])
+def test_a_student_cannot_have_more_layers_than_its_teacher_or_none(keep: int) -> None:
+    with pytest.raises(BadParameters, match="of 4 layers"):
+        student_layers(4, keep)
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_the_encoder_stays_and_half_of_the_decoder_goes_unless_asked(tmp_path: Path, family: Family) -> None:
+    model = tiny_model(family, tiny_tokenizer(family, tmp_path), encoder_layers=3, decoder_layers=4)
+    anatomy = anatomy_of(model)
+
+    assert kept_layers(anatomy, DistillOptions()) == {"encoder": [0, 1, 2], "decoder": [0, 3]}
+    assert kept_layers(anatomy, DistillOptions(2, 3)) == {"encoder": [0, 2], "decoder": [0, 2, 3]}
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_a_student_holds_its_teachers_layers_and_loads_from_its_folder(tmp_path: Path, family: Family) -> None:
+    teacher = tiny_model(family, tiny_tokenizer(family, tmp_path / "tokenizer"), encoder_layers=3, decoder_layers=4)
+
+    student = student_of(teacher, {"encoder": [0, 2], "decoder": [0, 1, 3]})
+    write_model(student, tmp_path / "student")
+    loaded = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "student")
+    parts = anatomy_of(loaded)
+
+    assert (len(parts.encoder.layers), len(parts.decoder.layers)) == (2, 3)
+    for stack, kept in (("encoder", [0, 2]), ("decoder", [0, 1, 3])):
+        ours, theirs = getattr(anatomy_of(student), stack).layers, getattr(anatomy_of(teacher), stack).layers
+        for new, old in enumerate(kept):
+            new_name, old_name = ours[new].feed_forward.down, theirs[old].feed_forward.down
+            assert torch.equal(student.get_parameter(f"{new_name}.weight"), teacher.get_parameter(f"{old_name}.weight"))
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_a_student_with_all_layers_computes_what_its_teacher_does(tmp_path: Path, family: Family) -> None:
+    teacher = tiny_model(family, tiny_tokenizer(family, tmp_path))
+
+    student = student_of(teacher, {"encoder": [0, 1], "decoder": [0, 1]})
+
+    assert torch.equal(
+        student(input_ids=IDS, decoder_input_ids=IDS).logits, teacher(input_ids=IDS, decoder_input_ids=IDS).logits
+    )
+
+
+def test_t5s_position_bias_goes_to_the_students_first_block(tmp_path: Path) -> None:
+    teacher = tiny_model(Family.T5, tiny_tokenizer(Family.T5, tmp_path))
+    bias = "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+
+    student = student_of(teacher, {"encoder": [0, 1], "decoder": [1]})
+
+    assert torch.equal(student.get_parameter(bias), teacher.get_parameter(bias))
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_distilling_an_artifact_publishes_a_student_with_its_lineage(tmp_path: Path, family: Family) -> None:
+    context = tiny_context(tmp_path)
+    parent = tiny_artifact(context, family, tmp_path)
+    training = TrainingOptions(bounds=Bounds(max_steps=6), tokens_per_batch=200, dropout=0.0, temperature=2.0)
+
+    outcome = distill(
+        context,
+        Task.TRANSLATION,
+        "original",
+        "distilled",
+        DataFiles([tiny_file(tmp_path)]),
+        DistillOptions(decoder_layers=1),
+        training,
+    )
+    step = outcome.manifest.lineage[-1]
+    student = load_model(context.store.folder(Task.TRANSLATION, "distilled"))
+
+    assert (step.technique, step.parent) == ("distill", parent.digest)
+    assert step.parameters["kept_layers"] == {"encoder": [0, 1], "decoder": [0]}
+    assert (step.parameters["temperature"], step.parameters["steps"]) == (2.0, 6)
+    assert len(anatomy_of(student).decoder.layers) == 1
+    assert outcome.summary()["training"]["steps"] == 6

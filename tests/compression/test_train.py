@@ -1,0 +1,120 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from compression.errors import BadParameters, BadSource
+from compression.publish import copy_tokenizer, write_model
+from compression.train import BaseOptions, train_base
+from compression.training.data import DataFiles
+from compression.training.schedule import Bounds
+from compression.training.trainer import TrainingOptions
+from models_store.errors import UnknownVariant
+from models_store.manifest import Family, Task
+from models_store.store import read_manifest
+from tests.compression.tiny import (
+    ARCHITECTURE,
+    PREFIX,
+    tiny_artifact,
+    tiny_context,
+    tiny_file,
+    tiny_model,
+    tiny_tokenizer,
+)
+
+OPTIONS = BaseOptions(prefix=PREFIX, max_input_tokens=48, max_new_tokens=40, vocabulary=320)
+TRAINING = TrainingOptions(bounds=Bounds(max_steps=5), learning_rate=3e-3, tokens_per_batch=200)
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_a_model_comes_from_nothing_but_a_text_file(tmp_path: Path, family: Family) -> None:
+    context = tiny_context(tmp_path, seed=3)
+    architecture = replace(ARCHITECTURE, family=family)
+
+    outcome = train_base(context, Task.TRANSLATION, OPTIONS, DataFiles([tiny_file(tmp_path)]), TRAINING, architecture)
+    folder = context.store.folder(Task.TRANSLATION, "original")
+    context.store.verify(Task.TRANSLATION, "original")
+    manifest = outcome.manifest
+
+    assert (manifest.family, manifest.languages, manifest.training_data) == (family, ["en", "de"], "train.jsonl")
+    assert (manifest.generation.prefix, manifest.generation.max_input_tokens) == (PREFIX, 48)
+    assert [(step.technique, step.seed, step.parent) for step in manifest.lineage] == [("train", 3, None)]
+    assert manifest.lineage[0].parameters["width"] == 32
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    ids = tokenizer("The cat sleeps.", return_tensors="pt")["input_ids"]
+    assert model.generate(ids, max_new_tokens=5, num_beams=2).shape[0] == 1
+
+
+def test_a_bart_is_not_asked_for_more_than_its_positions(tmp_path: Path) -> None:
+    architecture = replace(ARCHITECTURE, family=Family.BART, positions=32)
+    options = replace(OPTIONS, max_input_tokens=512, max_new_tokens=128)
+
+    outcome = train_base(
+        tiny_context(tmp_path), Task.TRANSLATION, options, DataFiles([tiny_file(tmp_path)]), TRAINING, architecture
+    )
+
+    assert outcome.manifest.generation.max_input_tokens == 32
+    assert outcome.manifest.generation.max_new_tokens == 31
+
+
+def test_a_variant_is_trained_further_and_says_so(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    parent = tiny_artifact(context, Family.T5, tmp_path)
+    file = tiny_file(tmp_path)
+
+    outcome = train_base(
+        context, Task.TRANSLATION, replace(OPTIONS, name="longer"), DataFiles([file], dev=[file]), TRAINING, "original"
+    )
+
+    assert [step.technique for step in outcome.manifest.lineage] == ["import", "train"]
+    assert outcome.manifest.parent == parent.digest
+    assert outcome.manifest.generation == parent.generation
+    assert outcome.parent_dev_loss == outcome.report.dev_loss_before
+
+
+def test_a_folder_without_manifest_is_trained_further(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.BART, tmp_path / "tokenizer")
+    write_model(tiny_model(Family.BART, tokenizer), tmp_path / "model")
+    copy_tokenizer(tokenizer, tmp_path / "model")
+
+    outcome = train_base(
+        tiny_context(tmp_path),
+        Task.TRANSLATION,
+        OPTIONS,
+        DataFiles([tiny_file(tmp_path)]),
+        TRAINING,
+        str(tmp_path / "model"),
+    )
+
+    assert outcome.manifest.lineage[-1].parameters["from"] == "model"
+    assert outcome.manifest.family is Family.BART
+
+
+def test_what_cannot_be_gone_on_from_is_refused(tmp_path: Path) -> None:
+    context, files = tiny_context(tmp_path), DataFiles([tiny_file(tmp_path)])
+
+    with pytest.raises(UnknownVariant, match="nowhere"):
+        train_base(context, Task.TRANSLATION, OPTIONS, files, TRAINING, "nowhere")
+    with pytest.raises(BadSource, match="no model folder"):
+        train_base(context, Task.TRANSLATION, OPTIONS, files, TRAINING, str(tmp_path / "missing"))
+    with pytest.raises(BadParameters, match="divisible"):
+        train_base(context, Task.TRANSLATION, OPTIONS, files, TRAINING, replace(ARCHITECTURE, heads=5))
+
+
+def test_a_published_run_keeps_its_loss_log_and_no_checkpoint(tmp_path: Path) -> None:
+    context, run = tiny_context(tmp_path), tmp_path / "run"
+
+    train_base(
+        context,
+        Task.TRANSLATION,
+        OPTIONS,
+        DataFiles([tiny_file(tmp_path)]),
+        TRAINING,
+        ARCHITECTURE,
+        checkpoint_folder=run,
+    )
+
+    assert sorted(path.name for path in run.iterdir()) == ["losses.jsonl", "tokenizer"]
+    assert read_manifest(context.store.folder(Task.TRANSLATION, "original")).variant == "original"

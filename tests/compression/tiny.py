@@ -1,0 +1,94 @@
+"""Tiny models, tokenizers, data and artifacts of either family: real in every part, and trained in seconds."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from compression.context import Context
+from compression.publish import Identity, publish_model
+from compression.training.data import Limits, TrainingSet
+from compression.training.scratch import Architecture, make_model
+from compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
+from evaluation.examples import Example
+from models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task
+from models_store.store import Store
+from models_store.tokenizer import Tokenizer
+
+SENTENCES = (
+    ("The cat sleeps on the warm stone.", "Die Katze schläft auf dem warmen Stein."),
+    ("We walked along the river until it was dark.", "Wir gingen am Fluss entlang, bis es dunkel war."),
+    ("She reads a book every week.", "Sie liest jede Woche ein Buch."),
+    ("The train leaves at nine.", "Der Zug fährt um neun ab."),
+    ("My brother built a small boat.", "Mein Bruder hat ein kleines Boot gebaut."),
+    ("It rained all night.", "Es hat die ganze Nacht geregnet."),
+    ("The children are playing in the garden.", "Die Kinder spielen im Garten."),
+    ("Please close the door.", "Bitte schließen Sie die Tür."),
+    ("He drinks coffee without milk.", "Er trinkt Kaffee ohne Milch."),
+    ("The old bridge was closed last winter.", "Die alte Brücke wurde letzten Winter gesperrt."),
+    ("I forgot my keys at home.", "Ich habe meine Schlüssel zu Hause vergessen."),
+    ("The soup is too hot to eat.", "Die Suppe ist zu heiß zum Essen."),
+    ("They sing in the village choir.", "Sie singen im Dorfchor."),
+    ("A new school opens in autumn.", "Im Herbst öffnet eine neue Schule."),
+    ("The wind turned to the north.", "Der Wind drehte nach Norden."),
+    ("Nobody answered the telephone.", "Niemand ging ans Telefon."),
+    ("The baker gets up at three.", "Der Bäcker steht um drei auf."),
+    ("You can see the sea from here.", "Von hier aus sieht man das Meer."),
+    ("The lamp above the table is broken.", "Die Lampe über dem Tisch ist kaputt."),
+    ("Her letter arrived after the holidays.", "Ihr Brief kam nach den Ferien an."),
+)
+EXAMPLES = [Example(source, target) for source, target in SENTENCES]
+LIMITS = Limits(max_input_tokens=48, max_target_tokens=48)
+VOCABULARY = 320
+PREFIX = "translate: "
+ARCHITECTURE = Architecture(
+    Family.T5, width=32, encoder_layers=2, decoder_layers=2, heads=4, feed_forward=64, positions=64, dropout=0.1
+)
+
+
+def tiny_tokenizer(family: Family, folder: Path) -> Path:
+    """Makes a tokenizer from the sentences and returns its folder."""
+    make_tokenizer(family, texts_of(EXAMPLES, PREFIX), VOCABULARY, folder, max_tokens=64, sentinels=4)
+    return folder
+
+
+def tiny_model(family: Family, tokenizer_folder: Path, seed: int = 0, **changes: Any) -> PreTrainedModel:
+    """Makes a random model; `changes` are fields of `Architecture`."""
+    return make_model(replace(ARCHITECTURE, family=family, **changes), tokenizer_size(tokenizer_folder), seed)
+
+
+def tiny_set(tokenizer_folder: Path, repeat: int = 1) -> TrainingSet:
+    """Returns the sentences as a training set."""
+    return TrainingSet(EXAMPLES * repeat, Tokenizer(tokenizer_folder), PREFIX, LIMITS)
+
+
+def tiny_context(folder: Path, seed: int = 0) -> Context:
+    """Returns a context whose store is in a folder."""
+    return Context(store=Store(folder / "store"), seed=seed)
+
+
+def tiny_file(folder: Path) -> str:
+    """Writes the sentences as JSON lines and returns the file's name."""
+    path = folder / "train.jsonl"
+    rows = (json.dumps({"source": source, "target": target}) for source, target in SENTENCES)
+    path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def tiny_artifact(context: Context, family: Family, folder: Path) -> Manifest:
+    """Publishes a random model as `translation/original`."""
+    tokenizer_folder = tiny_tokenizer(family, folder / f"{family}-tokenizer")
+    identity = Identity(
+        task=Task.TRANSLATION,
+        variant="original",
+        family=family,
+        languages=["en", "de"],
+        license="Apache-2.0",
+        training_data="none",
+        description="Random weights.",
+        generation=GenerationDefaults(prefix=PREFIX, max_input_tokens=48, max_new_tokens=47),
+        lineage=[Step(technique="import")],
+    )
+    return publish_model(context.store, tiny_model(family, tokenizer_folder), tokenizer_folder, identity)

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from compression.errors import BadData
+from compression.training.tokenizer_maker import make_tokenizer, tokenizer_size
+from models_store.manifest import Family
+from models_store.tokenizer import Tokenizer
+from tests.compression.tiny import PREFIX, SENTENCES, tiny_tokenizer
+
+
+def loaded(folder: Path) -> PreTrainedTokenizerFast:
+    tokenizer = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    return tokenizer
+
+
+TEXTS = (*SENTENCES[3], " two  spaces, and a\nline ", "Müßiggang “quoted” 42 %", "unseen: ☃")
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_transformers_loads_it_as_a_fast_tokenizer_that_agrees_with_the_stores(tmp_path: Path, family: Family) -> None:
+    ours = Tokenizer(tiny_tokenizer(family, tmp_path))
+    theirs = loaded(tmp_path)
+
+    for text in TEXTS:
+        ids = ours.encode(text, 512).ids
+        assert theirs(text)["input_ids"] == ids
+        assert theirs.decode(ids, skip_special_tokens=True).strip() == ours.decode(ids)
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_texts_come_back(tmp_path: Path, family: Family) -> None:
+    tokenizer = Tokenizer(tiny_tokenizer(family, tmp_path))
+
+    for pair in SENTENCES:
+        for text in pair:
+            assert tokenizer.decode(tokenizer.encode(text, 512).ids) == text
+
+
+@pytest.mark.parametrize(
+    ("family", "specials"),
+    [(Family.T5, ["<pad>", "</s>", "<unk>"]), (Family.BART, ["<s>", "<pad>", "</s>", "<unk>", "<mask>"])],
+)
+def test_specials_have_the_familys_ids(tmp_path: Path, family: Family, specials: list[str]) -> None:
+    theirs = loaded(tiny_tokenizer(family, tmp_path))
+
+    assert theirs.convert_tokens_to_ids(specials) == list(range(len(specials)))
+    assert len(theirs) == tokenizer_size(tmp_path)
+
+
+def test_t5_marks_the_first_word_too_and_counts_sentinels_down(tmp_path: Path) -> None:
+    theirs = loaded(tiny_tokenizer(Family.T5, tmp_path))
+
+    assert theirs.tokenize("The cat")[0].startswith("▁")
+    assert theirs(PREFIX + "The cat")["input_ids"][-1] == 1
+    assert theirs.convert_tokens_to_ids("<extra_id_0>") == len(theirs) - 1
+
+
+def test_bart_texts_stand_between_their_specials(tmp_path: Path) -> None:
+    ids = Tokenizer(tiny_tokenizer(Family.BART, tmp_path)).encode("The cat", 64).ids
+
+    assert (ids[0], ids[-1]) == (0, 2)
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_a_vocabulary_too_small_for_the_texts_is_refused(tmp_path: Path, family: Family) -> None:
+    with pytest.raises(BadData, match="20"):
+        make_tokenizer(family, ["abcdefghijklmnopqrstuvwxyz äöü"] * 3, 20, tmp_path, max_tokens=64)

@@ -1,0 +1,24 @@
+"""What every room's tests share: the embedded artifacts, built once, and copies of them to break."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models_store.store import Store, default_store
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Store:
+    """The embedded artifacts with everything that derives from them; read only."""
+    subprocess.run([sys.executable, "-m", "compression", "prepare"], check=True, capture_output=True)
+    return Store(default_store())
+
+
+@pytest.fixture
+def own_store(embedded: Store, tmp_path: Path) -> Store:
+    """A copy of the embedded artifacts, to change or break."""
+    shutil.copytree(embedded.root, tmp_path / "artifacts")
+    return Store(tmp_path / "artifacts")
