@@ -1,0 +1,1 @@
+"""The service: compressed variants behind HTTP, measured while they serve."""

@@ -1,0 +1,72 @@
+"""What routes ask for: the application's service objects, and the query parameters that several share."""
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Query, Request
+
+from app.metrics import ServiceMetrics
+from app.services import Services
+from app.serving.evaluation_service import EvaluationService
+from app.serving.inventory import Inventory
+from app.serving.latency import LatencyWindow
+from app.serving.pool import Pool
+from app.serving.readiness import Readiness
+from app.serving.service import GenerationService
+
+
+def services_of(request: Request) -> Services:
+    """Returns the service objects of the application that handles the request."""
+    return cast(Services, request.app.state.services)
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]
+
+
+def _generation(services: ServicesDep) -> GenerationService:
+    return services.generation
+
+
+def _evaluations(services: ServicesDep) -> EvaluationService:
+    return services.evaluations
+
+
+def _inventory(services: ServicesDep) -> Inventory:
+    return services.inventory
+
+
+def _latency(services: ServicesDep) -> LatencyWindow:
+    return services.latency
+
+
+def _readiness(services: ServicesDep) -> Readiness:
+    return services.readiness
+
+
+def _metrics(services: ServicesDep) -> ServiceMetrics:
+    return services.metrics
+
+
+def _pool(services: ServicesDep) -> Pool:
+    return services.pool
+
+
+GenerationDep = Annotated[GenerationService, Depends(_generation)]
+EvaluationsDep = Annotated[EvaluationService, Depends(_evaluations)]
+InventoryDep = Annotated[Inventory, Depends(_inventory)]
+LatencyDep = Annotated[LatencyWindow, Depends(_latency)]
+ReadinessDep = Annotated[Readiness, Depends(_readiness)]
+MetricsDep = Annotated[ServiceMetrics, Depends(_metrics)]
+PoolDep = Annotated[Pool, Depends(_pool)]
+
+VariantQuery = Annotated[
+    str | None, Query(max_length=64, description="The variant that answers; the task's default if absent.")
+]
+RetentionQuery = Annotated[
+    float | None,
+    Query(
+        gt=0,
+        le=2,
+        allow_inf_nan=False,
+        description="Instead of a variant: the fastest one that keeps at least this part of the original's quality.",
+    ),
+]

@@ -1,0 +1,61 @@
+"""The application: settings in, a FastAPI app out, with its layers, routes, error handling and life span."""
+
+import asyncio
+import contextlib
+import importlib.metadata
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from app.middleware.body import BodyMiddleware
+from app.middleware.disconnect import DisconnectMiddleware
+from app.middleware.failure import FailureMiddleware
+from app.middleware.observation import ObservationMiddleware
+from app.middleware.request_id import RequestIdMiddleware
+from app.openapi import install_openapi
+from app.problems import install_problems
+from app.routes import ROUTERS
+from app.services import Services
+from app.settings import Settings
+
+VERSION = importlib.metadata.version("slimseq")
+DESCRIPTION = "Serves compressed T5 and BART models side by side, and says what each variant costs and keeps."
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Builds the service; variants are opened once it starts.
+
+    Args:
+        settings: what to serve and how; None reads `SLIMSEQ_*` from the environment.
+
+    Raises:
+        UnusableStore: the store is missing or holds nothing.
+        UnknownVariant: a default or a variant to preload is not in the store.
+    """
+    settings = settings or Settings()
+    services = Services.build(settings, VERSION)
+    app = FastAPI(title="Slimseq", version=VERSION, description=DESCRIPTION, lifespan=_lifespan)
+    app.state.services = services
+    for router in ROUTERS:
+        app.include_router(router)
+    install_problems(app)
+    install_openapi(app)
+    # Added innermost first: the last one added sees a request first.
+    app.add_middleware(DisconnectMiddleware)
+    app.add_middleware(BodyMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(FailureMiddleware)
+    app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=list(app.openapi()["paths"]))
+    app.add_middleware(RequestIdMiddleware)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    preloading = services.readiness.start()
+    try:
+        yield
+    finally:
+        preloading.cancel()
+        await asyncio.gather(preloading, return_exceptions=True)
+        await services.close()

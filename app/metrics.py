@@ -1,0 +1,106 @@
+"""The Prometheus side: every series that the service keeps, in a registry of its own, with bounded labels."""
+
+import platform
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import generate_latest
+
+from models_store.manifest import Task
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+VARIANT = ("task", "variant")
+
+
+class ServiceMetrics:
+    """Counters, histograms and gauges of one application; several can live in one process."""
+
+    def __init__(self, version: str) -> None:
+        # The times at which series began double the page and answer no question.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        build = Info("slimseq_build", "What runs here.", registry=registry)
+        build.info({"version": version, "python": platform.python_version(), "machine": platform.machine()})
+        self._requests = Counter(
+            "slimseq_requests", "Requests answered.", ("method", "route", "status"), registry=registry
+        )
+        self._request_seconds = Histogram(
+            "slimseq_request_duration_seconds",
+            "From a request's arrival to the end of its answer.",
+            ("route",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "slimseq_rejected", "Requests answered with a problem, by its kind.", ("reason",), registry=registry
+        )
+        self._queue_wait = Histogram(
+            "slimseq_queue_wait_seconds",
+            "What a request waited for batches of others.",
+            VARIANT,
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._inference = Histogram(
+            "slimseq_inference_duration_seconds",
+            "What the batches that a request was in took.",
+            VARIANT,
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._input_tokens = Counter("slimseq_input_tokens", "Tokens read for requests.", VARIANT, registry=registry)
+        self._output_tokens = Counter("slimseq_output_tokens", "Tokens made for requests.", VARIANT, registry=registry)
+        self._batch_rows = Histogram(
+            "slimseq_batch_rows", "Rows that one batch generated together.", VARIANT, buckets=ROWS, registry=registry
+        )
+        self._queue_rows = Gauge("slimseq_queue_rows", "Rows that wait for a batch.", VARIANT, registry=registry)
+        self._loaded = Gauge("slimseq_variant_loaded", "1 while the variant is in memory.", VARIANT, registry=registry)
+        self._resident = Gauge(
+            "slimseq_variant_resident_bytes", "What loading added to the process.", VARIANT, registry=registry
+        )
+        self._load_seconds = Gauge(
+            "slimseq_variant_load_seconds", "What verifying and opening took.", VARIANT, registry=registry
+        )
+
+    def request_ended(self, method: str, route: str, status: int, seconds: float, problem: str | None) -> None:
+        """Counts one answered request; `problem` is the slug of the error that it was answered with."""
+        self._requests.labels(method, route, f"{status // 100}xx").inc()
+        self._request_seconds.labels(route).observe(seconds)
+        if problem:
+            self._rejected.labels(problem).inc()
+
+    def generation_ended(
+        self, task: Task, variant: str, queue_seconds: float, inference_seconds: float, tokens: tuple[int, int]
+    ) -> None:
+        """Counts one request's generation; `tokens` are those read and those made."""
+        self._queue_wait.labels(task, variant).observe(queue_seconds)
+        self._inference.labels(task, variant).observe(inference_seconds)
+        self._input_tokens.labels(task, variant).inc(tokens[0])
+        self._output_tokens.labels(task, variant).inc(tokens[1])
+
+    def batch_started(self, task: Task, variant: str, rows: int) -> None:
+        """Counts one batch."""
+        self._batch_rows.labels(task, variant).observe(rows)
+
+    def variant_loaded(
+        self, task: Task, variant: str, resident_bytes: int, load_seconds: float, queue_rows: Callable[[], float]
+    ) -> None:
+        """Notes an opened variant, whose queue is read whenever it is asked for."""
+        self._loaded.labels(task, variant).set(1)
+        self._resident.labels(task, variant).set(resident_bytes)
+        self._load_seconds.labels(task, variant).set(load_seconds)
+        self._queue_rows.labels(task, variant).set_function(queue_rows)
+
+    def render(self) -> bytes:
+        """Returns everything in the Prometheus text format."""
+        return generate_latest(self.registry)

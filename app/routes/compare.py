@@ -1,0 +1,28 @@
+"""`POST /compare`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.dependencies import GenerationDep
+from app.problems import documented
+from app.schemas.generation import CompareRequest, CompareResponse
+from models_store.manifest import Task
+
+router = APIRouter(tags=["generation"])
+
+
+@router.post(
+    "/compare",
+    operation_id="compare",
+    summary="Compare variants",
+    responses=documented(404, 413, 415, 422, 500, 503),
+)
+async def compare(
+    body: CompareRequest,
+    service: GenerationDep,
+    task: Annotated[Task, Query(description="What the variants are for.")],
+    variant: Annotated[list[str], Query(min_length=2, max_length=8, description="Named twice or more.")],
+) -> CompareResponse:
+    """Give the same texts to 2 to 8 variants, one after the other; a variant that fails says why in its place."""
+    return await service.compare(task, variant, body.prompt(task))

@@ -1,0 +1,57 @@
+"""`POST /summarize` and `POST /translate`."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+
+from app.dependencies import GenerationDep, RetentionQuery, VariantQuery
+from app.problems import documented
+from app.schemas.generation import GenerationResponse, SummarizeRequest, TranslateRequest
+from app.serving.events import MEDIA_TYPE
+from models_store.manifest import Task
+
+router = APIRouter(tags=["generation"])
+
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The outputs; with `stream`, `token` events and a last `done` event with them.",
+        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+    },
+    **documented(404, 413, 415, 422, 429, 500, 503, 504),
+}
+
+
+@router.post(
+    "/summarize",
+    operation_id="summarize",
+    summary="Summarize texts",
+    responses=RESPONSES,
+    response_model=GenerationResponse,
+)
+async def summarize(
+    body: SummarizeRequest, service: GenerationDep, variant: VariantQuery = None, min_retention: RetentionQuery = None
+) -> GenerationResponse | StreamingResponse:
+    """Summarize one text or several with the chosen variant."""
+    if body.stream:
+        events = await service.stream(Task.SUMMARIZATION, body.prompt(), variant, min_retention)
+        return StreamingResponse(events, headers=STREAM_HEADERS, media_type=MEDIA_TYPE)
+    return await service.generate(Task.SUMMARIZATION, body.prompt(), variant, min_retention)
+
+
+@router.post(
+    "/translate",
+    operation_id="translate",
+    summary="Translate texts",
+    responses=RESPONSES,
+    response_model=GenerationResponse,
+)
+async def translate(
+    body: TranslateRequest, service: GenerationDep, variant: VariantQuery = None, min_retention: RetentionQuery = None
+) -> GenerationResponse | StreamingResponse:
+    """Translate one text or several with the chosen variant, sentence by sentence, with their paragraphs kept."""
+    if body.stream:
+        events = await service.stream(Task.TRANSLATION, body.prompt(), variant, min_retention)
+        return StreamingResponse(events, headers=STREAM_HEADERS, media_type=MEDIA_TYPE)
+    return await service.generate(Task.TRANSLATION, body.prompt(), variant, min_retention)

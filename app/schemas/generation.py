@@ -1,0 +1,179 @@
+"""Bodies of generation requests and their answers, as the HTTP contract has them.
+
+Types are strict: a number is never taken for a text, nor a text for a number. Bounds of options are those of
+`models_store.manifest.GenerationOptions`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from app.errors import InvalidRequest
+from app.problems import Problem
+from app.serving.prompt import Prompt
+from models_store.generator import OnOverflow
+from models_store.manifest import GenerationOptions, Task
+
+
+def check_texts(value: Any) -> Any:
+    """Checks that a value is a text or a list of texts with something in each, in words where it is not."""
+    texts = value if isinstance(value, list) else [value]
+    if not texts:
+        raise PydanticCustomError("slimseq_text", "must not be an empty list")
+    for index, text in enumerate(texts):
+        place = f"entry {index} " if isinstance(value, list) else ""
+        if not isinstance(text, str):
+            wanted = "must be a string" if place else "must be a string or a list of strings"
+            raise PydanticCustomError(
+                "slimseq_text",
+                "{place}{wanted}, not {kind}",
+                {"place": place, "wanted": wanted, "kind": JSON_KINDS.get(type(text), "something else")},
+            )
+        if not text.strip():
+            raise PydanticCustomError("slimseq_text", "{place}must not be empty", {"place": place})
+        if not text.isascii():
+            check_unicode(text, place)
+    return value
+
+
+def check_unicode(text: str, place: str) -> None:
+    """Refuses half a surrogate pair, which JSON can write and no tokenizer can read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PydanticCustomError(
+            "slimseq_text",
+            "{place}holds half a surrogate pair at character {position}",
+            {"place": place, "position": error.start},
+        ) from error
+
+
+JSON_KINDS = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a boolean"}
+JSON_KINDS[type(None)] = "null"
+
+Texts = Annotated[
+    str | list[str],
+    BeforeValidator(check_texts),
+    Field(description="One text or a list of texts.", examples=["The children are playing in the garden."]),
+]
+Language = Annotated[str, Field(min_length=2, max_length=35, examples=["en"])]
+
+
+class TextRequest(BaseModel):
+    """What every generation takes. An option left out takes the variant's own default."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: Texts
+    num_beams: int | None = Field(default=None, ge=1, le=16, description="Beams; 1 is greedy search.")
+    length_penalty: float | None = Field(
+        default=None, ge=-5, le=5, description="Exponent of the length that divides a beam's log-probability."
+    )
+    early_stopping: bool | None = Field(
+        default=None, description="Whether beam search ends once `num_beams` candidates are finished."
+    )
+    no_repeat_ngram_size: int | None = Field(
+        default=None, ge=0, le=32, description="Size of the n-grams that may occur only once; 0 is off."
+    )
+    min_new_tokens: int | None = Field(default=None, ge=0, le=1024, description="Tokens before the end may come.")
+    max_new_tokens: int | None = Field(
+        default=None, ge=1, le=1024, description="Tokens after which generation ends; for translation, a sentence."
+    )
+    on_overflow: OnOverflow = Field(
+        default="truncate", description="What to do with a text that is longer than the model reads."
+    )
+
+    def _prompt(self, **more: str | None) -> Prompt:
+        return Prompt(
+            texts=[self.text] if isinstance(self.text, str) else self.text,
+            options=self.model_dump(include=set(GenerationOptions.model_fields)),
+            on_overflow=self.on_overflow,
+            **more,
+        )
+
+
+class SummarizeRequest(TextRequest):
+    """Texts to summarize."""
+
+    prefix: str | None = Field(default=None, max_length=1000, description="Put before each text, not the model's own.")
+    stream: bool = Field(default=False, description="Answer with Server-Sent Events.")
+
+    def prompt(self) -> Prompt:
+        """Returns what is asked for, freed of HTTP."""
+        return self._prompt(prefix=self.prefix)
+
+
+class TranslateRequest(TextRequest):
+    """Texts to translate, sentence by sentence."""
+
+    source: Language | None = Field(default=None, description="Language of the texts; must be the variant's.")
+    target: Language | None = Field(default=None, description="Language of the outputs; must be the variant's.")
+    stream: bool = Field(default=False, description="Answer with Server-Sent Events.")
+
+    def prompt(self) -> Prompt:
+        """Returns what is asked for, freed of HTTP."""
+        return self._prompt(source=self.source, target=self.target)
+
+
+class CompareRequest(TextRequest):
+    """Texts for several variants: the body of the task that is asked for, without `stream`."""
+
+    prefix: str | None = Field(default=None, max_length=1000, description="As for `/summarize`.")
+    source: Language | None = Field(default=None, description="As for `/translate`.")
+    target: Language | None = Field(default=None, description="As for `/translate`.")
+
+    def prompt(self, task: Task) -> Prompt:
+        """Returns what is asked for, freed of HTTP.
+
+        Raises:
+            InvalidRequest: a field belongs to the other task.
+        """
+        foreign = ("source", "target") if task is Task.SUMMARIZATION else ("prefix",)
+        for name in foreign:
+            if getattr(self, name) is not None:
+                raise InvalidRequest(f"{name}: is not a field of {task.value}")
+        return self._prompt(prefix=self.prefix, source=self.source, target=self.target)
+
+
+class Output(BaseModel):
+    """One generated text."""
+
+    text: str
+    finish_reason: Literal["eos", "length"] = Field(description="`length` where `max_new_tokens` cut it.")
+    input_tokens: int
+    output_tokens: int
+    truncated: bool = Field(description="Whether the model read less than the whole text.")
+
+
+class Timings(BaseModel):
+    """Where the time went, in milliseconds."""
+
+    queue_ms: float = Field(description="Waiting for batches of others.")
+    inference_ms: float = Field(description="The batches that the request was in.")
+    total_ms: float = Field(description="All of it, with choosing, loading and tokenizing.")
+
+
+class GenerationResponse(BaseModel):
+    """What one variant made of the request's texts, in their order."""
+
+    task: Task
+    variant: str
+    digest: str
+    runtime: str
+    outputs: list[Output]
+    timings: Timings
+
+
+class FailedVariant(BaseModel):
+    """Why one variant of a comparison gave no answer."""
+
+    variant: str
+    error: Problem
+
+
+class CompareResponse(BaseModel):
+    """The variants' answers in the order in which they were named."""
+
+    task: Task
+    results: list[GenerationResponse | FailedVariant]

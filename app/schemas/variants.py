@@ -1,0 +1,39 @@
+"""The answers of `GET /variants` and `GET /variants/{task}/{variant}`."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from app.schemas.quality import Gate
+from models_store.manifest import Family, Manifest, Task
+
+
+class VariantSummary(BaseModel):
+    """One variant: what it is, whether it serves, what it weighs and keeps."""
+
+    task: Task
+    variant: str
+    status: Literal["loaded", "available", "broken"] = Field(
+        description="In memory; opened when first asked for; or cannot be opened, as `error` says."
+    )
+    error: str | None
+    runtime: str | None = Field(description="What opened it or would; None where nothing can.")
+    default: bool = Field(description="Whether it answers when a request names no variant.")
+    digest: str | None
+    family: Family | None
+    languages: list[str]
+    parameters: int | None
+    bytes: int | None = Field(description="On disk, of the format that the runtime reads.")
+    quality: Gate | None = Field(description="What it keeps of the original's primary metric.")
+
+
+class VariantList(BaseModel):
+    """All variants, `original` first in each task."""
+
+    variants: list[VariantSummary]
+
+
+class VariantDetail(VariantSummary):
+    """One variant with its whole manifest."""
+
+    manifest: Manifest | None = Field(description="None where it cannot be read.")

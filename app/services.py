@@ -1,0 +1,84 @@
+"""Builds the objects that routes call, once an application, from settings; and closes them in order."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from app.errors import UnusableStore
+from app.metrics import ServiceMetrics
+from app.serving.batcher import BatchLimits
+from app.serving.catalogue import Catalogue
+from app.serving.chooser import Chooser
+from app.serving.evaluation_service import EvaluationService
+from app.serving.evaluations import EvaluationJobs
+from app.serving.inventory import Inventory
+from app.serving.latency import LatencyWindow
+from app.serving.pool import Pool
+from app.serving.readiness import Readiness
+from app.serving.service import GenerationService
+from app.settings import Settings
+from models_store.manifest import Task
+from models_store.store import Store
+
+
+@dataclass(frozen=True)
+class Services:
+    """What one application is made of."""
+
+    generation: GenerationService
+    evaluations: EvaluationService
+    inventory: Inventory
+    latency: LatencyWindow
+    readiness: Readiness
+    metrics: ServiceMetrics
+    pool: Pool
+    jobs: EvaluationJobs
+
+    @classmethod
+    def build(cls, settings: Settings, version: str) -> Self:
+        """Connects everything; opens nothing yet.
+
+        Raises:
+            UnusableStore: the store is missing or holds nothing.
+            UnknownVariant: a default or a variant to preload is not there.
+        """
+        catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
+        check_store(settings, catalogue)
+        metrics = ServiceMetrics(version)
+        limits = BatchLimits(settings.max_batch_rows, settings.batch_wait_seconds, settings.queue_rows)
+        pool = Pool(catalogue.store, metrics, limits, settings.runtime_name, settings.threads)
+        chooser = Chooser(catalogue, settings.runtime_name)
+        latency = LatencyWindow(settings.latency_window_seconds)
+        jobs = EvaluationJobs(pool, settings.evaluation_queue, settings.evaluation_kept)
+        return cls(
+            generation=GenerationService(settings, chooser, pool, latency, metrics),
+            evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
+            inventory=Inventory(catalogue, pool, version, settings.runtime_name),
+            latency=latency,
+            readiness=Readiness(catalogue, pool, settings.preload),
+            metrics=metrics,
+            pool=pool,
+            jobs=jobs,
+        )
+
+    async def close(self) -> None:
+        """Cancels evaluations, ends what runs and gives back memory."""
+        await self.jobs.close()
+        await self.pool.close()
+
+
+def check_store(settings: Settings, catalogue: Catalogue) -> None:
+    """Checks at the start that there is something to serve.
+
+    Raises:
+        UnusableStore: the store is missing or holds nothing.
+        UnknownVariant: a default or a variant to preload is not there.
+    """
+    if not settings.store.is_dir():
+        raise UnusableStore(f"there is no store at {settings.store}; set SLIMSEQ_STORE to a folder of artifacts")
+    if not catalogue.entries():
+        raise UnusableStore(f"the store at {settings.store} is empty; fill it with `python -m compression import`")
+    for task in Task:
+        if variant := settings.default_variant(task):
+            catalogue.entry(task, variant)
+    for task, variant in settings.preload:
+        catalogue.entry(task, variant)

@@ -1,0 +1,113 @@
+"""What there is: the store's variants with their state, their quality, and what this process is made of."""
+
+import importlib.metadata
+import importlib.util
+import platform
+
+from app.schemas.info import ArtifactInfo, HostInfo, Info, RuntimeInfo
+from app.schemas.quality import QualityReport, VariantQuality
+from app.schemas.variants import VariantDetail, VariantList, VariantSummary
+from app.serving.catalogue import Catalogue
+from app.serving.gates import gate
+from app.serving.pool import Pool, format_bytes
+from evaluation.host import available_cores, cpu_flags, host_name
+from models_store.errors import SlimseqError
+from models_store.generator import choose_runtime
+from models_store.manifest import Task
+from models_store.runtimes.registry import RUNTIMES, RuntimeKind
+from models_store.store import Entry
+
+LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenizers", "numpy", "sentencex", "sacrebleu")
+
+
+class Inventory:
+    """Answers about variants, from the store and the pool. Opens nothing."""
+
+    def __init__(self, catalogue: Catalogue, pool: Pool, version: str, runtime: str | None = None) -> None:
+        self._catalogue = catalogue
+        self._pool = pool
+        self._version = version
+        self._runtime = runtime
+
+    def variants(self) -> VariantList:
+        """Returns every variant, the broken ones too."""
+        return VariantList(variants=[self._summary(entry) for entry in self._catalogue.entries()])
+
+    def variant(self, task: Task, name: str) -> VariantDetail:
+        """Returns one variant with its manifest.
+
+        Raises:
+            UnknownVariant: there is none of that name.
+        """
+        entry = self._catalogue.entry(task, name)
+        return VariantDetail(**self._summary(entry).model_dump(), manifest=entry.manifest)
+
+    def quality(self) -> QualityReport:
+        """Returns what the manifests record of quality."""
+        return QualityReport(
+            qualities=[
+                VariantQuality(
+                    task=entry.task,
+                    variant=entry.variant,
+                    digest=entry.manifest.digest,
+                    gate=gate(entry.manifest),
+                    scores=entry.manifest.quality,
+                )
+                for entry in self._catalogue.entries()
+                if entry.manifest is not None
+            ]
+        )
+
+    def info(self) -> Info:
+        """Returns versions, runtimes, the machine and the artifacts' digests."""
+        opened = {(loaded.key.task, loaded.key.variant): loaded.digest for loaded in self._pool.loaded()}
+        return Info(
+            version=self._version,
+            python=platform.python_version(),
+            platform=platform.platform(),
+            libraries={name: importlib.metadata.version(name) for name in LIBRARIES if importlib.util.find_spec(name)},
+            runtimes=[
+                RuntimeInfo(name=kind.name, format=kind.format, is_installed=kind.is_installed)
+                for kind in RUNTIMES.values()
+            ],
+            host=HostInfo(cpu=host_name(), cpu_flags=cpu_flags(), cores=available_cores()),
+            artifacts=[
+                ArtifactInfo(
+                    task=entry.task,
+                    variant=entry.variant,
+                    digest=entry.manifest.digest,
+                    loaded_digest=opened.get((entry.task, entry.variant)),
+                )
+                for entry in self._catalogue.entries()
+                if entry.manifest is not None
+            ],
+        )
+
+    def _summary(self, entry: Entry) -> VariantSummary:
+        manifest = entry.manifest
+        kind, error = self._runtime_of(entry)
+        is_loaded = self._pool.find(entry.task, entry.variant) is not None
+        status = "loaded" if is_loaded else "broken" if error else "available"
+        return VariantSummary(
+            task=entry.task,
+            variant=entry.variant,
+            status=status,
+            error=None if is_loaded or error is None else str(error),
+            runtime=kind.name if kind else None,
+            default=self._catalogue.find_default(entry.task) == entry.variant,
+            digest=manifest.digest if manifest else None,
+            family=manifest.family if manifest else None,
+            languages=manifest.languages if manifest else [],
+            parameters=manifest.size.parameters if manifest else None,
+            bytes=format_bytes(self._catalogue.store, entry.task, entry.variant, kind.format) if kind else None,
+            quality=gate(manifest) if manifest else None,
+        )
+
+    def _runtime_of(self, entry: Entry) -> tuple[RuntimeKind | None, SlimseqError | None]:
+        if entry.manifest is None:
+            return None, entry.error
+        try:
+            kind = choose_runtime(self._catalogue.store, entry.task, entry.variant, self._runtime)
+        except SlimseqError as error:
+            return None, error
+        return kind, self._pool.last_error(entry.task, entry.variant)

@@ -1,0 +1,85 @@
+"""Plans a prompt for one generator: its texts as encoded rows, its options checked, and the way back to texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from app.errors import TextTooLong, UnsupportedLanguages
+from app.problems import describe
+from app.serving.prompt import Prompt
+from app.serving.segmenter import SegmentedText, sentences, whole
+from models_store.errors import InputTooLong, InvalidOptions
+from models_store.generator import TextGenerator, TextOutput
+from models_store.manifest import GenerationOptions, Manifest, Task
+from models_store.tokenizer import Encoding
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rows for a batcher, in reading order over all texts, and how their outputs make up the texts."""
+
+    texts: list[SegmentedText]
+    rows: list[Encoding]
+    options: GenerationOptions
+
+    def assemble(self, outputs: Sequence[TextOutput]) -> list[TextOutput]:
+        """Returns one output a text from one output a row: tokens add up, a cut anywhere marks the whole."""
+        assembled = []
+        start = 0
+        for text in self.texts:
+            own = outputs[start : start + len(text.segments)]
+            start += len(text.segments)
+            assembled.append(
+                TextOutput(
+                    text=text.join([output.text for output in own]),
+                    finish_reason="length" if any(output.finish_reason == "length" for output in own) else "eos",
+                    input_tokens=sum(output.input_tokens for output in own),
+                    output_tokens=sum(output.output_tokens for output in own),
+                    truncated=any(output.truncated for output in own),
+                )
+            )
+        return assembled
+
+
+def plan(generator: TextGenerator, prompt: Prompt) -> Plan:
+    """Plans a prompt; takes its time on long texts, so it belongs on a worker thread.
+
+    Raises:
+        InvalidOptions: an option is out of range, contradicts another, or is more than the model can do.
+        UnsupportedLanguages: the artifact was made for other languages.
+        TextTooLong: a text does not fit and the prompt refuses truncation.
+    """
+    manifest = generator.manifest
+    options = _options(manifest, prompt)
+    generator.check(options)
+    if manifest.task is Task.TRANSLATION:
+        language = _source_language(manifest, prompt)
+        texts = [sentences(text, language) for text in prompt.texts]
+    else:
+        texts = [whole(text) for text in prompt.texts]
+    rows = []
+    for index, text in enumerate(texts):
+        try:
+            rows += [generator.encode(segment.text, prompt.prefix, prompt.on_overflow) for segment in text.segments]
+        except InputTooLong as error:
+            raise TextTooLong(f"text[{index}]: {error}" if len(texts) > 1 else f"text: {error}") from error
+    return Plan(texts, rows, options)
+
+
+def _options(manifest: Manifest, prompt: Prompt) -> GenerationOptions:
+    try:
+        return manifest.generation.options(**prompt.options)
+    except ValidationError as error:
+        raise InvalidOptions(describe(error.errors())) from error
+
+
+def _source_language(manifest: Manifest, prompt: Prompt) -> str:
+    made_for = dict(zip(("source", "target"), manifest.languages, strict=False))
+    for side, asked in (("source", prompt.source), ("target", prompt.target)):
+        if asked is not None and asked.lower() != made_for.get(side):
+            raise UnsupportedLanguages(
+                f"{side}: {asked!r} is not what {manifest.task}/{manifest.variant} was made for, "
+                f"which translates {' to '.join(manifest.languages)}"
+            )
+    return made_for.get("source", "en")

@@ -1,0 +1,27 @@
+"""What a request asks for, freed of HTTP: the texts and how to generate from them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from models_store.generator import OnOverflow
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Texts and wishes of one request; None means what the artifact does by default.
+
+    Args:
+        texts: what to summarize or translate.
+        options: generation options by name; None or absent takes the artifact's default.
+        on_overflow: what to do with a text that the model cannot read whole.
+        prefix: put before each text instead of the artifact's.
+        source: language of the texts.
+        target: language of the outputs.
+    """
+
+    texts: list[str]
+    options: dict[str, Any] = field(default_factory=dict)
+    on_overflow: OnOverflow = "truncate"
+    prefix: str | None = None
+    source: str | None = None
+    target: str | None = None

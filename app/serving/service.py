@@ -1,0 +1,147 @@
+"""What the generation routes call: from a prompt and a choice of variant to an answer, measured on the way."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from app.errors import DeadlineExceeded, InvalidRequest
+from app.metrics import ServiceMetrics
+from app.problems import problem_of
+from app.schemas.generation import CompareResponse, FailedVariant, GenerationResponse, Output, Timings
+from app.serving.assembly import Assembly
+from app.serving.chooser import Chooser
+from app.serving.events import TokenRelay, generation_events
+from app.serving.latency import LatencyWindow
+from app.serving.plan import Plan, plan
+from app.serving.pool import LoadedVariant, Pool
+from app.serving.prompt import Prompt
+from app.serving.submission import Generated
+from app.settings import Settings
+from models_store.errors import SlimseqError
+from models_store.manifest import Task
+
+
+class GenerationService:
+    """Generates, streams and compares. One a process, used from the event loop."""
+
+    def __init__(
+        self, settings: Settings, chooser: Chooser, pool: Pool, latency: LatencyWindow, metrics: ServiceMetrics
+    ) -> None:
+        self._settings = settings
+        self._chooser = chooser
+        self._pool = pool
+        self._latency = latency
+        self._metrics = metrics
+
+    async def generate(
+        self, task: Task, prompt: Prompt, variant: str | None = None, min_retention: float | None = None
+    ) -> GenerationResponse:
+        """Answers a prompt with the variant that is named, that keeps enough, or that is the default.
+
+        Raises:
+            SlimseqError: what `Chooser.choose`, `Pool.get`, `plan` and `Batcher.wait` raise.
+        """
+        started = time.monotonic()
+        self._check_size(prompt)
+        name = self._chooser.choose(task, variant, min_retention)
+        return await self._generate(task, name, prompt, started, self._deadline(started))
+
+    async def stream(
+        self, task: Task, prompt: Prompt, variant: str | None = None, min_retention: float | None = None
+    ) -> AsyncIterator[str]:
+        """Answers as `generate` does, with Server-Sent Events from the first piece on.
+
+        Raises:
+            SlimseqError: as `generate` does; after the first piece it becomes an `error` event.
+        """
+        started = time.monotonic()
+        self._check_size(prompt)
+        name, deadline = self._chooser.choose(task, variant, min_retention), self._deadline(started)
+        loaded, planned = await self._prepare(task, name, prompt, deadline)
+        relay = TokenRelay()
+        submission = loaded.batcher.submit(planned.rows, planned.options, deadline, relay)
+        assembly = Assembly(planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id)
+        events = generation_events(
+            loaded.batcher,
+            submission,
+            relay,
+            assembly,
+            lambda generated: self._answer(loaded, planned, generated, started),
+        )
+        return _after_first(await anext(events), events)
+
+    async def compare(self, task: Task, variants: Sequence[str], prompt: Prompt) -> CompareResponse:
+        """Answers with several variants one after the other, so that their timings compare; all share one deadline.
+
+        Raises:
+            InvalidRequest: a variant is named twice.
+            UnknownVariant: there is no variant of a name. What else one of them fails with stands in its place.
+        """
+        started = time.monotonic()
+        self._check_size(prompt)
+        if len(set(variants)) < len(variants):
+            raise InvalidRequest("query parameter variant: names a variant twice")
+        for name in variants:
+            self._chooser.check_exists(task, name)
+        results: list[GenerationResponse | FailedVariant] = []
+        for name in variants:
+            try:
+                results.append(await self._generate(task, name, prompt, time.monotonic(), self._deadline(started)))
+            except SlimseqError as error:
+                results.append(FailedVariant(variant=name, error=problem_of(error)))
+        return CompareResponse(task=task, results=results)
+
+    async def _generate(
+        self, task: Task, name: str, prompt: Prompt, started: float, deadline: float
+    ) -> GenerationResponse:
+        loaded, planned = await self._prepare(task, name, prompt, deadline)
+        submission = loaded.batcher.submit(planned.rows, planned.options, deadline)
+        generated = await loaded.batcher.wait(submission)
+        return self._answer(loaded, planned, generated, started)
+
+    async def _prepare(self, task: Task, name: str, prompt: Prompt, deadline: float) -> tuple[LoadedVariant, Plan]:
+        try:
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                loaded = await self._pool.get(task, name)
+                return loaded, await asyncio.to_thread(plan, loaded.generator, prompt)
+        except TimeoutError:
+            raise DeadlineExceeded(self._settings.request_timeout_seconds) from None
+
+    def _check_size(self, prompt: Prompt) -> None:
+        if len(prompt.texts) > self._settings.max_texts:
+            raise InvalidRequest(f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} a request")
+        characters = sum(map(len, prompt.texts))
+        if characters > self._settings.max_text_characters:
+            raise InvalidRequest(
+                f"text: has {characters} characters; at most {self._settings.max_text_characters} a request"
+            )
+
+    def _deadline(self, started: float) -> float:
+        return started + self._settings.request_timeout_seconds
+
+    def _answer(self, loaded: LoadedVariant, planned: Plan, generated: Generated, started: float) -> GenerationResponse:
+        total_seconds = time.monotonic() - started
+        outputs = planned.assemble(generated.outputs)
+        task, variant = loaded.key.task, loaded.key.variant
+        timings = Timings(
+            queue_ms=round(generated.queue_seconds * 1000, 3),
+            inference_ms=round(generated.inference_seconds * 1000, 3),
+            total_ms=round(total_seconds * 1000, 3),
+        )
+        self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
+        tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
+        self._metrics.generation_ended(task, variant, generated.queue_seconds, generated.inference_seconds, tokens)
+        return GenerationResponse(
+            task=task,
+            variant=variant,
+            digest=loaded.digest,
+            runtime=loaded.runtime,
+            outputs=[Output.model_validate(output, from_attributes=True) for output in outputs],
+            timings=timings,
+        )
+
+
+async def _after_first(first: str, events: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield first
+    async for event in events:
+        yield event

@@ -1,0 +1,113 @@
+"""One request's rows on their way through a batcher, and the bridge from its thread to the event loop."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from models_store.generator import TextOutput
+from models_store.manifest import GenerationOptions
+from models_store.tokenizer import Encoding
+
+
+class Listener(Protocol):
+    """Follows a submission while it runs. Both are called on the generating thread."""
+
+    def on_token(self, row: int, token: int) -> None:
+        """Told each final token of a row."""
+
+    def on_row(self, row: int, output: TextOutput) -> None:
+        """Told a row's output once it is complete."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a submission came to. Queue and inference seconds add up to its time in the batcher."""
+
+    outputs: list[TextOutput]
+    queue_seconds: float
+    inference_seconds: float
+
+
+class Submission:
+    """Rows with the same options. The batcher's thread takes and completes them, the event loop awaits the whole."""
+
+    def __init__(
+        self,
+        rows: Sequence[Encoding],
+        options: GenerationOptions,
+        deadline: float,
+        listener: Listener | None = None,
+    ) -> None:
+        """Made on the event loop that awaits it.
+
+        Args:
+            rows: the encoded inputs.
+            options: what to generate with.
+            deadline: `time.monotonic()` after which nobody waits any more.
+            listener: told of tokens and rows; keeps the rows in reading order.
+        """
+        self.rows = rows
+        self.options = options
+        self.deadline = deadline
+        self.listener = listener
+        self.is_abandoned = False
+        self._has_failed = False
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[Generated] = self._loop.create_future()
+        self.arrival = time.monotonic()
+        self._inference_seconds = 0.0
+        self._outputs: dict[int, TextOutput] = {}
+        order = range(len(rows))
+        # Rows of like length share a batch with little padding; a stream is better served in reading order.
+        self.waiting = deque(order if listener else sorted(order, key=lambda row: -len(rows[row].ids)))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits for it: abandoned, failed, complete or past its deadline."""
+        return self.is_abandoned or self._has_failed or self._future.done() or time.monotonic() > self.deadline
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take, from its arrival to its deadline."""
+        return round(self.deadline - self.arrival, 1)
+
+    def complete(self, outputs: dict[int, TextOutput], seconds: float) -> None:
+        """Takes the outputs of a batch that ran for so many seconds; the last ones resolve the whole."""
+        self._inference_seconds += seconds
+        self._outputs |= outputs
+        if self.listener:
+            for row, output in sorted(outputs.items()):
+                self.listener.on_row(row, output)
+        if len(self._outputs) == len(self.rows):
+            passed = time.monotonic() - self.arrival
+            result = Generated(
+                outputs=[self._outputs[row] for row in range(len(self.rows))],
+                queue_seconds=max(passed - self._inference_seconds, 0.0),
+                inference_seconds=self._inference_seconds,
+            )
+            self._on_loop(lambda: None if self._future.done() else self._future.set_result(result))
+
+    def abandon(self) -> None:
+        """Tells the batcher's thread that nobody waits any more. Called on the event loop."""
+        self.is_abandoned = True
+        self._future.cancel()
+
+    def fail(self, error: Exception) -> None:
+        """Ends it with an error; rows that still wait are dropped."""
+        self._has_failed = True
+        self.waiting.clear()
+        self._on_loop(lambda: None if self._future.done() else self._future.set_exception(error))
+
+    @property
+    def future(self) -> asyncio.Future[Generated]:
+        """Resolves to the outputs, or to the error that a batch gave."""
+        return self._future
+
+    def _on_loop(self, resolve: Callable[[], object]) -> None:
+        # The loop may have ended while a batch still ran: then nobody is left to tell.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(resolve)

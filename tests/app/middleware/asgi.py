@@ -1,0 +1,54 @@
+"""Calls one ASGI layer the way a server does, without a server."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.types import ASGIApp, Message
+
+
+class Connection:
+    """One request: its body in chunks, then silence until `leave`; keeps what was sent."""
+
+    def __init__(
+        self, method: str = "POST", headers: Sequence[tuple[str, str]] = (), chunks: Sequence[bytes] = (b"",)
+    ) -> None:
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "method": method,
+            "path": "/translate",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
+            "state": {},
+        }
+        self.chunks = list(chunks)
+        self.sent: list[Message] = []
+        self.reads = 0
+        self.has_left = asyncio.Event()
+
+    async def receive(self) -> Message:
+        self.reads += 1
+        if self.chunks:
+            chunk = self.chunks.pop(0)
+            return {"type": "http.request", "body": chunk, "more_body": bool(self.chunks)}
+        await self.has_left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    async def call(self, layer: ASGIApp) -> None:
+        async with asyncio.timeout(10):
+            await layer(self.scope, self.receive, self.send)
+
+    @property
+    def status(self) -> int:
+        return int(self.sent[0]["status"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.sent[0]["headers"]}
+
+    @property
+    def json(self) -> Any:
+        return json.loads(b"".join(message.get("body", b"") for message in self.sent))

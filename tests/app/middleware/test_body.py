@@ -1,0 +1,76 @@
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from app.errors import MalformedBody, PayloadTooLarge, UnsupportedMediaType
+from app.middleware.body import BodyMiddleware
+from tests.app.middleware.asgi import Connection
+
+JSON = ("Content-Type", "application/json")
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(body)(scope, receive, send)
+
+
+def send(chunks: Sequence[bytes], *headers: tuple[str, str], method: str = "POST") -> Connection:
+    async def run() -> Connection:
+        connection = Connection(method, headers, chunks)
+        await connection.call(BodyMiddleware(echo, max_bytes=10))
+        return connection
+
+    return asyncio.run(run())
+
+
+def test_a_body_reaches_the_route_whole() -> None:
+    connection = send([b'{"a"', b":", b" 1}"], JSON)
+
+    assert b"".join(message.get("body", b"") for message in connection.sent) == b'{"a": 1}'
+
+
+def test_a_declared_length_above_the_limit_is_refused_unread() -> None:
+    async def run() -> Connection:
+        connection = Connection("POST", [JSON, ("Content-Length", "11")], [b"x" * 11])
+        with pytest.raises(PayloadTooLarge, match="10 bytes"):
+            await connection.call(BodyMiddleware(echo, max_bytes=10))
+        return connection
+
+    assert asyncio.run(run()).reads == 0
+
+
+def test_chunks_are_counted_and_reading_stops_at_the_limit() -> None:
+    async def run() -> Connection:
+        connection = Connection("POST", [JSON], [b"x" * 6] * 100)
+        with pytest.raises(PayloadTooLarge):
+            await connection.call(BodyMiddleware(echo, max_bytes=10))
+        return connection
+
+    assert asyncio.run(run()).reads == 2
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
+def test_json_is_taken_however_it_is_written(media_type: str) -> None:
+    assert send([b"{}"], ("Content-Type", media_type)).status == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [(), (("Content-Type", "text/plain"),), (JSON, ("Content-Encoding", "gzip")), (("Content-Type", ""),)]
+)
+def test_anything_else_is_unsupported(headers: Sequence[tuple[str, str]]) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        send([b"{}"], *headers)
+
+
+def test_bytes_that_are_no_utf8_are_malformed() -> None:
+    with pytest.raises(MalformedBody, match="at byte 2"):
+        send([b'["\xff"]'], JSON)
+
+
+def test_requests_without_a_body_pass() -> None:
+    assert send([b""]).status == 200
+    assert send([b""], method="GET").status == 200

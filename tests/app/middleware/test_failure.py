@@ -1,0 +1,37 @@
+import asyncio
+import logging
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from app.middleware.failure import FailureMiddleware
+from models_store.errors import CorruptArtifact
+from tests.app.middleware.asgi import Connection
+
+
+def failing(error: Exception) -> Connection:
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        raise error
+
+    async def run() -> Connection:
+        connection = Connection()
+        await connection.call(FailureMiddleware(route))
+        return connection
+
+    return asyncio.run(run())
+
+
+def test_a_known_error_becomes_its_problem() -> None:
+    connection = failing(CorruptArtifact("translation/original", "onnx/decoder.onnx", "is missing"))
+
+    assert connection.status == 503 and connection.headers["content-type"] == "application/problem+json"
+    assert connection.json["type"] == "/problems/corrupt-artifact"
+    assert connection.scope["state"]["problem"] == "corrupt-artifact"
+
+
+def test_an_unexpected_exception_is_logged_and_its_text_stays_here(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        connection = failing(ValueError("the password is hunter2"))
+
+    assert connection.status == 500 and connection.json["type"] == "/problems/internal-error"
+    assert "hunter2" not in str(connection.json) and "hunter2" in caplog.text

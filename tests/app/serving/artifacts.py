@@ -1,0 +1,53 @@
+"""Manifests of artifacts that exist on paper only, written into stores of a test's own."""
+
+from pathlib import Path
+from typing import Any
+
+from models_store.manifest import FileEntry, GenerationDefaults, Manifest, QualityScore, Size, Step, Task, digest_of
+from models_store.store import write_manifest
+
+
+def manifest(
+    task: Task = Task.TRANSLATION, variant: str = "original", technique: str = "import", **more: Any
+) -> Manifest:
+    files = [FileEntry(path="config.json", bytes=2, sha256="0" * 64)]
+    fields: dict[str, Any] = {
+        "task": task,
+        "variant": variant,
+        "family": "bart",
+        "languages": ["en", "de"],
+        "license": "Apache-2.0",
+        "training_data": "none",
+        "lineage": [Step(technique=technique)],
+        "size": Size(parameters=1, nonzero_parameters=1, bytes_by_format={"onnx": 10}),
+        "files": files,
+        "digest": digest_of(files),
+        "generation": GenerationDefaults(),
+    }
+    return Manifest(**(fields | more))
+
+
+def score(
+    retention: float | None, metric: str = "bleu", dataset: str = "sample", measured_at: str = ""
+) -> QualityScore:
+    return QualityScore(
+        dataset=dataset,
+        split="test",
+        samples=10,
+        metric=metric,
+        value=20.0,
+        interval=(19.0, 21.0),
+        signature="",
+        generation={},
+        runtime="onnxruntime",
+        retention=retention,
+        measured_at=measured_at,
+    )
+
+
+def put(root: Path, *manifests: Manifest) -> Path:
+    for each in manifests:
+        folder = root / each.task.value / each.variant
+        folder.mkdir(parents=True)
+        write_manifest(folder, each)
+    return root

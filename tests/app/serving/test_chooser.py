@@ -1,0 +1,89 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import InvalidRequest, NoVariantRetains
+from app.serving.catalogue import Catalogue
+from app.serving.chooser import Chooser
+from models_store.errors import UnknownVariant
+from models_store.manifest import Manifest, Performance, Size, Task
+from models_store.store import Store
+from tests.app.serving.artifacts import manifest, put, score
+
+TRANSLATION = Task.TRANSLATION
+
+
+def chooser(root: Path) -> Chooser:
+    return Chooser(Catalogue(Store(root), {}))
+
+
+def variant(name: str, kept: float | None, tokens_per_second: float = 0, **more: Any) -> Manifest:
+    speed = Performance(
+        host="",
+        threads=1,
+        runtime="onnxruntime",
+        batch=1,
+        input_tokens=1,
+        output_tokens=1,
+        p50_ms=1,
+        p95_ms=1,
+        p99_ms=1,
+        tokens_per_second=tokens_per_second,
+        resident_bytes=1,
+    )
+    performance = [speed] if tokens_per_second else []
+    quality = [] if kept is None else [score(kept)]
+    return manifest(variant=name, technique="prune", quality=quality, performance=performance, **more)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return put(
+        tmp_path,
+        variant("original", None, 100),
+        variant("quantized", 0.995, 150),
+        variant("pruned", 0.96, 300),
+        variant("unmeasured", None, 900),
+    )
+
+
+def test_a_named_variant_answers_and_the_default_otherwise(store: Path) -> None:
+    assert chooser(store).choose(TRANSLATION, "pruned") == "pruned"
+    assert chooser(store).choose(TRANSLATION) == "quantized"
+    with pytest.raises(UnknownVariant, match="original, pruned, quantized, unmeasured"):
+        chooser(store).choose(TRANSLATION, "nope")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"), [(0.9, "pruned"), (0.96, "pruned"), (0.97, "quantized"), (0.999, "original")]
+)
+def test_the_fastest_that_keeps_enough_is_chosen(store: Path, wanted: float, chosen: str) -> None:
+    assert chooser(store).choose(TRANSLATION, min_retention=wanted) == chosen
+
+
+def test_where_none_keeps_enough_each_ones_retention_is_said(store: Path) -> None:
+    with pytest.raises(NoVariantRetains) as refused:
+        chooser(store).choose(TRANSLATION, min_retention=1.01)
+
+    said = str(refused.value)
+    assert "original keeps 1.0000" in said and "pruned keeps 0.9600" in said and "unmeasured is unmeasured" in said
+
+
+def test_among_unmeasured_speeds_the_fewest_bytes_are_chosen(tmp_path: Path) -> None:
+    small = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"onnx": 5})
+    store = put(tmp_path, variant("original", None), variant("small", 0.99, size=small))
+
+    assert chooser(store).choose(TRANSLATION, min_retention=0.9) == "small"
+
+
+def test_a_variant_that_no_runtime_here_opens_is_never_chosen(tmp_path: Path) -> None:
+    alien = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"alien": 5})
+    store = put(tmp_path, variant("original", None, 1), variant("fast", 1.0, 999, size=alien))
+
+    assert chooser(store).choose(TRANSLATION, min_retention=0.9) == "original"
+
+
+def test_a_name_and_a_retention_exclude_each_other(store: Path) -> None:
+    with pytest.raises(InvalidRequest, match="exclude"):
+        chooser(store).choose(TRANSLATION, "original", 0.9)

@@ -1,0 +1,69 @@
+import asyncio
+from pathlib import Path
+
+from app.metrics import ServiceMetrics
+from app.serving.batcher import BatchLimits
+from app.serving.catalogue import Catalogue
+from app.serving.inventory import Inventory
+from app.serving.memory import memory_report
+from app.serving.pool import Pool
+from models_store.manifest import Task
+from models_store.store import Store
+from tests.app.serving.artifacts import manifest, put, score
+
+
+def inventory_of(store: Store) -> tuple[Inventory, Pool]:
+    pool = Pool(store, ServiceMetrics("test"), BatchLimits())
+    return Inventory(Catalogue(store, {}), pool, "1.2.3"), pool
+
+
+def test_each_variant_says_whether_it_serves(own_store: Store) -> None:
+    (own_store.folder(Task.SUMMARIZATION, "original") / "manifest.json").write_text("{}")
+
+    async def run() -> dict[tuple[str, str], tuple[str, bool]]:
+        inventory, pool = inventory_of(own_store)
+        try:
+            await pool.get(Task.TRANSLATION, "quantized")
+            listed = inventory.variants().variants
+            memory = memory_report(pool)
+            assert [(each.task, each.variant) for each in memory.variants] == [(Task.TRANSLATION, "quantized")]
+            return {(each.task.value, each.variant): (each.status, each.default) for each in listed}
+        finally:
+            await pool.close()
+
+    assert asyncio.run(run()) == {
+        ("summarization", "original"): ("broken", False),
+        ("summarization", "quantized"): ("available", True),
+        ("translation", "original"): ("available", False),
+        ("translation", "quantized"): ("loaded", True),
+    }
+
+
+def test_a_variant_without_a_format_that_opens_here_is_broken(tmp_path: Path) -> None:
+    alien = {"parameters": 1, "nonzero_parameters": 1, "bytes_by_format": {"alien": 5}}
+    inventory, _ = inventory_of(Store(put(tmp_path, manifest(size=alien))))
+
+    detail = inventory.variant(Task.TRANSLATION, "original")
+
+    assert detail.status == "broken" and "no onnx or safetensors files" in (detail.error or "")
+    assert detail.runtime is None and detail.bytes is None and detail.manifest is not None
+
+
+def test_quality_is_what_the_manifests_say(tmp_path: Path) -> None:
+    measured = manifest(variant="quantized", technique="quantize", quality=[score(0.97)])
+    inventory, _ = inventory_of(Store(put(tmp_path, manifest(), measured)))
+
+    original, quantized = inventory.quality().qualities
+
+    assert original.gate.verdict == "reference" and quantized.gate.verdict == "failed"
+    assert quantized.scores == measured.quality
+
+
+def test_info_names_what_serves(tmp_path: Path) -> None:
+    inventory, _ = inventory_of(Store(put(tmp_path, manifest())))
+
+    info = inventory.info()
+
+    assert info.version == "1.2.3" and {"fastapi", "onnxruntime", "tokenizers"} <= set(info.libraries)
+    assert info.runtimes[0].name == "onnxruntime"
+    assert [(artifact.variant, artifact.loaded_digest) for artifact in info.artifacts] == [("original", None)]

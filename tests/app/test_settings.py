@@ -1,0 +1,65 @@
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+from models_store.manifest import Task
+from models_store.store import default_store
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SLIMSEQ_")]:
+        monkeypatch.delenv(name)
+
+
+def test_the_defaults_serve_the_embedded_models_on_this_machine_alone() -> None:
+    settings = Settings()
+
+    assert settings.store == default_store()
+    assert (settings.host, settings.port, settings.max_body_bytes) == ("127.0.0.1", 8000, 8 * 1024 * 1024)
+    assert settings.runtime_name is None and settings.preload == ()
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SLIMSEQ_STORE", str(tmp_path))
+    monkeypatch.setenv("SLIMSEQ_PRELOAD", "translation/quantized, summarization/original,")
+    monkeypatch.setenv("SLIMSEQ_RUNTIME", "torch")
+    monkeypatch.setenv("SLIMSEQ_DEFAULT_TRANSLATION", "original")
+
+    settings = Settings()
+
+    assert settings.store == tmp_path and settings.runtime_name == "torch"
+    assert settings.preload == ((Task.TRANSLATION, "quantized"), (Task.SUMMARIZATION, "original"))
+    assert settings.default_variant(Task.TRANSLATION) == "original"
+    assert settings.default_variant(Task.SUMMARIZATION) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PORT", "99999", "less than or equal to 65535"),
+        ("HOST", "not a host", "neither an address nor a host name"),
+        ("RUNTIME", "tensorrt", "'auto', 'onnxruntime' or 'torch'"),
+        ("THREADS", "-1", "greater than or equal to 0"),
+        ("PRELOAD", "quantized", "not of the form task/variant"),
+        ("PRELOAD", "haiku/quantized", "not of the form task/variant"),
+        ("PRELOAD", "translation/../../etc", "not of the form task/variant"),
+        ("DEFAULT_TRANSLATION", "../quantized", "not a variant's name"),
+        ("MAX_BODY_BYTES", "0", "greater than or equal to 1024"),
+        ("REQUEST_TIMEOUT_SECONDS", "0", "greater than 0"),
+        ("REQUEST_TIMEOUT_SECONDS", "nan", "less than or equal to 3600"),
+        ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    monkeypatch.setenv(f"SLIMSEQ_{name}", value)
+
+    with pytest.raises(ValidationError, match=said):
+        Settings()
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert all(field.description for field in Settings.model_fields.values())

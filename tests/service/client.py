@@ -1,0 +1,93 @@
+"""A client of the service as a stranger would write one: plain HTTP, answers as data."""
+
+import http.client
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+TIMEOUT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer, read to its end."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def problem(self) -> SimpleNamespace:
+        assert self.headers["content-type"] == "application/problem+json", self.text
+        problem = SimpleNamespace(**self.json)
+        assert problem.status == self.status
+        return problem
+
+    @property
+    def events(self) -> list[tuple[str, Any]]:
+        """Server-Sent Events as `(name, data)`."""
+        assert self.headers["content-type"].startswith("text/event-stream"), self.text
+        events = []
+        for block in self.text.split("\n\n"):
+            if block:
+                name, data = block.split("\n")
+                events.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+        return events
+
+
+class Service:
+    """A running service. Each call takes a connection of its own, so that threads may share one client."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> Response:
+        return self.send("GET", path, headers=headers)
+
+    def delete(self, path: str) -> Response:
+        return self.send("DELETE", path)
+
+    def post(self, path: str, body: object, headers: dict[str, str] | None = None) -> Response:
+        return self.send(
+            "POST", path, json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})}
+        )
+
+    def send(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, chunked: bool = False
+    ) -> Response:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
+        try:
+            connection.request(method, path, body, headers or {}, encode_chunked=chunked)
+            answer = connection.getresponse()
+            return Response(
+                answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
+            )
+        finally:
+            connection.close()
+
+    def wait_until_answering(self, process: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                self.get("/healthz")
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError(f"the service does not answer; its process ended with {process.poll()}")
+
+    def wait_until_ready(self, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while self.get("/readyz").status != 200:
+            assert time.monotonic() < deadline, self.get("/readyz").text
+            time.sleep(0.05)

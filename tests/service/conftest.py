@@ -1,0 +1,55 @@
+"""Starts the real service in a process of its own, on a free port, with the embedded models."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models_store.store import Store
+from tests.service.client import Service
+
+
+@contextlib.contextmanager
+def running_service(log: Path, **settings: object) -> Iterator[Service]:
+    """Runs `python -m app` with `SLIMSEQ_*` settings until the block ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
+    environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in {"port": port, **settings}.items()}
+    with log.open("ab") as output:
+        process = subprocess.Popen([sys.executable, "-m", "app"], env=environment, stdout=output, stderr=output)
+    service = Service(port)
+    try:
+        service.wait_until_answering(process)
+        yield service
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+@pytest.fixture(scope="session")
+def service(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running_service(tmp_path_factory.mktemp("service") / "log", store=embedded.root) as running:
+        running.wait_until_ready()
+        yield running
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def store(own_store: Store) -> Path:
+    """A copy of the embedded store that a test may damage."""
+    return own_store.root

@@ -1,0 +1,111 @@
+import subprocess
+import sys
+from pathlib import Path
+
+from models_store.store import Store
+from tests.service.client import Service
+from tests.service.conftest import running_service
+
+TEXT = {"text": "Good morning."}
+
+
+def flip_bytes(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def test_a_tampered_artifact_is_refused_and_the_others_serve(store: Path, log: Path) -> None:
+    flip_bytes(store / "translation" / "quantized" / "onnx" / "decoder.onnx")
+    with running_service(log, store=store) as service:
+        service.wait_until_ready()
+
+        refused = service.post("/translate?variant=quantized", TEXT)
+        served = service.post("/translate?variant=original", TEXT)
+        summarized = service.post("/summarize", TEXT)
+        compared = service.post("/compare?task=translation&variant=original&variant=quantized", TEXT)
+        listed = service.get("/variants/translation/quantized").json
+
+    assert refused.status == 503 and "onnx/decoder.onnx" in refused.problem.detail
+    assert refused.problem.type == "/problems/corrupt-artifact"
+    assert served.status == summarized.status == compared.status == 200
+    assert "outputs" in compared.json["results"][0]
+    assert compared.json["results"][1]["variant"] == "quantized"
+    assert compared.json["results"][1]["error"]["status"] == 503
+    assert listed["status"] == "broken" and "decoder.onnx" in listed["error"]
+
+
+def test_a_half_written_artifact_is_refused_and_serves_once_it_is_whole(store: Path, log: Path) -> None:
+    decoder = store / "translation" / "quantized" / "onnx" / "decoder.onnx"
+    whole = decoder.read_bytes()
+    decoder.write_bytes(whole[:1000])
+    with running_service(log, store=store, preload="summarization/quantized") as service:
+        half = service.post("/translate?variant=quantized", TEXT)
+        decoder.unlink()
+        missing = service.post("/translate?variant=quantized", TEXT)
+        decoder.write_bytes(whole)
+        served = service.post("/translate?variant=quantized", TEXT)
+
+    assert half.status == 503 and "decoder.onnx has 1000 bytes" in half.problem.detail
+    assert missing.status == 503 and "decoder.onnx is missing" in missing.problem.detail
+    assert served.status == 200
+
+
+def test_an_unreadable_manifest_breaks_its_own_variant_only(store: Path, log: Path) -> None:
+    (store / "translation" / "quantized" / "manifest.json").write_text("{}")
+    with running_service(log, store=store) as service:
+        service.wait_until_ready()
+
+        refused = service.post("/translate?variant=quantized", TEXT)
+        served = service.post("/translate?variant=original", TEXT)
+        listed = {(each["task"], each["variant"]): each for each in service.get("/variants").json["variants"]}
+
+    assert refused.status == 503 and "manifest.json" in refused.problem.detail
+    assert served.status == 200
+    assert listed["translation", "quantized"]["status"] == "broken"
+
+
+def test_the_service_is_not_ready_where_no_default_opens(store: Path, log: Path) -> None:
+    for path in store.glob("*/quantized/onnx/encoder.onnx"):
+        flip_bytes(path)
+    with running_service(log, store=store) as service:
+        served = service.post("/translate?variant=original", TEXT)
+        refused = [service.post(path, TEXT) for path in ("/translate", "/summarize")]
+        readiness = service.get("/readyz")
+        health = service.get("/healthz")
+
+    assert [answer.status for answer in refused] == [503, 503]
+    assert readiness.status == 503 and "encoder.onnx" in readiness.problem.detail
+    assert served.status == health.status == 200
+
+
+def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -> None:
+    for store, said in ((tmp_path / "nowhere", "there is no store"), (tmp_path, "is empty")):
+        ended = subprocess.run(
+            [sys.executable, "-m", "app"],
+            env={"SLIMSEQ_STORE": str(store)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert ended.returncode == 1
+        assert said in ended.stderr and ended.stderr.count("\n") == 1
+
+
+def test_a_senseless_setting_ends_the_start_with_one_line() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "app"], env={"SLIMSEQ_PORT": "99999"}, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 1
+    assert "port: should be less than or equal to 65535" in ended.stderr and ended.stderr.count("\n") == 1
+
+
+def test_the_service_ends_cleanly(embedded: Store, log: Path) -> None:
+    with running_service(log, store=embedded.root) as service:
+        assert isinstance(service, Service)
+        service.wait_until_ready()
+
+    lines = log.read_text()
+    assert "Application shutdown complete" in lines and "Traceback" not in lines

@@ -1,0 +1,170 @@
+from typing import Any
+
+import pytest
+
+from tests.service.client import Service
+
+JSON = {"Content-Type": "application/json"}
+TOO_LARGE = b'{"text": "' + b"a" * (8 * 1024 * 1024) + b'"}'
+
+
+@pytest.fixture(autouse=True)
+def the_service_goes_on(service: Service) -> Any:
+    yield
+    assert service.post("/translate", {"text": "Good morning."}).status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/translate?variant=nope",
+        "/summarize?variant=../original",
+        "/variants/translation/nope",
+        "/compare?task=translation&variant=original&variant=nope",
+    ],
+)
+def test_an_unknown_variant_is_not_found_and_the_known_are_named(service: Service, path: str) -> None:
+    refused = service.get(path) if path.startswith("/variants") else service.post(path, {"text": "Good morning."})
+
+    assert refused.status == 404 and refused.problem.type == "/problems/unknown-variant"
+    assert "original" in refused.problem.detail and "quantized" in refused.problem.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"text": ""}, "text: must not be empty"),
+        ({"text": " \n\t"}, "text: must not be empty"),
+        ({"text": []}, "text: must not be an empty list"),
+        ({"text": ["Yes.", ""]}, "text: entry 1 must not be empty"),
+        ({"text": 5}, "text: must be a string or a list of strings, not a number"),
+        ({"text": None}, "not null"),
+        ({"text": {"a": "b"}}, "not an object"),
+        ({"text": ["Yes.", 5]}, "text: entry 1 must be a string, not a number"),
+        ({"text": ["Yes."] * 65}, "text: has 65 entries; at most 64"),
+        ({"text": "\ud800"}, "surrogate"),
+        ({}, "text: is required"),
+        ([], "the body must be a JSON object"),
+        ({"text": "Yes.", "num_beams": 0}, "num_beams: should be greater than or equal to 1, not 0"),
+        ({"text": "Yes.", "num_beams": 17}, "num_beams"),
+        ({"text": "Yes.", "num_beams": "4"}, "num_beams: should be a valid integer"),
+        ({"text": "Yes.", "num_beams": 1.5}, "num_beams"),
+        ({"text": "Yes.", "num_beams": True}, "num_beams"),
+        ({"text": "Yes.", "length_penalty": 99}, "length_penalty"),
+        ({"text": "Yes.", "early_stopping": "yes"}, "early_stopping"),
+        ({"text": "Yes.", "no_repeat_ngram_size": -1}, "no_repeat_ngram_size"),
+        ({"text": "Yes.", "max_new_tokens": 0}, "max_new_tokens"),
+        ({"text": "Yes.", "max_new_tokens": 10**30}, "max_new_tokens"),
+        ({"text": "Yes.", "max_new_tokens": 1024}, "max_new_tokens is 1024; this model has positions for"),
+        ({"text": "Yes.", "min_new_tokens": 9, "max_new_tokens": 8}, "min_new_tokens (9) is above max_new_tokens (8)"),
+        ({"text": "Yes.", "on_overflow": "ignore"}, "on_overflow"),
+        ({"text": "Yes.", "stream": "yes"}, "stream"),
+        ({"text": "Yes.", "source": "fr"}, "source: 'fr'"),
+        ({"text": "Yes.", "target": "fr"}, "target: 'fr'"),
+        ({"text": "Yes.", "prefix": "translate: "}, "prefix: is not a field here"),
+        ({"text": "Yes.", "temperature": 1}, "temperature: is not a field here"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_is_wrong(service: Service, body: object, said: str) -> None:
+    refused = service.post("/translate", body)
+
+    assert refused.status == 422 and said in refused.problem.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"text": "Yes."', "not JSON: Expecting ',' delimiter at character"),
+        (b"text=Yes", "not JSON"),
+        (b"", "a JSON body is required"),
+        (b'{"text": "\xff"}', "not UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_body_that_is_not_json_says_where(service: Service, body: bytes, said: str) -> None:
+    refused = service.send("POST", "/translate", body, JSON)
+
+    assert refused.status == 422 and said in refused.problem.detail
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
+def test_another_content_type_is_unsupported(service: Service, content_type: str | None) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+
+    refused = service.send("POST", "/translate", b'{"text": "Yes."}', headers)
+
+    assert refused.status == 415 and "application/json" in refused.problem.detail
+
+
+def test_a_compressed_body_is_unsupported(service: Service) -> None:
+    refused = service.send("POST", "/translate", b"\x1f\x8b", {**JSON, "Content-Encoding": "gzip"})
+
+    assert refused.status == 415 and "gzip" in refused.problem.detail
+
+
+def test_a_body_over_the_limit_is_too_large(service: Service) -> None:
+    declared = service.send("POST", "/translate", TOO_LARGE, JSON)
+    chunked = service.send(
+        "POST", "/translate", iter([TOO_LARGE]), {**JSON, "Transfer-Encoding": "chunked"}, chunked=True
+    )
+
+    assert declared.status == chunked.status == 413
+    assert "8388608 bytes" in declared.problem.detail
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("task=translation&variant=original", "query parameter variant: needs at least 2, not 1"),
+        ("task=translation&" + "&".join(f"variant=v{n}" for n in range(9)), "takes at most 8, not 9"),
+        ("task=translation&variant=original&variant=original", "twice"),
+        ("task=haiku&variant=original&variant=quantized", "query parameter task"),
+        ("variant=original&variant=quantized", "query parameter task: is required"),
+    ],
+)
+def test_a_comparison_needs_a_task_and_two_to_eight_variants(service: Service, query: str, said: str) -> None:
+    refused = service.post(f"/compare?{query}", {"text": "Yes."})
+
+    assert refused.status == 422 and said in refused.problem.detail
+
+
+def test_a_comparison_takes_only_the_fields_of_its_task(service: Service) -> None:
+    foreign = service.post(
+        "/compare?task=translation&variant=original&variant=quantized", {"text": "Yes.", "prefix": ""}
+    )
+    streamed = service.post(
+        "/compare?task=translation&variant=original&variant=quantized", {"text": "Yes.", "stream": True}
+    )
+
+    assert foreign.status == 422 and "prefix" in foreign.problem.detail
+    assert streamed.status == 422 and "stream" in streamed.problem.detail
+
+
+@pytest.mark.parametrize(
+    "query", ["variant=original&min_retention=0.9", "min_retention=nan", "min_retention=0", "min_retention=x"]
+)
+def test_a_senseless_min_retention_is_refused(service: Service, query: str) -> None:
+    refused = service.post(f"/translate?{query}", {"text": "Yes."})
+
+    assert refused.status == 422 and "min_retention" in refused.problem.detail
+
+
+def test_unknown_paths_and_methods_are_problems_too(service: Service) -> None:
+    nowhere = service.get("/nowhere")
+    wrong_method = service.get("/translate")
+
+    assert nowhere.status == 404 and "/nowhere" in nowhere.problem.detail
+    assert wrong_method.status == 405 and wrong_method.headers["allow"] == "POST"
+    assert wrong_method.problem.type == "/problems/method-not-allowed"
+
+
+def test_a_problem_carries_the_request_id(service: Service) -> None:
+    offered = service.get("/nowhere", {"X-Request-ID": "from-the-client-1"})
+    unsafe = service.get("/nowhere", {"X-Request-ID": 'a" b'})
+    made = service.get("/nowhere")
+
+    assert offered.problem.request_id == offered.headers["x-request-id"] == "from-the-client-1"
+    assert unsafe.problem.request_id == unsafe.headers["x-request-id"] != 'a" b'
+    assert len({made.problem.request_id, unsafe.problem.request_id}) == 2

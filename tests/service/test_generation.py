@@ -1,0 +1,110 @@
+import pytest
+
+from tests.service.client import Service
+
+SENTENCE = "The children are playing in the garden."
+ARTICLE = (
+    "A fire broke out in a warehouse in the city of Leeds on Monday. Firefighters from three stations fought the "
+    "flames for six hours. Nobody was hurt, police said, and the cause is being investigated."
+)
+
+
+@pytest.mark.parametrize("variant", ["original", "quantized"])
+@pytest.mark.parametrize(
+    ("path", "task", "text"), [("/translate", "translation", SENTENCE), ("/summarize", "summarization", ARTICLE)]
+)
+def test_each_variant_answers(service: Service, path: str, task: str, text: str, variant: str) -> None:
+    answer = service.post(f"{path}?variant={variant}", {"text": text})
+
+    assert answer.status == 200, answer.text
+    assert (answer.json["task"], answer.json["variant"], answer.json["runtime"]) == (task, variant, "onnxruntime")
+    assert answer.json["digest"] == service.get(f"/variants/{task}/{variant}").json["digest"]
+    (output,) = answer.json["outputs"]
+    assert output["text"] and output["finish_reason"] == "eos" and not output["truncated"]
+    assert output["input_tokens"] > 5 and output["output_tokens"] > 5
+    timings = answer.json["timings"]
+    assert 0 < timings["inference_ms"] <= timings["queue_ms"] + timings["inference_ms"] <= timings["total_ms"]
+
+
+def test_the_default_answers_when_no_variant_is_named(service: Service) -> None:
+    answer = service.post("/translate", {"text": SENTENCE})
+
+    assert answer.json["variant"] == "quantized"
+
+
+def test_a_list_of_texts_gives_an_output_each_in_order(service: Service) -> None:
+    texts = ["Good morning.", SENTENCE, "Good morning."]
+
+    outputs = service.post("/translate?variant=original", {"text": texts}).json["outputs"]
+
+    alone = [service.post("/translate?variant=original", {"text": text}).json["outputs"][0]["text"] for text in texts]
+    assert [output["text"] for output in outputs] == alone
+
+
+def test_a_translation_keeps_paragraphs_and_blank_lines(service: Service) -> None:
+    text = "Good morning. How are you?\n\n  The sun is shining.\r\nA dog is barking.\n"
+
+    output = service.post("/translate?variant=original", {"text": text}).json["outputs"][0]["text"]
+
+    lines = output.split("\n")
+    assert len(lines) == 5 and lines[1] == "" and lines[4] == ""
+    assert lines[2].startswith("  ") and lines[2].endswith("\r") and all(lines[n].strip() for n in (0, 2, 3))
+
+
+def test_the_languages_of_the_variant_may_be_named(service: Service) -> None:
+    answer = service.post("/translate", {"text": SENTENCE, "source": "en", "target": "de"})
+
+    assert answer.status == 200
+
+
+def test_options_reach_the_model(service: Service) -> None:
+    cut = service.post("/translate", {"text": SENTENCE, "max_new_tokens": 3}).json["outputs"][0]
+    prefixed = service.post("/summarize", {"text": ARTICLE, "prefix": "", "max_new_tokens": 4}).json["outputs"][0]
+
+    assert cut["finish_reason"] == "length" and cut["output_tokens"] <= 3
+    assert prefixed["input_tokens"] < service.post("/summarize", {"text": ARTICLE}).json["outputs"][0]["input_tokens"]
+
+
+def test_a_text_longer_than_the_model_reads_is_truncated_and_marked(service: Service) -> None:
+    answer = service.post("/summarize", {"text": ARTICLE * 30, "max_new_tokens": 8})
+
+    limit = service.get("/variants/summarization/quantized").json["manifest"]["generation"]["max_input_tokens"]
+    (output,) = answer.json["outputs"]
+    assert output["truncated"] is True and output["input_tokens"] == limit
+
+
+def test_truncation_is_refused_where_the_client_asks_for_an_error(service: Service) -> None:
+    refused = service.post("/summarize", {"text": ["Short.", ARTICLE * 30], "on_overflow": "error"})
+
+    assert refused.status == 422
+    assert "text[1]" in refused.problem.detail and "tokens" in refused.problem.detail
+
+
+def test_min_retention_finds_a_variant_that_keeps_enough(service: Service) -> None:
+    found = service.post("/translate?min_retention=0.5", {"text": SENTENCE})
+    missed = service.post("/translate?min_retention=1.99", {"text": SENTENCE})
+
+    gates = {
+        each["variant"]: each["gate"]["retention"]
+        for each in service.get("/quality").json["qualities"]
+        if each["task"] == "translation"
+    }
+    assert found.status == 200 and (gates[found.json["variant"]] or 0) >= 0.5
+    assert missed.status == 404 and "original keeps 1.0000" in missed.problem.detail
+
+
+def test_variants_are_compared_in_the_order_of_the_query(service: Service) -> None:
+    answer = service.post("/compare?task=translation&variant=quantized&variant=original", {"text": SENTENCE})
+
+    assert answer.status == 200 and answer.json["task"] == "translation"
+    assert [result["variant"] for result in answer.json["results"]] == ["quantized", "original"]
+    assert all(result["outputs"][0]["text"] for result in answer.json["results"])
+
+
+def test_an_option_that_one_model_cannot_follow_fails_in_its_place(service: Service) -> None:
+    answer = service.post(
+        "/compare?task=translation&variant=quantized&variant=original", {"text": SENTENCE, "max_new_tokens": 1024}
+    )
+
+    assert answer.status == 200
+    assert [result["error"]["status"] for result in answer.json["results"]] == [422, 422]

@@ -1,0 +1,130 @@
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.service.client import Service
+
+
+def samples(service: Service) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    families = text_string_to_metric_families(service.get("/metrics").text)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def of(task: str, variant: str) -> tuple[tuple[str, str], ...]:
+    return (("task", task), ("variant", variant))
+
+
+def latency(service: Service, task: str, variant: str) -> Any:
+    found = service.get(f"/latency?task={task}&variant={variant}").json["latencies"]
+    return found[0] if found else {"count": 0}
+
+
+def test_latency_counts_what_was_served(service: Service) -> None:
+    before = latency(service, "translation", "original")["count"]
+
+    served = [service.post("/translate?variant=original", {"text": "Good morning."}).json for _ in range(3)]
+
+    after = latency(service, "translation", "original")
+    assert after["count"] == before + 3
+    for phase in ("queue_ms", "inference_ms", "total_ms"):
+        assert 0 <= after[phase]["p50"] <= after[phase]["p95"] <= after[phase]["p99"]
+    if before == 0:
+        assert after["total_ms"]["p50"] == sorted(answer["timings"]["total_ms"] for answer in served)[1]
+
+
+def test_memory_is_measured_for_what_is_open(service: Service) -> None:
+    service.post("/translate?variant=original", {"text": "Good morning."})
+
+    report = service.get("/memory").json
+
+    entry = next(each for each in report["variants"] if (each["task"], each["variant"]) == ("translation", "original"))
+    listed = service.get("/variants/translation/original").json
+    assert 0 < entry["resident_bytes"] < report["process_resident_bytes"]
+    assert entry["disk_bytes"] == listed["bytes"] and listed["status"] == "loaded"
+    assert entry["load_seconds"] > 0 and report["host_available_bytes"] > 0
+
+
+def test_quality_is_what_the_manifests_record(service: Service) -> None:
+    qualities = service.get("/quality").json["qualities"]
+
+    assert {(each["task"], each["variant"]) for each in qualities} >= {
+        (task, variant) for task in ("summarization", "translation") for variant in ("original", "quantized")
+    }
+    for each in qualities:
+        manifest = service.get(f"/variants/{each['task']}/{each['variant']}").json["manifest"]
+        assert each["scores"] == manifest["quality"] and each["digest"] == manifest["digest"]
+        if each["variant"] == "original":
+            assert each["gate"]["verdict"] == "reference" and each["gate"]["retention"] == 1.0
+        else:
+            assert each["gate"]["verdict"] in ("passed", "failed", "unmeasured")
+
+
+def test_requests_that_arrive_together_share_batches(service: Service) -> None:
+    service.post("/translate?variant=quantized", {"text": "Good morning."})
+    before = samples(service)
+
+    with ThreadPoolExecutor(8) as threads:
+        bodies = [{"text": f"There are {number} birds in the tree."} for number in range(16)]
+        answers = list(threads.map(lambda body: service.post("/translate?variant=quantized", body), bodies))
+
+    after = samples(service)
+    labels = of("translation", "quantized")
+    batches, rows = (
+        after[f"slimseq_batch_rows_{part}", labels] - before[f"slimseq_batch_rows_{part}", labels]
+        for part in ("count", "sum")
+    )
+    assert all(answer.status == 200 for answer in answers)
+    assert rows == 16 and batches < 16
+
+
+def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
+    answer = service.post("/translate?variant=quantized", {"text": "Good morning."})
+    before = samples(service)
+
+    service.post("/translate?variant=quantized", {"text": "Good morning."})
+    service.post("/translate", {"text": ""})
+    service.send("POST", "/translate", b"x" * 9_000_000, {"Content-Type": "application/json"})
+
+    after = samples(service)
+    labels = of("translation", "quantized")
+    (output,) = answer.json["outputs"]
+
+    def grown(name: str, labels: tuple[tuple[str, str], ...]) -> float:
+        return after[name, labels] - before.get((name, labels), 0)
+
+    assert grown("slimseq_input_tokens_total", labels) == output["input_tokens"]
+    assert grown("slimseq_output_tokens_total", labels) == output["output_tokens"]
+    assert grown("slimseq_inference_duration_seconds_count", labels) == 1
+    assert grown("slimseq_queue_wait_seconds_count", labels) == 1
+    route = (("method", "POST"), ("route", "/translate"))
+    assert grown("slimseq_requests_total", (*route, ("status", "2xx"))) == 1
+    assert grown("slimseq_requests_total", (*route, ("status", "4xx"))) == 2
+    assert grown("slimseq_rejected_total", (("reason", "invalid-request"),)) == 1
+    assert grown("slimseq_rejected_total", (("reason", "payload-too-large"),)) == 1
+    assert after["slimseq_variant_loaded", labels] == 1
+    assert after["slimseq_variant_resident_bytes", labels] >= 0 and after["slimseq_variant_load_seconds", labels] > 0
+    assert any(name == "slimseq_build_info" for name, _ in after)
+    assert after["process_resident_memory_bytes", ()] > 0
+
+
+def test_info_tells_versions_and_digests(service: Service) -> None:
+    info = service.get("/info").json
+
+    assert info["libraries"]["onnxruntime"] and info["host"]["cores"] >= 1
+    digests = {(each["task"], each["variant"]): each["digest"] for each in info["artifacts"]}
+    assert digests["translation", "original"] == service.get("/variants/translation/original").json["digest"]
+
+
+def test_the_documentation_describes_every_route(service: Service) -> None:
+    document = service.get("/openapi.json").json
+
+    assert service.get("/docs").status == 200
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation["operationId"] and operation["summary"], path
+    assert "application/problem+json" in document["paths"]["/translate"]["post"]["responses"]["404"]["content"]

@@ -1,0 +1,81 @@
+import json
+import re
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import pytest
+
+from tests.service.client import Response, Service
+
+TEXTS = [
+    "Good morning. How are you today?\n\nThe children are playing in the garden. A dog is barking.\n",
+    "The train leaves at half past six.",
+]
+
+
+def streamed(answer: Response) -> list[str]:
+    texts: dict[int, str] = defaultdict(str)
+    for name, data in answer.events[:-1]:
+        assert name == "token"
+        texts[data["index"]] += data["text"]
+    return [texts[index] for index in sorted(texts)]
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+@pytest.mark.parametrize("path", ["/translate", "/summarize"])
+def test_the_pieces_add_up_to_the_final_answer(service: Service, path: str, beams: int) -> None:
+    answer = service.post(path, {"text": TEXTS, "num_beams": beams, "stream": True})
+
+    name, last = answer.events[-1]
+    assert answer.status == 200 and name == "done"
+    assert streamed(answer) == [output["text"] for output in last["outputs"]]
+    plain = service.post(path, {"text": TEXTS, "num_beams": beams}).json
+    assert [output["text"] for output in last["outputs"]] == [output["text"] for output in plain["outputs"]]
+
+
+def test_greedy_pieces_come_token_by_token(service: Service) -> None:
+    answer = service.post("/translate", {"text": TEXTS[1], "num_beams": 1, "stream": True})
+
+    _, last = answer.events[-1]
+    assert len(answer.events) > last["outputs"][0]["output_tokens"] // 2
+
+
+def test_what_fails_before_the_first_piece_is_a_plain_problem(service: Service) -> None:
+    refused = service.post("/translate?variant=nope", {"text": TEXTS, "stream": True})
+
+    assert refused.status == 404 and "original" in refused.problem.detail
+
+
+QUEUED = re.compile(r'slimseq_queue_rows{task="translation",variant="quantized"} ([\d.]+)')
+
+
+def queued_rows(service: Service) -> float:
+    found = QUEUED.search(service.get("/metrics").text)
+    return float(found[1]) if found else 0
+
+
+@pytest.mark.parametrize("is_streaming", [False, True])
+def test_a_client_that_leaves_stops_its_generation(service: Service, is_streaming: bool) -> None:
+    texts = ["The old man walks along the river. " * 12] * 60
+    body = json.dumps({"text": texts, "num_beams": 16, "stream": is_streaming}).encode()
+    head = (
+        f"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", service.port)) as connection:
+        connection.sendall(head.encode() + body)
+        wait_for(lambda: queued_rows(service) > 100)
+
+    wait_for(lambda: queued_rows(service) == 0, seconds=3)
+    started = time.monotonic()
+    answer = service.post("/translate", {"text": "Good morning."})
+
+    assert answer.status == 200 and time.monotonic() - started < 5
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
