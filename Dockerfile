@@ -1,0 +1,43 @@
+# syntax=docker/dockerfile:1
+# Two builders and one slim image: `artifacts` needs torch to export and quantize the embedded models,
+# the image that serves them does not.
+
+FROM docker.io/library/python:3.11-slim AS base
+ENV PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+
+FROM base AS serving
+WORKDIR /src
+RUN python3 -m venv /opt/slimseq
+COPY pyproject.toml README.md LICENSE ./
+COPY app app
+COPY compression compression
+COPY evaluation evaluation
+COPY models_store/*.py models_store/py.typed models_store/
+COPY models_store/decoding models_store/decoding
+COPY models_store/runtimes models_store/runtimes
+RUN /opt/slimseq/bin/pip install .
+
+FROM serving AS artifacts
+RUN python3 -m venv /opt/compress && /opt/compress/bin/pip install '.[compress]'
+COPY models_store/artifacts /artifacts
+RUN cd / && /opt/compress/bin/python -m compression prepare --store /artifacts
+
+FROM base
+LABEL org.opencontainers.image.title="slimseq" \
+      org.opencontainers.image.description="Serves compressed T5 and BART models" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin slimseq
+COPY --from=serving /opt/slimseq /opt/slimseq
+COPY --from=artifacts /artifacts /artifacts
+ENV PATH=/opt/slimseq/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    SLIMSEQ_STORE=/artifacts \
+    SLIMSEQ_HOST=0.0.0.0 \
+    SLIMSEQ_PORT=8000
+USER 10001
+WORKDIR /tmp
+EXPOSE 8000
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
+  CMD ["python3", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"SLIMSEQ_PORT\"]}/readyz', timeout=2)"]
+CMD ["python3", "-m", "app"]

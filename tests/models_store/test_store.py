@@ -1,0 +1,141 @@
+from pathlib import Path
+
+import pytest
+
+from models_store.errors import CorruptArtifact, InvalidArtifact, UnknownVariant, UnsafeArtifactPath
+from models_store.manifest import Manifest, Task
+from models_store.store import Store, write_manifest
+
+TRANSLATION = Task.TRANSLATION
+
+
+def flip_last_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0xFF
+    path.write_bytes(content)
+
+
+def copy_of(manifest: Manifest, variant: str) -> Manifest:
+    return manifest.model_copy(update={"variant": variant})
+
+
+def test_the_embedded_artifacts_verify(embedded: Store) -> None:
+    for entry in embedded.scan():
+        assert entry.error is None
+        embedded.verify(entry.task, entry.variant)
+
+
+def test_the_original_comes_first(embedded: Store) -> None:
+    assert embedded.variants(TRANSLATION)[0] == "original"
+    assert "quantized" in embedded.variants(TRANSLATION)
+
+
+def test_an_unknown_variant_names_the_known(embedded: Store) -> None:
+    with pytest.raises(UnknownVariant, match="translation has no variant 'huge'; it has original, quantized"):
+        embedded.manifest(TRANSLATION, "huge")
+
+
+@pytest.mark.parametrize("name", ["../original", "", ".hidden", "a/b"])
+def test_a_name_that_would_leave_the_store_is_refused(embedded: Store, name: str) -> None:
+    with pytest.raises(UnsafeArtifactPath):
+        embedded.manifest(TRANSLATION, name)
+
+
+def test_a_changed_byte_is_found_and_its_file_named(own_store: Store) -> None:
+    flip_last_byte(own_store.folder(TRANSLATION, "quantized") / "onnx" / "decoder.onnx")
+
+    with pytest.raises(CorruptArtifact, match=r"translation/quantized: onnx/decoder\.onnx does not match its sha256"):
+        own_store.verify(TRANSLATION, "quantized")
+    own_store.verify(TRANSLATION, "original")
+
+
+def test_a_missing_file_is_named(own_store: Store) -> None:
+    (own_store.folder(TRANSLATION, "quantized") / "tokenizer.json").unlink()
+
+    with pytest.raises(CorruptArtifact, match=r"tokenizer\.json is missing"):
+        own_store.verify(TRANSLATION, "quantized")
+
+
+def test_a_truncated_file_is_named_with_its_size(own_store: Store) -> None:
+    weights = own_store.folder(TRANSLATION, "original") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+
+    with pytest.raises(CorruptArtifact, match=r"model\.safetensors has 100 bytes instead of"):
+        own_store.verify(TRANSLATION, "original")
+
+
+def test_verifying_one_format_leaves_the_others_unread(own_store: Store) -> None:
+    flip_last_byte(own_store.folder(TRANSLATION, "original") / "model.safetensors")
+
+    own_store.verify(TRANSLATION, "original", only="onnx")
+    with pytest.raises(CorruptArtifact, match=r"model\.safetensors"):
+        own_store.verify(TRANSLATION, "original", only="safetensors")
+
+
+def test_a_derived_format_is_verified_too(own_store: Store) -> None:
+    flip_last_byte(own_store.folder(TRANSLATION, "original") / "onnx" / "encoder.onnx")
+
+    with pytest.raises(CorruptArtifact, match=r"onnx/encoder\.onnx"):
+        own_store.verify(TRANSLATION, "original", only="onnx")
+
+
+def test_a_derived_format_of_another_artifact_is_refused(own_store: Store) -> None:
+    export = own_store.folder(TRANSLATION, "original") / "onnx" / "export.json"
+    manifest = own_store.manifest(TRANSLATION, "original")
+    export.write_text(export.read_text().replace(manifest.digest, "sha256:" + "0" * 64))
+
+    with pytest.raises(CorruptArtifact, match="was made from another artifact"):
+        own_store.verify(TRANSLATION, "original", only="onnx")
+
+
+def test_a_manifest_that_is_no_json_breaks_its_artifact_alone(own_store: Store) -> None:
+    (own_store.folder(TRANSLATION, "quantized") / "manifest.json").write_text("{half")
+
+    entries = {(entry.task, entry.variant): entry for entry in own_store.scan()}
+
+    assert isinstance(entries[TRANSLATION, "quantized"].error, InvalidArtifact)
+    assert entries[TRANSLATION, "original"].manifest is not None
+
+
+def test_an_artifact_appears_only_when_its_writing_ended_well(own_store: Store) -> None:
+    manifest = copy_of(own_store.manifest(TRANSLATION, "original"), "new")
+
+    with own_store.writing(TRANSLATION, "new") as folder:
+        assert "new" not in own_store.variants(TRANSLATION)
+        write_manifest(folder, manifest)
+
+    assert own_store.manifest(TRANSLATION, "new") == manifest
+
+
+def test_a_failed_writing_leaves_the_old_artifact_and_no_rest(own_store: Store) -> None:
+    before = own_store.manifest(TRANSLATION, "quantized")
+
+    def write_half() -> None:
+        with own_store.writing(TRANSLATION, "quantized") as folder:
+            (folder / "half.onnx").write_bytes(b"half")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_half()
+
+    assert own_store.manifest(TRANSLATION, "quantized") == before
+    assert not list((own_store.root / "translation").glob(".tmp-*"))
+    own_store.verify(TRANSLATION, "quantized")
+
+
+def test_an_artifact_without_a_manifest_is_never_published(own_store: Store) -> None:
+    with pytest.raises(InvalidArtifact, match=r"manifest\.json"), own_store.writing(TRANSLATION, "new") as folder:
+        (folder / "config.json").touch()
+
+    assert "new" not in own_store.variants(TRANSLATION)
+
+
+def test_measurements_are_added_to_a_manifest_but_files_never(own_store: Store) -> None:
+    manifest = own_store.manifest(TRANSLATION, "original")
+
+    own_store.rewrite_manifest(manifest.model_copy(update={"quality": []}))
+
+    assert own_store.manifest(TRANSLATION, "original").quality == []
+    other = own_store.manifest(TRANSLATION, "quantized")
+    with pytest.raises(InvalidArtifact, match="changed on disk meanwhile"):
+        own_store.rewrite_manifest(copy_of(other, "original"))

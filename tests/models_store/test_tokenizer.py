@@ -1,0 +1,53 @@
+import pytest
+
+from models_store.errors import InvalidArtifact
+from models_store.manifest import Task
+from models_store.store import Store
+from models_store.tokenizer import Tokenizer
+
+SENTENCES = ["The children are playing in the garden.", "It costs 12.50 euros, doesn't it?", "„Grüße« — naïve café", ""]
+
+
+@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("text", SENTENCES)
+def test_ids_are_those_of_transformers(embedded: Store, task: Task, text: str) -> None:
+    from transformers import AutoTokenizer
+
+    folder = embedded.folder(task, "original")
+    reference = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+
+    encoding = Tokenizer(folder).encode(text, 512)
+
+    assert encoding.ids == reference(text)["input_ids"]
+    assert not encoding.is_truncated
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_long_text_is_cut_before_its_end_token(embedded: Store, task: Task) -> None:
+    tokenizer = Tokenizer(embedded.folder(task, "original"))
+    whole = tokenizer.encode("word " * 100, 512)
+
+    cut = tokenizer.encode("word " * 100, 20)
+
+    assert len(cut.ids) == 20
+    assert cut.ids[-1] == whole.ids[-1]
+    assert cut.is_truncated
+    assert cut.full_length == len(whole.ids)
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_pieces_as_they_come_make_the_whole_text(embedded: Store, task: Task) -> None:
+    tokenizer = Tokenizer(embedded.folder(task, "original"))
+    ids = tokenizer.encode("Five 12% naïve cafés — «quoted».", 100).ids
+
+    stream = tokenizer.stream()
+
+    assert "".join(stream.push(token) for token in ids).strip() == tokenizer.decode(ids)
+
+
+def test_a_broken_tokenizer_is_named(own_store: Store) -> None:
+    folder = own_store.folder(Task.TRANSLATION, "original")
+    (folder / "tokenizer.json").write_text("[]")
+
+    with pytest.raises(InvalidArtifact, match=r"tokenizer\.json cannot be read"):
+        Tokenizer(folder)
