@@ -15,15 +15,18 @@ from tests.service.client import Service
 
 
 @contextlib.contextmanager
-def running_service(log: Path, **settings: object) -> Iterator[Service]:
-    """Runs `python -m app` with `SLIMSEQ_*` settings until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def running_service(
+    log: Path, *, python: Path | str = sys.executable, folder: Path | None = None, **settings: object
+) -> Iterator[Service]:
+    """Runs `python -m app` with `SLIMSEQ_*` settings until the block ends.
+
+    `python` may be another environment's interpreter, started in a `folder` that has none of this checkout's code.
+    """
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
     environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in {"port": port, **settings}.items()}
     with log.open("ab") as output:
-        process = subprocess.Popen([sys.executable, "-m", "app"], env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen([python, "-m", "app"], env=environment, cwd=folder, stdout=output, stderr=output)
     service = Service(port)
     try:
         service.wait_until_answering(process)
@@ -35,6 +38,14 @@ def running_service(log: Path, **settings: object) -> Iterator[Service]:
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+
+
+def free_port() -> int:
+    """Returns a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,100 @@
+"""Models of the hub's exact sizes, made here with random weights, go through every door and are served."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compression.publish import copy_tokenizer, write_model
+from models_store.manifest import Family
+from tests.command_line import compression
+from tests.compression.tiny import tiny_tokenizer
+from tests.hub import running_hub
+from tests.service.client import Service
+from tests.service.conftest import running_service
+
+TEXT = {"text": "The cat sleeps on the warm stone.", "num_beams": 2, "min_new_tokens": 5, "max_new_tokens": 8}
+
+
+def t5_small() -> Any:
+    """`google-t5/t5-small`: 6+6 layers, width 512, 8 heads, 32,128 tokens."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(  # type: ignore[no-untyped-call]
+        d_model=512, d_kv=64, d_ff=2048, num_layers=6, num_heads=8, vocab_size=32128, decoder_start_token_id=0
+    )
+    return T5ForConditionalGeneration(config)
+
+
+def bart_base() -> Any:
+    """`facebook/bart-base`: 6+6 layers, width 768, 12 heads, 50,265 tokens, 1,024 positions."""
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    config = BartConfig(  # type: ignore[no-untyped-call]
+        d_model=768,
+        encoder_layers=6,
+        decoder_layers=6,
+        encoder_attention_heads=12,
+        decoder_attention_heads=12,
+        encoder_ffn_dim=3072,
+        decoder_ffn_dim=3072,
+        vocab_size=50265,
+        max_position_embeddings=1024,
+    )
+    return BartForConditionalGeneration(config)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, Path]:
+    import torch
+
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("models")
+    for family, model in ((Family.T5, t5_small()), (Family.BART, bart_base())):
+        write_model(model, root / family)
+        copy_tokenizer(tiny_tokenizer(family, root / f"{family}-tokenizer"), root / family)
+    return {family: root / family for family in Family}
+
+
+@pytest.fixture(scope="module")
+def store(folders: dict[Family, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The T5 comes from a hub, the BART from a folder; both are quantized."""
+    store = tmp_path_factory.mktemp("store")
+    home = tmp_path_factory.mktemp("home")
+    with running_hub({"google-t5/t5-small": folders[Family.T5]}) as endpoint:
+        imported = [
+            compression(
+                "import", "google-t5/t5-small", "--task", "summarization", "--store", store,
+                HF_ENDPOINT=endpoint, HF_HOME=str(home),
+            ),
+            compression("import", folders[Family.BART], "--task", "translation", "--store", store),
+        ]  # fmt: skip
+    quantized = [compression("quantize", task, "--store", store) for task in ("summarization", "translation")]
+    for done in (*imported, *quantized):
+        assert done.code == 0, done.error
+    return store
+
+
+@pytest.fixture(scope="module")
+def service(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running_service(tmp_path_factory.mktemp("service") / "log", store=store) as running:
+        running.wait_until_ready()
+        yield running
+
+
+@pytest.mark.parametrize("path", ["/summarize", "/translate"])
+@pytest.mark.parametrize("variant", ["original", "quantized"])
+def test_a_fresh_model_is_served(service: Service, path: str, variant: str) -> None:
+    answer = service.post(f"{path}?variant={variant}", TEXT)
+
+    assert answer.status == 200, answer.text
+    assert answer.json["variant"] == variant
+    assert 5 <= answer.json["outputs"][0]["output_tokens"] <= 8
+
+
+def test_int8_is_much_smaller_than_fp32(service: Service) -> None:
+    for task in ("summarization", "translation"):
+        size = service.get(f"/variants/{task}/quantized").json["manifest"]["size"]
+
+        assert size["bytes_by_format"]["onnx"] < size["fp32_bytes"] / 2.5
