@@ -39,5 +39,5 @@ USER 10001
 WORKDIR /tmp
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-  CMD ["python3", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"SLIMSEQ_PORT\"]}/readyz', timeout=2)"]
+  CMD ["python3", "-m", "app.healthcheck"]
 CMD ["python3", "-m", "app"]

@@ -43,7 +43,7 @@ class Context:
             TimeRemainingColumn(),
             TextColumn("{task.fields[status]}"),
         )
-        with Progress(*columns, console=self.console, transient=True) as display:
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as display:
             yield display
 
     def say(self, message: str) -> None:

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.metrics import ServiceMetrics
 
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds by machines
 CLIENT_CLOSED = 499  # nginx's status for a client that left before its answer
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,8 @@ class ObservationMiddleware:
         method = scope["method"] if scope["method"] in ("GET", "POST", "DELETE", "HEAD", "OPTIONS") else "other"
         problem = scope["state"].get("problem")
         self._metrics.request_ended(method, route, status, seconds, problem)
-        logger.info(
+        logger.log(
+            logging.DEBUG if route in PROBES and status < 400 else logging.INFO,
             "request",
             extra={
                 "method": scope["method"],
