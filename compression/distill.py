@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from compression.anatomy import Anatomy, Stack, anatomy_of
 from compression.context import Context
 from compression.errors import BadParameters
-from compression.outcome import Outcome, publish_outcome, step_of, training_parameters
+from compression.outcome import Derivation, Outcome, learn_from_parent
 from compression.parent import open_parent
 from compression.rebuild import rebuild
 from compression.training.data import DataFiles, read_material
-from compression.training.forward import dev_loss
-from compression.training.trainer import TrainingOptions, train
+from compression.training.trainer import TrainingOptions
 from models_store.manifest import Family, Task
 
 if TYPE_CHECKING:
@@ -66,27 +65,17 @@ def distill(
     kept = kept_layers(anatomy, options)
     student = student_of(parent.model, kept)
     material = read_material(task, files, parent.tokenizer, parent.manifest.generation.prefix, parent.limits)
-    parent_dev_loss = dev_loss(parent.model, material.dev, context, training.precision) if material.dev else None
-    report = train(
-        student,
-        material.train,
-        training,
-        context,
-        teacher=parent.model,
-        checkpoint_folder=checkpoint_folder,
-        dev=material.dev,
-        describe="Distilling",
-    )
-    parameters = {
-        **asdict(options),
-        "kept_layers": kept,
-        **training_parameters(report, training, files.train, has_teacher=True),
-    }
-    step = step_of(context, "distill", parameters, parent.manifest.digest, started)
     counts = " and ".join(f"{len(kept[s.name])} of {len(s.layers)} {s.name} layers" for s in anatomy.stacks)
-    return publish_outcome(
-        context, parent, student, name, f"A student of {variant} with {counts}.", step, report, parent_dev_loss
+    derivation = Derivation(
+        technique="distill",
+        name=name,
+        description=f"A student of {variant} with {counts}.",
+        parameters={**asdict(options), "kept_layers": kept},
+        data=files.train,
+        started=started,
+        doing="Distilling",
     )
+    return learn_from_parent(context, parent, student, material, training, derivation, checkpoint_folder)
 
 
 def student_layers(teacher_layers: int, keep: int) -> list[int]:

@@ -15,6 +15,7 @@ from models_store.manifest import Manifest, Step
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from compression.training.data import Material
     from compression.training.trainer import TrainingOptions, TrainingReport
 
 
@@ -59,20 +60,74 @@ class Outcome:
         return lines
 
 
-def publish_outcome(
+@dataclass(frozen=True)
+class Derivation:
+    """How a model is made from an artifact, for its lineage.
+
+    Args:
+        technique: the step's name.
+        name: what to call the result.
+        description: one sentence for its card.
+        parameters: what was chosen beside the training's own settings.
+        data: the training files.
+        started: reading of `time.monotonic()` at the beginning.
+        doing: what the progress bar says.
+    """
+
+    technique: str
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    data: Sequence[str]
+    started: float
+    doing: str
+
+
+def learn_from_parent(
     context: Context,
     parent: Parent,
     model: "PreTrainedModel",
-    name: str,
-    description: str,
-    step: Step,
-    report: "TrainingReport",
-    parent_dev_loss: float | None = None,
+    material: "Material",
+    training: "TrainingOptions",
+    derivation: Derivation,
+    checkpoint_folder: Path | None = None,
 ) -> Outcome:
-    """Publishes a model made from an artifact, with its tokenizer and generation defaults, ready to serve."""
-    identity = derived(parent.manifest, name, description, step)
+    """Trains a model on labels and on the parent that it was made from, and publishes it ready to serve.
+
+    Args:
+        context: store, seed and device.
+        parent: the artifact, which teaches.
+        model: made from the parent's; trained in place.
+        material: training and dev sets.
+        training: how to train.
+        derivation: what was done, for the lineage.
+        checkpoint_folder: where training is checkpointed and resumed from.
+
+    Raises:
+        TrainingDiverged: training failed; nothing is published.
+    """
+    from compression.training.forward import dev_loss
+    from compression.training.trainer import train
+
+    parent_dev_loss = dev_loss(parent.model, material.dev, context, training.precision) if material.dev else None
+    report = train(
+        model,
+        material.train,
+        training,
+        context,
+        teacher=parent.model,
+        checkpoint_folder=checkpoint_folder,
+        dev=material.dev,
+        describe=derivation.doing,
+    )
+    parameters = {
+        **derivation.parameters,
+        **training_parameters(report, training, derivation.data, has_teacher=True),
+    }
+    step = step_of(context, derivation.technique, parameters, parent.manifest.digest, derivation.started)
+    identity = derived(parent.manifest, derivation.name, derivation.description, step)
     manifest = publish_model(context.store, model, parent.folder, identity)
-    add_onnx(context, manifest.task, name)
+    add_onnx(context, manifest.task, derivation.name)
     return Outcome(manifest, report, parent_dev_loss)
 
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from compression.context import Context
 from compression.errors import BadParameters
 from compression.importance import Importance, measure_importance
-from compression.outcome import Outcome, publish_outcome, step_of, training_parameters
+from compression.outcome import Derivation, Outcome, learn_from_parent
 from compression.parent import open_parent
 from compression.pruning.bart_heads import prune_bart_heads
 from compression.pruning.feed_forward import feed_forward_widths, prune_feed_forward
 from compression.pruning.t5_heads import prune_t5_heads
 from compression.training.data import DataFiles, read_material
-from compression.training.forward import dev_loss
-from compression.training.trainer import TrainingOptions, train
+from compression.training.trainer import TrainingOptions
 from models_store.manifest import Family, Task
 
 if TYPE_CHECKING:
@@ -82,25 +81,16 @@ def prune(
     student = pruned(parent.model, keep, options.heads, importance)
     before, after = parent.model.num_parameters(), student.num_parameters()
     context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
-    parent_dev_loss = dev_loss(parent.model, material.dev, context, training.precision) if material.dev else None
-    report = train(
-        student,
-        material.train,
-        training,
-        context,
-        teacher=parent.model,
-        checkpoint_folder=checkpoint_folder,
-        dev=material.dev,
-        describe="Recovering",
+    derivation = Derivation(
+        technique="prune",
+        name=name,
+        description=f"{variant} with {1 - after / before:.0%} of its parameters removed ({_words(keep, options)}).",
+        parameters={**asdict(options), "kept_channels": keep},
+        data=files.train,
+        started=started,
+        doing="Recovering",
     )
-    parameters = {
-        **asdict(options),
-        "kept_channels": keep,
-        **training_parameters(report, training, files.train, has_teacher=True),
-    }
-    step = step_of(context, "prune", parameters, parent.manifest.digest, started)
-    description = f"{variant} with {1 - after / before:.0%} of its parameters removed ({_words(keep, options)})."
-    return publish_outcome(context, parent, student, name, description, step, report, parent_dev_loss)
+    return learn_from_parent(context, parent, student, material, training, derivation, checkpoint_folder)
 
 
 def pruned(
