@@ -33,6 +33,16 @@ class MalformedBody(SlimseqError):
     title = "Malformed body"
 
 
+class BodyTimeout(SlimseqError):
+    """Raised when a client does not send its body to the end in time."""
+
+    status = 408
+    title = "Body timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the body did not arrive within {seconds:g} s")
+
+
 class UnsupportedLanguages(SlimseqError):
     """Raised when a translation is asked from or into a language that the variant was not made for."""
 

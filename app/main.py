@@ -42,7 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_openapi(app)
     # Added innermost first: the last one added sees a request first.
     app.add_middleware(DisconnectMiddleware)
-    app.add_middleware(BodyMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyMiddleware, max_bytes=settings.max_body_bytes, seconds=settings.request_timeout_seconds)
     app.add_middleware(FailureMiddleware)
     app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=list(app.openapi()["paths"]))
     app.add_middleware(RequestIdMiddleware)

@@ -46,7 +46,8 @@ def problem_of(error: SlimseqError) -> Problem:
         type=f"/problems/{slug_of(error)}",
         title=error.title,
         status=error.status,
-        detail=str(error),
+        # What a client sent may hold half a surrogate pair, which no answer can carry.
+        detail=str(error).encode("utf-8", "backslashreplace").decode(),
         request_id=current_request_id(),
     )
 

@@ -46,7 +46,7 @@ class Services:
         metrics = ServiceMetrics(version)
         limits = BatchLimits(settings.max_batch_rows, settings.batch_wait_seconds, settings.queue_rows)
         pool = Pool(catalogue.store, metrics, limits, settings.runtime_name, settings.threads)
-        chooser = Chooser(catalogue, settings.runtime_name)
+        chooser = Chooser(catalogue, settings.runtime_name, pool.last_error)
         latency = LatencyWindow(settings.latency_window_seconds)
         jobs = EvaluationJobs(pool, settings.evaluation_queue, settings.evaluation_kept)
         return cls(

@@ -24,12 +24,14 @@ class Context:
         store: where artifacts are read and written.
         seed: seeds every random choice.
         device: `cpu`, `cuda` or `cuda:N`.
+        may_replace: whether a new artifact may take the place of another of its name.
         console: progress and messages go here (standard error); results go to standard output.
     """
 
     store: Store
     seed: int = 0
     device: str = "cpu"
+    may_replace: bool = False
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
     @contextmanager

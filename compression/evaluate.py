@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +30,7 @@ class EvaluateOptions:
         runtime: None takes the one that serves.
         threads: intra-operator threads; 0 lets the runtime choose.
         generation: settings in place of the artifacts' defaults.
+        prefix: put before every source in place of the artifacts' default.
     """
 
     dataset: str = "sample"
@@ -38,6 +39,7 @@ class EvaluateOptions:
     runtime: str | None = None
     threads: int = 0
     generation: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str | None = None
 
 
 def evaluate_variants(
@@ -63,6 +65,9 @@ def evaluate_variants(
     if REFERENCE not in names and REFERENCE in context.store.variants(task):
         names.insert(0, REFERENCE)
     sample = load_examples(task, options.dataset, options.split, options.samples)
+    if options.prefix is not None:
+        examples = tuple(replace(example, prefix=options.prefix) for example in sample.examples)
+        sample = replace(sample, examples=examples)
     with ExitStack() as stack, context.progress() as progress:
         generators: dict[str, TextGenerator] = {}
         for name in names:
@@ -85,7 +90,7 @@ def evaluate_variants(
             generator = generators[name]
             defaults = generator.manifest.generation
             pinned = settings[name].model_dump() | {
-                "prefix": defaults.prefix,
+                "prefix": defaults.prefix if options.prefix is None else options.prefix,
                 "max_input_tokens": generator.max_input_tokens,
             }
             scores = evaluation.quality_scores(

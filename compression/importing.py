@@ -16,7 +16,7 @@ from compression.errors import BadParameters, BadSource
 from compression.exporting import add_onnx
 from compression.hub import download
 from compression.models import family_of, load_model
-from compression.publish import Identity, copy_tokenizer, publish_model
+from compression.publish import Identity, check_name, copy_tokenizer, publish_model
 from models_store.configuration import read_json
 from models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task
 from models_store.tokenizer import Tokenizer
@@ -75,6 +75,7 @@ def import_model(context: Context, source: str, options: ImportOptions) -> Manif
         BadParameters: a generation default is out of range.
     """
     started = time.monotonic()
+    check_name(context, options.task, options.variant)
     with tempfile.TemporaryDirectory() as scratch:
         is_folder = Path(source).is_dir()
         folder = Path(source) if is_folder else download(source, options.revision, Path(scratch) / "hub")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from compression.context import Context
 from compression.errors import BadParameters
 from compression.models import load_model
+from compression.publish import check_name
 from models_store.configuration import read_configuration
 from models_store.manifest import Manifest, Task
 from models_store.tokenizer import Tokenizer
@@ -46,6 +47,7 @@ def open_parent(context: Context, task: Task, variant: str, name: str) -> Parent
 
     if name == variant:
         raise BadParameters(f"{name!r} would replace what it is made from; give another --name")
+    check_name(context, task, name)
     context.store.verify(task, variant, only="safetensors")
     manifest = context.store.manifest(task, variant)
     folder = context.store.folder(task, variant)

@@ -4,6 +4,8 @@ Nothing is done where everything is there and was made from the artifact as it i
 start of the service.
 """
 
+from dataclasses import replace
+
 from compression.context import Context
 from compression.evaluate import EvaluateOptions, evaluate_variants
 from compression.exporting import add_onnx
@@ -39,7 +41,7 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
     for task in Task:
         if ORIGINAL in context.store.variants(task) and not _has_quantized(context, task):
             context.say(f"Quantizing {task}/{ORIGINAL} to int8 …")
-            quantize(context, task, ORIGINAL, QUANTIZED)
+            quantize(replace(context, may_replace=True), task, ORIGINAL, QUANTIZED)
             done.append(f"quantized {task}/{ORIGINAL}")
             if measure:
                 context.say(f"Measuring {task}/{QUANTIZED} on the bundled sample …")
@@ -54,7 +56,8 @@ def _is_current(context: Context, task: Task, variant: str) -> bool:
         if export is None and not context.store.manifest(task, variant).has_format("onnx"):
             return False
         context.store.verify(task, variant, only="onnx")
-    except SlimseqError:
+    except SlimseqError as error:
+        context.say(f"Found broken: {error}")
         return False
     return True
 
@@ -66,6 +69,7 @@ def _has_quantized(context: Context, task: Task) -> bool:
     try:
         context.store.verify(task, QUANTIZED)
         manifest = context.store.manifest(task, QUANTIZED)
-    except SlimseqError:
+    except SlimseqError as error:
+        context.say(f"Found broken: {error}")
         return False
     return manifest.parent == context.store.manifest(task, ORIGINAL).digest

@@ -4,6 +4,7 @@ Every technique ends here, so that every artifact has a full manifest.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compression.card import write_card
+from compression.context import Context
+from compression.errors import BadParameters
+from models_store.errors import SlimseqError
 from models_store.files import list_files
-from models_store.manifest import Family, GenerationDefaults, Manifest, Size, Step, Task, digest_of
+from models_store.manifest import NAME_PATTERN, Family, GenerationDefaults, Manifest, Size, Step, Task, digest_of
 from models_store.store import Store, format_of, write_manifest
 
 if TYPE_CHECKING:
@@ -45,6 +49,18 @@ class Identity:
     description: str
     generation: GenerationDefaults
     lineage: list[Step]
+
+
+def check_name(context: Context, task: Task, name: str) -> None:
+    """Checks, before any work, that an artifact may be published under a name.
+
+    Raises:
+        BadParameters: it is no name for an artifact, or one of that name is there and may not be replaced.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise BadParameters(f"{name!r} is not a name: lower-case letters, digits, dots, dashes and underscores are")
+    if name in context.store.variants(task) and not context.may_replace:
+        raise BadParameters(f"{task}/{name} exists already; give another --name, or --force to replace it")
 
 
 def derived(parent: Manifest, variant: str, description: str, step: Step) -> Identity:
@@ -89,6 +105,7 @@ def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
             name = format_of(file.path)
             if name is not None:
                 bytes_by_format[name] = bytes_by_format.get(name, 0) + file.bytes
+        digest = digest_of(files)
         manifest = Manifest(
             **vars(draft.identity),
             size=Size(
@@ -98,10 +115,20 @@ def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
                 fp32_bytes=draft.parameters * FP32_BYTES,
             ),
             files=files,
-            digest=digest_of(files),
+            digest=digest,
+            **_measured_before(store, identity, digest),
         )
         write_manifest(folder, manifest)
         write_card(folder, manifest)
+
+
+def _measured_before(store: Store, identity: Identity, digest: str) -> dict[str, Any]:
+    """Returns the measurements of the artifact to be replaced, where it has the very same files."""
+    try:
+        before = store.manifest(identity.task, identity.variant)
+    except SlimseqError:
+        return {}
+    return {"quality": before.quality, "performance": before.performance} if before.digest == digest else {}
 
 
 def publish_model(store: Store, model: "PreTrainedModel", tokenizer_folder: Path, identity: Identity) -> Manifest:

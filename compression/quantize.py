@@ -1,13 +1,14 @@
 """Quantizes an artifact to int8: weights per output channel, activations dynamically, by ONNX Runtime's kernels.
 
 Rounding weights to int8 with one scale a channel is as in Jacob et al. 2018 (arXiv 1712.05877); activations get a
-scale at run time from each tensor's own range, so no calibration is needed.
+scale at run time from each tensor's own range, so no calibration is needed. Layers that lose too much that way get
+one weight scale for each block of a channel, and inputs that are not rounded a tensor at a time.
 """
 
-import logging
 import re
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,19 +17,22 @@ import onnx
 from compression.context import Context, library_versions
 from compression.errors import BadParameters
 from compression.export.embedding import quantize_embeddings
-from compression.export.onnx import export_onnx
-from compression.publish import Draft, copy_tokenizer, derived, publishing
+from compression.export.onnx import export_onnx, quiet_libraries
+from compression.publish import Draft, check_name, copy_tokenizer, derived, publishing
 from evaluation.host import cpu_flags, has_vnni
 from models_store.configuration import read_configuration
 from models_store.manifest import Family, Manifest, Step, Task
 from models_store.runtimes.onnxruntime import DECODER, ENCODER
 
 GRAPHS = (ENCODER, DECODER)
-# Matrix products that lose most when their inputs are rounded with one scale a tensor, found on dev splits
-# (docs/decisions/001-float-layers.md): a few tokens' outliers set the scale for all.
+BLOCK_WEIGHTS = 32
+# How MatMulNBits computes: 0 in float, 4 with inputs rounded in blocks too, which is faster for the few rows of a step.
+ACCURACY_LEVELS = {ENCODER: 0, DECODER: 4}
+# Matrix products that lose most when their inputs get one scale a tensor, found on dev splits
+# (docs/decisions/001-sensitive-layers.md): a few tokens' outliers set the scale for the whole batch.
 SENSITIVE_LAYERS = {
-    Family.T5: (r"^encoder/block\.\d+/layer\.1/\w+/wi(_\d)?/",),
-    Family.BART: (r"^encoder/layers\.\d+/fc2/",),
+    Family.T5: (r"^encoder/.*/DenseReluDense/w", r"^decoder/.*/DenseReluDense/wo/"),
+    Family.BART: (r"^encoder/.*/fc[12]/", r"^decoder/.*/fc2/"),
 }
 
 
@@ -39,13 +43,14 @@ class QuantizeOptions:
     Args:
         per_channel: one scale for each output channel instead of one a matrix.
         reduce_range: 7-bit weights, which keep CPUs without VNNI from saturating their 16-bit sums.
-        float_layers: patterns of matrix products to leave in float, searched in names such as
-            `encoder/block.0/layer.1/DenseReluDense/wi/MatMul`; None leaves those known to be sensitive.
+        sensitive_layers: patterns of matrix products to round in blocks instead, with inputs in float (encoder) or
+            in blocks (decoder); searched in names such as `encoder/block.0/layer.1/DenseReluDense/wi/MatMul`. None
+            takes those known to be sensitive.
     """
 
     per_channel: bool = True
     reduce_range: bool = not has_vnni()
-    float_layers: tuple[str, ...] | None = None
+    sensitive_layers: tuple[str, ...] | None = None
 
 
 def quantize(
@@ -69,18 +74,24 @@ def quantize(
     """
     options = options or QuantizeOptions()
     parent = context.store.manifest(task, variant)
-    if options.float_layers is None:
-        options = replace(options, float_layers=SENSITIVE_LAYERS[parent.family])
+    if options.sensitive_layers is None:
+        options = replace(options, sensitive_layers=SENSITIVE_LAYERS[parent.family])
     if not parent.has_format("safetensors"):
         raise BadParameters(f"{task}/{variant} has no safetensors to quantize from; start from one that has")
     if name == variant:
         raise BadParameters(f"{task}/{variant} cannot be quantized onto itself; give another --name")
+    check_name(context, task, name)
     context.store.verify(task, variant, only="safetensors")
     source = context.store.folder(task, variant)
     started = time.monotonic()
     step = Step(
         technique="quantize",
-        parameters={"scheme": "onnx-int8-dynamic", **asdict(options), "cpu_flags": cpu_flags()},
+        parameters={
+            "scheme": "onnx-int8-dynamic",
+            "block_weights": BLOCK_WEIGHTS,
+            **asdict(options),
+            "cpu_flags": cpu_flags(),
+        },
         parent=parent.digest,
         versions=library_versions(),
         device="cpu",
@@ -104,17 +115,12 @@ def quantize(
 
 
 def _round(path: Path, options: QuantizeOptions) -> onnx.ModelProto:
-    """Returns the graph with every product by a constant matrix in int8."""
+    """Returns the graph with every product by a constant matrix in int8, the sensitive ones in blocks."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     rounded = path.with_suffix(".int8.onnx")
-    products = [node.name for node in onnx.load(path).graph.node if node.op_type == "MatMul"]
-    patterns = [re.compile(pattern) for pattern in options.float_layers or ()]
-    # The encoder's nodes do not say that they are the encoder's; the decoder's do.
-    names = {name: name.lstrip("/") if path.name == DECODER else path.stem + name for name in products}
-    in_float = [name for name in products if any(pattern.search(names[name]) for pattern in patterns)]
-    logging.disable(logging.WARNING)  # it advises optimizations that the runtime does itself on loading
-    try:
+    with quiet_libraries():  # they advise optimizations that the runtime does itself on loading
         quantize_dynamic(
             path,
             rounded,
@@ -122,12 +128,28 @@ def _round(path: Path, options: QuantizeOptions) -> onnx.ModelProto:
             per_channel=options.per_channel,
             reduce_range=options.reduce_range,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=in_float,
+            nodes_to_exclude=_sensitive(path, options.sensitive_layers or ()),
             extra_options={"MatMulConstBOnly": True},
         )
-    finally:
-        logging.disable(logging.NOTSET)
-    return onnx.load(rounded)
+        blocks = MatMulNBitsQuantizer(
+            onnx.load(rounded),
+            bits=8,
+            block_size=BLOCK_WEIGHTS,
+            is_symmetric=True,
+            accuracy_level=ACCURACY_LEVELS[path.name],
+        )
+        blocks.process()
+    model: onnx.ModelProto = blocks.model.model
+    return model
+
+
+def _sensitive(path: Path, patterns: Sequence[str]) -> list[str]:
+    """Returns the names of a graph's matrix products that match one of the patterns."""
+    products = [node.name for node in onnx.load(path).graph.node if node.op_type == "MatMul"]
+    # The encoder's nodes do not say that they are the encoder's; the decoder's do.
+    before = path.stem if path.name == ENCODER else ""
+    searched = {name: (before + name).lstrip("/") for name in products}
+    return [name for name in products if any(re.search(pattern, searched[name]) for pattern in patterns)]
 
 
 def _copy_configuration(source: Path, draft: Draft) -> None:

@@ -15,7 +15,7 @@ from compression.errors import BadParameters, BadSource
 from compression.exporting import add_onnx
 from compression.models import family_of, load_model
 from compression.outcome import Outcome, step_of, training_parameters
-from compression.publish import Identity, derived, publish_model
+from compression.publish import Identity, check_name, derived, publish_model
 from compression.training import checkpoint
 from compression.training.data import DataFiles, limits_of, read_examples, read_material
 from compression.training.forward import dev_loss
@@ -120,6 +120,7 @@ def train_base(
         TrainingDiverged: training failed; nothing is published.
     """
     started = time.monotonic()
+    check_name(context, task, options.name)
     training.check()
     with _folder(checkpoint_folder) as scratch:
         if isinstance(start, Architecture):

@@ -1,9 +1,11 @@
 """Guards request bodies: at most so many bytes, declared as JSON, in UTF-8. Nothing larger is ever held."""
 
+import asyncio
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import MalformedBody, PayloadTooLarge, UnsupportedMediaType
+from app.errors import BodyTimeout, MalformedBody, PayloadTooLarge, UnsupportedMediaType
 
 METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 
@@ -11,9 +13,17 @@ METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 class BodyMiddleware:
     """Reads a body whole before the route sees it, and refuses what routes could not read."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float = 60) -> None:
+        """Wraps the layers below.
+
+        Args:
+            app: the layers below.
+            max_bytes: the largest body that is read.
+            seconds: how long a client may take to send it.
+        """
         self.app = app
         self._max_bytes = max_bytes
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request.
@@ -22,6 +32,7 @@ class BodyMiddleware:
             PayloadTooLarge: the declared or the arrived length is above the limit.
             UnsupportedMediaType: the body is not declared as plain JSON.
             MalformedBody: the body is not UTF-8.
+            BodyTimeout: the body did not arrive in time.
         """
         if scope["type"] != "http" or scope["method"] not in METHODS_WITH_BODY:
             await self.app(scope, receive, send)
@@ -30,7 +41,11 @@ class BodyMiddleware:
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._max_bytes:
             raise PayloadTooLarge(self._max_bytes)
-        body = await self._read(receive)
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await self._read(receive)
+        except TimeoutError:
+            raise BodyTimeout(self._seconds) from None
         if body is None:
             return
         if body:

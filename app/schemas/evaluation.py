@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.problems import Problem
+from app.schemas.generation import check_unicode
 from app.serving.evaluation_job import Status
 from evaluation.results import BaselineResult, VariantResult
 from models_store.manifest import Task
@@ -45,6 +46,7 @@ class EvaluationRequest(BaseModel):
             for key in keys:
                 if not pair[key].strip():
                     raise ValueError(f"pairs[{index}].{key} must not be empty")
+                check_unicode(pair[key], f"pairs[{index}].{key} ")
         return self
 
 

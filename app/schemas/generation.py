@@ -6,7 +6,7 @@ Types are strict: a number is never taken for a text, nor a text for a number. B
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from app.errors import InvalidRequest
@@ -57,6 +57,15 @@ Texts = Annotated[
     BeforeValidator(check_texts),
     Field(description="One text or a list of texts.", examples=["The children are playing in the garden."]),
 ]
+
+
+def check_prefix(prefix: str) -> str:
+    """Refuses what `check_unicode` does."""
+    check_unicode(prefix, "")
+    return prefix
+
+
+Prefix = Annotated[str, Field(max_length=1000), AfterValidator(check_prefix)]
 Language = Annotated[str, Field(min_length=2, max_length=35, examples=["en"])]
 
 
@@ -96,7 +105,7 @@ class TextRequest(BaseModel):
 class SummarizeRequest(TextRequest):
     """Texts to summarize."""
 
-    prefix: str | None = Field(default=None, max_length=1000, description="Put before each text, not the model's own.")
+    prefix: Prefix | None = Field(default=None, description="Put before each text, not the model's own.")
     stream: bool = Field(default=False, description="Answer with Server-Sent Events.")
 
     def prompt(self) -> Prompt:
@@ -119,7 +128,7 @@ class TranslateRequest(TextRequest):
 class CompareRequest(TextRequest):
     """Texts for several variants: the body of the task that is asked for, without `stream`."""
 
-    prefix: str | None = Field(default=None, max_length=1000, description="As for `/summarize`.")
+    prefix: Prefix | None = Field(default=None, description="As for `/summarize`.")
     source: Language | None = Field(default=None, description="As for `/translate`.")
     target: Language | None = Field(default=None, description="As for `/translate`.")
 

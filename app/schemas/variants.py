@@ -20,6 +20,9 @@ class VariantSummary(BaseModel):
     runtime: str | None = Field(description="What opened it or would; None where nothing can.")
     default: bool = Field(description="Whether it answers when a request names no variant.")
     digest: str | None
+    loaded_digest: str | None = Field(
+        description="Of what is in memory; another than `digest` once the artifact on disk was replaced."
+    )
     family: Family | None
     languages: list[str]
     parameters: int | None

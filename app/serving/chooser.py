@@ -1,5 +1,7 @@
 """Which variant answers: the one named, the fastest that keeps enough quality, or the task's default."""
 
+from collections.abc import Callable
+
 from app.errors import InvalidRequest, NoVariantRetains
 from app.serving.catalogue import Catalogue
 from app.serving.gates import retention
@@ -11,9 +13,22 @@ from models_store.manifest import Manifest, Task
 class Chooser:
     """Resolves what a request says about variants to one name."""
 
-    def __init__(self, catalogue: Catalogue, runtime: str | None = None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        runtime: str | None = None,
+        last_error: Callable[[Task, str], SlimseqError | None] = lambda task, variant: None,
+    ) -> None:
+        """Chooses among a catalogue's variants.
+
+        Args:
+            catalogue: what there is.
+            runtime: the runtime that must open a variant, None for any.
+            last_error: why a variant could not be opened when last tried; such a one is not chosen for its speed.
+        """
         self._catalogue = catalogue
         self._runtime = runtime
+        self._last_error = last_error
 
     def choose(self, task: Task, variant: str | None = None, min_retention: float | None = None) -> str:
         """Returns the variant's name.
@@ -57,7 +72,7 @@ class Chooser:
             choose_runtime(self._catalogue.store, manifest.task, manifest.variant, self._runtime)
         except SlimseqError:
             return False
-        return True
+        return self._last_error(manifest.task, manifest.variant) is None
 
 
 def _slowness(manifest: Manifest) -> tuple[float, int]:

@@ -86,7 +86,8 @@ class Inventory:
     def _summary(self, entry: Entry) -> VariantSummary:
         manifest = entry.manifest
         kind, error = self._runtime_of(entry)
-        is_loaded = self._pool.find(entry.task, entry.variant) is not None
+        loaded = self._pool.find(entry.task, entry.variant)
+        is_loaded = loaded is not None
         status = "loaded" if is_loaded else "broken" if error else "available"
         return VariantSummary(
             task=entry.task,
@@ -96,6 +97,7 @@ class Inventory:
             runtime=kind.name if kind else None,
             default=self._catalogue.find_default(entry.task) == entry.variant,
             digest=manifest.digest if manifest else None,
+            loaded_digest=loaded.digest if loaded else None,
             family=manifest.family if manifest else None,
             languages=manifest.languages if manifest else [],
             parameters=manifest.size.parameters if manifest else None,

@@ -38,7 +38,7 @@ def benchmark_command(
     from evaluation.benchmark import compare
     from evaluation.datasets import load_examples
     from evaluation.host import resident_bytes
-    from models_store.generator import open_generator
+    from models_store.generator import choose_runtime, open_generator
 
     context = open_context(store)
     names = variants or context.store.variants(task)
@@ -46,6 +46,8 @@ def benchmark_command(
     with ExitStack() as stack:
         generators, resident = {}, {}
         for name in names:
+            # Imported first, so that the first variant is not charged with its runtime's library.
+            choose_runtime(context.store, task, name, runtime).opener()
             before = resident_bytes()
             generators[name] = stack.enter_context(open_generator(context.store, task, name, runtime, threads))
             resident[name] = max(0, resident_bytes() - before)

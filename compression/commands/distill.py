@@ -7,6 +7,7 @@ import typer
 from compression.commands.options import (
     DEFAULT_STORE,
     DeviceOption,
+    ForceOption,
     JsonOption,
     SeedOption,
     StoreOption,
@@ -58,6 +59,7 @@ def distill_command(
     dropout: DropoutOption = 0.0,
     precision: PrecisionOption = PrecisionName.BF16,
     checkpoint: CheckpointOption = None,
+    force: ForceOption = False,
     store: StoreOption = DEFAULT_STORE,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
@@ -72,7 +74,7 @@ def distill_command(
     from compression.training.schedule import Bounds
 
     outcome = distill(
-        open_context(store, seed, device),
+        open_context(store, seed, device, force),
         task,
         variant,
         name,

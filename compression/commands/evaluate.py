@@ -32,6 +32,7 @@ def evaluate_command(
     runtime: Annotated[str | None, typer.Option(help="onnxruntime or torch; by default the one that serves.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime; 0 lets it choose.", min=0)] = 0,
     num_beams: Annotated[int | None, typer.Option(help="Beams, instead of the artifacts' default.", min=1)] = None,
+    prefix: Annotated[str | None, typer.Option(help="Put before every source, instead of the default.")] = None,
     min_retention: Annotated[
         float | None, typer.Option(help="Exit with 2 if a variant keeps less of ROUGE-L or BLEU.", min=0, max=1)
     ] = None,
@@ -51,6 +52,7 @@ def evaluate_command(
         runtime=runtime,
         threads=threads,
         generation={"num_beams": num_beams},
+        prefix=prefix,
     )
     evaluation = evaluate_variants(context, task, names, options, keep=names if keep else ())
     if as_json:

@@ -4,7 +4,15 @@ from typing import Annotated
 
 import typer
 
-from compression.commands.options import DEFAULT_STORE, JsonOption, StoreOption, open_context, print_json, print_line
+from compression.commands.options import (
+    DEFAULT_STORE,
+    ForceOption,
+    JsonOption,
+    StoreOption,
+    open_context,
+    print_json,
+    print_line,
+)
 from compression.importing import ImportOptions, import_model
 from models_store.manifest import Task
 
@@ -27,11 +35,12 @@ def import_command(
     max_input_tokens: Annotated[int | None, typer.Option(help="Length at which inputs are truncated.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")] = None,
     export: Annotated[bool, typer.Option("--export/--no-export", help="Add ONNX, to serve without PyTorch.")] = True,
+    force: ForceOption = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Import a T5 or BART from a folder or a hub as an artifact (bf16 safetensors, manifest, model card)."""
-    context = open_context(store)
+    context = open_context(store, force=force)
     options = ImportOptions(
         task=task,
         variant=name,

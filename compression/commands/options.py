@@ -18,14 +18,15 @@ StoreOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seeds every random choice.", min=0)]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace an artifact of that name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
 DEFAULT_STORE = default_store()
 
 
-def open_context(store: Path, seed: int = 0, device: str = "cpu") -> Context:
+def open_context(store: Path, seed: int = 0, device: str = "cpu", force: bool = False) -> Context:
     """Returns the context of one command."""
-    return Context(store=Store(store), seed=seed, device=device)
+    return Context(store=Store(store), seed=seed, device=device, may_replace=force)
 
 
 def print_json(value: Any) -> None:

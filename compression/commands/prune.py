@@ -7,6 +7,7 @@ import typer
 from compression.commands.options import (
     DEFAULT_STORE,
     DeviceOption,
+    ForceOption,
     JsonOption,
     SeedOption,
     StoreOption,
@@ -61,6 +62,7 @@ def prune_command(
     dropout: DropoutOption = 0.0,
     precision: PrecisionOption = PrecisionName.BF16,
     checkpoint: CheckpointOption = None,
+    force: ForceOption = False,
     store: StoreOption = DEFAULT_STORE,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
@@ -75,7 +77,7 @@ def prune_command(
     from compression.training.schedule import Bounds
 
     outcome = prune(
-        open_context(store, seed, device),
+        open_context(store, seed, device, force),
         task,
         variant,
         name,

@@ -6,6 +6,7 @@ import typer
 
 from compression.commands.options import (
     DEFAULT_STORE,
+    ForceOption,
     JsonOption,
     StoreOption,
     TaskArgument,
@@ -25,10 +26,11 @@ def quantize_command(
         bool | None,
         typer.Option(help="7-bit weights, for CPUs without VNNI.", show_default="on where this CPU has no VNNI"),
     ] = None,
-    keep_float: Annotated[
+    sensitive: Annotated[
         list[str] | None,
-        typer.Option(help="Pattern of matrix products to leave in float; `none` for none. By default the sensitive."),
+        typer.Option(help="Pattern of products to round in blocks; `none` for none. By default those known to lose."),
     ] = None,
+    force: ForceOption = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,9 +41,9 @@ def quantize_command(
     options = QuantizeOptions(
         per_channel=per_channel,
         reduce_range=defaults.reduce_range if reduce_range is None else reduce_range,
-        float_layers=None if not keep_float else tuple(pattern for pattern in keep_float if pattern != "none"),
+        sensitive_layers=None if not sensitive else tuple(pattern for pattern in sensitive if pattern != "none"),
     )
-    manifest = quantize(open_context(store), task, variant, name, options)
+    manifest = quantize(open_context(store, force=force), task, variant, name, options)
     if as_json:
         print_json(manifest.model_dump(mode="json"))
     else:

@@ -7,6 +7,7 @@ import typer
 from compression.commands.options import (
     DEFAULT_STORE,
     DeviceOption,
+    ForceOption,
     JsonOption,
     SeedOption,
     StoreOption,
@@ -75,6 +76,7 @@ def train_command(
     ] = None,
     precision: PrecisionOption = PrecisionName.BF16,
     checkpoint: CheckpointOption = None,
+    force: ForceOption = False,
     store: StoreOption = DEFAULT_STORE,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
@@ -124,7 +126,7 @@ def train_command(
         precision=precision.value,
     )
     outcome = train_base(
-        open_context(store, seed, device),
+        open_context(store, seed, device, force),
         task,
         options,
         data_files(data, dev=dev),

@@ -54,7 +54,7 @@ def save(model: ModelProto, path: Path) -> None:
 def _optimum_export(source: Path, folder: Path) -> Path:
     from optimum.exporters.onnx import main_export
 
-    with _quiet():
+    with quiet_libraries():
         try:
             main_export(
                 str(source),
@@ -123,8 +123,8 @@ def _join(encoder: ModelProto, cross: ModelProto) -> ModelProto:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the tracer's warnings, which say nothing about the result, off the terminal."""
+def quiet_libraries() -> Iterator[None]:
+    """Keeps warnings of exporters and quantizers, which say nothing about the result, off the terminal."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -6,6 +6,7 @@ import pytest
 from models_store.manifest import Task
 from models_store.store import Store
 from tests.command_line import compression
+from tests.compression.tiny import tiny_file
 
 VERBS = ("import", "train", "prune", "distill", "quantize", "export", "prepare", "evaluate", "benchmark", "verify")
 
@@ -101,3 +102,42 @@ def test_benchmark_measures_variants_side_by_side(embedded: Store) -> None:
         figures = done.json[variant]
         assert 0 < figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
         assert figures["tokens_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("quantize", "translation", "original"),
+        ("prune", "translation", "original", "--name", "quantized", "--max-steps", "0"),
+        ("distill", "translation", "original", "--name", "quantized", "--max-steps", "0"),
+        ("train", "translation", "--max-steps", "1"),
+    ],
+)
+def test_an_artifact_is_replaced_only_by_force(own_store: Store, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    before = {entry.variant: entry.manifest for entry in own_store.scan() if entry.task is Task.TRANSLATION}
+    data = () if arguments[0] == "quantize" else ("--data", tiny_file(tmp_path))
+
+    done = compression(*arguments, *data, "--store", own_store.root)
+
+    assert done.code == 1
+    assert "exists already; give another --name, or --force to replace it" in done.error
+    assert before == {entry.variant: entry.manifest for entry in own_store.scan() if entry.task is Task.TRANSLATION}
+
+
+def test_the_same_files_keep_their_scores_when_they_are_made_again(own_store: Store) -> None:
+    before = own_store.manifest(Task.TRANSLATION, "quantized")
+    assert before.quality
+
+    done = compression("quantize", "translation", "original", "--force", "--store", own_store.root)
+
+    after = own_store.manifest(Task.TRANSLATION, "quantized")
+    assert done.code == 0, done.error
+    assert (after.digest, after.quality) == (before.digest, before.quality)
+
+
+def test_a_bad_name_is_refused_before_any_work(own_store: Store) -> None:
+    done = compression("quantize", "translation", "original", "--name", "Bad Name", "--store", own_store.root)
+
+    assert done.code == 1
+    assert done.error.startswith("error: 'Bad Name' is not a name")
+    assert len(done.error.splitlines()) == 1

@@ -109,3 +109,14 @@ def test_the_service_ends_cleanly(embedded: Store, log: Path) -> None:
 
     lines = log.read_text()
     assert "Application shutdown complete" in lines and "Traceback" not in lines
+
+
+def test_a_variant_that_cannot_be_opened_is_not_chosen_for_its_retention(store: Path, log: Path) -> None:
+    flip_bytes(store / "translation" / "quantized" / "onnx" / "decoder.onnx")
+    with running_service(log, store=store) as service:
+        service.wait_until_ready()
+
+        answer = service.post("/translate?min_retention=0.9", TEXT)
+
+    assert answer.status == 200, answer.text
+    assert answer.json["variant"] == "original"

@@ -1,8 +1,12 @@
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from models_store.store import Store
 from tests.service.client import Service
+from tests.service.conftest import running_service
 
 JSON = {"Content-Type": "application/json"}
 TOO_LARGE = b'{"text": "' + b"a" * (8 * 1024 * 1024) + b'"}'
@@ -168,3 +172,40 @@ def test_a_problem_carries_the_request_id(service: Service) -> None:
     assert offered.problem.request_id == offered.headers["x-request-id"] == "from-the-client-1"
     assert unsafe.problem.request_id == unsafe.headers["x-request-id"] != 'a" b'
     assert len({made.problem.request_id, unsafe.problem.request_id}) == 2
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/translate", {"text": HALF}),
+        ("/translate", {"text": "Hi.", "target": f"{HALF}x"}),
+        ("/compare?task=translation&variant=original&variant=quantized", {"text": "Hi.", "target": f"{HALF}x"}),
+        ("/summarize", {"text": "Hi.", "prefix": HALF}),
+        ("/translate", {"text": "Hi.", HALF: 1}),
+        ("/evaluations", {"task": HALF, "variants": ["original"], "dataset": "sample"}),
+        ("/evaluations", {"task": "translation", "variants": ["original"], "pairs": [{"source": HALF, "target": "a"}]}),
+        ("/evaluations", {"task": "translation", "variants": ["original"], "pairs": [{"source": "a", "target": HALF}]}),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands(service: Service, path: str, body: object) -> None:
+    answer = service.post(path, body)
+
+    assert answer.status == 422, answer.text
+    assert answer.problem.detail
+    assert service.post("/translate", {"text": "Good morning."}).status == 200
+
+
+def test_a_body_that_never_ends_gets_an_answer(embedded: Store, tmp_path: Path) -> None:
+    with running_service(tmp_path / "log", store=embedded.root, request_timeout_seconds=1) as impatient:
+        with socket.create_connection(("127.0.0.1", impatient.port), timeout=30) as connection:
+            head = (
+                b"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+            )
+            connection.sendall(head + b'{"text":')
+            answer = connection.recv(4096)
+
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"the body did not arrive within 1 s" in answer
