@@ -6,8 +6,9 @@ embedding, and cross-attention caches are computed once a request.
 """
 
 import contextlib
-import io
 import logging
+import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from models_store.runtimes.onnxruntime import DECODER, ENCODER
 HIDDEN = "encoder_hidden_states"
 PREFIX = "cross/"
 TWO_GIBIBYTES = 2**31
+STANDARD_OUTPUT = 1
 
 
 def export_onnx(source: Path, folder: Path) -> None:
@@ -124,11 +126,22 @@ def _join(encoder: ModelProto, cross: ModelProto) -> ModelProto:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keeps warnings of exporters and quantizers, which say nothing about the result, off the terminal."""
+    """Keeps what exporters and quantizers print, which says nothing about the result, off the terminal.
+
+    Standard output is closed below Python too, for native code writes there, and a command's JSON must stay alone.
+    """
     logging.disable(logging.WARNING)
+    sys.stdout.flush()
+    output = os.dup(STANDARD_OUTPUT)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STANDARD_OUTPUT)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        sys.stdout.flush()
+        os.dup2(output, STANDARD_OUTPUT)
+        os.close(output)
+        os.close(nowhere)
         logging.disable(logging.NOTSET)
