@@ -18,7 +18,7 @@ from compression.hub import download
 from compression.models import family_of, load_model
 from compression.publish import Identity, check_name, copy_tokenizer, publish_model
 from models_store.configuration import read_json
-from models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task
+from models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task, first_complaint
 from models_store.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -159,8 +159,7 @@ def _defaults(model: "PreTrainedModel", folder: Path, options: ImportOptions) ->
             max_input_tokens=max_input_tokens,
         )
     except ValidationError as error:
-        first_error = error.errors()[0]
-        raise BadParameters(f"{'.'.join(map(str, first_error['loc']))}: {first_error['msg']}") from error
+        raise BadParameters(first_complaint(error, "generation")) from error
 
 
 def _task_parameters(config: dict[str, Any], options: ImportOptions) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from compression.training.scratch import Architecture, make_model
 from compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from compression.training.trainer import TrainingOptions, train
 from models_store.configuration import read_configuration
-from models_store.manifest import Family, GenerationDefaults, Manifest, Task
+from models_store.manifest import Family, GenerationDefaults, Manifest, Task, first_complaint
 from models_store.store import MANIFEST, read_manifest
 from models_store.tokenizer import Tokenizer
 
@@ -73,8 +73,7 @@ class BaseOptions:
         try:
             return GenerationDefaults(**{name: getattr(self, name) for name in names})
         except ValidationError as error:
-            first = error.errors()[0]
-            raise BadParameters(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise BadParameters(first_complaint(error, "generation")) from error
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import json
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SCHEMA_VERSION: Final = 1
 
@@ -184,6 +184,12 @@ class Manifest(Record):
     def has_format(self, name: str) -> bool:
         """Whether the artifact's own files include the format (`safetensors`, `onnx`, `ctranslate2`)."""
         return name in self.size.bytes_by_format
+
+
+def first_complaint(error: ValidationError, whole: str) -> str:
+    """Returns the first thing that a validation found wrong, on one line: the field, or `whole`, and what of it."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"
 
 
 def digest_of(files: list[FileEntry]) -> str:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from models_store.errors import CorruptArtifact, InvalidArtifact, SlimseqError, UnknownVariant, UnsafeArtifactPath
 from models_store.files import check_files, list_files, short_name, write_text
-from models_store.manifest import Digest, FileEntry, Manifest, Record, Task
+from models_store.manifest import Digest, FileEntry, Manifest, Record, Task, first_complaint
 
 MANIFEST = "manifest.json"
 EXPORT = "export.json"
@@ -217,8 +217,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'manifest'}: {first['msg']}"
+        return first_complaint(error, "manifest")
     return getattr(error, "strerror", None) or str(error).splitlines()[0]
 
 

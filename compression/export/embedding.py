@@ -5,6 +5,7 @@ most of an artifact would be copies of one matrix. Here lookups read int8 rows a
 projection reads the same rows transposed, and encoder and decoder share one data file.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +58,10 @@ def _shared_tables(graphs: dict[Path, ModelProto], vocabulary: int) -> dict[byte
     tables: dict[bytes, tuple[Int8, Floats]] = {}
     for model in graphs.values():
         for initializer in _embeddings(model.graph, vocabulary):
-            floats = numpy_helper.to_array(initializer)
+            key, floats = _key(initializer), numpy_helper.to_array(initializer)
             tied = _tied_projection(model.graph, floats)
-            if tied is not None or _key(initializer) not in tables:
-                tables[_key(initializer)] = tied if tied is not None else quantize_rows(floats)
+            if tied is not None or key not in tables:
+                tables[key] = tied if tied is not None else quantize_rows(floats)
     return tables
 
 
@@ -92,7 +93,8 @@ def _embeddings(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
 
 
 def _key(initializer: TensorProto) -> bytes:
-    return numpy_helper.to_array(initializer).tobytes()
+    """Returns a hash of a matrix, which stands for it where equal ones are stored once."""
+    return hashlib.sha256(numpy_helper.to_array(initializer).tobytes()).digest()
 
 
 def _tied_projection(graph: GraphProto, floats: Floats) -> tuple[Int8, Floats] | None:
