@@ -42,6 +42,21 @@ class Layer:
     cross_attention: Attention | None
     feed_forward: FeedForward
 
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """Self-attention, then cross-attention where there is one."""
+        return (self.self_attention,) if self.cross_attention is None else (self.self_attention, self.cross_attention)
+
+    @property
+    def projections(self) -> tuple[str, ...]:
+        """Names of all linear modules of the layer."""
+        attentions = [
+            name
+            for attention in self.attentions
+            for name in (attention.query, attention.key, attention.value, attention.output)
+        ]
+        return *attentions, *self.feed_forward.up, self.feed_forward.down
+
 
 @dataclass(frozen=True)
 class Stack:

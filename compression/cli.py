@@ -1,49 +1,100 @@
-"""The command line: `python -m compression VERB …`. Exit code 1 is bad input, 2 a failed quality gate."""
+"""The command line: `python -m compression VERB …`. Exit code 1 is bad input, 2 a failed quality gate.
 
+Verbs are imported when they are called: what trains needs seconds to import, and `--help` should not.
+"""
+
+import importlib
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from compression.commands.benchmark import benchmark_command
-from compression.commands.distill import distill_command
-from compression.commands.evaluate import evaluate_command
-from compression.commands.export import export_command
-from compression.commands.import_ import import_command
-from compression.commands.list import list_command
-from compression.commands.prepare import prepare_command
-from compression.commands.prune import prune_command
-from compression.commands.quantize import quantize_command
-from compression.commands.train import train_command
-from compression.commands.verify import verify_command
+from compression.errors import GateFailed
 from models_store.errors import SlimseqError
+
+# Verb and its line in the overview, in the order of a day's work.
+VERBS = {
+    "import": "Import a T5 or BART from a folder or a hub as an artifact.",
+    "train": "Train a base model from text files, or a variant further.",
+    "prune": "Remove parts of a variant, and let it recover.",
+    "distill": "Train a smaller student on labels and on its teacher.",
+    "quantize": "Store a variant in fewer bits.",
+    "build": "Build every variant that a recipe names, measure it, and apply its gates.",
+    "export": "Add ONNX or CTranslate2 files to a variant.",
+    "prepare": "Build what derives from the artifacts in the store: ONNX and int8.",
+    "evaluate": "Measure the quality of variants on the same samples in the same run.",
+    "benchmark": "Measure the speed of variants, interleaved in the same run.",
+    "report": "Write the report: tables, plots and examples, and the README's table.",
+    "verify": "Check artifacts against their hashes.",
+    "list": "List the artifacts in the store.",
+}
+TECHNIQUES = ("train", "prune", "distill", "quantize")
+
+
+class Verbs(TyperGroup):
+    """The verbs: those that the overview lists are names and lines, the one that is called is imported."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Returns the verbs' names."""
+        return list(VERBS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """Returns a verb's name and line."""
+        return _command(cmd_name, _nothing, VERBS[cmd_name]) if cmd_name in VERBS else None
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:  # type: ignore[override]
+        """Imports the verb that is called."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _command(name, _function_of(name)) if name else command, rest
+
 
 app = typer.Typer(
     name="python -m compression",
+    cls=Verbs,
     help="Compress T5 and BART models into artifacts that Slimseq serves.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("import")(import_command)
-app.command("train")(train_command)
-app.command("prune")(prune_command)
-app.command("distill")(distill_command)
-app.command("quantize")(quantize_command)
-app.command("export")(export_command)
-app.command("prepare")(prepare_command)
-app.command("evaluate")(evaluate_command)
-app.command("benchmark")(benchmark_command)
-app.command("verify")(verify_command)
-app.command("list")(list_command)
+
+
+@app.callback()
+def _whole() -> None:
+    """Compress T5 and BART models into artifacts that Slimseq serves."""
 
 
 def main() -> None:
     """Runs the command line, turning what may go wrong into one line and an exit code."""
     try:
         app()
+    except GateFailed as error:
+        sys.stderr.write(f"gate failed: {' '.join(str(error).split())}\n")
+        sys.exit(2)
     except SlimseqError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         sys.exit(130)
+
+
+def _command(name: str, function: Callable[..., None], line: str | None = None) -> Any:
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name, help=line)(function)
+    return typer.main.get_command(single)
+
+
+def _nothing() -> None:
+    """Stands for a verb in the overview."""
+
+
+def _function_of(verb: str) -> Any:
+    if verb in TECHNIQUES:
+        from compression.commands.technique_command import command_of
+        from compression.technique import technique_named
+
+        return command_of(technique_named(verb))
+    module = importlib.import_module(f"compression.commands.{'import_' if verb == 'import' else verb}")
+    return getattr(module, f"{verb}_command")

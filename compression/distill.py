@@ -1,9 +1,17 @@
-"""Distills: a student made of some of the teacher's layers learns from labels and from the teacher's distribution."""
+"""Distills: a student made of some of the teacher's layers learns from labels and from the teacher.
 
+Its distribution, its hidden states and attention, and the texts that it writes can all be learned from.
+"""
+
+import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from compression.anatomy import Anatomy, Stack, anatomy_of
 from compression.context import Context
@@ -11,21 +19,56 @@ from compression.errors import BadParameters
 from compression.outcome import Derivation, Outcome, learn_from_parent
 from compression.parent import open_parent
 from compression.rebuild import rebuild
-from compression.training.data import DataFiles, read_material
-from compression.training.trainer import TrainingOptions
+from compression.training.data import DataFiles, TrainingSet, read_material
+from compression.training.options import TrainingOptions
+from compression.training.teacher_outputs import teacher_outputs
+from evaluation.examples import Example
 from models_store.manifest import Family, Task
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+# Keeps this draw apart from those that mix and order the data.
+SEQUENCE_STREAM = 0x5E9
+
 
 @dataclass(frozen=True)
 class DistillOptions:
-    """How many layers the student has. None keeps the teacher's encoder, and half of its decoder."""
+    """What the student is made of, and whether it learns from what the teacher writes.
+
+    Without a loss of the teacher (`alpha` 0) and without its outputs this is shrink and fine-tune, the baseline of
+    Shleifer & Rush 2020, https://arxiv.org/abs/2010.13002: the student learns from labels alone.
+
+    Args:
+        encoder_layers: how many of the teacher's encoder layers are kept, evenly spread; None keeps all.
+        decoder_layers: how many of the teacher's decoder layers are kept, evenly spread; None keeps half.
+        encoder_layers_kept: which encoder layers are kept, counted from 0, in place of a number of them.
+        decoder_layers_kept: which decoder layers are kept, counted from 0, in place of a number of them.
+        sequence_level: whether the teacher's beam search outputs replace the written targets or come in addition.
+        sequence_beams: beams of that search.
+        sequence_share: share of the training examples that the teacher writes outputs for.
+    """
 
     encoder_layers: int | None = None
     decoder_layers: int | None = None
+    encoder_layers_kept: tuple[str, ...] = ()
+    decoder_layers_kept: tuple[str, ...] = ()
+    sequence_level: Literal["off", "replace", "add"] = "off"
+    sequence_beams: int = 4
+    sequence_share: float = 1.0
+
+    def check(self) -> None:
+        """Checks what needs no model.
+
+        Raises:
+            BadParameters: the share is not above 0 and at most 1, or layers are given by number and by name.
+        """
+        if not 0 < self.sequence_share <= 1:
+            raise BadParameters(f"the sequence share is {self.sequence_share:g}; it is above 0 and at most 1")
+        for stack in ("encoder", "decoder"):
+            if getattr(self, f"{stack}_layers") is not None and getattr(self, f"{stack}_layers_kept"):
+                raise BadParameters(f"give {stack} layers by their number or name the kept ones, not both")
 
 
 def distill(
@@ -46,9 +89,9 @@ def distill(
         variant: the teacher.
         name: what to call the student.
         files: training and dev data.
-        options: the student's layers.
+        options: the student's layers, and whether the teacher's outputs are targets.
         training: how to train; its `alpha` and `temperature` weigh and soften what the teacher says.
-        checkpoint_folder: where training is checkpointed and resumed from.
+        checkpoint_folder: where training is checkpointed and resumed from, and where the teacher's outputs are kept.
 
     Returns:
         The new artifact and the report of its training.
@@ -60,11 +103,16 @@ def distill(
     """
     started = time.monotonic()
     training.check()
+    options.check()
     parent = open_parent(context, task, variant, name)
     anatomy = anatomy_of(parent.model)
     kept = kept_layers(anatomy, options)
     student = student_of(parent.model, kept)
-    material = read_material(task, files, parent.tokenizer, parent.manifest.generation.prefix, parent.limits)
+    prefix = parent.manifest.generation.prefix
+    material = read_material(task, files, parent.tokenizer, prefix, parent.limits, context.seed)
+    if options.sequence_level != "off":
+        examples = _with_outputs(context, task, variant, material.train.examples, options, checkpoint_folder)
+        material = replace(material, train=TrainingSet(examples, parent.tokenizer, prefix, parent.limits))
     counts = " and ".join(f"{len(kept[s.name])} of {len(s.layers)} {s.name} layers" for s in anatomy.stacks)
     derivation = Derivation(
         technique="distill",
@@ -75,7 +123,7 @@ def distill(
         started=started,
         doing="Distilling",
     )
-    return learn_from_parent(context, parent, student, material, training, derivation, checkpoint_folder)
+    return learn_from_parent(context, parent, student, material, training, derivation, checkpoint_folder, kept)
 
 
 def student_layers(teacher_layers: int, keep: int) -> list[int]:
@@ -102,14 +150,14 @@ def kept_layers(anatomy: Anatomy, options: DistillOptions) -> dict[str, list[int
     """Returns the teacher's layers that the student takes, for the `encoder` and the `decoder`.
 
     Raises:
-        BadParameters: a stack cannot keep that many.
+        BadParameters: a stack cannot keep that many, or a named layer is not there or out of order.
     """
     encoder, decoder = (len(stack.layers) for stack in anatomy.stacks)
     return {
-        "encoder": student_layers(encoder, encoder if options.encoder_layers is None else options.encoder_layers),
-        "decoder": student_layers(
-            decoder, max(1, decoder // 2) if options.decoder_layers is None else options.decoder_layers
-        ),
+        "encoder": _named_layers("encoder", encoder, options.encoder_layers_kept)
+        or student_layers(encoder, encoder if options.encoder_layers is None else options.encoder_layers),
+        "decoder": _named_layers("decoder", decoder, options.decoder_layers_kept)
+        or student_layers(decoder, max(1, decoder // 2) if options.decoder_layers is None else options.decoder_layers),
     }
 
 
@@ -131,6 +179,34 @@ def student_of(teacher: "PreTrainedModel", kept: dict[str, list[int]]) -> "PreTr
     if anatomy.family is Family.T5:
         return rebuild(teacher, {"num_layers": encoder, "num_decoder_layers": decoder}, state)
     return rebuild(teacher, {"encoder_layers": encoder, "decoder_layers": decoder, "num_hidden_layers": encoder}, state)
+
+
+def _named_layers(stack: str, teacher_layers: int, names: Sequence[str]) -> list[int]:
+    known = [str(layer) for layer in range(teacher_layers)]
+    layers = [known.index(name) for name in names if name in known]
+    if len(layers) != len(names) or layers != sorted(set(layers)):
+        raise BadParameters(
+            f"{stack} layers {', '.join(names)} cannot be kept: name some of 0 to {teacher_layers - 1} in their order"
+        )
+    return layers
+
+
+def _with_outputs(
+    context: Context,
+    task: Task,
+    variant: str,
+    examples: Sequence[Example],
+    options: DistillOptions,
+    folder: Path | None,
+) -> list[Example]:
+    """Returns the training examples of sequence-level distillation; those that were not drawn keep their targets."""
+    drawn = np.random.default_rng((SEQUENCE_STREAM, context.seed)).random(len(examples)) < options.sequence_share
+    chosen = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_drawn]
+    with nullcontext(folder) if folder is not None else tempfile.TemporaryDirectory() as cache:
+        outputs = teacher_outputs(context, task, variant, chosen, Path(cache), options.sequence_beams)
+    is_written_kept = options.sequence_level == "add"
+    written = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_written_kept or not is_drawn]
+    return [*written, *outputs]
 
 
 def _take_layers(state: "dict[str, torch.Tensor]", stack: Stack, kept: list[int]) -> None:

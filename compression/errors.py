@@ -29,3 +29,14 @@ class TrainingDiverged(SlimseqError):
 
     status = 500
     title = "Training diverged"
+
+
+class BadRecipe(SlimseqError):
+    """Raised when a recipe cannot be followed; names file and place."""
+
+    status = 422
+    title = "Bad recipe"
+
+
+class GateFailed(SlimseqError):
+    """Raised after a build in which a variant kept or saved less than its gate asks for; names both."""

@@ -1,8 +1,15 @@
 """Adds derived formats to an artifact, beside its safetensors and outside of its digest."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from compression.context import Context, library_versions
 from compression.errors import BadParameters
 from models_store.manifest import Task
+
+if TYPE_CHECKING:
+    from compression.export.ctranslate2 import ComputeType
 
 
 def add_onnx(context: Context, task: Task, variant: str) -> None:
@@ -15,11 +22,40 @@ def add_onnx(context: Context, task: Task, variant: str) -> None:
     """
     from compression.export.onnx import export_onnx
 
-    if not context.store.manifest(task, variant).has_format("safetensors"):
+    _add(context, task, variant, "onnx", "optimum-onnx", export_onnx)
+
+
+def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "ComputeType" = "float32") -> None:
+    """Exports an artifact's safetensors to CTranslate2 and puts the result beside them.
+
+    Args:
+        context: the store.
+        task: the artifact's task.
+        variant: its name.
+        compute_type: `float32`, or `int8` with one scale a matrix row.
+
+    Raises:
+        UnknownVariant, CorruptArtifact: as `Store.verify` does.
+        BadParameters: the artifact has no safetensors.
+        BadSource: the model has a part that CTranslate2 lacks.
+    """
+    from compression.export.ctranslate2 import export_ctranslate2
+
+    def export(source: Path, folder: Path) -> None:
+        export_ctranslate2(source, folder, compute_type)
+
+    _add(context, task, variant, "ctranslate2", f"ctranslate2-{compute_type}", export)
+
+
+def _add(
+    context: Context, task: Task, variant: str, name: str, exporter: str, export: Callable[[Path, Path], None]
+) -> None:
+    manifest = context.store.manifest(task, variant)
+    if not manifest.has_format("safetensors"):
         raise BadParameters(f"{task}/{variant} has no safetensors to export from")
     context.store.verify(task, variant, only="safetensors")
     with context.progress() as progress:
-        bar = progress.add_task(f"export {task}/{variant}", total=1, status="to ONNX")
-        with context.store.exporting(task, variant, "onnx", "optimum-onnx", library_versions()) as folder:
-            export_onnx(context.store.folder(task, variant), folder)
+        bar = progress.add_task(f"export {task}/{variant}", total=1, status=f"to {name}")
+        with context.store.exporting(task, variant, name, exporter, library_versions()) as folder:
+            export(context.store.folder(task, variant), folder)
         progress.update(bar, advance=1)

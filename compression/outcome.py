@@ -1,7 +1,7 @@
 """What `train`, `prune` and `distill` end with: a published artifact and the report of its training."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,32 +18,41 @@ if TYPE_CHECKING:
     from compression.training.data import Material
     from compression.training.trainer import TrainingOptions, TrainingReport
 
+OPTIONAL_LOSSES = ("hidden_states", "attention", "guided_alignment", "guided_layers", "copy_warmup_steps")
+
 
 @dataclass(frozen=True)
 class Outcome:
     """A published artifact, and how its training went.
 
-    `parent_dev_loss` is the loss of what it was made from on the same data, where dev files were given.
+    `report` is None where nothing was trained. `parent_dev_loss` is the loss of what it was made from on the same data,
+    where dev files were given.
     """
 
     manifest: Manifest
-    report: "TrainingReport"
+    report: "TrainingReport | None" = None
     parent_dev_loss: float | None = None
 
     def summary(self) -> dict[str, Any]:
         """Returns identity, size and training as plain values, for machines."""
-        return {
+        summary = {
             **self.manifest.model_dump(mode="json", include={"task", "variant", "family", "digest", "size"}),
             "lineage": [step.technique for step in self.manifest.lineage],
-            "training": asdict(self.report) | {"parent_dev_loss": self.parent_dev_loss},
         }
+        if self.report is not None:
+            summary["training"] = asdict(self.report) | {"parent_dev_loss": self.parent_dev_loss}
+        return summary
 
     def lines(self) -> list[str]:
         """Returns the same for people."""
         size, report = self.manifest.size, self.report
+        stored = sum(size.bytes_by_format.values())
         lines = [
-            f"{self.manifest.task}/{self.manifest.variant}: {size.parameters:,} parameters, {self.manifest.digest}"
+            f"{self.manifest.task}/{self.manifest.variant}: {size.parameters:,} parameters, {stored / 1e6:.1f} MB, "
+            f"{size.fp32_bytes / stored:.2f} times smaller than their fp32, {self.manifest.digest}"
         ]
+        if report is None:
+            return lines
         if report.steps:
             lines.append(
                 f"{report.steps:,} steps, {report.seconds:,.0f} s, {report.tokens_per_second:,.0f} tokens/s, "
@@ -91,6 +100,7 @@ def learn_from_parent(
     training: "TrainingOptions",
     derivation: Derivation,
     checkpoint_folder: Path | None = None,
+    kept_layers: Mapping[str, Sequence[int]] | None = None,
 ) -> Outcome:
     """Trains a model on labels and on the parent that it was made from, and publishes it ready to serve.
 
@@ -102,6 +112,7 @@ def learn_from_parent(
         training: how to train.
         derivation: what was done, for the lineage.
         checkpoint_folder: where training is checkpointed and resumed from.
+        kept_layers: the parent's layers that the model has, by stack; None where it has all or they are unknown.
 
     Raises:
         TrainingDiverged: training failed; nothing is published.
@@ -119,6 +130,7 @@ def learn_from_parent(
         checkpoint_folder=checkpoint_folder,
         dev=material.dev,
         describe=derivation.doing,
+        kept_layers=kept_layers,
     )
     parameters = {
         **derivation.parameters,
@@ -156,6 +168,8 @@ def training_parameters(
     done = asdict(report)
     return {
         **{name: values[name] for name in (*names, *(("alpha", "temperature") if has_teacher else ()))},
+        # Losses that most runs are without stand in the record of those that have them.
+        **{name: values[name] for name in OPTIONAL_LOSSES if values[name]},
         **{name: done[name] for name in ("steps", "tokens", "first_loss", "last_loss", "dev_loss_after")},
         "data": [":".join(Path(part).name for part in file.split(":")) for file in files],
     }

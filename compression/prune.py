@@ -1,43 +1,41 @@
-"""Prunes: feed-forward channels and attention heads are really removed, then the model is trained to recover.
+"""Prunes: parts of a model are really removed, then it is trained to recover.
 
-What stays is ranked on calibration data. Every layer of a stack keeps the same number of parts, so that stock
-configuration keys describe the result. Training learns from labels and from the unpruned parent.
+Layers, heads (a BART's width), feed-forward channels, token ids and single weights go in this order. What stays is
+ranked on calibration data. Every layer of a stack keeps the same number of parts, so that stock configuration keys
+describe the result. Training learns from labels and from the unpruned parent.
 """
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from compression.context import Context
-from compression.errors import BadParameters
-from compression.importance import Importance, measure_importance
+from compression.importance import Importance
 from compression.outcome import Derivation, Outcome, learn_from_parent
-from compression.parent import open_parent
+from compression.parent import Parent, open_parent
 from compression.pruning.bart_heads import prune_bart_heads
-from compression.pruning.feed_forward import feed_forward_widths, prune_feed_forward
+from compression.pruning.feed_forward import prune_feed_forward
+from compression.pruning.options import PruneOptions
+from compression.pruning.shape import Shape, shape_of
+from compression.pruning.structure import cut_structure, kept_channels, wanted_shape
 from compression.pruning.t5_heads import prune_t5_heads
-from compression.training.data import DataFiles, read_material
+from compression.pruning.unstructured import held_sparse, sparsity_masks
+from compression.pruning.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
+from compression.rebuild import rebuild
+from compression.training.data import DataFiles, Material, TrainingSet, read_material
 from compression.training.trainer import TrainingOptions
 from models_store.manifest import Family, Task
+from models_store.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
-
-@dataclass(frozen=True)
-class PruneOptions:
-    """What to keep.
-
-    Args:
-        feed_forward: share of each stack's feed-forward channels where at most 1, else their number.
-        heads: attention heads in every attention; None keeps all. A BART's width falls along with them.
-        samples: calibration pairs.
-    """
-
-    feed_forward: float = 0.5
-    heads: int | None = None
-    samples: int = 256
+__all__ = ["PruneOptions", "kept_channels", "prune", "pruned"]
 
 
 def prune(
@@ -72,25 +70,55 @@ def prune(
     """
     started = time.monotonic()
     training.check()
+    options.check()
     parent = open_parent(context, task, variant, name)
-    keep = kept_channels(parent.model, options.feed_forward)
-    material = read_material(
-        task, files, parent.tokenizer, parent.manifest.generation.prefix, parent.limits, options.samples
+    if options.budget is None:
+        wanted_shape(parent.model, options)
+    prefix = parent.manifest.generation.prefix
+    material = read_material(task, files, parent.tokenizer, prefix, parent.limits, context.seed, options.samples)
+    before, whole = parent.model.num_parameters(), shape_of(parent.model)
+    tokens = parent.model.config.vocab_size
+    cut = None
+    if options.vocabulary is not None:
+        texts = _corpus(material, files, prefix)
+        cut = plan_vocabulary(parent.model, parent.folder, texts, options.vocabulary, context)
+    student, shape, record = cut_structure(
+        parent.model, options, material.calibration, material.dev, context, len(cut.kept) if cut else None
     )
-    importance = measure_importance(parent.model, material.calibration, context)
-    student = pruned(parent.model, keep, options.heads, importance)
-    before, after = parent.model.num_parameters(), student.num_parameters()
-    context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
-    derivation = Derivation(
-        technique="prune",
-        name=name,
-        description=f"{variant} with {1 - after / before:.0%} of its parameters removed ({_words(keep, options)}).",
-        parameters={**asdict(options), "kept_channels": keep},
-        data=files.train,
-        started=started,
-        doing="Recovering",
-    )
-    return learn_from_parent(context, parent, student, material, training, derivation, checkpoint_folder)
+    with ExitStack() as stack:
+        if cut is not None:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="slimseq-tokenizer-")))
+            student = trim_model(student, cut)
+            parent, material = _trimmed(parent, material, cut, folder)
+        elif student is parent.model:
+            student = rebuild(student, {}, student.state_dict())
+        after = student.num_parameters()
+        context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
+        masks: dict[str, torch.Tensor] = {}
+        if options.is_sparse:
+            masks = _masks(student, options, material, context)
+            stack.enter_context(held_sparse(student, masks))
+            zeros = sum(int((~mask).sum()) for mask in masks.values())
+            context.say(f"Set {zeros:,} of the {after:,} that stay to zero ({zeros / after:.0%})")
+        derivation = Derivation(
+            technique="prune",
+            name=name,
+            description=_description(variant, 1 - after / before, whole, shape, cut, tokens, options),
+            parameters={
+                **asdict(options),
+                "kept_channels": shape.feed_forward,
+                **({} if options.budget is None else {"feed_forward": None}),
+                "shape": asdict(shape),
+                **record,
+                **({"kept_tokens": [len(cut.kept), tokens]} if cut else {}),
+            },
+            data=files.train,
+            started=started,
+            doing="Recovering",
+        )
+        return learn_from_parent(
+            context, parent, student, material, training, derivation, checkpoint_folder, record.get("kept_layers")
+        )
 
 
 def pruned(
@@ -107,30 +135,64 @@ def pruned(
     Raises:
         BadParameters: a number is out of range.
     """
-    smaller = prune_feed_forward(model, keep, importance)
-    if heads is None:
-        return smaller
-    cut = prune_t5_heads if model.config.model_type == Family.T5 else prune_bart_heads
-    return cut(smaller, heads, importance)
+    if heads is not None:
+        cut = prune_t5_heads if model.config.model_type == Family.T5 else prune_bart_heads
+        model = cut(model, heads, importance)
+    return prune_feed_forward(model, keep, importance)
 
 
-def kept_channels(model: "PreTrainedModel", feed_forward: float) -> dict[str, int]:
-    """Returns how many feed-forward channels each stack keeps: a share where at most 1, else that number.
+def _corpus(material: Material, files: DataFiles, prefix: str) -> Iterator[str]:
+    """Yields the texts that a vocabulary is trimmed to: training and, where it is other data, calibration."""
+    from compression.training.tokenizer_maker import texts_of
 
-    Raises:
-        BadParameters: it is not above 0, or neither a share nor a whole number.
+    yield from texts_of(material.train.examples, prefix)
+    if files.calibration:
+        yield from texts_of(material.calibration.examples, prefix)
+
+
+def _trimmed(parent: Parent, material: Material, cut: VocabularyCut, folder: Path) -> tuple[Parent, Material]:
+    """Returns the teacher and the data in the ids of a trimmed vocabulary.
+
+    The teacher is cut along, so that it reads the same ids as the student and its distribution is over the same.
     """
-    if feed_forward <= 0 or (feed_forward > 1 and feed_forward != int(feed_forward)):
-        raise BadParameters(f"--feed-forward {feed_forward:g} is neither a share from 0 to 1 nor a number of channels")
-    widths = feed_forward_widths(model)
-    if feed_forward > min(widths.values()):
-        raise BadParameters(f"--feed-forward {feed_forward:g} is above the {min(widths.values())} channels there are")
-    return {
-        stack: max(1, round(width * feed_forward)) if feed_forward <= 1 else int(feed_forward)
-        for stack, width in widths.items()
-    }
+    trim_tokenizer(parent.folder, folder, cut)
+    tokenizer = Tokenizer(folder)
+    prefix = parent.manifest.generation.prefix
+
+    def again(dataset: TrainingSet) -> TrainingSet:
+        return TrainingSet(dataset.examples, tokenizer, prefix, parent.limits)
+
+    return (
+        replace(parent, model=trim_model(parent.model, cut), tokenizer=tokenizer, folder=folder),
+        Material(again(material.train), again(material.calibration), again(material.dev) if material.dev else None),
+    )
 
 
-def _words(keep: dict[str, int], options: PruneOptions) -> str:
-    channels = " and ".join(f"{count} feed-forward channels in the {stack}" for stack, count in keep.items())
-    return channels if options.heads is None else f"{channels}, {options.heads} attention heads"
+def _masks(
+    student: "PreTrainedModel", options: PruneOptions, material: Material, context: Context
+) -> "dict[str, torch.Tensor]":
+    assert options.criterion in ("wanda", "magnitude")
+    return sparsity_masks(student, material.calibration, context, options.criterion, options.sparsity, options.pattern)
+
+
+def _description(
+    variant: str,
+    removed: float,
+    whole: Shape,
+    shape: Shape,
+    cut: VocabularyCut | None,
+    tokens: int,
+    options: PruneOptions,
+) -> str:
+    parts = shape.words(whole)
+    if cut is not None:
+        parts.append(f"{len(cut.kept):,} of {tokens:,} tokens")
+    text = f"{variant} with {removed:.0%} of its parameters removed"
+    text += f" (left: {', '.join(parts)})." if parts else "."
+    if options.is_sparse:
+        share = f"{options.pattern} of" if options.pattern else f"{1 - options.sparsity:.0%} of"
+        text += (
+            f" Single weights were set to zero so that {share} the stacks' linear layers stay: that saves bytes where "
+            "files are compressed, not time."
+        )
+    return text

@@ -20,18 +20,40 @@ def rebuild(model: "Model", changes: dict[str, Any], state: "dict[str, torch.Ten
     Args:
         model: gives class, configuration and generation configuration.
         changes: configuration keys that differ.
-        state: the whole state dict of the new model, tied tensors under each of their names.
+        state: the whole state dict of the new model, tied tensors under each of their names. What was cut is taken
+            over as it is, what still is a tensor of `model` is copied, and what stands under several names only once.
 
     Returns:
-        The new model on the same device, in evaluation mode, with its own copy of all tensors.
+        The new model on the same device, in evaluation mode, sharing no tensor with the given one.
     """
-    config = copy.deepcopy(model.config)
-    for name, value in changes.items():
-        setattr(config, name, value)
-    built = type(model)(config)
-    built.load_state_dict(state, strict=True)
+    # Weights are never made only to be overwritten: a large model would be held once more, and initialised in vain.
+    built = empty(model, changes)
+    theirs = {_place(tensor)[0] for tensor in model.state_dict().values()}
+    taken: dict[tuple[Any, ...], torch.Tensor] = {}
+    placed: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        place = _place(tensor)
+        if place not in taken:
+            taken[place] = tensor.detach().clone() if place[0] in theirs else tensor.detach().contiguous()
+        placed[name] = taken[place]
+    built.load_state_dict(placed, strict=True, assign=True)
     built.tie_weights()  # type: ignore[no-untyped-call]
     built.generation_config = copy.deepcopy(model.generation_config)
     built.to(model.device)  # type: ignore[arg-type]
     built.train(False)
     return built
+
+
+def empty(model: "Model", changes: dict[str, Any]) -> "Model":
+    """Returns a model of the same class and another configuration on the meta device: it has shapes, but no weights."""
+    import torch
+
+    config = copy.deepcopy(model.config)
+    for name, value in changes.items():
+        setattr(config, name, value)
+    with torch.device("meta"):
+        return type(model)(config)
+
+
+def _place(tensor: "torch.Tensor") -> tuple[Any, ...]:
+    return tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride()

@@ -38,7 +38,6 @@ class BaseOptions:
     """What the new artifact is, where nothing that it starts from tells.
 
     Args:
-        name: its variant name.
         languages: codes; None takes the task's usual ones.
         license: of the weights.
         training_data: what the card says of the data; empty names the files.
@@ -51,7 +50,6 @@ class BaseOptions:
         vocabulary: pieces of a new tokenizer at most.
     """
 
-    name: str = "original"
     languages: list[str] | None = None
     license: str = "unknown"
     training_data: str = ""
@@ -91,6 +89,7 @@ class _Beginning:
 def train_base(
     context: Context,
     task: Task,
+    name: str,
     options: BaseOptions,
     files: DataFiles,
     training: TrainingOptions,
@@ -102,6 +101,7 @@ def train_base(
     Args:
         context: store, seed and device.
         task: what it is trained for.
+        name: what to call the result.
         options: what the artifact is.
         files: training and dev data; a new tokenizer is made from the training data.
         training: how to train.
@@ -119,7 +119,7 @@ def train_base(
         TrainingDiverged: training failed; nothing is published.
     """
     started = time.monotonic()
-    check_name(context, task, options.name)
+    check_name(context, task, name)
     training.check()
     with _folder(checkpoint_folder) as scratch:
         if isinstance(start, Architecture):
@@ -129,7 +129,7 @@ def train_base(
         tokenizer = Tokenizer(beginning.folder)
         positions = getattr(beginning.model.config, "max_position_embeddings", None)
         limits = limits_of(beginning.generation, positions if beginning.family is Family.BART else None)
-        material = read_material(task, files, tokenizer, beginning.generation.prefix, limits)
+        material = read_material(task, files, tokenizer, beginning.generation.prefix, limits, context.seed)
         has_parent = beginning.manifest is not None
         parent_dev_loss = (
             dev_loss(beginning.model, material.dev, context, training.precision)
@@ -145,14 +145,14 @@ def train_base(
         if beginning.manifest is not None:
             identity = derived(
                 beginning.manifest,
-                options.name,
+                name,
                 options.description or f"{beginning.manifest.variant}, trained further.",
                 step,
             )
         else:
             identity = Identity(
                 task=task,
-                variant=options.name,
+                variant=name,
                 family=beginning.family,
                 languages=options.languages or LANGUAGES[task],
                 license=options.license,

@@ -19,7 +19,7 @@ def interval(statistics: MetricStatistics) -> Interval:
     """Returns the 95 % interval of a metric's value; with fewer than two samples, the value twice."""
     if statistics.samples < 2:
         return statistics.value, statistics.value
-    return _between(statistics.value_of(_resampled_sums(statistics.per_sample)))
+    return _between(statistics.value_of(resampled_sums(statistics.per_sample)))
 
 
 def retention(variant: MetricStatistics, original: MetricStatistics) -> tuple[float, Interval] | None:
@@ -45,12 +45,12 @@ def retention(variant: MetricStatistics, original: MetricStatistics) -> tuple[fl
     ratio = variant.value / original.value
     if variant.samples < 2:
         return ratio, (ratio, ratio)
-    above = variant.value_of(_resampled_sums(variant.per_sample))
-    below = original.value_of(_resampled_sums(original.per_sample))
+    above = variant.value_of(resampled_sums(variant.per_sample))
+    below = original.value_of(resampled_sums(original.per_sample))
     return ratio, _between(above[below > 0] / below[below > 0])
 
 
-def _resampled_sums(per_sample: Statistics) -> Statistics:
+def resampled_sums(per_sample: Statistics) -> Statistics:
     """Draws corpora with replacement and sums their statistics: `(samples, statistics)` to `(RESAMPLES, statistics)`.
 
     The seed is fixed and the draws depend on the number of samples alone: that is what pairs two systems.

@@ -19,13 +19,15 @@ FIELDS: dict[Task, tuple[tuple[str, str], ...]] = {
     Task.TRANSLATION: (("source", "target"),),
 }
 
+OPTIONAL_FIELDS = {"prefix", "origin"}
+
 
 def read_json_lines(task: Task, path: Path) -> Iterator[Example]:
     """Yields one example for each line that holds a JSON object.
 
     Args:
         task: says which keys are known: `source` and `target`, for summaries also `document` and `summary` or `article`
-            and `highlights`. `prefix` may stand beside them.
+            and `highlights`. `prefix` and `origin` may stand beside them.
         path: a `.jsonl` or `.jsonl.gz` file.
 
     Raises:
@@ -81,15 +83,15 @@ def _example_of(task: Task, row: dict[str, Any], place: str) -> Example:
     for name in names:
         if name not in row:
             raise DatasetUnavailable(f"{place} has no `{name}`")
-    for name in (*names, *({"prefix"} & row.keys())):
-        optional = name == "prefix"
+    for name in (*names, *(OPTIONAL_FIELDS & row.keys())):
+        optional = name in OPTIONAL_FIELDS
         if optional and row[name] is None:
             continue
         if not isinstance(row[name], str):
             raise DatasetUnavailable(f"{place}: `{name}` is not text")
         if not optional and not row[name].strip():
             raise DatasetUnavailable(f"{place}: `{name}` is empty")
-    return Example(row[names[0]].strip(), row[names[1]].strip(), row.get("prefix"))
+    return Example(row[names[0]].strip(), row[names[1]].strip(), row.get("prefix"), row.get("origin"))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -16,12 +16,14 @@ class DatasetUnavailable(SlimseqError):
 class Example:
     """A document and its summary, or a sentence and its translation.
 
-    `prefix` goes before the source instead of the artifact's own one; None keeps that.
+    `prefix` goes before the source instead of the artifact's own one; None keeps that. `origin` names the collection
+    that it came from, where a file says so.
     """
 
     source: str
     target: str
     prefix: str | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True)

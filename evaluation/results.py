@@ -22,6 +22,12 @@ class MetricResult(Record):
     samples: int
     retention: float | None = Field(default=None, description="Value / the reference system's value.")
     retention_interval: Interval | None = Field(default=None, description="95 % paired bootstrap interval.")
+    p_value: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Two-sided p-value of paired approximate randomization: is it like the reference system?",
+    )
     baseline: float = Field(description="The trivial baseline's value on the same samples.")
 
 

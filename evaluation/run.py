@@ -14,6 +14,7 @@ from evaluation.bootstrap import interval, retention
 from evaluation.examples import DatasetSample, DatasetUnavailable, Example
 from evaluation.metrics import Scored, score
 from evaluation.results import BaselineResult, Evaluation, MetricResult, VariantResult
+from evaluation.significance import randomization_p_value
 from models_store.errors import SlimseqError
 from models_store.generator import TextGenerator, TextOutput
 from models_store.manifest import GenerationOptions, Task
@@ -166,7 +167,11 @@ def _in_order(tally: _Tally) -> tuple[str, ...]:
 def _metric_results(scored: Scored, reference: Scored | None, trivial: Scored) -> tuple[MetricResult, ...]:
     results = []
     for name, statistics in scored.metrics.items():
-        kept = retention(statistics, reference.metrics[name]) if reference is not None else None
+        original = reference.metrics[name] if reference is not None else None
+        kept = retention(statistics, original) if original is not None else None
+        p_value = None
+        if original is not None and original is not statistics:
+            p_value = randomization_p_value(statistics, original)
         results.append(
             MetricResult(
                 metric=name,
@@ -176,6 +181,7 @@ def _metric_results(scored: Scored, reference: Scored | None, trivial: Scored) -
                 samples=statistics.samples,
                 retention=kept[0] if kept else None,
                 retention_interval=kept[1] if kept else None,
+                p_value=p_value,
                 baseline=trivial.metrics[name].value,
             )
         )

@@ -102,6 +102,23 @@ class Step(Record):
     versions: dict[str, str] = {}
     seconds: float = Field(default=0.0, ge=0)
     device: str = "cpu"
+    key: str | None = Field(default=None, description="Hash of parent, options, seed and data, in a recipe.")
+
+
+class Check(Record):
+    """One condition of a gate. `limit` is the least `value` that passes."""
+
+    name: str
+    value: float
+    limit: float
+    is_passed: bool
+
+
+class Verdict(Record):
+    """What a recipe's gate said of an artifact: a rejected one is kept, and never served unless it is named."""
+
+    status: Literal["passed", "rejected"]
+    checks: list[Check]
 
 
 class Size(Record):
@@ -128,6 +145,12 @@ class QualityScore(Record):
     cpu_flags: list[str] = []
     retention: float | None = Field(default=None, description="Value / the original's value, same samples and run.")
     retention_interval: tuple[float, float] | None = None
+    p_value: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Two-sided p-value of paired approximate randomization: is it like the original?",
+    )
     baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
     measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
 
@@ -169,6 +192,12 @@ class Manifest(Record):
     generation: GenerationDefaults
     quality: list[QualityScore] = []
     performance: list[Performance] = []
+    gate: Verdict | None = Field(default=None, description="None where no gate was applied.")
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether a gate rejected the artifact."""
+        return self.gate is not None and self.gate.status == "rejected"
 
     @model_validator(mode="after")
     def _digest_matches_files(self) -> Self:

@@ -1,7 +1,7 @@
 """What the store holds, as requests see it: read anew at most once a second, with the task's default named."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from models_store.errors import UnknownVariant
 from models_store.manifest import Manifest, Task
@@ -75,5 +75,7 @@ class Catalogue:
         """Returns the variant that answers when a request names none, or None where none could."""
         names = self.names(task)
         chosen = self._defaults.get(task)
-        candidates: Sequence[str] = [chosen] if chosen else [*USUAL_DEFAULTS, *names]
-        return next((name for name in candidates if name in names), None)
+        if chosen:
+            return chosen if chosen in names else None
+        rejected = {e.variant for e in self.entries(task) if e.manifest is not None and e.manifest.is_rejected}
+        return next((name for name in [*USUAL_DEFAULTS, *names] if name in names and name not in rejected), None)

@@ -68,6 +68,8 @@ class Chooser:
         return min(enough, key=_slowness).variant
 
     def _is_servable(self, manifest: Manifest) -> bool:
+        if manifest.is_rejected:
+            return False
         try:
             choose_runtime(self._catalogue.store, manifest.task, manifest.variant, self._runtime)
         except SlimseqError:

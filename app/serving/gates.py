@@ -40,7 +40,9 @@ def gate(manifest: Manifest) -> Gate:
     technique = manifest.lineage[-1].technique if manifest.lineage else None
     kept, least = retention(manifest), least_retention(manifest)
     verdict: Verdict
-    if least is None:
+    if manifest.gate is not None:
+        verdict = "passed" if manifest.gate.status == "passed" else "failed"
+    elif least is None:
         verdict = "reference"
     elif kept is None:
         verdict = "unmeasured"

@@ -1,6 +1,5 @@
 """`benchmark`: speed of variants, interleaved, in one process."""
 
-from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -15,7 +14,6 @@ from compression.commands.options import (
     open_context,
     print_json,
 )
-from models_store.manifest import Performance
 
 
 def benchmark_command(
@@ -35,51 +33,32 @@ def benchmark_command(
     as_json: JsonOption = False,
 ) -> None:
     """Measure latency and throughput of variants, taking turns so that noise hits all alike."""
-    from evaluation.benchmark import compare
-    from evaluation.datasets import load_examples
-    from evaluation.host import resident_bytes
-    from models_store.generator import choose_runtime, open_generator
+    from compression.benchmark import BenchmarkOptions, benchmark_variants
 
     context = open_context(store)
+    options = BenchmarkOptions(
+        dataset=dataset,
+        samples=samples,
+        batch=batch,
+        repeats=repeats,
+        num_beams=num_beams,
+        runtime=runtime,
+        threads=threads,
+    )
     names = variants or context.store.variants(task)
-    texts = [example.source for example in load_examples(task, dataset, samples=samples).examples]
-    with ExitStack() as stack:
-        generators, resident = {}, {}
-        for name in names:
-            # Imported first, so that the first variant is not charged with its runtime's library.
-            choose_runtime(context.store, task, name, runtime).opener()
-            before = resident_bytes()
-            generators[name] = stack.enter_context(open_generator(context.store, task, name, runtime, threads))
-            resident[name] = max(0, resident_bytes() - before)
-        settings = generators[names[0]].manifest.generation.options(num_beams=num_beams)
-        measured = compare(generators, texts, settings, batch, repeats, threads=threads, resident=resident)
-    if keep:
-        for name, performance in measured.items():
-            manifest = context.store.manifest(task, name)
-            kept = [each for each in manifest.performance if _setting(each) != _setting(performance)]
-            context.store.rewrite_manifest(manifest.model_copy(update={"performance": [*kept, performance]}))
+    measured = benchmark_variants(context, task, names, options, keep)
     if as_json:
         print_json({name: performance.model_dump(mode="json") for name, performance in measured.items()})
         return
-    title = f"{task}, batch {batch}, {settings.num_beams} beams, {len(texts)} texts, {repeats} repeats"
+    first = measured[names[0]]
+    title = f"{task}, batch {batch}, {first.num_beams} beams, {samples} texts, {repeats} repeats"
     table = Table("variant", "tokens/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
-    first = measured[names[0]].tokens_per_second
     for name, each in measured.items():
         table.add_row(
             name,
             f"{each.tokens_per_second:.0f}",
-            f"{each.tokens_per_second / first:.2f}",
+            f"{each.tokens_per_second / first.tokens_per_second:.2f}",
             *(f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms)),
             f"{each.resident_bytes / 1e6:.0f}",
         )
     Console().print(table)
-
-
-def _setting(performance: Performance) -> tuple[str, str, int, int, int]:
-    return (
-        performance.host,
-        performance.runtime,
-        performance.batch,
-        performance.num_beams,
-        performance.threads,
-    )

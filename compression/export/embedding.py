@@ -38,14 +38,14 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabulary: int) -> None
             places[key] = (offset, integers.nbytes)
             offset += data.write(integers.tobytes())
     for path, model in graphs.items():
-        for initializer in _embeddings(model.graph, vocabulary):
-            key = _key(initializer)
+        for initializer in embeddings_of(model.graph, vocabulary):
+            key = key_of(initializer)
             integers, scales = tables[key]
             _rewrite_lookups(model.graph, initializer.name, scales)
             projection = _projection_of(model.graph, integers)
             if projection is not None:
-                _rewrite_projection(model.graph, projection, initializer.name)
-            _move_out(initializer, integers, *places[key])
+                read_transposed(model.graph, projection, initializer.name)
+            move_out(initializer, TensorProto.INT8, integers.shape, *places[key])
         onnx.save(model, str(path))
 
 
@@ -57,8 +57,8 @@ def _shared_tables(graphs: dict[Path, ModelProto], vocabulary: int) -> dict[byte
     """
     tables: dict[bytes, tuple[Int8, Floats]] = {}
     for model in graphs.values():
-        for initializer in _embeddings(model.graph, vocabulary):
-            key, floats = _key(initializer), numpy_helper.to_array(initializer)
+        for initializer in embeddings_of(model.graph, vocabulary):
+            key, floats = key_of(initializer), numpy_helper.to_array(initializer)
             tied = _tied_projection(model.graph, floats)
             if tied is not None or key not in tables:
                 tables[key] = tied if tied is not None else quantize_rows(floats)
@@ -79,7 +79,7 @@ def quantize_rows(floats: Floats) -> tuple[Int8, Floats]:
     return np.rint(floats / scales).astype(np.int8), scales
 
 
-def _embeddings(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
+def embeddings_of(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
     """Returns the float initializers that lookups of token ids read."""
     looked_up = {node.input[0] for node in graph.node if node.op_type == "Gather"}
     return [
@@ -92,7 +92,7 @@ def _embeddings(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
     ]
 
 
-def _key(initializer: TensorProto) -> bytes:
+def key_of(initializer: TensorProto) -> bytes:
     """Returns a hash of a matrix, which stands for it where equal ones are stored once."""
     return hashlib.sha256(numpy_helper.to_array(initializer).tobytes()).digest()
 
@@ -144,20 +144,20 @@ def _rewrite_lookups(graph: GraphProto, name: str, scales: Floats) -> None:
     graph.node.extend(nodes)
 
 
-def _rewrite_projection(graph: GraphProto, projection: TensorProto, table: str) -> None:
+def read_transposed(graph: GraphProto, projection: TensorProto, table: str) -> None:
     """Makes the output projection read the table transposed, which the runtime folds when it loads the graph."""
     node = helper.make_node("Transpose", [table], [projection.name], name=f"{projection.name}_transpose", perm=[1, 0])
     graph.initializer.remove(projection)
     graph.node.insert(0, node)
 
 
-def _move_out(initializer: TensorProto, integers: Int8, offset: int, length: int) -> None:
-    """Makes an initializer int8, with its bytes in the shared data file."""
+def move_out(initializer: TensorProto, data_type: int, shape: tuple[int, ...], offset: int, length: int) -> None:
+    """Makes an initializer of a type and shape, with its bytes in the shared data file."""
     name = initializer.name
     initializer.Clear()
     initializer.name = name
-    initializer.data_type = TensorProto.INT8
-    initializer.dims.extend(integers.shape)
+    initializer.data_type = data_type
+    initializer.dims.extend(shape)
     initializer.data_location = TensorProto.EXTERNAL
     for key, value in (("location", SHARED_DATA), ("offset", offset), ("length", length)):
         initializer.external_data.add(key=key, value=str(value))

@@ -47,23 +47,26 @@ def prune_bart_heads(model: "PreTrainedModel", keep: int, importance: Importance
 
     for stack in anatomy.stacks:
         for layer in stack.layers:
-            for attention in (layer.self_attention, layer.cross_attention):
-                if attention is not None:
-                    kept = best(importance.heads[attention.output], keep, "attention heads")
-                    _cut_attention(state, attention, expanded(kept, anatomy.head_dim), channels)
+            for attention in layer.attentions:
+                kept = best(importance.heads[attention.output], keep, "attention heads")
+                _cut_attention(state, attention, expanded(kept, anatomy.head_dim), channels)
             for up in layer.feed_forward.up:
                 state[f"{up}.weight"] = state[f"{up}.weight"][:, channels]
             down = layer.feed_forward.down
             state[f"{down}.weight"] = state[f"{down}.weight"][channels]
             state[f"{down}.bias"] = state[f"{down}.bias"][channels]
     scale = (width / config.d_model) ** 0.5 if config.scale_embedding else 1.0
+    # One matrix under up to four names, the largest of all: cut once.
+    tokens: dict[int, torch.Tensor] = {}
     for name, tensor in state.items():
         if "layer_norm." in name or "layernorm_embedding." in name:
             state[name] = tensor[channels]
         elif "embed_positions." in name:
             state[name] = tensor[:, channels] * scale
         elif "embed_tokens." in name or name in ("model.shared.weight", "lm_head.weight"):
-            state[name] = tensor[:, channels]
+            if tensor.data_ptr() not in tokens:
+                tokens[tensor.data_ptr()] = tensor[:, channels]
+            state[name] = tokens[tensor.data_ptr()]
     changes = {"d_model": width, "encoder_attention_heads": keep, "decoder_attention_heads": keep}
     return rebuild(model, changes, state)
 

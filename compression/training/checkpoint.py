@@ -16,10 +16,12 @@ from safetensors.torch import load_file, save_file
 
 from compression.errors import BadParameters
 from compression.training.batches import Position
+from compression.training.copying import FIRST_WINDOW
 
 CURRENT = "checkpoint"
 WRITING = "checkpoint.writing"
 PREVIOUS = "checkpoint.previous"
+PROJECTION = "projection"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -34,6 +36,7 @@ class Progress:
         seconds: time spent training, earlier runs included.
         position: the next batch.
         losses: mean loss of each step, in nats a target token.
+        copied_window: tokens of the longest window while the run begins with copying.
     """
 
     steps: int = 0
@@ -42,6 +45,7 @@ class Progress:
     seconds: float = 0.0
     position: Position = field(default_factory=Position)
     losses: list[float] = field(default_factory=list)
+    copied_window: float = FIRST_WINDOW
 
 
 def save_checkpoint(
@@ -50,6 +54,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     identity: dict[str, Any],
+    projection: torch.nn.Module | None = None,
 ) -> None:
     """Writes a checkpoint; a crash at any moment leaves the one before it or this one.
 
@@ -59,11 +64,12 @@ def save_checkpoint(
         optimizer: AdamW over those parameters.
         progress: how far the run has come.
         identity: what another run must agree in to go on from here, JSON values.
+        projection: learned for the loss alone, with the same optimizer; None where there is none.
     """
     writing = folder / WRITING
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)
-    named = dict(model.named_parameters())
+    named = _named_parameters(model, projection)
     save_file(
         {name: parameter.detach().contiguous() for name, parameter in named.items()}, writing / "model.safetensors"
     )
@@ -87,7 +93,11 @@ def save_checkpoint(
 
 
 def resume(
-    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, Any]
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    identity: dict[str, Any],
+    projection: torch.nn.Module | None = None,
 ) -> Progress | None:
     """Puts a checkpoint's state into a model and an optimizer.
 
@@ -96,6 +106,7 @@ def resume(
         model: of the same shape as the one that was saved.
         optimizer: AdamW over the model's parameters, fresh.
         identity: must equal what was saved.
+        projection: as it was saved; None where there is none.
 
     Returns:
         How far the run had come, or None where the folder holds no checkpoint.
@@ -114,7 +125,7 @@ def resume(
         _refuse_other_run(folder, state["identity"], identity)
         progress = Progress(**state["progress"] | {"position": Position(**state["progress"]["position"])})
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
+            for name, parameter in _named_parameters(model, projection).items():
                 parameter.copy_(weights[name])
                 saved = {moment: moments[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in moments}
                 if saved:
@@ -132,6 +143,11 @@ def discard(folder: Path) -> None:
     """Removes a run's checkpoints: once its model is published nothing goes on from them."""
     for name in (CURRENT, WRITING, PREVIOUS):
         shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _named_parameters(model: torch.nn.Module, projection: torch.nn.Module | None) -> dict[str, torch.nn.Parameter]:
+    learned_for_the_loss = dict(projection.named_parameters(PROJECTION)) if projection is not None else {}
+    return dict(model.named_parameters()) | learned_for_the_loss
 
 
 def _refuse_other_run(folder: Path, saved: dict[str, Any], identity: dict[str, Any]) -> None:

@@ -5,10 +5,11 @@ when a batch asks for it: a run that is bounded by time touches a small part of 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 from compression.errors import BadData, BadParameters
+from compression.training.mixture import Mixture, mixed
 from evaluation.datasets import load_examples
 from evaluation.examples import DatasetUnavailable, Example
 from models_store.manifest import GenerationDefaults, Task
@@ -72,13 +73,17 @@ class TrainingSet:
         return TrainingSet(self.examples[:count], self._tokenizer, self._prefix, self._limits)
 
 
-def read_examples(task: Task, files: Sequence[str], samples: int | None = None) -> list[Example]:
+def read_examples(
+    task: Task, files: Sequence[str], samples: int | None = None, split: str = "train"
+) -> list[Example]:
     """Reads the pairs of all files, in their order.
 
     Args:
         task: says which JSON keys are known.
-        files: each a `.jsonl` or `.tsv` file, plain or `.gz`, or two parallel text files as `SOURCE:TARGET`.
+        files: each a `.jsonl` or `.tsv` file, plain or `.gz`, two parallel text files as `SOURCE:TARGET`, or the name
+            of a hub data set.
         samples: how many pairs to take of each file, from its start; None takes all.
+        split: of hub data sets.
 
     Returns:
         At least one pair.
@@ -89,7 +94,7 @@ def read_examples(task: Task, files: Sequence[str], samples: int | None = None) 
     if not files:
         raise BadData("no training data: name at least one file with --data")
     try:
-        return list(chain.from_iterable(load_examples(task, name, "train", samples).examples for name in files))
+        return list(chain.from_iterable(load_examples(task, name, split, samples).examples for name in files))
     except DatasetUnavailable as error:
         raise BadData(str(error)) from error
 
@@ -102,11 +107,13 @@ class DataFiles:
         train: what to learn from.
         calibration: what importance is measured on; none takes the first rows of `train`.
         dev: what the loss is measured on before and after; may be none.
+        mixture: how often the examples of each origin are seen.
     """
 
     train: Sequence[str]
     calibration: Sequence[str] = ()
     dev: Sequence[str] = ()
+    mixture: Mixture = field(default_factory=Mixture)
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,13 @@ class Material:
 
 
 def read_material(
-    task: Task, files: DataFiles, tokenizer: Tokenizer, prefix: str, limits: Limits, calibration_samples: int = 1
+    task: Task,
+    files: DataFiles,
+    tokenizer: Tokenizer,
+    prefix: str,
+    limits: Limits,
+    seed: int,
+    calibration_samples: int = 1,
 ) -> Material:
     """Reads everything that a run needs.
 
@@ -129,11 +142,12 @@ def read_material(
         tokenizer: the artifact's.
         prefix: the artifact's.
         limits: where texts are cut.
+        seed: decides what a fraction of a weight takes.
         calibration_samples: how many pairs to take for calibration.
 
     Raises:
         BadData: a file is missing, empty, misaligned or has a bad line.
-        BadParameters: no pair is to be taken for calibration.
+        BadParameters: no pair is to be taken for calibration, or the mixture names an origin that does not occur.
     """
     if calibration_samples < 1:
         raise BadParameters(f"cannot calibrate on {calibration_samples} pairs; take at least 1")
@@ -141,9 +155,10 @@ def read_material(
     def as_set(examples: Sequence[Example]) -> TrainingSet:
         return TrainingSet(examples, tokenizer, prefix, limits)
 
-    train = as_set(read_examples(task, files.train))
-    calibration = as_set(read_examples(task, files.calibration)) if files.calibration else train
-    dev = as_set(read_examples(task, files.dev)) if files.dev else None
+    examples = read_examples(task, files.train)
+    calibration = as_set(read_examples(task, files.calibration) if files.calibration else examples)
+    train = as_set(mixed(examples, files.mixture, seed))
+    dev = as_set(read_examples(task, files.dev, split="validation")) if files.dev else None
     return Material(train, calibration.first(calibration_samples), dev)
 
 

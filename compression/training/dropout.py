@@ -7,21 +7,20 @@ import torch
 
 
 @contextmanager
-def dropout_rate(model: torch.nn.Module, rate: float | None) -> Iterator[None]:
+def dropout_rate(model: torch.nn.Module, rate: float | None, is_attention_kept: bool = False) -> Iterator[None]:
     """Sets the dropout of hidden states for the block; that of attention weights and activations never rises.
 
     Args:
         model: a T5 or BART, whose modules hold their rates as `nn.Dropout` or as numbers.
         rate: share of values dropped, 0 to below 1; None leaves the model as it is.
+        is_attention_kept: whether no attention weight is dropped, whatever the rate, as losses on them need.
     """
-    if rate is None:
-        yield
-        return
     before: list[tuple[torch.nn.Module, str, float]] = []
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
-            before.append((module, "p", module.p))
-            module.p = rate
+            if rate is not None:
+                before.append((module, "p", module.p))
+                module.p = rate
             continue
         # BART's layers and every attention hold plain numbers; only an attention has a key projection.
         is_attention = hasattr(module, "k_proj") or hasattr(module, "k")
@@ -30,7 +29,10 @@ def dropout_rate(model: torch.nn.Module, rate: float | None) -> Iterator[None]:
             if isinstance(value, int | float):
                 before.append((module, name, value))
                 holds_hidden_states = name == "dropout" and not is_attention
-                setattr(module, name, rate if holds_hidden_states else min(value, rate))
+                if is_attention_kept and is_attention:
+                    setattr(module, name, 0.0)
+                elif rate is not None:
+                    setattr(module, name, rate if holds_hidden_states else min(value, rate))
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """One forward pass with teacher forcing, and the loss over a held-out data set."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -57,14 +57,32 @@ def logits_of(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
 
     The decoder's input is the labels shifted right as the model's own family does it.
     """
-    decoder_input_ids = model.prepare_decoder_input_ids_from_labels(labels=batch.labels)  # type: ignore[operator]
-    output = model(
+    return output_of(model, batch).logits  # type: ignore[no-any-return]
+
+
+def output_of(model: "PreTrainedModel", batch: Batch, hidden_states: bool = False, attentions: bool = False) -> Any:
+    """Runs a model with teacher forcing.
+
+    Args:
+        model: a T5 or BART; with eager attention where `attentions` are wanted.
+        batch: on the model's device.
+        hidden_states: whether to return those of all layers.
+        attentions: whether to return the attention weights of all layers.
+
+    Returns:
+        A `transformers` `Seq2SeqLMOutput`. `logits` is `(rows, target_length, vocabulary)`; `encoder_hidden_states` and
+        `decoder_hidden_states` hold the embeddings and then each layer's output, `(rows, length, width)`;
+        `encoder_attentions`, `decoder_attentions` and `cross_attentions` hold each layer's weights, `(rows, heads,
+        queries, keys)`.
+    """
+    return model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
-        decoder_input_ids=decoder_input_ids,
+        decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels=batch.labels),  # type: ignore[operator]
         use_cache=False,
+        output_hidden_states=hidden_states,
+        output_attentions=attentions,
     )
-    return output.logits  # type: ignore[no-any-return]
 
 
 def autocast(device: str, precision: Precision) -> AbstractContextManager[object]:

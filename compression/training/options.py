@@ -24,8 +24,14 @@ class TrainingOptions:
         weight_decay: AdamW's.
         precision: `bf16` autocast, or `fp32`.
         dropout: of hidden states; None keeps what the model's configuration says.
-        alpha: weight of the teacher's loss, that of the labels being 1 - alpha; unused without a teacher.
+        alpha: weight of the teacher's loss, that of the labels being 1 - alpha; unused without a teacher. With 0 and no
+            other teacher's loss this is shrink and fine-tune.
         temperature: softens the teacher's and the student's distributions.
+        hidden_states: weight of the difference to the teacher's hidden states; 0 is off.
+        attention: weight of the difference to the teacher's attention; 0 is off.
+        guided_alignment: weight of the loss that points one head at the source token to copy next; 0 is off.
+        guided_layers: decoder layers whose first head is guided, counted from 0; none takes the middle ones.
+        copy_warmup_steps: first steps, in which only windows of the sources are copied; for T5 from scratch.
         checkpoint_seconds: time between two checkpoints.
         checkpoint_steps: steps between two checkpoints; None goes by time alone.
     """
@@ -42,8 +48,18 @@ class TrainingOptions:
     dropout: float | None = None
     alpha: float = 0.5
     temperature: float = 1.0
+    hidden_states: float = 0.0
+    attention: float = 0.0
+    guided_alignment: float = 0.0
+    guided_layers: tuple[str, ...] = ()
+    copy_warmup_steps: int = 0
     checkpoint_seconds: float = 300.0
     checkpoint_steps: int | None = None
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any loss asks a teacher."""
+        return self.alpha > 0 or self.hidden_states > 0 or self.attention > 0
 
     def check(self) -> None:
         """Checks that the options make sense.
@@ -63,6 +79,11 @@ class TrainingOptions:
             "dropout": self.dropout is None or 0 <= self.dropout < 1,
             "alpha": 0 <= self.alpha <= 1,
             "temperature": self.temperature > 0,
+            "hidden states": self.hidden_states >= 0,
+            "attention": self.attention >= 0,
+            "guided alignment": self.guided_alignment >= 0,
+            "guided layers": all(layer.isdecimal() for layer in self.guided_layers),
+            "copy warm-up steps": self.copy_warmup_steps >= 0,
         }
         wrong = [name for name, holds in rules.items() if not holds]
         if wrong:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from compression.errors import BadParameters
+from compression.training.position_prior import add_previous_token_heads
 from models_store.manifest import Family
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 # Matrix products like vocabularies that divide by this, and stock T5 pads its own (32,100 tokens to 32,128) so.
 VOCABULARY_MULTIPLE = 64
 BART_PAD_ID = 1
+# As `models.load_model` opens a model, and for its reasons.
+ATTENTION = "eager"
 
 
 @dataclass(frozen=True)
@@ -28,35 +31,39 @@ class Architecture:
         heads: attention heads; `width` is divisible by them.
         feed_forward: width of the feed-forward.
         positions: longest input or output, BART only.
-        dropout: of hidden states.
+        hidden_dropout: of hidden states, as the new configuration says it.
         is_gated: T5 1.1's gated GELU instead of ReLU.
         is_tied: whether T5's output layer is the token matrix; BART's always is.
+        previous_token_heads: whether some of T5's heads look at the token before from the start, for tasks that copy.
     """
 
-    family: Family
+    family: Family = Family.BART
     width: int = 256
     encoder_layers: int = 4
     decoder_layers: int = 4
     heads: int = 4
     feed_forward: int = 1024
     positions: int = 512
-    dropout: float = 0.1
+    hidden_dropout: float = 0.1
     is_gated: bool = False
     is_tied: bool = True
+    previous_token_heads: bool = False
 
     def check(self) -> None:
         """Checks that such a model can be built.
 
         Raises:
-            BadParameters: a size is below 1, or the width is not divisible by the heads.
+            BadParameters: a size is below 1, the width is not divisible by the heads, or an option is another family's.
         """
         sizes = (self.width, self.encoder_layers, self.decoder_layers, self.heads, self.feed_forward, self.positions)
         if min(sizes) < 1:
             raise BadParameters("every size of an architecture is at least 1")
         if self.width % self.heads:
             raise BadParameters(f"width {self.width} is not divisible by {self.heads} heads")
-        if not 0 <= self.dropout < 1:
-            raise BadParameters(f"dropout is {self.dropout}; it is at least 0 and below 1")
+        if not 0 <= self.hidden_dropout < 1:
+            raise BadParameters(f"dropout is {self.hidden_dropout}; it is at least 0 and below 1")
+        if self.previous_token_heads and (self.family is not Family.T5 or self.heads < 2):
+            raise BadParameters("previous-token heads need a T5 of at least 2 heads")
 
 
 def make_model(architecture: Architecture, vocabulary: int, seed: int) -> "PreTrainedModel":
@@ -78,7 +85,10 @@ def make_model(architecture: Architecture, vocabulary: int, seed: int) -> "PreTr
     architecture.check()
     torch.manual_seed(seed)
     if architecture.family is Family.T5:
-        return _evaluating(T5ForConditionalGeneration(_t5_config(architecture, vocabulary)))
+        t5: PreTrainedModel = T5ForConditionalGeneration(_t5_config(architecture, vocabulary))
+        if architecture.previous_token_heads:
+            add_previous_token_heads(t5)
+        return _evaluating(t5)
     model: PreTrainedModel = BartForConditionalGeneration(_bart_config(architecture, vocabulary))
     with torch.no_grad():
         tokens = model.get_parameter("model.shared.weight")
@@ -103,12 +113,13 @@ def _t5_config(architecture: Architecture, vocabulary: int) -> "T5Config":
         num_layers=architecture.encoder_layers,
         num_decoder_layers=architecture.decoder_layers,
         num_heads=architecture.heads,
-        dropout_rate=architecture.dropout,
+        dropout_rate=architecture.hidden_dropout,
         feed_forward_proj="gated-gelu" if architecture.is_gated else "relu",
         tie_word_embeddings=architecture.is_tied,
         pad_token_id=0,
         eos_token_id=1,
         decoder_start_token_id=0,
+        attn_implementation=ATTENTION,
     )
 
 
@@ -125,7 +136,7 @@ def _bart_config(architecture: Architecture, vocabulary: int) -> "BartConfig":
         decoder_attention_heads=architecture.heads,
         encoder_ffn_dim=architecture.feed_forward,
         decoder_ffn_dim=architecture.feed_forward,
-        dropout=architecture.dropout,
+        dropout=architecture.hidden_dropout,
         attention_dropout=0.0,
         activation_dropout=0.0,
         scale_embedding=True,
@@ -134,6 +145,7 @@ def _bart_config(architecture: Architecture, vocabulary: int) -> "BartConfig":
         eos_token_id=2,
         decoder_start_token_id=2,
         forced_eos_token_id=2,
+        attn_implementation=ATTENTION,
         # What CTranslate2's converter wants to read; these are the architecture's own values.
         normalize_before=False,
         normalize_embedding=True,

@@ -4,26 +4,30 @@ Plain torch: AdamW, gradient clipping, bf16 autocast over fp32 weights, bounded 
 from a checkpoint. Publishing the result is the caller's.
 """
 
+import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from compression.context import Context
-from compression.errors import BadParameters, TrainingDiverged
+from compression.errors import TrainingDiverged
 from compression.training import checkpoint
 from compression.training.batches import Batch, endless_batches
 from compression.training.checkpoint import Progress
+from compression.training.copying import CopiedWindows, next_window
 from compression.training.data import TrainingSet
 from compression.training.dropout import dropout_rate
-from compression.training.forward import autocast, dev_loss, logits_of, pad_id_of
+from compression.training.forward import dev_loss, pad_id_of
 from compression.training.interruption import watching_for_interruption
-from compression.training.losses import distillation_loss, label_smoothed_cross_entropy
+from compression.training.objective import Loss, Objective
 from compression.training.options import TrainingOptions
 from compression.training.schedule import Trapezoid
 
@@ -68,6 +72,7 @@ def train(
     checkpoint_folder: Path | None = None,
     dev: TrainingSet | None = None,
     describe: str = "Training",
+    kept_layers: Mapping[str, Sequence[int]] | None = None,
 ) -> TrainingReport:
     """Trains a model in place; afterwards it is on `context.device` and in evaluation mode.
 
@@ -77,27 +82,27 @@ def train(
         options: how.
         context: seed, device and progress.
         teacher: a model with the same vocabulary whose distribution is learned too (Hinton et al. 2015,
-            https://arxiv.org/abs/1503.02531); None trains on labels alone.
+            https://arxiv.org/abs/1503.02531), and its hidden states and attention where the options weigh them; None
+            trains on labels alone. With `alpha` 0 it may have more tokens, if the student's have the same ids in it.
         checkpoint_folder: checkpoints and the loss log (`losses.jsonl`, one JSON object a step) go here; a checkpoint
             of the same options that is there is resumed. None keeps neither.
         dev: its loss is measured before and after.
         describe: what the progress bar says.
+        kept_layers: the teacher's layers that the model was made from, for the `encoder` and the `decoder`: what its
+            hidden states and attention are compared with; None compares with evenly spread ones.
 
     Returns:
         What was done.
 
     Raises:
         BadParameters: options out of range, a teacher of another vocabulary, or a checkpoint of another run.
+        BadData: the texts are too short to begin with copying.
         TrainingDiverged: the loss stopped being a number.
         KeyboardInterrupt, SystemExit: on SIGINT and SIGTERM, after a checkpoint was written.
     """
     options.check()
-    if teacher is not None and teacher.config.vocab_size != model.config.vocab_size:
-        raise BadParameters(
-            f"the teacher has {teacher.config.vocab_size} tokens and the student {model.config.vocab_size}"
-        )
     model.to(context.device)  # type: ignore[arg-type]
-    run = _Run(model, dataset, options, context, teacher, checkpoint_folder)
+    run = _Run(model, dataset, options, context, teacher, checkpoint_folder, kept_layers)
     resumed_from = run.resume()
     before = dev_loss(model, dev, context, options.precision) if dev and resumed_from is None else None
     run.loop(describe)
@@ -127,18 +132,25 @@ class _Run:
         context: Context,
         teacher: "PreTrainedModel | None",
         folder: Path | None,
+        kept_layers: Mapping[str, Sequence[int]] | None,
     ) -> None:
         self.model = model
         self.dataset = dataset
         self.options = options
         self.context = context
-        self.teacher = teacher
+        self.has_teacher = teacher is not None
         if teacher is not None:
             teacher.to(context.device)  # type: ignore[arg-type]
             teacher.train(False)
+        self.kept_layers = {name: list(layers) for name, layers in (kept_layers or {}).items()}
         self.folder = folder
+        self.objective = Objective(model, teacher, options, context.device, context.seed, kept_layers)
+        self.parameters = [*model.parameters(), *self.objective.parameters()]
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=options.learning_rate, betas=BETAS, weight_decay=options.weight_decay
+            self.parameters, lr=options.learning_rate, betas=BETAS, weight_decay=options.weight_decay
+        )
+        self.copies = CopiedWindows(
+            dataset, options.tokens_per_batch, pad_id_of(model), model.config.bos_token_id, context.seed
         )
         self.progress = Progress()
         self.schedule = Trapezoid(options.warmup_steps, options.decay_fraction)
@@ -149,7 +161,7 @@ class _Run:
         epochs = self.progress.examples / len(self.dataset)
         return self.options.bounds.done(self.progress.steps, self.progress.seconds, epochs)
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree in: all but the bounds, which may be moved, and when checkpoints are written."""
         options = asdict(self.options)
@@ -158,8 +170,10 @@ class _Run:
         return options | {
             "seed": self.context.seed,
             "pairs": len(self.dataset),
+            "data": _fingerprint(self.dataset),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            "has_teacher": self.teacher is not None,
+            "has_teacher": self.has_teacher,
+            "kept_layers": self.kept_layers,
         }
 
     def resume(self) -> int | None:
@@ -168,7 +182,7 @@ class _Run:
         if self.folder is None:
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
-        progress = checkpoint.resume(self.folder, self.model, self.optimizer, self.identity)
+        progress = checkpoint.resume(self.folder, self.model, self.optimizer, self.identity, self.objective.projection)
         # The log may hold steps after the checkpoint, which are about to be taken again.
         log = self.folder / LOSS_LOG
         kept = log.read_text(encoding="utf-8").splitlines()[: progress.steps] if progress and log.exists() else []
@@ -193,7 +207,7 @@ class _Run:
         )
         self.model.train()
         with (
-            dropout_rate(self.model, options.dropout),
+            dropout_rate(self.model, options.dropout, self.objective.looks_at_attention),
             watching_for_interruption() as interruption,
             self.context.progress() as display,
         ):
@@ -223,41 +237,45 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss_sum, tokens = 0.0, 0
-        for _ in range(options.accumulation):
-            batch = next(batches)
-            loss = self._loss(batch.to(self.context.device)) / options.accumulation
-            loss.backward()  # type: ignore[no-untyped-call]
-            loss_sum += float(loss.detach())
-            progress.examples += batch.rows
-            progress.position = batch.after
+        is_copying = progress.steps < options.copy_warmup_steps
+        tokens, sums = 0, defaultdict[str, float](float)
+        for index in range(options.accumulation):
+            batch, loss = self._copied(index) if is_copying else self._learned(batches)
+            (loss.total / options.accumulation).backward()  # type: ignore[no-untyped-call]
             tokens += batch.tokens
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM))
+            for name, value in {"loss": loss.total.detach(), **loss.parts}.items():
+                sums[name] += float(value) / options.accumulation
+            sums["accuracy"] += (loss.accuracy or 0.0) / options.accumulation
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM))
         # A gradient that is no number would be in the weights before the next loss shows it.
-        if not (math.isfinite(loss_sum) and math.isfinite(norm)):
+        if not (math.isfinite(sums["loss"]) and math.isfinite(norm)):
             raise TrainingDiverged(
-                f"the loss is {loss_sum} and its gradient {norm} at step {progress.steps + 1}; "
+                f"the loss is {sums['loss']} and its gradient {norm} at step {progress.steps + 1}; "
                 f"lower the learning rate (now {rate:.1e})"
             )
         self.optimizer.step()
         progress.steps += 1
         progress.tokens += tokens
-        progress.losses.append(loss_sum)
-        return {"step": progress.steps, "loss": loss_sum, "learning_rate": rate, "tokens": progress.tokens}
+        progress.losses.append(sums["loss"])
+        accuracy = sums.pop("accuracy")
+        entry = {"step": progress.steps, **sums, "learning_rate": rate, "tokens": progress.tokens}
+        if is_copying:
+            entry |= {"accuracy": accuracy, "window": int(progress.copied_window)}
+            progress.copied_window = next_window(progress.copied_window, accuracy)
+        return entry
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
-        options = self.options
-        with autocast(self.context.device, options.precision):
-            logits = logits_of(self.model, batch)
-            if self.teacher is None:
-                return label_smoothed_cross_entropy(logits, batch.labels, options.label_smoothing)
-            with torch.no_grad():
-                wanted = logits_of(self.teacher, batch)
-            # Once, here: both losses compute in fp32.
-            logits = logits.float()
-            from_labels = label_smoothed_cross_entropy(logits, batch.labels, options.label_smoothing)
-            from_teacher = distillation_loss(logits, wanted, batch.labels, options.temperature)
-            return (1 - options.alpha) * from_labels + options.alpha * from_teacher
+    def _learned(self, batches: Iterator[Batch]) -> tuple[Batch, Loss]:
+        batch = next(batches)
+        self.progress.examples += batch.rows
+        self.progress.position = batch.after
+        return batch, self.objective.loss(batch.to(self.context.device))
+
+    def _copied(self, index: int) -> tuple[Batch, Loss]:
+        progress = self.progress
+        number = progress.steps * self.options.accumulation + index
+        batch = self.copies.batch(number, progress.copied_window, progress.position)
+        with dropout_rate(self.model, 0.0, is_attention_kept=True):
+            return batch, self.objective.copying_loss(batch.to(self.context.device))
 
     def _is_time_to_save(self, seconds: float) -> bool:
         every = self.options.checkpoint_steps
@@ -265,7 +283,9 @@ class _Run:
 
     def _save(self) -> None:
         if self.folder is not None and self.progress.steps:
-            checkpoint.save_checkpoint(self.folder, self.model, self.optimizer, self.progress, self.identity)
+            checkpoint.save_checkpoint(
+                self.folder, self.model, self.optimizer, self.progress, self.identity, self.objective.projection
+            )
 
     def _log(self, entry: dict[str, float]) -> None:
         if self.folder is not None:
@@ -282,6 +302,14 @@ class _Run:
 
     def _completed(self) -> int:
         return round(self.done * self._total())
+
+
+def _fingerprint(dataset: TrainingSet) -> str:
+    """Returns a hash that tells data sets apart: of all targets and of the sources' lengths, which is quick."""
+    digest = hashlib.sha256()
+    for example in dataset.examples:
+        digest.update(f"{len(example.source)} {example.target}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _mean(values: list[float]) -> float | None:

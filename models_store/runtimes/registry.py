@@ -40,6 +40,7 @@ RUNTIMES = {
     for kind in (
         RuntimeKind("onnxruntime", "onnx", "models_store.runtimes.onnxruntime", "onnxruntime"),
         RuntimeKind("torch", "safetensors", "models_store.runtimes.torch", "transformers"),
+        RuntimeKind("ctranslate2", "ctranslate2", "models_store.runtimes.ctranslate2", "ctranslate2"),
     )
 }
 

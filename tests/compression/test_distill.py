@@ -1,4 +1,6 @@
+import json
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -46,6 +48,27 @@ def test_the_encoder_stays_and_half_of_the_decoder_goes_unless_asked(tmp_path: P
 
     assert kept_layers(anatomy, DistillOptions()) == {"encoder": [0, 1, 2], "decoder": [0, 3]}
     assert kept_layers(anatomy, DistillOptions(2, 3)) == {"encoder": [0, 2], "decoder": [0, 2, 3]}
+
+
+def test_layers_can_be_named(tmp_path: Path) -> None:
+    anatomy = anatomy_of(
+        tiny_model(Family.T5, tiny_tokenizer(Family.T5, tmp_path), encoder_layers=3, decoder_layers=4)
+    )
+
+    kept = kept_layers(anatomy, DistillOptions(encoder_layers_kept=("1", "2"), decoder_layers_kept=("3",)))
+
+    assert kept == {"encoder": [1, 2], "decoder": [3]}
+    for wrong in (("4",), ("2", "1"), ("1", "1"), ("first",)):
+        with pytest.raises(BadParameters, match="name some of 0 to 3 in their order"):
+            kept_layers(anatomy, DistillOptions(decoder_layers_kept=wrong))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sequence_share": 0.0}, {"sequence_share": 1.5}, {"decoder_layers": 1, "decoder_layers_kept": ("0",)}]
+)
+def test_options_that_contradict_each_other_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BadParameters):
+        DistillOptions(**wrong).check()
 
 
 @pytest.mark.parametrize("family", list(Family))
@@ -108,3 +131,31 @@ def test_distilling_an_artifact_publishes_a_student_with_its_lineage(tmp_path: P
     assert (step.parameters["temperature"], step.parameters["steps"]) == (2.0, 6)
     assert len(anatomy_of(student).decoder.layers) == 1
     assert outcome.summary()["training"]["steps"] == 6
+
+
+@pytest.mark.parametrize("sequence_level", ["replace", "add"])
+def test_the_teachers_outputs_replace_written_targets_or_come_in_addition(
+    tmp_path: Path, sequence_level: Literal["replace", "add"]
+) -> None:
+    context = tiny_context(tmp_path, seed=4)
+    tiny_artifact(context, Family.BART, tmp_path)
+    options = DistillOptions(
+        decoder_layers=1, sequence_level=sequence_level, sequence_beams=1, sequence_share=0.5
+    )
+    training = TrainingOptions(
+        bounds=Bounds(max_steps=2), tokens_per_batch=200, dropout=0.0, alpha=0.5, hidden_states=1.0, attention=1.0
+    )
+    run = tmp_path / "run"
+
+    outcome = distill(
+        context, Task.TRANSLATION, "original", "distilled", DataFiles([tiny_file(tmp_path)]), options, training, run
+    )
+    written = len((run / "teacher_outputs.jsonl").read_text(encoding="utf-8").splitlines())
+    identity = json.loads((run / "checkpoint" / "state.json").read_text(encoding="utf-8"))["identity"]
+    entry = json.loads((run / "losses.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    parameters = outcome.manifest.lineage[-1].parameters
+
+    assert 0 < written < 20
+    assert identity["pairs"] == (20 if sequence_level == "replace" else 20 + written)
+    assert entry.keys() >= {"labels", "teacher", "hidden", "attention"}
+    assert (parameters["sequence_level"], parameters["hidden_states"]) == (sequence_level, 1.0)

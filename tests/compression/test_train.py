@@ -32,7 +32,9 @@ def test_a_model_comes_from_nothing_but_a_text_file(tmp_path: Path, family: Fami
     context = tiny_context(tmp_path, seed=3)
     architecture = replace(ARCHITECTURE, family=family)
 
-    outcome = train_base(context, Task.TRANSLATION, OPTIONS, DataFiles([tiny_file(tmp_path)]), TRAINING, architecture)
+    outcome = train_base(
+        context, Task.TRANSLATION, "original", OPTIONS, DataFiles([tiny_file(tmp_path)]), TRAINING, architecture
+    )
     folder = context.store.folder(Task.TRANSLATION, "original")
     context.store.verify(Task.TRANSLATION, "original")
     manifest = outcome.manifest
@@ -52,7 +54,13 @@ def test_a_bart_is_not_asked_for_more_than_its_positions(tmp_path: Path) -> None
     options = replace(OPTIONS, max_input_tokens=512, max_new_tokens=128)
 
     outcome = train_base(
-        tiny_context(tmp_path), Task.TRANSLATION, options, DataFiles([tiny_file(tmp_path)]), TRAINING, architecture
+        tiny_context(tmp_path),
+        Task.TRANSLATION,
+        "original",
+        options,
+        DataFiles([tiny_file(tmp_path)]),
+        TRAINING,
+        architecture,
     )
 
     assert outcome.manifest.generation.max_input_tokens == 32
@@ -65,12 +73,13 @@ def test_a_variant_is_trained_further_and_says_so(tmp_path: Path) -> None:
     file = tiny_file(tmp_path)
 
     outcome = train_base(
-        context, Task.TRANSLATION, replace(OPTIONS, name="longer"), DataFiles([file], dev=[file]), TRAINING, "original"
+        context, Task.TRANSLATION, "longer", OPTIONS, DataFiles([file], dev=[file]), TRAINING, "original"
     )
 
     assert [step.technique for step in outcome.manifest.lineage] == ["import", "train"]
     assert outcome.manifest.parent == parent.digest
     assert outcome.manifest.generation == parent.generation
+    assert outcome.report is not None
     assert outcome.parent_dev_loss == outcome.report.dev_loss_before
 
 
@@ -82,6 +91,7 @@ def test_a_folder_without_manifest_is_trained_further(tmp_path: Path) -> None:
     outcome = train_base(
         tiny_context(tmp_path),
         Task.TRANSLATION,
+        "original",
         OPTIONS,
         DataFiles([tiny_file(tmp_path)]),
         TRAINING,
@@ -96,11 +106,11 @@ def test_what_cannot_be_gone_on_from_is_refused(tmp_path: Path) -> None:
     context, files = tiny_context(tmp_path), DataFiles([tiny_file(tmp_path)])
 
     with pytest.raises(UnknownVariant, match="nowhere"):
-        train_base(context, Task.TRANSLATION, OPTIONS, files, TRAINING, "nowhere")
+        train_base(context, Task.TRANSLATION, "original", OPTIONS, files, TRAINING, "nowhere")
     with pytest.raises(BadSource, match="no model folder"):
-        train_base(context, Task.TRANSLATION, OPTIONS, files, TRAINING, str(tmp_path / "missing"))
+        train_base(context, Task.TRANSLATION, "original", OPTIONS, files, TRAINING, str(tmp_path / "missing"))
     with pytest.raises(BadParameters, match="divisible"):
-        train_base(context, Task.TRANSLATION, OPTIONS, files, TRAINING, replace(ARCHITECTURE, heads=5))
+        train_base(context, Task.TRANSLATION, "original", OPTIONS, files, TRAINING, replace(ARCHITECTURE, heads=5))
 
 
 def test_a_published_run_keeps_its_loss_log_and_no_checkpoint(tmp_path: Path) -> None:
@@ -109,6 +119,7 @@ def test_a_published_run_keeps_its_loss_log_and_no_checkpoint(tmp_path: Path) ->
     train_base(
         context,
         Task.TRANSLATION,
+        "original",
         OPTIONS,
         DataFiles([tiny_file(tmp_path)]),
         TRAINING,

@@ -7,7 +7,7 @@ from app.errors import InvalidRequest, NoVariantRetains
 from app.serving.catalogue import Catalogue
 from app.serving.chooser import Chooser
 from models_store.errors import UnknownVariant
-from models_store.manifest import Manifest, Performance, Size, Task
+from models_store.manifest import Check, Manifest, Performance, Size, Task, Verdict
 from models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score
 
@@ -87,3 +87,17 @@ def test_a_variant_that_no_runtime_here_opens_is_never_chosen(tmp_path: Path) ->
 def test_a_name_and_a_retention_exclude_each_other(store: Path) -> None:
     with pytest.raises(InvalidRequest, match="exclude"):
         chooser(store).choose(TRANSLATION, "original", 0.9)
+
+
+def test_a_rejected_variant_answers_only_where_it_is_named(tmp_path: Path) -> None:
+    rejected = Verdict(status="rejected", checks=[Check(name="x", value=0.5, limit=0.9, is_passed=False)])
+    root = put(
+        tmp_path,
+        variant("original", None, 100),
+        variant("quantized", 0.995, 500, gate=rejected),
+        variant("slow", 0.99, 1),
+    )
+
+    assert chooser(root).choose(TRANSLATION) == "original"
+    assert chooser(root).choose(TRANSLATION, min_retention=0.9) == "original"
+    assert chooser(root).choose(TRANSLATION, "quantized") == "quantized"

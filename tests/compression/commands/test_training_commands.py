@@ -3,21 +3,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from compression.commands.distill import distill_command
-from compression.commands.prune import prune_command
-from compression.commands.train import train_command
+from compression.cli import app
 from compression.errors import BadData
 from models_store.manifest import Family, Task
 from models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
-
-app = typer.Typer()
-app.command("train")(train_command)
-app.command("prune")(prune_command)
-app.command("distill")(distill_command)
 
 SMALL = "--width 32 --encoder-layers 1 --decoder-layers 1 --heads 2 --feed-forward 64 --positions 64 --vocabulary 320"
 

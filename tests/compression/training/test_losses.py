@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from compression.training.losses import distillation_loss, label_smoothed_cross_entropy
+from compression.training.losses import (
+    attention_loss,
+    distillation_loss,
+    guided_alignment_loss,
+    hidden_state_loss,
+    label_smoothed_cross_entropy,
+)
 
 LOGITS = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(0))
 OTHER = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(1))
@@ -39,3 +45,35 @@ def test_a_student_that_agrees_has_nothing_to_learn() -> None:
 
     assert student.grad is not None
     assert float(student.grad.abs().max()) < 1e-6
+
+
+def test_guided_alignment_asks_for_the_weight_of_the_aligned_places_alone() -> None:
+    attention = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [1.0, 0.0, 0.0]]])
+
+    loss = guided_alignment_loss(attention, torch.tensor([[1, -1, 0]]))
+
+    assert float(loss) == pytest.approx(-float(torch.tensor(0.25).log()) / 2, rel=1e-5)
+    assert float(guided_alignment_loss(attention, torch.tensor([[-1, -1, -1]]))) == 0
+
+
+def test_hidden_states_are_compared_where_the_mask_says_and_relative_to_the_teachers_size() -> None:
+    teacher = torch.randn(2, 3, 4)
+    student = teacher * 1.1
+    student[1, 2] = 1e6
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+
+    assert float(hidden_state_loss(student, teacher, mask)) == pytest.approx(0.01, rel=1e-3)
+    assert float(hidden_state_loss(student * 30, teacher * 30, mask)) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_attention_is_compared_head_by_head_or_by_means_where_their_numbers_differ() -> None:
+    teacher = torch.randn(2, 4, 3, 5).softmax(-1)
+    student = torch.randn(2, 4, 3, 5).softmax(-1)
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    expected = (teacher * (teacher / student).log()).sum(-1).mean()
+
+    by_head = attention_loss(student, teacher, mask)
+    means = attention_loss(teacher.mean(1, keepdim=True).expand(2, 2, 3, 5), teacher, mask)
+
+    assert float(by_head) == pytest.approx(float(expected), rel=1e-4)
+    assert float(means) == pytest.approx(0, abs=1e-5)

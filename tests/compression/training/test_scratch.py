@@ -46,7 +46,7 @@ def test_the_seed_decides_the_weights() -> None:
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("wrong", [{"width": 30}, {"encoder_layers": 0}, {"dropout": 1.0}])
+@pytest.mark.parametrize("wrong", [{"width": 30}, {"encoder_layers": 0}, {"hidden_dropout": 1.0}])
 def test_an_architecture_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     architecture: Architecture = replace(ARCHITECTURE, **wrong)
 

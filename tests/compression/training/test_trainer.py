@@ -189,6 +189,54 @@ def test_a_teacher_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
         train(tiny_model(Family.BART, tokenizer), tiny_set(tokenizer), OPTIONS, tiny_context(tmp_path), teacher=teacher)
 
 
+def test_a_run_with_every_loss_is_resumed_with_its_projection(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
+    dataset, context = tiny_set(tokenizer), tiny_context(tmp_path)
+    teacher = tiny_model(Family.T5, tokenizer, seed=1)
+    options = replace(OPTIONS, hidden_states=1.0, attention=1.0, guided_alignment=0.2, copy_warmup_steps=4)
+
+    def run(folder: str, steps: int) -> None:
+        student = tiny_model(Family.T5, tokenizer, seed=2, width=24, heads=2)
+        bounded = replace(options, bounds=Bounds(max_steps=steps), decay_fraction=0.0)
+        train(student, dataset, bounded, context, teacher=teacher, checkpoint_folder=tmp_path / folder)
+
+    run("whole", 9)
+    for steps in (3, 6, 9):
+        run("parts", steps)
+
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
+def test_a_run_begins_with_copying_and_logs_the_parts_of_its_losses(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
+    options = replace(OPTIONS, bounds=Bounds(max_steps=5), copy_warmup_steps=3, guided_alignment=0.2)
+
+    train(
+        tiny_model(Family.T5, tokenizer),
+        tiny_set(tokenizer),
+        options,
+        tiny_context(tmp_path),
+        checkpoint_folder=tmp_path / "run",
+    )
+    entries = [json.loads(line) for line in (tmp_path / "run" / "losses.jsonl").read_text().splitlines()]
+
+    assert [entry.get("window") for entry in entries] == [6, 6, 6, None, None]
+    assert all(entry["loss"] == pytest.approx(entry["labels"] + 0.5 * entry["guided"]) for entry in entries[:3])
+    assert all(entry["loss"] == pytest.approx(entry["labels"] + 0.2 * entry["guided"]) for entry in entries[3:])
+
+
+def test_a_checkpoint_of_other_texts_is_refused(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
+    context, folder = tiny_context(tmp_path), tmp_path / "run"
+    short = replace(OPTIONS, bounds=Bounds(max_steps=2))
+    train(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), short, context, checkpoint_folder=folder)
+    others = [replace(example, target=example.source) for example in EXAMPLES]
+    dataset = TrainingSet(others, Tokenizer(tokenizer), PREFIX, LIMITS)
+
+    with pytest.raises(BadParameters, match="data '"):
+        train(tiny_model(Family.T5, tokenizer), dataset, OPTIONS, context, checkpoint_folder=folder)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"bounds": Bounds()}, {"learning_rate": 0.0}, {"temperature": 0.0}, {"alpha": 2.0}, {"dropout": 1.0}]
 )

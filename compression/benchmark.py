@@ -1,0 +1,86 @@
+"""Measures the speed of variants offline: they take turns in one run, so that a machine's noise hits all alike."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from compression.context import Context
+from evaluation.benchmark import compare
+from evaluation.datasets import load_examples
+from evaluation.host import resident_bytes
+from models_store.generator import TextGenerator, choose_runtime, open_generator
+from models_store.manifest import Performance, Task
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What to generate, and how.
+
+    Args:
+        dataset: `sample`, a hub data set's name, or a file.
+        split: where the data set has several.
+        samples: the first so many texts.
+        batch: texts generated at once.
+        repeats: how often each batch is timed.
+        num_beams: None takes the first variant's default.
+        runtime: None takes the one that serves.
+        threads: intra-operator threads; 0 lets the runtime choose.
+    """
+
+    dataset: str = "sample"
+    split: str = "test"
+    samples: int = 16
+    batch: int = 1
+    repeats: int = 3
+    num_beams: int | None = None
+    runtime: str | None = None
+    threads: int = 0
+
+
+def benchmark_variants(
+    context: Context, task: Task, variants: Sequence[str], options: BenchmarkOptions, keep: bool = False
+) -> dict[str, Performance]:
+    """Measures latency and throughput of variants.
+
+    Args:
+        context: the store.
+        task: the task.
+        variants: names; the first one's generation defaults hold for all.
+        options: texts and settings.
+        keep: whether the figures are written into the variants' manifests, in place of earlier ones of that setting.
+
+    Raises:
+        UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
+        DatasetUnavailable: the texts cannot be read.
+    """
+    sample = load_examples(task, options.dataset, options.split, options.samples)
+    texts = [example.source for example in sample.examples]
+    with ExitStack() as stack:
+        generators: dict[str, TextGenerator] = {}
+        resident: dict[str, int] = {}
+        for name in variants:
+            # Imported first, so that the first variant is not charged with its runtime's library.
+            choose_runtime(context.store, task, name, options.runtime).opener()
+            before = resident_bytes()
+            opened = open_generator(context.store, task, name, options.runtime, options.threads)
+            generators[name] = stack.enter_context(opened)
+            resident[name] = max(0, resident_bytes() - before)
+        settings = generators[variants[0]].manifest.generation.options(num_beams=options.num_beams)
+        measured = compare(
+            generators, texts, settings, options.batch, options.repeats, threads=options.threads, resident=resident
+        )
+    for name, performance in measured.items() if keep else ():
+        manifest = context.store.manifest(task, name)
+        kept = [each for each in manifest.performance if _setting(each) != _setting(performance)]
+        context.store.rewrite_manifest(manifest.model_copy(update={"performance": [*kept, performance]}))
+    return measured
+
+
+def _setting(performance: Performance) -> tuple[str, str, int, int, int]:
+    return (
+        performance.host,
+        performance.runtime,
+        performance.batch,
+        performance.num_beams,
+        performance.threads,
+    )

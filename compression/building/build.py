@@ -1,0 +1,199 @@
+"""Builds a recipe: the base, every variant in order, their measurements, and the verdicts of their gates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from compression.building.gate import verdict_on
+from compression.building.keys import data_digest, folder_digest, key_of
+from compression.building.measure import measure_variants
+from compression.building.steps import Workshop, copy_artifact
+from compression.card import write_card
+from compression.context import Context
+from compression.errors import BadRecipe
+from compression.importing import import_model
+from compression.recipe import BASE, Recipe, import_options
+from models_store.errors import SlimseqError
+from models_store.manifest import Manifest, Verdict
+from models_store.store import Store
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to build.
+
+    Args:
+        data_folder: what relative paths in the recipe are relative to.
+        folder: where steps, checkpoints and what was measured are kept.
+        retrain_base: whether to make the base anew although the recipe keeps the one in the store.
+        measure: whether to measure and apply gates.
+    """
+
+    data_folder: Path
+    folder: Path
+    retrain_base: bool = False
+    measure: bool = True
+
+
+@dataclass
+class Built:
+    """What a build did.
+
+    Args:
+        built: variants whose files are new.
+        current: variants that were up to date.
+        measured: whether anything was measured.
+        verdicts: of the gates, by variant.
+    """
+
+    built: list[str] = field(default_factory=list)
+    current: list[str] = field(default_factory=list)
+    measured: bool = False
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    @property
+    def rejected(self) -> list[str]:
+        """Variants that a gate rejected."""
+        return [name for name, verdict in self.verdicts.items() if verdict.status == "rejected"]
+
+
+def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
+    """Builds what is missing or stale, and publishes it.
+
+    Args:
+        context: the store to publish to, device and progress.
+        recipe: what to build.
+        options: where, and how much of it.
+
+    Returns:
+        What was done. A rejected variant is published too, and marked.
+
+    Raises:
+        BadData: a data file is missing.
+        SlimseqError: a step failed. What was finished before stays, and the next build goes on from there.
+    """
+    own = replace(context, store=Store(options.folder / "steps"), may_replace=True)
+    workshop = Workshop(recipe, own, options.data_folder, options.folder / "checkpoints")
+    _check_data(workshop)
+    result = Built()
+    digests = {BASE: _base(context, workshop, options, result).digest}
+    for name in recipe.order():
+        variant = recipe.variants[name]
+        published = _published(context, workshop, name)
+        if published is not None and workshop.is_current(published, variant.steps, digests[variant.start]):
+            result.current.append(name)
+            _bring(context.store, workshop.store, published)
+        else:
+            manifest = workshop.run(name, variant.start, variant.steps)
+            copy_artifact(workshop.store, context.store, manifest)
+            result.built.append(name)
+        digests[name] = context.store.manifest(recipe.task, name).digest
+    if options.measure:
+        result.measured = measure_variants(workshop, context, digests, options.folder)
+        _apply_gates(context, recipe, result)
+    return result
+
+
+def _base(context: Context, workshop: Workshop, options: BuildOptions, result: Built) -> Manifest:
+    """Makes the original, or takes the one that is there, and puts it into the build's own store."""
+    recipe, store = workshop.recipe, context.store
+    published = _published(context, workshop, BASE)
+    if published is not None and (_is_kept(recipe, options) or _is_made_so(workshop, published)):
+        result.current.append(BASE)
+        _bring(store, workshop.store, published)
+        return _fitting(recipe, published)
+    if recipe.base.import_ is None and not recipe.base.steps:
+        raise BadRecipe(
+            f"base: the store has no {recipe.task}/{BASE} to keep, and the recipe does not say how to make one"
+        )
+    start = ""
+    if recipe.base.import_ is not None:
+        start = BASE if not recipe.base.steps else f"{BASE}.0"
+        source = workshop.path(recipe.base.import_)
+        workshop.context.say(f"{BASE}: import {recipe.base.import_}")
+        imported = import_model(workshop.context, source, replace(import_options(recipe), variant=start))
+        last = imported.lineage[-1].model_copy(update={"key": _import_key(workshop)})
+        imported = imported.model_copy(update={"lineage": [*imported.lineage[:-1], last]})
+        workshop.store.rewrite_manifest(imported)
+        manifest = imported
+    if recipe.base.steps:
+        manifest = workshop.run(BASE, start, recipe.base.steps)
+    _fitting(recipe, manifest)
+    copy_artifact(workshop.store, store, manifest)
+    result.built.append(BASE)
+    return manifest
+
+
+def _is_kept(recipe: Recipe, options: BuildOptions) -> bool:
+    return recipe.base.keep and not options.retrain_base
+
+
+def _is_made_so(workshop: Workshop, manifest: Manifest) -> bool:
+    """Whether an original was imported and trained as the recipe says."""
+    base = workshop.recipe.base
+    steps = base.steps
+    imports = 1 if base.import_ is not None else 0
+    if len(manifest.lineage) != imports + len(steps):
+        return False
+    if imports and manifest.lineage[0].key != _import_key(workshop):
+        return False
+    return not steps or workshop.is_current(manifest, steps, manifest.lineage[-len(steps)].parent)
+
+
+def _import_key(workshop: Workshop) -> str:
+    base = workshop.recipe.base
+    source = workshop.path(base.import_ or "")
+    content = folder_digest(Path(source)) if Path(source).is_dir() else source
+    return key_of("import", content, base.options)
+
+
+def _fitting(recipe: Recipe, manifest: Manifest) -> Manifest:
+    if recipe.family is not None and manifest.family is not recipe.family:
+        raise BadRecipe(f"{recipe.name} is for {recipe.family}; its base is a {manifest.family}")
+    return manifest
+
+
+def _published(context: Context, workshop: Workshop, name: str) -> Manifest | None:
+    """Returns the manifest of a variant that is there and whole."""
+    task = workshop.recipe.task
+    try:
+        context.store.verify(task, name)
+        return context.store.manifest(task, name)
+    except SlimseqError:
+        return None
+
+
+def _bring(source: Store, target: Store, manifest: Manifest) -> None:
+    """Puts an artifact into the build's own store, where steps find their parents."""
+    try:
+        if target.manifest(manifest.task, manifest.variant).digest == manifest.digest:
+            target.verify(manifest.task, manifest.variant)
+            return
+    except SlimseqError:
+        pass
+    copy_artifact(source, target, manifest)
+
+
+def _check_data(workshop: Workshop) -> None:
+    """Checks that files which the recipe names are there, before anything is trained for hours."""
+    data = workshop.recipe.data
+    names: Sequence[str] = [*data.train, *data.calibration, *data.dev, *(test.data for test in data.test)]
+    for name in names:
+        is_file_name = any(name.endswith(ending) for ending in (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz"))
+        if is_file_name and not Path(workshop.path(name)).exists():
+            raise BadRecipe(f"data: there is no file {workshop.data_folder / name}")
+    data_digest([workshop.path(name) for name in names])
+
+
+def _apply_gates(context: Context, recipe: Recipe, result: Built) -> None:
+    original = context.store.manifest(recipe.task, BASE)
+    for name, variant in recipe.variants.items():
+        if variant.gate is None:
+            continue
+        manifest = context.store.manifest(recipe.task, name)
+        verdict = verdict_on(manifest, original, variant.gate)
+        result.verdicts[name] = verdict
+        if manifest.gate != verdict:
+            manifest = manifest.model_copy(update={"gate": verdict})
+            context.store.rewrite_manifest(manifest)
+            write_card(context.store.folder(recipe.task, name), manifest)

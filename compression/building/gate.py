@@ -1,0 +1,64 @@
+"""The gate: what a variant must keep and save beside the original, and whether it does."""
+
+from collections.abc import Sequence
+
+from compression.errors import BadRecipe
+from compression.recipe import Gate
+from evaluation.metrics import PRIMARY_METRIC
+from models_store.manifest import Check, Manifest, QualityScore, Verdict
+
+
+def verdict_on(manifest: Manifest, original: Manifest, gate: Gate) -> Verdict:
+    """Applies a gate.
+
+    Args:
+        manifest: of the variant, with the scores and figures of this build.
+        original: of what it is compared with.
+        gate: the conditions.
+
+    Returns:
+        Every condition with its value; the verdict is `passed` where all hold.
+
+    Raises:
+        BadRecipe: a condition is about something that was not measured.
+    """
+    checks: list[Check] = []
+    if gate.retention is not None:
+        checks += [
+            _check(f"retention of {score.metric} on {score.dataset}", score.retention or 0.0, gate.retention)
+            for score in _scores(manifest, gate)
+        ]
+    if gate.smaller is not None:
+        checks.append(_check("times smaller", original.size.fp32_bytes / served_bytes(manifest), gate.smaller))
+    if gate.faster is not None:
+        checks.append(_check("times the tokens a second", _speed(manifest, original), gate.faster))
+    if gate.fewer_parameters is not None:
+        removed = 1 - manifest.size.parameters / original.size.parameters
+        checks.append(_check("share of parameters removed", removed, gate.fewer_parameters))
+    passed = all(check.is_passed for check in checks)
+    return Verdict(status="passed" if passed else "rejected", checks=checks)
+
+
+def served_bytes(manifest: Manifest) -> int:
+    """Returns what an artifact's own weights take on disk, in the smallest format that it has."""
+    return min(manifest.size.bytes_by_format.values())
+
+
+def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
+    metric = gate.metric or PRIMARY_METRIC[manifest.task]
+    scores = [
+        score for score in manifest.quality if score.metric == metric and (not gate.test_sets or score.dataset in gate.test_sets)
+    ]
+    if not scores:
+        raise BadRecipe(f"{manifest.variant}: its gate asks for {metric}, which no test set measures")
+    return scores
+
+
+def _speed(manifest: Manifest, original: Manifest) -> float:
+    if not manifest.performance or not original.performance:
+        raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the recipe measures none")
+    return manifest.performance[-1].tokens_per_second / original.performance[-1].tokens_per_second
+
+
+def _check(name: str, value: float, limit: float) -> Check:
+    return Check(name=name, value=round(value, 4), limit=limit, is_passed=value >= limit)

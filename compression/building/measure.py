@@ -1,0 +1,94 @@
+"""Measures every variant of a build against the original: quality on each test set, speed in one interleaved run.
+
+What was measured of the same artifacts on the same data is not measured again.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compression.benchmark import BenchmarkOptions, benchmark_variants
+from compression.building.keys import data_digest, key_of
+from compression.building.steps import Workshop
+from compression.context import Context
+from compression.evaluate import EvaluateOptions, evaluate_variants
+from compression.recipe import BASE, TestSet
+from models_store.files import write_text
+
+BATCHES = (1, 8)
+
+
+class Measurements:
+    """What has been measured, kept in one JSON file of keys.
+
+    Args:
+        path: the file; made when there is something to keep.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._done: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._done = {}
+
+    def is_done(self, name: str, key: str) -> bool:
+        """Whether that was measured with that key."""
+        return self._done.get(name) == key
+
+    def keep(self, name: str, key: str) -> None:
+        """Remembers that it was."""
+        self._done[name] = key
+        write_text(self._path, json.dumps(self._done, indent=2) + "\n")
+
+
+def measure_variants(workshop: Workshop, context: Context, digests: Mapping[str, str], folder: Path) -> bool:
+    """Measures what is not measured yet, and writes it into the manifests.
+
+    Args:
+        workshop: the recipe and its data.
+        context: of the store that holds the finished variants.
+        digests: of every variant, the original included, by name.
+        folder: the build's folder.
+
+    Returns:
+        Whether anything was measured.
+
+    Raises:
+        SlimseqError: a variant cannot be opened or a data set cannot be read.
+    """
+    recipe = workshop.recipe
+    done = Measurements(folder / "measurements.json")
+    names = [BASE, *(name for name in digests if name != BASE)]
+    measured = False
+    for test in recipe.data.test:
+        data = workshop.path(test.data)
+        key = key_of(test.model_dump(), data_digest([data]), dict(digests))
+        label = f"{test.data} {test.prefix or ''}".strip()
+        if done.is_done(label, key):
+            continue
+        context.say(f"Evaluating {', '.join(names)} on {test.data}")
+        evaluate_variants(context, recipe.task, names, _options(test, data), keep=names)
+        done.keep(label, key)
+        measured = True
+    if recipe.benchmark:
+        measured = _benchmark(workshop, context, names, key_of(dict(digests)), done) or measured
+    return measured
+
+
+def _benchmark(workshop: Workshop, context: Context, names: Sequence[str], key: str, done: Measurements) -> bool:
+    if done.is_done("speed", key):
+        return False
+    for batch in BATCHES:
+        context.say(f"Timing {', '.join(names)}, batch {batch}")
+        benchmark_variants(
+            context, workshop.recipe.task, names, BenchmarkOptions(batch=batch, samples=16, repeats=3), keep=True
+        )
+    done.keep("speed", key)
+    return True
+
+
+def _options(test: TestSet, data: str) -> EvaluateOptions:
+    settings: dict[str, Any] = {"split": test.split, "samples": test.samples, "prefix": test.prefix}
+    return EvaluateOptions(dataset=data, generation=test.generation, **settings)

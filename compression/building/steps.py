@@ -1,0 +1,145 @@
+"""Runs the steps of one variant in the build's own store, and knows which of them are done.
+
+Every finished step is an artifact there, `NAME.1`, `NAME.2`, …, with its key in its lineage; the last one has the
+variant's own name. So a build that was killed goes on at the step that it was in, and within that at its checkpoint.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from compression.building.keys import data_digest, key_of
+from compression.context import Context
+from compression.outcome import Outcome
+from compression.recipe import Recipe, RecipeStep, data_of, mixture_of, seed_of
+from compression.technique import Job, technique_named
+from compression.training.data import DataFiles
+from models_store.errors import SlimseqError
+from models_store.manifest import Manifest
+from models_store.store import Store
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and on what a build works.
+
+    Args:
+        recipe: what is built.
+        context: device and progress; its store is the build's own one.
+        data_folder: what relative paths in the recipe are relative to.
+        checkpoints: each step's checkpoints go into a folder of its own in here.
+    """
+
+    recipe: Recipe
+    context: Context
+    data_folder: Path
+    checkpoints: Path
+
+    @property
+    def store(self) -> Store:
+        """The build's own store."""
+        return self.context.store
+
+    def path(self, name: str) -> str:
+        """Returns a data name of the recipe as it can be opened: a file in the data folder, or the name itself."""
+        parts = [self.data_folder / part for part in name.split(":")]
+        return ":".join(map(str, parts)) if all(part.exists() for part in parts) else name
+
+    def files(self, step: RecipeStep) -> DataFiles:
+        """Returns the data files of a step."""
+        data = data_of(self.recipe, step)
+        train, calibration, dev = (
+            [self.path(name) for name in names] for names in (data.train, data.calibration, data.dev)
+        )
+        return DataFiles(train, calibration, dev, mixture_of(data.mixture))
+
+    def key(self, step: RecipeStep, parent: str | None) -> str:
+        """Returns the key of a step that starts from an artifact of that digest."""
+        technique = technique_named(step.technique)
+        files = self.files(step)
+        data = (
+            [data_digest(names) for names in (files.train, files.calibration, files.dev)] + [vars(files.mixture)]
+            if technique.uses_data
+            else []
+        )
+        return key_of(technique.name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
+
+    def is_current(self, manifest: Manifest, steps: Sequence[RecipeStep], parent: str | None) -> bool:
+        """Whether an artifact's last steps are these, from that parent, with these options and this data."""
+        taken = manifest.lineage[len(manifest.lineage) - len(steps) :]
+        if len(taken) != len(steps) or not taken or taken[0].parent != parent:
+            return False
+        return all(
+            done.key == self.key(step, done.parent if done.parent else None)
+            for done, step in zip(taken, steps, strict=True)
+        )
+
+    def run(self, name: str, start: str, steps: Sequence[RecipeStep]) -> Manifest:
+        """Takes the steps that are not done yet.
+
+        Args:
+            name: the variant.
+            start: the artifact in the build's store to start from; empty starts from nothing.
+            steps: at least one.
+
+        Raises:
+            SlimseqError: a step failed; those before it stay done.
+        """
+        parent = self.store.manifest(self.recipe.task, start).digest if start else None
+        for index, step in enumerate(steps, start=1):
+            target = name if index == len(steps) else f"{name}.{index}"
+            key = self.key(step, parent)
+            place = f"{name}: {step.technique} ({index} of {len(steps)})"
+            done = self._done(target, key)
+            self.context.say(f"{place} is done" if done else f"{place} from {start or 'nothing'}")
+            manifest = done or self._take(step, start, target, key)
+            start, parent = target, manifest.digest
+        return self.store.manifest(self.recipe.task, name)
+
+    def _take(self, step: RecipeStep, start: str, target: str, key: str) -> Manifest:
+        technique = technique_named(step.technique)
+        checkpoint = self.checkpoints / key.removeprefix("sha256:")[:16]
+        job = Job(
+            context=replace(
+                self.context,
+                seed=seed_of(self.recipe, step),
+                may_replace=True,
+            ),
+            task=self.recipe.task,
+            parent=start,
+            name=target,
+            files=self.files(step),
+            checkpoint=checkpoint,
+        )
+        outcome: Outcome = technique.apply(job, step.options)
+        manifest = outcome.manifest
+        for line in outcome.lines():
+            self.context.say(f"  {line}")
+        last = manifest.lineage[-1].model_copy(update={"key": key})
+        manifest = manifest.model_copy(update={"lineage": [*manifest.lineage[:-1], last]})
+        self.store.rewrite_manifest(manifest)
+        return manifest
+
+    def _done(self, target: str, key: str) -> Manifest | None:
+        try:
+            manifest = self.store.manifest(self.recipe.task, target)
+            if manifest.lineage[-1].key != key:
+                return None
+            self.store.verify(self.recipe.task, target)
+        except SlimseqError:
+            return None
+        return manifest
+
+
+def copy_artifact(source: Store, target: Store, manifest: Manifest) -> None:
+    """Copies an artifact from one store to another, exports beside it included."""
+    task, name = manifest.task, manifest.variant
+    with target.writing(task, name) as folder:
+        for path in sorted(source.folder(task, name).rglob("*")):
+            to = folder / path.relative_to(source.folder(task, name))
+            if path.is_dir():
+                to.mkdir(parents=True, exist_ok=True)
+            else:
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, to)

@@ -1,0 +1,72 @@
+"""`build`: every variant that a recipe names."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from compression.commands.options import DEFAULT_STORE, DeviceOption, JsonOption, StoreOption, open_context, print_json
+
+
+def build_command(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of one that comes with Slimseq.")],
+    data_folder: Annotated[
+        Path | None,
+        typer.Option("--data-folder", help="What paths in the recipe are relative to; the recipe's folder by default."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--build-folder", help="Where finished steps and checkpoints are kept; .slimseq/NAME by default."),
+    ] = None,
+    retrain_base: Annotated[
+        bool, typer.Option("--retrain-base", help="Make the base anew although the recipe keeps the one in the store.")
+    ] = False,
+    measure: Annotated[bool, typer.Option(help="Measure the variants and apply their gates.")] = True,
+    store: StoreOption = DEFAULT_STORE,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Build every variant that a recipe names: what is missing or stale, resuming what was interrupted.
+
+    Each variant is then measured beside the original on the recipe's test sets, and its gate applied. Exit code 2
+    says that a gate failed: the variant is kept, marked as rejected, and never served unless it is named.
+    """
+    from compression.building.build import BuildOptions, build
+    from compression.errors import GateFailed
+    from compression.recipe import read_recipe, shipped_recipe
+
+    path = recipe if recipe.exists() else shipped_recipe(str(recipe))
+    described = read_recipe(path)
+    options = BuildOptions(
+        data_folder=data_folder or path.parent,
+        folder=folder or Path(".slimseq") / described.name,
+        retrain_base=retrain_base,
+        measure=measure,
+    )
+    context = open_context(store, described.seed, device, force=True)
+    built = build(context, described, options)
+    if as_json:
+        print_json(
+            {
+                "recipe": described.name,
+                "built": built.built,
+                "current": built.current,
+                "measured": built.measured,
+                "verdicts": {name: verdict.model_dump(mode="json") for name, verdict in built.verdicts.items()},
+            }
+        )
+    else:
+        table = Table("variant", "", "condition", "value", "at least", title=f"{described.name}")
+        for name in [*built.current, *built.built]:
+            verdict = built.verdicts.get(name)
+            done = "built" if name in built.built else "up to date"
+            for check in verdict.checks if verdict else ():
+                word = "holds" if check.is_passed else "FAILS"
+                table.add_row(name, done, f"{check.name}: {word}", f"{check.value:.3f}", f"{check.limit:g}")
+            if verdict is None:
+                table.add_row(name, done, "", "", "")
+        Console().print(table)
+    if built.rejected:
+        raise GateFailed(f"{', '.join(built.rejected)}: kept and marked as rejected")

@@ -1,0 +1,175 @@
+"""Makes a technique's verb: its arguments, and a flag for each of its options."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from compression.commands.options import (
+    DEFAULT_STORE,
+    DeviceOption,
+    ForceOption,
+    JsonOption,
+    SeedOption,
+    StoreOption,
+    TaskArgument,
+    open_context,
+    print_json,
+    print_line,
+)
+from compression.errors import BadParameters
+from compression.fields import OptionField, fields_of, filled
+from compression.technique import Job, Technique
+from models_store.manifest import Task
+
+DataOption = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        help="Training data, repeatable: a .jsonl or .tsv file (also .gz), or two parallel texts as SOURCE:TARGET.",
+        show_default=False,
+    ),
+]
+CalibrationOption = Annotated[
+    list[str] | None,
+    typer.Option("--calibration", help="What is calibrated on, repeatable; the first rows of --data where not given."),
+]
+DevOption = Annotated[
+    list[str] | None, typer.Option("--dev", help="Held-out data, repeatable: its loss is printed before and after.")
+]
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", help="Folder to write checkpoints to and resume from.", file_okay=False),
+]
+# Every verb's parameters after its own: how it is annotated, and its default.
+SHARED: dict[str, tuple[Any, Any]] = {
+    "calibration": (CalibrationOption, None),
+    "dev": (DevOption, None),
+    "checkpoint": (CheckpointOption, None),
+    "force": (ForceOption, False),
+    "store": (StoreOption, DEFAULT_STORE),
+    "seed": (SeedOption, 0),
+    "device": (DeviceOption, "cpu"),
+    "as_json": (JsonOption, False),
+}
+
+
+def command_of(technique: Technique) -> Callable[..., None]:
+    """Returns a function with a parameter for each argument and option of a technique, for typer to read."""
+    from compression.training.mixture import Mixture
+
+    fields = [*fields_of(Mixture), *technique.fields()]
+
+    def command(**values: Any) -> None:
+        given = {field.name: _read(field, values.pop(field.name)) for field in fields}
+        _run(technique, values, given)
+
+    command.__doc__ = technique.run.__doc__
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+        for name, (kind, default) in {
+            "task": (TaskArgument, inspect.Parameter.empty),
+            "variant": _parent(technique),
+            "data": (DataOption, inspect.Parameter.empty if technique.needs_data else []),
+            "name": (
+                Annotated[str, typer.Option("--name", help="What to call the result.")],
+                technique.default_name,
+            ),
+            **{field.name: _flag(field, technique.flags) for field in fields},
+            **SHARED,
+        }.items()
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _run(technique: Technique, arguments: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    from compression.training.data import DataFiles
+    from compression.training.mixture import Mixture
+
+    of_mixture = {field.name for field in fields_of(Mixture)}
+    mixture = filled(Mixture, {name: value for name, value in given.items() if name in of_mixture})
+    job = Job(
+        context=open_context(arguments["store"], arguments["seed"], arguments["device"], arguments["force"]),
+        task=Task(arguments["task"]),
+        parent=arguments["variant"] or "",
+        name=arguments["name"],
+        files=DataFiles(arguments["data"], arguments["calibration"] or (), arguments["dev"] or (), mixture),
+        checkpoint=arguments["checkpoint"],
+    )
+    outcome = technique.apply(job, {name: value for name, value in given.items() if name not in of_mixture})
+    if arguments["as_json"]:
+        print_json(outcome.summary())
+        return
+    for line in outcome.lines():
+        print_line(line)
+
+
+def _parent(technique: Technique) -> tuple[Any, Any]:
+    if technique.default_parent == "":
+        text = "A variant or a model folder to go on from; a new model where not given."
+        return Annotated[str | None, typer.Option("--from", help=text)], None
+    argument = Annotated[str, typer.Argument(help="The variant to start from, such as `original`.")]
+    return argument, technique.default_parent or inspect.Parameter.empty
+
+
+def _flag(field: OptionField, flags: Mapping[str, str]) -> tuple[Any, Any]:
+    """Returns the annotation and the default of a field's flag."""
+    kind, default = field.type, field.default
+    plain = _without_none(kind)
+    words = field.name.removeprefix("is_").replace("_", "-")
+    name = flags.get(field.name, f"--{words}")
+    if plain is bool:
+        name = f"{name}/--no-{name.removeprefix('--')}"
+    if _is_many(plain):
+        kind, default = list[str] | None, None
+    elif typing.get_origin(plain) is typing.Literal:
+        kind = str
+    shown: dict[str, Any] = {"show_default": default is not None and default != ""}
+    return Annotated[kind, typer.Option(name, help=_help(field, plain), **shown)], default
+
+
+def _help(field: OptionField, plain: Any) -> str:
+    text = field.help[:1].upper() + field.help[1:]
+    if typing.get_origin(plain) is typing.Literal:
+        text += f" One of {', '.join(typing.get_args(plain))}."
+    if typing.get_origin(plain) is Mapping or typing.get_origin(plain) is dict:
+        text += " NAME=NUMBER, repeatable."
+    elif _is_many(plain):
+        text += " Repeatable."
+    return text
+
+
+def _read(field: OptionField, value: Any) -> Any:
+    """Returns a flag's value as its field wants it."""
+    plain = _without_none(field.type)
+    if not _is_many(plain):
+        return value
+    if not value:
+        return field.default
+    if typing.get_origin(plain) in (Mapping, dict):
+        return dict(_assignment(field.name, text) for text in value)
+    return list(value)
+
+
+def _assignment(name: str, text: str) -> tuple[str, str]:
+    key, separator, number = text.rpartition("=")
+    if not separator:
+        raise BadParameters(f"--{name.replace('_', '-')} {text!r}: give NAME=NUMBER")
+    return key, number
+
+
+def _is_many(kind: Any) -> bool:
+    return typing.get_origin(kind) in (list, tuple, Sequence, Mapping, dict)
+
+
+def _without_none(kind: Any) -> Any:
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kinds = [part for part in typing.get_args(kind) if part is not type(None)]
+        return kinds[0] if len(kinds) == 1 else kind
+    return kind

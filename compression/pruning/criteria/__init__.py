@@ -1,0 +1,1 @@
+"""What makes a part important: one criterion a file, each a `Criterion`."""

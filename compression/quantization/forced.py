@@ -1,0 +1,84 @@
+"""Runs exported graphs step by step over known targets: what calibration and the measuring of divergence feed on.
+
+Each step goes through `decoder.onnx` as the runtime does it, one token a row with all caches, but the token is the
+target's and not the one that the model prefers: every model sees the same inputs, so that their outputs compare.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models_store.configuration import ModelConfiguration
+from models_store.decoding.stepper import Ids, Scores
+from models_store.runtimes.onnxruntime import pad
+
+if TYPE_CHECKING:
+    from compression.training.data import TrainingSet
+
+Feeds = dict[str, NDArray[Any]]
+ROWS = 16
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A few pairs. `sources` and their `mask` are `(rows, source_length)`, int64.
+
+    `tokens` `(rows, steps)` are the decoder's inputs, the start token first; `is_target` says at which steps a row
+    still has a target to predict.
+    """
+
+    sources: Ids
+    mask: Ids
+    tokens: Ids
+    is_target: NDArray[np.bool_]
+
+
+def batches(dataset: "TrainingSet", configuration: ModelConfiguration, max_steps: int) -> list[Batch]:
+    """Returns all pairs in batches of similar lengths, targets cut after `max_steps` tokens."""
+    pairs = sorted((dataset[index] for index in range(len(dataset))), key=lambda pair: len(pair.target))
+    made = []
+    for start in range(0, len(pairs), ROWS):
+        rows = pairs[start : start + ROWS]
+        sources, mask = pad([pair.source for pair in rows], configuration.pad_id)
+        inputs = [[configuration.decoder_start_id, *pair.target[: max_steps - 1]] for pair in rows]
+        tokens, _ = pad(inputs, configuration.pad_id)
+        steps = np.arange(tokens.shape[1])
+        lengths = np.array([min(len(pair.target), max_steps) for pair in rows])
+        made.append(Batch(sources, mask, tokens, steps[None, :] < lengths[:, None]))
+    return made
+
+
+def encoder_feeds(batch: Batch) -> Feeds:
+    """Returns the encoder graph's inputs."""
+    return {"input_ids": batch.sources, "attention_mask": batch.mask}
+
+
+def cross_feeds(encoder: Any, batch: Batch) -> Feeds:
+    """Runs the encoder; returns the decoder graph's inputs that are the same at every step."""
+    names = [output.name for output in encoder.get_outputs()]
+    values = encoder.run(names, encoder_feeds(batch))
+    feeds = {name.replace("present.", "past_key_values."): value for name, value in zip(names, values, strict=True)}
+    return feeds | {"encoder_attention_mask": batch.mask}
+
+
+def steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feeds, Scores]]:
+    """Yields each step's inputs and the logits that the decoder gives, `(rows, vocabulary)`, float32."""
+    names = [output.name for output in decoder.get_outputs()]
+    caches = _empty_caches(decoder, batch.tokens.shape[0])
+    for step in range(batch.tokens.shape[1]):
+        feeds = {"input_ids": batch.tokens[:, step : step + 1], **caches, **cross}
+        outputs = dict(zip(names, decoder.run(names, feeds), strict=True))
+        yield feeds, outputs["logits"][:, -1]
+        caches = {name: outputs[name.replace("past_key_values.", "present.")] for name in caches}
+
+
+def _empty_caches(decoder: Any, rows: int) -> Feeds:
+    caches = {}
+    for entry in decoder.get_inputs():
+        if entry.name.startswith("past_key_values.") and ".decoder." in entry.name:
+            _, heads, _, width = entry.shape
+            caches[entry.name] = np.zeros((rows, heads, 0, width), dtype=np.float32)
+    return caches

@@ -1,0 +1,30 @@
+"""`fp16`: safetensors in half precision, half of fp32's size with 11 bits of precision up to 65504.
+
+Refused for T5, which was trained in bfloat16 and whose activations exceed that range where the model is run in the type
+it is stored in (https://github.com/huggingface/transformers/issues/9295).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from compression.errors import BadParameters
+from compression.quantization.protocol import Work
+from compression.quantization.storage import write_safetensors
+from models_store.manifest import Family
+
+
+class Float16:
+    """The scheme."""
+
+    description = "Stored in fp16."
+
+    def write(self, work: Work, folder: Path) -> dict[str, Any]:
+        """Writes safetensors, as `Scheme.write` says."""
+        import torch
+
+        if work.parent.family is Family.T5:
+            raise BadParameters("fp16 is not for T5, whose activations overflow in it; store bf16 instead")
+        return write_safetensors(work, folder, torch.float16)
+
+
+SCHEME = Float16()

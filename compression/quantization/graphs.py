@@ -1,0 +1,41 @@
+"""What the ONNX schemes share: export, choose what stays in float, round both graphs, store the embedding once."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from compression.export.onnx import export_onnx
+from compression.quantization.protocol import Work
+from compression.quantization.rounding import Rounding, save_rounded
+from compression.quantization.sensitivity import Chosen, choose
+from models_store.configuration import read_configuration
+
+
+def write_graphs(work: Work, folder: Path, rounding_of: Callable[[Work, Path], Rounding]) -> dict[str, Any]:
+    """Exports a model and writes `onnx/` with both graphs rounded.
+
+    Args:
+        work: what to round and how.
+        folder: the artifact's folder.
+        rounding_of: makes the scheme's rounding, given the folder of the fp32 graphs.
+
+    Returns:
+        With a fallback, what `sensitivity.Chosen.record` returns; else nothing.
+
+    Raises:
+        BadParameters: data is needed that nobody named.
+        BadSource: the model cannot be exported.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        exported = Path(scratch)
+        work.say("exporting to ONNX")
+        export_onnx(work.source, exported)
+        rounding = rounding_of(work, exported)
+        chosen: Chosen | None = None
+        if work.options.fallback is not None:
+            chosen = choose(work, exported, rounding, work.options.fallback)
+        work.say("rounding matrices and embeddings")
+        vocabulary = read_configuration(work.source).vocabulary
+        save_rounded(rounding, exported, folder / "onnx", chosen.in_float if chosen else (), vocabulary)
+    return chosen.record() if chosen else {}

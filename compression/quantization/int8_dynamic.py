@@ -1,0 +1,100 @@
+"""`int8-dynamic`: weights per output channel, activations dynamically, by ONNX Runtime's kernels.
+
+Rounding weights to int8 with one scale a channel is as in Jacob et al. 2018 (https://arxiv.org/abs/1712.05877);
+activations get a scale at run time from each tensor's own range, so no calibration is needed. Layers that lose too much
+that way get one weight scale for each block of a channel, and inputs that are not rounded a tensor at a time.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from compression.export.embedding import quantize_embeddings
+from compression.export.onnx import quiet_libraries
+from compression.quantization.graphs import write_graphs
+from compression.quantization.groups import searched_name
+from compression.quantization.options import QuantizeOptions
+from compression.quantization.protocol import Work
+from models_store.manifest import Family
+from models_store.runtimes.onnxruntime import DECODER, ENCODER
+
+BLOCK_WEIGHTS = 32
+# How MatMulNBits computes: 0 in float, 4 with inputs rounded in blocks too, which is faster for the few rows of a step.
+ACCURACY_LEVELS = {ENCODER: 0, DECODER: 4}
+# Matrix products that lose most when their inputs get one scale a tensor, found on dev splits
+# (docs/decisions/001-sensitive-layers.md): a few tokens' outliers set the scale for the whole batch.
+SENSITIVE_LAYERS = {
+    Family.T5: (r"^encoder/.*/DenseReluDense/w", r"^decoder/.*/DenseReluDense/wo/"),
+    Family.BART: (r"^encoder/.*/fc[12]/", r"^decoder/.*/fc2/"),
+}
+
+
+class Int8Dynamic:
+    """The scheme."""
+
+    description = "Quantized to int8."
+
+    def write(self, work: Work, folder: Path) -> dict[str, Any]:
+        """Writes `onnx/`, as `Scheme.write` says."""
+        patterns = work.options.sensitive_layers
+        if patterns is None:
+            patterns = SENSITIVE_LAYERS[work.parent.family]
+        found = write_graphs(work, folder, lambda work, _: DynamicRounding(work.options, patterns))
+        return {"block_weights": BLOCK_WEIGHTS, "sensitive_layers": patterns, **found}
+
+
+@dataclass(frozen=True)
+class DynamicRounding:
+    """Rounds graphs; products that match a pattern are rounded in blocks."""
+
+    options: QuantizeOptions
+    patterns: Sequence[str]
+
+    def round(self, path: Path, in_float: Collection[str]) -> onnx.ModelProto:
+        """Returns the graph with products by constant matrices in int8, the sensitive ones in blocks."""
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+        rounded = path.with_suffix(".int8.onnx")
+        with quiet_libraries():  # they advise optimizations that the runtime does itself on loading
+            quantize_dynamic(
+                path,
+                rounded,
+                op_types_to_quantize=["MatMul"],
+                per_channel=self.options.per_channel,
+                reduce_range=self.options.reduce_range,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=[*self._sensitive(path), *in_float],
+                extra_options={"MatMulConstBOnly": True},
+            )
+            blocks = MatMulNBitsQuantizer(
+                onnx.load(rounded),
+                bits=8,
+                block_size=BLOCK_WEIGHTS,
+                is_symmetric=True,
+                accuracy_level=ACCURACY_LEVELS[path.name],
+                nodes_to_exclude=list(in_float),
+            )
+            blocks.process()
+        model: onnx.ModelProto = blocks.model.model
+        return model
+
+    def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int) -> None:
+        """Saves the graphs over one int8 embedding."""
+        quantize_embeddings(graphs, vocabulary)
+
+    def _sensitive(self, path: Path) -> list[str]:
+        """Returns the names of a graph's matrix products that match one of the patterns."""
+        products = [node.name for node in onnx.load(path).graph.node if node.op_type == "MatMul"]
+        return [
+            name
+            for name in products
+            if any(re.search(pattern, searched_name(path.name, name)) for pattern in self.patterns)
+        ]
+
+
+SCHEME = Int8Dynamic()

@@ -1,0 +1,115 @@
+"""Draws one plot twice, for light and for dark pages, as PNG. Colours and type are chosen here alone."""
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DOTS_PER_INCH = 160
+FONT_POINTS = 9
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a plot. `series` can be told apart with any colour vision (Okabe and Ito 2008)."""
+
+    background: str
+    ink: str
+    faint: str
+    series: tuple[str, ...]
+
+
+LIGHT = Theme("#ffffff", "#1f2430", "#d5d9e0", ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"))
+DARK = Theme("#171a21", "#e4e7ed", "#3a404c", ("#56b4e9", "#e69f00", "#2fc79a", "#e59ac2", "#8ecbf0", "#f0e442"))
+
+Draw = Callable[["Axes", Theme], None]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn plot.
+
+    Attributes:
+        name: the file's name without ending.
+        caption: what it shows.
+        alternative: the same in words, for who cannot see it.
+        light: PNG for light pages.
+        dark: PNG for dark pages.
+        width: in pixels of the page, half of the image's own.
+        height: the same.
+    """
+
+    name: str
+    caption: str
+    alternative: str
+    light: bytes
+    dark: bytes
+    width: int
+    height: int
+
+    def files(self) -> dict[str, bytes]:
+        """Returns the files of the plot, by name."""
+        return {f"{self.name}.png": self.light, f"{self.name}-dark.png": self.dark}
+
+    def address(self, is_dark: bool = False) -> str:
+        """Returns the image as a `data:` address, which needs no request."""
+        return "data:image/png;base64," + base64.b64encode(self.dark if is_dark else self.light).decode()
+
+
+def drawn(
+    name: str, caption: str, alternative: str, draw: Draw, width_inches: float = 6.4, height_inches: float = 3.8
+) -> Plot:
+    """Draws a plot in both themes.
+
+    Args:
+        name: the file's name without ending.
+        caption: what it shows.
+        alternative: the same in words.
+        draw: fills the axes; colours come from the theme it is given.
+        width_inches: of the figure, axes' labels included.
+        height_inches: the same.
+    """
+    return Plot(
+        name=name,
+        caption=caption,
+        alternative=alternative,
+        light=_png(draw, LIGHT, width_inches, height_inches),
+        dark=_png(draw, DARK, width_inches, height_inches),
+        width=round(width_inches * DOTS_PER_INCH / 2),
+        height=round(height_inches * DOTS_PER_INCH / 2),
+    )
+
+
+def _png(draw: Draw, theme: Theme, width_inches: float, height_inches: float) -> bytes:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # The stubs list every key as a literal, which no inferred dictionary matches.
+    settings: dict[Any, Any] = {
+        "font.size": FONT_POINTS,
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "axes.edgecolor": theme.faint,
+        "axes.facecolor": theme.background,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": theme.faint,
+        "grid.linewidth": 0.6,
+        "xtick.color": theme.ink,
+        "ytick.color": theme.ink,
+        "legend.frameon": False,
+    }
+    with rc_context(settings):
+        figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.set_facecolor(theme.background)
+        draw(figure.add_subplot(), theme)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,67 @@
+"""Outputs of every variant on the same texts, side by side, generated when the report is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compression.context import Context
+from compression.report.facts import ORIGINAL, TaskFacts
+from evaluation.datasets import load_examples
+from evaluation.run import generate_with
+from models_store.generator import open_generator
+
+
+@dataclass(frozen=True)
+class ShownOutput:
+    """What one variant makes of a source."""
+
+    variant: str
+    text: str
+    is_as_original: bool
+
+
+@dataclass(frozen=True)
+class ShownExample:
+    """One source, the text expected of it, and each variant's output in the order of the facts."""
+
+    source: str
+    reference: str
+    outputs: tuple[ShownOutput, ...]
+
+
+def generate_examples(context: Context, facts: TaskFacts, count: int) -> list[ShownExample]:
+    """Generates from the first of the bundled sample texts, on each variant's default runtime and settings.
+
+    Variants are opened one after the other, so that a store larger than the memory can be reported.
+
+    Args:
+        context: the store, and where progress goes.
+        facts: the task and its variants.
+        count: how many texts; 0 generates nothing.
+
+    Raises:
+        CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
+    """
+    if not count:
+        return []
+    examples = load_examples(facts.task, "sample", samples=count).examples
+    outputs: dict[str, list[str]] = {}
+    with context.progress() as progress:
+        bar = progress.add_task(f"generate {facts.task} examples", total=len(facts.variants), status="")
+        for variant in facts.variants:
+            progress.update(bar, status=variant.name)
+            with open_generator(context.store, facts.task, variant.name) as generator:
+                options = variant.manifest.generation.options()
+                generator.check(options)
+                outputs[variant.name] = [output.text for output in generate_with(generator, options)(examples)]
+            progress.advance(bar)
+    return [
+        ShownExample(example.source, example.target, _outputs(outputs, place)) for place, example in enumerate(examples)
+    ]
+
+
+def _outputs(texts: dict[str, list[str]], place: int) -> tuple[ShownOutput, ...]:
+    original: Sequence[str] | None = texts.get(ORIGINAL)
+    return tuple(
+        ShownOutput(name, each[place], original is not None and name != ORIGINAL and each[place] == original[place])
+        for name, each in texts.items()
+    )

@@ -1,0 +1,209 @@
+"""What a report says of a store: every figure comes from the manifests, and ratios are made here and nowhere else."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from compression.errors import BadData
+from evaluation.baselines import BASELINE_NAME
+from evaluation.metrics import PRIMARY_METRIC
+from models_store.manifest import Manifest, Performance, QualityScore, Step, Task
+from models_store.store import Store
+
+ORIGINAL = "original"
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """What two measurements of speed must share to be compared: the machine and the work."""
+
+    batch: int
+    num_beams: int
+    threads: int
+    host: str
+
+    @classmethod
+    def of(cls, performance: Performance) -> "Setting":
+        """Returns the setting of a measurement."""
+        return cls(performance.batch, performance.num_beams, performance.threads, performance.host)
+
+    def words(self) -> str:
+        """Returns the same for people."""
+        return f"batch {self.batch}, {counted(self.num_beams, 'beam')}, {counted(self.threads, 'thread')}, {self.host}"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One measurement of speed. `ratio` is tokens a second over the original's in the same setting."""
+
+    measured: Performance
+    ratio: float | None
+
+    @property
+    def token_ms(self) -> float | None:
+        """Median milliseconds that a batch takes for each output token of one of its texts."""
+        return self.measured.p50_ms / self.measured.output_tokens if self.measured.output_tokens else None
+
+
+@dataclass(frozen=True)
+class VariantFacts:
+    """One variant.
+
+    Attributes:
+        manifest: what it records.
+        lineage: techniques from the original on, `original` first where it descends from it.
+        disk_bytes: its own weights in the smallest format that it has; None where it has none.
+        times_smaller: the original's size in fp32 over `disk_bytes`.
+        parameter_ratio: its parameters over the original's.
+        speeds: every measurement.
+        speed: the one in the setting that most variants of the task share.
+    """
+
+    manifest: Manifest
+    lineage: tuple[str, ...]
+    disk_bytes: int | None
+    times_smaller: float | None
+    parameter_ratio: float | None
+    speeds: tuple[Speed, ...]
+    speed: Speed | None
+
+    @property
+    def name(self) -> str:
+        """The variant's name."""
+        return self.manifest.variant
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """One data set's scores: by metric, the primary one first, pairs of a variant's name and its score."""
+
+    dataset: str
+    split: str
+    samples: int
+    scores: dict[str, list[tuple[str, QualityScore]]]
+
+    def title(self) -> str:
+        """Returns the data set, its split and how many samples were scored."""
+        return f"{self.dataset} ({self.split}), {counted(self.samples, 'sample')}"
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """One task: its variants with `original` first, its data sets in the order of the manifests, the shared setting."""
+
+    task: Task
+    variants: tuple[VariantFacts, ...]
+    datasets: tuple[DatasetFacts, ...]
+    setting: Setting | None
+
+    @property
+    def primary_metric(self) -> str:
+        """The metric that the task is judged by."""
+        return PRIMARY_METRIC[self.task]
+
+    @property
+    def baseline_name(self) -> str:
+        """What the trivial baseline is called."""
+        return BASELINE_NAME[self.task].replace("source-copy", "source copy")
+
+    def main_dataset(self) -> DatasetFacts | None:
+        """Returns the data set that plots show: that on which most variants' retention is known, then the largest."""
+        ranked = [(self._retained(each), each.samples, -place) for place, each in enumerate(self.datasets)]
+        best = max(ranked, default=(0, 0, 0))
+        return self.datasets[-best[2]] if best[0] else None
+
+    def _retained(self, dataset: DatasetFacts) -> int:
+        scores = dataset.scores.get(self.primary_metric, [])
+        return len({name for name, score in scores if score.retention is not None})
+
+
+def facts_of(store: Store, tasks: Sequence[Task] = ()) -> list[TaskFacts]:
+    """Reads the manifests of a store.
+
+    Args:
+        store: the artifacts.
+        tasks: which tasks; none means all that have artifacts.
+
+    Raises:
+        InvalidArtifact: a manifest cannot be read.
+        BadData: there is nothing to report.
+    """
+    entries = [entry for entry in store.scan() if not tasks or entry.task in tasks]
+    for entry in entries:
+        if entry.error is not None:
+            raise entry.error
+    manifests = [entry.manifest for entry in entries if entry.manifest is not None]
+    found = [
+        _task_facts(task, chosen) for task in Task if (chosen := [each for each in manifests if each.task is task])
+    ]
+    if not found:
+        wanted = " or ".join(task.value for task in tasks) or "any task"
+        raise BadData(f"there is nothing to report: {store.root} holds no artifacts for {wanted}")
+    return found
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a count and its noun, in the plural where there is not exactly one."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _task_facts(task: Task, manifests: Sequence[Manifest]) -> TaskFacts:
+    original = next((manifest for manifest in manifests if manifest.variant == ORIGINAL), None)
+    setting = _shared_setting(manifests)
+    return TaskFacts(
+        task=task,
+        variants=tuple(_variant_facts(manifest, original, setting) for manifest in manifests),
+        datasets=_datasets(task, manifests),
+        setting=setting,
+    )
+
+
+def _shared_setting(manifests: Sequence[Manifest]) -> Setting | None:
+    counts = Counter(setting for each in manifests for setting in {Setting.of(speed) for speed in each.performance})
+    return min(counts, key=lambda setting: (-counts[setting], setting), default=None)
+
+
+def _variant_facts(manifest: Manifest, original: Manifest | None, setting: Setting | None) -> VariantFacts:
+    disk_bytes = min(manifest.size.bytes_by_format.values(), default=0) or None
+    speeds = tuple(Speed(each, _speed_ratio(each, original)) for each in manifest.performance)
+    has_original = original is not None and original.size.parameters > 0
+    return VariantFacts(
+        manifest=manifest,
+        lineage=lineage_of(manifest, original),
+        disk_bytes=disk_bytes,
+        times_smaller=original.size.fp32_bytes / disk_bytes if original is not None and disk_bytes else None,
+        parameter_ratio=manifest.size.parameters / original.size.parameters if original and has_original else None,
+        speeds=speeds,
+        speed=next((each for each in reversed(speeds) if Setting.of(each.measured) == setting), None),
+    )
+
+
+def lineage_of(manifest: Manifest, original: Manifest | None) -> tuple[str, ...]:
+    """Returns the techniques that made a variant, with `original` in place of the steps that made that."""
+    if original is not None and _starts_with(manifest.lineage, original.lineage):
+        return (ORIGINAL, *(step.technique for step in manifest.lineage[len(original.lineage) :]))
+    return tuple(step.technique for step in manifest.lineage)
+
+
+def _starts_with(lineage: Sequence[Step], beginning: Sequence[Step]) -> bool:
+    return list(lineage[: len(beginning)]) == list(beginning)
+
+
+def _speed_ratio(measured: Performance, original: Manifest | None) -> float | None:
+    """Divides by the original's speed in the same setting, on the same runtime where it was measured on several."""
+    alike = [each for each in original.performance if Setting.of(each) == Setting.of(measured)] if original else []
+    if not alike:
+        return None
+    on_runtime = [each for each in alike if each.runtime == measured.runtime]
+    reference = (on_runtime or alike)[-1].tokens_per_second
+    return measured.tokens_per_second / reference if reference else None
+
+
+def _datasets(task: Task, manifests: Iterable[Manifest]) -> tuple[DatasetFacts, ...]:
+    found: dict[tuple[str, str, int], DatasetFacts] = {}
+    for manifest in manifests:
+        for score in manifest.quality:
+            key = score.dataset, score.split, score.samples
+            facts = found.setdefault(key, DatasetFacts(*key, scores={PRIMARY_METRIC[task]: []}))
+            facts.scores.setdefault(score.metric, []).append((manifest.variant, score))
+    return tuple(found.values())

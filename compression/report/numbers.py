@@ -1,0 +1,50 @@
+"""How a report writes numbers: the page and the README's tables say the same thing in the same way."""
+
+from collections.abc import Sequence
+
+NOTHING = "\N{EM DASH}"
+# What 10,000 trials can tell apart from zero, rounded up.
+LEAST_P_VALUE = 0.001
+MEGA = 1e6
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """Returns a number with so many decimals and thousands apart, or a dash for None."""
+    return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def interval(bounds: Sequence[float] | None, digits: int = 2) -> str:
+    """Returns `[low, high]`, or nothing for None."""
+    return "" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
+
+
+def megabytes(count: int | None) -> str:
+    """Returns bytes as megabytes (10^6 bytes) with one decimal and the unit, or a dash for None."""
+    return NOTHING if count is None else f"{count / MEGA:,.1f} MB"
+
+
+def times(ratio: float | None) -> str:
+    """Returns a ratio with two decimals and a times sign, or a dash for None."""
+    return NOTHING if ratio is None else f"{ratio:,.2f}\N{MULTIPLICATION SIGN}"
+
+
+def p_value(value: float | None) -> str:
+    """Returns a p-value with three decimals, `< 0.001` below that, or a dash for None."""
+    if value is None:
+        return NOTHING
+    return f"< {LEAST_P_VALUE}" if value < LEAST_P_VALUE else f"{value:.3f}"
+
+
+def plain(value: object) -> str:
+    """Returns anything a manifest may hold as short text: numbers with four significant digits, the rest as it is."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {plain(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(each) for each in value)
+    return NOTHING if value is None else str(value)

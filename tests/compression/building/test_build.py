@@ -1,0 +1,166 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compression.building.build import BuildOptions, Built, build
+from compression.context import Context
+from compression.errors import BadRecipe
+from compression.recipe import Recipe, read_recipe
+from models_store.manifest import Family, Task
+from models_store.store import Store
+from tests.command_line import compression
+from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+
+TASK = Task.TRANSLATION
+RECIPE = """
+name: tiny
+task: translation
+base: {keep: true}
+data: {train: [train.jsonl]}
+benchmark: false
+variants:
+  pruned: {steps: [{prune: {feed_forward: 0.5, max_steps: STEPS, checkpoint_steps: 2}}]}
+  compact:
+    from: pruned
+    steps:
+      - distill: {decoder_layers: 1, max_steps: 2}
+      - quantize
+"""
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.BART, tmp_path)
+    tiny_file(tmp_path)
+    return replace(context, may_replace=True)
+
+
+def recipe(folder: Path, steps: int = 2, text: str = RECIPE) -> Recipe:
+    path = folder / "tiny.yaml"
+    path.write_text(text.replace("STEPS", str(steps)), encoding="utf-8")
+    return read_recipe(path)
+
+
+def built(context: Context, folder: Path, recipe: Recipe) -> Built:
+    return build(context, recipe, BuildOptions(data_folder=folder, folder=folder / "build"))
+
+
+def test_a_second_build_does_nothing(context: Context, tmp_path: Path) -> None:
+    first = built(context, tmp_path, recipe(tmp_path))
+    digests = {name: context.store.manifest(TASK, name).digest for name in ("pruned", "compact")}
+    second = built(context, tmp_path, recipe(tmp_path))
+
+    assert first.built == ["pruned", "compact"]
+    assert second.built == [] and second.current == ["original", "pruned", "compact"]
+    assert digests == {name: context.store.manifest(TASK, name).digest for name in digests}
+
+
+def test_lineage_shows_the_steps_in_their_order(context: Context, tmp_path: Path) -> None:
+    built(context, tmp_path, recipe(tmp_path))
+
+    lineage = context.store.manifest(TASK, "compact").lineage
+
+    assert [step.technique for step in lineage] == ["import", "prune", "distill", "quantize"]
+    assert lineage[2].parent == context.store.manifest(TASK, "pruned").digest
+
+
+def test_changed_options_rebuild_what_follows_from_them(context: Context, tmp_path: Path) -> None:
+    built(context, tmp_path, recipe(tmp_path))
+
+    again = built(context, tmp_path, recipe(tmp_path, text=RECIPE.replace("decoder_layers: 1", "encoder_layers: 1")))
+
+    assert again.built == ["compact"]
+
+
+def test_changed_data_rebuilds_everything(context: Context, tmp_path: Path) -> None:
+    built(context, tmp_path, recipe(tmp_path))
+    file = tmp_path / "train.jsonl"
+    file.write_text(file.read_text() + '{"source": "One more.", "target": "Noch einer."}\n')
+
+    again = built(context, tmp_path, recipe(tmp_path))
+
+    assert again.built == ["pruned", "compact"]
+
+
+def test_a_fresh_clone_with_the_artifacts_builds_nothing(context: Context, tmp_path: Path) -> None:
+    built(context, tmp_path, recipe(tmp_path))
+
+    again = build(context, recipe(tmp_path), BuildOptions(data_folder=tmp_path, folder=tmp_path / "elsewhere"))
+
+    assert again.built == []
+
+
+def test_a_missing_data_file_stops_the_build_before_anything_is_made(context: Context, tmp_path: Path) -> None:
+    described = recipe(tmp_path, text=RECIPE.replace("train.jsonl", "missing.jsonl"))
+
+    with pytest.raises(BadRecipe, match=r"missing\.jsonl"):
+        built(context, tmp_path, described)
+
+    assert context.store.variants(TASK) == ["original"]
+
+
+def test_a_base_of_another_family_is_refused(context: Context, tmp_path: Path) -> None:
+    described = recipe(tmp_path, text=RECIPE.replace("base:", "family: t5\nbase:"))
+
+    with pytest.raises(BadRecipe, match="tiny is for t5; its base is a bart"):
+        built(context, tmp_path, described)
+
+
+def test_a_failed_gate_exits_with_two_and_marks_the_variant(context: Context, tmp_path: Path) -> None:
+    text = RECIPE.replace("      - quantize\n", "      - quantize\n    gate: {fewer_parameters: 0.9}\n")
+    recipe(tmp_path, text=text)
+
+    finished = compression(
+        "build", tmp_path / "tiny.yaml", "--store", context.store.root, "--build-folder", tmp_path / "b", "--json"
+    )
+
+    assert finished.code == 2
+    assert finished.error.splitlines()[-1] == "gate failed: compact: kept and marked as rejected"
+    assert finished.json["verdicts"]["compact"]["status"] == "rejected"
+    assert context.store.manifest(TASK, "compact").is_rejected
+
+
+def test_a_wrong_recipe_exits_with_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: bad\ntask: translation\nbase: {keep: true}\nvariants: {a: {steps: [nothing]}}\n")
+
+    finished = compression("build", path, "--store", tmp_path / "store")
+
+    assert finished.code == 1
+    assert finished.error.startswith("error: bad.yaml: variants.a.steps[0]: there is no technique 'nothing'")
+    assert len(finished.error.splitlines()) == 1
+
+
+def test_a_killed_build_resumes_and_ends_in_the_same_files(context: Context, tmp_path: Path) -> None:
+    described, undisturbed = recipe(tmp_path, steps=60), tmp_path / "undisturbed"
+    other = replace(context, store=Store(undisturbed / "store"))
+    tiny_artifact(other, Family.BART, tmp_path)
+    build(other, described, BuildOptions(data_folder=tmp_path, folder=undisturbed / "build"))
+    command = [sys.executable, "-m", "compression", "build", str(tmp_path / "tiny.yaml")]
+    places = ["--store", str(context.store.root), "--build-folder", str(tmp_path / "build")]
+
+    process = subprocess.Popen([*command, *places], stderr=subprocess.PIPE, env=os.environ)
+    checkpoints = tmp_path / "build" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("*/checkpoint/state.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()
+    assert "pruned" not in context.store.variants(TASK)
+    finished = compression(*command[3:], *places, "--json")
+
+    assert finished.code == 0, finished.error
+    assert "Resuming from step" in finished.error
+    assert json.loads(finished.out)["built"] == ["pruned", "compact"]
+    for name in ("pruned", "compact"):
+        assert context.store.manifest(TASK, name).digest == other.store.manifest(TASK, name).digest

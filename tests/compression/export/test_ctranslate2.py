@@ -1,0 +1,138 @@
+"""Exported to CTranslate2, models of whatever switches and shapes give transformers' token ids under greedy search."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from compression.context import Context
+from compression.errors import BadParameters, BadSource
+from compression.export.ctranslate2 import export_ctranslate2, vocabulary_of
+from compression.exporting import add_ctranslate2
+from compression.publish import Identity, publish_model
+from compression.quantize import quantize
+from models_store.generator import open_generator
+from models_store.manifest import Family, Manifest, Task
+from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_model, tiny_tokenizer
+
+CONFIGURATIONS: dict[str, tuple[Family, dict[str, Any]]] = {
+    "T5, relu, tied": (Family.T5, {"feed_forward_proj": "relu", "tie_word_embeddings": True}),
+    "T5, gated-gelu, untied": (Family.T5, {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "T5, pruned: half of the heads, as wide as before": (Family.T5, {"num_heads": 2, "d_kv": 8, "d_ff": 40}),
+    "T5, more layers in one stack": (Family.T5, {"num_layers": 3, "num_decoder_layers": 1}),
+    "BART": (Family.BART, {}),
+    "BART, forced first token": (Family.BART, {"forced_bos_token_id": 0, "scale_embedding": False}),
+    "BART, pruned: three heads and narrower": (
+        Family.BART,
+        {"d_model": 24, "encoder_attention_heads": 3, "decoder_attention_heads": 3, "encoder_ffn_dim": 40},
+    ),
+    "BART, other heads in each stack": (Family.BART, {"encoder_attention_heads": 2, "decoder_attention_heads": 8}),
+    "BART, a bias for each token": (Family.BART, {"final_logits_bias": True}),
+}
+
+
+def publish(context: Context, parent: Manifest, model: PreTrainedModel, tokenizer: Path) -> None:
+    names = Identity.__dataclass_fields__
+    identity = Identity(**{name: getattr(parent, name) for name in names})
+    publish_model(context.store, model, tokenizer, identity)
+
+
+def random_model(family: Family, tokenizer: Path, switches: dict[str, Any]) -> PreTrainedModel:
+    """A model with these switches, and matrices large enough for outputs that differ by input."""
+    model: Any = tiny_model(family, tokenizer)
+    switches = dict(switches)
+    forced, has_bias = switches.pop("forced_bos_token_id", None), switches.pop("final_logits_bias", False)
+    torch.manual_seed(3)
+    model = type(model)(type(model.config)(**(model.config.to_dict() | switches))).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+        # No trained model generates padding, which runtimes cut off in their own ways.
+        model.get_output_embeddings().weight[model.config.pad_token_id] = 0
+    model.generation_config.forced_bos_token_id = forced
+    if has_bias:
+        model.final_logits_bias.normal_()
+    return model  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module", params=list(CONFIGURATIONS))
+def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Context:
+    family, switches = CONFIGURATIONS[request.param]
+    folder = tmp_path_factory.mktemp("store")
+    context = tiny_context(folder)
+    parent = tiny_artifact(context, family, folder)
+    tokenizer = tiny_tokenizer(family, folder / "tokenizer")
+    publish(context, parent, random_model(family, tokenizer, switches), tokenizer)
+    add_ctranslate2(context, Task.TRANSLATION, "original")
+    return context
+
+
+@pytest.mark.parametrize("max_new_tokens", [4, 24])
+def test_token_ids_equal_those_of_transformers(context: Context, max_new_tokens: int) -> None:
+    with (
+        open_generator(context.store, Task.TRANSLATION, "original", "ctranslate2") as ours,
+        open_generator(context.store, Task.TRANSLATION, "original", "torch") as reference,
+    ):
+        options = ours.manifest.generation.options(max_new_tokens=max_new_tokens, no_repeat_ngram_size=2)
+        rows = [ours.encode(source).ids for source, _ in SENTENCES]
+
+        outputs = ours.runtime.generate(rows, options)
+
+        assert outputs == reference.runtime.generate(rows, options)
+        assert len({tuple(output.ids) for output in outputs}) > 1
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_an_export_is_verified_with_its_artifact_and_leaves_its_digest(family: Family, tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    before = tiny_artifact(context, family, tmp_path)
+
+    add_ctranslate2(context, Task.TRANSLATION, "original", "int8")
+
+    context.store.verify(Task.TRANSLATION, "original")
+    export = context.store.export_of(Task.TRANSLATION, "original", "ctranslate2")
+    assert export is not None and export.source == before.digest and export.exporter == "ctranslate2-int8"
+    assert {file.path for file in export.files} == {"model.bin", "config.json", "shared_vocabulary.json"}
+    assert context.store.manifest(Task.TRANSLATION, "original").digest == before.digest
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_int8_is_a_quarter_of_float32(family: Family, tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, family, tmp_path)
+    source = context.store.folder(Task.TRANSLATION, "original")
+
+    export_ctranslate2(source, tmp_path / "float32")
+    export_ctranslate2(source, tmp_path / "int8", "int8")
+
+    small, large = ((tmp_path / name / "model.bin").stat().st_size for name in ("int8", "float32"))
+    assert small < large * 0.45  # at this width, norms, biases, positions and scales are a good part
+
+
+def test_rows_beyond_the_tokenizer_get_names_of_their_own(tmp_path: Path) -> None:
+    folder = tiny_tokenizer(Family.T5, tmp_path)
+
+    tokens = vocabulary_of(folder, 1000)
+
+    assert len(tokens) == len(set(tokens)) == 1000
+    assert tokens[999] == "<unused 999>"
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    parent = tiny_artifact(context, Family.BART, tmp_path)
+    quantize(context, Task.TRANSLATION, "original")
+    tokenizer = tiny_tokenizer(Family.BART, tmp_path / "tokenizer")
+    model = random_model(Family.BART, tokenizer, {"activation_function": "quick_gelu"})
+    publish(context, replace_variant(parent, "odd"), model, tokenizer)
+
+    with pytest.raises(BadParameters, match="has no safetensors to export from"):
+        add_ctranslate2(context, Task.TRANSLATION, "quantized")
+    with pytest.raises(BadSource, match="no activation 'quick_gelu'"):
+        add_ctranslate2(context, Task.TRANSLATION, "odd")
+
+
+def replace_variant(manifest: Manifest, variant: str) -> Manifest:
+    return manifest.model_copy(update={"variant": variant})

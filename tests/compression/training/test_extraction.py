@@ -1,0 +1,22 @@
+from compression.training.extraction import extractive_summary
+
+DOCUMENT = (
+    "London (CNN)The river rose by two metres on Monday. Nobody was hurt. "
+    "Shops near the bridge stayed closed. The mayor will speak on Tuesday."
+)
+
+
+def test_sentences_that_overlap_the_summary_are_taken_in_their_order() -> None:
+    summary = extractive_summary(DOCUMENT, "Shops near the bridge closed as the river rose on Monday.")
+
+    assert summary == "The river rose by two metres on Monday. Shops near the bridge stayed closed."
+
+
+def test_a_dateline_is_left_out() -> None:
+    summary = extractive_summary(DOCUMENT, "The river rose by two metres.")
+
+    assert summary == "The river rose by two metres on Monday."
+
+
+def test_nothing_in_common_gives_nothing() -> None:
+    assert extractive_summary(DOCUMENT, "xylophone quartet") is None

@@ -1,0 +1,109 @@
+import json
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import pytest
+
+from evaluation.bootstrap import RESAMPLES
+from evaluation.metrics import MetricStatistics, Statistics, score
+from evaluation.run import evaluate
+from evaluation.significance import RANDOMIZATION_TRIALS, bootstrap_p_value, randomization_p_value
+from models_store.manifest import QualityScore, Task
+from tests.evaluation.test_run import SAMPLE, forgetful, perfect
+
+PValueOf = Callable[[MetricStatistics, MetricStatistics], float]
+
+REFERENCES = [f"Die {animal} schlafen {place}." for animal in ("Katzen", "Hunde", "Enten") for place in ("hier", "da")]
+ORIGINAL = [text.replace("hier", "dort") for text in REFERENCES]
+VARIANT = [text.replace("Enten", "Vögel").replace("Hunde", "Tiere") for text in ORIGINAL]
+
+
+def mean_of(values: Statistics) -> MetricStatistics:
+    """A metric whose corpus value is the mean of each sample's, as ROUGE's is."""
+    return MetricStatistics(
+        metric="mean",
+        signature="",
+        per_sample=np.stack([values, np.ones_like(values)], axis=1),
+        value_of=lambda sums: np.asarray(sums[:, 0] / sums[:, 1], dtype=np.float64),
+    )
+
+
+def of_bleu(hypotheses: list[str], references: list[str]) -> MetricStatistics:
+    return score(Task.TRANSLATION, hypotheses, references).metrics["bleu"]
+
+
+def test_randomization_of_bleu_agrees_with_scoring_every_possible_swap() -> None:
+    observed = abs(of_bleu(VARIANT, REFERENCES).value - of_bleu(ORIGINAL, REFERENCES).value)
+    differences = []
+    for swaps in product((False, True), repeat=len(REFERENCES)):
+        pairs = [(b, a) if swap else (a, b) for a, b, swap in zip(VARIANT, ORIGINAL, swaps, strict=True)]
+        mixed = [of_bleu([pair[side] for pair in pairs], REFERENCES).value for side in (0, 1)]
+        differences.append(abs(mixed[0] - mixed[1]))
+    exact = np.mean(np.array(differences) >= observed - 1e-9)
+
+    estimated = randomization_p_value(of_bleu(VARIANT, REFERENCES), of_bleu(ORIGINAL, REFERENCES))
+
+    assert estimated == pytest.approx(exact, abs=0.02)
+
+
+@pytest.mark.parametrize("p_value_of", [randomization_p_value, bootstrap_p_value])
+def test_tests_of_a_mean_agree_with_the_central_limit(p_value_of: PValueOf) -> None:
+    random = np.random.default_rng(0)
+    original = random.normal(40, 10, size=400)
+    difference = random.normal(0, 4, size=400)
+    difference += 0.3 - difference.mean()
+    # The standard normal distribution has 13.4 % of its mass beyond 1.5 on either side.
+    deviations = 0.3 / (difference.std() / np.sqrt(400))
+
+    p_value = p_value_of(mean_of(original + difference), mean_of(original))
+
+    assert deviations == pytest.approx(1.5, abs=0.1)
+    assert p_value == pytest.approx(0.134, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("p_value_of", "least"),
+    [(randomization_p_value, 1 / (RANDOMIZATION_TRIALS + 1)), (bootstrap_p_value, 1 / (RESAMPLES + 1))],
+)
+def test_a_large_difference_has_the_smallest_p_value_and_none_has_one(p_value_of: PValueOf, least: float) -> None:
+    original = np.random.default_rng(0).normal(40, 10, size=200)
+    worse = original - np.random.default_rng(1).uniform(1, 5, size=200)
+
+    assert p_value_of(mean_of(worse), mean_of(original)) == pytest.approx(least)
+    assert p_value_of(mean_of(original), mean_of(original)) == 1.0
+
+
+@pytest.mark.parametrize("p_value_of", [randomization_p_value, bootstrap_p_value])
+def test_the_same_outputs_give_the_same_p_value_in_either_direction(p_value_of: PValueOf) -> None:
+    variant, original = of_bleu(VARIANT, REFERENCES), of_bleu(ORIGINAL, REFERENCES)
+
+    assert p_value_of(variant, original) == p_value_of(variant, original) == p_value_of(original, variant)
+
+
+@pytest.mark.parametrize("p_value_of", [randomization_p_value, bootstrap_p_value])
+def test_one_sample_proves_nothing(p_value_of: PValueOf) -> None:
+    assert p_value_of(mean_of(np.array([10.0])), mean_of(np.array([90.0]))) == 1.0
+
+
+@pytest.mark.parametrize("p_value_of", [randomization_p_value, bootstrap_p_value])
+def test_different_samples_have_no_pairs(p_value_of: PValueOf) -> None:
+    with pytest.raises(ValueError, match="mean of 2 samples has no pairs with mean of 3"):
+        p_value_of(mean_of(np.ones(2)), mean_of(np.ones(3)))
+
+
+def test_an_evaluation_tests_every_variant_but_the_original_and_the_manifest_keeps_it() -> None:
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, reference_system="original")
+
+    [bleu, _] = result.quality_scores("pruned", "onnxruntime", [], "")
+
+    assert bleu.p_value == pytest.approx(1 / (RANDOMIZATION_TRIALS + 1))
+    assert [metric.p_value for metric in result.variant("original").metrics] == [None, None]
+
+
+def test_a_score_recorded_before_there_were_p_values_still_reads() -> None:
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect}, reference_system="original")
+    written = json.loads(result.quality_scores("original", "onnxruntime", [], "")[0].model_dump_json())
+    del written["p_value"]
+
+    assert QualityScore.model_validate(written).p_value is None
