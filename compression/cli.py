@@ -28,6 +28,7 @@ VERBS = {
     "benchmark": "Measure the speed of variants, interleaved in the same run.",
     "report": "Write the report: tables, plots and examples, and the README's table.",
     "verify": "Check artifacts against their hashes.",
+    "sign": "Sign an artifact's files with a private key.",
     "list": "List the artifacts in the store.",
 }
 TECHNIQUES = ("train", "prune", "distill", "quantize")

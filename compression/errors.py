@@ -38,5 +38,12 @@ class BadRecipe(SlimseqError):
     title = "Bad recipe"
 
 
+class BadSignature(SlimseqError):
+    """Raised when an artifact's files are not shown to be those that a key's owner signed."""
+
+    status = 422
+    title = "Bad signature"
+
+
 class GateFailed(SlimseqError):
     """Raised after a build in which a variant kept or saved less than its gate asks for; names both."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from models_store.errors import CorruptArtifact
 from models_store.manifest import FileEntry
 
-UNLISTED = frozenset({"manifest.json", "export.json", "README.md"})
+SIGNATURE = "model.sig"
+UNLISTED = frozenset({"manifest.json", "export.json", "README.md", SIGNATURE})
 
 
 def short_name(path: Path) -> str:
@@ -26,8 +27,8 @@ def sha256_of(path: Path) -> str:
 def list_files(folder: Path) -> list[FileEntry]:
     """Lists a folder's files with size and hash, sorted by path.
 
-    Left out are the manifest, export records and the model card, which change with every measurement, and
-    formats that were derived later (folders that hold an `export.json`).
+    Left out are the manifest, export records and the model card, which change with every measurement, the
+    signature, and formats that were derived later (folders that hold an `export.json`).
     """
     entries = []
     for path in sorted(folder.rglob("*")):

@@ -1,10 +1,12 @@
 """`verify`: checks artifacts against their recorded hashes."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from compression.commands.options import DEFAULT_STORE, JsonOption, StoreOption, open_context, print_json, print_line
+from compression.signing import check_signature
 from models_store.errors import SlimseqError
 from models_store.manifest import Task
 
@@ -12,10 +14,16 @@ from models_store.manifest import Task
 def verify_command(
     task: Annotated[Task | None, typer.Argument(help="Only this task.", show_default=False)] = None,
     variant: Annotated[str | None, typer.Argument(help="Only this variant.", show_default=False)] = None,
+    signature: Annotated[
+        Path | None,
+        typer.Option(
+            "--signature", help="Public key (PEM): also check that its owner signed the files.", dir_okay=False
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file of the artifacts against its recorded size and sha256; exit 1 if one differs."""
+    """Check the artifacts' files against their recorded sizes and hashes, and their signatures; exit 1 if one differs."""
     context = open_context(store)
     if task is not None and variant is not None:
         chosen = [(task, context.store.manifest(task, variant).variant)]
@@ -25,6 +33,8 @@ def verify_command(
     for one_task, one_variant in chosen:
         try:
             context.store.verify(one_task, one_variant)
+            if signature is not None:
+                check_signature(context, one_task, one_variant, signature)
             errors[f"{one_task}/{one_variant}"] = None
         except SlimseqError as error:
             errors[f"{one_task}/{one_variant}"] = str(error)
