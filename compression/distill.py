@@ -20,6 +20,7 @@ from compression.outcome import Derivation, Outcome, learn_from_parent
 from compression.parent import open_parent
 from compression.rebuild import rebuild
 from compression.training.data import DataFiles, TrainingSet, read_material
+from compression.training.distributed import Processes
 from compression.training.options import TrainingOptions
 from compression.training.teacher_outputs import teacher_outputs
 from evaluation.examples import Example
@@ -111,7 +112,9 @@ def distill(
     prefix = parent.manifest.generation.prefix
     material = read_material(task, files, parent.tokenizer, prefix, parent.limits, context.seed)
     if options.sequence_level != "off":
-        examples = _with_outputs(context, task, variant, material.train.examples, options, checkpoint_folder)
+        processes = Processes.launched(context.device) if training.distributed else Processes()
+        with processes.main_first():
+            examples = _with_outputs(context, task, variant, material.train.examples, options, checkpoint_folder)
         material = replace(material, train=TrainingSet(examples, parent.tokenizer, prefix, parent.limits))
     counts = " and ".join(f"{len(kept[s.name])} of {len(s.layers)} {s.name} layers" for s in anatomy.stacks)
     derivation = Derivation(

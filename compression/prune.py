@@ -88,7 +88,7 @@ def prune(
     with ExitStack() as stack:
         if cut is not None:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="slimseq-tokenizer-")))
-            student = trim_model(student, cut)
+            student = trim_model(student, cut, takes_over=student is not parent.model)
             parent, material = _trimmed(parent, material, cut, folder)
         elif student is parent.model:
             student = rebuild(student, {}, student.state_dict())
@@ -153,7 +153,8 @@ def _corpus(material: Material, files: DataFiles, prefix: str) -> Iterator[str]:
 def _trimmed(parent: Parent, material: Material, cut: VocabularyCut, folder: Path) -> tuple[Parent, Material]:
     """Returns the teacher and the data in the ids of a trimmed vocabulary.
 
-    The teacher is cut along, so that it reads the same ids as the student and its distribution is over the same.
+    The teacher is cut along, so that it reads the same ids as the student and its distribution is over the same. It
+    takes over the parent's model, which is not used any more.
     """
     trim_tokenizer(parent.folder, folder, cut)
     tokenizer = Tokenizer(folder)
@@ -163,7 +164,7 @@ def _trimmed(parent: Parent, material: Material, cut: VocabularyCut, folder: Pat
         return TrainingSet(dataset.examples, tokenizer, prefix, parent.limits)
 
     return (
-        replace(parent, model=trim_model(parent.model, cut), tokenizer=tokenizer, folder=folder),
+        replace(parent, model=trim_model(parent.model, cut, takes_over=True), tokenizer=tokenizer, folder=folder),
         Material(again(material.train), again(material.calibration), again(material.dev) if material.dev else None),
     )
 

@@ -14,21 +14,24 @@ if TYPE_CHECKING:
     Model = TypeVar("Model", bound=PreTrainedModel)
 
 
-def rebuild(model: "Model", changes: dict[str, Any], state: "dict[str, torch.Tensor]") -> "Model":
+def rebuild(
+    model: "Model", changes: dict[str, Any], state: "dict[str, torch.Tensor]", takes_over: bool = False
+) -> "Model":
     """Returns a new model of the same class; the given one stays as it is.
 
     Args:
         model: gives class, configuration and generation configuration.
         changes: configuration keys that differ.
-        state: the whole state dict of the new model, tied tensors under each of their names. What was cut is taken
-            over as it is, what still is a tensor of `model` is copied, and what stands under several names only once.
+        state: the whole state dict of the new model, tied tensors under each of their names. What was cut is used as it
+            is, what still is a tensor of `model` is copied, and what stands under several names only once.
+        takes_over: whether `model` is not used any more, so that its tensors need no copy.
 
     Returns:
-        The new model on the same device, in evaluation mode, sharing no tensor with the given one.
+        The new model on the same device, in evaluation mode, sharing no tensor with the given one unless it takes over.
     """
     # Weights are never made only to be overwritten: a large model would be held once more, and initialised in vain.
     built = empty(model, changes)
-    theirs = {_place(tensor)[0] for tensor in model.state_dict().values()}
+    theirs = set() if takes_over else {_place(tensor)[0] for tensor in model.state_dict().values()}
     taken: dict[tuple[Any, ...], torch.Tensor] = {}
     placed: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
@@ -47,12 +50,16 @@ def rebuild(model: "Model", changes: dict[str, Any], state: "dict[str, torch.Ten
 def empty(model: "Model", changes: dict[str, Any]) -> "Model":
     """Returns a model of the same class and another configuration on the meta device: it has shapes, but no weights."""
     import torch
+    from transformers.modeling_utils import no_init_weights
 
     config = copy.deepcopy(model.config)
     for name, value in changes.items():
         setattr(config, name, value)
-    with torch.device("meta"):
-        return type(model)(config)
+    with no_init_weights(), torch.device("meta"):
+        built = type(model)(config)
+    # Without initialisation nothing is tied either.
+    built.tie_weights()  # type: ignore[no-untyped-call]
+    return built
 
 
 def _place(tensor: "torch.Tensor") -> tuple[Any, ...]:

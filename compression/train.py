@@ -18,6 +18,7 @@ from compression.outcome import Outcome, step_of, training_parameters
 from compression.publish import Identity, check_name, derived, publish_model
 from compression.training import checkpoint
 from compression.training.data import DataFiles, limits_of, read_examples, read_material
+from compression.training.distributed import Processes
 from compression.training.forward import dev_loss
 from compression.training.scratch import Architecture, make_model
 from compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
@@ -123,7 +124,10 @@ def train_base(
     training.check()
     with _folder(checkpoint_folder) as scratch:
         if isinstance(start, Architecture):
-            beginning = _from_nothing(context, task, options, files, start, scratch)
+            # One process makes the tokenizer, and the others find it.
+            processes = Processes.launched(context.device) if training.distributed else Processes()
+            with processes.main_first():
+                beginning = _from_nothing(context, task, options, files, start, scratch)
         else:
             beginning = _further(context, task, start, options)
         tokenizer = Tokenizer(beginning.folder)

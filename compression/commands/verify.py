@@ -23,7 +23,7 @@ def verify_command(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the artifacts' files against their recorded sizes and hashes, and their signatures; exit 1 if one differs."""
+    """Check the artifacts' files against their recorded hashes, and their signatures; exit 1 if one differs."""
     context = open_context(store)
     if task is not None and variant is not None:
         chosen = [(task, context.store.manifest(task, variant).variant)]

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def prune_bart_heads(model: "PreTrainedModel", keep: int, importance: Importance) -> "PreTrainedModel":
+def prune_bart_heads(
+    model: "PreTrainedModel", keep: int, importance: Importance, takes_over: bool = False
+) -> "PreTrainedModel":
     """Returns a BART that keeps `keep` heads in every attention, and the same share of its width.
 
     Stock BART has no key for the heads' width: it is `d_model / heads`, in transformers and in CTranslate2 alike. Fewer
@@ -30,6 +32,7 @@ def prune_bart_heads(model: "PreTrainedModel", keep: int, importance: Importance
         model: a BART with as many heads in the encoder as in the decoder; stays as it is.
         keep: heads to keep.
         importance: measured on this model.
+        takes_over: whether the model is not used any more, so that what stays whole needs no copy.
 
     Raises:
         BadParameters: the stacks differ in heads, or fewer than one or more than all are to be kept.
@@ -68,7 +71,7 @@ def prune_bart_heads(model: "PreTrainedModel", keep: int, importance: Importance
                 tokens[tensor.data_ptr()] = tensor[:, channels]
             state[name] = tokens[tensor.data_ptr()]
     changes = {"d_model": width, "encoder_attention_heads": keep, "decoder_attention_heads": keep}
-    return rebuild(model, changes, state)
+    return rebuild(model, changes, state, takes_over)
 
 
 def _cut_attention(

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def prune_feed_forward(model: "PreTrainedModel", keep: dict[str, int], importance: Importance) -> "PreTrainedModel":
+def prune_feed_forward(
+    model: "PreTrainedModel", keep: dict[str, int], importance: Importance, takes_over: bool = False
+) -> "PreTrainedModel":
     """Returns a model whose layers keep their own most important feed-forward channels.
 
     A channel is a row of each projection up (both where gated) with its bias, and a column of the projection down.
@@ -24,6 +26,7 @@ def prune_feed_forward(model: "PreTrainedModel", keep: dict[str, int], importanc
         model: a T5 or BART; stays as it is.
         keep: channels to keep in the `encoder` and in the `decoder`. T5 has one `d_ff`, so they must agree there.
         importance: measured on this model.
+        takes_over: whether the model is not used any more, so that what stays whole needs no copy.
 
     Returns:
         The smaller model, its configuration saying so (`d_ff`; `encoder_ffn_dim`, `decoder_ffn_dim`).
@@ -45,8 +48,8 @@ def prune_feed_forward(model: "PreTrainedModel", keep: dict[str, int], importanc
     if anatomy.family is Family.T5:
         if len(set(keep.values())) > 1:
             raise BadParameters(f"T5 has one feed-forward width for both stacks, not {keep}")
-        return rebuild(model, {"d_ff": keep["encoder"]}, state)
-    return rebuild(model, {f"{stack}_ffn_dim": count for stack, count in keep.items()}, state)
+        return rebuild(model, {"d_ff": keep["encoder"]}, state, takes_over)
+    return rebuild(model, {f"{stack}_ffn_dim": count for stack, count in keep.items()}, state, takes_over)
 
 
 def feed_forward_widths(model: "PreTrainedModel") -> dict[str, int]:

@@ -95,9 +95,10 @@ def cut_to(model: "PreTrainedModel", shape: Shape, importance: Importance, order
         importance = importance.of_layers(anatomy_of(model), kept)
         smaller = keep_layers(smaller, kept)
     if shape.heads != whole.heads:
-        smaller = (prune_t5_heads if _is_t5(model) else prune_bart_heads)(smaller, shape.heads, importance)
+        cut_heads = prune_t5_heads if _is_t5(model) else prune_bart_heads
+        smaller = cut_heads(smaller, shape.heads, importance, takes_over=smaller is not model)
     if shape.feed_forward != whole.feed_forward:
-        smaller = prune_feed_forward(smaller, shape.feed_forward, importance)
+        smaller = prune_feed_forward(smaller, shape.feed_forward, importance, takes_over=smaller is not model)
     return smaller
 
 

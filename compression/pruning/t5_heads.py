@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def prune_t5_heads(model: "PreTrainedModel", keep: int, importance: Importance) -> "PreTrainedModel":
+def prune_t5_heads(
+    model: "PreTrainedModel", keep: int, importance: Importance, takes_over: bool = False
+) -> "PreTrainedModel":
     """Returns a T5 whose attentions keep their most important heads; `d_kv` stays.
 
     The relative position bias of block 0 serves all self-attentions of its stack, one column a head. They therefore
@@ -24,6 +26,7 @@ def prune_t5_heads(model: "PreTrainedModel", keep: int, importance: Importance) 
         model: a T5; stays as it is.
         keep: heads to keep, in every attention (`num_heads` is one key for all).
         importance: measured on this model.
+        takes_over: whether the model is not used any more, so that what stays whole needs no copy.
 
     Raises:
         BadParameters: fewer than one or more than all heads are to be kept.
@@ -37,7 +40,7 @@ def prune_t5_heads(model: "PreTrainedModel", keep: int, importance: Importance) 
             if layer.cross_attention is not None:
                 own = best(importance.heads[layer.cross_attention.output], keep, "attention heads")
                 _cut(state, layer.cross_attention, own, anatomy.head_dim)
-    return rebuild(model, {"num_heads": keep}, state)
+    return rebuild(model, {"num_heads": keep}, state, takes_over)
 
 
 def _stack_scores(stack: Stack, importance: Importance) -> torch.Tensor:

@@ -75,7 +75,7 @@ def trim_tokenizer(source: Path, folder: Path, cut: VocabularyCut) -> None:
     write_trimmed_tokenizer(source, folder, cut.new_ids)
 
 
-def trim_model(model: "PreTrainedModel", cut: VocabularyCut) -> "PreTrainedModel":
+def trim_model(model: "PreTrainedModel", cut: VocabularyCut, takes_over: bool = False) -> "PreTrainedModel":
     """Returns a model whose token matrices have the rows of `cut` alone.
 
     `lm_head` and `final_logits_bias` are cut along, and the special ids of configuration and generation configuration
@@ -85,6 +85,7 @@ def trim_model(model: "PreTrainedModel", cut: VocabularyCut) -> "PreTrainedModel
     Args:
         model: a T5 or BART; stays as it is.
         cut: what stays.
+        takes_over: whether the model is not used any more, so that what stays whole needs no copy.
     """
     import torch
 
@@ -103,7 +104,7 @@ def trim_model(model: "PreTrainedModel", cut: VocabularyCut) -> "PreTrainedModel
     changes = {
         name: _renumbered(value, new_ids) for name, value in vars(model.config).items() if name.endswith("_token_id")
     }
-    smaller = rebuild(model, changes | {"vocab_size": len(cut.kept)}, state)
+    smaller = rebuild(model, changes | {"vocab_size": len(cut.kept)}, state, takes_over)
     _renumber_generation(smaller, new_ids)
     return smaller
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from compression.training.data import TrainingSet
 
 Feeds = dict[str, NDArray[Any]]
-ROWS = 16
+ROWS = 32
 
 
 @dataclass(frozen=True)

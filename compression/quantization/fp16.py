@@ -1,7 +1,7 @@
 """`fp16`: safetensors in half precision, half of fp32's size with 11 bits of precision up to 65504.
 
-Refused for T5, which was trained in bfloat16 and whose activations exceed that range where the model is run in the type
-it is stored in (https://github.com/huggingface/transformers/issues/9295).
+Refused for T5, which was trained in bfloat16: its feed-forward outputs exceed that range where the model is run in the
+type it is stored in (https://github.com/huggingface/transformers/issues/5651).
 """
 
 from pathlib import Path

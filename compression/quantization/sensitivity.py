@@ -17,7 +17,7 @@ import numpy as np
 
 from compression.errors import BadParameters
 from compression.quantization.forced import Batch, Feeds, batches, cross_feeds, steps
-from compression.quantization.groups import OUTPUT_PROJECTION, Group, groups_of
+from compression.quantization.groups import OUTPUT_PROJECTION, Group, groups_of, products_of
 from compression.quantization.protocol import Work
 from compression.quantization.rounding import GRAPHS, Rounding, names_in, save_rounded
 from models_store.configuration import read_configuration
@@ -27,7 +27,6 @@ from models_store.runtimes.onnxruntime import DECODER, ENCODER
 
 if TYPE_CHECKING:
     import onnxruntime as ort
-    from onnx import ModelProto
 
 # Target tokens of a pair: enough to see a difference, and what bounds the time.
 MAX_STEPS = 32
@@ -109,6 +108,7 @@ class Meter:
         self._rounding = rounding
         self._vocabulary = configuration.vocabulary
         self._batches = batches(work.dev(), configuration, MAX_STEPS)
+        self._products = {name: products_of(exported / name) for name in GRAPHS}
         self._floats = {name: open_session(exported / name) for name in GRAPHS}
         self._cross = [cross_feeds(self._floats[ENCODER], batch) for batch in self._batches]
         self._expected = [
@@ -124,7 +124,8 @@ class Meter:
                 cross = self._cross[number] if encoder is self._floats[ENCODER] else cross_feeds(encoder, batch)
                 total += self._total(decoder, batch, cross, self._expected[number])
                 count += int(batch.is_target.sum())
-        return float(f"{total / count:.4g}")
+        # Where nothing differs, the sum is rounding error of either sign.
+        return max(0.0, float(f"{total / count:.4g}"))
 
     @staticmethod
     def _total(decoder: "ort.InferenceSession", batch: Batch, cross: Feeds, expected: list[Scores]) -> float:
@@ -147,14 +148,10 @@ class Meter:
             yield open_session(folder / ENCODER), open_session(folder / DECODER)
 
     def _session(self, graph: str, in_float: Collection[Group]) -> "ort.InferenceSession":
-        rounded = self._rounding.round(self._exported / graph, names_in(graph, in_float))
-        return self._floats[graph] if is_unrounded(rounded) else open_session(rounded.SerializeToString())
-
-
-def is_unrounded(model: "ModelProto") -> bool:
-    """Whether a graph has no rounded matrix left in it."""
-    kinds = {"MatMulInteger", "MatMulNBits", "DequantizeLinear", "DynamicQuantizeLinear"}
-    return not any(node.op_type in kinds for node in model.graph.node)
+        names = names_in(graph, in_float)
+        if set(self._products[graph]) <= set(names):
+            return self._floats[graph]
+        return open_session(self._rounding.round(self._exported / graph, names).SerializeToString())
 
 
 def open_session(graph: Path | bytes) -> "ort.InferenceSession":
@@ -163,4 +160,6 @@ def open_session(graph: Path | bytes) -> "ort.InferenceSession":
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    # Steps are short: threads that spin between them would only take time from whatever else runs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(str(graph) if isinstance(graph, Path) else graph, options, ["CPUExecutionProvider"])

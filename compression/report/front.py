@@ -14,19 +14,17 @@ class Point:
     interval: tuple[float, float] | None = None
 
 
-def pareto_front(points: Sequence[Point], is_more_better: bool = False) -> list[Point]:
+def pareto_front(points: Sequence[Point]) -> list[Point]:
     """Returns the points for which no other is at least as good in both, and better in one.
 
     Args:
-        points: any number, in any order.
-        is_more_better: whether a larger `cost` is the better one, as it is of tokens a second.
+        points: any number, in any order; a small cost and a high quality are good.
 
     Returns:
         The front, cheapest first; of points that are equal in both, all.
     """
-    sign = -1 if is_more_better else 1
     front: list[Point] = []
-    for point in sorted(points, key=lambda point: (sign * point.cost, -point.quality)):
+    for point in sorted(points, key=lambda point: (point.cost, -point.quality)):
         is_equal = bool(front) and (front[-1].cost, front[-1].quality) == (point.cost, point.quality)
         if not front or point.quality > front[-1].quality or is_equal:
             front.append(point)

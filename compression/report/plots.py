@@ -138,8 +138,8 @@ def _scatter(axes: "Axes", theme: Theme, points: Sequence[Point], x_label: str, 
             label=point.name,
             zorder=2,
         )
+    axes.margins(x=0.1, y=0.15)
     axes.set_xlim(left=0)
-    axes.margins(y=0.15)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(visible=True)

@@ -32,6 +32,7 @@ class TrainingOptions:
         guided_alignment: weight of the loss that points one head at the source token to copy next; 0 is off.
         guided_layers: decoder layers whose first head is guided, counted from 0; none takes the middle ones.
         copy_warmup_steps: first steps, in which only windows of the sources are copied; for T5 from scratch.
+        distributed: whether processes that `accelerate launch` or `torchrun` started train together.
         checkpoint_seconds: time between two checkpoints.
         checkpoint_steps: steps between two checkpoints; None goes by time alone.
     """
@@ -53,6 +54,7 @@ class TrainingOptions:
     guided_alignment: float = 0.0
     guided_layers: tuple[str, ...] = ()
     copy_warmup_steps: int = 0
+    distributed: bool = False
     checkpoint_seconds: float = 300.0
     checkpoint_steps: int | None = None
 

@@ -10,8 +10,9 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,13 @@ from compression.training.batches import Batch, endless_batches
 from compression.training.checkpoint import Progress
 from compression.training.copying import CopiedWindows, next_window
 from compression.training.data import TrainingSet
+from compression.training.distributed import Processes
 from compression.training.dropout import dropout_rate
 from compression.training.forward import dev_loss, pad_id_of
 from compression.training.interruption import watching_for_interruption
 from compression.training.objective import Loss, Objective
 from compression.training.options import TrainingOptions
+from compression.training.report import TrainingReport, report_of
 from compression.training.schedule import Trapezoid
 
 if TYPE_CHECKING:
@@ -38,29 +41,7 @@ __all__ = ["TrainingOptions", "TrainingReport", "train"]
 
 BETAS = (0.9, 0.98)
 CLIP_NORM = 1.0
-# First and last mean losses are over so many steps, or fewer where the run was shorter.
-MEAN_STEPS = 20
 LOSS_LOG = "losses.jsonl"
-
-
-@dataclass(frozen=True)
-class TrainingReport:
-    """What a run did. Losses are means in nats a target token.
-
-    `first_loss` and `last_loss` are over the first and last 20 steps and include label smoothing and the teacher's
-    part; `dev_loss_before` (None after a resumption) and `dev_loss_after` are plain cross entropy. `tokens` counts ids
-    of both sides without padding. `resumed_from` is the step of the checkpoint that the run went on from.
-    """
-
-    steps: int
-    seconds: float
-    tokens: int
-    tokens_per_second: float
-    first_loss: float | None
-    last_loss: float | None
-    dev_loss_before: float | None = None
-    dev_loss_after: float | None = None
-    resumed_from: int | None = None
 
 
 def train(
@@ -99,26 +80,19 @@ def train(
         BadData: the texts are too short to begin with copying.
         TrainingDiverged: the loss stopped being a number.
         KeyboardInterrupt, SystemExit: on SIGINT and SIGTERM, after a checkpoint was written.
+        SystemExit: with code 0 at the end of a distributed run, in every process but the main one.
     """
     options.check()
+    processes = Processes.launched(context.device) if options.distributed else Processes()
+    context = processes.context(context)
     model.to(context.device)  # type: ignore[arg-type]
-    run = _Run(model, dataset, options, context, teacher, checkpoint_folder, kept_layers)
+    run = _Run(model, dataset, options, context, processes, teacher, checkpoint_folder, kept_layers)
     resumed_from = run.resume()
     before = dev_loss(model, dev, context, options.precision) if dev and resumed_from is None else None
     run.loop(describe)
+    processes.part()
     after = dev_loss(model, dev, context, options.precision) if dev else None
-    progress = run.progress
-    return TrainingReport(
-        steps=progress.steps,
-        seconds=round(progress.seconds, 3),
-        tokens=progress.tokens,
-        tokens_per_second=round(progress.tokens / progress.seconds, 1) if progress.seconds else 0.0,
-        first_loss=_mean(progress.losses[:MEAN_STEPS]),
-        last_loss=_mean(progress.losses[-MEAN_STEPS:]),
-        dev_loss_before=before,
-        dev_loss_after=after,
-        resumed_from=resumed_from,
-    )
+    return report_of(run.progress, before, after, resumed_from)
 
 
 class _Run:
@@ -130,6 +104,7 @@ class _Run:
         dataset: TrainingSet,
         options: TrainingOptions,
         context: Context,
+        processes: Processes,
         teacher: "PreTrainedModel | None",
         folder: Path | None,
         kept_layers: Mapping[str, Sequence[int]] | None,
@@ -138,6 +113,7 @@ class _Run:
         self.dataset = dataset
         self.options = options
         self.context = context
+        self.processes = processes
         self.has_teacher = teacher is not None
         if teacher is not None:
             teacher.to(context.device)  # type: ignore[arg-type]
@@ -165,9 +141,11 @@ class _Run:
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree in: all but the bounds, which may be moved, and when checkpoints are written."""
         options = asdict(self.options)
-        for name in ("bounds", "checkpoint_seconds", "checkpoint_steps"):
+        for name in ("bounds", "checkpoint_seconds", "checkpoint_steps", "distributed"):
             del options[name]
         return options | {
+            # Batches of a step, whichever process takes them.
+            "accumulation": self.options.accumulation * self.processes.count,
             "seed": self.context.seed,
             "pairs": len(self.dataset),
             "data": _fingerprint(self.dataset),
@@ -183,10 +161,12 @@ class _Run:
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
         progress = checkpoint.resume(self.folder, self.model, self.optimizer, self.identity, self.objective.projection)
-        # The log may hold steps after the checkpoint, which are about to be taken again.
-        log = self.folder / LOSS_LOG
-        kept = log.read_text(encoding="utf-8").splitlines()[: progress.steps] if progress and log.exists() else []
-        log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        if self.processes.is_main:
+            # The log may hold steps after the checkpoint, which are about to be taken again.
+            log = self.folder / LOSS_LOG
+            kept = log.read_text(encoding="utf-8").splitlines()[: progress.steps] if progress and log.exists() else []
+            log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        self.processes.wait()
         if progress is None:
             return None
         self.progress = progress
@@ -205,6 +185,9 @@ class _Run:
             self.context.seed,
             progress.position,
         )
+        if not self.processes.is_main:
+            # Dropout falls elsewhere in each process, as it would in the batches of one.
+            torch.manual_seed(hash((self.context.seed, self.processes.rank, progress.steps)))
         self.model.train()
         with (
             dropout_rate(self.model, options.dropout, self.objective.looks_at_attention),
@@ -218,7 +201,11 @@ class _Run:
                     entry = self._step(batches)
                     taken += progress.tokens - tokens_before
                     now = time.monotonic()
-                    progress.seconds = spent_before + now - started
+                    # Whether the run is over must be the same in every process.
+                    agreed = self.processes.most(
+                        {"seconds": spent_before + now - started, "signal": interruption.signal or 0}
+                    )
+                    progress.seconds, interruption.signal = agreed["seconds"], int(agreed["signal"]) or None
                     self._log(entry | {"seconds": round(progress.seconds, 3)})
                     rate = taken / (now - started)
                     status = f"loss {entry['loss']:.3f}, rate {entry['learning_rate']:.1e}, {rate:,.0f} tokens/s"
@@ -238,41 +225,45 @@ class _Run:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         is_copying = progress.steps < options.copy_warmup_steps
-        tokens, sums = 0, defaultdict[str, float](float)
+        sums = defaultdict[str, float](float)
         for index in range(options.accumulation):
             batch, loss = self._copied(index) if is_copying else self._learned(batches)
             (loss.total / options.accumulation).backward()  # type: ignore[no-untyped-call]
-            tokens += batch.tokens
+            sums["tokens"] += batch.tokens
+            sums["accuracy"] += (loss.accuracy or 0.0) / options.accumulation
             for name, value in {"loss": loss.total.detach(), **loss.parts}.items():
                 sums[name] += float(value) / options.accumulation
-            sums["accuracy"] += (loss.accuracy or 0.0) / options.accumulation
+        self.processes.average_gradients(self.parameters)
+        means = self.processes.mean(sums)
+        accuracy, tokens, loss_mean = means.pop("accuracy"), means.pop("tokens"), means["loss"]
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM))
         # A gradient that is no number would be in the weights before the next loss shows it.
-        if not (math.isfinite(sums["loss"]) and math.isfinite(norm)):
+        if not (math.isfinite(loss_mean) and math.isfinite(norm)):
             raise TrainingDiverged(
-                f"the loss is {sums['loss']} and its gradient {norm} at step {progress.steps + 1}; "
+                f"the loss is {loss_mean} and its gradient {norm} at step {progress.steps + 1}; "
                 f"lower the learning rate (now {rate:.1e})"
             )
         self.optimizer.step()
         progress.steps += 1
-        progress.tokens += tokens
-        progress.losses.append(sums["loss"])
-        accuracy = sums.pop("accuracy")
-        entry = {"step": progress.steps, **sums, "learning_rate": rate, "tokens": progress.tokens}
+        progress.tokens += round(tokens * self.processes.count)
+        progress.losses.append(loss_mean)
+        entry = {"step": progress.steps, **means, "learning_rate": rate, "tokens": progress.tokens}
         if is_copying:
             entry |= {"accuracy": accuracy, "window": int(progress.copied_window)}
             progress.copied_window = next_window(progress.copied_window, accuracy)
         return entry
 
     def _learned(self, batches: Iterator[Batch]) -> tuple[Batch, Loss]:
-        batch = next(batches)
-        self.progress.examples += batch.rows
-        self.progress.position = batch.after
+        # One batch a process; each knows of all of them, and takes its own.
+        group = list(islice(batches, self.processes.count))
+        self.progress.examples += sum(batch.rows for batch in group)
+        self.progress.position = group[-1].after
+        batch = group[self.processes.rank]
         return batch, self.objective.loss(batch.to(self.context.device))
 
     def _copied(self, index: int) -> tuple[Batch, Loss]:
-        progress = self.progress
-        number = progress.steps * self.options.accumulation + index
+        progress, processes = self.progress, self.processes
+        number = (progress.steps * self.options.accumulation + index) * processes.count + processes.rank
         batch = self.copies.batch(number, progress.copied_window, progress.position)
         with dropout_rate(self.model, 0.0, is_attention_kept=True):
             return batch, self.objective.copying_loss(batch.to(self.context.device))
@@ -282,13 +273,13 @@ class _Run:
         return seconds >= self.options.checkpoint_seconds or (every is not None and self.progress.steps % every == 0)
 
     def _save(self) -> None:
-        if self.folder is not None and self.progress.steps:
+        if self.folder is not None and self.progress.steps and self.processes.is_main:
             checkpoint.save_checkpoint(
                 self.folder, self.model, self.optimizer, self.progress, self.identity, self.objective.projection
             )
 
     def _log(self, entry: dict[str, float]) -> None:
-        if self.folder is not None:
+        if self.folder is not None and self.processes.is_main:
             with (self.folder / LOSS_LOG).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
 
@@ -310,7 +301,3 @@ def _fingerprint(dataset: TrainingSet) -> str:
     for example in dataset.examples:
         digest.update(f"{len(example.source)} {example.target}\n".encode())
     return digest.hexdigest()[:16]
-
-
-def _mean(values: list[float]) -> float | None:
-    return round(sum(values) / len(values), 4) if values else None

@@ -43,9 +43,7 @@ def test_every_part_is_weighed_into_the_total(tmp_path: Path, family: Family) ->
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_a_student_that_equals_its_teacher_has_no_more_to_learn_from_its_inside(
-    tmp_path: Path, family: Family
-) -> None:
+def test_a_student_that_equals_its_teacher_has_no_more_to_learn_from_its_inside(tmp_path: Path, family: Family) -> None:
     tokenizer = tiny_tokenizer(family, tmp_path)
     options = replace(OPTIONS, hidden_states=1.0, attention=1.0)
     student, teacher, other = (tiny_model(family, tokenizer, seed) for seed in (1, 1, 2))

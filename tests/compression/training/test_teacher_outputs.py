@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from compression.errors import BadParameters
 from compression.training import teacher_outputs as module
 from compression.training.teacher_outputs import CACHE, teacher_outputs
 from evaluation.examples import Example
-from models_store.generator import TextGenerator, open_generator
-from models_store.manifest import Family, Task
+from models_store.generator import TextGenerator, TextOutput, open_generator
+from models_store.manifest import Family, GenerationOptions, Task
+from models_store.tokenizer import Encoding
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context
 
 TASK = Task.TRANSLATION
@@ -45,9 +47,12 @@ def test_outputs_are_made_once_and_a_torn_last_line_is_made_again(
     monkeypatch.setattr(module, "BATCH_EXAMPLES", 2)
     asked: list[int] = []
     generate = TextGenerator.generate
-    monkeypatch.setattr(
-        TextGenerator, "generate", lambda self, inputs, *rest: asked.append(len(inputs)) or generate(self, inputs, *rest)
-    )
+
+    def counted(self: TextGenerator, inputs: Sequence[Encoding], options: GenerationOptions) -> list[TextOutput]:
+        asked.append(len(inputs))
+        return generate(self, inputs, options)
+
+    monkeypatch.setattr(TextGenerator, "generate", counted)
     whole = teacher_outputs(context, TASK, "original", SOME, cache, beams=1)
     lines = (cache / CACHE).read_text(encoding="utf-8").splitlines(keepends=True)
     (cache / CACHE).write_text("".join(lines[:4]) + lines[4][:30], encoding="utf-8")

@@ -1,0 +1,48 @@
+"""How far a quantized artifact is from its original: along the sentences' targets, by the graphs themselves."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from compression.context import Context
+from compression.export.onnx import export_onnx
+from compression.quantization.forced import batches, cross_feeds, steps
+from compression.quantization.sensitivity import open_session
+from compression.training.data import DataFiles
+from models_store.configuration import read_configuration
+from models_store.manifest import Manifest, Task
+from tests.compression.tiny import tiny_file, tiny_set
+
+GRAPHS = ("encoder.onnx", "decoder.onnx")
+
+
+def data_files(folder: Path) -> DataFiles:
+    sentences = tiny_file(folder)
+    return DataFiles(train=[sentences], dev=[sentences])
+
+
+def logits(folder: Path, artifact: Path) -> NDArray[np.float32]:
+    """All next-token logits that the graphs in a folder give, `(target tokens, vocabulary)`."""
+    encoder, decoder = (open_session(folder / name) for name in GRAPHS)
+    found = []
+    for batch in batches(tiny_set(artifact), read_configuration(artifact), 16):
+        for step, (_, values) in enumerate(steps(decoder, batch, cross_feeds(encoder, batch))):
+            found.append(values[batch.is_target[:, step]])
+    return np.concatenate(found)
+
+
+def error(context: Context, manifest: Manifest, scratch: Path) -> float:
+    """Mean squared difference to the original's logits, as a share of their variance."""
+    original = context.store.folder(Task.TRANSLATION, "original")
+    if not (scratch / "fp32").exists():
+        export_onnx(original, scratch / "fp32")
+    wanted = logits(scratch / "fp32", original)
+    got = logits(context.store.folder(Task.TRANSLATION, manifest.variant) / "onnx", original)
+    return float(((got - wanted) ** 2).mean() / wanted.var())
+
+
+def operators(context: Context, manifest: Manifest, graphs: tuple[str, ...] = GRAPHS) -> set[str]:
+    folder = context.store.folder(manifest.task, manifest.variant) / "onnx"
+    return {node.op_type for name in graphs for node in onnx.load(folder / name, load_external_data=False).graph.node}

@@ -1,0 +1,154 @@
+"""A small store with everything in it that a report shows: real artifacts, with measurements written into them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compression.publish import Identity, derived, publish_model
+from models_store.manifest import Check, Family, Manifest, Performance, QualityScore, Step, Task, Verdict
+from models_store.store import Store
+from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model
+
+SENSITIVITY = [{"group": "encoder feed-forward", "divergence": 0.31}, {"group": "attention", "divergence": 0.02}]
+IMPORTANCE = {
+    "channels": [
+        {"layer": "encoder.0", "mean": 0.125, "kept_share": 0.91},
+        {"layer": "encoder.1", "mean": 0.0625, "kept_share": 0.87},
+    ],
+    "layers": [{"layer": "encoder.0", "stays": True}, {"layer": "encoder.1", "stays": False}],
+}
+TRIED = [
+    {"encoder_layers": 2, "parameters": 40_000, "loss": 3.25},
+    {"encoder_layers": 1, "parameters": 30_000, "loss": 3.5},
+    {"encoder_layers": 1, "parameters": 35_000, "loss": 3.75},
+]
+
+
+def quality(value: float, **changes: object) -> QualityScore:
+    known = {
+        "dataset": "sample",
+        "split": "test",
+        "samples": 99,
+        "metric": "bleu",
+        "value": value,
+        "interval": (value - 2.125, value + 2.25),
+        "signature": "nrefs:1|tok:13a",
+        "generation": {"num_beams": 4},
+        "runtime": "torch",
+        "baseline": 0.25424906031431943,
+        "measured_at": "2026-11-24T20:14:42+00:00",
+    }
+    return QualityScore.model_validate(known | changes)
+
+
+def performance(tokens_per_second: float, **changes: object) -> Performance:
+    known = {
+        "host": "a laptop",
+        "threads": 2,
+        "runtime": "torch",
+        "batch": 1,
+        "num_beams": 4,
+        "input_tokens": 14,
+        "output_tokens": 12,
+        "p50_ms": 12_000 / tokens_per_second,
+        "p95_ms": 15_000 / tokens_per_second,
+        "p99_ms": 18_000 / tokens_per_second,
+        "tokens_per_second": tokens_per_second,
+        "resident_bytes": 61_400_000,
+    }
+    return Performance.model_validate(known | changes)
+
+
+def derive(store: Store, parent: Manifest, name: str, width: int, step: Step) -> Manifest:
+    identity: Identity = derived(parent, name, f"Made by {step.technique}.", step)
+    folder = store.folder(Task.TRANSLATION, "original")
+    return publish_model(store, tiny_model(Family.T5, folder, feed_forward=width), folder, identity)
+
+
+def amend(store: Store, name: str, **changes: object) -> None:
+    """Changes fields of a translation artifact's manifest."""
+    manifest = store.manifest(Task.TRANSLATION, name)
+    store.rewrite_manifest(manifest.model_copy(update=changes))
+
+
+def make_store(folder: Path) -> Store:
+    """Makes the store `store` in a folder."""
+    context = tiny_context(folder)
+    original = tiny_artifact(context, Family.T5, folder)
+    found = {"importance": IMPORTANCE, "tried": TRIED, "feed_forward": 32}
+    pruned = derive(
+        context.store, original, "pruned", 32, Step(technique="prune", parent=original.digest, parameters=found)
+    )
+    step = Step(technique="quantize", parent=pruned.digest, parameters={"sensitivity": SENSITIVITY})
+    derive(context.store, pruned, "compact", 16, step)
+    amend(
+        context.store,
+        "original",
+        quality=[
+            quality(37.68394325779598, retention=1.0, retention_interval=(1.0, 1.0)),
+            quality(63.07516880198326, metric="chrf", retention=1.0, retention_interval=(1.0, 1.0)),
+            quality(30.5, dataset="tatoeba", samples=2000, retention=1.0, retention_interval=(1.0, 1.0)),
+        ],
+        performance=[performance(602.25), performance(1318.5, batch=8)],
+    )
+    amend(
+        context.store,
+        "pruned",
+        quality=[
+            quality(36.5, retention=0.9685, retention_interval=(0.9475, 0.9905), p_value=0.0123),
+            quality(29.25, dataset="tatoeba", samples=2000, retention=0.959, retention_interval=(0.95, 0.97)),
+        ],
+        performance=[performance(1204.5, resident_bytes=41_500_000), performance(2637.0, batch=8)],
+        gate=Verdict(
+            status="passed",
+            checks=[Check(name="retention of bleu on sample", value=0.9685, limit=0.95, is_passed=True)],
+        ),
+    )
+    amend(
+        context.store,
+        "compact",
+        quality=[quality(35.0, retention=0.9288, retention_interval=(0.9, 0.95), p_value=0.0001)],
+        performance=[performance(2409.0, resident_bytes=21_500_000)],
+        gate=Verdict(
+            status="rejected",
+            checks=[Check(name="retention of bleu on sample", value=0.9288, limit=0.95, is_passed=False)],
+        ),
+    )
+    return context.store
+
+
+def make_build(folder: Path) -> Path:
+    """Makes a build's folder with the log of one run and one ablation."""
+    folder = folder / "build"
+    run = folder / "checkpoints" / "pruned"
+    run.mkdir(parents=True)
+    rows = [
+        {"step": step, "loss": 6 - step / 100, "learning_rate": 1e-3, "tokens": 100 * step, "seconds": step / 10}
+        for step in range(1, 201)
+    ]
+    (run / "losses.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ablation = {
+        "task": "translation",
+        "dataset": "tatoeba",
+        "split": "dev",
+        "samples": 500,
+        "metric": "bleu",
+        "rows": [
+            {"group": "importance", "name": "wanda", "value": 28.125, "interval": [27.0, 29.5], "seconds": 640.5},
+            {"group": "importance", "name": "random", "value": 21.0, "retention": 0.6875},
+            {"group": "loss", "name": "teacher", "value": 28.5},
+        ],
+    }
+    (folder / "ablation.json").write_text(json.dumps([ablation]))
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return make_store(tmp_path)
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    return make_build(tmp_path)

@@ -1,0 +1,38 @@
+from typing import Any
+
+from compression.report.findings import Finding, findings_of
+from models_store.manifest import Step
+from tests.evaluation.conftest import artifact_manifest
+
+
+def found(**parameters: Any) -> list[Finding]:
+    manifest = artifact_manifest()
+    return findings_of([manifest.model_copy(update={"lineage": [Step(technique="prune", parameters=parameters)]})])
+
+
+def test_a_list_of_rows_is_one_table_with_the_columns_that_are_there() -> None:
+    [finding] = found(importance=[{"part": "encoder.0", "mean": 0.5}, {"part": "encoder.1", "mean": 0.25, "kept": 1}])
+
+    assert finding.columns == ("part", "mean", "kept") and finding.title == "How much each part matters"
+    assert finding.labels() == ["encoder.0", "encoder.1"] and finding.column_to_plot() == "mean"
+
+
+def test_a_mapping_of_lists_is_a_table_each() -> None:
+    findings = found(importance={"channels": [{"layer": "a", "mean": 1.0}], "heads": [{"layer": "b", "mean": 2.0}]})
+
+    assert [(each.part, each.rows) for each in findings] == [
+        ("channels", ({"layer": "a", "mean": 1.0},)),
+        ("heads", ({"layer": "b", "mean": 2.0},)),
+    ]
+
+
+def test_parameters_of_a_tried_candidate_become_columns() -> None:
+    [finding] = found(tried=[{"parameters": {"heads": 2, "layers": 1}, "loss": 3.5}])
+
+    assert finding.columns == ("heads", "layers", "loss")
+    assert finding.rows == ({"heads": 2, "layers": 1, "loss": 3.5},)
+    assert finding.column_to_plot() is None
+
+
+def test_what_is_no_table_is_left_out() -> None:
+    assert found(importance="magnitude", sensitivity=[0.5], tried=[], feed_forward=64) == []

@@ -1,0 +1,21 @@
+from compression.report.front import Point, pareto_front
+
+
+def names(points: list[Point]) -> list[str]:
+    return [point.name for point in points]
+
+
+def test_the_front_holds_what_no_other_beats_cheapest_first() -> None:
+    points = [Point("original", 10, 1.0), Point("worse and dearer", 8, 0.90), Point("small", 2, 0.95), Point("c", 5, 1)]
+
+    assert names(pareto_front(points)) == ["small", "c"]
+
+
+def test_of_equal_costs_the_better_is_on_the_front_and_of_equal_points_both() -> None:
+    points = [Point("worse", 2, 0.90), Point("a", 2, 0.95), Point("b", 2, 0.95)]
+
+    assert names(pareto_front(points)) == ["a", "b"]
+
+
+def test_there_is_no_front_without_points() -> None:
+    assert pareto_front([]) == []

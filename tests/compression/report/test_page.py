@@ -1,0 +1,174 @@
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from compression.context import Context
+from compression.errors import BadData
+from compression.report.facts import facts_of
+from compression.report.page import ReportOptions, TaskSection, rendered, write_report
+from evaluation.datasets import load_examples
+from models_store.errors import InvalidArtifact
+from models_store.manifest import Task
+from models_store.store import Store
+from tests.compression.report.conftest import amend, make_build, make_store
+from tests.compression.report.page_reader import Page
+
+
+def written(store: Store, folder: Path, options: ReportOptions | None = None) -> Page:
+    page = write_report(Context(store), folder, [], options or ReportOptions(examples=0))
+    return Page(page.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Written:
+    """A report, and what it is of; read only."""
+
+    store: Store
+    build: Path
+    folder: Path
+    page: Page
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    folder = tmp_path_factory.mktemp("report")
+    store, build = make_store(folder), make_build(folder)
+    return Written(store, build, folder / "out", written(store, folder / "out", ReportOptions(build, examples=0)))
+
+
+def test_scores_shown_are_those_of_the_manifests(report: Written) -> None:
+    [bleu, chrf, _] = report.store.manifest(Task.TRANSLATION, "original").quality
+    pruned = report.store.manifest(Task.TRANSLATION, "pruned").quality[0]
+
+    page = report.page
+
+    table = page.table("scores", dataset="sample", metric="bleu")
+    assert list(table.rows) == ["original", "compact", "pruned"]
+    assert "bleu on sample (test), 99 samples" in table.caption
+    assert table.rows["original"].numbers == [[], [bleu.value, *bleu.interval], [bleu.baseline], [1, 1, 1], [], []]
+    assert table.rows["original"].texts[1:3] == ["37.68 [35.56, 39.93]", "0.25"]
+    assert pruned.retention_interval is not None
+    assert table.rows["pruned"].numbers[3:5] == [[pruned.retention, *pruned.retention_interval], [pruned.p_value]]
+    assert table.rows["compact"].texts[4] == "< 0.001"
+    assert page.table("scores", dataset="sample", metric="chrf").rows["original"].numbers[1][0] == chrf.value
+
+
+def test_sizes_and_speeds_shown_are_those_of_the_manifests_and_ratios_follow(report: Written) -> None:
+    original, pruned = (report.store.manifest(Task.TRANSLATION, name) for name in ("original", "pruned"))
+
+    row = report.page.table("variants").rows["pruned"]
+    disk, speed = pruned.size.bytes_by_format["safetensors"], pruned.performance[0]
+    assert row.texts[1] == "original → prune"
+    assert row.numbers[2:] == [
+        [pruned.size.parameters],
+        [pruned.size.parameters / original.size.parameters],
+        [disk],
+        [original.size.fp32_bytes / disk],
+        [1204.5],
+        [2.0],
+        [speed.p50_ms / 12],
+        [41_500_000],
+        [],
+    ]
+    verdicts = [each.texts[-1] for each in report.page.table("variants").rows.values()]
+    assert verdicts == ["\N{EM DASH}", "rejected", "passed"]
+    assert report.page.table("gates").rows["compact"].numbers[2:4] == [[0.9288], [0.95]]
+
+
+def test_what_techniques_found_is_shown_once_for_all_that_share_the_step(report: Written) -> None:
+    page = report.page
+
+    assert page.table("finding", kind="sensitivity").rows["encoder feed-forward"].numbers[1] == [0.31]
+    assert page.table("finding", kind="tried").head == ["encoder layers", "parameters", "loss"]
+    [channels, layers] = [each for each in page.tables if each.attributes.get("data-kind") == "importance"]
+    assert channels.rows["encoder.1"].numbers == [[], [0.0625], [0.87]]
+    assert layers.rows["encoder.1"].texts == ["encoder.1", "no"]
+    assert "prune, for pruned, compact" in page.text
+
+
+def test_a_build_adds_its_curves_and_ablations(report: Written) -> None:
+    page = report.page
+
+    wanda = page.table("ablation", group="importance").rows["wanda"]
+    assert wanda.numbers == [[], [28.125, 27.0, 29.5], [], [640.5]]
+    assert "checkpoints/pruned: training loss" in page.text
+    assert (report.folder / "training-1.png").exists()
+
+
+def test_plots_are_valid_images_in_the_page_and_beside_it(report: Written) -> None:
+    page = report.page
+
+    files = {path.name for path in (report.folder).glob("*.png")}
+    trade_offs = [f"translation-{cost}{end}.png" for cost in ("size", "latency", "memory") for end in ("", "-dark")]
+    assert files >= set(trade_offs)
+    for name in files:
+        with Image.open(io.BytesIO((report.folder / name).read_bytes())) as image:
+            image.verify()
+            assert image.format == "PNG" and image.width > 600
+    assert len(page.images) * 2 == len(files)
+    assert all(image["alt"] and image["width"] and image["height"] for image in page.images)
+    assert "On the Pareto front of retention and latency: compact" in str([image["alt"] for image in page.images])
+
+
+def test_the_page_needs_nothing_from_elsewhere(report: Written) -> None:
+    page = report.page
+
+    assert page.addresses
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in page.addresses)
+    assert "url(" not in (report.folder / "report.html").read_text()
+
+
+def test_every_variant_answers_the_same_sample_texts(store: Store, tmp_path: Path) -> None:
+    [first, second] = load_examples(Task.TRANSLATION, "sample", samples=2).examples
+
+    page = written(store, tmp_path / "report", ReportOptions(examples=2))
+
+    shown = page.text.partition("Side by side")[2].partition("Steps and their parameters")[0]
+    assert first.source in shown and second.target in shown
+    assert [shown.count(f"\n  {name}") for name in ("original", "pruned", "compact")] == [2, 2, 2]
+
+
+def test_text_of_a_manifest_is_escaped(store: Store) -> None:
+    amend(store, "pruned", description="<script>alert(1)</script>")
+    [facts] = facts_of(store)
+
+    page = rendered([TaskSection(facts, trade_offs=[], findings=[], ablations=[], examples=[])], training=[])
+
+    assert "<script" not in page and "&lt;script&gt;alert(1)" in page
+
+
+def test_the_same_store_gives_the_same_page(report: Written, tmp_path: Path) -> None:
+    written(report.store, tmp_path / "again", ReportOptions(report.build, examples=0))
+
+    assert (tmp_path / "again" / "report.html").read_bytes() == (report.folder / "report.html").read_bytes()
+
+
+def test_an_unmeasured_store_still_tells_sizes_and_lineage(store: Store, tmp_path: Path) -> None:
+    for name in store.variants(Task.TRANSLATION):
+        amend(store, name, quality=[], performance=[], gate=None)
+
+    page = written(store, tmp_path / "report")
+
+    assert page.table("variants").rows["compact"].texts[1] == "original → prune → quantize"
+    assert page.text.count("Not measured yet") == 3
+
+
+def test_a_store_without_artifacts_for_the_task_is_refused(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"nothing to report: .* holds no artifacts for summarization"):
+        write_report(Context(store), tmp_path / "report", [Task.SUMMARIZATION], ReportOptions())
+
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_broken_manifest_is_refused_and_the_earlier_report_stays(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.html").write_text("earlier")
+    (store.folder(Task.TRANSLATION, "pruned") / "manifest.json").write_text("{")
+
+    with pytest.raises(InvalidArtifact, match=r"translation/pruned/manifest\.json"):
+        write_report(Context(store), tmp_path / "report", [], ReportOptions(examples=0))
+
+    assert (tmp_path / "report" / "report.html").read_text() == "earlier"

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from compression.report.facts import TaskFacts, facts_of
+from compression.report.readme import BadReadme, OutdatedTables, check_readme, update_readme
+from models_store.store import Store
+from tests.compression.report.conftest import amend
+
+EMPTY = "# Title\n\nBefore.\n\n<!-- report:begin -->\n<!-- report:end -->\n\nAfter: ü.\r\n"
+
+
+@pytest.fixture
+def facts(store: Store) -> list[TaskFacts]:
+    return facts_of(store)
+
+
+@pytest.fixture
+def readme(tmp_path: Path) -> Path:
+    path = tmp_path / "README.md"
+    path.write_bytes(EMPTY.encode())
+    return path
+
+
+def test_tables_come_between_the_markers_and_nothing_else_changes(readme: Path, facts: list[TaskFacts]) -> None:
+    is_changed = update_readme(readme, facts)
+
+    text = readme.read_bytes().decode()
+    before, _, rest = text.partition("<!-- report:begin -->\n")
+    tables, _, after = rest.partition("<!-- report:end -->")
+    assert is_changed and before + after == EMPTY.replace("<!-- report:begin -->\n<!-- report:end -->", "")
+    assert "| translation/pruned | original → prune |" in tables
+    assert "| 1,204 | 2.00\N{MULTIPLICATION SIGN} | 0.83 | 41.5 MB | passed |" in tables
+    assert "| sample (test) | 99 | original | 0.3 | 37.68 [35.56, 39.93] | 1.000 [1.000, 1.000] | — |" in tables
+    assert "| sample (test) | 99 | compact | 0.3 | 35.00 [32.88, 37.25] | 0.929 [0.900, 0.950] | < 0.001 |" in tables
+    assert "Speed and memory: batch 1, 4 beams, 2 threads, a laptop." in tables
+    assert "Signatures: BLEU `nrefs:1|tok:13a`." in tables and "Measured on 2026-11-24." in tables
+
+
+def test_every_row_of_a_table_has_the_cells_of_its_head(readme: Path, facts: list[TaskFacts]) -> None:
+    update_readme(readme, facts)
+
+    paragraphs = readme.read_text().split("\n\n")
+    tables = [paragraph for paragraph in paragraphs if paragraph.startswith("| ")]
+    assert [{line.count("|") for line in table.splitlines()} for table in tables] == [{11}, {8}]
+
+
+def test_written_tables_pass_the_check_and_are_not_written_again(readme: Path, facts: list[TaskFacts]) -> None:
+    update_readme(readme, facts)
+
+    check_readme(readme, facts)
+
+    assert update_readme(readme, facts) is False
+
+
+def test_a_measurement_since_then_fails_the_check_at_the_line_that_differs(readme: Path, store: Store) -> None:
+    update_readme(readme, facts_of(store))
+    amend(store, "pruned", performance=[])
+    line = next(
+        number
+        for number, text in enumerate(readme.read_text().splitlines(), 1)
+        if text.startswith("| translation/pruned")
+    )
+
+    with pytest.raises(OutdatedTables, match=rf"README\.md: line {line} says '\| translation/pruned .* say '\| trans"):
+        check_readme(readme, facts_of(store))
+
+
+def test_an_empty_block_fails_the_check(readme: Path, facts: list[TaskFacts]) -> None:
+    with pytest.raises(OutdatedTables, match="line 6 is missing where the manifests say ''"):
+        check_readme(readme, facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("no markers", "has the line <!-- report:begin --> 0 times"),
+        (EMPTY + EMPTY, "has the line <!-- report:begin --> 2 times"),
+        ("<!-- report:end -->\n<!-- report:begin -->\n", "line 1 has <!-- report:end --> before"),
+    ],
+)
+def test_a_readme_without_one_block_is_refused_and_kept(
+    text: str, complaint: str, tmp_path: Path, facts: list[TaskFacts]
+) -> None:
+    path = tmp_path / "README.md"
+    path.write_bytes(text.encode())
+
+    with pytest.raises(BadReadme, match=complaint):
+        update_readme(path, facts)
+
+    assert path.read_bytes() == text.encode()
+
+
+def test_a_readme_that_is_not_there_is_one_line(tmp_path: Path, facts: list[TaskFacts]) -> None:
+    with pytest.raises(BadReadme, match="cannot be read: No such file"):
+        check_readme(tmp_path / "absent.md", facts)
