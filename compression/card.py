@@ -56,8 +56,14 @@ def card_of(manifest: Manifest) -> str:
 
 
 def parameters_of(parameters: dict[str, object]) -> str:
-    """Returns a step's parameters on one line."""
-    return ", ".join(f"{name}={value}" for name, value in parameters.items())
+    """Returns a step's parameters on one line; tables of measurements, which the report shows, are left out."""
+    plain = {name: value for name, value in parameters.items() if not _is_table(value)}
+    return ", ".join(f"{name}={value}" for name, value in plain.items())
+
+
+def _is_table(value: object) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return any(isinstance(each, dict | list | tuple) for each in inner)
 
 
 def quality_table(scores: list[QualityScore]) -> list[str]:

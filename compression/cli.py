@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from compression.errors import GateFailed
+from compression.technique import technique_named, technique_names
 from models_store.errors import SlimseqError
 
 # Verb and its line in the overview, in the order of a day's work.
@@ -31,7 +32,8 @@ VERBS = {
     "sign": "Sign an artifact's files with a private key.",
     "list": "List the artifacts in the store.",
 }
-TECHNIQUES = ("train", "prune", "distill", "quantize")
+# A technique that has no line above is a verb all the same.
+VERBS |= {name: f"Apply the technique `{name}`." for name in technique_names() if name not in VERBS}
 
 
 class Verbs(TyperGroup):
@@ -92,9 +94,8 @@ def _nothing() -> None:
 
 
 def _function_of(verb: str) -> Any:
-    if verb in TECHNIQUES:
+    if verb in technique_names():
         from compression.commands.technique_command import command_of
-        from compression.technique import technique_named
 
         return command_of(technique_named(verb))
     module = importlib.import_module(f"compression.commands.{'import_' if verb == 'import' else verb}")

@@ -13,22 +13,21 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from compression.anatomy import Anatomy, Stack, anatomy_of
+from compression.anatomy import Anatomy, anatomy_of
 from compression.context import Context
 from compression.errors import BadParameters
 from compression.outcome import Derivation, Outcome, learn_from_parent
 from compression.parent import open_parent
-from compression.rebuild import rebuild
+from compression.pruning.layers import check_layers, evenly_spaced, keep_layers
 from compression.training.data import DataFiles, TrainingSet, read_material
 from compression.training.distributed import Processes
 from compression.training.options import TrainingOptions
 from compression.training.teacher_outputs import teacher_outputs
 from evaluation.examples import Example
-from models_store.manifest import Family, Task
+from models_store.manifest import Task
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
+    pass
 
 # Keeps this draw apart from those that mix and order the data.
 SEQUENCE_STREAM = 0x5E9
@@ -108,7 +107,7 @@ def distill(
     parent = open_parent(context, task, variant, name)
     anatomy = anatomy_of(parent.model)
     kept = kept_layers(anatomy, options)
-    student = student_of(parent.model, kept)
+    student = keep_layers(parent.model, kept)
     prefix = parent.manifest.generation.prefix
     material = read_material(task, files, parent.tokenizer, prefix, parent.limits, context.seed)
     if options.sequence_level != "off":
@@ -129,26 +128,6 @@ def distill(
     return learn_from_parent(context, parent, student, material, training, derivation, checkpoint_folder, kept)
 
 
-def student_layers(teacher_layers: int, keep: int) -> list[int]:
-    """Returns which layers a student takes: evenly spaced, the first and the last among them.
-
-    Shleifer & Rush 2020, https://arxiv.org/abs/2010.13002: a student that starts from spread layers of its teacher
-    needs little training. One layer alone is the first.
-
-    Args:
-        teacher_layers: how many the teacher has.
-        keep: how many the student gets.
-
-    Raises:
-        BadParameters: `keep` is below 1 or above `teacher_layers`.
-    """
-    if not 1 <= keep <= teacher_layers:
-        raise BadParameters(f"a student cannot keep {keep} of {teacher_layers} layers")
-    if keep == 1:
-        return [0]
-    return [round(index * (teacher_layers - 1) / (keep - 1)) for index in range(keep)]
-
-
 def kept_layers(anatomy: Anatomy, options: DistillOptions) -> dict[str, list[int]]:
     """Returns the teacher's layers that the student takes, for the `encoder` and the `decoder`.
 
@@ -156,32 +135,19 @@ def kept_layers(anatomy: Anatomy, options: DistillOptions) -> dict[str, list[int
         BadParameters: a stack cannot keep that many, or a named layer is not there or out of order.
     """
     encoder, decoder = (len(stack.layers) for stack in anatomy.stacks)
+    encoder_count = encoder if options.encoder_layers is None else options.encoder_layers
+    decoder_count = max(1, decoder // 2) if options.decoder_layers is None else options.decoder_layers
     return {
         "encoder": _named_layers("encoder", encoder, options.encoder_layers_kept)
-        or student_layers(encoder, encoder if options.encoder_layers is None else options.encoder_layers),
+        or _spread("encoder", encoder, encoder_count),
         "decoder": _named_layers("decoder", decoder, options.decoder_layers_kept)
-        or student_layers(decoder, max(1, decoder // 2) if options.decoder_layers is None else options.decoder_layers),
+        or _spread("decoder", decoder, decoder_count),
     }
 
 
-def student_of(teacher: "PreTrainedModel", kept: dict[str, list[int]]) -> "PreTrainedModel":
-    """Returns a student with copies of the teacher's layers, before any training.
-
-    T5's relative position bias stands in block 0 and serves its whole stack; it goes to the student's block 0,
-    whichever block that was.
-
-    Args:
-        teacher: a T5 or BART; stays as it is.
-        kept: layers to take, for the `encoder` and the `decoder`.
-    """
-    anatomy = anatomy_of(teacher)
-    state: dict[str, torch.Tensor] = dict(teacher.state_dict())
-    for stack in anatomy.stacks:
-        _take_layers(state, stack, kept[stack.name])
-    encoder, decoder = len(kept["encoder"]), len(kept["decoder"])
-    if anatomy.family is Family.T5:
-        return rebuild(teacher, {"num_layers": encoder, "num_decoder_layers": decoder}, state)
-    return rebuild(teacher, {"encoder_layers": encoder, "decoder_layers": decoder, "num_hidden_layers": encoder}, state)
+def _spread(stack: str, teacher_layers: int, keep: int) -> list[int]:
+    check_layers(stack, teacher_layers, keep)
+    return evenly_spaced(teacher_layers, keep)
 
 
 def _named_layers(stack: str, teacher_layers: int, names: Sequence[str]) -> list[int]:
@@ -210,17 +176,3 @@ def _with_outputs(
     is_written_kept = options.sequence_level == "add"
     written = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_written_kept or not is_drawn]
     return [*written, *outputs]
-
-
-def _take_layers(state: "dict[str, torch.Tensor]", stack: Stack, kept: list[int]) -> None:
-    prefix = f"{stack.layers_name}."
-    bias_name = stack.layers[0].self_attention.position_bias
-    bias = state.get(f"{bias_name}.weight")
-    found = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
-    for new, old in enumerate(kept):
-        old_prefix = f"{prefix}{old}."
-        for name, tensor in found.items():
-            if name.startswith(old_prefix):
-                state[f"{prefix}{new}.{name.removeprefix(old_prefix)}"] = tensor
-    if bias is not None:
-        state[f"{bias_name}.weight"] = bias

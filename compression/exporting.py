@@ -1,6 +1,7 @@
 """Adds derived formats to an artifact, beside its safetensors and outside of its digest."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ def add_onnx(context: Context, task: Task, variant: str) -> None:
     """
     from compression.export.onnx import export_onnx
 
-    _add(context, task, variant, "onnx", "optimum-onnx", export_onnx)
+    _add(context, task, variant, "onnx", "optimum-onnx", library_versions(), export_onnx)
 
 
 def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "ComputeType" = "float32") -> None:
@@ -44,11 +45,18 @@ def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "C
     def export(source: Path, folder: Path) -> None:
         export_ctranslate2(source, folder, compute_type)
 
-    _add(context, task, variant, "ctranslate2", f"ctranslate2-{compute_type}", export)
+    versions = library_versions() | {"ctranslate2": version("ctranslate2")}
+    _add(context, task, variant, "ctranslate2", f"ctranslate2-{compute_type}", versions, export)
 
 
 def _add(
-    context: Context, task: Task, variant: str, name: str, exporter: str, export: Callable[[Path, Path], None]
+    context: Context,
+    task: Task,
+    variant: str,
+    name: str,
+    exporter: str,
+    versions: dict[str, str],
+    export: Callable[[Path, Path], None],
 ) -> None:
     manifest = context.store.manifest(task, variant)
     if not manifest.has_format("safetensors"):
@@ -56,6 +64,6 @@ def _add(
     context.store.verify(task, variant, only="safetensors")
     with context.progress() as progress:
         bar = progress.add_task(f"export {task}/{variant}", total=1, status=f"to {name}")
-        with context.store.exporting(task, variant, name, exporter, library_versions()) as folder:
+        with context.store.exporting(task, variant, name, exporter, versions) as folder:
             export(context.store.folder(task, variant), folder)
         progress.update(bar, advance=1)

@@ -207,7 +207,8 @@ def _check(recipe: Recipe, file: str) -> None:
     for name, variant in recipe.variants.items():
         for wanted in variant.gate.test_sets if variant.gate else ():
             if wanted not in known_sets:
-                raise BadRecipe(f"{file}: variants.{name}.gate.test_sets: no test set {wanted!r}; there are {known_sets}")
+                known = ", ".join(sorted(known_sets)) or "none"
+                raise BadRecipe(f"{file}: variants.{name}.gate.test_sets: no test set {wanted!r}; there are {known}")
 
 
 def _check_step(recipe: Recipe, step: RecipeStep, place: str) -> None:

@@ -7,9 +7,10 @@ import torch
 from transformers import AutoModelForSeq2SeqLM
 
 from compression.anatomy import anatomy_of
-from compression.distill import DistillOptions, distill, kept_layers, student_layers, student_of
+from compression.distill import DistillOptions, distill, kept_layers
 from compression.errors import BadParameters
 from compression.models import load_model
+from compression.pruning.layers import evenly_spaced, keep_layers
 from compression.publish import write_model
 from compression.training.data import DataFiles
 from compression.training.schedule import Bounds
@@ -32,13 +33,15 @@ IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
     ],
 )
 def test_layers_are_spread_and_keep_both_ends(teacher: int, keep: int, layers: list[int]) -> None:
-    assert student_layers(teacher, keep) == layers
+    assert evenly_spaced(teacher, keep) == layers
 
 
 @pytest.mark.parametrize("keep", [0, 5])
-def test_a_student_cannot_have_more_layers_than_its_teacher_or_none(keep: int) -> None:
-    with pytest.raises(BadParameters, match="of 4 layers"):
-        student_layers(4, keep)
+def test_a_student_cannot_have_more_layers_than_its_teacher_or_none(tmp_path: Path, keep: int) -> None:
+    anatomy = anatomy_of(tiny_model(Family.T5, tiny_tokenizer(Family.T5, tmp_path), decoder_layers=4))
+
+    with pytest.raises(BadParameters, match="of 4 decoder layers"):
+        kept_layers(anatomy, DistillOptions(decoder_layers=keep))
 
 
 @pytest.mark.parametrize("family", list(Family))
@@ -73,7 +76,7 @@ def test_options_that_contradict_each_other_are_refused(wrong: dict[str, Any]) -
 def test_a_student_holds_its_teachers_layers_and_loads_from_its_folder(tmp_path: Path, family: Family) -> None:
     teacher = tiny_model(family, tiny_tokenizer(family, tmp_path / "tokenizer"), encoder_layers=3, decoder_layers=4)
 
-    student = student_of(teacher, {"encoder": [0, 2], "decoder": [0, 1, 3]})
+    student = keep_layers(teacher, {"encoder": [0, 2], "decoder": [0, 1, 3]})
     write_model(student, tmp_path / "student")
     loaded = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "student")
     parts = anatomy_of(loaded)
@@ -90,7 +93,7 @@ def test_a_student_holds_its_teachers_layers_and_loads_from_its_folder(tmp_path:
 def test_a_student_with_all_layers_computes_what_its_teacher_does(tmp_path: Path, family: Family) -> None:
     teacher = tiny_model(family, tiny_tokenizer(family, tmp_path))
 
-    student = student_of(teacher, {"encoder": [0, 1], "decoder": [0, 1]})
+    student = keep_layers(teacher, {"encoder": [0, 1], "decoder": [0, 1]})
 
     assert torch.equal(
         student(input_ids=IDS, decoder_input_ids=IDS).logits, teacher(input_ids=IDS, decoder_input_ids=IDS).logits
@@ -101,7 +104,7 @@ def test_t5s_position_bias_goes_to_the_students_first_block(tmp_path: Path) -> N
     teacher = tiny_model(Family.T5, tiny_tokenizer(Family.T5, tmp_path))
     bias = "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
 
-    student = student_of(teacher, {"encoder": [0, 1], "decoder": [1]})
+    student = keep_layers(teacher, {"encoder": [0, 1], "decoder": [1]})
 
     assert torch.equal(student.get_parameter(bias), teacher.get_parameter(bias))
 
