@@ -7,7 +7,7 @@ from compression.technique import Job, Technique
 
 def run(job: Job, options: QuantizeOptions) -> Outcome:
     """Quantize a variant: int8 ONNX with dynamic activations where no other scheme is named."""
-    return Outcome(quantize(job.context, job.task, job.parent, job.name, options))
+    return Outcome(quantize(job.context, job.task, job.parent, job.name, options, job.files))
 
 
 TECHNIQUE = Technique(
@@ -17,5 +17,4 @@ TECHNIQUE = Technique(
     default_parent="original",
     flags={"sensitive_layers": "--sensitive"},
     needs_data=False,
-    uses_data=False,
 )
