@@ -13,7 +13,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from models_store.store import Store
 
-LIBRARIES = ("slimseq", "torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "tokenizers", "ctranslate2")
+LIBRARIES = (
+    "slimseq",
+    "torch",
+    "transformers",
+    "optimum",
+    "optimum-onnx",
+    "onnx",
+    "onnxruntime",
+    "tokenizers",
+    "ctranslate2",
+)
 
 
 @dataclass(frozen=True)

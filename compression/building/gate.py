@@ -47,7 +47,9 @@ def served_bytes(manifest: Manifest) -> int:
 def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
     metric = gate.metric or PRIMARY_METRIC[manifest.task]
     scores = [
-        score for score in manifest.quality if score.metric == metric and (not gate.test_sets or score.dataset in gate.test_sets)
+        score
+        for score in manifest.quality
+        if score.metric == metric and (not gate.test_sets or score.dataset in gate.test_sets)
     ]
     if not scores:
         raise BadRecipe(f"{manifest.variant}: its gate asks for {metric}, which no test set measures")

@@ -1,5 +1,10 @@
 """`export`: other formats of an artifact, beside its safetensors."""
 
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
 from compression.commands.options import (
     DEFAULT_STORE,
     StoreOption,
@@ -10,16 +15,35 @@ from compression.commands.options import (
 )
 
 
+class Form(StrEnum):
+    """Formats that derive from safetensors."""
+
+    ONNX = "onnx"
+    CTRANSLATE2 = "ctranslate2"
+
+
+class ComputeTypeName(StrEnum):
+    """What CTranslate2 stores matrices in."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+
+
 def export_command(
     task: TaskArgument,
     variant: VariantArgument = "original",
+    form: Annotated[Form, typer.Option("--format", help="What to add.")] = Form.ONNX,
+    compute_type: Annotated[ComputeTypeName, typer.Option(help="Of CTranslate2's weights.")] = ComputeTypeName.FLOAT32,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Export an artifact's safetensors to ONNX (fp32), so that it serves without PyTorch."""
-    from compression.exporting import add_onnx
+    """Export an artifact's safetensors to ONNX (fp32) or CTranslate2, so that it serves without PyTorch."""
+    from compression.exporting import add_ctranslate2, add_onnx
 
     context = open_context(store)
-    add_onnx(context, task, variant)
-    folder = context.store.folder(task, variant) / "onnx"
+    if form is Form.ONNX:
+        add_onnx(context, task, variant)
+    else:
+        add_ctranslate2(context, task, variant, compute_type.value)
+    folder = context.store.folder(task, variant) / form.value
     stored = sum(path.stat().st_size for path in folder.iterdir())
-    print_line(f"{task}/{variant}: onnx, {stored / 1e6:.1f} MB")
+    print_line(f"{task}/{variant}: {form.value}, {stored / 1e6:.1f} MB")

@@ -73,9 +73,7 @@ class TrainingSet:
         return TrainingSet(self.examples[:count], self._tokenizer, self._prefix, self._limits)
 
 
-def read_examples(
-    task: Task, files: Sequence[str], samples: int | None = None, split: str = "train"
-) -> list[Example]:
+def read_examples(task: Task, files: Sequence[str], samples: int | None = None, split: str = "train") -> list[Example]:
     """Reads the pairs of all files, in their order.
 
     Args:
