@@ -1,4 +1,4 @@
-"""Which examples a run sees how often: weights by origin, and extractive targets beside the written ones."""
+"""Which examples a run sees how often: weights by origin, and targets made of documents beside the written ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,34 +6,41 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compression.errors import BadParameters
-from compression.training.extraction import extractive_summary
+from compression.training.extraction import extractive_summary, leading_sentences
 from evaluation.examples import Example
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """How examples are drawn.
+    """How examples are drawn. Weights say how often a pass sees an example: 3 is three times, 0.5 every other one.
 
     Args:
-        weights: of an example, by its origin: 3 sees it three times a pass, 0.5 every other one of them, 0 none.
-            Origins that are not named weigh 1.
-        extract: origins whose examples come a second time, with a target made of their documents' own sentences.
-        extract_prefix: text before those documents; None keeps each example's own.
+        weights: of examples as they are, by their origin; origins that are not named weigh 1.
+        extract: of the same documents with a target made of those of their sentences that overlap the written one most,
+            by origin; origins that are not named weigh 0.
+        lead: of the same documents with their leading sentences as target, by origin.
+        lead_words: leading sentences are taken until there are so many words.
+        added_prefix: text before documents with made targets; None keeps each example's own.
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)
-    extract: Sequence[str] = ()
-    extract_prefix: str | None = None
+    extract: Mapping[str, float] = field(default_factory=dict)
+    lead: Mapping[str, float] = field(default_factory=dict)
+    lead_words: int = 32
+    added_prefix: str | None = None
 
     def check(self) -> None:
         """Checks the weights.
 
         Raises:
-            BadParameters: one is negative.
+            BadParameters: one is negative, or leads would have no words.
         """
-        for origin, weight in self.weights.items():
-            if weight < 0:
-                raise BadParameters(f"the weight of {origin} is {weight:g}; it must be at least 0")
+        for weights in (self.weights, self.extract, self.lead):
+            for origin, weight in weights.items():
+                if weight < 0:
+                    raise BadParameters(f"the weight of {origin} is {weight:g}; it must be at least 0")
+        if self.lead_words < 1:
+            raise BadParameters(f"leads of {self.lead_words} words cannot be made; take at least 1")
 
 
 def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Example]:
@@ -41,27 +48,38 @@ def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Exam
 
     Args:
         examples: what there is.
-        mixture: how often each is to be seen.
+        mixture: how often each is to be seen, and with which targets.
         seed: decides which examples a fraction of a weight takes.
 
     Raises:
         BadParameters: a weight is negative, or an origin that is named does not occur.
     """
     mixture.check()
-    known = {example.origin for example in examples}
-    for origin in (*mixture.weights, *mixture.extract):
-        if origin not in known:
-            origins = ", ".join(sorted(origin for origin in known if origin)) or "none"
-            raise BadParameters(f"no training example has the origin {origin!r}; origins that occur: {origins}")
+    _check_origins(examples, [*mixture.weights, *mixture.extract, *mixture.lead])
     drawn = np.random.default_rng(seed).random(len(examples))
     result: list[Example] = []
     for example, chance in zip(examples, drawn, strict=True):
-        weight = mixture.weights.get(example.origin or "", 1.0)
-        times = int(weight) + (chance < weight % 1)
-        versions = [example]
-        if times and example.origin in mixture.extract:
-            target = extractive_summary(example.source, example.target)
-            prefix = example.prefix if mixture.extract_prefix is None else mixture.extract_prefix
-            versions += [replace(example, target=target, prefix=prefix)] if target else []
-        result += versions * times
+        origin = example.origin or ""
+        result += [example] * _times(mixture.weights.get(origin, 1.0), chance)
+        if times := _times(mixture.extract.get(origin, 0.0), chance):
+            result += _with_target(example, extractive_summary(example.source, example.target), mixture) * times
+        if times := _times(mixture.lead.get(origin, 0.0), chance):
+            result += _with_target(example, leading_sentences(example.source, mixture.lead_words), mixture) * times
     return result
+
+
+def _check_origins(examples: Sequence[Example], named: Sequence[str]) -> None:
+    known = {example.origin for example in examples}
+    for origin in named:
+        if origin not in known:
+            origins = ", ".join(sorted(origin for origin in known if origin)) or "none"
+            raise BadParameters(f"no training example has the origin {origin!r}; origins that occur: {origins}")
+
+
+def _times(weight: float, chance: float) -> int:
+    return int(weight) + (chance < weight % 1)
+
+
+def _with_target(example: Example, target: str | None, mixture: Mixture) -> list[Example]:
+    prefix = example.prefix if mixture.added_prefix is None else mixture.added_prefix
+    return [replace(example, target=target, prefix=prefix)] if target else []

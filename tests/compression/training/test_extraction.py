@@ -1,4 +1,4 @@
-from compression.training.extraction import extractive_summary
+from compression.training.extraction import extractive_summary, leading_sentences
 
 DOCUMENT = (
     "London (CNN)The river rose by two metres on Monday. Nobody was hurt. "
@@ -20,3 +20,9 @@ def test_a_dateline_is_left_out() -> None:
 
 def test_nothing_in_common_gives_nothing() -> None:
     assert extractive_summary(DOCUMENT, "xylophone quartet") is None
+
+
+def test_a_lead_ends_with_the_sentence_that_makes_it_long_enough() -> None:
+    assert leading_sentences(DOCUMENT, 8) == "The river rose by two metres on Monday."
+    assert leading_sentences(DOCUMENT, 9) == "The river rose by two metres on Monday. Nobody was hurt."
+    assert leading_sentences("", 9) is None

@@ -32,11 +32,17 @@ def test_a_fraction_takes_some_and_the_same_ones_for_a_seed() -> None:
 
 
 def test_extraction_adds_targets_out_of_the_document() -> None:
-    seen = mixed(NEWS[:1], Mixture(extract=["news"], extract_prefix="summarize: "), seed=0)
+    seen = mixed(NEWS[:1], Mixture(extract={"news": 2}, added_prefix="summarize: "), seed=0)
 
     assert seen[0] == NEWS[0]
-    assert seen[1].target == "The mayor opened a bridge."
+    assert [example.target for example in seen[1:]] == ["The mayor opened a bridge."] * 2
     assert seen[1].prefix == "summarize: "
+
+
+def test_leads_can_take_the_place_of_written_targets() -> None:
+    seen = mixed(NEWS, Mixture({"news": 0}, lead={"news": 1}, lead_words=4), seed=0)
+
+    assert [example.target for example in seen] == [f"Headline {i}. The mayor opened a bridge." for i in range(10)]
 
 
 def test_an_origin_that_does_not_occur_is_refused() -> None:
