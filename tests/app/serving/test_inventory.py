@@ -45,7 +45,7 @@ def test_a_variant_without_a_format_that_opens_here_is_broken(tmp_path: Path) ->
 
     detail = inventory.variant(Task.TRANSLATION, "original")
 
-    assert detail.status == "broken" and "no onnx or safetensors files" in (detail.error or "")
+    assert detail.status == "broken" and "no onnx or safetensors or ctranslate2 files" in (detail.error or "")
     assert detail.runtime is None and detail.bytes is None and detail.manifest is not None
 
 
