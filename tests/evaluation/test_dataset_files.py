@@ -16,7 +16,7 @@ def written(path: Path, text: str) -> Path:
 def test_summaries_may_be_keyed_in_three_ways(tmp_path: Path, names: tuple[str, str]) -> None:
     path = written(tmp_path / "a.jsonl", f'{{"{names[0]}": "Ducks.", "{names[1]}": "Birds.", "origin": "pond"}}\n')
 
-    assert list(read_json_lines(Task.SUMMARIZATION, path)) == [Example("Ducks.", "Birds.")]
+    assert list(read_json_lines(Task.SUMMARIZATION, path)) == [Example("Ducks.", "Birds.", origin="pond")]
 
 
 def test_an_example_may_have_its_own_prefix(tmp_path: Path) -> None:

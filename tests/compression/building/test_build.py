@@ -140,7 +140,7 @@ def test_a_wrong_recipe_exits_with_one_line(tmp_path: Path) -> None:
 
 
 def test_a_killed_build_resumes_and_ends_in_the_same_files(context: Context, tmp_path: Path) -> None:
-    described, undisturbed = recipe(tmp_path, steps=300), tmp_path / "undisturbed"
+    described, undisturbed = recipe(tmp_path, steps=150), tmp_path / "undisturbed"
     other = replace(context, store=Store(undisturbed / "store"))
     tiny_artifact(other, Family.BART, tmp_path)
     build(other, described, BuildOptions(data_folder=tmp_path, folder=undisturbed / "build"))
