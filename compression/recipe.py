@@ -3,7 +3,7 @@
 A recipe is YAML. It is checked as a whole before anything runs: every error is one line that names the place in it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from compression.errors import BadRecipe
 from compression.fields import check_names, filled
 from compression.importing import ImportOptions
-from compression.technique import Technique, technique_named
+from compression.technique import technique_named
 from compression.training.mixture import Mixture
 from models_store.errors import SlimseqError
 from models_store.manifest import NAME_PATTERN, Family, Task, first_complaint
@@ -263,11 +263,6 @@ def import_options(recipe: Recipe) -> ImportOptions:
         TypeError: an option is unknown.
     """
     return ImportOptions(task=recipe.task, variant=BASE, **recipe.base.options)
-
-
-def techniques_of(steps: Sequence[RecipeStep]) -> list[Technique]:
-    """Returns the techniques of some steps."""
-    return [technique_named(step.technique) for step in steps]
 
 
 def shipped_recipe(name: str) -> Path:

@@ -62,7 +62,6 @@ class Technique:
         defaults: values in place of the options' own defaults.
         flags: flags in place of those made from fields' names.
         needs_data: whether training data must be named.
-        uses_data: whether what it makes depends on data at all.
     """
 
     name: str
@@ -72,7 +71,6 @@ class Technique:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     flags: Mapping[str, str] = field(default_factory=dict)
     needs_data: bool = True
-    uses_data: bool = True
 
     @property
     def option_types(self) -> list[type[Any]]:

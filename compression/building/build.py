@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from compression.building.gate import verdict_on
-from compression.building.keys import data_digest, folder_digest, key_of
+from compression.building.keys import folder_digest, key_of
 from compression.building.measure import measure_variants
 from compression.building.steps import Workshop, copy_artifact
 from compression.card import write_card
@@ -112,10 +112,7 @@ def _base(context: Context, workshop: Workshop, options: BuildOptions, result: B
         source = workshop.path(recipe.base.import_)
         workshop.context.say(f"{BASE}: import {recipe.base.import_}")
         imported = import_model(workshop.context, source, replace(import_options(recipe), variant=start))
-        last = imported.lineage[-1].model_copy(update={"key": _import_key(workshop)})
-        imported = imported.model_copy(update={"lineage": [*imported.lineage[:-1], last]})
-        workshop.store.rewrite_manifest(imported)
-        manifest = imported
+        manifest = workshop.with_key(imported, _import_key(workshop))
     if recipe.base.steps:
         manifest = workshop.run(BASE, start, recipe.base.steps)
     _fitting(recipe, manifest)
@@ -182,7 +179,6 @@ def _check_data(workshop: Workshop) -> None:
         is_file_name = any(name.endswith(ending) for ending in (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz"))
         if is_file_name and not Path(workshop.path(name)).exists():
             raise BadRecipe(f"data: there is no file {workshop.data_folder / name}")
-    data_digest([workshop.path(name) for name in names])
 
 
 def _apply_gates(context: Context, recipe: Recipe, result: Built) -> None:

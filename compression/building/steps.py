@@ -11,7 +11,6 @@ from pathlib import Path
 
 from compression.building.keys import data_digest, key_of
 from compression.context import Context
-from compression.outcome import Outcome
 from compression.recipe import Recipe, RecipeStep, data_of, mixture_of, seed_of
 from compression.technique import Job, technique_named
 from compression.training.data import DataFiles
@@ -58,11 +57,8 @@ class Workshop:
         """Returns the key of a step that starts from an artifact of that digest."""
         technique = technique_named(step.technique)
         files = self.files(step)
-        data = (
-            [data_digest(names) for names in (files.train, files.calibration, files.dev)] + [vars(files.mixture)]
-            if technique.uses_data
-            else []
-        )
+        digests = [data_digest(names) for names in (files.train, files.calibration, files.dev)]
+        data = [*digests, vars(files.mixture)]
         return key_of(technique.name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
 
     def is_current(self, manifest: Manifest, steps: Sequence[RecipeStep], parent: str | None) -> bool:
@@ -70,10 +66,7 @@ class Workshop:
         taken = manifest.lineage[len(manifest.lineage) - len(steps) :]
         if len(taken) != len(steps) or not taken or taken[0].parent != parent:
             return False
-        return all(
-            done.key == self.key(step, done.parent if done.parent else None)
-            for done, step in zip(taken, steps, strict=True)
-        )
+        return all(done.key == self.key(step, done.parent) for done, step in zip(taken, steps, strict=True))
 
     def run(self, name: str, start: str, steps: Sequence[RecipeStep]) -> Manifest:
         """Takes the steps that are not done yet.
@@ -112,14 +105,18 @@ class Workshop:
             files=self.files(step),
             checkpoint=checkpoint,
         )
-        outcome: Outcome = technique.apply(job, step.options)
+        outcome = technique.apply(job, step.options)
         manifest = outcome.manifest
         for line in outcome.lines():
             self.context.say(f"  {line}")
+        return self.with_key(manifest, key)
+
+    def with_key(self, manifest: Manifest, key: str) -> Manifest:
+        """Writes a key into the last step of an artifact's lineage, in the build's store."""
         last = manifest.lineage[-1].model_copy(update={"key": key})
-        manifest = manifest.model_copy(update={"lineage": [*manifest.lineage[:-1], last]})
-        self.store.rewrite_manifest(manifest)
-        return manifest
+        keyed = manifest.model_copy(update={"lineage": [*manifest.lineage[:-1], last]})
+        self.store.rewrite_manifest(keyed)
+        return keyed
 
     def _done(self, target: str, key: str) -> Manifest | None:
         try:
