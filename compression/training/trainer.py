@@ -123,7 +123,7 @@ class _Run:
         self.objective = Objective(model, teacher, options, context.device, context.seed, kept_layers)
         self.parameters = [*model.parameters(), *self.objective.parameters()]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=options.learning_rate, betas=BETAS, weight_decay=options.weight_decay
+            self.parameters, lr=options.learning_rate, betas=BETAS, weight_decay=options.weight_decay, fused=True
         )
         self.copies = CopiedWindows(
             dataset, options.tokens_per_batch, pad_id_of(model), model.config.bos_token_id, context.seed
