@@ -57,9 +57,15 @@ def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
 
 
 def _speed(manifest: Manifest, original: Manifest) -> float:
+    """Divides speeds at the largest batch: on the variant's fastest runtime, by the original's on that runtime."""
     if not manifest.performance or not original.performance:
         raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the recipe measures none")
-    return manifest.performance[-1].tokens_per_second / original.performance[-1].tokens_per_second
+    fastest = max(manifest.performance, key=lambda each: (each.batch, each.tokens_per_second))
+    alike = [each for each in original.performance if each.batch == fastest.batch and each.threads == fastest.threads]
+    on_runtime = [each for each in alike if each.runtime == fastest.runtime] or alike
+    if not on_runtime:
+        raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the original was measured in other settings")
+    return fastest.tokens_per_second / on_runtime[-1].tokens_per_second
 
 
 def _check(name: str, value: float, limit: float) -> Check:

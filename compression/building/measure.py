@@ -12,11 +12,20 @@ from compression.benchmark import BenchmarkOptions, benchmark_variants
 from compression.building.keys import data_digest, key_of
 from compression.building.steps import Workshop
 from compression.context import Context
+from compression.errors import BadSource
 from compression.evaluate import EvaluateOptions, evaluate_variants
+from compression.exporting import add_ctranslate2
 from compression.recipe import BASE, TestSet
 from models_store.files import write_text
+from models_store.manifest import Task
+from models_store.runtimes.registry import runtime_named
 
-BATCHES = (1, 8)
+BATCHES = (1, 16)
+# What one core yields: more cores serve more workers, and figures of machines with different counts stay comparable.
+THREADS = 1
+SAMPLES = 32
+# Those that serve without torch.
+RUNTIMES = ("onnxruntime", "ctranslate2")
 
 
 class Measurements:
@@ -80,13 +89,28 @@ def measure_variants(workshop: Workshop, context: Context, digests: Mapping[str,
 def _benchmark(workshop: Workshop, context: Context, names: Sequence[str], key: str, done: Measurements) -> bool:
     if done.is_done("speed", key):
         return False
-    for batch in BATCHES:
-        context.say(f"Timing {', '.join(names)}, batch {batch}")
-        benchmark_variants(
-            context, workshop.recipe.task, names, BenchmarkOptions(batch=batch, samples=16, repeats=3), keep=True
-        )
+    task = workshop.recipe.task
+    for name in names:
+        _export_ctranslate2(context, task, name)
+    for runtime in map(runtime_named, RUNTIMES):
+        able = [name for name in names if context.store.has_format(task, name, runtime.format)]
+        for batch in BATCHES if able and runtime.is_installed else ():
+            context.say(f"Timing {', '.join(able)}, {runtime.name}, batch {batch}")
+            options = BenchmarkOptions(batch=batch, samples=SAMPLES, repeats=3, runtime=runtime.name, threads=THREADS)
+            benchmark_variants(context, task, able, options, keep=True)
     done.keep("speed", key)
     return True
+
+
+def _export_ctranslate2(context: Context, task: Task, name: str) -> None:
+    """Gives a variant what CTranslate2 opens, where it can be made, so that every runtime is measured."""
+    if not context.store.manifest(task, name).has_format("safetensors"):
+        return
+    if context.store.export_of(task, name, "ctranslate2") is None:
+        try:
+            add_ctranslate2(context, task, name)
+        except BadSource as error:
+            context.say(f"{task}/{name} is not measured on CTranslate2: {error}")
 
 
 def _options(test: TestSet, data: str) -> EvaluateOptions:

@@ -21,7 +21,7 @@ from compression.quantization.groups import OUTPUT_PROJECTION, Group, groups_of,
 from compression.quantization.protocol import Work
 from compression.quantization.rounding import GRAPHS, Rounding, names_in, save_rounded
 from models_store.configuration import read_configuration
-from models_store.decoding.beam import log_softmax
+from models_store.decoding.continuations import log_normaliser
 from models_store.decoding.stepper import Scores
 from models_store.runtimes.onnxruntime import DECODER, ENCODER
 
@@ -112,7 +112,7 @@ class Meter:
         self._floats = {name: open_session(exported / name) for name in GRAPHS}
         self._cross = [cross_feeds(self._floats[ENCODER], batch) for batch in self._batches]
         self._expected = [
-            [log_softmax(logits) for _, logits in steps(self._floats[DECODER], batch, cross)]
+            [_log_softmax(logits) for _, logits in steps(self._floats[DECODER], batch, cross)]
             for batch, cross in zip(self._batches, self._cross, strict=True)
         ]
 
@@ -131,7 +131,7 @@ class Meter:
     def _total(decoder: "ort.InferenceSession", batch: Batch, cross: Feeds, expected: list[Scores]) -> float:
         total = 0.0
         for step, (_, logits) in enumerate(steps(decoder, batch, cross)):
-            wanted, got = expected[step], log_softmax(logits)
+            wanted, got = expected[step], _log_softmax(logits)
             divergences = (np.exp(wanted) * (wanted - got)).sum(axis=1, dtype=np.float64)
             total += float(divergences[batch.is_target[:, step]].sum())
         return total
@@ -163,3 +163,7 @@ def open_session(graph: Path | bytes) -> "ort.InferenceSession":
     # Steps are short: threads that spin between them would only take time from whatever else runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(str(graph) if isinstance(graph, Path) else graph, options, ["CPUExecutionProvider"])
+
+
+def _log_softmax(logits: Scores) -> Scores:
+    return logits - log_normaliser(logits)[:, None]

@@ -56,7 +56,7 @@ class VariantFacts:
         times_smaller: the original's size in fp32 over `disk_bytes`.
         parameter_ratio: its parameters over the original's.
         speeds: every measurement.
-        speed: the one in the setting that most variants of the task share.
+        speed: the one on its fastest runtime in the setting that most variants of the task share, the largest batch.
     """
 
     manifest: Manifest
@@ -160,7 +160,7 @@ def _task_facts(task: Task, manifests: Sequence[Manifest]) -> TaskFacts:
 
 def _shared_setting(manifests: Sequence[Manifest]) -> Setting | None:
     counts = Counter(setting for each in manifests for setting in {Setting.of(speed) for speed in each.performance})
-    return min(counts, key=lambda setting: (-counts[setting], setting), default=None)
+    return min(counts, key=lambda setting: (-counts[setting], -setting.batch, setting), default=None)
 
 
 def _variant_facts(manifest: Manifest, original: Manifest | None, setting: Setting | None) -> VariantFacts:
@@ -174,7 +174,11 @@ def _variant_facts(manifest: Manifest, original: Manifest | None, setting: Setti
         times_smaller=original.size.fp32_bytes / disk_bytes if original is not None and disk_bytes else None,
         parameter_ratio=manifest.size.parameters / original.size.parameters if original and has_original else None,
         speeds=speeds,
-        speed=next((each for each in reversed(speeds) if Setting.of(each.measured) == setting), None),
+        speed=max(
+            (each for each in speeds if Setting.of(each.measured) == setting),
+            key=lambda each: each.measured.tokens_per_second,
+            default=None,
+        ),
     )
 
 

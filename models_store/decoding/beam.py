@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models_store.configuration import ModelConfiguration
 from models_store.decoding.constraints import constrain
+from models_store.decoding.continuations import best_continuations, best_first, log_normaliser
 from models_store.decoding.stepper import Ids, Scores, Stepper, finish_reason_of
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Sequenced, Watch
@@ -44,11 +45,9 @@ class Beams:
 
     def take(self, chosen: Ids) -> "Beams":
         """Returns the hypotheses at `chosen` `(inputs, n)`, for each input its own."""
+        rows = np.arange(len(chosen))[:, None]
         return Beams(
-            np.take_along_axis(self.ids, chosen[:, :, None], axis=1),
-            np.take_along_axis(self.scores, chosen, axis=1),
-            np.take_along_axis(self.lengths, chosen, axis=1),
-            np.take_along_axis(self.is_finished, chosen, axis=1),
+            self.ids[rows, chosen], self.scores[rows, chosen], self.lengths[rows, chosen], self.is_finished[rows, chosen]
         )
 
 
@@ -68,6 +67,7 @@ def beam_search(
         One sequence an input.
     """
     beams, width = options.num_beams, options.max_new_tokens + 1
+    every = np.arange(inputs)[:, None]
     running = _blank(inputs, beams, width, configuration)
     # Only the first beam counts at the start: all hold the same.
     running.scores[:, 0] = 0
@@ -80,34 +80,28 @@ def beam_search(
             was_cancelled = True
             break
         history = running.ids[:, :, :length].reshape(inputs * beams, length)
-        log_probabilities = log_softmax(stepper.step(history[:, -1]))
-        constrain(log_probabilities, history, options, configuration)
-        candidates, origin = _candidates(running, log_probabilities, length)
+        logits = stepper.step(history[:, -1])
+        normaliser = log_normaliser(logits)
+        constrain(logits, history, options, configuration, certain=normaliser)
+        candidates, origin = _candidates(running, logits, normaliser, length)
         is_last = candidates.ids[:, :, length] == configuration.eos_id
         if length == options.max_new_tokens:
             is_last[:] = True
-        chosen = _best(np.where(is_last, candidates.scores + NEVER, candidates.scores), beams)
+        chosen = best_first(np.where(is_last, candidates.scores + NEVER, candidates.scores))[:, :beams]
         finished = _keep_best(finished, candidates, is_last, can_improve, length, options)
         running = candidates.take(chosen)
-        running.scores = np.where(np.take_along_axis(is_last, chosen, axis=1), running.scores + NEVER, running.scores)
+        running.scores = np.where(is_last[every, chosen], running.scores + NEVER, running.scores)
         can_improve &= _may_improve(running, finished, length, options)
         is_decided = ~can_improve | (finished.is_finished.all(axis=1) & options.early_stopping)
         _tell(finished, is_decided & ~is_told, watch)
         is_told |= is_decided
         if is_last.all() or is_decided.all():
             break
-        rows = np.take_along_axis(origin, chosen, axis=1) + np.arange(inputs)[:, None] * beams
+        rows = origin[every, chosen] + every * beams
         stepper.reorder(rows.reshape(-1))
     best = finished.where(is_told, running) if was_cancelled else finished
     _tell(best, ~is_told, watch)
     return _outputs(best, ~is_told & was_cancelled, options, configuration)
-
-
-def log_softmax(logits: Scores) -> Scores:
-    """Returns the logarithm of the softmax over the last axis, float32; overwrites `logits`."""
-    logits -= logits.max(axis=-1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    return logits
 
 
 def _blank(inputs: int, beams: int, width: int, configuration: ModelConfiguration) -> Beams:
@@ -121,29 +115,15 @@ def _blank(inputs: int, beams: int, width: int, configuration: ModelConfiguratio
     )
 
 
-def _candidates(running: Beams, log_probabilities: Scores, length: int) -> tuple[Beams, Ids]:
+def _candidates(running: Beams, logits: Scores, normaliser: Scores, length: int) -> tuple[Beams, Ids]:
     """Returns the best `2 * beams` continuations of each input, best first, and the beam each continues."""
-    inputs, beams = running.scores.shape
-    vocabulary = log_probabilities.shape[1]
-    totals = log_probabilities.reshape(inputs, beams, vocabulary) + running.scores[:, :, None]
-    flat = totals.reshape(inputs, beams * vocabulary)
-    chosen = _best(flat, 2 * beams)
-    origin, tokens = chosen // vocabulary, chosen % vocabulary
-    candidates = running.take(origin)
-    candidates.scores = np.take_along_axis(flat, chosen, axis=1)
-    candidates.ids[:, :, length] = tokens
+    offsets = running.scores - normaliser.reshape(running.scores.shape)
+    found = best_continuations(logits, offsets, 2 * running.scores.shape[1])
+    candidates = running.take(found.beams)
+    candidates.scores = found.scores
+    candidates.ids[:, :, length] = found.tokens
     candidates.lengths = np.full_like(candidates.lengths, length)
-    return candidates, origin
-
-
-def _best(scores: Scores, count: int) -> Ids:
-    """Returns the positions of the `count` highest scores of each row, best first."""
-    if scores.shape[1] > count:
-        some = np.argpartition(scores, -count, axis=1)[:, -count:]
-    else:
-        some = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(some, order, axis=1)[:, :count]
+    return candidates, found.beams
 
 
 def _keep_best(
@@ -169,7 +149,7 @@ def _keep_best(
         np.concatenate([finished.lengths, candidates.lengths], axis=1),
         np.concatenate([finished.is_finished, just_finished], axis=1),
     )
-    return merged.take(_best(merged.scores, beams))
+    return merged.take(best_first(merged.scores)[:, :beams])
 
 
 def _may_improve(running: Beams, finished: Beams, length: int, options: GenerationOptions) -> NDArray[np.bool_]:

@@ -8,7 +8,13 @@ from models_store.decoding.stepper import Ids, Scores
 from models_store.manifest import GenerationOptions
 
 
-def constrain(scores: Scores, ids: Ids, options: GenerationOptions, configuration: ModelConfiguration) -> None:
+def constrain(
+    scores: Scores,
+    ids: Ids,
+    options: GenerationOptions,
+    configuration: ModelConfiguration,
+    certain: Scores | float = 0.0,
+) -> None:
     """Applies every rule to the next token's scores, in place.
 
     Args:
@@ -16,6 +22,7 @@ def constrain(scores: Scores, ids: Ids, options: GenerationOptions, configuratio
         ids: what the rows hold so far, the decoder's start token first, `(rows, length)`.
         options: which rules are on.
         configuration: the ids that they speak of.
+        certain: what stands for a probability of 1, for all rows or `(rows,)`: 0, or the logits' normalisers.
     """
     new_tokens = ids.shape[1] - 1
     if options.no_repeat_ngram_size:
@@ -23,9 +30,9 @@ def constrain(scores: Scores, ids: Ids, options: GenerationOptions, configuratio
     if new_tokens < options.min_new_tokens:
         scores[:, configuration.eos_id] = -np.inf
     if new_tokens == 0 and configuration.forced_bos_id is not None:
-        force(scores, configuration.forced_bos_id)
+        force(scores, configuration.forced_bos_id, certain)
     if new_tokens == options.max_new_tokens - 1 and configuration.forced_eos_id is not None:
-        force(scores, configuration.forced_eos_id)
+        force(scores, configuration.forced_eos_id, certain)
 
 
 def forbid_repeated_ngrams(scores: Scores, ids: Ids, size: int) -> None:
@@ -43,7 +50,7 @@ def forbid_repeated_ngrams(scores: Scores, ids: Ids, size: int) -> None:
     scores[rows, ids[rows, starts + size - 1]] = -np.inf
 
 
-def force(scores: Scores, token: int) -> None:
-    """Leaves one token possible in every row, in place, with score 0."""
+def force(scores: Scores, token: int, certain: Scores | float) -> None:
+    """Leaves one token possible in every row, in place, with the score that stands for certainty."""
     scores[:] = -np.inf
-    scores[:, token] = 0
+    scores[:, token] = certain
