@@ -23,6 +23,7 @@ class BenchmarkOptions:
         batch: texts generated at once.
         repeats: how often each batch is timed.
         num_beams: None takes the first variant's default.
+        new_tokens: output tokens of every text, so that variants do equal work; None lets each end its texts.
         runtime: None takes the one that serves.
         threads: intra-operator threads; 0 lets the runtime choose.
     """
@@ -33,6 +34,7 @@ class BenchmarkOptions:
     batch: int = 1
     repeats: int = 3
     num_beams: int | None = None
+    new_tokens: int | None = None
     runtime: str | None = None
     threads: int = 0
 
@@ -65,7 +67,9 @@ def benchmark_variants(
             opened = open_generator(context.store, task, name, options.runtime, options.threads)
             generators[name] = stack.enter_context(opened)
             resident[name] = max(0, resident_bytes() - before)
-        settings = generators[variants[0]].manifest.generation.options(num_beams=options.num_beams)
+        settings = generators[variants[0]].manifest.generation.options(
+            num_beams=options.num_beams, min_new_tokens=options.new_tokens, max_new_tokens=options.new_tokens
+        )
         measured = compare(
             generators, texts, settings, options.batch, options.repeats, threads=options.threads, resident=resident
         )

@@ -26,7 +26,13 @@ def benchmark_command(
     batch: Annotated[int, typer.Option(help="Texts generated at once.", min=1)] = 1,
     repeats: Annotated[int, typer.Option(help="How often each batch is timed.", min=1)] = 3,
     num_beams: Annotated[int | None, typer.Option(help="Beams, instead of the artifacts' default.", min=1)] = None,
-    runtime: Annotated[str | None, typer.Option(help="onnxruntime or torch; by default the one that serves.")] = None,
+    new_tokens: Annotated[
+        int | None,
+        typer.Option(help="Output tokens of every text, so that all variants do equal work.", min=1, max=1024),
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="onnxruntime, ctranslate2 or torch; by default the one that serves.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime; 0 lets it choose.", min=0)] = 0,
     keep: Annotated[bool, typer.Option("--record", help="Write the figures into the variants' manifests.")] = False,
     store: StoreOption = DEFAULT_STORE,
@@ -42,6 +48,7 @@ def benchmark_command(
         batch=batch,
         repeats=repeats,
         num_beams=num_beams,
+        new_tokens=new_tokens,
         runtime=runtime,
         threads=threads,
     )

@@ -104,6 +104,14 @@ def test_benchmark_measures_variants_side_by_side(embedded: Store) -> None:
         assert figures["tokens_per_second"] > 0
 
 
+def test_benchmark_gives_all_variants_equal_work(embedded: Store) -> None:
+    settings = ("--samples", 2, "--repeats", 1, "--new-tokens", 5, "--json")
+
+    done = compression("benchmark", "translation", "original", "quantized", *settings)
+
+    assert [each["output_tokens"] for each in done.json.values()] == [5, 5]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
