@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 from compression.export.block_embedding import Blocks, quantize_block_embeddings
-from compression.export.onnx import quiet_libraries
+from compression.export.quiet import quiet_libraries
 from compression.quantization.graphs import write_graphs
 from compression.quantization.protocol import Work
 

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 
 from compression.export.embedding import quantize_embeddings
-from compression.export.onnx import quiet_libraries
+from compression.export.quiet import quiet_libraries
 from compression.quantization.forced import Batch, Feeds, batches, cross_feeds, encoder_feeds, steps
 from compression.quantization.graphs import write_graphs
 from compression.quantization.groups import products_of
