@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
+
+# What an export keeps its weights in, for all of its graphs.
+WEIGHTS_DATA = "weights.data"
 
 
 def move_out(
@@ -48,16 +52,27 @@ def array_of(tensor: TensorProto, folder: Path) -> NDArray[Any]:
     return values.reshape(tuple(tensor.dims))
 
 
-def bring_in(model: ModelProto, folder: Path, location: str) -> None:
-    """Makes the tensors that are in one data file a part of the graph.
+def bring_in(model: ModelProto, folder: Path) -> None:
+    """Makes the tensors that are in an export's own data file a part of the graph; others stay where they are.
 
     Args:
         model: changed in place.
-        folder: where the file is.
-        location: its name; tensors in other files stay there.
+        folder: where the export is.
     """
     for tensor in model.graph.initializer:
-        if uses_external_data(tensor) and ExternalDataInfo(tensor).location == location:
+        if uses_external_data(tensor) and ExternalDataInfo(tensor).location == WEIGHTS_DATA:
             load_external_data_for_tensor(tensor, str(folder))
             tensor.data_location = TensorProto.DEFAULT
             del tensor.external_data[:]
+
+
+def save_whole(model: ModelProto, path: Path, exported: Path) -> None:
+    """Saves a graph that was made of an export, without the export's data file.
+
+    Args:
+        model: changed in place.
+        path: where to save to.
+        exported: the folder of the export.
+    """
+    bring_in(model, exported)
+    onnx.save(model, str(path))

@@ -14,9 +14,10 @@ from typing import Protocol
 import onnx
 
 from compression.errors import BadSource
+from compression.export.external import WEIGHTS_DATA
 from compression.export.graph.bart import BartGraphs
 from compression.export.graph.builder import GraphBuilder
-from compression.export.graph.data_file import WEIGHTS_DATA, DataFile
+from compression.export.graph.data_file import DataFile
 from compression.export.graph.t5 import T5Graphs
 from compression.export.graph.weights import Weights
 from compression.models import family_of

@@ -131,9 +131,9 @@ class StaticRounding:
         model: onnx.ModelProto = quantizer.model.model
         return model
 
-    def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int) -> None:
+    def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int, exported: Path) -> None:
         """Saves the graphs over one int8 embedding."""
-        quantize_embeddings(graphs, vocabulary)
+        quantize_embeddings(graphs, vocabulary, exported)
 
 
 SCHEME = Int8Static()

@@ -16,9 +16,7 @@ class Heads:
     scale: float = 1.0
 
 
-def source_attention(
-    builder: GraphBuilder, states: str, names: Attention, heads: Heads, added: str | None
-) -> str:
+def source_attention(builder: GraphBuilder, states: str, names: Attention, heads: Heads, added: str | None) -> str:
     """Lets every position of a source attend to every other.
 
     Args:
@@ -42,9 +40,7 @@ def source_attention(
     return linear(builder, joined, names.output)
 
 
-def source_caches(
-    builder: GraphBuilder, states: str, names: Attention, heads: Heads, outputs: tuple[str, str]
-) -> None:
+def source_caches(builder: GraphBuilder, states: str, names: Attention, heads: Heads, outputs: tuple[str, str]) -> None:
     """Computes a decoder layer's cross-attention keys and values, `(rows, heads, length, width)`.
 
     Args:
@@ -107,9 +103,7 @@ def _split_token(builder: GraphBuilder, states: str, heads: Heads, path: str) ->
     return builder.node("Reshape", [states, builder.integers(0, heads.count, 1, heads.width)], path)
 
 
-def _attend(
-    builder: GraphBuilder, query: str, key: str, value: str, heads: Heads, added: str | None, path: str
-) -> str:
+def _attend(builder: GraphBuilder, query: str, key: str, value: str, heads: Heads, added: str | None, path: str) -> str:
     """Weighs values by the softmax of scores.
 
     Args:

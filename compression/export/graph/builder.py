@@ -56,7 +56,9 @@ class GraphBuilder:
         """Makes a value, float32, an output of the graph."""
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dimensions))
 
-    def node(self, operator: str, inputs: Sequence[str], path: str, output: str | None = None, **attributes: Any) -> str:
+    def node(
+        self, operator: str, inputs: Sequence[str], path: str, output: str | None = None, **attributes: Any
+    ) -> str:
         """Adds an operator with one output, and returns that output's name.
 
         Args:

@@ -5,10 +5,9 @@ from typing import IO
 
 from onnx import TensorProto
 
-from compression.export.external import move_out
+from compression.export.external import WEIGHTS_DATA, move_out
 from compression.export.graph.weights import Floats
 
-WEIGHTS_DATA = "weights.data"
 # Tensors that start a page can be mapped as they are.
 ALIGNMENT = 4096
 ROWS_AT_ONCE = 256

@@ -10,7 +10,6 @@ from compression.export.graph.builder import GraphBuilder
 MASKED = float(np.finfo(np.float32).min)
 
 
-
 def linear(builder: GraphBuilder, states: str, module: str) -> str:
     """Applies a linear layer, with its bias if it has one.
 

@@ -76,5 +76,5 @@ def test_an_export_is_verified_with_its_artifact(context: Context) -> None:
 
     export = context.store.export_of(Task.TRANSLATION, "original", "onnx")
     assert export is not None
-    assert {file.path for file in export.files} == {"encoder.onnx", "decoder.onnx"}
+    assert {file.path for file in export.files} == {"encoder.onnx", "decoder.onnx", "weights.data"}
     assert (folder / "onnx" / "export.json").exists()
