@@ -43,10 +43,11 @@ class T5Graphs:
 
     def __init__(self, config: dict[str, Any], weights: Weights, *, is_projection_shared: bool) -> None:
         self._config = config = DEFAULTS | config
-        # `gated-gelu` means the approximation, as in T5Config.
+        # As in T5Config: two keys follow from a third, where `gated-gelu` means the approximation, unless they are there.
         gate, _, activation = config["feed_forward_proj"].rpartition("-")
-        self._is_gated = gate == "gated"
-        self._activation = "gelu_new" if config["feed_forward_proj"] == "gated-gelu" else activation
+        activation = "gelu_new" if (gate, activation) == ("gated", "gelu") else activation
+        self._is_gated = bool(config.get("is_gated_act", gate == "gated"))
+        self._activation = config.get("dense_act_fn", activation)
         layers = config["num_layers"]
         self._encoder = t5_stack("encoder", layers, self._is_gated)
         self._decoder = t5_stack("decoder", config.get("num_decoder_layers") or layers, self._is_gated)
