@@ -38,11 +38,12 @@ run: prepare ## Serve the embedded models on HOST:PORT (127.0.0.1:8000).
 test: $(DEV_STAMP) ## Run all tests.
 	$(BIN)/python -m pytest
 
-lint: $(DEV_STAMP) ## Check style, types and layers.
+lint: $(DEV_STAMP) ## Check style, types, layers, and the README's tables against the manifests.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m compression report --readme README.md --check
 
 format: $(DEV_STAMP) ## Format, and fix what can be fixed.
 	$(BIN)/ruff check --fix .
@@ -50,4 +51,4 @@ format: $(DEV_STAMP) ## Format, and fix what can be fixed.
 
 clean: ## Remove the environment and everything derived.
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
-	rm -rf models_store/artifacts/*/quantized models_store/artifacts/*/*/onnx
+	rm -rf models_store/artifacts/*/*/onnx models_store/artifacts/*/*/ctranslate2

@@ -1,20 +1,34 @@
-"""Builds what derives from the artifacts in a store: ONNX of each original, and its int8 variant.
+"""Builds what derives from the artifacts in a store: ONNX of each that has safetensors, and the int8 variants.
 
 Nothing is done where everything is there and was made from the artifact as it is now, so it may run before every
-start of the service.
+start of the service. The embedded int8 variants are kept in git as manifests alone: where the bytes that come out are
+those that a manifest describes, its measurements hold for them, and it stays as it is.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from compression.context import Context
 from compression.evaluate import EvaluateOptions, evaluate_variants
 from compression.exporting import add_onnx
-from compression.quantize import quantize
+from compression.quantize import QuantizeOptions, quantize
 from models_store.errors import SlimseqError
-from models_store.manifest import Task
+from models_store.manifest import Manifest, Task
+from models_store.store import FORMATS
 
-ORIGINAL = "original"
-QUANTIZED = "quantized"
+
+@dataclass(frozen=True)
+class Derivation:
+    """How an int8 variant is made: from which variant, and how it is rounded."""
+
+    parent: str
+    options: QuantizeOptions = field(default_factory=QuantizeOptions)
+
+
+DERIVED: Mapping[str, Derivation] = {
+    "quantized": Derivation("original"),
+    "compact": Derivation("compact-float", QuantizeOptions(scheme="ctranslate2-int8")),
+}
 
 
 def prepare(context: Context, measure: bool = True) -> list[str]:
@@ -39,14 +53,23 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
             add_onnx(context, entry.task, entry.variant)
             done.append(f"exported {entry.task}/{entry.variant} to ONNX")
     for task in Task:
-        if ORIGINAL in context.store.variants(task) and not _has_quantized(context, task):
-            context.say(f"Quantizing {task}/{ORIGINAL} to int8 …")
-            quantize(replace(context, may_replace=True), task, ORIGINAL, QUANTIZED)
-            done.append(f"quantized {task}/{ORIGINAL}")
-            if measure:
-                context.say(f"Measuring {task}/{QUANTIZED} on the bundled sample …")
-                evaluate_variants(context, task, [QUANTIZED], EvaluateOptions(), keep=[QUANTIZED])
+        for name, derivation in DERIVED.items():
+            if derivation.parent in context.store.variants(task) and not _has_derived(context, task, name):
+                done.append(_derive(context, task, name, derivation, measure))
     return done
+
+
+def _derive(context: Context, task: Task, name: str, derivation: Derivation, measure: bool) -> str:
+    store = context.store
+    before = _manifest(context, task, name)
+    context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
+    made = quantize(replace(context, may_replace=True), task, derivation.parent, name, derivation.options)
+    if before is not None and before.digest == made.digest:
+        store.rewrite_manifest(before)
+    elif measure:
+        context.say(f"Measuring {task}/{name} on the bundled sample …")
+        evaluate_variants(context, task, [name], EvaluateOptions(), keep=[name])
+    return f"quantized {task}/{derivation.parent}"
 
 
 def _is_current(context: Context, task: Task, variant: str) -> bool:
@@ -62,14 +85,29 @@ def _is_current(context: Context, task: Task, variant: str) -> bool:
     return True
 
 
-def _has_quantized(context: Context, task: Task) -> bool:
-    """Whether the int8 variant is there, whole, and made from the original as it is."""
-    if QUANTIZED not in context.store.variants(task):
+def _has_derived(context: Context, task: Task, name: str) -> bool:
+    """Whether an int8 variant is there, whole, and made from its parent as it is."""
+    manifest = _manifest(context, task, name)
+    if manifest is None or _is_unbuilt(context, task, name):
         return False
     try:
-        context.store.verify(task, QUANTIZED)
-        manifest = context.store.manifest(task, QUANTIZED)
+        context.store.verify(task, name)
     except SlimseqError as error:
         context.say(f"Found broken: {error}")
         return False
-    return manifest.parent == context.store.manifest(task, ORIGINAL).digest
+    return manifest.parent == context.store.manifest(task, DERIVED[name].parent).digest
+
+
+def _manifest(context: Context, task: Task, name: str) -> Manifest | None:
+    if name not in context.store.variants(task):
+        return None
+    try:
+        return context.store.manifest(task, name)
+    except SlimseqError as error:
+        context.say(f"Found broken: {error}")
+        return None
+
+
+def _is_unbuilt(context: Context, task: Task, name: str) -> bool:
+    """Whether a manifest describes files that were never built here, which is no damage."""
+    return not any((context.store.folder(task, name) / name_of_format).exists() for name_of_format in FORMATS)

@@ -46,6 +46,7 @@ class BaseOptions:
         prefix: text before every input that brings none of its own.
         num_beams: default beams.
         no_repeat_ngram_size: default size of n-grams that may occur only once.
+        length_penalty: default exponent of the length that a hypothesis' score is divided by; below 1 shortens.
         max_new_tokens: default length limit of outputs, also where targets are cut.
         max_input_tokens: where sources are cut.
         vocabulary: pieces of a new tokenizer at most.
@@ -58,6 +59,7 @@ class BaseOptions:
     prefix: str = ""
     num_beams: int = 4
     no_repeat_ngram_size: int = 0
+    length_penalty: float = 1.0
     max_new_tokens: int = 128
     max_input_tokens: int = 512
     vocabulary: int = 8000

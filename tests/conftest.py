@@ -19,6 +19,7 @@ def embedded() -> Store:
 
 @pytest.fixture
 def own_store(embedded: Store, tmp_path: Path) -> Store:
-    """A copy of the embedded artifacts, to change or break."""
-    shutil.copytree(embedded.root, tmp_path / "artifacts")
+    """A copy of the embedded originals and their int8 variants, to change or break."""
+    others = shutil.ignore_patterns("pruned", "distilled", "compact", "compact-float")
+    shutil.copytree(embedded.root, tmp_path / "artifacts", ignore=others)
     return Store(tmp_path / "artifacts")

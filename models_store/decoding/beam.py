@@ -47,7 +47,10 @@ class Beams:
         """Returns the hypotheses at `chosen` `(inputs, n)`, for each input its own."""
         rows = np.arange(len(chosen))[:, None]
         return Beams(
-            self.ids[rows, chosen], self.scores[rows, chosen], self.lengths[rows, chosen], self.is_finished[rows, chosen]
+            self.ids[rows, chosen],
+            self.scores[rows, chosen],
+            self.lengths[rows, chosen],
+            self.is_finished[rows, chosen],
         )
 
 

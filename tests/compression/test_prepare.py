@@ -1,9 +1,14 @@
+import shutil
 from pathlib import Path
 
 from compression.context import Context
 from compression.prepare import prepare
+from compression.prune import PruneOptions, prune
+from compression.training.data import DataFiles
+from compression.training.options import TrainingOptions
+from compression.training.schedule import Bounds
 from models_store.manifest import Family, Task
-from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 
 
 def prepared(tmp_path: Path) -> Context:
@@ -43,3 +48,36 @@ def test_what_was_damaged_is_built_anew(tmp_path: Path) -> None:
 
     assert done == ["quantized translation/original"]
     context.store.verify(Task.TRANSLATION, "quantized")
+
+
+def test_a_manifest_without_its_files_keeps_its_measurements_when_the_same_bytes_come_out(tmp_path: Path) -> None:
+    context = prepared(tmp_path)
+    folder = context.store.folder(Task.TRANSLATION, "quantized")
+    before = (folder / "manifest.json").read_bytes()
+    for path in folder.iterdir():
+        if path.name != "manifest.json":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    done = prepare(context)
+
+    assert done == ["quantized translation/original"]
+    assert (folder / "manifest.json").read_bytes() == before
+    context.store.verify(Task.TRANSLATION, "quantized")
+
+
+def test_compact_is_rounded_from_its_float_form(tmp_path: Path) -> None:
+    context = prepared(tmp_path)
+    prune(
+        context,
+        Task.TRANSLATION,
+        "original",
+        "compact-float",
+        DataFiles([tiny_file(tmp_path)]),
+        PruneOptions(),
+        TrainingOptions(Bounds(max_steps=0)),
+    )
+
+    done = prepare(context, measure=False)
+
+    assert done == ["quantized translation/compact-float"]
+    assert context.store.manifest(Task.TRANSLATION, "compact").has_format("ctranslate2")

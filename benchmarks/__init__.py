@@ -1,0 +1,1 @@
+"""Measurements of Slimseq, as commands: `python -m benchmarks.NAME --help`."""

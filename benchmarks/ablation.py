@@ -1,0 +1,99 @@
+"""`python -m benchmarks.ablation`: what each choice is worth, one option at a time under one budget.
+
+A recipe whose variants are named `CHOICE.OPTION` is built into a store of its own and measured on its dev files. The
+figures go into `ablation.json` of the build folder, which `compression report --build` shows.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from compression.building.build import BuildOptions, build
+from compression.building.steps import copy_artifact
+from compression.context import Context
+from compression.recipe import BASE, Recipe, read_recipe
+from compression.report.ablation import ABLATION, Ablation, AblationRow
+from evaluation.metrics import PRIMARY_METRIC
+from models_store.files import write_text
+from models_store.store import Store, default_store
+
+RECIPE = Path(__file__).parent / "ablation-translation.yaml"
+
+
+def ablation(context: Context, recipe: Recipe, data_folder: Path, folder: Path) -> list[Ablation]:
+    """Builds and measures every option; what is there from an earlier run is kept.
+
+    Args:
+        context: the store that holds the original.
+        recipe: variants named `CHOICE.OPTION`, and dev files as its test sets.
+        data_folder: what the recipe's paths are relative to.
+        folder: where everything goes.
+
+    Returns:
+        One ablation a data set.
+
+    Raises:
+        SlimseqError: a variant cannot be built or measured.
+    """
+    own = replace(context, store=Store(folder / "variants"), may_replace=True)
+    if BASE not in own.store.variants(recipe.task):
+        copy_artifact(context.store, own.store, context.store.manifest(recipe.task, BASE))
+    build(own, recipe, BuildOptions(data_folder=data_folder, folder=folder))
+    return _ablations(own.store, recipe)
+
+
+def _ablations(store: Store, recipe: Recipe) -> list[Ablation]:
+    metric = PRIMARY_METRIC[recipe.task]
+    found: dict[tuple[str, str, int], list[AblationRow]] = {}
+    for name in recipe.variants:
+        group, _, option = name.partition(".")
+        manifest = store.manifest(recipe.task, name)
+        for score in manifest.quality:
+            if score.metric == metric:
+                row = AblationRow(
+                    group=group,
+                    name=option,
+                    value=score.value,
+                    interval=score.interval,
+                    retention=score.retention,
+                    retention_interval=score.retention_interval,
+                    seconds=sum(step.seconds for step in manifest.lineage[-len(recipe.variants[name].steps) :]),
+                )
+                found.setdefault((score.dataset, score.split, score.samples), []).append(row)
+    return [
+        Ablation(task=recipe.task, dataset=dataset, split=split, samples=samples, metric=metric, rows=rows)
+        for (dataset, split, samples), rows in found.items()
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__)
+    parser.add_argument("recipe", nargs="?", type=Path, default=RECIPE, help="variants named CHOICE.OPTION")
+    parser.add_argument("--data-folder", type=Path, required=True, help="what paths in the recipe are relative to")
+    parser.add_argument("--build-folder", type=Path, default=None, help=".slimseq/NAME by default")
+    parser.add_argument("--store", type=Path, default=default_store(), help="holds the original")
+    given = parser.parse_args(arguments)
+    recipe = read_recipe(given.recipe)
+    folder = given.build_folder or Path(".slimseq") / recipe.name
+    found = ablation(Context(Store(given.store), recipe.seed), recipe, given.data_folder, folder)
+    write_text(folder / ABLATION, json.dumps([each.model_dump(mode="json") for each in found], indent=2) + "\n")
+    for each in found:
+        title = f"{each.task}, {each.dataset} ({each.split}), {each.samples} samples"
+        table = Table("choice", "option", each.metric, "95 %", "retention", "seconds", title=title)
+        for row in each.rows:
+            low, high = row.interval or (float("nan"), float("nan"))
+            kept = f"{row.retention:.3f}" if row.retention is not None else ""
+            table.add_row(
+                row.group, row.name, f"{row.value:.2f}", f"[{low:.2f}, {high:.2f}]", kept, f"{row.seconds:.0f}"
+            )
+        Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
