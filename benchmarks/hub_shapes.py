@@ -1,14 +1,13 @@
 """`python -m benchmarks.hub_shapes`: what compressing a model of a hub's exact shape takes, in seconds and memory.
 
-Models of `google-t5/t5-small`'s and `facebook/bart-base`'s configuration are made with random weights. Each is quantized
-to int8 and pruned in one shot (half of the feed-forward channels, a quarter of the heads, no recovery), each time in a
-process of its own, whose peak of resident memory is read at its end: absolute, and above what importing the libraries
-alone takes.
+Models of `google-t5/t5-small`'s and `facebook/bart-base`'s configuration are made with random weights. Each is
+quantized to int8 and pruned in one shot (half of the feed-forward channels, a quarter of the heads, no recovery), each
+time in a process of its own, whose peak of resident memory is read at its end: absolute, and above what importing the
+libraries alone takes.
 """
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -59,7 +58,7 @@ SHAPES: dict[str, tuple[Family, dict[str, Any]]] = {
     ),
 }
 HEADS_TO_KEEP = {Family.T5: 6, Family.BART: 9}
-CALIBRATION_PAIRS = 16
+CALIBRATION_PAIRS = 128
 SENTENCES = ("The cat sleeps on the warm stone.", "We walked along the river.", "It rained all night.")
 BYTES_OF_KILOBYTE = 1024
 FP32_BYTES = 4
@@ -132,11 +131,12 @@ def measure(model: str, operation: str, folder: Path) -> Measured:
     else:
         from compression.prune import PruneOptions, prune
         from compression.training.data import DataFiles
+        from compression.training.schedule import Bounds
         from compression.training.trainer import TrainingOptions
 
         options = PruneOptions(feed_forward=0.5, heads=HEADS_TO_KEEP[family], samples=CALIBRATION_PAIRS)
         files = DataFiles(train=[str(folder / "pairs.jsonl")])
-        prune(context, Task.TRANSLATION, "original", "pruned", files, options, TrainingOptions(max_steps=0))
+        prune(context, Task.TRANSLATION, "original", "pruned", files, options, TrainingOptions(Bounds(max_steps=0)))
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Measured(
@@ -171,20 +171,15 @@ def _import_libraries(operation: str) -> None:
         del transformers, compression
 
 
-def in_child(model: str, operation: str, folder: Path) -> Measured:
-    """Runs one operation in a process of its own.
+def in_child(model: str, operation: str, folder: Path) -> str:
+    """Runs one operation in a process of its own, and returns the last line that it prints.
 
     Raises:
-        subprocess.CalledProcessError: it failed; its output went to standard error.
+        subprocess.CalledProcessError: it failed; why is on standard error.
     """
-    command = [sys.executable, "-m", "benchmarks.hub_shapes", "--child", operation, "--folder", str(folder)]
-    done = subprocess.run(
-        [*command, "--model", model], check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {"LC_ALL": "C"}
-    )
-    return Measured(**json.loads(done.stdout.splitlines()[-1])) if operation in LIMIT_SECONDS else NOTHING
-
-
-NOTHING = Measured("", "", 0.0, 1, 0, 0)
+    command = [sys.executable, "-m", "benchmarks.hub_shapes", "--model", model, "--folder", str(folder)]
+    done = subprocess.run([*command, "--child", operation], check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.splitlines()[-1] if done.stdout else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -200,20 +195,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         make_artifact(models[0], given.folder)
         return
     if given.child:
-        print(json.dumps(asdict(measure(models[0], given.child, given.folder))))
+        sys.stdout.write(json.dumps(asdict(measure(models[0], given.child, given.folder))) + "\n")
         return
     found = []
     for model in models:
         with tempfile.TemporaryDirectory() as scratch:
             in_child(model, "make", Path(scratch))
-            found += [in_child(model, operation, Path(scratch)) for operation in LIMIT_SECONDS]
+            answers = [in_child(model, operation, Path(scratch)) for operation in LIMIT_SECONDS]
+            found += [Measured(**json.loads(answer)) for answer in answers]
     _print(found, as_json=given.json)
 
 
 def _print(found: list[Measured], *, as_json: bool) -> None:
     if as_json:
         extra = ("memory_ratio", "is_within_limits")
-        print(json.dumps([asdict(each) | {name: getattr(each, name) for name in extra} for each in found], indent=2))
+        rows = [asdict(each) | {name: getattr(each, name) for name in extra} for each in found]
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
     table = Table(
         "model", "operation", "seconds", "limit", "fp32 MB", "imports MB", "peak MB", "above imports", "within"

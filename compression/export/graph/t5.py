@@ -43,7 +43,7 @@ class T5Graphs:
 
     def __init__(self, config: dict[str, Any], weights: Weights, *, is_projection_shared: bool) -> None:
         self._config = config = DEFAULTS | config
-        # As in T5Config: two keys follow from a third, where `gated-gelu` means the approximation, unless they are there.
+        # As in T5Config: two keys follow from a third, if they are not there, and `gated-gelu` is the approximation.
         gate, _, activation = config["feed_forward_proj"].rpartition("-")
         activation = "gelu_new" if (gate, activation) == ("gated", "gelu") else activation
         self._is_gated = bool(config.get("is_gated_act", gate == "gated"))

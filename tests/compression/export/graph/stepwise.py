@@ -26,7 +26,7 @@ def randomized(model: Any) -> Any:
 
 
 def largest_differences(model: Any, folder: Path) -> dict[str, float]:
-    """Exports a model and returns how far its graphs are from it, by output: logits and all caches, padding left out."""
+    """Exports a model and returns how far its graphs are from it, by output: logits and caches without padding."""
     model.save_pretrained(folder / "model")
     export_onnx(folder / "model", folder / "onnx")
     generator = np.random.default_rng(0)
