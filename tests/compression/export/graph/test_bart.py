@@ -36,7 +36,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 def model_of(**changes: Any) -> Any:
     torch.manual_seed(0)
-    return randomized(BartForConditionalGeneration(BartConfig(**(SHAPE | changes))))
+    return randomized(BartForConditionalGeneration(BartConfig(**(SHAPE | changes))))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("name", list(CONFIGURATIONS))

@@ -34,7 +34,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 def model_of(**changes: Any) -> Any:
     torch.manual_seed(0)
-    return randomized(T5ForConditionalGeneration(T5Config(**(SHAPE | changes))))
+    return randomized(T5ForConditionalGeneration(T5Config(**(SHAPE | changes))))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("name", list(CONFIGURATIONS))
