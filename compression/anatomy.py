@@ -92,21 +92,22 @@ def anatomy_of(model: "PreTrainedModel") -> Anatomy:
     if config.model_type == Family.T5:
         return Anatomy(
             Family.T5,
-            _t5_stack("encoder", config.num_layers, config.is_gated_act),
-            _t5_stack("decoder", config.num_decoder_layers, config.is_gated_act),
+            t5_stack("encoder", config.num_layers, config.is_gated_act),
+            t5_stack("decoder", config.num_decoder_layers, config.is_gated_act),
             config.d_kv,
         )
     if config.model_type == Family.BART:
         return Anatomy(
             Family.BART,
-            _bart_stack("encoder", config.encoder_layers),
-            _bart_stack("decoder", config.decoder_layers),
+            bart_stack("encoder", config.encoder_layers),
+            bart_stack("decoder", config.decoder_layers),
             config.d_model // config.encoder_attention_heads,
         )
     raise BadParameters(f"model type {config.model_type!r} has no parts that are known here")
 
 
-def _t5_stack(name: str, count: int, is_gated: bool) -> Stack:
+def t5_stack(name: str, count: int, is_gated: bool) -> Stack:
+    """Returns a T5's `encoder` or `decoder` with a number of layers."""
     layers_name = f"{name}.block"
     return Stack(name, layers_name, tuple(_t5_layer(f"{layers_name}.{i}", i, name, is_gated) for i in range(count)))
 
@@ -129,7 +130,8 @@ def _t5_layer(name: str, index: int, stack: str, is_gated: bool) -> Layer:
     )
 
 
-def _bart_stack(name: str, count: int) -> Stack:
+def bart_stack(name: str, count: int) -> Stack:
+    """Returns a BART's `encoder` or `decoder` with a number of layers."""
     layers_name = f"model.{name}.layers"
     return Stack(name, layers_name, tuple(_bart_layer(f"{layers_name}.{i}", name) for i in range(count)))
 

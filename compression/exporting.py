@@ -1,6 +1,7 @@
 """Adds derived formats to an artifact, beside its safetensors and outside of its digest."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,17 +14,34 @@ if TYPE_CHECKING:
     from compression.export.ctranslate2 import ComputeType
 
 
-def add_onnx(context: Context, task: Task, variant: str) -> None:
+class OnnxExporter(StrEnum):
+    """Who makes ONNX graphs, by the name that an export's record has for it."""
+
+    SLIMSEQ = "slimseq"
+    OPTIMUM = "optimum"
+
+
+def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter = OnnxExporter.SLIMSEQ) -> None:
     """Exports an artifact's safetensors to fp32 ONNX and puts the result beside them.
+
+    Args:
+        context: the store.
+        task: the artifact's task.
+        variant: its name.
+        exporter: our own, which is faster, smaller and needs no tracing, or optimum.
 
     Raises:
         UnknownVariant, CorruptArtifact: as `Store.verify` does.
         BadParameters: the artifact has no safetensors.
         BadSource: the model cannot be exported.
     """
-    from compression.export.onnx import export_onnx
+    export: Callable[[Path, Path], None]
+    if exporter is OnnxExporter.OPTIMUM:
+        from compression.export.optimum_onnx import export_with_optimum as export
+    else:
+        from compression.export.onnx import export_onnx as export
 
-    _add(context, task, variant, "onnx", "optimum-onnx", library_versions(), export_onnx)
+    _add(context, task, variant, "onnx", exporter.value, library_versions(), export)
 
 
 def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "ComputeType" = "float32") -> None:

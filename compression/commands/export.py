@@ -13,6 +13,7 @@ from compression.commands.options import (
     open_context,
     print_line,
 )
+from compression.exporting import OnnxExporter
 
 
 class Form(StrEnum):
@@ -34,6 +35,7 @@ def export_command(
     variant: VariantArgument = "original",
     form: Annotated[Form, typer.Option("--format", help="What to add.")] = Form.ONNX,
     compute_type: Annotated[ComputeTypeName, typer.Option(help="Of CTranslate2's weights.")] = ComputeTypeName.FLOAT32,
+    exporter: Annotated[OnnxExporter, typer.Option(help="Of ONNX graphs.")] = OnnxExporter.SLIMSEQ,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Export an artifact's safetensors to ONNX (fp32) or CTranslate2, so that it serves without PyTorch."""
@@ -41,7 +43,7 @@ def export_command(
 
     context = open_context(store)
     if form is Form.ONNX:
-        add_onnx(context, task, variant)
+        add_onnx(context, task, variant, exporter)
     else:
         add_ctranslate2(context, task, variant, compute_type.value)
     folder = context.store.folder(task, variant) / form.value

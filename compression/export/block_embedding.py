@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from compression.export.embedding import SHARED_DATA, Floats, embeddings_of, key_of, move_out
+from compression.export.embedding import SHARED_DATA, Floats, embeddings_of, key_of
+from compression.export.external import array_of, move_out, save_whole
 
 DOMAIN = "com.microsoft"
 # Mapped files need no alignment in particular; float scales read faster on a boundary of their own.
@@ -59,20 +59,21 @@ def round_rows(floats: Floats, blocks: Blocks) -> list[NDArray[Any]]:
     return [packed, scales] if blocks.is_symmetric else [packed, scales, zero_points]
 
 
-def quantize_block_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, blocks: Blocks) -> None:
+def quantize_block_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path, blocks: Blocks) -> None:
     """Rounds the embeddings of graphs whose products are already in blocks, and saves the graphs.
 
     Args:
         graphs: the graphs by the path to save to; all in one folder. Changed in place.
         vocabulary: rows of an embedding; other lookups (positions) stay in float.
+        exported: the folder of the fp32 graphs, in whose data file tables may still be.
         blocks: how rows are rounded: as the graphs' products are, or the tied projection is not found.
     """
     rounded: dict[bytes, RoundedRows] = {}
     with (next(iter(graphs)).parent / SHARED_DATA).open("wb") as data:
         for path, model in graphs.items():
             for initializer in embeddings_of(model.graph, vocabulary):
-                key = key_of(initializer)
-                floats: Floats = numpy_helper.to_array(initializer)
+                floats: Floats = array_of(initializer, exported)
+                key = key_of(floats)
                 if key not in rounded:
                     parts = round_rows(floats, blocks)
                     offsets = []
@@ -83,7 +84,7 @@ def quantize_block_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, b
                     rounded[key] = RoundedRows(parts, offsets)
                 _share_projection(model.graph, rounded[key])
                 _rewrite_lookups(model, initializer, rounded[key], blocks, floats.shape[1])
-            onnx.save(model, str(path))
+            save_whole(model, path, exported)
 
 
 def _share_projection(graph: GraphProto, rows: RoundedRows) -> None:
@@ -97,7 +98,7 @@ def _share_projection(graph: GraphProto, rows: RoundedRows) -> None:
         if is_same and named[node.input[2]].raw_data == rows.parts[1].tobytes():
             for name, part, offset in zip(node.input[1:], rows.parts, rows.offsets, strict=True):
                 tensor = named[name]
-                move_out(tensor, tensor.data_type, tuple(tensor.dims), offset, part.nbytes)
+                move_out(tensor, tensor.data_type, tuple(tensor.dims), SHARED_DATA, offset, part.nbytes)
 
 
 def _rewrite_lookups(model: ModelProto, table: TensorProto, rows: RoundedRows, blocks: Blocks, width: int) -> None:
@@ -110,7 +111,7 @@ def _rewrite_lookups(model: ModelProto, table: TensorProto, rows: RoundedRows, b
     ):
         tensor = graph.initializer.add(name=name + suffix)
         kind = helper.np_dtype_to_tensor_dtype(part.dtype)
-        move_out(tensor, kind, (part.shape[0], part.size // part.shape[0]), offset, part.nbytes)
+        move_out(tensor, kind, (part.shape[0], part.size // part.shape[0]), SHARED_DATA, offset, part.nbytes)
         inputs.append(tensor.name)
     padded = rows.parts[1].shape[1] * blocks.size
     nodes: list[NodeProto] = []

@@ -9,27 +9,30 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from compression.export.external import array_of, move_out, save_whole
 
 SHARED_DATA = "embedding.data"
 QUANTIZED_SUFFIX = "_quantized"
 SCALE_SUFFIX = "_scale"
 LARGEST = 127
+ROWS_AT_ONCE = 4096
 
 Int8 = NDArray[np.int8]
 Floats = NDArray[np.float32]
 
 
-def quantize_embeddings(graphs: dict[Path, ModelProto], vocabulary: int) -> None:
+def quantize_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> None:
     """Quantizes the embeddings of graphs whose matrix products are already int8, and saves the graphs.
 
     Args:
         graphs: the graphs by the path to save to; all in one folder. Changed in place.
         vocabulary: rows of an embedding; other lookups (positions) stay in float.
+        exported: the folder of the fp32 graphs, in whose data file tables may still be.
     """
-    tables = _shared_tables(graphs, vocabulary)
+    tables = _shared_tables(graphs, vocabulary, exported)
     folder = next(iter(graphs)).parent
     offset = 0
     places: dict[bytes, tuple[int, int]] = {}
@@ -39,17 +42,17 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabulary: int) -> None
             offset += data.write(integers.tobytes())
     for path, model in graphs.items():
         for initializer in embeddings_of(model.graph, vocabulary):
-            key = key_of(initializer)
+            key = key_of(array_of(initializer, exported))
             integers, scales = tables[key]
             _rewrite_lookups(model.graph, initializer.name, scales)
             projection = _projection_of(model.graph, integers)
             if projection is not None:
                 read_transposed(model.graph, projection, initializer.name)
-            move_out(initializer, TensorProto.INT8, integers.shape, *places[key])
-        onnx.save(model, str(path))
+            move_out(initializer, TensorProto.INT8, integers.shape, SHARED_DATA, *places[key])
+        save_whole(model, path, exported)
 
 
-def _shared_tables(graphs: dict[Path, ModelProto], vocabulary: int) -> dict[bytes, tuple[Int8, Floats]]:
+def _shared_tables(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> dict[bytes, tuple[Int8, Floats]]:
     """Returns each different embedding once: int8 rows and their scales `(vocabulary, 1)`.
 
     Where a graph's output projection is the same matrix, its integers and scales are taken, so that one copy
@@ -58,7 +61,8 @@ def _shared_tables(graphs: dict[Path, ModelProto], vocabulary: int) -> dict[byte
     tables: dict[bytes, tuple[Int8, Floats]] = {}
     for model in graphs.values():
         for initializer in embeddings_of(model.graph, vocabulary):
-            key, floats = key_of(initializer), numpy_helper.to_array(initializer)
+            floats: Floats = array_of(initializer, exported)
+            key = key_of(floats)
             tied = _tied_projection(model.graph, floats)
             if tied is not None or key not in tables:
                 tables[key] = tied if tied is not None else quantize_rows(floats)
@@ -74,9 +78,12 @@ def quantize_rows(floats: Floats) -> tuple[Int8, Floats]:
     Returns:
         Integers `(rows, width)`, int8, and scales `(rows, 1)`, float32; their product approximates `floats`.
     """
-    scales = np.abs(floats).max(axis=1, keepdims=True) / LARGEST
+    largest = np.maximum(floats.max(axis=1, keepdims=True), -floats.min(axis=1, keepdims=True))
+    scales = largest / LARGEST
     scales = np.where(scales == 0, 1, scales).astype(np.float32)
-    return np.rint(floats / scales).astype(np.int8), scales
+    scaled = floats / scales
+    np.rint(scaled, out=scaled)
+    return scaled.astype(np.int8), scales
 
 
 def embeddings_of(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
@@ -92,9 +99,9 @@ def embeddings_of(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
     ]
 
 
-def key_of(initializer: TensorProto) -> bytes:
+def key_of(values: Floats) -> bytes:
     """Returns a hash of a matrix, which stands for it where equal ones are stored once."""
-    return hashlib.sha256(numpy_helper.to_array(initializer).tobytes()).digest()
+    return hashlib.sha256(np.ascontiguousarray(values).data).digest()
 
 
 def _tied_projection(graph: GraphProto, floats: Floats) -> tuple[Int8, Floats] | None:
@@ -109,9 +116,17 @@ def _tied_projection(graph: GraphProto, floats: Floats) -> tuple[Int8, Floats] |
         integers = np.ascontiguousarray(numpy_helper.to_array(initializer).T)
         scales = numpy_helper.to_array(named[scale_name]).reshape(-1, 1).astype(np.float32)
         # Rounding moves a weight by half a step at most; a different matrix is off by far more.
-        if scales.shape[0] == floats.shape[0] and (np.abs(integers * scales - floats) <= scales * 0.51).all():
+        if scales.shape[0] == floats.shape[0] and _is_rounded(floats, integers, scales):
             return integers, scales
     return None
+
+
+def _is_rounded(floats: Floats, integers: Int8, scales: Floats) -> bool:
+    """Whether every integer is at most half a step from its weight, looking at some rows at once to save memory."""
+    chunks = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(floats), ROWS_AT_ONCE))
+    return all(
+        bool((np.abs(integers[rows] * scales[rows] - floats[rows]) <= scales[rows] * 0.51).all()) for rows in chunks
+    )
 
 
 def _projection_of(graph: GraphProto, integers: Int8) -> TensorProto | None:
@@ -149,15 +164,3 @@ def read_transposed(graph: GraphProto, projection: TensorProto, table: str) -> N
     node = helper.make_node("Transpose", [table], [projection.name], name=f"{projection.name}_transpose", perm=[1, 0])
     graph.initializer.remove(projection)
     graph.node.insert(0, node)
-
-
-def move_out(initializer: TensorProto, data_type: int, shape: tuple[int, ...], offset: int, length: int) -> None:
-    """Makes an initializer of a type and shape, with its bytes in the shared data file."""
-    name = initializer.name
-    initializer.Clear()
-    initializer.name = name
-    initializer.data_type = data_type
-    initializer.dims.extend(shape)
-    initializer.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", SHARED_DATA), ("offset", offset), ("length", length)):
-        initializer.external_data.add(key=key, value=str(value))

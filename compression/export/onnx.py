@@ -1,147 +1,72 @@
-"""Exports to ONNX through optimum, and reshapes its three graphs into the two that our runtime wants.
+"""Exports to ONNX: the two graphs that our runtime wants, and one file with the weights of both.
 
 `encoder.onnx` maps ids and mask to every layer's cross-attention keys and values; `decoder.onnx` maps one token
-a row and all caches to logits and new self-attention caches. So no weight is stored in two graphs but the
-embedding, and cross-attention caches are computed once a request.
+a row and all caches to logits and new self-attention caches. So no weight belongs to two graphs but the embedding,
+which both read from the same bytes, and cross-attention caches are computed once a request.
+
+The graphs are made by `compression.export.graph` from the configuration and the weights, which takes little memory:
+one tensor at a time. `compression.export.optimum_onnx` has them traced instead.
 """
 
-import contextlib
-import logging
-import os
-import sys
-import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import onnx
-from onnx import ModelProto, NodeProto
-from onnx.numpy_helper import to_array
-from onnx.utils import Extractor
 
 from compression.errors import BadSource
+from compression.export.external import WEIGHTS_DATA
+from compression.export.graph.bart import BartGraphs
+from compression.export.graph.builder import GraphBuilder
+from compression.export.graph.data_file import DataFile
+from compression.export.graph.t5 import T5Graphs
+from compression.export.graph.weights import Weights
+from compression.models import family_of
+from models_store.configuration import read_json
+from models_store.manifest import Family
 from models_store.runtimes.onnxruntime import DECODER, ENCODER
 
-HIDDEN = "encoder_hidden_states"
-PREFIX = "cross/"
-TWO_GIBIBYTES = 2**31
-STANDARD_OUTPUT = 1
+
+class Graphs(Protocol):
+    """Adds one model's operators to graphs."""
+
+    @property
+    def encoder_root(self) -> str:
+        """What names of the encoder's tensors start with."""
+
+    def add_encoder(self, builder: GraphBuilder) -> None:
+        """Adds the encoder and the projections of its states to cross-attention caches."""
+
+    def add_decoder(self, builder: GraphBuilder) -> None:
+        """Adds one step of the decoder."""
 
 
-def export_onnx(source: Path, folder: Path) -> None:
-    """Writes `encoder.onnx` and `decoder.onnx`, fp32.
+def export_onnx(source: Path, folder: Path, *, is_projection_shared: bool = True) -> None:
+    """Writes `encoder.onnx`, `decoder.onnx` and `weights.data`, fp32.
 
     Args:
         source: a Hugging Face model folder with safetensors.
         folder: where to write; made if it is missing.
+        is_projection_shared: whether an output projection that is tied to the embedding reads the embedding's bytes
+            transposed, so that the matrix is stored once. Quantizers want it as a matrix of its own.
 
     Raises:
-        BadSource: optimum cannot export the model.
+        BadSource: the model is neither T5 nor BART, lacks a tensor, or has an activation that is not known.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        graphs = _optimum_export(source, Path(scratch))
-        encoder = onnx.load(graphs / "encoder_model.onnx")
-        cross = _cross_attention_part(onnx.load(graphs / "decoder_model.onnx"))
-        decoder = onnx.load(graphs / "decoder_with_past_model.onnx")
-    folder.mkdir(parents=True, exist_ok=True)
-    save(_join(encoder, cross), folder / ENCODER)
-    save(decoder, folder / DECODER)
-
-
-def save(model: ModelProto, path: Path) -> None:
-    """Writes a graph, with its weights in a `.data` file beside it where one file cannot hold them."""
-    onnx.save(model, str(path), save_as_external_data=model.ByteSize() >= TWO_GIBIBYTES, location=path.name + ".data")
-
-
-def _optimum_export(source: Path, folder: Path) -> Path:
-    from optimum.exporters.onnx import main_export
-
-    with quiet_libraries():
-        try:
-            main_export(
-                str(source),
-                folder,
-                task="text2text-generation-with-past",
-                framework="pt",
-                dtype="fp32",
-                do_validation=False,
-                no_post_process=True,
-                local_files_only=True,
-            )
-        except Exception as error:  # optimum raises whatever tracing raises
-            raise BadSource(f"{source.name} cannot be exported to ONNX: {str(error).splitlines()[0]}") from error
-    return folder
-
-
-def _cross_attention_part(decoder: ModelProto) -> ModelProto:
-    """Cuts out of the first-step decoder what computes cross-attention keys and values from encoder states."""
-    _read_batch_size_from_encoder(decoder)
-    names = [output.name for output in decoder.graph.output if ".encoder." in output.name]
-    return Extractor(decoder).extract_model([HIDDEN], names)
-
-
-def _read_batch_size_from_encoder(decoder: ModelProto) -> None:
-    """Makes nodes that read a batch size off decoder states read it off encoder states, which have as many rows.
-
-    Each layer's keys are reshaped with the batch size of that layer's input: without this, cutting out the keys
-    would bring the whole decoder along.
-    """
-    constants = {node.output[0]: to_array(node.attribute[0].t) for node in decoder.graph.node if _is_constant(node)}
-    constants |= {tensor.name: to_array(tensor) for tensor in decoder.graph.initializer if not tensor.dims}
-    readers: dict[str, list[NodeProto]] = {}
-    for node in decoder.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    for node in decoder.graph.node:
-        if node.op_type == "Shape" and all(
-            reader.op_type == "Gather" and constants.get(reader.input[1]) == 0 for reader in readers[node.output[0]]
-        ):
-            node.input[0] = HIDDEN
-
-
-def _is_constant(node: NodeProto) -> bool:
-    return node.op_type == "Constant" and node.attribute[0].name == "value" and not node.attribute[0].t.dims
-
-
-def _join(encoder: ModelProto, cross: ModelProto) -> ModelProto:
-    """Puts the cross-attention part behind the encoder; its outputs keep their names, all else gets a prefix."""
-    kept = {output.name: output.name for output in cross.graph.output} | {"": ""}
-    kept[HIDDEN] = encoder.graph.output[0].name
-    joined = ModelProto()
-    joined.CopyFrom(encoder)
-    for node in cross.graph.node:
-        copy = joined.graph.node.add()
-        copy.CopyFrom(node)
-        copy.name = PREFIX + node.name
-        for names in (copy.input, copy.output):
-            names[:] = [kept.get(name, PREFIX + name) for name in names]
-    for initializer in cross.graph.initializer:
-        joined.graph.initializer.add().CopyFrom(initializer)
-        joined.graph.initializer[-1].name = PREFIX + initializer.name
-    del joined.graph.output[:]
-    joined.graph.output.extend(cross.graph.output)
-    onnx.checker.check_model(joined)
-    return joined
-
-
-@contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keeps what exporters and quantizers print, which says nothing about the result, off the terminal.
-
-    Standard output is closed below Python too, for native code writes there, and a command's JSON must stay alone.
-    """
-    logging.disable(logging.WARNING)
-    sys.stdout.flush()
-    output = os.dup(STANDARD_OUTPUT)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, STANDARD_OUTPUT)
+    family = family_of(source)
+    config = read_json(source / "config.json")
+    weights = Weights(source)
+    kind = T5Graphs if family is Family.T5 else BartGraphs
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(output, STANDARD_OUTPUT)
-        os.close(output)
-        os.close(nowhere)
-        logging.disable(logging.NOTSET)
+        graphs: Graphs = kind(config, weights, is_projection_shared=is_projection_shared)
+    except KeyError as error:
+        raise BadSource(f"{source.name}: config.json says nothing of {error}") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / WEIGHTS_DATA).open("wb") as file:
+        data = DataFile(file)
+        encoder = GraphBuilder("encoder", weights, data, graphs.encoder_root)
+        graphs.add_encoder(encoder)
+        decoder = GraphBuilder("decoder", weights, data)
+        graphs.add_decoder(decoder)
+    for builder, name in ((encoder, ENCODER), (decoder, DECODER)):
+        onnx.save(builder.model(), str(folder / name))
+        onnx.checker.check_model(str(folder / name))

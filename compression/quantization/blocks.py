@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 from compression.export.block_embedding import Blocks, quantize_block_embeddings
-from compression.export.onnx import quiet_libraries
+from compression.export.quiet import quiet_libraries
 from compression.quantization.graphs import write_graphs
 from compression.quantization.protocol import Work
 
@@ -45,6 +45,6 @@ class BlockRounding:
         model: onnx.ModelProto = quantizer.model.model
         return model
 
-    def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int) -> None:
+    def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int, exported: Path) -> None:
         """Saves the graphs over one embedding in blocks."""
-        quantize_block_embeddings(graphs, vocabulary, self.blocks)
+        quantize_block_embeddings(graphs, vocabulary, exported, self.blocks)

@@ -30,7 +30,7 @@ def write_graphs(work: Work, folder: Path, rounding_of: Callable[[Work, Path], R
     with tempfile.TemporaryDirectory() as scratch:
         exported = Path(scratch)
         work.say("exporting to ONNX")
-        export_onnx(work.source, exported)
+        export_onnx(work.source, exported, is_projection_shared=False)
         rounding = rounding_of(work, exported)
         chosen: Chosen | None = None
         if work.options.fallback is not None:

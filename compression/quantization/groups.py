@@ -44,7 +44,11 @@ def groups_of(exported: Path) -> list[Group]:
 
 def products_of(path: Path) -> list[str]:
     """Returns the names of a graph's products by constant matrices."""
-    graph = onnx.load(path, load_external_data=False).graph
+    return products_in(onnx.load(path, load_external_data=False).graph)
+
+
+def products_in(graph: onnx.GraphProto) -> list[str]:
+    """Returns the names of products by constant matrices."""
     constants = {initializer.name for initializer in graph.initializer}
     return [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] in constants]
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import onnx
 
+from compression.export.block_embedding import Blocks
 from compression.export.embedding import quantize_embeddings
-from compression.export.onnx import quiet_libraries
 from compression.quantization.graphs import write_graphs
-from compression.quantization.groups import searched_name
+from compression.quantization.groups import products_in, searched_name
+from compression.quantization.integer_products import BlockWeights, IntegerWeights, ProductRounder
 from compression.quantization.options import QuantizeOptions
 from compression.quantization.protocol import Work
 from models_store.manifest import Family
@@ -56,45 +57,25 @@ class DynamicRounding:
 
     def round(self, path: Path, in_float: Collection[str]) -> onnx.ModelProto:
         """Returns the graph with products by constant matrices in int8, the sensitive ones in blocks."""
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-
-        rounded = path.with_suffix(".int8.onnx")
-        with quiet_libraries():  # they advise optimizations that the runtime does itself on loading
-            quantize_dynamic(
-                path,
-                rounded,
-                op_types_to_quantize=["MatMul"],
-                per_channel=self.options.per_channel,
-                reduce_range=self.options.reduce_range,
-                weight_type=QuantType.QInt8,
-                nodes_to_exclude=[*self._sensitive(path), *in_float],
-                extra_options={"MatMulConstBOnly": True},
-            )
-            blocks = MatMulNBitsQuantizer(
-                onnx.load(rounded),
-                bits=8,
-                block_size=BLOCK_WEIGHTS,
-                is_symmetric=True,
-                accuracy_level=ACCURACY_LEVELS[path.name],
-                nodes_to_exclude=list(in_float),
-            )
-            blocks.process()
-        model: onnx.ModelProto = blocks.model.model
+        model: onnx.ModelProto = onnx.load(path, load_external_data=False)
+        kept = set(in_float)
+        products = [name for name in products_in(model.graph) if name not in kept]
+        in_blocks = {name for name in products if self._is_sensitive(path.name, name)}
+        ProductRounder(model, path.parent).round(
+            set(products) - in_blocks,
+            IntegerWeights(self.options.per_channel, self.options.reduce_range),
+            in_blocks,
+            BlockWeights(Blocks(bits=8, size=BLOCK_WEIGHTS, is_symmetric=True), ACCURACY_LEVELS[path.name]),
+        )
         return model
 
-    def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int) -> None:
+    def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int, exported: Path) -> None:
         """Saves the graphs over one int8 embedding."""
-        quantize_embeddings(graphs, vocabulary)
+        quantize_embeddings(graphs, vocabulary, exported)
 
-    def _sensitive(self, path: Path) -> list[str]:
-        """Returns the names of a graph's matrix products that match one of the patterns."""
-        products = [node.name for node in onnx.load(path).graph.node if node.op_type == "MatMul"]
-        return [
-            name
-            for name in products
-            if any(re.search(pattern, searched_name(path.name, name)) for pattern in self.patterns)
-        ]
+    def _is_sensitive(self, graph: str, name: str) -> bool:
+        """Whether a product's name matches one of the patterns."""
+        return any(re.search(pattern, searched_name(graph, name)) for pattern in self.patterns)
 
 
 SCHEME = Int8Dynamic()

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 
 from compression.export.embedding import quantize_embeddings
-from compression.export.onnx import quiet_libraries
+from compression.export.quiet import quiet_libraries
 from compression.quantization.forced import Batch, Feeds, batches, cross_feeds, encoder_feeds, steps
 from compression.quantization.graphs import write_graphs
 from compression.quantization.groups import products_of
@@ -131,9 +131,9 @@ class StaticRounding:
         model: onnx.ModelProto = quantizer.model.model
         return model
 
-    def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int) -> None:
+    def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int, exported: Path) -> None:
         """Saves the graphs over one int8 embedding."""
-        quantize_embeddings(graphs, vocabulary)
+        quantize_embeddings(graphs, vocabulary, exported)
 
 
 SCHEME = Int8Static()

@@ -4,9 +4,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
-import onnx
 from onnx import ModelProto
 
+from compression.export.external import save_whole
 from compression.export.float_embedding import share_embeddings
 from compression.quantization.groups import OUTPUT_PROJECTION, Group
 from models_store.runtimes.onnxruntime import DECODER, ENCODER
@@ -23,14 +23,18 @@ class Rounding(Protocol):
         Args:
             path: the fp32 graph; its name says which of the two it is.
             in_float: names of `MatMul` nodes that stay as they are.
+
+        Returns:
+            The graph; tensors that were not rounded may still be in the data file beside the fp32 graph.
         """
 
-    def save(self, graphs: dict[Path, ModelProto], vocabulary: int) -> None:
+    def save(self, graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> None:
         """Rounds the embedding, stores it once for all graphs, and saves the graphs.
 
         Args:
             graphs: rounded graphs by the path to save to, all in one folder. Changed in place.
             vocabulary: the embedding's rows.
+            exported: the folder of the fp32 graphs.
         """
 
 
@@ -49,11 +53,11 @@ def save_rounded(
     graphs = {target / name: rounding.round(exported / name, names_in(name, in_float)) for name in GRAPHS}
     target.mkdir()
     if any(group.name == OUTPUT_PROJECTION for group in in_float):
-        share_embeddings(graphs, vocabulary)
+        share_embeddings(graphs, vocabulary, exported)
         for path, model in graphs.items():
-            onnx.save(model, str(path))
+            save_whole(model, path, exported)
     else:
-        rounding.save(graphs, vocabulary)
+        rounding.save(graphs, vocabulary, exported)
 
 
 def names_in(graph: str, groups: Collection[Group]) -> list[str]:

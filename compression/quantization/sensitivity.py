@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compression.errors import BadParameters
+from compression.export.external import bring_in
 from compression.quantization.forced import Batch, Feeds, batches, cross_feeds, steps
 from compression.quantization.groups import OUTPUT_PROJECTION, Group, groups_of, products_of
 from compression.quantization.protocol import Work
@@ -151,7 +152,9 @@ class Meter:
         names = names_in(graph, in_float)
         if set(self._products[graph]) <= set(names):
             return self._floats[graph]
-        return open_session(self._rounding.round(self._exported / graph, names).SerializeToString())
+        model = self._rounding.round(self._exported / graph, names)
+        bring_in(model, self._exported)
+        return open_session(model.SerializeToString())
 
 
 def open_session(graph: Path | bytes) -> "ort.InferenceSession":

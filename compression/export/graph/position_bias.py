@@ -1,0 +1,97 @@
+"""T5's relative position biases: a table by distance, looked up when the graph runs.
+
+Which bucket a distance falls into is known beforehand, and all distances from the greatest on share one bucket, so the
+logarithm of every pair of positions that T5's own code takes (Raffel et al. 2020, https://arxiv.org/abs/1910.10683)
+is left to the export.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compression.export.graph.builder import GraphBuilder
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """How distances are binned: `count` buckets, the last of which takes all from `greatest` on."""
+
+    count: int
+    greatest: int
+
+
+def bucket_of(distances: NDArray[np.int64], buckets: Buckets, *, is_bidirectional: bool) -> NDArray[np.int64]:
+    """Returns the bucket of each distance, as `T5Attention._relative_position_bucket` of transformers gives it.
+
+    Args:
+        distances: key's position less query's, of any shape.
+        buckets: how they are binned.
+        is_bidirectional: whether keys after the query have buckets of their own; else they count as distance 0.
+    """
+    count = buckets.count
+    found = np.zeros_like(distances)
+    if is_bidirectional:
+        count //= 2
+        found += (distances > 0) * count
+        distances = np.abs(distances)
+    else:
+        distances = -np.minimum(distances, 0)
+    exact = count // 2
+    # In float32, operator by operator as torch does it: a distance on the edge must fall on the same side.
+    ratios = np.log(np.maximum(distances, 1).astype(np.float32) / np.float32(exact))
+    steps = ratios / np.float32(math.log(buckets.greatest / exact)) * np.float32(count - exact)
+    far = np.minimum(exact + steps.astype(np.int64), count - 1)
+    result: NDArray[np.int64] = found + np.where(distances < exact, distances, far)
+    return result
+
+
+def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
+    """Returns the encoder's biases, `(1, heads, length, length)`, for the length of `input_ids`.
+
+    Args:
+        builder: the graph.
+        module: the bias's name in the model.
+        buckets: how distances are binned.
+    """
+    greatest = buckets.greatest
+    distances = np.arange(-greatest, greatest + 1, dtype=np.int64)
+    table = _table(builder, module, bucket_of(distances, buckets, is_bidirectional=True))
+    path = builder.path(module)
+    length = builder.node("Squeeze", [builder.node("Shape", ["input_ids"], path, start=1, end=2)], path)
+    positions = builder.node("Range", [builder.integer(0), length, builder.integer(1)], path)
+    keys = builder.node("Unsqueeze", [positions, builder.integers(0)], path)
+    queries = builder.node("Unsqueeze", [positions, builder.integers(1)], path)
+    between = builder.node("Sub", [keys, queries], path)
+    near = builder.node("Min", [between, builder.integer(greatest)], path)
+    near = builder.node("Max", [near, builder.integer(-greatest)], path)
+    indices = builder.node("Add", [near, builder.integer(greatest)], path)
+    biases = builder.node("Gather", [table, indices], path, axis=1)
+    return builder.node("Unsqueeze", [biases, builder.integers(0)], path)
+
+
+def token_bias(builder: GraphBuilder, module: str, buckets: Buckets, cache: str) -> str:
+    """Returns the decoder's biases for the token behind a cache, `(1, heads, 1, keys)`, its own among them.
+
+    Args:
+        builder: the graph.
+        module: the bias's name in the model.
+        buckets: how distances are binned.
+        cache: name of a cache, `(rows, heads, keys - 1, width)`.
+    """
+    distances = np.arange(buckets.greatest + 1, dtype=np.int64)
+    table = _table(builder, module, bucket_of(-distances, buckets, is_bidirectional=False))
+    path = builder.path(module)
+    past = builder.node("Squeeze", [builder.node("Shape", [cache], path, start=2, end=3)], path)
+    # From the first key's distance down to the token's own, which is 0.
+    behind = builder.node("Range", [past, builder.integer(-1), builder.integer(-1)], path)
+    near = builder.node("Min", [behind, builder.integer(buckets.greatest)], path)
+    biases = builder.node("Gather", [table, near], path, axis=1)
+    return builder.node("Unsqueeze", [biases, builder.integers(0, 2)], path)
+
+
+def _table(builder: GraphBuilder, module: str, buckets: NDArray[np.int64]) -> str:
+    """Returns biases by distance, `(heads, distances)`: heads first, for so the scores have them."""
+    name = f"{module}.weight"
+    return builder.table(f"{name}.by_distance", np.ascontiguousarray(builder.weights.read(name)[buckets].T))
