@@ -22,7 +22,7 @@ data:
 variants:
   wanda: {steps: [prune: {criterion: wanda, feed_forward: 0.5, heads: 2, max_steps: 1}]}
   taylor: {steps: [prune: {criterion: taylor, feed_forward: 0.5, encoder_layers: 1, max_steps: 1}]}
-  magnitude: {steps: [prune: {criterion: magnitude, feed_forward: 1, vocabulary: 250, max_steps: 1, alpha: 0}]}
+  magnitude: {steps: [prune: {criterion: magnitude, feed_forward: 1, vocabulary: 300, max_steps: 1, alpha: 0}]}
   budget: {steps: [prune: {budget: 0.2, max_steps: 0}]}
   sparse: {steps: [prune: {feed_forward: 1, sparsity: 0.5, max_steps: 1}]}
   n-of-m: {steps: [prune: {feed_forward: 1, pattern: "2:4", max_steps: 1}]}
@@ -40,7 +40,7 @@ variants:
   compact:
     from: distilled
     steps:
-      - prune: {feed_forward: 0.5, vocabulary: 250, max_steps: 1}
+      - prune: {feed_forward: 0.5, vocabulary: 300, max_steps: 1}
       - quantize: {scheme: ctranslate2-int8}
     gate: {fewer_parameters: 0.1, smaller: 1.5}
 """
