@@ -49,6 +49,6 @@ def test_an_origin_that_does_not_occur_is_refused() -> None:
     with pytest.raises(BadParameters, match="'sports'; origins that occur: news, other"):
         mixed([*NEWS, *OTHER], Mixture({"sports": 2}), seed=0)
     with pytest.raises(BadParameters, match="targets of 0 sentences"):
-        mixed(NEWS, Mixture(extract={"news": 1}, extract_sentences=0), seed=0)
+        mixed(EXAMPLES, Mixture(extract={"news": 1}, extract_sentences=0), seed=0)
     with pytest.raises(BadParameters, match="at least 0"):
         mixed(NEWS, Mixture({"news": -1}), seed=0)
