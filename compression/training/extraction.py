@@ -15,13 +15,12 @@ WORD = re.compile(r"[a-z0-9]+")
 DATELINE = re.compile(r"^.{0,60}?\((?:CNN|Reuters|AP)\)\s*(?:--|-)?\s*")
 
 
-def extractive_summary(document: str, summary: str, most: int | None = None) -> str | None:
+def extractive_summary(document: str, summary: str) -> str | None:
     """Returns the sentences of a document that together overlap its summary most.
 
     Args:
         document: a text.
         summary: what a person wrote of it.
-        most: sentences to take at most; None takes as many as overlap better together.
 
     Returns:
         Some of the first 6 sentences in their order, or None where none of them shares a word with the summary.
@@ -31,7 +30,7 @@ def extractive_summary(document: str, summary: str, most: int | None = None) -> 
     reference = WORD.findall(summary.lower())
     chosen: list[int] = []
     best = 0.0
-    while len(chosen) < min(len(candidates), most or len(candidates)):
+    while len(chosen) < len(candidates):
         scores = {
             index: _overlap([word for place in sorted([*chosen, index]) for word in words[place]], reference)
             for index in range(len(candidates))

@@ -18,7 +18,6 @@ class Mixture:
         weights: of examples as they are, by their origin; origins that are not named weigh 1.
         extract: of the same documents with a target made of those of their sentences that overlap the written one most,
             by origin; origins that are not named weigh 0.
-        extract_sentences: sentences of such a target at most; None takes as many as overlap better together.
         lead: of the same documents with their leading sentences as target, by origin.
         lead_words: leading sentences are taken until there are so many words.
         added_prefix: text before documents with made targets; None keeps each example's own.
@@ -26,7 +25,6 @@ class Mixture:
 
     weights: Mapping[str, float] = field(default_factory=dict)
     extract: Mapping[str, float] = field(default_factory=dict)
-    extract_sentences: int | None = None
     lead: Mapping[str, float] = field(default_factory=dict)
     lead_words: int = 32
     added_prefix: str | None = None
@@ -35,14 +33,12 @@ class Mixture:
         """Checks the weights.
 
         Raises:
-            BadParameters: one is negative, or made targets would be empty.
+            BadParameters: one is negative, or leads would have no words.
         """
         for weights in (self.weights, self.extract, self.lead):
             for origin, weight in weights.items():
                 if weight < 0:
                     raise BadParameters(f"the weight of {origin} is {weight:g}; it must be at least 0")
-        if self.extract_sentences is not None and self.extract_sentences < 1:
-            raise BadParameters(f"targets of {self.extract_sentences} sentences cannot be made; take at least 1")
         if self.lead_words < 1:
             raise BadParameters(f"leads of {self.lead_words} words cannot be made; take at least 1")
 
@@ -66,8 +62,7 @@ def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Exam
         origin = example.origin or ""
         result += [example] * _times(mixture.weights.get(origin, 1.0), chance)
         if times := _times(mixture.extract.get(origin, 0.0), chance):
-            target = extractive_summary(example.source, example.target, mixture.extract_sentences)
-            result += _with_target(example, target, mixture) * times
+            result += _with_target(example, extractive_summary(example.source, example.target), mixture) * times
         if times := _times(mixture.lead.get(origin, 0.0), chance):
             result += _with_target(example, leading_sentences(example.source, mixture.lead_words), mixture) * times
     return result

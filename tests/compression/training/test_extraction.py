@@ -12,12 +12,6 @@ def test_sentences_that_overlap_the_summary_are_taken_in_their_order() -> None:
     assert summary == "The river rose by two metres on Monday. Shops near the bridge stayed closed."
 
 
-def test_one_sentence_at_most_is_the_one_that_overlaps_most() -> None:
-    summary = extractive_summary(DOCUMENT, "Shops near the bridge closed as the river rose on Monday.", most=1)
-
-    assert summary == "Shops near the bridge stayed closed."
-
-
 def test_a_dateline_is_left_out() -> None:
     summary = extractive_summary(DOCUMENT, "The river rose by two metres.")
 

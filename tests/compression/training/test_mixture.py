@@ -48,7 +48,5 @@ def test_leads_can_take_the_place_of_written_targets() -> None:
 def test_an_origin_that_does_not_occur_is_refused() -> None:
     with pytest.raises(BadParameters, match="'sports'; origins that occur: news, other"):
         mixed([*NEWS, *OTHER], Mixture({"sports": 2}), seed=0)
-    with pytest.raises(BadParameters, match="targets of 0 sentences"):
-        mixed(EXAMPLES, Mixture(extract={"news": 1}, extract_sentences=0), seed=0)
     with pytest.raises(BadParameters, match="at least 0"):
         mixed(NEWS, Mixture({"news": -1}), seed=0)
