@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from compression.errors import BadRecipe
 from compression.recipe import Gate
+from compression.report.facts import speed_ratio
 from evaluation.metrics import PRIMARY_METRIC
 from models_store.manifest import Check, Manifest, QualityScore, Verdict
 
@@ -61,11 +62,10 @@ def _speed(manifest: Manifest, original: Manifest) -> float:
     if not manifest.performance or not original.performance:
         raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the recipe measures none")
     fastest = max(manifest.performance, key=lambda each: (each.batch, each.tokens_per_second))
-    alike = [each for each in original.performance if each.batch == fastest.batch and each.threads == fastest.threads]
-    on_runtime = [each for each in alike if each.runtime == fastest.runtime] or alike
-    if not on_runtime:
+    ratio = speed_ratio(fastest, original)
+    if ratio is None:
         raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the original was measured in other settings")
-    return fastest.tokens_per_second / on_runtime[-1].tokens_per_second
+    return ratio
 
 
 def _check(name: str, value: float, limit: float) -> Check:

@@ -165,7 +165,7 @@ def _shared_setting(manifests: Sequence[Manifest]) -> Setting | None:
 
 def _variant_facts(manifest: Manifest, original: Manifest | None, setting: Setting | None) -> VariantFacts:
     disk_bytes = min(manifest.size.bytes_by_format.values(), default=0) or None
-    speeds = tuple(Speed(each, _speed_ratio(each, original)) for each in manifest.performance)
+    speeds = tuple(Speed(each, speed_ratio(each, original)) for each in manifest.performance)
     has_original = original is not None and original.size.parameters > 0
     return VariantFacts(
         manifest=manifest,
@@ -193,7 +193,7 @@ def _starts_with(lineage: Sequence[Step], beginning: Sequence[Step]) -> bool:
     return list(lineage[: len(beginning)]) == list(beginning)
 
 
-def _speed_ratio(measured: Performance, original: Manifest | None) -> float | None:
+def speed_ratio(measured: Performance, original: Manifest | None) -> float | None:
     """Divides by the original's speed in the same setting, on the same runtime where it was measured on several."""
     alike = [each for each in original.performance if Setting.of(each) == Setting.of(measured)] if original else []
     if not alike:
