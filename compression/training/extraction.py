@@ -12,6 +12,13 @@ from evaluation.sentences import sentences
 # Written summaries mostly rest on how a text begins, and a small model sees only that.
 CONSIDERED_SENTENCES = 6
 WORD = re.compile(r"[a-z0-9]+")
+# How abstracts of research papers begin the sentence that says what is new.
+CLAIM = re.compile(
+    r"\b(?:we (?:\w+ )?(?:propose|present|introduce|develop|describe|show|study|demonstrate|investigate|explore|"
+    r"consider|provide|prove|design|address|analyze|derive|find|argue|examine|extend|apply|build|use|formulate|"
+    r"establish|suggest|evaluate|aim)|this (?:paper|work|article))\b",
+    re.IGNORECASE,
+)
 DATELINE = re.compile(r"^.{0,60}?\((?:CNN|Reuters|AP)\)\s*(?:--|-)?\s*")
 
 
@@ -58,6 +65,14 @@ def leading_sentences(document: str, words: int) -> str | None:
         if len(" ".join(taken).split()) >= words:
             break
     return " ".join(taken) or None
+
+
+def claim(document: str) -> str | None:
+    """Returns the sentence in which the authors of a document first say what they do ("We propose …", "This paper …").
+
+    None where there is none. Of an abstract it is the strongest summary that a rule can make.
+    """
+    return next((sentence for sentence in sentences(document) if CLAIM.search(sentence)), None)
 
 
 def _overlap(words: list[str], reference: list[str]) -> float:

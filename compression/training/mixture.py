@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compression.errors import BadParameters
-from compression.training.extraction import extractive_summary, leading_sentences
+from compression.training.excerpts import excerpt
+from compression.training.extraction import claim, extractive_summary, leading_sentences
 from evaluation.examples import Example
 
 
@@ -20,6 +21,10 @@ class Mixture:
             by origin; origins that are not named weigh 0.
         lead: of the same documents with their leading sentences as target, by origin.
         lead_words: leading sentences are taken until there are so many words.
+        claim: of the same documents with the sentence as target in which their authors first say what they do, by
+            origin. Documents without one are left out.
+        excerpts: share of the documents with leads and claims as targets that are cut to an excerpt before, another
+            one each time; where there are few documents, these keep a model from learning them by heart.
         added_prefix: text before documents with made targets; None keeps each example's own.
     """
 
@@ -27,20 +32,24 @@ class Mixture:
     extract: Mapping[str, float] = field(default_factory=dict)
     lead: Mapping[str, float] = field(default_factory=dict)
     lead_words: int = 32
+    claim: Mapping[str, float] = field(default_factory=dict)
+    excerpts: float = 0.0
     added_prefix: str | None = None
 
     def check(self) -> None:
         """Checks the weights.
 
         Raises:
-            BadParameters: one is negative, or leads would have no words.
+            BadParameters: one is negative, leads would have no words, or `excerpts` is no share.
         """
-        for weights in (self.weights, self.extract, self.lead):
+        for weights in (self.weights, self.extract, self.lead, self.claim):
             for origin, weight in weights.items():
                 if weight < 0:
                     raise BadParameters(f"the weight of {origin} is {weight:g}; it must be at least 0")
         if self.lead_words < 1:
             raise BadParameters(f"leads of {self.lead_words} words cannot be made; take at least 1")
+        if not 0 <= self.excerpts <= 1:
+            raise BadParameters(f"excerpts is {self.excerpts:g}; it is a share, from 0 to 1")
 
 
 def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Example]:
@@ -55,16 +64,22 @@ def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Exam
         BadParameters: a weight is negative, or an origin that is named does not occur.
     """
     mixture.check()
-    _check_origins(examples, [*mixture.weights, *mixture.extract, *mixture.lead])
-    drawn = np.random.default_rng(seed).random(len(examples))
+    _check_origins(examples, [*mixture.weights, *mixture.extract, *mixture.lead, *mixture.claim])
+    draw = np.random.default_rng(seed)
+    drawn = draw.random(len(examples))
     result: list[Example] = []
     for example, chance in zip(examples, drawn, strict=True):
         origin = example.origin or ""
         result += [example] * _times(mixture.weights.get(origin, 1.0), chance)
         if times := _times(mixture.extract.get(origin, 0.0), chance):
             result += _with_target(example, extractive_summary(example.source, example.target), mixture) * times
-        if times := _times(mixture.lead.get(origin, 0.0), chance):
-            result += _with_target(example, leading_sentences(example.source, mixture.lead_words), mixture) * times
+        for _ in range(_times(mixture.lead.get(origin, 0.0), chance)):
+            text = _perhaps_excerpt(example.source, None, mixture, draw)
+            result += _with_target(replace(example, source=text), leading_sentences(text, mixture.lead_words), mixture)
+        for _ in range(_times(mixture.claim.get(origin, 0.0), chance)):
+            if sentence := claim(example.source):
+                text = _perhaps_excerpt(example.source, sentence, mixture, draw)
+                result += _with_target(replace(example, source=text), sentence, mixture)
     return result
 
 
@@ -78,6 +93,10 @@ def _check_origins(examples: Sequence[Example], named: Sequence[str]) -> None:
 
 def _times(weight: float, chance: float) -> int:
     return int(weight) + (chance < weight % 1)
+
+
+def _perhaps_excerpt(document: str, kept: str | None, mixture: Mixture, draw: np.random.Generator) -> str:
+    return excerpt(document, mixture.lead_words, kept, draw) if draw.random() < mixture.excerpts else document
 
 
 def _with_target(example: Example, target: str | None, mixture: Mixture) -> list[Example]:

@@ -71,7 +71,14 @@ def texts_of(examples: Sequence[Example], prefix: str) -> Iterator[str]:
 def _unigram(texts: Iterable[str], vocabulary: int, sentinels: int) -> tuple[Tokenizer, dict[str, Any]]:
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
+        [
+            normalizers.Nmt(),
+            normalizers.NFKC(),
+            # News begins "(CNN)Snow fell": a target that begins "Snow" would share no piece with it.
+            normalizers.Replace(Regex(r"\)(?=\p{L})"), ") "),
+            normalizers.Replace(Regex(" {2,}"), " "),
+            normalizers.Strip(),
+        ]
     )
     # A mark before the first word too: else a word that starts the target differs from the same word in the source.
     metaspace = {"replacement": SPACE_MARK, "prepend_scheme": "always"}

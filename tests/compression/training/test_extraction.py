@@ -1,4 +1,4 @@
-from compression.training.extraction import extractive_summary, leading_sentences
+from compression.training.extraction import claim, extractive_summary, leading_sentences
 
 DOCUMENT = (
     "London (CNN)The river rose by two metres on Monday. Nobody was hurt. "
@@ -26,3 +26,11 @@ def test_a_lead_ends_with_the_sentence_that_makes_it_long_enough() -> None:
     assert leading_sentences(DOCUMENT, 8) == "The river rose by two metres on Monday."
     assert leading_sentences(DOCUMENT, 9) == "The river rose by two metres on Monday. Nobody was hurt."
     assert leading_sentences("", 9) is None
+
+
+def test_a_claim_is_the_first_sentence_in_which_authors_say_what_they_do() -> None:
+    abstract = "Networks are large. Here we carefully study small ones. We show that they are small."
+
+    assert claim(abstract) == "Here we carefully study small ones."
+    assert claim("Networks are large. This paper is short.") == "This paper is short."
+    assert claim(DOCUMENT) is None

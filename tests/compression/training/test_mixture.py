@@ -45,8 +45,32 @@ def test_leads_can_take_the_place_of_written_targets() -> None:
     assert [example.target for example in seen] == [f"Headline {i}. The mayor opened a bridge." for i in range(10)]
 
 
+def test_claims_are_targets_where_documents_have_some() -> None:
+    paper = Example("Small things matter. We study them. They are small.", "On small things.", origin="papers")
+
+    seen = mixed([paper, *NEWS], Mixture({"papers": 0, "news": 0}, claim={"papers": 2, "news": 1}), seed=0)
+
+    assert [example.target for example in seen] == ["We study them."] * 2
+
+
+def test_excerpts_make_many_documents_of_one() -> None:
+    body = " ".join(f"Sentence {number} says little." for number in range(30))
+    long = [Example(f"Lyon (CNN){body}", "Little.", origin="news")]
+    mixture = Mixture({"news": 0}, lead={"news": 20}, lead_words=8, excerpts=1)
+
+    seen = mixed(long, mixture, seed=0)
+
+    assert len({example.source for example in seen}) > 10
+    for example in seen:
+        assert example.source.startswith(f"Lyon (CNN){example.target}")
+        assert len(example.target.split()) == 8
+    assert seen == mixed(long, mixture, seed=0)
+
+
 def test_an_origin_that_does_not_occur_is_refused() -> None:
     with pytest.raises(BadParameters, match="'sports'; origins that occur: news, other"):
         mixed([*NEWS, *OTHER], Mixture({"sports": 2}), seed=0)
     with pytest.raises(BadParameters, match="at least 0"):
         mixed(NEWS, Mixture({"news": -1}), seed=0)
+    with pytest.raises(BadParameters, match="from 0 to 1"):
+        mixed(NEWS, Mixture(excerpts=2), seed=0)

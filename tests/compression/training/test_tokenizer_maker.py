@@ -58,6 +58,14 @@ def test_t5_marks_the_first_word_too_and_counts_sentinels_down(tmp_path: Path) -
     assert theirs.convert_tokens_to_ids("<extra_id_0>") == len(theirs) - 1
 
 
+def test_t5_reads_a_word_after_a_dateline_as_it_would_at_the_start(tmp_path: Path) -> None:
+    tokenizer = Tokenizer(tiny_tokenizer(Family.T5, tmp_path))
+
+    glued, spaced = (tokenizer.encode(text, 512).ids for text in ("(CNN)Snow fell", "(CNN) Snow fell"))
+
+    assert glued == spaced
+
+
 def test_bart_texts_stand_between_their_specials(tmp_path: Path) -> None:
     ids = Tokenizer(tiny_tokenizer(Family.BART, tmp_path)).encode("The cat", 64).ids
 
