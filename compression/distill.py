@@ -3,34 +3,22 @@
 Its distribution, its hidden states and attention, and the texts that it writes can all be learned from.
 """
 
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
 
 from compression.anatomy import Anatomy, anatomy_of
 from compression.context import Context
 from compression.errors import BadParameters
+from compression.fields import flat
 from compression.outcome import Derivation, Outcome, learn_from_parent
 from compression.parent import open_parent
 from compression.pruning.layers import check_layers, evenly_spaced, keep_layers
-from compression.training.data import DataFiles, TrainingSet, read_material
-from compression.training.distributed import Processes
+from compression.training.data import DataFiles, read_material
 from compression.training.options import TrainingOptions
-from compression.training.teacher_outputs import teacher_outputs
-from evaluation.examples import Example
+from compression.training.sequence_level import SequenceLevel, learning_from_outputs
 from models_store.manifest import Task
-
-if TYPE_CHECKING:
-    pass
-
-# Keeps this draw apart from those that mix and order the data.
-SEQUENCE_STREAM = 0x5E9
 
 
 @dataclass(frozen=True)
@@ -45,18 +33,14 @@ class DistillOptions:
         decoder_layers: how many of the teacher's decoder layers are kept, evenly spread; None keeps half.
         encoder_layers_kept: which encoder layers are kept, counted from 0, in place of a number of them.
         decoder_layers_kept: which decoder layers are kept, counted from 0, in place of a number of them.
-        sequence_level: whether the teacher's beam search outputs replace the written targets or come in addition.
-        sequence_beams: beams of that search.
-        sequence_share: share of the training examples that the teacher writes outputs for.
+        sequence: whether and how much it learns from what a teacher writes.
     """
 
     encoder_layers: int | None = None
     decoder_layers: int | None = None
     encoder_layers_kept: tuple[str, ...] = ()
     decoder_layers_kept: tuple[str, ...] = ()
-    sequence_level: Literal["off", "replace", "add"] = "off"
-    sequence_beams: int = 4
-    sequence_share: float = 1.0
+    sequence: SequenceLevel = field(default_factory=SequenceLevel)
 
     def check(self) -> None:
         """Checks what needs no model.
@@ -64,8 +48,7 @@ class DistillOptions:
         Raises:
             BadParameters: the share is not above 0 and at most 1, or layers are given by number and by name.
         """
-        if not 0 < self.sequence_share <= 1:
-            raise BadParameters(f"the sequence share is {self.sequence_share:g}; it is above 0 and at most 1")
+        self.sequence.check()
         for stack in ("encoder", "decoder"):
             if getattr(self, f"{stack}_layers") is not None and getattr(self, f"{stack}_layers_kept"):
                 raise BadParameters(f"give {stack} layers by their number or name the kept ones, not both")
@@ -80,6 +63,7 @@ def distill(
     options: DistillOptions,
     training: TrainingOptions,
     checkpoint_folder: Path | None = None,
+    outputs_folder: Path | None = None,
 ) -> Outcome:
     """Distills an artifact and publishes the student.
 
@@ -91,7 +75,8 @@ def distill(
         files: training and dev data.
         options: the student's layers, and whether the teacher's outputs are targets.
         training: how to train; its `alpha` and `temperature` weigh and soften what the teacher says.
-        checkpoint_folder: where training is checkpointed and resumed from, and where the teacher's outputs are kept.
+        checkpoint_folder: where training is checkpointed and resumed from.
+        outputs_folder: where the outputs of teachers are kept.
 
     Returns:
         The new artifact and the report of its training.
@@ -110,17 +95,15 @@ def distill(
     student = keep_layers(parent.model, kept)
     prefix = parent.manifest.generation.prefix
     material = read_material(task, files, parent.tokenizer, prefix, parent.limits, context.seed)
-    if options.sequence_level != "off":
-        processes = Processes.launched(context.device) if training.distributed else Processes()
-        with processes.main_first():
-            examples = _with_outputs(context, task, variant, material.train.examples, options, checkpoint_folder)
-        material = replace(material, train=TrainingSet(examples, parent.tokenizer, prefix, parent.limits))
+    material = learning_from_outputs(
+        context, task, variant, material, options.sequence, outputs_folder, training.distributed
+    )
     counts = " and ".join(f"{len(kept[s.name])} of {len(s.layers)} {s.name} layers" for s in anatomy.stacks)
     derivation = Derivation(
         technique="distill",
         name=name,
         description=f"A student of {variant} with {counts}.",
-        parameters={**asdict(options), "kept_layers": kept},
+        parameters={**flat(asdict(options)), "kept_layers": kept},
         data=files.train,
         started=started,
         doing="Distilling",
@@ -158,21 +141,3 @@ def _named_layers(stack: str, teacher_layers: int, names: Sequence[str]) -> list
             f"{stack} layers {', '.join(names)} cannot be kept: name some of 0 to {teacher_layers - 1} in their order"
         )
     return layers
-
-
-def _with_outputs(
-    context: Context,
-    task: Task,
-    variant: str,
-    examples: Sequence[Example],
-    options: DistillOptions,
-    folder: Path | None,
-) -> list[Example]:
-    """Returns the training examples of sequence-level distillation; those that were not drawn keep their targets."""
-    drawn = np.random.default_rng((SEQUENCE_STREAM, context.seed)).random(len(examples)) < options.sequence_share
-    chosen = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_drawn]
-    with nullcontext(folder) if folder is not None else tempfile.TemporaryDirectory() as cache:
-        outputs = teacher_outputs(context, task, variant, chosen, Path(cache), options.sequence_beams)
-    is_written_kept = options.sequence_level == "add"
-    written = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_written_kept or not is_drawn]
-    return [*written, *outputs]

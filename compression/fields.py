@@ -54,6 +54,14 @@ def fields_of(options: type[Any]) -> list[OptionField]:
     return found
 
 
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options' values, of `dataclasses.asdict`, with those of nested options in their place."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value) if isinstance(value, dict) else {name: value}
+    return found
+
+
 def filled(options: type[Options], values: Mapping[str, Any]) -> Options:
     """Makes an options object of flat values; what is not named keeps its default.
 

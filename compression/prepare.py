@@ -54,18 +54,21 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
             done.append(f"exported {entry.task}/{entry.variant} to ONNX")
     for task in Task:
         for name, derivation in DERIVED.items():
-            if derivation.parent in context.store.variants(task) and not _has_derived(context, task, name):
-                done.append(_derive(context, task, name, derivation, measure))
+            if derivation.parent not in context.store.variants(task):
+                continue
+            manifest = _manifest(context, task, name)
+            if manifest is None or not _is_whole(context, manifest):
+                done.append(_derive(context, task, name, derivation, manifest, measure))
     return done
 
 
-def _derive(context: Context, task: Task, name: str, derivation: Derivation, measure: bool) -> str:
-    store = context.store
-    before = _manifest(context, task, name)
+def _derive(
+    context: Context, task: Task, name: str, derivation: Derivation, before: Manifest | None, measure: bool
+) -> str:
     context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
     made = quantize(replace(context, may_replace=True), task, derivation.parent, name, derivation.options)
     if before is not None and before.digest == made.digest:
-        store.rewrite_manifest(before)
+        context.store.rewrite_manifest(before)
     elif measure:
         context.say(f"Measuring {task}/{name} on the bundled sample …")
         evaluate_variants(context, task, [name], EvaluateOptions(), keep=[name])
@@ -85,10 +88,10 @@ def _is_current(context: Context, task: Task, variant: str) -> bool:
     return True
 
 
-def _has_derived(context: Context, task: Task, name: str) -> bool:
-    """Whether an int8 variant is there, whole, and made from its parent as it is."""
-    manifest = _manifest(context, task, name)
-    if manifest is None or _is_unbuilt(context, task, name):
+def _is_whole(context: Context, manifest: Manifest) -> bool:
+    """Whether an int8 variant's files are there, whole, and made from its parent as it is."""
+    task, name = manifest.task, manifest.variant
+    if _is_unbuilt(context, task, name):
         return False
     try:
         context.store.verify(task, name)

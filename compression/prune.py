@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from compression.context import Context
+from compression.fields import flat
 from compression.importance import Importance
 from compression.outcome import Derivation, Outcome, learn_from_parent
 from compression.parent import Parent, open_parent
@@ -27,6 +28,7 @@ from compression.pruning.unstructured import held_sparse, sparsity_masks
 from compression.pruning.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
 from compression.rebuild import rebuild
 from compression.training.data import DataFiles, Material, TrainingSet, read_material
+from compression.training.sequence_level import learning_from_outputs
 from compression.training.trainer import TrainingOptions
 from models_store.manifest import Family, Task
 from models_store.tokenizer import Tokenizer
@@ -47,6 +49,7 @@ def prune(
     options: PruneOptions,
     training: TrainingOptions,
     checkpoint_folder: Path | None = None,
+    outputs_folder: Path | None = None,
 ) -> Outcome:
     """Prunes an artifact and publishes the result.
 
@@ -59,6 +62,7 @@ def prune(
         options: what to keep.
         training: how to recover; a bound of 0 publishes the pruned model as it is.
         checkpoint_folder: where recovery is checkpointed and resumed from.
+        outputs_folder: where the outputs of teachers are kept.
 
     Returns:
         The new artifact and the report of its recovery.
@@ -76,6 +80,9 @@ def prune(
         wanted_shape(parent.model, options)
     prefix = parent.manifest.generation.prefix
     material = read_material(task, files, parent.tokenizer, prefix, parent.limits, context.seed, options.samples)
+    material = learning_from_outputs(
+        context, task, variant, material, options.sequence, outputs_folder, training.distributed
+    )
     before, whole = parent.model.num_parameters(), shape_of(parent.model)
     tokens = parent.model.config.vocab_size
     cut = None
@@ -105,7 +112,7 @@ def prune(
             name=name,
             description=_description(variant, 1 - after / before, whole, shape, cut, tokens, options),
             parameters={
-                **asdict(options),
+                **flat(asdict(options)),
                 "kept_channels": shape.feed_forward,
                 **({} if options.budget is None else {"feed_forward": None}),
                 "shape": asdict(shape),

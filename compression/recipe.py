@@ -256,6 +256,21 @@ def mixture_of(values: Mapping[str, Any]) -> Mixture:
     return mixture
 
 
+def with_import(recipe: Recipe, source: str) -> Recipe:
+    """Returns a recipe that imports another model than its own, of the same family.
+
+    Args:
+        recipe: one whose base is imported.
+        source: a folder, or a hub id such as `google-t5/t5-base`.
+
+    Raises:
+        BadRecipe: the recipe imports nothing.
+    """
+    if recipe.base.import_ is None:
+        raise BadRecipe(f"{recipe.name} imports no model; --import has nothing to take the place of")
+    return recipe.model_copy(update={"base": recipe.base.model_copy(update={"import_": source})})
+
+
 def import_options(recipe: Recipe) -> ImportOptions:
     """Returns how the base is imported.
 

@@ -39,6 +39,7 @@ class Job:
         name: what to call the result.
         files: training, calibration and dev data, and how it is mixed.
         checkpoint: where training is checkpointed and resumed from; None keeps nothing.
+        outputs: where what teachers write is kept, for all applications; None keeps nothing.
     """
 
     context: Context
@@ -47,6 +48,7 @@ class Job:
     name: str
     files: "DataFiles"
     checkpoint: Path | None = None
+    outputs: Path | None = None
 
 
 @dataclass(frozen=True)

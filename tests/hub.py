@@ -1,23 +1,29 @@
-"""A local server that speaks as much of the Hugging Face hub's protocol as a download needs."""
+"""A local server that speaks as much of the Hugging Face hub's protocol as downloads of models and data sets need."""
 
 import contextlib
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GATED = "slimseq/gated"
+API = re.compile(r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)(?:/(?P<rest>.*))?")
+FILE = re.compile(r"/(?P<datasets>datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
+RANGE = re.compile(r"bytes=(?P<first>\d+)-(?P<last>\d*)")
 
 
 class HubHandler(BaseHTTPRequestHandler):
-    """Answers for the model folders in `models`, by id."""
+    """Answers for the folders in `models` and `datasets`, by id."""
 
     models: ClassVar[dict[str, Path]] = {}
+    datasets: ClassVar[dict[str, Path]] = {}
     asked: ClassVar[list[str]] = []
     protocol_version = "HTTP/1.1"
 
@@ -31,36 +37,52 @@ class HubHandler(BaseHTTPRequestHandler):
         """Keeps the test's output clean."""
 
     def _answer(self, with_body: bool) -> None:
-        path = self.path.partition("?")[0].strip("/")
-        self.asked.append(f"{self.command} {path}")
-        parts = path.split("/")
-        if parts[:2] == ["api", "models"]:
-            self._answer_api("/".join(parts[2:4]), parts[4:], with_body)
-        elif len(parts) >= 5 and parts[2] == "resolve":
-            self._answer_file("/".join(parts[:2]), "/".join(parts[4:]), with_body)
+        url = urlsplit(self.path)
+        self.asked.append(f"{self.command} {url.path.strip('/')}")
+        if match := API.fullmatch(url.path):
+            folders = self.models if match["kind"] == "models" else self.datasets
+            recursive = parse_qs(url.query).get("recursive") == ["True"]
+            self._answer_api(folders, match["id"], (match["rest"] or "").split("/"), recursive, with_body)
+        elif match := FILE.fullmatch(url.path):
+            folders = self.datasets if match["datasets"] else self.models
+            self._answer_file(folders, match["id"], match["name"], with_body)
         else:
             self._send(HTTPStatus.NOT_FOUND, b"{}", with_body)
 
-    def _answer_api(self, model: str, rest: list[str], with_body: bool) -> None:
-        if model == GATED:
+    def _answer_api(
+        self, folders: dict[str, Path], name: str, rest: list[str], recursive: bool, with_body: bool
+    ) -> None:
+        if name == GATED:
             self._send(HTTPStatus.FORBIDDEN, b"{}", with_body, {"X-Error-Code": "GatedRepo"})
-        elif model not in self.models:
+        elif name not in folders:
             self._send(HTTPStatus.NOT_FOUND, b"{}", with_body, {"X-Error-Code": "RepoNotFound"})
-        elif rest[:1] == ["revision"] and rest[1] not in ("main", COMMIT):
+        elif rest[0] == "revision" and rest[1] not in ("main", COMMIT):
             self._send(HTTPStatus.NOT_FOUND, b"{}", with_body, {"X-Error-Code": "RevisionNotFound"})
+        elif rest[0] == "tree":
+            folder = folders[name].joinpath(*rest[2:])
+            found = folder.rglob("*") if recursive else folder.iterdir()
+            entries = [_entry(folders[name], path) for path in sorted(found)]
+            self._send(HTTPStatus.OK, json.dumps(entries).encode(), with_body)
         else:
-            files = sorted(path.name for path in self.models[model].iterdir())
-            body = {"id": model, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+            paths = sorted(path for path in folders[name].rglob("*") if path.is_file())
+            siblings = [{"rfilename": path.relative_to(folders[name]).as_posix()} for path in paths]
+            body = {"id": name, "sha": COMMIT, "siblings": siblings}
             self._send(HTTPStatus.OK, json.dumps(body).encode(), with_body)
 
-    def _answer_file(self, model: str, name: str, with_body: bool) -> None:
-        path = self.models[model] / name
+    def _answer_file(self, folders: dict[str, Path], repository: str, name: str, with_body: bool) -> None:
+        path = folders[repository] / name
         if not path.is_file():
             self._send(HTTPStatus.NOT_FOUND, b"{}", with_body, {"X-Error-Code": "EntryNotFound"})
             return
         content = path.read_bytes()
         headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        self._send(HTTPStatus.OK, content, with_body, headers)
+        if match := RANGE.fullmatch(self.headers.get("Range", "")):
+            first = int(match["first"])
+            part = content[first : int(match["last"]) + 1 if match["last"] else None]
+            headers["Content-Range"] = f"bytes {first}-{first + len(part) - 1}/{len(content)}"
+            self._send(HTTPStatus.PARTIAL_CONTENT, part, with_body, headers)
+        else:
+            self._send(HTTPStatus.OK, content, with_body, headers)
 
     def _send(self, status: HTTPStatus, body: bytes, with_body: bool, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -71,10 +93,17 @@ class HubHandler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
+def _entry(root: Path, path: Path) -> dict[str, object]:
+    kind = "directory" if path.is_dir() else "file"
+    size = 0 if path.is_dir() else path.stat().st_size
+    return {"type": kind, "path": path.relative_to(root).as_posix(), "size": size, "oid": "0" * 40}
+
+
 @contextlib.contextmanager
-def running_hub(models: dict[str, Path]) -> Iterator[str]:
-    """Serves model folders by id until the block ends; yields the endpoint's address."""
+def running_hub(models: dict[str, Path], datasets: dict[str, Path] | None = None) -> Iterator[str]:
+    """Serves folders of models and data sets by id until the block ends; yields the endpoint's address."""
     HubHandler.models = models
+    HubHandler.datasets = datasets or {}
     HubHandler.asked = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -73,7 +73,7 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
         SlimseqError: a step failed. What was finished before stays, and the next build goes on from there.
     """
     own = replace(context, store=Store(options.folder / "steps"), may_replace=True)
-    workshop = Workshop(recipe, own, options.data_folder, options.folder / "checkpoints")
+    workshop = Workshop(recipe, own, options.data_folder, options.folder / "checkpoints", options.folder)
     _check_data(workshop)
     result = Built()
     digests = {BASE: _base(context, workshop, options, result).digest}

@@ -28,12 +28,14 @@ class Workshop:
         context: device and progress; its store is the build's own one.
         data_folder: what relative paths in the recipe are relative to.
         checkpoints: each step's checkpoints go into a folder of its own in here.
+        outputs: what teachers write goes here, where every step finds it.
     """
 
     recipe: Recipe
     context: Context
     data_folder: Path
     checkpoints: Path
+    outputs: Path
 
     @property
     def store(self) -> Store:
@@ -104,6 +106,7 @@ class Workshop:
             name=target,
             files=self.files(step),
             checkpoint=checkpoint,
+            outputs=self.outputs,
         )
         outcome = technique.apply(job, step.options)
         manifest = outcome.manifest

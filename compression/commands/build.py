@@ -23,6 +23,10 @@ def build_command(
     retrain_base: Annotated[
         bool, typer.Option("--retrain-base", help="Make the base anew although the recipe keeps the one in the store.")
     ] = False,
+    import_: Annotated[
+        str | None,
+        typer.Option("--import", help="Import this model, a hub id or a folder, in place of the one the recipe names."),
+    ] = None,
     measure: Annotated[bool, typer.Option(help="Measure the variants and apply their gates.")] = True,
     store: StoreOption = DEFAULT_STORE,
     device: DeviceOption = "cpu",
@@ -35,10 +39,12 @@ def build_command(
     """
     from compression.building.build import BuildOptions, build
     from compression.errors import GateFailed
-    from compression.recipe import read_recipe, shipped_recipe
+    from compression.recipe import read_recipe, shipped_recipe, with_import
 
     path = recipe if recipe.exists() else shipped_recipe(str(recipe))
     described = read_recipe(path)
+    if import_ is not None:
+        described = with_import(described, import_)
     options = BuildOptions(
         data_folder=data_folder or path.parent,
         folder=folder or Path(".slimseq") / described.name,

@@ -101,6 +101,7 @@ def _run(technique: Technique, arguments: Mapping[str, Any], given: Mapping[str,
         name=arguments["name"],
         files=DataFiles(arguments["data"], arguments["calibration"] or (), arguments["dev"] or (), mixture),
         checkpoint=arguments["checkpoint"],
+        outputs=arguments["checkpoint"],
     )
     outcome = technique.apply(job, {name: value for name, value in given.items() if name not in of_mixture})
     if arguments["as_json"]:

@@ -1,11 +1,12 @@
 """What pruning is asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from compression.errors import BadParameters
 from compression.importance import CriterionName
 from compression.pruning.unstructured import check_sparsity
+from compression.training.sequence_level import SequenceLevel
 
 LayerChoice = Literal["loss", "even"]
 
@@ -30,6 +31,7 @@ class PruneOptions:
         criterion: what makes a part important: wanda (activation times weight), magnitude, taylor (gradient times
             activation) or random.
         samples: calibration pairs; the paper on Wanda takes 128.
+        sequence: whether and how much recovery learns from what a teacher writes.
     """
 
     feed_forward: float = 0.5
@@ -43,6 +45,7 @@ class PruneOptions:
     pattern: str = ""
     criterion: CriterionName = "wanda"
     samples: int = 128
+    sequence: SequenceLevel = field(default_factory=SequenceLevel)
 
     @property
     def is_sparse(self) -> bool:
@@ -55,6 +58,7 @@ class PruneOptions:
         Raises:
             BadParameters: an option is out of range, or two contradict each other.
         """
+        self.sequence.check()
         check_sparsity(self.criterion, self.sparsity, self.pattern)
         if self.budget is not None and not 0 < self.budget < 1:
             raise BadParameters(f"--budget {self.budget:g} is not a share between 0 and 1")

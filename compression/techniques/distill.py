@@ -11,7 +11,9 @@ def run(job: Job, options: DistillOptions, training: TrainingOptions) -> Outcome
 
     Without --max-seconds, --max-steps or --epochs training takes ten minutes; --max-steps 0 skips it.
     """
-    return distill(job.context, job.task, job.parent, job.name, job.files, options, training, job.checkpoint)
+    return distill(
+        job.context, job.task, job.parent, job.name, job.files, options, training, job.checkpoint, job.outputs
+    )
 
 
 TECHNIQUE = Technique(

@@ -11,7 +11,7 @@ def run(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome:
 
     Without --max-seconds, --max-steps or --epochs recovery takes ten minutes; --max-steps 0 skips it.
     """
-    return prune(job.context, job.task, job.parent, job.name, job.files, options, training, job.checkpoint)
+    return prune(job.context, job.task, job.parent, job.name, job.files, options, training, job.checkpoint, job.outputs)
 
 
 TECHNIQUE = Technique(

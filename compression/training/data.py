@@ -68,9 +68,17 @@ class TrainingSet:
         target = self._tokenizer.encode(example.target, self._limits.max_target_tokens)
         return TokenPair(source.ids, target.ids)
 
+    def with_examples(self, examples: Sequence[Example]) -> "TrainingSet":
+        """Returns a set of other texts, read alike.
+
+        Raises:
+            BadData: there are none.
+        """
+        return TrainingSet(examples, self._tokenizer, self._prefix, self._limits)
+
     def first(self, count: int) -> "TrainingSet":
         """Returns a set of the first `count` pairs, or of all where there are fewer."""
-        return TrainingSet(self.examples[:count], self._tokenizer, self._prefix, self._limits)
+        return self.with_examples(self.examples[:count])
 
 
 def read_examples(task: Task, files: Sequence[str], samples: int | None = None, split: str = "train") -> list[Example]:

@@ -14,6 +14,7 @@ from compression.pruning.layers import evenly_spaced, keep_layers
 from compression.publish import write_model
 from compression.training.data import DataFiles
 from compression.training.schedule import Bounds
+from compression.training.sequence_level import SequenceLevel
 from compression.training.trainer import TrainingOptions
 from models_store.manifest import Family, Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_model, tiny_tokenizer
@@ -65,7 +66,8 @@ def test_layers_can_be_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"sequence_share": 0.0}, {"sequence_share": 1.5}, {"decoder_layers": 1, "decoder_layers_kept": ("0",)}]
+    "wrong",
+    [{"sequence": SequenceLevel(sequence_share=0.0)}, {"decoder_layers": 1, "decoder_layers_kept": ("0",)}],
 )
 def test_options_that_contradict_each_other_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(BadParameters):
@@ -140,16 +142,15 @@ def test_the_teachers_outputs_replace_written_targets_or_come_in_addition(
 ) -> None:
     context = tiny_context(tmp_path, seed=4)
     tiny_artifact(context, Family.T5, tmp_path)
-    options = DistillOptions(decoder_layers=1, sequence_level=sequence_level, sequence_beams=1, sequence_share=0.5)
+    sequence = SequenceLevel(sequence_level=sequence_level, sequence_beams=1, sequence_share=0.5)
+    options = DistillOptions(decoder_layers=1, sequence=sequence)
     training = TrainingOptions(
         bounds=Bounds(max_steps=2), tokens_per_batch=200, dropout=0.0, alpha=0.5, hidden_states=1.0, attention=1.0
     )
-    run = tmp_path / "run"
+    files, run, cache = DataFiles([tiny_file(tmp_path)]), tmp_path / "run", tmp_path / "cache"
 
-    outcome = distill(
-        context, Task.TRANSLATION, "original", "distilled", DataFiles([tiny_file(tmp_path)]), options, training, run
-    )
-    outputs = [json.loads(line)["text"] for line in (run / "teacher_outputs.jsonl").read_text("utf-8").splitlines()]
+    outcome = distill(context, Task.TRANSLATION, "original", "distilled", files, options, training, run, cache)
+    outputs = [json.loads(line)["text"] for line in (cache / "teacher_outputs.jsonl").read_text("utf-8").splitlines()]
     # A teacher that knows nothing ends some texts at once; those are no targets.
     usable = sum(bool(text) for text in outputs)
     identity = json.loads((run / "checkpoint" / "state.json").read_text(encoding="utf-8"))["identity"]

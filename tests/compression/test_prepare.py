@@ -1,6 +1,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from compression.context import Context
 from compression.prepare import prepare
 from compression.prune import PruneOptions, prune
@@ -48,6 +50,16 @@ def test_what_was_damaged_is_built_anew(tmp_path: Path) -> None:
 
     assert done == ["quantized translation/original"]
     context.store.verify(Task.TRANSLATION, "quantized")
+
+
+def test_a_broken_manifest_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    context = prepared(tmp_path)
+    (context.store.folder(Task.TRANSLATION, "quantized") / "manifest.json").write_text("{}")
+    capsys.readouterr()
+
+    assert prepare(context, measure=False) == ["quantized translation/original"]
+
+    assert capsys.readouterr().err.count("Found broken") == 1
 
 
 def test_a_manifest_without_its_files_keeps_its_measurements_when_the_same_bytes_come_out(tmp_path: Path) -> None:

@@ -2,47 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from compression.publish import copy_tokenizer, write_model
 from models_store.manifest import Family
 from tests.command_line import compression
-from tests.compression.tiny import tiny_tokenizer
 from tests.hub import running_hub
+from tests.hub_content import bart_base, t5_small, write_hub_model
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
 TEXT = {"text": "The cat sleeps on the warm stone.", "num_beams": 2, "min_new_tokens": 5, "max_new_tokens": 8}
-
-
-def t5_small() -> Any:
-    """`google-t5/t5-small`: 6+6 layers, width 512, 8 heads, 32,128 tokens."""
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    config = T5Config(  # type: ignore[no-untyped-call]
-        d_model=512, d_kv=64, d_ff=2048, num_layers=6, num_heads=8, vocab_size=32128, decoder_start_token_id=0
-    )
-    return T5ForConditionalGeneration(config)
-
-
-def bart_base() -> Any:
-    """`facebook/bart-base`: 6+6 layers, width 768, 12 heads, 50,265 tokens, 1,024 positions."""
-    from transformers import BartConfig, BartForConditionalGeneration
-
-    config = BartConfig(  # type: ignore[no-untyped-call]
-        d_model=768,
-        encoder_layers=6,
-        decoder_layers=6,
-        encoder_attention_heads=12,
-        decoder_attention_heads=12,
-        encoder_ffn_dim=3072,
-        decoder_ffn_dim=3072,
-        vocab_size=50265,
-        max_position_embeddings=1024,
-    )
-    return BartForConditionalGeneration(config)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +22,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, Path]:
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("models")
     for family, model in ((Family.T5, t5_small()), (Family.BART, bart_base())):
-        write_model(model, root / family)
-        copy_tokenizer(tiny_tokenizer(family, root / f"{family}-tokenizer"), root / family)
+        write_hub_model(model, family, root / family, root / f"{family}-tokenizer")
     return {family: root / family for family in Family}
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from compression.context import Context
 from compression.errors import BadParameters
+from compression.exporting import add_ctranslate2
 from compression.training import teacher_outputs as module
 from compression.training.teacher_outputs import CACHE, teacher_outputs
 from evaluation.examples import Example
@@ -26,7 +27,9 @@ def teacher(folder: Path) -> Context:
 
 
 def expected(context: Context, example: Example, beams: int) -> str:
-    with open_generator(context.store, TASK, "original") as generator:
+    if not context.store.has_format(TASK, "original", "ctranslate2"):
+        add_ctranslate2(context, TASK, "original", "int8")
+    with open_generator(context.store, TASK, "original", "ctranslate2") as generator:
         options = generator.manifest.generation.options(num_beams=beams)
         return generator.generate([generator.encode(example.source, example.prefix)], options)[0].text
 

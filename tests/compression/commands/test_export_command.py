@@ -1,0 +1,36 @@
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from compression.cli import app
+from models_store.generator import open_generator
+from models_store.manifest import Family, Task
+from tests.compression.tiny import tiny_artifact, tiny_context
+
+TASK = Task.TRANSLATION
+
+
+def test_an_exporter_can_be_chosen_and_what_it_writes_serves_alike(tmp_path: Path) -> None:
+    store = tiny_context(tmp_path).store
+    tiny_artifact(tiny_context(tmp_path), Family.T5, tmp_path)
+    written = []
+
+    for exporter in ("optimum", "slimseq"):
+        words = ("export", TASK.value, "original", "--exporter", exporter, "--store", str(store.root))
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        export = store.export_of(TASK, "original", "onnx")
+        assert export is not None
+        assert export.exporter == exporter
+        with open_generator(store, TASK, "original", "onnxruntime") as generator:
+            options = generator.manifest.generation.options(max_new_tokens=8)
+            written.append(generator.generate([generator.encode("The cat sleeps.", None)], options)[0].text)
+
+    assert written[0] == written[1]
+
+
+def test_an_exporter_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["export", TASK.value, "original", "--exporter", "none", "--store", str(tmp_path)])
+
+    assert result.exit_code == 2
+    assert "slimseq" in result.output

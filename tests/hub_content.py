@@ -1,0 +1,79 @@
+"""What the hub recipes find on a hub: models of the exact configurations, with random weights, and small data sets."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compression.publish import copy_tokenizer, write_model
+from models_store.manifest import Family
+from tests.compression.tiny import SENTENCES, tiny_tokenizer
+
+SPLITS = ("train", "validation", "test")
+
+
+def t5_small() -> Any:
+    """`google-t5/t5-small`: 6+6 layers, width 512, 8 heads, 32,128 tokens."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(  # type: ignore[no-untyped-call]
+        d_model=512, d_kv=64, d_ff=2048, num_layers=6, num_heads=8, vocab_size=32128, decoder_start_token_id=0
+    )
+    return T5ForConditionalGeneration(config)
+
+
+def bart_base() -> Any:
+    """`facebook/bart-base`: 6+6 layers, width 768, 12 heads, 50,265 tokens, 1,024 positions."""
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    config = BartConfig(  # type: ignore[no-untyped-call]
+        d_model=768,
+        encoder_layers=6,
+        decoder_layers=6,
+        encoder_attention_heads=12,
+        decoder_attention_heads=12,
+        encoder_ffn_dim=3072,
+        decoder_ffn_dim=3072,
+        vocab_size=50265,
+        max_position_embeddings=1024,
+    )
+    return BartForConditionalGeneration(config)
+
+
+def write_hub_model(model: Any, family: Family, folder: Path, scratch: Path) -> Path:
+    """Writes a model with a small tokenizer as a hub has it; returns the folder."""
+    write_model(model, folder)
+    copy_tokenizer(tiny_tokenizer(family, scratch), folder)
+    return folder
+
+
+def write_cnn_dailymail(folder: Path, rows: int) -> Path:
+    """Writes `abisee/cnn_dailymail` with a few made articles; returns the folder."""
+    english = [english for english, _ in SENTENCES]
+    made = [
+        {
+            "article": " ".join([*english[start:], *english[:start]]),
+            "highlights": f"{english[start]}\n",
+            "id": str(start),
+        }
+        for start in range(rows)
+    ]
+    return _write_dataset(folder, "3.0.0", made)
+
+
+def write_wmt14(folder: Path, rows: int) -> Path:
+    """Writes `wmt/wmt14` with a few pairs; returns the folder."""
+    return _write_dataset(folder, "de-en", [{"translation": {"de": de, "en": en}} for en, de in SENTENCES[:rows]])
+
+
+def _write_dataset(folder: Path, configuration: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+    import pyarrow
+    import pyarrow.parquet
+
+    (folder / configuration).mkdir(parents=True)
+    table = pyarrow.Table.from_pylist(list(rows))
+    for split in SPLITS:
+        pyarrow.parquet.write_table(table, folder / configuration / f"{split}-00000-of-00001.parquet")
+    files = "".join(f"  - split: {split}\n    path: {configuration}/{split}-*\n" for split in SPLITS)
+    card = f"---\nconfigs:\n- config_name: {configuration}\n  data_files:\n{files}---\n"
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return folder
