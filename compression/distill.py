@@ -104,7 +104,7 @@ def distill(
         name=name,
         description=f"A student of {variant} with {counts}.",
         parameters={**flat(asdict(options)), "kept_layers": kept},
-        data=files.train,
+        files=files,
         started=started,
         doing="Distilling",
     )

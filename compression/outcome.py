@@ -15,7 +15,7 @@ from models_store.manifest import Manifest, Step
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compression.training.data import Material
+    from compression.training.data import DataFiles, Material
     from compression.training.trainer import TrainingOptions, TrainingReport
 
 OPTIONAL_LOSSES = ("hidden_states", "attention", "guided_alignment", "guided_layers", "copy_warmup_steps")
@@ -78,7 +78,7 @@ class Derivation:
         name: what to call the result.
         description: one sentence for its card.
         parameters: what was chosen beside the training's own settings.
-        data: the training files.
+        files: the training files, and how they were mixed.
         started: reading of `time.monotonic()` at the beginning.
         doing: what the progress bar says.
     """
@@ -87,7 +87,7 @@ class Derivation:
     name: str
     description: str
     parameters: dict[str, Any]
-    data: Sequence[str]
+    files: "DataFiles"
     started: float
     doing: str
 
@@ -134,7 +134,7 @@ def learn_from_parent(
     )
     parameters = {
         **derivation.parameters,
-        **training_parameters(report, training, derivation.data, has_teacher=True),
+        **training_parameters(report, training, derivation.files, has_teacher=True),
     }
     step = step_of(context, derivation.technique, parameters, parent.manifest.digest, derivation.started)
     identity = derived(parent.manifest, derivation.name, derivation.description, step)
@@ -157,9 +157,9 @@ def step_of(context: Context, technique: str, parameters: dict[str, Any], parent
 
 
 def training_parameters(
-    report: "TrainingReport", options: "TrainingOptions", files: Sequence[str], has_teacher: bool
+    report: "TrainingReport", options: "TrainingOptions", files: "DataFiles", has_teacher: bool
 ) -> dict[str, Any]:
-    """Returns what a step records of its training: the options that matter, what was done, and the files' names.
+    """Returns what a step records of its training: the options that matter, what was done, files' names and mixture.
 
     Folders are left out: they say something of the machine and nothing of the data.
     """
@@ -171,5 +171,6 @@ def training_parameters(
         # Losses that most runs are without stand in the record of those that have them.
         **{name: values[name] for name in OPTIONAL_LOSSES if values[name]},
         **{name: done[name] for name in ("steps", "tokens", "first_loss", "last_loss", "dev_loss_after")},
-        "data": [":".join(Path(part).name for part in file.split(":")) for file in files],
+        "data": [":".join(Path(part).name for part in file.split(":")) for file in files.train],
+        **({"mixture": mixture} if (mixture := files.mixture.record()) else {}),
     }

@@ -119,7 +119,7 @@ def prune(
                 **record,
                 **({"kept_tokens": [len(cut.kept), tokens]} if cut else {}),
             },
-            data=files.train,
+            files=files,
             started=started,
             doing="Recovering",
         )

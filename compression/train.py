@@ -145,7 +145,7 @@ def train_base(
         report = train(
             beginning.model, material.train, training, context, checkpoint_folder=checkpoint_folder, dev=material.dev
         )
-        parameters = beginning.parameters | training_parameters(report, training, files.train, has_teacher=False)
+        parameters = beginning.parameters | training_parameters(report, training, files, has_teacher=False)
         parent = beginning.manifest.digest if beginning.manifest else None
         step = step_of(context, "train", parameters, parent, started)
         if beginning.manifest is not None:

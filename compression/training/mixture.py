@@ -1,7 +1,8 @@
 """Which examples a run sees how often: weights by origin, and targets made of documents beside the written ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,11 @@ class Mixture:
     claim: Mapping[str, float] = field(default_factory=dict)
     excerpts: float = 0.0
     added_prefix: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Returns what differs from taking every example once."""
+        plain = asdict(Mixture())
+        return {name: value for name, value in asdict(self).items() if value != plain[name]}
 
     def check(self) -> None:
         """Checks the weights.

@@ -67,6 +67,11 @@ def test_excerpts_make_many_documents_of_one() -> None:
     assert seen == mixed(long, mixture, seed=0)
 
 
+def test_a_record_holds_what_was_chosen() -> None:
+    assert Mixture().record() == {}
+    assert Mixture({"news": 2}, excerpts=0.5).record() == {"weights": {"news": 2}, "excerpts": 0.5}
+
+
 def test_an_origin_that_does_not_occur_is_refused() -> None:
     with pytest.raises(BadParameters, match="'sports'; origins that occur: news, other"):
         mixed([*NEWS, *OTHER], Mixture({"sports": 2}), seed=0)
