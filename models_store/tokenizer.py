@@ -47,6 +47,11 @@ class Tokenizer:
         """Turns ids into text, without specials."""
         return str(self._fast.decode(ids, skip_special_tokens=True)).strip()
 
+    def word_ids(self) -> list[int]:
+        """Returns the ids of pieces that have a letter or a digit in them and are no specials, ascending."""
+        ids = self._fast.get_vocab(with_added_tokens=False).values()
+        return sorted(token for token in ids if any(map(str.isalnum, self.decode([token]))))
+
     def stream(self) -> "TextStream":
         """Returns a decoder that gives the text of ids as they come."""
         return TextStream(self._fast)

@@ -10,10 +10,13 @@ from itertools import chain
 
 from compression.errors import BadData, BadParameters
 from compression.training.mixture import Mixture, mixed
+from compression.training.substitution import SubstitutedExample, substitutions
 from evaluation.datasets import load_examples
 from evaluation.examples import DatasetUnavailable, Example
 from models_store.manifest import GenerationDefaults, Task
 from models_store.tokenizer import Tokenizer
+
+MOST_PREFIX = 64  # tokens
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class TrainingSet:
         self._tokenizer = tokenizer
         self._prefix = prefix
         self._limits = limits
+        self._replaceable: list[int] = []
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -66,7 +70,16 @@ class TrainingSet:
         prefix = self._prefix if example.prefix is None else example.prefix
         source = self._tokenizer.encode(prefix + example.source, self._limits.max_input_tokens)
         target = self._tokenizer.encode(example.target, self._limits.max_target_tokens)
+        if isinstance(example, SubstitutedExample):
+            return self._substituted(source.ids, target.ids, example.seed)
         return TokenPair(source.ids, target.ids)
+
+    def _substituted(self, source: list[int], target: list[int], seed: int) -> TokenPair:
+        if not self._replaceable:
+            prefix = self._tokenizer.encode(self._prefix, MOST_PREFIX).ids
+            self._replaceable = sorted(set(self._tokenizer.word_ids()) - set(prefix))
+        changed = substitutions(source, target, self._replaceable, seed)
+        return TokenPair(*([changed.get(token, token) for token in side] for side in (source, target)))
 
     def with_examples(self, examples: Sequence[Example]) -> "TrainingSet":
         """Returns a set of other texts, read alike.

@@ -7,6 +7,7 @@ the written summary grows. A news agency's dateline is left out, as editors do.
 import re
 from collections import Counter
 
+from compression.training.attribution import without_attribution
 from evaluation.sentences import sentences
 
 # Written summaries mostly rest on how a text begins, and a small model sees only that.
@@ -51,17 +52,17 @@ def extractive_summary(document: str, summary: str) -> str | None:
     return " ".join(candidates[index] for index in sorted(chosen)) if chosen else None
 
 
-def leading_sentences(document: str, words: int) -> str | None:
+def leading_sentences(document: str, words: int, attributions: bool = True) -> str | None:
     """Returns a document's first sentences, without its dateline, until they have so many words.
 
-    None where it is empty.
+    None where it is empty. Without `attributions` clauses that say whose words a sentence has are left out before.
 
     A lead that ends near the length of written summaries is the strongest simple summary of news, and one that a small
     model can learn to copy.
     """
     taken: list[str] = []
     for sentence in sentences(DATELINE.sub("", document)):
-        taken.append(sentence)
+        taken.append(sentence if attributions else without_attribution(sentence))
         if len(" ".join(taken).split()) >= words:
             break
     return " ".join(taken) or None

@@ -9,7 +9,10 @@ import numpy as np
 from compression.errors import BadParameters
 from compression.training.excerpts import excerpt
 from compression.training.extraction import claim, extractive_summary, leading_sentences
+from compression.training.substitution import SubstitutedExample
 from evaluation.examples import Example
+
+SEEDS = 2**31
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class Mixture:
             origin. Documents without one are left out.
         excerpts: share of the documents with leads and claims as targets that are cut to an excerpt before, another
             one each time; where there are few documents, these keep a model from learning them by heart.
+        attributions: whether leads keep the clauses that say whose words they are.
+        substituted: share of the documents with leads and claims as targets in which some rare tokens are others, the
+            same in the target: so copying is learned, and not names.
         added_prefix: text before documents with made targets; None keeps each example's own.
     """
 
@@ -35,6 +41,8 @@ class Mixture:
     lead_words: int = 32
     claim: Mapping[str, float] = field(default_factory=dict)
     excerpts: float = 0.0
+    attributions: bool = True
+    substituted: float = 0.0
     added_prefix: str | None = None
 
     def record(self) -> dict[str, Any]:
@@ -46,7 +54,7 @@ class Mixture:
         """Checks the weights.
 
         Raises:
-            BadParameters: one is negative, leads would have no words, or `excerpts` is no share.
+            BadParameters: one is negative, leads would have no words, or what should be a share is none.
         """
         for weights in (self.weights, self.extract, self.lead, self.claim):
             for origin, weight in weights.items():
@@ -54,8 +62,9 @@ class Mixture:
                     raise BadParameters(f"the weight of {origin} is {weight:g}; it must be at least 0")
         if self.lead_words < 1:
             raise BadParameters(f"leads of {self.lead_words} words cannot be made; take at least 1")
-        if not 0 <= self.excerpts <= 1:
-            raise BadParameters(f"excerpts is {self.excerpts:g}; it is a share, from 0 to 1")
+        for name in ("excerpts", "substituted"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise BadParameters(f"{name} is {share:g}; it is a share, from 0 to 1")
 
 
 def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Example]:
@@ -81,11 +90,12 @@ def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Exam
             result += _with_target(example, extractive_summary(example.source, example.target), mixture) * times
         for _ in range(_times(mixture.lead.get(origin, 0.0), chance)):
             text = _perhaps_excerpt(example.source, None, mixture, draw)
-            result += _with_target(replace(example, source=text), leading_sentences(text, mixture.lead_words), mixture)
+            target = leading_sentences(text, mixture.lead_words, mixture.attributions)
+            result += _copied(replace(example, source=text), target, mixture, draw)
         for _ in range(_times(mixture.claim.get(origin, 0.0), chance)):
             if sentence := claim(example.source):
                 text = _perhaps_excerpt(example.source, sentence, mixture, draw)
-                result += _with_target(replace(example, source=text), sentence, mixture)
+                result += _copied(replace(example, source=text), sentence, mixture, draw)
     return result
 
 
@@ -103,6 +113,13 @@ def _times(weight: float, chance: float) -> int:
 
 def _perhaps_excerpt(document: str, kept: str | None, mixture: Mixture, draw: np.random.Generator) -> str:
     return excerpt(document, mixture.lead_words, kept, draw) if draw.random() < mixture.excerpts else document
+
+
+def _copied(example: Example, target: str | None, mixture: Mixture, draw: np.random.Generator) -> list[Example]:
+    made = _with_target(example, target, mixture)
+    if draw.random() >= mixture.substituted:
+        return made
+    return [SubstitutedExample(**vars(each), seed=int(draw.integers(SEEDS))) for each in made]
 
 
 def _with_target(example: Example, target: str | None, mixture: Mixture) -> list[Example]:

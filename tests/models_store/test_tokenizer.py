@@ -51,3 +51,15 @@ def test_a_broken_tokenizer_is_named(own_store: Store) -> None:
 
     with pytest.raises(InvalidArtifact, match=r"tokenizer\.json cannot be read"):
         Tokenizer(folder)
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_word_ids_are_those_that_show_letters_or_digits(embedded: Store, task: Task) -> None:
+    tokenizer = Tokenizer(embedded.folder(task, "original"))
+
+    ids = tokenizer.word_ids()
+
+    assert ids == sorted(set(ids))
+    assert set(tokenizer.encode("bridge 42", 8).ids[:-1]) - {tokenizer.encode("", 8).ids[0]} <= set(ids)
+    assert tokenizer.encode("...", 8).ids[-1] not in ids
+    assert all(any(map(str.isalnum, tokenizer.decode([token]))) for token in ids[::50])

@@ -2,6 +2,7 @@ import pytest
 
 from compression.errors import BadParameters
 from compression.training.mixture import Mixture, mixed
+from compression.training.substitution import SubstitutedExample
 from evaluation.examples import Example
 
 NEWS = [
@@ -67,6 +68,18 @@ def test_excerpts_make_many_documents_of_one() -> None:
     assert seen == mixed(long, mixture, seed=0)
 
 
+def test_leads_can_be_without_attributions_and_copied_documents_substituted() -> None:
+    news = [Example("The bridge closed, police said. Then it rained.", "Closed.", origin="news")] * 40
+    mixture = Mixture({"news": 0}, lead={"news": 1}, lead_words=3, attributions=False, substituted=0.5)
+
+    seen = mixed(news, mixture, seed=0)
+
+    assert {example.target for example in seen} == {"The bridge closed."}
+    kinds = [isinstance(example, SubstitutedExample) for example in seen]
+    assert 10 < sum(kinds) < 30
+    assert len({example.seed for example in seen if isinstance(example, SubstitutedExample)}) == sum(kinds)
+
+
 def test_a_record_holds_what_was_chosen() -> None:
     assert Mixture().record() == {}
     assert Mixture({"news": 2}, excerpts=0.5).record() == {"weights": {"news": 2}, "excerpts": 0.5}
@@ -79,3 +92,5 @@ def test_an_origin_that_does_not_occur_is_refused() -> None:
         mixed(NEWS, Mixture({"news": -1}), seed=0)
     with pytest.raises(BadParameters, match="from 0 to 1"):
         mixed(NEWS, Mixture(excerpts=2), seed=0)
+    with pytest.raises(BadParameters, match="substituted is -1"):
+        mixed(NEWS, Mixture(substituted=-1), seed=0)
