@@ -60,7 +60,8 @@ class Workshop:
         technique = technique_named(step.technique)
         files = self.files(step)
         digests = [data_digest(names) for names in (files.train, files.calibration, files.dev)]
-        data = [*digests, vars(files.mixture)]
+        # What is as ever says nothing, so that an option that is new makes nothing stale.
+        data = [*digests, files.mixture.record()]
         return key_of(technique.name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
 
     def is_current(self, manifest: Manifest, steps: Sequence[RecipeStep], parent: str | None) -> bool:

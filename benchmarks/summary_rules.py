@@ -1,0 +1,83 @@
+"""`python -m benchmarks.summary_rules`: what summaries made by rule are worth, which a small model can learn to make.
+
+Each rule is scored beside lead-3 on the same documents: ROUGE-1 and ROUGE-2 with the difference to lead-3's and its
+95 % paired bootstrap interval. Choose on training and dev files.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from compression.training.data import read_examples
+from compression.training.extraction import claim, leading_sentences
+from evaluation.baselines import baseline
+from evaluation.bootstrap import PERCENTILES, resampled_sums
+from evaluation.examples import Example
+from evaluation.metrics import MetricStatistics, score
+from models_store.manifest import Task
+
+METRICS = ("rouge1", "rouge2")
+LENGTHS = (24, 32, 38, 40, 48)
+LEAD_3 = "lead-3"
+Rule = Callable[[str], str]
+
+
+def rules() -> dict[str, Rule]:
+    """Returns the rules by what they are called; lead-3 is the first."""
+    found: dict[str, Rule] = {LEAD_3: _lead_3}
+    for words in LENGTHS:
+        found[f"lead of {words} words"] = _lead(words, attributions=True)
+        found[f"lead of {words} words, no attributions"] = _lead(words, attributions=False)
+    found["claim, else lead-3"] = lambda document: claim(document) or _lead_3(document)
+    return found
+
+
+def _lead_3(document: str) -> str:
+    return baseline(Task.SUMMARIZATION, document)
+
+
+def _lead(words: int, attributions: bool) -> Rule:
+    return lambda document: leading_sentences(document, words, attributions) or ""
+
+
+def table(examples: Sequence[Example]) -> Table:
+    """Scores every rule on the examples: its values, how far they are above lead-3's, and its mean length in words."""
+    shown = Table("rule", *METRICS, *(f"{metric} above lead-3's" for metric in METRICS), "words")
+    targets = [example.target for example in examples]
+    base: Mapping[str, MetricStatistics] = {}
+    for name, rule in rules().items():
+        outputs = [rule(example.source) for example in examples]
+        found = score(Task.SUMMARIZATION, outputs, targets).metrics
+        base = base or found
+        words = np.mean([len(output.split()) for output in outputs])
+        differences = [_difference(found[metric], base[metric]) for metric in METRICS]
+        shown.add_row(name, *(f"{found[metric].value:.2f}" for metric in METRICS), *differences, f"{words:.0f}")
+    return shown
+
+
+def _difference(rule: MetricStatistics, base: MetricStatistics) -> str:
+    sums = [resampled_sums(each.per_sample) for each in (rule, base)]
+    low, high = np.percentile(rule.value_of(sums[0]) - base.value_of(sums[1]), PERCENTILES)
+    return f"{rule.value - base.value:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.summary_rules", description=__doc__)
+    parser.add_argument("data", nargs="+", help="files of documents and summaries")
+    parser.add_argument("--origin", action="append", default=None, help="examples of this origin alone; repeatable")
+    options = parser.parse_args(arguments)
+    examples = [
+        example
+        for example in read_examples(Task.SUMMARIZATION, options.data)
+        if options.origin is None or example.origin is None or example.origin in options.origin
+    ]
+    Console().print(table(examples))
+    Console().print(f"{len(examples)} documents")
+
+
+if __name__ == "__main__":
+    main()
