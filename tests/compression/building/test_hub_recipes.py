@@ -17,6 +17,8 @@ GATE_FAILED = 2
 ROWS = 4
 
 
+# Models of the hub's sizes through every technique: minutes on a slow machine.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("recipe", "task", "family", "model", "dataset", "make", "write"),
     [
