@@ -1,11 +1,13 @@
 """The recipes that need a hub, whole: models of the exact configurations and small data sets, from a local hub."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from compression.recipe import shipped_recipe
 from models_store.manifest import Family, Manifest, Task
 from models_store.store import Store
 from tests.command_line import compression
@@ -15,6 +17,13 @@ from tests.hub_content import bart_base, t5_small, write_cnn_dailymail, write_hu
 VARIANTS = ("quantized", "pruned", "distilled", "compact")
 GATE_FAILED = 2
 ROWS = 4
+
+
+def with_short_outputs(recipe: str) -> str:
+    """Returns a recipe in which outputs are 8 tokens long, for random weights never end one by themselves."""
+    text, count = re.subn(r"max_new_tokens: \d+", "max_new_tokens: 8", shipped_recipe(recipe).read_text("utf-8"))
+    assert count == 1
+    return text
 
 
 # Models of the hub's sizes through every technique: minutes on a slow machine.
@@ -43,11 +52,14 @@ def test_a_recipe_runs_whole(
     import torch
 
     torch.manual_seed(0)
+    (tmp_path / "recipe.yaml").write_text(with_short_outputs(recipe), encoding="utf-8")
     models = {model: write_hub_model(make(), family, tmp_path / "model", tmp_path / "tokenizer")}
     datasets = {dataset: write(tmp_path / "dataset", ROWS)}
     places = ("--store", tmp_path / "store", "--build-folder", tmp_path / "build")
     with running_hub(models, datasets) as endpoint:
-        built = compression("build", recipe, *places, "--json", HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "home"))
+        built = compression(
+            "build", tmp_path / "recipe.yaml", *places, "--json", HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "home")
+        )
         assert any("resolve" in asked and asked.endswith(".parquet") for asked in HubHandler.asked)
 
     # Random weights write nonsense, which a gate must not let through.
