@@ -1,6 +1,7 @@
 """Builds a recipe: the base, every variant in order, their measurements, and the verdicts of their gates."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
             _bring(context.store, workshop.store, published)
         else:
             manifest = workshop.run(name, variant.start, variant.steps)
-            copy_artifact(workshop.store, context.store, manifest)
+            _publish(context, workshop, manifest)
             result.built.append(name)
         digests[name] = context.store.manifest(recipe.task, name).digest
     if options.measure:
@@ -116,7 +117,7 @@ def _base(context: Context, workshop: Workshop, options: BuildOptions, result: B
     if recipe.base.steps:
         manifest = workshop.run(BASE, start, recipe.base.steps)
     _fitting(recipe, manifest)
-    copy_artifact(workshop.store, store, manifest)
+    _publish(context, workshop, manifest)
     result.built.append(BASE)
     return manifest
 
@@ -158,6 +159,20 @@ def _published(context: Context, workshop: Workshop, name: str) -> Manifest | No
         return context.store.manifest(task, name)
     except SlimseqError:
         return None
+
+
+def _publish(context: Context, workshop: Workshop, manifest: Manifest) -> None:
+    """Puts what was built into the store. What was measured of the same files before, whole or not, still holds."""
+    task, name = manifest.task, manifest.variant
+    before = None
+    with suppress(SlimseqError):
+        before = context.store.manifest(task, name)
+    copy_artifact(workshop.store, context.store, manifest)
+    if before is not None and before.digest == manifest.digest:
+        measured = {"quality": before.quality, "performance": before.performance, "gate": before.gate}
+        manifest = manifest.model_copy(update=measured)
+        context.store.rewrite_manifest(manifest)
+        write_card(context.store.folder(task, name), manifest)
 
 
 def _bring(source: Store, target: Store, manifest: Manifest) -> None:

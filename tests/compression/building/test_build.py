@@ -63,6 +63,23 @@ def test_a_second_build_does_nothing(context: Context, tmp_path: Path) -> None:
     assert digests == {name: context.store.manifest(TASK, name).digest for name in digests}
 
 
+def test_what_was_measured_of_the_same_files_is_kept(context: Context, tmp_path: Path) -> None:
+    built(context, tmp_path, recipe(tmp_path))
+    store = context.store
+    compression("benchmark", TASK, "compact", "--samples", 1, "--repeats", 1, "--record", "--store", store.root)
+    measured = store.manifest(TASK, "compact")
+    # Another lineage of the same files makes it stale.
+    stale = measured.lineage[-1].model_copy(update={"key": None})
+    store.rewrite_manifest(measured.model_copy(update={"lineage": [*measured.lineage[:-1], stale]}))
+
+    again = built(context, tmp_path, recipe(tmp_path))
+
+    after = store.manifest(TASK, "compact")
+    assert again.built == ["compact"] and measured.performance
+    assert (after.digest, after.performance) == (measured.digest, measured.performance)
+    assert after.lineage == measured.lineage
+
+
 def test_lineage_shows_the_steps_in_their_order(context: Context, tmp_path: Path) -> None:
     built(context, tmp_path, recipe(tmp_path))
 
