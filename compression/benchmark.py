@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from compression.context import Context
 from evaluation.benchmark import compare
 from evaluation.datasets import load_examples
-from evaluation.host import resident_bytes
+from evaluation.host import give_back_memory, resident_bytes
 from models_store.generator import TextGenerator, choose_runtime, open_generator
 from models_store.manifest import Performance, Task
 
@@ -63,6 +63,8 @@ def benchmark_variants(
         for name in variants:
             # Imported first, so that the first variant is not charged with its runtime's library.
             choose_runtime(context.store, task, name, options.runtime).opener()
+            # What an earlier variant gave up would otherwise take this one in, and it would seem to need nothing.
+            give_back_memory()
             before = resident_bytes()
             opened = open_generator(context.store, task, name, options.runtime, options.threads)
             generators[name] = stack.enter_context(opened)

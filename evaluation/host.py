@@ -3,7 +3,9 @@
 Every quality and performance record carries these, because int8 kernels differ from CPU to CPU.
 """
 
+import ctypes
 import functools
+import gc
 import os
 import platform
 
@@ -59,6 +61,14 @@ def available_cores() -> int:
 def resident_bytes() -> int:
     """Returns the memory that this process holds in RAM, in bytes."""
     return int(psutil.Process().memory_info().rss)
+
+
+def give_back_memory() -> None:
+    """Returns freed memory to the system where the C library can, so that resident bytes are those in use."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @functools.cache

@@ -1,9 +1,19 @@
+import ctypes
 import os
 from pathlib import Path
 
 import pytest
 
-from evaluation.host import INFERENCE_FLAGS, VNNI_FLAGS, available_cores, cpu_flags, has_vnni, host_name, resident_bytes
+from evaluation.host import (
+    INFERENCE_FLAGS,
+    VNNI_FLAGS,
+    available_cores,
+    cpu_flags,
+    give_back_memory,
+    has_vnni,
+    host_name,
+    resident_bytes,
+)
 
 
 def test_flags_are_sorted_and_matter_to_inference() -> None:
@@ -35,3 +45,22 @@ def test_resident_memory_grows_with_what_is_held() -> None:
     held = bytearray(os.urandom(1 << 16)) * (1 << 10)
 
     assert resident_bytes() - before > len(held) // 2
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc is known to keep what was freed")
+def test_freed_memory_is_given_back() -> None:
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    size, count = 100_000, 500
+    blocks = [ctypes.c_void_p(library.malloc(size)) for _ in range(count)]
+    for block in blocks:
+        ctypes.memset(block, 1, size)
+    # The last one stays, and what is below it cannot be cut off.
+    for block in blocks[:-1]:
+        library.free(block)
+    before = resident_bytes()
+
+    give_back_memory()
+
+    assert before - resident_bytes() > size * count // 2
+    library.free(blocks[-1])
