@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.summary_rules", description=__doc__)
     parser.add_argument("data", nargs="+", help="files of documents and summaries")
-    parser.add_argument("--origin", action="append", default=None, help="examples of this origin alone; repeatable")
+    parser.add_argument("--origin", action="append", help="only examples of this origin and of none; repeatable")
     options = parser.parse_args(arguments)
     examples = [
         example

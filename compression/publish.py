@@ -106,6 +106,7 @@ def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
             if name is not None:
                 bytes_by_format[name] = bytes_by_format.get(name, 0) + file.bytes
         digest = digest_of(files)
+        before = manifest_of_same_files(store, identity.task, identity.variant, digest)
         manifest = Manifest(
             **vars(draft.identity),
             size=Size(
@@ -116,19 +117,22 @@ def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
             ),
             files=files,
             digest=digest,
-            **_measured_before(store, identity, digest),
+            **({} if before is None else {"quality": before.quality, "performance": before.performance}),
         )
         write_manifest(folder, manifest)
         write_card(folder, manifest)
 
 
-def _measured_before(store: Store, identity: Identity, digest: str) -> dict[str, Any]:
-    """Returns the measurements of the artifact to be replaced, where it has the very same files."""
+def manifest_of_same_files(store: Store, task: Task, variant: str, digest: str) -> Manifest | None:
+    """Returns the manifest of an artifact to be replaced where it describes the very same files, built here or not.
+
+    What was measured of them holds for those that come in their place.
+    """
     try:
-        before = store.manifest(identity.task, identity.variant)
+        before = store.manifest(task, variant)
     except SlimseqError:
-        return {}
-    return {"quality": before.quality, "performance": before.performance} if before.digest == digest else {}
+        return None
+    return before if before.digest == digest else None
 
 
 def publish_model(store: Store, model: "PreTrainedModel", tokenizer_folder: Path, identity: Identity) -> Manifest:

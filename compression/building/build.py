@@ -1,7 +1,6 @@
 """Builds a recipe: the base, every variant in order, their measurements, and the verdicts of their gates."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from compression.card import write_card
 from compression.context import Context
 from compression.errors import BadRecipe
 from compression.importing import import_model
+from compression.publish import manifest_of_same_files
 from compression.recipe import BASE, Recipe, import_options
 from models_store.errors import SlimseqError
 from models_store.manifest import Manifest, Verdict
@@ -162,13 +162,11 @@ def _published(context: Context, workshop: Workshop, name: str) -> Manifest | No
 
 
 def _publish(context: Context, workshop: Workshop, manifest: Manifest) -> None:
-    """Puts what was built into the store. What was measured of the same files before, whole or not, still holds."""
+    """Puts what was built into the store, with what was measured of the same files before."""
     task, name = manifest.task, manifest.variant
-    before = None
-    with suppress(SlimseqError):
-        before = context.store.manifest(task, name)
+    before = manifest_of_same_files(context.store, task, name, manifest.digest)
     copy_artifact(workshop.store, context.store, manifest)
-    if before is not None and before.digest == manifest.digest:
+    if before is not None:
         measured = {"quality": before.quality, "performance": before.performance, "gate": before.gate}
         manifest = manifest.model_copy(update=measured)
         context.store.rewrite_manifest(manifest)

@@ -26,8 +26,6 @@ def in_short(recipe: str) -> str:
     return f"{text}benchmark: false\n"
 
 
-# Models of the hub's sizes through every technique: minutes on a slow machine.
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("recipe", "task", "family", "model", "dataset", "make", "write"),
     [
