@@ -172,5 +172,6 @@ def training_parameters(
         **{name: values[name] for name in OPTIONAL_LOSSES if values[name]},
         **{name: done[name] for name in ("steps", "tokens", "first_loss", "last_loss", "dev_loss_after")},
         "data": [":".join(Path(part).name for part in file.split(":")) for file in files.train],
+        **({"unlabelled": [Path(name).name for name in files.unlabelled]} if files.unlabelled else {}),
         **({"mixture": mixture} if (mixture := files.mixture.record()) else {}),
     }

@@ -1,11 +1,11 @@
 """Builds what derives from the artifacts in a store: ONNX of each that has safetensors, and the int8 variants.
 
 Nothing is done where everything is there and was made from the artifact as it is now, so it may run before every
-start of the service. The embedded int8 variants are kept in git as manifests alone: where the bytes that come out are
-those that a manifest describes, its measurements hold for them, and it stays as it is.
+start of the service. The embedded int8 variants are kept in git as manifests alone, which say what to round and how:
+where the bytes that come out are those that a manifest describes, its measurements hold for them, and it stays as it
+is.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from compression.context import Context
@@ -13,8 +13,13 @@ from compression.evaluate import EvaluateOptions, evaluate_variants
 from compression.exporting import add_onnx
 from compression.quantize import QuantizeOptions, quantize
 from models_store.errors import SlimseqError
-from models_store.manifest import Manifest, Task
+from models_store.manifest import Manifest, Step, Task
 from models_store.store import FORMATS
+
+# What of a recorded step says how to round; whether the CPU wants 7 bits, each machine decides itself.
+RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")
+# These are rounded from the parent's weights alone: no data is needed to make them again.
+WEIGHTS_ALONE = ("int8-dynamic", "int8-weight-only", "int4-weight-only", "bf16", "fp16", "ctranslate2-int8")
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,6 @@ class Derivation:
 
     parent: str
     options: QuantizeOptions = field(default_factory=QuantizeOptions)
-
-
-DERIVED: Mapping[str, Derivation] = {
-    "quantized": Derivation("original"),
-    "compact": Derivation("compact-float", QuantizeOptions(scheme="ctranslate2-int8")),
-}
 
 
 def prepare(context: Context, measure: bool = True) -> list[str]:
@@ -53,13 +52,36 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
             add_onnx(context, entry.task, entry.variant)
             done.append(f"exported {entry.task}/{entry.variant} to ONNX")
     for task in Task:
-        for name, derivation in DERIVED.items():
-            if derivation.parent not in context.store.variants(task):
-                continue
+        for name, derivation in _derivations(context, task).items():
             manifest = _manifest(context, task, name)
-            if manifest is None or not _is_whole(context, manifest):
+            if manifest is None or not _is_whole(context, manifest, derivation):
                 done.append(_derive(context, task, name, derivation, manifest, measure))
     return done
+
+
+def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
+    """Returns `quantized` of the original, and what a manifest says was rounded from a variant that is there."""
+    manifests = [entry.manifest for entry in context.store.scan() if entry.task is task and entry.manifest is not None]
+    sources = {manifest.digest: manifest.variant for manifest in manifests if manifest.has_format("safetensors")}
+    found = {}
+    for manifest in manifests:
+        step = manifest.lineage[-1]
+        if (parent := sources.get(step.parent or "")) and (options := _options_of(step)):
+            found[manifest.variant] = Derivation(parent, options)
+    return found | ({"quantized": Derivation("original")} if "original" in sources.values() else {})
+
+
+def _options_of(step: Step) -> QuantizeOptions | None:
+    """Returns how a step rounded; None where it did not, or not by its parent's weights alone."""
+    given = step.parameters
+    if step.technique != "quantize" or given.get("fallback") is not None or given.get("aware_steps"):
+        return None
+    if given.get("scheme") not in WEIGHTS_ALONE:
+        return None
+    recorded = {name: given[name] for name in RECORDED if name in given}
+    if recorded.get("sensitive_layers") is not None:
+        recorded["sensitive_layers"] = tuple(recorded["sensitive_layers"])
+    return QuantizeOptions(**recorded)
 
 
 def _derive(
@@ -68,6 +90,7 @@ def _derive(
     context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
     made = quantize(replace(context, may_replace=True), task, derivation.parent, name, derivation.options)
     if before is not None and before.digest == made.digest:
+        # `quantize` kept what was measured; the verdict and the key of a build hold as well.
         context.store.rewrite_manifest(before)
     elif measure:
         context.say(f"Measuring {task}/{name} on the bundled sample …")
@@ -88,7 +111,7 @@ def _is_current(context: Context, task: Task, variant: str) -> bool:
     return True
 
 
-def _is_whole(context: Context, manifest: Manifest) -> bool:
+def _is_whole(context: Context, manifest: Manifest, derivation: Derivation) -> bool:
     """Whether an int8 variant's files are there, whole, and made from its parent as it is."""
     task, name = manifest.task, manifest.variant
     if _is_unbuilt(context, task, name):
@@ -98,7 +121,7 @@ def _is_whole(context: Context, manifest: Manifest) -> bool:
     except SlimseqError as error:
         context.say(f"Found broken: {error}")
         return False
-    return manifest.parent == context.store.manifest(task, DERIVED[name].parent).digest
+    return manifest.parent == context.store.manifest(task, derivation.parent).digest
 
 
 def _manifest(context: Context, task: Task, name: str) -> Manifest | None:

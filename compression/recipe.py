@@ -22,7 +22,7 @@ from models_store.manifest import NAME_PATTERN, Family, Task, first_complaint
 
 BASE = "original"
 # Keys of a step beside its technique's options: what data it uses, and how it is mixed.
-STEP_DATA = ("train", "calibration", "dev", "mixture", "seed")
+STEP_DATA = ("train", "calibration", "dev", "mixture", "unlabelled", "seed")
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
@@ -54,9 +54,10 @@ class TestSet(Part):
 
 
 class Data(Part):
-    """The data of a recipe; paths are relative to the data folder."""
+    """The data of a recipe; paths are relative to the data folder. Targets of `unlabelled` files are a teacher's."""
 
     train: list[str] = []
+    unlabelled: list[str] = []
     calibration: list[str] = []
     dev: list[str] = []
     test: list[TestSet] = []

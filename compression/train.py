@@ -124,6 +124,8 @@ def train_base(
     started = time.monotonic()
     check_name(context, task, name)
     training.check()
+    if files.unlabelled:
+        raise BadParameters("unlabelled data has no targets, and `train` has no teacher to write them")
     with _folder(checkpoint_folder) as scratch:
         if isinstance(start, Architecture):
             # One process makes the tokenizer, and the others find it.

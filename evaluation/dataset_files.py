@@ -20,6 +20,7 @@ FIELDS: dict[Task, tuple[tuple[str, str], ...]] = {
 }
 
 OPTIONAL_FIELDS = {"prefix", "origin"}
+SOURCE_FIELDS = ("document", "article", "source", "text")
 
 
 def read_json_lines(task: Task, path: Path) -> Iterator[Example]:
@@ -37,13 +38,7 @@ def read_json_lines(task: Task, path: Path) -> Iterator[Example]:
         if not line.strip():
             continue
         place = f"line {number} of {path.name}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DatasetUnavailable(f"{place} is not JSON") from error
-        if not isinstance(row, dict):
-            raise DatasetUnavailable(f"{place} is not a JSON object")
-        yield _example_of(task, row, place)
+        yield _example_of(task, _object(line, place), place)
 
 
 def read_tab_separated(path: Path) -> Iterator[Example]:
@@ -77,21 +72,59 @@ def read_parallel_text(source: Path, target: Path) -> Iterator[Example]:
         yield _example_of(Task.TRANSLATION, {"source": first, "target": second}, place)
 
 
+def read_sources(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Yields texts that need no target, each with its origin where there is one.
+
+    Args:
+        path: JSON lines whose objects hold a `document`, `article`, `source` or `text`, and perhaps an `origin`, in a
+            `.jsonl` or `.jsonl.gz` file; any other file is read as text, one a line.
+
+    Raises:
+        DatasetUnavailable: the file cannot be read, or a line is not such an object.
+    """
+    is_json = path.name.endswith((".jsonl", ".jsonl.gz"))
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        place = f"line {number} of {path.name}"
+        row = _object(line, place) if is_json else {"text": line}
+        name = next((name for name in SOURCE_FIELDS if name in row), None)
+        if name is None:
+            raise DatasetUnavailable(f"{place} has none of {', '.join(SOURCE_FIELDS)}")
+        _check_text(row, name, place, is_optional=False)
+        _check_text(row, "origin", place, is_optional=True)
+        yield row[name].strip(), row.get("origin")
+
+
+def _object(line: str, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DatasetUnavailable(f"{place} is not JSON") from error
+    if not isinstance(row, dict):
+        raise DatasetUnavailable(f"{place} is not a JSON object")
+    return row
+
+
 def _example_of(task: Task, row: dict[str, Any], place: str) -> Example:
     known = FIELDS[task]
     names = next((pair for pair in known if any(name in row for name in pair)), known[0])
     for name in names:
         if name not in row:
             raise DatasetUnavailable(f"{place} has no `{name}`")
-    for name in (*names, *(OPTIONAL_FIELDS & row.keys())):
-        optional = name in OPTIONAL_FIELDS
-        if optional and row[name] is None:
-            continue
-        if not isinstance(row[name], str):
-            raise DatasetUnavailable(f"{place}: `{name}` is not text")
-        if not optional and not row[name].strip():
-            raise DatasetUnavailable(f"{place}: `{name}` is empty")
+        _check_text(row, name, place, is_optional=False)
+    for name in sorted(OPTIONAL_FIELDS):
+        _check_text(row, name, place, is_optional=True)
     return Example(row[names[0]].strip(), row[names[1]].strip(), row.get("prefix"), row.get("origin"))
+
+
+def _check_text(row: dict[str, Any], name: str, place: str, is_optional: bool) -> None:
+    if is_optional and row.get(name) is None:
+        return
+    if not isinstance(row[name], str):
+        raise DatasetUnavailable(f"{place}: `{name}` is not text")
+    if not is_optional and not row[name].strip():
+        raise DatasetUnavailable(f"{place}: `{name}` is empty")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -187,7 +187,8 @@ def _bring(source: Store, target: Store, manifest: Manifest) -> None:
 def _check_data(workshop: Workshop) -> None:
     """Checks that files which the recipe names are there, before anything is trained for hours."""
     data = workshop.recipe.data
-    names: Sequence[str] = [*data.train, *data.calibration, *data.dev, *(test.data for test in data.test)]
+    given = (data.train, data.unlabelled, data.calibration, data.dev, [test.data for test in data.test])
+    names: Sequence[str] = [name for names in given for name in names]
     for name in names:
         is_file_name = any(name.endswith(ending) for ending in (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz"))
         if is_file_name and not Path(workshop.path(name)).exists():

@@ -50,10 +50,10 @@ class Workshop:
     def files(self, step: RecipeStep) -> DataFiles:
         """Returns the data files of a step."""
         data = data_of(self.recipe, step)
-        train, calibration, dev = (
-            [self.path(name) for name in names] for names in (data.train, data.calibration, data.dev)
+        train, calibration, dev, unlabelled = (
+            [self.path(name) for name in names] for names in (data.train, data.calibration, data.dev, data.unlabelled)
         )
-        return DataFiles(train, calibration, dev, mixture_of(data.mixture))
+        return DataFiles(train, calibration, dev, mixture_of(data.mixture), unlabelled)
 
     def key(self, step: RecipeStep, parent: str | None) -> str:
         """Returns the key of a step that starts from an artifact of that digest."""
@@ -61,7 +61,7 @@ class Workshop:
         files = self.files(step)
         digests = [data_digest(names) for names in (files.train, files.calibration, files.dev)]
         # What is as ever says nothing, so that an option that is new makes nothing stale.
-        data = [*digests, files.mixture.record()]
+        data = [*digests, files.mixture.record(), *([data_digest(files.unlabelled)] if files.unlabelled else [])]
         return key_of(technique.name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
 
     def is_current(self, manifest: Manifest, steps: Sequence[RecipeStep], parent: str | None) -> bool:

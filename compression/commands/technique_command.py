@@ -38,6 +38,14 @@ CalibrationOption = Annotated[
     list[str] | None,
     typer.Option("--calibration", help="What is calibrated on, repeatable; the first rows of --data where not given."),
 ]
+UnlabelledOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unlabelled",
+        help="Texts whose targets a teacher writes (--sequence-level), repeatable: a .jsonl file (also .gz), or text "
+        "with one a line. For translations they are cut into sentences.",
+    ),
+]
 DevOption = Annotated[
     list[str] | None, typer.Option("--dev", help="Held-out data, repeatable: its loss is printed before and after.")
 ]
@@ -49,6 +57,7 @@ CheckpointOption = Annotated[
 SHARED: dict[str, tuple[Any, Any]] = {
     "calibration": (CalibrationOption, None),
     "dev": (DevOption, None),
+    "unlabelled": (UnlabelledOption, None),
     "checkpoint": (CheckpointOption, None),
     "force": (ForceOption, False),
     "store": (StoreOption, DEFAULT_STORE),
@@ -99,7 +108,13 @@ def _run(technique: Technique, arguments: Mapping[str, Any], given: Mapping[str,
         task=Task(arguments["task"]),
         parent=arguments["variant"] or "",
         name=arguments["name"],
-        files=DataFiles(arguments["data"], arguments["calibration"] or (), arguments["dev"] or (), mixture),
+        files=DataFiles(
+            arguments["data"],
+            arguments["calibration"] or (),
+            arguments["dev"] or (),
+            mixture,
+            arguments["unlabelled"] or (),
+        ),
         checkpoint=arguments["checkpoint"],
         outputs=arguments["checkpoint"],
     )

@@ -11,6 +11,7 @@ from itertools import chain
 from compression.errors import BadData, BadParameters
 from compression.training.mixture import Mixture, mixed
 from compression.training.substitution import SubstitutedExample, substitutions
+from compression.training.unlabelled import read_unlabelled
 from evaluation.datasets import load_examples
 from evaluation.examples import DatasetUnavailable, Example
 from models_store.manifest import GenerationDefaults, Task
@@ -127,12 +128,14 @@ class DataFiles:
         calibration: what importance is measured on; none takes the first rows of `train`.
         dev: what the loss is measured on before and after; may be none.
         mixture: how often the examples of each origin are seen.
+        unlabelled: sources whose targets a teacher writes, as `read_unlabelled` takes them.
     """
 
     train: Sequence[str]
     calibration: Sequence[str] = ()
     dev: Sequence[str] = ()
     mixture: Mixture = field(default_factory=Mixture)
+    unlabelled: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def read_material(
 
     examples = read_examples(task, files.train)
     calibration = as_set(read_examples(task, files.calibration) if files.calibration else examples)
-    train = as_set(mixed(examples, files.mixture, seed))
+    train = as_set(mixed([*examples, *read_unlabelled(task, files.unlabelled)], files.mixture, seed))
     dev = as_set(read_examples(task, files.dev, split="validation")) if files.dev else None
     return Material(train, calibration.first(calibration_samples), dev)
 

@@ -76,10 +76,13 @@ def learning_from_outputs(
         is_distributed: whether other processes wait for the first to ask.
 
     Raises:
-        BadParameters: the number of beams is out of range.
+        BadParameters: the number of beams is out of range, or there are sources without targets and nobody to write
+            them.
         UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
     """
     if not options.is_on:
+        if any(not example.target for example in material.train.examples):
+            raise BadParameters("unlabelled data has no targets: let a teacher write them, with `sequence_level`")
         return material
     processes = Processes.launched(context.device) if is_distributed else Processes()
     with processes.main_first():
@@ -97,11 +100,12 @@ def _with_outputs(
     options: SequenceLevel,
     folder: Path | None,
 ) -> list[Example]:
-    """Returns the training examples; those that were not drawn keep their targets."""
+    """Returns the training examples; those that were not drawn keep their targets, if they have some."""
     drawn = np.random.default_rng((SEQUENCE_STREAM, context.seed)).random(len(examples)) < options.sequence_share
+    drawn |= np.array([not example.target for example in examples])
     chosen = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_drawn]
     with nullcontext(folder) if folder is not None else tempfile.TemporaryDirectory() as cache:
         outputs = teacher_outputs(context, task, teacher, chosen, Path(cache), options.sequence_beams)
     is_written_kept = options.sequence_level == "add"
     written = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_written_kept or not is_drawn]
-    return [*written, *outputs]
+    return [*(example for example in written if example.target), *outputs]

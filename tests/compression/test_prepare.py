@@ -6,6 +6,7 @@ import pytest
 from compression.context import Context
 from compression.prepare import prepare
 from compression.prune import PruneOptions, prune
+from compression.quantize import QuantizeOptions, quantize
 from compression.training.data import DataFiles
 from compression.training.options import TrainingOptions
 from compression.training.schedule import Bounds
@@ -77,19 +78,35 @@ def test_a_manifest_without_its_files_keeps_its_measurements_when_the_same_bytes
     context.store.verify(Task.TRANSLATION, "quantized")
 
 
-def test_compact_is_rounded_from_its_float_form(tmp_path: Path) -> None:
+def test_a_manifest_alone_says_what_to_round_and_how(tmp_path: Path) -> None:
     context = prepared(tmp_path)
     prune(
         context,
         Task.TRANSLATION,
         "original",
-        "compact-float",
+        "small",
         DataFiles([tiny_file(tmp_path)]),
         PruneOptions(),
         TrainingOptions(Bounds(max_steps=0)),
     )
+    options = QuantizeOptions(scheme="ctranslate2-int8")
+    made = quantize(context, Task.TRANSLATION, "small", "compact", options)
+    folder = context.store.folder(Task.TRANSLATION, "compact")
+    shutil.rmtree(folder / "ctranslate2")
+    before = (folder / "manifest.json").read_bytes()
 
     done = prepare(context, measure=False)
 
-    assert done == ["quantized translation/compact-float"]
-    assert context.store.manifest(Task.TRANSLATION, "compact").has_format("ctranslate2")
+    assert done == ["quantized translation/small"]
+    assert context.store.manifest(Task.TRANSLATION, "compact").digest == made.digest
+    assert (folder / "manifest.json").read_bytes() == before
+    context.store.verify(Task.TRANSLATION, "compact")
+
+
+def test_what_was_rounded_on_data_is_left_alone(tmp_path: Path) -> None:
+    context, file = prepared(tmp_path), tiny_file(tmp_path)
+    options = QuantizeOptions(scheme="int8-static", calibration_samples=4)
+    quantize(context, Task.TRANSLATION, "original", "static", options, DataFiles([file], [file]))
+    shutil.rmtree(context.store.folder(Task.TRANSLATION, "static") / "onnx")
+
+    assert prepare(context, measure=False) == []
