@@ -1,0 +1,156 @@
+"""`python -m benchmarks.search_agreement`: how often the runtimes write the same text from the same float32 weights.
+
+Greedy search must agree, token for token. CTranslate2's beam search ends by another rule than transformers', so with
+beams its texts differ although its arithmetic is the same: the table says how often, and what that is worth.
+"""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from compression.context import Context
+from compression.exporting import add_ctranslate2, add_onnx
+from evaluation.bootstrap import PERCENTILES, resampled_sums
+from evaluation.datasets import load_examples
+from evaluation.examples import Example
+from evaluation.metrics import PRIMARY_METRIC, MetricStatistics, score
+from models_store.generator import TextGenerator, TextOutput, open_generator
+from models_store.manifest import Task
+from models_store.store import FORMATS, Store, default_store
+
+# The first is what the others are compared with: transformers' own search.
+RUNTIMES = ("torch", "onnxruntime", "ctranslate2")
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One runtime beside the first, for one number of beams.
+
+    Args:
+        runtime: its name.
+        beams: of the search.
+        same: share of texts that are the same as the first runtime's.
+        tokens: mean length of outputs, the end token included.
+        metric: the task's primary metric against the written targets.
+        difference: to the first runtime's, with its 95 % paired bootstrap interval.
+    """
+
+    runtime: str
+    beams: int
+    same: float
+    tokens: float
+    metric: MetricStatistics
+    difference: tuple[float, float, float]
+
+
+def agreements(
+    store: Store, task: Task, variant: str, examples: Sequence[Example], beams: Sequence[int]
+) -> list[Agreement]:
+    """Generates with every runtime and every number of beams.
+
+    Args:
+        store: holds the variant, with safetensors.
+        task: the variant's.
+        variant: what to generate with.
+        examples: sources and written targets.
+        beams: of the searches.
+
+    Returns:
+        For each number of beams, one agreement for each runtime; other settings are the variant's own.
+    """
+    with tempfile.TemporaryDirectory(prefix="slimseq-search-") as folder:
+        scratch = Store(Path(folder))
+        source = store.folder(task, variant)
+        shutil.copytree(source, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*FORMATS))
+        context = Context(store=scratch)
+        add_onnx(context, task, variant)
+        add_ctranslate2(context, task, variant, "float32")
+        written = {}
+        for runtime in RUNTIMES:
+            with open_generator(scratch, task, variant, runtime) as generator:
+                for count in beams:
+                    written[count, runtime] = _outputs(generator, examples, count)
+    return [
+        _agreement(task, runtime, count, examples, written[count, runtime], written[count, RUNTIMES[0]])
+        for count in beams
+        for runtime in RUNTIMES
+    ]
+
+
+def _outputs(generator: TextGenerator, examples: Sequence[Example], beams: int) -> list[TextOutput]:
+    options = generator.manifest.generation.options(num_beams=beams)
+    encodings = [generator.encode(example.source, example.prefix) for example in examples]
+    starts = range(0, len(encodings), BATCH)
+    return [text for start in starts for text in generator.generate(encodings[start : start + BATCH], options)]
+
+
+def _agreement(
+    task: Task,
+    runtime: str,
+    beams: int,
+    examples: Sequence[Example],
+    outputs: Sequence[TextOutput],
+    first: Sequence[TextOutput],
+) -> Agreement:
+    targets = [example.target for example in examples]
+    found, base = (
+        score(task, [output.text for output in each], targets).metrics[PRIMARY_METRIC[task]]
+        for each in (outputs, first)
+    )
+    values = [each.value_of(resampled_sums(each.per_sample)) for each in (found, base)]
+    low, high = np.percentile(values[0] - values[1], PERCENTILES)
+    return Agreement(
+        runtime=runtime,
+        beams=beams,
+        same=float(np.mean([a.text == b.text for a, b in zip(outputs, first, strict=True)])),
+        tokens=float(np.mean([output.output_tokens for output in outputs])),
+        metric=found,
+        difference=(found.value - base.value, float(low), float(high)),
+    )
+
+
+def table(task: Task, found: Sequence[Agreement]) -> Table:
+    """Returns the agreements as a table."""
+    metric = PRIMARY_METRIC[task]
+    shown = Table(
+        "runtime", "beams", f"same as {RUNTIMES[0]}", "mean tokens", metric, f"{metric} above {RUNTIMES[0]}'s"
+    )
+    for each in found:
+        value, low, high = each.difference
+        shown.add_row(
+            each.runtime,
+            str(each.beams),
+            f"{each.same:.1%}",
+            f"{each.tokens:.2f}",
+            f"{each.metric.value:.2f}",
+            f"{value:+.2f} [{low:+.2f}, {high:+.2f}]",
+        )
+    return shown
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.search_agreement", description=__doc__)
+    parser.add_argument("task", type=Task, choices=list(Task))
+    parser.add_argument("variant", nargs="?", default="original", help="one with safetensors")
+    parser.add_argument("--data", default="sample", help="a file, or the name of a data set; `sample` is bundled")
+    parser.add_argument("--samples", type=int, default=None, help="the first how many; all by default")
+    parser.add_argument("--beams", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--store", type=Path, default=default_store())
+    options = parser.parse_args(arguments)
+    data = load_examples(options.task, options.data, samples=options.samples)
+    found = agreements(Store(options.store), options.task, options.variant, data.examples, options.beams)
+    Console().print(table(options.task, found))
+    Console().print(f"{data.name} ({data.split}), {len(data.examples)} samples, float32 weights")
+
+
+if __name__ == "__main__":
+    main()
