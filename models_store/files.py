@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from models_store.disk import writing_to
 from models_store.errors import CorruptArtifact
 from models_store.manifest import FileEntry
 
@@ -57,12 +58,17 @@ def check_files(folder: Path, files: Iterable[FileEntry], artifact: str, shown_b
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically, through a temporary file and a rename."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    """Writes a text file atomically, through a temporary file and a rename.
+
+    Raises:
+        CannotWrite: the disk is full, or may not be written.
+    """
+    with writing_to(path):
+        descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from models_store.disk import writing_to
 from models_store.errors import CorruptArtifact, InvalidArtifact, SlimseqError, UnknownVariant, UnsafeArtifactPath
 from models_store.files import check_files, list_files, short_name, write_text
 from models_store.manifest import Digest, FileEntry, Manifest, Record, Task, first_complaint
@@ -139,6 +140,7 @@ class Store:
 
         Raises:
             InvalidArtifact: the block left no valid manifest.
+            CannotWrite: the disk is full, or may not be written.
         """
         final = self.folder(task, variant)
         with _temporary_beside(final) as temporary:
@@ -155,6 +157,7 @@ class Store:
 
         Raises:
             UnknownVariant: there is no such artifact.
+            CannotWrite: the disk is full, or may not be written.
         """
         folder = self._existing(task, variant)
         source = read_manifest(folder).digest
@@ -224,13 +227,14 @@ def _first_line(error: Exception) -> str:
 @contextmanager
 def _temporary_beside(final: Path) -> Iterator[Path]:
     """Yields a temporary folder on the same file system as `final`, and removes it if it is still there."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=final.parent))
-    temporary.chmod(0o755)
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with writing_to(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=final.parent))
+        temporary.chmod(0o755)
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _make_readable(folder: Path) -> None:

@@ -23,7 +23,15 @@ class Finished:
 
 def compression(*arguments: object, **environment: str) -> Finished:
     """Runs `python -m compression` with these arguments and additional environment variables."""
-    command = [sys.executable, "-m", "compression", *map(str, arguments)]
+    return _run([sys.executable, "-m", "compression", *map(str, arguments)], environment)
+
+
+def compression_without_room(greatest_file: int, *arguments: object) -> Finished:
+    """Runs it where no file can become larger than so many bytes: what a full disk does, without filling one."""
+    return _run(["prlimit", f"--fsize={greatest_file}", sys.executable, "-m", "compression", *map(str, arguments)], {})
+
+
+def _run(command: list[str], environment: dict[str, str]) -> Finished:
     done = subprocess.run(
         command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=600
     )

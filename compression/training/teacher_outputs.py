@@ -19,6 +19,7 @@ from compression.context import Context
 from compression.errors import BadParameters
 from compression.exporting import add_ctranslate2
 from evaluation.examples import Example
+from models_store.disk import writing_to
 from models_store.generator import TextGenerator, open_generator
 from models_store.manifest import GenerationOptions, Task
 from models_store.store import FORMATS, Store
@@ -48,6 +49,7 @@ def teacher_outputs(
 
     Raises:
         BadParameters: the number of beams is out of range.
+        CannotWrite: the disk is full, or may not be written; what fitted stays.
         UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
     """
     if not 1 <= beams <= MOST_BEAMS:
@@ -98,7 +100,7 @@ def _generate(
     cached: dict[str, str],
 ) -> None:
     """Generates what is missing, into the file and into `cached`."""
-    with path.open("a", encoding="utf-8") as file, context.progress() as display:
+    with writing_to(path), path.open("a", encoding="utf-8") as file, context.progress() as display:
         bar = display.add_task("Asking the teacher", total=len(missing), status="")
         for batch in _batches(missing):
             encodings = [generator.encode(example.source, example.prefix) for _, example in batch]

@@ -33,6 +33,7 @@ from compression.training.objective import Loss, Objective
 from compression.training.options import TrainingOptions
 from compression.training.report import TrainingReport, report_of
 from compression.training.schedule import Trapezoid
+from models_store.disk import writing_to
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -274,13 +275,15 @@ class _Run:
 
     def _save(self) -> None:
         if self.folder is not None and self.progress.steps and self.processes.is_main:
-            checkpoint.save_checkpoint(
-                self.folder, self.model, self.optimizer, self.progress, self.identity, self.objective.projection
-            )
+            with writing_to(self.folder):
+                checkpoint.save_checkpoint(
+                    self.folder, self.model, self.optimizer, self.progress, self.identity, self.objective.projection
+                )
 
     def _log(self, entry: dict[str, float]) -> None:
         if self.folder is not None and self.processes.is_main:
-            with (self.folder / LOSS_LOG).open("a", encoding="utf-8") as file:
+            log = self.folder / LOSS_LOG
+            with writing_to(log), log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
 
     def _total(self) -> int:

@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+
+from models_store.disk import CannotWrite, writing_to
+from models_store.errors import InvalidArtifact
+
+FULL = Path("/dev/full")
+
+
+def test_a_full_disk_is_named() -> None:
+    with (
+        pytest.raises(CannotWrite, match="the place cannot be written: No space left on device") as caught,
+        writing_to(Path("the place")),
+        FULL.open("w") as file,
+    ):
+        file.write("text")
+
+    assert caught.value.status == 507
+
+
+def test_a_library_that_has_its_own_exceptions_is_understood() -> None:
+    with pytest.raises(CannotWrite, match=r"No space left on device$"), writing_to(Path("the place")):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no number"), InvalidArtifact("File too large"), FileNotFoundError(2, "x")]
+)
+def test_every_other_error_stays_what_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)), writing_to(Path("the place")):
+        raise error
