@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from compression.anatomy import Anatomy, anatomy_of
+from compression.anatomy import anatomy_of
 from compression.context import Context
 from compression.errors import BadParameters
 from compression.fields import flat
@@ -18,6 +18,7 @@ from compression.pruning.layers import check_layers, evenly_spaced, keep_layers
 from compression.training.data import DataFiles, read_material
 from compression.training.options import TrainingOptions
 from compression.training.sequence_level import SequenceLevel, learning_from_outputs
+from models_store.anatomy import Anatomy
 from models_store.manifest import Task
 
 

@@ -3,13 +3,6 @@
 from models_store.errors import SlimseqError
 
 
-class BadSource(SlimseqError):
-    """Raised when a model to import is not there, not allowed, or not one that Slimseq takes."""
-
-    status = 422
-    title = "Bad source"
-
-
 class BadData(SlimseqError):
     """Raised when training or calibration data is missing, empty or malformed."""
 

@@ -39,7 +39,7 @@ def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter 
     if exporter is OnnxExporter.OPTIMUM:
         from compression.export.optimum_onnx import export_with_optimum as export
     else:
-        from compression.export.onnx import export_onnx as export
+        from models_store.graphs.export import export_onnx as export
 
     _add(context, task, variant, "onnx", exporter.value, library_versions(), export)
 

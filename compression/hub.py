@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from compression.errors import BadSource
+from models_store.errors import BadSource
 
 PATTERNS = ["*.json", "*.safetensors", "spiece.model", "merges.txt", "*.txt"]
 

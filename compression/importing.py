@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from compression.context import Context, library_versions
-from compression.errors import BadParameters, BadSource
+from compression.errors import BadParameters
 from compression.exporting import add_onnx
 from compression.hub import download
-from compression.models import family_of, load_model
+from compression.models import load_model
 from compression.publish import Identity, check_name, copy_tokenizer, publish_model
-from models_store.configuration import read_json
+from models_store.configuration import family_of, read_json
+from models_store.errors import BadSource
 from models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task, first_complaint
 from models_store.tokenizer import Tokenizer
 

@@ -1,11 +1,10 @@
 """Opens a model folder with transformers: safetensors only, in fp32, whatever the files' dtype is."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from compression.errors import BadSource
-from models_store.configuration import read_json
-from models_store.manifest import Family
+from models_store.configuration import family_of
+from models_store.errors import BadSource
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,17 +43,3 @@ def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
     except Exception as error:  # transformers raises whatever its loaders raise
         raise BadSource(f"{folder} cannot be loaded: {str(error).splitlines()[0]}") from error
     return model.to(device).eval()  # type: ignore[no-any-return]
-
-
-def family_of(folder: Path) -> Family:
-    """Returns the architecture of a model folder.
-
-    Raises:
-        BadSource: it is not one that Slimseq takes.
-    """
-    config: dict[str, Any] = read_json(folder / "config.json")
-    model_type = config.get("model_type")
-    if model_type not in list(Family):
-        known = " and ".join(family.value for family in Family)
-        raise BadSource(f"{folder}: model type {model_type!r} is not supported; Slimseq takes {known}")
-    return Family(model_type)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from compression.context import Context
-from compression.errors import BadParameters, BadSource
+from compression.errors import BadParameters
 from compression.exporting import add_onnx
-from compression.models import family_of, load_model
+from compression.models import load_model
 from compression.outcome import Outcome, step_of, training_parameters
 from compression.publish import Identity, check_name, derived, publish_model
 from compression.training import checkpoint
@@ -23,7 +23,8 @@ from compression.training.forward import dev_loss
 from compression.training.scratch import Architecture, make_model
 from compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from compression.training.trainer import TrainingOptions, train
-from models_store.configuration import read_configuration
+from models_store.configuration import family_of, read_configuration
+from models_store.errors import BadSource
 from models_store.manifest import Family, GenerationDefaults, Manifest, Task, first_complaint
 from models_store.store import MANIFEST, read_manifest
 from models_store.tokenizer import Tokenizer

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_store.errors import InvalidArtifact
+from models_store.errors import BadSource, InvalidArtifact
 from models_store.files import short_name
 from models_store.manifest import Family
 
@@ -68,6 +68,20 @@ def read_configuration(folder: Path) -> ModelConfiguration:
         forced_eos_id=special("forced_eos_token_id"),
         max_positions=config.get("max_position_embeddings") if family is Family.BART else None,
     )
+
+
+def family_of(folder: Path) -> Family:
+    """Returns the architecture of a model folder.
+
+    Raises:
+        BadSource: it is not one that Slimseq takes.
+    """
+    config = read_json(folder / "config.json")
+    model_type = config.get("model_type")
+    if model_type not in list(Family):
+        known = " and ".join(family.value for family in Family)
+        raise BadSource(f"{folder}: model type {model_type!r} is not supported; Slimseq takes {known}")
+    return Family(model_type)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -72,3 +72,10 @@ class UnsafeArtifactPath(SlimseqError):
 
     status = 422
     title = "Unsafe name"
+
+
+class BadSource(SlimseqError):
+    """Raised when a model to import is not there, not allowed, or not one that Slimseq takes."""
+
+    status = 422
+    title = "Bad source"

@@ -12,10 +12,10 @@ from compression.benchmark import BenchmarkOptions, benchmark_variants
 from compression.building.keys import data_digest, key_of
 from compression.building.steps import Workshop
 from compression.context import Context
-from compression.errors import BadSource
 from compression.evaluate import EvaluateOptions, evaluate_variants
 from compression.exporting import add_ctranslate2
 from compression.recipe import BASE, TestSet
+from models_store.errors import BadSource
 from models_store.files import write_text
 from models_store.manifest import Task
 from models_store.runtimes.registry import runtime_named

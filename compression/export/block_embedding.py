@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from compression.export.embedding import SHARED_DATA, Floats, embeddings_of, key_of
-from compression.export.external import array_of, move_out, save_whole
+from models_store.graphs.external import array_of, move_out, save_whole
 
 DOMAIN = "com.microsoft"
 # Mapped files need no alignment in particular; float scales read faster on a boundary of their own.

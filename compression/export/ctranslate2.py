@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from compression.anatomy import Anatomy, Attention, Layer, Stack, anatomy_of
-from compression.errors import BadSource
+from compression.anatomy import anatomy_of
 from compression.models import load_model
+from models_store.anatomy import Anatomy, Attention, Layer, Stack
 from models_store.configuration import ModelConfiguration, read_configuration
-from models_store.errors import InvalidArtifact
+from models_store.errors import BadSource, InvalidArtifact
 from models_store.files import short_name
 from models_store.manifest import Family
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from compression.export.external import array_of, move_out, save_whole
+from models_store.graphs.external import array_of, move_out, save_whole
 
 SHARED_DATA = "embedding.data"
 QUANTIZED_SUFFIX = "_quantized"

@@ -6,7 +6,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto
 
 from compression.export.embedding import SHARED_DATA, Floats, embeddings_of, key_of, read_transposed
-from compression.export.external import array_of, move_out
+from models_store.graphs.external import array_of, move_out
 
 
 def share_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> None:

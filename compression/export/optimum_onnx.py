@@ -13,8 +13,8 @@ from onnx import ModelProto, NodeProto
 from onnx.numpy_helper import to_array
 from onnx.utils import Extractor
 
-from compression.errors import BadSource
 from compression.export.quiet import quiet_libraries
+from models_store.errors import BadSource
 from models_store.runtimes.onnxruntime import DECODER, ENCODER
 
 HIDDEN = "encoder_hidden_states"

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from compression.anatomy import Attention, anatomy_of
+from compression.anatomy import anatomy_of
 from compression.errors import BadParameters
 from compression.importance import Importance
 from compression.pruning.ranking import best, expanded
 from compression.rebuild import rebuild
+from models_store.anatomy import Attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from compression.anatomy import Stack, anatomy_of
+from compression.anatomy import anatomy_of
 from compression.context import Context
 from compression.errors import BadParameters
 from compression.pruning.loss import one_shot_loss
 from compression.rebuild import rebuild
 from compression.training.data import TrainingSet
+from models_store.anatomy import Stack
 from models_store.manifest import Family
 
 if TYPE_CHECKING:

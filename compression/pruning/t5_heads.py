@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from compression.anatomy import Attention, Stack, anatomy_of
+from compression.anatomy import anatomy_of
 from compression.importance import Importance
 from compression.pruning.ranking import best, expanded
 from compression.rebuild import rebuild
+from models_store.anatomy import Attention, Stack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from compression.export.onnx import export_onnx
 from compression.quantization.protocol import Work
 from compression.quantization.rounding import Rounding, save_rounded
 from compression.quantization.sensitivity import Chosen, choose
 from models_store.configuration import read_configuration
+from models_store.graphs.export import export_onnx
 
 
 def write_graphs(work: Work, folder: Path, rounding_of: Callable[[Work, Path], Rounding]) -> dict[str, Any]:

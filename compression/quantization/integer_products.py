@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from compression.export.block_embedding import DOMAIN, Blocks, round_rows
 from compression.export.embedding import LARGEST, QUANTIZED_SUFFIX, SCALE_SUFFIX, Floats, Int8
-from compression.export.external import array_of
+from models_store.graphs.external import array_of
 
 ZERO_POINT_SUFFIX = "_zero_point"
 # 7 bits and a sign: two products of them and of 8-bit inputs cannot saturate a sum of 16 bits.

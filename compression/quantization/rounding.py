@@ -6,9 +6,9 @@ from typing import Protocol
 
 from onnx import ModelProto
 
-from compression.export.external import save_whole
 from compression.export.float_embedding import share_embeddings
 from compression.quantization.groups import OUTPUT_PROJECTION, Group
+from models_store.graphs.external import save_whole
 from models_store.runtimes.onnxruntime import DECODER, ENCODER
 
 GRAPHS = (ENCODER, DECODER)

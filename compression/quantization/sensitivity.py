@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compression.errors import BadParameters
-from compression.export.external import bring_in
 from compression.quantization.forced import Batch, Feeds, batches, cross_feeds, steps
 from compression.quantization.groups import OUTPUT_PROJECTION, Group, groups_of, products_of
 from compression.quantization.protocol import Work
@@ -24,6 +23,7 @@ from compression.quantization.rounding import GRAPHS, Rounding, names_in, save_r
 from models_store.configuration import read_configuration
 from models_store.decoding.continuations import log_normaliser
 from models_store.decoding.stepper import Scores
+from models_store.graphs.external import bring_in
 from models_store.runtimes.onnxruntime import DECODER, ENCODER
 
 if TYPE_CHECKING:

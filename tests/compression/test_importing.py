@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from compression.context import Context
-from compression.errors import BadSource
 from compression.importing import ImportOptions, import_model
 from compression.publish import copy_tokenizer, write_model
+from models_store.errors import BadSource
 from models_store.manifest import Family, Task
 from models_store.store import Store
 from tests.command_line import compression

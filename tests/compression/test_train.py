@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from compression.errors import BadParameters, BadSource
+from compression.errors import BadParameters
 from compression.publish import copy_tokenizer, write_model
 from compression.train import BaseOptions, train_base
 from compression.training.data import DataFiles
 from compression.training.schedule import Bounds
 from compression.training.trainer import TrainingOptions
-from models_store.errors import UnknownVariant
+from models_store.errors import BadSource, UnknownVariant
 from models_store.manifest import Family, Task
 from models_store.store import read_manifest
 from tests.compression.tiny import (

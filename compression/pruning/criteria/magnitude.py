@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from compression.anatomy import Attention, FeedForward, anatomy_of
+from compression.anatomy import anatomy_of
 from compression.context import Context
 from compression.pruning.criteria.protocol import Importance, residual_readers, residual_scores, weight_of
 from compression.training.data import TrainingSet
+from models_store.anatomy import Attention, FeedForward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from compression.anatomy import Anatomy, Attention
 from compression.context import Context
 from compression.training.data import TrainingSet
+from models_store.anatomy import Anatomy, Attention
 from models_store.manifest import Family
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ import torch
 from transformers import PreTrainedModel
 
 from compression.context import Context
-from compression.errors import BadParameters, BadSource
+from compression.errors import BadParameters
 from compression.export.ctranslate2 import export_ctranslate2, vocabulary_of
 from compression.exporting import add_ctranslate2
 from compression.publish import Identity, publish_model
 from compression.quantize import quantize
+from models_store.errors import BadSource
 from models_store.generator import open_generator
 from models_store.manifest import Family, Manifest, Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_model, tiny_tokenizer

@@ -7,11 +7,11 @@ import onnx
 from numpy.typing import NDArray
 
 from compression.context import Context
-from compression.export.onnx import export_onnx
 from compression.quantization.forced import batches, cross_feeds, steps
 from compression.quantization.sensitivity import open_session
 from compression.training.data import DataFiles
 from models_store.configuration import read_configuration
+from models_store.graphs.export import export_onnx
 from models_store.manifest import Manifest, Task
 from tests.compression.tiny import tiny_file, tiny_set
 

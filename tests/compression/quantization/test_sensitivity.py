@@ -5,12 +5,12 @@ import pytest
 
 from compression.context import Context
 from compression.errors import BadParameters
-from compression.export.onnx import export_onnx
 from compression.quantization.groups import OUTPUT_PROJECTION, groups_of, products_of
 from compression.quantization.options import QuantizeOptions
 from compression.quantize import quantize
 from models_store.configuration import read_configuration
 from models_store.generator import open_generator
+from models_store.graphs.export import export_onnx
 from models_store.manifest import Manifest, Task
 from tests.compression.quantization.measured import data_files, error
 

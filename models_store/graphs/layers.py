@@ -3,8 +3,8 @@
 import numpy as np
 from onnx import TensorProto
 
-from compression.errors import BadSource
-from compression.export.graph.builder import GraphBuilder
+from models_store.errors import BadSource
+from models_store.graphs.builder import GraphBuilder
 
 # What transformers adds to the scores of masked keys.
 MASKED = float(np.finfo(np.float32).min)

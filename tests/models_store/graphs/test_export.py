@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from compression.context import Context
-from compression.export.graph.weights import Weights
 from compression.exporting import OnnxExporter, add_onnx
 from compression.publish import publish_model
 from models_store.configuration import read_configuration
 from models_store.generator import open_generator
+from models_store.graphs.weights import Weights
 from models_store.manifest import Family, Task
 from models_store.runtimes.protocol import Sequenced
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_model, tiny_tokenizer

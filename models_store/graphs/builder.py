@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from compression.export.graph.data_file import DataFile
-from compression.export.graph.weights import Floats, Weights
+from models_store.graphs.data_file import DataFile
+from models_store.graphs.weights import Floats, Weights
 
 # The first opset with Gelu; its graphs are of intermediate representation 9.
 OPSET = 20

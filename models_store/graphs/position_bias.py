@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compression.export.graph.builder import GraphBuilder
+from models_store.graphs.builder import GraphBuilder
 
 
 @dataclass(frozen=True)

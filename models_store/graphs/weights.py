@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compression.errors import BadSource
+from models_store.errors import BadSource
 
 Floats = NDArray[np.float32]
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from compression.errors import BadSource
-from compression.export.onnx import export_onnx
 from models_store.configuration import read_json
-from tests.compression.export.graph.stepwise import largest_differences, randomized
+from models_store.errors import BadSource
+from models_store.graphs.export import export_onnx
+from tests.models_store.graphs.stepwise import largest_differences, randomized
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 50,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from compression.export.graph.position_bias import Buckets, bucket_of
+from models_store.graphs.position_bias import Buckets, bucket_of
 
 
 @pytest.mark.parametrize("is_bidirectional", [True, False])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import BartConfig, BartForConditionalGeneration
 
-from tests.compression.export.graph.stepwise import largest_differences, randomized
+from tests.models_store.graphs.stepwise import largest_differences, randomized
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 50,

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from compression.anatomy import Attention
-from compression.export.graph.builder import GraphBuilder
-from compression.export.graph.layers import linear
+from models_store.anatomy import Attention
+from models_store.graphs.builder import GraphBuilder
+from models_store.graphs.layers import linear
 
 
 @dataclass(frozen=True)

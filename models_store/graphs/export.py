@@ -4,7 +4,7 @@
 a row and all caches to logits and new self-attention caches. So no weight belongs to two graphs but the embedding,
 which both read from the same bytes, and cross-attention caches are computed once a request.
 
-The graphs are made by `compression.export.graph` from the configuration and the weights, which takes little memory:
+The graphs are made by `models_store.graphs` from the configuration and the weights, which takes little memory:
 one tensor at a time. `compression.export.optimum_onnx` has them traced instead.
 """
 
@@ -13,15 +13,14 @@ from typing import Protocol
 
 import onnx
 
-from compression.errors import BadSource
-from compression.export.external import WEIGHTS_DATA
-from compression.export.graph.bart import BartGraphs
-from compression.export.graph.builder import GraphBuilder
-from compression.export.graph.data_file import DataFile
-from compression.export.graph.t5 import T5Graphs
-from compression.export.graph.weights import Weights
-from compression.models import family_of
-from models_store.configuration import read_json
+from models_store.configuration import family_of, read_json
+from models_store.errors import BadSource
+from models_store.graphs.bart import BartGraphs
+from models_store.graphs.builder import GraphBuilder
+from models_store.graphs.data_file import DataFile
+from models_store.graphs.external import WEIGHTS_DATA
+from models_store.graphs.t5 import T5Graphs
+from models_store.graphs.weights import Weights
 from models_store.manifest import Family
 from models_store.runtimes.onnxruntime import DECODER, ENCODER
 

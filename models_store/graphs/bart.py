@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from compression.anatomy import FeedForward, Stack, bart_stack
-from compression.export.graph.attention import Heads, source_attention, source_caches, token_attention
-from compression.export.graph.builder import GraphBuilder
-from compression.export.graph.caches import (
+from models_store.anatomy import FeedForward, Stack, bart_stack
+from models_store.graphs.attention import Heads, source_attention, source_caches, token_attention
+from models_store.graphs.builder import GraphBuilder
+from models_store.graphs.caches import (
     add_cross_outputs,
     add_decoder_inputs,
     add_decoder_outputs,
@@ -15,8 +15,8 @@ from compression.export.graph.caches import (
     past,
     present,
 )
-from compression.export.graph.layers import activate, linear, masked_scores, output_projection
-from compression.export.graph.weights import Weights
+from models_store.graphs.layers import activate, linear, masked_scores, output_projection
+from models_store.graphs.weights import Weights
 
 ENCODER_ROOT = "model.encoder."
 TABLE = "model.shared.weight"

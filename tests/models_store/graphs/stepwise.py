@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from compression.export.onnx import export_onnx
 from compression.quantization.sensitivity import open_session
+from models_store.graphs.export import export_onnx
 
 ROWS, LENGTH, STEPS = 3, 21, 19
 LENGTHS = (LENGTH, 9, 2)

@@ -5,8 +5,8 @@ from typing import IO
 
 from onnx import TensorProto
 
-from compression.export.external import WEIGHTS_DATA, move_out
-from compression.export.graph.weights import Floats
+from models_store.graphs.external import WEIGHTS_DATA, move_out
+from models_store.graphs.weights import Floats
 
 # Tensors that start a page can be mapped as they are.
 ALIGNMENT = 4096

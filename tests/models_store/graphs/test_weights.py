@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from compression.errors import BadSource
-from compression.export.graph.weights import Weights
+from models_store.errors import BadSource
+from models_store.graphs.weights import Weights
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

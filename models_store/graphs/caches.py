@@ -2,8 +2,8 @@
 
 from onnx import TensorProto
 
-from compression.export.graph.attention import Heads
-from compression.export.graph.builder import GraphBuilder
+from models_store.graphs.attention import Heads
+from models_store.graphs.builder import GraphBuilder
 
 BATCH = "batch_size"
 SOURCE = "encoder_sequence_length"

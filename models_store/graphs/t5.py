@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from compression.anatomy import FeedForward, t5_stack
-from compression.export.graph.attention import Heads, source_attention, source_caches, token_attention
-from compression.export.graph.builder import GraphBuilder
-from compression.export.graph.caches import (
+from models_store.anatomy import FeedForward, t5_stack
+from models_store.graphs.attention import Heads, source_attention, source_caches, token_attention
+from models_store.graphs.builder import GraphBuilder
+from models_store.graphs.caches import (
     add_cross_outputs,
     add_decoder_inputs,
     add_decoder_outputs,
@@ -13,9 +13,9 @@ from compression.export.graph.caches import (
     past,
     present,
 )
-from compression.export.graph.layers import activate, linear, masked_scores, output_projection
-from compression.export.graph.position_bias import Buckets, source_bias, token_bias
-from compression.export.graph.weights import Weights
+from models_store.graphs.layers import activate, linear, masked_scores, output_projection
+from models_store.graphs.position_bias import Buckets, source_bias, token_bias
+from models_store.graphs.weights import Weights
 
 ENCODER_ROOT = "encoder."
 TABLE = "shared.weight"
