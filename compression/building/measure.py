@@ -13,7 +13,7 @@ from compression.building.keys import data_digest, key_of
 from compression.building.steps import Workshop
 from compression.context import Context
 from compression.evaluate import EvaluateOptions, evaluate_variants
-from compression.exporting import add_ctranslate2
+from compression.exporting import add_ctranslate2, add_onnx
 from compression.recipe import BASE, TestSet
 from models_store.errors import BadSource
 from models_store.files import write_text
@@ -71,6 +71,8 @@ def measure_variants(workshop: Workshop, context: Context, digests: Mapping[str,
     done = Measurements(folder / "measurements.json")
     names = [BASE, *(name for name in digests if name != BASE)]
     measured = False
+    for name in names:
+        _export_onnx(context, recipe.task, name)
     for test in recipe.data.test:
         data = workshop.path(test.data)
         key = key_of(test.model_dump(), data_digest([data]), dict(digests))
@@ -100,6 +102,14 @@ def _benchmark(workshop: Workshop, context: Context, names: Sequence[str], key: 
             benchmark_variants(context, task, able, options, keep=True)
     done.keep("speed", key)
     return True
+
+
+def _export_onnx(context: Context, task: Task, name: str) -> None:
+    """Gives a variant what serves it, where it can be made: quality is measured on the runtime that serves."""
+    if not context.store.manifest(task, name).has_format("safetensors"):
+        return
+    if context.store.export_of(task, name, "onnx") is None:
+        add_onnx(context, task, name)
 
 
 def _export_ctranslate2(context: Context, task: Task, name: str) -> None:

@@ -131,6 +131,16 @@ def test_a_base_of_another_family_is_refused(context: Context, tmp_path: Path) -
         built(context, tmp_path, described)
 
 
+def test_quality_is_measured_on_the_runtime_that_serves(context: Context, tmp_path: Path) -> None:
+    assert context.store.export_of(TASK, "original", "onnx") is None
+    text = RECIPE.replace("train: [train.jsonl]", "train: [train.jsonl], test: [{data: train.jsonl, samples: 2}]")
+
+    built(context, tmp_path, recipe(tmp_path, text=text))
+
+    for name in ("original", "pruned", "compact"):
+        assert {score.runtime for score in context.store.manifest(TASK, name).quality} == {"onnxruntime"}
+
+
 def test_a_failed_gate_exits_with_two_and_marks_the_variant(context: Context, tmp_path: Path) -> None:
     text = RECIPE.replace("      - quantize\n", "      - quantize\n    gate: {fewer_parameters: 0.9}\n")
     recipe(tmp_path, text=text)
