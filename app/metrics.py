@@ -46,14 +46,14 @@ class ServiceMetrics:
         )
         self._queue_wait = Histogram(
             "slimseq_queue_wait_seconds",
-            "What a request waited for batches of others.",
+            "What a request waited for its first row to begin.",
             VARIANT,
             buckets=SECONDS,
             registry=registry,
         )
         self._inference = Histogram(
             "slimseq_inference_duration_seconds",
-            "What the batches that a request was in took.",
+            "What a request took from then on.",
             VARIANT,
             buckets=SECONDS,
             registry=registry,
@@ -61,9 +61,13 @@ class ServiceMetrics:
         self._input_tokens = Counter("slimseq_input_tokens", "Tokens read for requests.", VARIANT, registry=registry)
         self._output_tokens = Counter("slimseq_output_tokens", "Tokens made for requests.", VARIANT, registry=registry)
         self._batch_rows = Histogram(
-            "slimseq_batch_rows", "Rows that one batch generated together.", VARIANT, buckets=ROWS, registry=registry
+            "slimseq_batch_rows",
+            "Rows that shared a batch, or a step where they join and leave.",
+            VARIANT,
+            buckets=ROWS,
+            registry=registry,
         )
-        self._queue_rows = Gauge("slimseq_queue_rows", "Rows that wait for a batch.", VARIANT, registry=registry)
+        self._queue_rows = Gauge("slimseq_queue_rows", "Rows that wait for their turn.", VARIANT, registry=registry)
         self._loaded = Gauge("slimseq_variant_loaded", "1 while the variant is in memory.", VARIANT, registry=registry)
         self._resident = Gauge(
             "slimseq_variant_resident_bytes", "What loading added to the process.", VARIANT, registry=registry
@@ -88,8 +92,8 @@ class ServiceMetrics:
         self._input_tokens.labels(task, variant).inc(tokens[0])
         self._output_tokens.labels(task, variant).inc(tokens[1])
 
-    def batch_started(self, task: Task, variant: str, rows: int) -> None:
-        """Counts one batch."""
+    def rows_ran(self, task: Task, variant: str, rows: int) -> None:
+        """Counts one batch or step."""
         self._batch_rows.labels(task, variant).observe(rows)
 
     def variant_loaded(

@@ -5,7 +5,6 @@ from typing import Self
 
 from app.errors import UnusableStore
 from app.metrics import ServiceMetrics
-from app.serving.batcher import BatchLimits
 from app.serving.catalogue import Catalogue
 from app.serving.chooser import Chooser
 from app.serving.evaluation_service import EvaluationService
@@ -15,6 +14,7 @@ from app.serving.latency import LatencyWindow
 from app.serving.pool import Pool
 from app.serving.readiness import Readiness
 from app.serving.service import GenerationService
+from app.serving.worker import WorkLimits
 from app.settings import Settings
 from models_store.manifest import Task
 from models_store.store import Store
@@ -44,7 +44,9 @@ class Services:
         catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
         check_store(settings, catalogue)
         metrics = ServiceMetrics(version)
-        limits = BatchLimits(settings.max_batch_rows, settings.batch_wait_seconds, settings.queue_rows)
+        limits = WorkLimits(
+            settings.max_batch_rows, settings.max_batch_tokens, settings.batch_wait_seconds, settings.queue_rows
+        )
         pool = Pool(catalogue.store, metrics, limits, settings.runtime_name, settings.threads)
         chooser = Chooser(catalogue, settings.runtime_name, pool.last_error)
         latency = LatencyWindow(settings.latency_window_seconds)

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     store: Path = Field(default_factory=default_store, description="Folder of the artifacts, `<task>/<variant>/` each.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    runtime: Literal["auto", "onnxruntime", "torch"] = Field(
+    runtime: Literal["auto", "onnxruntime", "ctranslate2", "torch"] = Field(
         default="auto", description="Runtime that opens artifacts; `auto` takes the first that can."
     )
     threads: int = Field(default=0, ge=0, le=512, description="Threads of one generation; 0 lets the runtime choose.")
@@ -44,7 +44,15 @@ class Settings(BaseSettings):
     max_texts: int = Field(default=64, ge=1, le=4096, description="Texts in one request.")
     max_text_characters: int = Field(default=1_000_000, ge=1, description="Characters of one request's texts.")
     max_batch_rows: int = Field(
-        default=32, ge=1, le=1024, description="Sequences that one batch decodes: its rows times their beams."
+        default=32,
+        ge=1,
+        le=1024,
+        description="Sequences that one batch decodes, its rows times their beams, where rows start and end together.",
+    )
+    max_batch_tokens: int = Field(
+        default=8192,
+        ge=64,
+        description="Tokens, in and out, that rows in flight may come to, where rows join and leave at any step.",
     )
     batch_wait_seconds: float = Field(
         default=0.003, ge=0, le=1, description="How long an idle worker waits for requests to batch with the first."

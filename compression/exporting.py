@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 
 from compression.context import Context, library_versions
 from compression.errors import BadParameters
+from models_store.graphs.caches import CONTRACT
 from models_store.manifest import Task
+from models_store.store import Export
 
 if TYPE_CHECKING:
     from compression.export.ctranslate2 import ComputeType
+
+
+# The key of the graphs' contract in an export's versions.
+GRAPHS = "graphs"
 
 
 class OnnxExporter(StrEnum):
@@ -35,13 +41,20 @@ def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter 
         BadParameters: the artifact has no safetensors.
         BadSource: the model cannot be exported.
     """
-    export: Callable[[Path, Path], None]
+    from models_store.graphs.export import export_onnx
+
+    export: Callable[[Path, Path], None] = export_onnx
+    versions = library_versions() | {GRAPHS: CONTRACT}
     if exporter is OnnxExporter.OPTIMUM:
         from compression.export.optimum_onnx import export_with_optimum as export
-    else:
-        from models_store.graphs.export import export_onnx as export
 
-    _add(context, task, variant, "onnx", exporter.value, library_versions(), export)
+        versions = library_versions()
+    _add(context, task, variant, "onnx", exporter.value, versions, export)
+
+
+def is_outdated(export: Export) -> bool:
+    """Whether our exporter made these graphs for another engine than there is now."""
+    return export.exporter == OnnxExporter.SLIMSEQ and export.versions.get(GRAPHS) != CONTRACT
 
 
 def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "ComputeType" = "float32") -> None:

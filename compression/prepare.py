@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from compression.context import Context
 from compression.evaluate import EvaluateOptions, evaluate_variants
-from compression.exporting import add_onnx
+from compression.exporting import add_onnx, is_outdated
 from compression.quantize import QuantizeOptions, quantize
 from models_store.errors import SlimseqError
 from models_store.manifest import Manifest, Step, Task
@@ -103,6 +103,8 @@ def _is_current(context: Context, task: Task, variant: str) -> bool:
     try:
         export = context.store.export_of(task, variant, "onnx")
         if export is None and not context.store.manifest(task, variant).has_format("onnx"):
+            return False
+        if export is not None and is_outdated(export):
             return False
         context.store.verify(task, variant, only="onnx")
     except SlimseqError as error:

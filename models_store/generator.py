@@ -7,7 +7,7 @@ from typing import Literal, Self
 from models_store.configuration import ModelConfiguration, read_configuration
 from models_store.errors import InputTooLong, InvalidOptions, RuntimeUnavailable
 from models_store.manifest import GenerationOptions, Manifest, Task
-from models_store.runtimes.protocol import FinishReason, Runtime, Watch
+from models_store.runtimes.protocol import ContinuousRuntime, Engine, FinishReason, Runtime, Sequenced, Watch
 from models_store.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
 from models_store.store import Store
 from models_store.tokenizer import Encoding, TextStream, Tokenizer
@@ -27,7 +27,10 @@ class TextOutput:
 
 
 class TextGenerator:
-    """An open artifact. `encode`, `check` and `stream` may be called from any thread, `generate` from one at a time."""
+    """An open artifact.
+
+    `encode`, `check`, `stream` and `output` may be called from any thread, the rest from one at a time.
+    """
 
     def __init__(
         self, manifest: Manifest, configuration: ModelConfiguration, tokenizer: Tokenizer, runtime: Runtime
@@ -76,16 +79,21 @@ class TextGenerator:
     ) -> list[TextOutput]:
         """Generates one text for each encoded input, as one batch."""
         sequences = self.runtime.generate([encoding.ids for encoding in inputs], options, watch)
-        return [
-            TextOutput(
-                text=self._tokenizer.decode(sequence.ids),
-                finish_reason=sequence.finish_reason,
-                input_tokens=len(encoding.ids),
-                output_tokens=len(sequence.ids),
-                truncated=encoding.is_truncated,
-            )
-            for encoding, sequence in zip(inputs, sequences, strict=True)
-        ]
+        return [self.output(encoding, sequence) for encoding, sequence in zip(inputs, sequences, strict=True)]
+
+    def engine(self) -> Engine | None:
+        """Returns an engine that takes inputs between steps, None where the runtime has none."""
+        return self.runtime.engine() if isinstance(self.runtime, ContinuousRuntime) else None
+
+    def output(self, encoding: Encoding, sequence: Sequenced) -> TextOutput:
+        """Returns what an input has become as text."""
+        return TextOutput(
+            text=self._tokenizer.decode(sequence.ids),
+            finish_reason=sequence.finish_reason,
+            input_tokens=len(encoding.ids),
+            output_tokens=len(sequence.ids),
+            truncated=encoding.is_truncated,
+        )
 
     def close(self) -> None:
         """Gives back what the runtime holds."""

@@ -1,27 +1,21 @@
-"""Batches the rows of requests that arrive together through one generator, on one thread of its own.
+"""Batches the rows of requests that arrive together, for runtimes whose rows start and end together.
 
 Requests with the same options share batches; each batch takes rows of them in turn, so that a long request does not
 keep short ones waiting for its end. What generates is only asked to `generate`; loading it is the pool's.
 """
 
-import asyncio
-import logging
-import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
-from app.serving.submission import Generated, Listener, Submission
-from models_store.errors import SlimseqError
+from app.errors import DeadlineExceeded, ShuttingDown
+from app.serving.submission import Submission
+from app.serving.worker import Worker, WorkLimits
 from models_store.generator import TextOutput
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Watch
 from models_store.tokenizer import Encoding
-
-logger = logging.getLogger(__name__)
 
 
 class BatchGenerator(Protocol):
@@ -31,15 +25,6 @@ class BatchGenerator(Protocol):
         self, inputs: Sequence[Encoding], options: GenerationOptions, watch: Watch | None = None
     ) -> list[TextOutput]:
         """Generates one output for each input, as one batch."""
-
-
-@dataclass(frozen=True)
-class BatchLimits:
-    """How large batches and the queue may become."""
-
-    max_rows: int = 32
-    wait_seconds: float = 0.003
-    queue_rows: int = 4096
 
 
 @dataclass
@@ -55,103 +40,27 @@ class Batch:
         return list(dict.fromkeys(submission for submission, _ in self.rows))
 
 
-class Batcher:
-    """Queue and worker thread of one loaded variant. `submit` and `wait` belong to the event loop."""
+class Batcher(Worker):
+    """Forms one batch after the other."""
 
     def __init__(
         self,
         generator: BatchGenerator,
         name: str,
-        limits: BatchLimits | None = None,
-        on_batch: Callable[[int], None] | None = None,
+        limits: WorkLimits | None = None,
+        on_rows: Callable[[int], None] | None = None,
     ) -> None:
-        """Starts the worker.
+        """Starts the thread.
 
         Args:
-            generator: what generates; used by the worker alone.
+            generator: what generates; used by the thread alone.
             name: names the artifact in errors and the thread.
             limits: sizes of batches and queue.
-            on_batch: told each batch's rows when it starts.
+            on_rows: told each batch's rows when it starts.
         """
+        super().__init__(name, limits or WorkLimits(), on_rows)
         self._generator = generator
-        self._name = name
-        self._limits = limits or BatchLimits()
-        self._on_batch = on_batch
-        self._queue: list[Submission] = []
-        self._changed = threading.Condition()
-        self._is_closing = False
-        self._seconds_a_row = 0.05
-        self._thread = threading.Thread(target=self._work, name=f"batcher {name}", daemon=True)
         self._thread.start()
-
-    @property
-    def queued_rows(self) -> int:
-        """How many rows wait for a batch."""
-        with self._changed:
-            return self._queued_rows()
-
-    def submit(
-        self,
-        rows: Sequence[Encoding],
-        options: GenerationOptions,
-        deadline: float,
-        listener: Listener | None = None,
-    ) -> Submission:
-        """Queues rows; whoever submits must `wait` or `abandon`.
-
-        Raises:
-            InvalidRequest: the queue could never hold so many rows.
-            Overloaded: the queue is full.
-            ShuttingDown: the batcher is closing.
-        """
-        if len(rows) > self._limits.queue_rows:
-            raise InvalidRequest(
-                f"text: has {len(rows)} parts to generate for; at most {self._limits.queue_rows} a request"
-            )
-        submission = Submission(rows, options, deadline, listener)
-        with self._changed:
-            if self._is_closing:
-                raise ShuttingDown()
-            queued = self._queued_rows()
-            if queued + len(rows) > self._limits.queue_rows:
-                seconds = math.ceil(min(max(queued * self._seconds_a_row, 1), 60))
-                raise Overloaded(f"{self._name} has {queued} rows waiting, and no room for {len(rows)} more", seconds)
-            self._queue.append(submission)
-            self._changed.notify()
-        return submission
-
-    async def wait(self, submission: Submission) -> Generated:
-        """Returns a submission's outputs; a cancelled wait abandons it.
-
-        Raises:
-            DeadlineExceeded: they were not there in time.
-            SlimseqError: what a batch of it failed with.
-        """
-        seconds = submission.deadline - time.monotonic()
-        try:
-            return await asyncio.wait_for(submission.future, max(seconds, 0))
-        except TimeoutError:
-            raise DeadlineExceeded(submission.seconds) from None
-        finally:
-            self.abandon(submission)
-
-    def abandon(self, submission: Submission) -> None:
-        """Drops what still waits of a submission; a batch that nobody waits for ends at its next step."""
-        submission.abandon()
-        self._unqueue(submission)
-
-    def close(self) -> None:
-        """Ends the running batch, fails what waits with `ShuttingDown`, and joins the worker."""
-        with self._changed:
-            self._is_closing = True
-            waiting, self._queue = self._queue, []
-            self._changed.notify()
-        for submission in waiting:
-            submission.fail(ShuttingDown())
-        self._thread.join()
-
-    def _queued_rows(self) -> int:
-        return sum(len(submission.waiting) for submission in self._queue)
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -188,8 +97,8 @@ class Batcher:
 
     def _run(self, batch: Batch) -> None:
         submissions = batch.submissions
-        if self._on_batch:
-            self._on_batch(len(batch.rows))
+        if self._on_rows:
+            self._on_rows(len(batch.rows))
 
         def on_token(position: int, token: int) -> None:
             submission, row = batch.rows[position]
@@ -202,39 +111,25 @@ class Batcher:
         is_followed = any(submission.listener for submission in submissions)
         watch = Watch(on_token=on_token if is_followed else None, is_cancelled=is_cancelled)
         started = time.monotonic()
+        for submission in submissions:
+            submission.begin()
         try:
             outputs = self._generator.generate(
                 [submission.rows[row] for submission, row in batch.rows], batch.options, watch
             )
-            seconds = time.monotonic() - started
-            self._seconds_a_row += 0.2 * (seconds / len(batch.rows) - self._seconds_a_row)
+            self._learn_pace((time.monotonic() - started) / len(batch.rows))
             if any(output.finish_reason == "cancelled" for output in outputs):
                 self._cancelled(submissions)
             else:
-                self._deliver(batch, outputs, seconds)
+                self._deliver(batch, outputs)
         except Exception as error:
             self._failed(submissions, error)
 
-    def _deliver(self, batch: Batch, outputs: Sequence[TextOutput], seconds: float) -> None:
+    def _deliver(self, batch: Batch, outputs: Sequence[TextOutput]) -> None:
         pairs = list(zip(batch.rows, outputs, strict=True))
         for submission in batch.submissions:
-            submission.complete({row: output for (whose, row), output in pairs if whose is submission}, seconds)
+            submission.complete({row: output for (whose, row), output in pairs if whose is submission})
 
     def _cancelled(self, submissions: list[Submission]) -> None:
         for submission in submissions:
             self._drop(submission, ShuttingDown() if self._is_closing else DeadlineExceeded(submission.seconds))
-
-    def _failed(self, submissions: list[Submission], error: Exception) -> None:
-        if not isinstance(error, SlimseqError):
-            logger.error("generation failed", exc_info=error, extra={"artifact": self._name})
-        for submission in submissions:
-            self._drop(submission, error if isinstance(error, SlimseqError) else GenerationFailed(self._name))
-
-    def _drop(self, submission: Submission, error: Exception) -> None:
-        self._unqueue(submission)
-        submission.fail(error)
-
-    def _unqueue(self, submission: Submission) -> None:
-        with self._changed:
-            if submission in self._queue:
-                self._queue.remove(submission)

@@ -1,4 +1,4 @@
-"""Quality evaluations as jobs of this process: one runs at a time, through the batchers that serve live requests."""
+"""Quality evaluations as jobs of this process: one runs at a time, through the workers that serve live requests."""
 
 import asyncio
 import contextlib
@@ -133,12 +133,12 @@ class EvaluationJobs:
         while True:
             deadline = time.monotonic() + CHUNK_TIMEOUT_SECONDS
             try:
-                submission = loaded.batcher.submit(planned.rows, planned.options, deadline)
+                submission = loaded.worker.submit(planned.rows, planned.options, deadline)
             except Overloaded:
                 # Live requests come first: an evaluation waits until there is room.
                 await asyncio.sleep(1)
                 continue
-            return planned.assemble((await loaded.batcher.wait(submission)).outputs)
+            return planned.assemble((await loaded.worker.wait(submission)).outputs)
 
     def _forget_old(self) -> None:
         ended = [identifier for identifier, job in self._jobs.items() if job.status.is_final]

@@ -1,6 +1,6 @@
 """Server-Sent Events of one generation: a `token` event a piece, then `done` with the whole answer, or `error`.
 
-The batcher's thread tells tokens and rows, this side of the event loop assembles and sends them.
+The worker's thread tells tokens and rows, this side of the event loop assembles and sends them.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from app.errors import DeadlineExceeded, InternalError
 from app.problems import problem_of
 from app.schemas.generation import GenerationResponse
 from app.serving.assembly import Assembly, Piece
-from app.serving.batcher import Batcher
 from app.serving.submission import Generated, Submission
+from app.serving.worker import Worker
 from models_store.errors import SlimseqError
 from models_store.generator import TextOutput
 
@@ -64,7 +64,7 @@ class TokenRelay:
 
 
 async def generation_events(
-    batcher: Batcher,
+    worker: Worker,
     submission: Submission,
     relay: TokenRelay,
     assembly: Assembly,
@@ -73,7 +73,7 @@ async def generation_events(
     """Yields a submission's events; leaving early abandons it.
 
     Args:
-        batcher: where it was submitted.
+        worker: where it was submitted.
         submission: what to follow.
         relay: its listener.
         assembly: makes pieces of what the relay hears.
@@ -98,7 +98,7 @@ async def generation_events(
             raise problem from error
         yield event("error", problem_of(problem).model_dump())
     finally:
-        batcher.abandon(submission)
+        worker.abandon(submission)
 
 
 def _pieces(assembly: Assembly, row: int, heard: int | TextOutput) -> list[Piece]:

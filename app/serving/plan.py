@@ -17,7 +17,7 @@ from models_store.tokenizer import Encoding
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows for a batcher, in reading order over all texts, and how their outputs make up the texts."""
+    """Rows for a worker, in reading order over all texts, and how their outputs make up the texts."""
 
     texts: list[SegmentedText]
     rows: list[Encoding]

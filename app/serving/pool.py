@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from app.errors import ShuttingDown
 from app.metrics import ServiceMetrics
-from app.serving.batcher import Batcher, BatchLimits
+from app.serving.batcher import Batcher
+from app.serving.scheduler import Scheduler
+from app.serving.worker import Worker, WorkLimits
 from evaluation.host import resident_bytes
 from models_store.errors import InvalidArtifact, SlimseqError
 from models_store.generator import TextGenerator, choose_runtime, open_generator
@@ -39,11 +41,11 @@ class VariantKey:
 
 @dataclass(frozen=True)
 class LoadedVariant:
-    """An open artifact with its batcher, and what opening it cost."""
+    """An open artifact with its worker, and what opening it cost."""
 
     key: VariantKey
     generator: TextGenerator
-    batcher: Batcher
+    worker: Worker
     resident_bytes: int
     disk_bytes: int
     load_seconds: float
@@ -59,8 +61,8 @@ class LoadedVariant:
         return self.generator.manifest.digest
 
     def close(self) -> None:
-        """Ends its batcher, then gives back its memory."""
-        self.batcher.close()
+        """Ends its worker, then gives back its memory."""
+        self.worker.close()
         self.generator.close()
 
 
@@ -71,7 +73,7 @@ class Pool:
         self,
         store: Store,
         metrics: ServiceMetrics,
-        limits: BatchLimits,
+        limits: WorkLimits,
         runtime: str | None = None,
         threads: int = 0,
         opener: Opener = open_generator,
@@ -80,8 +82,8 @@ class Pool:
 
         Args:
             store: where the artifacts are.
-            metrics: told of loads and batches.
-            limits: for every batcher.
+            metrics: told of loads and of rows that run together.
+            limits: for every worker.
             runtime: the one that must be used, None for the first that can.
             threads: of one generation, 0 lets the runtime choose.
             opener: opens an artifact.
@@ -151,7 +153,7 @@ class Pool:
             key.variant,
             loaded.resident_bytes,
             loaded.load_seconds,
-            lambda: float(loaded.batcher.queued_rows),
+            lambda: float(loaded.worker.queued_rows),
         )
         logger.info(
             "variant opened",
@@ -182,15 +184,20 @@ class Pool:
         return LoadedVariant(
             key=key,
             generator=generator,
-            batcher=Batcher(
-                generator,
-                str(key),
-                self._limits,
-                on_batch=lambda rows: self._metrics.batch_started(key.task, key.variant, rows),
-            ),
+            worker=self._worker(key, generator),
             resident_bytes=max(resident_bytes() - before, 0),
             disk_bytes=disk_bytes,
             load_seconds=round(seconds, 4),
+        )
+
+    def _worker(self, key: VariantKey, generator: TextGenerator) -> Worker:
+        """Starts what suits the runtime: a scheduler where rows may join and leave at any step, else a batcher."""
+        kind = Batcher if generator.engine() is None else Scheduler
+        return kind(
+            generator,
+            str(key),
+            self._limits,
+            on_rows=lambda rows: self._metrics.rows_ran(key.task, key.variant, rows),
         )
 
 

@@ -39,7 +39,7 @@ class GenerationService:
         """Answers a prompt with the variant that is named, that keeps enough, or that is the default.
 
         Raises:
-            SlimseqError: what `Chooser.choose`, `Pool.get`, `plan` and `Batcher.wait` raise.
+            SlimseqError: what `Chooser.choose`, `Pool.get`, `plan` and `Worker.wait` raise.
         """
         started = time.monotonic()
         self._check_size(prompt)
@@ -59,10 +59,10 @@ class GenerationService:
         name, deadline = self._chooser.choose(task, variant, min_retention), self._deadline(started)
         loaded, planned = await self._prepare(task, name, prompt, deadline)
         relay = TokenRelay()
-        submission = loaded.batcher.submit(planned.rows, planned.options, deadline, relay)
+        submission = loaded.worker.submit(planned.rows, planned.options, deadline, relay)
         assembly = Assembly(planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id)
         events = generation_events(
-            loaded.batcher,
+            loaded.worker,
             submission,
             relay,
             assembly,
@@ -95,8 +95,8 @@ class GenerationService:
         self, task: Task, name: str, prompt: Prompt, started: float, deadline: float
     ) -> GenerationResponse:
         loaded, planned = await self._prepare(task, name, prompt, deadline)
-        submission = loaded.batcher.submit(planned.rows, planned.options, deadline)
-        generated = await loaded.batcher.wait(submission)
+        submission = loaded.worker.submit(planned.rows, planned.options, deadline)
+        generated = await loaded.worker.wait(submission)
         return self._answer(loaded, planned, generated, started)
 
     async def _prepare(self, task: Task, name: str, prompt: Prompt, deadline: float) -> tuple[LoadedVariant, Plan]:

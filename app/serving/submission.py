@@ -1,4 +1,4 @@
-"""One request's rows on their way through a batcher, and the bridge from its thread to the event loop."""
+"""One request's rows on their way through a worker, and the bridge from its thread to the event loop."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Generated:
-    """What a submission came to. Queue and inference seconds add up to its time in the batcher."""
+    """What a submission came to. It waited for its first row to begin, then until its last one was complete."""
 
     outputs: list[TextOutput]
     queue_seconds: float
@@ -33,7 +33,7 @@ class Generated:
 
 
 class Submission:
-    """Rows with the same options. The batcher's thread takes and completes them, the event loop awaits the whole."""
+    """Rows with the same options. The worker's thread takes and completes them, the event loop awaits the whole."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Submission:
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[Generated] = self._loop.create_future()
         self.arrival = time.monotonic()
-        self._inference_seconds = 0.0
+        self._begun: float | None = None
         self._outputs: dict[int, TextOutput] = {}
         order = range(len(rows))
         # Rows of like length share a batch with little padding; a stream is better served in reading order.
@@ -75,24 +75,28 @@ class Submission:
         """How long it may take, from its arrival to its deadline."""
         return round(self.deadline - self.arrival, 1)
 
-    def complete(self, outputs: dict[int, TextOutput], seconds: float) -> None:
-        """Takes the outputs of a batch that ran for so many seconds; the last ones resolve the whole."""
-        self._inference_seconds += seconds
+    def begin(self) -> None:
+        """Told whenever a row of it begins; the first ends its waiting."""
+        if self._begun is None:
+            self._begun = time.monotonic()
+
+    def complete(self, outputs: dict[int, TextOutput]) -> None:
+        """Takes the outputs of some rows; the last ones resolve the whole."""
         self._outputs |= outputs
         if self.listener:
             for row, output in sorted(outputs.items()):
                 self.listener.on_row(row, output)
         if len(self._outputs) == len(self.rows):
-            passed = time.monotonic() - self.arrival
+            begun = self._begun or self.arrival
             result = Generated(
                 outputs=[self._outputs[row] for row in range(len(self.rows))],
-                queue_seconds=max(passed - self._inference_seconds, 0.0),
-                inference_seconds=self._inference_seconds,
+                queue_seconds=begun - self.arrival,
+                inference_seconds=time.monotonic() - begun,
             )
             self._on_loop(lambda: None if self._future.done() else self._future.set_result(result))
 
     def abandon(self) -> None:
-        """Tells the batcher's thread that nobody waits any more. Called on the event loop."""
+        """Tells the worker's thread that nobody waits any more. Called on the event loop."""
         self.is_abandoned = True
         self._future.cancel()
 
@@ -104,10 +108,10 @@ class Submission:
 
     @property
     def future(self) -> asyncio.Future[Generated]:
-        """Resolves to the outputs, or to the error that a batch gave."""
+        """Resolves to the outputs, or to the error that running it gave."""
         return self._future
 
     def _on_loop(self, resolve: Callable[[], object]) -> None:
-        # The loop may have ended while a batch still ran: then nobody is left to tell.
+        # The loop may have ended while a row still ran: then nobody is left to tell.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(resolve)

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store.configuration import ModelConfiguration
-from models_store.decoding.stepper import Ids, Scores
-from models_store.runtimes.onnxruntime import pad
+from models_store.decoding.scores import Ids, Scores
+from models_store.engine.padding import pad
+from models_store.graphs.caches import NORMALISED, PLACES, POSITIONS, SOURCE_SCORES, TOP
+from models_store.graphs.layers import MASKED
 
 if TYPE_CHECKING:
     from compression.training.data import TrainingSet
@@ -61,24 +63,34 @@ def cross_feeds(encoder: Any, batch: Batch) -> Feeds:
     names = [output.name for output in encoder.get_outputs()]
     values = encoder.run(names, encoder_feeds(batch))
     feeds = {name.replace("present.", "past_key_values."): value for name, value in zip(names, values, strict=True)}
-    return feeds | {"encoder_attention_mask": batch.mask}
+    absent = np.where(batch.mask > 0, np.float32(0.0), np.float32(MASKED))
+    return feeds | {
+        SOURCE_SCORES: absent[:, None, None, :],
+        TOP: np.ones(1, dtype=np.int64),
+        NORMALISED: np.zeros(1, dtype=np.int64),
+    }
 
 
 def steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feeds, Scores]]:
     """Yields each step's inputs and the logits that the decoder gives, `(rows, vocabulary)`, float32."""
     names = [output.name for output in decoder.get_outputs()]
-    caches = _empty_caches(decoder, batch.tokens.shape[0])
-    for step in range(batch.tokens.shape[1]):
-        feeds = {"input_ids": batch.tokens[:, step : step + 1], **caches, **cross}
+    rows, length = batch.tokens.shape
+    caches = _empty_caches(decoder, rows, length)
+    heads = next(iter(caches.values())).shape[1]
+    for step in range(length):
+        places = np.zeros((rows, heads, 3), dtype=np.int64)
+        places[:, :, 0], places[:, :, 1], places[:, :, 2] = np.arange(rows)[:, None], np.arange(heads), step
+        now = {"input_ids": batch.tokens[:, step], POSITIONS: np.full(rows, step, dtype=np.int64), PLACES: places}
+        feeds = {**now, **caches, **cross}
         outputs = dict(zip(names, decoder.run(names, feeds), strict=True))
-        yield feeds, outputs["logits"][:, -1]
+        yield feeds, outputs["logits"]
         caches = {name: outputs[name.replace("past_key_values.", "present.")] for name in caches}
 
 
-def _empty_caches(decoder: Any, rows: int) -> Feeds:
+def _empty_caches(decoder: Any, rows: int, length: int) -> Feeds:
     caches = {}
     for entry in decoder.get_inputs():
         if entry.name.startswith("past_key_values.") and ".decoder." in entry.name:
             _, heads, _, width = entry.shape
-            caches[entry.name] = np.zeros((rows, heads, 0, width), dtype=np.float32)
+            caches[entry.name] = np.zeros((rows, heads, length, width), dtype=np.float32)
     return caches

@@ -20,8 +20,8 @@ from compression.quantization.groups import products_in, searched_name
 from compression.quantization.integer_products import BlockWeights, IntegerWeights, ProductRounder
 from compression.quantization.options import QuantizeOptions
 from compression.quantization.protocol import Work
+from models_store.graphs.external import DECODER, ENCODER
 from models_store.manifest import Family
-from models_store.runtimes.onnxruntime import DECODER, ENCODER
 
 BLOCK_WEIGHTS = 32
 # How MatMulNBits computes: 0 in float, 4 with inputs rounded in blocks too, which is faster for the few rows of a step.

@@ -21,10 +21,8 @@ from compression.quantization.groups import OUTPUT_PROJECTION, Group, groups_of,
 from compression.quantization.protocol import Work
 from compression.quantization.rounding import GRAPHS, Rounding, names_in, save_rounded
 from models_store.configuration import read_configuration
-from models_store.decoding.continuations import log_normaliser
-from models_store.decoding.stepper import Scores
-from models_store.graphs.external import bring_in
-from models_store.runtimes.onnxruntime import DECODER, ENCODER
+from models_store.decoding.scores import Scores, log_normaliser
+from models_store.graphs.external import DECODER, ENCODER, bring_in
 
 if TYPE_CHECKING:
     import onnxruntime as ort

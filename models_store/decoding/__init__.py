@@ -1,1 +1,1 @@
-"""Search over next-token scores in numpy, for runtimes that compute scores and no more."""
+"""Search over next-token scores in numpy: what each row takes next, and when an input has ended."""

@@ -2,23 +2,26 @@
 
 The rules are those of `GenerationMixin._beam_search` (transformers 4.57): twice as many candidates as beams,
 finished ones scored by log-probability over length to the power of the length penalty, and an end once the best
-open beam cannot beat the worst finished one. Rows that have ended are frozen, so that a row's result does not
-depend on its batch.
+open beam cannot beat the worst finished one. Inputs are decided each for itself, whatever their ages.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models_store.configuration import ModelConfiguration
-from models_store.decoding.constraints import constrain
-from models_store.decoding.continuations import best_continuations, best_first, log_normaliser
-from models_store.decoding.stepper import Ids, Scores, Stepper, finish_reason_of
+from models_store.decoding.rules import Rules, allowed
+from models_store.decoding.scores import Ids, Scores, StepScores, best_first
+from models_store.decoding.search import Advance, finish_reason
+from models_store.decoding.table import joined, kept
 from models_store.manifest import GenerationOptions
-from models_store.runtimes.protocol import Sequenced, Watch
+from models_store.runtimes.protocol import Sequenced
 
 NEVER = np.float32(-1.0e9)
+# Beyond twice the beams, so that a forbidden token or two need no look at the whole vocabulary.
+SPARE = 2
 
 
 @dataclass
@@ -33,16 +36,6 @@ class Beams:
     lengths: Ids
     is_finished: NDArray[np.bool_]
 
-    def where(self, rows: NDArray[np.bool_], other: "Beams") -> "Beams":
-        """Returns these hypotheses for the inputs where `rows` says so, and the others' elsewhere."""
-        keep = rows[:, None]
-        return Beams(
-            np.where(keep[:, :, None], self.ids, other.ids),
-            np.where(keep, self.scores, other.scores),
-            np.where(keep, self.lengths, other.lengths),
-            np.where(keep, self.is_finished, other.is_finished),
-        )
-
     def take(self, chosen: Ids) -> "Beams":
         """Returns the hypotheses at `chosen` `(inputs, n)`, for each input its own."""
         rows = np.arange(len(chosen))[:, None]
@@ -54,132 +47,139 @@ class Beams:
         )
 
 
-def beam_search(
-    stepper: Stepper, inputs: int, options: GenerationOptions, configuration: ModelConfiguration, watch: Watch
-) -> list[Sequenced]:
-    """Generates the best hypothesis of each input.
+@dataclass
+class _Inputs:
+    """How many tokens each input's hypotheses have, `(inputs,)`."""
 
-    Args:
-        stepper: the batch, `num_beams` rows for each input.
-        inputs: how many inputs it has.
-        options: beams, penalties, limits and rules.
-        configuration: special ids.
-        watch: told a row's tokens once the search has ended.
-
-    Returns:
-        One sequence an input.
-    """
-    beams, width = options.num_beams, options.max_new_tokens + 1
-    every = np.arange(inputs)[:, None]
-    running = _blank(inputs, beams, width, configuration)
-    # Only the first beam counts at the start: all hold the same.
-    running.scores[:, 0] = 0
-    finished = _blank(inputs, beams, width, configuration)
-    can_improve = np.ones(inputs, dtype=bool)
-    is_told = np.zeros(inputs, dtype=bool)
-    was_cancelled = False
-    for length in range(1, width):
-        if watch.is_cancelled is not None and watch.is_cancelled():
-            was_cancelled = True
-            break
-        history = running.ids[:, :, :length].reshape(inputs * beams, length)
-        logits = stepper.step(history[:, -1])
-        normaliser = log_normaliser(logits)
-        constrain(logits, history, options, configuration, certain=normaliser)
-        candidates, origin = _candidates(running, logits, normaliser, length)
-        is_last = candidates.ids[:, :, length] == configuration.eos_id
-        if length == options.max_new_tokens:
-            is_last[:] = True
-        chosen = best_first(np.where(is_last, candidates.scores + NEVER, candidates.scores))[:, :beams]
-        finished = _keep_best(finished, candidates, is_last, can_improve, length, options)
-        running = candidates.take(chosen)
-        running.scores = np.where(is_last[every, chosen], running.scores + NEVER, running.scores)
-        can_improve &= _may_improve(running, finished, length, options)
-        is_decided = ~can_improve | (finished.is_finished.all(axis=1) & options.early_stopping)
-        _tell(finished, is_decided & ~is_told, watch)
-        is_told |= is_decided
-        if is_last.all() or is_decided.all():
-            break
-        rows = origin[every, chosen] + every * beams
-        stepper.reorder(rows.reshape(-1))
-    best = finished.where(is_told, running) if was_cancelled else finished
-    _tell(best, ~is_told, watch)
-    return _outputs(best, ~is_told & was_cancelled, options, configuration)
+    positions: Ids
 
 
-def _blank(inputs: int, beams: int, width: int, configuration: ModelConfiguration) -> Beams:
-    ids = np.full((inputs, beams, width), configuration.pad_id, dtype=np.int64)
-    ids[:, :, 0] = configuration.decoder_start_id
-    return Beams(
-        ids,
-        np.full((inputs, beams), NEVER, dtype=np.float32),
-        np.zeros((inputs, beams), dtype=np.int64),
-        np.zeros((inputs, beams), dtype=bool),
-    )
+class BeamSearch:
+    """`num_beams` rows an input."""
 
+    is_normalised = True
 
-def _candidates(running: Beams, logits: Scores, normaliser: Scores, length: int) -> tuple[Beams, Ids]:
-    """Returns the best `2 * beams` continuations of each input, best first, and the beam each continues."""
-    offsets = running.scores - normaliser.reshape(running.scores.shape)
-    found = best_continuations(logits, offsets, 2 * running.scores.shape[1])
-    candidates = running.take(found.beams)
-    candidates.scores = found.scores
-    candidates.ids[:, :, length] = found.tokens
-    candidates.lengths = np.full_like(candidates.lengths, length)
-    return candidates, found.beams
+    def __init__(self, configuration: ModelConfiguration, num_beams: int) -> None:
+        self.num_beams = num_beams
+        self.top = min(2 * num_beams + SPARE, configuration.vocabulary)
+        self._configuration = configuration
+        self._rules = Rules.of([])
+        self._inputs = _Inputs(np.zeros(0, dtype=np.int64))
+        self._running = self._finished = self._blank([])
 
+    def __len__(self) -> int:
+        return len(self._inputs.positions)
 
-def _keep_best(
-    finished: Beams,
-    candidates: Beams,
-    is_last: NDArray[np.bool_],
-    can_improve: NDArray[np.bool_],
-    length: int,
-    options: GenerationOptions,
-) -> Beams:
-    """Returns the best finished hypotheses of those held and those of the first `beams` candidates that end now."""
-    beams = options.num_beams
-    just_finished = is_last.copy()
-    just_finished[:, beams:] = False
-    scores = candidates.scores / np.float32(length**options.length_penalty)
-    is_closed = ~can_improve
-    if options.early_stopping:
-        is_closed = is_closed | finished.is_finished.all(axis=1)
-    scores = scores + is_closed[:, None] * NEVER + ~just_finished * NEVER
-    merged = Beams(
-        np.concatenate([finished.ids, candidates.ids], axis=1),
-        np.concatenate([finished.scores, scores.astype(np.float32)], axis=1),
-        np.concatenate([finished.lengths, candidates.lengths], axis=1),
-        np.concatenate([finished.is_finished, just_finished], axis=1),
-    )
-    return merged.take(best_first(merged.scores)[:, :beams])
+    def join(self, options: Sequence[GenerationOptions]) -> None:
+        """Adds inputs, as `Search.join` says."""
+        running = self._blank(options)
+        # Only the first beam counts at the start: all hold the same.
+        running.scores[:, 0] = 0
+        self._running = joined(self._running, running)
+        self._finished = joined(self._finished, self._blank(options))
+        self._inputs = joined(self._inputs, _Inputs(np.zeros(len(options), dtype=np.int64)))
+        self._rules = joined(self._rules, Rules.of(options))
 
+    def keep(self, order: Ids) -> None:
+        """Keeps inputs, as `Search.keep` says."""
+        self._running, self._finished = kept(self._running, order), kept(self._finished, order)
+        self._inputs, self._rules = kept(self._inputs, order), kept(self._rules, order)
 
-def _may_improve(running: Beams, finished: Beams, length: int, options: GenerationOptions) -> NDArray[np.bool_]:
-    """Whether each input's best open beam could still beat its worst finished one, at the length it has now."""
-    best_open = running.scores[:, 0] / np.float32(length**options.length_penalty)
-    worst = np.where(finished.is_finished, finished.scores.min(axis=1, keepdims=True), NEVER)
-    return np.asarray((best_open[:, None] > worst).any(axis=1))
+    def next_tokens(self) -> Ids:
+        """Returns the last token of each row."""
+        every = np.arange(len(self))
+        return self._running.ids[every, :, self._inputs.positions].reshape(-1)
 
+    def positions(self) -> Ids:
+        """Returns each row's count of tokens behind the start token."""
+        return self._inputs.positions.repeat(self.num_beams)
 
-def _tell(beams: Beams, rows: NDArray[np.bool_], watch: Watch) -> None:
-    """Tells the best hypothesis of each of the rows, token by token."""
-    if watch.on_token is not None:
-        for row in np.nonzero(rows)[0]:
-            for token in _best_ids(beams, int(row)):
-                watch.on_token(int(row), token)
+    def advance(self, scores: StepScores) -> Advance:
+        """Takes each input's best continuations, and decides the inputs that have nothing better to come."""
+        every = np.arange(len(self))[:, None]
+        candidates, origin = self._candidates(scores)
+        lengths = self._inputs.positions + 1
+        is_last = (
+            candidates.ids[every, np.arange(candidates.ids.shape[1]), lengths[:, None]] == self._configuration.eos_id
+        )
+        is_full = lengths == self._rules.max_new_tokens
+        is_last |= is_full[:, None]
+        chosen = best_first(np.where(is_last, candidates.scores + NEVER, candidates.scores))[:, : self.num_beams]
+        self._keep_best(candidates, is_last, lengths)
+        self._running = candidates.take(chosen)
+        self._running.scores += is_last[every, chosen] * NEVER
+        self._inputs.positions = lengths
+        has_stopped = self._finished.is_finished.all(axis=1) & self._rules.early_stopping
+        is_done = ~self._may_improve(lengths) | has_stopped | is_last.all(axis=1)
+        done = {int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]}
+        told = [(row, token) for row, sequence in done.items() for token in sequence.ids]
+        return Advance(told, done, (origin[every, chosen] + every * self.num_beams).reshape(-1))
+
+    def cut(self, row: int) -> Sequenced:
+        """Returns the best open hypothesis."""
+        return Sequenced(_best_ids(self._running, row), "cancelled")
+
+    def _candidates(self, scores: StepScores) -> tuple[Beams, Ids]:
+        """Returns the best `2 * beams` continuations of each input, best first, and the beam each continues."""
+        inputs, beams = len(self), self.num_beams
+        rules = Rules(**{name: values.repeat(beams) for name, values in vars(self._rules).items()})
+        history = self._running.ids.reshape(inputs * beams, -1)
+        tokens, logits = allowed(scores, history, self.positions(), rules, self._configuration, needed=2 * beams)
+        offsets = self._running.scores.reshape(-1) - scores.normalisers
+        totals = (logits + offsets[:, None]).reshape(inputs, -1)
+        places = best_first(totals)[:, : 2 * beams]
+        every = np.arange(inputs)[:, None]
+        origin = places // tokens.shape[1]
+        candidates = self._running.take(origin)
+        candidates.scores = totals[every, places]
+        lengths = self._inputs.positions + 1
+        candidates.ids[every, np.arange(places.shape[1]), lengths[:, None]] = tokens.reshape(inputs, -1)[every, places]
+        candidates.lengths = np.broadcast_to(lengths[:, None], candidates.lengths.shape).copy()
+        return candidates, origin
+
+    def _keep_best(self, candidates: Beams, is_last: NDArray[np.bool_], lengths: Ids) -> None:
+        """Keeps the best finished hypotheses of those held and of those of the first `beams` candidates that end."""
+        finished = self._finished
+        just_finished = is_last.copy()
+        just_finished[:, self.num_beams :] = False
+        if not just_finished.any():
+            return
+        scores = candidates.scores / self._penalties(lengths) + ~just_finished * NEVER
+        merged = Beams(
+            np.concatenate([finished.ids, candidates.ids], axis=1),
+            np.concatenate([finished.scores, scores.astype(np.float32)], axis=1),
+            np.concatenate([finished.lengths, candidates.lengths], axis=1),
+            np.concatenate([finished.is_finished, just_finished], axis=1),
+        )
+        self._finished = merged.take(best_first(merged.scores)[:, : self.num_beams])
+
+    def _may_improve(self, lengths: Ids) -> NDArray[np.bool_]:
+        """Whether each input's best open beam could still beat its worst finished one, at the length it has now."""
+        finished = self._finished
+        best_open = self._running.scores[:, :1] / self._penalties(lengths)
+        worst = np.where(finished.is_finished, finished.scores.min(axis=1, keepdims=True), NEVER)
+        return np.asarray((best_open > worst).any(axis=1))
+
+    def _penalties(self, lengths: Ids) -> Scores:
+        """Returns what sums of log-probabilities are divided by, `(inputs, 1)`."""
+        return (lengths.astype(np.float64) ** self._rules.length_penalty).astype(np.float32)[:, None]
+
+    def _ended(self, row: int) -> Sequenced:
+        ids = _best_ids(self._finished, row)
+        return Sequenced(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))
+
+    def _blank(self, options: Sequence[GenerationOptions]) -> Beams:
+        inputs, width = len(options), max((each.max_new_tokens for each in options), default=0) + 1
+        ids = np.zeros((inputs, self.num_beams, width), dtype=np.int64)
+        ids[:, :, 0] = self._configuration.decoder_start_id
+        return Beams(
+            ids,
+            np.full((inputs, self.num_beams), NEVER, dtype=np.float32),
+            np.zeros((inputs, self.num_beams), dtype=np.int64),
+            np.zeros((inputs, self.num_beams), dtype=bool),
+        )
 
 
 def _best_ids(beams: Beams, row: int) -> list[int]:
-    return [int(token) for token in beams.ids[row, 0, 1 : beams.lengths[row, 0] + 1]]
-
-
-def _outputs(
-    beams: Beams, was_cancelled: NDArray[np.bool_], options: GenerationOptions, configuration: ModelConfiguration
-) -> list[Sequenced]:
-    sequences = []
-    for row in range(beams.ids.shape[0]):
-        ids = _best_ids(beams, row)
-        reason = finish_reason_of(ids, options, configuration)
-        sequences.append(Sequenced(ids, "cancelled" if was_cancelled[row] else reason))
-    return sequences
+    ids: list[int] = beams.ids[row, 0, 1 : beams.lengths[row, 0] + 1].tolist()
+    return ids

@@ -1,52 +1,87 @@
 """Greedy search: the likeliest token at each step."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from models_store.configuration import ModelConfiguration
-from models_store.decoding.constraints import constrain
-from models_store.decoding.stepper import Stepper, finish_reason_of
+from models_store.decoding.rules import Rules, allowed
+from models_store.decoding.scores import Ids, StepScores
+from models_store.decoding.search import Advance, finish_reason
+from models_store.decoding.table import joined, kept
 from models_store.manifest import GenerationOptions
-from models_store.runtimes.protocol import Sequenced, Watch
+from models_store.runtimes.protocol import Sequenced
 
 
-def greedy_search(
-    stepper: Stepper, rows: int, options: GenerationOptions, configuration: ModelConfiguration, watch: Watch
-) -> list[Sequenced]:
-    """Generates one sequence a row.
+@dataclass(frozen=True)
+class _Rows:
+    """`ids` `(rows, length)`, the decoder's start token first, and how many tokens each row has behind it."""
 
-    Args:
-        stepper: the batch.
-        rows: how many rows it has.
-        options: limits and rules.
-        configuration: special ids.
-        watch: told each token at its step.
+    ids: Ids
+    positions: Ids
 
-    Returns:
-        One sequence a row.
-    """
-    ids = np.full((rows, options.max_new_tokens + 1), configuration.pad_id, dtype=np.int64)
-    ids[:, 0] = configuration.decoder_start_id
-    lengths = np.zeros(rows, dtype=np.int64)
-    is_open = np.ones(rows, dtype=bool)
-    was_cancelled = False
-    for length in range(1, options.max_new_tokens + 1):
-        if watch.is_cancelled is not None and watch.is_cancelled():
-            was_cancelled = True
-            break
-        scores = stepper.step(ids[:, length - 1])
-        constrain(scores, ids[:, :length], options, configuration)
-        tokens = scores.argmax(axis=1)
-        ids[is_open, length] = tokens[is_open]
-        lengths[is_open] = length
-        if watch.on_token is not None:
-            for open_row in np.nonzero(is_open)[0]:
-                watch.on_token(int(open_row), int(tokens[open_row]))
-        is_open &= tokens != configuration.eos_id
-        if not is_open.any():
-            break
-    sequences = []
-    for row in range(rows):
-        row_ids: list[int] = ids[row, 1 : lengths[row] + 1].tolist()
-        reason = finish_reason_of(row_ids, options, configuration)
-        sequences.append(Sequenced(row_ids, "cancelled" if was_cancelled and is_open[row] else reason))
-    return sequences
+
+class GreedySearch:
+    """One row an input."""
+
+    num_beams = 1
+    top = 1
+    is_normalised = False
+
+    def __init__(self, configuration: ModelConfiguration) -> None:
+        self._configuration = configuration
+        self._rows = self._fresh([])
+        self._rules = Rules.of([])
+
+    def __len__(self) -> int:
+        return len(self._rows.positions)
+
+    def join(self, options: Sequence[GenerationOptions]) -> None:
+        """Adds inputs, as `Search.join` says."""
+        self._rows = joined(self._rows, self._fresh(options))
+        self._rules = joined(self._rules, Rules.of(options))
+
+    def keep(self, order: Ids) -> None:
+        """Keeps inputs, as `Search.keep` says."""
+        self._rows = kept(self._rows, order)
+        self._rules = kept(self._rules, order)
+
+    def next_tokens(self) -> Ids:
+        """Returns each row's last token."""
+        return self._rows.ids[np.arange(len(self)), self._rows.positions]
+
+    def positions(self) -> Ids:
+        """Returns each row's count of tokens behind the start token."""
+        return self._rows.positions
+
+    def advance(self, scores: StepScores) -> Advance:
+        """Takes the likeliest token that a row's rules allow."""
+        rows, every = self._rows, np.arange(len(self))
+        tokens, logits = allowed(scores, rows.ids, rows.positions, self._rules, self._configuration, needed=1)
+        chosen = tokens[every, logits.argmax(axis=1)]
+        rows.positions[:] += 1
+        rows.ids[every, rows.positions] = chosen
+        is_done = (chosen == self._configuration.eos_id) | (rows.positions == self._rules.max_new_tokens)
+        return Advance(
+            told=list(enumerate(chosen.tolist())),
+            done={int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]},
+        )
+
+    def cut(self, row: int) -> Sequenced:
+        """Returns the row's tokens so far."""
+        return Sequenced(self._ids(row), "cancelled")
+
+    def _ended(self, row: int) -> Sequenced:
+        ids = self._ids(row)
+        return Sequenced(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))
+
+    def _ids(self, row: int) -> list[int]:
+        ids: list[int] = self._rows.ids[row, 1 : self._rows.positions[row] + 1].tolist()
+        return ids
+
+    def _fresh(self, options: Sequence[GenerationOptions]) -> _Rows:
+        width = max((each.max_new_tokens for each in options), default=0) + 1
+        ids = np.zeros((len(options), width), dtype=np.int64)
+        ids[:, 0] = self._configuration.decoder_start_id
+        return _Rows(ids, np.zeros(len(options), dtype=np.int64))

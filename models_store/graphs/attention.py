@@ -1,19 +1,10 @@
 """Attention: over all positions of a source, and of one token over the caches."""
 
-from dataclasses import dataclass
-
 from models_store.anatomy import Attention
 from models_store.graphs.builder import GraphBuilder
+from models_store.graphs.caches import PLACES, SOURCE_SCORES
+from models_store.graphs.heads import Heads
 from models_store.graphs.layers import linear
-
-
-@dataclass(frozen=True)
-class Heads:
-    """An attention's heads: how many, the width of each, and the factor of their scores."""
-
-    count: int
-    width: int
-    scale: float = 1.0
 
 
 def source_attention(builder: GraphBuilder, states: str, names: Attention, heads: Heads, added: str | None) -> str:
@@ -34,14 +25,15 @@ def source_attention(builder: GraphBuilder, states: str, names: Attention, heads
         _split_heads(builder, linear(builder, states, name), heads, path)
         for name in (names.query, names.key, names.value)
     )
-    context = _attend(builder, query, key, value, heads, added, path)
+    turned = builder.node("Transpose", [key], path, perm=[0, 1, 3, 2])
+    context = _attend(builder, query, turned, value, heads, added, path)
     moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
     joined = builder.node("Reshape", [moved, builder.integers(0, 0, heads.count * heads.width)], path)
     return linear(builder, joined, names.output)
 
 
 def source_caches(builder: GraphBuilder, states: str, names: Attention, heads: Heads, outputs: tuple[str, str]) -> None:
-    """Computes a decoder layer's cross-attention keys and values, `(rows, heads, length, width)`.
+    """Computes a decoder layer's cross-attention keys, `(rows, heads, width, length)`, and values, length before width.
 
     Args:
         builder: the graph.
@@ -51,56 +43,85 @@ def source_caches(builder: GraphBuilder, states: str, names: Attention, heads: H
         outputs: names for keys and values.
     """
     path = builder.path(names.query.rpartition(".")[0])
-    for name, output in zip((names.key, names.value), outputs, strict=True):
-        _split_heads(builder, linear(builder, states, name), heads, path, output)
+    key, value = (linear(builder, states, name) for name in (names.key, names.value))
+    _split_heads(builder, key, heads, path, outputs[0], is_turned=True)
+    _split_heads(builder, value, heads, path, outputs[1])
 
 
-def token_attention(
+def own_attention(
     builder: GraphBuilder,
     states: str,
     names: Attention,
     heads: Heads,
-    added: str | None,
+    added: str,
     caches: tuple[str, str],
-    grown: tuple[str, str] | None,
+    written: tuple[str, str],
 ) -> str:
-    """Lets one token a row attend to cached keys and values.
+    """Lets one token a row attend to itself and to what its row has cached.
 
     Args:
         builder: the graph.
         states: `(rows, width)`, float32.
         names: of the projections.
         heads: their shape.
-        added: what to add to the scores, `(rows or 1, heads or 1, 1, keys)`.
-        caches: names of keys and values, `(rows, heads, keys, width)`.
-        grown: names for both with the token's own behind them, which it attends to as well; None in cross-attention.
+        added: what to add to the scores, `(rows, heads or 1, 1, capacity)`.
+        caches: names of keys and values, `(rows, heads, capacity, width)`.
+        written: names for both with the token's own in their places.
 
     Returns:
         Like `states`, with nothing added to it.
     """
     path = builder.path(names.query.rpartition(".")[0])
     query = _split_token(builder, linear(builder, states, names.query), heads, path)
-    key, value = caches
-    if grown is not None:
-        own_key, own_value = (
-            _split_token(builder, linear(builder, states, name), heads, path) for name in (names.key, names.value)
-        )
-        key = builder.node("Concat", [key, own_key], path, grown[0], axis=2)
-        value = builder.node("Concat", [value, own_value], path, grown[1], axis=2)
-    context = _attend(builder, query, key, value, heads, added, path)
-    joined = builder.node("Reshape", [context, builder.integers(0, heads.count * heads.width)], path)
-    return linear(builder, joined, names.output)
+    for name, cache, output in zip((names.key, names.value), caches, written, strict=True):
+        shape = builder.integers(-1, heads.count, heads.width)
+        own = builder.node("Reshape", [linear(builder, states, name), shape], path)
+        builder.node("ScatterND", [cache, PLACES, own], path, output)
+    key = builder.node("Transpose", [written[0]], path, perm=[0, 1, 3, 2])
+    context = _attend(builder, query, key, written[1], heads, added, path)
+    return _joined(builder, context, names, heads, path)
 
 
-def _split_heads(builder: GraphBuilder, states: str, heads: Heads, path: str, output: str | None = None) -> str:
-    """Turns `(rows, length, heads * width)` into `(rows, heads, length, width)`."""
+def cross_attention(builder: GraphBuilder, states: str, names: Attention, heads: Heads, caches: tuple[str, str]) -> str:
+    """Lets one token a row attend to its input's source; the rows of one input share keys and values.
+
+    Args:
+        builder: the graph.
+        states: `(rows, width)`, float32.
+        names: of the projections.
+        heads: their shape.
+        caches: names of keys, `(inputs, heads, width, length)`, and of values, `(inputs, heads, length, width)`.
+
+    Returns:
+        Like `states`, with nothing added to it.
+    """
+    path = builder.path(names.query.rpartition(".")[0])
+    inputs = builder.node("Shape", [SOURCE_SCORES], path, start=0, end=1)
+    shape = builder.node("Concat", [inputs, builder.integers(-1, heads.count, heads.width)], path, axis=0)
+    split = builder.node("Reshape", [linear(builder, states, names.query), shape], path)
+    query = builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
+    context = _attend(builder, query, caches[0], caches[1], heads, SOURCE_SCORES, path)
+    moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
+    return _joined(builder, moved, names, heads, path)
+
+
+def _split_heads(
+    builder: GraphBuilder, states: str, heads: Heads, path: str, output: str | None = None, *, is_turned: bool = False
+) -> str:
+    """Turns `(rows, length, heads * width)` into `(rows, heads, length, width)`, or with the last two turned."""
     split = builder.node("Reshape", [states, builder.integers(0, 0, heads.count, heads.width)], path)
-    return builder.node("Transpose", [split], path, output, perm=[0, 2, 1, 3])
+    return builder.node("Transpose", [split], path, output, perm=[0, 2, 3, 1] if is_turned else [0, 2, 1, 3])
 
 
 def _split_token(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:
     """Turns one token's `(rows, heads * width)` into `(rows, heads, 1, width)`."""
     return builder.node("Reshape", [states, builder.integers(0, heads.count, 1, heads.width)], path)
+
+
+def _joined(builder: GraphBuilder, context: str, names: Attention, heads: Heads, path: str) -> str:
+    """Turns one token's heads into `(rows, heads * width)` and projects them."""
+    joined = builder.node("Reshape", [context, builder.integers(-1, heads.count * heads.width)], path)
+    return linear(builder, joined, names.output)
 
 
 def _attend(builder: GraphBuilder, query: str, key: str, value: str, heads: Heads, added: str | None, path: str) -> str:
@@ -109,8 +130,8 @@ def _attend(builder: GraphBuilder, query: str, key: str, value: str, heads: Head
     Args:
         builder: the graph.
         query: `(rows, heads, queries, width)`.
-        key: `(rows, heads, keys, width)`.
-        value: like `key`.
+        key: `(rows, heads, width, keys)`.
+        value: `(rows, heads, keys, width)`.
         heads: gives the scores' factor.
         added: what to add to the scores, `(rows or 1, heads or 1, queries or 1, keys)`.
         path: the attention's.
@@ -118,8 +139,7 @@ def _attend(builder: GraphBuilder, query: str, key: str, value: str, heads: Head
     Returns:
         `(rows, heads, queries, width)`.
     """
-    turned = builder.node("Transpose", [key], path, perm=[0, 1, 3, 2])
-    scores = builder.node("MatMul", [query, turned], path)
+    scores = builder.node("MatMul", [query, key], path)
     if heads.scale != 1.0:
         scores = builder.node("Mul", [scores, builder.number(heads.scale)], path)
     if added is not None:

@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 
 from models_store.anatomy import FeedForward, Stack, bart_stack
-from models_store.graphs.attention import Heads, source_attention, source_caches, token_attention
+from models_store.graphs.attention import cross_attention, own_attention, source_attention, source_caches
 from models_store.graphs.builder import GraphBuilder
 from models_store.graphs.caches import (
+    LOGITS,
+    POSITIONS,
     add_cross_outputs,
     add_decoder_inputs,
     add_decoder_outputs,
@@ -15,7 +17,15 @@ from models_store.graphs.caches import (
     past,
     present,
 )
-from models_store.graphs.layers import activate, linear, masked_scores, output_projection
+from models_store.graphs.heads import Heads
+from models_store.graphs.layers import (
+    MASKED,
+    activate,
+    capacity_positions,
+    linear,
+    masked_scores,
+    output_projection,
+)
 from models_store.graphs.weights import Weights
 
 ENCODER_ROOT = "model.encoder."
@@ -76,33 +86,37 @@ class BartGraphs:
         add_cross_outputs(builder, len(self._decoder.layers), self._decoder_heads)
 
     def add_decoder(self, builder: GraphBuilder) -> None:
-        """Adds one token a row and caches to logits and longer caches."""
+        """Adds one token a row and caches to logits and caches with that token."""
         heads = self._decoder_heads
         add_decoder_inputs(builder, len(self._decoder.layers), heads)
-        cross_added = masked_scores(builder, "encoder_attention_mask")
-        path = builder.path("model.decoder.embed_positions")
-        position = builder.node("Shape", [past(0, "decoder")[0]], path, start=2, end=3)
-        looked_up = self._lookup(builder, self._decoder)
-        tokens = builder.node("Squeeze", [looked_up, builder.integers(1)], builder.path("model.decoder.embed_tokens"))
-        states = self._embed(builder, tokens, position, self._decoder)
+        added = self._unwritten(builder, past(0, "decoder")[0])
+        states = self._embed(builder, self._lookup(builder, self._decoder), POSITIONS, self._decoder)
         for number, layer in enumerate(self._decoder.layers):
-            own, grown = past(number, "decoder"), present(number, "decoder")
-            sources = past(number, "encoder")
-            attended = token_attention(builder, states, layer.self_attention, heads, None, own, grown)
+            own, written = past(number, "decoder"), present(number, "decoder")
+            attended = own_attention(builder, states, layer.self_attention, heads, added, own, written)
             states = _add_and_norm(builder, states, attended, f"{layer.name}.self_attn_layer_norm")
             if layer.cross_attention is not None:
-                attended = token_attention(builder, states, layer.cross_attention, heads, cross_added, sources, None)
+                attended = cross_attention(builder, states, layer.cross_attention, heads, past(number, "encoder"))
                 states = _add_and_norm(builder, states, attended, f"{layer.name}.encoder_attn_layer_norm")
             states = self._feed_forward(builder, states, layer.feed_forward, layer.name)
         self._add_logits(builder, states)
 
+    @staticmethod
+    def _unwritten(builder: GraphBuilder, cache: str) -> str:
+        """Returns what masks a cache's positions behind each row's own, `(rows, 1, 1, capacity)`."""
+        path = "/unwritten"
+        queries = builder.node("Unsqueeze", [POSITIONS, builder.integers(1)], path)
+        is_written = builder.node("LessOrEqual", [capacity_positions(builder, cache), queries], path)
+        added = builder.node("Where", [is_written, builder.number(0.0), builder.number(MASKED)], path)
+        return builder.node("Unsqueeze", [added, builder.integers(1, 2)], path)
+
     def _add_logits(self, builder: GraphBuilder, states: str) -> None:
         table = self._table("decoder") if self._is_tied else OUTPUT_TABLE
         has_bias = OUTPUT_BIAS in self._weights and bool(np.any(self._weights.read(OUTPUT_BIAS)))
-        product = "/lm_head/logits" if has_bias else "logits"
+        product = "/lm_head/logits" if has_bias else LOGITS
         output_projection(builder, states, table, is_shared=self._is_projection_shared, output=product)
         if has_bias:
-            builder.node("Add", [product, builder.weight(OUTPUT_BIAS)], "/lm_head", "logits")
+            builder.node("Add", [product, builder.weight(OUTPUT_BIAS)], "/lm_head", LOGITS)
         vocabulary = self._weights.shape(table)[0]
         add_decoder_outputs(builder, len(self._decoder.layers), self._decoder_heads, vocabulary)
 

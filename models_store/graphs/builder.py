@@ -52,20 +52,25 @@ class GraphBuilder:
         self._inputs.append(helper.make_tensor_value_info(name, kind, dimensions))
         return name
 
-    def output(self, name: str, dimensions: Sequence[int | str]) -> None:
-        """Makes a value, float32, an output of the graph."""
-        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dimensions))
+    def output(self, name: str, dimensions: Sequence[int | str], kind: int = TensorProto.FLOAT) -> None:
+        """Makes a value an output of the graph."""
+        self._outputs.append(helper.make_tensor_value_info(name, kind, dimensions))
 
     def node(
-        self, operator: str, inputs: Sequence[str], path: str, output: str | None = None, **attributes: Any
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        path: str,
+        output: str | Sequence[str] | None = None,
+        **attributes: Any,
     ) -> str:
-        """Adds an operator with one output, and returns that output's name.
+        """Adds an operator, and returns its first output's name.
 
         Args:
             operator: the operator.
             inputs: names of values.
             path: the module it computes a part of; the node's name is this and the operator, numbered if need be.
-            output: the output's name; by default the node's with an ending.
+            output: the output's name, or one for each; by default a single one, the node's with an ending.
             attributes: the operator's.
         """
         name = unique = f"{path}/{operator}"
@@ -74,9 +79,9 @@ class GraphBuilder:
             number += 1
             unique = f"{name}_{number}"
         self._node_names.add(unique)
-        result = output or f"{unique}_output_0"
-        self._nodes.append(helper.make_node(operator, inputs, [result], name=unique, **attributes))
-        return result
+        outputs = [output or f"{unique}_output_0"] if output is None or isinstance(output, str) else list(output)
+        self._nodes.append(helper.make_node(operator, inputs, outputs, name=unique, **attributes))
+        return outputs[0]
 
     def integers(self, *values: int) -> str:
         """Returns a constant `(len(values),)`, int64."""

@@ -1,46 +1,92 @@
-"""The inputs and outputs that the runtime knows by name: masks, ids, caches and logits."""
+"""The inputs and outputs that the engine knows by name: ids, places, masks, caches and the best next tokens.
+
+A decoder's step takes rows of any age together: each row says where it stands and which places of the caches its new
+keys and values go to. Where a cache's output is bound to the memory of its input, only those places are written.
+"""
 
 from onnx import TensorProto
 
-from models_store.graphs.attention import Heads
 from models_store.graphs.builder import GraphBuilder
+from models_store.graphs.heads import Heads
 
-BATCH = "batch_size"
-SOURCE = "encoder_sequence_length"
-PAST = "past_decoder_sequence_length"
-PRESENT = "past_decoder_sequence_length + decoder_sequence_length"
+# Which of our contracts a graph keeps: exports that record another are made anew.
+CONTRACT = "2"
+INPUTS = "inputs"
+# Hypotheses: as many for each input as the search has beams, those of an input one behind the other.
+ROWS = "rows"
+SOURCE = "source_length"
+CAPACITY = "capacity"
 PARTS = ("key", "value")
+# Inputs of one step beside caches.
+POSITIONS = "positions"
+PLACES = "places"
+SOURCE_SCORES = "source_scores"
+TOP = "top"
+NORMALISED = "normalised"
+# Its outputs beside caches.
+LOGITS = "logits"
+TOP_LOGITS = "top_logits"
+TOP_TOKENS = "top_tokens"
+NORMALISERS = "normalisers"
 
 
 def add_encoder_inputs(builder: GraphBuilder) -> None:
-    """Adds `input_ids` and `attention_mask`, `(batch, length)`, int64."""
-    builder.input("input_ids", [BATCH, SOURCE])
-    builder.input("attention_mask", [BATCH, SOURCE])
+    """Adds `input_ids` and `attention_mask`, `(inputs, length)`, int64."""
+    builder.input("input_ids", [INPUTS, SOURCE])
+    builder.input("attention_mask", [INPUTS, SOURCE])
 
 
 def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads) -> None:
-    """Adds one token a row, the source's mask, and both caches of all layers."""
-    builder.input("encoder_attention_mask", [BATCH, SOURCE])
-    builder.input("input_ids", [BATCH, 1])
+    """Adds what a step takes.
+
+    `input_ids` and `positions` are `(rows,)`, int64: each row's token and how many came before it; `places`
+    `(rows, heads, 3)`, int64, says where its keys and values go: row, head and position. `source_scores`
+    `(inputs, 1, 1, length)` is added to the scores of source positions. `top` `(1,)` says how many next tokens are
+    wanted a row, and `normalised` `(1,)` of how many rows the normaliser.
+    """
+    builder.input("input_ids", [ROWS])
+    builder.input(POSITIONS, [ROWS])
+    builder.input(PLACES, [ROWS, heads.count, 3])
+    builder.input(SOURCE_SCORES, [INPUTS, 1, 1, SOURCE], TensorProto.FLOAT)
+    builder.input(TOP, [1])
+    builder.input(NORMALISED, [1])
     for layer in range(layers):
-        for stack, length in (("decoder", PAST), ("encoder", SOURCE)):
-            for name in past(layer, stack):
-                builder.input(name, [BATCH, heads.count, length, heads.width], TensorProto.FLOAT)
+        for name in past(layer, "decoder"):
+            builder.input(name, [ROWS, heads.count, CAPACITY, heads.width], TensorProto.FLOAT)
+        key, value = past(layer, "encoder")
+        builder.input(key, [INPUTS, heads.count, heads.width, SOURCE], TensorProto.FLOAT)
+        builder.input(value, [INPUTS, heads.count, SOURCE, heads.width], TensorProto.FLOAT)
 
 
 def add_cross_outputs(builder: GraphBuilder, layers: int, heads: Heads) -> None:
-    """Makes cross-attention keys and values outputs of the encoder's graph."""
+    """Makes cross-attention keys, their positions last, and values outputs of the encoder's graph."""
     for layer in range(layers):
-        for name in present(layer, "encoder"):
-            builder.output(name, [BATCH, heads.count, SOURCE, heads.width])
+        key, value = present(layer, "encoder")
+        builder.output(key, [INPUTS, heads.count, heads.width, SOURCE])
+        builder.output(value, [INPUTS, heads.count, SOURCE, heads.width])
 
 
 def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabulary: int) -> None:
-    """Makes logits and self-attention caches outputs of the decoder's graph."""
-    builder.output("logits", [BATCH, 1, vocabulary])
+    """Makes the logits `(rows, vocabulary)`, what is best in them, and the caches outputs of the decoder's graph.
+
+    `top_logits` and `top_tokens` are `(rows, top)`, best first, and `normalisers` `(normalised, 1)`: the logarithm of
+    the sum of the logits' exponentials.
+    """
+    path = "/top"
+    builder.node("TopK", [LOGITS, TOP], path, [TOP_LOGITS, TOP_TOKENS], axis=-1)
+    rows = builder.node("Slice", [LOGITS, builder.integers(0), NORMALISED, builder.integers(0)], path)
+    # The difference from one logit is the same for all: so the sum needs no operator of its own, whose kernel is slow.
+    first = [builder.integers(0), builder.integers(1), builder.integers(1)]
+    logarithms = builder.node("LogSoftmax", [rows], path, axis=-1)
+    kept = (builder.node("Slice", [values, *first], path) for values in (rows, logarithms))
+    builder.node("Sub", list(kept), path, NORMALISERS)
+    builder.output(LOGITS, [ROWS, vocabulary])
+    builder.output(TOP_LOGITS, [ROWS, "top"])
+    builder.output(TOP_TOKENS, [ROWS, "top"], TensorProto.INT64)
+    builder.output(NORMALISERS, ["normalised", 1])
     for layer in range(layers):
         for name in present(layer, "decoder"):
-            builder.output(name, [BATCH, heads.count, PRESENT, heads.width])
+            builder.output(name, [ROWS, heads.count, CAPACITY, heads.width])
 
 
 def past(layer: int, stack: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Exports to ONNX: the two graphs that our runtime wants, and one file with the weights of both.
 
-`encoder.onnx` maps ids and mask to every layer's cross-attention keys and values; `decoder.onnx` maps one token
-a row and all caches to logits and new self-attention caches. So no weight belongs to two graphs but the embedding,
-which both read from the same bytes, and cross-attention caches are computed once a request.
+`encoder.onnx` maps ids and mask to every layer's cross-attention keys and values; `decoder.onnx` maps one token a row
+and all caches to logits, the best of them, and caches with that token in its place. So no weight belongs to two graphs
+but the embedding, which both read from the same bytes, and cross-attention caches are computed once a request.
 
 The graphs are made by `models_store.graphs` from the configuration and the weights, which takes little memory:
 one tensor at a time. `compression.export.optimum_onnx` has them traced instead.
@@ -18,11 +18,10 @@ from models_store.errors import BadSource
 from models_store.graphs.bart import BartGraphs
 from models_store.graphs.builder import GraphBuilder
 from models_store.graphs.data_file import DataFile
-from models_store.graphs.external import WEIGHTS_DATA
+from models_store.graphs.external import DECODER, ENCODER, WEIGHTS_DATA
 from models_store.graphs.t5 import T5Graphs
 from models_store.graphs.weights import Weights
 from models_store.manifest import Family
-from models_store.runtimes.onnxruntime import DECODER, ENCODER
 
 
 class Graphs(Protocol):

@@ -55,8 +55,15 @@ def masked_scores(builder: GraphBuilder, mask: str) -> str:
     return builder.node("Unsqueeze", [scores, builder.integers(1, 2)], path)
 
 
+def capacity_positions(builder: GraphBuilder, cache: str) -> str:
+    """Returns the positions of a cache `(rows, heads, capacity, width)`: `(capacity,)`, int64."""
+    path = "/positions"
+    capacity = builder.node("Squeeze", [builder.node("Shape", [cache], path, start=2, end=3)], path)
+    return builder.node("Range", [builder.integer(0), capacity, builder.integer(1)], path)
+
+
 def output_projection(builder: GraphBuilder, states: str, table: str, *, is_shared: bool, output: str) -> None:
-    """Multiplies one token's states `(rows, width)` with the output matrix: logits `(rows, 1, vocabulary)`.
+    """Multiplies one token's states `(rows, width)` with the output matrix: logits `(rows, vocabulary)`.
 
     Args:
         builder: the graph.
@@ -67,9 +74,8 @@ def output_projection(builder: GraphBuilder, states: str, table: str, *, is_shar
         output: name of the logits.
     """
     path = "/lm_head"
-    tokens = builder.node("Unsqueeze", [states, builder.integers(1)], path)
     if is_shared:
         matrix = builder.node("Transpose", [builder.weight(table)], path, perm=[1, 0])
     else:
         matrix = builder.matrix(table)
-    builder.node("MatMul", [tokens, matrix], path, output)
+    builder.node("MatMul", [states, matrix], path, output)

@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store.graphs.builder import GraphBuilder
+from models_store.graphs.caches import POSITIONS
+from models_store.graphs.layers import MASKED, capacity_positions
+from models_store.graphs.weights import Floats
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     """
     greatest = buckets.greatest
     distances = np.arange(-greatest, greatest + 1, dtype=np.int64)
-    table = _table(builder, module, bucket_of(distances, buckets, is_bidirectional=True))
+    biases = _biases(builder, module, bucket_of(distances, buckets, is_bidirectional=True))
+    table = builder.table(f"{module}.weight.by_distance", biases)
     path = builder.path(module)
     length = builder.node("Squeeze", [builder.node("Shape", ["input_ids"], path, start=1, end=2)], path)
     positions = builder.node("Range", [builder.integer(0), length, builder.integer(1)], path)
@@ -67,31 +71,34 @@ def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     near = builder.node("Min", [between, builder.integer(greatest)], path)
     near = builder.node("Max", [near, builder.integer(-greatest)], path)
     indices = builder.node("Add", [near, builder.integer(greatest)], path)
-    biases = builder.node("Gather", [table, indices], path, axis=1)
-    return builder.node("Unsqueeze", [biases, builder.integers(0)], path)
+    found = builder.node("Gather", [table, indices], path, axis=1)
+    return builder.node("Unsqueeze", [found, builder.integers(0)], path)
 
 
 def token_bias(builder: GraphBuilder, module: str, buckets: Buckets, cache: str) -> str:
-    """Returns the decoder's biases for the token behind a cache, `(1, heads, 1, keys)`, its own among them.
+    """Returns the decoder's biases for each row's token, `(rows, heads, 1, capacity)`: what lies behind it is masked.
 
     Args:
-        builder: the graph.
+        builder: the graph, with an input `positions`, `(rows,)`.
         module: the bias's name in the model.
         buckets: how distances are binned.
-        cache: name of a cache, `(rows, heads, keys - 1, width)`.
+        cache: name of a cache, `(rows, heads, capacity, width)`.
     """
     distances = np.arange(buckets.greatest + 1, dtype=np.int64)
-    table = _table(builder, module, bucket_of(-distances, buckets, is_bidirectional=False))
+    biases = _biases(builder, module, bucket_of(-distances, buckets, is_bidirectional=False))
+    # The first column stands for positions that have not come yet.
+    masked = np.full((len(biases), 1), MASKED, dtype=np.float32)
+    table = builder.table(f"{module}.weight.by_distance", np.concatenate([masked, biases], axis=1))
     path = builder.path(module)
-    past = builder.node("Squeeze", [builder.node("Shape", [cache], path, start=2, end=3)], path)
-    # From the first key's distance down to the token's own, which is 0.
-    behind = builder.node("Range", [past, builder.integer(-1), builder.integer(-1)], path)
+    queries = builder.node("Unsqueeze", [POSITIONS, builder.integers(1)], path)
+    behind = builder.node("Sub", [queries, capacity_positions(builder, cache)], path)
     near = builder.node("Min", [behind, builder.integer(buckets.greatest)], path)
-    biases = builder.node("Gather", [table, near], path, axis=1)
-    return builder.node("Unsqueeze", [biases, builder.integers(0, 2)], path)
+    near = builder.node("Max", [near, builder.integer(-1)], path)
+    found = builder.node("Gather", [table, builder.node("Add", [near, builder.integer(1)], path)], path, axis=1)
+    by_row = builder.node("Transpose", [found], path, perm=[1, 0, 2])
+    return builder.node("Unsqueeze", [by_row, builder.integers(2)], path)
 
 
-def _table(builder: GraphBuilder, module: str, buckets: NDArray[np.int64]) -> str:
+def _biases(builder: GraphBuilder, module: str, buckets: NDArray[np.int64]) -> Floats:
     """Returns biases by distance, `(heads, distances)`: heads first, for so the scores have them."""
-    name = f"{module}.weight"
-    return builder.table(f"{name}.by_distance", np.ascontiguousarray(builder.weights.read(name)[buckets].T))
+    return np.ascontiguousarray(builder.weights.read(f"{module}.weight")[buckets].T)

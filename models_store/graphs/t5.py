@@ -3,9 +3,10 @@
 from typing import Any
 
 from models_store.anatomy import FeedForward, t5_stack
-from models_store.graphs.attention import Heads, source_attention, source_caches, token_attention
+from models_store.graphs.attention import cross_attention, own_attention, source_attention, source_caches
 from models_store.graphs.builder import GraphBuilder
 from models_store.graphs.caches import (
+    LOGITS,
     add_cross_outputs,
     add_decoder_inputs,
     add_decoder_outputs,
@@ -13,6 +14,7 @@ from models_store.graphs.caches import (
     past,
     present,
 )
+from models_store.graphs.heads import Heads
 from models_store.graphs.layers import activate, linear, masked_scores, output_projection
 from models_store.graphs.position_bias import Buckets, source_bias, token_bias
 from models_store.graphs.weights import Weights
@@ -79,25 +81,23 @@ class T5Graphs:
         add_cross_outputs(builder, len(self._decoder.layers), self._heads)
 
     def add_decoder(self, builder: GraphBuilder) -> None:
-        """Adds one token a row and caches to logits and longer caches."""
+        """Adds one token a row and caches to logits and caches with that token."""
         add_decoder_inputs(builder, len(self._decoder.layers), self._heads)
-        cross_added = masked_scores(builder, "encoder_attention_mask")
-        looked_up = builder.node("Gather", [builder.weight(self._table), "input_ids"], "/decoder/embed_tokens")
-        states = builder.node("Squeeze", [looked_up, builder.integers(1)], "/decoder/embed_tokens")
-        added = None
+        states = builder.node("Gather", [builder.weight(self._table), "input_ids"], "/decoder/embed_tokens")
+        added = ""
         for number, layer in enumerate(self._decoder.layers):
             attention, cross = layer.self_attention, layer.cross_attention
-            own, grown = past(number, "decoder"), present(number, "decoder")
-            sources = past(number, "encoder")
+            own = past(number, "decoder")
             if attention.position_bias is not None:
                 added = token_bias(builder, attention.position_bias, self._buckets, own[0])
             name = f"decoder.block.{number}.layer"
             normed = self._norm(builder, states, f"{name}.0.layer_norm")
-            attended = token_attention(builder, normed, attention, self._heads, added, own, grown)
+            written = present(number, "decoder")
+            attended = own_attention(builder, normed, attention, self._heads, added, own, written)
             states = _add(builder, states, attended, f"{name}.0")
             if cross is not None:
                 normed = self._norm(builder, states, f"{name}.1.layer_norm")
-                attended = token_attention(builder, normed, cross, self._heads, cross_added, sources, None)
+                attended = cross_attention(builder, normed, cross, self._heads, past(number, "encoder"))
                 states = _add(builder, states, attended, f"{name}.1")
             states = self._feed_forward(builder, states, layer.feed_forward, f"{name}.2")
         states = self._norm(builder, states, "decoder.final_layer_norm")
@@ -105,7 +105,7 @@ class T5Graphs:
         if self._is_tied:
             table = self._table
             states = builder.node("Mul", [states, builder.number(self._config["d_model"] ** -0.5)], "")
-        output_projection(builder, states, table, is_shared=self._is_projection_shared, output="logits")
+        output_projection(builder, states, table, is_shared=self._is_projection_shared, output=LOGITS)
         vocabulary = builder.weights.shape(table)[0]
         add_decoder_outputs(builder, len(self._decoder.layers), self._heads, vocabulary)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models_store.configuration import ModelConfiguration, read_configuration
-from models_store.decoding.stepper import finish_reason_of
+from models_store.decoding.search import finish_reason_of
 from models_store.errors import InvalidArtifact
 from models_store.files import short_name
 from models_store.manifest import GenerationOptions

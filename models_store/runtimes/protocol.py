@@ -3,10 +3,10 @@
 Runtimes know nothing of text, tasks or HTTP. A new one is one file here and one line in `registry.py`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from models_store.manifest import GenerationOptions
 
@@ -56,6 +56,45 @@ class Runtime(Protocol):
 
     def close(self) -> None:
         """Gives back what the runtime holds. It cannot be used afterwards."""
+
+
+@dataclass
+class Progress:
+    """What a step brought an input: tokens that are final, and its whole output once it has ended."""
+
+    tokens: list[int] = field(default_factory=list)
+    ended: Sequenced | None = None
+
+
+class Engine(Protocol):
+    """Inputs in flight, which join and leave between steps. It is used by one thread at a time."""
+
+    def __len__(self) -> int:
+        """How many inputs have not ended, those that wait among them."""
+
+    @property
+    def waiting(self) -> int:
+        """How many inputs have been added whose encoder has not run."""
+
+    def add(self, ids: Sequence[int], options: GenerationOptions) -> int:
+        """Adds an input, unpadded, specials included; returns its key."""
+
+    def admit(self, tokens: int = ...) -> None:
+        """Runs the encoder for those that have waited longest: as many as have so many tokens, but at least one."""
+
+    def step(self) -> dict[int, Progress]:
+        """Runs one decoder step for all inputs whose encoder has run; returns what it brought, by key."""
+
+    def drop(self, keys: Collection[int]) -> dict[int, Sequenced]:
+        """Takes inputs out before they have ended; returns what each has come to, with reason `cancelled`."""
+
+
+@runtime_checkable
+class ContinuousRuntime(Protocol):
+    """A runtime whose inputs need not begin and end together."""
+
+    def engine(self) -> Engine:
+        """Returns an engine with nothing in flight; several share the model's weights."""
 
 
 class RuntimeOpener(Protocol):

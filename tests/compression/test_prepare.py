@@ -110,3 +110,12 @@ def test_what_was_rounded_on_data_is_left_alone(tmp_path: Path) -> None:
     shutil.rmtree(context.store.folder(Task.TRANSLATION, "static") / "onnx")
 
     assert prepare(context, measure=False) == []
+
+
+def test_graphs_that_were_made_for_another_engine_are_made_anew(tmp_path: Path) -> None:
+    context = prepared(tmp_path)
+    record = context.store.folder(Task.TRANSLATION, "original") / "onnx" / "export.json"
+    record.write_text(record.read_text(encoding="utf-8").replace('"graphs"', '"other"'), encoding="utf-8")
+
+    assert prepare(context) == ["exported translation/original to ONNX"]
+    assert prepare(context) == []

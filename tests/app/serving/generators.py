@@ -1,11 +1,11 @@
 """Generators that tests can hold, break and look into, instead of a model."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from models_store.generator import TextOutput
 from models_store.manifest import GenerationOptions
-from models_store.runtimes.protocol import Watch
+from models_store.runtimes.protocol import Progress, Sequenced, Watch
 from models_store.tokenizer import Encoding
 
 
@@ -41,3 +41,88 @@ class EchoGenerator:
             for row, encoding in enumerate(inputs):
                 watch.on_token(row, len(encoding.ids))
         return [TextOutput(str(len(each.ids)), "eos", len(each.ids), 1, each.is_truncated) for each in inputs]
+
+
+class EchoEngine:
+    """Writes each row's length as often as it is long, a token a step; keeps which lengths shared each step.
+
+    With a closed `gate` a step waits for one of `permits`.
+    """
+
+    def __init__(self, generator: "SteppingGenerator") -> None:
+        self._generator = generator
+        self._waiting: dict[int, Sequence[int]] = {}
+        self._rows: dict[int, list[int]] = {}
+        self._left: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._rows)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def add(self, ids: Sequence[int], options: GenerationOptions) -> int:
+        self._generator.keys += 1
+        self._waiting[self._generator.keys] = ids
+        return self._generator.keys
+
+    def admit(self, tokens: int = 1024) -> None:
+        for key, ids in self._waiting.items():
+            self._rows[key] = []
+            self._left[key] = len(ids)
+        self._waiting.clear()
+
+    def step(self) -> dict[int, Progress]:
+        generator = self._generator
+        if self._rows:
+            generator.steps.append(sorted(self._left[key] + len(self._rows[key]) for key in self._rows))
+            generator.has_stepped.set()
+            if not generator.is_open:
+                generator.permits.acquire()
+        if generator.error:
+            raise generator.error
+        progress: dict[int, Progress] = {}
+        for key, ids in list(self._rows.items()):
+            length = self._left[key] + len(ids)
+            ids.append(length)
+            self._left[key] -= 1
+            progress[key] = Progress([length])
+            if not self._left[key]:
+                progress[key].ended = Sequenced(ids, "eos")
+                del self._rows[key], self._left[key]
+        return progress
+
+    def drop(self, keys: Collection[int]) -> dict[int, Sequenced]:
+        self._generator.dropped += len(list(keys))
+        for key in keys:
+            self._waiting.pop(key, None)
+            self._rows.pop(key, None)
+            self._left.pop(key, None)
+        return {}
+
+
+class SteppingGenerator:
+    """A generator with engines, whose steps tests can hold, break and look into."""
+
+    def __init__(self, is_open: bool = True) -> None:
+        self.is_open = is_open
+        self.permits = threading.Semaphore(0)
+        self.has_stepped = threading.Event()
+        self.steps: list[list[int]] = []
+        self.error: Exception | None = None
+        self.keys = 0
+        self.dropped = 0
+        self.engines = 0
+
+    def engine(self) -> EchoEngine:
+        self.engines += 1
+        return EchoEngine(self)
+
+    def output(self, encoding: Encoding, sequence: Sequenced) -> TextOutput:
+        return TextOutput(str(len(sequence.ids)), sequence.finish_reason, len(encoding.ids), len(sequence.ids), False)
+
+    def open(self) -> None:
+        """Holds no step any more."""
+        self.is_open = True
+        self.permits.release(1000)

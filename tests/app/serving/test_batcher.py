@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
-from app.serving.batcher import Batcher, BatchLimits
+from app.serving.batcher import Batcher
 from app.serving.submission import Generated, Submission
+from app.serving.worker import WorkLimits
 from models_store.errors import InvalidOptions
 from models_store.generator import TextOutput
 from models_store.manifest import GenerationOptions
@@ -20,7 +21,7 @@ BEAMS = GenerationOptions(num_beams=4)
 
 @contextmanager
 def batching(generator: EchoGenerator, **limits: Any) -> Iterator[Batcher]:
-    batcher = Batcher(generator, "translation/test", BatchLimits(**{"wait_seconds": 0.0, **limits}))
+    batcher = Batcher(generator, "translation/test", WorkLimits(**{"wait_seconds": 0.0, **limits}))
     try:
         yield batcher
     finally:

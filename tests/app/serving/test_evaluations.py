@@ -7,13 +7,13 @@ import pytest
 from app.errors import InvalidRequest, Overloaded, UnknownEvaluation
 from app.metrics import ServiceMetrics
 from app.schemas.evaluation import EvaluationJob, EvaluationRequest
-from app.serving.batcher import BatchLimits
 from app.serving.catalogue import Catalogue
 from app.serving.chooser import Chooser
 from app.serving.evaluation_job import Status
 from app.serving.evaluation_service import EvaluationService
 from app.serving.evaluations import EvaluationJobs
 from app.serving.pool import Pool
+from app.serving.worker import WorkLimits
 from models_store.errors import CorruptArtifact, UnknownVariant
 from models_store.store import Store
 
@@ -32,7 +32,7 @@ def with_service(
     store: Store, scenario: Callable[[EvaluationService], Coroutine[None, None, None]], queue: int = 8, kept: int = 50
 ) -> None:
     async def run() -> None:
-        pool = Pool(store, ServiceMetrics("test"), BatchLimits())
+        pool = Pool(store, ServiceMetrics("test"), WorkLimits())
         jobs = EvaluationJobs(pool, max_queued=queue, max_kept=kept)
         service = EvaluationService(Chooser(Catalogue(store, {})), jobs, max_pairs=100)
         try:

@@ -2,18 +2,18 @@ import asyncio
 from pathlib import Path
 
 from app.metrics import ServiceMetrics
-from app.serving.batcher import BatchLimits
 from app.serving.catalogue import Catalogue
 from app.serving.inventory import Inventory
 from app.serving.memory import memory_report
 from app.serving.pool import Pool
+from app.serving.worker import WorkLimits
 from models_store.manifest import Task
 from models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score
 
 
 def inventory_of(store: Store) -> tuple[Inventory, Pool]:
-    pool = Pool(store, ServiceMetrics("test"), BatchLimits())
+    pool = Pool(store, ServiceMetrics("test"), WorkLimits())
     return Inventory(Catalogue(store, {}), pool, "1.2.3"), pool
 
 

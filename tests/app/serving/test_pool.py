@@ -7,8 +7,8 @@ import pytest
 
 from app.errors import ShuttingDown
 from app.metrics import ServiceMetrics
-from app.serving.batcher import BatchLimits
 from app.serving.pool import Pool
+from app.serving.worker import WorkLimits
 from models_store.errors import CorruptArtifact, InvalidArtifact
 from models_store.generator import TextGenerator, open_generator
 from models_store.manifest import Task
@@ -36,7 +36,7 @@ class CountingOpener:
 
 def with_pool(store: Store, opener: CountingOpener, scenario: Callable[[Pool], Coroutine[None, None, None]]) -> None:
     async def run() -> None:
-        pool = Pool(store, ServiceMetrics("test"), BatchLimits(), opener=opener)
+        pool = Pool(store, ServiceMetrics("test"), WorkLimits(), opener=opener)
         try:
             await asyncio.wait_for(scenario(pool), 30)
         finally:

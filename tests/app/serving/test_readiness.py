@@ -4,17 +4,17 @@ import pytest
 
 from app.errors import NotReady
 from app.metrics import ServiceMetrics
-from app.serving.batcher import BatchLimits
 from app.serving.catalogue import Catalogue
 from app.serving.pool import Pool
 from app.serving.readiness import Readiness
+from app.serving.worker import WorkLimits
 from models_store.manifest import Task
 from models_store.store import Store
 
 
 def after_preload(store: Store, *preload: tuple[Task, str]) -> list[str]:
     async def run() -> list[str]:
-        pool = Pool(store, ServiceMetrics("test"), BatchLimits())
+        pool = Pool(store, ServiceMetrics("test"), WorkLimits())
         readiness = Readiness(Catalogue(store, {}), pool, preload)
         try:
             with pytest.raises(NotReady, match="opening"):

@@ -1,0 +1,153 @@
+"""Schedules rows one by one, for runtimes whose rows join and leave between steps (continuous batching).
+
+Rows in flight share a budget of tokens, which is what their caches and their part of a step cost. The next row is one
+of the request with the fewest in flight, so that a long request leaves room for others; it waits until the budget has
+room for it, so that a long row is not overtaken for ever. Encoders run a chunk at a time between steps, so that neither
+new rows nor those in flight starve; a row that nobody waits for any more leaves at the next step.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.errors import DeadlineExceeded, ShuttingDown
+from app.serving.submission import Submission
+from app.serving.worker import Worker, WorkLimits
+from models_store.generator import TextOutput
+from models_store.manifest import GenerationOptions
+from models_store.runtimes.protocol import Engine, Sequenced
+from models_store.tokenizer import Encoding
+
+
+class EngineGenerator(Protocol):
+    """The part of `models_store.generator.TextGenerator` that scheduling needs."""
+
+    def engine(self) -> Engine | None:
+        """Returns an engine with nothing in flight."""
+
+    def output(self, encoding: Encoding, sequence: Sequenced) -> TextOutput:
+        """Returns what an input has become as text."""
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """One row that an engine has."""
+
+    submission: Submission
+    row: int
+    tokens: int
+    started: float
+
+
+class Scheduler(Worker):
+    """Keeps an engine busy with what waits."""
+
+    def __init__(
+        self,
+        generator: EngineGenerator,
+        name: str,
+        limits: WorkLimits | None = None,
+        on_rows: Callable[[int], None] | None = None,
+    ) -> None:
+        """Starts the thread.
+
+        Args:
+            generator: whose engine runs; used by the thread alone.
+            name: names the artifact in errors and the thread.
+            limits: the budget of tokens, and the size of the queue.
+            on_rows: told at each step how many rows share it.
+        """
+        super().__init__(name, limits or WorkLimits(), on_rows)
+        self._generator = generator
+        self._engine = self._fresh_engine()
+        self._rows: dict[int, InFlight] = {}
+        self._thread.start()
+
+    def _work(self) -> None:
+        while self._take_rows():
+            try:
+                self._leave()
+                if self._engine.waiting:
+                    self._engine.admit()
+                self._step()
+            except Exception as error:
+                # What an engine has in flight after an error is unknown: another one begins with nothing.
+                self._failed({each.submission: None for each in self._rows.values()}, error)
+                self._rows.clear()
+                self._engine = self._fresh_engine()
+        self._leave()
+
+    def _take_rows(self) -> bool:
+        """Gives the engine what the budget has room for, and waits where there is nothing; false once closing."""
+        with self._changed:
+            if not self._rows:
+                self._changed.wait_for(lambda: self._queue or self._is_closing)
+            if self._is_closing:
+                return False
+            self._queue = [submission for submission in self._queue if not submission.is_over]
+            budget = self._limits.max_tokens - sum(each.tokens for each in self._rows.values())
+            while self._queue:
+                submission = self._next()
+                encoding = submission.rows[submission.waiting[0]]
+                tokens = tokens_of(encoding, submission.options)
+                if tokens > budget and self._rows:
+                    break
+                budget -= tokens
+                self._start(submission, submission.waiting.popleft(), tokens)
+                if not submission.waiting:
+                    self._queue.remove(submission)
+            return True
+
+    def _next(self) -> Submission:
+        """Returns the request that has the fewest rows in flight, of several the one that has waited longest."""
+        rows = dict.fromkeys(self._queue, 0)
+        for each in self._rows.values():
+            if each.submission in rows:
+                rows[each.submission] += 1
+        return min(self._queue, key=lambda submission: rows[submission])
+
+    def _start(self, submission: Submission, row: int, tokens: int) -> None:
+        submission.begin()
+        key = self._engine.add(submission.rows[row].ids, submission.options)
+        self._rows[key] = InFlight(submission, row, tokens, time.monotonic())
+
+    def _leave(self) -> None:
+        """Takes out the rows that nobody waits for, or all of them once closing."""
+        over = {submission for submission in self._submissions() if self._is_closing or submission.is_over}
+        if not over:
+            return
+        keys = [key for key, each in self._rows.items() if each.submission in over]
+        self._engine.drop(keys)
+        for key in keys:
+            del self._rows[key]
+        for submission in over:
+            self._drop(submission, ShuttingDown() if self._is_closing else DeadlineExceeded(submission.seconds))
+
+    def _step(self) -> None:
+        if self._on_rows and self._rows:
+            self._on_rows(len(self._rows))
+        for key, progress in self._engine.step().items():
+            flight = self._rows[key]
+            submission = flight.submission
+            if submission.listener and not submission.is_abandoned:
+                for token in progress.tokens:
+                    submission.listener.on_token(flight.row, token)
+            if progress.ended is not None:
+                del self._rows[key]
+                output = self._generator.output(submission.rows[flight.row], progress.ended)
+                submission.complete({flight.row: output})
+                self._learn_pace((time.monotonic() - flight.started) / (len(self._rows) + 1))
+
+    def _submissions(self) -> set[Submission]:
+        return {each.submission for each in self._rows.values()}
+
+    def _fresh_engine(self) -> Engine:
+        engine = self._generator.engine()
+        assert engine is not None, "a scheduler is made for runtimes with an engine alone"
+        return engine
+
+
+def tokens_of(encoding: Encoding, options: GenerationOptions) -> int:
+    """Returns what a row can come to: its source, which its beams share, and what each beam may write."""
+    return len(encoding.ids) + options.num_beams * options.max_new_tokens

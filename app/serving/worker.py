@@ -1,0 +1,151 @@
+"""What batching and scheduling share: the queue of one loaded variant, and the thread that works it off.
+
+`submit`, `wait` and `abandon` belong to the event loop; what is done with the rows in the queue is a subclass's.
+"""
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
+from app.serving.submission import Generated, Listener, Submission
+from models_store.errors import SlimseqError
+from models_store.manifest import GenerationOptions
+from models_store.tokenizer import Encoding
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkLimits:
+    """How much runs together, and how much may wait.
+
+    Args:
+        max_rows: sequences of one batch, rows times their beams, on runtimes that start and end rows together.
+        max_tokens: tokens that rows in flight may come to, on runtimes that do not.
+        wait_seconds: how long an idle worker waits for company before a batch starts.
+        queue_rows: how many rows may wait.
+    """
+
+    max_rows: int = 32
+    max_tokens: int = 8192
+    wait_seconds: float = 0.003
+    queue_rows: int = 4096
+
+
+class Worker(ABC):
+    """Queue and thread of one loaded variant."""
+
+    def __init__(self, name: str, limits: WorkLimits, on_rows: Callable[[int], None] | None) -> None:
+        """Does not start the thread: subclasses do, once they are whole.
+
+        Args:
+            name: names the artifact in errors and the thread.
+            limits: sizes of what runs and of the queue.
+            on_rows: told how many rows run together, at each batch or step.
+        """
+        self._name = name
+        self._limits = limits
+        self._on_rows = on_rows
+        self._queue: list[Submission] = []
+        self._changed = threading.Condition()
+        self._is_closing = False
+        self._seconds_a_row = 0.05
+        self._thread = threading.Thread(target=self._work, name=f"worker {name}", daemon=True)
+
+    @property
+    def queued_rows(self) -> int:
+        """How many rows wait for their turn."""
+        with self._changed:
+            return self._queued_rows()
+
+    def submit(
+        self,
+        rows: Sequence[Encoding],
+        options: GenerationOptions,
+        deadline: float,
+        listener: Listener | None = None,
+    ) -> Submission:
+        """Queues rows; whoever submits must `wait` or `abandon`.
+
+        Raises:
+            InvalidRequest: the queue could never hold so many rows.
+            Overloaded: the queue is full.
+            ShuttingDown: the worker is closing.
+        """
+        if len(rows) > self._limits.queue_rows:
+            raise InvalidRequest(
+                f"text: has {len(rows)} parts to generate for; at most {self._limits.queue_rows} a request"
+            )
+        submission = Submission(rows, options, deadline, listener)
+        with self._changed:
+            if self._is_closing:
+                raise ShuttingDown()
+            queued = self._queued_rows()
+            if queued + len(rows) > self._limits.queue_rows:
+                seconds = math.ceil(min(max(queued * self._seconds_a_row, 1), 60))
+                raise Overloaded(f"{self._name} has {queued} rows waiting, and no room for {len(rows)} more", seconds)
+            self._queue.append(submission)
+            self._changed.notify()
+        return submission
+
+    async def wait(self, submission: Submission) -> Generated:
+        """Returns a submission's outputs; a cancelled wait abandons it.
+
+        Raises:
+            DeadlineExceeded: they were not there in time.
+            SlimseqError: what running it failed with.
+        """
+        seconds = submission.deadline - time.monotonic()
+        try:
+            return await asyncio.wait_for(submission.future, max(seconds, 0))
+        except TimeoutError:
+            raise DeadlineExceeded(submission.seconds) from None
+        finally:
+            self.abandon(submission)
+
+    def abandon(self, submission: Submission) -> None:
+        """Drops what still waits of a submission; what runs of it ends at its next step."""
+        submission.abandon()
+        self._unqueue(submission)
+
+    def close(self) -> None:
+        """Ends what runs, fails what waits with `ShuttingDown`, and joins the thread."""
+        with self._changed:
+            self._is_closing = True
+            waiting, self._queue = self._queue, []
+            self._changed.notify()
+        for submission in waiting:
+            submission.fail(ShuttingDown())
+        self._thread.join()
+
+    @abstractmethod
+    def _work(self) -> None:
+        """Works the queue off until closing."""
+
+    def _queued_rows(self) -> int:
+        return sum(len(submission.waiting) for submission in self._queue)
+
+    def _learn_pace(self, seconds_a_row: float) -> None:
+        """Takes what a row took into the estimate that refused clients are told."""
+        self._seconds_a_row += 0.2 * (seconds_a_row - self._seconds_a_row)
+
+    def _failed(self, submissions: Iterable[Submission], error: Exception) -> None:
+        if not isinstance(error, SlimseqError):
+            logger.error("generation failed", exc_info=error, extra={"artifact": self._name})
+        for submission in submissions:
+            self._drop(submission, error if isinstance(error, SlimseqError) else GenerationFailed(self._name))
+
+    def _drop(self, submission: Submission, error: Exception) -> None:
+        self._unqueue(submission)
+        submission.fail(error)
+
+    def _unqueue(self, submission: Submission) -> None:
+        with self._changed:
+            if submission in self._queue:
+                self._queue.remove(submission)

@@ -1,0 +1,111 @@
+"""Rules that forbid or force tokens, each row its own, applied in the order in which transformers applies them.
+
+They are applied to the best tokens of a step and not to the whole vocabulary: only where a row's rules leave too few of
+those are all its logits looked at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from models_store.configuration import ModelConfiguration
+from models_store.decoding.scores import Ids, Scores, StepScores, highest
+from models_store.manifest import GenerationOptions
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Options of several rows, each `(rows,)`."""
+
+    min_new_tokens: Ids
+    max_new_tokens: Ids
+    no_repeat_ngram_size: Ids
+    length_penalty: NDArray[np.float64]
+    early_stopping: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, options: Sequence[GenerationOptions]) -> "Rules":
+        """Gathers options by row."""
+        return cls(
+            np.array([each.min_new_tokens for each in options], dtype=np.int64),
+            np.array([each.max_new_tokens for each in options], dtype=np.int64),
+            np.array([each.no_repeat_ngram_size for each in options], dtype=np.int64),
+            np.array([each.length_penalty for each in options], dtype=np.float64),
+            np.array([each.early_stopping for each in options], dtype=np.bool_),
+        )
+
+
+def allowed(
+    scores: StepScores, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration, needed: int
+) -> tuple[Ids, Scores]:
+    """Returns the best tokens that may come next and their logits, both `(rows, top)`; what may not has -inf.
+
+    Args:
+        scores: the step's.
+        ids: what the rows hold, the decoder's start token first, `(rows, any length)`.
+        positions: how many tokens came behind the start token, `(rows,)`.
+        rules: of the rows.
+        configuration: the ids that they speak of.
+        needed: how many tokens must be possible where the vocabulary has so many.
+    """
+    tokens, logits = scores.top_tokens, scores.top_logits
+    rows, banned = _banned(ids, positions, rules, configuration)
+    if len(rows):
+        tokens, logits = tokens.copy(), logits.copy()
+        hit, place = np.nonzero(tokens[rows] == banned[:, None])
+        logits[rows[hit], place] = -np.inf
+        for row in np.nonzero((logits > -np.inf).sum(axis=1) < needed)[0]:
+            whole = scores.logits[row : row + 1].copy()
+            whole[0, banned[rows == row]] = -np.inf
+            tokens[row] = highest(whole, tokens.shape[1])[0]
+            logits[row] = whole[0, tokens[row]]
+    for forced, is_forced in (
+        (configuration.forced_bos_id, positions == 0),
+        (configuration.forced_eos_id, positions == rules.max_new_tokens - 1),
+    ):
+        if forced is not None and is_forced.any():
+            tokens, logits = tokens.copy(), logits.copy()
+            tokens[is_forced] = forced
+            logits[is_forced] = -np.inf
+            # What stands for a probability of 1; greedy search needs no normalisers, and any number will do.
+            logits[is_forced, 0] = scores.normalisers[is_forced] if len(scores.normalisers) else 0.0
+    return tokens, logits
+
+
+def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> tuple[Ids, Ids]:
+    """Returns which tokens may not come in which rows, as two arrays of one length."""
+    [early] = np.nonzero(positions < rules.min_new_tokens)
+    found = [(early, np.full(len(early), configuration.eos_id, dtype=np.int64))] if len(early) else []
+    for size in np.unique(rules.no_repeat_ngram_size):
+        if size > 0:
+            [rows] = np.nonzero((rules.no_repeat_ngram_size == size) & (positions + 1 >= size))
+            if len(rows):
+                held, tokens = repeated_ngrams(ids[rows], positions[rows] + 1, int(size))
+                found.append((rows[held], tokens))
+    if not found:
+        none = np.empty(0, dtype=np.int64)
+        return none, none
+    return np.concatenate([rows for rows, _ in found]), np.concatenate([tokens for _, tokens in found])
+
+
+def repeated_ngrams(ids: Ids, lengths: Ids, size: int) -> tuple[Ids, Ids]:
+    """Returns the rows and the tokens that would complete an n-gram of `size` that the row already holds.
+
+    Args:
+        ids: `(rows, any length)`.
+        lengths: how many ids of a row count, each at least `size`.
+        size: at least 1.
+    """
+    ids = ids[:, : lengths.max()]
+    starts = np.arange(ids.shape[1] - size + 1)
+    is_earlier = starts < (lengths - size + 1)[:, None]
+    if size > 1:
+        # Every window of size - 1 tokens that another follows, against the last one.
+        last = np.take_along_axis(ids, (lengths - size + 1)[:, None] + np.arange(size - 1), axis=1)
+        windows = sliding_window_view(ids, size - 1, axis=1)[:, :-1]
+        is_earlier &= (windows == last[:, None, :]).all(axis=2)
+    rows, found = np.nonzero(is_earlier)
+    return rows, ids[rows, found + size - 1]

@@ -1,0 +1,139 @@
+"""Generation with continuous batching: inputs join and leave between steps, each with its own options.
+
+Orca (Yu et al. 2022, https://www.usenix.org/conference/osdi22/presentation/yu) calls it iteration-level scheduling. Who
+may join when is the caller's to decide; here, inputs that search alike share a decoder step, and encoders run in chunks
+of like lengths.
+"""
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import onnxruntime as ort
+
+from models_store.configuration import ModelConfiguration
+from models_store.decoding.beam import BeamSearch
+from models_store.decoding.greedy import GreedySearch
+from models_store.decoding.search import Search
+from models_store.engine.lane import Lane
+from models_store.engine.memory import Array
+from models_store.engine.padding import pad
+from models_store.manifest import GenerationOptions
+from models_store.runtimes.protocol import Progress, Sequenced
+
+# Tokens that an encoder takes at once, padding included: more do not fit the caches of a core.
+CHUNK_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    """An input that waits for its encoder."""
+
+    key: int
+    ids: Sequence[int]
+    options: GenerationOptions
+
+
+class Engine:
+    """One model's inputs in flight. It is used by one thread at a time.
+
+    Args:
+        encoder: the session of `encoder.onnx`.
+        decoder: the session of `decoder.onnx`.
+        configuration: special ids and shape.
+    """
+
+    def __init__(
+        self, encoder: ort.InferenceSession, decoder: ort.InferenceSession, configuration: ModelConfiguration
+    ) -> None:
+        self._encoder = encoder
+        self._decoder = decoder
+        self._configuration = configuration
+        self._arrivals: deque[_Arrival] = deque()
+        self._lanes: dict[int, Lane] = {}
+        self._keys = 0
+
+    def __len__(self) -> int:
+        """How many inputs have not ended, those that wait among them."""
+        return len(self._arrivals) + sum(map(len, self._lanes.values()))
+
+    @property
+    def waiting(self) -> int:
+        """How many inputs have been added whose encoder has not run."""
+        return len(self._arrivals)
+
+    def add(self, ids: Sequence[int], options: GenerationOptions) -> int:
+        """Adds an input, unpadded, specials included; returns its key."""
+        self._keys += 1
+        self._arrivals.append(_Arrival(self._keys, ids, options))
+        return self._keys
+
+    def admit(self, tokens: int = CHUNK_TOKENS) -> None:
+        """Runs the encoder for the inputs that have waited longest, as many as have so many tokens, but at least one.
+
+        Args:
+            tokens: the most of input ids in all, without padding.
+        """
+        taken: list[_Arrival] = []
+        while self._arrivals and (not taken or len(self._arrivals[0].ids) <= tokens):
+            taken.append(self._arrivals.popleft())
+            tokens -= len(taken[-1].ids)
+        for num_beams in sorted({arrival.options.num_beams for arrival in taken}):
+            alike = [arrival for arrival in taken if arrival.options.num_beams == num_beams]
+            alike.sort(key=lambda arrival: len(arrival.ids))
+            self._lane(num_beams).join(
+                [arrival.key for arrival in alike],
+                [arrival.options for arrival in alike],
+                [len(arrival.ids) for arrival in alike],
+                [self._encoded(chunk) for chunk in _chunks([arrival.ids for arrival in alike])],
+            )
+
+    def step(self) -> dict[int, Progress]:
+        """Runs one decoder step for all inputs whose encoder has run; returns what it brought, by key."""
+        progress: dict[int, Progress] = {}
+        for num_beams, lane in list(self._lanes.items()):
+            progress |= lane.step()
+            if not len(lane):
+                del self._lanes[num_beams]
+        return progress
+
+    def drop(self, keys: Collection[int]) -> dict[int, Sequenced]:
+        """Takes inputs out before they have ended; returns what each has come to, with reason `cancelled`."""
+        cut = {arrival.key: Sequenced([], "cancelled") for arrival in self._arrivals if arrival.key in keys}
+        self._arrivals = deque(arrival for arrival in self._arrivals if arrival.key not in keys)
+        for num_beams, lane in list(self._lanes.items()):
+            cut |= lane.drop(keys)
+            if not len(lane):
+                del self._lanes[num_beams]
+        return cut
+
+    def _lane(self, num_beams: int) -> Lane:
+        if num_beams not in self._lanes:
+            configuration = self._configuration
+            search = search_for(num_beams, configuration)
+            layers, vocabulary = configuration.decoder_layers, int(self._decoder.get_outputs()[0].shape[-1])
+            self._lanes[num_beams] = Lane(self._decoder, search, layers, vocabulary)
+        return self._lanes[num_beams]
+
+    def _encoded(self, rows: Sequence[Sequence[int]]) -> dict[str, Array]:
+        """Returns cross-attention keys and values, by the decoder graph's names."""
+        ids, mask = pad(rows, self._configuration.pad_id)
+        names = [output.name for output in self._encoder.get_outputs()]
+        values = self._encoder.run(names, {"input_ids": ids, "attention_mask": mask})
+        return {name.replace("present.", "past_key_values."): value for name, value in zip(names, values, strict=True)}
+
+
+def search_for(num_beams: int, configuration: ModelConfiguration) -> Search:
+    """Returns a search with so many beams that is at nothing yet."""
+    return GreedySearch(configuration) if num_beams == 1 else BeamSearch(configuration, num_beams)
+
+
+def _chunks(rows: Sequence[Sequence[int]]) -> list[Sequence[Sequence[int]]]:
+    """Cuts rows, the shortest first, into chunks that an encoder takes at once."""
+    chunks: list[list[Sequence[int]]] = []
+    for row in rows:
+        if chunks and (len(chunks[-1]) + 1) * len(row) <= CHUNK_TOKENS:
+            chunks[-1].append(row)
+        else:
+            chunks.append([row])
+    return list(chunks)

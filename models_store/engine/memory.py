@@ -1,0 +1,143 @@
+"""The caches of the rows in flight, in memory that the decoder's graph reads and writes in place.
+
+Rows stand one behind the other without gaps: when some leave, the last ones take their places, so that a step touches
+what is alive and nothing else. Self-attention caches grow by `BLOCK` positions, whatever each row has written of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models_store.decoding.scores import Ids
+from models_store.graphs.caches import past
+from models_store.graphs.layers import MASKED
+
+Array = NDArray[Any]
+# Positions by which self-attention caches grow: fewer mean more copies, more mean more masked positions to attend to.
+BLOCK = 16
+
+
+class Memory:
+    """Caches of the inputs that one search is at.
+
+    Args:
+        shapes: of the decoder graph's inputs, by name; dimensions that are no integers are known only at run time.
+        layers: how many layers the decoder has.
+        num_beams: rows an input.
+    """
+
+    def __init__(self, shapes: Mapping[str, Sequence[int | str]], layers: int, num_beams: int) -> None:
+        self._num_beams = num_beams
+        self._own = {name: shapes[name] for layer in range(layers) for name in past(layer, "decoder")}
+        self._cross = {name: shapes[name] for layer in range(layers) for name in past(layer, "encoder")}
+        self.clear()
+
+    def clear(self) -> None:
+        """Gives all memory back."""
+        self._lengths: list[int] = []
+        self._caches: dict[str, Array] = {}
+        self._capacity = 0
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs are in flight."""
+        return len(self._lengths)
+
+    def join(self, lengths: Sequence[int], sources: Sequence[Mapping[str, Array]]) -> None:
+        """Adds inputs behind those there are.
+
+        Args:
+            lengths: of their sources, in tokens.
+            sources: keys and values by the decoder graph's names, of one or several chunks of inputs, in order.
+        """
+        old, first = self._caches, self.inputs
+        self._lengths += lengths
+        longest = max(self._lengths)
+        caches = {}
+        for name, shape in self._cross.items():
+            axis = _length_axis(name)
+            whole = np.zeros(_sized(shape, self.inputs, axis, longest), dtype=sources[0][name].dtype)
+            parts = [old[name][:first]] if first else []
+            start = 0
+            for part in [*parts, *(chunk[name] for chunk in sources)]:
+                # What lies behind the longest source there is now, an input that has left had written.
+                read = [slice(None)] * part.ndim
+                read[axis] = slice(0, longest)
+                written = [slice(start, start + len(part)), *read[1:]]
+                written[axis] = slice(0, min(part.shape[axis], longest))
+                whole[tuple(written)] = part[tuple(read)]
+                start += len(part)
+            caches[name] = whole
+        for name, shape in self._own.items():
+            whole = np.zeros(
+                _sized(shape, self.inputs * self._num_beams, 2, max(self._capacity, BLOCK)), dtype=np.float32
+            )
+            if first:
+                whole[: first * self._num_beams] = old[name][: first * self._num_beams]
+            caches[name] = whole
+        self._capacity = max(self._capacity, BLOCK)
+        self._caches = caches
+
+    def hold(self, positions: int) -> bool:
+        """Makes room for so many positions in self-attention caches; returns whether memory has moved."""
+        if positions <= self._capacity:
+            return False
+        grown = -(-positions // BLOCK) * BLOCK
+        for name in self._own:
+            cache = self._caches[name]
+            whole = np.zeros((*cache.shape[:2], grown, cache.shape[3]), dtype=cache.dtype)
+            whole[:, :, : self._capacity] = cache
+            self._caches[name] = whole
+        self._capacity = grown
+        return True
+
+    def keep(self, order: Ids) -> None:
+        """Makes input `i` what input `order[i]` was, in place; a place takes its own or a later input alone."""
+        for name, cache in self._caches.items():
+            beams = self._num_beams if name in self._own else 1
+            for place, source in enumerate(order):
+                if place != source:
+                    cache[place * beams : (place + 1) * beams] = cache[source * beams : (source + 1) * beams]
+        self._lengths = [self._lengths[source] for source in order]
+        if not self._lengths:
+            self.clear()
+
+    def reorder(self, order: Ids, positions: int) -> None:
+        """Moves self-attention caches to the rows that go on with them.
+
+        Args:
+            order: `(rows,)`; row `i` goes on with what row `order[i]` has.
+            positions: how many positions any row has written.
+        """
+        [moved] = np.nonzero(order != np.arange(len(order)))
+        if not len(moved):
+            return
+        sources = order[moved]
+        for name in self._own:
+            cache = self._caches[name]
+            cache[moved, :, :positions] = cache[sources, :, :positions]
+
+    def views(self) -> dict[str, Array]:
+        """Returns the caches of the inputs in flight, by the decoder graph's names, contiguous."""
+        rows = self.inputs * self._num_beams
+        return {name: cache[: rows if name in self._own else self.inputs] for name, cache in self._caches.items()}
+
+    def source_scores(self) -> NDArray[np.float32]:
+        """Returns what masks each source's padding, `(inputs, 1, 1, length)`."""
+        key = next(iter(self._cross))
+        longest = self._caches[key].shape[_length_axis(key)]
+        is_source = np.arange(longest) < np.array(self._lengths)[:, None]
+        return np.where(is_source, np.float32(0.0), np.float32(MASKED))[:, None, None, :]
+
+
+def _length_axis(name: str) -> int:
+    """Returns which axis of a cross-attention cache is the source's positions: of keys the last."""
+    return 3 if name.endswith("key") else 2
+
+
+def _sized(shape: Sequence[int | str], rows: int, axis: int, length: int) -> tuple[int, ...]:
+    sized = [rows, *shape[1:]]
+    sized[axis] = length
+    return tuple(int(dimension) for dimension in sized)

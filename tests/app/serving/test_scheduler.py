@@ -1,0 +1,257 @@
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from app.errors import DeadlineExceeded, GenerationFailed, Overloaded, ShuttingDown
+from app.serving.scheduler import Scheduler
+from app.serving.submission import Generated, Submission
+from app.serving.worker import WorkLimits
+from models_store.generator import TextOutput, open_generator
+from models_store.manifest import GenerationOptions, Task
+from models_store.store import Store
+from tests.app.serving.generators import SteppingGenerator, rows
+
+SHORT = GenerationOptions(max_new_tokens=4)
+BEAMS = GenerationOptions(num_beams=4, max_new_tokens=4)
+
+
+@contextmanager
+def scheduling(generator: SteppingGenerator, **limits: Any) -> Iterator[Scheduler]:
+    scheduler = Scheduler(generator, "translation/test", WorkLimits(**limits))
+    try:
+        yield scheduler
+    finally:
+        generator.open()
+        scheduler.close()
+
+
+def submit(scheduler: Scheduler, *lengths: int, options: GenerationOptions = SHORT, seconds: float = 10) -> Submission:
+    return scheduler.submit(rows(*lengths), options, time.monotonic() + seconds)
+
+
+def texts(generated: Generated) -> list[str]:
+    return [output.text for output in generated.outputs]
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():
+            await asyncio.sleep(0.002)
+
+
+async def steps(generator: SteppingGenerator, count: int) -> None:
+    """Lets so many steps run, and waits for the one behind them to begin."""
+    before = len(generator.steps)
+    generator.permits.release(count)
+    await until(lambda: len(generator.steps) >= before + count)
+
+
+def run(scenario: Callable[[], Coroutine[None, None, None]]) -> None:
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_outputs_come_in_the_order_of_the_rows() -> None:
+    async def scenario() -> None:
+        with scheduling(SteppingGenerator()) as scheduler:
+            generated = await scheduler.wait(submit(scheduler, 3, 9, 1))
+
+            assert texts(generated) == ["3", "9", "1"]
+            assert generated.queue_seconds >= 0 and generated.inference_seconds > 0
+
+    run(scenario)
+
+
+def test_a_row_joins_those_in_flight_at_the_next_step_whatever_its_options() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator) as scheduler:
+            long = submit(scheduler, 9)
+            await until(generator.has_stepped.is_set)
+            short = submit(scheduler, 2, options=BEAMS)
+            await steps(generator, 3)
+
+            assert texts(await scheduler.wait(short)) == ["2"]
+            generator.open()
+            assert texts(await scheduler.wait(long)) == ["9"]
+        assert generator.steps == [[9], [2, 9], [2, 9], *[[9]] * 6]
+
+    run(scenario)
+
+
+def test_rows_in_flight_share_a_budget_of_tokens_and_beams_take_more_of_it() -> None:
+    async def scenario() -> None:
+        greedy, beams = SteppingGenerator(), SteppingGenerator()
+        # A row of 6 tokens may come to 10, with four beams to 22.
+        with scheduling(greedy, max_tokens=44) as first, scheduling(beams, max_tokens=44) as second:
+            await first.wait(submit(first, *[6] * 8))
+            await second.wait(submit(second, *[6] * 8, options=BEAMS))
+
+        assert max(map(len, greedy.steps)) == 4
+        assert max(map(len, beams.steps)) == 2
+
+    run(scenario)
+
+
+def test_a_row_that_is_larger_than_the_budget_runs_alone() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator()
+        with scheduling(generator, max_tokens=20) as scheduler:
+            generated = await scheduler.wait(submit(scheduler, 50, 3, 4))
+
+        assert texts(generated) == ["50", "3", "4"]
+        assert [50] in generator.steps and all(len(step) == 1 for step in generator.steps if 50 in step)
+
+    run(scenario)
+
+
+def test_a_long_request_leaves_room_for_others() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, max_tokens=40) as scheduler:
+            long = submit(scheduler, *[6] * 40)
+            await until(generator.has_stepped.is_set)
+            other = submit(scheduler, 5)
+            await steps(generator, 7)
+            await until(lambda: any(5 in step for step in generator.steps))
+            generator.open()
+            await asyncio.gather(scheduler.wait(long), scheduler.wait(other))
+
+        assert [5 in step for step in generator.steps].index(True) <= 7
+
+    run(scenario)
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, queue_rows=3, max_tokens=10) as scheduler:
+            running = submit(scheduler, 6)
+            await until(generator.has_stepped.is_set)
+            waiting = submit(scheduler, 6, 6)
+
+            with pytest.raises(Overloaded) as refused:
+                submit(scheduler, 6, 6)
+
+            assert refused.value.retry_after_seconds >= 1
+            assert scheduler.queued_rows == 2
+            generator.open()
+            await asyncio.gather(scheduler.wait(running), scheduler.wait(waiting))
+
+    run(scenario)
+
+
+def test_a_row_past_its_deadline_leaves_at_the_next_step_and_the_others_go_on() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator) as scheduler:
+            late, other = submit(scheduler, 900, seconds=0.1), submit(scheduler, 12)
+
+            with pytest.raises(DeadlineExceeded, match="within"):
+                await scheduler.wait(late)
+            await steps(generator, 3)
+
+            assert generator.steps[-1] == [12]
+            assert generator.dropped == 1
+            generator.open()
+            assert texts(await scheduler.wait(other)) == ["12"]
+
+    run(scenario)
+
+
+def test_a_client_that_leaves_takes_its_rows_along() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator) as scheduler:
+            leaving = asyncio.create_task(scheduler.wait(submit(scheduler, 900, 800)))
+            staying = asyncio.create_task(scheduler.wait(submit(scheduler, 12)))
+            await until(lambda: bool(generator.steps))
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+            await steps(generator, 3)
+
+            assert generator.steps[-1] == [12]
+            generator.open()
+            assert texts(await staying) == ["12"]
+
+    run(scenario)
+
+
+def test_after_an_error_another_engine_begins() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator()
+        with scheduling(generator) as scheduler:
+            generator.error = ValueError("a bug")
+            with pytest.raises(GenerationFailed, match="translation/test"):
+                await scheduler.wait(submit(scheduler, 1, 2))
+            generator.error = None
+
+            assert texts(await scheduler.wait(submit(scheduler, 3))) == ["3"]
+        assert generator.engines == 2
+
+    run(scenario)
+
+
+def test_closing_ends_what_runs_and_fails_what_waits() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, max_tokens=10) as scheduler:
+            running = asyncio.create_task(scheduler.wait(submit(scheduler, 900)))
+            await until(generator.has_stepped.is_set)
+            waiting = asyncio.create_task(scheduler.wait(submit(scheduler, 6)))
+            await asyncio.sleep(0)
+            closing = asyncio.create_task(asyncio.to_thread(scheduler.close))
+            await asyncio.sleep(0.02)
+            generator.open()
+            await closing
+
+            for each in (running, waiting):
+                with pytest.raises(ShuttingDown):
+                    await each
+            with pytest.raises(ShuttingDown):
+                submit(scheduler, 3)
+
+    run(scenario)
+
+
+def test_a_listener_hears_tokens_as_they_come_and_then_the_row() -> None:
+    heard: list[object] = []
+
+    class Listener:
+        def on_token(self, row: int, token: int) -> None:
+            heard.append((row, token))
+
+        def on_row(self, row: int, output: TextOutput) -> None:
+            heard.append((row, output.text))
+
+    async def scenario() -> None:
+        with scheduling(SteppingGenerator()) as scheduler:
+            await scheduler.wait(scheduler.submit(rows(2, 1), SHORT, time.monotonic() + 10, Listener()))
+
+    run(scenario)
+    assert heard == [(0, 2), (1, 1), (1, "1"), (0, 2), (0, "2")]
+
+
+def test_requests_that_come_and_go_get_the_texts_of_the_model(embedded: Store) -> None:
+    sentences = ["The sun is shining.", "A dog runs across the street.", "We need more time.", "He reads a long book."]
+
+    async def scenario() -> None:
+        with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime") as generator:
+            options = [generator.manifest.generation.options(num_beams=beams, max_new_tokens=24) for beams in (1, 4)]
+            encodings = [generator.encode(sentence) for sentence in sentences]
+            wanted = [[output.text for output in generator.generate(encodings, each)] for each in options]
+            scheduler = Scheduler(generator, "translation/original")
+            waits = []
+            for encoding in encodings:
+                for each in options:
+                    waits.append(scheduler.wait(scheduler.submit([encoding], each, time.monotonic() + 30)))
+                    await asyncio.sleep(0.003)
+            found = [texts(generated)[0] for generated in await asyncio.gather(*waits)]
+            scheduler.close()
+
+            assert [found[0::2], found[1::2]] == wanted
+
+    run(scenario)
