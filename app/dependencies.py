@@ -1,11 +1,13 @@
 """What routes ask for: the application's service objects, and the query parameters that several share."""
 
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 from fastapi import Depends, Query, Request
 
 from app.metrics import ServiceMetrics
+from app.security import check_operator
 from app.services import Services
+from app.serving.chooser import Choice
 from app.serving.evaluation_service import EvaluationService
 from app.serving.inventory import Inventory
 from app.serving.latency import LatencyWindow
@@ -58,6 +60,10 @@ ReadinessDep = Annotated[Readiness, Depends(_readiness)]
 MetricsDep = Annotated[ServiceMetrics, Depends(_metrics)]
 PoolDep = Annotated[Pool, Depends(_pool)]
 
+RuntimeQuery = Annotated[
+    Literal["auto", "onnxruntime", "ctranslate2", "torch"],
+    Query(description="What runs it; `auto` takes the fastest that was measured on this kind of CPU."),
+]
 VariantQuery = Annotated[
     str | None, Query(max_length=64, description="The variant that answers; the task's default if absent.")
 ]
@@ -70,3 +76,24 @@ RetentionQuery = Annotated[
         description="Instead of a variant: the fastest one that keeps at least this part of the original's quality.",
     ),
 ]
+
+
+def _choice(
+    variant: VariantQuery = None, min_retention: RetentionQuery = None, runtime: RuntimeQuery = "auto"
+) -> Choice:
+    return Choice(variant, min_retention, named(runtime))
+
+
+def named(runtime: str) -> str | None:
+    """Returns the runtime that a request asks for, None where it leaves the choice to the service."""
+    return None if runtime == "auto" else runtime
+
+
+ChoiceDep = Annotated[Choice, Depends(_choice)]
+
+
+def _operator(request: Request, services: ServicesDep) -> None:
+    check_operator(request.headers.get("authorization"), services.admin_token)
+
+
+OperatorOnly = Depends(_operator)

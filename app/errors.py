@@ -128,6 +128,35 @@ class Overloaded(SlimseqError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class Forbidden(SlimseqError):
+    """Raised when an operator's call comes without the operator's token, or where none is set."""
+
+    status = 403
+    title = "Forbidden"
+
+
+class VariantInUse(SlimseqError):
+    """Raised when a variant is to be closed that requests are being answered with."""
+
+    status = 409
+    title = "Variant in use"
+
+    def __init__(self, artifact: str, requests: int) -> None:
+        super().__init__(f"{artifact} is in use by {requests} request{'s' * (requests > 1)}; try again later")
+
+
+class VariantTooLarge(SlimseqError):
+    """Raised when a variant takes more memory than all variants together may."""
+
+    status = 503
+    title = "Variant too large"
+
+    def __init__(self, artifact: str, needed: int, budget: int) -> None:
+        super().__init__(
+            f"{artifact} takes about {needed} bytes of memory; {budget} are allowed: raise SLIMSEQ_MAX_RESIDENT_BYTES"
+        )
+
+
 class NotReady(SlimseqError):
     """Raised by the readiness probe while the service cannot serve. Says what it waits for."""
 

@@ -76,6 +76,8 @@ class ServiceMetrics:
             "slimseq_variant_load_seconds", "What verifying and opening took.", VARIANT, registry=registry
         )
 
+        self._evictions = Counter("slimseq_evictions", "Variants closed to make room for others.", registry=registry)
+
     def request_ended(self, method: str, route: str, status: int, seconds: float, problem: str | None) -> None:
         """Counts one answered request; `problem` is the slug of the error that it was answered with."""
         self._requests.labels(method, route, f"{status // 100}xx").inc()
@@ -104,6 +106,17 @@ class ServiceMetrics:
         self._resident.labels(task, variant).set(resident_bytes)
         self._load_seconds.labels(task, variant).set(load_seconds)
         self._queue_rows.labels(task, variant).set_function(queue_rows)
+
+    def variant_closed(self, task: Task, variant: str) -> None:
+        """Notes a variant that was closed."""
+        self._loaded.labels(task, variant).set(0)
+        self._resident.labels(task, variant).set(0)
+        # The queue's reader would keep the closed variant's memory.
+        self._queue_rows.remove(task, variant)
+
+    def variant_evicted(self) -> None:
+        """Counts a variant that was closed to make room for another."""
+        self._evictions.inc()
 
     def render(self) -> bytes:
         """Returns everything in the Prometheus text format."""

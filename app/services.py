@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
+from pydantic import SecretStr
+
 from app.errors import UnusableStore
 from app.metrics import ServiceMetrics
 from app.serving.catalogue import Catalogue
@@ -11,8 +13,10 @@ from app.serving.evaluation_service import EvaluationService
 from app.serving.evaluations import EvaluationJobs
 from app.serving.inventory import Inventory
 from app.serving.latency import LatencyWindow
-from app.serving.pool import Pool
+from app.serving.loading import Loader
+from app.serving.pool import Pool, PoolLimits
 from app.serving.readiness import Readiness
+from app.serving.runtimes import RuntimeChooser
 from app.serving.service import GenerationService
 from app.serving.worker import WorkLimits
 from app.settings import Settings
@@ -32,6 +36,7 @@ class Services:
     metrics: ServiceMetrics
     pool: Pool
     jobs: EvaluationJobs
+    admin_token: SecretStr | None
 
     @classmethod
     def build(cls, settings: Settings, version: str) -> Self:
@@ -47,19 +52,26 @@ class Services:
         limits = WorkLimits(
             settings.max_batch_rows, settings.max_batch_tokens, settings.batch_wait_seconds, settings.queue_rows
         )
-        pool = Pool(catalogue.store, metrics, limits, settings.runtime_name, settings.threads)
-        chooser = Chooser(catalogue, settings.runtime_name, pool.last_error)
+        runtimes = RuntimeChooser(catalogue.store, settings.runtime_name)
+        pool = Pool(
+            Loader(catalogue.store, metrics, limits, settings.threads),
+            metrics,
+            runtimes,
+            PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
+        )
+        chooser = Chooser(catalogue, runtimes, pool.last_error)
         latency = LatencyWindow(settings.latency_window_seconds)
         jobs = EvaluationJobs(pool, settings.evaluation_queue, settings.evaluation_kept)
         return cls(
             generation=GenerationService(settings, chooser, pool, latency, metrics),
             evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
-            inventory=Inventory(catalogue, pool, version, settings.runtime_name),
+            inventory=Inventory(catalogue, pool, version, runtimes),
             latency=latency,
             readiness=Readiness(catalogue, pool, settings.preload),
             metrics=metrics,
             pool=pool,
             jobs=jobs,
+            admin_token=settings.admin_token,
         )
 
     async def close(self) -> None:

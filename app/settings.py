@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models_store.manifest import Task
@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     runtime: Literal["auto", "onnxruntime", "ctranslate2", "torch"] = Field(
-        default="auto", description="Runtime that opens artifacts; `auto` takes the first that can."
+        default="auto", description="Runtime that opens artifacts; `auto` takes the fastest measured on such a CPU."
     )
     threads: int = Field(default=0, ge=0, le=512, description="Threads of one generation; 0 lets the runtime choose.")
     default_summarization: str | None = Field(
@@ -37,6 +37,15 @@ class Settings(BaseSettings):
     )
     preload: Annotated[tuple[tuple[Task, str], ...], NoDecode] = Field(
         default=(), description="Variants to open at the start, `task/variant` with commas; empty: the defaults."
+    )
+    max_resident_bytes: int = Field(
+        default=0, ge=0, description="Bytes that open variants may take together, the least used go; 0: no limit."
+    )
+    idle_unload_seconds: float = Field(
+        default=0, ge=0, description="A variant that no request has used for so long is closed; 0: never."
+    )
+    admin_token: SecretStr | None = Field(
+        default=None, description="What loads and unloads variants, as `Authorization: Bearer TOKEN`; unset: nobody."
     )
     max_body_bytes: int = Field(
         default=8 * 1024 * 1024, ge=1024, le=1024**3, description="Bytes of a request's body that are read."

@@ -66,6 +66,11 @@ def resident_bytes() -> int:
 def give_back_memory() -> None:
     """Returns freed memory to the system where the C library can, so that resident bytes are those in use."""
     gc.collect()
+    trim_memory()
+
+
+def trim_memory() -> None:
+    """Does the same without looking for unreachable objects, which would hold all threads up."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

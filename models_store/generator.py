@@ -141,6 +141,16 @@ def choose_runtime(store: Store, task: Task, variant: str, name: str | None = No
         UnknownVariant, InvalidArtifact: as `Store.manifest` does.
         RuntimeUnavailable: there is no such runtime, or none for this artifact.
     """
+    return possible_runtimes(store, task, variant, name)[0]
+
+
+def possible_runtimes(store: Store, task: Task, variant: str, name: str | None = None) -> list[RuntimeKind]:
+    """Returns the runtimes that can open an artifact here, the preferred first; with a name, that one alone.
+
+    Raises:
+        UnknownVariant, InvalidArtifact: as `Store.manifest` does.
+        RuntimeUnavailable: there is no such runtime, or none for this artifact.
+    """
     kinds = [runtime_named(name)] if name else list(RUNTIMES.values())
     formats = [kind for kind in kinds if store.has_format(task, variant, kind.format)]
     if not formats:
@@ -152,4 +162,4 @@ def choose_runtime(store: Store, task: Task, variant: str, name: str | None = No
     if not installed:
         missing = " or ".join(kind.library for kind in formats)
         raise RuntimeUnavailable(f"{task}/{variant} needs {missing}, which is not installed here")
-    return installed[0]
+    return installed

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.dependencies import GenerationDep
+from app.dependencies import GenerationDep, RuntimeQuery, named
 from app.problems import documented
 from app.schemas.generation import CompareRequest, CompareResponse
 from models_store.manifest import Task
@@ -23,6 +23,7 @@ async def compare(
     service: GenerationDep,
     task: Annotated[Task, Query(description="What the variants are for.")],
     variant: Annotated[list[str], Query(min_length=2, max_length=8, description="Named twice or more.")],
+    runtime: RuntimeQuery = "auto",
 ) -> CompareResponse:
     """Give the same texts to 2 to 8 variants, one after the other; a variant that fails says why in its place."""
-    return await service.compare(task, variant, body.prompt(task))
+    return await service.compare(task, variant, body.prompt(task), named(runtime))

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from app.dependencies import GenerationDep, RetentionQuery, VariantQuery
+from app.dependencies import ChoiceDep, GenerationDep
 from app.problems import documented
 from app.schemas.generation import GenerationResponse, SummarizeRequest, TranslateRequest
 from app.serving.events import MEDIA_TYPE
@@ -31,13 +31,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model=GenerationResponse,
 )
 async def summarize(
-    body: SummarizeRequest, service: GenerationDep, variant: VariantQuery = None, min_retention: RetentionQuery = None
+    body: SummarizeRequest, service: GenerationDep, choice: ChoiceDep
 ) -> GenerationResponse | StreamingResponse:
     """Summarize one text or several with the chosen variant."""
     if body.stream:
-        events = await service.stream(Task.SUMMARIZATION, body.prompt(), variant, min_retention)
+        events = await service.stream(Task.SUMMARIZATION, body.prompt(), choice)
         return StreamingResponse(events, headers=STREAM_HEADERS, media_type=MEDIA_TYPE)
-    return await service.generate(Task.SUMMARIZATION, body.prompt(), variant, min_retention)
+    return await service.generate(Task.SUMMARIZATION, body.prompt(), choice)
 
 
 @router.post(
@@ -48,10 +48,10 @@ async def summarize(
     response_model=GenerationResponse,
 )
 async def translate(
-    body: TranslateRequest, service: GenerationDep, variant: VariantQuery = None, min_retention: RetentionQuery = None
+    body: TranslateRequest, service: GenerationDep, choice: ChoiceDep
 ) -> GenerationResponse | StreamingResponse:
     """Translate one text or several with the chosen variant, sentence by sentence, with their paragraphs kept."""
     if body.stream:
-        events = await service.stream(Task.TRANSLATION, body.prompt(), variant, min_retention)
+        events = await service.stream(Task.TRANSLATION, body.prompt(), choice)
         return StreamingResponse(events, headers=STREAM_HEADERS, media_type=MEDIA_TYPE)
-    return await service.generate(Task.TRANSLATION, body.prompt(), variant, min_retention)
+    return await service.generate(Task.TRANSLATION, body.prompt(), choice)

@@ -1,8 +1,8 @@
-"""`GET /variants` and `GET /variants/{task}/{variant}`."""
+"""`GET /variants`, `GET /variants/{task}/{variant}`, and what an operator does with one: load and unload it."""
 
 from fastapi import APIRouter
 
-from app.dependencies import InventoryDep
+from app.dependencies import InventoryDep, OperatorOnly, PoolDep, RuntimeQuery, named
 from app.problems import documented
 from app.schemas.variants import VariantDetail, VariantList
 from models_store.manifest import Task
@@ -24,4 +24,33 @@ async def list_variants(inventory: InventoryDep) -> VariantList:
 )
 async def get_variant(task: Task, variant: str, inventory: InventoryDep) -> VariantDetail:
     """Show one variant with its manifest."""
+    return inventory.variant(task, variant)
+
+
+@router.post(
+    "/variants/{task}/{variant}/load",
+    operation_id="load_variant",
+    summary="Open a variant",
+    responses=documented(403, 404, 422, 500, 503),
+    dependencies=[OperatorOnly],
+)
+async def load_variant(
+    task: Task, variant: str, pool: PoolDep, inventory: InventoryDep, runtime: RuntimeQuery = "auto"
+) -> VariantDetail:
+    """Open a variant, so that no request waits for it; others may be closed to make room."""
+    async with pool.lease(task, variant, named(runtime)):
+        return inventory.variant(task, variant)
+
+
+@router.post(
+    "/variants/{task}/{variant}/unload",
+    operation_id="unload_variant",
+    summary="Close a variant",
+    responses=documented(403, 404, 409, 422, 500),
+    dependencies=[OperatorOnly],
+)
+async def unload_variant(task: Task, variant: str, pool: PoolDep, inventory: InventoryDep) -> VariantDetail:
+    """Close a variant that no request uses, and give its memory back; the next request opens it again."""
+    inventory.variant(task, variant)
+    await pool.unload(task, variant)
     return inventory.variant(task, variant)

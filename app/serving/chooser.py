@@ -1,13 +1,29 @@
 """Which variant answers: the one named, the fastest that keeps enough quality, or the task's default."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from app.errors import InvalidRequest, NoVariantRetains
 from app.serving.catalogue import Catalogue
 from app.serving.gates import retention
+from app.serving.runtimes import RuntimeChooser
 from models_store.errors import SlimseqError
-from models_store.generator import choose_runtime
 from models_store.manifest import Manifest, Task
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a request says about who answers it.
+
+    Args:
+        variant: the variant's name; None takes the task's default.
+        min_retention: instead of a name, how much of the original's quality must be kept.
+        runtime: what must run it; None takes what suits this machine best.
+    """
+
+    variant: str | None = None
+    min_retention: float | None = None
+    runtime: str | None = None
 
 
 class Chooser:
@@ -16,21 +32,21 @@ class Chooser:
     def __init__(
         self,
         catalogue: Catalogue,
-        runtime: str | None = None,
+        runtimes: RuntimeChooser | None = None,
         last_error: Callable[[Task, str], SlimseqError | None] = lambda task, variant: None,
     ) -> None:
         """Chooses among a catalogue's variants.
 
         Args:
             catalogue: what there is.
-            runtime: the runtime that must open a variant, None for any.
+            runtimes: says what would open a variant; none takes any.
             last_error: why a variant could not be opened when last tried; such a one is not chosen for its speed.
         """
         self._catalogue = catalogue
-        self._runtime = runtime
+        self._runtimes = runtimes or RuntimeChooser(catalogue.store)
         self._last_error = last_error
 
-    def choose(self, task: Task, variant: str | None = None, min_retention: float | None = None) -> str:
+    def choose(self, task: Task, choice: Choice) -> str:
         """Returns the variant's name.
 
         Raises:
@@ -39,11 +55,11 @@ class Chooser:
             InvalidArtifact: the named variant's manifest cannot be read.
             NoVariantRetains: no variant keeps that much.
         """
-        if variant is not None and min_retention is not None:
+        if choice.variant is not None and choice.min_retention is not None:
             raise InvalidRequest("query parameters variant and min_retention exclude each other: give one")
-        if min_retention is not None:
-            return self._fastest(task, min_retention)
-        name = variant if variant is not None else self._catalogue.default(task)
+        if choice.min_retention is not None:
+            return self._fastest(task, choice.min_retention, choice.runtime)
+        name = choice.variant if choice.variant is not None else self._catalogue.default(task)
         self._catalogue.manifest(task, name)
         return name
 
@@ -55,11 +71,11 @@ class Chooser:
         """
         self._catalogue.entry(task, variant)
 
-    def _fastest(self, task: Task, min_retention: float) -> str:
+    def _fastest(self, task: Task, min_retention: float, runtime: str | None) -> str:
         manifests = [
             entry.manifest
             for entry in self._catalogue.entries(task)
-            if entry.manifest is not None and self._is_servable(entry.manifest)
+            if entry.manifest is not None and self._is_servable(entry.manifest, runtime)
         ]
         enough = [manifest for manifest in manifests if (retention(manifest) or 0.0) >= min_retention]
         if not enough:
@@ -67,11 +83,11 @@ class Chooser:
             raise NoVariantRetains(task.value, min_retention, kept)
         return min(enough, key=_slowness).variant
 
-    def _is_servable(self, manifest: Manifest) -> bool:
+    def _is_servable(self, manifest: Manifest, runtime: str | None) -> bool:
         if manifest.is_rejected:
             return False
         try:
-            choose_runtime(self._catalogue.store, manifest.task, manifest.variant, self._runtime)
+            self._runtimes.choose(manifest.task, manifest.variant, runtime)
         except SlimseqError:
             return False
         return self._last_error(manifest.task, manifest.variant) is None

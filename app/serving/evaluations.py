@@ -127,18 +127,18 @@ class EvaluationJobs:
         return generate
 
     async def _generate(self, task: Task, variant: str, examples: Sequence[Example]) -> list[TextOutput]:
-        loaded = await self._pool.get(task, variant)
-        prompt = Prompt(texts=[example.source for example in examples])
-        planned = await asyncio.to_thread(plan, loaded.generator, prompt)
-        while True:
-            deadline = time.monotonic() + CHUNK_TIMEOUT_SECONDS
-            try:
-                submission = loaded.worker.submit(planned.rows, planned.options, deadline)
-            except Overloaded:
-                # Live requests come first: an evaluation waits until there is room.
-                await asyncio.sleep(1)
-                continue
-            return planned.assemble((await loaded.worker.wait(submission)).outputs)
+        async with self._pool.lease(task, variant) as loaded:
+            prompt = Prompt(texts=[example.source for example in examples])
+            planned = await asyncio.to_thread(plan, loaded.generator, prompt)
+            while True:
+                deadline = time.monotonic() + CHUNK_TIMEOUT_SECONDS
+                try:
+                    submission = loaded.worker.submit(planned.rows, planned.options, deadline)
+                except Overloaded:
+                    # Live requests come first: an evaluation waits until there is room.
+                    await asyncio.sleep(1)
+                    continue
+                return planned.assemble((await loaded.worker.wait(submission)).outputs)
 
     def _forget_old(self) -> None:
         ended = [identifier for identifier, job in self._jobs.items() if job.status.is_final]

@@ -8,7 +8,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from app.errors import DeadlineExceeded, InternalError
 from app.problems import problem_of
@@ -69,7 +69,7 @@ async def generation_events(
     relay: TokenRelay,
     assembly: Assembly,
     answer: Callable[[Generated], GenerationResponse],
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     """Yields a submission's events; leaving early abandons it.
 
     Args:

@@ -9,12 +9,13 @@ from app.schemas.quality import QualityReport, VariantQuality
 from app.schemas.variants import VariantDetail, VariantList, VariantSummary
 from app.serving.catalogue import Catalogue
 from app.serving.gates import gate
-from app.serving.pool import Pool, format_bytes
+from app.serving.loading import format_bytes
+from app.serving.pool import Pool
+from app.serving.runtimes import RuntimeChooser
 from evaluation.host import available_cores, cpu_flags, host_name
 from models_store.errors import SlimseqError
-from models_store.generator import choose_runtime
 from models_store.manifest import Task
-from models_store.runtimes.registry import RUNTIMES, RuntimeKind
+from models_store.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
 from models_store.store import Entry
 
 LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenizers", "numpy", "sentencex", "sacrebleu")
@@ -23,11 +24,11 @@ LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenize
 class Inventory:
     """Answers about variants, from the store and the pool. Opens nothing."""
 
-    def __init__(self, catalogue: Catalogue, pool: Pool, version: str, runtime: str | None = None) -> None:
+    def __init__(self, catalogue: Catalogue, pool: Pool, version: str, runtimes: RuntimeChooser | None = None) -> None:
         self._catalogue = catalogue
         self._pool = pool
         self._version = version
-        self._runtime = runtime
+        self._runtimes = runtimes or RuntimeChooser(catalogue.store)
 
     def variants(self) -> VariantList:
         """Returns every variant, the broken ones too."""
@@ -109,7 +110,7 @@ class Inventory:
         if entry.manifest is None:
             return None, entry.error
         try:
-            kind = choose_runtime(self._catalogue.store, entry.task, entry.variant, self._runtime)
+            kind = runtime_named(self._runtimes.choose(entry.task, entry.variant))
         except SlimseqError as error:
             return None, error
         return kind, self._pool.last_error(entry.task, entry.variant)

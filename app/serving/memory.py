@@ -12,8 +12,8 @@ def memory_report(pool: Pool) -> MemoryReport:
     return MemoryReport(
         process_resident_bytes=resident_bytes(),
         host_available_bytes=psutil.virtual_memory().available,
-        budget_bytes=None,
-        evictions=0,
+        budget_bytes=pool.limits.resident_bytes,
+        evictions=pool.evictions,
         variants=[
             VariantMemory(
                 task=loaded.key.task,

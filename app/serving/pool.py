@@ -1,69 +1,57 @@
-"""The variants in memory: opened when first asked for, one load for all who wait, measured, and closed at the end.
+"""The variants in memory: opened when first asked for, leased while they are in use, closed to make room for others.
 
-Loads run one at a time on a thread of their own, so that what each adds to the process can be measured; variants
-that are open already go on serving meanwhile.
+Loads run one at a time on a thread of their own, one for all who wait; variants that are open already go on serving
+meanwhile. What was used longest ago goes first, and nothing goes that is in use.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from app.errors import ShuttingDown
+from app.errors import ShuttingDown, VariantInUse, VariantTooLarge
 from app.metrics import ServiceMetrics
-from app.serving.batcher import Batcher
-from app.serving.scheduler import Scheduler
-from app.serving.worker import Worker, WorkLimits
-from evaluation.host import resident_bytes
-from models_store.errors import InvalidArtifact, SlimseqError
-from models_store.generator import TextGenerator, choose_runtime, open_generator
+from app.serving.loading import LoadedVariant, Loader, VariantKey
+from app.serving.runtimes import RuntimeChooser
+from models_store.errors import SlimseqError
 from models_store.manifest import Task
-from models_store.store import Store
 
 logger = logging.getLogger(__name__)
 
-Opener = Callable[[Store, Task, str, str | None, int], TextGenerator]
+# How much larger than its files an open variant is taken to be until it was measured.
+GROWTH = 1.5
 
 
 @dataclass(frozen=True)
-class VariantKey:
-    """What is opened: an artifact, with the runtime that was asked for, or None for any."""
+class PoolLimits:
+    """What may stay in memory.
 
-    task: Task
-    variant: str
-    runtime: str | None = None
+    Args:
+        resident_bytes: the most that variants may take together, as measured when they were opened; None: no limit.
+        idle_seconds: after so long without a request a variant is closed; None: never.
+    """
 
-    def __str__(self) -> str:
-        return f"{self.task}/{self.variant}"
+    resident_bytes: int | None = None
+    idle_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class LoadedVariant:
-    """An open artifact with its worker, and what opening it cost."""
+@dataclass(eq=False)
+class _Slot:
+    """A variant on its way into memory or there. It stays while `leases` is above 0."""
 
     key: VariantKey
-    generator: TextGenerator
-    worker: Worker
-    resident_bytes: int
-    disk_bytes: int
-    load_seconds: float
+    leases: int = 0
+    last_used: float = field(default_factory=time.monotonic)
+    load: "asyncio.Task[LoadedVariant]" = field(init=False)
 
     @property
-    def runtime(self) -> str:
-        """The name of the runtime that opened it."""
-        return self.generator.runtime.name
-
-    @property
-    def digest(self) -> str:
-        """The digest of what was opened, whatever is on disk by now."""
-        return self.generator.manifest.digest
-
-    def close(self) -> None:
-        """Ends its worker, then gives back its memory."""
-        self.worker.close()
-        self.generator.close()
+    def loaded(self) -> LoadedVariant | None:
+        """What is open, None while it is being opened and where that failed."""
+        is_there = self.load.done() and not self.load.cancelled() and self.load.exception() is None
+        return self.load.result() if is_there else None
 
 
 class Pool:
@@ -71,83 +59,114 @@ class Pool:
 
     def __init__(
         self,
-        store: Store,
+        loader: Loader,
         metrics: ServiceMetrics,
-        limits: WorkLimits,
-        runtime: str | None = None,
-        threads: int = 0,
-        opener: Opener = open_generator,
+        runtimes: RuntimeChooser | None = None,
+        limits: PoolLimits | None = None,
     ) -> None:
         """Opens nothing yet.
 
         Args:
-            store: where the artifacts are.
-            metrics: told of loads and of rows that run together.
-            limits: for every worker.
-            runtime: the one that must be used, None for the first that can.
-            threads: of one generation, 0 lets the runtime choose.
-            opener: opens an artifact.
+            loader: opens variants.
+            metrics: told of what is opened and closed.
+            runtimes: says which runtime opens what; none takes what suits this machine best.
+            limits: what may stay in memory.
         """
-        self._store = store
+        self.limits = limits or PoolLimits()
+        self.evictions = 0
+        self._loader = loader
         self._metrics = metrics
-        self._limits = limits
-        self._runtime = runtime
-        self._threads = threads
-        self._opener = opener
-        self._loads: dict[VariantKey, asyncio.Task[LoadedVariant]] = {}
-        self._errors: dict[VariantKey, SlimseqError] = {}
-        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        self._runtimes = runtimes or RuntimeChooser(loader.store)
+        self._slots: dict[VariantKey, _Slot] = {}
+        self._measured: dict[VariantKey, int] = {}
+        self._errors: dict[tuple[Task, str], SlimseqError] = {}
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        self._one_load = asyncio.Lock()
+        self._released = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
         self._is_closing = False
 
-    async def get(self, task: Task, variant: str) -> LoadedVariant:
-        """Returns an open variant, opening it first where needed; a client that leaves does not stop the load.
+    @contextlib.asynccontextmanager
+    async def lease(self, task: Task, variant: str, runtime: str | None = None) -> AsyncIterator[LoadedVariant]:
+        """Holds an open variant, which is opened first where needed; a client that leaves does not stop the load.
+
+        Args:
+            task: its task.
+            variant: its name.
+            runtime: what must open it; None takes what suits this machine best.
 
         Raises:
             UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: as `open_generator` does. The next
                 call tries again.
+            VariantTooLarge: it would not fit into memory alone.
             ShuttingDown: the pool is closing.
         """
-        key = VariantKey(task, variant, self._runtime)
-        if key not in self._loads:
-            if self._is_closing:
-                raise ShuttingDown()
-            self._loads[key] = asyncio.create_task(self._load(key), name=f"load {key}")
-        return await asyncio.shield(self._loads[key])
+        if self._is_closing:
+            raise ShuttingDown()
+        slot = self._slot(VariantKey(task, variant, self._runtimes.choose(task, variant, runtime)))
+        slot.leases += 1
+        try:
+            yield await asyncio.shield(slot.load)
+        finally:
+            slot.leases -= 1
+            slot.last_used = time.monotonic()
+            self._released.set()
 
     def loaded(self) -> list[LoadedVariant]:
         """Returns what is open, in the order of opening."""
-        return [
-            load.result()
-            for load in self._loads.values()
-            if load.done() and not load.cancelled() and load.exception() is None
-        ]
+        return [loaded for slot in self._slots.values() if (loaded := slot.loaded)]
 
     def find(self, task: Task, variant: str) -> LoadedVariant | None:
-        """Returns a variant if it is open."""
+        """Returns a variant if it is open, with whatever runtime."""
         return next((each for each in self.loaded() if (each.key.task, each.key.variant) == (task, variant)), None)
 
     def last_error(self, task: Task, variant: str) -> SlimseqError | None:
         """Returns why the last attempt to open a variant failed, None if it did not."""
-        return self._errors.get(VariantKey(task, variant, self._runtime))
+        return self._errors.get((task, variant))
+
+    async def unload(self, task: Task, variant: str) -> None:
+        """Closes a variant, with whatever runtime it is open; one that is not open stays so.
+
+        Raises:
+            VariantInUse: requests are being answered with it, or it is being opened.
+        """
+        slots = [slot for slot in self._slots.values() if (slot.key.task, slot.key.variant) == (task, variant)]
+        if leases := sum(slot.leases for slot in slots):
+            raise VariantInUse(f"{task}/{variant}", leases)
+        for slot in slots:
+            await self._close(slot, "unload")
 
     async def close(self) -> None:
         """Waits for a load that runs, then closes everything."""
         self._is_closing = True
-        await asyncio.gather(*self._loads.values(), return_exceptions=True)
+        if self._watch is not None:
+            self._watch.cancel()
+        await asyncio.gather(*(slot.load for slot in self._slots.values()), return_exceptions=True)
         for loaded in self.loaded():
             await asyncio.to_thread(loaded.close)
-        self._loads.clear()
-        self._loader.shutdown()
+        self._slots.clear()
+        self._thread.shutdown()
+
+    def _slot(self, key: VariantKey) -> _Slot:
+        if key not in self._slots:
+            slot = self._slots[key] = _Slot(key)
+            slot.load = asyncio.create_task(self._load(key), name=f"load {key}")
+        if self._watch is None and self.limits.idle_seconds is not None:
+            self._watch = asyncio.create_task(self._close_idle(self.limits.idle_seconds), name="idle variants")
+        return self._slots[key]
 
     async def _load(self, key: VariantKey) -> LoadedVariant:
         try:
-            loaded = await asyncio.get_running_loop().run_in_executor(self._loader, self._open, key)
+            async with self._one_load:
+                await self._make_room(key)
+                loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.open, key)
         except SlimseqError as error:
-            self._errors[key] = error
-            del self._loads[key]
+            self._errors[key.task, key.variant] = error
+            del self._slots[key]
             logger.warning("variant cannot be opened", extra={"artifact": str(key), "reason": str(error)})
             raise
-        self._errors.pop(key, None)
+        self._errors.pop((key.task, key.variant), None)
+        self._measured[key] = loaded.resident_bytes
         self._metrics.variant_loaded(
             key.task,
             key.variant,
@@ -166,44 +185,37 @@ class Pool:
         )
         return loaded
 
-    def _open(self, key: VariantKey) -> LoadedVariant:
-        try:
-            # Imported first, so that the first variant is not charged with the runtime's library.
-            kind = choose_runtime(self._store, key.task, key.variant, key.runtime)
-            kind.opener()
-            disk_bytes = format_bytes(self._store, key.task, key.variant, kind.format)
-            before = resident_bytes()
-            started = time.perf_counter()
-            generator = self._opener(self._store, key.task, key.variant, key.runtime, self._threads)
-            seconds = time.perf_counter() - started
-        except SlimseqError:
-            raise
-        except Exception as error:
-            logger.exception("unexpected exception while a variant was opened")
-            raise InvalidArtifact(f"{key} cannot be opened: {type(error).__name__}") from error
-        return LoadedVariant(
-            key=key,
-            generator=generator,
-            worker=self._worker(key, generator),
-            resident_bytes=max(resident_bytes() - before, 0),
-            disk_bytes=disk_bytes,
-            load_seconds=round(seconds, 4),
-        )
+    async def _make_room(self, key: VariantKey) -> None:
+        """Closes what was used longest ago until a variant fits; waits where all that is open is in use."""
+        budget = self.limits.resident_bytes
+        if budget is None:
+            return
+        needed = self._measured.get(key) or int(self._loader.disk_bytes(key) * GROWTH)
+        if needed > budget:
+            raise VariantTooLarge(str(key), needed, budget)
+        while sum(loaded.resident_bytes for loaded in self.loaded()) + needed > budget:
+            idle = [slot for slot in self._slots.values() if slot.loaded and not slot.leases]
+            if idle:
+                self.evictions += 1
+                self._metrics.variant_evicted()
+                await self._close(min(idle, key=lambda slot: slot.last_used), "room for another")
+            else:
+                self._released.clear()
+                await self._released.wait()
 
-    def _worker(self, key: VariantKey, generator: TextGenerator) -> Worker:
-        """Starts what suits the runtime: a scheduler where rows may join and leave at any step, else a batcher."""
-        kind = Batcher if generator.engine() is None else Scheduler
-        return kind(
-            generator,
-            str(key),
-            self._limits,
-            on_rows=lambda rows: self._metrics.rows_ran(key.task, key.variant, rows),
-        )
+    async def _close(self, slot: _Slot, reason: str) -> None:
+        loaded = slot.loaded
+        del self._slots[slot.key]
+        if loaded is None:
+            return
+        self._metrics.variant_closed(slot.key.task, slot.key.variant)
+        logger.info("variant closed", extra={"artifact": str(slot.key), "reason": reason})
+        await asyncio.get_running_loop().run_in_executor(self._thread, loaded.close)
 
-
-def format_bytes(store: Store, task: Task, variant: str, name: str) -> int:
-    """Returns what an artifact's format takes on disk, exported or the artifact's own."""
-    export = store.export_of(task, variant, name)
-    if export is not None:
-        return sum(file.bytes for file in export.files)
-    return store.manifest(task, variant).size.bytes_by_format.get(name, 0)
+    async def _close_idle(self, idle_seconds: float) -> None:
+        while True:
+            await asyncio.sleep(min(idle_seconds / 4, 30))
+            before = time.monotonic() - idle_seconds
+            for slot in list(self._slots.values()):
+                if slot.loaded and not slot.leases and slot.last_used < before:
+                    await self._close(slot, "idle")

@@ -27,7 +27,8 @@ class Readiness:
         while self._waiting:
             task, variant = self._waiting[0]
             try:
-                await self._pool.get(task, variant)
+                async with self._pool.lease(task, variant):
+                    pass
             except SlimseqError as error:
                 logger.error("preload failed", extra={"artifact": f"{task}/{variant}", "reason": str(error)})
             self._waiting.pop(0)

@@ -77,6 +77,8 @@ class Scheduler(Worker):
                 self._rows.clear()
                 self._engine = self._fresh_engine()
         self._leave()
+        # It holds the model, whose memory is to come back once the generator is closed.
+        del self._engine
 
     def _take_rows(self) -> bool:
         """Gives the engine what the budget has room for, and waits where there is nothing; false once closing."""

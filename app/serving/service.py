@@ -1,19 +1,22 @@
 """What the generation routes call: from a prompt and a choice of variant to an answer, measured on the way."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 
 from app.errors import DeadlineExceeded, InvalidRequest
 from app.metrics import ServiceMetrics
 from app.problems import problem_of
 from app.schemas.generation import CompareResponse, FailedVariant, GenerationResponse, Output, Timings
 from app.serving.assembly import Assembly
-from app.serving.chooser import Chooser
+from app.serving.chooser import Choice, Chooser
 from app.serving.events import TokenRelay, generation_events
 from app.serving.latency import LatencyWindow
+from app.serving.loading import LoadedVariant
 from app.serving.plan import Plan, plan
-from app.serving.pool import LoadedVariant, Pool
+from app.serving.pool import Pool
 from app.serving.prompt import Prompt
 from app.serving.submission import Generated
 from app.settings import Settings
@@ -33,22 +36,18 @@ class GenerationService:
         self._latency = latency
         self._metrics = metrics
 
-    async def generate(
-        self, task: Task, prompt: Prompt, variant: str | None = None, min_retention: float | None = None
-    ) -> GenerationResponse:
+    async def generate(self, task: Task, prompt: Prompt, choice: Choice) -> GenerationResponse:
         """Answers a prompt with the variant that is named, that keeps enough, or that is the default.
 
         Raises:
-            SlimseqError: what `Chooser.choose`, `Pool.get`, `plan` and `Worker.wait` raise.
+            SlimseqError: what `Chooser.choose`, `Pool.lease`, `plan` and `Worker.wait` raise.
         """
         started = time.monotonic()
         self._check_size(prompt)
-        name = self._chooser.choose(task, variant, min_retention)
-        return await self._generate(task, name, prompt, started, self._deadline(started))
+        name = self._chooser.choose(task, choice)
+        return await self._generate(task, name, choice.runtime, prompt, started, self._deadline(started))
 
-    async def stream(
-        self, task: Task, prompt: Prompt, variant: str | None = None, min_retention: float | None = None
-    ) -> AsyncIterator[str]:
+    async def stream(self, task: Task, prompt: Prompt, choice: Choice) -> AsyncIterator[str]:
         """Answers as `generate` does, with Server-Sent Events from the first piece on.
 
         Raises:
@@ -56,21 +55,24 @@ class GenerationService:
         """
         started = time.monotonic()
         self._check_size(prompt)
-        name, deadline = self._chooser.choose(task, variant, min_retention), self._deadline(started)
-        loaded, planned = await self._prepare(task, name, prompt, deadline)
-        relay = TokenRelay()
-        submission = loaded.worker.submit(planned.rows, planned.options, deadline, relay)
-        assembly = Assembly(planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id)
-        events = generation_events(
-            loaded.worker,
-            submission,
-            relay,
-            assembly,
-            lambda generated: self._answer(loaded, planned, generated, started),
-        )
-        return _after_first(await anext(events), events)
+        name, deadline = self._chooser.choose(task, choice), self._deadline(started)
+        async with AsyncExitStack() as held:
+            loaded, planned = await self._prepare(held, task, name, choice.runtime, prompt, deadline)
+            relay = TokenRelay()
+            submission = loaded.worker.submit(planned.rows, planned.options, deadline, relay)
+            assembly = Assembly(planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id)
+            events = generation_events(
+                loaded.worker,
+                submission,
+                relay,
+                assembly,
+                lambda generated: self._answer(loaded, planned, generated, started),
+            )
+            return _after_first(await anext(events), events, held.pop_all())
 
-    async def compare(self, task: Task, variants: Sequence[str], prompt: Prompt) -> CompareResponse:
+    async def compare(
+        self, task: Task, variants: Sequence[str], prompt: Prompt, runtime: str | None = None
+    ) -> CompareResponse:
         """Answers with several variants one after the other, so that their timings compare; all share one deadline.
 
         Raises:
@@ -86,23 +88,28 @@ class GenerationService:
         results: list[GenerationResponse | FailedVariant] = []
         for name in variants:
             try:
-                results.append(await self._generate(task, name, prompt, time.monotonic(), self._deadline(started)))
+                deadline = self._deadline(started)
+                results.append(await self._generate(task, name, runtime, prompt, time.monotonic(), deadline))
             except SlimseqError as error:
                 results.append(FailedVariant(variant=name, error=problem_of(error)))
         return CompareResponse(task=task, results=results)
 
     async def _generate(
-        self, task: Task, name: str, prompt: Prompt, started: float, deadline: float
+        self, task: Task, name: str, runtime: str | None, prompt: Prompt, started: float, deadline: float
     ) -> GenerationResponse:
-        loaded, planned = await self._prepare(task, name, prompt, deadline)
-        submission = loaded.worker.submit(planned.rows, planned.options, deadline)
-        generated = await loaded.worker.wait(submission)
-        return self._answer(loaded, planned, generated, started)
+        async with AsyncExitStack() as held:
+            loaded, planned = await self._prepare(held, task, name, runtime, prompt, deadline)
+            submission = loaded.worker.submit(planned.rows, planned.options, deadline)
+            generated = await loaded.worker.wait(submission)
+            return self._answer(loaded, planned, generated, started)
 
-    async def _prepare(self, task: Task, name: str, prompt: Prompt, deadline: float) -> tuple[LoadedVariant, Plan]:
+    async def _prepare(
+        self, held: AsyncExitStack, task: Task, name: str, runtime: str | None, prompt: Prompt, deadline: float
+    ) -> tuple[LoadedVariant, Plan]:
+        """Leases a variant for as long as `held` is open, and plans the prompt for it."""
         try:
             async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
-                loaded = await self._pool.get(task, name)
+                loaded = await held.enter_async_context(self._pool.lease(task, name, runtime))
                 return loaded, await asyncio.to_thread(plan, loaded.generator, prompt)
         except TimeoutError:
             raise DeadlineExceeded(self._settings.request_timeout_seconds) from None
@@ -141,7 +148,9 @@ class GenerationService:
         )
 
 
-async def _after_first(first: str, events: AsyncIterator[str]) -> AsyncIterator[str]:
-    yield first
-    async for event in events:
-        yield event
+async def _after_first(first: str, events: AsyncGenerator[str], held: AsyncExitStack) -> AsyncIterator[str]:
+    """Yields all events, and gives back what they needed at their end or where the client leaves."""
+    async with held, contextlib.aclosing(events):
+        yield first
+        async for event in events:
+            yield event

@@ -5,7 +5,7 @@ import pytest
 
 from app.errors import InvalidRequest, NoVariantRetains
 from app.serving.catalogue import Catalogue
-from app.serving.chooser import Chooser
+from app.serving.chooser import Choice, Chooser
 from models_store.errors import UnknownVariant
 from models_store.manifest import Check, Manifest, Performance, Size, Task, Verdict
 from models_store.store import Store
@@ -49,22 +49,22 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_a_named_variant_answers_and_the_default_otherwise(store: Path) -> None:
-    assert chooser(store).choose(TRANSLATION, "pruned") == "pruned"
-    assert chooser(store).choose(TRANSLATION) == "quantized"
+    assert chooser(store).choose(TRANSLATION, Choice("pruned")) == "pruned"
+    assert chooser(store).choose(TRANSLATION, Choice()) == "quantized"
     with pytest.raises(UnknownVariant, match="original, pruned, quantized, unmeasured"):
-        chooser(store).choose(TRANSLATION, "nope")
+        chooser(store).choose(TRANSLATION, Choice("nope"))
 
 
 @pytest.mark.parametrize(
     ("wanted", "chosen"), [(0.9, "pruned"), (0.96, "pruned"), (0.97, "quantized"), (0.999, "original")]
 )
 def test_the_fastest_that_keeps_enough_is_chosen(store: Path, wanted: float, chosen: str) -> None:
-    assert chooser(store).choose(TRANSLATION, min_retention=wanted) == chosen
+    assert chooser(store).choose(TRANSLATION, Choice(min_retention=wanted)) == chosen
 
 
 def test_where_none_keeps_enough_each_ones_retention_is_said(store: Path) -> None:
     with pytest.raises(NoVariantRetains) as refused:
-        chooser(store).choose(TRANSLATION, min_retention=1.01)
+        chooser(store).choose(TRANSLATION, Choice(min_retention=1.01))
 
     said = str(refused.value)
     assert "original keeps 1.0000" in said and "pruned keeps 0.9600" in said and "unmeasured is unmeasured" in said
@@ -74,19 +74,19 @@ def test_among_unmeasured_speeds_the_fewest_bytes_are_chosen(tmp_path: Path) -> 
     small = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"onnx": 5})
     store = put(tmp_path, variant("original", None), variant("small", 0.99, size=small))
 
-    assert chooser(store).choose(TRANSLATION, min_retention=0.9) == "small"
+    assert chooser(store).choose(TRANSLATION, Choice(min_retention=0.9)) == "small"
 
 
 def test_a_variant_that_no_runtime_here_opens_is_never_chosen(tmp_path: Path) -> None:
     alien = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"alien": 5})
     store = put(tmp_path, variant("original", None, 1), variant("fast", 1.0, 999, size=alien))
 
-    assert chooser(store).choose(TRANSLATION, min_retention=0.9) == "original"
+    assert chooser(store).choose(TRANSLATION, Choice(min_retention=0.9)) == "original"
 
 
 def test_a_name_and_a_retention_exclude_each_other(store: Path) -> None:
     with pytest.raises(InvalidRequest, match="exclude"):
-        chooser(store).choose(TRANSLATION, "original", 0.9)
+        chooser(store).choose(TRANSLATION, Choice("original", 0.9))
 
 
 def test_a_rejected_variant_answers_only_where_it_is_named(tmp_path: Path) -> None:
@@ -98,6 +98,6 @@ def test_a_rejected_variant_answers_only_where_it_is_named(tmp_path: Path) -> No
         variant("slow", 0.99, 1),
     )
 
-    assert chooser(root).choose(TRANSLATION) == "original"
-    assert chooser(root).choose(TRANSLATION, min_retention=0.9) == "original"
-    assert chooser(root).choose(TRANSLATION, "quantized") == "quantized"
+    assert chooser(root).choose(TRANSLATION, Choice()) == "original"
+    assert chooser(root).choose(TRANSLATION, Choice(min_retention=0.9)) == "original"
+    assert chooser(root).choose(TRANSLATION, Choice("quantized")) == "quantized"

@@ -12,6 +12,7 @@ from app.serving.chooser import Chooser
 from app.serving.evaluation_job import Status
 from app.serving.evaluation_service import EvaluationService
 from app.serving.evaluations import EvaluationJobs
+from app.serving.loading import Loader
 from app.serving.pool import Pool
 from app.serving.worker import WorkLimits
 from models_store.errors import CorruptArtifact, UnknownVariant
@@ -32,7 +33,7 @@ def with_service(
     store: Store, scenario: Callable[[EvaluationService], Coroutine[None, None, None]], queue: int = 8, kept: int = 50
 ) -> None:
     async def run() -> None:
-        pool = Pool(store, ServiceMetrics("test"), WorkLimits())
+        pool = Pool(Loader(store, ServiceMetrics("test"), WorkLimits()), ServiceMetrics("test"))
         jobs = EvaluationJobs(pool, max_queued=queue, max_kept=kept)
         service = EvaluationService(Chooser(Catalogue(store, {})), jobs, max_pairs=100)
         try:

@@ -4,6 +4,7 @@ from pathlib import Path
 from app.metrics import ServiceMetrics
 from app.serving.catalogue import Catalogue
 from app.serving.inventory import Inventory
+from app.serving.loading import Loader
 from app.serving.memory import memory_report
 from app.serving.pool import Pool
 from app.serving.worker import WorkLimits
@@ -13,7 +14,7 @@ from tests.app.serving.artifacts import manifest, put, score
 
 
 def inventory_of(store: Store) -> tuple[Inventory, Pool]:
-    pool = Pool(store, ServiceMetrics("test"), WorkLimits())
+    pool = Pool(Loader(store, ServiceMetrics("test"), WorkLimits()), ServiceMetrics("test"))
     return Inventory(Catalogue(store, {}), pool, "1.2.3"), pool
 
 
@@ -23,7 +24,8 @@ def test_each_variant_says_whether_it_serves(own_store: Store) -> None:
     async def run() -> dict[tuple[str, str], tuple[str, bool]]:
         inventory, pool = inventory_of(own_store)
         try:
-            await pool.get(Task.TRANSLATION, "quantized")
+            async with pool.lease(Task.TRANSLATION, "quantized"):
+                pass
             listed = inventory.variants().variants
             memory = memory_report(pool)
             assert [(each.task, each.variant) for each in memory.variants] == [(Task.TRANSLATION, "quantized")]

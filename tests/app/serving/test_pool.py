@@ -2,14 +2,16 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 
 import pytest
 
-from app.errors import ShuttingDown
+from app.errors import ShuttingDown, VariantInUse, VariantTooLarge
 from app.metrics import ServiceMetrics
-from app.serving.pool import Pool
+from app.serving.loading import LoadedVariant, Loader, VariantKey, format_bytes
+from app.serving.pool import GROWTH, Pool, PoolLimits
 from app.serving.worker import WorkLimits
-from models_store.errors import CorruptArtifact, InvalidArtifact
+from models_store.errors import CorruptArtifact, InvalidArtifact, RuntimeUnavailable
 from models_store.generator import TextGenerator, open_generator
 from models_store.manifest import Task
 from models_store.store import Store
@@ -34,9 +36,23 @@ class CountingOpener:
         return open_generator(store, task, variant, runtime, threads)
 
 
-def with_pool(store: Store, opener: CountingOpener, scenario: Callable[[Pool], Coroutine[None, None, None]]) -> None:
+class LoaderOfKnownSizes(Loader):
+    """Takes a variant to be as large as its files: what is measured differs from run to run."""
+
+    def open(self, key: VariantKey) -> LoadedVariant:
+        loaded = super().open(key)
+        return replace(loaded, resident_bytes=loaded.disk_bytes)
+
+
+def with_pool(
+    store: Store,
+    opener: CountingOpener,
+    scenario: Callable[[Pool], Coroutine[None, None, None]],
+    limits: PoolLimits | None = None,
+) -> None:
     async def run() -> None:
-        pool = Pool(store, ServiceMetrics("test"), WorkLimits(), opener=opener)
+        metrics = ServiceMetrics("test")
+        pool = Pool(LoaderOfKnownSizes(store, metrics, WorkLimits(), opener=opener), metrics, limits=limits)
         try:
             await asyncio.wait_for(scenario(pool), 30)
         finally:
@@ -46,11 +62,20 @@ def with_pool(store: Store, opener: CountingOpener, scenario: Callable[[Pool], C
     asyncio.run(run())
 
 
+async def opened(pool: Pool, variant: str, runtime: str | None = None) -> LoadedVariant:
+    async with pool.lease(TRANSLATION, variant, runtime) as loaded:
+        return loaded
+
+
+def names(pool: Pool) -> list[str]:
+    return [f"{loaded.key.variant}@{loaded.runtime}" for loaded in pool.loaded()]
+
+
 def test_many_who_ask_share_one_load(embedded: Store) -> None:
     opener = CountingOpener()
 
     async def scenario(pool: Pool) -> None:
-        loaded = await asyncio.gather(*(pool.get(TRANSLATION, "quantized") for _ in range(5)))
+        loaded = await asyncio.gather(*(opened(pool, "quantized") for _ in range(5)))
 
         assert opener.opened == ["quantized"] and len({id(each) for each in loaded}) == 1
         assert loaded[0].runtime == "onnxruntime" and loaded[0].load_seconds > 0
@@ -65,12 +90,12 @@ def test_a_load_stalls_neither_the_event_loop_nor_open_variants(embedded: Store)
     opener = CountingOpener()
 
     async def scenario(pool: Pool) -> None:
-        await pool.get(TRANSLATION, "quantized")
+        await opened(pool, "quantized")
         opener.gate.clear()
-        loading = asyncio.create_task(pool.get(TRANSLATION, "original"))
+        loading = asyncio.create_task(opened(pool, "original"))
         started = time.monotonic()
         await asyncio.sleep(0.05)
-        await pool.get(TRANSLATION, "quantized")
+        await opened(pool, "quantized")
 
         assert time.monotonic() - started < 1 and not loading.done()
         opener.gate.set()
@@ -84,7 +109,7 @@ def test_one_who_leaves_does_not_stop_the_load_for_others(embedded: Store) -> No
     opener.gate.clear()
 
     async def scenario(pool: Pool) -> None:
-        leaving, staying = (asyncio.create_task(pool.get(TRANSLATION, "quantized")) for _ in range(2))
+        leaving, staying = (asyncio.create_task(opened(pool, "quantized")) for _ in range(2))
         await asyncio.sleep(0.05)
         leaving.cancel()
         opener.gate.set()
@@ -107,11 +132,11 @@ def test_a_failed_load_is_told_and_tried_again(embedded: Store, error: Exception
 
     async def scenario(pool: Pool) -> None:
         with pytest.raises(raised):
-            await pool.get(TRANSLATION, "quantized")
+            await opened(pool, "quantized")
         assert isinstance(pool.last_error(TRANSLATION, "quantized"), raised) and pool.loaded() == []
         opener.error = None
 
-        assert (await pool.get(TRANSLATION, "quantized")).key.variant == "quantized"
+        assert (await opened(pool, "quantized")).key.variant == "quantized"
         assert pool.last_error(TRANSLATION, "quantized") is None
 
     with_pool(embedded, opener, scenario)
@@ -119,11 +144,88 @@ def test_a_failed_load_is_told_and_tried_again(embedded: Store, error: Exception
 
 def test_a_closed_pool_opens_nothing(embedded: Store) -> None:
     async def scenario(pool: Pool) -> None:
-        await pool.get(TRANSLATION, "quantized")
+        await opened(pool, "quantized")
         await pool.close()
 
         assert pool.loaded() == []
         with pytest.raises(ShuttingDown):
-            await pool.get(TRANSLATION, "quantized")
+            await opened(pool, "quantized")
+
+    with_pool(embedded, CountingOpener(), scenario)
+
+
+def test_what_was_used_longest_ago_makes_room(embedded: Store) -> None:
+    async def lease(pool: Pool, task: Task, variant: str) -> None:
+        async with pool.lease(task, variant):
+            pass
+
+    async def scenario(pool: Pool) -> None:
+        await lease(pool, Task.TRANSLATION, "original")
+        await lease(pool, Task.TRANSLATION, "quantized")
+        await lease(pool, Task.TRANSLATION, "original")
+
+        await lease(pool, Task.SUMMARIZATION, "original")
+
+        assert [str(loaded.key) for loaded in pool.loaded()] == ["translation/original", "summarization/original"]
+        assert pool.evictions == 1
+
+    held, wanted = (format_bytes(embedded, task, "original", "onnx") for task in (TRANSLATION, Task.SUMMARIZATION))
+    with_pool(embedded, CountingOpener(), scenario, PoolLimits(resident_bytes=int(held + wanted * GROWTH)))
+
+
+def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: Store) -> None:
+    async def summarizer(pool: Pool) -> None:
+        async with pool.lease(Task.SUMMARIZATION, "original"):
+            pass
+
+    async def scenario(pool: Pool) -> None:
+        async with pool.lease(TRANSLATION, "original") as held:
+            waiting = asyncio.create_task(summarizer(pool))
+            await asyncio.sleep(0.3)
+
+            assert not waiting.done() and pool.loaded() == [held]
+            with pytest.raises(VariantInUse, match="in use by 1 request;"):
+                await pool.unload(TRANSLATION, "original")
+
+        await waiting
+        assert [str(loaded.key) for loaded in pool.loaded()] == ["summarization/original"]
+
+    budget = int(max(format_bytes(embedded, task, "original", "onnx") for task in Task) * GROWTH)
+    with_pool(embedded, CountingOpener(), scenario, PoolLimits(resident_bytes=budget))
+
+
+def test_what_would_not_fit_alone_is_refused(embedded: Store) -> None:
+    async def scenario(pool: Pool) -> None:
+        with pytest.raises(VariantTooLarge, match="translation/original takes about"):
+            await opened(pool, "original")
+
+    with_pool(embedded, CountingOpener(), scenario, PoolLimits(resident_bytes=1_000_000))
+
+
+def test_what_nobody_asks_for_is_closed_after_a_while_and_opened_again(embedded: Store) -> None:
+    opener = CountingOpener()
+
+    async def scenario(pool: Pool) -> None:
+        async with pool.lease(TRANSLATION, "quantized"):
+            await asyncio.sleep(0.3)
+            assert names(pool) == ["quantized@onnxruntime"]
+        while pool.loaded():
+            await asyncio.sleep(0.02)
+
+        await opened(pool, "quantized")
+
+        assert opener.opened == ["quantized", "quantized"]
+
+    with_pool(embedded, opener, scenario, PoolLimits(idle_seconds=0.1))
+
+
+def test_a_runtime_can_be_asked_for_beside_the_chosen_one(embedded: Store) -> None:
+    async def scenario(pool: Pool) -> None:
+        await opened(pool, "quantized")
+        await opened(pool, "quantized", "onnxruntime")
+        assert names(pool) == ["quantized@onnxruntime"]
+
+        with pytest.raises(RuntimeUnavailable, match="has no ctranslate2 files"):
+            await opened(pool, "quantized", "ctranslate2")
 
     with_pool(embedded, CountingOpener(), scenario)

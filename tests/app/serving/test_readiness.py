@@ -5,6 +5,7 @@ import pytest
 from app.errors import NotReady
 from app.metrics import ServiceMetrics
 from app.serving.catalogue import Catalogue
+from app.serving.loading import Loader
 from app.serving.pool import Pool
 from app.serving.readiness import Readiness
 from app.serving.worker import WorkLimits
@@ -14,7 +15,7 @@ from models_store.store import Store
 
 def after_preload(store: Store, *preload: tuple[Task, str]) -> list[str]:
     async def run() -> list[str]:
-        pool = Pool(store, ServiceMetrics("test"), WorkLimits())
+        pool = Pool(Loader(store, ServiceMetrics("test"), WorkLimits()), ServiceMetrics("test"))
         readiness = Readiness(Catalogue(store, {}), pool, preload)
         try:
             with pytest.raises(NotReady, match="opening"):
