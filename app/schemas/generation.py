@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from app.errors import InvalidRequest
 from app.problems import Problem
-from app.serving.prompt import Prompt
+from app.serving.prompt import LongInput, Prompt
 from models_store.generator import OnOverflow
 from models_store.manifest import GenerationOptions, Task
 
@@ -65,6 +65,10 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
+LONG_INPUT = (
+    "What to do with a document beyond the model's window: `truncate` as `on_overflow` says, or `map_reduce`: "
+    "summarise it part by part, and the parts' summaries again until they fit."
+)
 Prefix = Annotated[str, Field(max_length=1000), AfterValidator(check_prefix)]
 Language = Annotated[str, Field(min_length=2, max_length=35, examples=["en"])]
 
@@ -93,7 +97,7 @@ class TextRequest(BaseModel):
         default="truncate", description="What to do with a text that is longer than the model reads."
     )
 
-    def _prompt(self, **more: str | None) -> Prompt:
+    def _prompt(self, **more: Any) -> Prompt:
         return Prompt(
             texts=[self.text] if isinstance(self.text, str) else self.text,
             options=self.model_dump(include=set(GenerationOptions.model_fields)),
@@ -106,11 +110,12 @@ class SummarizeRequest(TextRequest):
     """Texts to summarize."""
 
     prefix: Prefix | None = Field(default=None, description="Put before each text, not the model's own.")
+    long_input: LongInput = Field(default="truncate", description=LONG_INPUT)
     stream: bool = Field(default=False, description="Answer with Server-Sent Events.")
 
     def prompt(self) -> Prompt:
         """Returns what is asked for, freed of HTTP."""
-        return self._prompt(prefix=self.prefix)
+        return self._prompt(prefix=self.prefix, long_input=self.long_input)
 
 
 class TranslateRequest(TextRequest):
@@ -129,6 +134,7 @@ class CompareRequest(TextRequest):
     """Texts for several variants: the body of the task that is asked for, without `stream`."""
 
     prefix: Prefix | None = Field(default=None, description="As for `/summarize`.")
+    long_input: LongInput | None = Field(default=None, description="As for `/summarize`.")
     source: Language | None = Field(default=None, description="As for `/translate`.")
     target: Language | None = Field(default=None, description="As for `/translate`.")
 
@@ -138,11 +144,13 @@ class CompareRequest(TextRequest):
         Raises:
             InvalidRequest: a field belongs to the other task.
         """
-        foreign = ("source", "target") if task is Task.SUMMARIZATION else ("prefix",)
+        foreign = ("source", "target") if task is Task.SUMMARIZATION else ("prefix", "long_input")
         for name in foreign:
             if getattr(self, name) is not None:
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
-        return self._prompt(prefix=self.prefix, source=self.source, target=self.target)
+        return self._prompt(
+            prefix=self.prefix, long_input=self.long_input or "truncate", source=self.source, target=self.target
+        )
 
 
 class Output(BaseModel):
@@ -158,8 +166,8 @@ class Output(BaseModel):
 class Timings(BaseModel):
     """Where the time went, in milliseconds."""
 
-    queue_ms: float = Field(description="Waiting for batches of others.")
-    inference_ms: float = Field(description="The batches that the request was in.")
+    queue_ms: float = Field(description="Waiting for its first row to begin.")
+    inference_ms: float = Field(description="From then on until its last row was complete.")
     total_ms: float = Field(description="All of it, with choosing, loading and tokenizing.")
 
 

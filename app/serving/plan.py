@@ -17,24 +17,33 @@ from models_store.tokenizer import Encoding
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows for a worker, in reading order over all texts, and how their outputs make up the texts."""
+    """Rows for a worker, in reading order over all texts, and how their outputs make up the texts.
+
+    Where the rows hold summaries of a text's parts, `read_tokens` says how many tokens of each text were read, and the
+    seconds are what these summaries waited and took.
+    """
 
     texts: list[SegmentedText]
     rows: list[Encoding]
     options: GenerationOptions
+    read_tokens: Sequence[int] | None = None
+    queue_seconds: float = 0.0
+    inference_seconds: float = 0.0
 
     def assemble(self, outputs: Sequence[TextOutput]) -> list[TextOutput]:
         """Returns one output a text from one output a row: tokens add up, a cut anywhere marks the whole."""
         assembled = []
         start = 0
-        for text in self.texts:
+        for index, text in enumerate(self.texts):
             own = outputs[start : start + len(text.segments)]
             start += len(text.segments)
             assembled.append(
                 TextOutput(
                     text=text.join([output.text for output in own]),
                     finish_reason="length" if any(output.finish_reason == "length" for output in own) else "eos",
-                    input_tokens=sum(output.input_tokens for output in own),
+                    input_tokens=self.read_tokens[index]
+                    if self.read_tokens
+                    else sum(output.input_tokens for output in own),
                     output_tokens=sum(output.output_tokens for output in own),
                     truncated=any(output.truncated for output in own),
                 )
@@ -51,8 +60,7 @@ def plan(generator: TextGenerator, prompt: Prompt) -> Plan:
         TextTooLong: a text does not fit and the prompt refuses truncation.
     """
     manifest = generator.manifest
-    options = _options(manifest, prompt)
-    generator.check(options)
+    options = options_of(generator, prompt)
     if manifest.task is Task.TRANSLATION:
         language = _source_language(manifest, prompt)
         texts = [sentences(text, language) for text in prompt.texts]
@@ -67,11 +75,18 @@ def plan(generator: TextGenerator, prompt: Prompt) -> Plan:
     return Plan(texts, rows, options)
 
 
-def _options(manifest: Manifest, prompt: Prompt) -> GenerationOptions:
+def options_of(generator: TextGenerator, prompt: Prompt) -> GenerationOptions:
+    """Returns what a prompt's texts are generated with.
+
+    Raises:
+        InvalidOptions: an option is out of range, contradicts another, or is more than the model can do.
+    """
     try:
-        return manifest.generation.options(**prompt.options)
+        options = generator.manifest.generation.options(**prompt.options)
     except ValidationError as error:
         raise InvalidOptions(describe(error.errors())) from error
+    generator.check(options)
+    return options
 
 
 def _source_language(manifest: Manifest, prompt: Prompt) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from app.errors import DeadlineExceeded, InvalidRequest
 from app.metrics import ServiceMetrics
@@ -15,6 +16,7 @@ from app.serving.chooser import Choice, Chooser
 from app.serving.events import TokenRelay, generation_events
 from app.serving.latency import LatencyWindow
 from app.serving.loading import LoadedVariant
+from app.serving.long_input import condense
 from app.serving.plan import Plan, plan
 from app.serving.pool import Pool
 from app.serving.prompt import Prompt
@@ -110,7 +112,16 @@ class GenerationService:
         try:
             async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
                 loaded = await held.enter_async_context(self._pool.lease(task, name, runtime))
-                return loaded, await asyncio.to_thread(plan, loaded.generator, prompt)
+                if prompt.long_input == "truncate":
+                    return loaded, await asyncio.to_thread(plan, loaded.generator, prompt)
+                condensed = await condense(loaded.worker, loaded.generator, prompt, deadline)
+                planned = await asyncio.to_thread(plan, loaded.generator, condensed.prompt)
+                return loaded, replace(
+                    planned,
+                    read_tokens=condensed.read_tokens,
+                    queue_seconds=condensed.queue_seconds,
+                    inference_seconds=condensed.inference_seconds,
+                )
         except TimeoutError:
             raise DeadlineExceeded(self._settings.request_timeout_seconds) from None
 
@@ -129,15 +140,17 @@ class GenerationService:
     def _answer(self, loaded: LoadedVariant, planned: Plan, generated: Generated, started: float) -> GenerationResponse:
         total_seconds = time.monotonic() - started
         outputs = planned.assemble(generated.outputs)
+        queue_seconds = planned.queue_seconds + generated.queue_seconds
+        inference_seconds = planned.inference_seconds + generated.inference_seconds
         task, variant = loaded.key.task, loaded.key.variant
         timings = Timings(
-            queue_ms=round(generated.queue_seconds * 1000, 3),
-            inference_ms=round(generated.inference_seconds * 1000, 3),
+            queue_ms=round(queue_seconds * 1000, 3),
+            inference_ms=round(inference_seconds * 1000, 3),
             total_ms=round(total_seconds * 1000, 3),
         )
         self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
         tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
-        self._metrics.generation_ended(task, variant, generated.queue_seconds, generated.inference_seconds, tokens)
+        self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, tokens)
         return GenerationResponse(
             task=task,
             variant=variant,

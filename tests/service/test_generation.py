@@ -108,3 +108,22 @@ def test_an_option_that_one_model_cannot_follow_fails_in_its_place(service: Serv
 
     assert answer.status == 200
     assert [result["error"]["status"] for result in answer.json["results"]] == [422, 422]
+
+
+def test_a_document_beyond_the_window_can_be_read_in_parts(service: Service) -> None:
+    sentence = "The town council of {} has agreed to build a new bridge over the river, the mayor said."
+    towns = ("Ashford", "Milton", "Weston", "Newbury", "Hartley", "Kingsley", "Langford", "Preston")
+    document = " ".join(sentence.format(f"{towns[number % 8]} {number}") for number in range(90))
+    options = {"num_beams": 1, "max_new_tokens": 40}
+
+    cut = service.post("/summarize", {"text": document, **options}).json["outputs"][0]
+    whole = service.post("/summarize", {"text": document, "long_input": "map_reduce", **options}).json["outputs"][0]
+    streamed = service.post("/summarize", {"text": document, "long_input": "map_reduce", "stream": True, **options})
+    refused = service.post(
+        "/compare?task=translation&variant=original&variant=quantized", {"text": "Yes.", "long_input": "truncate"}
+    )
+
+    assert cut["truncated"] and not whole["truncated"]
+    assert whole["input_tokens"] > 3 * cut["input_tokens"]
+    assert streamed.events[-1][1]["outputs"][0] == whole
+    assert refused.status == 422 and "long_input" in refused.problem.detail
