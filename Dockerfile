@@ -1,6 +1,5 @@
 # syntax=docker/dockerfile:1
-# Two builders and one slim image: `artifacts` needs torch to export and quantize the embedded models,
-# the image that serves them does not.
+# A builder and one slim image. No training library is needed to make what the embedded models are served from.
 
 FROM docker.io/library/python:3.11-slim AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -14,13 +13,14 @@ COPY compression compression
 COPY evaluation evaluation
 COPY models_store/*.py models_store/py.typed models_store/
 COPY models_store/decoding models_store/decoding
+COPY models_store/engine models_store/engine
+COPY models_store/graphs models_store/graphs
 COPY models_store/runtimes models_store/runtimes
 RUN /opt/slimseq/bin/pip install .
 
 FROM serving AS artifacts
-RUN python3 -m venv /opt/compress && /opt/compress/bin/pip install '.[compress]'
 COPY models_store/artifacts /artifacts
-RUN cd / && /opt/compress/bin/python -m compression prepare --store /artifacts
+RUN cd / && /opt/slimseq/bin/python -m compression prepare --store /artifacts
 
 FROM base
 LABEL org.opencontainers.image.title="slimseq" \

@@ -5,7 +5,7 @@ PORT ?= 8000
 
 VENV := .venv
 BIN := $(VENV)/bin
-SERVE_STAMP := $(VENV)/.installed-compress
+SERVE_STAMP := $(VENV)/.installed-serve
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
@@ -19,7 +19,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(SERVE_STAMP): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compress]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml | $(BIN)/python

@@ -32,6 +32,8 @@ VERBS = {
     "sign": "Sign an artifact's files with a private key.",
     "list": "List the artifacts in the store.",
 }
+# What is missing of these is a bug, and not an extra that was not installed.
+OWN = ("app", "compression", "evaluation", "models_store")
 # A technique that has no line above is a verb all the same.
 VERBS |= {name: f"Apply the technique `{name}`." for name in technique_names() if name not in VERBS}
 
@@ -77,6 +79,11 @@ def main() -> None:
         sys.exit(2)
     except SlimseqError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OWN:
+            raise
+        sys.stderr.write(f"error: this needs {error.name}; install the offline side: pip install 'slimseq[compress]'\n")
         sys.exit(1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING
 
 from compression.context import Context, library_versions
 from compression.errors import BadParameters
-from models_store.graphs.caches import CONTRACT
+from models_store.graphs.beside import build_beside
 from models_store.manifest import Task
-from models_store.store import Export
 
 if TYPE_CHECKING:
     from compression.export.ctranslate2 import ComputeType
-
-
-# The key of the graphs' contract in an export's versions.
-GRAPHS = "graphs"
 
 
 class OnnxExporter(StrEnum):
@@ -41,20 +36,18 @@ def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter 
         BadParameters: the artifact has no safetensors.
         BadSource: the model cannot be exported.
     """
-    from models_store.graphs.export import export_onnx
+    manifest = context.store.manifest(task, variant)
+    if not manifest.has_format("safetensors"):
+        raise BadParameters(f"{task}/{variant} has no safetensors to export from")
+    if exporter is OnnxExporter.SLIMSEQ:
+        with context.progress() as progress:
+            bar = progress.add_task(f"export {task}/{variant}", total=1, status="to onnx")
+            build_beside(context.store, task, variant)
+            progress.update(bar, advance=1)
+        return
+    from compression.export.optimum_onnx import export_with_optimum
 
-    export: Callable[[Path, Path], None] = export_onnx
-    versions = library_versions() | {GRAPHS: CONTRACT}
-    if exporter is OnnxExporter.OPTIMUM:
-        from compression.export.optimum_onnx import export_with_optimum as export
-
-        versions = library_versions()
-    _add(context, task, variant, "onnx", exporter.value, versions, export)
-
-
-def is_outdated(export: Export) -> bool:
-    """Whether our exporter made these graphs for another engine than there is now."""
-    return export.exporter == OnnxExporter.SLIMSEQ and export.versions.get(GRAPHS) != CONTRACT
+    _add(context, task, variant, "onnx", exporter.value, library_versions(), export_with_optimum)
 
 
 def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "ComputeType" = "float32") -> None:

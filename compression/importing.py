@@ -82,7 +82,7 @@ def import_model(context: Context, source: str, options: ImportOptions) -> Manif
         folder = Path(source) if is_folder else download(source, options.revision, Path(scratch) / "hub")
         family = family_of(folder)
         model = load_model(folder)
-        if family is Family.BART:
+        if model.config.model_type == Family.BART:
             for name, value in BART_SWITCHES.items():
                 if not hasattr(model.config, name):
                     setattr(model.config, name, value)
@@ -137,7 +137,7 @@ def _defaults(model: "PreTrainedModel", folder: Path, options: ImportOptions) ->
     generation = read_json(generation_file) if generation_file.exists() else {}
     specific = _task_parameters(config, options)
     said: dict[str, Any] = config | generation | specific
-    positions = config.get("max_position_embeddings") if config["model_type"] == Family.BART else None
+    positions = config.get("max_position_embeddings") if family_of(folder) is Family.BART else None
     max_length = said.get("max_length")
     max_new_tokens = said.get("max_new_tokens") or (max_length - 1 if max_length else MAX_NEW_TOKENS)
     max_input_tokens = options.max_input_tokens or MAX_INPUT_TOKENS

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from compression.context import Context
 from compression.evaluate import EvaluateOptions, evaluate_variants
-from compression.exporting import add_onnx, is_outdated
+from compression.exporting import add_onnx
 from compression.quantize import QuantizeOptions, quantize
 from models_store.errors import SlimseqError
+from models_store.graphs.beside import is_outdated
 from models_store.manifest import Manifest, Step, Task
 from models_store.store import FORMATS
 

@@ -9,12 +9,23 @@ from models_store.errors import BadSource, InvalidArtifact
 from models_store.files import short_name
 from models_store.manifest import Family
 
+# Whose names a model's tensors have, by the `model_type` of its configuration: kin differ in switches alone.
+FAMILIES = {
+    "t5": Family.T5,
+    "mt5": Family.T5,
+    "bart": Family.BART,
+    "mbart": Family.BART,
+    "marian": Family.BART,
+    "pegasus": Family.BART,
+}
+
 
 @dataclass(frozen=True)
 class ModelConfiguration:
     """Special ids and limits of one encoder-decoder model.
 
-    `max_positions` is the longest input or output that learned positions allow, None where there is no limit.
+    `max_positions` is the longest input or output that its positions allow, None where there is no limit;
+    `suppressed_ids` are never generated.
     """
 
     family: Family
@@ -26,6 +37,7 @@ class ModelConfiguration:
     forced_bos_id: int | None
     forced_eos_id: int | None
     max_positions: int | None
+    suppressed_ids: tuple[int, ...] = ()
 
 
 def read_configuration(folder: Path) -> ModelConfiguration:
@@ -50,13 +62,11 @@ def read_configuration(folder: Path) -> ModelConfiguration:
             raise InvalidArtifact(f"{folder.name}: config.json and generation_config.json name no {name}")
         return value
 
-    try:
-        family = Family(config.get("model_type", ""))
-    except ValueError as error:
-        known = ", ".join(family.value for family in Family)
+    family = FAMILIES.get(config.get("model_type", ""))
+    if family is None:
         raise InvalidArtifact(
-            f"{folder.name}: model_type {config.get('model_type')!r} is not one of {known}"
-        ) from error
+            f"{folder.name}: model_type {config.get('model_type')!r} is not one of {', '.join(FAMILIES)}"
+        )
     return ModelConfiguration(
         family=family,
         vocabulary=int(config["vocab_size"]),
@@ -67,7 +77,14 @@ def read_configuration(folder: Path) -> ModelConfiguration:
         forced_bos_id=special("forced_bos_token_id"),
         forced_eos_id=special("forced_eos_token_id"),
         max_positions=config.get("max_position_embeddings") if family is Family.BART else None,
+        suppressed_ids=_suppressed(generation),
     )
+
+
+def _suppressed(generation: dict[str, Any]) -> tuple[int, ...]:
+    """Returns single ids that must not be generated; longer sequences that must not are left to transformers."""
+    alone = [words[0] for words in generation.get("bad_words_ids") or [] if len(words) == 1]
+    return tuple(dict.fromkeys([*alone, *(generation.get("suppress_tokens") or [])]))
 
 
 def family_of(folder: Path) -> Family:
@@ -78,10 +95,9 @@ def family_of(folder: Path) -> Family:
     """
     config = read_json(folder / "config.json")
     model_type = config.get("model_type")
-    if model_type not in list(Family):
-        known = " and ".join(family.value for family in Family)
-        raise BadSource(f"{folder}: model type {model_type!r} is not supported; Slimseq takes {known}")
-    return Family(model_type)
+    if model_type not in FAMILIES:
+        raise BadSource(f"{folder}: model type {model_type!r} is not supported; Slimseq takes {', '.join(FAMILIES)}")
+    return FAMILIES[model_type]
 
 
 def read_json(path: Path) -> dict[str, Any]:

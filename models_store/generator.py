@@ -121,9 +121,12 @@ def open_generator(
     Raises:
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
         RuntimeUnavailable: no runtime here opens the artifact.
+        CannotWrite: its graphs are to be built beside it, and the store may not be written.
     """
     manifest = store.manifest(task, variant)
     kind = choose_runtime(store, task, variant, runtime)
+    if kind.builder is not None and not store.has_format(task, variant, kind.format):
+        kind.builder(store, task, variant)
     store.verify(task, variant, only=kind.format)
     folder = store.folder(task, variant)
     return TextGenerator(
@@ -152,7 +155,7 @@ def possible_runtimes(store: Store, task: Task, variant: str, name: str | None =
         RuntimeUnavailable: there is no such runtime, or none for this artifact.
     """
     kinds = [runtime_named(name)] if name else list(RUNTIMES.values())
-    formats = [kind for kind in kinds if store.has_format(task, variant, kind.format)]
+    formats = [kind for kind in kinds if kind.has_files(store, task, variant)]
     if not formats:
         wanted = " or ".join(kind.format for kind in kinds)
         raise RuntimeUnavailable(

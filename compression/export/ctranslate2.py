@@ -2,32 +2,27 @@
 
 The library's converter takes one number of heads for both stacks, derives a head's width from it, and asks a BART's
 configuration for switches that transformers does not write. So its specification is filled in here instead, from the
-names of `compression.anatomy`: whatever shape pruning left comes out as it is.
+switches of `models_store.architecture`: whatever shape pruning left comes out as it is, without a training library.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compression.anatomy import anatomy_of
-from compression.models import load_model
-from models_store.anatomy import Anatomy, Attention, Layer, Stack
-from models_store.configuration import ModelConfiguration, read_configuration
+from models_store.anatomy import Attention, Layer, Stack
+from models_store.architecture import OUTPUT_BIAS, Architecture, architecture_of
+from models_store.configuration import ModelConfiguration, read_configuration, read_json
 from models_store.errors import BadSource, InvalidArtifact
 from models_store.files import short_name
+from models_store.graphs.sines import sines
+from models_store.graphs.weights import Weights
 from models_store.manifest import Family
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 ComputeType = Literal["float32", "int8"]
 Floats = NDArray[np.float32]
 
-# BART's learned positions start behind two rows that stand for nothing.
-BART_POSITION_OFFSET = 2
-BART_NORM_EPSILON = 1e-5
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_new": "GELUTanh", "silu": "SWISH", "swish": "SWISH"}
 
 
@@ -43,12 +38,13 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
         compute_type: how matrices are stored, and computed with.
 
     Raises:
-        BadSource: the model cannot be loaded, or has an activation that CTranslate2 lacks.
+        BadSource: the model is none that is known, lacks a tensor, or has an activation that CTranslate2 lacks.
         InvalidArtifact: the configuration or the tokenizer cannot be read.
     """
     configuration = read_configuration(source)
     tokens = vocabulary_of(source, configuration.vocabulary)
-    spec = _Builder(load_model(source)).spec()
+    weights = Weights(source)
+    spec = _Builder(architecture_of(read_json(source / "config.json"), weights), weights).spec()
     spec.register_source_vocabulary(tokens)
     spec.register_target_vocabulary(tokens)
     _name_specials(spec.config, tokens, configuration)
@@ -97,90 +93,84 @@ def _name_specials(config: Any, tokens: list[str], configuration: ModelConfigura
 class _Builder:
     """Fills CTranslate2's specification from one model's tensors."""
 
-    def __init__(self, model: "PreTrainedModel") -> None:
-        self._config: Any = model.config
-        self._anatomy: Anatomy = anatomy_of(model)
-        self._state = model.state_dict()
-        # Equal tensors become one array, which the library recognizes without comparing values.
-        self._arrays: dict[int, Floats] = {}
+    def __init__(self, model: Architecture, weights: Weights) -> None:
+        self._model = model
+        self._weights = weights
+        # One array a tensor, which the library recognizes where it is used twice without comparing values.
+        self._arrays: dict[str, Floats] = {}
 
     def spec(self) -> Any:
         """Returns the filled specification."""
         from ctranslate2.specs import transformer_spec
 
-        is_t5 = self._anatomy.family is Family.T5
+        model = self._model
+        is_relative = model.buckets is not None
         shared = {
-            "pre_norm": is_t5,
+            "pre_norm": model.is_pre_norm,
             "activation": self._activation(),
-            "layernorm_embedding": not is_t5,
-            "relative_attention_bias": is_t5,
-            "ffn_glu": len(self._anatomy.encoder.layers[0].feed_forward.up) == 2,
-            "rms_norm": is_t5,
+            "layernorm_embedding": model.has_embedding_norm,
+            "relative_attention_bias": is_relative,
+            "ffn_glu": model.is_gated,
+            "rms_norm": model.family is Family.T5,
         }
-        encoder_heads, decoder_heads = self._heads()
-        encoder = transformer_spec.TransformerEncoderSpec(
-            len(self._anatomy.encoder.layers), encoder_heads, head_dim=self._head_dim(encoder_heads), **shared
+        encoder, decoder = (
+            kind(len(stack.layers), heads.count, head_dim=heads.width, **shared)
+            for kind, stack, heads in (
+                (transformer_spec.TransformerEncoderSpec, model.encoder, model.encoder_heads),
+                (transformer_spec.TransformerDecoderSpec, model.decoder, model.decoder_heads),
+            )
         )
-        decoder = transformer_spec.TransformerDecoderSpec(
-            len(self._anatomy.decoder.layers), decoder_heads, head_dim=self._head_dim(decoder_heads), **shared
-        )
-        self._fill_stack(encoder, self._anatomy.encoder, encoder.embeddings[0])
-        self._fill_stack(decoder, self._anatomy.decoder, decoder.embeddings)
+        self._fill_stack(encoder, model.encoder, encoder.embeddings[0])
+        self._fill_stack(decoder, model.decoder, decoder.embeddings)
         self._fill_projection(decoder)
         spec = transformer_spec.TransformerSpec(encoder, decoder)
-        spec.config.layer_norm_epsilon = self._config.layer_norm_epsilon if is_t5 else BART_NORM_EPSILON
+        spec.config.layer_norm_epsilon = model.norm_epsilon
         return spec
-
-    def _heads(self) -> tuple[int, int]:
-        config = self._config
-        if self._anatomy.family is Family.T5:
-            return config.num_heads, config.num_heads
-        return config.encoder_attention_heads, config.decoder_attention_heads
-
-    def _head_dim(self, heads: int) -> int:
-        """Returns a head's width, which T5 states, since its heads need not add up to the model's width."""
-        return int(self._config.d_kv if self._anatomy.family is Family.T5 else self._config.d_model // heads)
 
     def _activation(self) -> Any:
         from ctranslate2.specs.common_spec import Activation
 
-        is_t5 = self._anatomy.family is Family.T5
-        name = self._config.dense_act_fn if is_t5 else self._config.activation_function
+        name = self._model.activation
         if name not in ACTIVATIONS:
             raise BadSource(f"CTranslate2 has no activation {name!r}; it has {', '.join(ACTIVATIONS)}")
         return Activation[ACTIVATIONS[name]]
 
     def _array(self, name: str) -> Floats:
-        tensor = self._state[name]
-        key = tensor.data_ptr()
-        if key not in self._arrays:
-            # A copy: the library rounds in place.
-            self._arrays[key] = np.array(tensor.float().cpu().numpy())
-        return self._arrays[key]
+        if name not in self._arrays:
+            self._arrays[name] = self._weights.read(name)
+        return self._arrays[name]
 
     def _fill_stack(self, spec: Any, stack: Stack, embeddings: Any) -> None:
-        if self._anatomy.family is Family.T5:
-            embeddings.weight = self._array(f"{stack.name}.embed_tokens.weight")
+        model = self._model
+        embeddings.weight = self._array(model.tables[stack.name])
+        if model.family is Family.T5:
             spec.scale_embeddings = False
-            spec.layer_norm.gamma = self._array(f"{stack.name}.final_layer_norm.weight")
+            self._fill_norm(spec.layer_norm, f"{stack.name}.final_layer_norm")
         else:
             name = f"model.{stack.name}"
-            embeddings.weight = self._array(f"{name}.embed_tokens.weight")
-            spec.scale_embeddings = float(self._config.d_model**0.5) if self._config.scale_embedding else 1.0
-            spec.position_encodings.encodings = self._array(f"{name}.embed_positions.weight")[BART_POSITION_OFFSET:]
-            self._fill_norm(spec.layernorm_embedding, f"{name}.layernorm_embedding")
+            spec.scale_embeddings = model.embedding_scale
+            spec.position_encodings.encodings = self._positions(stack)
+            if model.has_embedding_norm:
+                self._fill_norm(spec.layernorm_embedding, f"{name}.layernorm_embedding")
+            if model.is_pre_norm:
+                self._fill_norm(spec.layer_norm, f"{name}.layer_norm")
         for layer_spec, layer in zip(spec.layer, stack.layers, strict=True):
             self._fill_layer(layer_spec, layer, stack.layers[0].self_attention.position_bias)
+
+    def _positions(self, stack: Stack) -> Floats:
+        model = self._model
+        if model.has_sines:
+            return sines(model.max_positions, model.width)
+        return self._array(f"model.{stack.name}.embed_positions.weight")[model.position_rows(self._weights, stack) :]
 
     def _fill_layer(self, spec: Any, layer: Layer, position_bias: str | None) -> None:
         attention_norm, cross_norm, feed_forward_norm = self._norms(layer)
         self._fill_attention(spec.self_attention, layer.self_attention, is_self=True)
         self._fill_norm(spec.self_attention.layer_norm, attention_norm)
-        if position_bias is not None:
+        if position_bias is not None and self._model.buckets is not None:
             # Layers after the first use its bias.
             spec.self_attention.relative_attention_bias = self._array(f"{position_bias}.weight")
-            distance = np.int32(self._config.relative_attention_max_distance)
-            spec.self_attention.relative_attention_max_distance = distance
+            spec.self_attention.relative_attention_max_distance = np.int32(self._model.buckets.greatest)
         if layer.cross_attention is not None:
             self._fill_attention(spec.attention, layer.cross_attention, is_self=False)
             self._fill_norm(spec.attention.layer_norm, cross_norm)
@@ -193,7 +183,7 @@ class _Builder:
 
     def _norms(self, layer: Layer) -> tuple[str, str, str]:
         """Returns the names of a layer's norms: self-attention's, cross-attention's, the feed-forward's."""
-        if self._anatomy.family is Family.T5:
+        if self._model.family is Family.T5:
             last = 2 if layer.cross_attention else 1
             return tuple(f"{layer.name}.layer.{part}.layer_norm" for part in (0, 1, last))  # type: ignore[return-value]
         return (
@@ -204,7 +194,7 @@ class _Builder:
 
     def _fill_attention(self, spec: Any, attention: Attention, is_self: bool) -> None:
         """Fills the fused projections: query, key and value in one, or key and value of encoder states in one."""
-        if self._anatomy.family is Family.T5:
+        if self._model.family is Family.T5:
             spec.queries_scale = 1.0
         query, key, value = attention.query, attention.key, attention.value
         for linear, names in zip(
@@ -216,18 +206,18 @@ class _Builder:
 
     def _fill_linear(self, spec: Any, names: list[str]) -> None:
         spec.weight = np.concatenate([self._array(f"{name}.weight") for name in names])
-        if f"{names[0]}.bias" in self._state:
+        if f"{names[0]}.bias" in self._weights:
             spec.bias = np.concatenate([self._array(f"{name}.bias") for name in names])
 
     def _fill_norm(self, spec: Any, name: str) -> None:
         spec.gamma = self._array(f"{name}.weight")
-        if f"{name}.bias" in self._state:
+        if f"{name}.bias" in self._weights:
             spec.beta = self._array(f"{name}.bias")
 
     def _fill_projection(self, decoder: Any) -> None:
-        decoder.projection.weight = self._array("lm_head.weight")
-        if self._anatomy.family is Family.T5:
-            if self._config.tie_word_embeddings:
-                decoder.scale_outputs = float(self._config.d_model**-0.5)
-        elif self._state["final_logits_bias"].any():
-            decoder.projection.bias = self._array("final_logits_bias").reshape(-1)
+        model = self._model
+        decoder.projection.weight = self._array(model.output_table)
+        if model.output_scale != 1.0:
+            decoder.scale_outputs = model.output_scale
+        if model.has_output_bias:
+            decoder.projection.bias = self._array(OUTPUT_BIAS).reshape(-1)

@@ -15,7 +15,7 @@ from onnx.utils import Extractor
 
 from compression.export.quiet import quiet_libraries
 from models_store.errors import BadSource
-from models_store.graphs.external import DECODER, ENCODER
+from models_store.graphs.names import DECODER, ENCODER
 
 HIDDEN = "encoder_hidden_states"
 PREFIX = "cross/"

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from models_store.configuration import ModelConfiguration
 from models_store.decoding.scores import Ids, Scores
 from models_store.engine.padding import pad
-from models_store.graphs.caches import NORMALISED, PLACES, POSITIONS, SOURCE_SCORES, TOP
-from models_store.graphs.layers import MASKED
+from models_store.graphs.names import MASKED, NORMALISED, PLACES, POSITIONS, SOURCE_SCORES, TOP
 
 if TYPE_CHECKING:
     from compression.training.data import TrainingSet

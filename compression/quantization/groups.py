@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from models_store.graphs.external import DECODER, ENCODER
+from models_store.graphs.names import DECODER, ENCODER
 
 OUTPUT_PROJECTION = "embedding and output projection"
 LAYER = re.compile(r"(?:block|layers)\.(\d+)/")

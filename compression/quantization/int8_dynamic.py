@@ -20,7 +20,7 @@ from compression.quantization.groups import products_in, searched_name
 from compression.quantization.integer_products import BlockWeights, IntegerWeights, ProductRounder
 from compression.quantization.options import QuantizeOptions
 from compression.quantization.protocol import Work
-from models_store.graphs.external import DECODER, ENCODER
+from models_store.graphs.names import DECODER, ENCODER
 from models_store.manifest import Family
 
 BLOCK_WEIGHTS = 32

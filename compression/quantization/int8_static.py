@@ -22,7 +22,7 @@ from compression.quantization.options import QuantizeOptions
 from compression.quantization.protocol import Work
 from compression.quantization.sensitivity import open_session
 from models_store.configuration import read_configuration
-from models_store.graphs.external import DECODER, ENCODER
+from models_store.graphs.names import DECODER, ENCODER
 
 # Target tokens of a calibration pair: the caches' lengths, and so attention's inputs, vary enough by then.
 MAX_STEPS = 48

@@ -8,7 +8,8 @@ from onnx import ModelProto
 
 from compression.export.float_embedding import share_embeddings
 from compression.quantization.groups import OUTPUT_PROJECTION, Group
-from models_store.graphs.external import DECODER, ENCODER, save_whole
+from models_store.graphs.external import save_whole
+from models_store.graphs.names import DECODER, ENCODER
 
 GRAPHS = (ENCODER, DECODER)
 

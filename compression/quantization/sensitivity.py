@@ -22,7 +22,8 @@ from compression.quantization.protocol import Work
 from compression.quantization.rounding import GRAPHS, Rounding, names_in, save_rounded
 from models_store.configuration import read_configuration
 from models_store.decoding.scores import Scores, log_normaliser
-from models_store.graphs.external import DECODER, ENCODER, bring_in
+from models_store.graphs.external import bring_in
+from models_store.graphs.names import DECODER, ENCODER
 
 if TYPE_CHECKING:
     import onnxruntime as ort

@@ -79,6 +79,8 @@ def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfigur
     """Returns which tokens may not come in which rows, as two arrays of one length."""
     [early] = np.nonzero(positions < rules.min_new_tokens)
     found = [(early, np.full(len(early), configuration.eos_id, dtype=np.int64))] if len(early) else []
+    for token in configuration.suppressed_ids:
+        found.append((np.arange(len(ids)), np.full(len(ids), token, dtype=np.int64)))
     for size in np.unique(rules.no_repeat_ngram_size):
         if size > 0:
             [rows] = np.nonzero((rules.no_repeat_ngram_size == size) & (positions + 1 >= size))

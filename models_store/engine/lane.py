@@ -10,7 +10,7 @@ from onnxruntime import OrtValue
 from models_store.decoding.scores import StepScores
 from models_store.decoding.search import Search
 from models_store.engine.memory import Array, Memory
-from models_store.graphs.caches import (
+from models_store.graphs.names import (
     LOGITS,
     NORMALISED,
     NORMALISERS,

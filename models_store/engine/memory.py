@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store.decoding.scores import Ids
-from models_store.graphs.caches import past
-from models_store.graphs.layers import MASKED
+from models_store.graphs.names import MASKED, past
 
 Array = NDArray[Any]
 # Positions by which self-attention caches grow: fewer mean more copies, more mean more masked positions to attend to.

@@ -1,10 +1,10 @@
 """Attention: over all positions of a source, and of one token over the caches."""
 
 from models_store.anatomy import Attention
+from models_store.architecture import Heads
 from models_store.graphs.builder import GraphBuilder
-from models_store.graphs.caches import PLACES, SOURCE_SCORES
-from models_store.graphs.heads import Heads
 from models_store.graphs.layers import linear
+from models_store.graphs.names import PLACES, SOURCE_SCORES
 
 
 def source_attention(builder: GraphBuilder, states: str, names: Attention, heads: Heads, added: str | None) -> str:

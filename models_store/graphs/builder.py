@@ -1,7 +1,7 @@
 """Writes one graph: operators named by the module they compute, constants, and weights by their name in the model."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,12 @@ class GraphBuilder:
     def table(self, name: str, values: Floats) -> str:
         """Returns a constant that was worked out from weights and is small enough to lie in the graph."""
         return self._constant(values, name)
+
+    def stored(self, name: str, make: Callable[[], Floats]) -> str:
+        """Returns a constant that was worked out and is stored once beside the weights, for all graphs."""
+        if name not in self._initializers:
+            self._initializers[name] = self._data.tensor(name, make)
+        return name
 
     def weight(self, name: str) -> str:
         """Returns one of the model's tensors as it is."""

@@ -6,28 +6,27 @@ keys and values go to. Where a cache's output is bound to the memory of its inpu
 
 from onnx import TensorProto
 
+from models_store.architecture import Heads
 from models_store.graphs.builder import GraphBuilder
-from models_store.graphs.heads import Heads
+from models_store.graphs.names import (
+    LOGITS,
+    NORMALISED,
+    NORMALISERS,
+    PLACES,
+    POSITIONS,
+    SOURCE_SCORES,
+    TOP,
+    TOP_LOGITS,
+    TOP_TOKENS,
+    past,
+    present,
+)
 
-# Which of our contracts a graph keeps: exports that record another are made anew.
-CONTRACT = "2"
 INPUTS = "inputs"
 # Hypotheses: as many for each input as the search has beams, those of an input one behind the other.
 ROWS = "rows"
 SOURCE = "source_length"
 CAPACITY = "capacity"
-PARTS = ("key", "value")
-# Inputs of one step beside caches.
-POSITIONS = "positions"
-PLACES = "places"
-SOURCE_SCORES = "source_scores"
-TOP = "top"
-NORMALISED = "normalised"
-# Its outputs beside caches.
-LOGITS = "logits"
-TOP_LOGITS = "top_logits"
-TOP_TOKENS = "top_tokens"
-NORMALISERS = "normalisers"
 
 
 def add_encoder_inputs(builder: GraphBuilder) -> None:
@@ -87,15 +86,3 @@ def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabu
     for layer in range(layers):
         for name in present(layer, "decoder"):
             builder.output(name, [ROWS, heads.count, CAPACITY, heads.width])
-
-
-def past(layer: int, stack: str) -> tuple[str, str]:
-    """Returns the names of the keys and values that come in. `stack` is where their states come from."""
-    key, value = (f"past_key_values.{layer}.{stack}.{part}" for part in PARTS)
-    return key, value
-
-
-def present(layer: int, stack: str) -> tuple[str, str]:
-    """Returns the names of the keys and values that go out."""
-    key, value = (f"present.{layer}.{stack}.{part}" for part in PARTS)
-    return key, value

@@ -5,7 +5,8 @@ from typing import IO
 
 from onnx import TensorProto
 
-from models_store.graphs.external import WEIGHTS_DATA, move_out
+from models_store.graphs.external import move_out
+from models_store.graphs.names import WEIGHTS_DATA
 from models_store.graphs.weights import Floats
 
 # Tensors that start a page can be mapped as they are.

@@ -13,12 +13,13 @@ from typing import Protocol
 
 import onnx
 
-from models_store.configuration import family_of, read_json
+from models_store.architecture import architecture_of
+from models_store.configuration import read_json
 from models_store.errors import BadSource
 from models_store.graphs.bart import BartGraphs
 from models_store.graphs.builder import GraphBuilder
 from models_store.graphs.data_file import DataFile
-from models_store.graphs.external import DECODER, ENCODER, WEIGHTS_DATA
+from models_store.graphs.names import DECODER, ENCODER, WEIGHTS_DATA
 from models_store.graphs.t5 import T5Graphs
 from models_store.graphs.weights import Weights
 from models_store.manifest import Family
@@ -50,14 +51,13 @@ def export_onnx(source: Path, folder: Path, *, is_projection_shared: bool = True
     Raises:
         BadSource: the model is neither T5 nor BART, lacks a tensor, or has an activation that is not known.
     """
-    family = family_of(source)
-    config = read_json(source / "config.json")
     weights = Weights(source)
-    kind = T5Graphs if family is Family.T5 else BartGraphs
     try:
-        graphs: Graphs = kind(config, weights, is_projection_shared=is_projection_shared)
-    except KeyError as error:
-        raise BadSource(f"{source.name}: config.json says nothing of {error}") from error
+        architecture = architecture_of(read_json(source / "config.json"), weights)
+    except BadSource as error:
+        raise BadSource(f"{source.name}: {error}") from error
+    kind = T5Graphs if architecture.family is Family.T5 else BartGraphs
+    graphs: Graphs = kind(architecture, is_projection_shared=is_projection_shared)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / WEIGHTS_DATA).open("wb") as file:
         data = DataFile(file)

@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
 
-ENCODER = "encoder.onnx"
-DECODER = "decoder.onnx"
-# What an export keeps its weights in, for all of its graphs.
-WEIGHTS_DATA = "weights.data"
+from models_store.graphs.names import WEIGHTS_DATA
 
 
 def move_out(

@@ -1,13 +1,10 @@
 """What both families' graphs are made of beside attention: linear layers, activations, masks, the output matrix."""
 
-import numpy as np
 from onnx import TensorProto
 
 from models_store.errors import BadSource
 from models_store.graphs.builder import GraphBuilder
-
-# What transformers adds to the scores of masked keys.
-MASKED = float(np.finfo(np.float32).min)
+from models_store.graphs.names import MASKED
 
 
 def linear(builder: GraphBuilder, states: str, module: str) -> str:

@@ -6,23 +6,15 @@ is left to the export.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models_store.architecture import Buckets
 from models_store.graphs.builder import GraphBuilder
-from models_store.graphs.caches import POSITIONS
-from models_store.graphs.layers import MASKED, capacity_positions
+from models_store.graphs.layers import capacity_positions
+from models_store.graphs.names import MASKED, POSITIONS
 from models_store.graphs.weights import Floats
-
-
-@dataclass(frozen=True)
-class Buckets:
-    """How distances are binned: `count` buckets, the last of which takes all from `greatest` on."""
-
-    count: int
-    greatest: int
 
 
 def bucket_of(distances: NDArray[np.int64], buckets: Buckets, *, is_bidirectional: bool) -> NDArray[np.int64]:

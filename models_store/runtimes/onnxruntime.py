@@ -13,8 +13,7 @@ from models_store.configuration import ModelConfiguration, read_configuration
 from models_store.engine.engine import Engine
 from models_store.errors import InvalidArtifact
 from models_store.files import short_name
-from models_store.graphs.caches import POSITIONS
-from models_store.graphs.external import DECODER, ENCODER
+from models_store.graphs.names import DECODER, ENCODER, POSITIONS
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Runtime, Sequenced, Watch
 from models_store.runtimes.traced_onnx import TracedOnnxRuntime

@@ -2,26 +2,43 @@
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from models_store.errors import RuntimeUnavailable
+from models_store.graphs.beside import build_beside
+from models_store.manifest import Task
 from models_store.runtimes.protocol import RuntimeOpener
+from models_store.store import Store
+
+Builder = Callable[[Store, Task, str], None]
 
 
 @dataclass(frozen=True)
 class RuntimeKind:
-    """One runtime: the format it opens, the module that has its `open_runtime`, and the library it needs."""
+    """One runtime: the format it opens, the module that has its `open_runtime`, and the library it needs.
+
+    `built_from` is another format that its own can be made of when an artifact is opened, `builder` what makes it so.
+    """
 
     name: str
     format: str
     module: str
     library: str
+    built_from: str | None = None
+    builder: Builder | None = None
 
     @property
     def is_installed(self) -> bool:
         """Whether the library that the runtime needs is there."""
         return importlib.util.find_spec(self.library) is not None
+
+    def has_files(self, store: Store, task: Task, variant: str) -> bool:
+        """Whether an artifact has the runtime's format, or what it is built from."""
+        if store.has_format(task, variant, self.format):
+            return True
+        return self.built_from is not None and store.manifest(task, variant).has_format(self.built_from)
 
     def opener(self) -> RuntimeOpener:
         """Imports the runtime.
@@ -38,7 +55,9 @@ class RuntimeKind:
 RUNTIMES = {
     kind.name: kind
     for kind in (
-        RuntimeKind("onnxruntime", "onnx", "models_store.runtimes.onnxruntime", "onnxruntime"),
+        RuntimeKind(
+            "onnxruntime", "onnx", "models_store.runtimes.onnxruntime", "onnxruntime", "safetensors", build_beside
+        ),
         RuntimeKind("torch", "safetensors", "models_store.runtimes.torch", "transformers"),
         RuntimeKind("ctranslate2", "ctranslate2", "models_store.runtimes.ctranslate2", "ctranslate2"),
     )

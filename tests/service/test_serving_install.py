@@ -1,12 +1,14 @@
 """A serving-only install, in an environment of its own: no training library, and it answers all the same."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from models_store.manifest import Task
 from models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
@@ -47,6 +49,53 @@ def test_it_serves_built_artifacts(python: Path, embedded: Store, tmp_path: Path
 
     assert all(answers.values())
     assert "Kinder" in answers["/translate", "quantized"]
+
+
+def test_it_builds_graphs_of_safetensors_when_they_are_first_asked_for(
+    python: Path, embedded: Store, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "artifacts")
+    derived = shutil.ignore_patterns("onnx", "ctranslate2")
+    original = store.folder(Task.TRANSLATION, "original")
+    shutil.copytree(embedded.folder(Task.TRANSLATION, "original"), original, ignore=derived)
+
+    with running_service(tmp_path / "log", python=python, folder=tmp_path, store=store.root) as service:
+        service.wait_until_ready()
+        answer = ask(service, "/translate", "original")
+
+    assert "Kinder" in answer
+    store.verify(Task.TRANSLATION, "original", only="onnx")
+
+
+def test_it_prepares_the_int8_variants_without_a_training_library(
+    python: Path, embedded: Store, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "artifacts")
+    for variant in ("original", "quantized"):
+        folder = store.folder(Task.TRANSLATION, variant)
+        derived = shutil.ignore_patterns("onnx", "ctranslate2")
+        shutil.copytree(embedded.folder(Task.TRANSLATION, variant), folder, ignore=derived)
+
+    done = subprocess.run(
+        [python, "-m", "compression", "prepare", "--store", store.root],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=clean(),
+    )
+
+    assert done.returncode == 0, done.stderr
+    made, wanted = (each.manifest(Task.TRANSLATION, "quantized") for each in (store, embedded))
+    assert made.digest == wanted.digest
+
+
+def test_a_verb_of_the_offline_side_says_what_is_missing(python: Path, tmp_path: Path) -> None:
+    command = [str(python), "-m", "compression", "prune", "translation", "original", "--data", "nothing.jsonl"]
+
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=clean())
+
+    assert done.returncode == 1
+    assert done.stderr == "error: this needs torch; install the offline side: pip install 'slimseq[compress]'\n"
 
 
 def ask(service: Service, path: str, variant: str) -> str:

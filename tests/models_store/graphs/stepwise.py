@@ -21,7 +21,8 @@ def randomized(model: Any) -> Any:
     """Gives every parameter values of a size that shows whether it is used, norms and biases among them."""
     torch.manual_seed(1)
     with torch.no_grad():
-        for parameter in model.parameters():
+        # Sinusoidal positions are parameters too, that nothing trains and some models do not save.
+        for parameter in filter(lambda each: each.requires_grad, model.parameters()):
             parameter.add_(torch.randn_like(parameter) * 0.1)
     return model.eval()
 

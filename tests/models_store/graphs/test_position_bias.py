@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from models_store.graphs.position_bias import Buckets, bucket_of
+from models_store.architecture import Buckets
+from models_store.graphs.position_bias import bucket_of
 
 
 @pytest.mark.parametrize("is_bidirectional", [True, False])
