@@ -10,15 +10,19 @@ from compression.quantization.rounding import Rounding, save_rounded
 from compression.quantization.sensitivity import Chosen, choose
 from models_store.configuration import read_configuration
 from models_store.graphs.export import export_onnx
+from models_store.graphs.sources import Sources
 
 
-def write_graphs(work: Work, folder: Path, rounding_of: Callable[[Work, Path], Rounding]) -> dict[str, Any]:
+def write_graphs(
+    work: Work, folder: Path, rounding_of: Callable[[Work, Path], Rounding], sources: Sources | None = None
+) -> dict[str, Any]:
     """Exports a model and writes `onnx/` with both graphs rounded.
 
     Args:
         work: what to round and how.
         folder: the artifact's folder.
         rounding_of: makes the scheme's rounding, given the folder of the fp32 graphs.
+        sources: how the source's keys and values are kept; none keeps floats.
 
     Returns:
         With a fallback, what `sensitivity.Chosen.record` returns; else nothing.
@@ -28,13 +32,15 @@ def write_graphs(work: Work, folder: Path, rounding_of: Callable[[Work, Path], R
         BadSource: the model cannot be exported.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        exported = Path(scratch)
+        exported = Path(scratch) / "exported"
         work.say("exporting to ONNX")
-        export_onnx(work.source, exported, is_projection_shared=False)
+        export_onnx(work.source, exported, is_projection_shared=False, sources=sources)
         rounding = rounding_of(work, exported)
         chosen: Chosen | None = None
         if work.options.fallback is not None:
-            chosen = choose(work, exported, rounding, work.options.fallback)
+            reference = Path(scratch) / "reference"
+            export_onnx(work.source, reference)
+            chosen = choose(work, exported, rounding, work.options.fallback, reference)
         work.say("rounding matrices and embeddings")
         vocabulary = read_configuration(work.source).vocabulary
         save_rounded(rounding, exported, folder / "onnx", chosen.in_float if chosen else (), vocabulary)

@@ -6,7 +6,7 @@ that way get one weight scale for each block of a channel, and inputs that are n
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,15 @@ from compression.quantization.integer_products import BlockWeights, IntegerWeigh
 from compression.quantization.options import QuantizeOptions
 from compression.quantization.protocol import Work
 from models_store.graphs.names import DECODER, ENCODER
+from models_store.graphs.sources import IntegerSources
 from models_store.manifest import Family
 
 BLOCK_WEIGHTS = 32
-# How MatMulNBits computes: 0 in float, 4 with inputs rounded in blocks too, which is faster for the few rows of a step.
-ACCURACY_LEVELS = {ENCODER: 0, DECODER: 4}
+# How MatMulNBits computes: 4 with inputs rounded in blocks too, 0 in float, which the outliers of a T5's encoder need.
+ACCURACY_LEVELS = {
+    Family.T5: {ENCODER: 0, DECODER: 4},
+    Family.BART: {ENCODER: 4, DECODER: 4},
+}
 # Matrix products that lose most when their inputs get one scale a tensor, found on dev splits
 # (docs/decisions/001-sensitive-layers.md): a few tokens' outliers set the scale for the whole batch.
 SENSITIVE_LAYERS = {
@@ -44,7 +48,10 @@ class Int8Dynamic:
         patterns = work.options.sensitive_layers
         if patterns is None:
             patterns = SENSITIVE_LAYERS[work.parent.family]
-        found = write_graphs(work, folder, lambda work, _: DynamicRounding(work.options, patterns))
+        levels = ACCURACY_LEVELS[work.parent.family]
+        found = write_graphs(
+            work, folder, lambda work, _: DynamicRounding(work.options, patterns, levels), IntegerSources()
+        )
         return {"block_weights": BLOCK_WEIGHTS, "sensitive_layers": patterns, **found}
 
 
@@ -54,6 +61,7 @@ class DynamicRounding:
 
     options: QuantizeOptions
     patterns: Sequence[str]
+    accuracy_levels: Mapping[str, int]
 
     def round(self, path: Path, in_float: Collection[str]) -> onnx.ModelProto:
         """Returns the graph with products by constant matrices in int8, the sensitive ones in blocks."""
@@ -65,7 +73,7 @@ class DynamicRounding:
             set(products) - in_blocks,
             IntegerWeights(self.options.per_channel, self.options.reduce_range),
             in_blocks,
-            BlockWeights(Blocks(bits=8, size=BLOCK_WEIGHTS, is_symmetric=True), ACCURACY_LEVELS[path.name]),
+            BlockWeights(Blocks(bits=8, size=BLOCK_WEIGHTS, is_symmetric=True), self.accuracy_levels[path.name]),
         )
         return model
 

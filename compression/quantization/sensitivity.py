@@ -55,7 +55,7 @@ class Chosen:
         }
 
 
-def choose(work: Work, exported: Path, rounding: Rounding, greatest: float) -> Chosen:
+def choose(work: Work, exported: Path, rounding: Rounding, greatest: float, reference: Path | None = None) -> Chosen:
     """Ranks all groups and chooses the fewest, in the order of their rank, that must stay in float.
 
     Args:
@@ -63,6 +63,7 @@ def choose(work: Work, exported: Path, rounding: Rounding, greatest: float) -> C
         exported: the folder of the fp32 graphs.
         rounding: the scheme's.
         greatest: the divergence that is allowed, in nats a target token.
+        reference: the folder of the graphs to diverge from; none takes those that are rounded.
 
     Returns:
         The choice, which holds the bound.
@@ -70,7 +71,7 @@ def choose(work: Work, exported: Path, rounding: Rounding, greatest: float) -> C
     Raises:
         BadParameters: no dev or calibration data is named.
     """
-    meter = Meter(work, exported, rounding)
+    meter = Meter(work, exported, rounding, reference)
     groups = groups_of(exported)
     ranked = []
     for number, group in enumerate(groups, start=1):
@@ -102,7 +103,7 @@ def choose(work: Work, exported: Path, rounding: Rounding, greatest: float) -> C
 class Meter:
     """Measures how far rounded models are from the unrounded one, whose outputs it keeps."""
 
-    def __init__(self, work: Work, exported: Path, rounding: Rounding) -> None:
+    def __init__(self, work: Work, exported: Path, rounding: Rounding, reference: Path | None = None) -> None:
         configuration = read_configuration(work.source)
         self._exported = exported
         self._rounding = rounding
@@ -111,9 +112,10 @@ class Meter:
         self._products = {name: products_of(exported / name) for name in GRAPHS}
         self._floats = {name: open_session(exported / name) for name in GRAPHS}
         self._cross = [cross_feeds(self._floats[ENCODER], batch) for batch in self._batches]
+        encoder, decoder = (open_session((reference or exported) / name) for name in (ENCODER, DECODER))
         self._expected = [
-            [_log_softmax(logits) for _, logits in steps(self._floats[DECODER], batch, cross)]
-            for batch, cross in zip(self._batches, self._cross, strict=True)
+            [_log_softmax(logits) for _, logits in steps(decoder, batch, cross_feeds(encoder, batch))]
+            for batch in self._batches
         ]
 
     def divergence(self, in_float: Collection[Group]) -> float:

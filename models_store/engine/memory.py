@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store.decoding.scores import Ids
-from models_store.graphs.names import MASKED, past
+from models_store.graphs.names import MASKED, SOURCE, past
 
 Array = NDArray[Any]
 # Positions by which self-attention caches grow: fewer mean more copies, more mean more masked positions to attend to.
@@ -30,7 +30,9 @@ class Memory:
     def __init__(self, shapes: Mapping[str, Sequence[int | str]], layers: int, num_beams: int) -> None:
         self._num_beams = num_beams
         self._own = {name: shapes[name] for layer in range(layers) for name in past(layer, "decoder")}
-        self._cross = {name: shapes[name] for layer in range(layers) for name in past(layer, "encoder")}
+        # Keys and values of sources, and their scales where they are rounded.
+        prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
+        self._cross = {name: shape for name, shape in shapes.items() if name.startswith(prefixes)}
         self.clear()
 
     def clear(self) -> None:
@@ -56,16 +58,17 @@ class Memory:
         longest = max(self._lengths)
         caches = {}
         for name, shape in self._cross.items():
-            axis = _length_axis(name)
+            axis = shape.index(SOURCE) if SOURCE in shape else None
             whole = np.zeros(_sized(shape, self.inputs, axis, longest), dtype=sources[0][name].dtype)
             parts = [old[name][:first]] if first else []
             start = 0
             for part in [*parts, *(chunk[name] for chunk in sources)]:
                 # What lies behind the longest source there is now, an input that has left had written.
                 read = [slice(None)] * part.ndim
-                read[axis] = slice(0, longest)
                 written = [slice(start, start + len(part)), *read[1:]]
-                written[axis] = slice(0, min(part.shape[axis], longest))
+                if axis is not None:
+                    read[axis] = slice(0, longest)
+                    written[axis] = slice(0, min(part.shape[axis], longest))
                 whole[tuple(written)] = part[tuple(read)]
                 start += len(part)
             caches[name] = whole
@@ -125,18 +128,14 @@ class Memory:
 
     def source_scores(self) -> NDArray[np.float32]:
         """Returns what masks each source's padding, `(inputs, 1, 1, length)`."""
-        key = next(iter(self._cross))
-        longest = self._caches[key].shape[_length_axis(key)]
+        name, shape = next((name, shape) for name, shape in self._cross.items() if SOURCE in shape)
+        longest = self._caches[name].shape[shape.index(SOURCE)]
         is_source = np.arange(longest) < np.array(self._lengths)[:, None]
         return np.where(is_source, np.float32(0.0), np.float32(MASKED))[:, None, None, :]
 
 
-def _length_axis(name: str) -> int:
-    """Returns which axis of a cross-attention cache is the source's positions: of keys the last."""
-    return 3 if name.endswith("key") else 2
-
-
-def _sized(shape: Sequence[int | str], rows: int, axis: int, length: int) -> tuple[int, ...]:
+def _sized(shape: Sequence[int | str], rows: int, axis: int | None, length: int) -> tuple[int, ...]:
     sized = [rows, *shape[1:]]
-    sized[axis] = length
+    if axis is not None:
+        sized[axis] = length
     return tuple(int(dimension) for dimension in sized)

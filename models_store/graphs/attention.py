@@ -5,6 +5,7 @@ from models_store.architecture import Heads
 from models_store.graphs.builder import GraphBuilder
 from models_store.graphs.layers import linear
 from models_store.graphs.names import PLACES, SOURCE_SCORES
+from models_store.graphs.sources import Sources
 
 
 def source_attention(builder: GraphBuilder, states: str, names: Attention, heads: Heads, added: str | None) -> str:
@@ -30,22 +31,6 @@ def source_attention(builder: GraphBuilder, states: str, names: Attention, heads
     moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
     joined = builder.node("Reshape", [moved, builder.integers(0, 0, heads.count * heads.width)], path)
     return linear(builder, joined, names.output)
-
-
-def source_caches(builder: GraphBuilder, states: str, names: Attention, heads: Heads, outputs: tuple[str, str]) -> None:
-    """Computes a decoder layer's cross-attention keys, `(rows, heads, width, length)`, and values, length before width.
-
-    Args:
-        builder: the graph.
-        states: the encoder's last, `(rows, length, width)`, float32.
-        names: of the projections.
-        heads: their shape.
-        outputs: names for keys and values.
-    """
-    path = builder.path(names.query.rpartition(".")[0])
-    key, value = (linear(builder, states, name) for name in (names.key, names.value))
-    _split_heads(builder, key, heads, path, outputs[0], is_turned=True)
-    _split_heads(builder, value, heads, path, outputs[1])
 
 
 def own_attention(
@@ -82,7 +67,9 @@ def own_attention(
     return _joined(builder, context, names, heads, path)
 
 
-def cross_attention(builder: GraphBuilder, states: str, names: Attention, heads: Heads, caches: tuple[str, str]) -> str:
+def cross_attention(
+    builder: GraphBuilder, states: str, names: Attention, heads: Heads, sources: Sources, layer: int
+) -> str:
     """Lets one token a row attend to its input's source; the rows of one input share keys and values.
 
     Args:
@@ -90,7 +77,8 @@ def cross_attention(builder: GraphBuilder, states: str, names: Attention, heads:
         states: `(rows, width)`, float32.
         names: of the projections.
         heads: their shape.
-        caches: names of keys, `(inputs, heads, width, length)`, and of values, `(inputs, heads, length, width)`.
+        sources: how keys and values are kept.
+        layer: whose they are.
 
     Returns:
         Like `states`, with nothing added to it.
@@ -100,17 +88,15 @@ def cross_attention(builder: GraphBuilder, states: str, names: Attention, heads:
     shape = builder.node("Concat", [inputs, builder.integers(-1, heads.count, heads.width)], path, axis=0)
     split = builder.node("Reshape", [linear(builder, states, names.query), shape], path)
     query = builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
-    context = _attend(builder, query, caches[0], caches[1], heads, SOURCE_SCORES, path)
+    context = sources.attend(builder, query, heads, layer, path)
     moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
     return _joined(builder, moved, names, heads, path)
 
 
-def _split_heads(
-    builder: GraphBuilder, states: str, heads: Heads, path: str, output: str | None = None, *, is_turned: bool = False
-) -> str:
-    """Turns `(rows, length, heads * width)` into `(rows, heads, length, width)`, or with the last two turned."""
+def _split_heads(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:
+    """Turns `(rows, length, heads * width)` into `(rows, heads, length, width)`."""
     split = builder.node("Reshape", [states, builder.integers(0, 0, heads.count, heads.width)], path)
-    return builder.node("Transpose", [split], path, output, perm=[0, 2, 3, 1] if is_turned else [0, 2, 1, 3])
+    return builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
 
 
 def _split_token(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:

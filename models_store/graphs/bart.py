@@ -6,10 +6,9 @@ which norms as BART does.
 
 from models_store.anatomy import FeedForward, Stack
 from models_store.architecture import OUTPUT_BIAS, Architecture
-from models_store.graphs.attention import cross_attention, own_attention, source_attention, source_caches
+from models_store.graphs.attention import cross_attention, own_attention, source_attention
 from models_store.graphs.builder import GraphBuilder
 from models_store.graphs.caches import (
-    add_cross_outputs,
     add_decoder_inputs,
     add_decoder_outputs,
     add_encoder_inputs,
@@ -17,6 +16,7 @@ from models_store.graphs.caches import (
 from models_store.graphs.layers import activate, capacity_positions, linear, masked_scores, output_projection
 from models_store.graphs.names import LOGITS, MASKED, POSITIONS, past, present
 from models_store.graphs.sines import sines
+from models_store.graphs.sources import Sources
 
 
 class BartGraphs:
@@ -25,13 +25,15 @@ class BartGraphs:
     Args:
         architecture: the model's switches.
         is_projection_shared: whether a tied output projection reads the embedding's bytes.
+        sources: how the source's keys and values are kept.
     """
 
     encoder_root = "model.encoder."
 
-    def __init__(self, architecture: Architecture, *, is_projection_shared: bool) -> None:
+    def __init__(self, architecture: Architecture, *, is_projection_shared: bool, sources: Sources) -> None:
         self._model = architecture
         self._is_projection_shared = architecture.is_tied and is_projection_shared
+        self._sources = sources
 
     def add_encoder(self, builder: GraphBuilder) -> None:
         """Adds ids and mask to cross-attention caches."""
@@ -51,13 +53,13 @@ class BartGraphs:
         states = self._end(builder, states, model.encoder)
         for number, layer in enumerate(model.decoder.layers):
             if layer.cross_attention is not None:
-                source_caches(builder, states, layer.cross_attention, model.decoder_heads, present(number, "encoder"))
-        add_cross_outputs(builder, len(model.decoder.layers), model.decoder_heads)
+                self._sources.store(builder, states, layer.cross_attention, model.decoder_heads, number)
+                self._sources.add_outputs(builder, number, model.decoder_heads)
 
     def add_decoder(self, builder: GraphBuilder) -> None:
         """Adds one token a row and caches to logits and caches with that token."""
         model, heads = self._model, self._model.decoder_heads
-        add_decoder_inputs(builder, len(model.decoder.layers), heads)
+        add_decoder_inputs(builder, len(model.decoder.layers), heads, self._sources)
         added = self._unwritten(builder, past(0, "decoder")[0])
         states = self._embed(builder, POSITIONS, model.decoder)
         for number, layer in enumerate(model.decoder.layers):
@@ -69,7 +71,7 @@ class BartGraphs:
             if layer.cross_attention is not None:
                 norm = f"{layer.name}.encoder_attn_layer_norm"
                 read = self._before(builder, states, norm)
-                attended = cross_attention(builder, read, layer.cross_attention, heads, past(number, "encoder"))
+                attended = cross_attention(builder, read, layer.cross_attention, heads, self._sources, number)
                 states = self._after(builder, states, attended, norm)
             states = self._feed_forward(builder, states, layer.feed_forward, layer.name)
         self._add_logits(builder, self._end(builder, states, model.decoder))

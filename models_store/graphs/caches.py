@@ -14,6 +14,7 @@ from models_store.graphs.names import (
     NORMALISERS,
     PLACES,
     POSITIONS,
+    SOURCE,
     SOURCE_SCORES,
     TOP,
     TOP_LOGITS,
@@ -21,11 +22,10 @@ from models_store.graphs.names import (
     past,
     present,
 )
+from models_store.graphs.sources import INPUTS, Sources
 
-INPUTS = "inputs"
 # Hypotheses: as many for each input as the search has beams, those of an input one behind the other.
 ROWS = "rows"
-SOURCE = "source_length"
 CAPACITY = "capacity"
 
 
@@ -35,7 +35,7 @@ def add_encoder_inputs(builder: GraphBuilder) -> None:
     builder.input("attention_mask", [INPUTS, SOURCE])
 
 
-def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads) -> None:
+def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads, sources: Sources) -> None:
     """Adds what a step takes.
 
     `input_ids` and `positions` are `(rows,)`, int64: each row's token and how many came before it; `places`
@@ -52,17 +52,7 @@ def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads) -> None
     for layer in range(layers):
         for name in past(layer, "decoder"):
             builder.input(name, [ROWS, heads.count, CAPACITY, heads.width], TensorProto.FLOAT)
-        key, value = past(layer, "encoder")
-        builder.input(key, [INPUTS, heads.count, heads.width, SOURCE], TensorProto.FLOAT)
-        builder.input(value, [INPUTS, heads.count, SOURCE, heads.width], TensorProto.FLOAT)
-
-
-def add_cross_outputs(builder: GraphBuilder, layers: int, heads: Heads) -> None:
-    """Makes cross-attention keys, their positions last, and values outputs of the encoder's graph."""
-    for layer in range(layers):
-        key, value = present(layer, "encoder")
-        builder.output(key, [INPUTS, heads.count, heads.width, SOURCE])
-        builder.output(value, [INPUTS, heads.count, SOURCE, heads.width])
+        sources.add_inputs(builder, layer, heads)
 
 
 def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabulary: int) -> None:

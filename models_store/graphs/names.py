@@ -12,6 +12,8 @@ WEIGHTS_DATA = "weights.data"
 # Which of our contracts a graph keeps: exports that record another are made anew.
 CONTRACT = "2"
 PARTS = ("key", "value")
+# The dimension of source positions.
+SOURCE = "source_length"
 # Inputs of one step beside caches.
 POSITIONS = "positions"
 PLACES = "places"

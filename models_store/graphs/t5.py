@@ -2,10 +2,9 @@
 
 from models_store.anatomy import FeedForward
 from models_store.architecture import Architecture
-from models_store.graphs.attention import cross_attention, own_attention, source_attention, source_caches
+from models_store.graphs.attention import cross_attention, own_attention, source_attention
 from models_store.graphs.builder import GraphBuilder
 from models_store.graphs.caches import (
-    add_cross_outputs,
     add_decoder_inputs,
     add_decoder_outputs,
     add_encoder_inputs,
@@ -13,6 +12,7 @@ from models_store.graphs.caches import (
 from models_store.graphs.layers import activate, linear, masked_scores, output_projection
 from models_store.graphs.names import LOGITS, past, present
 from models_store.graphs.position_bias import source_bias, token_bias
+from models_store.graphs.sources import Sources
 
 
 class T5Graphs:
@@ -21,15 +21,17 @@ class T5Graphs:
     Args:
         architecture: the model's switches.
         is_projection_shared: whether a tied output projection reads the embedding's bytes.
+        sources: how the source's keys and values are kept.
     """
 
     encoder_root = "encoder."
 
-    def __init__(self, architecture: Architecture, *, is_projection_shared: bool) -> None:
+    def __init__(self, architecture: Architecture, *, is_projection_shared: bool, sources: Sources) -> None:
         assert architecture.buckets is not None, "a T5's positions are relative"
         self._model = architecture
         self._buckets = architecture.buckets
         self._is_projection_shared = architecture.is_tied and is_projection_shared
+        self._sources = sources
 
     def add_encoder(self, builder: GraphBuilder) -> None:
         """Adds ids and mask to cross-attention caches."""
@@ -50,13 +52,13 @@ class T5Graphs:
         states = self._norm(builder, states, "encoder.final_layer_norm")
         for number, layer in enumerate(model.decoder.layers):
             if layer.cross_attention is not None:
-                source_caches(builder, states, layer.cross_attention, model.decoder_heads, present(number, "encoder"))
-        add_cross_outputs(builder, len(model.decoder.layers), model.decoder_heads)
+                self._sources.store(builder, states, layer.cross_attention, model.decoder_heads, number)
+                self._sources.add_outputs(builder, number, model.decoder_heads)
 
     def add_decoder(self, builder: GraphBuilder) -> None:
         """Adds one token a row and caches to logits and caches with that token."""
         model, heads = self._model, self._model.decoder_heads
-        add_decoder_inputs(builder, len(model.decoder.layers), heads)
+        add_decoder_inputs(builder, len(model.decoder.layers), heads, self._sources)
         states = builder.node("Gather", [builder.weight(model.tables["decoder"]), "input_ids"], "/decoder/embed_tokens")
         added = ""
         for number, layer in enumerate(model.decoder.layers):
@@ -71,7 +73,7 @@ class T5Graphs:
             states = _add(builder, states, attended, f"{name}.0")
             if cross is not None:
                 normed = self._norm(builder, states, f"{name}.1.layer_norm")
-                attended = cross_attention(builder, normed, cross, heads, past(number, "encoder"))
+                attended = cross_attention(builder, normed, cross, heads, self._sources, number)
                 states = _add(builder, states, attended, f"{name}.1")
             states = self._feed_forward(builder, states, layer.feed_forward, f"{name}.2")
         states = self._norm(builder, states, "decoder.final_layer_norm")

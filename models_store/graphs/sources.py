@@ -1,0 +1,158 @@
+"""How a source's keys and values are kept from the encoder's run to the decoder's steps: as floats, or rounded to int8.
+
+A step reads all of them, for every layer, and with beams as many times: kept in int8, they are a quarter of the bytes,
+and products with them run on integers. Keys get a scale a position and head, values one a channel (as in KIVI, Liu et
+al. 2024, https://arxiv.org/abs/2402.02750, the other way round: keys are laid out along positions here); queries are
+rounded as activations of other layers are, and weights of positions by the largest of their row.
+"""
+
+from typing import Protocol
+
+from onnx import TensorProto
+
+from models_store.anatomy import Attention
+from models_store.architecture import Heads
+from models_store.graphs.builder import GraphBuilder
+from models_store.graphs.layers import linear
+from models_store.graphs.names import SOURCE, SOURCE_SCORES, past, present
+
+INPUTS = "inputs"
+INT8_MOST = 127.0
+UINT8_MOST = 255.0
+# Below it, a scale would be no number.
+LEAST = 1e-12
+
+
+class Sources(Protocol):
+    """Adds what keeps sources to both graphs."""
+
+    def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
+        """Makes a decoder layer's keys and values outputs of the encoder's graph."""
+
+    def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
+        """Makes them inputs of the decoder's graph."""
+
+    def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
+        """Computes them of the encoder's last states, `(inputs, length, width)`, float32."""
+
+    def attend(self, builder: GraphBuilder, query: str, heads: Heads, layer: int, path: str) -> str:
+        """Lets queries `(inputs, heads, queries, width)` attend to them; returns contexts of that shape."""
+
+
+class FloatSources:
+    """Keys `(inputs, heads, width, length)` and values `(inputs, heads, length, width)`, float32."""
+
+    def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
+        """Adds the encoder's outputs, as `Sources.add_outputs` says."""
+        for name, dimensions in zip(present(layer, "encoder"), _dimensions(heads), strict=True):
+            builder.output(name, dimensions)
+
+    def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
+        """Adds the decoder's inputs, as `Sources.add_inputs` says."""
+        for name, dimensions in zip(past(layer, "encoder"), _dimensions(heads), strict=True):
+            builder.input(name, dimensions, TensorProto.FLOAT)
+
+    def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
+        """Adds the projections, as `Sources.store` says."""
+        path = builder.path(names.query.rpartition(".")[0])
+        outputs = present(layer, "encoder")
+        for name, output, turned in zip((names.key, names.value), outputs, ([0, 2, 3, 1], [0, 2, 1, 3]), strict=True):
+            split = _split(builder, linear(builder, states, name), heads, path)
+            builder.node("Transpose", [split], path, output, perm=turned)
+
+    def attend(self, builder: GraphBuilder, query: str, heads: Heads, layer: int, path: str) -> str:
+        """Adds attention in floats, as `Sources.attend` says."""
+        key, value = past(layer, "encoder")
+        scores = builder.node("MatMul", [query, key], path)
+        if heads.scale != 1.0:
+            scores = builder.node("Mul", [scores, builder.number(heads.scale)], path)
+        scores = builder.node("Add", [scores, SOURCE_SCORES], path)
+        return builder.node("MatMul", [builder.node("Softmax", [scores], path, axis=-1), value], path)
+
+
+class IntegerSources:
+    """The same in int8. Scales of keys are `(inputs, heads, 1, length)`, of values `(inputs, heads, 1, width)`."""
+
+    def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
+        """Adds the encoder's outputs, as `Sources.add_outputs` says."""
+        names = present(layer, "encoder")
+        for name, dimensions, scales in zip(names, _dimensions(heads), _scales(heads), strict=True):
+            builder.output(name, dimensions, TensorProto.INT8)
+            builder.output(scale_of(name), scales)
+
+    def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
+        """Adds the decoder's inputs, as `Sources.add_inputs` says."""
+        names = past(layer, "encoder")
+        for name, dimensions, scales in zip(names, _dimensions(heads), _scales(heads), strict=True):
+            builder.input(name, dimensions, TensorProto.INT8)
+            builder.input(scale_of(name), scales, TensorProto.FLOAT)
+
+    def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
+        """Adds the projections and their rounding, as `Sources.store` says."""
+        path = builder.path(names.query.rpartition(".")[0])
+        key_output, value_output = present(layer, "encoder")
+        keys = _split(builder, linear(builder, states, names.key), heads, path)
+        rounded, scale = _rounded(builder, keys, -1, path)
+        if heads.scale != 1.0:
+            scale = builder.node("Mul", [scale, builder.number(heads.scale)], path)
+        builder.node("Transpose", [rounded], path, key_output, perm=[0, 2, 3, 1])
+        builder.node("Transpose", [scale], path, scale_of(key_output), perm=[0, 2, 3, 1])
+        values = _split(builder, linear(builder, states, names.value), heads, path)
+        rounded, scale = _rounded(builder, values, 1, path)
+        builder.node("Transpose", [rounded], path, value_output, perm=[0, 2, 1, 3])
+        builder.node("Transpose", [scale], path, scale_of(value_output), perm=[0, 2, 1, 3])
+
+    def attend(self, builder: GraphBuilder, query: str, heads: Heads, layer: int, path: str) -> str:
+        """Adds attention in integers, as `Sources.attend` says."""
+        key, value = past(layer, "encoder")
+        rounded = [f"{path}/query/{part}" for part in ("rounded", "scale", "zero")]
+        builder.node("DynamicQuantizeLinear", [query], path, rounded)
+        scales = builder.node("Mul", [scale_of(key), rounded[1]], path)
+        scores = builder.node("Mul", [_product(builder, rounded[0], key, path, rounded[2]), scales], path)
+        scores = builder.node("Add", [scores, SOURCE_SCORES], path)
+        weights = builder.node("Softmax", [scores], path, axis=-1)
+        largest = builder.node("ReduceMax", [weights, builder.integers(-1)], path, keepdims=1)
+        step = builder.node("Div", [largest, builder.number(UINT8_MOST)], path)
+        # One row of positions a query, for that is what can have a scale of its own.
+        shape = builder.node("Shape", [weights], path)
+        length = builder.node("Slice", [shape, builder.integers(3), builder.integers(4)], path)
+        flat = builder.node(
+            "Reshape", [weights, builder.node("Concat", [builder.integers(-1), length], path, axis=0)], path
+        )
+        steps = builder.node("Reshape", [step, builder.integers(-1)], path)
+        whole = builder.node("Reshape", [builder.node("QuantizeLinear", [flat, steps], path, axis=0), shape], path)
+        summed = builder.node("Mul", [_product(builder, whole, value, path), step], path)
+        return builder.node("Mul", [summed, scale_of(value)], path)
+
+
+def scale_of(name: str) -> str:
+    """Returns what the scales of rounded keys or values are called."""
+    return f"{name}_scale"
+
+
+def _product(builder: GraphBuilder, left: str, right: str, path: str, zero: str = "") -> str:
+    """Multiplies integers; returns floats."""
+    product = builder.node("MatMulInteger", [left, right, zero] if zero else [left, right], path)
+    return builder.node("Cast", [product], path, to=TensorProto.FLOAT)
+
+
+def _rounded(builder: GraphBuilder, values: str, axis: int, path: str) -> tuple[str, str]:
+    """Rounds to int8, with scales by the largest along an axis; returns both."""
+    largest = builder.node("ReduceMax", [builder.node("Abs", [values], path), builder.integers(axis)], path, keepdims=1)
+    safe = builder.node("Max", [largest, builder.number(LEAST)], path)
+    scale = builder.node("Div", [safe, builder.number(INT8_MOST)], path)
+    ratios = builder.node("Round", [builder.node("Div", [values, scale], path)], path)
+    return builder.node("Cast", [ratios], path, to=TensorProto.INT8), scale
+
+
+def _split(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:
+    """Turns `(inputs, length, heads * width)` into `(inputs, length, heads, width)`."""
+    return builder.node("Reshape", [states, builder.integers(0, 0, heads.count, heads.width)], path)
+
+
+def _dimensions(heads: Heads) -> tuple[list[int | str], list[int | str]]:
+    return [INPUTS, heads.count, heads.width, SOURCE], [INPUTS, heads.count, SOURCE, heads.width]
+
+
+def _scales(heads: Heads) -> tuple[list[int | str], list[int | str]]:
+    return [INPUTS, heads.count, 1, SOURCE], [INPUTS, heads.count, 1, heads.width]

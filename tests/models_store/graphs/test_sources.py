@@ -1,0 +1,39 @@
+"""A source's keys and values in int8 change what a step computes by little, and the engine carries them alike."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compression.quantization.forced import Batch, cross_feeds, steps
+from compression.quantization.sensitivity import open_session
+from models_store.graphs.export import export_onnx
+from models_store.graphs.sources import FloatSources, IntegerSources, Sources
+from tests.models_store.graphs.stepwise import randomized
+from tests.models_store.graphs.test_kin import KIN
+
+ROWS, LENGTH, STEPS = 3, 21, 6
+
+
+def logits(folder: Path, sources: Sources) -> Any:
+    target = folder / type(sources).__name__
+    export_onnx(folder / "model", target, sources=sources)
+    encoder, decoder = open_session(target / "encoder.onnx"), open_session(target / "decoder.onnx")
+    generator = np.random.default_rng(0)
+    ids, targets = (generator.integers(4, 50, (ROWS, length)) for length in (LENGTH, STEPS))
+    mask = np.array([[int(place < length) for place in range(LENGTH)] for length in (LENGTH, 9, 2)])
+    batch = Batch(ids, mask, targets, np.ones_like(targets, dtype=bool))
+    return np.stack([scores for _, scores in steps(decoder, batch, cross_feeds(encoder, batch))], axis=1)
+
+
+@pytest.mark.parametrize("name", ["mT5", "mBART"])
+def test_int8_differs_from_floats_by_rounding_alone(tmp_path: Path, name: str) -> None:
+    kind, configuration, switches = KIN[name]
+    model = randomized(kind(configuration(**switches)))
+    model.save_pretrained(tmp_path / "model")
+
+    floats, integers = (logits(tmp_path, sources) for sources in (FloatSources(), IntegerSources()))
+
+    differences = np.abs(floats - integers)
+    assert 0 < differences.max() < 0.1 * floats.std()
