@@ -59,9 +59,23 @@ class GenerationOptions(Record):
     )
     min_new_tokens: int = Field(default=0, ge=0, le=1024, description="Tokens before the end may come.")
     max_new_tokens: int = Field(default=128, ge=1, le=1024, description="Tokens after which generation ends.")
+    repetition_penalty: float = Field(
+        default=1.0, gt=0, le=10, description="What the scores of tokens are divided by that an output has already."
+    )
+    do_sample: bool = Field(default=False, description="Whether tokens are drawn; then there is a single beam.")
+    temperature: float = Field(default=1.0, gt=0, le=100, description="What scores are divided by before a draw.")
+    top_k: int = Field(default=0, ge=0, le=10_000, description="A draw is among so many tokens; 0 is all.")
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="A draw is among the likeliest tokens that make up so much probability."
+    )
+    seed: int | None = Field(
+        default=None, ge=0, le=2**63 - 1, description="Draws with the same seed are the same; None: never twice."
+    )
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> Self:
+        if self.do_sample and self.num_beams > 1:
+            raise ValueError(f"do_sample draws for a single beam; num_beams is {self.num_beams}")
         if self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"min_new_tokens ({self.min_new_tokens}) is above max_new_tokens ({self.max_new_tokens})")
         return self
@@ -80,7 +94,10 @@ class GenerationDefaults(GenerationOptions):
             pydantic.ValidationError: an override is out of range or contradicts another option.
         """
         chosen = self.model_dump(include=set(GenerationOptions.model_fields))
-        chosen |= {name: value for name, value in overrides.items() if value is not None}
+        said = {name: value for name, value in overrides.items() if value is not None}
+        if said.get("do_sample"):
+            chosen["num_beams"] = 1
+        chosen |= said
         return GenerationOptions(**chosen)
 
 

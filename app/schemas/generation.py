@@ -93,6 +93,16 @@ class TextRequest(BaseModel):
     max_new_tokens: int | None = Field(
         default=None, ge=1, le=1024, description="Tokens after which generation ends; for translation, a sentence."
     )
+    repetition_penalty: float | None = Field(
+        default=None, gt=0, le=10, description="What the scores of tokens are divided by that an output has already."
+    )
+    do_sample: bool | None = Field(default=None, description="Draw tokens; then there is a single beam.")
+    temperature: float | None = Field(default=None, gt=0, le=100, description="What scores are divided by before.")
+    top_k: int | None = Field(default=None, ge=0, le=10_000, description="Draw among so many tokens; 0 is all.")
+    top_p: float | None = Field(
+        default=None, gt=0, le=1, description="Draw among the likeliest that make up so much probability."
+    )
+    seed: int | None = Field(default=None, ge=0, le=2**63 - 1, description="The same seed gives the same draws.")
     on_overflow: OnOverflow = Field(
         default="truncate", description="What to do with a text that is longer than the model reads."
     )

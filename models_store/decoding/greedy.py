@@ -58,8 +58,7 @@ class GreedySearch:
     def advance(self, scores: StepScores) -> Advance:
         """Takes the likeliest token that a row's rules allow."""
         rows, every = self._rows, np.arange(len(self))
-        tokens, logits = allowed(scores, rows.ids, rows.positions, self._rules, self._configuration, needed=1)
-        chosen = tokens[every, logits.argmax(axis=1)]
+        chosen = self._chosen(scores)
         rows.positions[:] += 1
         rows.ids[every, rows.positions] = chosen
         is_done = (chosen == self._configuration.eos_id) | (rows.positions == self._rules.max_new_tokens)
@@ -71,6 +70,13 @@ class GreedySearch:
     def cut(self, row: int) -> Sequenced:
         """Returns the row's tokens so far."""
         return Sequenced(self._ids(row), "cancelled")
+
+    def _chosen(self, scores: StepScores) -> Ids:
+        """Returns each row's token."""
+        rows = self._rows
+        tokens, logits = allowed(scores, rows.ids, rows.positions, self._rules, self._configuration, needed=1)
+        chosen: Ids = tokens[np.arange(len(self)), logits.argmax(axis=1)]
+        return chosen
 
     def _ended(self, row: int) -> Sequenced:
         ids = self._ids(row)

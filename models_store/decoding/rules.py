@@ -25,6 +25,7 @@ class Rules:
     no_repeat_ngram_size: Ids
     length_penalty: NDArray[np.float64]
     early_stopping: NDArray[np.bool_]
+    repetition_penalty: NDArray[np.float32]
 
     @classmethod
     def of(cls, options: Sequence[GenerationOptions]) -> "Rules":
@@ -35,6 +36,7 @@ class Rules:
             np.array([each.no_repeat_ngram_size for each in options], dtype=np.int64),
             np.array([each.length_penalty for each in options], dtype=np.float64),
             np.array([each.early_stopping for each in options], dtype=np.bool_),
+            np.array([each.repetition_penalty for each in options], dtype=np.float32),
         )
 
 
@@ -53,13 +55,13 @@ def allowed(
     """
     tokens, logits = scores.top_tokens, scores.top_logits
     rows, banned = _banned(ids, positions, rules, configuration)
-    if len(rows):
+    is_penalized = rules.repetition_penalty != 1
+    if len(rows) or is_penalized.any():
         tokens, logits = tokens.copy(), logits.copy()
         hit, place = np.nonzero(tokens[rows] == banned[:, None])
         logits[rows[hit], place] = -np.inf
-        for row in np.nonzero((logits > -np.inf).sum(axis=1) < needed)[0]:
-            whole = scores.logits[row : row + 1].copy()
-            whole[0, banned[rows == row]] = -np.inf
+        for row in np.nonzero(is_penalized | ((logits > -np.inf).sum(axis=1) < needed))[0]:
+            whole = allowed_logits(scores, ids, positions, rules, int(row), banned[rows == row])[None]
             tokens[row] = highest(whole, tokens.shape[1])[0]
             logits[row] = whole[0, tokens[row]]
     for forced, is_forced in (
@@ -73,6 +75,29 @@ def allowed(
             # What stands for a probability of 1; greedy search needs no normalisers, and any number will do.
             logits[is_forced, 0] = scores.normalisers[is_forced] if len(scores.normalisers) else 0.0
     return tokens, logits
+
+
+def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, row: int, banned: Ids) -> Scores:
+    """Returns all logits of a row, penalized where the row has the token already, -inf where it is banned.
+
+    The penalty is that of CTRL (Keskar et al. 2019, https://arxiv.org/abs/1909.05858): it divides scores above 0 and
+    multiplies those below. Scores are log-probabilities where there are normalisers, as transformers has it for beams.
+    """
+    whole: Scores = scores.logits[row].copy()
+    if (penalty := rules.repetition_penalty[row]) != 1:
+        base = scores.normalisers[row] if len(scores.normalisers) else np.float32(0)
+        held = ids[row, : positions[row] + 1]
+        values = whole[held] - base
+        whole[held] = np.where(values < 0, values * penalty, values / penalty) + base
+    whole[banned] = -np.inf
+    return whole
+
+
+def banned_in(row: int, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids:
+    """Returns which tokens may not come next in one row."""
+    one = slice(row, row + 1)
+    alone = Rules(**{name: values[one] for name, values in vars(rules).items()})
+    return _banned(ids[one], positions[one], alone, configuration)[1]
 
 
 def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> tuple[Ids, Ids]:

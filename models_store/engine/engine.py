@@ -14,6 +14,7 @@ import onnxruntime as ort
 from models_store.configuration import ModelConfiguration
 from models_store.decoding.beam import BeamSearch
 from models_store.decoding.greedy import GreedySearch
+from models_store.decoding.sampling import SamplingSearch
 from models_store.decoding.search import Search
 from models_store.engine.lane import Lane
 from models_store.engine.memory import Array
@@ -23,6 +24,8 @@ from models_store.runtimes.protocol import Progress, Sequenced
 
 # Tokens that an encoder takes at once, padding included: more do not fit the caches of a core.
 CHUNK_TOKENS = 1024
+# Beams, and whether tokens are drawn.
+Kind = tuple[int, bool]
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Engine:
         self._decoder = decoder
         self._configuration = configuration
         self._arrivals: deque[_Arrival] = deque()
-        self._lanes: dict[int, Lane] = {}
+        self._lanes: dict[Kind, Lane] = {}
         self._keys = 0
 
     def __len__(self) -> int:
@@ -78,10 +81,10 @@ class Engine:
         while self._arrivals and (not taken or len(self._arrivals[0].ids) <= tokens):
             taken.append(self._arrivals.popleft())
             tokens -= len(taken[-1].ids)
-        for num_beams in sorted({arrival.options.num_beams for arrival in taken}):
-            alike = [arrival for arrival in taken if arrival.options.num_beams == num_beams]
+        for kind in sorted({kind_of(arrival.options) for arrival in taken}):
+            alike = [arrival for arrival in taken if kind_of(arrival.options) == kind]
             alike.sort(key=lambda arrival: len(arrival.ids))
-            self._lane(num_beams).join(
+            self._lane(kind).join(
                 [arrival.key for arrival in alike],
                 [arrival.options for arrival in alike],
                 [len(arrival.ids) for arrival in alike],
@@ -91,29 +94,28 @@ class Engine:
     def step(self) -> dict[int, Progress]:
         """Runs one decoder step for all inputs whose encoder has run; returns what it brought, by key."""
         progress: dict[int, Progress] = {}
-        for num_beams, lane in list(self._lanes.items()):
+        for kind, lane in list(self._lanes.items()):
             progress |= lane.step()
             if not len(lane):
-                del self._lanes[num_beams]
+                del self._lanes[kind]
         return progress
 
     def drop(self, keys: Collection[int]) -> dict[int, Sequenced]:
         """Takes inputs out before they have ended; returns what each has come to, with reason `cancelled`."""
         cut = {arrival.key: Sequenced([], "cancelled") for arrival in self._arrivals if arrival.key in keys}
         self._arrivals = deque(arrival for arrival in self._arrivals if arrival.key not in keys)
-        for num_beams, lane in list(self._lanes.items()):
+        for kind, lane in list(self._lanes.items()):
             cut |= lane.drop(keys)
             if not len(lane):
-                del self._lanes[num_beams]
+                del self._lanes[kind]
         return cut
 
-    def _lane(self, num_beams: int) -> Lane:
-        if num_beams not in self._lanes:
+    def _lane(self, kind: Kind) -> Lane:
+        if kind not in self._lanes:
             configuration = self._configuration
-            search = search_for(num_beams, configuration)
             layers, vocabulary = configuration.decoder_layers, int(self._decoder.get_outputs()[0].shape[-1])
-            self._lanes[num_beams] = Lane(self._decoder, search, layers, vocabulary)
-        return self._lanes[num_beams]
+            self._lanes[kind] = Lane(self._decoder, search_for(kind, configuration), layers, vocabulary)
+        return self._lanes[kind]
 
     def _encoded(self, rows: Sequence[Sequence[int]]) -> dict[str, Array]:
         """Returns cross-attention keys and values, by the decoder graph's names."""
@@ -123,8 +125,16 @@ class Engine:
         return {name.replace("present.", "past_key_values."): value for name, value in zip(names, values, strict=True)}
 
 
-def search_for(num_beams: int, configuration: ModelConfiguration) -> Search:
-    """Returns a search with so many beams that is at nothing yet."""
+def kind_of(options: GenerationOptions) -> Kind:
+    """Returns what inputs must have in common to share a search."""
+    return options.num_beams, options.do_sample
+
+
+def search_for(kind: Kind, configuration: ModelConfiguration) -> Search:
+    """Returns a search of a kind that is at nothing yet."""
+    num_beams, is_sampled = kind
+    if is_sampled:
+        return SamplingSearch(configuration)
     return GreedySearch(configuration) if num_beams == 1 else BeamSearch(configuration, num_beams)
 
 

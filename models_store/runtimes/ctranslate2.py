@@ -63,12 +63,22 @@ class CTranslate2Runtime:
     def _search(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, searched: int, follower: "_Follower"
     ) -> list[list[int]]:
+        import ctranslate2
+
         configuration = self._configuration
         forced = configuration.forced_bos_id
+        if options.do_sample and options.seed is not None:
+            # For the whole process: draws of other threads take part in the order.
+            ctranslate2.set_random_seed(options.seed % 2**32)
         results = self._translator.translate_batch(
             [[self._tokens[token] for token in row] for row in rows],
             target_prefix=None if forced is None else [[self._tokens[forced]] for _ in rows],
             beam_size=options.num_beams,
+            repetition_penalty=options.repetition_penalty,
+            # For the library, 1 is greedy search and 0 all tokens.
+            sampling_topk=options.top_k if options.do_sample else 1,
+            sampling_topp=options.top_p if options.do_sample else 1.0,
+            sampling_temperature=options.temperature if options.do_sample else 1.0,
             patience=1.0 if options.early_stopping or options.num_beams == 1 else PATIENCE,
             length_penalty=options.length_penalty,
             no_repeat_ngram_size=options.no_repeat_ngram_size,

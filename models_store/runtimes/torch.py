@@ -47,6 +47,8 @@ class TorchRuntime:
             was_cancelled = was_cancelled or bool(watch.is_cancelled and watch.is_cancelled())
             return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool)
 
+        if options.seed is not None:
+            torch.manual_seed(options.seed)
         with torch.inference_mode():
             outputs = self._model.generate(
                 input_ids=ids,
@@ -82,8 +84,7 @@ class TorchRuntime:
 
         configuration = self._configuration
         return GenerationConfig(  # type: ignore[no-untyped-call]
-            **options.model_dump(),
-            do_sample=False,
+            **options.model_dump(exclude={"seed"}),
             pad_token_id=configuration.pad_id,
             eos_token_id=configuration.eos_id,
             decoder_start_token_id=configuration.decoder_start_id,

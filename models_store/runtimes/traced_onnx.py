@@ -11,7 +11,7 @@ from onnxruntime import OrtValue
 
 from models_store.configuration import ModelConfiguration
 from models_store.decoding.scores import Ids, Scores, scores_of
-from models_store.engine.engine import search_for
+from models_store.engine.engine import kind_of, search_for
 from models_store.engine.padding import pad
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Sequenced, Watch
@@ -36,7 +36,7 @@ class TracedOnnxRuntime:
         if not rows:
             return []
         watch = watch or Watch()
-        search = search_for(options.num_beams, self._configuration)
+        search = search_for(kind_of(options), self._configuration)
         search.join([options] * len(rows))
         caches = _Caches(self._encoder, self._decoder, self._configuration, rows, options.num_beams)
         places = np.arange(len(rows))

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.service.client import Service
@@ -127,3 +129,21 @@ def test_a_document_beyond_the_window_can_be_read_in_parts(service: Service) -> 
     assert whole["input_tokens"] > 3 * cut["input_tokens"]
     assert streamed.events[-1][1]["outputs"][0] == whole
     assert refused.status == 422 and "long_input" in refused.problem.detail
+
+
+def test_draws_with_a_seed_are_the_same_whoever_else_is_served(service: Service) -> None:
+    body = {
+        "text": ["The children are playing in the garden.", "It is raining."],
+        "do_sample": True,
+        "temperature": 1.5,
+    }
+
+    with ThreadPoolExecutor(4) as threads:
+        seeded = list(threads.map(lambda seed: service.post("/translate", {**body, "seed": seed}), [7, 8, 7, 7]))
+    free = {service.post("/translate", body).json["outputs"][0]["text"] for _ in range(6)}
+    refused = service.post("/translate", {**body, "num_beams": 4})
+
+    drawn = [[output["text"] for output in answer.json["outputs"]] for answer in seeded]
+    assert drawn[0] == drawn[2] == drawn[3] != drawn[1]
+    assert len(free) > 1
+    assert refused.status == 422 and "single beam" in refused.problem.detail
