@@ -70,6 +70,7 @@ LONG_INPUT = (
     "summarise it part by part, and the parts' summaries again until they fit."
 )
 Prefix = Annotated[str, Field(max_length=1000), AfterValidator(check_prefix)]
+Stop = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(check_prefix)]
 Language = Annotated[str, Field(min_length=2, max_length=35, examples=["en"])]
 
 
@@ -103,6 +104,9 @@ class TextRequest(BaseModel):
         default=None, gt=0, le=1, description="Draw among the likeliest that make up so much probability."
     )
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1, description="The same seed gives the same draws.")
+    stop: list[Stop] = Field(
+        default=[], max_length=8, description="Texts that end an output, in translation a sentence, where they come."
+    )
     on_overflow: OnOverflow = Field(
         default="truncate", description="What to do with a text that is longer than the model reads."
     )
@@ -112,6 +116,7 @@ class TextRequest(BaseModel):
             texts=[self.text] if isinstance(self.text, str) else self.text,
             options=self.model_dump(include=set(GenerationOptions.model_fields)),
             on_overflow=self.on_overflow,
+            stop=tuple(self.stop),
             **more,
         )
 
@@ -167,7 +172,9 @@ class Output(BaseModel):
     """One generated text."""
 
     text: str
-    finish_reason: Literal["eos", "length"] = Field(description="`length` where `max_new_tokens` cut it.")
+    finish_reason: Literal["eos", "length", "stop"] = Field(
+        description="`length` where `max_new_tokens` cut it, `stop` where one of the texts in `stop` came."
+    )
     input_tokens: int
     output_tokens: int
     truncated: bool = Field(description="Whether the model read less than the whole text.")

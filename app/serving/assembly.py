@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.serving.segmenter import SegmentedText
+from app.serving.stops import before_stop, certain
 from models_store.generator import TextOutput
 from models_store.tokenizer import TextStream
 
@@ -28,6 +29,7 @@ class GrowingRow:
     """One row: the text of its tokens so far, how much of it was sent, and whether more can come."""
 
     stream: TextStream
+    stops: Sequence[str] = ()
     text: str = ""
     sent: int = 0
     is_complete: bool = False
@@ -46,7 +48,7 @@ class GrowingRow:
     @property
     def known(self) -> str:
         """The text that can no longer change: space at its end stays back, for the final text has none."""
-        return self.text.rstrip()
+        return self.text.rstrip() if self.is_complete else certain(self.text, self.stops).rstrip()
 
 
 @dataclass
@@ -63,13 +65,20 @@ class GrowingText:
 class Assembly:
     """All texts of one request. Used by one thread at a time."""
 
-    def __init__(self, texts: Sequence[SegmentedText], new_stream: Callable[[], TextStream], eos_id: int) -> None:
+    def __init__(
+        self,
+        texts: Sequence[SegmentedText],
+        new_stream: Callable[[], TextStream],
+        eos_id: int,
+        stops: Sequence[str] = (),
+    ) -> None:
         """Starts with nothing sent.
 
         Args:
             texts: as planned.
             new_stream: makes a decoder for one row.
             eos_id: the token that completes a row.
+            stops: texts that end a row where they come.
         """
         self._eos_id = eos_id
         self._texts: list[GrowingText] = []
@@ -77,7 +86,7 @@ class Assembly:
         for index, text in enumerate(texts):
             self._texts.append(GrowingText(text, len(self._text_of_row)))
             self._text_of_row += [index] * len(text.segments)
-        self._rows = [GrowingRow(new_stream()) for _ in self._text_of_row]
+        self._rows = [GrowingRow(new_stream(), stops) for _ in self._text_of_row]
 
     def on_token(self, row: int, token: int) -> list[Piece]:
         """Takes a token of a row; returns what can be sent now."""
@@ -85,7 +94,7 @@ class Assembly:
         if growing.is_complete:
             return []
         if token == self._eos_id:
-            growing.finish(growing.known)
+            growing.finish(before_stop(growing.text, growing.stops))
         else:
             growing.push(token)
         return self._advance(self._text_of_row[row])

@@ -12,6 +12,7 @@ from app.serving.segmenter import SegmentedText, sentences, whole
 from models_store.errors import InputTooLong, InvalidOptions
 from models_store.generator import TextGenerator, TextOutput
 from models_store.manifest import GenerationOptions, Manifest, Task
+from models_store.runtimes.protocol import FinishReason
 from models_store.tokenizer import Encoding
 
 
@@ -26,6 +27,7 @@ class Plan:
     texts: list[SegmentedText]
     rows: list[Encoding]
     options: GenerationOptions
+    stop: tuple[str, ...] = ()
     read_tokens: Sequence[int] | None = None
     queue_seconds: float = 0.0
     inference_seconds: float = 0.0
@@ -40,7 +42,7 @@ class Plan:
             assembled.append(
                 TextOutput(
                     text=text.join([output.text for output in own]),
-                    finish_reason="length" if any(output.finish_reason == "length" for output in own) else "eos",
+                    finish_reason=_reason([output.finish_reason for output in own]),
                     input_tokens=self.read_tokens[index]
                     if self.read_tokens
                     else sum(output.input_tokens for output in own),
@@ -49,6 +51,11 @@ class Plan:
                 )
             )
         return assembled
+
+
+def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
+    """Returns why a text ended: a cut anywhere counts for the whole."""
+    return next((reason for reason in ("length", "stop") if reason in reasons), "eos")
 
 
 def plan(generator: TextGenerator, prompt: Prompt) -> Plan:
@@ -72,7 +79,7 @@ def plan(generator: TextGenerator, prompt: Prompt) -> Plan:
             rows += [generator.encode(segment.text, prompt.prefix, prompt.on_overflow) for segment in text.segments]
         except InputTooLong as error:
             raise TextTooLong(f"text[{index}]: {error}" if len(texts) > 1 else f"text: {error}") from error
-    return Plan(texts, rows, options)
+    return Plan(texts, rows, options, prompt.stop)
 
 
 def options_of(generator: TextGenerator, prompt: Prompt) -> GenerationOptions:

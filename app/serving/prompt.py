@@ -17,6 +17,7 @@ class Prompt:
         options: generation options by name; None or absent takes the artifact's default.
         on_overflow: what to do with a text that the model cannot read whole.
         long_input: whether a document beyond the model's window is truncated or summarised in parts.
+        stop: texts that end an output where they come.
         prefix: put before each text instead of the artifact's.
         source: language of the texts.
         target: language of the outputs.
@@ -26,6 +27,7 @@ class Prompt:
     options: dict[str, Any] = field(default_factory=dict)
     on_overflow: OnOverflow = "truncate"
     long_input: LongInput = "truncate"
+    stop: tuple[str, ...] = ()
     prefix: str | None = None
     source: str | None = None
     target: str | None = None

@@ -7,17 +7,18 @@ new rows nor those in flight starve; a row that nobody waits for any more leaves
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.errors import DeadlineExceeded, ShuttingDown
+from app.serving.stops import place_of_stop
 from app.serving.submission import Submission
 from app.serving.worker import Worker, WorkLimits
 from models_store.generator import TextOutput
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Engine, Sequenced
-from models_store.tokenizer import Encoding
+from models_store.tokenizer import Encoding, TextStream
 
 
 class EngineGenerator(Protocol):
@@ -25,6 +26,9 @@ class EngineGenerator(Protocol):
 
     def engine(self) -> Engine | None:
         """Returns an engine with nothing in flight."""
+
+    def stream(self) -> TextStream:
+        """Returns a decoder for one row's ids as they come."""
 
     def output(self, encoding: Encoding, sequence: Sequenced) -> TextOutput:
         """Returns what an input has become as text."""
@@ -38,6 +42,15 @@ class InFlight:
     row: int
     tokens: int
     started: float
+    stream: TextStream | None = None
+    written: list[str] = field(default_factory=list)
+
+    def has_stopped(self, tokens: Sequence[int]) -> bool:
+        """Takes a row's new tokens; says whether one of its stops has come."""
+        if self.stream is None:
+            return False
+        self.written.extend(map(self.stream.push, tokens))
+        return place_of_stop("".join(self.written), self.submission.stops) is not None
 
 
 class Scheduler(Worker):
@@ -112,7 +125,8 @@ class Scheduler(Worker):
     def _start(self, submission: Submission, row: int, tokens: int) -> None:
         submission.begin()
         key = self._engine.add(submission.rows[row].ids, submission.options)
-        self._rows[key] = InFlight(submission, row, tokens, time.monotonic())
+        stream = self._generator.stream() if submission.stops else None
+        self._rows[key] = InFlight(submission, row, tokens, time.monotonic(), stream)
 
     def _leave(self) -> None:
         """Takes out the rows that nobody waits for, or all of them once closing."""
@@ -135,9 +149,12 @@ class Scheduler(Worker):
             if submission.listener and not submission.is_abandoned:
                 for token in progress.tokens:
                     submission.listener.on_token(flight.row, token)
-            if progress.ended is not None:
+            ended = progress.ended
+            if ended is None and flight.has_stopped(progress.tokens):
+                ended = self._engine.drop([key])[key]
+            if ended is not None:
                 del self._rows[key]
-                output = self._generator.output(submission.rows[flight.row], progress.ended)
+                output = self._generator.output(submission.rows[flight.row], ended)
                 submission.complete({flight.row: output})
                 self._learn_pace((time.monotonic() - flight.started) / (len(self._rows) + 1))
 

@@ -61,8 +61,10 @@ class GenerationService:
         async with AsyncExitStack() as held:
             loaded, planned = await self._prepare(held, task, name, choice.runtime, prompt, deadline)
             relay = TokenRelay()
-            submission = loaded.worker.submit(planned.rows, planned.options, deadline, relay)
-            assembly = Assembly(planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id)
+            submission = loaded.worker.submit(planned.rows, planned.options, deadline, relay, planned.stop)
+            assembly = Assembly(
+                planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id, planned.stop
+            )
             events = generation_events(
                 loaded.worker,
                 submission,
@@ -101,7 +103,7 @@ class GenerationService:
     ) -> GenerationResponse:
         async with AsyncExitStack() as held:
             loaded, planned = await self._prepare(held, task, name, runtime, prompt, deadline)
-            submission = loaded.worker.submit(planned.rows, planned.options, deadline)
+            submission = loaded.worker.submit(planned.rows, planned.options, deadline, stops=planned.stop)
             generated = await loaded.worker.wait(submission)
             return self._answer(loaded, planned, generated, started)
 

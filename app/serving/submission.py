@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.serving.stops import cut
 from models_store.generator import TextOutput
 from models_store.manifest import GenerationOptions
 from models_store.tokenizer import Encoding
@@ -41,6 +42,7 @@ class Submission:
         options: GenerationOptions,
         deadline: float,
         listener: Listener | None = None,
+        stops: Sequence[str] = (),
     ) -> None:
         """Made on the event loop that awaits it.
 
@@ -49,11 +51,13 @@ class Submission:
             options: what to generate with.
             deadline: `time.monotonic()` after which nobody waits any more.
             listener: told of tokens and rows; keeps the rows in reading order.
+            stops: texts that end a row's output where they come.
         """
         self.rows = rows
         self.options = options
         self.deadline = deadline
         self.listener = listener
+        self.stops = stops
         self.is_abandoned = False
         self._has_failed = False
         self._loop = asyncio.get_running_loop()
@@ -82,6 +86,7 @@ class Submission:
 
     def complete(self, outputs: dict[int, TextOutput]) -> None:
         """Takes the outputs of some rows; the last ones resolve the whole."""
+        outputs = {row: cut(output, self.stops) for row, output in outputs.items()}
         self._outputs |= outputs
         if self.listener:
             for row, output in sorted(outputs.items()):

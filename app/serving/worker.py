@@ -70,6 +70,7 @@ class Worker(ABC):
         options: GenerationOptions,
         deadline: float,
         listener: Listener | None = None,
+        stops: Sequence[str] = (),
     ) -> Submission:
         """Queues rows; whoever submits must `wait` or `abandon`.
 
@@ -82,7 +83,7 @@ class Worker(ABC):
             raise InvalidRequest(
                 f"text: has {len(rows)} parts to generate for; at most {self._limits.queue_rows} a request"
             )
-        submission = Submission(rows, options, deadline, listener)
+        submission = Submission(rows, options, deadline, listener, stops)
         with self._changed:
             if self._is_closing:
                 raise ShuttingDown()

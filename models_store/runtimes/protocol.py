@@ -10,7 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from models_store.manifest import GenerationOptions
 
-FinishReason = Literal["eos", "length", "cancelled"]
+FinishReason = Literal["eos", "length", "stop", "cancelled"]
 
 
 @dataclass(frozen=True)

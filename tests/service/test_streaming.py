@@ -79,3 +79,14 @@ def wait_for(is_so: Callable[[], bool], seconds: float = 20) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_stop_is_neither_streamed_nor_answered(service: Service) -> None:
+    body = {"text": "The children are playing in the garden.", "num_beams": 1, "stop": [" im Garten"]}
+
+    events = service.post("/translate?variant=original", {**body, "stream": True}).events
+    answer = service.post("/translate?variant=original", body).json["outputs"][0]
+
+    assert "".join(data["text"] for name, data in events if name == "token") == "Die Kinder spielen"
+    assert events[-1][1]["outputs"][0] == answer
+    assert (answer["text"], answer["finish_reason"]) == ("Die Kinder spielen", "stop")

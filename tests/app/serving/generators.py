@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from models_store.generator import TextOutput
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Progress, Sequenced, Watch
-from models_store.tokenizer import Encoding
+from models_store.tokenizer import Encoding, TextStream
 
 
 def rows(*lengths: int) -> list[Encoding]:
@@ -118,6 +118,9 @@ class SteppingGenerator:
     def engine(self) -> EchoEngine:
         self.engines += 1
         return EchoEngine(self)
+
+    def stream(self) -> TextStream:
+        raise NotImplementedError
 
     def output(self, encoding: Encoding, sequence: Sequenced) -> TextOutput:
         return TextOutput(str(len(sequence.ids)), sequence.finish_reason, len(encoding.ids), len(sequence.ids), False)

@@ -84,3 +84,11 @@ def test_the_final_text_completes_what_the_tokens_left_out() -> None:
     pieces = assembly.on_token(0, 1) + assembly.on_row(0, output("Guten Morgen."))
 
     assert joined(pieces) == {0: "Guten Morgen."}
+
+
+def test_what_looked_like_the_beginning_of_a_stop_is_sent_at_the_end() -> None:
+    assembly = Assembly([whole("x")], WordStream, EOS, stops=["Morgen. Nein"])
+
+    pieces = [assembly.on_token(0, token) for token in (1, 2, EOS)]
+
+    assert pieces == [[Piece(0, "Guten")], [], [Piece(0, " Morgen.")]]

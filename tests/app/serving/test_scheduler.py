@@ -255,3 +255,29 @@ def test_requests_that_come_and_go_get_the_texts_of_the_model(embedded: Store) -
             assert [found[0::2], found[1::2]] == wanted
 
     run(scenario)
+
+
+def test_a_stop_ends_a_row_where_it_comes(embedded: Store) -> None:
+    async def scenario() -> None:
+        with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime") as generator:
+            encoding = generator.encode("The children are playing in the garden.")
+            scheduler = Scheduler(generator, "translation/original")
+            found = {}
+            for beams in (1, 4):
+                options = generator.manifest.generation.options(num_beams=beams)
+                for stops in ((), (" im ", "never"), ("spielen im Garten.",)):
+                    submission = scheduler.submit([encoding], options, time.monotonic() + 30, stops=stops)
+                    [found[beams, stops]] = (await scheduler.wait(submission)).outputs
+            scheduler.close()
+
+        whole = found[1, ()]
+        assert whole.text == "Die Kinder spielen im Garten."
+        for beams in (1, 4):
+            assert (found[beams, (" im ", "never")].text, found[beams, (" im ", "never")].finish_reason) == (
+                "Die Kinder spielen",
+                "stop",
+            )
+            assert found[beams, ("spielen im Garten.",)].text == "Die Kinder"
+        assert found[1, (" im ", "never")].output_tokens < whole.output_tokens
+
+    run(scenario)
