@@ -17,6 +17,6 @@ async def health() -> Health:
 
 @router.get("/readyz", operation_id="readiness", summary="Able to serve?", responses=documented(503))
 async def readiness(ready: ReadinessDep) -> Health:
-    """Answer once the chosen variants are open and a task's default can serve."""
-    ready.check()
-    return Health(status="ready")
+    """Answer once the chosen variants are open and a task's default can serve, `degraded` where a run just broke."""
+    degraded = ready.check()
+    return Health(status="degraded" if degraded else "ready", degraded=degraded)

@@ -10,7 +10,8 @@ from models_store.manifest import Task
 class Health(BaseModel):
     """A probe's answer."""
 
-    status: Literal["ok", "ready"]
+    status: Literal["ok", "ready", "degraded"]
+    degraded: list[str] = Field(default=[], description="Variants that serve, and whose last run broke.")
 
 
 class RuntimeInfo(BaseModel):

@@ -117,7 +117,7 @@ class Batcher(Worker):
             outputs = self._generator.generate(
                 [submission.rows[row] for submission, row in batch.rows], batch.options, watch
             )
-            self._learn_pace((time.monotonic() - started) / len(batch.rows))
+            self._succeeded((time.monotonic() - started) / len(batch.rows))
             if any(output.finish_reason == "cancelled" for output in outputs):
                 self._cancelled(submissions)
             else:

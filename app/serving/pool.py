@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # How much larger than its files an open variant is taken to be until it was measured.
 GROWTH = 1.5
+# Runs that may break one after the other before a variant is opened anew.
+MOST_FAILURES = 2
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Pool:
             slot.leases -= 1
             slot.last_used = time.monotonic()
             self._released.set()
+            await self._replace_broken(slot)
 
     def loaded(self) -> list[LoadedVariant]:
         """Returns what is open, in the order of opening."""
@@ -119,6 +122,10 @@ class Pool:
     def find(self, task: Task, variant: str) -> LoadedVariant | None:
         """Returns a variant if it is open, with whatever runtime."""
         return next((each for each in self.loaded() if (each.key.task, each.key.variant) == (task, variant)), None)
+
+    def degraded(self) -> list[str]:
+        """Returns the open variants whose last run broke."""
+        return [str(loaded.key) for loaded in self.loaded() if loaded.worker.failures]
 
     def last_error(self, task: Task, variant: str) -> SlimseqError | None:
         """Returns why the last attempt to open a variant failed, None if it did not."""
@@ -211,6 +218,13 @@ class Pool:
         self._metrics.variant_closed(slot.key.task, slot.key.variant)
         logger.info("variant closed", extra={"artifact": str(slot.key), "reason": reason})
         await asyncio.get_running_loop().run_in_executor(self._thread, loaded.close)
+
+    async def _replace_broken(self, slot: _Slot) -> None:
+        """Closes a variant that broke time and again once nobody uses it: the next request opens it anew."""
+        loaded = slot.loaded
+        is_there = self._slots.get(slot.key) is slot and not self._is_closing
+        if loaded and is_there and not slot.leases and loaded.worker.failures >= MOST_FAILURES:
+            await self._close(slot, "broken")
 
     async def _close_idle(self, idle_seconds: float) -> None:
         while True:

@@ -37,8 +37,8 @@ class Readiness:
         """Begins to preload beside the service."""
         return asyncio.create_task(self.preload(), name="preload")
 
-    def check(self) -> None:
-        """Checks that requests can be served.
+    def check(self) -> list[str]:
+        """Checks that requests can be served; returns the variants whose last run broke.
 
         Raises:
             NotReady: variants are still being opened, or no task has a default that opens.
@@ -49,6 +49,7 @@ class Readiness:
         errors = [error for task, variant in defaults if (error := self._error(task, variant))]
         if len(errors) == len(defaults):
             raise NotReady("; ".join(map(str, errors)) or "the store holds no variant")
+        return self._pool.degraded()
 
     def _defaults(self) -> list[tuple[Task, str]]:
         return [(task, name) for task in Task if (name := self._catalogue.find_default(task))]

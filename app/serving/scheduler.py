@@ -156,7 +156,7 @@ class Scheduler(Worker):
                 del self._rows[key]
                 output = self._generator.output(submission.rows[flight.row], ended)
                 submission.complete({flight.row: output})
-                self._learn_pace((time.monotonic() - flight.started) / (len(self._rows) + 1))
+                self._succeeded((time.monotonic() - flight.started) / (len(self._rows) + 1))
 
     def _submissions(self) -> set[Submission]:
         return {each.submission for each in self._rows.values()}

@@ -56,6 +56,8 @@ class Worker(ABC):
         self._changed = threading.Condition()
         self._is_closing = False
         self._seconds_a_row = 0.05
+        # Runs that broke since the last that did not.
+        self.failures = 0
         self._thread = threading.Thread(target=self._work, name=f"worker {name}", daemon=True)
 
     @property
@@ -132,12 +134,14 @@ class Worker(ABC):
     def _queued_rows(self) -> int:
         return sum(len(submission.waiting) for submission in self._queue)
 
-    def _learn_pace(self, seconds_a_row: float) -> None:
+    def _succeeded(self, seconds_a_row: float) -> None:
         """Takes what a row took into the estimate that refused clients are told."""
+        self.failures = 0
         self._seconds_a_row += 0.2 * (seconds_a_row - self._seconds_a_row)
 
     def _failed(self, submissions: Iterable[Submission], error: Exception) -> None:
         if not isinstance(error, SlimseqError):
+            self.failures += 1
             logger.error("generation failed", exc_info=error, extra={"artifact": self._name})
         for submission in submissions:
             self._drop(submission, error if isinstance(error, SlimseqError) else GenerationFailed(self._name))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.errors import ShuttingDown, VariantInUse, VariantTooLarge
+from app.errors import GenerationFailed, ShuttingDown, VariantInUse, VariantTooLarge
 from app.metrics import ServiceMetrics
 from app.serving.loading import LoadedVariant, Loader, VariantKey, format_bytes
 from app.serving.pool import GROWTH, Pool, PoolLimits
@@ -15,6 +15,7 @@ from models_store.errors import CorruptArtifact, InvalidArtifact, RuntimeUnavail
 from models_store.generator import TextGenerator, open_generator
 from models_store.manifest import Task
 from models_store.store import Store
+from tests.app.serving.generators import SteppingGenerator
 
 TRANSLATION = Task.TRANSLATION
 
@@ -27,13 +28,19 @@ class CountingOpener:
         self.gate = threading.Event()
         self.gate.set()
         self.error: Exception | None = None
+        self.is_poisoned = False
 
     def __call__(self, store: Store, task: Task, variant: str, runtime: str | None, threads: int) -> TextGenerator:
         self.opened.append(variant)
         assert self.gate.wait(10)
         if self.error:
             raise self.error
-        return open_generator(store, task, variant, runtime, threads)
+        generator = open_generator(store, task, variant, runtime, threads)
+        if self.is_poisoned:
+            broken = SteppingGenerator()
+            broken.error = MemoryError()
+            generator.engine = broken.engine  # type: ignore[method-assign]
+        return generator
 
 
 class LoaderOfKnownSizes(Loader):
@@ -229,3 +236,28 @@ def test_a_runtime_can_be_asked_for_beside_the_chosen_one(embedded: Store) -> No
             await opened(pool, "quantized", "ctranslate2")
 
     with_pool(embedded, CountingOpener(), scenario)
+
+
+def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
+    opener = CountingOpener()
+    opener.is_poisoned = True
+
+    async def ask(pool: Pool) -> str:
+        async with pool.lease(TRANSLATION, "quantized") as loaded:
+            rows = [loaded.generator.encode("The sun is shining.")]
+            options = loaded.generator.manifest.generation.options()
+            answer = await loaded.worker.wait(loaded.worker.submit(rows, options, time.monotonic() + 30))
+            return answer.outputs[0].text
+
+    async def scenario(pool: Pool) -> None:
+        for degraded in (["translation/quantized"], []):
+            with pytest.raises(GenerationFailed):
+                await ask(pool)
+            assert pool.degraded() == degraded
+        assert pool.loaded() == []
+        opener.is_poisoned = False
+
+        assert await ask(pool) == "Die Sonne scheint."
+        assert opener.opened == ["quantized"] * 2
+
+    with_pool(embedded, opener, scenario)
