@@ -13,6 +13,7 @@ from app.serving.evaluation_service import EvaluationService
 from app.serving.evaluations import EvaluationJobs
 from app.serving.inventory import Inventory
 from app.serving.latency import LatencyWindow
+from app.serving.layout import layout_for
 from app.serving.loading import Loader
 from app.serving.pool import Pool, PoolLimits
 from app.serving.readiness import Readiness
@@ -20,6 +21,7 @@ from app.serving.runtimes import RuntimeChooser
 from app.serving.service import GenerationService
 from app.serving.worker import WorkLimits
 from app.settings import Settings
+from evaluation.host import available_cores
 from models_store.manifest import Task
 from models_store.store import Store
 
@@ -54,7 +56,7 @@ class Services:
         )
         runtimes = RuntimeChooser(catalogue.store, settings.runtime_name)
         pool = Pool(
-            Loader(catalogue.store, metrics, limits, settings.threads),
+            Loader(catalogue.store, metrics, limits, layout_for(available_cores(), settings.workers, settings.threads)),
             metrics,
             runtimes,
             PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),

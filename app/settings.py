@@ -28,7 +28,10 @@ class Settings(BaseSettings):
     runtime: Literal["auto", "onnxruntime", "ctranslate2", "torch"] = Field(
         default="auto", description="Runtime that opens artifacts; `auto` takes the fastest measured on such a CPU."
     )
-    threads: int = Field(default=0, ge=0, le=512, description="Threads of one generation; 0 lets the runtime choose.")
+    workers: int = Field(
+        default=0, ge=0, le=512, description="Generations of one variant at a time; 0: as many as cores, at most four."
+    )
+    threads: int = Field(default=0, ge=0, le=512, description="Threads of one generation; 0 shares the cores out.")
     default_summarization: str | None = Field(
         default=None, description="Variant that summarizes when a request names none; else quantized, else original."
     )

@@ -29,7 +29,8 @@ class TextOutput:
 class TextGenerator:
     """An open artifact.
 
-    `encode`, `check`, `stream` and `output` may be called from any thread, the rest from one at a time.
+    `encode`, `check`, `stream`, `engine` and `output` may be called from any thread, `generate` from as many at a time
+    as the artifact was opened for, `close` once nothing else is called.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class TextGenerator:
 
 
 def open_generator(
-    store: Store, task: Task, variant: str, runtime: str | None = None, threads: int = 0
+    store: Store, task: Task, variant: str, runtime: str | None = None, threads: int = 0, workers: int = 1
 ) -> TextGenerator:
     """Verifies an artifact and opens it.
 
@@ -116,7 +117,8 @@ def open_generator(
         task: its task.
         variant: its name.
         runtime: the runtime's name; None takes the first that can open what is there.
-        threads: intra-operator threads; 0 lets the runtime choose.
+        threads: of one generation; 0 lets the runtime choose.
+        workers: generations that may run at a time.
 
     Raises:
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
@@ -133,7 +135,7 @@ def open_generator(
         manifest=manifest,
         configuration=read_configuration(folder),
         tokenizer=Tokenizer(folder),
-        runtime=kind.opener()(folder, threads=threads),
+        runtime=kind.opener()(folder, threads=threads, workers=workers),
     )
 
 

@@ -48,19 +48,21 @@ class Batcher(Worker):
         generator: BatchGenerator,
         name: str,
         limits: WorkLimits | None = None,
+        workers: int = 1,
         on_rows: Callable[[int], None] | None = None,
     ) -> None:
-        """Starts the thread.
+        """Starts the threads.
 
         Args:
-            generator: what generates; used by the thread alone.
-            name: names the artifact in errors and the thread.
+            generator: what generates; used by the threads alone.
+            name: names the artifact in errors and threads.
             limits: sizes of batches and queue.
+            workers: batches that run at a time.
             on_rows: told each batch's rows when it starts.
         """
         super().__init__(name, limits or WorkLimits(), on_rows)
         self._generator = generator
-        self._thread.start()
+        self._start(workers)
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:

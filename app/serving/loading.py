@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.metrics import ServiceMetrics
 from app.serving.batcher import Batcher
+from app.serving.layout import Layout
 from app.serving.scheduler import Scheduler
 from app.serving.worker import Worker, WorkLimits
 from evaluation.host import resident_bytes, trim_memory
@@ -18,7 +19,7 @@ from models_store.store import Store
 
 logger = logging.getLogger(__name__)
 
-Opener = Callable[[Store, Task, str, str | None, int], TextGenerator]
+Opener = Callable[[Store, Task, str, str | None, int, int], TextGenerator]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Loader:
         store: Store,
         metrics: ServiceMetrics,
         limits: WorkLimits,
-        threads: int = 0,
+        layout: Layout | None = None,
         opener: Opener = open_generator,
     ) -> None:
         """Opens nothing yet.
@@ -78,13 +79,13 @@ class Loader:
             store: where the artifacts are.
             metrics: told of rows that run together.
             limits: for every worker.
-            threads: of one generation, 0 lets the runtime choose.
+            layout: for every variant.
             opener: opens an artifact.
         """
         self.store = store
         self._metrics = metrics
         self._limits = limits
-        self._threads = threads
+        self._layout = layout or Layout()
         self._opener = opener
 
     def open(self, key: VariantKey) -> LoadedVariant:
@@ -100,7 +101,8 @@ class Loader:
             trim_memory()
             before = resident_bytes()
             started = time.perf_counter()
-            generator = self._opener(self.store, key.task, key.variant, key.runtime, self._threads)
+            layout = self._layout
+            generator = self._opener(self.store, key.task, key.variant, key.runtime, layout.threads, layout.workers)
             seconds = time.perf_counter() - started
         except SlimseqError:
             raise
@@ -129,6 +131,7 @@ class Loader:
             generator,
             str(key),
             self._limits,
+            workers=self._layout.workers,
             on_rows=lambda rows: self._metrics.rows_ran(key.task, key.variant, rows),
         )
 

@@ -53,113 +53,137 @@ class InFlight:
         return place_of_stop("".join(self.written), self.submission.stops) is not None
 
 
+@dataclass
+class Crew:
+    """One thread's engine, and what is in flight there."""
+
+    engine: Engine
+    rows: dict[int, InFlight] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> int:
+        """What its rows may come to."""
+        return sum(each.tokens for each in self.rows.values())
+
+
 class Scheduler(Worker):
-    """Keeps an engine busy with what waits."""
+    """Keeps engines busy with what waits, one a thread; they share the model's weights."""
 
     def __init__(
         self,
         generator: EngineGenerator,
         name: str,
         limits: WorkLimits | None = None,
+        workers: int = 1,
         on_rows: Callable[[int], None] | None = None,
     ) -> None:
-        """Starts the thread.
+        """Starts the threads.
 
         Args:
-            generator: whose engine runs; used by the thread alone.
-            name: names the artifact in errors and the thread.
-            limits: the budget of tokens, and the size of the queue.
+            generator: whose engines run; used by the threads alone.
+            name: names the artifact in errors and threads.
+            limits: the budget of tokens, which the threads share, and the size of the queue.
+            workers: engines that run at a time.
             on_rows: told at each step how many rows share it.
         """
         super().__init__(name, limits or WorkLimits(), on_rows)
         self._generator = generator
-        self._engine = self._fresh_engine()
-        self._rows: dict[int, InFlight] = {}
-        self._thread.start()
+        self._crews: list[Crew] = []
+        self._workers = workers
+        self._start(workers)
 
     def _work(self) -> None:
-        while self._take_rows():
+        crew = Crew(self._fresh_engine())
+        with self._changed:
+            self._crews.append(crew)
+        while self._take_rows(crew):
             try:
-                self._leave()
-                if self._engine.waiting:
-                    self._engine.admit()
-                self._step()
+                self._leave(crew)
+                if crew.engine.waiting:
+                    crew.engine.admit()
+                self._step(crew)
             except Exception as error:
                 # What an engine has in flight after an error is unknown: another one begins with nothing.
-                self._failed({each.submission: None for each in self._rows.values()}, error)
-                self._rows.clear()
-                self._engine = self._fresh_engine()
-        self._leave()
-        # It holds the model, whose memory is to come back once the generator is closed.
-        del self._engine
-
-    def _take_rows(self) -> bool:
-        """Gives the engine what the budget has room for, and waits where there is nothing; false once closing."""
+                self._failed({each.submission: None for each in crew.rows.values()}, error)
+                with self._changed:
+                    crew.rows.clear()
+                crew.engine = self._fresh_engine()
+        self._leave(crew)
+        # An engine holds the model, whose memory is to come back once the generator is closed.
         with self._changed:
-            if not self._rows:
+            self._crews.remove(crew)
+
+    def _take_rows(self, crew: Crew) -> bool:
+        """Gives an engine what the budget has room for, and waits where there is nothing; false once closing."""
+        with self._changed:
+            if not crew.rows:
                 self._changed.wait_for(lambda: self._queue or self._is_closing)
             if self._is_closing:
                 return False
             self._queue = [submission for submission in self._queue if not submission.is_over]
-            budget = self._limits.max_tokens - sum(each.tokens for each in self._rows.values())
-            while self._queue:
+            # What one engine could take alone, two finish sooner.
+            share = -(-(self._queued_rows() + sum(len(each.rows) for each in self._crews)) // self._workers)
+            budget = self._limits.max_tokens // self._workers - crew.tokens
+            while self._queue and len(crew.rows) < share:
                 submission = self._next()
                 encoding = submission.rows[submission.waiting[0]]
                 tokens = tokens_of(encoding, submission.options)
-                if tokens > budget and self._rows:
+                if tokens > budget and crew.rows:
                     break
                 budget -= tokens
-                self._start(submission, submission.waiting.popleft(), tokens)
+                self._start_row(crew, submission, submission.waiting.popleft(), tokens)
                 if not submission.waiting:
                     self._queue.remove(submission)
+            if self._queue:
+                self._changed.notify()
             return True
 
     def _next(self) -> Submission:
         """Returns the request that has the fewest rows in flight, of several the one that has waited longest."""
         rows = dict.fromkeys(self._queue, 0)
-        for each in self._rows.values():
-            if each.submission in rows:
-                rows[each.submission] += 1
+        for crew in self._crews:
+            for each in crew.rows.values():
+                if each.submission in rows:
+                    rows[each.submission] += 1
         return min(self._queue, key=lambda submission: rows[submission])
 
-    def _start(self, submission: Submission, row: int, tokens: int) -> None:
+    def _start_row(self, crew: Crew, submission: Submission, row: int, tokens: int) -> None:
         submission.begin()
-        key = self._engine.add(submission.rows[row].ids, submission.options)
+        key = crew.engine.add(submission.rows[row].ids, submission.options)
         stream = self._generator.stream() if submission.stops else None
-        self._rows[key] = InFlight(submission, row, tokens, time.monotonic(), stream)
+        crew.rows[key] = InFlight(submission, row, tokens, time.monotonic(), stream)
 
-    def _leave(self) -> None:
+    def _leave(self, crew: Crew) -> None:
         """Takes out the rows that nobody waits for, or all of them once closing."""
-        over = {submission for submission in self._submissions() if self._is_closing or submission.is_over}
+        over = {each.submission: None for each in crew.rows.values() if self._is_closing or each.submission.is_over}
         if not over:
             return
-        keys = [key for key, each in self._rows.items() if each.submission in over]
-        self._engine.drop(keys)
-        for key in keys:
-            del self._rows[key]
+        keys = [key for key, each in crew.rows.items() if each.submission in over]
+        crew.engine.drop(keys)
+        with self._changed:
+            for key in keys:
+                del crew.rows[key]
         for submission in over:
             self._drop(submission, ShuttingDown() if self._is_closing else DeadlineExceeded(submission.seconds))
 
-    def _step(self) -> None:
-        if self._on_rows and self._rows:
-            self._on_rows(len(self._rows))
-        for key, progress in self._engine.step().items():
-            flight = self._rows[key]
+    def _step(self, crew: Crew) -> None:
+        if self._on_rows and crew.rows:
+            self._on_rows(len(crew.rows))
+        for key, progress in crew.engine.step().items():
+            flight = crew.rows[key]
             submission = flight.submission
             if submission.listener and not submission.is_abandoned:
                 for token in progress.tokens:
                     submission.listener.on_token(flight.row, token)
             ended = progress.ended
             if ended is None and flight.has_stopped(progress.tokens):
-                ended = self._engine.drop([key])[key]
+                ended = crew.engine.drop([key])[key]
             if ended is not None:
-                del self._rows[key]
+                with self._changed:
+                    del crew.rows[key]
                 output = self._generator.output(submission.rows[flight.row], ended)
                 submission.complete({flight.row: output})
-                self._succeeded((time.monotonic() - flight.started) / (len(self._rows) + 1))
-
-    def _submissions(self) -> set[Submission]:
-        return {each.submission for each in self._rows.values()}
+                self._succeeded((time.monotonic() - flight.started) / (len(crew.rows) + 1))
 
     def _fresh_engine(self) -> Engine:
         engine = self._generator.engine()

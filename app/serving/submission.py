@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -65,6 +66,8 @@ class Submission:
         self.arrival = time.monotonic()
         self._begun: float | None = None
         self._outputs: dict[int, TextOutput] = {}
+        # Rows may be completed by several threads.
+        self._completing = threading.Lock()
         order = range(len(rows))
         # Rows of like length share a batch with little padding; a stream is better served in reading order.
         self.waiting = deque(order if listener else sorted(order, key=lambda row: -len(rows[row].ids)))
@@ -87,11 +90,13 @@ class Submission:
     def complete(self, outputs: dict[int, TextOutput]) -> None:
         """Takes the outputs of some rows; the last ones resolve the whole."""
         outputs = {row: cut(output, self.stops) for row, output in outputs.items()}
-        self._outputs |= outputs
+        with self._completing:
+            self._outputs |= outputs
+            is_whole = len(self._outputs) == len(self.rows)
         if self.listener:
             for row, output in sorted(outputs.items()):
                 self.listener.on_row(row, output)
-        if len(self._outputs) == len(self.rows):
+        if is_whole:
             begun = self._begun or self.arrival
             result = Generated(
                 outputs=[self._outputs[row] for row in range(len(self.rows))],

@@ -1,4 +1,4 @@
-"""What batching and scheduling share: the queue of one loaded variant, and the thread that works it off.
+"""What batching and scheduling share: the queue of one loaded variant, and the threads that work it off.
 
 `submit`, `wait` and `abandon` belong to the event loop; what is done with the rows in the queue is a subclass's.
 """
@@ -39,13 +39,13 @@ class WorkLimits:
 
 
 class Worker(ABC):
-    """Queue and thread of one loaded variant."""
+    """Queue and threads of one loaded variant."""
 
     def __init__(self, name: str, limits: WorkLimits, on_rows: Callable[[int], None] | None) -> None:
-        """Does not start the thread: subclasses do, once they are whole.
+        """Starts no thread: subclasses do, once they are whole.
 
         Args:
-            name: names the artifact in errors and the thread.
+            name: names the artifact in errors and threads.
             limits: sizes of what runs and of the queue.
             on_rows: told how many rows run together, at each batch or step.
         """
@@ -58,7 +58,7 @@ class Worker(ABC):
         self._seconds_a_row = 0.05
         # Runs that broke since the last that did not.
         self.failures = 0
-        self._thread = threading.Thread(target=self._work, name=f"worker {name}", daemon=True)
+        self._threads: list[threading.Thread] = []
 
     @property
     def queued_rows(self) -> int:
@@ -118,18 +118,26 @@ class Worker(ABC):
         self._unqueue(submission)
 
     def close(self) -> None:
-        """Ends what runs, fails what waits with `ShuttingDown`, and joins the thread."""
+        """Ends what runs, fails what waits with `ShuttingDown`, and joins the threads."""
         with self._changed:
             self._is_closing = True
             waiting, self._queue = self._queue, []
-            self._changed.notify()
+            self._changed.notify_all()
         for submission in waiting:
             submission.fail(ShuttingDown())
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, workers: int) -> None:
+        """Starts the threads, once a subclass is whole."""
+        for number in range(workers):
+            thread = threading.Thread(target=self._work, name=f"worker {number} {self._name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     @abstractmethod
     def _work(self) -> None:
-        """Works the queue off until closing."""
+        """Works the queue off until closing, on one of the threads."""
 
     def _queued_rows(self) -> int:
         return sum(len(submission.waiting) for submission in self._queue)

@@ -156,12 +156,13 @@ class _Follower:
             self._watch.on_token(row, token)
 
 
-def open_runtime(folder: Path, *, threads: int = 0) -> CTranslate2Runtime:
+def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> CTranslate2Runtime:
     """Opens an artifact's `ctranslate2/` folder.
 
     Args:
         folder: the artifact's folder.
         threads: threads of one generation; 0 lets the library choose.
+        workers: generations that may run at a time.
 
     Raises:
         InvalidArtifact: the model or its vocabulary is missing or cannot be loaded.
@@ -175,7 +176,7 @@ def open_runtime(folder: Path, *, threads: int = 0) -> CTranslate2Runtime:
         reason = getattr(error, "strerror", None) or error
         raise InvalidArtifact(f"{short_name(path / VOCABULARY)} cannot be read: {reason}") from error
     try:
-        translator = ctranslate2.Translator(str(path), device="cpu", inter_threads=1, intra_threads=threads)
+        translator = ctranslate2.Translator(str(path), device="cpu", inter_threads=workers, intra_threads=threads)
     except Exception as error:  # the library raises RuntimeError and ValueError alike
         raise InvalidArtifact(f"{short_name(path / MODEL)} cannot be opened: {str(error).splitlines()[0]}") from error
     return CTranslate2Runtime(translator, tokens, read_configuration(folder))

@@ -61,12 +61,13 @@ class OnnxRuntime:
         del self._encoder, self._decoder
 
 
-def open_runtime(folder: Path, *, threads: int = 0) -> Runtime:
+def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:
     """Opens an artifact's `onnx/` folder.
 
     Args:
         folder: the artifact's folder.
         threads: intra-operator threads; 0 takes one for each physical core.
+        workers: taken as they come; each generation has caches of its own.
 
     Raises:
         InvalidArtifact: a graph is missing or cannot be loaded.
@@ -74,6 +75,9 @@ def open_runtime(folder: Path, *, threads: int = 0) -> Runtime:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    if workers > 1:
+        # Threads that spin between the operators of one generation would take the cores of another.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The arena never gives memory back; without it an unloaded variant's bytes return to the system.
     options.enable_cpu_mem_arena = False
     sessions = []

@@ -36,7 +36,7 @@ class Watch:
 
 
 class Runtime(Protocol):
-    """Generates token ids with one artifact. One instance is used by one thread at a time."""
+    """Generates token ids with one artifact, for as many threads at a time as it was opened for."""
 
     name: str
 
@@ -100,12 +100,13 @@ class ContinuousRuntime(Protocol):
 class RuntimeOpener(Protocol):
     """Opens the runtime's format in an artifact's folder."""
 
-    def __call__(self, folder: Path, *, threads: int = 0) -> Runtime:
+    def __call__(self, folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:
         """Opens the model.
 
         Args:
             folder: the artifact's folder.
-            threads: intra-operator threads; 0 lets the runtime choose.
+            threads: of one generation; 0 lets the runtime choose.
+            workers: generations that may run at a time.
 
         Raises:
             RuntimeUnavailable: the library or the format is not there.

@@ -93,12 +93,13 @@ class TorchRuntime:
         )
 
 
-def open_runtime(folder: Path, *, threads: int = 0) -> TorchRuntime:
+def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRuntime:
     """Opens an artifact's safetensors.
 
     Args:
         folder: the artifact's folder.
         threads: intra-operator threads, for the whole process; 0 leaves PyTorch's default.
+        workers: taken as they come; each generation keeps its own state.
 
     Raises:
         InvalidArtifact: transformers cannot load the folder.

@@ -30,12 +30,14 @@ class CountingOpener:
         self.error: Exception | None = None
         self.is_poisoned = False
 
-    def __call__(self, store: Store, task: Task, variant: str, runtime: str | None, threads: int) -> TextGenerator:
+    def __call__(
+        self, store: Store, task: Task, variant: str, runtime: str | None, threads: int, workers: int
+    ) -> TextGenerator:
         self.opened.append(variant)
         assert self.gate.wait(10)
         if self.error:
             raise self.error
-        generator = open_generator(store, task, variant, runtime, threads)
+        generator = open_generator(store, task, variant, runtime, threads, workers)
         if self.is_poisoned:
             broken = SteppingGenerator()
             broken.error = MemoryError()

@@ -281,3 +281,37 @@ def test_a_stop_ends_a_row_where_it_comes(embedded: Store) -> None:
         assert found[1, (" im ", "never")].output_tokens < whole.output_tokens
 
     run(scenario)
+
+
+def test_two_engines_share_what_waits(embedded: Store) -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        scheduler = Scheduler(generator, "translation/test", WorkLimits(), workers=2)
+        try:
+            submission = submit(scheduler, 3, 4, 5, 6)
+            await until(lambda: len(generator.steps) == 2)
+            generator.open()
+
+            assert texts(await scheduler.wait(submission)) == ["3", "4", "5", "6"]
+            assert [len(step) for step in generator.steps[:2]] == [2, 2]
+        finally:
+            generator.open()
+            scheduler.close()
+
+    run(scenario)
+
+
+def test_many_at_a_time_on_two_engines_get_the_texts_of_the_model(embedded: Store) -> None:
+    async def scenario() -> None:
+        with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime", threads=1) as generator:
+            options = generator.manifest.generation.options(num_beams=2, max_new_tokens=24)
+            encodings = [generator.encode(f"There are {number} birds in the tree.") for number in range(24)]
+            wanted = [output.text for output in generator.generate(encodings, options)]
+            scheduler = Scheduler(generator, "translation/original", workers=2)
+            waits = [scheduler.wait(scheduler.submit([each], options, time.monotonic() + 60)) for each in encodings]
+            found = [texts(generated)[0] for generated in await asyncio.gather(*waits)]
+            scheduler.close()
+
+            assert found == wanted
+
+    run(scenario)
