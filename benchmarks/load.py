@@ -1,0 +1,128 @@
+"""Puts a server under load: clients that each wait for their answer, or requests that arrive when they please.
+
+What is sent and how is the caller's: a load only decides when, and keeps what became of each request.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from benchmarks.workload import Ask
+
+# Sends one request; returns how many tokens were written, or raises.
+Send = Callable[[Ask], Awaitable[int]]
+
+RAMP_SHARE = 0.2
+REQUEST_SECONDS = 60.0
+# What a server that falls behind gets after the last arrival.
+DRAIN_SECONDS = 20.0
+# Arrivals beyond so many open requests are errors: file descriptors have an end.
+MOST_OPEN = 512
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one request. Times are seconds since the load's window began; earlier ones are negative."""
+
+    kind: str
+    asked: float
+    ended: float
+    tokens: int = 0
+    error: str | None = None
+
+
+async def closed_loop(send: Send, asks: Sequence[Ask], clients: int, seconds: float) -> list[Outcome]:
+    """Lets clients ask one request after the other, each waiting for its answer.
+
+    Before the window begins they do so for a fifth of its length; after its end, requests on their way are awaited.
+
+    Args:
+        send: sends one request.
+        asks: what to ask in turns, whichever client is free.
+        clients: how many ask at once.
+        seconds: length of the window.
+
+    Returns:
+        All outcomes, those of the ramp with negative times.
+    """
+    window = time.perf_counter() + seconds * RAMP_SHARE
+    turns = count()
+
+    async def client() -> list[Outcome]:
+        found = []
+        while (asked := time.perf_counter()) < window + seconds:
+            found.append(await _outcome(send, asks[next(turns) % len(asks)], asked, window))
+        return found
+
+    return [outcome for found in await asyncio.gather(*(client() for _ in range(clients))) for outcome in found]
+
+
+def arrivals(rate: float, seconds: float, seed: int = 0) -> list[float]:
+    """Returns the seconds at which requests of a Poisson process arrive.
+
+    Args:
+        rate: arrivals a second, on average.
+        seconds: when the process ends.
+        seed: the same one gives the same arrivals.
+    """
+    generator = np.random.default_rng(seed)
+    times: list[float] = []
+    now = generator.exponential(1 / rate)
+    while now < seconds:
+        times.append(float(now))
+        now += generator.exponential(1 / rate)
+    return times
+
+
+async def poisson(send: Send, asks: Sequence[Ask], rate: float, seconds: float, seed: int = 0) -> list[Outcome]:
+    """Sends requests at the times of a Poisson process, whether or not earlier ones are answered.
+
+    Args:
+        send: sends one request.
+        asks: what to ask in turns.
+        rate: requests a second.
+        seconds: length of the window.
+        seed: of the arrivals.
+
+    Returns:
+        All outcomes. Each counts from when its request was to be sent, so that a load that falls behind shows.
+    """
+    window = time.perf_counter()
+    running: set[asyncio.Task[Outcome]] = set()
+    found: list[Outcome] = []
+
+    def ended(task: "asyncio.Task[Outcome]") -> None:
+        running.discard(task)
+        found.append(task.result())
+
+    for place, arrival in enumerate(arrivals(rate, seconds, seed)):
+        await asyncio.sleep(max(window + arrival - time.perf_counter(), 0))
+        ask = asks[place % len(asks)]
+        if len(running) >= MOST_OPEN:
+            found.append(Outcome(ask.kind, arrival, arrival, error=f"{MOST_OPEN} requests are open already"))
+            continue
+        limit = window + seconds + DRAIN_SECONDS - time.perf_counter()
+        task = asyncio.create_task(_outcome(send, ask, window + arrival, window, limit))
+        running.add(task)
+        task.add_done_callback(ended)
+    while running:
+        await asyncio.wait(running)
+    return found
+
+
+async def _outcome(
+    send: Send, ask: Ask, asked: float, window: float, limit_seconds: float = REQUEST_SECONDS
+) -> Outcome:
+    error, tokens = None, 0
+    try:
+        async with asyncio.timeout(min(limit_seconds, REQUEST_SECONDS)):
+            tokens = await send(ask)
+    except TimeoutError:
+        error = "no answer in time"
+    except Exception as failure:
+        error = f"{type(failure).__name__}: {failure}"
+    return Outcome(ask.kind, asked - window, time.perf_counter() - window, tokens, error)

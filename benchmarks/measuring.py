@@ -1,0 +1,150 @@
+"""Takes one server after the other, starts it, and puts it under the loads that `benchmarks.serving` plans.
+
+Each server runs alone beside the load, and is gone before the next one starts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import Progress, TaskID
+
+from benchmarks.client import Client
+from benchmarks.connection import BadAnswer
+from benchmarks.in_process import InProcess, in_process
+from benchmarks.mix import mixed
+from benchmarks.servers.contenders import Setup, slimseq, slimseq_on_ctranslate2
+from benchmarks.servers.contenders import ctranslate2 as static_batches
+from benchmarks.servers.process import Server, ServerFailed, running
+from benchmarks.serving_results import Load, Results, ServerResult
+from benchmarks.soak import Soak, soak
+from benchmarks.workload import Ask
+from compression.context import Context
+from models_store.generator import open_generator
+
+# That a capacity is measured with where no load before has.
+SOAK_CLIENTS = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which loads there are.
+
+    Args:
+        clients: numbers of clients that wait for their answers.
+        seconds: each load's length.
+        share: of a capacity, for the rate at which requests arrive.
+        asks: what is asked.
+    """
+
+    clients: Sequence[int]
+    seconds: float
+    share: float
+    asks: Sequence[Ask]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Where progress goes: a bar that moves with each load, and a line for each that is over."""
+
+    context: Context
+    progress: Progress
+    bar: TaskID
+
+    def began(self, what: str) -> None:
+        """Says what runs now."""
+        self.progress.update(self.bar, status=what)
+
+    def ended(self, line: str) -> None:
+        """Says what came of it."""
+        self.progress.update(self.bar, advance=1, status="")
+        self.context.say(line)
+
+
+def measure(server: Server, folder: Path, plan: Plan, capacity: float | None, watched: Watched) -> ServerResult:
+    """Puts one server under all loads.
+
+    Args:
+        server: what to start.
+        folder: where its log goes.
+        plan: the loads.
+        capacity: requests a second, whose share arrives; None takes the server's own.
+        watched: where progress goes.
+
+    Raises:
+        ServerFailed: it does not start, or does not generate.
+    """
+    loads: list[Load] = []
+
+    def took(load: Load) -> None:
+        loads.append(load)
+        watched.ended(
+            f"{server.name}, {load.words}: {load.figures.tokens_per_second:,.0f} tokens/s, {load.figures.errors} errors"
+        )
+
+    watched.began(f"{server.name} starts")
+    with running(server, folder) as port:
+        client = Client(port, server.path)
+        runtime = _warm(server, client, plan.asks)
+        for clients in plan.clients:
+            watched.began(f"{server.name}, {clients} clients")
+            took(Load("closed", clients, client.closed(plan.asks, clients, plan.seconds)))
+        single = client.single_p50_ms(plan.asks[0], plan.seconds)
+        result = ServerResult(server.name, server.description, runtime, loads, single)
+        if rate := plan.share * (capacity or result.capacity):
+            watched.began(f"{server.name}, {rate:.1f} requests arrive a second")
+            took(Load("poisson", rate, client.poisson(plan.asks, rate, plan.seconds)))
+    return result
+
+
+def measure_in_process(setup: Setup, plan: Plan, runtime: str | None) -> InProcess:
+    """Measures the runtime that the service used, without the service."""
+    with open_generator(setup.store, setup.task, setup.variant, runtime, setup.threads) as generator:
+        return in_process(generator, plan.asks, plan.asks[0], plan.seconds)
+
+
+def measure_mix(setup: Setup, names: Sequence[str], asks: Sequence[Ask], seconds: float, results: Results) -> None:
+    """Adds what short texts wait for beside long ones: under continuous batching, and under static batches."""
+    makers: dict[str, Callable[[], Server]] = {
+        "slimseq on onnxruntime": lambda: slimseq(setup, "onnxruntime"),
+        "slimseq on ctranslate2": lambda: slimseq_on_ctranslate2(setup),
+        "ctranslate2": lambda: static_batches(setup),
+    }
+    for name, make in makers.items():
+        if name.split()[0] not in names:
+            continue
+        try:
+            server = make()
+            with running(server, setup.scratch) as port:
+                client = Client(port, server.path)
+                _warm(server, client, asks)
+                results.mix.append(mixed(client, name, server.description, asks, seconds))
+        except ServerFailed as error:
+            results.left_out[f"{name} in the mix"] = str(error)
+
+
+def measure_soak(setup: Setup, plan: Plan, seconds: float, capacity: float | None) -> Soak:
+    """Keeps the service under a share of its own capacity, which is measured first where it is not known.
+
+    Raises:
+        ServerFailed: it does not start, or answers nothing.
+    """
+    server = slimseq(setup)
+    with running(server, setup.scratch) as port:
+        client = Client(port, server.path)
+        _warm(server, client, plan.asks)
+        most = (
+            capacity or client.closed(plan.asks, max(plan.clients or [SOAK_CLIENTS]), plan.seconds).requests_per_second
+        )
+        if not most:
+            raise ServerFailed("slimseq answered nothing that a capacity could be taken from")
+        return soak(client, plan.asks, plan.share * most, seconds)
+
+
+def _warm(server: Server, client: Client, asks: Sequence[Ask]) -> str | None:
+    """Asks once for each kind; returns what the server says that it ran on."""
+    try:
+        first, _ = [client.runtime(ask) for ask in asks[:2]]
+    except (OSError, BadAnswer) as error:
+        raise ServerFailed(f"{server.name} does not generate: {error}") from error
+    return first

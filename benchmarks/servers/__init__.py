@@ -1,0 +1,1 @@
+"""The servers that `benchmarks.serving` compares, each a process of its own."""

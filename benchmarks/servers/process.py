@@ -1,0 +1,115 @@
+"""Runs a server as a process of its own, from its start until a block ends, whatever ends it."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from benchmarks.connection import HOST
+
+START_SECONDS = 180.0
+STOP_SECONDS = 20.0
+POLL_SECONDS = 0.1
+LINE_CHARACTERS = 300
+
+
+class ServerFailed(Exception):
+    """Raised when a server cannot be made or does not start. Says why in one line."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """How to start a server and how to ask it.
+
+    Args:
+        name: what results call it.
+        description: what it is and how it is set, for the record.
+        arguments: of the Python interpreter; the port is not among them.
+        path: what generations are posted to.
+        ready: what answers 200 once it can generate.
+        environment: variables for it alone.
+        port_variable: the variable that tells it its port; None where `--port` does.
+    """
+
+    name: str
+    description: str
+    arguments: list[str]
+    path: str
+    ready: str = "/healthz"
+    environment: dict[str, str] = field(default_factory=dict)
+    port_variable: str | None = None
+
+
+@contextlib.contextmanager
+def running(server: Server, folder: Path) -> Iterator[int]:
+    """Starts a server and yields its port once it is ready.
+
+    Args:
+        server: what to start.
+        folder: where its log goes.
+
+    Raises:
+        ServerFailed: it ends, or is not ready in time.
+    """
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
+    environment |= server.environment
+    command = [sys.executable, *server.arguments]
+    if server.port_variable:
+        environment[server.port_variable] = str(port)
+    else:
+        command += ["--port", str(port)]
+    log = folder / f"{server.name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        _wait_until_ready(server, process, port, log)
+        yield port
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """Returns a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None:
+        if _status(port, server.ready) == 200:
+            return
+        if time.monotonic() > deadline:
+            raise ServerFailed(f"{server.name} is not ready after {START_SECONDS:.0f} seconds: {_last_line(log)}")
+        time.sleep(POLL_SECONDS)
+    raise ServerFailed(f"{server.name} ended with {process.returncode}: {_last_line(log)}")
+
+
+def _status(port: int, path: str) -> int | None:
+    connection = HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1][:LINE_CHARACTERS] if lines else "it wrote nothing"

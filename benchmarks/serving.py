@@ -1,0 +1,141 @@
+"""`python -m benchmarks.serving`: Slimseq's service under load, beside the servers that one would write instead.
+
+Clients that wait for their answers, 1 to 64 of them, and requests that arrive as a Poisson process ask each server for
+the same short and long texts, with the same settings and outputs of equal length: the running service, a transformers
+server that generates one request at a time, and a CTranslate2 server that batches what waits. The service is also
+compared with its own runtime in process. Load and server share the machine, one server at a time.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+
+from benchmarks.measuring import Plan, Watched, measure, measure_in_process, measure_mix, measure_soak
+from benchmarks.mix import LONG_TOKENS, SHORT_TOKENS
+from benchmarks.servers.contenders import SERVERS, Setup
+from benchmarks.servers.process import ServerFailed
+from benchmarks.serving_report import draw, show
+from benchmarks.serving_results import Results
+from benchmarks.workload import Lengths, workload
+from compression.context import Context
+from evaluation.datasets import BUNDLED, load_examples
+from evaluation.host import available_cores
+from models_store.errors import SlimseqError
+from models_store.files import write_text
+from models_store.manifest import Task
+from models_store.store import Store, default_store
+
+CLIENTS = (1, 4, 16, 32, 64)
+TABLE_WIDTH = 110
+
+
+def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
+    """Measures everything that a command line asks for; what cannot start is left out.
+
+    Raises:
+        SlimseqError: there is no such variant.
+    """
+    context = Context(Store(given.store))
+    setup = Setup(
+        store=context.store,
+        task=given.task,
+        variant=given.variant,
+        scratch=scratch,
+        threads=given.threads or available_cores(),
+        compute_type=given.ctranslate2_type,
+        workers=given.ctranslate2_workers,
+        max_batch_size=given.ctranslate2_batch,
+    )
+    examples = load_examples(given.task, BUNDLED).examples
+    asks = workload(setup.manifest, examples, Lengths(*given.tokens), given.beams)
+    plan = Plan(given.clients, given.seconds, given.share, asks)
+    settings = {
+        "tokens": given.tokens,
+        "options": asks[0].options.model_dump(mode="json"),
+        "seconds": given.seconds,
+        "share": given.share,
+        "threads": setup.threads,
+    }
+    results = Results(given.task.value, given.variant, settings)
+    names = [name for name in SERVERS if name in given.servers]
+    with context.progress() as progress:
+        total = len(names) * (len(plan.clients) + 1) if plan.clients else 0
+        total += ("slimseq" in names and bool(plan.clients)) + bool(given.mix) + bool(given.soak)
+        watched = Watched(context, progress, progress.add_task("serving", total=total, status=""))
+        for name in names if plan.clients else ():
+            capacity = results.servers[0].capacity if results.servers else None
+            try:
+                results.servers.append(measure(SERVERS[name](setup), scratch, plan, capacity, watched))
+            except ServerFailed as error:
+                results.left_out[name] = str(error)
+                context.say(f"{name} is left out: {error}")
+        service = results.server("slimseq")
+        if service:
+            watched.began("in process")
+            results.in_process = found = measure_in_process(setup, plan, service.runtime)
+            watched.ended(f"in process: {found.tokens_per_second:,.0f} tokens/s in batches of {found.batch}")
+        if given.mix:
+            watched.began("short texts beside long ones")
+            lengths = Lengths(SHORT_TOKENS, LONG_TOKENS)
+            mixed_asks = workload(setup.manifest, examples, lengths, given.beams)
+            measure_mix(setup, names, mixed_asks, plan.seconds, results)
+            watched.ended("short texts beside long ones: measured")
+        if given.soak:
+            watched.began(f"soak, {given.soak:.0f} seconds")
+            try:
+                results.soak = measure_soak(setup, plan, given.soak, service.capacity if service else None)
+            except ServerFailed as error:
+                results.left_out["soak"] = str(error)
+            watched.ended("soak: over")
+    return results
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)
+    parser.add_argument("--variant", default="original")
+    parser.add_argument("--store", type=Path, default=default_store())
+    parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=list(SERVERS))
+    parser.add_argument("--clients", nargs="*", type=int, default=list(CLIENTS), help="none: no loads but what follows")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
+    parser.add_argument("--share", type=float, default=0.8, help="of the first server's capacity that arrives")
+    parser.add_argument("--tokens", nargs=2, type=int, default=(16, 64), help="of short and long outputs; 0: any")
+    parser.add_argument("--beams", type=int, default=None, help="the variant's own by default")
+    parser.add_argument("--threads", type=int, default=0, help="of each server; all cores by default")
+    parser.add_argument("--ctranslate2-type", choices=["int8", "float32"], default=None)
+    parser.add_argument("--ctranslate2-workers", type=int, default=0, help="as many as threads by default")
+    parser.add_argument("--ctranslate2-batch", type=int, default=32, help="texts of one batch")
+    parser.add_argument("--soak", type=float, default=0, metavar="SECONDS", help="keep the service under load")
+    parser.add_argument("--mix", action="store_true", help="short texts while long ones run")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE")
+    parser.add_argument("--plot", type=Path, default=None, metavar="FILE.png")
+    given = parser.parse_args(arguments)
+    if given.seconds <= 0 or given.share <= 0 or given.soak < 0 or any(count < 1 for count in given.clients):
+        parser.error("--seconds, --share, --soak and --clients take numbers above 0")
+    try:
+        with tempfile.TemporaryDirectory(prefix="slimseq-serving-") as scratch:
+            results = benchmark(given, Path(scratch))
+    except SlimseqError as error:
+        parser.exit(1, f"{error}\n")
+    if given.json:
+        write_text(given.json, results.as_json())
+    if given.plot:
+        draw(results, given.plot)
+    show(results, Console(width=max(Console().width, TABLE_WIDTH)))
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    """Ends as an interrupt does, so that servers are stopped."""
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
+    main()

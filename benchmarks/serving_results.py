@@ -1,0 +1,128 @@
+"""What `benchmarks.serving` found, as data: every server's figures under every load, and what they were taken on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Literal
+
+from benchmarks.figures import Figures
+from benchmarks.in_process import InProcess
+from benchmarks.mix import Mixed
+from benchmarks.soak import Soak
+from compression.context import library_versions
+from evaluation.host import cpu_flags, host_name
+
+SERVING_LIBRARIES = ("fastapi", "uvicorn")
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load and a server's figures under it.
+
+    Args:
+        kind: `closed`: clients that wait for their answers; `poisson`: requests that arrive at a rate.
+        amount: how many clients, or how many requests a second.
+        figures: what the server did.
+    """
+
+    kind: Literal["closed", "poisson"]
+    amount: float
+    figures: Figures
+
+    @property
+    def words(self) -> str:
+        """The load in words."""
+        if self.kind == "poisson":
+            return f"{self.amount:.1f} arrive a second"
+        return f"{self.amount:.0f} client{'' if self.amount == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class ServerResult:
+    """What one server did under all loads.
+
+    Args:
+        name: the server's.
+        description: what it is and how it is set.
+        runtime: what it says that it ran on, None where it says nothing.
+        loads: the figures.
+        single_p50_ms: median of one request asked again and again by one client.
+    """
+
+    name: str
+    description: str
+    runtime: str | None
+    loads: list[Load]
+    single_p50_ms: float | None
+
+    @property
+    def capacity(self) -> float:
+        """The most requests a second that it answered to clients who wait; 0 where there was no such load."""
+        return max((load.figures.requests_per_second for load in self.loads if load.kind == "closed"), default=0.0)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The most tokens a second that it wrote for clients who wait."""
+        return max((load.figures.tokens_per_second for load in self.loads if load.kind == "closed"), default=0.0)
+
+
+@dataclass
+class Results:
+    """All of it.
+
+    Args:
+        task: what was generated.
+        variant: with which variant.
+        settings: of the generation and of the loads.
+        servers: by the order in which they were measured.
+        left_out: why servers are not there, by their names.
+        in_process: the same runtime as Slimseq's without the service around it.
+        soak: Slimseq under a constant load.
+        mix: short texts beside long ones.
+    """
+
+    task: str
+    variant: str
+    settings: dict[str, Any]
+    servers: list[ServerResult] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    in_process: InProcess | None = None
+    soak: Soak | None = None
+    mix: list[Mixed] = field(default_factory=list)
+    host: str = field(default_factory=host_name)
+    cpu_flags: Sequence[str] = field(default_factory=cpu_flags)
+    versions: dict[str, str] = field(
+        default_factory=lambda: library_versions() | {name: version(name) for name in SERVING_LIBRARIES}
+    )
+    measured_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def server(self, name: str) -> ServerResult | None:
+        """Returns a server's result, None where it was left out."""
+        return next((each for each in self.servers if each.name == name), None)
+
+    @property
+    def over_in_process(self) -> float | None:
+        """Slimseq's tokens a second under its best load by those of its runtime at its best batch."""
+        service = self.server("slimseq")
+        if service is None or self.in_process is None:
+            return None
+        return service.tokens_per_second / self.in_process.tokens_per_second
+
+    @property
+    def overhead_ms(self) -> float | None:
+        """What the service adds to a single request: its median less that of the same request in process."""
+        service = self.server("slimseq")
+        if service is None or service.single_p50_ms is None or self.in_process is None:
+            return None
+        return service.single_p50_ms - self.in_process.single_p50_ms
+
+    def as_json(self) -> str:
+        """Returns the results with what derives from them."""
+        found = asdict(self) | {"over_in_process": self.over_in_process, "overhead_ms": self.overhead_ms}
+        for row, each in zip(found["servers"], self.servers, strict=True):
+            row |= {"capacity": each.capacity, "tokens_per_second": each.tokens_per_second}
+        for row, mixed in zip(found["mix"], self.mix, strict=True):
+            row["p95_ratio"] = mixed.p95_ratio
+        return json.dumps(found, indent=2) + "\n"

@@ -1,0 +1,67 @@
+"""What servers are asked: short and long texts of the bundled sample in turns, with every setting spelled out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from evaluation.examples import Example
+from models_store.manifest import GenerationOptions, Manifest
+
+Kind = Literal["short", "long"]
+
+# The settings that all servers know.
+FIELDS = ("num_beams", "length_penalty", "early_stopping", "no_repeat_ngram_size", "min_new_tokens", "max_new_tokens")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request: a text, and how to generate from it."""
+
+    kind: Kind
+    text: str
+    options: GenerationOptions
+
+    @cached_property
+    def body(self) -> bytes:
+        """The request as JSON, the same for every server."""
+        settings: dict[str, Any] = self.options.model_dump(include=set(FIELDS))
+        return json.dumps({"text": self.text, **settings}).encode()
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens that each output has: servers do the same work where both ends are pinned. 0 lets outputs end themselves.
+
+    Two lengths, not one a text, so that servers which batch only what has equal settings can.
+    """
+
+    short: int = 16
+    long: int = 64
+
+
+def workload(manifest: Manifest, examples: Sequence[Example], lengths: Lengths, beams: int | None = None) -> list[Ask]:
+    """Makes requests, a short and a long one in turns.
+
+    Args:
+        manifest: the variant's, whose defaults are the settings; no length goes beyond what it generates.
+        examples: whose sources are the texts: the shorter half is short, the longer half long.
+        lengths: of the outputs.
+        beams: of the search; None takes the variant's own.
+
+    Returns:
+        As many requests as there are examples, but one where their number is odd.
+    """
+    ordered = sorted((example.source for example in examples), key=len)
+    half = max(len(ordered) // 2, 1)
+    short, long = (options_of(manifest, length, beams) for length in (lengths.short, lengths.long))
+    pairs = zip(ordered[:half], ordered[-half:], strict=True)
+    return [ask for first, second in pairs for ask in (Ask("short", first, short), Ask("long", second, long))]
+
+
+def options_of(manifest: Manifest, tokens: int, beams: int | None = None) -> GenerationOptions:
+    """Returns the variant's own settings with outputs of exactly so many tokens; 0 lets them end themselves."""
+    tokens = min(tokens, manifest.generation.max_new_tokens)
+    pinned = {"min_new_tokens": tokens, "max_new_tokens": tokens} if tokens else {}
+    return manifest.generation.options(num_beams=beams, **pinned)

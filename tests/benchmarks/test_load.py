@@ -1,0 +1,163 @@
+import asyncio
+import json
+import time
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from benchmarks.connection import BadAnswer, Connections
+from benchmarks.figures import figures, percentile_ms
+from benchmarks.load import Outcome, arrivals, closed_loop, poisson
+from benchmarks.soak import last_by_second, p95_by_minute
+from benchmarks.workload import FIELDS, Ask, Kind, Lengths, workload
+from evaluation.datasets import load_examples
+from models_store.manifest import GenerationOptions, Task
+from models_store.store import Store, default_store
+
+ASKS = [Ask(kind, kind, GenerationOptions()) for kind in get_args(Kind)]
+
+
+def test_arrivals_come_at_the_rate_without_memory_and_are_the_same_for_a_seed() -> None:
+    times = arrivals(rate=50, seconds=200, seed=3)
+
+    gaps = np.diff(times)
+    assert len(times) == pytest.approx(50 * 200, rel=0.04)
+    assert gaps.mean() == pytest.approx(1 / 50, rel=0.04) and gaps.std() == pytest.approx(1 / 50, rel=0.06)
+    assert times == sorted(times) and times[0] > 0 and times[-1] < 200
+    assert times == arrivals(rate=50, seconds=200, seed=3) != arrivals(rate=50, seconds=200, seed=4)
+
+
+def test_a_closed_loop_keeps_as_many_requests_open_as_there_are_clients() -> None:
+    open_now, most = 0, 0
+
+    async def send(ask: Ask) -> int:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await asyncio.sleep(0.02)
+        open_now -= 1
+        return 5
+
+    outcomes = asyncio.run(closed_loop(send, ASKS, clients=3, seconds=0.4))
+
+    found = figures(outcomes, 0.4)
+    assert most == 3 and open_now == 0
+    assert any(each.asked < 0 for each in outcomes), "there is no ramp"
+    assert 40 <= found.requests_per_second <= 150 and found.tokens_per_second == 5 * found.requests_per_second
+    assert {each.kind for each in outcomes} == {"short", "long"}
+
+
+def test_arrivals_do_not_wait_for_a_slow_server_whose_delay_shows_in_its_latency() -> None:
+    lock = asyncio.Lock()
+
+    async def send(ask: Ask) -> int:
+        async with lock:
+            await asyncio.sleep(0.05)
+        return 1
+
+    outcomes = asyncio.run(poisson(send, ASKS, rate=60, seconds=0.5))
+
+    found = figures(outcomes, 0.5)
+    assert len(outcomes) == len(arrivals(60, 0.5)) == found.answered
+    assert found.requests_per_second <= 21
+    assert found.p99_ms is not None and found.p99_ms > 400
+
+
+def test_failures_are_counted_with_what_the_first_says_and_have_no_latency() -> None:
+    async def send(ask: Ask) -> int:
+        if ask.kind == "long":
+            raise BadAnswer("status 500")
+        return 1
+
+    outcomes = asyncio.run(poisson(send, ASKS, rate=100, seconds=0.2))
+
+    found = figures(outcomes, 0.2)
+    assert found.errors == len(outcomes) // 2 > 0
+    assert found.answered == len(outcomes) - found.errors
+    assert found.first_error == "BadAnswer: status 500"
+
+
+def test_figures_are_of_what_ended_within_the_window_and_percentiles_of_all_that_was_on_its_way_in_it() -> None:
+    ramp = [Outcome("short", -0.5, -0.1, 7), Outcome("short", -0.2, 0.3, 7)]
+    within = [Outcome("short", 0.1 * place, 0.1 * place + 0.01 * (place + 1), 7) for place in range(9)]
+    after = [Outcome("short", 0.95, 2.95, 7)]
+
+    found = figures([*ramp, *within, *after], seconds=1.0)
+
+    assert found.requests_per_second == 10 and found.tokens_per_second == 70
+    assert found.answered == 11 and found.errors == 0
+    assert found.p50_ms == pytest.approx(60) and found.p99_ms == pytest.approx(500 + 0.9 * 1500)
+
+
+def test_percentiles_are_linear_between_durations_and_none_of_nothing() -> None:
+    assert percentile_ms([0.001, 0.002, 0.003, 0.004], 50) == pytest.approx(2.5)
+    assert percentile_ms([0.1], 99) == pytest.approx(100)
+    assert percentile_ms([], 95) is None
+
+
+def test_a_soak_compares_the_last_whole_minute_with_the_second() -> None:
+    outcomes = [Outcome("short", 60.0 * minute + 1, 60.0 * minute + 1 + 0.1 * (minute + 1)) for minute in range(4)]
+
+    p95 = p95_by_minute(outcomes, seconds=230, minute_seconds=60)
+
+    assert p95 == pytest.approx([100, 200, 300])
+    assert last_by_second(p95) == pytest.approx(1.5)
+    assert last_by_second(p95[:2]) is None and last_by_second([1.0, None, 2.0]) is None
+
+
+def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_all_settings() -> None:
+    manifest = Store(default_store()).manifest(Task.TRANSLATION, "original")
+    examples = load_examples(Task.TRANSLATION, "sample").examples
+
+    asks = workload(manifest, examples, Lengths(short=9, long=10_000), beams=2)
+    free = workload(manifest, examples, Lengths(0, 0))
+
+    assert [ask.kind for ask in asks[:4]] == ["short", "long", "short", "long"]
+    assert max(len(ask.text) for ask in asks[::2]) <= min(len(ask.text) for ask in asks[1::2])
+    body = json.loads(asks[0].body)
+    assert set(body) == {"text", *FIELDS} and body["num_beams"] == 2
+    assert body["min_new_tokens"] == body["max_new_tokens"] == 9
+    assert asks[1].options.max_new_tokens == manifest.generation.max_new_tokens
+    assert free[0].options == manifest.generation.options()
+
+
+def test_connections_are_kept_and_made_anew_where_the_server_ended_them() -> None:
+    served: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(0)
+        # Two answers a connection, then it ends as one that was idle for long does.
+        for _ in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
+            served[-1] += 1
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            await writer.drain()
+        writer.close()
+
+    async def ask() -> list[int]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server, Connections(server.sockets[0].getsockname()[1]) as connections:
+            answers = [await connections.post("/", b"{}") for _ in range(5)]
+        return [answer.status for answer in answers]
+
+    assert asyncio.run(ask()) == [200] * 5
+    assert served == [2, 2, 1]
+
+
+def test_an_answer_that_breaks_off_is_an_error_at_once() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{")
+        writer.close()
+
+    async def ask() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server, Connections(server.sockets[0].getsockname()[1]) as connections:
+            await connections.post("/", b"{}")
+
+    started = time.monotonic()
+    with pytest.raises(BadAnswer, match="within its answer"):
+        asyncio.run(ask())
+    assert time.monotonic() - started < 5

@@ -1,0 +1,155 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from benchmarks.servers import contenders
+from benchmarks.servers.contenders import Setup
+from benchmarks.servers.process import Server, ServerFailed, running
+from benchmarks.serving import main
+from models_store.manifest import Family, Task
+from models_store.store import Store
+from tests.compression.tiny import tiny_artifact, tiny_context
+
+SERVERS = ["ctranslate2", "slimseq", "pipeline"]
+# Of `benchmarks/servers/` and the service: what must not be left running.
+MODULES = ("benchmarks.servers.pipeline_server", "benchmarks.servers.ctranslate2_server", "app")
+
+
+def started_servers() -> list[str]:
+    """Returns the server processes that this process has."""
+    lines = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+    return [line for line in lines if any(f"-m {module}" in line for module in MODULES)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("serving")
+    context = tiny_context(folder)
+    tiny_artifact(context, Family.T5, folder)
+    return context.store
+
+
+def benchmark(store: Store, folder: Path, *arguments: str) -> dict[str, Any]:
+    """Runs the command with short loads and returns what it writes."""
+    file = folder / "serving.json"
+    main(
+        [
+            *("--store", str(store.root), "--json", str(file), "--seconds", "0.7", "--threads", "1"),
+            *("--beams", "1", "--tokens", "6", "12", *arguments),
+        ]
+    )
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def test_all_three_servers_are_measured_under_every_load(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plot = tmp_path / "serving.png"
+
+    found = benchmark(store, tmp_path, "--clients", "1", "2", "--plot", str(plot))
+
+    assert not found["left_out"] and [server["name"] for server in found["servers"]] == SERVERS
+    for server in found["servers"]:
+        assert [(load["kind"], load["amount"]) for load in server["loads"][:2]] == [("closed", 1), ("closed", 2)]
+        assert server["loads"][2]["kind"] == "poisson"
+        assert server["loads"][2]["amount"] == pytest.approx(0.8 * found["servers"][0]["capacity"])
+        for load in server["loads"]:
+            figures = load["figures"]
+            assert figures["errors"] == 0 and figures["answered"] > 0, figures
+            assert 0 < figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
+        closed = server["loads"][0]["figures"]
+        assert 6 <= closed["tokens_per_second"] / closed["requests_per_second"] <= 12, "outputs are not pinned"
+    assert found["in_process"]["tokens_per_second"] > 0 and found["over_in_process"] > 0
+    assert found["in_process"]["runtime"] == found["servers"][1]["runtime"]
+    single = found["in_process"]["single_p50_ms"]
+    assert found["overhead_ms"] == pytest.approx(found["servers"][1]["single_p50_ms"] - single)
+    assert found["host"] and found["cpu_flags"] and "ctranslate2" in found["versions"]
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in SERVERS) and found["host"] in printed
+    assert not started_servers()
+
+
+def test_a_soak_and_a_mix_are_measured_without_other_loads(store: Store, tmp_path: Path) -> None:
+    found = benchmark(
+        store, tmp_path, "--clients", "--mix", "--soak", "2", "--servers", "slimseq", "ctranslate2", "--share", "0.3"
+    )
+
+    assert not found["left_out"] and not found["servers"]
+    assert [each["name"] for each in found["mix"]] == [
+        "slimseq on onnxruntime",
+        "slimseq on ctranslate2",
+        "ctranslate2",
+    ]
+    assert all(each["beside"]["p95_ms"] > 0 and each["long"]["answered"] > 0 for each in found["mix"])
+    assert all(each["beside"]["errors"] == each["long"]["errors"] == 0 for each in found["mix"])
+    assert found["soak"]["errors"] == 0 and found["soak"]["rate"] > 0
+    assert all(held > 10_000_000 for _, held in found["soak"]["resident_bytes"]) and found["soak"]["resident_bytes"]
+    assert not started_servers()
+
+
+def test_a_server_that_cannot_start_says_why_in_one_line_and_is_left_out(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(setup: Setup) -> Server:
+        return Server("pipeline", "broken", ["-c", "import sys; sys.exit('there is no such library')"], "/generate")
+
+    monkeypatch.setitem(contenders.SERVERS, "pipeline", broken)
+
+    found = benchmark(store, tmp_path, "--clients", "1", "--servers", "pipeline")
+
+    assert found["left_out"] == {"pipeline": "pipeline ended with 1: there is no such library"}
+    assert not found["servers"] and found["in_process"] is None
+    assert "pipeline is left out: pipeline ended with 1" in capsys.readouterr().out
+
+
+def test_a_server_is_stopped_where_its_block_fails_and_does_not_see_our_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIMSEQ_PORT", "1")
+    code = "import http.server, sys, os; assert 'SLIMSEQ_PORT' not in os.environ; "
+    code += "http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[2]), bind='127.0.0.1')"
+    server = Server("files", "serves files", ["-c", code], "/", ready="/")
+    before = set(psutil.Process().children())
+    started: list[psutil.Process] = []
+
+    def fail_while_running() -> None:
+        with running(server, tmp_path):
+            started.extend(set(psutil.Process().children()) - before)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_while_running()
+
+    assert len(started) == 1 and not started[0].is_running()
+
+
+def test_a_command_that_is_ended_stops_its_server(store: Store) -> None:
+    arguments = ["--store", str(store.root), "--servers", "slimseq", "--clients", "1", "--threads", "1"]
+    command = subprocess.Popen([sys.executable, "-m", "benchmarks.serving", *arguments], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (servers := psutil.Process(command.pid).children()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    command.terminate()
+
+    assert command.wait(60) == 128 + signal.SIGTERM
+    assert len(servers) == 1 and not servers[0].is_running()
+
+
+def test_a_variant_without_safetensors_is_compared_with_int8_of_its_original(store: Store, tmp_path: Path) -> None:
+    own = Setup(store, Task.TRANSLATION, "original", tmp_path, threads=2)
+    other = Setup(store, Task.TRANSLATION, "quantized", tmp_path, threads=2)
+
+    assert (own.weights, own.stored_type) == ("original", "float32")
+    assert (other.weights, other.stored_type) == ("original", "int8")
+    with pytest.raises(ServerFailed, match="has safetensors"):
+        _ = Setup(Store(tmp_path), Task.TRANSLATION, "quantized", tmp_path, threads=2).weights
