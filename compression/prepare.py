@@ -1,5 +1,7 @@
 """Builds what derives from the artifacts in a store: ONNX of each that has safetensors, and the int8 variants.
 
+CTranslate2 files are added where a manifest says that they are faster on this kind of CPU.
+
 Nothing is done where everything is there and was made from the artifact as it is now, so it may run before every
 start of the service. The embedded int8 variants are kept in git as manifests alone, which say what to round and how:
 where the bytes that come out are those that a manifest describes, its measurements hold for them, and it stays as it
@@ -10,8 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from compression.context import Context
 from compression.evaluate import EvaluateOptions, evaluate_variants
-from compression.exporting import add_onnx
+from compression.exporting import add_ctranslate2, add_onnx
 from compression.quantize import QuantizeOptions, quantize
+from evaluation.fastest import fastest_runtime
+from evaluation.host import cpu_flags
 from models_store.errors import SlimseqError
 from models_store.graphs.beside import is_outdated
 from models_store.manifest import Manifest, Step, Task
@@ -52,6 +56,10 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
             context.say(f"Exporting {entry.task}/{entry.variant} to ONNX …")
             add_onnx(context, entry.task, entry.variant)
             done.append(f"exported {entry.task}/{entry.variant} to ONNX")
+        if _is_faster_elsewhere(context, entry.manifest):
+            context.say(f"Exporting {entry.task}/{entry.variant} to CTranslate2 …")
+            add_ctranslate2(context, entry.task, entry.variant)
+            done.append(f"exported {entry.task}/{entry.variant} to CTranslate2")
     for task in Task:
         for name, derivation in _derivations(context, task).items():
             manifest = _manifest(context, task, name)
@@ -112,6 +120,21 @@ def _is_current(context: Context, task: Task, variant: str) -> bool:
         context.say(f"Found broken: {error}")
         return False
     return True
+
+
+def _is_faster_elsewhere(context: Context, manifest: Manifest) -> bool:
+    """Whether CTranslate2 was measured to be faster on this kind of CPU, and what it reads is not there."""
+    task, variant = manifest.task, manifest.variant
+    if fastest_runtime(manifest.performance, ["onnxruntime", "ctranslate2"], cpu_flags()) != "ctranslate2":
+        return False
+    try:
+        if context.store.export_of(task, variant, "ctranslate2") is None:
+            return True
+        context.store.verify(task, variant, only="ctranslate2")
+    except SlimseqError as error:
+        context.say(f"Found broken: {error}")
+        return True
+    return False
 
 
 def _is_whole(context: Context, manifest: Manifest, derivation: Derivation) -> bool:

@@ -1,6 +1,6 @@
 """Which runtime opens a variant: the one that is named, else the fastest that was measured on this kind of CPU."""
 
-from app.serving.performance import fastest_runtime
+from evaluation.fastest import fastest_runtime
 from evaluation.host import cpu_flags
 from models_store.generator import choose_runtime, possible_runtimes
 from models_store.manifest import Task

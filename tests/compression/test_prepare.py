@@ -10,7 +10,8 @@ from compression.quantize import QuantizeOptions, quantize
 from compression.training.data import DataFiles
 from compression.training.options import TrainingOptions
 from compression.training.schedule import Bounds
-from models_store.manifest import Family, Task
+from evaluation.host import cpu_flags
+from models_store.manifest import Family, Performance, Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 
 
@@ -110,6 +111,32 @@ def test_what_was_rounded_on_data_is_left_alone(tmp_path: Path) -> None:
     shutil.rmtree(context.store.folder(Task.TRANSLATION, "static") / "onnx")
 
     assert prepare(context, measure=False) == []
+
+
+def test_ctranslate2_files_are_made_where_they_were_measured_to_be_faster(tmp_path: Path) -> None:
+    context = prepared(tmp_path)
+    manifest = context.store.manifest(Task.TRANSLATION, "original")
+    measured = [
+        Performance(
+            host="",
+            cpu_flags=cpu_flags(),
+            threads=1,
+            runtime=runtime,
+            batch=16,
+            input_tokens=1,
+            output_tokens=1,
+            p50_ms=1,
+            p95_ms=1,
+            p99_ms=1,
+            tokens_per_second=speed,
+            resident_bytes=1,
+        )
+        for runtime, speed in (("onnxruntime", 100), ("ctranslate2", 150))
+    ]
+    context.store.rewrite_manifest(manifest.model_copy(update={"performance": measured}))
+
+    assert prepare(context) == ["exported translation/original to CTranslate2"]
+    assert prepare(context) == []
 
 
 def test_graphs_that_were_made_for_another_engine_are_made_anew(tmp_path: Path) -> None:

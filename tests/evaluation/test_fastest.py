@@ -1,6 +1,6 @@
 import pytest
 
-from app.serving.performance import fastest_runtime
+from evaluation.fastest import fastest_runtime
 from models_store.manifest import Performance
 
 FLAGS = ["avx2", "avx512_vnni"]
@@ -32,7 +32,7 @@ def measured(
         ([measured("a", 130), measured("b", 120)], "a"),
         # Largest batch first: that is where speed is needed.
         ([measured("a", 100), measured("b", 120), measured("a", 90, 1), measured("b", 10, 1)], "b"),
-        # Not measured alike, not measured at all, and measured on another kind of CPU.
+        # Not measured alike, the preferred not measured at all, and measured on another kind of CPU.
         ([measured("a", 100), measured("b", 120, batch=1)], "a"),
         ([measured("b", 120)], "a"),
         ([measured("a", 100, flags=["neon"]), measured("b", 120, flags=["neon"])], "a"),

@@ -1,4 +1,4 @@
-"""What a manifest's measurements of speed say about this machine."""
+"""Which runtime is the fastest for an artifact on this machine, as far as its manifest's measurements tell."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from models_store.manifest import Performance
 
 
 def fastest_runtime(measured: Sequence[Performance], possible: Sequence[str], cpu_flags: Sequence[str]) -> str:
-    """Returns the runtime that made most tokens a second at the largest batch that all were measured with.
+    """Returns the runtime that made most tokens a second at the largest batch that those measured have in common.
 
     Args:
         measured: of one artifact.
@@ -14,7 +14,7 @@ def fastest_runtime(measured: Sequence[Performance], possible: Sequence[str], cp
         cpu_flags: of this machine: measurements of CPUs with others do not count.
 
     Returns:
-        The first where not all were measured alike.
+        The preferred one where it was not measured, or not like others.
     """
     speeds = {
         name: {
@@ -24,8 +24,11 @@ def fastest_runtime(measured: Sequence[Performance], possible: Sequence[str], cp
         }
         for name in possible
     }
-    shared = set.intersection(*(set(found) for found in speeds.values()))
+    known = [name for name in possible if speeds[name]]
+    if possible[0] not in known:
+        return possible[0]
+    shared = set.intersection(*(set(speeds[name]) for name in known))
     if not shared:
         return possible[0]
     settings = max(shared)
-    return max(possible, key=lambda name: speeds[name][settings])
+    return max(known, key=lambda name: speeds[name][settings])
