@@ -90,13 +90,25 @@ class Measured:
 
 def make_artifact(model: str, folder: Path) -> None:
     """Publishes a random model of a hub's shape as `translation/original`, and writes data to calibrate on."""
+    publish_random(*SHAPES[model], folder)
+    rows = [json.dumps({"source": text, "target": text}) for text in SENTENCES * CALIBRATION_PAIRS][:CALIBRATION_PAIRS]
+    write_text(folder / "pairs.jsonl", "".join(f"{row}\n" for row in rows))
+
+
+def publish_random(family: Family, shape: dict[str, Any], folder: Path) -> None:
+    """Publishes a model with random weights as `translation/original` of the store in a folder.
+
+    Args:
+        family: T5 or BART.
+        shape: of its transformers configuration.
+        folder: gets the store, and the tokenizer that the model was published with.
+    """
     import torch
     from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
     from compression.publish import Identity, publish_model
     from compression.training.tokenizer_maker import make_tokenizer
 
-    family, shape = SHAPES[model]
     torch.manual_seed(0)
     if family is Family.T5:
         made: Any = T5ForConditionalGeneration(T5Config(**shape))  # type: ignore[no-untyped-call]
@@ -115,8 +127,6 @@ def make_artifact(model: str, folder: Path) -> None:
         lineage=[Step(technique="import")],
     )
     publish_model(Store(folder / "store"), made, folder / "tokenizer", identity)
-    rows = [json.dumps({"source": text, "target": text}) for text in SENTENCES * CALIBRATION_PAIRS][:CALIBRATION_PAIRS]
-    write_text(folder / "pairs.jsonl", "".join(f"{row}\n" for row in rows))
 
 
 def measure(model: str, operation: str, folder: Path) -> Measured:

@@ -94,9 +94,9 @@ def _wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", port: 
         if _status(port, server.ready) == 200:
             return
         if time.monotonic() > deadline:
-            raise ServerFailed(f"{server.name} is not ready after {START_SECONDS:.0f} seconds: {_last_line(log)}")
+            raise ServerFailed(f"{server.name} is not ready after {START_SECONDS:.0f} seconds: {last_line(log)}")
         time.sleep(POLL_SECONDS)
-    raise ServerFailed(f"{server.name} ended with {process.returncode}: {_last_line(log)}")
+    raise ServerFailed(f"{server.name} ended with {process.returncode}: {last_line(log)}")
 
 
 def _status(port: int, path: str) -> int | None:
@@ -110,6 +110,7 @@ def _status(port: int, path: str) -> int | None:
         connection.close()
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """Returns the last line of a log that says something, cut where it is long."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return lines[-1][:LINE_CHARACTERS] if lines else "it wrote nothing"

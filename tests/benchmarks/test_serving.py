@@ -63,7 +63,8 @@ def test_all_three_servers_are_measured_under_every_load(
         assert server["loads"][2]["amount"] == pytest.approx(0.8 * found["servers"][0]["capacity"])
         for load in server["loads"]:
             figures = load["figures"]
-            assert figures["errors"] == 0 and figures["answered"] > 0, figures
+            # What arrives at the rate of a faster server may be more than this one answers in time.
+            assert figures["answered"] > 0 and (load["kind"] == "poisson" or figures["errors"] == 0), figures
             assert 0 < figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
         closed = server["loads"][0]["figures"]
         assert 6 <= closed["tokens_per_second"] / closed["requests_per_second"] <= 12, "outputs are not pinned"
