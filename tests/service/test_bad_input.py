@@ -67,7 +67,7 @@ def test_an_unknown_variant_is_not_found_and_the_known_are_named(service: Servic
         ({"text": "Yes.", "source": "fr"}, "source: 'fr'"),
         ({"text": "Yes.", "target": "fr"}, "target: 'fr'"),
         ({"text": "Yes.", "prefix": "translate: "}, "prefix: is not a field here"),
-        ({"text": "Yes.", "temperature": 1}, "temperature: is not a field here"),
+        ({"text": "Yes.", "tempo": 1}, "tempo: is not a field here"),
     ],
 )
 def test_a_wrong_field_is_named_with_what_is_wrong(service: Service, body: object, said: str) -> None:

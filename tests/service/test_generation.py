@@ -19,7 +19,8 @@ def test_each_variant_answers(service: Service, path: str, task: str, text: str,
     answer = service.post(f"{path}?variant={variant}", {"text": text})
 
     assert answer.status == 200, answer.text
-    assert (answer.json["task"], answer.json["variant"], answer.json["runtime"]) == (task, variant, "onnxruntime")
+    assert (answer.json["task"], answer.json["variant"]) == (task, variant)
+    assert answer.json["runtime"] == service.get(f"/variants/{task}/{variant}").json["runtime"]
     assert answer.json["digest"] == service.get(f"/variants/{task}/{variant}").json["digest"]
     (output,) = answer.json["outputs"]
     assert output["text"] and output["finish_reason"] == "eos" and not output["truncated"]

@@ -165,7 +165,7 @@ def test_a_closed_pool_opens_nothing(embedded: Store) -> None:
 
 def test_what_was_used_longest_ago_makes_room(embedded: Store) -> None:
     async def lease(pool: Pool, task: Task, variant: str) -> None:
-        async with pool.lease(task, variant):
+        async with pool.lease(task, variant, "onnxruntime"):
             pass
 
     async def scenario(pool: Pool) -> None:
@@ -184,7 +184,7 @@ def test_what_was_used_longest_ago_makes_room(embedded: Store) -> None:
 
 def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: Store) -> None:
     async def summarizer(pool: Pool) -> None:
-        async with pool.lease(Task.SUMMARIZATION, "original"):
+        async with pool.lease(Task.SUMMARIZATION, "original", "onnxruntime"):
             pass
 
     async def scenario(pool: Pool) -> None:
