@@ -30,6 +30,8 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_all_systems_are_measured_and_set_beside_the_baselines(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    before = psutil.Process().children(recursive=True)
+
     found = run("--models", "tiny-bart", "--beams", "1", "2", "--threads", "1")
 
     assert not found["left_out"]
@@ -51,7 +53,7 @@ def test_all_systems_are_measured_and_set_beside_the_baselines(run: Run, capsys:
     assert {"transformers", "optimum-onnx", "onnxruntime", "ctranslate2"} <= set(found["versions"])
     printed = capsys.readouterr().out
     assert all(name in printed for name in SYSTEMS) and found["host"] in printed
-    assert not psutil.Process().children(recursive=True)
+    assert psutil.Process().children(recursive=True) == before
 
 
 def test_the_faster_layout_is_reported_and_a_spent_budget_leaves_one_repeat(run: Run) -> None:

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ def started_servers() -> list[str]:
     """Returns the server processes that this process has."""
     lines = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
     return [line for line in lines if any(f"-m {module}" in line for module in MODULES)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """What ran before, such as the service that other tests share, may go on."""
+    before = started_servers()
+    yield
+    assert started_servers() == before
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +85,6 @@ def test_all_three_servers_are_measured_under_every_load(
     assert plot.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     assert all(name in printed for name in SERVERS) and found["host"] in printed
-    assert not started_servers()
 
 
 def test_a_soak_and_a_mix_are_measured_without_other_loads(store: Store, tmp_path: Path) -> None:
@@ -94,7 +102,6 @@ def test_a_soak_and_a_mix_are_measured_without_other_loads(store: Store, tmp_pat
     assert all(each["beside"]["errors"] == each["long"]["errors"] == 0 for each in found["mix"])
     assert found["soak"]["errors"] == 0 and found["soak"]["rate"] > 0
     assert all(held > 10_000_000 for _, held in found["soak"]["resident_bytes"]) and found["soak"]["resident_bytes"]
-    assert not started_servers()
 
 
 def test_a_server_that_cannot_start_says_why_in_one_line_and_is_left_out(
