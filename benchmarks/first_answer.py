@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.servers.process import free_port
 from evaluation.host import host_name
 
 ROOT = Path(__file__).parents[1]
@@ -59,14 +59,6 @@ def seconds_to_answer(port: int, limit_seconds: float) -> tuple[float, str]:
         except (urllib.error.URLError, ConnectionError):
             time.sleep(POLL_SECONDS)
     raise TimeoutError(f"no answer within {limit_seconds:g} s")
-
-
-def free_port() -> int:
-    """Returns a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models_store.configuration import ModelConfiguration
 from models_store.decoding.scores import Ids, Scores
+from models_store.engine.encoder import encoded
 from models_store.engine.padding import pad
 from models_store.graphs.names import MASKED, NORMALISED, PLACES, POSITIONS, SOURCE_SCORES, TOP
 
@@ -59,9 +60,7 @@ def encoder_feeds(batch: Batch) -> Feeds:
 
 def cross_feeds(encoder: Any, batch: Batch) -> Feeds:
     """Runs the encoder; returns the decoder graph's inputs that are the same at every step."""
-    names = [output.name for output in encoder.get_outputs()]
-    values = encoder.run(names, encoder_feeds(batch))
-    feeds = {name.replace("present.", "past_key_values."): value for name, value in zip(names, values, strict=True)}
+    feeds = encoded(encoder, batch.sources, batch.mask)
     absent = np.where(batch.mask > 0, np.float32(0.0), np.float32(MASKED))
     return feeds | {
         SOURCE_SCORES: absent[:, None, None, :],

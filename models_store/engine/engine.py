@@ -16,6 +16,7 @@ from models_store.decoding.beam import BeamSearch
 from models_store.decoding.greedy import GreedySearch
 from models_store.decoding.sampling import SamplingSearch
 from models_store.decoding.search import Search
+from models_store.engine.encoder import encoded
 from models_store.engine.lane import Lane
 from models_store.engine.memory import Array
 from models_store.engine.padding import pad
@@ -119,10 +120,7 @@ class Engine:
 
     def _encoded(self, rows: Sequence[Sequence[int]]) -> dict[str, Array]:
         """Returns cross-attention keys and values, by the decoder graph's names."""
-        ids, mask = pad(rows, self._configuration.pad_id)
-        names = [output.name for output in self._encoder.get_outputs()]
-        values = self._encoder.run(names, {"input_ids": ids, "attention_mask": mask})
-        return {name.replace("present.", "past_key_values."): value for name, value in zip(names, values, strict=True)}
+        return encoded(self._encoder, *pad(rows, self._configuration.pad_id))
 
 
 def kind_of(options: GenerationOptions) -> Kind:

@@ -144,7 +144,6 @@ class _Bound:
     ) -> None:
         self._decoder = decoder
         self._binding = decoder.io_binding()
-        self._kept: list[OrtValue] = []
         self._tokens = np.zeros(rows, dtype=np.int64)
         self._positions = np.zeros(rows, dtype=np.int64)
         self._places = np.zeros((rows, heads, 3), dtype=np.int64)

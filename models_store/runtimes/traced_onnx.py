@@ -11,6 +11,7 @@ from onnxruntime import OrtValue
 
 from models_store.configuration import ModelConfiguration
 from models_store.decoding.scores import Ids, Scores, scores_of
+from models_store.engine.encoder import encoded
 from models_store.engine.engine import kind_of, search_for
 from models_store.engine.padding import pad
 from models_store.manifest import GenerationOptions
@@ -81,14 +82,11 @@ class _Caches:
             f"{layer}.decoder.{part}" for layer in range(configuration.decoder_layers) for part in ("key", "value")
         ]
         ids, mask = pad(rows, configuration.pad_id)
-        names = [output.name for output in encoder.get_outputs()]
-        cross = encoder.run(names, {"input_ids": ids, "attention_mask": mask})
-        self._sources = {
-            name.replace("present.", "past_key_values."): value for name, value in zip(names, cross, strict=True)
-        }
+        self._sources = encoded(encoder, ids, mask)
+        first = next(iter(self._sources.values()))
         self._sources["encoder_attention_mask"] = mask
         self._bind_sources()
-        empty = np.zeros((len(rows) * num_beams, cross[0].shape[1], 0, cross[0].shape[3]), dtype=np.float32)
+        empty = np.zeros((len(rows) * num_beams, first.shape[1], 0, first.shape[3]), dtype=np.float32)
         self._own = [OrtValue.ortvalue_from_numpy(empty) for _ in self._names]
 
     def step(self, tokens: Ids) -> Scores:
