@@ -54,7 +54,7 @@ class Services:
         limits = WorkLimits(
             settings.max_batch_rows, settings.max_batch_tokens, settings.batch_wait_seconds, settings.queue_rows
         )
-        runtimes = RuntimeChooser(catalogue.store, settings.runtime_name)
+        runtimes = RuntimeChooser(catalogue, settings.runtime_name)
         pool = Pool(
             Loader(catalogue.store, metrics, limits, layout_for(available_cores(), settings.workers, settings.threads)),
             metrics,

@@ -32,18 +32,18 @@ class Chooser:
     def __init__(
         self,
         catalogue: Catalogue,
-        runtimes: RuntimeChooser | None = None,
+        runtimes: RuntimeChooser,
         last_error: Callable[[Task, str], SlimseqError | None] = lambda task, variant: None,
     ) -> None:
         """Chooses among a catalogue's variants.
 
         Args:
             catalogue: what there is.
-            runtimes: says what would open a variant; none takes any.
+            runtimes: says what would open a variant.
             last_error: why a variant could not be opened when last tried; such a one is not chosen for its speed.
         """
         self._catalogue = catalogue
-        self._runtimes = runtimes or RuntimeChooser(catalogue.store)
+        self._runtimes = runtimes
         self._last_error = last_error
 
     def choose(self, task: Task, choice: Choice) -> str:

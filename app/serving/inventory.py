@@ -24,11 +24,11 @@ LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenize
 class Inventory:
     """Answers about variants, from the store and the pool. Opens nothing."""
 
-    def __init__(self, catalogue: Catalogue, pool: Pool, version: str, runtimes: RuntimeChooser | None = None) -> None:
+    def __init__(self, catalogue: Catalogue, pool: Pool, version: str, runtimes: RuntimeChooser) -> None:
         self._catalogue = catalogue
         self._pool = pool
         self._version = version
-        self._runtimes = runtimes or RuntimeChooser(catalogue.store)
+        self._runtimes = runtimes
 
     def variants(self) -> VariantList:
         """Returns every variant, the broken ones too."""

@@ -63,7 +63,7 @@ class Pool:
         self,
         loader: Loader,
         metrics: ServiceMetrics,
-        runtimes: RuntimeChooser | None = None,
+        runtimes: RuntimeChooser,
         limits: PoolLimits | None = None,
     ) -> None:
         """Opens nothing yet.
@@ -71,14 +71,14 @@ class Pool:
         Args:
             loader: opens variants.
             metrics: told of what is opened and closed.
-            runtimes: says which runtime opens what; none takes what suits this machine best.
+            runtimes: says which runtime opens what.
             limits: what may stay in memory.
         """
         self.limits = limits or PoolLimits()
         self.evictions = 0
         self._loader = loader
         self._metrics = metrics
-        self._runtimes = runtimes or RuntimeChooser(loader.store)
+        self._runtimes = runtimes
         self._slots: dict[VariantKey, _Slot] = {}
         self._measured: dict[VariantKey, int] = {}
         self._errors: dict[tuple[Task, str], SlimseqError] = {}

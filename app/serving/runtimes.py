@@ -1,41 +1,45 @@
 """Which runtime opens a variant: the one that is named, else the fastest that was measured on this kind of CPU."""
 
+from app.serving.catalogue import Catalogue
 from evaluation.fastest import fastest_runtime
 from evaluation.host import cpu_flags
 from models_store.generator import choose_runtime, possible_runtimes
-from models_store.manifest import Task
-from models_store.store import Store
+from models_store.manifest import Manifest, Task
 
 
 class RuntimeChooser:
     """Chooses for one process: its setting counts where a request names no runtime."""
 
-    def __init__(self, store: Store, setting: str | None = None) -> None:
+    def __init__(self, catalogue: Catalogue, setting: str | None = None) -> None:
         """Chooses nothing yet.
 
         Args:
-            store: where the artifacts are.
+            catalogue: what there is.
             setting: the runtime that opens whatever no request says otherwise of; None for the fastest.
         """
-        self._store = store
+        self._catalogue = catalogue
         self._setting = setting
         self._flags = cpu_flags()
-        self._chosen: dict[tuple[Task, str, str], str] = {}
+        self._chosen: dict[tuple[Task, str, str, str | None], str] = {}
 
     def choose(self, task: Task, variant: str, runtime: str | None = None) -> str:
         """Returns the runtime's name.
 
         Raises:
-            UnknownVariant, InvalidArtifact: as `Store.manifest` does.
+            UnknownVariant, InvalidArtifact: as `Catalogue.manifest` does.
             RuntimeUnavailable: the named one cannot open it here, or none can.
         """
         name = runtime or self._setting
-        if name is not None:
-            return choose_runtime(self._store, task, variant, name).name
-        manifest = self._store.manifest(task, variant)
-        # What a digest was measured at does not change while the service runs.
-        key = (task, variant, manifest.digest)
+        manifest = self._catalogue.manifest(task, variant)
+        # What opens the files of one digest, and how fast, does not change while the service runs.
+        key = (task, variant, manifest.digest, name)
         if key not in self._chosen:
-            possible = [kind.name for kind in possible_runtimes(self._store, task, variant)]
-            self._chosen[key] = fastest_runtime(manifest.performance, possible, self._flags)
+            self._chosen[key] = self._named(manifest, name) if name else self._fastest(manifest)
         return self._chosen[key]
+
+    def _named(self, manifest: Manifest, name: str) -> str:
+        return choose_runtime(self._catalogue.store, manifest.task, manifest.variant, name).name
+
+    def _fastest(self, manifest: Manifest) -> str:
+        possible = possible_runtimes(self._catalogue.store, manifest.task, manifest.variant)
+        return fastest_runtime(manifest.performance, [kind.name for kind in possible], self._flags)

@@ -47,13 +47,6 @@ class Beams:
         )
 
 
-@dataclass
-class _Inputs:
-    """How many tokens each input's hypotheses have, `(inputs,)`."""
-
-    positions: Ids
-
-
 class BeamSearch:
     """`num_beams` rows an input."""
 
@@ -64,11 +57,12 @@ class BeamSearch:
         self.top = min(2 * num_beams + SPARE, configuration.vocabulary)
         self._configuration = configuration
         self._rules = Rules.of([])
-        self._inputs = _Inputs(np.zeros(0, dtype=np.int64))
+        # How many new tokens each input's hypotheses have, `(inputs,)`.
+        self._lengths: Ids = np.zeros(0, dtype=np.int64)
         self._running = self._finished = self._blank([])
 
     def __len__(self) -> int:
-        return len(self._inputs.positions)
+        return len(self._lengths)
 
     def join(self, options: Sequence[GenerationOptions]) -> None:
         """Adds inputs, as `Search.join` says."""
@@ -77,28 +71,28 @@ class BeamSearch:
         running.scores[:, 0] = 0
         self._running = joined(self._running, running)
         self._finished = joined(self._finished, self._blank(options))
-        self._inputs = joined(self._inputs, _Inputs(np.zeros(len(options), dtype=np.int64)))
+        self._lengths = np.append(self._lengths, np.zeros(len(options), dtype=np.int64))
         self._rules = joined(self._rules, Rules.of(options))
 
     def keep(self, order: Ids) -> None:
         """Keeps inputs, as `Search.keep` says."""
         self._running, self._finished = kept(self._running, order), kept(self._finished, order)
-        self._inputs, self._rules = kept(self._inputs, order), kept(self._rules, order)
+        self._lengths, self._rules = self._lengths[order], kept(self._rules, order)
 
     def next_tokens(self) -> Ids:
         """Returns the last token of each row."""
         every = np.arange(len(self))
-        return self._running.ids[every, :, self._inputs.positions].reshape(-1)
+        return self._running.ids[every, :, self._lengths].reshape(-1)
 
     def positions(self) -> Ids:
         """Returns each row's count of tokens behind the start token."""
-        return self._inputs.positions.repeat(self.num_beams)
+        return self._lengths.repeat(self.num_beams)
 
     def advance(self, scores: StepScores) -> Advance:
         """Takes each input's best continuations, and decides the inputs that have nothing better to come."""
         every = np.arange(len(self))[:, None]
         candidates, origin = self._candidates(scores)
-        lengths = self._inputs.positions + 1
+        lengths = self._lengths + 1
         is_last = (
             candidates.ids[every, np.arange(candidates.ids.shape[1]), lengths[:, None]] == self._configuration.eos_id
         )
@@ -108,7 +102,7 @@ class BeamSearch:
         self._keep_best(candidates, is_last, lengths)
         self._running = candidates.take(chosen)
         self._running.scores += is_last[every, chosen] * NEVER
-        self._inputs.positions = lengths
+        self._lengths = lengths
         has_stopped = self._finished.is_finished.all(axis=1) & self._rules.early_stopping
         is_done = ~self._may_improve(lengths) | has_stopped | is_last.all(axis=1)
         done = {int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]}
@@ -132,7 +126,7 @@ class BeamSearch:
         origin = places // tokens.shape[1]
         candidates = self._running.take(origin)
         candidates.scores = totals[every, places]
-        lengths = self._inputs.positions + 1
+        lengths = self._lengths + 1
         candidates.ids[every, np.arange(places.shape[1]), lengths[:, None]] = tokens.reshape(inputs, -1)[every, places]
         candidates.lengths = np.broadcast_to(lengths[:, None], candidates.lengths.shape).copy()
         return candidates, origin

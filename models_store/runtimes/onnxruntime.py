@@ -9,27 +9,19 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from models_store.configuration import ModelConfiguration, read_configuration
+from models_store.configuration import read_configuration
 from models_store.engine.engine import Engine
 from models_store.errors import InvalidArtifact
 from models_store.files import short_name
 from models_store.graphs.names import DECODER, ENCODER, POSITIONS
 from models_store.manifest import GenerationOptions
+from models_store.runtimes.onnx_sessions import OnnxSessions
 from models_store.runtimes.protocol import Runtime, Sequenced, Watch
 from models_store.runtimes.traced_onnx import TracedOnnxRuntime
 
 
-class OnnxRuntime:
-    """One artifact's encoder and decoder sessions."""
-
-    name = "onnxruntime"
-
-    def __init__(
-        self, encoder: ort.InferenceSession, decoder: ort.InferenceSession, configuration: ModelConfiguration
-    ) -> None:
-        self._encoder = encoder
-        self._decoder = decoder
-        self._configuration = configuration
+class OnnxRuntime(OnnxSessions):
+    """Graphs of ours: rows of any age share a step."""
 
     def engine(self) -> Engine:
         """Returns an engine with nothing in flight, for callers that let inputs join and leave."""
@@ -55,10 +47,6 @@ class OnnxRuntime:
                 if progress.ended is not None:
                     outputs[key] = progress.ended
         return [outputs[key] for key in row_of]
-
-    def close(self) -> None:
-        """Drops both sessions, which frees their memory."""
-        del self._encoder, self._decoder
 
 
 def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:

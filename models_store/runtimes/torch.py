@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel
 
 
+# transformers warns of them where nothing is drawn.
+OF_DRAWS = ("temperature", "top_k", "top_p")
+
+
 class TorchRuntime:
     """One artifact's transformers model."""
 
@@ -84,7 +88,7 @@ class TorchRuntime:
 
         configuration = self._configuration
         return GenerationConfig(  # type: ignore[no-untyped-call]
-            **options.model_dump(exclude={"seed"}),
+            **options.model_dump(exclude={"seed"} if options.do_sample else {"seed", *OF_DRAWS}),
             pad_token_id=configuration.pad_id,
             eos_token_id=configuration.eos_id,
             decoder_start_token_id=configuration.decoder_start_id,

@@ -15,20 +15,12 @@ from models_store.engine.encoder import encoded
 from models_store.engine.engine import kind_of, search_for
 from models_store.engine.padding import pad
 from models_store.manifest import GenerationOptions
+from models_store.runtimes.onnx_sessions import OnnxSessions
 from models_store.runtimes.protocol import Sequenced, Watch
 
 
-class TracedOnnxRuntime:
-    """One artifact's encoder and decoder sessions."""
-
-    name = "onnxruntime"
-
-    def __init__(
-        self, encoder: ort.InferenceSession, decoder: ort.InferenceSession, configuration: ModelConfiguration
-    ) -> None:
-        self._encoder = encoder
-        self._decoder = decoder
-        self._configuration = configuration
+class TracedOnnxRuntime(OnnxSessions):
+    """Graphs of optimum: rows begin together."""
 
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
@@ -58,10 +50,6 @@ class TracedOnnxRuntime:
             search.keep(kept)
             places = places[kept]
         return [outputs[row] for row in range(len(rows))]
-
-    def close(self) -> None:
-        """Drops both sessions, which frees their memory."""
-        del self._encoder, self._decoder
 
 
 class _Caches:

@@ -11,8 +11,9 @@ from compression.training.data import DataFiles
 from compression.training.options import TrainingOptions
 from compression.training.schedule import Bounds
 from evaluation.host import cpu_flags
-from models_store.manifest import Family, Performance, Task
+from models_store.manifest import Family, Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.measured import performance
 
 
 def prepared(tmp_path: Path) -> Context:
@@ -117,20 +118,7 @@ def test_ctranslate2_files_are_made_where_they_were_measured_to_be_faster(tmp_pa
     context = prepared(tmp_path)
     manifest = context.store.manifest(Task.TRANSLATION, "original")
     measured = [
-        Performance(
-            host="",
-            cpu_flags=cpu_flags(),
-            threads=1,
-            runtime=runtime,
-            batch=16,
-            input_tokens=1,
-            output_tokens=1,
-            p50_ms=1,
-            p95_ms=1,
-            p99_ms=1,
-            tokens_per_second=speed,
-            resident_bytes=1,
-        )
+        performance(speed, cpu_flags=cpu_flags(), runtime=runtime, batch=16)
         for runtime, speed in (("onnxruntime", 100), ("ctranslate2", 150))
     ]
     context.store.rewrite_manifest(manifest.model_copy(update={"performance": measured}))

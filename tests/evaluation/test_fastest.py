@@ -2,6 +2,7 @@ import pytest
 
 from evaluation.fastest import fastest_runtime
 from models_store.manifest import Performance
+from tests.measured import performance
 
 FLAGS = ["avx2", "avx512_vnni"]
 
@@ -9,20 +10,8 @@ FLAGS = ["avx2", "avx512_vnni"]
 def measured(
     runtime: str, speed: float, batch: int = 16, threads: int = 1, flags: list[str] | None = None
 ) -> Performance:
-    return Performance(
-        host="",
-        cpu_flags=FLAGS if flags is None else flags,
-        threads=threads,
-        runtime=runtime,
-        batch=batch,
-        input_tokens=1,
-        output_tokens=1,
-        p50_ms=1,
-        p95_ms=1,
-        p99_ms=1,
-        tokens_per_second=speed,
-        resident_bytes=1,
-    )
+    flags = FLAGS if flags is None else flags
+    return performance(speed, runtime=runtime, batch=batch, threads=threads, cpu_flags=flags)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,12 +8,12 @@ import pytest
 
 from app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
 from app.serving.batcher import Batcher
-from app.serving.submission import Generated, Submission
 from app.serving.worker import WorkLimits
 from models_store.errors import InvalidOptions
 from models_store.generator import TextOutput
 from models_store.manifest import GenerationOptions
 from tests.app.serving.generators import EchoGenerator, rows
+from tests.app.serving.working import run, submit, texts, until
 
 GREEDY = GenerationOptions()
 BEAMS = GenerationOptions(num_beams=4)
@@ -26,24 +26,6 @@ def batching(generator: EchoGenerator, **limits: Any) -> Iterator[Batcher]:
         yield batcher
     finally:
         batcher.close()
-
-
-def submit(batcher: Batcher, *lengths: int, options: GenerationOptions = GREEDY, seconds: float = 10) -> Submission:
-    return batcher.submit(rows(*lengths), options, time.monotonic() + seconds)
-
-
-def texts(generated: Generated) -> list[str]:
-    return [output.text for output in generated.outputs]
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not is_so():
-            await asyncio.sleep(0.005)
-
-
-def run(scenario: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 def test_outputs_come_in_the_order_of_the_rows() -> None:

@@ -6,35 +6,25 @@ import pytest
 from app.errors import InvalidRequest, NoVariantRetains
 from app.serving.catalogue import Catalogue
 from app.serving.chooser import Choice, Chooser
+from app.serving.runtimes import RuntimeChooser
 from models_store.errors import UnknownVariant
-from models_store.manifest import Check, Manifest, Performance, Size, Task, Verdict
+from models_store.manifest import Check, Manifest, Size, Task, Verdict
 from models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score
+from tests.measured import performance
 
 TRANSLATION = Task.TRANSLATION
 
 
 def chooser(root: Path) -> Chooser:
-    return Chooser(Catalogue(Store(root), {}))
+    catalogue = Catalogue(Store(root), {})
+    return Chooser(catalogue, RuntimeChooser(catalogue))
 
 
 def variant(name: str, kept: float | None, tokens_per_second: float = 0, **more: Any) -> Manifest:
-    speed = Performance(
-        host="",
-        threads=1,
-        runtime="onnxruntime",
-        batch=1,
-        input_tokens=1,
-        output_tokens=1,
-        p50_ms=1,
-        p95_ms=1,
-        p99_ms=1,
-        tokens_per_second=tokens_per_second,
-        resident_bytes=1,
-    )
-    performance = [speed] if tokens_per_second else []
+    speed = [performance(tokens_per_second)] if tokens_per_second else []
     quality = [] if kept is None else [score(kept)]
-    return manifest(variant=name, technique="prune", quality=quality, performance=performance, **more)
+    return manifest(variant=name, technique="prune", quality=quality, performance=speed, **more)
 
 
 @pytest.fixture

@@ -5,18 +5,14 @@ from typing import Any
 import pytest
 
 from app.errors import InvalidRequest, Overloaded, UnknownEvaluation
-from app.metrics import ServiceMetrics
 from app.schemas.evaluation import EvaluationJob, EvaluationRequest
-from app.serving.catalogue import Catalogue
 from app.serving.chooser import Chooser
 from app.serving.evaluation_job import Status
 from app.serving.evaluation_service import EvaluationService
 from app.serving.evaluations import EvaluationJobs
-from app.serving.loading import Loader
-from app.serving.pool import Pool
-from app.serving.worker import WorkLimits
 from models_store.errors import CorruptArtifact, UnknownVariant
 from models_store.store import Store
+from tests.app.serving.parts import parts_of
 
 PAIRS = [
     {"source": "Good morning.", "target": "Guten Morgen."},
@@ -33,14 +29,14 @@ def with_service(
     store: Store, scenario: Callable[[EvaluationService], Coroutine[None, None, None]], queue: int = 8, kept: int = 50
 ) -> None:
     async def run() -> None:
-        pool = Pool(Loader(store, ServiceMetrics("test"), WorkLimits()), ServiceMetrics("test"))
-        jobs = EvaluationJobs(pool, max_queued=queue, max_kept=kept)
-        service = EvaluationService(Chooser(Catalogue(store, {})), jobs, max_pairs=100)
+        parts = parts_of(store)
+        jobs = EvaluationJobs(parts.pool, max_queued=queue, max_kept=kept)
+        service = EvaluationService(Chooser(parts.catalogue, parts.runtimes), jobs, max_pairs=100)
         try:
             await asyncio.wait_for(scenario(service), 60)
         finally:
             await jobs.close()
-            await pool.close()
+            await parts.pool.close()
 
     asyncio.run(run())
 

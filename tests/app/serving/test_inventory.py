@@ -1,21 +1,18 @@
 import asyncio
 from pathlib import Path
 
-from app.metrics import ServiceMetrics
-from app.serving.catalogue import Catalogue
 from app.serving.inventory import Inventory
-from app.serving.loading import Loader
 from app.serving.memory import memory_report
 from app.serving.pool import Pool
-from app.serving.worker import WorkLimits
 from models_store.manifest import Task
 from models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score
+from tests.app.serving.parts import parts_of
 
 
 def inventory_of(store: Store) -> tuple[Inventory, Pool]:
-    pool = Pool(Loader(store, ServiceMetrics("test"), WorkLimits()), ServiceMetrics("test"))
-    return Inventory(Catalogue(store, {}), pool, "1.2.3"), pool
+    parts = parts_of(store)
+    return Inventory(parts.catalogue, parts.pool, "1.2.3", parts.runtimes), parts.pool
 
 
 def test_each_variant_says_whether_it_serves(own_store: Store) -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from app.errors import GenerationFailed, ShuttingDown, VariantInUse, VariantTooLarge
 from app.metrics import ServiceMetrics
+from app.serving.catalogue import Catalogue
 from app.serving.loading import LoadedVariant, Loader, VariantKey, format_bytes
 from app.serving.pool import GROWTH, Pool, PoolLimits
+from app.serving.runtimes import RuntimeChooser
 from app.serving.worker import WorkLimits
 from models_store.errors import CorruptArtifact, InvalidArtifact, RuntimeUnavailable
 from models_store.generator import TextGenerator, open_generator
@@ -61,7 +63,8 @@ def with_pool(
 ) -> None:
     async def run() -> None:
         metrics = ServiceMetrics("test")
-        pool = Pool(LoaderOfKnownSizes(store, metrics, WorkLimits(), opener=opener), metrics, limits=limits)
+        loader = LoaderOfKnownSizes(store, metrics, WorkLimits(), opener=opener)
+        pool = Pool(loader, metrics, RuntimeChooser(Catalogue(store, {})), limits)
         try:
             await asyncio.wait_for(scenario(pool), 30)
         finally:

@@ -3,28 +3,24 @@ import asyncio
 import pytest
 
 from app.errors import NotReady
-from app.metrics import ServiceMetrics
-from app.serving.catalogue import Catalogue
-from app.serving.loading import Loader
-from app.serving.pool import Pool
 from app.serving.readiness import Readiness
-from app.serving.worker import WorkLimits
 from models_store.manifest import Task
 from models_store.store import Store
+from tests.app.serving.parts import parts_of
 
 
 def after_preload(store: Store, *preload: tuple[Task, str]) -> list[str]:
     async def run() -> list[str]:
-        pool = Pool(Loader(store, ServiceMetrics("test"), WorkLimits()), ServiceMetrics("test"))
-        readiness = Readiness(Catalogue(store, {}), pool, preload)
+        parts = parts_of(store)
+        readiness = Readiness(parts.catalogue, parts.pool, preload)
         try:
             with pytest.raises(NotReady, match="opening"):
                 readiness.check()
             await readiness.preload()
             readiness.check()
-            return [str(loaded.key) for loaded in pool.loaded()]
+            return [str(loaded.key) for loaded in parts.pool.loaded()]
         finally:
-            await pool.close()
+            await parts.pool.close()
 
     return asyncio.run(run())
 

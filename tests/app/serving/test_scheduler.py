@@ -1,6 +1,6 @@
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,12 +8,12 @@ import pytest
 
 from app.errors import DeadlineExceeded, GenerationFailed, Overloaded, ShuttingDown
 from app.serving.scheduler import Scheduler
-from app.serving.submission import Generated, Submission
 from app.serving.worker import WorkLimits
 from models_store.generator import TextOutput, open_generator
 from models_store.manifest import GenerationOptions, Task
 from models_store.store import Store
 from tests.app.serving.generators import SteppingGenerator, rows
+from tests.app.serving.working import run, submit, texts, until
 
 SHORT = GenerationOptions(max_new_tokens=4)
 BEAMS = GenerationOptions(num_beams=4, max_new_tokens=4)
@@ -29,29 +29,11 @@ def scheduling(generator: SteppingGenerator, **limits: Any) -> Iterator[Schedule
         scheduler.close()
 
 
-def submit(scheduler: Scheduler, *lengths: int, options: GenerationOptions = SHORT, seconds: float = 10) -> Submission:
-    return scheduler.submit(rows(*lengths), options, time.monotonic() + seconds)
-
-
-def texts(generated: Generated) -> list[str]:
-    return [output.text for output in generated.outputs]
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not is_so():
-            await asyncio.sleep(0.002)
-
-
 async def steps(generator: SteppingGenerator, count: int) -> None:
     """Lets so many steps run, and waits for the one behind them to begin."""
     before = len(generator.steps)
     generator.permits.release(count)
     await until(lambda: len(generator.steps) >= before + count)
-
-
-def run(scenario: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 def test_outputs_come_in_the_order_of_the_rows() -> None:
