@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from compression.context import Context
 from compression.evaluate import EvaluateOptions, evaluate_variants
 from compression.exporting import add_ctranslate2, add_onnx
+from compression.quantization.options import WHOLE
 from compression.quantize import QuantizeOptions, quantize
 from evaluation.fastest import fastest_runtime
 from evaluation.host import cpu_flags
@@ -24,7 +25,7 @@ from models_store.store import FORMATS
 # What of a recorded step says how to round; whether the CPU wants 7 bits, each machine decides itself.
 RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")
 # These are rounded from the parent's weights alone: no data is needed to make them again.
-WEIGHTS_ALONE = ("int8-dynamic", "int8-weight-only", "int4-weight-only", "bf16", "fp16", "ctranslate2-int8")
+WEIGHTS_ALONE = ("int8-dynamic", "int8-weight-only", "int4-weight-only", *WHOLE)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class ComputeTypeName(StrEnum):
 
     FLOAT32 = "float32"
     INT8 = "int8"
+    INT8_FLOAT16 = "int8_float16"
 
 
 def export_command(

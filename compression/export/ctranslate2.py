@@ -20,7 +20,7 @@ from models_store.graphs.sines import sines
 from models_store.graphs.weights import Weights
 from models_store.manifest import Family
 
-ComputeType = Literal["float32", "int8"]
+ComputeType = Literal["float32", "int8", "int8_float16"]
 Floats = NDArray[np.float32]
 
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_new": "GELUTanh", "silu": "SWISH", "swish": "SWISH"}
@@ -30,7 +30,8 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
     """Writes a CTranslate2 model.
 
     Matrices are stored once where they are equal, the tied embedding and the relative position biases among them.
-    With `int8`, matrices are rounded symmetrically with one scale a row, norms and biases stay float32.
+    With `int8`, matrices are rounded symmetrically with one scale a row, norms and biases stay float32, or with
+    `int8_float16` float16, which a CPU computes with in float32.
 
     Args:
         source: a Hugging Face model folder with safetensors and `tokenizer.json`.

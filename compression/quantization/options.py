@@ -7,8 +7,17 @@ from compression.errors import BadParameters
 from evaluation.host import has_vnni
 
 SchemeName = Literal[
-    "int8-dynamic", "int8-static", "int8-weight-only", "int4-weight-only", "bf16", "fp16", "ctranslate2-int8"
+    "int8-dynamic",
+    "int8-static",
+    "int8-weight-only",
+    "int4-weight-only",
+    "bf16",
+    "fp16",
+    "ctranslate2-int8",
+    "ctranslate2-int8-float16",
 ]
+# What these round, they round in all layers alike, and by its values alone.
+WHOLE: tuple[SchemeName, ...] = ("bf16", "fp16", "ctranslate2-int8", "ctranslate2-int8-float16")
 CalibrationMethod = Literal["minmax", "entropy", "percentile"]
 
 # ONNX Runtime's block kernels take powers of two from here on.
@@ -69,7 +78,7 @@ class QuantizeOptions:
         wrong = [name for name, holds in rules.items() if not holds]
         if wrong:
             raise BadParameters(f"out of range: {', '.join(wrong)}")
-        if self.fallback is not None and self.scheme in ("bf16", "fp16", "ctranslate2-int8"):
+        if self.fallback is not None and self.scheme in WHOLE:
             raise BadParameters(f"{self.scheme} rounds all layers alike; fallback is for the ONNX schemes")
         if self.aware_steps and self.scheme != "int4-weight-only":
             raise BadParameters(f"aware steps are for int4-weight-only, not for {self.scheme}")

@@ -8,6 +8,7 @@ are told after it. A token that greedy search tells is told on the library's thr
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,8 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> CTransl
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidArtifact(f"{short_name(path / VOCABULARY)} cannot be read: {reason}") from error
+    # It warns that a CPU computes in float32 with what is stored in float16, as it should.
+    ctranslate2.set_log_level(logging.ERROR)
     try:
         translator = ctranslate2.Translator(str(path), device="cpu", inter_threads=workers, intra_threads=threads)
     except Exception as error:  # the library raises RuntimeError and ValueError alike

@@ -27,4 +27,4 @@ def test_every_scheme_of_the_options_is_there() -> None:
 
     schemes = [scheme_named(name) for name in names]
 
-    assert len({scheme.description for scheme in schemes}) == len(names) == 7
+    assert len({scheme.description for scheme in schemes}) == len(names) == 8
