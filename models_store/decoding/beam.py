@@ -56,7 +56,7 @@ class BeamSearch:
         self.num_beams = num_beams
         self.top = min(2 * num_beams + SPARE, configuration.vocabulary)
         self._configuration = configuration
-        self._rules = Rules.of([])
+        self._take_rules(Rules.of([]))
         # How many new tokens each input's hypotheses have, `(inputs,)`.
         self._lengths: Ids = np.zeros(0, dtype=np.int64)
         self._running = self._finished = self._blank([])
@@ -72,12 +72,13 @@ class BeamSearch:
         self._running = joined(self._running, running)
         self._finished = joined(self._finished, self._blank(options))
         self._lengths = np.append(self._lengths, np.zeros(len(options), dtype=np.int64))
-        self._rules = joined(self._rules, Rules.of(options))
+        self._take_rules(joined(self._rules, Rules.of(options)))
 
     def keep(self, order: Ids) -> None:
         """Keeps inputs, as `Search.keep` says."""
         self._running, self._finished = kept(self._running, order), kept(self._finished, order)
-        self._lengths, self._rules = self._lengths[order], kept(self._rules, order)
+        self._lengths = self._lengths[order]
+        self._take_rules(kept(self._rules, order))
 
     def next_tokens(self) -> Ids:
         """Returns the last token of each row."""
@@ -113,12 +114,17 @@ class BeamSearch:
         """Returns the best open hypothesis."""
         return Sequenced(_best_ids(self._running, row), "cancelled")
 
+    def _take_rules(self, rules: Rules) -> None:
+        self._rules = rules
+        self._rules_of_beams = kept(rules, np.arange(len(rules.max_new_tokens)).repeat(self.num_beams))
+
     def _candidates(self, scores: StepScores) -> tuple[Beams, Ids]:
         """Returns the best `2 * beams` continuations of each input, best first, and the beam each continues."""
         inputs, beams = len(self), self.num_beams
-        rules = Rules(**{name: values.repeat(beams) for name, values in vars(self._rules).items()})
         history = self._running.ids.reshape(inputs * beams, -1)
-        tokens, logits = allowed(scores, history, self.positions(), rules, self._configuration, needed=2 * beams)
+        tokens, logits = allowed(
+            scores, history, self.positions(), self._rules_of_beams, self._configuration, needed=2 * beams
+        )
         offsets = self._running.scores.reshape(-1) - scores.normalisers
         totals = (logits + offsets[:, None]).reshape(inputs, -1)
         places = best_first(totals)[:, : 2 * beams]

@@ -6,6 +6,7 @@ those are all its logits looked at.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from models_store.configuration import ModelConfiguration
 from models_store.decoding.scores import Ids, Scores, StepScores, highest
+from models_store.decoding.table import kept
 from models_store.manifest import GenerationOptions
 
 
@@ -39,6 +41,17 @@ class Rules:
             np.array([each.repetition_penalty for each in options], dtype=np.float32),
         )
 
+    # Asked at every step, and the same until rows join or leave.
+    @cached_property
+    def ngram_sizes(self) -> list[int]:
+        """Sizes of n-grams that some row may not repeat."""
+        return [int(size) for size in np.unique(self.no_repeat_ngram_size) if size > 0]
+
+    @cached_property
+    def is_penalized(self) -> NDArray[np.bool_]:
+        """Which rows' repetitions are penalized, `(rows,)`."""
+        return np.not_equal(self.repetition_penalty, 1)
+
 
 def allowed(
     scores: StepScores, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration, needed: int
@@ -55,12 +68,11 @@ def allowed(
     """
     tokens, logits = scores.top_tokens, scores.top_logits
     rows, banned = _banned(ids, positions, rules, configuration)
-    is_penalized = rules.repetition_penalty != 1
-    if len(rows) or is_penalized.any():
+    if len(rows) or rules.is_penalized.any():
         tokens, logits = tokens.copy(), logits.copy()
         hit, place = np.nonzero(tokens[rows] == banned[:, None])
         logits[rows[hit], place] = -np.inf
-        for row in np.nonzero(is_penalized | ((logits > -np.inf).sum(axis=1) < needed))[0]:
+        for row in np.nonzero(rules.is_penalized | ((logits > -np.inf).sum(axis=1) < needed))[0]:
             whole = allowed_logits(scores, ids, positions, rules, int(row), banned[rows == row])[None]
             tokens[row] = highest(whole, tokens.shape[1])[0]
             logits[row] = whole[0, tokens[row]]
@@ -96,8 +108,7 @@ def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, r
 def banned_in(row: int, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids:
     """Returns which tokens may not come next in one row."""
     one = slice(row, row + 1)
-    alone = Rules(**{name: values[one] for name, values in vars(rules).items()})
-    return _banned(ids[one], positions[one], alone, configuration)[1]
+    return _banned(ids[one], positions[one], kept(rules, np.array([row])), configuration)[1]
 
 
 def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> tuple[Ids, Ids]:
@@ -106,12 +117,11 @@ def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfigur
     found = [(early, np.full(len(early), configuration.eos_id, dtype=np.int64))] if len(early) else []
     for token in configuration.suppressed_ids:
         found.append((np.arange(len(ids)), np.full(len(ids), token, dtype=np.int64)))
-    for size in np.unique(rules.no_repeat_ngram_size):
-        if size > 0:
-            [rows] = np.nonzero((rules.no_repeat_ngram_size == size) & (positions + 1 >= size))
-            if len(rows):
-                held, tokens = repeated_ngrams(ids[rows], positions[rows] + 1, int(size))
-                found.append((rows[held], tokens))
+    for size in rules.ngram_sizes:
+        [rows] = np.nonzero((rules.no_repeat_ngram_size == size) & (positions + 1 >= size))
+        if len(rows):
+            held, tokens = repeated_ngrams(ids[rows], positions[rows] + 1, size)
+            found.append((rows[held], tokens))
     if not found:
         none = np.empty(0, dtype=np.int64)
         return none, none
