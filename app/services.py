@@ -13,7 +13,7 @@ from app.serving.evaluation_service import EvaluationService
 from app.serving.evaluations import EvaluationJobs
 from app.serving.inventory import Inventory
 from app.serving.latency import LatencyWindow
-from app.serving.layout import layout_for
+from app.serving.layout import LayoutChooser
 from app.serving.loading import Loader
 from app.serving.pool import Pool, PoolLimits
 from app.serving.readiness import Readiness
@@ -21,7 +21,6 @@ from app.serving.runtimes import RuntimeChooser
 from app.serving.service import GenerationService
 from app.serving.worker import WorkLimits
 from app.settings import Settings
-from evaluation.host import available_cores
 from models_store.manifest import Task
 from models_store.store import Store
 
@@ -56,7 +55,7 @@ class Services:
         )
         runtimes = RuntimeChooser(catalogue, settings.runtime_name)
         pool = Pool(
-            Loader(catalogue.store, metrics, limits, layout_for(available_cores(), settings.workers, settings.threads)),
+            Loader(catalogue.store, metrics, limits, LayoutChooser(settings.workers, settings.threads)),
             metrics,
             runtimes,
             PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),

@@ -29,7 +29,10 @@ class Settings(BaseSettings):
         default="auto", description="Runtime that opens artifacts; `auto` takes the fastest measured on such a CPU."
     )
     workers: int = Field(
-        default=0, ge=0, le=512, description="Generations of one variant at a time; 0: as many as cores, at most four."
+        default=0,
+        ge=0,
+        le=512,
+        description="Generations of a variant at a time; 0: what `benchmark --tune` found, else one a core, up to 4.",
     )
     threads: int = Field(default=0, ge=0, le=512, description="Threads of one generation; 0 shares the cores out.")
     default_summarization: str | None = Field(

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from app.serving.layout import Layout
 from benchmarks.peer_systems import SYSTEMS, Generate, Place
 from evaluation.host import resident_bytes
+from evaluation.layouts import Layout
 from models_store.manifest import GenerationOptions, Task
 
 Message = dict[str, Any]

@@ -8,9 +8,9 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-from app.serving.layout import Layout
 from benchmarks.peer_systems import Place
 from benchmarks.servers.process import last_line
+from evaluation.layouts import Layout
 
 ANSWER_SECONDS = 1800.0
 STOP_SECONDS = 20.0

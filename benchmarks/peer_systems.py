@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.serving.layout import Layout
 from evaluation.host import cpu_flags
+from evaluation.layouts import Layout
 from models_store.configuration import read_configuration
 from models_store.manifest import GenerationOptions, Task
 from models_store.runtimes.registry import runtime_named

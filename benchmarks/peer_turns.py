@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from app.serving.layout import Layout
 from benchmarks.peer_models import Subject
 from benchmarks.peer_process import Child, SystemFailed
 from benchmarks.peer_results import Results, Row, Setting, with_ratios
 from benchmarks.peer_systems import SYSTEMS
+from evaluation.layouts import Layout
 from models_store.manifest import GenerationOptions
 
 MILLISECONDS_PER_SECOND = 1000.0

@@ -117,7 +117,7 @@ def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
             ),
             files=files,
             digest=digest,
-            **({} if before is None else {"quality": before.quality, "performance": before.performance}),
+            **({} if before is None else before.measured),
         )
         write_manifest(folder, manifest)
         write_card(folder, manifest)

@@ -191,6 +191,21 @@ class Performance(Record):
     measured_at: str = ""
 
 
+class MeasuredLayout(Record):
+    """What one way to share out a machine's cores among generations brought."""
+
+    host: str
+    cpu_flags: list[str] = []
+    cores: int = Field(ge=1, description="Those that there were to share out.")
+    runtime: str
+    workers: int = Field(ge=1, description="Generations at a time.")
+    threads: int = Field(ge=1, description="Threads of each.")
+    batch: int = Field(ge=1, description="Texts of each.")
+    num_beams: int = 1
+    tokens_per_second: float = Field(description="Of all workers together.")
+    measured_at: str = ""
+
+
 class Manifest(Record):
     """All that `manifest.json` says."""
 
@@ -209,6 +224,7 @@ class Manifest(Record):
     generation: GenerationDefaults
     quality: list[QualityScore] = []
     performance: list[Performance] = []
+    layouts: list[MeasuredLayout] = []
     gate: Verdict | None = Field(default=None, description="None where no gate was applied.")
 
     @property
@@ -226,6 +242,11 @@ class Manifest(Record):
     def parent(self) -> str | None:
         """Digest of the artifact that the last step started from, or None for an original."""
         return self.lineage[-1].parent if self.lineage else None
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The fields that were measured of the files, which hold for the same files wherever they are made again."""
+        return {"quality": self.quality, "performance": self.performance, "layouts": self.layouts}
 
     def has_format(self, name: str) -> bool:
         """Whether the artifact's own files include the format (`safetensors`, `onnx`, `ctranslate2`)."""

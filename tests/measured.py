@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from models_store.manifest import Performance
+from models_store.manifest import MeasuredLayout, Performance
 
 
 def performance(tokens_per_second: float, **more: Any) -> Performance:
@@ -21,3 +21,17 @@ def performance(tokens_per_second: float, **more: Any) -> Performance:
         "resident_bytes": 1,
     }
     return Performance(**(fields | more))
+
+
+def measured_layout(workers: int, threads: int, tokens_per_second: float, **more: Any) -> MeasuredLayout:
+    """A measurement of a layout, of a machine with two cores where nothing else is given."""
+    fields: dict[str, Any] = {
+        "host": "",
+        "cores": 2,
+        "runtime": "onnxruntime",
+        "workers": workers,
+        "threads": threads,
+        "batch": 16,
+        "tokens_per_second": tokens_per_second,
+    }
+    return MeasuredLayout(**(fields | more))

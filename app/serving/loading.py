@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.metrics import ServiceMetrics
 from app.serving.batcher import Batcher
-from app.serving.layout import Layout
+from app.serving.layout import LayoutChooser
 from app.serving.scheduler import Scheduler
 from app.serving.worker import Worker, WorkLimits
 from evaluation.host import resident_bytes, trim_memory
@@ -70,7 +70,7 @@ class Loader:
         store: Store,
         metrics: ServiceMetrics,
         limits: WorkLimits,
-        layout: Layout | None = None,
+        layouts: LayoutChooser | None = None,
         opener: Opener = open_generator,
     ) -> None:
         """Opens nothing yet.
@@ -79,13 +79,13 @@ class Loader:
             store: where the artifacts are.
             metrics: told of rows that run together.
             limits: for every worker.
-            layout: for every variant.
+            layouts: says how many generations of a variant run at a time; none takes one of them.
             opener: opens an artifact.
         """
         self.store = store
         self._metrics = metrics
         self._limits = limits
-        self._layout = layout or Layout()
+        self._layouts = layouts or LayoutChooser(workers=1)
         self._opener = opener
 
     def open(self, key: VariantKey) -> LoadedVariant:
@@ -101,7 +101,7 @@ class Loader:
             trim_memory()
             before = resident_bytes()
             started = time.perf_counter()
-            layout = self._layout
+            layout = self._layouts.choose(self.store.manifest(key.task, key.variant), key.runtime)
             generator = self._opener(self.store, key.task, key.variant, key.runtime, layout.threads, layout.workers)
             seconds = time.perf_counter() - started
         except SlimseqError:
@@ -113,7 +113,7 @@ class Loader:
         return LoadedVariant(
             key=key,
             generator=generator,
-            worker=self._worker(key, generator),
+            worker=self._worker(key, generator, layout.workers),
             # A model is in memory whole: where less was seen to be added, requests freed some meanwhile.
             resident_bytes=max(resident_bytes() - before, disk_bytes),
             disk_bytes=disk_bytes,
@@ -124,14 +124,14 @@ class Loader:
         """Returns what the format that the runtime reads takes on disk."""
         return format_bytes(self.store, key.task, key.variant, runtime_named(key.runtime).format)
 
-    def _worker(self, key: VariantKey, generator: TextGenerator) -> Worker:
+    def _worker(self, key: VariantKey, generator: TextGenerator, workers: int) -> Worker:
         """Starts what suits the runtime: a scheduler where rows may join and leave at any step, else a batcher."""
         kind = Batcher if generator.engine() is None else Scheduler
         return kind(
             generator,
             str(key),
             self._limits,
-            workers=self._layout.workers,
+            workers=workers,
             on_rows=lambda rows: self._metrics.rows_ran(key.task, key.variant, rows),
         )
 

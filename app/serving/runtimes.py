@@ -2,7 +2,8 @@
 
 from app.serving.catalogue import Catalogue
 from evaluation.fastest import fastest_runtime
-from evaluation.host import cpu_flags
+from evaluation.host import available_cores, cpu_flags
+from evaluation.layouts import fastest_in_its_layout
 from models_store.generator import choose_runtime, possible_runtimes
 from models_store.manifest import Manifest, Task
 
@@ -41,5 +42,6 @@ class RuntimeChooser:
         return choose_runtime(self._catalogue.store, manifest.task, manifest.variant, name).name
 
     def _fastest(self, manifest: Manifest) -> str:
-        possible = possible_runtimes(self._catalogue.store, manifest.task, manifest.variant)
-        return fastest_runtime(manifest.performance, [kind.name for kind in possible], self._flags)
+        possible = [kind.name for kind in possible_runtimes(self._catalogue.store, manifest.task, manifest.variant)]
+        tuned = fastest_in_its_layout(manifest.layouts, possible, available_cores(), self._flags)
+        return tuned or fastest_runtime(manifest.performance, possible, self._flags)

@@ -167,8 +167,7 @@ def _publish(context: Context, workshop: Workshop, manifest: Manifest) -> None:
     before = manifest_of_same_files(context.store, task, name, manifest.digest)
     copy_artifact(workshop.store, context.store, manifest)
     if before is not None:
-        measured = {"quality": before.quality, "performance": before.performance, "gate": before.gate}
-        manifest = manifest.model_copy(update=measured)
+        manifest = manifest.model_copy(update=before.measured | {"gate": before.gate})
         context.store.rewrite_manifest(manifest)
         write_card(context.store.folder(task, name), manifest)
 

@@ -1,6 +1,7 @@
 """`benchmark`: speed of variants, interleaved, in one process."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +15,10 @@ from compression.commands.options import (
     open_context,
     print_json,
 )
+from models_store.manifest import Task
+
+if TYPE_CHECKING:
+    from compression.context import Context
 
 
 def benchmark_command(
@@ -22,8 +27,12 @@ def benchmark_command(
     dataset: Annotated[str, typer.Option("--data", help="`sample` (bundled), a hub data set's name, or a file.")] = (
         "sample"
     ),
-    samples: Annotated[int, typer.Option(help="Texts to generate from.", min=1)] = 16,
-    batch: Annotated[int, typer.Option(help="Texts generated at once.", min=1)] = 1,
+    samples: Annotated[
+        int | None, typer.Option(help="Texts to generate from; 16, or 64 to tune.", min=1, show_default=False)
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Texts generated at once; 1, or 16 to tune.", min=1, show_default=False)
+    ] = None,
     repeats: Annotated[int, typer.Option(help="How often each batch is timed.", min=1)] = 3,
     num_beams: Annotated[int | None, typer.Option(help="Beams, instead of the artifacts' default.", min=1)] = None,
     new_tokens: Annotated[
@@ -35,6 +44,14 @@ def benchmark_command(
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime; 0 lets it choose.", min=0)] = 0,
     keep: Annotated[bool, typer.Option("--record", help="Write the figures into the variants' manifests.")] = False,
+    tuned: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Find the fastest workers and threads for this machine on every runtime, and write them into the "
+            "manifests, from where the service takes them.",
+        ),
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,23 +59,20 @@ def benchmark_command(
     from compression.benchmark import BenchmarkOptions, benchmark_variants
 
     context = open_context(store)
-    options = BenchmarkOptions(
-        dataset=dataset,
-        samples=samples,
-        batch=batch,
-        repeats=repeats,
-        num_beams=num_beams,
-        new_tokens=new_tokens,
-        runtime=runtime,
-        threads=threads,
-    )
     names = variants or context.store.variants(task)
+    given = {"samples": samples, "batch": batch, "repeats": repeats, "num_beams": num_beams, "runtime": runtime}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None} | {"dataset": dataset}
+    if tuned:
+        _refuse(("--new-tokens", new_tokens), ("--threads", threads), ("--record", keep))
+        _tune(context, task, names, chosen, as_json)
+        return
+    options = BenchmarkOptions(**chosen, new_tokens=new_tokens, threads=threads)
     measured = benchmark_variants(context, task, names, options, keep)
     if as_json:
         print_json({name: performance.model_dump(mode="json") for name, performance in measured.items()})
         return
     first = measured[names[0]]
-    title = f"{task}, batch {batch}, {first.num_beams} beams, {samples} texts, {repeats} repeats"
+    title = f"{task}, batch {options.batch}, {first.num_beams} beams, {options.samples} texts, {repeats} repeats"
     table = Table("variant", "tokens/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
     for name, each in measured.items():
         table.add_row(
@@ -68,4 +82,34 @@ def benchmark_command(
             *(f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms)),
             f"{each.resident_bytes / 1e6:.0f}",
         )
+    Console().print(table)
+
+
+def _refuse(*given: tuple[str, object]) -> None:
+    for name, value in given:
+        if value:
+            raise typer.BadParameter(f"{name} says nothing where --tune finds out")
+
+
+def _tune(context: "Context", task: Task, names: Sequence[str], chosen: dict[str, Any], as_json: bool) -> None:
+    from compression.tune import TuneOptions, tune
+
+    options = TuneOptions(**chosen)
+    measured = {name: tune(context, task, name, options) for name in names}
+    if as_json:
+        print_json({name: [each.model_dump(mode="json") for each in layouts] for name, layouts in measured.items()})
+        return
+    title = f"{task}, {options.samples} texts in batches of {options.batch}, {options.repeats} repeats"
+    table = Table("variant", "runtime", "workers", "threads", "tokens/s", "ratio", title=title)
+    for name, layouts in measured.items():
+        for each in layouts:
+            ratio = each.tokens_per_second / layouts[0].tokens_per_second
+            cells = (
+                each.runtime,
+                str(each.workers),
+                str(each.threads),
+                f"{each.tokens_per_second:.0f}",
+                f"{ratio:.2f}",
+            )
+            table.add_row(name, *cells, end_section=each is layouts[-1])
     Console().print(table)

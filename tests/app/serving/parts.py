@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from app.metrics import ServiceMetrics
 from app.serving.catalogue import Catalogue
-from app.serving.loading import Loader
+from app.serving.layout import LayoutChooser
+from app.serving.loading import Loader, Opener
 from app.serving.pool import Pool
 from app.serving.runtimes import RuntimeChooser
 from app.serving.worker import WorkLimits
+from models_store.generator import open_generator
 from models_store.store import Store
 
 
@@ -20,8 +22,9 @@ class Parts:
     pool: Pool
 
 
-def parts_of(store: Store) -> Parts:
+def parts_of(store: Store, layouts: LayoutChooser | None = None, opener: Opener = open_generator) -> Parts:
     """Connects them; nothing is open yet."""
     catalogue, metrics = Catalogue(store, {}), ServiceMetrics("test")
     runtimes = RuntimeChooser(catalogue)
-    return Parts(catalogue, runtimes, Pool(Loader(store, metrics, WorkLimits()), metrics, runtimes))
+    loader = Loader(store, metrics, WorkLimits(), layouts, opener)
+    return Parts(catalogue, runtimes, Pool(loader, metrics, runtimes))

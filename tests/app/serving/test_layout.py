@@ -1,6 +1,10 @@
 import pytest
 
-from app.serving.layout import Layout, layout_for
+from app.serving.layout import LayoutChooser, layout_for
+from evaluation.host import available_cores, cpu_flags
+from evaluation.layouts import Layout
+from tests.app.serving.artifacts import manifest
+from tests.measured import measured_layout
 
 
 @pytest.mark.parametrize(
@@ -16,3 +20,11 @@ from app.serving.layout import Layout, layout_for
 )
 def test_cores_are_shared_out(cores: int, workers: int, threads: int, found: Layout) -> None:
     assert layout_for(cores, workers, threads) == found
+
+
+def test_what_was_measured_counts_where_no_setting_does() -> None:
+    tuned = manifest(layouts=[measured_layout(3, 5, 100, cores=available_cores(), cpu_flags=cpu_flags())])
+
+    assert LayoutChooser().choose(tuned, "onnxruntime") == Layout(3, 5)
+    assert LayoutChooser().choose(tuned, "ctranslate2") == layout_for(available_cores())
+    assert LayoutChooser(workers=7).choose(tuned, "onnxruntime") == layout_for(available_cores(), 7)

@@ -9,15 +9,19 @@ import pytest
 from app.errors import GenerationFailed, ShuttingDown, VariantInUse, VariantTooLarge
 from app.metrics import ServiceMetrics
 from app.serving.catalogue import Catalogue
+from app.serving.layout import LayoutChooser, layout_for
 from app.serving.loading import LoadedVariant, Loader, VariantKey, format_bytes
 from app.serving.pool import GROWTH, Pool, PoolLimits
 from app.serving.runtimes import RuntimeChooser
 from app.serving.worker import WorkLimits
+from evaluation.host import available_cores, cpu_flags
 from models_store.errors import CorruptArtifact, InvalidArtifact, RuntimeUnavailable
 from models_store.generator import TextGenerator, open_generator
 from models_store.manifest import Task
 from models_store.store import Store
 from tests.app.serving.generators import SteppingGenerator
+from tests.app.serving.parts import parts_of
+from tests.measured import measured_layout
 
 TRANSLATION = Task.TRANSLATION
 
@@ -27,6 +31,7 @@ class CountingOpener:
 
     def __init__(self) -> None:
         self.opened: list[str] = []
+        self.layouts: list[tuple[int, int]] = []
         self.gate = threading.Event()
         self.gate.set()
         self.error: Exception | None = None
@@ -36,6 +41,7 @@ class CountingOpener:
         self, store: Store, task: Task, variant: str, runtime: str | None, threads: int, workers: int
     ) -> TextGenerator:
         self.opened.append(variant)
+        self.layouts.append((workers, threads))
         assert self.gate.wait(10)
         if self.error:
             raise self.error
@@ -266,3 +272,22 @@ def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
         assert opener.opened == ["quantized"] * 2
 
     with_pool(embedded, opener, scenario)
+
+
+def test_a_variant_is_opened_in_the_layout_that_was_measured_to_be_fastest(own_store: Store) -> None:
+    opener = CountingOpener()
+    tuned = [measured_layout(3, 2, 100, cores=available_cores(), cpu_flags=cpu_flags())]
+    manifest = own_store.manifest(TRANSLATION, "quantized")
+    own_store.rewrite_manifest(manifest.model_copy(update={"layouts": tuned}))
+
+    async def run() -> None:
+        parts = parts_of(own_store, LayoutChooser(), opener)
+        try:
+            for variant in ("quantized", "original"):
+                await opened(parts.pool, variant)
+        finally:
+            await parts.pool.close()
+
+    asyncio.run(run())
+    untuned = layout_for(available_cores())
+    assert opener.layouts == [(3, 2), (untuned.workers, untuned.threads)]
