@@ -4,7 +4,7 @@ from pathlib import Path
 
 from models_store.errors import BadSource
 
-PATTERNS = ["*.json", "*.safetensors", "spiece.model", "merges.txt", "*.txt"]
+PATTERNS = ["*.json", "*.safetensors", "spiece.model", "*.spm", "merges.txt", "*.txt"]
 
 
 def download(source: str, revision: str | None, folder: Path) -> Path:

@@ -15,6 +15,7 @@ from compression.context import Context, library_versions
 from compression.errors import BadParameters
 from compression.exporting import add_onnx
 from compression.hub import download
+from compression.marian_tokenizer import is_marian_tokenizer, write_fast_marian_tokenizer
 from compression.models import load_model
 from compression.publish import Identity, check_name, copy_tokenizer, publish_model
 from models_store.configuration import family_of, read_json
@@ -116,6 +117,8 @@ def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
     scratch.mkdir()
     if (folder / "tokenizer.json").exists():
         copy_tokenizer(folder, scratch)
+    elif is_marian_tokenizer(folder):
+        write_fast_marian_tokenizer(folder, scratch)
     else:
         from transformers import AutoTokenizer
 
