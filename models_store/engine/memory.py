@@ -16,6 +16,12 @@ from models_store.graphs.names import MASKED, SOURCE, past
 Array = NDArray[Any]
 # Positions by which self-attention caches grow: fewer mean more copies, more mean more masked positions to attend to.
 BLOCK = 16
+# By how much the places of inputs grow when there are too few, so that not every one that joins moves all the others.
+GROWTH = 1.5
+# How much longer than the longest source there is the memory of sources may be.
+LOOSE = 1.5
+# How many times the positions that any row has written the memory of them may be.
+ROOMY = 2
 
 
 class Memory:
@@ -39,7 +45,8 @@ class Memory:
         """Gives all memory back."""
         self._lengths: list[int] = []
         self._caches: dict[str, Array] = {}
-        self._capacity = 0
+        # Inputs, source positions and own positions that there is room for.
+        self._places = self._longest = self._capacity = 0
 
     @property
     def inputs(self) -> int:
@@ -53,46 +60,66 @@ class Memory:
             lengths: of their sources, in tokens.
             sources: keys and values by the decoder graph's names, of one or several chunks of inputs, in order.
         """
-        old, first = self._caches, self.inputs
+        first = self.inputs
         self._lengths += lengths
-        longest = max(self._lengths)
-        caches = {}
+        self._make_room(first, {name: sources[0][name].dtype for name in self._cross})
         for name, shape in self._cross.items():
             axis = shape.index(SOURCE) if SOURCE in shape else None
-            whole = np.zeros(_sized(shape, self.inputs, axis, longest), dtype=sources[0][name].dtype)
-            parts = [old[name][:first]] if first else []
-            start = 0
-            for part in [*parts, *(chunk[name] for chunk in sources)]:
-                # What lies behind the longest source there is now, an input that has left had written.
+            start = first
+            for part in (chunk[name] for chunk in sources):
                 read = [slice(None)] * part.ndim
                 written = [slice(start, start + len(part)), *read[1:]]
                 if axis is not None:
-                    read[axis] = slice(0, longest)
-                    written[axis] = slice(0, min(part.shape[axis], longest))
-                whole[tuple(written)] = part[tuple(read)]
+                    read[axis] = written[axis] = slice(0, min(part.shape[axis], self._longest))
+                self._caches[name][tuple(written)] = part[tuple(read)]
                 start += len(part)
-            caches[name] = whole
-        for name, shape in self._own.items():
-            whole = np.zeros(
-                _sized(shape, self.inputs * self._num_beams, 2, max(self._capacity, BLOCK)), dtype=np.float32
-            )
-            if first:
-                whole[: first * self._num_beams] = old[name][: first * self._num_beams]
-            caches[name] = whole
-        self._capacity = max(self._capacity, BLOCK)
-        self._caches = caches
+
+    def _make_room(self, kept: int, kinds: Mapping[str, "np.dtype[Any]"]) -> None:
+        """Moves the caches of the first inputs to where there is room for all, unless they are there already.
+
+        What an input that has left wrote into the rest of a place is masked, as padding is.
+
+        Args:
+            kept: how many have caches.
+            kinds: types of keys and values of sources, by name.
+        """
+        longest = max(self._lengths)
+        is_fitting = longest <= self._longest <= LOOSE * longest
+        if is_fitting and self.inputs <= self._places:
+            return
+        if self.inputs > self._places:
+            self._places = max(self.inputs, int(GROWTH * self._places))
+        self._longest, self._capacity = longest, max(self._capacity, BLOCK)
+        for name, shape in (self._cross | self._own).items():
+            old = self._caches.get(name)
+            is_own = name in self._own
+            axis = 2 if is_own else shape.index(SOURCE) if SOURCE in shape else None
+            places = self._places * (self._num_beams if is_own else 1)
+            length = self._capacity if is_own else longest
+            whole = np.zeros(_sized(shape, places, axis, length), dtype=kinds.get(name, np.float32))
+            if old is not None and kept:
+                moved = [slice(0, kept * (self._num_beams if is_own else 1)), *[slice(None)] * (whole.ndim - 1)]
+                if axis is not None:
+                    moved[axis] = slice(0, min(old.shape[axis], whole.shape[axis]))
+                whole[tuple(moved)] = old[tuple(moved)]
+            self._caches[name] = whole
 
     def hold(self, positions: int) -> bool:
-        """Makes room for so many positions in self-attention caches; returns whether memory has moved."""
-        if positions <= self._capacity:
+        """Makes room for so many positions in self-attention caches; returns whether memory has moved.
+
+        Where there is far more room than that, since rows that were older have left, it is given up: a step attends to
+        all of it.
+        """
+        wanted = -(-positions // BLOCK) * BLOCK
+        if wanted <= self._capacity <= ROOMY * wanted:
             return False
-        grown = -(-positions // BLOCK) * BLOCK
+        rows, kept = self.inputs * self._num_beams, min(wanted, self._capacity)
         for name in self._own:
             cache = self._caches[name]
-            whole = np.zeros((*cache.shape[:2], grown, cache.shape[3]), dtype=cache.dtype)
-            whole[:, :, : self._capacity] = cache
+            whole = np.zeros((*cache.shape[:2], wanted, cache.shape[3]), dtype=cache.dtype)
+            whole[:rows, :, :kept] = cache[:rows, :, :kept]
             self._caches[name] = whole
-        self._capacity = grown
+        self._capacity = wanted
         return True
 
     def keep(self, order: Ids) -> None:
