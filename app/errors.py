@@ -50,6 +50,13 @@ class UnsupportedLanguages(SlimseqError):
     title = "Unsupported languages"
 
 
+class UnfitRuntime(SlimseqError):
+    """Raised when a request names a runtime that cannot open the variant here. Says what would."""
+
+    status = 422
+    title = "Runtime cannot open the variant"
+
+
 class TextTooLong(SlimseqError):
     """Raised when one of several texts does not fit the model and truncation was refused. Says which."""
 

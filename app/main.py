@@ -17,6 +17,7 @@ from app.problems import install_problems
 from app.routes import ROUTERS
 from app.services import Services
 from app.settings import Settings
+from app.strict_query import KNOWN_QUERY_ONLY, install_strict_query
 
 VERSION = importlib.metadata.version("slimseq")
 DESCRIPTION = "Serves compressed T5 and BART models side by side, and says what each variant costs and keeps."
@@ -37,9 +38,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title="Slimseq", version=VERSION, description=DESCRIPTION, lifespan=_lifespan)
     app.state.services = services
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     install_problems(app)
     install_openapi(app)
+    install_strict_query(app)
     # Added innermost first: the last one added sees a request first.
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(BodyMiddleware, max_bytes=settings.max_body_bytes, seconds=settings.request_timeout_seconds)

@@ -39,8 +39,7 @@ def open_parent(context: Context, task: Task, variant: str, name: str) -> Parent
         name: what is made from it, which must be another name.
 
     Raises:
-        BadParameters: the new artifact would replace the one that it is made from.
-        BadSource: the artifact holds no safetensors.
+        BadParameters: the new artifact would replace the one that it is made from, or that holds no safetensors.
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
     """
     from compression.training.data import limits_of
@@ -48,8 +47,10 @@ def open_parent(context: Context, task: Task, variant: str, name: str) -> Parent
     if name == variant:
         raise BadParameters(f"{name!r} would replace what it is made from; give another --name")
     check_name(context, task, name)
-    context.store.verify(task, variant, only="safetensors")
     manifest = context.store.manifest(task, variant)
+    if not manifest.has_format("safetensors"):
+        raise BadParameters(f"{task}/{variant} has no safetensors to start from; start from one that has")
+    context.store.verify(task, variant, only="safetensors")
     folder = context.store.folder(task, variant)
     return Parent(
         manifest=manifest,

@@ -160,11 +160,20 @@ def possible_runtimes(store: Store, task: Task, variant: str, name: str | None =
     formats = [kind for kind in kinds if kind.has_files(store, task, variant)]
     if not formats:
         wanted = " or ".join(kind.format for kind in kinds)
-        raise RuntimeUnavailable(
-            f"{task}/{variant} has no {wanted} files; make them with `python -m compression export {task} {variant}`"
-        )
+        raise RuntimeUnavailable(f"{task}/{variant} has no {wanted} files; {_way_out(store, task, variant, kinds)}")
     installed = [kind for kind in formats if kind.is_installed]
     if not installed:
         missing = " or ".join(kind.library for kind in formats)
         raise RuntimeUnavailable(f"{task}/{variant} needs {missing}, which is not installed here")
     return installed
+
+
+def _way_out(store: Store, task: Task, variant: str, kinds: Sequence[RuntimeKind]) -> str:
+    """Says what would make the files that runtimes miss, or where nothing would, what opens those that there are."""
+    # Safetensors are what all else is made of, and are made of nothing else.
+    if store.manifest(task, variant).has_format("safetensors"):
+        options = {"onnx": "", "ctranslate2": " --format ctranslate2"}
+        commands = [f"`python -m compression export {task} {variant}{options[kind.format]}`" for kind in kinds]
+        return f"make them with {' or '.join(commands)}"
+    able = [kind.name for kind in RUNTIMES.values() if kind.has_files(store, task, variant)]
+    return f"it has no safetensors to make them from, and {' and '.join(able) or 'no runtime'} can open it"

@@ -256,7 +256,8 @@ class Manifest(Record):
 def first_complaint(error: ValidationError, whole: str) -> str:
     """Returns the first thing that a validation found wrong, on one line: the field, or `whole`, and what of it."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"
+    words = "is not a field here" if first["type"] == "extra_forbidden" else first["msg"]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {words}"
 
 
 def digest_of(files: list[FileEntry]) -> str:

@@ -39,7 +39,7 @@ async def load_variant(
 ) -> VariantDetail:
     """Open a variant, so that no request waits for it; others may be closed to make room."""
     async with pool.lease(task, variant, named(runtime)):
-        return inventory.variant(task, variant)
+        return inventory.variant(task, variant, named(runtime))
 
 
 @router.post(

@@ -34,14 +34,14 @@ class Inventory:
         """Returns every variant, the broken ones too."""
         return VariantList(variants=[self._summary(entry) for entry in self._catalogue.entries()])
 
-    def variant(self, task: Task, name: str) -> VariantDetail:
-        """Returns one variant with its manifest.
+    def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
+        """Returns one variant with its manifest, and as it is with a runtime where one is named.
 
         Raises:
             UnknownVariant: there is none of that name.
         """
         entry = self._catalogue.entry(task, name)
-        return VariantDetail(**self._summary(entry).model_dump(), manifest=entry.manifest)
+        return VariantDetail(**self._summary(entry, runtime).model_dump(), manifest=entry.manifest)
 
     def quality(self) -> QualityReport:
         """Returns what the manifests record of quality."""
@@ -84,9 +84,9 @@ class Inventory:
             ],
         )
 
-    def _summary(self, entry: Entry) -> VariantSummary:
+    def _summary(self, entry: Entry, runtime: str | None = None) -> VariantSummary:
         manifest = entry.manifest
-        kind, error = self._runtime_of(entry)
+        kind, error = self._runtime_of(entry, runtime)
         loaded = self._pool.find(entry.task, entry.variant)
         is_loaded = loaded is not None
         status = "loaded" if is_loaded else "broken" if error else "available"
@@ -106,11 +106,11 @@ class Inventory:
             quality=gate(manifest) if manifest else None,
         )
 
-    def _runtime_of(self, entry: Entry) -> tuple[RuntimeKind | None, SlimseqError | None]:
+    def _runtime_of(self, entry: Entry, runtime: str | None) -> tuple[RuntimeKind | None, SlimseqError | None]:
         if entry.manifest is None:
             return None, entry.error
         try:
-            kind = runtime_named(self._runtimes.choose(entry.task, entry.variant))
+            kind = runtime_named(self._runtimes.choose(entry.task, entry.variant, runtime))
         except SlimseqError as error:
             return None, error
         return kind, self._pool.last_error(entry.task, entry.variant)

@@ -1,9 +1,11 @@
 """Which runtime opens a variant: the one that is named, else the fastest that was measured on this kind of CPU."""
 
+from app.errors import UnfitRuntime
 from app.serving.catalogue import Catalogue
 from evaluation.fastest import fastest_runtime
 from evaluation.host import available_cores, cpu_flags
 from evaluation.layouts import fastest_in_its_layout
+from models_store.errors import RuntimeUnavailable
 from models_store.generator import choose_runtime, possible_runtimes
 from models_store.manifest import Manifest, Task
 
@@ -28,14 +30,19 @@ class RuntimeChooser:
 
         Raises:
             UnknownVariant, InvalidArtifact: as `Catalogue.manifest` does.
-            RuntimeUnavailable: the named one cannot open it here, or none can.
+            UnfitRuntime: the named one cannot open it here.
+            RuntimeUnavailable: the one of the setting cannot, or none can.
         """
         name = runtime or self._setting
         manifest = self._catalogue.manifest(task, variant)
         # What opens the files of one digest, and how fast, does not change while the service runs.
         key = (task, variant, manifest.digest, name)
         if key not in self._chosen:
-            self._chosen[key] = self._named(manifest, name) if name else self._fastest(manifest)
+            try:
+                self._chosen[key] = self._named(manifest, name) if name else self._fastest(manifest)
+            except RuntimeUnavailable as error:
+                # The service is as it should be: it is the request that asks for something else.
+                raise (UnfitRuntime(str(error)) if runtime else error) from None
         return self._chosen[key]
 
     def _named(self, manifest: Manifest, name: str) -> str:

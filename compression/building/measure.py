@@ -125,4 +125,4 @@ def _export_ctranslate2(context: Context, task: Task, name: str) -> None:
 
 def _options(test: TestSet, data: str) -> EvaluateOptions:
     settings: dict[str, Any] = {"split": test.split, "samples": test.samples, "prefix": test.prefix}
-    return EvaluateOptions(dataset=data, generation=test.generation, **settings)
+    return EvaluateOptions(dataset=data, generation=test.generation, threads=THREADS, **settings)

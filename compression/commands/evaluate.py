@@ -29,7 +29,9 @@ def evaluate_command(
     ] = "sample",
     samples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
     split: Annotated[str, typer.Option(help="Split of a hub data set.")] = "test",
-    runtime: Annotated[str | None, typer.Option(help="onnxruntime or torch; by default the one that serves.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="onnxruntime, ctranslate2 or torch; by default the one that serves.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime; 0 lets it choose.", min=0)] = 0,
     num_beams: Annotated[int | None, typer.Option(help="Beams, instead of the artifacts' default.", min=1)] = None,
     prefix: Annotated[str | None, typer.Option(help="Put before every source, instead of the default.")] = None,

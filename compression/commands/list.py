@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from compression.commands.options import DEFAULT_STORE, JsonOption, StoreOption, open_context, print_json
 from models_store.manifest import Manifest, Task
@@ -28,7 +28,8 @@ def list_command(
             ]
         )
         return
-    table = Table("task", "variant", "family", "parameters", "MB", "formats", "lineage")
+    columns = (Column(name, no_wrap=True) for name in ("task", "variant"))
+    table = Table(*columns, "family", "parameters", "MB", "formats", "lineage")
     for entry in entries:
         if entry.manifest is None:
             table.add_row(entry.task.value, entry.variant, f"broken: {entry.error}")

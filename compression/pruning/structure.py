@@ -117,7 +117,9 @@ def kept_channels(model: "PreTrainedModel", feed_forward: float) -> dict[str, in
         BadParameters: it is not above 0, or neither a share nor a whole number.
     """
     if feed_forward <= 0 or (feed_forward > 1 and feed_forward != int(feed_forward)):
-        raise BadParameters(f"--feed-forward {feed_forward:g} is neither a share from 0 to 1 nor a number of channels")
+        raise BadParameters(
+            f"--feed-forward {feed_forward:g} is neither a share above 0 and up to 1 nor a number of channels"
+        )
     widths = feed_forward_widths(model)
     if feed_forward > min(widths.values()):
         raise BadParameters(f"--feed-forward {feed_forward:g} is above the {min(widths.values())} channels there are")

@@ -55,6 +55,15 @@ def test_an_unknown_variant_is_one_line_that_names_the_known(embedded: Store) ->
     assert len(done.error.splitlines()) == 1
 
 
+def test_a_variant_without_safetensors_is_no_start(own_store: Store, tmp_path: Path) -> None:
+    words = ("prune", "translation", "quantized", "--name", "slim", "--data", tiny_file(tmp_path))
+
+    done = compression(*words, "--store", own_store.root)
+
+    assert done.code == 1
+    assert done.error == "error: translation/quantized has no safetensors to start from; start from one that has\n"
+
+
 def test_evaluate_prints_every_metric_with_interval_retention_and_baseline(embedded: Store) -> None:
     done = compression("evaluate", "translation", "quantized", "--samples", 20, "--json")
 

@@ -65,5 +65,7 @@ def test_the_runtime_is_the_first_that_can_open_what_is_there(embedded: Store) -
 def test_a_runtime_that_cannot_open_the_artifact_is_refused_with_a_hint(embedded: Store) -> None:
     with pytest.raises(RuntimeUnavailable, match="has no safetensors files"):
         choose_runtime(embedded, Task.TRANSLATION, "quantized", "torch")
+    with pytest.raises(RuntimeUnavailable, match="export translation pruned --format ctranslate2`"):
+        choose_runtime(embedded, Task.TRANSLATION, "pruned", "ctranslate2")
     with pytest.raises(RuntimeUnavailable, match="there are onnxruntime, torch"):
         choose_runtime(embedded, Task.TRANSLATION, "quantized", "tensorrt")

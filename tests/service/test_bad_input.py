@@ -213,3 +213,22 @@ def test_a_body_that_never_ends_gets_an_answer(embedded: Store, tmp_path: Path) 
 
         assert answer.status == 408
         assert b"the body did not arrive within 1 s" in problem
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (
+            "/translate?varient=original",
+            "'varient': is not one of this endpoint's; it has variant, min_ret",
+        ),
+        ("/summarize?variant=original&x=1", "'x'"),
+        ("/compare?task=translation&variant=original&variants=quantized", "'variants'"),
+        ("/variants?task=translation", "'task': is not one of this endpoint's; it has none"),
+    ],
+)
+def test_a_misspelt_query_parameter_is_named(service: Service, path: str, said: str) -> None:
+    refused = service.get(path) if path.startswith("/variants") else service.post(path, {"text": "Good morning."})
+
+    assert refused.status == 422 and refused.problem.type == "/problems/invalid-request"
+    assert said in refused.problem.detail

@@ -32,6 +32,8 @@ def test_an_operator_loads_and_unloads(embedded: Store, log: Path) -> None:
             (each["task"], each["variant"]) for each in service.get("/memory").json["variants"]
         }
         assert service.post("/translate?variant=original", GREETING).status == 200
+        loaded = service.send("POST", "/variants/translation/original/load?runtime=torch", headers=OPERATOR)
+        assert loaded.status == 200 and loaded.json["runtime"] == "torch"
         assert call(service, "nope", "load", OPERATOR) == 404
         assert call(service, "original", "unload", {"Authorization": "Bearer of none"}) == 403
 
@@ -86,5 +88,9 @@ def test_a_request_can_name_the_runtime(service: Service) -> None:
 
     assert answers["onnxruntime"].json["runtime"] == "onnxruntime"
     assert answers["auto"].json["outputs"] == answers["onnxruntime"].json["outputs"]
-    assert answers["ctranslate2"].status == 503 and "no ctranslate2 files" in answers["ctranslate2"].problem.detail
+    refused = answers["ctranslate2"]
+    assert (refused.status, refused.problem.type) == (422, "/problems/unfit-runtime")
+    assert "no ctranslate2 files; it has no safetensors to make them from, and onnxruntime can open it" in (
+        refused.problem.detail
+    )
     assert answers["abacus"].status == 422

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.errors import GenerationFailed, ShuttingDown, VariantInUse, VariantTooLarge
+from app.errors import GenerationFailed, ShuttingDown, UnfitRuntime, VariantInUse, VariantTooLarge
 from app.metrics import ServiceMetrics
 from app.serving.catalogue import Catalogue
 from app.serving.layout import LayoutChooser, layout_for
@@ -15,7 +15,7 @@ from app.serving.pool import GROWTH, Pool, PoolLimits
 from app.serving.runtimes import RuntimeChooser
 from app.serving.worker import WorkLimits
 from evaluation.host import available_cores, cpu_flags
-from models_store.errors import CorruptArtifact, InvalidArtifact, RuntimeUnavailable
+from models_store.errors import CorruptArtifact, InvalidArtifact
 from models_store.generator import TextGenerator, open_generator
 from models_store.manifest import Task
 from models_store.store import Store
@@ -243,7 +243,7 @@ def test_a_runtime_can_be_asked_for_beside_the_chosen_one(embedded: Store) -> No
         await opened(pool, "quantized", "onnxruntime")
         assert names(pool) == ["quantized@onnxruntime"]
 
-        with pytest.raises(RuntimeUnavailable, match="has no ctranslate2 files"):
+        with pytest.raises(UnfitRuntime, match="has no ctranslate2 files"):
             await opened(pool, "quantized", "ctranslate2")
 
     with_pool(embedded, CountingOpener(), scenario)
