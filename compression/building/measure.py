@@ -24,6 +24,8 @@ BATCHES = (1, 16)
 # What one core yields: more cores serve more workers, and figures of machines with different counts stay comparable.
 THREADS = 1
 SAMPLES = 32
+# So many that a ratio comes out the same again, but for 2 % or so.
+REPEATS = 5
 # Those that serve without torch.
 RUNTIMES = ("onnxruntime", "ctranslate2")
 
@@ -98,7 +100,9 @@ def _benchmark(workshop: Workshop, context: Context, names: Sequence[str], key: 
         able = [name for name in names if context.store.has_format(task, name, runtime.format)]
         for batch in BATCHES if able and runtime.is_installed else ():
             context.say(f"Timing {', '.join(able)}, {runtime.name}, batch {batch}")
-            options = BenchmarkOptions(batch=batch, samples=SAMPLES, repeats=3, runtime=runtime.name, threads=THREADS)
+            options = BenchmarkOptions(
+                batch=batch, samples=SAMPLES, repeats=REPEATS, runtime=runtime.name, threads=THREADS
+            )
             benchmark_variants(context, task, able, options, keep=True)
     done.keep("speed", key)
     return True
