@@ -20,6 +20,8 @@ INFERENCE_FLAGS = frozenset(
         *("asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2"),
     }
 )
+# Of glibc's malloc.h.
+M_ARENA_MAX = -8
 VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 
 # What macOS and cpuid call the flags that Linux, and so this project, spells otherwise.
@@ -74,6 +76,17 @@ def trim_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def limit_arenas(count: int) -> None:
+    """Lets threads share so many heaps, where the C library has several (glibc: up to eight a core).
+
+    What is freed in one of them is of no use to the threads of another, and trimming leaves much of it behind. To be
+    called before there are threads.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(M_ARENA_MAX, count)
 
 
 @functools.cache
