@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from models_store.manifest import MeasuredLayout
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Layout:
     """So many generations at a time, each with so many threads; 0 leaves their number to the runtime."""
 
