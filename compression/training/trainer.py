@@ -28,6 +28,7 @@ from compression.training.data import TrainingSet
 from compression.training.distributed import Processes
 from compression.training.dropout import dropout_rate
 from compression.training.forward import dev_loss, pad_id_of
+from compression.training.freed_memory import keeping_freed_memory
 from compression.training.interruption import watching_for_interruption
 from compression.training.objective import Loss, Objective
 from compression.training.options import TrainingOptions
@@ -191,6 +192,7 @@ class _Run:
             torch.manual_seed(hash((self.context.seed, self.processes.rank, progress.steps)))
         self.model.train()
         with (
+            keeping_freed_memory(self.context.device),
             dropout_rate(self.model, options.dropout, self.objective.looks_at_attention),
             watching_for_interruption() as interruption,
             self.context.progress() as display,
