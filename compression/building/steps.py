@@ -2,6 +2,7 @@
 
 Every finished step is an artifact there, `NAME.1`, `NAME.2`, …, with its key in its lineage; the last one has the
 variant's own name. So a build that was killed goes on at the step that it was in, and within that at its checkpoint.
+Variants that begin with the same steps share them.
 """
 
 import shutil
@@ -84,13 +85,14 @@ class Workshop:
         """
         parent = self.store.manifest(self.recipe.task, start).digest if start else None
         for index, step in enumerate(steps, start=1):
-            target = name if index == len(steps) else f"{name}.{index}"
+            is_last = index == len(steps)
+            target = name if is_last else f"{name}.{index}"
             key = self.key(step, parent)
             place = f"{name}: {step.technique} ({index} of {len(steps)})"
-            done = self._done(target, key)
+            done = self._done(target, key) if is_last else self._done_for_any(target, key)
             self.context.say(f"{place} is done" if done else f"{place} from {start or 'nothing'}")
             manifest = done or self._take(step, start, target, key)
-            start, parent = target, manifest.digest
+            start, parent = manifest.variant, manifest.digest
         return self.store.manifest(self.recipe.task, name)
 
     def _take(self, step: RecipeStep, start: str, target: str, key: str) -> Manifest:
@@ -121,6 +123,12 @@ class Workshop:
         keyed = manifest.model_copy(update={"lineage": [*manifest.lineage[:-1], last]})
         self.store.rewrite_manifest(keyed)
         return keyed
+
+    def _done_for_any(self, target: str, key: str) -> Manifest | None:
+        """Returns the step's artifact, or that of another variant which began with the same steps."""
+        task = self.recipe.task
+        names = [target, *(entry.variant for entry in self.store.scan() if entry.task is task)]
+        return next((done for name in names if (done := self._done(name, key))), None)
 
     def _done(self, target: str, key: str) -> Manifest | None:
         try:

@@ -89,6 +89,27 @@ def test_lineage_shows_the_steps_in_their_order(context: Context, tmp_path: Path
     assert lineage[2].parent == context.store.manifest(TASK, "pruned").digest
 
 
+def test_variants_that_begin_with_the_same_steps_share_them(context: Context, tmp_path: Path) -> None:
+    step = "prune: {feed_forward: 0.5, max_steps: 2}"
+    text = f"""
+name: tiny
+task: translation
+base: {{keep: true}}
+data: {{train: [train.jsonl]}}
+benchmark: false
+variants:
+  pruned: {{steps: [{step}, quantize]}}
+  distilled: {{steps: [{step}, distill: {{decoder_layers: 1, max_steps: 2}}]}}
+"""
+
+    built(context, tmp_path, recipe(tmp_path, text=text))
+
+    lineages = [context.store.manifest(TASK, name).lineage for name in ("pruned", "distilled")]
+    assert [step.technique for step in lineages[1]] == ["import", "prune", "distill"]
+    assert lineages[0][2].parent == lineages[1][2].parent
+    assert not (tmp_path / "build" / "steps" / TASK / "distilled.1").exists()
+
+
 def test_changed_options_rebuild_what_follows_from_them(context: Context, tmp_path: Path) -> None:
     built(context, tmp_path, recipe(tmp_path))
 
