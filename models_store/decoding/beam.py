@@ -25,26 +25,32 @@ SPARE = 2
 
 
 @dataclass
-class Beams:
-    """Hypotheses of every input: `ids` `(inputs, beams, length)`, `scores` `(inputs, beams)`.
-
-    `lengths` counts each one's new tokens; `is_finished` is of use for finished hypotheses alone.
-    """
+class Running:
+    """Open hypotheses of every input, in no order: `ids` `(inputs, beams, length)`, `scores` `(inputs, beams)`."""
 
     ids: Ids
     scores: Scores
+
+
+@dataclass
+class Finished(Running):
+    """The best finished hypotheses of every input, best first, where there are some.
+
+    `lengths` counts each one's new tokens; both `(inputs, beams)`.
+    """
+
     lengths: Ids
     is_finished: NDArray[np.bool_]
 
-    def take(self, chosen: Ids) -> "Beams":
-        """Returns the hypotheses at `chosen` `(inputs, n)`, for each input its own."""
-        rows = np.arange(len(chosen))[:, None]
-        return Beams(
-            self.ids[rows, chosen],
-            self.scores[rows, chosen],
-            self.lengths[rows, chosen],
-            self.is_finished[rows, chosen],
-        )
+
+@dataclass(frozen=True)
+class Candidates:
+    """The best continuations of every input, best first, each `(inputs, 2 * beams)`."""
+
+    tokens: Ids
+    # Which of its input's beams each continues.
+    origins: Ids
+    scores: Scores
 
 
 class BeamSearch:
@@ -59,18 +65,17 @@ class BeamSearch:
         self._take_rules(Rules.of([]))
         # How many new tokens each input's hypotheses have, `(inputs,)`.
         self._lengths: Ids = np.zeros(0, dtype=np.int64)
-        self._running = self._finished = self._blank([])
+        self._running, self._finished = self._blank([])
 
     def __len__(self) -> int:
         return len(self._lengths)
 
     def join(self, options: Sequence[GenerationOptions]) -> None:
         """Adds inputs, as `Search.join` says."""
-        running = self._blank(options)
+        running, finished = self._blank(options)
         # Only the first beam counts at the start: all hold the same.
         running.scores[:, 0] = 0
-        self._running = joined(self._running, running)
-        self._finished = joined(self._finished, self._blank(options))
+        self._running, self._finished = joined(self._running, running), joined(self._finished, finished)
         self._lengths = np.append(self._lengths, np.zeros(len(options), dtype=np.int64))
         self._take_rules(joined(self._rules, Rules.of(options)))
 
@@ -92,34 +97,36 @@ class BeamSearch:
     def advance(self, scores: StepScores) -> Advance:
         """Takes each input's best continuations, and decides the inputs that have nothing better to come."""
         every = np.arange(len(self))[:, None]
-        candidates, origin = self._candidates(scores)
+        found = self._candidates(scores)
         lengths = self._lengths + 1
-        is_last = (
-            candidates.ids[every, np.arange(candidates.ids.shape[1]), lengths[:, None]] == self._configuration.eos_id
-        )
-        is_full = lengths == self._rules.max_new_tokens
-        is_last |= is_full[:, None]
-        chosen = best_first(np.where(is_last, candidates.scores + NEVER, candidates.scores))[:, : self.num_beams]
-        self._keep_best(candidates, is_last, lengths)
-        self._running = candidates.take(chosen)
-        self._running.scores += is_last[every, chosen] * NEVER
+        is_last = (found.tokens == self._configuration.eos_id) | (lengths == self._rules.max_new_tokens)[:, None]
+        self._keep_best(found, is_last, lengths)
+        open_scores = np.where(is_last, found.scores + NEVER, found.scores)
+        chosen = best_first(open_scores)[:, : self.num_beams]
+        chosen = chosen[every, where_they_were(found.origins[every, chosen])]
+        origins = found.origins[every, chosen]
+        ids, longest = self._running.ids, int(lengths.max(initial=0))
+        ids[:, :, :longest] = ids[every, origins, :longest]
+        ids[every, np.arange(self.num_beams), lengths[:, None]] = found.tokens[every, chosen]
+        self._running.scores = open_scores[every, chosen]
         self._lengths = lengths
         has_stopped = self._finished.is_finished.all(axis=1) & self._rules.early_stopping
         is_done = ~self._may_improve(lengths) | has_stopped | is_last.all(axis=1)
         done = {int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]}
         told = [(row, token) for row, sequence in done.items() for token in sequence.ids]
-        return Advance(told, done, (origin[every, chosen] + every * self.num_beams).reshape(-1))
+        return Advance(told, done, (origins + every * self.num_beams).reshape(-1))
 
     def cut(self, row: int) -> Sequenced:
         """Returns the best open hypothesis."""
-        return Sequenced(_best_ids(self._running, row), "cancelled")
+        best = int(self._running.scores[row].argmax())
+        return Sequenced(self._running.ids[row, best, 1 : self._lengths[row] + 1].tolist(), "cancelled")
 
     def _take_rules(self, rules: Rules) -> None:
         self._rules = rules
         self._rules_of_beams = kept(rules, np.arange(len(rules.max_new_tokens)).repeat(self.num_beams))
 
-    def _candidates(self, scores: StepScores) -> tuple[Beams, Ids]:
-        """Returns the best `2 * beams` continuations of each input, best first, and the beam each continues."""
+    def _candidates(self, scores: StepScores) -> Candidates:
+        """Returns the best `2 * beams` continuations of each input."""
         inputs, beams = len(self), self.num_beams
         history = self._running.ids.reshape(inputs * beams, -1)
         tokens, logits = allowed(
@@ -129,34 +136,36 @@ class BeamSearch:
         totals = (logits + offsets[:, None]).reshape(inputs, -1)
         places = best_first(totals)[:, : 2 * beams]
         every = np.arange(inputs)[:, None]
-        origin = places // tokens.shape[1]
-        candidates = self._running.take(origin)
-        candidates.scores = totals[every, places]
-        lengths = self._lengths + 1
-        candidates.ids[every, np.arange(places.shape[1]), lengths[:, None]] = tokens.reshape(inputs, -1)[every, places]
-        candidates.lengths = np.broadcast_to(lengths[:, None], candidates.lengths.shape).copy()
-        return candidates, origin
+        return Candidates(tokens.reshape(inputs, -1)[every, places], places // tokens.shape[1], totals[every, places])
 
-    def _keep_best(self, candidates: Beams, is_last: NDArray[np.bool_], lengths: Ids) -> None:
+    def _keep_best(self, found: Candidates, is_last: NDArray[np.bool_], lengths: Ids) -> None:
         """Keeps the best finished hypotheses of those held and of those of the first `beams` candidates that end."""
-        finished = self._finished
-        just_finished = is_last.copy()
-        just_finished[:, self.num_beams :] = False
-        if not just_finished.any():
+        just_finished = is_last[:, : self.num_beams]
+        [rows] = np.nonzero(just_finished.any(axis=1))
+        if not len(rows):
             return
-        scores = candidates.scores / self._penalties(lengths) + ~just_finished * NEVER
-        merged = Beams(
-            np.concatenate([finished.ids, candidates.ids], axis=1),
-            np.concatenate([finished.scores, scores.astype(np.float32)], axis=1),
-            np.concatenate([finished.lengths, candidates.lengths], axis=1),
-            np.concatenate([finished.is_finished, just_finished], axis=1),
+        held, first = kept(self._finished, rows), (rows, slice(self.num_beams))
+        own_lengths = lengths[rows][:, None]
+        ids = self._running.ids[rows[:, None], found.origins[first]]
+        ids[np.arange(len(rows))[:, None], np.arange(self.num_beams), own_lengths] = found.tokens[first]
+        scores = found.scores[first] / self._penalties(lengths)[rows] + ~just_finished[rows] * NEVER
+        merged = (
+            np.concatenate([held.ids, ids], axis=1),
+            np.concatenate([held.scores, scores.astype(np.float32)], axis=1),
+            np.concatenate([held.lengths, np.broadcast_to(own_lengths, scores.shape)], axis=1),
+            np.concatenate([held.is_finished, just_finished[rows]], axis=1),
         )
-        self._finished = merged.take(best_first(merged.scores)[:, : self.num_beams])
+        best = best_first(merged[1])[:, : self.num_beams]
+        finished = self._finished
+        for mine, part in zip(
+            (finished.ids, finished.scores, finished.lengths, finished.is_finished), merged, strict=True
+        ):
+            mine[rows] = part[np.arange(len(rows))[:, None], best]
 
     def _may_improve(self, lengths: Ids) -> NDArray[np.bool_]:
         """Whether each input's best open beam could still beat its worst finished one, at the length it has now."""
         finished = self._finished
-        best_open = self._running.scores[:, :1] / self._penalties(lengths)
+        best_open = self._running.scores.max(axis=1, keepdims=True) / self._penalties(lengths)
         worst = np.where(finished.is_finished, finished.scores.min(axis=1, keepdims=True), NEVER)
         return np.asarray((best_open > worst).any(axis=1))
 
@@ -165,21 +174,32 @@ class BeamSearch:
         return (lengths.astype(np.float64) ** self._rules.length_penalty).astype(np.float32)[:, None]
 
     def _ended(self, row: int) -> Sequenced:
-        ids = _best_ids(self._finished, row)
+        finished = self._finished
+        ids: list[int] = finished.ids[row, 0, 1 : finished.lengths[row, 0] + 1].tolist()
         return Sequenced(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))
 
-    def _blank(self, options: Sequence[GenerationOptions]) -> Beams:
+    def _blank(self, options: Sequence[GenerationOptions]) -> tuple[Running, Finished]:
         inputs, width = len(options), max((each.max_new_tokens for each in options), default=0) + 1
-        ids = np.zeros((inputs, self.num_beams, width), dtype=np.int64)
+        shape = (inputs, self.num_beams)
+        ids = np.zeros((*shape, width), dtype=np.int64)
         ids[:, :, 0] = self._configuration.decoder_start_id
-        return Beams(
-            ids,
-            np.full((inputs, self.num_beams), NEVER, dtype=np.float32),
-            np.zeros((inputs, self.num_beams), dtype=np.int64),
-            np.zeros((inputs, self.num_beams), dtype=bool),
-        )
+        scores = np.full(shape, NEVER, dtype=np.float32)
+        lengths, is_finished = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
+        return Running(ids, scores), Finished(ids.copy(), scores.copy(), lengths, is_finished)
 
 
-def _best_ids(beams: Beams, row: int) -> list[int]:
-    ids: list[int] = beams.ids[row, 0, 1 : beams.lengths[row, 0] + 1].tolist()
-    return ids
+def where_they_were(origins: Ids) -> Ids:
+    """Returns which of the chosen each beam takes, so that as many as can be stay where their caches are.
+
+    Args:
+        origins: which beam of its input each of the chosen continues, `(inputs, beams)`.
+    """
+    beams = origins.shape[1]
+    is_own = origins[:, :, None] == np.arange(beams)
+    taken: Ids = is_own.argmax(axis=1)
+    has_own = is_own.any(axis=1)
+    is_left = np.ones(origins.shape, dtype=bool)
+    rows, places = np.nonzero(has_own)
+    is_left[rows, taken[rows, places]] = False
+    taken[~has_own] = np.nonzero(is_left)[1]
+    return taken
