@@ -6,6 +6,7 @@ import importlib.metadata
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from app.middleware.body import BodyMiddleware
 from app.middleware.disconnect import DisconnectMiddleware
@@ -46,7 +47,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(BodyMiddleware, max_bytes=settings.max_body_bytes, seconds=settings.request_timeout_seconds)
     app.add_middleware(FailureMiddleware)
-    app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=list(app.openapi()["paths"]))
+    paths = [route.path for route in app.routes if isinstance(route, Route)]
+    app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=paths)
     app.add_middleware(RequestIdMiddleware)
     return app
 
