@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from evaluation.host import cpu_flags
-from evaluation.layouts import Layout
+from evaluation.layouts import Layout, even_layouts
 from models_store.configuration import read_configuration
 from models_store.manifest import GenerationOptions, Task
 from models_store.runtimes.registry import runtime_named
@@ -64,8 +64,7 @@ class System:
 
     def layouts(self, threads: int) -> list[Layout]:
         """Returns how so many threads may be shared out."""
-        layouts = [Layout(1, threads)]
-        return [*layouts, Layout(threads, 1)] if self.has_layouts and threads > 1 else layouts
+        return even_layouts(threads) if self.has_layouts else [Layout(1, threads)]
 
 
 def _build_graphs(place: Place) -> None:

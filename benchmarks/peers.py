@@ -6,17 +6,15 @@ random ones of `google-t5/t5-small`'s and `facebook/bart-base`'s shape, and the 
 """
 
 import argparse
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command_line import end_on_termination, wide_console, write_json
 from benchmarks.peer_models import DEFAULT_MODELS, TINY, make_subject
 from benchmarks.peer_process import SystemFailed
 from benchmarks.peer_results import Results, Row
@@ -25,7 +23,6 @@ from benchmarks.peer_turns import Plan, compare
 from compression.context import Context
 from evaluation.host import available_cores
 from models_store.errors import SlimseqError
-from models_store.files import write_text
 from models_store.store import Store, default_store
 
 BASELINES = ("transformers-fp32", "optimum-int8", "ctranslate2-int8")
@@ -135,16 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="slimseq-peers-") as scratch:
         results = benchmark(given, Path(scratch))
-    if given.json:
-        write_text(given.json, results.as_json())
-    show(results, Console(width=max(Console().width, TABLE_WIDTH)))
-
-
-def _end(number: int, frame: object) -> NoReturn:
-    """Ends as an interrupt does, so that processes are stopped."""
-    sys.exit(128 + number)
+    write_json(results, given.json)
+    show(results, wide_console(TABLE_WIDTH))
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _end)
+    end_on_termination()
     main()

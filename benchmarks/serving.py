@@ -7,15 +7,11 @@ compared with its own runtime in process. Load and server share the machine, one
 """
 
 import argparse
-import signal
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from rich.console import Console
-
+from benchmarks.command_line import end_on_termination, wide_console, write_json
 from benchmarks.measuring import Plan, Watched, measure, measure_in_process, measure_mix, measure_soak
 from benchmarks.mix import LONG_TOKENS, SHORT_TOKENS
 from benchmarks.servers.contenders import SERVERS, Setup
@@ -27,7 +23,6 @@ from compression.context import Context
 from evaluation.datasets import BUNDLED, load_examples
 from evaluation.host import available_cores
 from models_store.errors import SlimseqError
-from models_store.files import write_text
 from models_store.manifest import Task
 from models_store.store import Store, default_store
 
@@ -124,18 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results = benchmark(given, Path(scratch))
     except SlimseqError as error:
         parser.exit(1, f"{error}\n")
-    if given.json:
-        write_text(given.json, results.as_json())
+    write_json(results, given.json)
     if given.plot:
         draw(results, given.plot)
-    show(results, Console(width=max(Console().width, TABLE_WIDTH)))
-
-
-def _end(number: int, frame: object) -> NoReturn:
-    """Ends as an interrupt does, so that servers are stopped."""
-    sys.exit(128 + number)
+    show(results, wide_console(TABLE_WIDTH))
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _end)
+    end_on_termination()
     main()

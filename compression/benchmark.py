@@ -5,37 +5,23 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from compression.context import Context
+from compression.timed_texts import TimedTexts
 from evaluation.benchmark import compare
-from evaluation.datasets import load_examples
 from evaluation.host import give_back_memory, resident_bytes
 from models_store.generator import TextGenerator, choose_runtime, open_generator
 from models_store.manifest import Performance, Task
 
 
 @dataclass(frozen=True)
-class BenchmarkOptions:
+class BenchmarkOptions(TimedTexts):
     """What to generate, and how.
 
     Args:
-        dataset: `sample`, a hub data set's name, or a file.
-        split: where the data set has several.
-        samples: the first so many texts.
-        batch: texts generated at once.
-        repeats: how often each batch is timed.
-        num_beams: None takes the first variant's default.
         new_tokens: output tokens of every text, so that variants do equal work; None lets each end its texts.
-        runtime: None takes the one that serves.
         threads: intra-operator threads; 0 lets the runtime choose.
     """
 
-    dataset: str = "sample"
-    split: str = "test"
-    samples: int = 16
-    batch: int = 1
-    repeats: int = 3
-    num_beams: int | None = None
     new_tokens: int | None = None
-    runtime: str | None = None
     threads: int = 0
 
 
@@ -55,8 +41,7 @@ def benchmark_variants(
         UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
         DatasetUnavailable: the texts cannot be read.
     """
-    sample = load_examples(task, options.dataset, options.split, options.samples)
-    texts = [example.source for example in sample.examples]
+    texts = options.texts(task)
     with ExitStack() as stack:
         generators: dict[str, TextGenerator] = {}
         resident: dict[str, int] = {}

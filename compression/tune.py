@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from compression.context import Context
 from compression.errors import BadParameters
-from evaluation.datasets import load_examples
+from compression.timed_texts import TimedTexts
 from evaluation.host import available_cores, cpu_flags, host_name
 from evaluation.layouts import even_layouts
 from evaluation.tuning import measure_layouts
@@ -19,26 +19,11 @@ NOT_TUNED = "torch"
 
 
 @dataclass(frozen=True)
-class TuneOptions:
-    """What to generate in every layout.
+class TuneOptions(TimedTexts):
+    """What to generate in every layout: enough texts for several workers, in batches that keep them busy."""
 
-    Args:
-        dataset: `sample`, a hub data set's name, or a file.
-        split: where the data set has several.
-        samples: the first so many texts.
-        batch: texts that each worker generates at once.
-        repeats: how often.
-        num_beams: None takes the variant's default.
-        runtime: the one to tune; None takes all that can open the variant, but torch.
-    """
-
-    dataset: str = "sample"
-    split: str = "test"
     samples: int = 64
     batch: int = 16
-    repeats: int = 3
-    num_beams: int | None = None
-    runtime: str | None = None
 
 
 def tune(context: Context, task: Task, variant: str, options: TuneOptions) -> list[MeasuredLayout]:
@@ -58,8 +43,7 @@ def tune(context: Context, task: Task, variant: str, options: TuneOptions) -> li
         UnknownVariant, CorruptArtifact, RuntimeUnavailable: it cannot be opened.
         DatasetUnavailable: the texts cannot be read.
     """
-    sample = load_examples(task, options.dataset, options.split, options.samples)
-    texts = [example.source for example in sample.examples]
+    texts = options.texts(task)
     kinds = possible_runtimes(context.store, task, variant, options.runtime)
     runtimes = [kind.name for kind in kinds if kind.name != NOT_TUNED]
     if not runtimes:
