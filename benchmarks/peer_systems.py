@@ -7,6 +7,7 @@ Where a model forces its end token, our CTranslate2 runtime appends it without a
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,14 +123,17 @@ def _quantize_with_optimum(place: Place) -> None:
 def _open_ours(runtime_name: str, folder_of: Callable[[Place], Path]) -> Callable[[Place, Layout], Generate]:
     def open_system(place: Place, layout: Layout) -> Generate:
         folder = folder_of(place)
-        runtime = runtime_named(runtime_name).opener()(folder, threads=layout.threads)
+        runtime = runtime_named(runtime_name).opener()(folder, threads=layout.threads, workers=layout.workers)
+        workers = ThreadPoolExecutor(layout.workers)
         # Our CTranslate2 runtime does not search for an end token that is forced: one token would cost it nothing.
         skips_last = runtime_name == "ctranslate2" and read_configuration(folder).forced_eos_id is not None
 
         def generate(rows: Rows, options: GenerationOptions) -> int:
             if skips_last and options.max_new_tokens == 1:
                 options = options.model_copy(update={"min_new_tokens": 2, "max_new_tokens": 2})
-            return sum(len(output.ids) for output in runtime.generate(rows, options))
+            parts = [part for part in (rows[worker :: layout.workers] for worker in range(layout.workers)) if part]
+            found = workers.map(lambda part: runtime.generate(part, options), parts)
+            return sum(len(output.ids) for outputs in found for output in outputs)
 
         return generate
 
@@ -244,14 +248,16 @@ def _open_ctranslate2(compute_type: ComputeType) -> Callable[[Place, Layout], Ge
 
 def _ours_on_ctranslate2(compute_type: ComputeType) -> System:
     opener = _open_ours("ctranslate2", lambda place: place.folder / f"ctranslate2-{compute_type}")
-    return System(_export_ctranslate2(compute_type), opener)
+    return System(_export_ctranslate2(compute_type), opener, has_layouts=True)
+
+
+def _ours_on_onnx(prepare: Callable[[Place], None], folder_of: Callable[[Place], Path]) -> System:
+    return System(prepare, _open_ours("onnxruntime", folder_of), has_layouts=True)
 
 
 SYSTEMS: dict[str, System] = {
-    "slimseq-onnxruntime-fp32": System(_build_graphs, _open_ours("onnxruntime", lambda place: place.original)),
-    "slimseq-onnxruntime-int8": System(
-        _quantize, _open_ours("onnxruntime", lambda place: place.store.folder(place.task, QUANTIZED))
-    ),
+    "slimseq-onnxruntime-fp32": _ours_on_onnx(_build_graphs, lambda place: place.original),
+    "slimseq-onnxruntime-int8": _ours_on_onnx(_quantize, lambda place: place.store.folder(place.task, QUANTIZED)),
     "slimseq-ctranslate2-fp32": _ours_on_ctranslate2("float32"),
     "slimseq-ctranslate2-int8": _ours_on_ctranslate2("int8"),
     "transformers-fp32": System(lambda place: None, _open_transformers("float32")),

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks.performance_page import page
 from benchmarks.servers import contenders
 from benchmarks.servers.contenders import Setup
 from benchmarks.servers.process import Server, ServerFailed, running
@@ -83,6 +84,9 @@ def test_all_three_servers_are_measured_under_every_load(
     assert found["overhead_ms"] == pytest.approx(found["servers"][1]["single_p50_ms"] - single)
     assert found["host"] and found["cpu_flags"] and "ctranslate2" in found["versions"]
     assert plot.read_bytes().startswith(b"\x89PNG")
+    written = page([], [found])
+    assert all(f"| {name} | 2 clients |" in written for name in SERVERS)
+    assert "times those of ctranslate2" in written and "ms more through the service" in written
     printed = capsys.readouterr().out
     assert all(name in printed for name in SERVERS) and found["host"] in printed
 
@@ -101,6 +105,8 @@ def test_a_soak_and_a_mix_are_measured_without_other_loads(store: Store, tmp_pat
     assert all(each["beside"]["p95_ms"] > 0 and each["long"]["answered"] > 0 for each in found["mix"])
     assert all(each["beside"]["errors"] == each["long"]["errors"] == 0 for each in found["mix"])
     assert found["soak"]["errors"] == 0 and found["soak"]["rate"] > 0
+    written = page([], [found])
+    assert "slimseq on onnxruntime: p95 of short answers is " in written and "Soak, " in written
     assert all(held > 10_000_000 for _, held in found["soak"]["resident_bytes"]) and found["soak"]["resident_bytes"]
 
 

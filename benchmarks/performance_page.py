@@ -1,0 +1,195 @@
+"""`python -m benchmarks.performance_page`: docs/performance.md, made of what the other benchmarks wrote as JSON.
+
+Every figure on the page is one of the files', and every ratio is of two figures of one run, whose systems took turns.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from models_store.files import write_text
+
+PAGE = Path("docs/performance.md")
+OURS = "slimseq-"
+COMPARED = ("optimum-int8", "ctranslate2-int8", "transformers-fp32")
+HEAD = """# Performance
+
+How fast Slimseq generates and serves beside what one would use instead, on one machine, in runs whose systems took
+turns. This page is written by `python -m benchmarks.performance_page`; the commands that measured are named where
+their figures stand.
+"""
+
+Found = dict[str, Any]
+
+
+def page(peers: Sequence[Found], serving: Sequence[Found]) -> str:
+    """Returns the page as Markdown.
+
+    Args:
+        peers: what `benchmarks.peers --json` wrote, one or several times.
+        serving: what `benchmarks.serving --json` wrote.
+    """
+    lines = [HEAD]
+    if peers:
+        lines += ["## Generation in process", ""]
+        for each in peers:
+            lines += [*_peers(each), ""]
+    for each in serving:
+        lines += [*_serving(each), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _peers(found: Found) -> Iterator[str]:
+    settings = found["settings"]
+    yield (
+        f"`python -m benchmarks.peers`, {settings['threads']} threads, {settings['new_tokens']} tokens out; random "
+        f"models read {settings['input_tokens']} tokens. The faster layout of each system; output tokens a second, by "
+        "medians."
+    )
+    yield from ("", *_taken_on(found), "")
+    rows = found["rows"]
+    for model, beams in dict.fromkeys((row["model"], row["beams"]) for row in rows):
+        own = [row for row in rows if (row["model"], row["beams"]) == (model, beams)]
+        batches = sorted({row["batch"] for row in own})
+        yield f"### {model}, {'greedy' if beams == 1 else f'{beams} beams'}"
+        yield ""
+        yield from _table(
+            ("system", *(f"batch {batch}" for batch in batches), "first token, ms", "peak MB"),
+            [_system(name, own, batches) for name in dict.fromkeys(row["system"] for row in own)],
+        )
+        yield ""
+        ratios = [_ratio(name, own, batches) for name in COMPARED if any(row["system"] == name for row in own)]
+        yield from _table(("Slimseq, times as fast as", *(f"batch {batch}" for batch in batches)), ratios)
+        yield ""
+    for name, reason in found["left_out"].items():
+        yield f"{name} is left out: {reason}"
+
+
+def _system(name: str, rows: Sequence[Found], batches: Sequence[int]) -> list[str]:
+    by_batch = {row["batch"]: row for row in rows if row["system"] == name}
+    speeds = [f"{by_batch[batch]['tokens_per_second']:,.0f}" if batch in by_batch else "-" for batch in batches]
+    first, last = by_batch[min(by_batch)], by_batch[max(by_batch)]
+    return [name, *speeds, f"{first['first_token_ms']:.1f}", f"{last['peak_bytes'] / 1e6:,.0f}"]
+
+
+def _ratio(other: str, rows: Sequence[Found], batches: Sequence[int]) -> list[str]:
+    """Returns how many times as fast our own engine and our fastest runtime of the same type are."""
+    kind = other.rpartition("-")[2]
+    cells = []
+    for batch in batches:
+        speeds = {row["system"]: row["tokens_per_second"] for row in rows if row["batch"] == batch}
+        ours = {name: speed for name, speed in speeds.items() if name.startswith(OURS) and name.endswith(kind)}
+        engine = ours.get(f"{OURS}onnxruntime-{kind}")
+        if other not in speeds or engine is None:
+            cells.append("-")
+            continue
+        cells.append(f"{engine / speeds[other]:.2f} (auto {max(ours.values()) / speeds[other]:.2f})")
+    return [other, *cells]
+
+
+def _serving(found: Found) -> Iterator[str]:
+    yield f"## The service under load: {found['task']}/{found['variant']}"
+    yield ""
+    short, long = found["settings"]["tokens"]
+    yield (
+        f"`python -m benchmarks.serving`, {found['settings']['seconds']:g} s a load, {found['settings']['threads']} "
+        f"cores for load and server; answers of {short} and {long} tokens, the same for all servers."
+    )
+    yield from ("", *_taken_on(found), "")
+    if found["servers"]:
+        yield from _table(
+            ("server", "load", "requests/s", "tokens/s", "p50 ms", "p95 ms", "errors"),
+            [_load(server["name"], load) for server in found["servers"] for load in server["loads"]],
+        )
+        yield ""
+    yield from (f"- {line}" for line in _conclusions(found))
+    for name, reason in found["left_out"].items():
+        yield f"- {name} is left out: {reason}"
+
+
+def _load(name: str, load: Found) -> list[str]:
+    figures = load["figures"]
+    words = f"{load['amount']:.0f} clients" if load["kind"] == "closed" else f"{load['amount']:.1f} arrive a second"
+    return [
+        name,
+        words,
+        f"{figures['requests_per_second']:.1f}",
+        f"{figures['tokens_per_second']:,.0f}",
+        _number(figures["p50_ms"], 0),
+        _number(figures["p95_ms"], 0),
+        str(figures["errors"]),
+    ]
+
+
+def _conclusions(found: Found) -> Iterator[str]:
+    by_name = {server["name"]: server for server in found["servers"]}
+    service = by_name.pop("slimseq", None)
+    if inside := found["in_process"]:
+        yield (
+            f"{inside['runtime']} in process makes {inside['tokens_per_second']:,.0f} tokens/s in batches of "
+            f"{inside['batch']}; the service's best is {_number(found['over_in_process'])} of that. One request "
+            f"takes {inside['single_p50_ms']:.1f} ms in process and {_number(found['overhead_ms'])} ms more through "
+            "the service."
+        )
+    for name, other in by_name.items() if service else ():
+        if other["tokens_per_second"]:
+            ratio = service["tokens_per_second"] / other["tokens_per_second"]
+            yield f"The best load's tokens/s are {ratio:.2f} times those of {name} ({other['description']})."
+        ours, theirs = (_poisson(each) for each in (service, other))
+        if ours and theirs and ours["p95_ms"] and theirs["p95_ms"]:
+            yield f"Where requests arrive at random, p95 is {ours['p95_ms'] / theirs['p95_ms']:.2f} of that of {name}."
+    for mixed in found["mix"]:
+        yield (
+            f"{mixed['name']}: p95 of short answers is {_number(mixed['alone']['p95_ms'], 0)} ms alone and "
+            f"{_number(mixed['beside']['p95_ms'], 0)} ms beside long ones."
+        )
+    if soak := found["soak"]:
+        yield (
+            f"Soak, {soak['rate']:.1f} requests a second for {len(soak['p95_ms'])} minutes: the last minute's p95 is "
+            f"{_number(soak['p95_ratio'])} of the second's, resident bytes {_number(soak['resident_ratio'])} of those "
+            f"after the first minute, {soak['errors']} errors."
+        )
+
+
+def _poisson(server: Found) -> Found | None:
+    return next((load["figures"] for load in server["loads"] if load["kind"] == "poisson"), None)
+
+
+def _taken_on(found: Found) -> Iterator[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    yield f"{found['host']} ({' '.join(found['cpu_flags'])}), {found['measured_at'][:10]}; {versions}."
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"| --- |{' ---: |' * (len(head) - 1)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance_page", description=__doc__)
+    parser.add_argument(
+        "--peers", nargs="*", type=Path, default=[], metavar="FILE", help="of `benchmarks.peers --json`"
+    )
+    parser.add_argument("--serving", nargs="*", type=Path, default=[], metavar="FILE", help="of `benchmarks.serving`")
+    parser.add_argument("--out", type=Path, default=PAGE)
+    given = parser.parse_args(arguments)
+    try:
+        found = [
+            [json.loads(path.read_text(encoding="utf-8")) for path in paths] for paths in (given.peers, given.serving)
+        ]
+        write_text(given.out, page(*found))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.peer_results import Results, Row, Setting
+from benchmarks.performance_page import main
+
+
+def row(system: str, batch: int, tokens_per_second: float) -> Row:
+    return Row(
+        setting=Setting("tiny-t5", batch, 1),
+        system=system,
+        layout="1x1",
+        layouts={"1x1": tokens_per_second},
+        repeats=2,
+        input_tokens=4,
+        new_tokens=4,
+        tokens_per_second=tokens_per_second,
+        p50_ms=10,
+        p95_ms=10,
+        least_ms=10,
+        first_token_ms=1.25,
+        loaded_bytes=1_000_000,
+        peak_bytes=2_000_000,
+    )
+
+
+def test_speeds_stand_beside_each_other_and_ratios_name_the_engine_and_the_fastest_runtime(tmp_path: Path) -> None:
+    results = Results({"threads": 2, "new_tokens": 4, "input_tokens": 4})
+    results.rows = [
+        row("slimseq-onnxruntime-int8", 1, 300),
+        row("slimseq-onnxruntime-int8", 8, 2400),
+        row("slimseq-ctranslate2-int8", 1, 450),
+        row("slimseq-ctranslate2-int8", 8, 1200),
+        row("ctranslate2-int8", 1, 600),
+        row("ctranslate2-int8", 8, 1200),
+    ]
+    results.left_out["tiny-t5: optimum-int8"] = "there is none"
+    measured, out = tmp_path / "peers.json", tmp_path / "performance.md"
+    measured.write_text(results.as_json(), encoding="utf-8")
+
+    main(["--peers", str(measured), "--out", str(out)])
+
+    written = out.read_text(encoding="utf-8")
+    assert "### tiny-t5, greedy" in written and results.host in written
+    assert "| slimseq-onnxruntime-int8 | 300 | 2,400 | 1.2 | 2 |" in written
+    assert "| ctranslate2-int8 | 0.50 (auto 0.75) | 2.00 (auto 2.00) |" in written
+    assert "tiny-t5: optimum-int8 is left out: there is none" in written
+
+
+def test_what_is_no_result_ends_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text(json.dumps({})[:1], encoding="utf-8")
+
+    with pytest.raises(SystemExit, match=r"^error: "):
+        main(["--peers", str(tmp_path / "broken.json"), "--out", str(tmp_path / "page.md")])
+
+    assert not (tmp_path / "page.md").exists()
