@@ -47,7 +47,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(BodyMiddleware, max_bytes=settings.max_body_bytes, seconds=settings.request_timeout_seconds)
     app.add_middleware(FailureMiddleware)
-    paths = [route.path for route in app.routes if isinstance(route, Route)]
+    # Those of the documentation are no part of it.
+    paths = [*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))]
     app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=paths)
     app.add_middleware(RequestIdMiddleware)
     return app
