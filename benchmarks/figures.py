@@ -59,3 +59,8 @@ def percentile_ms(seconds: Sequence[float], percentile: float) -> float | None:
     if not seconds:
         return None
     return float(np.percentile(np.asarray(seconds) * MILLISECONDS_PER_SECOND, percentile))
+
+
+def number(value: float | None, digits: int) -> str:
+    """Returns a figure in words, `-` where there is none."""
+    return "-" if value is None else f"{value:,.{digits}f}"

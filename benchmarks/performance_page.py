@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import number
 from models_store.files import write_text
 
 PAGE = Path("docs/performance.md")
@@ -118,8 +119,8 @@ def _load(name: str, load: Found) -> list[str]:
         words,
         f"{figures['requests_per_second']:.1f}",
         f"{figures['tokens_per_second']:,.0f}",
-        _number(figures["p50_ms"], 0),
-        _number(figures["p95_ms"], 0),
+        number(figures["p50_ms"], 0),
+        number(figures["p95_ms"], 0),
         str(figures["errors"]),
     ]
 
@@ -130,8 +131,8 @@ def _conclusions(found: Found) -> Iterator[str]:
     if inside := found["in_process"]:
         yield (
             f"{inside['runtime']} in process makes {inside['tokens_per_second']:,.0f} tokens/s in batches of "
-            f"{inside['batch']}; the service's best is {_number(found['over_in_process'])} of that. One request "
-            f"takes {inside['single_p50_ms']:.1f} ms in process and {_number(found['overhead_ms'])} ms more through "
+            f"{inside['batch']}; the service's best is {number(found['over_in_process'], 2)} of that. One request "
+            f"takes {inside['single_p50_ms']:.1f} ms in process and {number(found['overhead_ms'], 2)} ms more through "
             "the service."
         )
     for name, other in by_name.items() if service else ():
@@ -143,14 +144,14 @@ def _conclusions(found: Found) -> Iterator[str]:
             yield f"Where requests arrive at random, p95 is {ours['p95_ms'] / theirs['p95_ms']:.2f} of that of {name}."
     for mixed in found["mix"]:
         yield (
-            f"{mixed['name']}: p95 of short answers is {_number(mixed['alone']['p95_ms'], 0)} ms alone and "
-            f"{_number(mixed['beside']['p95_ms'], 0)} ms beside long ones."
+            f"{mixed['name']}: p95 of short answers is {number(mixed['alone']['p95_ms'], 0)} ms alone and "
+            f"{number(mixed['beside']['p95_ms'], 0)} ms beside long ones."
         )
     if soak := found["soak"]:
         yield (
             f"Soak, {soak['rate']:.1f} requests a second for {len(soak['p95_ms'])} minutes: the last minute's p95 is "
-            f"{_number(soak['p95_ratio'])} of the second's, resident bytes {_number(soak['resident_ratio'])} of those "
-            f"after the first minute, {soak['errors']} errors."
+            f"{number(soak['p95_ratio'], 2)} of the second's, resident bytes {number(soak['resident_ratio'], 2)} of "
+            f"those after the first minute, {soak['errors']} errors."
         )
 
 
@@ -167,10 +168,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield f"| {' | '.join(head)} |"
     yield f"| --- |{' ---: |' * (len(head) - 1)}"
     yield from (f"| {' | '.join(row)} |" for row in rows)
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

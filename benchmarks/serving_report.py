@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import number
 from benchmarks.mix import Mixed
 from benchmarks.serving_results import Results
 from benchmarks.soak import Soak
@@ -37,7 +38,7 @@ def load_table(results: Results) -> Table:
                 load.words,
                 f"{found.requests_per_second:.1f}",
                 f"{found.tokens_per_second:,.0f}",
-                *(_number(value) for value in (found.p50_ms, found.p95_ms, found.p99_ms)),
+                *(number(value, 1) for value in (found.p50_ms, found.p95_ms, found.p99_ms)),
                 f"{found.errors} of {found.answered + found.errors}",
             )
         shown.add_section()
@@ -52,10 +53,10 @@ def mix_table(mix: list[Mixed]) -> Table:
     for each in mix:
         shown.add_row(
             each.name,
-            _number(each.alone.p95_ms),
-            _number(each.beside.p95_ms),
-            _number(each.p95_ratio, 2),
-            _number(each.long.p95_ms),
+            number(each.alone.p95_ms, 1),
+            number(each.beside.p95_ms, 1),
+            number(each.p95_ratio, 2),
+            number(each.long.p95_ms, 1),
             str(each.alone.errors + each.beside.errors + each.long.errors),
         )
     return shown
@@ -65,7 +66,7 @@ def soak_table(soak: Soak) -> Table:
     """Returns one row a minute."""
     shown = Table("minute", "p95 ms", title=f"slimseq, {soak.rate:.1f} requests a second")
     for minute, value in enumerate(soak.p95_ms, start=1):
-        shown.add_row(str(minute), _number(value))
+        shown.add_row(str(minute), number(value, 1))
     return shown
 
 
@@ -75,17 +76,17 @@ def lines(results: Results) -> Iterator[str]:
     if found:
         yield (
             f"{found.runtime} in process: {found.tokens_per_second:,.0f} tokens/s in batches of {found.batch}; "
-            f"the service's best is {_number(results.over_in_process, 2)} of that"
+            f"the service's best is {number(results.over_in_process, 2)} of that"
         )
         yield (
             f"a single request takes {found.single_p50_ms:.1f} ms in process, "
-            f"{_number(results.overhead_ms)} ms more through the service"
+            f"{number(results.overhead_ms, 1)} ms more through the service"
         )
     if results.soak:
         soak = results.soak
         yield (
-            f"soak: last minute's p95 {_number(soak.p95_ratio, 2)} of the second's, resident bytes "
-            f"{_number(soak.resident_ratio, 3)} of those after the first minute, {soak.errors} errors"
+            f"soak: last minute's p95 {number(soak.p95_ratio, 2)} of the second's, resident bytes "
+            f"{number(soak.resident_ratio, 3)} of those after the first minute, {soak.errors} errors"
         )
     for server in results.servers:
         first = next((load.figures.first_error for load in server.loads if load.figures.first_error), None)
@@ -129,7 +130,3 @@ def draw(results: Results, path: Path) -> None:
             axes.legend()
     figure.suptitle(f"{results.task}/{results.variant}, {results.host}")
     figure.savefig(path, format="png", dpi=DOTS_PER_INCH)
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:,.{digits}f}"

@@ -84,9 +84,14 @@ def limit_arenas(count: int) -> None:
     What is freed in one of them is of no use to the threads of another, and trimming leaves much of it behind. To be
     called before there are threads.
     """
+    set_malloc_option(M_ARENA_MAX, count)
+
+
+def set_malloc_option(option: int, value: int) -> None:
+    """Sets one of mallopt(3)'s options, where the C library has such."""
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
-        set_option(M_ARENA_MAX, count)
+        set_option(option, value)
 
 
 @functools.cache

@@ -126,8 +126,7 @@ class Workshop:
 
     def _done_for_any(self, target: str, key: str) -> Manifest | None:
         """Returns the step's artifact, or that of another variant which began with the same steps."""
-        task = self.recipe.task
-        names = [target, *(entry.variant for entry in self.store.scan() if entry.task is task)]
+        names = [target, *self.store.variants(self.recipe.task)]
         return next((done for name in names if (done := self._done(name, key))), None)
 
     def _done(self, target: str, key: str) -> Manifest | None:

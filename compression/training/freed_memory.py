@@ -4,9 +4,10 @@ A step makes and frees the same large tensors again and again. The C library wou
 for it anew, page by page, which is a quarter of a step of a small model on a CPU.
 """
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from evaluation.host import set_malloc_option, trim_memory
 
 # Numbers and defaults of glibc's <malloc.h> and mallopt(3).
 M_TRIM_THRESHOLD = -1
@@ -23,16 +24,14 @@ def keeping_freed_memory(device: str) -> Iterator[None]:
     Args:
         device: what the training runs on.
     """
-    library = ctypes.CDLL(None)
-    set_option, trim = getattr(library, "mallopt", None), getattr(library, "malloc_trim", None)
-    if device != "cpu" or set_option is None or trim is None:
+    if device != "cpu":
         yield
         return
     for option, value in KEEPING.items():
-        set_option(option, value)
+        set_malloc_option(option, value)
     try:
         yield
     finally:
         for option, value in USUAL.items():
-            set_option(option, value)
-        trim(0)
+            set_malloc_option(option, value)
+        trim_memory()
