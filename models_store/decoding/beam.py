@@ -7,6 +7,7 @@ open beam cannot beat the worst finished one. Inputs are decided each for itself
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,10 +158,9 @@ class BeamSearch:
         )
         best = best_first(merged[1])[:, : self.num_beams]
         finished = self._finished
-        for mine, part in zip(
-            (finished.ids, finished.scores, finished.lengths, finished.is_finished), merged, strict=True
-        ):
-            mine[rows] = part[np.arange(len(rows))[:, None], best]
+        mine: tuple[NDArray[Any], ...] = (finished.ids, finished.scores, finished.lengths, finished.is_finished)
+        for all_rows, part in zip(mine, merged, strict=True):
+            all_rows[rows] = part[np.arange(len(rows))[:, None], best]
 
     def _may_improve(self, lengths: Ids) -> NDArray[np.bool_]:
         """Whether each input's best open beam could still beat its worst finished one, at the length it has now."""
