@@ -23,11 +23,11 @@ def source_attention(builder: GraphBuilder, states: str, names: Attention, heads
     """
     path = builder.path(names.query.rpartition(".")[0])
     query, key, value = (
-        _split_heads(builder, linear(builder, states, name), heads, path)
-        for name in (names.query, names.key, names.value)
+        _split_heads(builder, linear(builder, states, name, factor), heads, path)
+        for name, factor in ((names.query, heads.scale), (names.key, 1.0), (names.value, 1.0))
     )
     turned = builder.node("Transpose", [key], path, perm=[0, 1, 3, 2])
-    context = _attend(builder, query, turned, value, heads, added, path)
+    context = _attend(builder, query, turned, value, added, path)
     moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
     joined = builder.node("Reshape", [moved, builder.integers(0, 0, heads.count * heads.width)], path)
     return linear(builder, joined, names.output)
@@ -57,13 +57,13 @@ def own_attention(
         Like `states`, with nothing added to it.
     """
     path = builder.path(names.query.rpartition(".")[0])
-    query = _split_token(builder, linear(builder, states, names.query), heads, path)
+    query = _split_token(builder, linear(builder, states, names.query, heads.scale), heads, path)
     for name, cache, output in zip((names.key, names.value), caches, written, strict=True):
         shape = builder.integers(-1, heads.count, heads.width)
         own = builder.node("Reshape", [linear(builder, states, name), shape], path)
         builder.node("ScatterND", [cache, PLACES, own], path, output)
     key = builder.node("Transpose", [written[0]], path, perm=[0, 1, 3, 2])
-    context = _attend(builder, query, key, written[1], heads, added, path)
+    context = _attend(builder, query, key, written[1], added, path)
     return _joined(builder, context, names, heads, path)
 
 
@@ -86,9 +86,9 @@ def cross_attention(
     path = builder.path(names.query.rpartition(".")[0])
     inputs = builder.node("Shape", [SOURCE_SCORES], path, start=0, end=1)
     shape = builder.node("Concat", [inputs, builder.integers(-1, heads.count, heads.width)], path, axis=0)
-    split = builder.node("Reshape", [linear(builder, states, names.query), shape], path)
+    split = builder.node("Reshape", [linear(builder, states, names.query, heads.scale), shape], path)
     query = builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
-    context = sources.attend(builder, query, heads, layer, path)
+    context = sources.attend(builder, query, layer, path)
     moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
     return _joined(builder, moved, names, heads, path)
 
@@ -110,15 +110,14 @@ def _joined(builder: GraphBuilder, context: str, names: Attention, heads: Heads,
     return linear(builder, joined, names.output)
 
 
-def _attend(builder: GraphBuilder, query: str, key: str, value: str, heads: Heads, added: str | None, path: str) -> str:
+def _attend(builder: GraphBuilder, query: str, key: str, value: str, added: str | None, path: str) -> str:
     """Weighs values by the softmax of scores.
 
     Args:
         builder: the graph.
-        query: `(rows, heads, queries, width)`.
+        query: `(rows, heads, queries, width)`, scaled.
         key: `(rows, heads, width, keys)`.
         value: `(rows, heads, keys, width)`.
-        heads: gives the scores' factor.
         added: what to add to the scores, `(rows or 1, heads or 1, queries or 1, keys)`.
         path: the attention's.
 
@@ -126,8 +125,6 @@ def _attend(builder: GraphBuilder, query: str, key: str, value: str, heads: Head
         `(rows, heads, queries, width)`.
     """
     scores = builder.node("MatMul", [query, key], path)
-    if heads.scale != 1.0:
-        scores = builder.node("Mul", [scores, builder.number(heads.scale)], path)
     if added is not None:
         scores = builder.node("Add", [scores, added], path)
     return builder.node("MatMul", [builder.node("Softmax", [scores], path, axis=-1), value], path)

@@ -105,18 +105,22 @@ class GraphBuilder:
             self._initializers[name] = self._data.tensor(name, make)
         return name
 
-    def weight(self, name: str) -> str:
-        """Returns one of the model's tensors as it is."""
-        return self._weight(name, name, is_transposed=False)
+    def weight(self, name: str, factor: float = 1.0) -> str:
+        """Returns one of the model's tensors, times a factor."""
+        return self._weight(name, name, factor, is_transposed=False)
 
-    def matrix(self, name: str) -> str:
-        """Returns a linear layer's matrix as products want it, `(inputs, outputs)`."""
-        return self._weight(name, f"{name}.transposed", is_transposed=True)
+    def matrix(self, name: str, factor: float = 1.0) -> str:
+        """Returns a linear layer's matrix as products want it, `(inputs, outputs)`, times a factor."""
+        return self._weight(name, f"{name}.transposed", factor, is_transposed=True)
 
-    def _weight(self, source: str, name: str, *, is_transposed: bool) -> str:
+    def _weight(self, source: str, name: str, factor: float, *, is_transposed: bool) -> str:
+        if factor != 1.0:
+            name += f".times_{factor!r}"
+
         def read() -> Floats:
             values = self.weights.read(source)
-            return values.T if is_transposed else values
+            values = values.T if is_transposed else values
+            return values if factor == 1.0 else values * np.float32(factor)
 
         if name not in self._initializers:
             size = int(np.prod(self.weights.shape(source), dtype=np.int64)) * np.dtype(np.float32).itemsize

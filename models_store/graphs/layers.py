@@ -7,22 +7,23 @@ from models_store.graphs.builder import GraphBuilder
 from models_store.graphs.names import MASKED
 
 
-def linear(builder: GraphBuilder, states: str, module: str) -> str:
+def linear(builder: GraphBuilder, states: str, module: str, factor: float = 1.0) -> str:
     """Applies a linear layer, with its bias if it has one.
 
     Args:
         builder: the graph.
         states: `(..., inputs)`, float32.
         module: the layer's name in the model.
+        factor: of the outputs; it goes into the weights, so that no step multiplies with it.
 
     Returns:
         `(..., outputs)`.
     """
     path = builder.path(module)
-    product = builder.node("MatMul", [states, builder.matrix(f"{module}.weight")], path)
+    product = builder.node("MatMul", [states, builder.matrix(f"{module}.weight", factor)], path)
     if f"{module}.bias" not in builder.weights:
         return product
-    return builder.node("Add", [builder.weight(f"{module}.bias"), product], path)
+    return builder.node("Add", [builder.weight(f"{module}.bias", factor), product], path)
 
 
 def activate(builder: GraphBuilder, states: str, function: str, path: str) -> str:

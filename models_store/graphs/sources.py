@@ -35,8 +35,8 @@ class Sources(Protocol):
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
         """Computes them of the encoder's last states, `(inputs, length, width)`, float32."""
 
-    def attend(self, builder: GraphBuilder, query: str, heads: Heads, layer: int, path: str) -> str:
-        """Lets queries `(inputs, heads, queries, width)` attend to them; returns contexts of that shape."""
+    def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
+        """Lets queries `(inputs, heads, queries, width)`, scaled, attend to them; returns contexts of that shape."""
 
 
 class FloatSources:
@@ -60,12 +60,10 @@ class FloatSources:
             split = _split(builder, linear(builder, states, name), heads, path)
             builder.node("Transpose", [split], path, output, perm=turned)
 
-    def attend(self, builder: GraphBuilder, query: str, heads: Heads, layer: int, path: str) -> str:
+    def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
         """Adds attention in floats, as `Sources.attend` says."""
         key, value = past(layer, "encoder")
         scores = builder.node("MatMul", [query, key], path)
-        if heads.scale != 1.0:
-            scores = builder.node("Mul", [scores, builder.number(heads.scale)], path)
         scores = builder.node("Add", [scores, SOURCE_SCORES], path)
         return builder.node("MatMul", [builder.node("Softmax", [scores], path, axis=-1), value], path)
 
@@ -93,8 +91,6 @@ class IntegerSources:
         key_output, value_output = present(layer, "encoder")
         keys = _split(builder, linear(builder, states, names.key), heads, path)
         rounded, scale = _rounded(builder, keys, -1, path)
-        if heads.scale != 1.0:
-            scale = builder.node("Mul", [scale, builder.number(heads.scale)], path)
         builder.node("Transpose", [rounded], path, key_output, perm=[0, 2, 3, 1])
         builder.node("Transpose", [scale], path, scale_of(key_output), perm=[0, 2, 3, 1])
         values = _split(builder, linear(builder, states, names.value), heads, path)
@@ -102,7 +98,7 @@ class IntegerSources:
         builder.node("Transpose", [rounded], path, value_output, perm=[0, 2, 1, 3])
         builder.node("Transpose", [scale], path, scale_of(value_output), perm=[0, 2, 1, 3])
 
-    def attend(self, builder: GraphBuilder, query: str, heads: Heads, layer: int, path: str) -> str:
+    def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
         """Adds attention in integers, as `Sources.attend` says."""
         key, value = past(layer, "encoder")
         rounded = [f"{path}/query/{part}" for part in ("rounded", "scale", "zero")]
