@@ -23,6 +23,7 @@ from models_store.graphs.names import (
     present,
 )
 from models_store.graphs.sources import INPUTS, Sources
+from models_store.graphs.top import add_best, add_normalisers
 
 # Hypotheses: as many for each input as the search has beams, those of an input one behind the other.
 ROWS = "rows"
@@ -41,7 +42,7 @@ def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads, sources
     `input_ids` and `positions` are `(rows,)`, int64: each row's token and how many came before it; `places`
     `(rows, heads, 3)`, int64, says where its keys and values go: row, head and position. `source_scores`
     `(inputs, 1, 1, length)` is added to the scores of source positions. `top` `(1,)` says how many next tokens are
-    wanted a row, and `normalised` `(1,)` of how many rows the normaliser.
+    wanted a row, and `normalised` `(1,)` is 0 where no normalisers are.
     """
     builder.input("input_ids", [ROWS])
     builder.input(POSITIONS, [ROWS])
@@ -58,17 +59,11 @@ def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads, sources
 def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabulary: int) -> None:
     """Makes the logits `(rows, vocabulary)`, what is best in them, and the caches outputs of the decoder's graph.
 
-    `top_logits` and `top_tokens` are `(rows, top)`, best first, and `normalisers` `(normalised, 1)`: the logarithm of
-    the sum of the logits' exponentials.
+    `top_logits` and `top_tokens` are `(rows, top)`, best first, and `normalisers` `(rows, 1)` or `(0, 1)`: the
+    logarithm of the sum of the logits' exponentials.
     """
-    path = "/top"
-    builder.node("TopK", [LOGITS, TOP], path, [TOP_LOGITS, TOP_TOKENS], axis=-1)
-    rows = builder.node("Slice", [LOGITS, builder.integers(0), NORMALISED, builder.integers(0)], path)
-    # The difference from one logit is the same for all: so the sum needs no operator of its own, whose kernel is slow.
-    first = [builder.integers(0), builder.integers(1), builder.integers(1)]
-    logarithms = builder.node("LogSoftmax", [rows], path, axis=-1)
-    kept = (builder.node("Slice", [values, *first], path) for values in (rows, logarithms))
-    builder.node("Sub", list(kept), path, NORMALISERS)
+    add_best(builder, vocabulary)
+    add_normalisers(builder)
     builder.output(LOGITS, [ROWS, vocabulary])
     builder.output(TOP_LOGITS, [ROWS, "top"])
     builder.output(TOP_TOKENS, [ROWS, "top"], TensorProto.INT64)
