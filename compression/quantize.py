@@ -12,7 +12,7 @@ from compression.context import Context, library_versions
 from compression.errors import BadParameters
 from compression.publish import Draft, check_name, copy_tokenizer, derived, publishing
 from compression.quantization.options import QuantizeOptions
-from compression.quantization.protocol import Work
+from compression.quantization.protocol import Scheme, Work
 from compression.quantization.registry import scheme_named
 from evaluation.host import cpu_flags
 from models_store.manifest import Manifest, Step, Task
@@ -30,6 +30,7 @@ def quantize(
     name: str = "quantized",
     options: QuantizeOptions | None = None,
     files: "DataFiles | None" = None,
+    scheme: Scheme | None = None,
 ) -> Manifest:
     """Makes a quantized artifact of one that has safetensors.
 
@@ -40,6 +41,7 @@ def quantize(
         name: the new artifact's name.
         options: how to round; by default to int8 as this CPU wants it.
         files: data, for the schemes that calibrate, for a fallback and for fine-tuning.
+        scheme: takes the place of the one that the options name.
 
     Returns:
         The new artifact's manifest. Its last step's parameters are the options and, with a fallback, `sensitivity`
@@ -53,7 +55,7 @@ def quantize(
     """
     options = options or QuantizeOptions()
     options.check()
-    scheme = scheme_named(options.scheme)
+    scheme = scheme or scheme_named(options.scheme)
     parent = context.store.manifest(task, variant)
     if not parent.has_format("safetensors"):
         raise BadParameters(f"{task}/{variant} has no safetensors to quantize from; start from one that has")

@@ -2,11 +2,12 @@
 
 Rounding weights to int8 with one scale a channel is as in Jacob et al. 2018 (https://arxiv.org/abs/1712.05877);
 activations get a scale at run time from each tensor's own range, so no calibration is needed. Layers that lose too much
-that way get one weight scale for each block of a channel, and inputs that are not rounded a tensor at a time.
+that way are rounded more finely: in the encoder each row of their inputs gets a scale of its own, and channels that are
+the largest of every row stay in float; in the decoder, whose rows are few, weights and inputs get a scale a block.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,30 +17,56 @@ import onnx
 from compression.export.block_embedding import Blocks
 from compression.export.embedding import quantize_embeddings
 from compression.quantization.graphs import write_graphs
-from compression.quantization.groups import products_in, searched_name
-from compression.quantization.integer_products import BlockWeights, IntegerWeights, ProductRounder
-from compression.quantization.options import QuantizeOptions
+from compression.quantization.groups import products_in, products_of, searched_name
+from compression.quantization.integer_products import BlockWeights, How, IntegerWeights, ProductRounder, RowInputs
+from compression.quantization.large_channels import large_channels
 from compression.quantization.protocol import Work
+from models_store.configuration import ModelConfiguration, read_configuration
 from models_store.graphs.names import DECODER, ENCODER
 from models_store.graphs.sources import IntegerSources
 from models_store.manifest import Family
 
 BLOCK_WEIGHTS = 32
-# How MatMulNBits computes: 4 with inputs rounded in blocks too, 0 in float, which the outliers of a T5's encoder need.
-ACCURACY_LEVELS = {
-    Family.T5: {ENCODER: 0, DECODER: 4},
-    Family.BART: {ENCODER: 4, DECODER: 4},
-}
+# Level 4 of MatMulNBits rounds inputs in blocks too.
+BLOCKS = BlockWeights(Blocks(bits=8, size=BLOCK_WEIGHTS, is_symmetric=True), accuracy_level=4)
 # Matrix products that lose most when their inputs get one scale a tensor, found on dev splits
 # (docs/decisions/001-sensitive-layers.md): a few tokens' outliers set the scale for the whole batch.
 SENSITIVE_LAYERS = {
     Family.T5: (r"^encoder/.*/DenseReluDense/w", r"^decoder/.*/DenseReluDense/wo/"),
-    Family.BART: (r"^encoder/.*/fc[12]/", r"^decoder/.*/fc2/"),
+    Family.BART: (r"^encoder/.*/fc[12]/", r"^(?:model/)?decoder/.*/fc2/"),
 }
 
 
+# How sensitive products are rounded, by graph; what that depends on is how other weights are, and the fp32 encoder.
+Finely = Callable[[IntegerWeights, Path, Collection[str], ModelConfiguration], Mapping[str, How]]
+
+
+def by_row_and_block(
+    weights: IntegerWeights, exported: Path, products: Collection[str], configuration: ModelConfiguration
+) -> Mapping[str, How]:
+    """Rounds the encoder's inputs a row at a time, with large channels in float, and the decoder's in blocks.
+
+    Args:
+        weights: how weights are rounded where a column shares a scale.
+        exported: the folder of the fp32 graphs.
+        products: names of the encoder's sensitive products.
+        configuration: the model's.
+
+    Returns:
+        How, by the graph's name.
+    """
+    return {ENCODER: RowInputs(weights, large_channels(exported, products, configuration)), DECODER: BLOCKS}
+
+
+@dataclass(frozen=True)
 class Int8Dynamic:
-    """The scheme."""
+    """The scheme.
+
+    Args:
+        finely: how sensitive products are rounded.
+    """
+
+    finely: Finely = by_row_and_block
 
     description = "Quantized to int8."
 
@@ -48,42 +75,51 @@ class Int8Dynamic:
         patterns = work.options.sensitive_layers
         if patterns is None:
             patterns = SENSITIVE_LAYERS[work.parent.family]
-        levels = ACCURACY_LEVELS[work.parent.family]
-        found = write_graphs(
-            work, folder, lambda work, _: DynamicRounding(work.options, patterns, levels), IntegerSources()
-        )
+        configuration = read_configuration(work.source)
+
+        def rounding(work: Work, exported: Path) -> DynamicRounding:
+            work.say("looking at the layers that are sensitive")
+            plain = IntegerWeights(work.options.per_channel, work.options.reduce_range)
+            products = [name for name in products_of(exported / ENCODER) if is_sensitive(patterns, ENCODER, name)]
+            return DynamicRounding(plain, patterns, self.finely(plain, exported, products, configuration))
+
+        found = write_graphs(work, folder, rounding, IntegerSources())
         return {"block_weights": BLOCK_WEIGHTS, "sensitive_layers": patterns, **found}
+
+
+def is_sensitive(patterns: Sequence[str], graph: str, name: str) -> bool:
+    """Whether one of some patterns matches a product of a graph."""
+    return any(re.search(pattern, searched_name(graph, name)) for pattern in patterns)
 
 
 @dataclass(frozen=True)
 class DynamicRounding:
-    """Rounds graphs; products that match a pattern are rounded in blocks."""
+    """Rounds graphs; products that match a pattern are rounded more finely.
 
-    options: QuantizeOptions
+    Args:
+        plain: how products are rounded.
+        patterns: of those that are rounded otherwise.
+        finely: how those are, by the graph's name.
+    """
+
+    plain: IntegerWeights
     patterns: Sequence[str]
-    accuracy_levels: Mapping[str, int]
+    finely: Mapping[str, How]
 
     def round(self, path: Path, in_float: Collection[str]) -> onnx.ModelProto:
-        """Returns the graph with products by constant matrices in int8, the sensitive ones in blocks."""
+        """Returns the graph with products by constant matrices in int8."""
         model: onnx.ModelProto = onnx.load(path, load_external_data=False)
         kept = set(in_float)
         products = [name for name in products_in(model.graph) if name not in kept]
-        in_blocks = {name for name in products if self._is_sensitive(path.name, name)}
+        finely = self.finely[path.name]
         ProductRounder(model, path.parent).round(
-            set(products) - in_blocks,
-            IntegerWeights(self.options.per_channel, self.options.reduce_range),
-            in_blocks,
-            BlockWeights(Blocks(bits=8, size=BLOCK_WEIGHTS, is_symmetric=True), self.accuracy_levels[path.name]),
+            {name: finely if is_sensitive(self.patterns, path.name, name) else self.plain for name in products}
         )
         return model
 
     def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int, exported: Path) -> None:
         """Saves the graphs over one int8 embedding."""
         quantize_embeddings(graphs, vocabulary, exported)
-
-    def _is_sensitive(self, graph: str, name: str) -> bool:
-        """Whether a product's name matches one of the patterns."""
-        return any(re.search(pattern, searched_name(graph, name)) for pattern in self.patterns)
 
 
 SCHEME = Int8Dynamic()

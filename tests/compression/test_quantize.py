@@ -65,13 +65,14 @@ def test_the_embedding_is_stored_once(embedded: Store) -> None:
 ATTENTION_PRODUCTS = 4
 
 
-def test_layers_named_as_sensitive_are_rounded_in_blocks(context: Context) -> None:
+def test_layers_named_as_sensitive_are_rounded_more_finely(context: Context) -> None:
     none = quantize(context, Task.TRANSLATION, "original", "none", QuantizeOptions(sensitive_layers=()))
     every = quantize(context, Task.TRANSLATION, "original", "every", QuantizeOptions(sensitive_layers=("",)))
 
-    plain, blocks = operators(context, none), operators(context, every)
-    assert plain["MatMulNBits"] == 0 and plain["MatMulInteger"] > ATTENTION_PRODUCTS
-    assert blocks["MatMulNBits"] > 0 and blocks["MatMulInteger"] == ATTENTION_PRODUCTS
+    plain, finely = operators(context, none), operators(context, every)
+    assert plain["MatMulNBits"] == plain["MatMulIntegerToFloat"] == 0 and plain["MatMulInteger"] > ATTENTION_PRODUCTS
+    assert finely["MatMulNBits"] > 0 and finely["MatMulIntegerToFloat"] > 0
+    assert finely["MatMulInteger"] == ATTENTION_PRODUCTS
     assert every.lineage[-1].parameters["sensitive_layers"] == [""]
 
 

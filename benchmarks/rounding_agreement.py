@@ -1,0 +1,167 @@
+"""`python -m benchmarks.rounding_agreement`: what each way of rounding sensitive layers keeps, and what it costs.
+
+Greedy outputs of each int8 model beside those of the float32 one, on the same texts: the share of identical ones and
+chrF against them, and the task's metric of both. Times are processor time of one thread, the models taking turns.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from compression.context import Context
+from compression.exporting import add_onnx
+from compression.quantization.int8_dynamic import BLOCKS, Finely, Int8Dynamic, by_row_and_block
+from compression.quantization.integer_products import BlockWeights, How, IntegerWeights, RowInputs
+from compression.quantization.options import QuantizeOptions
+from compression.quantize import quantize
+from evaluation.datasets import load_examples
+from evaluation.examples import Example
+from evaluation.metrics import PRIMARY_METRIC, score
+from models_store.configuration import ModelConfiguration
+from models_store.generator import TextGenerator, open_generator
+from models_store.graphs.names import DECODER, ENCODER
+from models_store.manifest import Task
+from models_store.store import FORMATS, Store, default_store
+
+BATCH = 16
+CHOSEN = "rows, large channels in float"
+
+
+def _encoder_as(how: How) -> Finely:
+    def finely(
+        _weights: IntegerWeights, _exported: Path, _products: Collection[str], _configuration: ModelConfiguration
+    ) -> Mapping[str, How]:
+        return {ENCODER: how, DECODER: BLOCKS}
+
+    return finely
+
+
+def _by_row(
+    weights: IntegerWeights, _exported: Path, _products: Collection[str], _configuration: ModelConfiguration
+) -> Mapping[str, How]:
+    return {ENCODER: RowInputs(weights), DECODER: BLOCKS}
+
+
+# How the encoder's sensitive products are rounded; the decoder's are in blocks.
+SCHEMES: Mapping[str, Finely] = {
+    "blocks, inputs in float": _encoder_as(BlockWeights(BLOCKS.blocks, accuracy_level=0)),
+    "blocks": _encoder_as(BLOCKS),
+    "rows": _by_row,
+    CHOSEN: by_row_and_block,
+}
+TENSORS = "one scale a tensor, no layer finer"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one way of rounding keeps.
+
+    Args:
+        scheme: its name.
+        same: share of outputs that equal the float32 ones.
+        chrf: of the outputs against the float32 ones, 0 to 100.
+        metric: the task's primary metric against the written targets.
+        seconds: processor time of one pass, least of all passes.
+    """
+
+    scheme: str
+    same: float
+    chrf: float
+    metric: float
+    seconds: float
+
+
+def kept(store: Store, task: Task, variant: str, examples: Sequence[Example], repeats: int) -> list[Kept]:
+    """Rounds a variant in every way and generates with all of them in turns, one thread each.
+
+    Args:
+        store: holds the variant, with safetensors.
+        task: the variant's.
+        variant: what to round.
+        examples: sources and written targets.
+        repeats: passes over the texts; what is slow in one pass alone does not count.
+
+    Returns:
+        The float32 model, then one for each way.
+    """
+    with tempfile.TemporaryDirectory(prefix="slimseq-rounding-") as folder, ExitStack() as stack:
+        scratch = Store(Path(folder))
+        source = store.folder(task, variant)
+        shutil.copytree(source, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*FORMATS))
+        context = Context(store=scratch)
+        add_onnx(context, task, variant)
+        named = {"float32": variant}
+        for number, (name, finely) in enumerate(SCHEMES.items()):
+            named[name] = quantize(context, task, variant, f"way-{number}", scheme=Int8Dynamic(finely)).variant
+        named[TENSORS] = quantize(context, task, variant, "tensors", QuantizeOptions(sensitive_layers=())).variant
+        generators = {
+            name: stack.enter_context(open_generator(scratch, task, made, "onnxruntime", threads=1))
+            for name, made in named.items()
+        }
+        seconds = dict.fromkeys(generators, np.inf)
+        texts: dict[str, list[str]] = {}
+        for _ in range(repeats):
+            for name, generator in generators.items():
+                started = time.process_time()
+                texts[name] = _outputs(generator, examples)
+                seconds[name] = min(seconds[name], time.process_time() - started)
+    return [_kept(task, name, examples, texts[name], texts["float32"], seconds[name]) for name in texts]
+
+
+def _outputs(generator: TextGenerator, examples: Sequence[Example]) -> list[str]:
+    options = generator.manifest.generation.options(num_beams=1)
+    encodings = [generator.encode(example.source, example.prefix) for example in examples]
+    starts = range(0, len(encodings), BATCH)
+    return [each.text for start in starts for each in generator.generate(encodings[start : start + BATCH], options)]
+
+
+def _kept(
+    task: Task, scheme: str, examples: Sequence[Example], texts: list[str], floats: list[str], seconds: float
+) -> Kept:
+    return Kept(
+        scheme=scheme,
+        same=float(np.mean([text == other for text, other in zip(texts, floats, strict=True)])),
+        chrf=score(Task.TRANSLATION, texts, floats).metrics["chrf"].value,
+        metric=score(task, texts, [example.target for example in examples]).metrics[PRIMARY_METRIC[task]].value,
+        seconds=seconds,
+    )
+
+
+def table(task: Task, found: Sequence[Kept]) -> Table:
+    """Returns a table; times are beside those of the way that is shipped."""
+    shown = Table("sensitive layers", "same as float32", "chrF to float32", PRIMARY_METRIC[task], "times as long")
+    chosen = next(each.seconds for each in found if each.scheme == CHOSEN)
+    for each in found:
+        shown.add_row(
+            each.scheme, f"{each.same:.2f}", f"{each.chrf:.1f}", f"{each.metric:.2f}", f"{each.seconds / chosen:.2f}"
+        )
+    return shown
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rounding_agreement", description=__doc__)
+    parser.add_argument("task", type=Task, choices=list(Task))
+    parser.add_argument("variant", nargs="?", default="original", help="one with safetensors")
+    parser.add_argument("--data", default="sample", help="a file, or the name of a data set; `sample` is bundled")
+    parser.add_argument("--samples", type=int, default=None, help="the first how many; all by default")
+    parser.add_argument("--repeats", type=int, default=3, help="passes over the texts")
+    parser.add_argument("--store", type=Path, default=default_store())
+    options = parser.parse_args(arguments)
+    data = load_examples(options.task, options.data, samples=options.samples)
+    found = kept(Store(options.store), options.task, options.variant, data.examples, options.repeats)
+    Console().print(table(options.task, found))
+    Console().print(f"{data.name} ({data.split}), {len(data.examples)} samples, greedy")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.rounding_agreement import SCHEMES, TENSORS, kept, main
+from models_store.manifest import Family, Task
+from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_every_way_of_rounding_generates_and_the_float_model_agrees_with_itself(family: Family, tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, family, tmp_path)
+
+    found = kept(context.store, Task.TRANSLATION, "original", EXAMPLES[:4], repeats=1)
+
+    assert [each.scheme for each in found] == ["float32", *SCHEMES, TENSORS]
+    assert found[0].same == 1.0
+    assert all(each.seconds > 0 for each in found)
+    assert context.store.variants(Task.TRANSLATION) == ["original"]
+
+
+def test_the_table_names_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.T5, tmp_path)
+
+    main(["translation", "--samples", "3", "--repeats", "1", "--store", str(context.store.root)])
+
+    printed = capsys.readouterr().out
+    assert "sample (test), 3 samples, greedy" in printed
+    assert "float32" in printed
