@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command_line import wide_console
 from compression.context import Context
 from models_store.files import write_text
 from models_store.manifest import Family, GenerationDefaults, Step, Task
@@ -64,6 +64,8 @@ TOKENS = 280
 SENTENCES = ("The cat sleeps on the warm stone.", "We walked along the river.", "It rained all night.")
 BYTES_OF_KILOBYTE = 1024
 FP32_BYTES = 4
+# Of the table, in characters.
+WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ def _print(found: list[Measured], *, as_json: bool) -> None:
             f"{each.memory_ratio:.2f} of {LIMIT_MEMORY:g} times fp32",
             "yes" if each.is_within_limits else "no",
         )
-    Console().print(table)
+    wide_console(WIDTH).print(table)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command_line import wide_console
 from compression.context import Context
 from compression.exporting import add_onnx
 from compression.quantization.int8_dynamic import BLOCKS, Finely, Int8Dynamic, by_row_and_block
@@ -33,6 +33,8 @@ from models_store.manifest import Task
 from models_store.store import FORMATS, Store, default_store
 
 BATCH = 16
+# Of the table, in characters.
+WIDTH = 100
 CHOSEN = "rows, large channels in float"
 
 
@@ -159,8 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     data = load_examples(options.task, options.data, samples=options.samples)
     found = kept(Store(options.store), options.task, options.variant, data.examples, options.repeats)
-    Console().print(table(options.task, found))
-    Console().print(f"{data.name} ({data.split}), {len(data.examples)} samples, greedy")
+    console = wide_console(WIDTH)
+    console.print(table(options.task, found))
+    console.print(f"{data.name} ({data.split}), {len(data.examples)} samples, greedy")
 
 
 if __name__ == "__main__":

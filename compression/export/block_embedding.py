@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from compression.export.embedding import SHARED_DATA, Floats, embeddings_of, key_of
+from compression.export.quiet import unchanged_logging
 from models_store.graphs.external import array_of, move_out, save_whole
 
 DOMAIN = "com.microsoft"
@@ -49,7 +50,11 @@ def round_rows(floats: Floats, blocks: Blocks) -> list[NDArray[Any]]:
         Packed integers `(rows, blocks, block bytes)`, uint8, low half first; scales `(rows, blocks)`, float32; and
         unless symmetric, packed zero points `(rows, zero point bytes)`, uint8.
     """
-    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, DefaultWeightOnlyQuantizer
+    with unchanged_logging():
+        from onnxruntime.quantization.matmul_nbits_quantizer import (
+            DefaultWeightOnlyQuantConfig,
+            DefaultWeightOnlyQuantizer,
+        )
 
     configuration = DefaultWeightOnlyQuantConfig(
         block_size=blocks.size, is_symmetric=blocks.is_symmetric, bits=blocks.bits

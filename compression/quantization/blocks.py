@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 from compression.export.block_embedding import Blocks, quantize_block_embeddings
-from compression.export.quiet import quiet_libraries
+from compression.export.quiet import quiet_libraries, unchanged_logging
 from compression.quantization.graphs import write_graphs
 from compression.quantization.protocol import Work
 
@@ -30,7 +30,8 @@ class BlockRounding:
 
     def round(self, path: Path, in_float: Collection[str]) -> onnx.ModelProto:
         """Returns the graph with products by constant matrices as `MatMulNBits`."""
-        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+        with unchanged_logging():
+            from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
         with quiet_libraries():
             quantizer = MatMulNBitsQuantizer(
