@@ -6,6 +6,7 @@ artifact (`onnx/`, `ctranslate2/`) may be added later as exports, each with an `
 artifact's digest and its own files' hashes.
 """
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -247,7 +248,7 @@ def _replace(temporary: Path, final: Path) -> None:
     """Renames a folder over another: the old one moves aside first, and is removed once the new one stands."""
     aside = temporary.with_name(temporary.name + "-old")
     if final.exists():
-        final.replace(aside)
+        _move_aside(final, aside)
     try:
         temporary.replace(final)
     except OSError:
@@ -255,3 +256,14 @@ def _replace(temporary: Path, final: Path) -> None:
             aside.replace(final)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move_aside(folder: Path, aside: Path) -> None:
+    """Renames a folder, or copies and removes it: overlayfs renames nothing that is in a lower layer of an image."""
+    try:
+        folder.replace(aside)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copytree(folder, aside)
+        shutil.rmtree(folder)
