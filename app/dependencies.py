@@ -61,7 +61,7 @@ MetricsDep = Annotated[ServiceMetrics, Depends(_metrics)]
 PoolDep = Annotated[Pool, Depends(_pool)]
 
 RuntimeQuery = Annotated[
-    Literal["auto", "onnxruntime", "ctranslate2", "torch"],
+    Literal["auto", "onnxruntime", "ctranslate2", "torch", "torch-bf16"],
     Query(description="What runs it; `auto` takes the fastest that was measured on this kind of CPU."),
 ]
 VariantQuery = Annotated[

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     store: Path = Field(default_factory=default_store, description="Folder of the artifacts, `<task>/<variant>/` each.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    runtime: Literal["auto", "onnxruntime", "ctranslate2", "torch"] = Field(
+    runtime: Literal["auto", "onnxruntime", "ctranslate2", "torch", "torch-bf16"] = Field(
         default="auto", description="Runtime that opens artifacts; `auto` takes the fastest measured on such a CPU."
     )
     workers: int = Field(

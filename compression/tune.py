@@ -14,8 +14,8 @@ from evaluation.tuning import measure_layouts
 from models_store.generator import open_generator, possible_runtimes
 from models_store.manifest import MeasuredLayout, Task
 
-# Torch is the reference, and serves nowhere that one of the others can.
-NOT_TUNED = "torch"
+# They take their threads for the whole process.
+NOT_TUNED = ("torch", "torch-bf16")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def tune(context: Context, task: Task, variant: str, options: TuneOptions) -> li
     """
     texts = options.texts(task)
     kinds = possible_runtimes(context.store, task, variant, options.runtime)
-    runtimes = [kind.name for kind in kinds if kind.name != NOT_TUNED]
+    runtimes = [kind.name for kind in kinds if kind.name not in NOT_TUNED]
     if not runtimes:
         raise BadParameters(f"{task}/{variant} has no runtime but torch, which takes its threads for the whole process")
     layouts = even_layouts(available_cores())

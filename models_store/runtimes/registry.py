@@ -59,6 +59,7 @@ RUNTIMES = {
             "onnxruntime", "onnx", "models_store.runtimes.onnxruntime", "onnxruntime", "safetensors", build_beside
         ),
         RuntimeKind("torch", "safetensors", "models_store.runtimes.torch", "transformers"),
+        RuntimeKind("torch-bf16", "safetensors", "models_store.runtimes.torch_bf16", "transformers"),
         RuntimeKind("ctranslate2", "ctranslate2", "models_store.runtimes.ctranslate2", "ctranslate2"),
     )
 }

@@ -1,7 +1,9 @@
 """PyTorch through transformers' own `generate`, in fp32: the reference that other runtimes are held to."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from models_store.configuration import ModelConfiguration, read_configuration
@@ -12,6 +14,7 @@ from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Sequenced, Watch
 
 if TYPE_CHECKING:
+    import torch
     from transformers import GenerationConfig, PreTrainedModel
 
 
@@ -20,14 +23,31 @@ OF_DRAWS = ("temperature", "top_k", "top_p")
 
 
 class TorchRuntime:
-    """One artifact's transformers model."""
+    """One artifact's transformers model.
 
-    name = "torch"
+    Args:
+        name: the runtime's.
+        model: on the device where it is to run.
+        configuration: the artifact's.
+        threads: intra-operator threads, for the whole process; 0 leaves PyTorch's default.
+        has_static_caches: whether caches are made for the longest output at once, instead of growing by a copy a step.
+    """
 
-    def __init__(self, model: "PreTrainedModel", configuration: ModelConfiguration, threads: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: "PreTrainedModel",
+        configuration: ModelConfiguration,
+        threads: int,
+        has_static_caches: bool = False,
+    ) -> None:
+        self.name = name
         self._model: Any = model
         self._configuration = configuration
         self._threads = threads
+        self._has_static_caches = has_static_caches
+        # transformers keeps static caches with the model, for one generation at a time.
+        self._turn = Lock() if has_static_caches else nullcontext()
 
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
@@ -44,16 +64,17 @@ class TorchRuntime:
         tensors = [torch.tensor(row) for row in rows]
         ids = pad_sequence(tensors, batch_first=True, padding_value=self._configuration.pad_id)
         mask = pad_sequence([torch.ones_like(tensor) for tensor in tensors], batch_first=True)
+        ids, mask = ids.to(self._model.device), mask.to(self._model.device)
         was_cancelled = False
 
         def stop(_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
             nonlocal was_cancelled
             was_cancelled = was_cancelled or bool(watch.is_cancelled and watch.is_cancelled())
-            return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool)
+            return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool, device=_ids.device)
 
         if options.seed is not None:
             torch.manual_seed(options.seed)
-        with torch.inference_mode():
+        with self._turn, torch.inference_mode():
             outputs = self._model.generate(
                 input_ids=ids,
                 attention_mask=mask,
@@ -94,11 +115,14 @@ class TorchRuntime:
             decoder_start_token_id=configuration.decoder_start_id,
             forced_bos_token_id=configuration.forced_bos_id,
             forced_eos_token_id=configuration.forced_eos_id,
+            cache_implementation="static" if self._has_static_caches else None,
+            # A compiler would need minutes for each new shape of a batch.
+            disable_compile=True,
         )
 
 
 def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRuntime:
-    """Opens an artifact's safetensors.
+    """Opens an artifact's safetensors in fp32 on the CPU.
 
     Args:
         folder: the artifact's folder.
@@ -109,14 +133,25 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRu
         InvalidArtifact: transformers cannot load the folder.
     """
     import torch
+
+    return TorchRuntime("torch", load_model(folder, torch.float32), read_configuration(folder), threads)
+
+
+def load_model(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
+    """Loads an artifact's safetensors on the CPU, in evaluation mode.
+
+    Raises:
+        InvalidArtifact: transformers cannot load the folder.
+    """
     from transformers import AutoModelForSeq2SeqLM
 
     try:
-        model = AutoModelForSeq2SeqLM.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        model: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # transformers raises whatever its loaders raise
         raise InvalidArtifact(
             f"{short_name(folder / 'model.safetensors')} cannot be opened: {str(error).splitlines()[0]}"
         ) from error
-    return TorchRuntime(model.eval(), read_configuration(folder), threads)
+    model.train(False)
+    return model
