@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ import psutil
 from rich.table import Table
 
 from benchmarks.command_line import wide_console
-from compression.context import Context
+from compression.context import Context, library_versions
+from evaluation.host import cpu_flags, host_name
 from models_store.files import write_text
 from models_store.manifest import Family, GenerationDefaults, Step, Task
 from models_store.store import Store
@@ -223,8 +225,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _print(found: list[Measured], *, as_json: bool) -> None:
     if as_json:
         extra = ("memory_ratio", "is_within_limits")
-        rows = [asdict(each) | {name: getattr(each, name) for name in extra} for each in found]
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        record = {
+            "host": host_name(),
+            "cpu_flags": cpu_flags(),
+            "versions": library_versions(),
+            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "rows": [asdict(each) | {name: getattr(each, name) for name in extra} for each in found],
+        }
+        sys.stdout.write(json.dumps(record, indent=2) + "\n")
         return
     table = Table(
         "model", "operation", "seconds", "limit", "fp32 MB", "imports MB", "peak MB", "above imports", "within"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import number
+from benchmarks.markdown import table, taken_on
 from models_store.files import write_text
 
 PAGE = Path("docs/performance.md")
@@ -50,20 +51,20 @@ def _peers(found: Found) -> Iterator[str]:
         f"models read {settings['input_tokens']} tokens. The faster layout of each system; output tokens a second, by "
         "medians."
     )
-    yield from ("", *_taken_on(found), "")
+    yield from ("", taken_on(found), "")
     rows = found["rows"]
     for model, beams in dict.fromkeys((row["model"], row["beams"]) for row in rows):
         own = [row for row in rows if (row["model"], row["beams"]) == (model, beams)]
         batches = sorted({row["batch"] for row in own})
         yield f"### {model}, {'greedy' if beams == 1 else f'{beams} beams'}"
         yield ""
-        yield from _table(
+        yield from table(
             ("system", *(f"batch {batch}" for batch in batches), "first token, ms", "peak MB"),
             [_system(name, own, batches) for name in dict.fromkeys(row["system"] for row in own)],
         )
         yield ""
         ratios = [_ratio(name, own, batches) for name in COMPARED if any(row["system"] == name for row in own)]
-        yield from _table(("Slimseq, times as fast as", *(f"batch {batch}" for batch in batches)), ratios)
+        yield from table(("Slimseq, times as fast as", *(f"batch {batch}" for batch in batches)), ratios)
         yield ""
     for name, reason in found["left_out"].items():
         yield f"{name} is left out: {reason}"
@@ -99,9 +100,9 @@ def _serving(found: Found) -> Iterator[str]:
         f"`python -m benchmarks.serving`, {found['settings']['seconds']:g} s a load, {found['settings']['threads']} "
         f"cores for load and server; answers of {short} and {long} tokens, the same for all servers."
     )
-    yield from ("", *_taken_on(found), "")
+    yield from ("", taken_on(found), "")
     if found["servers"]:
-        yield from _table(
+        yield from table(
             ("server", "load", "requests/s", "tokens/s", "p50 ms", "p95 ms", "errors"),
             [_load(server["name"], load) for server in found["servers"] for load in server["loads"]],
         )
@@ -157,17 +158,6 @@ def _conclusions(found: Found) -> Iterator[str]:
 
 def _poisson(server: Found) -> Found | None:
     return next((load["figures"] for load in server["loads"] if load["kind"] == "poisson"), None)
-
-
-def _taken_on(found: Found) -> Iterator[str]:
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    yield f"{found['host']} ({' '.join(found['cpu_flags'])}), {found['measured_at'][:10]}; {versions}."
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"| --- |{' ---: |' * (len(head) - 1)}"
-    yield from (f"| {' | '.join(row)} |" for row in rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
