@@ -24,15 +24,17 @@ turns. This page is written by `python -m benchmarks.performance_page`; the comm
 their figures stand.
 """
 
+BYTES_OF_MEBIBYTE = 2**20
 Found = dict[str, Any]
 
 
-def page(peers: Sequence[Found], serving: Sequence[Found]) -> str:
+def page(peers: Sequence[Found], serving: Sequence[Found], residency: Sequence[Found] = ()) -> str:
     """Returns the page as Markdown.
 
     Args:
         peers: what `benchmarks.peers --json` wrote, one or several times.
         serving: what `benchmarks.serving --json` wrote.
+        residency: what `benchmarks.residency --json` wrote.
     """
     lines = [HEAD]
     if peers:
@@ -41,6 +43,8 @@ def page(peers: Sequence[Found], serving: Sequence[Found]) -> str:
             lines += [*_peers(each), ""]
     for each in serving:
         lines += [*_serving(each), ""]
+    for each in residency:
+        lines += [*_residency(each), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -160,6 +164,20 @@ def _poisson(server: Found) -> Found | None:
     return next((load["figures"] for load in server["loads"] if load["kind"] == "poisson"), None)
 
 
+def _residency(found: Found) -> Iterator[str]:
+    yield "## Memory as variants come and go"
+    yield ""
+    yield "`python -m benchmarks.residency`: resident bytes of the service's process after each."
+    yield from ("", taken_on(found), "")
+    yield from table(
+        ("what was done", "seconds", "resident MiB"),
+        [
+            [state["done"], f"{state['seconds']:.2f}", f"{state['resident_bytes'] / BYTES_OF_MEBIBYTE:.0f}"]
+            for state in found["states"]
+        ],
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance_page", description=__doc__)
@@ -167,11 +185,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--peers", nargs="*", type=Path, default=[], metavar="FILE", help="of `benchmarks.peers --json`"
     )
     parser.add_argument("--serving", nargs="*", type=Path, default=[], metavar="FILE", help="of `benchmarks.serving`")
+    parser.add_argument(
+        "--residency", nargs="*", type=Path, default=[], metavar="FILE", help="of `benchmarks.residency`"
+    )
     parser.add_argument("--out", type=Path, default=PAGE)
     given = parser.parse_args(arguments)
     try:
         found = [
-            [json.loads(path.read_text(encoding="utf-8")) for path in paths] for paths in (given.peers, given.serving)
+            [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+            for paths in (given.peers, given.serving, given.residency)
         ]
         write_text(given.out, page(*found))
     except (OSError, ValueError) as error:

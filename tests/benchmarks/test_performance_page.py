@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.peer_results import Results, Row, Setting
 from benchmarks.performance_page import main
+from benchmarks.residency import Residency, State
 
 
 def row(system: str, batch: int, tokens_per_second: float) -> Row:
@@ -47,6 +48,16 @@ def test_speeds_stand_beside_each_other_and_ratios_name_the_engine_and_the_faste
     assert "| slimseq-onnxruntime-int8 | 300 | 2,400 | 1.2 | 2 |" in written
     assert "| ctranslate2-int8 | 0.50 (auto 0.75) | 2.00 (auto 2.00) |" in written
     assert "tiny-t5: optimum-int8 is left out: there is none" in written
+
+
+def test_memory_stands_after_what_was_done(tmp_path: Path) -> None:
+    found = Residency([State("load translation/quantized", 0.256, 150 * 2**20)])
+    measured, out = tmp_path / "residency.json", tmp_path / "performance.md"
+    measured.write_text(found.as_json(), encoding="utf-8")
+
+    main(["--residency", str(measured), "--out", str(out)])
+
+    assert "| load translation/quantized | 0.26 | 150 |" in out.read_text(encoding="utf-8")
 
 
 def test_what_is_no_result_ends_in_one_line(tmp_path: Path) -> None:
