@@ -31,7 +31,7 @@ def test_the_original_comes_first(embedded: Store) -> None:
 
 
 def test_an_unknown_variant_names_the_known(embedded: Store) -> None:
-    with pytest.raises(UnknownVariant, match="translation has no variant 'huge'; it has original, pruned, quantized"):
+    with pytest.raises(UnknownVariant, match="translation has no variant 'huge'; it has original, compact"):
         embedded.manifest(TRANSLATION, "huge")
 
 

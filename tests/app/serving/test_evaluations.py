@@ -117,7 +117,7 @@ def test_only_so_many_that_ended_are_remembered(embedded: Store) -> None:
 
 def test_what_cannot_be_evaluated_is_refused(embedded: Store) -> None:
     async def scenario(service: EvaluationService) -> None:
-        with pytest.raises(UnknownVariant, match="original, pruned, quantized"):
+        with pytest.raises(UnknownVariant, match="original, compact, distilled"):
             service.post(request(variants=["nope"]))
         with pytest.raises(InvalidRequest, match="at most 100"):
             service.post(request(pairs=PAIRS * 51))

@@ -1,0 +1,74 @@
+"""An average lies between what a variant was and what it was trained to, and says so in its lineage."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from compression.average import AverageOptions, average
+from compression.context import Context
+from compression.distill import DistillOptions, distill
+from compression.errors import BadParameters
+from compression.prune import PruneOptions, prune
+from compression.training.data import DataFiles
+from compression.training.options import TrainingOptions
+from compression.training.schedule import Bounds
+from models_store.generator import open_generator
+from models_store.manifest import Family, Task
+from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_file
+
+TASK = Task.TRANSLATION
+ALL_LAYERS = DistillOptions(encoder_layers=2, decoder_layers=2)
+
+
+@pytest.fixture(params=list(Family), ids=[family.value for family in Family])
+def context(request: pytest.FixtureRequest, tmp_path: Path) -> Context:
+    """A store with `original`, and `trained` from it for a few steps."""
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, request.param, tmp_path)
+    training = TrainingOptions(Bounds(max_steps=3), learning_rate=1e-2)
+    distill(context, TASK, "original", "trained", DataFiles([tiny_file(tmp_path)]), ALL_LAYERS, training)
+    return context
+
+
+def tensors(context: Context, variant: str) -> dict[str, torch.Tensor]:
+    return load_file(context.store.folder(TASK, variant) / "model.safetensors")
+
+
+def test_weights_lie_between_those_of_before_and_after(context: Context) -> None:
+    manifest = average(context, TASK, "trained", "averaged", AverageOptions(share=0.25)).manifest
+
+    before, after, between = (tensors(context, name) for name in ("original", "trained", "averaged"))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    for name, found in between.items():
+        wanted = before[name].float() * 0.75 + after[name].float() * 0.25
+        assert torch.allclose(found.float(), wanted, atol=1e-2, rtol=1e-2), name
+    step = manifest.lineage[-1]
+    assert step.technique == "average" and step.parent == context.store.manifest(TASK, "trained").digest
+    assert step.parameters == {"other": context.store.manifest(TASK, "original").digest, "share": 0.25}
+    with open_generator(context.store, TASK, "averaged") as generator:
+        assert generator.generate([generator.encode(EXAMPLES[0].source)], generator.manifest.generation.options())
+
+
+def test_a_variant_may_be_named_in_place_of_the_one_from_before(context: Context) -> None:
+    named = average(context, TASK, "trained", "named", AverageOptions(other="original")).manifest
+
+    assert named.digest == average(context, TASK, "trained", "found", AverageOptions()).manifest.digest
+
+
+def test_what_cannot_be_averaged_is_refused_in_one_line(context: Context, tmp_path: Path) -> None:
+    data = DataFiles([tiny_file(tmp_path)])
+    prune(
+        context, TASK, "original", "narrow", data, PruneOptions(feed_forward=0.5), TrainingOptions(Bounds(max_steps=0))
+    )
+
+    for variant, options, words in (
+        ("trained", AverageOptions(share=1.0), "the share is 1; it is above 0 and below 1"),
+        ("trained", AverageOptions(other="narrow"), "is of another shape"),
+        ("trained", AverageOptions(other="trained"), "no other safetensors"),
+        ("original", AverageOptions(), "is not in the store; name another variant"),
+    ):
+        with pytest.raises(BadParameters, match=words):
+            average(context, TASK, variant, "averaged", options)
+    assert "averaged" not in context.store.variants(TASK)
