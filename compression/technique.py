@@ -64,6 +64,7 @@ class Technique:
         defaults: values in place of the options' own defaults.
         flags: flags in place of those made from fields' names.
         needs_data: whether training data must be named.
+        takes_data: whether data may be named at all.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Technique:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     flags: Mapping[str, str] = field(default_factory=dict)
     needs_data: bool = True
+    takes_data: bool = True
 
     @property
     def option_types(self) -> list[type[Any]]:

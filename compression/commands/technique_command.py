@@ -53,12 +53,15 @@ CheckpointOption = Annotated[
     Path | None,
     typer.Option("--checkpoint", help="Folder to write checkpoints to and resume from.", file_okay=False),
 ]
-# Every verb's parameters after its own: how it is annotated, and its default.
-SHARED: dict[str, tuple[Any, Any]] = {
+# Parameters of verbs that take data, beside the training data: how each is annotated, and its default.
+OF_DATA: dict[str, tuple[Any, Any]] = {
     "calibration": (CalibrationOption, None),
     "dev": (DevOption, None),
     "unlabelled": (UnlabelledOption, None),
     "checkpoint": (CheckpointOption, None),
+}
+# Every verb's parameters after its own.
+SHARED: dict[str, tuple[Any, Any]] = {
     "force": (ForceOption, False),
     "store": (StoreOption, DEFAULT_STORE),
     "seed": (SeedOption, 0),
@@ -71,11 +74,13 @@ def command_of(technique: Technique) -> Callable[..., None]:
     """Returns a function with a parameter for each argument and option of a technique, for typer to read."""
     from compression.training.mixture import Mixture
 
-    fields = [*fields_of(Mixture), *technique.fields()]
+    fields = [*(fields_of(Mixture) if technique.takes_data else ()), *technique.fields()]
+    data: dict[str, tuple[Any, Any]] = {"data": (DataOption, inspect.Parameter.empty if technique.needs_data else [])}
+    absent = {} if technique.takes_data else dict.fromkeys(("data", *OF_DATA))
 
     def command(**values: Any) -> None:
         given = {field.name: _read(field, values.pop(field.name)) for field in fields}
-        _run(technique, values, given)
+        _run(technique, {**absent, **values}, given)
 
     command.__doc__ = technique.run.__doc__
     parameters = [
@@ -83,12 +88,13 @@ def command_of(technique: Technique) -> Callable[..., None]:
         for name, (kind, default) in {
             "task": (TaskArgument, inspect.Parameter.empty),
             "variant": _parent(technique),
-            "data": (DataOption, inspect.Parameter.empty if technique.needs_data else []),
+            **(data if technique.takes_data else {}),
             "name": (
                 Annotated[str, typer.Option("--name", help="What to call the result.")],
                 technique.default_name,
             ),
             **{field.name: _flag(field, technique.flags) for field in fields},
+            **(OF_DATA if technique.takes_data else {}),
             **SHARED,
         }.items()
     ]
@@ -109,7 +115,7 @@ def _run(technique: Technique, arguments: Mapping[str, Any], given: Mapping[str,
         parent=arguments["variant"] or "",
         name=arguments["name"],
         files=DataFiles(
-            arguments["data"],
+            arguments["data"] or (),
             arguments["calibration"] or (),
             arguments["dev"] or (),
             mixture,

@@ -8,7 +8,19 @@ from models_store.store import Store
 from tests.command_line import compression
 from tests.compression.tiny import tiny_file
 
-VERBS = ("import", "train", "prune", "distill", "quantize", "export", "prepare", "evaluate", "benchmark", "verify")
+VERBS = (
+    "import",
+    "train",
+    "prune",
+    "distill",
+    "average",
+    "quantize",
+    "export",
+    "prepare",
+    "evaluate",
+    "benchmark",
+    "verify",
+)
 
 
 def test_help_names_every_verb() -> None:

@@ -71,3 +71,16 @@ def test_help_says_what_ends_training(verb: str) -> None:
 
     assert result.exit_code == 0
     assert "ten minutes" in result.output
+
+
+def test_an_average_takes_no_data(tmp_path: Path) -> None:
+    context, data = tiny_context(tmp_path), tiny_file(tmp_path)
+    tiny_artifact(context, Family.T5, tmp_path)
+    words = ("distill", "translation", "original", "--data", data, "--decoder-layers", "2", "--max-steps", "2")
+    answered(context.store, *words, "--name", "trained")
+
+    averaged = answered(context.store, "average", "translation", "trained", "--share", "0.75")
+    refused = invoked(context.store, "average", "translation", "trained", "--data", data)
+
+    assert averaged["lineage"][-2:] == ["distill", "average"] and averaged["variant"] == "averaged"
+    assert refused.exit_code == 2 and "No such option" in refused.output
