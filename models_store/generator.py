@@ -159,11 +159,11 @@ def possible_runtimes(store: Store, task: Task, variant: str, name: str | None =
     kinds = [runtime_named(name)] if name else list(RUNTIMES.values())
     formats = [kind for kind in kinds if kind.has_files(store, task, variant)]
     if not formats:
-        wanted = " or ".join(kind.format for kind in kinds)
+        wanted = " or ".join(dict.fromkeys(kind.format for kind in kinds))
         raise RuntimeUnavailable(f"{task}/{variant} has no {wanted} files; {_way_out(store, task, variant, kinds)}")
     installed = [kind for kind in formats if kind.is_installed]
     if not installed:
-        missing = " or ".join(kind.library for kind in formats)
+        missing = " or ".join(dict.fromkeys(kind.library for kind in formats))
         raise RuntimeUnavailable(f"{task}/{variant} needs {missing}, which is not installed here")
     return installed
 

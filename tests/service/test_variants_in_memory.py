@@ -70,8 +70,10 @@ def test_a_budget_holds_as_many_as_fit(embedded: Store, log: Path) -> None:
     ) as service:
         service.wait_until_ready()
 
-        answers = [service.post(f"/translate?variant={name}", GREETING) for name in ("quantized", "original")]
-        summary = service.post("/summarize?variant=original", {"text": "The sun is shining on the town today."})
+        # On the runtime whose size the budget is made of, whatever is faster on this CPU.
+        named = "runtime=onnxruntime&variant"
+        answers = [service.post(f"/translate?{named}={name}", GREETING) for name in ("quantized", "original")]
+        summary = service.post(f"/summarize?{named}=original", {"text": "The sun is shining on the town today."})
 
         assert [answer.status for answer in (*answers, summary)] == [200, 200, 200]
         report = service.get("/memory").json
