@@ -118,7 +118,12 @@ def _serving(found: Found) -> Iterator[str]:
 
 def _load(name: str, load: Found) -> list[str]:
     figures = load["figures"]
-    words = f"{load['amount']:.0f} clients" if load["kind"] == "closed" else f"{load['amount']:.1f} arrive a second"
+    amount = load["amount"]
+    words = (
+        f"{amount:.0f} client{'s' if amount != 1 else ''}"
+        if load["kind"] == "closed"
+        else f"{amount:.1f} arrive a second"
+    )
     return [
         name,
         words,
