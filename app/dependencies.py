@@ -1,6 +1,6 @@
 """What routes ask for: the application's service objects, and the query parameters that several share."""
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
 from fastapi import Depends, Query, Request
 
@@ -14,6 +14,7 @@ from app.serving.latency import LatencyWindow
 from app.serving.pool import Pool
 from app.serving.readiness import Readiness
 from app.serving.service import GenerationService
+from app.settings import RuntimeChoice
 
 
 def services_of(request: Request) -> Services:
@@ -61,7 +62,7 @@ MetricsDep = Annotated[ServiceMetrics, Depends(_metrics)]
 PoolDep = Annotated[Pool, Depends(_pool)]
 
 RuntimeQuery = Annotated[
-    Literal["auto", "onnxruntime", "ctranslate2", "torch", "torch-bf16"],
+    RuntimeChoice,
     Query(description="What runs it; `auto` takes the fastest that was measured on this kind of CPU."),
 ]
 VariantQuery = Annotated[

@@ -17,6 +17,9 @@ from models_store.store import default_store
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
+RuntimeChoice = Literal["auto", "onnxruntime", "ctranslate2", "torch", "torch-bf16"]
+
+
 class Settings(BaseSettings):
     """What an operator may choose; the defaults are right for a laptop."""
 
@@ -25,7 +28,7 @@ class Settings(BaseSettings):
     store: Path = Field(default_factory=default_store, description="Folder of the artifacts, `<task>/<variant>/` each.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    runtime: Literal["auto", "onnxruntime", "ctranslate2", "torch", "torch-bf16"] = Field(
+    runtime: RuntimeChoice = Field(
         default="auto", description="Runtime that opens artifacts; `auto` takes the fastest measured on such a CPU."
     )
     workers: int = Field(

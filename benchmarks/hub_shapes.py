@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ import psutil
 from rich.table import Table
 
 from benchmarks.command_line import wide_console
-from compression.context import Context, library_versions
-from evaluation.host import cpu_flags, host_name
+from benchmarks.taken import Taken
+from compression.context import Context
 from models_store.files import write_text
 from models_store.manifest import Family, GenerationDefaults, Step, Task
 from models_store.store import Store
@@ -225,14 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _print(found: list[Measured], *, as_json: bool) -> None:
     if as_json:
         extra = ("memory_ratio", "is_within_limits")
-        record = {
-            "host": host_name(),
-            "cpu_flags": cpu_flags(),
-            "versions": library_versions(),
-            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "rows": [asdict(each) | {name: getattr(each, name) for name in extra} for each in found],
-        }
-        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        rows = [asdict(each) | {name: getattr(each, name) for name in extra} for each in found]
+        sys.stdout.write(json.dumps({**asdict(Taken()), "rows": rows}, indent=2) + "\n")
         return
     table = Table(
         "model", "operation", "seconds", "limit", "fp32 MB", "imports MB", "peak MB", "above imports", "within"

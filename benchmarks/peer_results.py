@@ -3,11 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
-from compression.context import library_versions
-from evaluation.host import cpu_flags, host_name
+from benchmarks.taken import Taken
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def with_ratios(rows: Sequence[Row], baselines: Sequence[str]) -> list[Row]:
 
 
 @dataclass
-class Results:
+class Results(Taken):
     """All of it.
 
     Args:
@@ -104,10 +102,6 @@ class Results:
     settings: dict[str, Any]
     rows: list[Row] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    host: str = field(default_factory=host_name)
-    cpu_flags: Sequence[str] = field(default_factory=cpu_flags)
-    versions: dict[str, str] = field(default_factory=library_versions)
-    measured_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def as_json(self) -> str:
         """Returns the results with each row's setting among its own fields."""

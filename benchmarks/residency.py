@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,8 @@ from benchmarks.command_line import end_on_termination, wide_console, write_json
 from benchmarks.connection import HOST
 from benchmarks.servers.contenders import ROUTES
 from benchmarks.servers.process import Server, ServerFailed, running
-from compression.context import library_versions
+from benchmarks.taken import Taken
 from evaluation.datasets import load_examples
-from evaluation.host import cpu_flags, host_name
 from models_store.manifest import Task
 from models_store.store import Store, default_store
 
@@ -53,14 +51,10 @@ class State:
 
 
 @dataclass
-class Residency:
+class Residency(Taken):
     """What came of it: states in their order."""
 
     states: list[State] = field(default_factory=list)
-    host: str = field(default_factory=host_name)
-    cpu_flags: Sequence[str] = field(default_factory=cpu_flags)
-    versions: dict[str, str] = field(default_factory=library_versions)
-    measured_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def as_json(self) -> str:
         """Returns all of it."""

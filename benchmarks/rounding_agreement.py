@@ -4,9 +4,6 @@ Greedy outputs of each int8 model beside those of the float32 one, on the same t
 chrF against them, and the task's metric of both. Times are processor time of one thread, the models taking turns.
 """
 
-import argparse
-import shutil
-import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from benchmarks.agreement import copied, outputs, parser_of
 from benchmarks.command_line import wide_console
 from compression.context import Context
 from compression.exporting import add_onnx
@@ -27,12 +25,11 @@ from evaluation.datasets import load_examples
 from evaluation.examples import Example
 from evaluation.metrics import PRIMARY_METRIC, score
 from models_store.configuration import ModelConfiguration
-from models_store.generator import TextGenerator, open_generator
+from models_store.generator import open_generator
 from models_store.graphs.names import DECODER, ENCODER
 from models_store.manifest import Task
-from models_store.store import FORMATS, Store, default_store
+from models_store.store import Store
 
-BATCH = 16
 # Of the table, in characters.
 WIDTH = 100
 FIRST = "blocks, inputs in float"
@@ -92,10 +89,7 @@ def kept(store: Store, task: Task, variant: str, examples: Sequence[Example], re
     Returns:
         The float32 model, then one for each way.
     """
-    with tempfile.TemporaryDirectory(prefix="slimseq-rounding-") as folder, ExitStack() as stack:
-        scratch = Store(Path(folder))
-        source = store.folder(task, variant)
-        shutil.copytree(source, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*FORMATS))
+    with copied(store, task, variant) as scratch, ExitStack() as stack:
         context = Context(store=scratch)
         add_onnx(context, task, variant)
         named = {"float32": variant}
@@ -111,16 +105,9 @@ def kept(store: Store, task: Task, variant: str, examples: Sequence[Example], re
         for _ in range(repeats):
             for name, generator in generators.items():
                 started = time.process_time()
-                texts[name] = _outputs(generator, examples)
+                texts[name] = [output.text for output in outputs(generator, examples, beams=1)]
                 seconds[name] = min(seconds[name], time.process_time() - started)
     return [_kept(task, name, examples, texts[name], texts["float32"], seconds[name]) for name in texts]
-
-
-def _outputs(generator: TextGenerator, examples: Sequence[Example]) -> list[str]:
-    options = generator.manifest.generation.options(num_beams=1)
-    encodings = [generator.encode(example.source, example.prefix) for example in examples]
-    starts = range(0, len(encodings), BATCH)
-    return [each.text for start in starts for each in generator.generate(encodings[start : start + BATCH], options)]
 
 
 def _kept(
@@ -148,13 +135,8 @@ def table(task: Task, found: Sequence[Kept]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rounding_agreement", description=__doc__)
-    parser.add_argument("task", type=Task, choices=list(Task))
-    parser.add_argument("variant", nargs="?", default="original", help="one with safetensors")
-    parser.add_argument("--data", default="sample", help="a file, or the name of a data set; `sample` is bundled")
-    parser.add_argument("--samples", type=int, default=None, help="the first how many; all by default")
+    parser = parser_of("rounding_agreement", __doc__)
     parser.add_argument("--repeats", type=int, default=3, help="passes over the texts")
-    parser.add_argument("--store", type=Path, default=default_store())
     options = parser.parse_args(arguments)
     data = load_examples(options.task, options.data, samples=options.samples)
     found = kept(Store(options.store), options.task, options.variant, data.examples, options.repeats)

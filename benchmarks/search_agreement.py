@@ -4,30 +4,26 @@ Greedy search must agree, token for token. CTranslate2's beam search ends by ano
 beams its texts differ although its arithmetic is the same: the table says how often, and what that is worth.
 """
 
-import argparse
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.agreement import copied, outputs, parser_of
 from compression.context import Context
 from compression.exporting import add_ctranslate2, add_onnx
 from evaluation.bootstrap import PERCENTILES, resampled_sums
 from evaluation.datasets import load_examples
 from evaluation.examples import Example
 from evaluation.metrics import PRIMARY_METRIC, MetricStatistics, score
-from models_store.generator import TextGenerator, TextOutput, open_generator
+from models_store.generator import TextOutput, open_generator
 from models_store.manifest import Task
-from models_store.store import FORMATS, Store, default_store
+from models_store.store import Store
 
 # The first is what the others are compared with: transformers' own search.
 RUNTIMES = ("torch", "onnxruntime", "ctranslate2")
-BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -66,10 +62,7 @@ def agreements(
     Returns:
         For each number of beams, one agreement for each runtime; other settings are the variant's own.
     """
-    with tempfile.TemporaryDirectory(prefix="slimseq-search-") as folder:
-        scratch = Store(Path(folder))
-        source = store.folder(task, variant)
-        shutil.copytree(source, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*FORMATS))
+    with copied(store, task, variant) as scratch:
         context = Context(store=scratch)
         add_onnx(context, task, variant)
         add_ctranslate2(context, task, variant, "float32")
@@ -77,19 +70,12 @@ def agreements(
         for runtime in RUNTIMES:
             with open_generator(scratch, task, variant, runtime) as generator:
                 for count in beams:
-                    written[count, runtime] = _outputs(generator, examples, count)
+                    written[count, runtime] = outputs(generator, examples, count)
     return [
         _agreement(task, runtime, count, examples, written[count, runtime], written[count, RUNTIMES[0]])
         for count in beams
         for runtime in RUNTIMES
     ]
-
-
-def _outputs(generator: TextGenerator, examples: Sequence[Example], beams: int) -> list[TextOutput]:
-    options = generator.manifest.generation.options(num_beams=beams)
-    encodings = [generator.encode(example.source, example.prefix) for example in examples]
-    starts = range(0, len(encodings), BATCH)
-    return [text for start in starts for text in generator.generate(encodings[start : start + BATCH], options)]
 
 
 def _agreement(
@@ -138,13 +124,8 @@ def table(task: Task, found: Sequence[Agreement]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.search_agreement", description=__doc__)
-    parser.add_argument("task", type=Task, choices=list(Task))
-    parser.add_argument("variant", nargs="?", default="original", help="one with safetensors")
-    parser.add_argument("--data", default="sample", help="a file, or the name of a data set; `sample` is bundled")
-    parser.add_argument("--samples", type=int, default=None, help="the first how many; all by default")
+    parser = parser_of("search_agreement", __doc__)
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--store", type=Path, default=default_store())
     options = parser.parse_args(arguments)
     data = load_examples(options.task, options.data, samples=options.samples)
     found = agreements(Store(options.store), options.task, options.variant, data.examples, options.beams)

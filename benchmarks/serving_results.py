@@ -1,9 +1,7 @@
 """What `benchmarks.serving` found, as data: every server's figures under every load, and what they were taken on."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -11,8 +9,8 @@ from benchmarks.figures import Figures
 from benchmarks.in_process import InProcess
 from benchmarks.mix import Mixed
 from benchmarks.soak import Soak
+from benchmarks.taken import Taken
 from compression.context import library_versions
-from evaluation.host import cpu_flags, host_name
 
 SERVING_LIBRARIES = ("fastapi", "uvicorn")
 
@@ -69,7 +67,7 @@ class ServerResult:
 
 
 @dataclass
-class Results:
+class Results(Taken):
     """All of it.
 
     Args:
@@ -91,12 +89,9 @@ class Results:
     in_process: InProcess | None = None
     soak: Soak | None = None
     mix: list[Mixed] = field(default_factory=list)
-    host: str = field(default_factory=host_name)
-    cpu_flags: Sequence[str] = field(default_factory=cpu_flags)
     versions: dict[str, str] = field(
-        default_factory=lambda: library_versions() | {name: version(name) for name in SERVING_LIBRARIES}
+        kw_only=True, default_factory=lambda: library_versions() | {name: version(name) for name in SERVING_LIBRARIES}
     )
-    measured_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def server(self, name: str) -> ServerResult | None:
         """Returns a server's result, None where it was left out."""

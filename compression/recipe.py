@@ -219,7 +219,7 @@ def _check_step(recipe: Recipe, step: RecipeStep, place: str) -> None:
         technique.options(step.options)
         data = data_of(recipe, step)
         mixture_of(data.mixture)
-        if technique.needs_data and not data.train:
+        if technique.data == "needed" and not data.train:
             raise BadRecipe("no training data: name it under data.train")
 
 

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import compression.techniques
 from compression.context import Context
@@ -63,8 +63,7 @@ class Technique:
         default_parent: what is started from where nobody says; None insists on a parent, empty starts from none.
         defaults: values in place of the options' own defaults.
         flags: flags in place of those made from fields' names.
-        needs_data: whether training data must be named.
-        takes_data: whether data may be named at all.
+        data: whether training data must be named, may be, or is of no use.
     """
 
     name: str
@@ -73,8 +72,7 @@ class Technique:
     default_parent: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     flags: Mapping[str, str] = field(default_factory=dict)
-    needs_data: bool = True
-    takes_data: bool = True
+    data: Literal["needed", "taken", "unused"] = "needed"
 
     @property
     def option_types(self) -> list[type[Any]]:

@@ -74,13 +74,13 @@ def command_of(technique: Technique) -> Callable[..., None]:
     """Returns a function with a parameter for each argument and option of a technique, for typer to read."""
     from compression.training.mixture import Mixture
 
-    fields = [*(fields_of(Mixture) if technique.takes_data else ()), *technique.fields()]
-    data: dict[str, tuple[Any, Any]] = {"data": (DataOption, inspect.Parameter.empty if technique.needs_data else [])}
-    absent = {} if technique.takes_data else dict.fromkeys(("data", *OF_DATA))
+    takes_data = technique.data != "unused"
+    fields = [*(fields_of(Mixture) if takes_data else ()), *technique.fields()]
+    data: tuple[Any, Any] = (DataOption, inspect.Parameter.empty if technique.data == "needed" else [])
 
     def command(**values: Any) -> None:
         given = {field.name: _read(field, values.pop(field.name)) for field in fields}
-        _run(technique, {**absent, **values}, given)
+        _run(technique, values, given)
 
     command.__doc__ = technique.run.__doc__
     parameters = [
@@ -88,13 +88,13 @@ def command_of(technique: Technique) -> Callable[..., None]:
         for name, (kind, default) in {
             "task": (TaskArgument, inspect.Parameter.empty),
             "variant": _parent(technique),
-            **(data if technique.takes_data else {}),
+            **({"data": data} if takes_data else {}),
             "name": (
                 Annotated[str, typer.Option("--name", help="What to call the result.")],
                 technique.default_name,
             ),
             **{field.name: _flag(field, technique.flags) for field in fields},
-            **(OF_DATA if technique.takes_data else {}),
+            **(OF_DATA if takes_data else {}),
             **SHARED,
         }.items()
     ]
@@ -115,14 +115,14 @@ def _run(technique: Technique, arguments: Mapping[str, Any], given: Mapping[str,
         parent=arguments["variant"] or "",
         name=arguments["name"],
         files=DataFiles(
-            arguments["data"] or (),
-            arguments["calibration"] or (),
-            arguments["dev"] or (),
+            arguments.get("data") or (),
+            arguments.get("calibration") or (),
+            arguments.get("dev") or (),
             mixture,
-            arguments["unlabelled"] or (),
+            arguments.get("unlabelled") or (),
         ),
-        checkpoint=arguments["checkpoint"],
-        outputs=arguments["checkpoint"],
+        checkpoint=arguments.get("checkpoint"),
+        outputs=arguments.get("checkpoint"),
     )
     outcome = technique.apply(job, {name: value for name, value in given.items() if name not in of_mixture})
     if arguments["as_json"]:

@@ -16,15 +16,13 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from compression.export.block_embedding import DOMAIN, Blocks, round_rows
 from compression.export.embedding import LARGEST, QUANTIZED_SUFFIX, SCALE_SUFFIX, Floats, Int8
 from models_store.graphs.external import array_of
+from models_store.graphs.sources import INT8_MOST, LEAST, UINT8_MOST
 
 ZERO_POINT_SUFFIX = "_zero_point"
 # 7 bits and a sign: two products of them and of 8-bit inputs cannot saturate a sum of 16 bits.
 LARGEST_REDUCED = 64
-# Integers of a row: from 0 where nothing is negative, else around the middle.
+# What stands for 0 in a row, unless nothing in it is negative.
 MIDDLE = 128
-MOST = 255.0
-# Below it, a scale would be no number.
-LEAST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -220,7 +218,7 @@ class ProductRounder:
             largest = self._node("ReduceMax", [sizes, self._integers([-1])], f"{name}_largest", keepdims=1)
             largest = self._node("Max", [largest, self._number(LEAST)], f"{name}_at_least")
             is_positive = states in self._positive
-            most = MOST if is_positive else MOST - MIDDLE
+            most = UINT8_MOST if is_positive else INT8_MOST
             scale = self._node("Div", [largest, self._number(most)], f"{name}_scale")
             steps = self._node("Reshape", [scale, self._integers([-1])], f"{name}_steps")
             middle = np.array([0 if is_positive else MIDDLE], dtype=np.uint8)

@@ -10,4 +10,4 @@ def run(job: Job, options: AverageOptions) -> Outcome:
     return average(job.context, job.task, job.parent, job.name, options)
 
 
-TECHNIQUE = Technique(name="average", run=run, default_name="averaged", needs_data=False, takes_data=False)
+TECHNIQUE = Technique(name="average", run=run, default_name="averaged", data="unused")

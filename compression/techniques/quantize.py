@@ -16,5 +16,5 @@ TECHNIQUE = Technique(
     default_name="quantized",
     default_parent="original",
     flags={"sensitive_layers": "--sensitive"},
-    needs_data=False,
+    data="taken",
 )

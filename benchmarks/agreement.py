@@ -1,0 +1,44 @@
+"""What the commands that compare outputs have in common: a store to export into, generation, arguments."""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from evaluation.examples import Example
+from models_store.generator import TextGenerator, TextOutput
+from models_store.manifest import Task
+from models_store.store import FORMATS, Store, default_store
+
+BATCH = 16
+
+
+@contextmanager
+def copied(store: Store, task: Task, variant: str) -> Iterator[Store]:
+    """Yields a store of its own with one variant in it, without what was derived from that."""
+    with tempfile.TemporaryDirectory(prefix="slimseq-agreement-") as folder:
+        scratch = Store(Path(folder))
+        source = store.folder(task, variant)
+        shutil.copytree(source, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*FORMATS))
+        yield scratch
+
+
+def outputs(generator: TextGenerator, examples: Sequence[Example], beams: int) -> list[TextOutput]:
+    """Generates for all examples, in batches; settings other than the beams are the variant's own."""
+    options = generator.manifest.generation.options(num_beams=beams)
+    encodings = [generator.encode(example.source, example.prefix) for example in examples]
+    starts = range(0, len(encodings), BATCH)
+    return [text for start in starts for text in generator.generate(encodings[start : start + BATCH], options)]
+
+
+def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Returns a parser that reads which variant to compare, and on what."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
+    parser.add_argument("task", type=Task, choices=list(Task))
+    parser.add_argument("variant", nargs="?", default="original", help="one with safetensors")
+    parser.add_argument("--data", default="sample", help="a file, or the name of a data set; `sample` is bundled")
+    parser.add_argument("--samples", type=int, default=None, help="the first how many; all by default")
+    parser.add_argument("--store", type=Path, default=default_store())
+    return parser
