@@ -7,7 +7,7 @@ chrF against them, and the task's metric of both. Times are processor time of on
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from benchmarks.agreement import copied, outputs, parser_of
 from benchmarks.command_line import wide_console
 from compression.context import Context
 from compression.exporting import add_onnx
-from compression.quantization.int8_dynamic import BLOCKS, Finely, Int8Dynamic, by_block, by_row_and_block
+from compression.quantization.int8_dynamic import BLOCKS, Finely, Int8Dynamic, by_row_and_block
 from compression.quantization.integer_products import How, IntegerWeights, RowInputs
 from compression.quantization.options import QuantizeOptions
 from compression.quantize import quantize
@@ -31,8 +31,14 @@ from models_store.manifest import Task
 from models_store.store import Store
 
 # Of the table, in characters.
-WIDTH = 100
-FIRST = "blocks, inputs in float"
+WIDTH = 120
+FLOAT = "float32"
+
+
+def _blocks_of_floats(
+    _weights: IntegerWeights, _exported: Path, _products: Collection[str], _configuration: ModelConfiguration
+) -> Mapping[str, How]:
+    return {ENCODER: replace(BLOCKS, accuracy_level=0), DECODER: BLOCKS}
 
 
 def _blocks(
@@ -47,14 +53,32 @@ def _rows(
     return {ENCODER: RowInputs(weights), DECODER: BLOCKS}
 
 
-# How the encoder's sensitive products are rounded; the decoder's are in blocks.
-SCHEMES: Mapping[str, Finely] = {
-    FIRST: by_block,
-    "blocks": _blocks,
-    "rows": _rows,
-    "rows, large channels in float": by_row_and_block,
+# Patterns of layers, for both families at once.
+OUTPUTS = r"^(?:model/)?decoder/.*/(?:wo|fc2)/"
+FEED_FORWARD = (r"^encoder/.*/(?:DenseReluDense/w|fc[12]/)", OUTPUTS)
+ENCODER_WHOLE = (r"^encoder/", OUTPUTS)
+DECODER_ATTENTION = r"^(?:model/)?decoder/.*/(?:SelfAttention|EncDecAttention|self_attn|encoder_attn)/"
+
+
+@dataclass(frozen=True)
+class Way:
+    """Which layers are rounded more finely than with one scale a tensor, and how; the decoder's are in blocks."""
+
+    layers: tuple[str, ...]
+    finely: Finely = by_row_and_block
+
+
+WAYS: Mapping[str, Way] = {
+    "feed-forward: blocks, inputs in float": Way(FEED_FORWARD, _blocks_of_floats),
+    "feed-forward: blocks": Way(FEED_FORWARD, _blocks),
+    "feed-forward: rows": Way(FEED_FORWARD, _rows),
+    "feed-forward: rows, large channels in float": Way(FEED_FORWARD),
+    "encoder: rows": Way(ENCODER_WHOLE, _rows),
+    "encoder: rows, large channels in float": Way(ENCODER_WHOLE),
+    "the same, decoder's attention in blocks": Way((*ENCODER_WHOLE, DECODER_ATTENTION)),
+    "one scale a tensor": Way(()),
 }
-TENSORS = "one scale a tensor, no layer finer"
+FIRST = next(iter(WAYS))
 
 
 @dataclass(frozen=True)
@@ -62,14 +86,14 @@ class Kept:
     """What one way of rounding keeps.
 
     Args:
-        scheme: its name.
+        way: its name.
         same: share of outputs that equal the float32 ones.
         chrf: of the outputs against the float32 ones, 0 to 100.
         metric: the task's primary metric against the written targets.
         seconds: processor time of one pass, least of all passes.
     """
 
-    scheme: str
+    way: str
     same: float
     chrf: float
     metric: float
@@ -92,10 +116,10 @@ def kept(store: Store, task: Task, variant: str, examples: Sequence[Example], re
     with copied(store, task, variant) as scratch, ExitStack() as stack:
         context = Context(store=scratch)
         add_onnx(context, task, variant)
-        named = {"float32": variant}
-        for number, (name, finely) in enumerate(SCHEMES.items()):
-            named[name] = quantize(context, task, variant, f"way-{number}", scheme=Int8Dynamic(finely)).variant
-        named[TENSORS] = quantize(context, task, variant, "tensors", QuantizeOptions(sensitive_layers=())).variant
+        named = {FLOAT: variant}
+        for number, (name, way) in enumerate(WAYS.items()):
+            options, scheme = QuantizeOptions(sensitive_layers=way.layers), Int8Dynamic(way.finely)
+            named[name] = quantize(context, task, variant, f"way-{number}", options, scheme=scheme).variant
         generators = {
             name: stack.enter_context(open_generator(scratch, task, made, "onnxruntime", threads=1))
             for name, made in named.items()
@@ -107,14 +131,14 @@ def kept(store: Store, task: Task, variant: str, examples: Sequence[Example], re
                 started = time.process_time()
                 texts[name] = [output.text for output in outputs(generator, examples, beams=1)]
                 seconds[name] = min(seconds[name], time.process_time() - started)
-    return [_kept(task, name, examples, texts[name], texts["float32"], seconds[name]) for name in texts]
+    return [_kept(task, name, examples, texts[name], texts[FLOAT], seconds[name]) for name in texts]
 
 
 def _kept(
-    task: Task, scheme: str, examples: Sequence[Example], texts: list[str], floats: list[str], seconds: float
+    task: Task, way: str, examples: Sequence[Example], texts: list[str], floats: list[str], seconds: float
 ) -> Kept:
     return Kept(
-        scheme=scheme,
+        way=way,
         same=float(np.mean([text == other for text, other in zip(texts, floats, strict=True)])),
         chrf=score(Task.TRANSLATION, texts, floats).metrics["chrf"].value,
         metric=score(task, texts, [example.target for example in examples]).metrics[PRIMARY_METRIC[task]].value,
@@ -125,10 +149,10 @@ def _kept(
 def table(task: Task, found: Sequence[Kept]) -> Table:
     """Returns a table; times are beside those of blocks with inputs in float."""
     shown = Table("sensitive layers", "same as float32", "chrF to float32", PRIMARY_METRIC[task], "times as long")
-    first = next(each.seconds for each in found if each.scheme == FIRST)
+    first = next(each.seconds for each in found if each.way == FIRST)
     for each in found:
         shown.add_row(
-            each.scheme, f"{each.same:.2f}", f"{each.chrf:.1f}", f"{each.metric:.2f}", f"{each.seconds / first:.2f}"
+            each.way, f"{each.same:.2f}", f"{each.chrf:.1f}", f"{each.metric:.2f}", f"{each.seconds / first:.2f}"
         )
     return shown
 
@@ -137,12 +161,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = parser_of("rounding_agreement", __doc__)
     parser.add_argument("--repeats", type=int, default=3, help="passes over the texts")
+    parser.add_argument("--origin", default=None, help="only examples that say they are of this collection")
     options = parser.parse_args(arguments)
-    data = load_examples(options.task, options.data, samples=options.samples)
-    found = kept(Store(options.store), options.task, options.variant, data.examples, options.repeats)
+    # A collection's first ones may be anywhere in the file.
+    read = options.samples if options.origin is None else None
+    data = load_examples(options.task, options.data, samples=read)
+    examples = [example for example in data.examples if options.origin in (None, example.origin)][: options.samples]
+    if not examples:
+        parser.error(f"{data.name} has no examples of {options.origin}")
+    found = kept(Store(options.store), options.task, options.variant, examples, options.repeats)
     console = wide_console(WIDTH)
     console.print(table(options.task, found))
-    console.print(f"{data.name} ({data.split}), {len(data.examples)} samples, greedy")
+    named = f"{data.name}, {options.origin}" if options.origin else data.name
+    console.print(f"{named} ({data.split}), {len(examples)} samples, greedy")
 
 
 if __name__ == "__main__":

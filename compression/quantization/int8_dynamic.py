@@ -2,14 +2,13 @@
 
 Rounding weights to int8 with one scale a channel is as in Jacob et al. 2018 (https://arxiv.org/abs/1712.05877);
 activations get a scale at run time from each tensor's own range, so no calibration is needed. Layers that lose too much
-that way are rounded more finely: in the decoder, whose rows are few, weights and inputs get a scale a block. In a
-BART's encoder each row of their inputs gets a scale of its own, and channels that are the largest of every row stay in
-float; in a T5's, weights get a scale a block and inputs stay in float.
+that way are rounded more finely: in the decoder, whose rows are few, weights and inputs get a scale a block; in the
+encoder each row of their inputs gets a scale of its own, and channels that are the largest of every row stay in float.
 """
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,12 @@ from models_store.graphs.sources import IntegerSources
 from models_store.manifest import Family
 
 BLOCK_WEIGHTS = 32
-# Level 4 of MatMulNBits rounds inputs in blocks too, level 0 leaves them in float.
+# Level 4 of MatMulNBits rounds inputs in blocks too.
 BLOCKS = BlockWeights(Blocks(bits=8, size=BLOCK_WEIGHTS, is_symmetric=True), accuracy_level=4)
-BLOCKS_OF_FLOATS = replace(BLOCKS, accuracy_level=0)
 # Matrix products that lose most when their inputs get one scale a tensor, found on dev splits
 # (docs/decisions/001-sensitive-layers.md): a few tokens' outliers set the scale for the whole batch.
 SENSITIVE_LAYERS = {
-    Family.T5: (r"^encoder/.*/DenseReluDense/w", r"^decoder/.*/DenseReluDense/wo/"),
+    Family.T5: (r"^encoder/", r"^decoder/.*/DenseReluDense/wo/"),
     Family.BART: (r"^encoder/.*/fc[12]/", r"^(?:model/)?decoder/.*/fc2/"),
 }
 
@@ -60,25 +58,15 @@ def by_row_and_block(
     return {ENCODER: RowInputs(weights, large_channels(exported, products, configuration)), DECODER: BLOCKS}
 
 
-def by_block(
-    _weights: IntegerWeights, _exported: Path, _products: Collection[str], _configuration: ModelConfiguration
-) -> Mapping[str, How]:
-    """Rounds weights in blocks, and the decoder's inputs too, as `by_row_and_block` says."""
-    return {ENCODER: BLOCKS_OF_FLOATS, DECODER: BLOCKS}
-
-
-FINELY: Mapping[Family, Finely] = {Family.T5: by_block, Family.BART: by_row_and_block}
-
-
 @dataclass(frozen=True)
 class Int8Dynamic:
     """The scheme.
 
     Args:
-        finely: how sensitive products are rounded; None takes what the family needs.
+        finely: how sensitive products are rounded.
     """
 
-    finely: Finely | None = None
+    finely: Finely = by_row_and_block
 
     description = "Quantized to int8."
 
@@ -93,8 +81,7 @@ class Int8Dynamic:
             work.say("looking at the layers that are sensitive")
             plain = IntegerWeights(work.options.per_channel, work.options.reduce_range)
             products = [name for name in products_of(exported / ENCODER) if is_sensitive(patterns, ENCODER, name)]
-            finely = self.finely or FINELY[work.parent.family]
-            return DynamicRounding(plain, patterns, finely(plain, exported, products, configuration))
+            return DynamicRounding(plain, patterns, self.finely(plain, exported, products, configuration))
 
         found = write_graphs(work, folder, rounding, IntegerSources())
         return {"block_weights": BLOCK_WEIGHTS, "sensitive_layers": patterns, **found}
