@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     max_batch_tokens: int = Field(
         default=8192,
         ge=64,
-        description="Tokens, in and out, that rows in flight may come to, where rows join and leave at any step.",
+        description="Tokens, in and out, that rows in flight are likely to come to, where rows join and leave.",
     )
     batch_wait_seconds: float = Field(
         default=0.003, ge=0, le=1, description="How long an idle worker waits for requests to batch with the first."

@@ -1,9 +1,9 @@
 """Schedules rows one by one, for runtimes whose rows join and leave between steps (continuous batching).
 
-Rows in flight share a budget of tokens, which is what their caches and their part of a step cost. The next row is one
-of the request with the fewest in flight, so that a long request leaves room for others; it waits until the budget has
-room for it, so that a long row is not overtaken for ever. Encoders run a chunk at a time between steps, so that neither
-new rows nor those in flight starve; a row that nobody waits for any more leaves at the next step.
+Rows in flight share a budget of tokens that they are likely to come to, for that is what caches and steps cost. The
+next row is one of the request with the fewest in flight, so that a long request leaves room for others; it waits until
+the budget has room for it, so that a long row is not overtaken for ever. Encoders run a chunk at a time between steps,
+so that neither new rows nor those in flight starve; a row that nobody waits for any more leaves at the next step.
 """
 
 import time
@@ -19,6 +19,9 @@ from models_store.generator import TextOutput
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Engine, Sequenced
 from models_store.tokenizer import Encoding, TextStream
+
+# Outputs are seldom longer than their source by so many tokens: room for all that they may be would stand empty.
+LIKELY_MORE = 32
 
 
 class EngineGenerator(Protocol):
@@ -62,7 +65,7 @@ class Crew:
 
     @property
     def tokens(self) -> int:
-        """What its rows may come to."""
+        """What its rows are likely to come to."""
         return sum(each.tokens for each in self.rows.values())
 
 
@@ -192,5 +195,6 @@ class Scheduler(Worker):
 
 
 def tokens_of(encoding: Encoding, options: GenerationOptions) -> int:
-    """Returns what a row can come to: its source, which its beams share, and what each beam may write."""
-    return len(encoding.ids) + options.num_beams * options.max_new_tokens
+    """Returns what a row is likely to come to: its source, which its beams share, and what each beam writes."""
+    likely = min(options.max_new_tokens, max(len(encoding.ids) + LIKELY_MORE, options.min_new_tokens))
+    return len(encoding.ids) + options.num_beams * likely

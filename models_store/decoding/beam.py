@@ -105,22 +105,35 @@ class BeamSearch:
         open_scores = np.where(is_last, found.scores + NEVER, found.scores)
         chosen = best_first(open_scores)[:, : self.num_beams]
         chosen = chosen[every, where_they_were(found.origins[every, chosen])]
-        origins = found.origins[every, chosen]
-        ids, longest = self._running.ids, int(lengths.max(initial=0))
-        ids[:, :, :longest] = ids[every, origins, :longest]
-        ids[every, np.arange(self.num_beams), lengths[:, None]] = found.tokens[every, chosen]
+        order = (found.origins[every, chosen] + every * self.num_beams).reshape(-1)
+        parted = self._follow(order, int(lengths.max(initial=0)))
+        self._running.ids[every, np.arange(self.num_beams), lengths[:, None]] = found.tokens[every, chosen]
         self._running.scores = open_scores[every, chosen]
         self._lengths = lengths
         has_stopped = self._finished.is_finished.all(axis=1) & self._rules.early_stopping
         is_done = ~self._may_improve(lengths) | has_stopped | is_last.all(axis=1)
         done = {int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]}
         told = [(row, token) for row, sequence in done.items() for token in sequence.ids]
-        return Advance(told, done, (origins + every * self.num_beams).reshape(-1))
+        return Advance(told, done, order, parted)
 
     def cut(self, row: int) -> Sequenced:
         """Returns the best open hypothesis."""
         best = int(self._running.scores[row].argmax())
         return Sequenced(self._running.ids[row, best, 1 : self._lengths[row] + 1].tolist(), "cancelled")
+
+    def _follow(self, order: Ids, longest: int) -> Ids:
+        """Makes row `i` what row `order[i]` was, and returns from which position on that is another, `(rows,)`.
+
+        Beams of an input part late, and what they have in common stands in the caches of both.
+        """
+        ids = self._running.ids.reshape(len(order), -1)
+        parted = np.zeros(len(order), dtype=np.int64)
+        [moved] = np.nonzero(order != np.arange(len(order)))
+        if len(moved):
+            followed = ids[order[moved], :longest]
+            parted[moved] = (ids[moved, :longest] != followed).argmax(axis=1)
+            ids[moved, :longest] = followed
+        return parted
 
     def _take_rules(self, rules: Rules) -> None:
         self._rules = rules

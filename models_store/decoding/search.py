@@ -18,11 +18,13 @@ class Advance:
         told: `(input, token)` for tokens that are final, in order.
         done: what came of the inputs that have ended, by input.
         order: `(rows,)`, which row's cache each row goes on with; None where every row keeps its own.
+        parted: `(rows,)`, from which position on that cache is another than the row's own.
     """
 
     told: list[tuple[int, int]] = field(default_factory=list)
     done: dict[int, Sequenced] = field(default_factory=dict)
     order: Ids | None = None
+    parted: Ids | None = None
 
 
 class Search(Protocol):

@@ -133,20 +133,25 @@ class Memory:
         if not self._lengths:
             self.clear()
 
-    def reorder(self, order: Ids, positions: int) -> None:
-        """Moves self-attention caches to the rows that go on with them.
+    def reorder(self, order: Ids, parted: Ids, written: Ids) -> None:
+        """Copies to rows what the rows that they go on with have and they have not; all arguments are `(rows,)`.
 
         Args:
-            order: `(rows,)`; row `i` goes on with what row `order[i]` has.
-            positions: how many positions any row has written.
+            order: row `i` goes on with what row `order[i]` has.
+            parted: the first position at which that is another than the row's own.
+            written: how many positions row `i` has written.
         """
         [moved] = np.nonzero(order != np.arange(len(order)))
         if not len(moved):
             return
-        sources = order[moved]
+        counts = written[moved] - parted[moved]
+        rows = moved.repeat(counts)
+        # Each moved row's positions from where it parts, one row's behind the other's.
+        positions = np.arange(len(rows)) - (counts.cumsum() - counts - parted[moved]).repeat(counts)
+        sources = order[rows]
         for name in self._own:
             cache = self._caches[name]
-            cache[moved, :, :positions] = cache[sources, :, :positions]
+            cache[rows, :, positions] = cache[sources, :, positions]
 
     def views(self) -> dict[str, Array]:
         """Returns the caches of the inputs in flight, by the decoder graph's names, contiguous."""

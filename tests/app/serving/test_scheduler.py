@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from app.errors import DeadlineExceeded, GenerationFailed, Overloaded, ShuttingDown
-from app.serving.scheduler import Scheduler
+from app.serving.scheduler import LIKELY_MORE, Scheduler, tokens_of
 from app.serving.worker import WorkLimits
 from models_store.generator import TextOutput, open_generator
 from models_store.manifest import GenerationOptions, Task
 from models_store.store import Store
+from models_store.tokenizer import Encoding
 from tests.app.serving.generators import SteppingGenerator, rows
 from tests.app.serving.working import run, submit, texts, until
 
@@ -76,6 +77,17 @@ def test_rows_in_flight_share_a_budget_of_tokens_and_beams_take_more_of_it() -> 
         assert max(map(len, beams.steps)) == 2
 
     run(scenario)
+
+
+def test_rows_take_what_they_are_likely_to_come_to_and_not_all_that_they_may() -> None:
+    encoding = Encoding(list(range(20)), 20)
+
+    def tokens(**options: Any) -> int:
+        return tokens_of(encoding, GenerationOptions(**options))
+
+    assert tokens(num_beams=1, max_new_tokens=10) == 20 + 10
+    assert tokens(num_beams=4, max_new_tokens=200) == 20 + 4 * (20 + LIKELY_MORE)
+    assert tokens(num_beams=1, max_new_tokens=200, min_new_tokens=100) == 20 + 100
 
 
 def test_a_row_that_is_larger_than_the_budget_runs_alone() -> None:

@@ -90,3 +90,21 @@ def test_with_the_last_input_all_memory_goes() -> None:
     room.keep(np.array([], dtype=np.int64))
 
     assert room.inputs == 0 and room.views() == {}
+
+
+def test_rows_take_over_what_they_lack_and_keep_what_they_share() -> None:
+    room = memory(num_beams=3)
+    room.join([3], [source(1, 3)])
+    room.hold(5)
+    views = room.views()
+    own = {name: np.arange(views[name].size, dtype=np.float32).reshape(views[name].shape) for name in OWN}
+    for name in OWN:
+        views[name][:] = own[name]
+
+    # Row 0 follows row 2 from position 3 on, row 2 follows row 0 from position 1 on, row 1 stays.
+    room.reorder(np.array([2, 1, 0]), parted=np.array([3, 0, 1]), written=np.array([5, 5, 5]))
+
+    for name in OWN:
+        wanted = own[name].copy()
+        wanted[0, :, 3:5], wanted[2, :, 1:5] = own[name][2, :, 3:5], own[name][0, :, 1:5]
+        assert (room.views()[name] == wanted).all()
