@@ -178,6 +178,8 @@ class BeamSearch:
     def _may_improve(self, lengths: Ids) -> NDArray[np.bool_]:
         """Whether each input's best open beam could still beat its worst finished one, at the length it has now."""
         finished = self._finished
+        if not finished.is_finished.any():
+            return np.ones(len(self), dtype=np.bool_)
         best_open = self._running.scores.max(axis=1, keepdims=True) / self._penalties(lengths)
         worst = np.where(finished.is_finished, finished.scores.min(axis=1, keepdims=True), NEVER)
         return np.asarray((best_open > worst).any(axis=1))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from models_store.configuration import ModelConfiguration
@@ -52,6 +51,16 @@ class Rules:
         """Which rows' repetitions are penalized, `(rows,)`."""
         return np.not_equal(self.repetition_penalty, 1)
 
+    @cached_property
+    def has_penalties(self) -> bool:
+        """Whether any row's repetitions are penalized."""
+        return bool(self.is_penalized.any())
+
+    @cached_property
+    def has_minimum(self) -> bool:
+        """Whether any row may not end at once."""
+        return bool(self.min_new_tokens.any())
+
 
 def allowed(
     scores: StepScores, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration, needed: int
@@ -68,7 +77,7 @@ def allowed(
     """
     tokens, logits = scores.top_tokens, scores.top_logits
     rows, banned = _banned(ids, positions, rules, configuration)
-    if len(rows) or rules.is_penalized.any():
+    if len(rows) or rules.has_penalties:
         tokens, logits = tokens.copy(), logits.copy()
         hit, place = np.nonzero(tokens[rows] == banned[:, None])
         logits[rows[hit], place] = -np.inf
@@ -113,8 +122,10 @@ def banned_in(row: int, ids: Ids, positions: Ids, rules: Rules, configuration: M
 
 def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> tuple[Ids, Ids]:
     """Returns which tokens may not come in which rows, as two arrays of one length."""
-    [early] = np.nonzero(positions < rules.min_new_tokens)
-    found = [(early, np.full(len(early), configuration.eos_id, dtype=np.int64))] if len(early) else []
+    found = []
+    if rules.has_minimum:
+        [early] = np.nonzero(positions < rules.min_new_tokens)
+        found.append((early, np.full(len(early), configuration.eos_id, dtype=np.int64)))
     for token in configuration.suppressed_ids:
         found.append((np.arange(len(ids)), np.full(len(ids), token, dtype=np.int64)))
     for size in rules.ngram_sizes:
@@ -137,12 +148,14 @@ def repeated_ngrams(ids: Ids, lengths: Ids, size: int) -> tuple[Ids, Ids]:
         size: at least 1.
     """
     ids = ids[:, : lengths.max()]
-    starts = np.arange(ids.shape[1] - size + 1)
-    is_earlier = starts < (lengths - size + 1)[:, None]
+    # Where an n-gram would end its repetition: behind a token like the last, where the row holds so many before it.
+    ends = np.arange(size - 1, ids.shape[1])
+    is_earlier = ends < lengths[:, None]
     if size > 1:
-        # Every window of size - 1 tokens that another follows, against the last one.
-        last = np.take_along_axis(ids, (lengths - size + 1)[:, None] + np.arange(size - 1), axis=1)
-        windows = sliding_window_view(ids, size - 1, axis=1)[:, :-1]
-        is_earlier &= (windows == last[:, None, :]).all(axis=2)
+        is_earlier &= ids[:, size - 2 : -1] == np.take_along_axis(ids, lengths[:, None] - 1, axis=1)
     rows, found = np.nonzero(is_earlier)
-    return rows, ids[rows, found + size - 1]
+    found += size - 1
+    for back in range(2, size):
+        is_same = ids[rows, found - back] == ids[rows, lengths[rows] - back]
+        rows, found = rows[is_same], found[is_same]
+    return rows, ids[rows, found]
