@@ -17,7 +17,7 @@ from app.serving.service import GenerationService
 from app.settings import RuntimeChoice
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """Returns the service objects of the application that handles the request."""
     return cast(Services, request.app.state.services)
 
@@ -25,31 +25,31 @@ def services_of(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(services_of)]
 
 
-def _generation(services: ServicesDep) -> GenerationService:
+async def _generation(services: ServicesDep) -> GenerationService:
     return services.generation
 
 
-def _evaluations(services: ServicesDep) -> EvaluationService:
+async def _evaluations(services: ServicesDep) -> EvaluationService:
     return services.evaluations
 
 
-def _inventory(services: ServicesDep) -> Inventory:
+async def _inventory(services: ServicesDep) -> Inventory:
     return services.inventory
 
 
-def _latency(services: ServicesDep) -> LatencyWindow:
+async def _latency(services: ServicesDep) -> LatencyWindow:
     return services.latency
 
 
-def _readiness(services: ServicesDep) -> Readiness:
+async def _readiness(services: ServicesDep) -> Readiness:
     return services.readiness
 
 
-def _metrics(services: ServicesDep) -> ServiceMetrics:
+async def _metrics(services: ServicesDep) -> ServiceMetrics:
     return services.metrics
 
 
-def _pool(services: ServicesDep) -> Pool:
+async def _pool(services: ServicesDep) -> Pool:
     return services.pool
 
 
@@ -79,7 +79,7 @@ RetentionQuery = Annotated[
 ]
 
 
-def _choice(
+async def _choice(
     variant: VariantQuery = None, min_retention: RetentionQuery = None, runtime: RuntimeQuery = "auto"
 ) -> Choice:
     return Choice(variant, min_retention, named(runtime))
@@ -93,7 +93,7 @@ def named(runtime: str) -> str | None:
 ChoiceDep = Annotated[Choice, Depends(_choice)]
 
 
-def _operator(request: Request, services: ServicesDep) -> None:
+async def _operator(request: Request, services: ServicesDep) -> None:
     check_operator(request.headers.get("authorization"), services.admin_token)
 
 

@@ -16,7 +16,7 @@ def install_strict_query(app: FastAPI) -> None:
     }
 
 
-def check_query(request: Request) -> None:
+async def check_query(request: Request) -> None:
     """Checks a request's query against the endpoint's documented parameters.
 
     Raises:

@@ -1,5 +1,6 @@
 """Plans a prompt for one generator: its texts as encoded rows, its options checked, and the way back to texts."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from models_store.generator import TextGenerator, TextOutput
 from models_store.manifest import GenerationOptions, Manifest, Task
 from models_store.runtimes.protocol import FinishReason
 from models_store.tokenizer import Encoding
+
+# Planning fewer takes less time than asking another thread to.
+SHORT_CHARACTERS = 4000
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,15 @@ def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
     return next((reason for reason in ("length", "stop") if reason in reasons), "eos")
 
 
+async def plan_of(generator: TextGenerator, prompt: Prompt) -> Plan:
+    """Plans a prompt without holding up the event loop, as `plan` does."""
+    if sum(map(len, prompt.texts)) <= SHORT_CHARACTERS:
+        return plan(generator, prompt)
+    return await asyncio.to_thread(plan, generator, prompt)
+
+
 def plan(generator: TextGenerator, prompt: Prompt) -> Plan:
-    """Plans a prompt; takes its time on long texts, so it belongs on a worker thread.
+    """Plans a prompt; takes its time on long texts.
 
     Raises:
         InvalidOptions: an option is out of range, contradicts another, or is more than the model can do.

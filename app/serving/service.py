@@ -17,7 +17,7 @@ from app.serving.events import TokenRelay, generation_events
 from app.serving.latency import LatencyWindow
 from app.serving.loading import LoadedVariant
 from app.serving.long_input import condense
-from app.serving.plan import Plan, plan
+from app.serving.plan import Plan, plan_of
 from app.serving.pool import Pool
 from app.serving.prompt import Prompt
 from app.serving.submission import Generated
@@ -42,7 +42,7 @@ class GenerationService:
         """Answers a prompt with the variant that is named, that keeps enough, or that is the default.
 
         Raises:
-            SlimseqError: what `Chooser.choose`, `Pool.lease`, `plan` and `Worker.wait` raise.
+            SlimseqError: what `Chooser.choose`, `Pool.lease`, `plan_of` and `Worker.wait` raise.
         """
         started = time.monotonic()
         self._check_size(prompt)
@@ -115,11 +115,10 @@ class GenerationService:
             async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
                 loaded = await held.enter_async_context(self._pool.lease(task, name, runtime))
                 if prompt.long_input == "truncate":
-                    return loaded, await asyncio.to_thread(plan, loaded.generator, prompt)
+                    return loaded, await plan_of(loaded.generator, prompt)
                 condensed = await condense(loaded.worker, loaded.generator, prompt, deadline)
-                planned = await asyncio.to_thread(plan, loaded.generator, condensed.prompt)
                 return loaded, replace(
-                    planned,
+                    await plan_of(loaded.generator, condensed.prompt),
                     read_tokens=condensed.read_tokens,
                     queue_seconds=condensed.queue_seconds,
                     inference_seconds=condensed.inference_seconds,
