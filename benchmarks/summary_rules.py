@@ -1,23 +1,27 @@
 """`python -m benchmarks.summary_rules`: what summaries made by rule are worth, which a small model can learn to make.
 
 Each rule is scored beside lead-3 on the same documents: ROUGE-1 and ROUGE-2 with the difference to lead-3's and its
-95 % paired bootstrap interval. Choose on training and dev files.
+95 % paired bootstrap interval; so are a variant's own summaries where one is named. Choose on training and dev files.
 """
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.agreement import outputs
 from compression.training.data import read_examples
 from compression.training.extraction import claim, leading_sentences
 from evaluation.baselines import baseline
 from evaluation.bootstrap import PERCENTILES, resampled_sums
 from evaluation.examples import Example
 from evaluation.metrics import MetricStatistics, score
+from models_store.generator import open_generator
 from models_store.manifest import Task
+from models_store.store import Store, default_store
 
 METRICS = ("rouge1", "rouge2")
 LENGTHS = (24, 32, 38, 40, 48)
@@ -43,16 +47,21 @@ def _lead(words: int, attributions: bool) -> Rule:
     return lambda document: leading_sentences(document, words, attributions) or ""
 
 
-def table(examples: Sequence[Example]) -> Table:
-    """Scores every rule on the examples: its values, how far they are above lead-3's, and its mean length in words."""
+def table(examples: Sequence[Example], written: Mapping[str, list[str]] | None = None) -> Table:
+    """Scores every rule on the examples: its values, how far they are above lead-3's, and its mean length in words.
+
+    Args:
+        examples: documents and summaries.
+        written: other summaries of the documents, by who wrote them.
+    """
     shown = Table("rule", *METRICS, *(f"{metric} above lead-3's" for metric in METRICS), "words")
     targets = [example.target for example in examples]
     base: Mapping[str, MetricStatistics] = {}
-    for name, rule in rules().items():
-        outputs = [rule(example.source) for example in examples]
-        found = score(Task.SUMMARIZATION, outputs, targets).metrics
+    made = {name: [rule(example.source) for example in examples] for name, rule in rules().items()}
+    for name, summaries in (made | dict(written or {})).items():
+        found = score(Task.SUMMARIZATION, summaries, targets).metrics
         base = base or found
-        words = np.mean([len(output.split()) for output in outputs])
+        words = np.mean([len(output.split()) for output in summaries])
         differences = [_difference(found[metric], base[metric]) for metric in METRICS]
         shown.add_row(name, *(f"{found[metric].value:.2f}" for metric in METRICS), *differences, f"{words:.0f}")
     return shown
@@ -64,18 +73,27 @@ def _difference(rule: MetricStatistics, base: MetricStatistics) -> str:
     return f"{rule.value - base.value:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
+def _written(store: Store, variant: str, examples: Sequence[Example]) -> list[str]:
+    with open_generator(store, Task.SUMMARIZATION, variant, "onnxruntime", threads=1) as generator:
+        beams = generator.manifest.generation.num_beams
+        return [output.text for output in outputs(generator, examples, beams)]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.summary_rules", description=__doc__)
     parser.add_argument("data", nargs="+", help="files of documents and summaries")
     parser.add_argument("--origin", action="append", help="only examples of this origin and of none; repeatable")
+    parser.add_argument("--variant", action="append", default=[], help="whose summaries are scored too; repeatable")
+    parser.add_argument("--store", type=Path, default=default_store(), help="holds the variants")
     options = parser.parse_args(arguments)
     examples = [
         example
         for example in read_examples(Task.SUMMARIZATION, options.data)
         if options.origin is None or example.origin is None or example.origin in options.origin
     ]
-    Console().print(table(examples))
+    written = {name: _written(Store(options.store), name, examples) for name in options.variant}
+    Console().print(table(examples, written))
     Console().print(f"{len(examples)} documents")
 
 
