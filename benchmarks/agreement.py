@@ -3,7 +3,7 @@
 import argparse
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +31,16 @@ def outputs(generator: TextGenerator, examples: Sequence[Example], beams: int) -
     encodings = [generator.encode(example.source, example.prefix) for example in examples]
     starts = range(0, len(encodings), BATCH)
     return [text for start in starts for text in generator.generate(encodings[start : start + BATCH], options)]
+
+
+def add_origin(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument that `of_origins` takes."""
+    parser.add_argument("--origin", action="append", help="only examples of this origin and of none; repeatable")
+
+
+def of_origins(examples: Sequence[Example], origins: Collection[str] | None) -> list[Example]:
+    """Returns the examples of some origins and of none; all where no origins are named."""
+    return [example for example in examples if origins is None or example.origin is None or example.origin in origins]
 
 
 def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:

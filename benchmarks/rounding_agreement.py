@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from benchmarks.agreement import copied, outputs, parser_of
+from benchmarks.agreement import add_origin, copied, of_origins, outputs, parser_of
 from benchmarks.command_line import wide_console
 from compression.context import Context
 from compression.exporting import add_onnx
@@ -161,18 +161,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = parser_of("rounding_agreement", __doc__)
     parser.add_argument("--repeats", type=int, default=3, help="passes over the texts")
-    parser.add_argument("--origin", default=None, help="only examples that say they are of this collection")
+    add_origin(parser)
     options = parser.parse_args(arguments)
     # A collection's first ones may be anywhere in the file.
     read = options.samples if options.origin is None else None
     data = load_examples(options.task, options.data, samples=read)
-    examples = [example for example in data.examples if options.origin in (None, example.origin)][: options.samples]
+    examples = of_origins(data.examples, options.origin)[: options.samples]
+    origins = ", ".join(options.origin or ())
     if not examples:
-        parser.error(f"{data.name} has no examples of {options.origin}")
+        parser.error(f"{data.name} has no examples of {origins}")
     found = kept(Store(options.store), options.task, options.variant, examples, options.repeats)
     console = wide_console(WIDTH)
     console.print(table(options.task, found))
-    named = f"{data.name}, {options.origin}" if options.origin else data.name
+    named = f"{data.name}, {origins}" if origins else data.name
     console.print(f"{named} ({data.split}), {len(examples)} samples, greedy")
 
 

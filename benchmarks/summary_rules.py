@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.agreement import outputs
+from benchmarks.agreement import add_origin, of_origins, outputs
 from compression.training.data import read_examples
 from compression.training.extraction import claim, leading_sentences
 from evaluation.baselines import baseline
@@ -83,15 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.summary_rules", description=__doc__)
     parser.add_argument("data", nargs="+", help="files of documents and summaries")
-    parser.add_argument("--origin", action="append", help="only examples of this origin and of none; repeatable")
+    add_origin(parser)
     parser.add_argument("--variant", action="append", default=[], help="whose summaries are scored too; repeatable")
     parser.add_argument("--store", type=Path, default=default_store(), help="holds the variants")
     options = parser.parse_args(arguments)
-    examples = [
-        example
-        for example in read_examples(Task.SUMMARIZATION, options.data)
-        if options.origin is None or example.origin is None or example.origin in options.origin
-    ]
+    examples = of_origins(read_examples(Task.SUMMARIZATION, options.data), options.origin)
     written = {name: _written(Store(options.store), name, examples) for name in options.variant}
     Console().print(table(examples, written))
     Console().print(f"{len(examples)} documents")

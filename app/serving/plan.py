@@ -16,7 +16,7 @@ from models_store.manifest import GenerationOptions, Manifest, Task
 from models_store.runtimes.protocol import FinishReason
 from models_store.tokenizer import Encoding
 
-# Planning fewer takes less time than asking another thread to.
+# Planning so few takes about a millisecond, which asking another thread does too where cores are busy.
 SHORT_CHARACTERS = 4000
 
 
@@ -63,7 +63,7 @@ def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
 
 
 async def plan_of(generator: TextGenerator, prompt: Prompt) -> Plan:
-    """Plans a prompt without holding up the event loop, as `plan` does."""
+    """Plans a prompt as `plan` does, on another thread where that takes its time."""
     if sum(map(len, prompt.texts)) <= SHORT_CHARACTERS:
         return plan(generator, prompt)
     return await asyncio.to_thread(plan, generator, prompt)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models_store.configuration import ModelConfiguration
 from models_store.decoding.rules import Rules, allowed
 from models_store.decoding.scores import Ids, Scores, StepScores, best_first
-from models_store.decoding.search import Advance, finish_reason
+from models_store.decoding.search import Advance, Moves, finish_reason
 from models_store.decoding.table import joined, kept
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Sequenced
@@ -106,7 +106,7 @@ class BeamSearch:
         chosen = best_first(open_scores)[:, : self.num_beams]
         chosen = chosen[every, where_they_were(found.origins[every, chosen])]
         order = (found.origins[every, chosen] + every * self.num_beams).reshape(-1)
-        parted = self._follow(order, int(lengths.max(initial=0)))
+        moves = self._move(order, int(lengths.max(initial=0)))
         self._running.ids[every, np.arange(self.num_beams), lengths[:, None]] = found.tokens[every, chosen]
         self._running.scores = open_scores[every, chosen]
         self._lengths = lengths
@@ -114,26 +114,26 @@ class BeamSearch:
         is_done = ~self._may_improve(lengths) | has_stopped | is_last.all(axis=1)
         done = {int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]}
         told = [(row, token) for row, sequence in done.items() for token in sequence.ids]
-        return Advance(told, done, order, parted)
+        return Advance(told, done, moves)
 
     def cut(self, row: int) -> Sequenced:
         """Returns the best open hypothesis."""
         best = int(self._running.scores[row].argmax())
         return Sequenced(self._running.ids[row, best, 1 : self._lengths[row] + 1].tolist(), "cancelled")
 
-    def _follow(self, order: Ids, longest: int) -> Ids:
-        """Makes row `i` what row `order[i]` was, and returns from which position on that is another, `(rows,)`.
+    def _move(self, order: Ids, longest: int) -> Moves | None:
+        """Makes row `i` what row `order[i]` was, and returns the rows that are others now.
 
         Beams of an input part late, and what they have in common stands in the caches of both.
         """
+        [rows] = np.nonzero(order != np.arange(len(order)))
+        if not len(rows):
+            return None
         ids = self._running.ids.reshape(len(order), -1)
-        parted = np.zeros(len(order), dtype=np.int64)
-        [moved] = np.nonzero(order != np.arange(len(order)))
-        if len(moved):
-            followed = ids[order[moved], :longest]
-            parted[moved] = (ids[moved, :longest] != followed).argmax(axis=1)
-            ids[moved, :longest] = followed
-        return parted
+        taken = ids[order[rows], :longest]
+        parted = (ids[rows, :longest] != taken).argmax(axis=1)
+        ids[rows, :longest] = taken
+        return Moves(rows, order[rows], parted)
 
     def _take_rules(self, rules: Rules) -> None:
         self._rules = rules
@@ -178,8 +178,6 @@ class BeamSearch:
     def _may_improve(self, lengths: Ids) -> NDArray[np.bool_]:
         """Whether each input's best open beam could still beat its worst finished one, at the length it has now."""
         finished = self._finished
-        if not finished.is_finished.any():
-            return np.ones(len(self), dtype=np.bool_)
         best_open = self._running.scores.max(axis=1, keepdims=True) / self._penalties(lengths)
         worst = np.where(finished.is_finished, finished.scores.min(axis=1, keepdims=True), NEVER)
         return np.asarray((best_open > worst).any(axis=1))

@@ -10,6 +10,21 @@ from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import FinishReason, Sequenced
 
 
+@dataclass(frozen=True)
+class Moves:
+    """Rows that go on with what another row of their input has cached, each `(moves,)`.
+
+    Args:
+        rows: which.
+        sources: with what which rows have.
+        parted: from which position on that is another than what the row has; 0 where it is the same.
+    """
+
+    rows: Ids
+    sources: Ids
+    parted: Ids
+
+
 @dataclass
 class Advance:
     """What a step decided.
@@ -17,14 +32,12 @@ class Advance:
     Args:
         told: `(input, token)` for tokens that are final, in order.
         done: what came of the inputs that have ended, by input.
-        order: `(rows,)`, which row's cache each row goes on with; None where every row keeps its own.
-        parted: `(rows,)`, from which position on that cache is another than the row's own.
+        moves: rows that do not go on with their own cache; None where all do.
     """
 
     told: list[tuple[int, int]] = field(default_factory=list)
     done: dict[int, Sequenced] = field(default_factory=dict)
-    order: Ids | None = None
-    parted: Ids | None = None
+    moves: Moves | None = None
 
 
 class Search(Protocol):

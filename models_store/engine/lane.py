@@ -86,8 +86,8 @@ class Lane:
         if self._memory.hold(written) or self._bound is None:
             self._bound = self._bind()
         found = search.advance(self._bound.run(search.next_tokens(), positions))
-        if found.order is not None and found.parted is not None:
-            self._memory.reorder(found.order, found.parted, positions + 1)
+        if found.moves is not None:
+            self._memory.move(found.moves, positions + 1)
         progress: dict[int, Progress] = {}
         for row, token in found.told:
             progress.setdefault(self._keys[row], Progress()).tokens.append(token)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store.decoding.scores import Ids
+from models_store.decoding.search import Moves
 from models_store.graphs.names import MASKED, SOURCE, past
 
 Array = NDArray[Any]
@@ -133,22 +134,17 @@ class Memory:
         if not self._lengths:
             self.clear()
 
-    def reorder(self, order: Ids, parted: Ids, written: Ids) -> None:
-        """Copies to rows what the rows that they go on with have and they have not; all arguments are `(rows,)`.
+    def move(self, moves: Moves, written: Ids) -> None:
+        """Copies to rows what those that they go on with have and they have not.
 
         Args:
-            order: row `i` goes on with what row `order[i]` has.
-            parted: the first position at which that is another than the row's own.
-            written: how many positions row `i` has written.
+            moves: who goes on with what.
+            written: how many positions each row has written, `(rows,)`.
         """
-        [moved] = np.nonzero(order != np.arange(len(order)))
-        if not len(moved):
-            return
-        counts = written[moved] - parted[moved]
-        rows = moved.repeat(counts)
-        # Each moved row's positions from where it parts, one row's behind the other's.
-        positions = np.arange(len(rows)) - (counts.cumsum() - counts - parted[moved]).repeat(counts)
-        sources = order[rows]
+        counts = written[moves.rows] - moves.parted
+        rows, sources = moves.rows.repeat(counts), moves.sources.repeat(counts)
+        # Each row's positions from where it parts, one row's behind the other's.
+        positions = np.arange(len(rows)) - (counts.cumsum() - counts - moves.parted).repeat(counts)
         for name in self._own:
             cache = self._caches[name]
             cache[rows, :, positions] = cache[sources, :, positions]

@@ -45,7 +45,9 @@ class TracedOnnxRuntime(OnnxSessions):
                     watch.on_token(int(places[place]), token)
             outputs |= {int(places[place]): sequence for place, sequence in found.done.items()}
             kept = np.array([place for place in range(len(search)) if place not in found.done], dtype=np.int64)
-            every = np.arange(len(logits)) if found.order is None else found.order
+            every = np.arange(len(logits))
+            if found.moves is not None:
+                every[found.moves.rows] = found.moves.sources
             caches.take(every.reshape(len(places), -1)[kept].reshape(-1), kept)
             search.keep(kept)
             places = places[kept]

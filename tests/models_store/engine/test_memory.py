@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from models_store.decoding.search import Moves
 from models_store.engine.memory import BLOCK, Array, Memory
 from models_store.graphs.names import SOURCE, past
 
@@ -102,7 +103,8 @@ def test_rows_take_over_what_they_lack_and_keep_what_they_share() -> None:
         views[name][:] = own[name]
 
     # Row 0 follows row 2 from position 3 on, row 2 follows row 0 from position 1 on, row 1 stays.
-    room.reorder(np.array([2, 1, 0]), parted=np.array([3, 0, 1]), written=np.array([5, 5, 5]))
+    moves = Moves(rows=np.array([0, 2]), sources=np.array([2, 0]), parted=np.array([3, 1]))
+    room.move(moves, written=np.array([5, 5, 5]))
 
     for name in OWN:
         wanted = own[name].copy()
