@@ -63,10 +63,11 @@ class BeamSearch:
         self.num_beams = num_beams
         self.top = min(2 * num_beams + SPARE, configuration.vocabulary)
         self._configuration = configuration
-        self._take_rules(Rules.of([]))
+        self._rules = Rules.of([])
         # How many new tokens each input's hypotheses have, `(inputs,)`.
         self._lengths: Ids = np.zeros(0, dtype=np.int64)
         self._running, self._finished = self._blank([])
+        self._settle()
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -78,26 +79,38 @@ class BeamSearch:
         running.scores[:, 0] = 0
         self._running, self._finished = joined(self._running, running), joined(self._finished, finished)
         self._lengths = np.append(self._lengths, np.zeros(len(options), dtype=np.int64))
-        self._take_rules(joined(self._rules, Rules.of(options)))
+        self._rules = joined(self._rules, Rules.of(options))
+        self._settle()
 
     def keep(self, order: Ids) -> None:
         """Keeps inputs, as `Search.keep` says."""
         self._running, self._finished = kept(self._running, order), kept(self._finished, order)
         self._lengths = self._lengths[order]
-        self._take_rules(kept(self._rules, order))
+        self._rules = kept(self._rules, order)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Works out what stays the same until inputs join or leave: every step asks for it."""
+        inputs = len(self)
+        self._every = np.arange(inputs)[:, None]
+        self._beams = np.arange(self.num_beams)
+        self._first_rows = self._every * self.num_beams
+        self._rows = np.arange(inputs * self.num_beams)
+        self._positions = self._lengths.repeat(self.num_beams)
+        self._rules_of_beams = kept(self._rules, np.arange(inputs).repeat(self.num_beams))
+        self._worst = self._worst_finished()
 
     def next_tokens(self) -> Ids:
         """Returns the last token of each row."""
-        every = np.arange(len(self))
-        return self._running.ids[every, :, self._lengths].reshape(-1)
+        return self._running.ids[self._every, self._beams, self._lengths[:, None]].reshape(-1)
 
     def positions(self) -> Ids:
         """Returns each row's count of tokens behind the start token."""
-        return self._lengths.repeat(self.num_beams)
+        return self._positions
 
     def advance(self, scores: StepScores) -> Advance:
         """Takes each input's best continuations, and decides the inputs that have nothing better to come."""
-        every = np.arange(len(self))[:, None]
+        every = self._every
         found = self._candidates(scores)
         lengths = self._lengths + 1
         is_last = (found.tokens == self._configuration.eos_id) | (lengths == self._rules.max_new_tokens)[:, None]
@@ -105,13 +118,14 @@ class BeamSearch:
         open_scores = np.where(is_last, found.scores + NEVER, found.scores)
         chosen = best_first(open_scores)[:, : self.num_beams]
         chosen = chosen[every, where_they_were(found.origins[every, chosen])]
-        order = (found.origins[every, chosen] + every * self.num_beams).reshape(-1)
+        order = (found.origins[every, chosen] + self._first_rows).reshape(-1)
         moves = self._move(order, int(lengths.max(initial=0)))
-        self._running.ids[every, np.arange(self.num_beams), lengths[:, None]] = found.tokens[every, chosen]
+        self._running.ids[every, self._beams, lengths[:, None]] = found.tokens[every, chosen]
         self._running.scores = open_scores[every, chosen]
-        self._lengths = lengths
-        has_stopped = self._finished.is_finished.all(axis=1) & self._rules.early_stopping
-        is_done = ~self._may_improve(lengths) | has_stopped | is_last.all(axis=1)
+        self._lengths, self._positions = lengths, self._positions + 1
+        is_done = ~self._may_improve(lengths) | is_last.all(axis=1)
+        if self._rules.may_stop_early:
+            is_done |= self._finished.is_finished.all(axis=1) & self._rules.early_stopping
         done = {int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]}
         told = [(row, token) for row, sequence in done.items() for token in sequence.ids]
         return Advance(told, done, moves)
@@ -126,7 +140,7 @@ class BeamSearch:
 
         Beams of an input part late, and what they have in common stands in the caches of both.
         """
-        [rows] = np.nonzero(order != np.arange(len(order)))
+        [rows] = np.nonzero(order != self._rows)
         if not len(rows):
             return None
         ids = self._running.ids.reshape(len(order), -1)
@@ -135,21 +149,17 @@ class BeamSearch:
         ids[rows, :longest] = taken
         return Moves(rows, order[rows], parted)
 
-    def _take_rules(self, rules: Rules) -> None:
-        self._rules = rules
-        self._rules_of_beams = kept(rules, np.arange(len(rules.max_new_tokens)).repeat(self.num_beams))
-
     def _candidates(self, scores: StepScores) -> Candidates:
         """Returns the best `2 * beams` continuations of each input."""
         inputs, beams = len(self), self.num_beams
         history = self._running.ids.reshape(inputs * beams, -1)
         tokens, logits = allowed(
-            scores, history, self.positions(), self._rules_of_beams, self._configuration, needed=2 * beams
+            scores, history, self._positions, self._rules_of_beams, self._configuration, needed=2 * beams
         )
         offsets = self._running.scores.reshape(-1) - scores.normalisers
         totals = (logits + offsets[:, None]).reshape(inputs, -1)
         places = best_first(totals)[:, : 2 * beams]
-        every = np.arange(inputs)[:, None]
+        every = self._every
         return Candidates(tokens.reshape(inputs, -1)[every, places], places // tokens.shape[1], totals[every, places])
 
     def _keep_best(self, found: Candidates, is_last: NDArray[np.bool_], lengths: Ids) -> None:
@@ -174,13 +184,18 @@ class BeamSearch:
         mine: tuple[NDArray[Any], ...] = (finished.ids, finished.scores, finished.lengths, finished.is_finished)
         for all_rows, part in zip(mine, merged, strict=True):
             all_rows[rows] = part[np.arange(len(rows))[:, None], best]
+        self._worst = self._worst_finished()
 
     def _may_improve(self, lengths: Ids) -> NDArray[np.bool_]:
         """Whether each input's best open beam could still beat its worst finished one, at the length it has now."""
+        best_open = self._running.scores.max(axis=1) / self._penalties(lengths)[:, 0]
+        return np.asarray(best_open > self._worst)
+
+    def _worst_finished(self) -> Scores:
+        """Returns the score that each input's open beams have to beat, `(inputs,)`."""
         finished = self._finished
-        best_open = self._running.scores.max(axis=1, keepdims=True) / self._penalties(lengths)
         worst = np.where(finished.is_finished, finished.scores.min(axis=1, keepdims=True), NEVER)
-        return np.asarray((best_open > worst).any(axis=1))
+        return np.asarray(worst.min(axis=1))
 
     def _penalties(self, lengths: Ids) -> Scores:
         """Returns what sums of log-probabilities are divided by, `(inputs, 1)`."""

@@ -7,6 +7,7 @@ those are all its logits looked at.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,11 @@ class Rules:
         return bool(self.is_penalized.any())
 
     @cached_property
+    def may_stop_early(self) -> bool:
+        """Whether any row ends with its last beam that has finished."""
+        return bool(self.early_stopping.any())
+
+    @cached_property
     def has_minimum(self) -> bool:
         """Whether any row may not end at once."""
         return bool(self.min_new_tokens.any())
@@ -78,24 +84,47 @@ def allowed(
     tokens, logits = scores.top_tokens, scores.top_logits
     rows, banned = _banned(ids, positions, rules, configuration)
     if len(rows) or rules.has_penalties:
-        tokens, logits = tokens.copy(), logits.copy()
         hit, place = np.nonzero(tokens[rows] == banned[:, None])
-        logits[rows[hit], place] = -np.inf
-        for row in np.nonzero(rules.is_penalized | ((logits > -np.inf).sum(axis=1) < needed))[0]:
-            whole = allowed_logits(scores, ids, positions, rules, int(row), banned[rows == row])[None]
+        if len(hit):
+            logits = logits.copy()
+            logits[rows[hit], place] = -np.inf
+        spare = tokens.shape[1] - needed
+        for row in _lacking(rows[hit], spare, rules):
+            whole = allowed_logits(scores, ids, positions, rules, row, banned[rows == row])[None]
+            tokens, logits = _writable(tokens, scores.top_tokens), _writable(logits, scores.top_logits)
             tokens[row] = highest(whole, tokens.shape[1])[0]
             logits[row] = whole[0, tokens[row]]
-    for forced, is_forced in (
-        (configuration.forced_bos_id, positions == 0),
-        (configuration.forced_eos_id, positions == rules.max_new_tokens - 1),
+    for forced, position in (
+        (configuration.forced_bos_id, 0),
+        (configuration.forced_eos_id, rules.max_new_tokens - 1),
     ):
-        if forced is not None and is_forced.any():
+        if forced is not None and (is_forced := positions == position).any():
             tokens, logits = tokens.copy(), logits.copy()
             tokens[is_forced] = forced
             logits[is_forced] = -np.inf
             # What stands for a probability of 1; greedy search needs no normalisers, and any number will do.
             logits[is_forced, 0] = scores.normalisers[is_forced] if len(scores.normalisers) else 0.0
     return tokens, logits
+
+
+def _lacking(hit: Ids, spare: int, rules: Rules) -> list[int]:
+    """Returns the rows whose best tokens do not do: those that are penalized, and those with too few that are allowed.
+
+    Args:
+        hit: the row of each best token that is banned.
+        spare: how many of a row's best tokens may be banned.
+        rules: of the rows.
+    """
+    if len(hit) <= spare:
+        return np.nonzero(rules.is_penalized)[0].tolist() if rules.has_penalties else []
+    is_lacking = np.bincount(hit, minlength=len(rules.is_penalized)) > spare
+    lacking: list[int] = np.nonzero(rules.is_penalized | is_lacking)[0].tolist()
+    return lacking
+
+
+def _writable(values: NDArray[Any], shared: NDArray[Any]) -> NDArray[Any]:
+    """Returns a copy of values that are still a step's own."""
+    return values.copy() if values is shared else values
 
 
 def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, row: int, banned: Ids) -> Scores:
@@ -136,6 +165,8 @@ def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfigur
     if not found:
         none = np.empty(0, dtype=np.int64)
         return none, none
+    if len(found) == 1:
+        return found[0]
     return np.concatenate([rows for rows, _ in found]), np.concatenate([tokens for _, tokens in found])
 
 

@@ -1,25 +1,17 @@
 """Inputs that are searched for in the same way and so share a decoder step, whatever their ages."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from onnxruntime import OrtValue
 
-from models_store.decoding.scores import StepScores
 from models_store.decoding.search import Search
+from models_store.engine.bound import Bound, Room
 from models_store.engine.memory import Array, Memory
 from models_store.graphs.names import (
-    LOGITS,
     NORMALISED,
-    NORMALISERS,
-    PLACES,
-    POSITIONS,
     SOURCE_SCORES,
     TOP,
-    TOP_LOGITS,
-    TOP_TOKENS,
     past,
     present,
 )
@@ -46,7 +38,8 @@ class Lane:
         self._heads = int(shapes[past(0, "decoder")[0]][1])
         self._memory = Memory(shapes, layers, search.num_beams)
         self._keys: list[int] = []
-        self._bound: _Bound | None = None
+        self._room: Room | None = None
+        self._bound: Bound | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -112,10 +105,12 @@ class Lane:
         self._keys = [self._keys[row] for row in order]
         self._bound = None
 
-    def _bind(self) -> "_Bound":
+    def _bind(self) -> Bound:
         views = self._memory.views()
         search = self._search
         rows = len(self._keys) * search.num_beams
+        if self._room is None or self._room.rows < rows:
+            self._room = Room.of(rows, self._heads, self._vocabulary, search.top)
         fixed: dict[str, Array] = {
             SOURCE_SCORES: self._memory.source_scores(),
             TOP: np.array([search.top], dtype=np.int64),
@@ -127,60 +122,5 @@ class Lane:
             for layer in range(self._layers)
             for cache, output in zip(past(layer, "decoder"), present(layer, "decoder"), strict=True)
         }
-        return _Bound(self._decoder, rows, self._heads, fixed, written, self._vocabulary)
-
-
-class _Bound:
-    """The decoder with all of its inputs and outputs bound, for as long as the rows and their memory stay the same."""
-
-    def __init__(
-        self,
-        decoder: ort.InferenceSession,
-        rows: int,
-        heads: int,
-        fixed: Mapping[str, Array],
-        written: Mapping[str, Array],
-        vocabulary: int,
-    ) -> None:
-        self._decoder = decoder
-        self._binding = decoder.io_binding()
-        self._tokens = np.zeros(rows, dtype=np.int64)
-        self._positions = np.zeros(rows, dtype=np.int64)
-        self._places = np.zeros((rows, heads, 3), dtype=np.int64)
-        self._places[:, :, 0] = np.arange(rows)[:, None]
-        self._places[:, :, 1] = np.arange(heads)
-        inputs = {"input_ids": self._tokens, POSITIONS: self._positions, PLACES: self._places, **fixed}
-        top, normalised = int(fixed[TOP][0]), int(fixed[NORMALISED][0])
-        self._logits = np.empty((rows, vocabulary), dtype=np.float32)
-        self._top_logits = np.empty((rows, top), dtype=np.float32)
-        self._top_tokens = np.empty((rows, top), dtype=np.int64)
-        self._normalisers = np.empty((normalised, 1), dtype=np.float32)
-        outputs: dict[str, Any] = {
-            LOGITS: self._logits,
-            TOP_LOGITS: self._top_logits,
-            TOP_TOKENS: self._top_tokens,
-            NORMALISERS: self._normalisers,
-            **written,
-        }
-        # One value for each memory: what is an input and an output too is written in place.
-        values: dict[int, OrtValue] = {}
-        for bind, arrays in (
-            (self._binding.bind_ortvalue_input, inputs),
-            (self._binding.bind_ortvalue_output, outputs),
-        ):
-            for name, array in arrays.items():
-                value = values.setdefault(id(array), OrtValue.ortvalue_from_numpy(array))
-                bind(name, value)
-        self._kept = list(values.values())
-
-    def run(
-        self,
-        tokens: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]",
-        positions: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]",
-    ) -> StepScores:
-        """Feeds one token a row."""
-        self._tokens[:] = tokens
-        self._positions[:] = positions
-        self._places[:, :, 2] = positions[:, None]
-        self._decoder.run_with_iobinding(self._binding)
-        return StepScores(self._logits, self._top_logits, self._top_tokens, self._normalisers[:, 0])
+        room = self._room.first(rows, normalised=int(fixed[NORMALISED][0]))
+        return Bound(self._decoder, room, fixed, written)

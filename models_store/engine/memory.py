@@ -2,9 +2,11 @@
 
 Rows stand one behind the other without gaps: when some leave, the last ones take their places, so that a step touches
 what is alive and nothing else. Self-attention caches grow by `BLOCK` positions, whatever each row has written of them.
+Caches of one shape are one array, whatever layer they are of: what moves in one of them moves in all.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,63 @@ LOOSE = 1.5
 ROOMY = 2
 
 
+@dataclass
+class _Kind:
+    """Caches of one shape.
+
+    Args:
+        shape: of one of them; dimensions that are no integers are known only at run time.
+        axis: of their positions, None where they have none.
+        rows: rows an input.
+        names: one for each cache.
+        array: all of them, `(names, room for rows, ...)`; None while there is nothing.
+    """
+
+    shape: Sequence[int | str]
+    axis: int | None
+    rows: int
+    names: list[str] = field(default_factory=list)
+    array: Array | None = None
+
+    def resize(self, places: int, length: int, kept: int, dtype: "np.dtype[Any]") -> None:
+        """Makes room for so many inputs with so many positions, and keeps what fits of the first ones."""
+        sized = [len(self.names), places * self.rows, *self.shape[1:]]
+        if self.axis is not None:
+            sized[self.axis + 1] = length
+        whole = np.zeros([int(dimension) for dimension in sized], dtype=dtype)
+        if self.array is not None and kept:
+            moved = [slice(None), slice(0, kept * self.rows), *[slice(None)] * (whole.ndim - 2)]
+            if self.axis is not None:
+                moved[self.axis + 1] = slice(0, min(self.array.shape[self.axis + 1], length))
+            whole[tuple(moved)] = self.array[tuple(moved)]
+        self.array = whole
+
+    def write(self, place: int, source: Mapping[str, Array]) -> None:
+        """Writes the caches of a chunk of inputs, by name, from a place on."""
+        assert self.array is not None
+        for cache, name in zip(self.array, self.names, strict=True):
+            part = source[name]
+            read = [slice(None)] * part.ndim
+            written = [slice(place, place + len(part)), *read[1:]]
+            if self.axis is not None:
+                read[self.axis] = written[self.axis] = slice(0, min(part.shape[self.axis], cache.shape[self.axis]))
+            cache[tuple(written)] = part[tuple(read)]
+
+    def keep(self, moved: Sequence[tuple[int, int]]) -> None:
+        """Makes places what others are, pair by pair."""
+        if self.array is None:
+            return
+        rows = self.rows
+        for place, source in moved:
+            self.array[:, place * rows : (place + 1) * rows] = self.array[:, source * rows : (source + 1) * rows]
+
+    def views(self, inputs: int) -> dict[str, Array]:
+        """Returns the first inputs' caches, contiguous, by name."""
+        if self.array is None:
+            return {}
+        return {name: cache[: inputs * self.rows] for name, cache in zip(self.names, self.array, strict=True)}
+
+
 class Memory:
     """Caches of the inputs that one search is at.
 
@@ -35,17 +94,29 @@ class Memory:
     """
 
     def __init__(self, shapes: Mapping[str, Sequence[int | str]], layers: int, num_beams: int) -> None:
-        self._num_beams = num_beams
-        self._own = {name: shapes[name] for layer in range(layers) for name in past(layer, "decoder")}
+        own = [name for layer in range(layers) for name in past(layer, "decoder")]
+        self._own = _Kind(shapes[own[0]], axis=2, rows=num_beams, names=own)
         # Keys and values of sources, and their scales where they are rounded.
+        self._cross: list[_Kind] = []
         prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
-        self._cross = {name: shape for name, shape in shapes.items() if name.startswith(prefixes)}
+        for name, shape in shapes.items():
+            if name.startswith(prefixes):
+                self._kind_of(shape).names.append(name)
         self.clear()
+
+    def _kind_of(self, shape: Sequence[int | str]) -> _Kind:
+        """Returns the caches of sources of a shape."""
+        alike = [kind for kind in self._cross if list(kind.shape) == list(shape)]
+        if not alike:
+            axis = list(shape).index(SOURCE) if SOURCE in shape else None
+            self._cross += (alike := [_Kind(shape, axis, rows=1)])
+        return alike[0]
 
     def clear(self) -> None:
         """Gives all memory back."""
         self._lengths: list[int] = []
-        self._caches: dict[str, Array] = {}
+        for kind in (self._own, *self._cross):
+            kind.array = None
         # Inputs, source positions and own positions that there is room for.
         self._places = self._longest = self._capacity = 0
 
@@ -63,47 +134,34 @@ class Memory:
         """
         first = self.inputs
         self._lengths += lengths
-        self._make_room(first, {name: sources[0][name].dtype for name in self._cross})
-        for name, shape in self._cross.items():
-            axis = shape.index(SOURCE) if SOURCE in shape else None
-            start = first
-            for part in (chunk[name] for chunk in sources):
-                read = [slice(None)] * part.ndim
-                written = [slice(start, start + len(part)), *read[1:]]
-                if axis is not None:
-                    read[axis] = written[axis] = slice(0, min(part.shape[axis], self._longest))
-                self._caches[name][tuple(written)] = part[tuple(read)]
-                start += len(part)
+        self._make_room(first, sources[0])
+        for kind in self._cross:
+            place = first
+            for chunk in sources:
+                kind.write(place, chunk)
+                place += len(chunk[kind.names[0]])
 
-    def _make_room(self, kept: int, kinds: Mapping[str, "np.dtype[Any]"]) -> None:
+    def _make_room(self, kept: int, source: Mapping[str, Array]) -> None:
         """Moves the caches of the first inputs to where there is room for all, unless they are there already.
 
         What an input that has left wrote into the rest of a place is masked, as padding is.
 
         Args:
             kept: how many have caches.
-            kinds: types of keys and values of sources, by name.
+            source: some input's keys and values, whose types all have.
         """
         longest = max(self._lengths)
         is_fitting = longest <= self._longest <= LOOSE * longest
-        if is_fitting and self.inputs <= self._places:
-            return
-        if self.inputs > self._places:
+        is_roomy = self.inputs <= self._places
+        if not is_roomy:
             self._places = max(self.inputs, int(GROWTH * self._places))
-        self._longest, self._capacity = longest, max(self._capacity, BLOCK)
-        for name, shape in (self._cross | self._own).items():
-            old = self._caches.get(name)
-            is_own = name in self._own
-            axis = 2 if is_own else shape.index(SOURCE) if SOURCE in shape else None
-            places = self._places * (self._num_beams if is_own else 1)
-            length = self._capacity if is_own else longest
-            whole = np.zeros(_sized(shape, places, axis, length), dtype=kinds.get(name, np.float32))
-            if old is not None and kept:
-                moved = [slice(0, kept * (self._num_beams if is_own else 1)), *[slice(None)] * (whole.ndim - 1)]
-                if axis is not None:
-                    moved[axis] = slice(0, min(old.shape[axis], whole.shape[axis]))
-                whole[tuple(moved)] = old[tuple(moved)]
-            self._caches[name] = whole
+        if not is_roomy or not is_fitting:
+            self._longest = longest
+            for kind in self._cross:
+                kind.resize(self._places, longest, kept, source[kind.names[0]].dtype)
+        if not is_roomy or self._own.array is None:
+            self._capacity = max(self._capacity, BLOCK)
+            self._own.resize(self._places, self._capacity, kept, np.dtype(np.float32))
 
     def hold(self, positions: int) -> bool:
         """Makes room for so many positions in self-attention caches; returns whether memory has moved.
@@ -114,23 +172,17 @@ class Memory:
         wanted = -(-positions // BLOCK) * BLOCK
         if wanted <= self._capacity <= ROOMY * wanted:
             return False
-        rows, kept = self.inputs * self._num_beams, min(wanted, self._capacity)
-        for name in self._own:
-            cache = self._caches[name]
-            whole = np.zeros((*cache.shape[:2], wanted, cache.shape[3]), dtype=cache.dtype)
-            whole[:rows, :, :kept] = cache[:rows, :, :kept]
-            self._caches[name] = whole
         self._capacity = wanted
+        self._own.resize(self._places, wanted, self.inputs, np.dtype(np.float32))
         return True
 
     def keep(self, order: Ids) -> None:
         """Makes input `i` what input `order[i]` was, in place; a place takes its own or a later input alone."""
-        for name, cache in self._caches.items():
-            beams = self._num_beams if name in self._own else 1
-            for place, source in enumerate(order):
-                if place != source:
-                    cache[place * beams : (place + 1) * beams] = cache[source * beams : (source + 1) * beams]
-        self._lengths = [self._lengths[source] for source in order]
+        sources = order.tolist()
+        moved = [(place, source) for place, source in enumerate(sources) if place != source]
+        for kind in (self._own, *self._cross):
+            kind.keep(moved)
+        self._lengths = [self._lengths[source] for source in sources]
         if not self._lengths:
             self.clear()
 
@@ -141,29 +193,19 @@ class Memory:
             moves: who goes on with what.
             written: how many positions each row has written, `(rows,)`.
         """
+        assert self._own.array is not None, "rows that move have caches"
         counts = written[moves.rows] - moves.parted
         rows, sources = moves.rows.repeat(counts), moves.sources.repeat(counts)
         # Each row's positions from where it parts, one row's behind the other's.
         positions = np.arange(len(rows)) - (counts.cumsum() - counts - moves.parted).repeat(counts)
-        for name in self._own:
-            cache = self._caches[name]
-            cache[rows, :, positions] = cache[sources, :, positions]
+        self._own.array[:, rows, :, positions] = self._own.array[:, sources, :, positions]
 
     def views(self) -> dict[str, Array]:
         """Returns the caches of the inputs in flight, by the decoder graph's names, contiguous."""
-        rows = self.inputs * self._num_beams
-        return {name: cache[: rows if name in self._own else self.inputs] for name, cache in self._caches.items()}
+        kinds = (self._own, *self._cross)
+        return {name: view for kind in kinds for name, view in kind.views(self.inputs).items()}
 
     def source_scores(self) -> NDArray[np.float32]:
         """Returns what masks each source's padding, `(inputs, 1, 1, length)`."""
-        name, shape = next((name, shape) for name, shape in self._cross.items() if SOURCE in shape)
-        longest = self._caches[name].shape[shape.index(SOURCE)]
-        is_source = np.arange(longest) < np.array(self._lengths)[:, None]
+        is_source = np.arange(self._longest) < np.array(self._lengths)[:, None]
         return np.where(is_source, np.float32(0.0), np.float32(MASKED))[:, None, None, :]
-
-
-def _sized(shape: Sequence[int | str], rows: int, axis: int | None, length: int) -> tuple[int, ...]:
-    sized = [rows, *shape[1:]]
-    if axis is not None:
-        sized[axis] = length
-    return tuple(int(dimension) for dimension in sized)
