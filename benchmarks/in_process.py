@@ -1,12 +1,14 @@
 """What the runtime does without a service around it: tokens a second at its best batch, and one request's time."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
 from benchmarks.figures import percentile_ms
 from benchmarks.workload import Ask
+from evaluation.layouts import Layout
 from models_store.generator import TextGenerator
 
 BATCHES = (1, 4, 8, 16, 32, 64)
@@ -19,56 +21,92 @@ class InProcess:
     Args:
         runtime: what runs it.
         batch: texts in the batches that gave most.
+        workers: parts of such a batch that run at a time.
         tokens_per_second: with such batches.
-        single_p50_ms: median of one request's time, tokenization included.
+        single_p50_ms: median of one request's time, tokenization included, in the layout where it is least.
     """
 
     runtime: str
     batch: int
+    workers: int
     tokens_per_second: float
     single_p50_ms: float
 
 
+@dataclass(frozen=True)
+class Crew:
+    """An open artifact whose batches are shared out among as many threads as generations of it run at a time."""
+
+    generator: TextGenerator
+    threads: ThreadPoolExecutor
+    workers: int
+
+    def generate(self, asks: Sequence[Ask]) -> int:
+        """Generates for texts of the same settings; returns how many tokens that gave."""
+        parts = [part for part in (asks[worker :: self.workers] for worker in range(self.workers)) if part]
+        return sum(self.threads.map(self._generate, parts))
+
+    def _generate(self, asks: Sequence[Ask]) -> int:
+        encoded = [self.generator.encode(ask.text) for ask in asks]
+        return sum(output.output_tokens for output in self.generator.generate(encoded, asks[0].options))
+
+
 def in_process(
-    generator: TextGenerator, asks: Sequence[Ask], single: Ask, seconds: float, batches: Sequence[int] = BATCHES
+    open_in: Callable[[Layout], TextGenerator],
+    layouts: Sequence[Layout],
+    asks: Sequence[Ask],
+    single: Ask,
+    seconds: float,
+    batches: Sequence[int] = BATCHES,
 ) -> InProcess:
-    """Measures an open artifact; tokenization counts, as it does in a service.
+    """Measures an artifact in each layout; tokenization counts, as it does in a service.
 
     Args:
-        generator: the artifact.
+        open_in: opens the artifact in a layout.
+        layouts: those to try.
         asks: whose texts make up the batches, those of equal settings together.
         single: the request that is timed alone.
-        seconds: how long all of it takes, at least; every size of batch is run once whatever it takes.
+        seconds: how long each layout takes, at least; every size of batch is run once whatever it takes.
         batches: sizes to try.
+
+    Returns:
+        The best of all.
     """
     share = seconds / (len(batches) + 1)
-    found = {size: _tokens_per_second(generator, asks, size, share) for size in batches}
-    best = max(found, key=lambda size: found[size])
-    return InProcess(generator.runtime.name, best, found[best], single_p50_ms(generator, single, share))
+    found: list[InProcess] = []
+    for layout in layouts:
+        with open_in(layout) as generator, ThreadPoolExecutor(layout.workers) as threads:
+            crew = Crew(generator, threads, layout.workers)
+            speeds = {size: _tokens_per_second(crew, asks, size, share) for size in batches}
+            best = max(speeds, key=lambda size: speeds[size])
+            alone = single_p50_ms(crew, single, share)
+            found.append(InProcess(generator.runtime.name, best, layout.workers, speeds[best], alone))
+    fastest = max(found, key=lambda each: each.tokens_per_second)
+    return replace(fastest, single_p50_ms=min(each.single_p50_ms for each in found))
 
 
-def single_p50_ms(generator: TextGenerator, ask: Ask, seconds: float) -> float:
+def single_p50_ms(crew: Crew, ask: Ask, seconds: float) -> float:
     """Returns the median milliseconds of one request, asked again and again for so long."""
-    _generate(generator, [ask])
+    crew.generate([ask])
     durations: list[float] = []
     ends = time.perf_counter() + seconds
     while not durations or time.perf_counter() < ends:
         started = time.perf_counter()
-        _generate(generator, [ask])
+        crew.generate([ask])
         durations.append(time.perf_counter() - started)
     median = percentile_ms(durations, 50)
     assert median is not None
     return median
 
 
-def _tokens_per_second(generator: TextGenerator, asks: Sequence[Ask], size: int, seconds: float) -> float:
+def _tokens_per_second(crew: Crew, asks: Sequence[Ask], size: int, seconds: float) -> float:
     turns = [_batches(kind, size) for kind in _by_options(asks)]
     for turn in turns:
-        _generate(generator, next(turn))
+        crew.generate(next(turn))
     tokens, started = 0, time.perf_counter()
     while True:
         # A whole round, so that each kind has its share of texts.
-        tokens += sum(_generate(generator, next(turn)) for turn in turns)
+        tokens += sum(crew.generate(next(turn)) for turn in turns)
         taken = time.perf_counter() - started
         if taken >= seconds:
             return tokens / taken
@@ -85,8 +123,3 @@ def _batches(asks: Sequence[Ask], size: int) -> Iterator[list[Ask]]:
     endless = cycle(asks)
     while True:
         yield list(islice(endless, size))
-
-
-def _generate(generator: TextGenerator, asks: Sequence[Ask]) -> int:
-    outputs = generator.generate([generator.encode(ask.text) for ask in asks], asks[0].options)
-    return sum(output.output_tokens for output in outputs)

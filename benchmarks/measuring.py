@@ -20,7 +20,8 @@ from benchmarks.serving_results import Load, Results, ServerResult
 from benchmarks.soak import Soak, soak
 from benchmarks.workload import Ask
 from compression.context import Context
-from models_store.generator import open_generator
+from evaluation.layouts import Layout, even_layouts
+from models_store.generator import TextGenerator, open_generator
 
 # That a capacity is measured with where no load before has.
 SOAK_CLIENTS = 32
@@ -98,9 +99,12 @@ def measure(server: Server, folder: Path, plan: Plan, capacity: float | None, wa
 
 
 def measure_in_process(setup: Setup, plan: Plan, runtime: str | None) -> InProcess:
-    """Measures the runtime that the service used, without the service."""
-    with open_generator(setup.store, setup.task, setup.variant, runtime, setup.threads) as generator:
-        return in_process(generator, plan.asks, plan.asks[0], plan.seconds)
+    """Measures the runtime that the service used, without the service, in every layout of its threads."""
+
+    def opened(layout: Layout) -> TextGenerator:
+        return open_generator(setup.store, setup.task, setup.variant, runtime, layout.threads, layout.workers)
+
+    return in_process(opened, even_layouts(setup.threads), plan.asks, plan.asks[0], plan.seconds)
 
 
 def measure_mix(setup: Setup, names: Sequence[str], asks: Sequence[Ask], seconds: float, results: Results) -> None:

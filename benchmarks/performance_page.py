@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.figures import number
 from benchmarks.markdown import table, taken_on
+from benchmarks.step_profile import Profile, lines_of
 from models_store.files import write_text
 
 PAGE = Path("docs/performance.md")
@@ -28,21 +29,35 @@ BYTES_OF_MEBIBYTE = 2**20
 Found = dict[str, Any]
 
 
-def page(peers: Sequence[Found], serving: Sequence[Found], residency: Sequence[Found] = ()) -> str:
+def page(
+    peers: Sequence[Found] = (),
+    serving: Sequence[Found] = (),
+    residency: Sequence[Found] = (),
+    profiles: Sequence[Found] = (),
+    plots: Sequence[Path] = (),
+) -> str:
     """Returns the page as Markdown.
 
     Args:
         peers: what `benchmarks.peers --json` wrote, one or several times.
         serving: what `benchmarks.serving --json` wrote.
         residency: what `benchmarks.residency --json` wrote.
+        profiles: what `benchmarks.step_profile --json` wrote.
+        plots: what `benchmarks.serving --plot` drew, relative to the page.
     """
     lines = [HEAD]
     if peers:
         lines += ["## Generation in process", ""]
-        for each in peers:
-            lines += [*_peers(each), ""]
+    for each in peers:
+        lines += [*_peers(each), ""]
+    if profiles:
+        lines += ["## Where a step's time goes", ""]
+    for each in profiles:
+        lines += [*_profile(each), ""]
     for each in serving:
         lines += [*_serving(each), ""]
+    for path in plots:
+        lines += [f"![Tokens a second and p95 by clients: {path.stem}]({path})", ""]
     for each in residency:
         lines += [*_residency(each), ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -141,7 +156,8 @@ def _conclusions(found: Found) -> Iterator[str]:
     if inside := found["in_process"]:
         yield (
             f"{inside['runtime']} in process makes {inside['tokens_per_second']:,.0f} tokens/s in batches of "
-            f"{inside['batch']}; the service's best is {number(found['over_in_process'], 2)} of that. One request "
+            f"{inside['batch']}, {inside['workers']} parts of them at a time; the service's best is "
+            f"{number(found['over_in_process'], 2)} of that. One request "
             f"takes {inside['single_p50_ms']:.1f} ms in process and {number(found['overhead_ms'], 2)} ms more through "
             "the service."
         )
@@ -169,6 +185,19 @@ def _poisson(server: Found) -> Found | None:
     return next((load["figures"] for load in server["loads"] if load["kind"] == "poisson"), None)
 
 
+def _profile(found: Found) -> Iterator[str]:
+    beams = found["beams"]
+    yield (
+        f"`python -m benchmarks.step_profile {found['task']} {found['variant']}`: inputs of the bundled sample that "
+        f"begin together, {'greedy' if beams == 1 else f'{beams} beams'}, {found['new_tokens']} tokens out, one "
+        "thread; microseconds. Operators are timed by ONNX Runtime's profiler, which takes a part of each."
+    )
+    yield from ("", taken_on(found), "")
+    profiles = [Profile(**each) for each in found["profiles"]]
+    heads = [f"{each.inputs} input{'s' if each.inputs > 1 else ''}" for each in profiles]
+    yield from table(("", *heads), [[name, *values] for name, values in lines_of(profiles)])
+
+
 def _residency(found: Found) -> Iterator[str]:
     yield "## Memory as variants come and go"
     yield ""
@@ -186,21 +215,19 @@ def _residency(found: Found) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance_page", description=__doc__)
-    parser.add_argument(
-        "--peers", nargs="*", type=Path, default=[], metavar="FILE", help="of `benchmarks.peers --json`"
-    )
-    parser.add_argument("--serving", nargs="*", type=Path, default=[], metavar="FILE", help="of `benchmarks.serving`")
-    parser.add_argument(
-        "--residency", nargs="*", type=Path, default=[], metavar="FILE", help="of `benchmarks.residency`"
-    )
+    sources = ("peers", "serving", "residency", "profiles", "plots")
+    made_by = ("peers --json", "serving --json", "residency --json", "step_profile --json", "serving --plot")
+    for name, command in zip(sources, made_by, strict=True):
+        parser.add_argument(f"--{name}", nargs="*", type=Path, default=[], metavar="FILE", help=f"of `{command}`")
     parser.add_argument("--out", type=Path, default=PAGE)
     given = parser.parse_args(arguments)
     try:
-        found = [
+        peers, serving, residency, profiles = (
             [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-            for paths in (given.peers, given.serving, given.residency)
-        ]
-        write_text(given.out, page(*found))
+            for paths in (given.peers, given.serving, given.residency, given.profiles)
+        )
+        plots = [path.resolve().relative_to(given.out.resolve().parent) for path in given.plots]
+        write_text(given.out, page(peers, serving, residency, profiles, plots))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 

@@ -1,13 +1,14 @@
 """`python -m benchmarks.rounding_agreement`: what each way of rounding sensitive layers keeps, and what it costs.
 
-Greedy outputs of each int8 model beside those of the float32 one, on the same texts: the share of identical ones and
-chrF against them, and the task's metric of both. Times are processor time of one thread, the models taking turns.
+Outputs of each int8 model, greedy unless beams are asked for, beside those of the float32 one on the same texts: the
+share of identical ones and chrF against them, and the task's metric of both. Times are processor time of one thread,
+the models taking turns.
 """
 
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from benchmarks.agreement import add_origin, copied, of_origins, outputs, parser
 from benchmarks.command_line import wide_console
 from compression.context import Context
 from compression.exporting import add_onnx
-from compression.quantization.int8_dynamic import BLOCKS, Finely, Int8Dynamic, by_row_and_block
+from compression.quantization.int8_dynamic import Finely, Int8Dynamic, by_row, in_blocks
 from compression.quantization.integer_products import How, IntegerWeights, RowInputs
 from compression.quantization.options import QuantizeOptions
 from compression.quantize import quantize
@@ -26,7 +27,6 @@ from evaluation.examples import Example
 from evaluation.metrics import PRIMARY_METRIC, score
 from models_store.configuration import ModelConfiguration
 from models_store.generator import open_generator
-from models_store.graphs.names import DECODER, ENCODER
 from models_store.manifest import Task
 from models_store.store import Store
 
@@ -35,24 +35,28 @@ WIDTH = 120
 FLOAT = "float32"
 
 
-def _blocks_of_floats(
-    _weights: IntegerWeights, _exported: Path, _products: Collection[str], _configuration: ModelConfiguration
-) -> Mapping[str, How]:
-    return {ENCODER: replace(BLOCKS, accuracy_level=0), DECODER: BLOCKS}
-
-
-def _blocks(
-    _weights: IntegerWeights, _exported: Path, _products: Collection[str], _configuration: ModelConfiguration
-) -> Mapping[str, How]:
-    return {ENCODER: BLOCKS, DECODER: BLOCKS}
-
-
 def _rows(
-    weights: IntegerWeights, _exported: Path, _products: Collection[str], _configuration: ModelConfiguration
-) -> Mapping[str, How]:
-    return {ENCODER: RowInputs(weights), DECODER: BLOCKS}
+    weights: IntegerWeights,
+    _exported: Path,
+    _graph: str,
+    _products: Collection[str],
+    _configuration: ModelConfiguration,
+) -> How:
+    return RowInputs(weights)
 
 
+def _tensor(
+    weights: IntegerWeights,
+    _exported: Path,
+    _graph: str,
+    _products: Collection[str],
+    _configuration: ModelConfiguration,
+) -> How:
+    return weights
+
+
+USUAL_BLOCK = 128
+USUAL_BLOCKS = in_blocks(USUAL_BLOCK)
 # Patterns of layers, for both families at once.
 OUTPUTS = r"^(?:model/)?decoder/.*/(?:wo|fc2)/"
 FEED_FORWARD = (r"^encoder/.*/(?:DenseReluDense/w|fc[12]/)", OUTPUTS)
@@ -62,20 +66,27 @@ DECODER_ATTENTION = r"^(?:model/)?decoder/.*/(?:SelfAttention|EncDecAttention|se
 
 @dataclass(frozen=True)
 class Way:
-    """Which layers are rounded more finely than with one scale a tensor, and how; the decoder's are in blocks."""
+    """Which layers are rounded more finely than with one scale a tensor, and how; the decoder's in blocks of 128."""
 
     layers: tuple[str, ...]
-    finely: Finely = by_row_and_block
+    encoder: Finely = by_row
+    decoder: Finely = USUAL_BLOCKS
 
 
 WAYS: Mapping[str, Way] = {
-    "feed-forward: blocks, inputs in float": Way(FEED_FORWARD, _blocks_of_floats),
-    "feed-forward: blocks": Way(FEED_FORWARD, _blocks),
+    "feed-forward: blocks, inputs in float": Way(FEED_FORWARD, in_blocks(USUAL_BLOCK, accuracy_level=0)),
+    "feed-forward: blocks": Way(FEED_FORWARD, USUAL_BLOCKS),
     "feed-forward: rows": Way(FEED_FORWARD, _rows),
     "feed-forward: rows, large channels in float": Way(FEED_FORWARD),
+    "feed-forward: the same, decoder: blocks of 32": Way(FEED_FORWARD, decoder=in_blocks(32)),
+    "feed-forward: the same, decoder: rows, large channels in float": Way(FEED_FORWARD, decoder=by_row),
+    "feed-forward: the same, decoder: one scale a tensor": Way(FEED_FORWARD, decoder=_tensor),
     "encoder: rows": Way(ENCODER_WHOLE, _rows),
     "encoder: rows, large channels in float": Way(ENCODER_WHOLE),
-    "the same, decoder's attention in blocks": Way((*ENCODER_WHOLE, DECODER_ATTENTION)),
+    "encoder: the same, decoder: blocks of 32": Way(ENCODER_WHOLE, decoder=in_blocks(32)),
+    "encoder: the same, decoder: rows, large channels in float": Way(ENCODER_WHOLE, decoder=by_row),
+    "encoder: the same, decoder: one scale a tensor": Way(ENCODER_WHOLE, decoder=_tensor),
+    "encoder: the same, decoder's attention in blocks": Way((*ENCODER_WHOLE, DECODER_ATTENTION)),
     "one scale a tensor": Way(()),
 }
 FIRST = next(iter(WAYS))
@@ -100,7 +111,9 @@ class Kept:
     seconds: float
 
 
-def kept(store: Store, task: Task, variant: str, examples: Sequence[Example], repeats: int) -> list[Kept]:
+def kept(
+    store: Store, task: Task, variant: str, examples: Sequence[Example], repeats: int, beams: int = 1
+) -> list[Kept]:
     """Rounds a variant in every way and generates with all of them in turns, one thread each.
 
     Args:
@@ -109,6 +122,7 @@ def kept(store: Store, task: Task, variant: str, examples: Sequence[Example], re
         variant: what to round.
         examples: sources and written targets.
         repeats: passes over the texts; what is slow in one pass alone does not count.
+        beams: of the searches.
 
     Returns:
         The float32 model, then one for each way.
@@ -118,7 +132,7 @@ def kept(store: Store, task: Task, variant: str, examples: Sequence[Example], re
         add_onnx(context, task, variant)
         named = {FLOAT: variant}
         for number, (name, way) in enumerate(WAYS.items()):
-            options, scheme = QuantizeOptions(sensitive_layers=way.layers), Int8Dynamic(way.finely)
+            options, scheme = QuantizeOptions(sensitive_layers=way.layers), Int8Dynamic(way.encoder, way.decoder)
             named[name] = quantize(context, task, variant, f"way-{number}", options, scheme=scheme).variant
         generators = {
             name: stack.enter_context(open_generator(scratch, task, made, "onnxruntime", threads=1))
@@ -129,7 +143,7 @@ def kept(store: Store, task: Task, variant: str, examples: Sequence[Example], re
         for _ in range(repeats):
             for name, generator in generators.items():
                 started = time.process_time()
-                texts[name] = [output.text for output in outputs(generator, examples, beams=1)]
+                texts[name] = [output.text for output in outputs(generator, examples, beams=beams)]
                 seconds[name] = min(seconds[name], time.process_time() - started)
     return [_kept(task, name, examples, texts[name], texts[FLOAT], seconds[name]) for name in texts]
 
@@ -161,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = parser_of("rounding_agreement", __doc__)
     parser.add_argument("--repeats", type=int, default=3, help="passes over the texts")
+    parser.add_argument("--beams", type=int, default=1, help="1 is greedy search")
     add_origin(parser)
     options = parser.parse_args(arguments)
     # A collection's first ones may be anywhere in the file.
@@ -170,11 +185,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     origins = ", ".join(options.origin or ())
     if not examples:
         parser.error(f"{data.name} has no examples of {origins}")
-    found = kept(Store(options.store), options.task, options.variant, examples, options.repeats)
+    found = kept(Store(options.store), options.task, options.variant, examples, options.repeats, options.beams)
     console = wide_console(WIDTH)
     console.print(table(options.task, found))
     named = f"{data.name}, {origins}" if origins else data.name
-    console.print(f"{named} ({data.split}), {len(examples)} samples, greedy")
+    search = "greedy" if options.beams == 1 else f"{options.beams} beams"
+    console.print(f"{named} ({data.split}), {len(examples)} samples, {search}")
 
 
 if __name__ == "__main__":

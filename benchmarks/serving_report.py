@@ -75,7 +75,8 @@ def lines(results: Results) -> Iterator[str]:
     found = results.in_process
     if found:
         yield (
-            f"{found.runtime} in process: {found.tokens_per_second:,.0f} tokens/s in batches of {found.batch}; "
+            f"{found.runtime} in process: {found.tokens_per_second:,.0f} tokens/s in batches of {found.batch} "
+            f"on {found.workers} workers; "
             f"the service's best is {number(results.over_in_process, 2)} of that"
         )
         yield (

@@ -15,7 +15,7 @@ from models_store.configuration import ModelConfiguration
 from models_store.decoding.scores import Ids, Scores
 from models_store.engine.encoder import encoded
 from models_store.engine.padding import pad
-from models_store.graphs.names import MASKED, NORMALISED, PLACES, POSITIONS, SOURCE_SCORES, TOP
+from models_store.graphs.names import LOGITS, MASKED, NORMALISED, PLACES, POSITIONS, SOURCE_SCORES, TOP
 
 if TYPE_CHECKING:
     from compression.training.data import TrainingSet
@@ -71,6 +71,11 @@ def cross_feeds(encoder: Any, batch: Batch) -> Feeds:
 
 def steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feeds, Scores]]:
     """Yields each step's inputs and the logits that the decoder gives, `(rows, vocabulary)`, float32."""
+    return ((feeds, outputs[LOGITS]) for feeds, outputs in whole_steps(decoder, batch, cross))
+
+
+def whole_steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feeds, Feeds]]:
+    """Yields each step's inputs and all that the decoder gives, both by name."""
     names = [output.name for output in decoder.get_outputs()]
     rows, length = batch.tokens.shape
     caches = _empty_caches(decoder, rows, length)
@@ -81,7 +86,7 @@ def steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feeds, Sco
         now = {"input_ids": batch.tokens[:, step], POSITIONS: np.full(rows, step, dtype=np.int64), PLACES: places}
         feeds = {**now, **caches, **cross}
         outputs = dict(zip(names, decoder.run(names, feeds), strict=True))
-        yield feeds, outputs["logits"]
+        yield feeds, outputs
         caches = {name: outputs[name.replace("past_key_values.", "present.")] for name in caches}
 
 

@@ -23,39 +23,38 @@ from compression.quantization.large_channels import large_channels
 from compression.quantization.protocol import Work
 from models_store.configuration import ModelConfiguration, read_configuration
 from models_store.graphs.names import DECODER, ENCODER
-from models_store.graphs.sources import IntegerSources
-from models_store.manifest import Family
+from models_store.graphs.sources import FloatSources, IntegerSources, Sources
+from models_store.manifest import Family, Task
 
-BLOCK_WEIGHTS = 32
 # Level 4 of MatMulNBits rounds inputs in blocks too.
-BLOCKS = BlockWeights(Blocks(bits=8, size=BLOCK_WEIGHTS, is_symmetric=True), accuracy_level=4)
+ACCURACY_LEVEL = 4
 # Matrix products that lose most when their inputs get one scale a tensor, found on dev splits
 # (docs/decisions/001-sensitive-layers.md): a few tokens' outliers set the scale for the whole batch.
 SENSITIVE_LAYERS = {
     Family.T5: (r"^encoder/", r"^decoder/.*/DenseReluDense/wo/"),
     Family.BART: (r"^encoder/.*/fc[12]/", r"^(?:model/)?decoder/.*/fc2/"),
 }
+# Weights of a block in the decoder: larger ones are faster, and a T5 keeps as much with them.
+BLOCK_WEIGHTS = {Family.T5: 128, Family.BART: 32}
+# A sentence's keys and values are few: rounding them would take more operators a step than it saves bytes.
+SOURCES: dict[Task, Sources] = {Task.SUMMARIZATION: IntegerSources(), Task.TRANSLATION: FloatSources()}
+
+# How a graph's sensitive products are rounded, given how other weights are, the folder of the fp32 graphs, the graph's
+# name and the products'.
+Finely = Callable[[IntegerWeights, Path, str, Collection[str], ModelConfiguration], How]
 
 
-# How sensitive products are rounded, by graph; what that depends on is how other weights are, and the fp32 encoder.
-Finely = Callable[[IntegerWeights, Path, Collection[str], ModelConfiguration], Mapping[str, How]]
+def by_row(
+    weights: IntegerWeights, exported: Path, graph: str, products: Collection[str], configuration: ModelConfiguration
+) -> How:
+    """Rounds inputs a row at a time, with large channels in float."""
+    return RowInputs(weights, large_channels(exported, graph, products, configuration))
 
 
-def by_row_and_block(
-    weights: IntegerWeights, exported: Path, products: Collection[str], configuration: ModelConfiguration
-) -> Mapping[str, How]:
-    """Rounds the encoder's inputs a row at a time, with large channels in float, and the decoder's in blocks.
-
-    Args:
-        weights: how weights are rounded where a column shares a scale.
-        exported: the folder of the fp32 graphs.
-        products: names of the encoder's sensitive products.
-        configuration: the model's.
-
-    Returns:
-        How, by the graph's name.
-    """
-    return {ENCODER: RowInputs(weights, large_channels(exported, products, configuration)), DECODER: BLOCKS}
+def in_blocks(size: int, accuracy_level: int = ACCURACY_LEVEL) -> Finely:
+    """Returns what rounds weights in blocks of a size, and inputs too unless the level is 0."""
+    how = BlockWeights(Blocks(bits=8, size=size, is_symmetric=True), accuracy_level)
+    return lambda _weights, _exported, _graph, _products, _configuration: how
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,12 @@ class Int8Dynamic:
     """The scheme.
 
     Args:
-        finely: how sensitive products are rounded.
+        encoder: how sensitive products of the encoder are rounded.
+        decoder: how those of the decoder are; None takes blocks of the family's size.
     """
 
-    finely: Finely = by_row_and_block
+    encoder: Finely = by_row
+    decoder: Finely | None = None
 
     description = "Quantized to int8."
 
@@ -76,15 +77,20 @@ class Int8Dynamic:
         if patterns is None:
             patterns = SENSITIVE_LAYERS[work.parent.family]
         configuration = read_configuration(work.source)
+        block_weights = BLOCK_WEIGHTS[work.parent.family]
+        decoder = self.decoder or in_blocks(block_weights)
 
         def rounding(work: Work, exported: Path) -> DynamicRounding:
             work.say("looking at the layers that are sensitive")
             plain = IntegerWeights(work.options.per_channel, work.options.reduce_range)
-            products = [name for name in products_of(exported / ENCODER) if is_sensitive(patterns, ENCODER, name)]
-            return DynamicRounding(plain, patterns, self.finely(plain, exported, products, configuration))
+            found = {}
+            for graph, finely in ((ENCODER, self.encoder), (DECODER, decoder)):
+                products = [name for name in products_of(exported / graph) if is_sensitive(patterns, graph, name)]
+                found[graph] = finely(plain, exported, graph, products, configuration)
+            return DynamicRounding(plain, patterns, found)
 
-        found = write_graphs(work, folder, rounding, IntegerSources())
-        return {"block_weights": BLOCK_WEIGHTS, "sensitive_layers": patterns, **found}
+        found = write_graphs(work, folder, rounding, SOURCES[work.parent.task])
+        return {"block_weights": block_weights, "sensitive_layers": patterns, **found}
 
 
 def is_sensitive(patterns: Sequence[str], graph: str, name: str) -> bool:

@@ -24,7 +24,7 @@ from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Progress, Sequenced
 
 # Tokens that an encoder takes at once, padding included: more do not fit the caches of a core.
-CHUNK_TOKENS = 1024
+CHUNK_TOKENS = 384
 # Beams, and whether tokens are drawn.
 Kind = tuple[int, bool]
 

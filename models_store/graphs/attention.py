@@ -84,13 +84,19 @@ def cross_attention(
         Like `states`, with nothing added to it.
     """
     path = builder.path(names.query.rpartition(".")[0])
-    inputs = builder.node("Shape", [SOURCE_SCORES], path, start=0, end=1)
-    shape = builder.node("Concat", [inputs, builder.integers(-1, heads.count, heads.width)], path, axis=0)
+    shape = builder.once("queries by input", lambda: _by_input(builder, heads))
     split = builder.node("Reshape", [linear(builder, states, names.query, heads.scale), shape], path)
     query = builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
     context = sources.attend(builder, query, layer, path)
     moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
     return _joined(builder, moved, names, heads, path)
+
+
+def _by_input(builder: GraphBuilder, heads: Heads) -> str:
+    """Returns the shape of queries whose rows stand by their input: `(inputs, rows an input, heads, width)`."""
+    path = "/queries"
+    inputs = builder.node("Shape", [SOURCE_SCORES], path, start=0, end=1)
+    return builder.node("Concat", [inputs, builder.integers(-1, heads.count, heads.width)], path, axis=0)
 
 
 def _split_heads(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:

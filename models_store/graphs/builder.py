@@ -41,6 +41,7 @@ class GraphBuilder:
         self._initializers: dict[str, TensorProto] = {}
         self._inputs: list[ValueInfoProto] = []
         self._outputs: list[ValueInfoProto] = []
+        self._shared: dict[str, str] = {}
 
     def path(self, module: str) -> str:
         """Returns the start of node names for a module, such as `/block.0/layer.0/SelfAttention/q`."""
@@ -82,6 +83,12 @@ class GraphBuilder:
         outputs = [output or f"{unique}_output_0"] if output is None or isinstance(output, str) else list(output)
         self._nodes.append(helper.make_node(operator, inputs, outputs, name=unique, **attributes))
         return outputs[0]
+
+    def once(self, name: str, make: Callable[[], str]) -> str:
+        """Returns a value that several layers ask for, made where it is asked for first; it is known by a name."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        return self._shared[name]
 
     def integers(self, *values: int) -> str:
         """Returns a constant `(len(values),)`, int64."""

@@ -9,8 +9,8 @@ ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
 # What an export keeps its weights in, for all of its graphs.
 WEIGHTS_DATA = "weights.data"
-# Which of our contracts a graph keeps: exports that record another are made anew.
-CONTRACT = "2"
+# Which graphs of ours an export holds: those that record others are made anew, for they may be slower or not run.
+CONTRACT = "3"
 PARTS = ("key", "value")
 # The dimension of source positions.
 SOURCE = "source_length"

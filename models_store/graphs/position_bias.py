@@ -55,16 +55,48 @@ def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     biases = _biases(builder, module, bucket_of(distances, buckets, is_bidirectional=True))
     table = builder.table(f"{module}.weight.by_distance", biases)
     path = builder.path(module)
-    length = builder.node("Squeeze", [builder.node("Shape", ["input_ids"], path, start=1, end=2)], path)
-    positions = builder.node("Range", [builder.integer(0), length, builder.integer(1)], path)
-    keys = builder.node("Unsqueeze", [positions, builder.integers(0)], path)
-    queries = builder.node("Unsqueeze", [positions, builder.integers(1)], path)
-    between = builder.node("Sub", [keys, queries], path)
+    shape = builder.node("Shape", ["input_ids"], path, start=1, end=2)
+    length = builder.node("Squeeze", [shape], path)
+    one = builder.integer(1)
+    # From the distance of the last query to the first key on, as many as two lengths: the last one is nobody's.
+    first = builder.node("Sub", [one, length], path)
+    behind = builder.node("Add", [length, one], path)
+    between = builder.node("Range", [first, behind, one], path)
     near = builder.node("Min", [between, builder.integer(greatest)], path)
     near = builder.node("Max", [near, builder.integer(-greatest)], path)
     indices = builder.node("Add", [near, builder.integer(greatest)], path)
-    found = builder.node("Gather", [table, indices], path, axis=1)
-    return builder.node("Unsqueeze", [found, builder.integers(0)], path)
+    by_distance = builder.node("Gather", [table, indices], path, axis=1)
+    return _shifted(builder, by_distance, shape, path)
+
+
+def _shifted(builder: GraphBuilder, values: str, length: str, path: str) -> str:
+    """Writes the same values for every query, one place further left for each: copies of whole rows.
+
+    Looking up each pair of positions takes three times as long.
+
+    Args:
+        builder: the graph.
+        values: by distance, `(heads, 2 * length)`.
+        length: `(1,)`, int64.
+        path: the bias's.
+
+    Returns:
+        `(1, heads, length, length)`, whose first query begins at distance 0.
+    """
+    none, one, two = (builder.integers(number) for number in (0, 1, 2))
+    all_rest = builder.integers(-1)
+    width = builder.node("Mul", [length, two], path)
+    narrow = builder.node("Sub", [width, one], path)
+    repeats = builder.node("Concat", [one, length, one], path, axis=0)
+    repeated = builder.node("Expand", [builder.node("Unsqueeze", [values, one], path), repeats], path)
+    flat = builder.node("Reshape", [repeated, builder.integers(0, -1)], path)
+    # A row less one value: what follows moves left by one, row by row.
+    cut = builder.node("Slice", [flat, none, builder.node("Mul", [length, narrow], path), one], path)
+    rows = builder.node("Concat", [none, all_rest, narrow], path, axis=0)
+    moved = builder.node("Reshape", [cut, rows], path)
+    start = builder.node("Sub", [length, one], path)
+    found = builder.node("Slice", [moved, start, narrow, two], path)
+    return builder.node("Unsqueeze", [found, none], path)
 
 
 def token_bias(builder: GraphBuilder, module: str, buckets: Buckets, cache: str) -> str:

@@ -110,15 +110,19 @@ class IntegerSources:
         largest = builder.node("ReduceMax", [weights, builder.integers(-1)], path, keepdims=1)
         step = builder.node("Div", [largest, builder.number(UINT8_MOST)], path)
         # One row of positions a query, for that is what can have a scale of its own.
-        shape = builder.node("Shape", [weights], path)
-        length = builder.node("Slice", [shape, builder.integers(3), builder.integers(4)], path)
-        flat = builder.node(
-            "Reshape", [weights, builder.node("Concat", [builder.integers(-1), length], path, axis=0)], path
-        )
+        shape = builder.once("weights of sources", lambda: builder.node("Shape", [weights], path))
+        rows = builder.once("rows of weights of sources", lambda: _rows_of(builder, shape, path))
+        flat = builder.node("Reshape", [weights, rows], path)
         steps = builder.node("Reshape", [step, builder.integers(-1)], path)
         whole = builder.node("Reshape", [builder.node("QuantizeLinear", [flat, steps], path, axis=0), shape], path)
         summed = builder.node("Mul", [_product(builder, whole, value, path), step], path)
         return builder.node("Mul", [summed, scale_of(value)], path)
+
+
+def _rows_of(builder: GraphBuilder, shape: str, path: str) -> str:
+    """Returns the shape of values of a shape `(..., length)` as rows: `(-1, length)`."""
+    length = builder.node("Slice", [shape, builder.integers(3), builder.integers(4)], path)
+    return builder.node("Concat", [builder.integers(-1), length], path, axis=0)
 
 
 def scale_of(name: str) -> str:

@@ -4,7 +4,9 @@ The library works with token strings; ids become strings and back through the ex
 Greedy search follows transformers' rules to the token. Beam search ends by the library's own rule, a number of finished
 hypotheses, so some of its outputs differ from those of the other runtimes where lengths are penalized or bounded from
 below; and it can neither be cancelled nor followed once it has begun: cancellation is asked for before it, and tokens
-are told after it. A token that greedy search tells is told on the library's thread, while the caller's waits.
+are told after it. A token that greedy search tells is told on the library's thread, while the caller's waits. For each
+of them that thread has to get hold of the interpreter, which costs a tenth of the tokens a second and more: so greedy
+search too can be cancelled only where somebody follows its tokens.
 """
 
 import json
@@ -92,7 +94,7 @@ class CTranslate2Runtime:
             max_decoding_length=searched,
             max_input_length=0,
             return_end_token=True,
-            callback=follower.told if options.num_beams == 1 else None,
+            callback=follower.told if options.num_beams == 1 and follower.is_listening else None,
         )
         follower.reraise()
         return [[self._ids[token] for token in result.hypotheses[0]] for result in results]
@@ -119,6 +121,11 @@ class _Follower:
         self._step = -1
         self._error: BaseException | None = None
         self.was_cancelled = False
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether somebody wants tokens as they come."""
+        return self._watch.on_token is not None
 
     def is_cancelled(self) -> bool:
         """Asks the watch; once it said yes, it stays so."""

@@ -28,7 +28,8 @@ class Watch:
     Args:
         on_token: told `(row, token id)` as soon as a token is final. Greedy search tells each token at its step;
             beam search tells all tokens of a row once the row is decided.
-        is_cancelled: asked before each step; True ends every row with finish reason `cancelled`.
+        is_cancelled: asked before each step, or only before the first by a runtime that cannot be interrupted; True
+            ends every row with finish reason `cancelled`.
     """
 
     on_token: Callable[[int, int], None] | None = None

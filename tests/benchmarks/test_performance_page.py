@@ -60,6 +60,15 @@ def test_memory_stands_after_what_was_done(tmp_path: Path) -> None:
     assert "| load translation/quantized | 0.26 | 150 |" in out.read_text(encoding="utf-8")
 
 
+def test_plots_are_named_relative_to_the_page(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    plot, out = tmp_path / "images" / "translation-quantized.png", tmp_path / "performance.md"
+
+    main(["--plots", str(plot), "--out", str(out)])
+
+    assert "translation-quantized](images/translation-quantized.png)" in out.read_text(encoding="utf-8")
+
+
 def test_what_is_no_result_ends_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text(json.dumps({})[:1], encoding="utf-8")
 

@@ -44,9 +44,9 @@ def test_examples_of_one_collection_are_taken_wherever_they_stand(
     )
     asked = ["translation", "--data", str(data), "--repeats", "1", "--store", str(context.store.root)]
 
-    main([*asked, "--origin", "b", "--samples", "2"])
+    main([*asked, "--origin", "b", "--samples", "2", "--beams", "2"])
     assert "mixed, b (" in (printed := capsys.readouterr().out)
-    assert "2 samples, greedy" in printed
+    assert "2 samples, 2 beams" in printed
 
     with pytest.raises(SystemExit):
         main([*asked, "--origin", "c"])

@@ -80,6 +80,7 @@ def test_all_three_servers_are_measured_under_every_load(
         assert 6 <= closed["tokens_per_second"] / closed["requests_per_second"] <= 12, "outputs are not pinned"
     assert found["in_process"]["tokens_per_second"] > 0 and found["over_in_process"] > 0
     assert found["in_process"]["runtime"] == found["servers"][1]["runtime"]
+    assert found["in_process"]["workers"] == 1
     single = found["in_process"]["single_p50_ms"]
     assert found["overhead_ms"] == pytest.approx(found["servers"][1]["single_p50_ms"] - single)
     assert found["host"] and found["cpu_flags"] and "ctranslate2" in found["versions"]

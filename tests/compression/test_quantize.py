@@ -11,6 +11,7 @@ from compression.export.embedding import quantize_rows
 from compression.quantize import QuantizeOptions, quantize
 from evaluation.host import has_vnni
 from models_store.generator import open_generator
+from models_store.graphs.names import past
 from models_store.manifest import Family, Manifest, Task
 from models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
@@ -46,6 +47,16 @@ def test_quantizing_twice_gives_the_same_bytes(context: Context) -> None:
     second = quantize(context, Task.TRANSLATION, "original", "second")
 
     assert first.digest == second.digest
+
+
+def test_keys_and_values_are_rounded_of_documents_and_not_of_sentences(embedded: Store) -> None:
+    kinds = {}
+    for task in Task:
+        path = embedded.folder(task, "quantized") / "onnx" / "decoder.onnx"
+        inputs = {entry.name: entry for entry in onnx.load(path, load_external_data=False).graph.input}
+        kinds[task] = inputs[past(0, "encoder")[0]].type.tensor_type.elem_type
+
+    assert kinds == {Task.SUMMARIZATION: onnx.TensorProto.INT8, Task.TRANSLATION: onnx.TensorProto.FLOAT}
 
 
 def test_the_embedding_is_stored_once(embedded: Store) -> None:

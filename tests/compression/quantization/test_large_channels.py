@@ -11,36 +11,38 @@ from compression.quantization.groups import products_of
 from compression.quantization.large_channels import large_channels
 from models_store.configuration import read_configuration
 from models_store.graphs.export import export_onnx
-from models_store.graphs.names import ENCODER
+from models_store.graphs.names import DECODER, ENCODER
 from models_store.manifest import Family, Task
 from tests.compression.tiny import tiny_artifact, tiny_context
 
 LARGE = [3, 11]
-NORM = "encoder.block.0.layer.1.layer_norm.weight"
+NORMS = {ENCODER: "encoder.block.0.layer.1.layer_norm.weight", DECODER: "decoder.block.0.layer.2.layer_norm.weight"}
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A T5 whose first feed-forward layer reads two channels that its norm makes large."""
+    """A T5 whose first feed-forward layers read two channels that their norms make large."""
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
     folder = tmp_path / "source"
     shutil.copytree(context.store.folder(Task.TRANSLATION, "original"), folder)
     tensors = load_file(folder / "model.safetensors")
-    factors = torch.ones_like(tensors[NORM])
-    factors[LARGE] = 60
-    tensors[NORM] = tensors[NORM] * factors
+    for norm in NORMS.values():
+        factors = torch.ones_like(tensors[norm])
+        factors[LARGE] = 60
+        tensors[norm] = tensors[norm] * factors
     save_file(tensors, folder / "model.safetensors")
     return folder
 
 
-def test_channels_that_a_norm_makes_large_are_found(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("graph", NORMS)
+def test_channels_that_a_norm_makes_large_are_found(source: Path, tmp_path: Path, graph: str) -> None:
     exported = tmp_path / "exported"
     export_onnx(source, exported)
     files = sorted(exported.iterdir())
-    products = [name for name in products_of(exported / ENCODER) if "DenseReluDense/wi" in name]
+    products = [name for name in products_of(exported / graph) if "DenseReluDense/wi" in name]
 
-    found = large_channels(exported, products, read_configuration(source))
+    found = large_channels(exported, graph, products, read_configuration(source))
 
     assert list(found.values()) == [LARGE]
     assert "block.0" in next(iter(found))
@@ -48,4 +50,4 @@ def test_channels_that_a_norm_makes_large_are_found(source: Path, tmp_path: Path
 
 
 def test_where_no_product_is_named_nothing_runs(tmp_path: Path, source: Path) -> None:
-    assert large_channels(tmp_path / "nowhere", [], read_configuration(source)) == {}
+    assert large_channels(tmp_path / "nowhere", ENCODER, [], read_configuration(source)) == {}

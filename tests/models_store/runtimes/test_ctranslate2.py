@@ -102,7 +102,9 @@ def test_tokens_are_told_in_order_and_completely(both: tuple[TextGenerator, Text
     assert [told[0], told[1]] == [sequence.ids for sequence in sequences]
 
 
-def test_a_cancelled_greedy_generation_ends_at_the_next_step(both: tuple[TextGenerator, TextGenerator]) -> None:
+def test_a_cancelled_greedy_generation_that_is_followed_ends_at_the_next_step(
+    both: tuple[TextGenerator, TextGenerator],
+) -> None:
     ours, _ = both
     options = ours.manifest.generation.options(num_beams=1, min_new_tokens=50, max_new_tokens=60)
     asked: list[bool] = []
@@ -111,9 +113,26 @@ def test_a_cancelled_greedy_generation_ends_at_the_next_step(both: tuple[TextGen
         asked.append(True)
         return len(asked) > 3
 
-    sequences = ours.runtime.generate(rows_of(ours)[:3], options, Watch(None, is_cancelled))
+    watch = Watch(on_token=lambda row, token: None, is_cancelled=is_cancelled)
+    sequences = ours.runtime.generate(rows_of(ours)[:3], options, watch)
 
     assert [(len(sequence.ids), sequence.finish_reason) for sequence in sequences] == [(3, "cancelled")] * 3
+
+
+def test_a_greedy_generation_that_nobody_follows_is_not_held_up_by_questions(
+    both: tuple[TextGenerator, TextGenerator],
+) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=1, min_new_tokens=8, max_new_tokens=8)
+    asked: list[bool] = []
+
+    def is_cancelled() -> bool:
+        asked.append(True)
+        return False
+
+    ours.runtime.generate(rows_of(ours)[:3], options, Watch(None, is_cancelled))
+
+    assert len(asked) == 1
 
 
 def test_a_beam_search_that_is_cancelled_before_it_began_gives_nothing(
