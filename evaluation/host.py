@@ -21,6 +21,8 @@ INFERENCE_FLAGS = frozenset(
     }
 )
 # Of glibc's malloc.h.
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
 M_ARENA_MAX = -8
 VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 
@@ -85,6 +87,20 @@ def limit_arenas(count: int) -> None:
     called before there are threads.
     """
     set_malloc_option(M_ARENA_MAX, count)
+
+
+def give_back_when_freed(large: int, kept: int) -> None:
+    """Has the C library return memory to the system as it is freed.
+
+    Left alone, it learns from large pieces that are freed to keep ever larger ones, 64 MiB for each heap in the end,
+    and trimming does not reach what is at the end of the heaps of threads.
+
+    Args:
+        large: pieces of so many bytes have memory of their own, which goes when they are freed.
+        kept: how many bytes of smaller ones a heap may keep for what comes next.
+    """
+    set_malloc_option(M_MMAP_THRESHOLD, large)
+    set_malloc_option(M_TRIM_THRESHOLD, kept)
 
 
 def set_malloc_option(option: int, value: int) -> None:

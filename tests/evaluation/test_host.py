@@ -1,5 +1,7 @@
 import ctypes
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,34 @@ def test_freed_memory_is_given_back() -> None:
 
     assert before - resident_bytes() > size * count // 2
     library.free(blocks[-1])
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+def test_what_threads_free_of_growing_arrays_goes_back_at_once() -> None:
+    script = """
+import threading
+import numpy as np
+from evaluation.host import give_back_when_freed, limit_arenas, resident_bytes, trim_memory
+
+limit_arenas(2)
+give_back_when_freed(4 * 2**20, 8 * 2**20)
+
+def grow():
+    held = np.ones(2**20)
+    for size in range(2, 5):
+        held = np.concatenate([held, np.ones(2**20)])
+    small = [np.ones(2**17) for _ in range(40)]
+
+grow()
+trim_memory()
+before = resident_bytes()
+for _ in range(3):
+    thread = threading.Thread(target=grow)
+    thread.start()
+    thread.join()
+trim_memory()
+print(resident_bytes() - before)
+"""
+    grown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+    assert int(grown) < 12 * 2**20
