@@ -73,7 +73,10 @@ class Settings(BaseSettings):
         description="Tokens, in and out, that rows in flight are likely to come to, where rows join and leave.",
     )
     batch_wait_seconds: float = Field(
-        default=0.003, ge=0, le=1, description="How long an idle worker waits for requests to batch with the first."
+        default=0.003,
+        ge=0,
+        le=1,
+        description="How long an idle worker waits for others to batch with, where requests meet.",
     )
     queue_rows: int = Field(default=4096, ge=1, description="Rows that may wait for one variant; more are refused.")
     request_timeout_seconds: float = Field(default=60, gt=0, le=3600, description="After this a request gets a 504.")

@@ -1,7 +1,8 @@
 """Batches the rows of requests that arrive together, for runtimes whose rows start and end together.
 
 Requests with the same options share batches; each batch takes rows of them in turn, so that a long request does not
-keep short ones waiting for its end. What generates is only asked to `generate`; loading it is the pool's.
+keep short ones waiting for its end. A worker waits a little for company, but not where requests come one by one: they
+would wait for nothing. What generates is only asked to `generate`; loading it is the pool's.
 """
 
 import time
@@ -10,12 +11,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.errors import DeadlineExceeded, ShuttingDown
-from app.serving.submission import Submission
+from app.serving.submission import Listener, Submission
 from app.serving.worker import Worker, WorkLimits
 from models_store.generator import TextOutput
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Watch
 from models_store.tokenizer import Encoding
+
+# For so many seconds after requests have met, others are expected to.
+MEETING_SECONDS = 1.0
 
 
 class BatchGenerator(Protocol):
@@ -62,7 +66,25 @@ class Batcher(Worker):
         """
         super().__init__(name, limits or WorkLimits(), on_rows)
         self._generator = generator
+        self._running = 0
+        # When a request last found another there.
+        self._met = -MEETING_SECONDS
         self._start(workers)
+
+    def submit(
+        self,
+        rows: Sequence[Encoding],
+        options: GenerationOptions,
+        deadline: float,
+        listener: Listener | None = None,
+        stops: Sequence[str] = (),
+    ) -> Submission:
+        """Queues rows, as `Worker.submit` says."""
+        submission = super().submit(rows, options, deadline, listener, stops)
+        with self._changed:
+            if self._running or len(self._queue) > 1:
+                self._met = submission.arrival
+        return submission
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -70,10 +92,10 @@ class Batcher(Worker):
                 self._run(batch)
 
     def _next_batch(self) -> Batch | None:
-        """Waits for rows, then a little longer for others to join them; None once closing."""
+        """Waits for rows, then perhaps a little longer for others to join them; None once closing."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._is_closing)
-            if self._queue:
+            if self._queue and self._queue[0].arrival - self._met < MEETING_SECONDS:
                 until = self._queue[0].arrival + self._limits.wait_seconds
                 self._changed.wait_for(
                     lambda: self._is_closing or self._queued_rows() >= self._limits.max_rows,
@@ -116,9 +138,7 @@ class Batcher(Worker):
         for submission in submissions:
             submission.begin()
         try:
-            outputs = self._generator.generate(
-                [submission.rows[row] for submission, row in batch.rows], batch.options, watch
-            )
+            outputs = self._generated(batch, watch)
             self._succeeded((time.monotonic() - started) / len(batch.rows))
             if any(output.finish_reason == "cancelled" for output in outputs):
                 self._cancelled(submissions)
@@ -126,6 +146,18 @@ class Batcher(Worker):
                 self._deliver(batch, outputs)
         except Exception as error:
             self._failed(submissions, error)
+
+    def _generated(self, batch: Batch, watch: Watch) -> list[TextOutput]:
+        with self._changed:
+            self._running += 1
+        try:
+            return self._generator.generate(
+                [submission.rows[row] for submission, row in batch.rows], batch.options, watch
+            )
+        finally:
+            # Before anybody is told: what a client asks for next meets nothing of its own.
+            with self._changed:
+                self._running -= 1
 
     def _deliver(self, batch: Batch, outputs: Sequence[TextOutput]) -> None:
         pairs = list(zip(batch.rows, outputs, strict=True))

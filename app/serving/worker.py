@@ -28,7 +28,7 @@ class WorkLimits:
     Args:
         max_rows: sequences of one batch, rows times their beams, on runtimes that start and end rows together.
         max_tokens: tokens that rows in flight are likely to come to, on runtimes that do not.
-        wait_seconds: how long an idle worker waits for company before a batch starts.
+        wait_seconds: how long an idle worker waits for company before a batch starts, where requests meet.
         queue_rows: how many rows may wait.
     """
 

@@ -28,6 +28,15 @@ def batching(generator: EchoGenerator, **limits: Any) -> Iterator[Batcher]:
         batcher.close()
 
 
+async def let_meet(batcher: Batcher, generator: EchoGenerator) -> None:
+    """Lets a request find another there; the generator's gate is open afterwards."""
+    meeting = [submit(batcher, 1)]
+    await until(generator.has_started.is_set)
+    meeting.append(submit(batcher, 1))
+    generator.gate.set()
+    await asyncio.gather(*map(batcher.wait, meeting))
+
+
 def test_outputs_come_in_the_order_of_the_rows() -> None:
     async def scenario() -> None:
         with batching(EchoGenerator()) as batcher:
@@ -56,16 +65,29 @@ def test_requests_that_arrive_together_share_a_batch() -> None:
     run(scenario)
 
 
-def test_an_idle_worker_waits_a_little_for_company() -> None:
+def test_an_idle_worker_waits_a_little_for_company_where_requests_meet() -> None:
     async def scenario() -> None:
-        generator = EchoGenerator()
+        generator = EchoGenerator(is_open=False)
         with batching(generator, wait_seconds=0.2) as batcher:
-            first = submit(batcher, 1)
+            await let_meet(batcher, generator)
+            first = submit(batcher, 2)
             await asyncio.sleep(0.02)
-            second = submit(batcher, 2)
+            second = submit(batcher, 3)
             await asyncio.gather(batcher.wait(first), batcher.wait(second))
 
-        assert generator.batches == [[1, 2]]
+        assert generator.batches == [[1], [1], [2, 3]]
+
+    run(scenario)
+
+
+def test_a_request_that_comes_alone_waits_for_nobody() -> None:
+    async def scenario() -> None:
+        generator = EchoGenerator()
+        with batching(generator, wait_seconds=30.0) as batcher:
+            for length in (1, 2):
+                assert texts(await batcher.wait(submit(batcher, length))) == [str(length)]
+
+        assert generator.batches == [[1], [2]]
 
     run(scenario)
 
@@ -73,7 +95,7 @@ def test_an_idle_worker_waits_a_little_for_company() -> None:
 def test_different_options_never_share_a_batch() -> None:
     async def scenario() -> None:
         generator = EchoGenerator()
-        with batching(generator, wait_seconds=0.05) as batcher:
+        with batching(generator) as batcher:
             both = submit(batcher, 1), submit(batcher, 2, options=BEAMS)
             await asyncio.gather(*map(batcher.wait, both))
 
@@ -178,7 +200,10 @@ def test_a_running_batch_that_nobody_waits_for_is_cancelled_and_the_worker_goes_
 def test_a_batch_goes_on_while_anybody_waits_for_it() -> None:
     async def scenario() -> None:
         generator = EchoGenerator(is_open=False)
-        with batching(generator, wait_seconds=0.05) as batcher:
+        with batching(generator, wait_seconds=0.2) as batcher:
+            await let_meet(batcher, generator)
+            generator.gate.clear()
+            generator.has_started.clear()
             leaving = asyncio.create_task(batcher.wait(submit(batcher, 1)))
             staying = asyncio.create_task(batcher.wait(submit(batcher, 2)))
             await until(generator.has_started.is_set)
