@@ -39,12 +39,11 @@ class Crew:
 
     generator: TextGenerator
     threads: ThreadPoolExecutor
-    workers: int
+    layout: Layout
 
     def generate(self, asks: Sequence[Ask]) -> int:
         """Generates for texts of the same settings; returns how many tokens that gave."""
-        parts = [part for part in (asks[worker :: self.workers] for worker in range(self.workers)) if part]
-        return sum(self.threads.map(self._generate, parts))
+        return sum(self.threads.map(self._generate, self.layout.parts(asks)))
 
     def _generate(self, asks: Sequence[Ask]) -> int:
         encoded = [self.generator.encode(ask.text) for ask in asks]
@@ -76,7 +75,7 @@ def in_process(
     found: list[InProcess] = []
     for layout in layouts:
         with open_in(layout) as generator, ThreadPoolExecutor(layout.workers) as threads:
-            crew = Crew(generator, threads, layout.workers)
+            crew = Crew(generator, threads, layout)
             speeds = {size: _tokens_per_second(crew, asks, size, share) for size in batches}
             best = max(speeds, key=lambda size: speeds[size])
             alone = single_p50_ms(crew, single, share)

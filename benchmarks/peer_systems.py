@@ -131,8 +131,7 @@ def _open_ours(runtime_name: str, folder_of: Callable[[Place], Path]) -> Callabl
         def generate(rows: Rows, options: GenerationOptions) -> int:
             if skips_last and options.max_new_tokens == 1:
                 options = options.model_copy(update={"min_new_tokens": 2, "max_new_tokens": 2})
-            parts = [part for part in (rows[worker :: layout.workers] for worker in range(layout.workers)) if part]
-            found = workers.map(lambda part: runtime.generate(part, options), parts)
+            found = workers.map(lambda part: runtime.generate(part, options), layout.parts(rows))
             return sum(len(output.ids) for outputs in found for output in outputs)
 
         return generate

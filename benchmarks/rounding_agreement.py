@@ -6,10 +6,9 @@ the models taking turns.
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.table import Table
@@ -25,7 +24,6 @@ from compression.quantize import quantize
 from evaluation.datasets import load_examples
 from evaluation.examples import Example
 from evaluation.metrics import PRIMARY_METRIC, score
-from models_store.configuration import ModelConfiguration
 from models_store.generator import open_generator
 from models_store.manifest import Task
 from models_store.store import Store
@@ -35,23 +33,11 @@ WIDTH = 120
 FLOAT = "float32"
 
 
-def _rows(
-    weights: IntegerWeights,
-    _exported: Path,
-    _graph: str,
-    _products: Collection[str],
-    _configuration: ModelConfiguration,
-) -> How:
+def _rows(weights: IntegerWeights, *_: object) -> How:
     return RowInputs(weights)
 
 
-def _tensor(
-    weights: IntegerWeights,
-    _exported: Path,
-    _graph: str,
-    _products: Collection[str],
-    _configuration: ModelConfiguration,
-) -> How:
+def _tensor(weights: IntegerWeights, *_: object) -> How:
     return weights
 
 

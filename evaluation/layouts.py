@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from models_store.manifest import MeasuredLayout
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -12,6 +15,10 @@ class Layout:
 
     workers: int = 1
     threads: int = 0
+
+    def parts(self, rows: Sequence[Row]) -> list[Sequence[Row]]:
+        """Returns a batch's rows as evenly as can be in as many parts as run at a time; none is empty."""
+        return [part for part in (rows[worker :: self.workers] for worker in range(self.workers)) if part]
 
 
 def even_layouts(cores: int) -> list[Layout]:

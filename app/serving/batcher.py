@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.errors import DeadlineExceeded, ShuttingDown
-from app.serving.submission import Listener, Submission
+from app.serving.submission import Submission
 from app.serving.worker import Worker, WorkLimits
 from models_store.generator import TextOutput
 from models_store.manifest import GenerationOptions
@@ -71,20 +71,10 @@ class Batcher(Worker):
         self._met = -MEETING_SECONDS
         self._start(workers)
 
-    def submit(
-        self,
-        rows: Sequence[Encoding],
-        options: GenerationOptions,
-        deadline: float,
-        listener: Listener | None = None,
-        stops: Sequence[str] = (),
-    ) -> Submission:
-        """Queues rows, as `Worker.submit` says."""
-        submission = super().submit(rows, options, deadline, listener, stops)
-        with self._changed:
-            if self._running or len(self._queue) > 1:
-                self._met = submission.arrival
-        return submission
+    def _arrived(self, submission: Submission) -> None:
+        """Notes when requests meet."""
+        if self._running or self._queue:
+            self._met = submission.arrival
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:

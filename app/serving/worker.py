@@ -93,6 +93,7 @@ class Worker(ABC):
             if queued + len(rows) > self._limits.queue_rows:
                 seconds = math.ceil(min(max(queued * self._seconds_a_row, 1), 60))
                 raise Overloaded(f"{self._name} has {queued} rows waiting, and no room for {len(rows)} more", seconds)
+            self._arrived(submission)
             self._queue.append(submission)
             self._changed.notify()
         return submission
@@ -134,6 +135,9 @@ class Worker(ABC):
             thread = threading.Thread(target=self._work, name=f"worker {number} {self._name}", daemon=True)
             self._threads.append(thread)
             thread.start()
+
+    def _arrived(self, submission: Submission) -> None:  # noqa: B027
+        """Told of each submission before it stands in the queue, which is held; most need not know."""
 
     @abstractmethod
     def _work(self) -> None:

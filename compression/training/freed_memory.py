@@ -7,10 +7,9 @@ for it anew, page by page, which is a quarter of a step of a small model on a CP
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from evaluation.host import set_malloc_option, trim_memory
+from evaluation.host import M_TRIM_THRESHOLD, set_malloc_option, trim_memory
 
 # Numbers and defaults of glibc's <malloc.h> and mallopt(3).
-M_TRIM_THRESHOLD = -1
 M_TOP_PAD = -2
 M_MMAP_MAX = -4
 KEEPING = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 64 * 2**20}

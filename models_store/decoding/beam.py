@@ -63,6 +63,7 @@ class BeamSearch:
         self.num_beams = num_beams
         self.top = min(2 * num_beams + SPARE, configuration.vocabulary)
         self._configuration = configuration
+        self._beams = np.arange(num_beams)
         self._rules = Rules.of([])
         # How many new tokens each input's hypotheses have, `(inputs,)`.
         self._lengths: Ids = np.zeros(0, dtype=np.int64)
@@ -90,10 +91,9 @@ class BeamSearch:
         self._settle()
 
     def _settle(self) -> None:
-        """Works out what stays the same until inputs join or leave: every step asks for it."""
+        """Works out, after inputs joined or left, what every step would else work out anew."""
         inputs = len(self)
         self._every = np.arange(inputs)[:, None]
-        self._beams = np.arange(self.num_beams)
         self._first_rows = self._every * self.num_beams
         self._rows = np.arange(inputs * self.num_beams)
         self._positions = self._lengths.repeat(self.num_beams)

@@ -5,8 +5,8 @@ Greedy search follows transformers' rules to the token. Beam search ends by the 
 hypotheses, so some of its outputs differ from those of the other runtimes where lengths are penalized or bounded from
 below; and it can neither be cancelled nor followed once it has begun: cancellation is asked for before it, and tokens
 are told after it. A token that greedy search tells is told on the library's thread, while the caller's waits. For each
-of them that thread has to get hold of the interpreter, which costs a tenth of the tokens a second and more: so greedy
-search too can be cancelled only where somebody follows its tokens.
+of them that thread has to get hold of the interpreter, for which the search waits: so greedy search too can be
+cancelled only where somebody follows its tokens.
 """
 
 import json
