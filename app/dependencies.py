@@ -3,6 +3,7 @@
 from typing import Annotated, cast
 
 from fastapi import Depends, Query, Request
+from pydantic import BaseModel, ConfigDict
 
 from app.metrics import ServiceMetrics
 from app.security import check_operator
@@ -79,10 +80,22 @@ RetentionQuery = Annotated[
 ]
 
 
-async def _choice(
-    variant: VariantQuery = None, min_retention: RetentionQuery = None, runtime: RuntimeQuery = "auto"
-) -> Choice:
-    return Choice(variant, min_retention, named(runtime))
+class ChoiceQuery(BaseModel):
+    """Who answers, as a query says it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    variant: VariantQuery = None
+    min_retention: RetentionQuery = None
+    runtime: RuntimeQuery = "auto"
+
+    def choice(self) -> Choice:
+        """Returns it, freed of HTTP."""
+        return Choice(self.variant, self.min_retention, named(self.runtime))
+
+
+async def _choice(query: Annotated[ChoiceQuery, Query()]) -> Choice:
+    return query.choice()
 
 
 def named(runtime: str) -> str | None:

@@ -127,7 +127,7 @@ def open_generator(
     """
     manifest = store.manifest(task, variant)
     kind = choose_runtime(store, task, variant, runtime)
-    if kind.builder is not None and not store.has_format(task, variant, kind.format):
+    if kind.builder is not None:
         kind.builder(store, task, variant)
     store.verify(task, variant, only=kind.format)
     folder = store.folder(task, variant)

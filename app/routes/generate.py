@@ -6,12 +6,13 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from app.dependencies import ChoiceDep, GenerationDep
+from app.direct_route import DirectRoute
 from app.problems import documented
 from app.schemas.generation import GenerationResponse, SummarizeRequest, TranslateRequest
 from app.serving.events import MEDIA_TYPE
 from models_store.manifest import Task
 
-router = APIRouter(tags=["generation"])
+router = APIRouter(tags=["generation"], route_class=DirectRoute)
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 RESPONSES: dict[int | str, dict[str, Any]] = {

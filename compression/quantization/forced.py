@@ -15,7 +15,17 @@ from models_store.configuration import ModelConfiguration
 from models_store.decoding.scores import Ids, Scores
 from models_store.engine.encoder import encoded
 from models_store.engine.padding import pad
-from models_store.graphs.names import LOGITS, MASKED, NORMALISED, PLACES, POSITIONS, SOURCE_SCORES, TOP
+from models_store.graphs.names import (
+    DISTANCES,
+    LOGITS,
+    MASKED,
+    NORMALISED,
+    OWN_SCORES,
+    PLACES,
+    POSITIONS,
+    SOURCE_SCORES,
+    TOP,
+)
 
 if TYPE_CHECKING:
     from compression.training.data import TrainingSet
@@ -80,11 +90,20 @@ def whole_steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feed
     rows, length = batch.tokens.shape
     caches = _empty_caches(decoder, rows, length)
     heads = next(iter(caches.values())).shape[1]
+    asked = {entry.name for entry in decoder.get_inputs()}
     for step in range(length):
         places = np.zeros((rows, heads, 3), dtype=np.int64)
         places[:, :, 0], places[:, :, 1], places[:, :, 2] = np.arange(rows)[:, None], np.arange(heads), step
-        now = {"input_ids": batch.tokens[:, step], POSITIONS: np.full(rows, step, dtype=np.int64), PLACES: places}
-        feeds = {**now, **caches, **cross}
+        distances = step - np.arange(length)
+        own_scores = np.where(distances < 0, np.float32(MASKED), np.float32(0.0))
+        now = {
+            "input_ids": batch.tokens[:, step],
+            POSITIONS: np.full(rows, step, dtype=np.int64),
+            PLACES: places,
+            OWN_SCORES: np.tile(own_scores, (rows, 1, 1, 1)),
+            DISTANCES: np.tile(distances.clip(min=0), (rows, 1)),
+        }
+        feeds = {name: values for name, values in {**now, **caches, **cross}.items() if name in asked}
         outputs = dict(zip(names, decoder.run(names, feeds), strict=True))
         yield feeds, outputs
         caches = {name: outputs[name.replace("past_key_values.", "present.")] for name in caches}

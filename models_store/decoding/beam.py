@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models_store.configuration import ModelConfiguration
 from models_store.decoding.rules import Rules, allowed
 from models_store.decoding.scores import Ids, Scores, StepScores, best_first
-from models_store.decoding.search import Advance, Moves, finish_reason
+from models_store.decoding.search import Advance, finish_reason
 from models_store.decoding.table import joined, kept
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Sequenced
@@ -27,7 +27,7 @@ SPARE = 2
 
 @dataclass
 class Running:
-    """Open hypotheses of every input, in no order: `ids` `(inputs, beams, length)`, `scores` `(inputs, beams)`."""
+    """Open hypotheses of every input: `ids` `(inputs, beams, length)`, `scores` `(inputs, beams)`."""
 
     ids: Ids
     scores: Scores
@@ -94,8 +94,6 @@ class BeamSearch:
         """Works out, after inputs joined or left, what every step would else work out anew."""
         inputs = len(self)
         self._every = np.arange(inputs)[:, None]
-        self._first_rows = self._every * self.num_beams
-        self._rows = np.arange(inputs * self.num_beams)
         self._positions = self._lengths.repeat(self.num_beams)
         self._rules_of_beams = kept(self._rules, np.arange(inputs).repeat(self.num_beams))
         self._worst = self._worst_finished()
@@ -117,9 +115,9 @@ class BeamSearch:
         self._keep_best(found, is_last, lengths)
         open_scores = np.where(is_last, found.scores + NEVER, found.scores)
         chosen = best_first(open_scores)[:, : self.num_beams]
-        chosen = chosen[every, where_they_were(found.origins[every, chosen])]
-        order = (found.origins[every, chosen] + self._first_rows).reshape(-1)
-        moves = self._move(order, int(lengths.max(initial=0)))
+        origins = found.origins[every, chosen]
+        held = self._running.ids[:, :, : int(lengths.max(initial=0))]
+        held[:] = held[every, origins]
         self._running.ids[every, self._beams, lengths[:, None]] = found.tokens[every, chosen]
         self._running.scores = open_scores[every, chosen]
         self._lengths, self._positions = lengths, self._positions + 1
@@ -128,26 +126,12 @@ class BeamSearch:
             is_done |= self._finished.is_finished.all(axis=1) & self._rules.early_stopping
         done = {int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]}
         told = [(row, token) for row, sequence in done.items() for token in sequence.ids]
-        return Advance(told, done, moves)
+        return Advance(told, done, origins)
 
     def cut(self, row: int) -> Sequenced:
         """Returns the best open hypothesis."""
         best = int(self._running.scores[row].argmax())
         return Sequenced(self._running.ids[row, best, 1 : self._lengths[row] + 1].tolist(), "cancelled")
-
-    def _move(self, order: Ids, longest: int) -> Moves | None:
-        """Makes row `i` what row `order[i]` was, and returns the rows that are others now.
-
-        Beams of an input part late, and what they have in common stands in the caches of both.
-        """
-        [rows] = np.nonzero(order != self._rows)
-        if not len(rows):
-            return None
-        ids = self._running.ids.reshape(len(order), -1)
-        taken = ids[order[rows], :longest]
-        parted = (ids[rows, :longest] != taken).argmax(axis=1)
-        ids[rows, :longest] = taken
-        return Moves(rows, order[rows], parted)
 
     def _candidates(self, scores: StepScores) -> Candidates:
         """Returns the best `2 * beams` continuations of each input."""
@@ -214,20 +198,3 @@ class BeamSearch:
         scores = np.full(shape, NEVER, dtype=np.float32)
         lengths, is_finished = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
         return Running(ids, scores), Finished(ids.copy(), scores.copy(), lengths, is_finished)
-
-
-def where_they_were(origins: Ids) -> Ids:
-    """Returns which of the chosen each beam takes, so that as many as can be stay where their caches are.
-
-    Args:
-        origins: which beam of its input each of the chosen continues, `(inputs, beams)`.
-    """
-    beams = origins.shape[1]
-    is_own = origins[:, :, None] == np.arange(beams)
-    taken: Ids = is_own.argmax(axis=1)
-    has_own = is_own.any(axis=1)
-    is_left = np.ones(origins.shape, dtype=bool)
-    rows, places = np.nonzero(has_own)
-    is_left[rows, taken[rows, places]] = False
-    taken[~has_own] = np.nonzero(is_left)[1]
-    return taken

@@ -10,21 +10,6 @@ from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import FinishReason, Sequenced
 
 
-@dataclass(frozen=True)
-class Moves:
-    """Rows that go on with what another row of their input has cached, each `(moves,)`.
-
-    Args:
-        rows: which.
-        sources: with what which rows have.
-        parted: from which position on that is another than what the row has; 0 where it is the same.
-    """
-
-    rows: Ids
-    sources: Ids
-    parted: Ids
-
-
 @dataclass
 class Advance:
     """What a step decided.
@@ -32,12 +17,12 @@ class Advance:
     Args:
         told: `(input, token)` for tokens that are final, in order.
         done: what came of the inputs that have ended, by input.
-        moves: rows that do not go on with their own cache; None where all do.
+        origins: which row of its input each one goes on with, `(inputs, num_beams)`; None where all stay what they are.
     """
 
     told: list[tuple[int, int]] = field(default_factory=list)
     done: dict[int, Sequenced] = field(default_factory=dict)
-    moves: Moves | None = None
+    origins: Ids | None = None
 
 
 class Search(Protocol):

@@ -21,7 +21,7 @@ class Room:
     Args:
         tokens: `(rows,)`, int64.
         positions: `(rows,)`, int64.
-        places: where each row writes its keys and values, `(rows, heads, 3)`, int64.
+        places: the input, head and column that each row writes its keys and values to, `(rows, heads, 3)`, int64.
         logits: `(rows, vocabulary)`, float32.
         top_logits: `(rows, top)`, float32.
         top_tokens: `(rows, top)`, int64.
@@ -37,10 +37,10 @@ class Room:
     normalisers: Array
 
     @classmethod
-    def of(cls, rows: int, heads: int, vocabulary: int, top: int) -> "Room":
-        """Makes room for rows."""
+    def of(cls, rows: int, num_beams: int, heads: int, vocabulary: int, top: int) -> "Room":
+        """Makes room for rows, `num_beams` of each input."""
         places = np.zeros((rows, heads, 3), dtype=np.int64)
-        places[:, :, 0] = np.arange(rows)[:, None]
+        places[:, :, 0] = np.arange(rows)[:, None] // num_beams
         places[:, :, 1] = np.arange(heads)
         return cls(
             np.zeros(rows, dtype=np.int64),
@@ -80,7 +80,9 @@ class Bound:
         self._decoder = decoder
         self._binding = decoder.io_binding()
         self._room = room
-        inputs = {"input_ids": room.tokens, POSITIONS: room.positions, PLACES: room.places, **fixed}
+        told = {"input_ids": room.tokens, POSITIONS: room.positions, PLACES: room.places, **fixed}
+        # Some models want to know where a token stands, others how far it is from those before it.
+        inputs = {entry.name: told[entry.name] for entry in decoder.get_inputs()}
         outputs = {
             LOGITS: room.logits,
             TOP_LOGITS: room.top_logits,
@@ -100,11 +102,17 @@ class Bound:
                 bind(name, values[id(array)])
         self._kept = list(values.values())
 
-    def run(self, tokens: Ids, positions: Ids) -> StepScores:
-        """Feeds one token a row; what it returns is overwritten by the next run."""
+    def run(self, tokens: Ids, positions: Ids, columns: Ids) -> StepScores:
+        """Feeds one token a row; what it returns is overwritten by the next run.
+
+        Args:
+            tokens: `(rows,)`.
+            positions: how many tokens came before each, `(rows,)`.
+            columns: where its keys and values are written, `(inputs, rows an input)`.
+        """
         room = self._room
         room.tokens[:] = tokens
         room.positions[:] = positions
-        room.places[:, :, 2] = positions[:, None]
+        room.places[:, :, 2] = columns.reshape(-1, 1)
         self._decoder.run_with_iobinding(self._binding)
         return StepScores(room.logits, room.top_logits, room.top_tokens, room.normalisers[:, 0])

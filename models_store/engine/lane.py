@@ -10,7 +10,6 @@ from models_store.engine.bound import Bound, Room
 from models_store.engine.memory import Array, Memory
 from models_store.graphs.names import (
     NORMALISED,
-    SOURCE_SCORES,
     TOP,
     past,
     present,
@@ -74,13 +73,12 @@ class Lane:
     def step(self) -> dict[int, Progress]:
         """Runs the decoder on one token a row; returns what that brought, by key."""
         search = self._search
-        positions = search.positions()
-        written = int(positions.max()) + 1
-        if self._memory.hold(written) or self._bound is None:
+        if self._memory.hold() or self._bound is None:
             self._bound = self._bind()
-        found = search.advance(self._bound.run(search.next_tokens(), positions))
-        if found.moves is not None:
-            self._memory.move(found.moves, positions + 1)
+        scores = self._bound.run(search.next_tokens(), search.positions(), self._memory.take())
+        found = search.advance(scores)
+        if found.origins is not None:
+            self._memory.move(found.origins)
         progress: dict[int, Progress] = {}
         for row, token in found.told:
             progress.setdefault(self._keys[row], Progress()).tokens.append(token)
@@ -110,9 +108,8 @@ class Lane:
         search = self._search
         rows = len(self._keys) * search.num_beams
         if self._room is None or self._room.rows < rows:
-            self._room = Room.of(rows, self._heads, self._vocabulary, search.top)
+            self._room = Room.of(rows, search.num_beams, self._heads, self._vocabulary, search.top)
         fixed: dict[str, Array] = {
-            SOURCE_SCORES: self._memory.source_scores(),
             TOP: np.array([search.top], dtype=np.int64),
             NORMALISED: np.array([rows if search.is_normalised else 0], dtype=np.int64),
             **views,

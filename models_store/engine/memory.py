@@ -1,8 +1,9 @@
 """The caches of the rows in flight, in memory that the decoder's graph reads and writes in place.
 
-Rows stand one behind the other without gaps: when some leave, the last ones take their places, so that a step touches
-what is alive and nothing else. Self-attention caches grow by `BLOCK` positions, whatever each row has written of them.
-Caches of one shape are one array, whatever layer they are of: what moves in one of them moves in all.
+Inputs stand one behind the other without gaps: when some leave, the last ones take their places, so that a step touches
+what is alive and nothing else. Self-attention caches grow by `BLOCK` columns, whatever each input has written of them;
+whose they are is told by `models_store.engine.columns`. Caches of one shape are one array, whatever layer they are of:
+what moves in one of them moves in all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store.decoding.scores import Ids
-from models_store.decoding.search import Moves
-from models_store.graphs.names import MASKED, SOURCE, past
+from models_store.engine.columns import Columns
+from models_store.graphs.names import DISTANCES, MASKED, OWN_SCORES, SOURCE, SOURCE_SCORES, past
 
 Array = NDArray[Any]
-# Positions by which self-attention caches grow: fewer mean more copies, more mean more masked positions to attend to.
+# Columns by which self-attention caches grow: fewer mean more copies, more mean more masked columns to attend to.
 BLOCK = 16
 # By how much the places of inputs grow when there are too few, so that not every one that joins moves all the others.
 GROWTH = 1.5
 # How much longer than the longest source there is the memory of sources may be.
 LOOSE = 1.5
-# How many times the positions that any row has written the memory of them may be.
+# How many times the columns that any input wants there may be.
 ROOMY = 2
 
 
@@ -34,25 +35,23 @@ class _Kind:
     Args:
         shape: of one of them; dimensions that are no integers are known only at run time.
         axis: of their positions, None where they have none.
-        rows: rows an input.
         names: one for each cache.
-        array: all of them, `(names, room for rows, ...)`; None while there is nothing.
+        array: all of them, `(names, room for inputs, ...)`; None while there is nothing.
     """
 
     shape: Sequence[int | str]
     axis: int | None
-    rows: int
     names: list[str] = field(default_factory=list)
     array: Array | None = None
 
     def resize(self, places: int, length: int, kept: int, dtype: "np.dtype[Any]") -> None:
         """Makes room for so many inputs with so many positions, and keeps what fits of the first ones."""
-        sized = [len(self.names), places * self.rows, *self.shape[1:]]
+        sized = [len(self.names), places, *self.shape[1:]]
         if self.axis is not None:
             sized[self.axis + 1] = length
         whole = np.zeros([int(dimension) for dimension in sized], dtype=dtype)
         if self.array is not None and kept:
-            moved = [slice(None), slice(0, kept * self.rows), *[slice(None)] * (whole.ndim - 2)]
+            moved = [slice(None), slice(0, kept), *[slice(None)] * (whole.ndim - 2)]
             if self.axis is not None:
                 moved[self.axis + 1] = slice(0, min(self.array.shape[self.axis + 1], length))
             whole[tuple(moved)] = self.array[tuple(moved)]
@@ -73,15 +72,14 @@ class _Kind:
         """Makes places what others are, pair by pair."""
         if self.array is None:
             return
-        rows = self.rows
         for place, source in moved:
-            self.array[:, place * rows : (place + 1) * rows] = self.array[:, source * rows : (source + 1) * rows]
+            self.array[:, place] = self.array[:, source]
 
     def views(self, inputs: int) -> dict[str, Array]:
         """Returns the first inputs' caches, contiguous, by name."""
         if self.array is None:
             return {}
-        return {name: cache[: inputs * self.rows] for name, cache in zip(self.names, self.array, strict=True)}
+        return {name: cache[:inputs] for name, cache in zip(self.names, self.array, strict=True)}
 
 
 class Memory:
@@ -90,12 +88,13 @@ class Memory:
     Args:
         shapes: of the decoder graph's inputs, by name; dimensions that are no integers are known only at run time.
         layers: how many layers the decoder has.
-        num_beams: rows an input.
+        num_beams: hypotheses an input.
     """
 
     def __init__(self, shapes: Mapping[str, Sequence[int | str]], layers: int, num_beams: int) -> None:
         own = [name for layer in range(layers) for name in past(layer, "decoder")]
-        self._own = _Kind(shapes[own[0]], axis=2, rows=num_beams, names=own)
+        self._own = _Kind(shapes[own[0]], axis=2, names=own)
+        self._columns = Columns(num_beams)
         # Keys and values of sources, and their scales where they are rounded.
         self._cross: list[_Kind] = []
         prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
@@ -109,7 +108,7 @@ class Memory:
         alike = [kind for kind in self._cross if list(kind.shape) == list(shape)]
         if not alike:
             axis = list(shape).index(SOURCE) if SOURCE in shape else None
-            self._cross += (alike := [_Kind(shape, axis, rows=1)])
+            self._cross += (alike := [_Kind(shape, axis)])
         return alike[0]
 
     def clear(self) -> None:
@@ -117,7 +116,8 @@ class Memory:
         self._lengths: list[int] = []
         for kind in (self._own, *self._cross):
             kind.array = None
-        # Inputs, source positions and own positions that there is room for.
+        self._columns.clear()
+        # Inputs, source positions and columns that there is room for.
         self._places = self._longest = self._capacity = 0
 
     @property
@@ -135,6 +135,7 @@ class Memory:
         first = self.inputs
         self._lengths += lengths
         self._make_room(first, sources[0])
+        self._columns.join(len(lengths))
         for kind in self._cross:
             place = first
             for chunk in sources:
@@ -160,21 +161,28 @@ class Memory:
             for kind in self._cross:
                 kind.resize(self._places, longest, kept, source[kind.names[0]].dtype)
         if not is_roomy or self._own.array is None:
-            self._capacity = max(self._capacity, BLOCK)
-            self._own.resize(self._places, self._capacity, kept, np.dtype(np.float32))
+            self._resize_own(max(self._capacity, BLOCK), kept)
 
-    def hold(self, positions: int) -> bool:
-        """Makes room for so many positions in self-attention caches; returns whether memory has moved.
+    def _resize_own(self, capacity: int, kept: int) -> None:
+        self._capacity = capacity
+        self._own.resize(self._places, capacity, kept, np.dtype(np.float32))
+        self._columns.resize(self._places, capacity)
 
-        Where there is far more room than that, since rows that were older have left, it is given up: a step attends to
-        all of it.
+    def hold(self) -> bool:
+        """Makes room for a step's tokens in self-attention caches; returns whether memory has moved.
+
+        Where there is far more room than that, since inputs that were older have left, it is given up: a step attends
+        to all of it.
         """
-        wanted = -(-positions // BLOCK) * BLOCK
-        if wanted <= self._capacity <= ROOMY * wanted:
+        wanted = -(-self._columns.wanted() // BLOCK) * BLOCK
+        if wanted <= self._capacity and (self._capacity <= ROOMY * wanted or self._columns.last() > wanted):
             return False
-        self._capacity = wanted
-        self._own.resize(self._places, wanted, self.inputs, np.dtype(np.float32))
+        self._resize_own(wanted, self.inputs)
         return True
+
+    def take(self) -> Ids:
+        """Returns the column that each hypothesis writes its token to, `(inputs, num_beams)`: there is room for it."""
+        return self._columns.take()
 
     def keep(self, order: Ids) -> None:
         """Makes input `i` what input `order[i]` was, in place; a place takes its own or a later input alone."""
@@ -182,30 +190,25 @@ class Memory:
         moved = [(place, source) for place, source in enumerate(sources) if place != source]
         for kind in (self._own, *self._cross):
             kind.keep(moved)
+        self._columns.keep(moved, len(sources))
         self._lengths = [self._lengths[source] for source in sources]
         if not self._lengths:
             self.clear()
 
-    def move(self, moves: Moves, written: Ids) -> None:
-        """Copies to rows what those that they go on with have and they have not.
-
-        Args:
-            moves: who goes on with what.
-            written: how many positions each row has written, `(rows,)`.
-        """
-        assert self._own.array is not None, "rows that move have caches"
-        counts = written[moves.rows] - moves.parted
-        rows, sources = moves.rows.repeat(counts), moves.sources.repeat(counts)
-        # Each row's positions from where it parts, one row's behind the other's.
-        positions = np.arange(len(rows)) - (counts.cumsum() - counts - moves.parted).repeat(counts)
-        self._own.array[:, rows, :, positions] = self._own.array[:, sources, :, positions]
+    def move(self, origins: Ids) -> None:
+        """Lets each hypothesis go on with what one of its input had, `(inputs, num_beams)`: nothing is copied."""
+        self._columns.move(origins)
 
     def views(self) -> dict[str, Array]:
-        """Returns the caches of the inputs in flight, by the decoder graph's names, contiguous."""
-        kinds = (self._own, *self._cross)
-        return {name: view for kind in kinds for name, view in kind.views(self.inputs).items()}
+        """Returns the caches of the inputs in flight and what masks them, by the decoder graph's names, contiguous."""
+        caches = {name: view for kind in (self._own, *self._cross) for name, view in kind.views(self.inputs).items()}
+        if not caches:
+            return {}
+        columns = self._columns
+        told: dict[str, Array] = {OWN_SCORES: columns.scores, DISTANCES: columns.distances}
+        return caches | told | {SOURCE_SCORES: self._source_scores()}
 
-    def source_scores(self) -> NDArray[np.float32]:
+    def _source_scores(self) -> NDArray[np.float32]:
         """Returns what masks each source's padding, `(inputs, 1, 1, length)`."""
         is_source = np.arange(self._longest) < np.array(self._lengths)[:, None]
         return np.where(is_source, np.float32(0.0), np.float32(MASKED))[:, None, None, :]

@@ -1,4 +1,4 @@
-"""Attention: over all positions of a source, and of one token over the caches."""
+"""Attention: over all positions of a source, and of one token a row over the caches that an input's rows share."""
 
 from models_store.anatomy import Attention
 from models_store.architecture import Heads
@@ -42,22 +42,22 @@ def own_attention(
     caches: tuple[str, str],
     written: tuple[str, str],
 ) -> str:
-    """Lets one token a row attend to itself and to what its row has cached.
+    """Lets one token a row attend to itself and to what is cached of its row.
 
     Args:
         builder: the graph.
         states: `(rows, width)`, float32.
         names: of the projections.
         heads: their shape.
-        added: what to add to the scores, `(rows, heads or 1, 1, capacity)`.
-        caches: names of keys and values, `(rows, heads, capacity, width)`.
-        written: names for both with the token's own in their places.
+        added: what to add to the scores, `(inputs, heads or 1, rows an input, capacity)`: it masks what is not a row's.
+        caches: names of keys and values, `(inputs, heads, capacity, width)`.
+        written: names for both with the tokens' own in their places.
 
     Returns:
         Like `states`, with nothing added to it.
     """
     path = builder.path(names.query.rpartition(".")[0])
-    query = _split_token(builder, linear(builder, states, names.query, heads.scale), heads, path)
+    query = _queries(builder, states, names, heads, path)
     for name, cache, output in zip((names.key, names.value), caches, written, strict=True):
         shape = builder.integers(-1, heads.count, heads.width)
         own = builder.node("Reshape", [linear(builder, states, name), shape], path)
@@ -84,12 +84,15 @@ def cross_attention(
         Like `states`, with nothing added to it.
     """
     path = builder.path(names.query.rpartition(".")[0])
+    context = sources.attend(builder, _queries(builder, states, names, heads, path), layer, path)
+    return _joined(builder, context, names, heads, path)
+
+
+def _queries(builder: GraphBuilder, states: str, names: Attention, heads: Heads, path: str) -> str:
+    """Projects `(rows, width)` to queries whose rows stand by their input: `(inputs, heads, rows an input, width)`."""
     shape = builder.once("queries by input", lambda: _by_input(builder, heads))
     split = builder.node("Reshape", [linear(builder, states, names.query, heads.scale), shape], path)
-    query = builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
-    context = sources.attend(builder, query, layer, path)
-    moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
-    return _joined(builder, moved, names, heads, path)
+    return builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
 
 
 def _by_input(builder: GraphBuilder, heads: Heads) -> str:
@@ -105,14 +108,10 @@ def _split_heads(builder: GraphBuilder, states: str, heads: Heads, path: str) ->
     return builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
 
 
-def _split_token(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:
-    """Turns one token's `(rows, heads * width)` into `(rows, heads, 1, width)`."""
-    return builder.node("Reshape", [states, builder.integers(0, heads.count, 1, heads.width)], path)
-
-
 def _joined(builder: GraphBuilder, context: str, names: Attention, heads: Heads, path: str) -> str:
-    """Turns one token's heads into `(rows, heads * width)` and projects them."""
-    joined = builder.node("Reshape", [context, builder.integers(-1, heads.count * heads.width)], path)
+    """Turns contexts `(inputs, heads, rows an input, width)` into `(rows, heads * width)` and projects them."""
+    moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
+    joined = builder.node("Reshape", [moved, builder.integers(-1, heads.count * heads.width)], path)
     return linear(builder, joined, names.output)
 
 

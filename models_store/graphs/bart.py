@@ -8,13 +8,9 @@ from models_store.anatomy import FeedForward, Stack
 from models_store.architecture import OUTPUT_BIAS, Architecture
 from models_store.graphs.attention import cross_attention, own_attention, source_attention
 from models_store.graphs.builder import GraphBuilder
-from models_store.graphs.caches import (
-    add_decoder_inputs,
-    add_decoder_outputs,
-    add_encoder_inputs,
-)
-from models_store.graphs.layers import activate, capacity_positions, linear, masked_scores, output_projection
-from models_store.graphs.names import LOGITS, MASKED, POSITIONS, past, present
+from models_store.graphs.caches import ROWS, add_decoder_inputs, add_decoder_outputs, add_encoder_inputs
+from models_store.graphs.layers import activate, linear, masked_scores, output_projection
+from models_store.graphs.names import LOGITS, OWN_SCORES, POSITIONS, past, present
 from models_store.graphs.sines import sines
 from models_store.graphs.sources import Sources
 
@@ -60,13 +56,13 @@ class BartGraphs:
         """Adds one token a row and caches to logits and caches with that token."""
         model, heads = self._model, self._model.decoder_heads
         add_decoder_inputs(builder, len(model.decoder.layers), heads, self._sources)
-        added = self._unwritten(builder, past(0, "decoder")[0])
+        builder.input(POSITIONS, [ROWS])
         states = self._embed(builder, POSITIONS, model.decoder)
         for number, layer in enumerate(model.decoder.layers):
             norm = f"{layer.name}.self_attn_layer_norm"
             read = self._before(builder, states, norm)
             own, written = past(number, "decoder"), present(number, "decoder")
-            attended = own_attention(builder, read, layer.self_attention, heads, added, own, written)
+            attended = own_attention(builder, read, layer.self_attention, heads, OWN_SCORES, own, written)
             states = self._after(builder, states, attended, norm)
             if layer.cross_attention is not None:
                 norm = f"{layer.name}.encoder_attn_layer_norm"
@@ -75,15 +71,6 @@ class BartGraphs:
                 states = self._after(builder, states, attended, norm)
             states = self._feed_forward(builder, states, layer.feed_forward, layer.name)
         self._add_logits(builder, self._end(builder, states, model.decoder))
-
-    @staticmethod
-    def _unwritten(builder: GraphBuilder, cache: str) -> str:
-        """Returns what masks a cache's positions behind each row's own, `(rows, 1, 1, capacity)`."""
-        path = "/unwritten"
-        queries = builder.node("Unsqueeze", [POSITIONS, builder.integers(1)], path)
-        is_written = builder.node("LessOrEqual", [capacity_positions(builder, cache), queries], path)
-        added = builder.node("Where", [is_written, builder.number(0.0), builder.number(MASKED)], path)
-        return builder.node("Unsqueeze", [added, builder.integers(1, 2)], path)
 
     def _add_logits(self, builder: GraphBuilder, states: str) -> None:
         model = self._model

@@ -12,6 +12,17 @@ EXPORTER = "slimseq"
 GRAPHS = "graphs"
 
 
+def ensure_beside(store: Store, task: Task, variant: str) -> None:
+    """Builds `onnx/` of an artifact that has none, or one of our own that was made for another engine.
+
+    Raises:
+        SlimseqError: what `build_beside` raises, or an export's record cannot be read.
+    """
+    export = store.export_of(task, variant, FORMAT)
+    if not store.has_format(task, variant, FORMAT) or (export is not None and is_outdated(export)):
+        build_beside(store, task, variant)
+
+
 def build_beside(store: Store, task: Task, variant: str) -> None:
     """Writes `onnx/` of an artifact that has safetensors, fp32.
 

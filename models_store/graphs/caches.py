@@ -1,7 +1,8 @@
 """The inputs and outputs that the engine knows by name: ids, places, masks, caches and the best next tokens.
 
-A decoder's step takes rows of any age together: each row says where it stands and which places of the caches its new
-keys and values go to. Where a cache's output is bound to the memory of its input, only those places are written.
+A decoder's step takes rows of any age together. The rows of an input share its caches: each row says which places its
+new keys and values go to, and which columns it attends to. Where a cache's output is bound to the memory of its input,
+only those places are written.
 """
 
 from onnx import TensorProto
@@ -12,8 +13,8 @@ from models_store.graphs.names import (
     LOGITS,
     NORMALISED,
     NORMALISERS,
+    OWN_SCORES,
     PLACES,
-    POSITIONS,
     SOURCE,
     SOURCE_SCORES,
     TOP,
@@ -27,6 +28,7 @@ from models_store.graphs.top import add_best, add_normalisers
 
 # Hypotheses: as many for each input as the search has beams, those of an input one behind the other.
 ROWS = "rows"
+ROWS_AN_INPUT = "rows_an_input"
 CAPACITY = "capacity"
 
 
@@ -39,20 +41,23 @@ def add_encoder_inputs(builder: GraphBuilder) -> None:
 def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads, sources: Sources) -> None:
     """Adds what a step takes.
 
-    `input_ids` and `positions` are `(rows,)`, int64: each row's token and how many came before it; `places`
-    `(rows, heads, 3)`, int64, says where its keys and values go: row, head and position. `source_scores`
-    `(inputs, 1, 1, length)` is added to the scores of source positions. `top` `(1,)` says how many next tokens are
-    wanted a row, and `normalised` `(1,)` is 0 where no normalisers are.
+    `input_ids` `(rows,)`, int64, is each row's token; `places` `(rows, heads, 3)`, int64, says where its keys and
+    values go: input, head and column. `own_scores` `(inputs, 1, rows an input, capacity)` is added to the scores of
+    columns, `source_scores` `(inputs, 1, 1, length)` to those of source positions. `top` `(1,)` says how many next
+    tokens are wanted a row, and `normalised` `(1,)` is 0 where no normalisers are.
+
+    What a model wants to know of where a row stands it adds itself: `positions` `(rows,)`, int64, how many tokens came
+    before each row's; `distances` `(inputs, capacity)`, int64, how many steps ago a column was written.
     """
     builder.input("input_ids", [ROWS])
-    builder.input(POSITIONS, [ROWS])
     builder.input(PLACES, [ROWS, heads.count, 3])
+    builder.input(OWN_SCORES, [INPUTS, 1, ROWS_AN_INPUT, CAPACITY], TensorProto.FLOAT)
     builder.input(SOURCE_SCORES, [INPUTS, 1, 1, SOURCE], TensorProto.FLOAT)
     builder.input(TOP, [1])
     builder.input(NORMALISED, [1])
     for layer in range(layers):
         for name in past(layer, "decoder"):
-            builder.input(name, [ROWS, heads.count, CAPACITY, heads.width], TensorProto.FLOAT)
+            builder.input(name, [INPUTS, heads.count, CAPACITY, heads.width], TensorProto.FLOAT)
         sources.add_inputs(builder, layer, heads)
 
 
@@ -70,4 +75,4 @@ def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabu
     builder.output(NORMALISERS, ["normalised", 1])
     for layer in range(layers):
         for name in present(layer, "decoder"):
-            builder.output(name, [ROWS, heads.count, CAPACITY, heads.width])
+            builder.output(name, [INPUTS, heads.count, CAPACITY, heads.width])

@@ -53,13 +53,6 @@ def masked_scores(builder: GraphBuilder, mask: str) -> str:
     return builder.node("Unsqueeze", [scores, builder.integers(1, 2)], path)
 
 
-def capacity_positions(builder: GraphBuilder, cache: str) -> str:
-    """Returns the positions of a cache `(rows, heads, capacity, width)`: `(capacity,)`, int64."""
-    path = "/positions"
-    capacity = builder.node("Squeeze", [builder.node("Shape", [cache], path, start=2, end=3)], path)
-    return builder.node("Range", [builder.integer(0), capacity, builder.integer(1)], path)
-
-
 def output_projection(builder: GraphBuilder, states: str, table: str, *, is_shared: bool, output: str) -> None:
     """Multiplies one token's states `(rows, width)` with the output matrix: logits `(rows, vocabulary)`.
 

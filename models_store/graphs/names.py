@@ -10,13 +10,15 @@ DECODER = "decoder.onnx"
 # What an export keeps its weights in, for all of its graphs.
 WEIGHTS_DATA = "weights.data"
 # Which graphs of ours an export holds: those that record others are made anew, for they may be slower or not run.
-CONTRACT = "3"
+CONTRACT = "4"
 PARTS = ("key", "value")
 # The dimension of source positions.
 SOURCE = "source_length"
 # Inputs of one step beside caches.
 POSITIONS = "positions"
 PLACES = "places"
+OWN_SCORES = "own_scores"
+DISTANCES = "distances"
 SOURCE_SCORES = "source_scores"
 TOP = "top"
 NORMALISED = "normalised"
@@ -25,7 +27,7 @@ LOGITS = "logits"
 TOP_LOGITS = "top_logits"
 TOP_TOKENS = "top_tokens"
 NORMALISERS = "normalisers"
-# What is added to the scores of positions that are padding or have not been written, as transformers does it.
+# What is added to the scores of positions that are padding or another hypothesis', as transformers does it.
 MASKED = float(np.finfo(np.float32).min)
 
 

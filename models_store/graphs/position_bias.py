@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from models_store.architecture import Buckets
 from models_store.graphs.builder import GraphBuilder
-from models_store.graphs.layers import capacity_positions
-from models_store.graphs.names import MASKED, POSITIONS
+from models_store.graphs.names import DISTANCES, OWN_SCORES
 from models_store.graphs.weights import Floats
 
 
@@ -99,28 +98,23 @@ def _shifted(builder: GraphBuilder, values: str, length: str, path: str) -> str:
     return builder.node("Unsqueeze", [found, none], path)
 
 
-def token_bias(builder: GraphBuilder, module: str, buckets: Buckets, cache: str) -> str:
-    """Returns the decoder's biases for each row's token, `(rows, heads, 1, capacity)`: what lies behind it is masked.
+def token_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
+    """Returns what the decoder adds to scores, biases and masks: `(inputs, heads, rows an input, capacity)`.
 
     Args:
-        builder: the graph, with an input `positions`, `(rows,)`.
+        builder: the graph, with the inputs `distances`, `(inputs, capacity)`, and `own_scores`.
         module: the bias's name in the model.
         buckets: how distances are binned.
-        cache: name of a cache, `(rows, heads, capacity, width)`.
     """
     distances = np.arange(buckets.greatest + 1, dtype=np.int64)
-    biases = _biases(builder, module, bucket_of(-distances, buckets, is_bidirectional=False))
-    # The first column stands for positions that have not come yet.
-    masked = np.full((len(biases), 1), MASKED, dtype=np.float32)
-    table = builder.table(f"{module}.weight.by_distance", np.concatenate([masked, biases], axis=1))
+    table = _biases(builder, module, bucket_of(-distances, buckets, is_bidirectional=False))
+    table_name = builder.table(f"{module}.weight.by_distance", table)
     path = builder.path(module)
-    queries = builder.node("Unsqueeze", [POSITIONS, builder.integers(1)], path)
-    behind = builder.node("Sub", [queries, capacity_positions(builder, cache)], path)
-    near = builder.node("Min", [behind, builder.integer(buckets.greatest)], path)
-    near = builder.node("Max", [near, builder.integer(-1)], path)
-    found = builder.node("Gather", [table, builder.node("Add", [near, builder.integer(1)], path)], path, axis=1)
-    by_row = builder.node("Transpose", [found], path, perm=[1, 0, 2])
-    return builder.node("Unsqueeze", [by_row, builder.integers(2)], path)
+    near = builder.node("Min", [DISTANCES, builder.integer(buckets.greatest)], path)
+    found = builder.node("Gather", [table_name, near], path, axis=1)
+    by_input = builder.node("Transpose", [found], path, perm=[1, 0, 2])
+    biases = builder.node("Unsqueeze", [by_input, builder.integers(2)], path)
+    return builder.node("Add", [biases, OWN_SCORES], path)
 
 
 def _biases(builder: GraphBuilder, module: str, buckets: NDArray[np.int64]) -> Floats:

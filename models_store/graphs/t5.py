@@ -4,15 +4,11 @@ from models_store.anatomy import FeedForward
 from models_store.architecture import Architecture
 from models_store.graphs.attention import cross_attention, own_attention, source_attention
 from models_store.graphs.builder import GraphBuilder
-from models_store.graphs.caches import (
-    add_decoder_inputs,
-    add_decoder_outputs,
-    add_encoder_inputs,
-)
+from models_store.graphs.caches import CAPACITY, add_decoder_inputs, add_decoder_outputs, add_encoder_inputs
 from models_store.graphs.layers import activate, linear, masked_scores, output_projection
-from models_store.graphs.names import LOGITS, past, present
+from models_store.graphs.names import DISTANCES, LOGITS, past, present
 from models_store.graphs.position_bias import source_bias, token_bias
-from models_store.graphs.sources import Sources
+from models_store.graphs.sources import INPUTS, Sources
 
 
 class T5Graphs:
@@ -59,13 +55,14 @@ class T5Graphs:
         """Adds one token a row and caches to logits and caches with that token."""
         model, heads = self._model, self._model.decoder_heads
         add_decoder_inputs(builder, len(model.decoder.layers), heads, self._sources)
+        builder.input(DISTANCES, [INPUTS, CAPACITY])
         states = builder.node("Gather", [builder.weight(model.tables["decoder"]), "input_ids"], "/decoder/embed_tokens")
         added = ""
         for number, layer in enumerate(model.decoder.layers):
             attention, cross = layer.self_attention, layer.cross_attention
             own = past(number, "decoder")
             if attention.position_bias is not None:
-                added = token_bias(builder, attention.position_bias, self._buckets, own[0])
+                added = token_bias(builder, attention.position_bias, self._buckets)
             name = f"decoder.block.{number}.layer"
             normed = self._norm(builder, states, f"{name}.0.layer_norm")
             written = present(number, "decoder")

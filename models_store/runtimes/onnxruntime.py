@@ -13,7 +13,7 @@ from models_store.configuration import read_configuration
 from models_store.engine.engine import Engine
 from models_store.errors import InvalidArtifact
 from models_store.files import short_name
-from models_store.graphs.names import DECODER, ENCODER, POSITIONS
+from models_store.graphs.names import DECODER, ENCODER, OWN_SCORES, PLACES
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.onnx_sessions import OnnxSessions
 from models_store.runtimes.protocol import Runtime, Sequenced, Watch
@@ -58,7 +58,7 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
         workers: taken as they come; each generation has caches of its own.
 
     Raises:
-        InvalidArtifact: a graph is missing or cannot be loaded.
+        InvalidArtifact: a graph is missing, cannot be loaded, or was made for an older engine.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -76,5 +76,10 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
         except Exception as error:  # the library's exceptions share no base of their own
             raise InvalidArtifact(f"{short_name(path)} cannot be opened: {str(error).splitlines()[0]}") from error
     encoder, decoder = sessions
-    kind = OnnxRuntime if any(entry.name == POSITIONS for entry in decoder.get_inputs()) else TracedOnnxRuntime
+    asked = {entry.name for entry in decoder.get_inputs()}
+    if PLACES in asked and OWN_SCORES not in asked:
+        raise InvalidArtifact(
+            f"{short_name(folder / 'onnx')} was made for the engine of an older Slimseq: quantize or export it anew"
+        )
+    kind = OnnxRuntime if PLACES in asked else TracedOnnxRuntime
     return kind(encoder, decoder, read_configuration(folder))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from models_store.errors import RuntimeUnavailable
-from models_store.graphs.beside import build_beside
+from models_store.graphs.beside import ensure_beside
 from models_store.manifest import Task
 from models_store.runtimes.protocol import RuntimeOpener
 from models_store.store import Store
@@ -19,7 +19,8 @@ Builder = Callable[[Store, Task, str], None]
 class RuntimeKind:
     """One runtime: the format it opens, the module that has its `open_runtime`, and the library it needs.
 
-    `built_from` is another format that its own can be made of when an artifact is opened, `builder` what makes it so.
+    `built_from` is another format that its own can be made of when an artifact is opened, `builder` what makes it where
+    it is not there.
     """
 
     name: str
@@ -56,7 +57,7 @@ RUNTIMES = {
     kind.name: kind
     for kind in (
         RuntimeKind(
-            "onnxruntime", "onnx", "models_store.runtimes.onnxruntime", "onnxruntime", "safetensors", build_beside
+            "onnxruntime", "onnx", "models_store.runtimes.onnxruntime", "onnxruntime", "safetensors", ensure_beside
         ),
         RuntimeKind("torch", "safetensors", "models_store.runtimes.torch", "transformers"),
         RuntimeKind("torch-bf16", "safetensors", "models_store.runtimes.torch_bf16", "transformers"),

@@ -45,10 +45,10 @@ class TracedOnnxRuntime(OnnxSessions):
                     watch.on_token(int(places[place]), token)
             outputs |= {int(places[place]): sequence for place, sequence in found.done.items()}
             kept = np.array([place for place in range(len(search)) if place not in found.done], dtype=np.int64)
-            every = np.arange(len(logits))
-            if found.moves is not None:
-                every[found.moves.rows] = found.moves.sources
-            caches.take(every.reshape(len(places), -1)[kept].reshape(-1), kept)
+            rows_of = np.arange(len(logits)).reshape(len(places), -1)
+            if found.origins is not None:
+                rows_of = np.take_along_axis(rows_of, found.origins, axis=1)
+            caches.take(rows_of[kept].reshape(-1), kept)
             search.keep(kept)
             places = places[kept]
         return [outputs[row] for row in range(len(rows))]

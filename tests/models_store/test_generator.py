@@ -4,6 +4,8 @@ import pytest
 
 from models_store.errors import CorruptArtifact, InputTooLong, InvalidOptions, RuntimeUnavailable
 from models_store.generator import TextGenerator, choose_runtime, open_generator
+from models_store.graphs.beside import GRAPHS
+from models_store.graphs.names import CONTRACT
 from models_store.manifest import Task
 from models_store.store import Store
 
@@ -55,6 +57,18 @@ def test_an_artifact_is_verified_before_it_is_opened(own_store: Store) -> None:
 
     with pytest.raises(CorruptArtifact, match=r"onnx/encoder\.onnx"):
         open_generator(own_store, Task.TRANSLATION, "quantized")
+
+
+def test_graphs_that_were_built_for_another_engine_are_built_anew(own_store: Store) -> None:
+    record = own_store.folder(Task.TRANSLATION, "original") / "onnx" / "export.json"
+    before = record.read_text()
+    record.write_text(before.replace(f'"{GRAPHS}": "{CONTRACT}"', f'"{GRAPHS}": "0"'))
+    assert record.read_text() != before
+
+    with open_generator(own_store, Task.TRANSLATION, "original", "onnxruntime"):
+        export = own_store.export_of(Task.TRANSLATION, "original", "onnx")
+
+    assert export is not None and export.versions[GRAPHS] == CONTRACT
 
 
 def test_the_runtime_is_the_first_that_can_open_what_is_there(embedded: Store) -> None:

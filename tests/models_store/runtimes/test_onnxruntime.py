@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import onnx
 import pytest
 
 from evaluation.datasets import load_examples
 from models_store.errors import InvalidArtifact
 from models_store.generator import TextGenerator, open_generator
+from models_store.graphs.names import OWN_SCORES
 from models_store.manifest import Task
 from models_store.runtimes.protocol import Watch
 from models_store.store import Store
@@ -116,4 +118,21 @@ def test_a_graph_that_is_no_onnx_is_named(own_store: Store) -> None:
     (folder / "onnx" / "decoder.onnx").write_bytes(b"not a graph")
 
     with pytest.raises(InvalidArtifact, match=r"decoder\.onnx cannot be opened"):
+        open_runtime(folder)
+
+
+def test_graphs_for_an_older_engine_are_refused_in_words(own_store: Store) -> None:
+    from models_store.runtimes.onnxruntime import open_runtime
+
+    folder = own_store.folder(Task.TRANSLATION, "original")
+    path = folder / "onnx" / "decoder.onnx"
+    graph = onnx.load(str(path), load_external_data=False)
+    for part in (*graph.graph.input, *graph.graph.node):
+        if getattr(part, "input", None):
+            part.input[:] = ["other_scores" if name == OWN_SCORES else name for name in part.input]
+        elif part.name == OWN_SCORES:
+            part.name = "other_scores"
+    onnx.save(graph, str(path))
+
+    with pytest.raises(InvalidArtifact, match="older Slimseq: quantize or export it anew"):
         open_runtime(folder)
