@@ -76,6 +76,8 @@ class ServiceMetrics:
             "slimseq_variant_load_seconds", "What verifying and opening took.", VARIANT, registry=registry
         )
 
+        # Looking series up by their labels takes longer than counting.
+        self._of_generations: dict[tuple[Task, str], tuple[Histogram, Histogram, Counter, Counter]] = {}
         self._evictions = Counter("slimseq_evictions", "Variants closed to make room for others.", registry=registry)
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, problem: str | None) -> None:
@@ -89,10 +91,19 @@ class ServiceMetrics:
         self, task: Task, variant: str, queue_seconds: float, inference_seconds: float, tokens: tuple[int, int]
     ) -> None:
         """Counts one request's generation; `tokens` are those read and those made."""
-        self._queue_wait.labels(task, variant).observe(queue_seconds)
-        self._inference.labels(task, variant).observe(inference_seconds)
-        self._input_tokens.labels(task, variant).inc(tokens[0])
-        self._output_tokens.labels(task, variant).inc(tokens[1])
+        key = (task, variant)
+        if key not in self._of_generations:
+            self._of_generations[key] = (
+                self._queue_wait.labels(*key),
+                self._inference.labels(*key),
+                self._input_tokens.labels(*key),
+                self._output_tokens.labels(*key),
+            )
+        queue_wait, inference, input_tokens, output_tokens = self._of_generations[key]
+        queue_wait.observe(queue_seconds)
+        inference.observe(inference_seconds)
+        input_tokens.inc(tokens[0])
+        output_tokens.inc(tokens[1])
 
     def rows_ran(self, task: Task, variant: str, rows: int) -> None:
         """Counts one batch or step."""

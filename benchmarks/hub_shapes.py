@@ -98,13 +98,16 @@ def make_artifact(model: str, folder: Path) -> None:
     write_text(folder / "pairs.jsonl", "".join(f"{row}\n" for row in rows))
 
 
-def publish_random(family: Family, shape: dict[str, Any], folder: Path) -> None:
+def publish_random(
+    family: Family, shape: dict[str, Any], folder: Path, generation: GenerationDefaults | None = None
+) -> None:
     """Publishes a model with random weights as `translation/original` of the store in a folder.
 
     Args:
         family: T5 or BART.
         shape: of its transformers configuration.
         folder: gets the store, and the tokenizer that the model was published with.
+        generation: its defaults; short texts if absent.
     """
     import torch
     from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
@@ -126,7 +129,7 @@ def publish_random(family: Family, shape: dict[str, Any], folder: Path) -> None:
         license="Apache-2.0",
         training_data="none",
         description="Random weights.",
-        generation=GenerationDefaults(max_input_tokens=64, max_new_tokens=32),
+        generation=generation or GenerationDefaults(max_input_tokens=64, max_new_tokens=32),
         lineage=[Step(technique="import")],
     )
     publish_model(Store(folder / "store"), made, folder / "tokenizer", identity)

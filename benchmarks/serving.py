@@ -4,6 +4,9 @@ Clients that wait for their answers, 1 to 64 of them, and requests that arrive a
 the same short and long texts, with the same settings and outputs of equal length: the running service, a transformers
 server that generates one request at a time, and a CTranslate2 server that batches what waits. The service is also
 compared with its own runtime in process. Load and server share the machine, one server at a time.
+
+With `--shape`, the model is one of a hub's shape with random weights, in fp32 (`original`) and int8 (`quantized`): what
+the service adds is the same, and what it serves is as large as what is served elsewhere.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import hub_shapes
 from benchmarks.command_line import end_on_termination, wide_console, write_json
 from benchmarks.measuring import Plan, Watched, measure, measure_in_process, measure_mix, measure_soak
 from benchmarks.mix import LONG_TOKENS, SHORT_TOKENS
@@ -23,11 +27,13 @@ from compression.context import Context
 from evaluation.datasets import BUNDLED, load_examples
 from evaluation.host import available_cores
 from models_store.errors import SlimseqError
-from models_store.manifest import Task
+from models_store.manifest import GenerationDefaults, Task
 from models_store.store import Store, default_store
 
 CLIENTS = (1, 4, 16, 32, 64)
 TABLE_WIDTH = 110
+# The most that models of a hub's shape read and write.
+HUB_INPUT_TOKENS, HUB_NEW_TOKENS = 256, 256
 
 
 def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
@@ -36,7 +42,7 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
     Raises:
         SlimseqError: there is no such variant.
     """
-    context = Context(Store(given.store))
+    context = Context(hub_store(given.shape, scratch) if given.shape else Store(given.store))
     setup = Setup(
         store=context.store,
         task=given.task,
@@ -57,7 +63,7 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
         "share": given.share,
         "threads": setup.threads,
     }
-    results = Results(given.task.value, given.variant, settings)
+    results = Results(given.shape or given.task.value, given.variant, settings)
     names = [name for name in SERVERS if name in given.servers]
     with context.progress() as progress:
         total = len(names) * (len(plan.clients) + 1) if plan.clients else 0
@@ -91,12 +97,24 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
     return results
 
 
+def hub_store(shape: str, scratch: Path) -> Store:
+    """Makes a store with a random model of a hub's shape, as `translation/original` and `translation/quantized`."""
+    from compression.quantize import quantize
+
+    generation = GenerationDefaults(max_input_tokens=HUB_INPUT_TOKENS, max_new_tokens=HUB_NEW_TOKENS)
+    hub_shapes.publish_random(*hub_shapes.SHAPES[shape], scratch / "hub", generation)
+    store = Store(scratch / "hub" / "store")
+    quantize(Context(store), Task.TRANSLATION, "original")
+    return store
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)
     parser.add_argument("--variant", default="original")
     parser.add_argument("--store", type=Path, default=default_store())
+    parser.add_argument("--shape", choices=list(hub_shapes.SHAPES), default=None, help="a random model, no --store")
     parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=list(SERVERS))
     parser.add_argument("--clients", nargs="*", type=int, default=list(CLIENTS), help="none: no loads but what follows")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
@@ -112,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
     parser.add_argument("--plot", type=Path, default=None, metavar="FILE.png")
     given = parser.parse_args(arguments)
+    if given.shape and given.task is not Task.TRANSLATION:
+        parser.error("--shape is a translator")
     if given.seconds <= 0 or given.share <= 0 or given.soak < 0 or any(count < 1 for count in given.clients):
         parser.error("--seconds, --share, --soak and --clients take numbers above 0")
     try:
