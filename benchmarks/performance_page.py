@@ -56,6 +56,8 @@ def page(
         lines += [*_profile(each), ""]
     for each in serving:
         lines += [*_serving(each), ""]
+    if over := list(_over_originals(serving)):
+        lines += ["## Variants through the service beside their originals", "", *over, ""]
     for path in plots:
         lines += [f"![Tokens a second and p95 by clients: {path.stem}]({path})", ""]
     for each in residency:
@@ -75,7 +77,7 @@ def _peers(found: Found) -> Iterator[str]:
     for model, beams in dict.fromkeys((row["model"], row["beams"]) for row in rows):
         own = [row for row in rows if (row["model"], row["beams"]) == (model, beams)]
         batches = sorted({row["batch"] for row in own})
-        yield f"### {model}, {'greedy' if beams == 1 else f'{beams} beams'}"
+        yield f"### {model}, {_beams(beams)}"
         yield ""
         yield from table(
             ("system", *(f"batch {batch}" for batch in batches), "first token, ms", "peak MB"),
@@ -112,7 +114,7 @@ def _ratio(other: str, rows: Sequence[Found], batches: Sequence[int]) -> list[st
 
 
 def _serving(found: Found) -> Iterator[str]:
-    yield f"## The service under load: {found['task']}/{found['variant']}"
+    yield f"## {_title(found)}: {found['task']}/{found['variant']}, {_beams(found['settings']['options']['num_beams'])}"
     yield ""
     short, long = found["settings"]["tokens"]
     yield (
@@ -129,6 +131,33 @@ def _serving(found: Found) -> Iterator[str]:
     yield from (f"- {line}" for line in _conclusions(found))
     for name, reason in found["left_out"].items():
         yield f"- {name} is left out: {reason}"
+
+
+def _title(found: Found) -> str:
+    if found["soak"]:
+        return "The service under load for long"
+    return "Short answers beside long ones" if found["mix"] else "The service under load"
+
+
+def _beams(number_of_beams: int) -> str:
+    return "greedy" if number_of_beams == 1 else f"{number_of_beams} beams"
+
+
+def _over_originals(serving: Sequence[Found]) -> Iterator[str]:
+    """Says how many times as fast as their originals variants are served, where both were measured in one way."""
+    speeds = {
+        (found["task"], found["settings"]["options"]["num_beams"], found["variant"]): server["tokens_per_second"]
+        for found in serving
+        for server in found["servers"]
+        if server["name"] == "slimseq" and not found["soak"] and server["tokens_per_second"]
+    }
+    for (task, beams, variant), speed in speeds.items():
+        original = speeds.get((task, beams, "original"))
+        if original and variant != "original":
+            yield (
+                f"- {task}/{variant} makes {speed:,.0f} tokens/s through the service, {speed / original:.2f} times the "
+                f"original's {original:,.0f}, each on its fastest runtime."
+            )
 
 
 def _load(name: str, load: Found) -> list[str]:
@@ -176,8 +205,8 @@ def _conclusions(found: Found) -> Iterator[str]:
     if soak := found["soak"]:
         yield (
             f"Soak, {soak['rate']:.1f} requests a second for {len(soak['p95_ms'])} minutes: the last minute's p95 is "
-            f"{number(soak['p95_ratio'], 2)} of the second's, resident bytes {number(soak['resident_ratio'], 2)} of "
-            f"those after the first minute, {soak['errors']} errors."
+            f"{number(soak['p95_ratio'], 2)} of the second's, its resident bytes {number(soak['resident_ratio'], 2)} "
+            f"(medians), {soak['errors']} errors."
         )
 
 
@@ -189,7 +218,7 @@ def _profile(found: Found) -> Iterator[str]:
     beams = found["beams"]
     yield (
         f"`python -m benchmarks.step_profile {found['task']} {found['variant']}`: inputs of the bundled sample that "
-        f"begin together, {'greedy' if beams == 1 else f'{beams} beams'}, {found['new_tokens']} tokens out, one "
+        f"begin together, {_beams(beams)}, {found['new_tokens']} tokens out, one "
         "thread; microseconds. Operators are timed by ONNX Runtime's profiler, which takes a part of each."
     )
     yield from ("", taken_on(found), "")

@@ -14,10 +14,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import hub_shapes
 from benchmarks.command_line import end_on_termination, wide_console, write_json
+from benchmarks.hub_shapes import publish_random
 from benchmarks.measuring import Plan, Watched, measure, measure_in_process, measure_mix, measure_soak
 from benchmarks.mix import LONG_TOKENS, SHORT_TOKENS
+from benchmarks.peer_models import SHAPES
 from benchmarks.servers.contenders import SERVERS, Setup
 from benchmarks.servers.process import ServerFailed
 from benchmarks.serving_report import draw, show
@@ -102,7 +103,7 @@ def hub_store(shape: str, scratch: Path) -> Store:
     from compression.quantize import quantize
 
     generation = GenerationDefaults(max_input_tokens=HUB_INPUT_TOKENS, max_new_tokens=HUB_NEW_TOKENS)
-    hub_shapes.publish_random(*hub_shapes.SHAPES[shape], scratch / "hub", generation)
+    publish_random(*SHAPES[shape], scratch / "hub", generation)
     store = Store(scratch / "hub" / "store")
     quantize(Context(store), Task.TRANSLATION, "original")
     return store
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)
     parser.add_argument("--variant", default="original")
     parser.add_argument("--store", type=Path, default=default_store())
-    parser.add_argument("--shape", choices=list(hub_shapes.SHAPES), default=None, help="a random model, no --store")
+    parser.add_argument("--shape", choices=list(SHAPES), default=None, help="a random model instead of the store's")
     parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=list(SERVERS))
     parser.add_argument("--clients", nargs="*", type=int, default=list(CLIENTS), help="none: no loads but what follows")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")

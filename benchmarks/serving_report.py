@@ -87,7 +87,7 @@ def lines(results: Results) -> Iterator[str]:
         soak = results.soak
         yield (
             f"soak: last minute's p95 {number(soak.p95_ratio, 2)} of the second's, resident bytes "
-            f"{number(soak.resident_ratio, 3)} of those after the first minute, {soak.errors} errors"
+            f"{number(soak.resident_ratio, 3)} of the second's, {soak.errors} errors"
         )
     for server in results.servers:
         first = next((load.figures.first_error for load in server.loads if load.figures.first_error), None)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from benchmarks.client import Client
 from benchmarks.connection import BadAnswer, Connections
@@ -23,7 +24,8 @@ class Soak:
         p95_ms: 95th percentile of the latency, by the minute in which requests arrived; None for one without answers.
         p95_ratio: the last whole minute's by the second's, None where there is no third.
         resident_bytes: seconds since the start, and the bytes that the service's process held in RAM.
-        resident_ratio: the last bytes by those at the end of the first minute.
+        resident_ratio: the last whole minute's median of them by the second's, None where there is no third: caches
+            come and go with the requests, so that one moment's bytes say little.
         errors: requests that failed, or had no answer in time.
     """
 
@@ -58,13 +60,13 @@ def soak(
 
     outcomes, resident = client.run(work)
     p95 = p95_by_minute(outcomes, seconds, minute_seconds)
-    after_first = next((held for at, held in resident if at >= minute_seconds), None)
+    minutes = int(seconds // minute_seconds)
     return Soak(
         rate=rate,
         p95_ms=p95,
         p95_ratio=last_by_second(p95),
         resident_bytes=resident,
-        resident_ratio=resident[-1][1] / after_first if after_first else None,
+        resident_ratio=last_by_second(median_by_minute(resident, minutes, minute_seconds)),
         errors=sum(each.error is not None for each in outcomes),
     )
 
@@ -79,11 +81,20 @@ def p95_by_minute(outcomes: Sequence[Outcome], seconds: float, minute_seconds: f
     return [percentile_ms(durations, 95) for durations in minutes]
 
 
-def last_by_second(p95: Sequence[float | None]) -> float | None:
+def median_by_minute(resident: Sequence[tuple[float, int]], minutes: int, minute_seconds: float) -> list[float | None]:
+    """Returns the median of each whole minute's bytes, None where none were read."""
+    read: list[list[int]] = [[] for _ in range(minutes)]
+    for at, held in resident:
+        if at < minutes * minute_seconds:
+            read[int(at // minute_seconds)].append(held)
+    return [median(held) if held else None for held in read]
+
+
+def last_by_second(figures: Sequence[float | None]) -> float | None:
     """Returns the last minute's figure by the second's: the first is for warming up."""
-    if len(p95) < 3:
+    if len(figures) < 3:
         return None
-    second, last = p95[1], p95[-1]
+    second, last = figures[1], figures[-1]
     return last / second if last is not None and second else None
 
 

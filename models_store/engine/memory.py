@@ -25,7 +25,7 @@ GROWTH = 1.5
 # How much longer than the longest source there is the memory of sources may be.
 LOOSE = 1.5
 # How many times the columns that any input wants there may be.
-ROOMY = 2
+ROOMY = 1.2
 
 
 @dataclass

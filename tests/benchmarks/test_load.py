@@ -9,7 +9,7 @@ import pytest
 from benchmarks.connection import BadAnswer, Connections
 from benchmarks.figures import figures, percentile_ms
 from benchmarks.load import Outcome, arrivals, closed_loop, poisson
-from benchmarks.soak import last_by_second, p95_by_minute
+from benchmarks.soak import last_by_second, median_by_minute, p95_by_minute
 from benchmarks.workload import FIELDS, Ask, Kind, Lengths, workload
 from evaluation.datasets import load_examples
 from models_store.manifest import GenerationOptions, Task
@@ -104,6 +104,14 @@ def test_a_soak_compares_the_last_whole_minute_with_the_second() -> None:
     assert p95 == pytest.approx([100, 200, 300])
     assert last_by_second(p95) == pytest.approx(1.5)
     assert last_by_second(p95[:2]) is None and last_by_second([1.0, None, 2.0]) is None
+
+
+def test_a_soak_compares_medians_of_the_memory_by_minute() -> None:
+    held = median_by_minute([(1, 900), (61, 100), (70, 500), (119, 120), (121, 130), (170, 1), (180, 7)], 3, 60)
+
+    assert held == pytest.approx([900, 120, 65.5])
+    assert last_by_second(held) == pytest.approx(65.5 / 120)
+    assert median_by_minute([], 2, 60) == [None, None]
 
 
 def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_all_settings() -> None:

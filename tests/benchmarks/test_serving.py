@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -168,3 +169,16 @@ def test_a_variant_without_safetensors_is_compared_with_int8_of_its_original(sto
     assert (other.weights, other.stored_type) == ("original", "int8")
     with pytest.raises(ServerFailed, match="has safetensors"):
         _ = Setup(Store(tmp_path), Task.TRANSLATION, "quantized", tmp_path, threads=2).weights
+
+
+def test_a_random_model_of_a_shape_is_served_in_int8_beside_its_original(store: Store, tmp_path: Path) -> None:
+    settings = ("--shape", "tiny-t5", "--beams", "1", "--clients", "2", "--servers", "slimseq")
+    found = [benchmark(store, tmp_path, *settings, "--variant", variant) for variant in ("original", "quantized")]
+
+    assert [(each["task"], each["variant"], each["left_out"]) for each in found] == [
+        ("tiny-t5", "original", {}),
+        ("tiny-t5", "quantized", {}),
+    ]
+    written = page([], found)
+    assert "tiny-t5/quantized, greedy" in written
+    assert re.search(r"tiny-t5/quantized makes [\d,]+ tokens/s through the service, [\d.]+ times", written)
