@@ -117,8 +117,8 @@ class Memory:
         for kind in (self._own, *self._cross):
             kind.array = None
         self._columns.clear()
-        # Inputs, source positions and columns that there is room for.
-        self._places = self._longest = self._capacity = 0
+        # Inputs and source positions that there is room for.
+        self._places = self._longest = 0
 
     @property
     def inputs(self) -> int:
@@ -161,10 +161,9 @@ class Memory:
             for kind in self._cross:
                 kind.resize(self._places, longest, kept, source[kind.names[0]].dtype)
         if not is_roomy or self._own.array is None:
-            self._resize_own(max(self._capacity, BLOCK), kept)
+            self._resize_own(max(self._columns.capacity, BLOCK), kept)
 
     def _resize_own(self, capacity: int, kept: int) -> None:
-        self._capacity = capacity
         self._own.resize(self._places, capacity, kept, np.dtype(np.float32))
         self._columns.resize(self._places, capacity)
 
@@ -175,7 +174,8 @@ class Memory:
         to all of it.
         """
         wanted = -(-self._columns.wanted() // BLOCK) * BLOCK
-        if wanted <= self._capacity and (self._capacity <= ROOMY * wanted or self._columns.last() > wanted):
+        capacity = self._columns.capacity
+        if wanted <= capacity and (capacity <= ROOMY * wanted or self._columns.last() > wanted):
             return False
         self._resize_own(wanted, self.inputs)
         return True
