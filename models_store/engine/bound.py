@@ -8,7 +8,7 @@ import onnxruntime as ort
 from onnxruntime import OrtValue
 
 from models_store.decoding.scores import Ids, StepScores
-from models_store.engine.denormals import denormals_flushed
+from models_store.engine.denormals import without_denormals
 from models_store.engine.memory import Array
 from models_store.graphs.names import LOGITS, NORMALISERS, PLACES, POSITIONS, TOP_LOGITS, TOP_TOKENS
 
@@ -115,6 +115,5 @@ class Bound:
         room.tokens[:] = tokens
         room.positions[:] = positions
         room.places[:, :, 2] = columns.reshape(-1, 1)
-        with denormals_flushed():
-            self._decoder.run_with_iobinding(self._binding)
+        without_denormals(self._decoder.run_with_iobinding, self._binding)
         return StepScores(room.logits, room.top_logits, room.top_tokens, room.normalisers[:, 0])

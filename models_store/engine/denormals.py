@@ -9,30 +9,41 @@ session's pool, not those that call `run`.
 import ctypes
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 # The System V ABI's `fenv_t` of x86-64: 28 bytes of x87 state, then MXCSR.
-_WORDS = 8
+_Environment = ctypes.c_uint32 * 8
 _MXCSR = 7
 # Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, 10.2.3: FTZ is bit 15, DAZ is bit 6.
 _FLUSHING = 1 << 15 | 1 << 6
-_LIBRARY = ctypes.CDLL(None) if sys.platform == "linux" and platform.machine() == "x86_64" else None
-_IS_KNOWN = hasattr(_LIBRARY, "fesetenv")
+# Not a `CDLL`: that lets go of the interpreter at every call, and has to wait for it again.
+_LIBRARY = ctypes.PyDLL(None) if sys.platform == "linux" and platform.machine() == "x86_64" else None
+IS_KNOWN = hasattr(_LIBRARY, "fesetenv")
 
 
-@contextmanager
-def denormals_flushed() -> Iterator[None]:
-    """Within, the thread's own arithmetic takes denormal numbers for zero, where the CPU is known to need it."""
-    if _LIBRARY is None or not _IS_KNOWN:
-        yield
-        return
-    before = (ctypes.c_uint32 * _WORDS)()
+def without_denormals(run: Callable[..., Result], *arguments: object) -> Result:
+    """Calls something that takes denormal numbers for zero meanwhile, in its own thread.
+
+    Where the CPU is not one that is known to need it, it is called as it is.
+
+    Args:
+        run: what is called.
+        arguments: its own.
+
+    Returns:
+        What it returns.
+    """
+    if _LIBRARY is None or not IS_KNOWN:
+        return run(*arguments)
+    before = _Environment()
     _LIBRARY.fegetenv(before)
-    within = type(before)(*before)
+    within = _Environment(*before)
     within[_MXCSR] |= _FLUSHING
     _LIBRARY.fesetenv(within)
     try:
-        yield
+        return run(*arguments)
     finally:
         _LIBRARY.fesetenv(before)

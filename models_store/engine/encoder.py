@@ -6,7 +6,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from models_store.decoding.scores import Ids
-from models_store.engine.denormals import denormals_flushed
+from models_store.engine.denormals import without_denormals
 
 
 def encoded(encoder: ort.InferenceSession, ids: Ids, mask: Ids) -> dict[str, NDArray[Any]]:
@@ -18,6 +18,5 @@ def encoded(encoder: ort.InferenceSession, ids: Ids, mask: Ids) -> dict[str, NDA
         mask: 1 where there is a token, like `ids`.
     """
     names = [output.name for output in encoder.get_outputs()]
-    with denormals_flushed():
-        values = encoder.run(names, {"input_ids": ids, "attention_mask": mask})
+    values = without_denormals(encoder.run, names, {"input_ids": ids, "attention_mask": mask})
     return {name.replace("present.", "past_key_values."): value for name, value in zip(names, values, strict=True)}

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from models_store.configuration import read_configuration
-from models_store.engine.denormals import denormals_flushed
+from models_store.engine.denormals import without_denormals
 from models_store.engine.engine import Engine
 from models_store.errors import InvalidArtifact
 from models_store.files import short_name
@@ -76,9 +76,7 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
         path = folder / "onnx" / name
         try:
             # A process's first session changes the arithmetic of the thread that opens it: here, until it is open.
-            with denormals_flushed():
-                session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            sessions.append(session)
+            sessions.append(without_denormals(ort.InferenceSession, str(path), options, ["CPUExecutionProvider"]))
         except Exception as error:  # the library's exceptions share no base of their own
             raise InvalidArtifact(f"{short_name(path)} cannot be opened: {str(error).splitlines()[0]}") from error
     encoder, decoder = sessions

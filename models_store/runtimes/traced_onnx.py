@@ -11,7 +11,7 @@ from onnxruntime import OrtValue
 
 from models_store.configuration import ModelConfiguration
 from models_store.decoding.scores import Ids, Scores, scores_of
-from models_store.engine.denormals import denormals_flushed
+from models_store.engine.denormals import without_denormals
 from models_store.engine.encoder import encoded
 from models_store.engine.engine import kind_of, search_for
 from models_store.engine.padding import pad
@@ -89,8 +89,7 @@ class _Caches:
         binding.clear_binding_outputs()
         for name in ["logits", *(f"present.{name}" for name in self._names)]:
             binding.bind_output(name, "cpu")
-        with denormals_flushed():
-            self._decoder.run_with_iobinding(binding)
+        without_denormals(self._decoder.run_with_iobinding, binding)
         logits, *self._own = binding.get_outputs()
         return np.asarray(logits.numpy()[:, -1, :], dtype=np.float32)
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from models_store.engine import denormals
-from models_store.engine.denormals import denormals_flushed
+from models_store.engine.denormals import without_denormals
 from models_store.store import Store
 
 DENORMAL = 1e-39
 
-needs_linux = pytest.mark.skipif(not denormals._IS_KNOWN, reason="denormals are left alone on this platform")
+needs_linux = pytest.mark.skipif(not denormals.IS_KNOWN, reason="denormals are left alone on this platform")
 
 
 def halved() -> NDArray[np.float32]:
@@ -41,15 +41,17 @@ def graph() -> bytes:
 @needs_linux
 def test_they_are_zero_within_and_not_after() -> None:
     assert (halved() > 0).all()
-    with denormals_flushed():
-        assert (halved() == 0).all()
+    assert (without_denormals(halved) == 0).all()
     assert (halved() > 0).all()
 
 
 @needs_linux
 def test_an_error_restores_them_too() -> None:
-    with pytest.raises(KeyError), denormals_flushed():
+    def broken() -> None:
         raise KeyError("gone")
+
+    with pytest.raises(KeyError):
+        without_denormals(broken)
     assert (halved() > 0).all()
 
 
@@ -58,11 +60,10 @@ def test_other_threads_keep_theirs() -> None:
     inside, checked = threading.Event(), threading.Event()
 
     def work() -> None:
-        with denormals_flushed():
-            inside.set()
-            checked.wait(10)
+        inside.set()
+        checked.wait(10)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=without_denormals, args=(work,))
     thread.start()
     inside.wait(10)
     kept = halved()
@@ -78,16 +79,14 @@ def test_a_graph_run_within_takes_them_for_zero() -> None:
     session = ort.InferenceSession(graph(), options, providers=["CPUExecutionProvider"])
     asked = {"x": np.full(4, DENORMAL, dtype=np.float32)}
     (without,) = session.run(None, asked)
-    with denormals_flushed():
-        (within,) = session.run(None, asked)
+    (within,) = without_denormals(session.run, None, asked)
     assert (np.asarray(without) > 0).all()
     assert (np.asarray(within) == 0).all()
 
 
 def test_where_they_cannot_be_flushed_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(denormals, "_IS_KNOWN", False)
-    with denormals_flushed():
-        assert (halved() > 0).all()
+    monkeypatch.setattr(denormals, "IS_KNOWN", False)
+    assert (without_denormals(halved) > 0).all()
 
 
 def test_opening_a_variant_leaves_the_caller_s_arithmetic_alone(embedded: Store) -> None:
