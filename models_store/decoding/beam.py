@@ -96,7 +96,7 @@ class BeamSearch:
         self._every = np.arange(inputs)[:, None]
         self._positions = self._lengths.repeat(self.num_beams)
         self._rules_of_beams = kept(self._rules, np.arange(inputs).repeat(self.num_beams))
-        self._worst = self._worst_finished()
+        self._look_at_finished()
 
     def next_tokens(self) -> Ids:
         """Returns the last token of each row."""
@@ -108,23 +108,21 @@ class BeamSearch:
 
     def advance(self, scores: StepScores) -> Advance:
         """Takes each input's best continuations, and decides the inputs that have nothing better to come."""
-        every = self._every
         found = self._candidates(scores)
-        lengths = self._lengths + 1
+        self._lengths, self._positions = self._lengths + 1, self._positions + 1
+        lengths = self._lengths
         is_last = (found.tokens == self._configuration.eos_id) | (lengths == self._rules.max_new_tokens)[:, None]
-        self._keep_best(found, is_last, lengths)
-        open_scores = np.where(is_last, found.scores + NEVER, found.scores)
-        chosen = best_first(open_scores)[:, : self.num_beams]
-        origins = found.origins[every, chosen]
-        held = self._running.ids[:, :, : int(lengths.max(initial=0))]
-        held[:] = held[every, origins]
-        self._running.ids[every, self._beams, lengths[:, None]] = found.tokens[every, chosen]
-        self._running.scores = open_scores[every, chosen]
-        self._lengths, self._positions = lengths, self._positions + 1
+        # Most steps end nothing, and are asked for less.
+        if has_ends := bool(is_last.any()):
+            self._keep_best(found, is_last, lengths)
+            found = self._open(found, is_last)
+        origins = self._go_on(found)
+        if not (has_ends or self._has_full):
+            return Advance(origins=origins)
         is_done = ~self._may_improve(lengths) | is_last.all(axis=1)
         if self._rules.may_stop_early:
             is_done |= self._finished.is_finished.all(axis=1) & self._rules.early_stopping
-        done = {int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]}
+        done = {row: self._ended(row) for row in is_done.nonzero()[0].tolist()}
         told = [(row, token) for row, sequence in done.items() for token in sequence.ids]
         return Advance(told, done, origins)
 
@@ -145,6 +143,23 @@ class BeamSearch:
         places = best_first(totals)[:, : 2 * beams]
         every = self._every
         return Candidates(tokens.reshape(inputs, -1)[every, places], places // tokens.shape[1], totals[every, places])
+
+    def _open(self, found: Candidates, is_last: NDArray[np.bool_]) -> Candidates:
+        """Returns candidates with those that end behind all others."""
+        scores = np.where(is_last, found.scores + NEVER, found.scores)
+        order = best_first(scores)
+        every = self._every
+        return Candidates(found.tokens[every, order], found.origins[every, order], scores[every, order])
+
+    def _go_on(self, candidates: Candidates) -> Ids:
+        """Makes the first candidates the open hypotheses; returns what each of them continues, `(inputs, beams)`."""
+        every, first = self._every, slice(self.num_beams)
+        origins = candidates.origins[:, first]
+        held = self._running.ids[:, :, : int(self._lengths.max(initial=0))]
+        held[:] = held[every, origins]
+        self._running.ids[every, self._beams, self._lengths[:, None]] = candidates.tokens[:, first]
+        self._running.scores = candidates.scores[:, first]
+        return origins
 
     def _keep_best(self, found: Candidates, is_last: NDArray[np.bool_], lengths: Ids) -> None:
         """Keeps the best finished hypotheses of those held and of those of the first `beams` candidates that end."""
@@ -168,18 +183,20 @@ class BeamSearch:
         mine: tuple[NDArray[Any], ...] = (finished.ids, finished.scores, finished.lengths, finished.is_finished)
         for all_rows, part in zip(mine, merged, strict=True):
             all_rows[rows] = part[np.arange(len(rows))[:, None], best]
-        self._worst = self._worst_finished()
+        self._look_at_finished()
 
     def _may_improve(self, lengths: Ids) -> NDArray[np.bool_]:
         """Whether each input's best open beam could still beat its worst finished one, at the length it has now."""
         best_open = self._running.scores.max(axis=1) / self._penalties(lengths)[:, 0]
         return np.asarray(best_open > self._worst)
 
-    def _worst_finished(self) -> Scores:
-        """Returns the score that each input's open beams have to beat, `(inputs,)`."""
+    def _look_at_finished(self) -> None:
+        """Works out what each input's open beams have to beat, `(inputs,)`, and whether that is anything yet."""
         finished = self._finished
         worst = np.where(finished.is_finished, finished.scores.min(axis=1, keepdims=True), NEVER)
-        return np.asarray(worst.min(axis=1))
+        self._worst: Scores = worst.min(axis=1)
+        # With fewer finished hypotheses than beams, any other is wanted.
+        self._has_full = bool((self._worst > NEVER).any())
 
     def _penalties(self, lengths: Ids) -> Scores:
         """Returns what sums of log-probabilities are divided by, `(inputs, 1)`."""

@@ -43,9 +43,16 @@ class Rules:
 
     # Asked at every step, and the same until rows join or leave.
     @cached_property
-    def ngram_sizes(self) -> list[int]:
-        """Sizes of n-grams that some row may not repeat."""
-        return [int(size) for size in np.unique(self.no_repeat_ngram_size) if size > 0]
+    def ngram_sizes(self) -> list[tuple[int, NDArray[np.bool_] | None]]:
+        """Sizes of n-grams that some rows may not repeat, and which rows those are, `(rows,)`: None for all."""
+        sizes = [int(size) for size in np.unique(self.no_repeat_ngram_size) if size > 0]
+        rows = [self.no_repeat_ngram_size == size for size in sizes]
+        return [(size, None if which.all() else which) for size, which in zip(sizes, rows, strict=True)]
+
+    @cached_property
+    def last_positions(self) -> Ids:
+        """How many tokens have come before the last that each row may have, `(rows,)`."""
+        return self.max_new_tokens - 1
 
     @cached_property
     def is_penalized(self) -> NDArray[np.bool_]:
@@ -84,7 +91,7 @@ def allowed(
     tokens, logits = scores.top_tokens, scores.top_logits
     rows, banned = _banned(ids, positions, rules, configuration)
     if len(rows) or rules.has_penalties:
-        hit, place = np.nonzero(tokens[rows] == banned[:, None])
+        hit, place = (tokens[rows] == banned[:, None]).nonzero()
         if len(hit):
             logits = logits.copy()
             logits[rows[hit], place] = -np.inf
@@ -96,7 +103,7 @@ def allowed(
             logits[row] = whole[0, tokens[row]]
     for forced, position in (
         (configuration.forced_bos_id, 0),
-        (configuration.forced_eos_id, rules.max_new_tokens - 1),
+        (configuration.forced_eos_id, rules.last_positions),
     ):
         if forced is not None and (is_forced := positions == position).any():
             tokens, logits = tokens.copy(), logits.copy()
@@ -153,15 +160,16 @@ def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfigur
     """Returns which tokens may not come in which rows, as two arrays of one length."""
     found = []
     if rules.has_minimum:
-        [early] = np.nonzero(positions < rules.min_new_tokens)
+        [early] = (positions < rules.min_new_tokens).nonzero()
         found.append((early, np.full(len(early), configuration.eos_id, dtype=np.int64)))
     for token in configuration.suppressed_ids:
         found.append((np.arange(len(ids)), np.full(len(ids), token, dtype=np.int64)))
-    for size in rules.ngram_sizes:
-        [rows] = np.nonzero((rules.no_repeat_ngram_size == size) & (positions + 1 >= size))
-        if len(rows):
-            held, tokens = repeated_ngrams(ids[rows], positions[rows] + 1, size)
-            found.append((rows[held], tokens))
+    for size, which in rules.ngram_sizes:
+        rows, tokens = repeated_ngrams(ids, positions + 1, size)
+        if which is not None:
+            is_bound = which[rows]
+            rows, tokens = rows[is_bound], tokens[is_bound]
+        found.append((rows, tokens))
     if not found:
         none = np.empty(0, dtype=np.int64)
         return none, none
@@ -175,7 +183,7 @@ def repeated_ngrams(ids: Ids, lengths: Ids, size: int) -> tuple[Ids, Ids]:
 
     Args:
         ids: `(rows, any length)`.
-        lengths: how many ids of a row count, each at least `size`.
+        lengths: how many ids of a row count, each at least 1.
         size: at least 1.
     """
     ids = ids[:, : lengths.max()]
@@ -183,8 +191,9 @@ def repeated_ngrams(ids: Ids, lengths: Ids, size: int) -> tuple[Ids, Ids]:
     ends = np.arange(size - 1, ids.shape[1])
     is_earlier = ends < lengths[:, None]
     if size > 1:
-        is_earlier &= ids[:, size - 2 : -1] == np.take_along_axis(ids, lengths[:, None] - 1, axis=1)
-    rows, found = np.nonzero(is_earlier)
+        last = ids[np.arange(len(ids)), lengths - 1]
+        is_earlier &= ids[:, size - 2 : -1] == last[:, None]
+    rows, found = is_earlier.nonzero()
     found += size - 1
     for back in range(2, size):
         is_same = ids[rows, found - back] == ids[rows, lengths[rows] - back]

@@ -49,7 +49,8 @@ def highest(scores: Scores, count: int) -> Ids:
 
 def best_first(scores: Scores) -> Ids:
     """Returns the order of each row's scores, the highest first."""
-    return np.argsort(-scores, axis=1, kind="stable")
+    order: Ids = (-scores).argsort(axis=1, kind="stable")
+    return order
 
 
 def log_normaliser(logits: Scores) -> Scores:

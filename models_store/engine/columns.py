@@ -96,7 +96,7 @@ class Columns:
             columns: Ids = is_free.argmax(axis=1)[:, None]
         else:
             first = is_free & (is_free.cumsum(axis=1) <= self._num_beams)
-            columns = np.nonzero(first)[1].reshape(self._inputs, self._num_beams)
+            columns = first.nonzero()[1].reshape(self._inputs, self._num_beams)
         every = np.arange(self._inputs)[:, None]
         self._scores[every, 0, self._beams, columns] = 0.0
         distances = self.distances

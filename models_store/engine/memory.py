@@ -18,8 +18,10 @@ from models_store.engine.columns import Columns
 from models_store.graphs.names import DISTANCES, MASKED, OWN_SCORES, SOURCE, SOURCE_SCORES, past
 
 Array = NDArray[Any]
-# Columns by which self-attention caches grow: fewer mean more copies, more mean more masked columns to attend to.
+# Columns by which self-attention caches grow: fewer mean more copies, more mean more masked columns to attend to. Those
+# that a few inputs attend to for nothing take less time than growing does.
 BLOCK = 16
+COLUMNS_OF_FEW = 64
 # By how much the places of inputs grow when there are too few, so that not every one that joins moves all the others.
 GROWTH = 1.5
 # How much longer than the longest source there is the memory of sources may be.
@@ -173,7 +175,8 @@ class Memory:
         Where there is far more room than that, since inputs that were older have left, it is given up: a step attends
         to all of it.
         """
-        wanted = -(-self._columns.wanted() // BLOCK) * BLOCK
+        block = max(COLUMNS_OF_FEW // self.inputs, BLOCK)
+        wanted = -(-self._columns.wanted() // block) * block
         capacity = self._columns.capacity
         if wanted <= capacity and (capacity <= ROOMY * wanted or self._columns.last() > wanted):
             return False

@@ -58,6 +58,15 @@ def test_each_row_has_its_own_rules_and_its_own_age() -> None:
     assert found == [everything - {6}, everything - {START, 5, 6}, everything - {START, 7, EOS}]
 
 
+def test_a_row_too_young_for_an_ngram_stands_beside_one_that_is_not() -> None:
+    options = [GenerationOptions(no_repeat_ngram_size=3)] * 2
+
+    found = possible([[START, 5, 6, 7, 5, 6], [START]], options, configuration())
+
+    everything = set(range(VOCABULARY))
+    assert found == [everything - {7}, everything]
+
+
 def test_the_end_is_forbidden_until_the_minimum() -> None:
     options = [GenerationOptions(min_new_tokens=2)] * 2
 

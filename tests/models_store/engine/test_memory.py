@@ -2,8 +2,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
-from models_store.engine.memory import BLOCK, Array, Memory
+from models_store.engine.memory import BLOCK, COLUMNS_OF_FEW, Array, Memory
 from models_store.graphs.names import DISTANCES, OWN_SCORES, SOURCE, SOURCE_SCORES, past
 
 HEADS, WIDTH = 2, 4
@@ -43,7 +44,7 @@ def test_inputs_join_behind_those_there_are_and_the_last_takes_a_free_place() ->
         assert (views[KEY][place, :, :, :length] == number).all()
         assert (views[VALUE][place, :, :length] == number).all()
         assert (views[SOURCE_SCORES][place, 0, 0] == 0).sum() == length
-    assert views[OWN[0]].shape == (3, HEADS, BLOCK, WIDTH)
+    assert views[OWN[0]].shape == (3, HEADS, COLUMNS_OF_FEW // 2, WIDTH)
     assert (views[OWN[0]][1] == 1).all()
     assert [(views[OWN_SCORES][place] == 0).sum() for place in range(3)] == [0, 2, 0]
 
@@ -78,7 +79,7 @@ def test_room_for_columns_grows_and_is_given_up() -> None:
     for _ in range(4 * BLOCK + 1):
         room.hold()
         room.take()
-    assert room.views()[OWN[1]].shape == (2, HEADS, 5 * BLOCK, WIDTH)
+    assert room.views()[OWN[1]].shape == (2, HEADS, 6 * BLOCK, WIDTH)
     room.views()[OWN[1]][:] = 7
     room.keep(np.array([0]))
     room.join([1], [source(3, 1)])
@@ -88,8 +89,21 @@ def test_room_for_columns_grows_and_is_given_up() -> None:
     assert room.hold()
 
     views = room.views()
-    assert views[OWN[1]].shape == (1, HEADS, BLOCK, WIDTH)
-    assert views[OWN_SCORES].shape == (1, 1, 1, BLOCK) and views[DISTANCES].shape == (1, BLOCK)
+    few = COLUMNS_OF_FEW
+    assert views[OWN[1]].shape == (1, HEADS, few, WIDTH)
+    assert views[OWN_SCORES].shape == (1, 1, 1, few) and views[DISTANCES].shape == (1, few)
+
+
+@pytest.mark.parametrize(("inputs", "block"), [(1, COLUMNS_OF_FEW), (2, COLUMNS_OF_FEW // 2), (16, BLOCK)])
+def test_the_fewer_inputs_there_are_the_more_seldom_caches_grow(inputs: int, block: int) -> None:
+    room = memory()
+    room.join([1] * inputs, [source(1, 1)] * inputs)
+    grown = 0
+    for _ in range(2 * COLUMNS_OF_FEW):
+        grown += room.hold()
+        room.take()
+
+    assert grown == 2 * COLUMNS_OF_FEW // block - (block == BLOCK)
 
 
 def test_with_the_last_input_all_memory_goes() -> None:
