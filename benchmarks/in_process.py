@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import cycle, islice
 
 from benchmarks.figures import percentile_ms
@@ -12,6 +13,8 @@ from evaluation.layouts import Layout
 from models_store.generator import TextGenerator
 
 BATCHES = (1, 4, 8, 16, 32, 64)
+# Opens an artifact in a layout.
+OpenIn = Callable[[Layout], TextGenerator]
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,17 @@ class InProcess:
     Args:
         runtime: what runs it.
         batch: texts in the batches that gave most.
-        workers: parts of such a batch that run at a time.
+        layout: where they do; a batch's parts run at a time.
         tokens_per_second: with such batches.
-        single_p50_ms: median of one request's time, tokenization included, in the layout where it is least.
+        single_layout: where one request takes least.
+        single_p50_ms: median of its time there, tokenization included.
     """
 
     runtime: str
     batch: int
-    workers: int
+    layout: Layout
     tokens_per_second: float
+    single_layout: Layout
     single_p50_ms: float
 
 
@@ -50,8 +55,15 @@ class Crew:
         return sum(output.output_tokens for output in self.generator.generate(encoded, asks[0].options))
 
 
+@contextmanager
+def crew_in(open_in: OpenIn, layout: Layout) -> Iterator[Crew]:
+    """Opens an artifact in a layout, until the block ends."""
+    with open_in(layout) as generator, ThreadPoolExecutor(layout.workers) as threads:
+        yield Crew(generator, threads, layout)
+
+
 def in_process(
-    open_in: Callable[[Layout], TextGenerator],
+    open_in: OpenIn,
     layouts: Sequence[Layout],
     asks: Sequence[Ask],
     single: Ask,
@@ -72,16 +84,16 @@ def in_process(
         The best of all.
     """
     share = seconds / (len(batches) + 1)
-    found: list[InProcess] = []
+    speeds: dict[tuple[Layout, int], float] = {}
+    alone: dict[Layout, float] = {}
     for layout in layouts:
-        with open_in(layout) as generator, ThreadPoolExecutor(layout.workers) as threads:
-            crew = Crew(generator, threads, layout)
-            speeds = {size: _tokens_per_second(crew, asks, size, share) for size in batches}
-            best = max(speeds, key=lambda size: speeds[size])
-            alone = single_p50_ms(crew, single, share)
-            found.append(InProcess(generator.runtime.name, best, layout.workers, speeds[best], alone))
-    fastest = max(found, key=lambda each: each.tokens_per_second)
-    return replace(fastest, single_p50_ms=min(each.single_p50_ms for each in found))
+        with crew_in(open_in, layout) as crew:
+            runtime = crew.generator.runtime.name
+            speeds |= {(layout, size): tokens_per_second(crew, asks, size, share) for size in batches}
+            alone[layout] = single_p50_ms(crew, single, share)
+    fastest, size = max(speeds, key=lambda key: speeds[key])
+    soonest = min(alone, key=lambda layout: alone[layout])
+    return InProcess(runtime, size, fastest, speeds[fastest, size], soonest, alone[soonest])
 
 
 def single_p50_ms(crew: Crew, ask: Ask, seconds: float) -> float:
@@ -98,7 +110,8 @@ def single_p50_ms(crew: Crew, ask: Ask, seconds: float) -> float:
     return median
 
 
-def _tokens_per_second(crew: Crew, asks: Sequence[Ask], size: int, seconds: float) -> float:
+def tokens_per_second(crew: Crew, asks: Sequence[Ask], size: int, seconds: float) -> float:
+    """Returns how many tokens a second batches of a size make, measured for so long."""
     turns = [_batches(kind, size) for kind in _by_options(asks)]
     for turn in turns:
         crew.generate(next(turn))

@@ -1,14 +1,16 @@
-"""Takes one server after the other, starts it, and puts it under the loads that `benchmarks.serving` plans.
+"""Puts servers under the loads that `benchmarks.serving` plans, load by load, so that a machine's drift hits all alike.
 
-Each server runs alone beside the load, and is gone before the next one starts.
+They are all there from the start; those whose turn it is not wait.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
+from benchmarks.beside import Beside, beside
 from benchmarks.client import Client
 from benchmarks.connection import BadAnswer
 from benchmarks.in_process import InProcess, in_process
@@ -62,49 +64,70 @@ class Watched:
         self.context.say(line)
 
 
-def measure(server: Server, folder: Path, plan: Plan, capacity: float | None, watched: Watched) -> ServerResult:
-    """Puts one server under all loads.
+@dataclass(frozen=True)
+class Contender:
+    """A running server that generates, and what it has done so far."""
+
+    client: Client
+    result: ServerResult
+
+
+@contextmanager
+def contending(server: Server, folder: Path, asks: Sequence[Ask]) -> Iterator[Contender]:
+    """Starts a server and lets it generate once, until the block ends.
 
     Args:
         server: what to start.
         folder: where its log goes.
-        plan: the loads.
-        capacity: requests a second, whose share arrives; None takes the server's own.
-        watched: where progress goes.
+        asks: what it is asked.
 
     Raises:
         ServerFailed: it does not start, or does not generate.
     """
-    loads: list[Load] = []
-
-    def took(load: Load) -> None:
-        loads.append(load)
-        watched.ended(
-            f"{server.name}, {load.words}: {load.figures.tokens_per_second:,.0f} tokens/s, {load.figures.errors} errors"
-        )
-
-    watched.began(f"{server.name} starts")
     with running(server, folder) as port:
         client = Client(port, server.path)
-        runtime = _warm(server, client, plan.asks)
-        for clients in plan.clients:
-            watched.began(f"{server.name}, {clients} clients")
-            took(Load("closed", clients, client.closed(plan.asks, clients, plan.seconds)))
-        single = client.single_p50_ms(plan.asks[0], plan.seconds)
-        result = ServerResult(server.name, server.description, runtime, loads, single)
-        if rate := plan.share * (capacity or result.capacity):
-            watched.began(f"{server.name}, {rate:.1f} requests arrive a second")
-            took(Load("poisson", rate, client.poisson(plan.asks, rate, plan.seconds)))
-    return result
+        runtime = _warm(server, client, asks)
+        yield Contender(client, ServerResult(server.name, server.description, runtime))
 
 
-def measure_in_process(setup: Setup, plan: Plan, runtime: str | None) -> InProcess:
-    """Measures the runtime that the service used, without the service, in every layout of its threads."""
+def measure(contenders: Sequence[Contender], plan: Plan, watched: Watched) -> None:
+    """Puts servers under one load after the other, in turns; what arrives is a share of the first one's capacity."""
+
+    def take(contender: Contender, load: Callable[[Client], Load], what: str) -> None:
+        result = contender.result
+        watched.began(f"{result.name}, {what}")
+        result.loads.append(taken := load(contender.client))
+        figures = taken.figures
+        watched.ended(
+            f"{result.name}, {taken.words}: {figures.tokens_per_second:,.0f} tokens/s, {figures.errors} errors"
+        )
+
+    for clients in plan.clients:
+
+        def closed(client: Client, clients: int = clients) -> Load:
+            return Load("closed", clients, client.closed(plan.asks, clients, plan.seconds))
+
+        for contender in contenders:
+            take(contender, closed, f"{clients} clients")
+    rate = plan.share * contenders[0].result.capacity if contenders else 0.0
+    for contender in contenders if rate else ():
+        take(
+            contender,
+            lambda client: Load("poisson", rate, client.poisson(plan.asks, rate, plan.seconds)),
+            f"{rate:.1f} requests arrive a second",
+        )
+
+
+def measure_beside(setup: Setup, plan: Plan, service: Contender) -> tuple[InProcess, Beside]:
+    """Looks for the layout and batch in which the service's runtime is fastest; then both take turns."""
 
     def opened(layout: Layout) -> TextGenerator:
+        runtime = service.result.runtime
         return open_generator(setup.store, setup.task, setup.variant, runtime, layout.threads, layout.workers)
 
-    return in_process(opened, even_layouts(setup.threads), plan.asks, plan.asks[0], plan.seconds)
+    best = in_process(opened, even_layouts(setup.threads), plan.asks, plan.asks[0], plan.seconds)
+    clients = service.result.best_clients
+    return best, beside(service.client, opened, best, plan.asks, clients, plan.seconds / 2)
 
 
 def measure_mix(setup: Setup, names: Sequence[str], asks: Sequence[Ask], seconds: float, results: Results) -> None:

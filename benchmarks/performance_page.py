@@ -182,13 +182,13 @@ def _load(name: str, load: Found) -> list[str]:
 def _conclusions(found: Found) -> Iterator[str]:
     by_name = {server["name"]: server for server in found["servers"]}
     service = by_name.pop("slimseq", None)
-    if inside := found["in_process"]:
+    if (inside := found["in_process"]) and (beside := found["beside"]):
         yield (
             f"{inside['runtime']} in process makes {inside['tokens_per_second']:,.0f} tokens/s in batches of "
-            f"{inside['batch']}, {inside['workers']} parts of them at a time; the service's best is "
-            f"{number(found['over_in_process'], 2)} of that. One request "
-            f"takes {inside['single_p50_ms']:.1f} ms in process and {number(found['overhead_ms'], 2)} ms more through "
-            "the service."
+            f"{inside['batch']}, {inside['layout']['workers']} parts of them at a time. By the median of "
+            f"{len(beside['turns'])} turns, the service makes {number(beside['share'], 2)} of that for "
+            f"{beside['clients']} clients, and adds {number(beside['overhead_ms'], 2)} ms to a single request of "
+            f"{inside['single_p50_ms']:.1f} ms."
         )
     for name, other in by_name.items() if service else ():
         if other["tokens_per_second"]:

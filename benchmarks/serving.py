@@ -2,8 +2,8 @@
 
 Clients that wait for their answers, 1 to 64 of them, and requests that arrive as a Poisson process ask each server for
 the same short and long texts, with the same settings and outputs of equal length: the running service, a transformers
-server that generates one request at a time, and a CTranslate2 server that batches what waits. The service is also
-compared with its own runtime in process. Load and server share the machine, one server at a time.
+server that generates one request at a time, and a CTranslate2 server that batches what waits. They take turns, load by
+load; so do the service and its own runtime in process. Load and server share the machine.
 
 With `--shape`, the model is one of a hub's shape with random weights, in fp32 (`original`) and int8 (`quantized`): what
 the service adds is the same, and what it serves is as large as what is served elsewhere.
@@ -12,11 +12,12 @@ the service adds is the same, and what it serves is as large as what is served e
 import argparse
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.command_line import end_on_termination, wide_console, write_json
 from benchmarks.hub_shapes import publish_random
-from benchmarks.measuring import Plan, Watched, measure, measure_in_process, measure_mix, measure_soak
+from benchmarks.measuring import Plan, Watched, contending, measure, measure_beside, measure_mix, measure_soak
 from benchmarks.mix import LONG_TOKENS, SHORT_TOKENS
 from benchmarks.peer_models import SHAPES
 from benchmarks.servers.contenders import SERVERS, Setup
@@ -70,18 +71,23 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
         total = len(names) * (len(plan.clients) + 1) if plan.clients else 0
         total += ("slimseq" in names and bool(plan.clients)) + bool(given.mix) + bool(given.soak)
         watched = Watched(context, progress, progress.add_task("serving", total=total, status=""))
-        for name in names if plan.clients else ():
-            capacity = results.servers[0].capacity if results.servers else None
-            try:
-                results.servers.append(measure(SERVERS[name](setup), scratch, plan, capacity, watched))
-            except ServerFailed as error:
-                results.left_out[name] = str(error)
-                context.say(f"{name} is left out: {error}")
+        with ExitStack() as stack:
+            contenders = []
+            for name in names if plan.clients else ():
+                watched.began(f"{name} starts")
+                try:
+                    contenders.append(stack.enter_context(contending(SERVERS[name](setup), scratch, plan.asks)))
+                except ServerFailed as error:
+                    results.left_out[name] = str(error)
+                    context.say(f"{name} is left out: {error}")
+            measure(contenders, plan, watched)
+            results.servers = [contender.result for contender in contenders]
+            for contender in contenders:
+                if contender.result.name == "slimseq":
+                    watched.began("in turns with its runtime in process")
+                    results.in_process, results.beside = measure_beside(setup, plan, contender)
+                    watched.ended(f"{results.beside.share:.2f} of the tokens/s of its runtime in process")
         service = results.server("slimseq")
-        if service:
-            watched.began("in process")
-            results.in_process = found = measure_in_process(setup, plan, service.runtime)
-            watched.ended(f"in process: {found.tokens_per_second:,.0f} tokens/s in batches of {found.batch}")
         if given.mix:
             watched.began("short texts beside long ones")
             lengths = Lengths(SHORT_TOKENS, LONG_TOKENS)

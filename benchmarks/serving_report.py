@@ -73,15 +73,12 @@ def soak_table(soak: Soak) -> Table:
 def lines(results: Results) -> Iterator[str]:
     """Yields the figures that are no rows of a table, and what all were taken on."""
     found = results.in_process
-    if found:
+    if found and results.beside:
+        beside = results.beside
         yield (
-            f"{found.runtime} in process: {found.tokens_per_second:,.0f} tokens/s in batches of {found.batch} "
-            f"on {found.workers} workers; "
-            f"the service's best is {number(results.over_in_process, 2)} of that"
-        )
-        yield (
-            f"a single request takes {found.single_p50_ms:.1f} ms in process, "
-            f"{number(results.overhead_ms, 1)} ms more through the service"
+            f"in turns with {found.runtime} in process (batches of {found.batch} on {found.layout.workers} workers), "
+            f"the service makes {number(beside.share, 2)} of its tokens a second for {beside.clients} clients, "
+            f"and adds {number(beside.overhead_ms, 2)} ms to a single request"
         )
     if results.soak:
         soak = results.soak

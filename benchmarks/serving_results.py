@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, Literal
 
+from benchmarks.beside import Beside
 from benchmarks.figures import Figures
 from benchmarks.in_process import InProcess
 from benchmarks.mix import Mixed
@@ -46,19 +47,23 @@ class ServerResult:
         description: what it is and how it is set.
         runtime: what it says that it ran on, None where it says nothing.
         loads: the figures.
-        single_p50_ms: median of one request asked again and again by one client.
     """
 
     name: str
     description: str
     runtime: str | None
-    loads: list[Load]
-    single_p50_ms: float | None
+    loads: list[Load] = field(default_factory=list)
 
     @property
     def capacity(self) -> float:
         """The most requests a second that it answered to clients who wait; 0 where there was no such load."""
         return max((load.figures.requests_per_second for load in self.loads if load.kind == "closed"), default=0.0)
+
+    @property
+    def best_clients(self) -> int:
+        """How many clients, who wait, got the most tokens a second; 1 where there was no such load."""
+        closed = [load for load in self.loads if load.kind == "closed"]
+        return int(max(closed, key=lambda load: load.figures.tokens_per_second).amount) if closed else 1
 
     @property
     def tokens_per_second(self) -> float:
@@ -74,9 +79,10 @@ class Results(Taken):
         task: what was generated.
         variant: with which variant.
         settings: of the generation and of the loads.
-        servers: by the order in which they were measured.
+        servers: by the order in which they took turns.
         left_out: why servers are not there, by their names.
-        in_process: the same runtime as Slimseq's without the service around it.
+        in_process: where the same runtime as Slimseq's is fastest without the service around it.
+        beside: both of them in turns.
         soak: Slimseq under a constant load.
         mix: short texts beside long ones.
     """
@@ -87,6 +93,7 @@ class Results(Taken):
     servers: list[ServerResult] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     in_process: InProcess | None = None
+    beside: Beside | None = None
     soak: Soak | None = None
     mix: list[Mixed] = field(default_factory=list)
     versions: dict[str, str] = field(
@@ -97,25 +104,11 @@ class Results(Taken):
         """Returns a server's result, None where it was left out."""
         return next((each for each in self.servers if each.name == name), None)
 
-    @property
-    def over_in_process(self) -> float | None:
-        """Slimseq's tokens a second under its best load by those of its runtime at its best batch."""
-        service = self.server("slimseq")
-        if service is None or self.in_process is None:
-            return None
-        return service.tokens_per_second / self.in_process.tokens_per_second
-
-    @property
-    def overhead_ms(self) -> float | None:
-        """What the service adds to a single request: its median less that of the same request in process."""
-        service = self.server("slimseq")
-        if service is None or service.single_p50_ms is None or self.in_process is None:
-            return None
-        return service.single_p50_ms - self.in_process.single_p50_ms
-
     def as_json(self) -> str:
         """Returns the results with what derives from them."""
-        found = asdict(self) | {"over_in_process": self.over_in_process, "overhead_ms": self.overhead_ms}
+        found = asdict(self)
+        if self.beside:
+            found["beside"] |= {"share": self.beside.share, "overhead_ms": self.beside.overhead_ms}
         for row, each in zip(found["servers"], self.servers, strict=True):
             row |= {"capacity": each.capacity, "tokens_per_second": each.tokens_per_second}
         for row, mixed in zip(found["mix"], self.mix, strict=True):

@@ -6,11 +6,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
 import pytest
 
+from benchmarks.beside import TURNS
 from benchmarks.performance_page import page
 from benchmarks.servers import contenders
 from benchmarks.servers.contenders import Setup
@@ -79,16 +81,19 @@ def test_all_three_servers_are_measured_under_every_load(
             assert 0 < figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
         closed = server["loads"][0]["figures"]
         assert 6 <= closed["tokens_per_second"] / closed["requests_per_second"] <= 12, "outputs are not pinned"
-    assert found["in_process"]["tokens_per_second"] > 0 and found["over_in_process"] > 0
     assert found["in_process"]["runtime"] == found["servers"][1]["runtime"]
-    assert found["in_process"]["workers"] == 1
-    single = found["in_process"]["single_p50_ms"]
-    assert found["overhead_ms"] == pytest.approx(found["servers"][1]["single_p50_ms"] - single)
+    assert found["in_process"]["layout"]["workers"] == 1
+    turns = found["beside"]["turns"]
+    shares = [turn["service_tokens_per_second"] / turn["tokens_per_second"] for turn in turns]
+    assert len(turns) == TURNS and found["beside"]["share"] == pytest.approx(median(shares))
+    added = [turn["service_single_p50_ms"] - turn["single_p50_ms"] for turn in turns]
+    assert found["beside"]["overhead_ms"] == pytest.approx(median(added))
+    assert found["beside"]["clients"] in (1, 2)
     assert found["host"] and found["cpu_flags"] and "ctranslate2" in found["versions"]
     assert plot.read_bytes().startswith(b"\x89PNG")
     written = page([], [found])
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS)
-    assert "times those of ctranslate2" in written and "ms more through the service" in written
+    assert "times those of ctranslate2" in written and "ms to a single request" in written
     printed = capsys.readouterr().out
     assert all(name in printed for name in SERVERS) and found["host"] in printed
 

@@ -1,0 +1,98 @@
+"""The service and its runtime in process, in turns: what it makes of its tokens, and what it adds to one request.
+
+A machine's speed drifts by more than what is asked for here. So both are measured within seconds of each other, several
+times, and compared turn by turn.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.client import Client
+from benchmarks.in_process import InProcess, OpenIn, crew_in, single_p50_ms, tokens_per_second
+from benchmarks.workload import Ask
+
+TURNS = 5
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What both did within seconds of each other.
+
+    Args:
+        service_tokens_per_second: for clients who wait.
+        tokens_per_second: in process, at its best batch.
+        service_single_p50_ms: median of one request asked again and again; None where none was answered.
+        single_p50_ms: of the same in process.
+    """
+
+    service_tokens_per_second: float
+    tokens_per_second: float
+    service_single_p50_ms: float | None
+    single_p50_ms: float
+
+
+@dataclass(frozen=True)
+class Beside:
+    """All turns.
+
+    Args:
+        clients: who waited for the service's answers.
+        turns: what was measured.
+    """
+
+    clients: int
+    turns: list[Turn]
+
+    @property
+    def share(self) -> float:
+        """The service's tokens a second by those in process, the median turn's."""
+        return median(turn.service_tokens_per_second / turn.tokens_per_second for turn in self.turns)
+
+    @property
+    def overhead_ms(self) -> float | None:
+        """What the service adds to a single request, the median turn's; None where it answered none."""
+        added = [
+            turn.service_single_p50_ms - turn.single_p50_ms
+            for turn in self.turns
+            if turn.service_single_p50_ms is not None
+        ]
+        return median(added) if added else None
+
+
+def beside(
+    client: Client,
+    open_in: OpenIn,
+    best: InProcess,
+    asks: Sequence[Ask],
+    clients: int,
+    seconds: float,
+    turns: int = TURNS,
+) -> Beside:
+    """Lets the running service and its runtime in this process take turns; one waits while the other works.
+
+    Args:
+        client: asks the service.
+        open_in: opens the artifact in a layout.
+        best: in which layouts, and in batches of which size, it is fastest.
+        asks: what is asked; the first alone for single requests.
+        clients: who wait for the service's answers.
+        seconds: how long each of them takes a turn, twice: with all that it can, and with single requests.
+        turns: how many there are.
+    """
+    with ExitStack() as stack:
+        busy = stack.enter_context(crew_in(open_in, best.layout))
+        alone = busy if best.single_layout == best.layout else stack.enter_context(crew_in(open_in, best.single_layout))
+        return Beside(
+            clients,
+            [
+                Turn(
+                    client.closed(asks, clients, seconds).tokens_per_second,
+                    tokens_per_second(busy, asks, best.batch, seconds),
+                    client.single_p50_ms(asks[0], seconds),
+                    single_p50_ms(alone, asks[0], seconds),
+                )
+                for _ in range(turns)
+            ],
+        )
