@@ -56,8 +56,6 @@ def page(
         lines += [*_profile(each), ""]
     for each in serving:
         lines += [*_serving(each), ""]
-    if over := list(_over_originals(serving)):
-        lines += ["## Variants through the service beside their originals", "", *over, ""]
     for path in plots:
         lines += [f"![Tokens a second and p95 by clients: {path.stem}]({path})", ""]
     for each in residency:
@@ -141,23 +139,6 @@ def _title(found: Found) -> str:
 
 def _beams(number_of_beams: int) -> str:
     return "greedy" if number_of_beams == 1 else f"{number_of_beams} beams"
-
-
-def _over_originals(serving: Sequence[Found]) -> Iterator[str]:
-    """Says how many times as fast as their originals variants are served, where both were measured in one way."""
-    speeds = {
-        (found["task"], found["settings"]["options"]["num_beams"], found["variant"]): server["tokens_per_second"]
-        for found in serving
-        for server in found["servers"]
-        if server["name"] == "slimseq" and not found["soak"] and server["tokens_per_second"]
-    }
-    for (task, beams, variant), speed in speeds.items():
-        original = speeds.get((task, beams, "original"))
-        if original and variant != "original":
-            yield (
-                f"- {task}/{variant} makes {speed:,.0f} tokens/s through the service, {speed / original:.2f} times the "
-                f"original's {original:,.0f}, each on its fastest runtime."
-            )
 
 
 def _load(name: str, load: Found) -> list[str]:

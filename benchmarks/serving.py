@@ -2,8 +2,9 @@
 
 Clients that wait for their answers, 1 to 64 of them, and requests that arrive as a Poisson process ask each server for
 the same short and long texts, with the same settings and outputs of equal length: the running service, a transformers
-server that generates one request at a time, and a CTranslate2 server that batches what waits. They take turns, load by
-load; so do the service and its own runtime in process. Load and server share the machine.
+server that generates one request at a time, and a CTranslate2 server that batches what waits; or, as `original`, the
+service with the variant's original. They take turns, load by load; so do the service and its own runtime in process.
+Load and server share the machine.
 
 With `--shape`, the model is one of a hub's shape with random weights, in fp32 (`original`) and int8 (`quantized`): what
 the service adds is the same, and what it serves is as large as what is served elsewhere.
@@ -20,7 +21,7 @@ from benchmarks.hub_shapes import publish_random
 from benchmarks.measuring import Plan, Watched, contending, measure, measure_beside, measure_mix, measure_soak
 from benchmarks.mix import LONG_TOKENS, SHORT_TOKENS
 from benchmarks.peer_models import SHAPES
-from benchmarks.servers.contenders import SERVERS, Setup
+from benchmarks.servers.contenders import SERVERS, USUAL, Setup
 from benchmarks.servers.process import ServerFailed
 from benchmarks.serving_report import draw, show
 from benchmarks.serving_results import Results
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--variant", default="original")
     parser.add_argument("--store", type=Path, default=default_store())
     parser.add_argument("--shape", choices=list(SHAPES), default=None, help="a random model instead of the store's")
-    parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=list(SERVERS))
+    parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=USUAL)
     parser.add_argument("--clients", nargs="*", type=int, default=list(CLIENTS), help="none: no loads but what follows")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument("--share", type=float, default=0.8, help="of the first server's capacity that arrives")

@@ -100,6 +100,11 @@ def slimseq(setup: Setup, runtime: str = "auto") -> Server:
     )
 
 
+def slimseq_with_original(setup: Setup) -> Server:
+    """Returns this project's service with the variant's original open, on its own fastest runtime."""
+    return replace(slimseq(replace(setup, variant=ORIGINAL)), name=ORIGINAL)
+
+
 def slimseq_on_ctranslate2(setup: Setup) -> Server:
     """Returns this project's service on CTranslate2, which batches statically, with a copy of the variant.
 
@@ -182,9 +187,12 @@ def _input_arguments(setup: Setup) -> list[str]:
     return [f"--prefix={generation.prefix}", "--max-input-tokens", str(generation.max_input_tokens)]
 
 
-# The CTranslate2 server comes first: its capacity sets the rate at which requests arrive at all of them.
+# The first of those that are compared sets the rate at which requests arrive at all of them.
 SERVERS: dict[str, Callable[[Setup], Server]] = {
+    ORIGINAL: slimseq_with_original,
     "ctranslate2": ctranslate2,
     "slimseq": slimseq,
     "pipeline": pipeline,
 }
+# What says nothing where it is the original that is served.
+USUAL = ("ctranslate2", "slimseq", "pipeline")

@@ -98,6 +98,14 @@ def test_all_three_servers_are_measured_under_every_load(
     assert all(name in printed for name in SERVERS) and found["host"] in printed
 
 
+def test_a_variant_is_served_in_turns_with_its_original(store: Store, tmp_path: Path) -> None:
+    found = benchmark(store, tmp_path, "--clients", "1", "--servers", "slimseq", "original")
+
+    assert not found["left_out"] and [server["name"] for server in found["servers"]] == ["original", "slimseq"]
+    assert all(load["figures"]["answered"] > 0 for server in found["servers"] for load in server["loads"])
+    assert "times those of original (translation/original" in page([], [found])
+
+
 def test_a_soak_and_a_mix_are_measured_without_other_loads(store: Store, tmp_path: Path) -> None:
     found = benchmark(
         store, tmp_path, "--clients", "--mix", "--soak", "2", "--servers", "slimseq", "ctranslate2", "--share", "0.3"
