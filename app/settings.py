@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         description="Sequences that one batch decodes, its rows times their beams, where rows start and end together.",
     )
     max_batch_tokens: int = Field(
-        default=8192,
+        default=16384,
         ge=64,
         description="Tokens, in and out, that rows in flight are likely to come to, where rows join and leave.",
     )

@@ -33,7 +33,7 @@ class WorkLimits:
     """
 
     max_rows: int = 32
-    max_tokens: int = 8192
+    max_tokens: int = 16384
     wait_seconds: float = 0.003
     queue_rows: int = 4096
 
