@@ -68,7 +68,6 @@ def beside(
     asks: Sequence[Ask],
     clients: int,
     seconds: float,
-    turns: int = TURNS,
 ) -> Beside:
     """Lets the running service and its runtime in this process take turns; one waits while the other works.
 
@@ -79,7 +78,6 @@ def beside(
         asks: what is asked; the first alone for single requests.
         clients: who wait for the service's answers.
         seconds: how long each of them takes a turn, twice: with all that it can, and with single requests.
-        turns: how many there are.
     """
     with ExitStack() as stack:
         busy = stack.enter_context(crew_in(open_in, best.layout))
@@ -93,6 +91,6 @@ def beside(
                     client.single_p50_ms(asks[0], seconds),
                     single_p50_ms(alone, asks[0], seconds),
                 )
-                for _ in range(turns)
+                for _ in range(TURNS)
             ],
         )

@@ -93,29 +93,21 @@ def contending(server: Server, folder: Path, asks: Sequence[Ask]) -> Iterator[Co
 def measure(contenders: Sequence[Contender], plan: Plan, watched: Watched) -> None:
     """Puts servers under one load after the other, in turns; what arrives is a share of the first one's capacity."""
 
-    def take(contender: Contender, load: Callable[[Client], Load], what: str) -> None:
-        result = contender.result
-        watched.began(f"{result.name}, {what}")
-        result.loads.append(taken := load(contender.client))
-        figures = taken.figures
+    def took(contender: Contender, load: Load) -> None:
+        contender.result.loads.append(load)
+        figures = load.figures
         watched.ended(
-            f"{result.name}, {taken.words}: {figures.tokens_per_second:,.0f} tokens/s, {figures.errors} errors"
+            f"{contender.result.name}, {load.words}: {figures.tokens_per_second:,.0f} tokens/s, {figures.errors} errors"
         )
 
     for clients in plan.clients:
-
-        def closed(client: Client, clients: int = clients) -> Load:
-            return Load("closed", clients, client.closed(plan.asks, clients, plan.seconds))
-
-        for contender in contenders:
-            take(contender, closed, f"{clients} clients")
+        for each in contenders:
+            watched.began(f"{each.result.name}, {clients} clients")
+            took(each, Load("closed", clients, each.client.closed(plan.asks, clients, plan.seconds)))
     rate = plan.share * contenders[0].result.capacity if contenders else 0.0
-    for contender in contenders if rate else ():
-        take(
-            contender,
-            lambda client: Load("poisson", rate, client.poisson(plan.asks, rate, plan.seconds)),
-            f"{rate:.1f} requests arrive a second",
-        )
+    for each in contenders if rate else ():
+        watched.began(f"{each.result.name}, {rate:.1f} requests arrive a second")
+        took(each, Load("poisson", rate, each.client.poisson(plan.asks, rate, plan.seconds)))
 
 
 def measure_beside(setup: Setup, plan: Plan, service: Contender) -> tuple[InProcess, Beside]:

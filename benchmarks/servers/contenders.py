@@ -194,5 +194,5 @@ SERVERS: dict[str, Callable[[Setup], Server]] = {
     "slimseq": slimseq,
     "pipeline": pipeline,
 }
-# What says nothing where it is the original that is served.
+# All but the original, which says nothing where it is the original that is served.
 USUAL = ("ctranslate2", "slimseq", "pipeline")

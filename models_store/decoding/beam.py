@@ -110,16 +110,15 @@ class BeamSearch:
         """Takes each input's best continuations, and decides the inputs that have nothing better to come."""
         found = self._candidates(scores)
         self._lengths, self._positions = self._lengths + 1, self._positions + 1
-        lengths = self._lengths
-        is_last = (found.tokens == self._configuration.eos_id) | (lengths == self._rules.max_new_tokens)[:, None]
+        is_last = (found.tokens == self._configuration.eos_id) | (self._lengths == self._rules.max_new_tokens)[:, None]
         # Most steps end nothing, and are asked for less.
         if has_ends := bool(is_last.any()):
-            self._keep_best(found, is_last, lengths)
+            self._keep_best(found, is_last)
             found = self._open(found, is_last)
         origins = self._go_on(found)
         if not (has_ends or self._has_full):
             return Advance(origins=origins)
-        is_done = ~self._may_improve(lengths) | is_last.all(axis=1)
+        is_done = ~self._may_improve() | is_last.all(axis=1)
         if self._rules.may_stop_early:
             is_done |= self._finished.is_finished.all(axis=1) & self._rules.early_stopping
         done = {row: self._ended(row) for row in is_done.nonzero()[0].tolist()}
@@ -161,17 +160,17 @@ class BeamSearch:
         self._running.scores = candidates.scores[:, first]
         return origins
 
-    def _keep_best(self, found: Candidates, is_last: NDArray[np.bool_], lengths: Ids) -> None:
+    def _keep_best(self, found: Candidates, is_last: NDArray[np.bool_]) -> None:
         """Keeps the best finished hypotheses of those held and of those of the first `beams` candidates that end."""
         just_finished = is_last[:, : self.num_beams]
         [rows] = np.nonzero(just_finished.any(axis=1))
         if not len(rows):
             return
         held, first = kept(self._finished, rows), (rows, slice(self.num_beams))
-        own_lengths = lengths[rows][:, None]
+        own_lengths = self._lengths[rows][:, None]
         ids = self._running.ids[rows[:, None], found.origins[first]]
         ids[np.arange(len(rows))[:, None], np.arange(self.num_beams), own_lengths] = found.tokens[first]
-        scores = found.scores[first] / self._penalties(lengths)[rows] + ~just_finished[rows] * NEVER
+        scores = found.scores[first] / self._penalties()[rows] + ~just_finished[rows] * NEVER
         merged = (
             np.concatenate([held.ids, ids], axis=1),
             np.concatenate([held.scores, scores.astype(np.float32)], axis=1),
@@ -185,9 +184,9 @@ class BeamSearch:
             all_rows[rows] = part[np.arange(len(rows))[:, None], best]
         self._look_at_finished()
 
-    def _may_improve(self, lengths: Ids) -> NDArray[np.bool_]:
+    def _may_improve(self) -> NDArray[np.bool_]:
         """Whether each input's best open beam could still beat its worst finished one, at the length it has now."""
-        best_open = self._running.scores.max(axis=1) / self._penalties(lengths)[:, 0]
+        best_open = self._running.scores.max(axis=1) / self._penalties()[:, 0]
         return np.asarray(best_open > self._worst)
 
     def _look_at_finished(self) -> None:
@@ -198,9 +197,9 @@ class BeamSearch:
         # With fewer finished hypotheses than beams, any other is wanted.
         self._has_full = bool((self._worst > NEVER).any())
 
-    def _penalties(self, lengths: Ids) -> Scores:
+    def _penalties(self) -> Scores:
         """Returns what sums of log-probabilities are divided by, `(inputs, 1)`."""
-        return (lengths.astype(np.float64) ** self._rules.length_penalty).astype(np.float32)[:, None]
+        return (self._lengths.astype(np.float64) ** self._rules.length_penalty).astype(np.float32)[:, None]
 
     def _ended(self, row: int) -> Sequenced:
         finished = self._finished

@@ -19,9 +19,18 @@ _Environment = ctypes.c_uint32 * 8
 _MXCSR = 7
 # Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, 10.2.3: FTZ is bit 15, DAZ is bit 6.
 _FLUSHING = 1 << 15 | 1 << 6
-# Not a `CDLL`: that lets go of the interpreter at every call, and has to wait for it again.
-_LIBRARY = ctypes.PyDLL(None) if sys.platform == "linux" and platform.machine() == "x86_64" else None
-IS_KNOWN = hasattr(_LIBRARY, "fesetenv")
+
+
+def _library() -> ctypes.PyDLL | None:
+    """Returns what sets a thread's floating-point environment; None where its layout is not known."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return None
+    # Not a `CDLL`: that lets go of the interpreter at every call, and has to wait for it again.
+    library = ctypes.PyDLL(None)
+    return library if hasattr(library, "fesetenv") else None
+
+
+_LIBRARY = _library()
 
 
 def without_denormals(run: Callable[..., Result], *arguments: object) -> Result:
@@ -36,7 +45,7 @@ def without_denormals(run: Callable[..., Result], *arguments: object) -> Result:
     Returns:
         What it returns.
     """
-    if _LIBRARY is None or not IS_KNOWN:
+    if _LIBRARY is None:
         return run(*arguments)
     before = _Environment()
     _LIBRARY.fegetenv(before)
