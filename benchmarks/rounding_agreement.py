@@ -14,12 +14,16 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.agreement import add_origin, copied, of_origins, outputs, parser_of
+from benchmarks.block_products import BlockWeights
 from benchmarks.command_line import wide_console
 from compression.context import Context
+from compression.export.block_embedding import Blocks
 from compression.exporting import add_onnx
-from compression.quantization.int8_dynamic import Finely, Int8Dynamic, by_row, in_blocks
-from compression.quantization.integer_products import How, IntegerWeights, RowInputs
+from compression.quantization.int8_dynamic import Finely, Int8Dynamic, by_row, by_scaled_row
+from compression.quantization.integer_products import IntegerWeights
 from compression.quantization.options import QuantizeOptions
+from compression.quantization.rewriting import How
+from compression.quantization.row_products import RowInputs
 from compression.quantize import quantize
 from evaluation.datasets import load_examples
 from evaluation.examples import Example
@@ -41,7 +45,17 @@ def _tensor(weights: IntegerWeights, *_: object) -> How:
     return weights
 
 
+# Level 4 of MatMulNBits rounds inputs in blocks too.
+ACCURACY_LEVEL = 4
 USUAL_BLOCK = 128
+
+
+def in_blocks(size: int, accuracy_level: int = ACCURACY_LEVEL) -> Finely:
+    """Returns what rounds weights in blocks of a size, and inputs too unless the level is 0."""
+    how = BlockWeights(Blocks(bits=8, size=size, is_symmetric=True), accuracy_level)
+    return lambda _weights, _exported, _graph, _products, _configuration: how
+
+
 USUAL_BLOCKS = in_blocks(USUAL_BLOCK)
 # Patterns of layers, for both families at once.
 OUTPUTS = r"^(?:model/)?decoder/.*/(?:wo|fc2)/"
@@ -65,12 +79,12 @@ WAYS: Mapping[str, Way] = {
     "feed-forward: rows": Way(FEED_FORWARD, _rows),
     "feed-forward: rows, large channels in float": Way(FEED_FORWARD),
     "feed-forward: the same, decoder: blocks of 32": Way(FEED_FORWARD, decoder=in_blocks(32)),
-    "feed-forward: the same, decoder: rows, large channels in float": Way(FEED_FORWARD, decoder=by_row),
+    "feed-forward: the same, decoder: rows, large channels in float": Way(FEED_FORWARD, decoder=by_scaled_row),
     "feed-forward: the same, decoder: one scale a tensor": Way(FEED_FORWARD, decoder=_tensor),
     "encoder: rows": Way(ENCODER_WHOLE, _rows),
     "encoder: rows, large channels in float": Way(ENCODER_WHOLE),
     "encoder: the same, decoder: blocks of 32": Way(ENCODER_WHOLE, decoder=in_blocks(32)),
-    "encoder: the same, decoder: rows, large channels in float": Way(ENCODER_WHOLE, decoder=by_row),
+    "encoder: the same, decoder: rows, large channels in float": Way(ENCODER_WHOLE, decoder=by_scaled_row),
     "encoder: the same, decoder: one scale a tensor": Way(ENCODER_WHOLE, decoder=_tensor),
     "encoder: the same, decoder's attention in blocks": Way((*ENCODER_WHOLE, DECODER_ATTENTION)),
     "one scale a tensor": Way(()),

@@ -31,9 +31,9 @@ class QuantizeOptions:
     Args:
         per_channel: one scale for each output channel instead of one a matrix.
         reduce_range: 7-bit weights, which keep CPUs without VNNI from saturating their 16-bit sums.
-        sensitive_layers: patterns of matrix products to round more finely, in blocks or (of the encoder) a row of
-            inputs at a time; searched in names such as `encoder/block.0/layer.1/DenseReluDense/wi/MatMul`. None takes
-            those known to be sensitive. Of int8-dynamic.
+        sensitive_layers: patterns of matrix products to round more finely, a row of inputs at a time; searched in
+            names such as `encoder/block.0/layer.1/DenseReluDense/wi/MatMul`. None takes those known to be sensitive.
+            Of int8-dynamic.
         scheme: what is rounded, to what, and for which runtime.
         symmetric: ranges around 0, so that no zero points are stored: of activations in int8-static, of blocks in
             the weight-only schemes. Rounds more coarsely where values lie to one side.

@@ -15,6 +15,9 @@ from models_store.graphs.export import export_onnx
 from models_store.manifest import Manifest, Task
 from tests.compression.tiny import tiny_file, tiny_set
 
+# Of the graph of two products by constant matrices.
+PRODUCTS = ("first", "second")
+
 GRAPHS = ("encoder.onnx", "decoder.onnx")
 
 

@@ -1,0 +1,153 @@
+"""Products whose inputs have a scale a row: what one row holds does not coarsen another.
+
+Channels that are the largest of nearly every row may stay in float with their weights: where the same few are, no scale
+of a row is fine enough for the others. LLM.int8 (Dettmers et al. 2022, https://arxiv.org/abs/2208.07339) looks for them
+in each batch; here they are known before.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, numpy_helper
+
+from compression.export.block_embedding import DOMAIN
+from compression.export.embedding import QUANTIZED_SUFFIX, SCALE_SUFFIX, Floats
+from compression.quantization.integer_products import IntegerWeights, round_weights
+from compression.quantization.rewriting import Rewriting
+from models_store.graphs.sources import INT8_MOST, LEAST, UINT8_MOST
+
+# What stands for 0 in a row, unless nothing in it is negative.
+MIDDLE = 128
+
+
+@dataclass(frozen=True)
+class RowInputs:
+    """Rounds each row by its own scale.
+
+    Args:
+        weights: how weights are rounded.
+        large: channels of inputs that stay in float with their weights, by the inputs' name.
+    """
+
+    weights: IntegerWeights
+    large: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def add(self, graph: Rewriting, node: NodeProto) -> None:
+        """Adds the product, as `How.add` says."""
+        states, matrix = node.input
+        weights, large, apart = _apart(graph, node, self.large)
+        rows = graph.once(("rows", states), lambda: _rounded_rows(graph, states, weights.shape[0], large))
+        name = f"{node.name}_rows"
+        names = [matrix + suffix for suffix in (QUANTIZED_SUFFIX, SCALE_SUFFIX)]
+        parts: tuple[NDArray[Any], ...] = round_weights(weights, self.weights)
+        for tensor, values in zip(names, parts, strict=True):
+            graph.tensor(tensor, values)
+        inputs = [rows.integers, names[0], graph.number(1.0), names[1], rows.zero_point]
+        product = graph.node("MatMulIntegerToFloat", inputs, name, domain=DOMAIN)
+        product = graph.node("Mul", [product, rows.scale], f"{name}_scaled")
+        if large:
+            selected = graph.node("Gather", [rows.flat, graph.integers(large)], f"{name}_large", axis=1)
+            product = graph.node("Gemm", [selected, apart, product], f"{name}_with_large")
+        shape = graph.node("Concat", [rows.leading, graph.integers([weights.shape[1]])], f"{name}_shape", axis=0)
+        graph.node("Reshape", [product, shape], f"{name}_back", node.output[0])
+
+
+@dataclass(frozen=True)
+class ScaledRows:
+    """Divides each row by its largest, rounds all of them by one scale, and multiplies the product's rows again.
+
+    That rounds as `RowInputs` does, by operators that are fewer, which counts where rows are few, and that pass over
+    the inputs twice more, which counts where rows are many.
+
+    Args:
+        weights: how weights are rounded.
+        large: channels of inputs that stay in float with their weights, by the inputs' name.
+    """
+
+    weights: IntegerWeights
+    large: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def add(self, graph: Rewriting, node: NodeProto) -> None:
+        """Adds the product, as `How.add` says."""
+        states, matrix = node.input
+        weights, large, apart = _apart(graph, node, self.large)
+        rows = graph.once(("scaled", states), lambda: _scaled_rows(graph, states, weights.shape[0], large))
+        name, output = f"{node.name}_scaled", node.output[0]
+        self.weights.add_product(graph, rows.scaled, matrix, weights, name, name)
+        if not large:
+            graph.node("Mul", [name, rows.largest], f"{name}_back", output)
+            return
+        product = graph.node("Mul", [name, rows.largest], f"{name}_back")
+        selected = graph.node("Gather", [states, graph.integers(large)], f"{name}_large", axis=-1)
+        selected = graph.node("MatMul", [selected, apart], f"{name}_large_product")
+        graph.node("Add", [product, selected], f"{name}_with_large", output)
+
+
+@dataclass(frozen=True)
+class _RoundedRows:
+    """Names of inputs as floats in two dimensions, as integers, of what stands for 0, of scales and leading sizes."""
+
+    flat: str
+    integers: str
+    zero_point: str
+    scale: str
+    leading: str
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """Names of inputs whose rows are divided by their largest, and of that."""
+
+    scaled: str
+    largest: str
+
+
+def _apart(graph: Rewriting, node: NodeProto, large: Mapping[str, Sequence[int]]) -> tuple[Floats, list[int], str]:
+    """Returns weights without those of large channels, which these are, and the name of theirs, if there are any."""
+    states, matrix = node.input
+    weights, channels, name = graph.matrix(matrix), list(large.get(states, ())), f"{matrix}_large"
+    if channels:
+        graph.tensor(name, weights[channels])
+        weights = weights.copy()
+        weights[channels] = 0
+    return weights, channels, name
+
+
+def _mask(graph: Rewriting, name: str, width: int, large: Sequence[int]) -> str:
+    kept = np.ones(width, dtype=np.float32)
+    kept[large] = 0
+    return graph.constant(f"{name}_kept", kept)
+
+
+def _largest(graph: Rewriting, sizes: str, name: str) -> str:
+    largest = graph.node("ReduceMax", [sizes, graph.integers([-1])], f"{name}_largest", keepdims=1)
+    return graph.node("Max", [largest, graph.number(LEAST)], f"{name}_at_least")
+
+
+def _rounded_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]) -> _RoundedRows:
+    name, is_positive = f"{states}_rows", graph.is_positive(states)
+    flat = graph.node("Reshape", [states, graph.integers([-1, width])], f"{name}_flat")
+    sizes = flat if is_positive else graph.node("Abs", [flat], f"{name}_sizes")
+    if large:
+        sizes = graph.node("Mul", [sizes, _mask(graph, name, width, large)], f"{name}_kept_sizes")
+    most = UINT8_MOST if is_positive else INT8_MOST
+    scale = graph.node("Div", [_largest(graph, sizes, name), graph.number(most)], f"{name}_scale")
+    steps = graph.node("Reshape", [scale, graph.integers([-1])], f"{name}_steps")
+    middle = np.array([0 if is_positive else MIDDLE], dtype=np.uint8)
+    zero_point = graph.constant(f"zero_point_{middle[0]}", middle.reshape(()))
+    count = graph.node("Shape", [steps], f"{name}_count")
+    zeros = graph.node("ConstantOfShape", [count], f"{name}_zeros", value=numpy_helper.from_array(middle))
+    integers = graph.node("QuantizeLinear", [flat, steps, zeros], f"{name}_integers", axis=0)
+    leading = graph.node("Shape", [states], f"{name}_leading", start=0, end=-1)
+    return _RoundedRows(flat, integers, zero_point, scale, leading)
+
+
+def _scaled_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]) -> _Scaled:
+    name = f"{states}_rows"
+    kept = graph.node("Mul", [states, _mask(graph, name, width, large)], f"{name}_small") if large else states
+    sizes = kept if graph.is_positive(states) else graph.node("Abs", [kept], f"{name}_sizes")
+    largest = _largest(graph, sizes, name)
+    return _Scaled(graph.node("Div", [kept, largest], f"{name}_scaled"), largest)
