@@ -10,6 +10,8 @@ is.
 
 from dataclasses import dataclass, field, replace
 
+from compression.beams import TECHNIQUE as BEAMS
+from compression.beams import BeamOptions, fewer_beams
 from compression.context import Context
 from compression.evaluate import EvaluateOptions, evaluate_variants
 from compression.exporting import add_ctranslate2, add_onnx
@@ -30,10 +32,11 @@ WEIGHTS_ALONE = ("int8-dynamic", "int8-weight-only", "int4-weight-only", *WHOLE)
 
 @dataclass(frozen=True)
 class Derivation:
-    """How an int8 variant is made: from which variant, and how it is rounded."""
+    """How an int8 variant is made: from which variant, how it is rounded, and how many beams it is given then."""
 
     parent: str
     options: QuantizeOptions = field(default_factory=QuantizeOptions)
+    num_beams: int | None = None
 
 
 def prepare(context: Context, measure: bool = True) -> list[str]:
@@ -75,10 +78,17 @@ def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
     sources = {manifest.digest: manifest.variant for manifest in manifests if manifest.has_format("safetensors")}
     found = {}
     for manifest in manifests:
-        step = manifest.lineage[-1]
+        step = _rounding(manifest)
         if (parent := sources.get(step.parent or "")) and (options := _options_of(step)):
-            found[manifest.variant] = Derivation(parent, options)
+            is_last = step is manifest.lineage[-1]
+            found[manifest.variant] = Derivation(parent, options, None if is_last else manifest.generation.num_beams)
     return found | ({"quantized": Derivation("original")} if "original" in sources.values() else {})
+
+
+def _rounding(manifest: Manifest) -> Step:
+    """Returns the last step but for those that only gave the search other beams."""
+    steps = [step for step in manifest.lineage if step.technique != BEAMS]
+    return steps[-1] if steps else manifest.lineage[-1]
 
 
 def _options_of(step: Step) -> QuantizeOptions | None:
@@ -98,9 +108,12 @@ def _derive(
     context: Context, task: Task, name: str, derivation: Derivation, before: Manifest | None, measure: bool
 ) -> str:
     context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
-    made = quantize(replace(context, may_replace=True), task, derivation.parent, name, derivation.options)
+    replacing = replace(context, may_replace=True)
+    made = quantize(replacing, task, derivation.parent, name, derivation.options)
+    if derivation.num_beams is not None:
+        made = fewer_beams(replacing, task, name, name, BeamOptions(derivation.num_beams)).manifest
     if before is not None and before.digest == made.digest:
-        # `quantize` kept what was measured; the verdict and the key of a build hold as well.
+        # What was measured holds, and so do the verdict and the key of a build.
         context.store.rewrite_manifest(before)
     elif measure:
         context.say(f"Measuring {task}/{name} on the bundled sample …")
@@ -148,7 +161,7 @@ def _is_whole(context: Context, manifest: Manifest, derivation: Derivation) -> b
     except SlimseqError as error:
         context.say(f"Found broken: {error}")
         return False
-    return manifest.parent == context.store.manifest(task, derivation.parent).digest
+    return _rounding(manifest).parent == context.store.manifest(task, derivation.parent).digest
 
 
 def _manifest(context: Context, task: Task, name: str) -> Manifest | None:

@@ -106,7 +106,7 @@ def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
             if name is not None:
                 bytes_by_format[name] = bytes_by_format.get(name, 0) + file.bytes
         digest = digest_of(files)
-        before = manifest_of_same_files(store, identity.task, identity.variant, digest)
+        before = manifest_of_the_same(store, draft.identity, digest)
         manifest = Manifest(
             **vars(draft.identity),
             size=Size(
@@ -123,16 +123,16 @@ def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
         write_card(folder, manifest)
 
 
-def manifest_of_same_files(store: Store, task: Task, variant: str, digest: str) -> Manifest | None:
-    """Returns the manifest of an artifact to be replaced where it describes the very same files, built here or not.
+def manifest_of_the_same(store: Store, new: Identity | Manifest, digest: str) -> Manifest | None:
+    """Returns the manifest of an artifact to be replaced where it has the same files and settings, built here or not.
 
     What was measured of them holds for those that come in their place.
     """
     try:
-        before = store.manifest(task, variant)
+        before = store.manifest(new.task, new.variant)
     except SlimseqError:
         return None
-    return before if before.digest == digest else None
+    return before if before.digest == digest and before.generation == new.generation else None
 
 
 def publish_model(store: Store, model: "PreTrainedModel", tokenizer_folder: Path, identity: Identity) -> Manifest:

@@ -12,7 +12,7 @@ from compression.card import write_card
 from compression.context import Context
 from compression.errors import BadRecipe
 from compression.importing import import_model
-from compression.publish import manifest_of_same_files
+from compression.publish import manifest_of_the_same
 from compression.recipe import BASE, Recipe, import_options
 from models_store.errors import SlimseqError
 from models_store.manifest import Manifest, Verdict
@@ -164,7 +164,7 @@ def _published(context: Context, workshop: Workshop, name: str) -> Manifest | No
 def _publish(context: Context, workshop: Workshop, manifest: Manifest) -> None:
     """Puts what was built into the store, with what was measured of the same files before."""
     task, name = manifest.task, manifest.variant
-    before = manifest_of_same_files(context.store, task, name, manifest.digest)
+    before = manifest_of_the_same(context.store, manifest, manifest.digest)
     copy_artifact(workshop.store, context.store, manifest)
     if before is not None:
         manifest = manifest.model_copy(update=before.measured | {"gate": before.gate})

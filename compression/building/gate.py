@@ -62,7 +62,7 @@ def _speed(manifest: Manifest, original: Manifest) -> float:
     if not manifest.performance or not original.performance:
         raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the recipe measures none")
     fastest = max(manifest.performance, key=lambda each: (each.batch, each.tokens_per_second))
-    ratio = speed_ratio(fastest, original)
+    ratio = speed_ratio(fastest, manifest, original)
     if ratio is None:
         raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the original was measured in other settings")
     return ratio

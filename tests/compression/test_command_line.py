@@ -14,6 +14,7 @@ VERBS = (
     "prune",
     "distill",
     "average",
+    "beams",
     "quantize",
     "export",
     "prepare",

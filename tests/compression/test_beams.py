@@ -1,0 +1,123 @@
+"""A variant gets as many beams as it needs, and keeps its weights."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from compression.beams import BeamOptions, fewer_beams
+from compression.context import Context
+from compression.errors import BadParameters
+from compression.prepare import prepare
+from compression.quantize import QuantizeOptions, quantize
+from compression.training.data import DataFiles
+from evaluation.datasets import load_examples
+from models_store.generator import open_generator
+from models_store.manifest import Family, Task
+from models_store.store import Store
+from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_file
+
+TASK = Task.TRANSLATION
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    """A store with a random BART as `translation/original`."""
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.BART, tmp_path)
+    return context
+
+
+def test_only_the_search_changes(context: Context) -> None:
+    before = context.store.manifest(TASK, "original")
+
+    manifest = fewer_beams(context, TASK, "original", "two", BeamOptions(num_beams=2)).manifest
+
+    assert manifest.generation == before.generation.model_copy(update={"num_beams": 2})
+    assert manifest.lineage[-1].technique == "beams" and manifest.lineage[-1].parent == before.digest
+    folders = [context.store.folder(TASK, name) for name in ("original", "two")]
+    weights = [(folder / "model.safetensors").read_bytes() for folder in folders]
+    assert weights[0] == weights[1]
+    assert json.loads((folders[1] / "generation_config.json").read_text())["num_beams"] == 2
+    context.store.verify(TASK, "two")
+    with open_generator(context.store, TASK, "two") as generator:
+        assert generator.generate([generator.encode(EXAMPLES[0].source)], generator.manifest.generation.options())
+
+
+def test_the_fewest_that_keep_enough_are_found_on_dev_data(embedded: Store, tmp_path: Path) -> None:
+    context = Context(Store(tmp_path / "store"))
+    shutil.copytree(embedded.folder(TASK, "quantized"), context.store.folder(TASK, "quantized"))
+    dev = tmp_path / "dev.jsonl"
+    pairs = load_examples(TASK, "sample").examples[:16]
+    dev.write_text("".join(json.dumps({"source": pair.source, "target": pair.target}) + "\n" for pair in pairs))
+    files = DataFiles([], dev=[str(dev)])
+
+    careful = fewer_beams(context, TASK, "quantized", "careful", BeamOptions(tolerance=0.0), files).manifest
+    careless = fewer_beams(context, TASK, "quantized", "careless", BeamOptions(tolerance=0.9), files).manifest
+
+    for manifest, least in ((careful, 1.0), (careless, 0.1)):
+        found = manifest.lineage[-1].parameters
+        kept = {int(beams): share for beams, share in found["kept"].items()}
+        assert list(kept) == [1, 2, 3, 4] and kept[4] == 1.0
+        assert all(0 < share < 1.5 for share in kept.values())
+        enough = [beams for beams, share in kept.items() if share >= least]
+        assert manifest.generation.num_beams == found["num_beams"] == min(enough)
+        assert found["dev"] == ["dev.jsonl"]
+    assert careless.generation.num_beams == 1
+
+
+def test_what_reaches_nothing_keeps_its_own_beams(context: Context, tmp_path: Path) -> None:
+    """A random model writes nothing that a metric counts, with however many beams."""
+    options, files = BeamOptions(samples=4), DataFiles([], dev=[tiny_file(tmp_path)])
+
+    manifest = fewer_beams(context, TASK, "original", "same", options, files).manifest
+
+    assert manifest.generation.num_beams == context.store.manifest(TASK, "original").generation.num_beams
+
+
+def test_measurements_of_other_beams_are_not_taken_over(context: Context, tmp_path: Path) -> None:
+    prepare(context)
+    context = Context(context.store, may_replace=True)
+    measured = context.store.manifest(TASK, "quantized")
+    assert measured.quality
+
+    fewer_beams(context, TASK, "quantized", "quantized", BeamOptions(num_beams=3))
+
+    assert context.store.manifest(TASK, "quantized").quality == []
+
+
+def test_a_manifest_alone_says_how_many_beams(context: Context) -> None:
+    quantize(context, TASK, "original", "compact.1", QuantizeOptions(scheme="ctranslate2-int8"))
+    made = fewer_beams(context, TASK, "compact.1", "compact", BeamOptions(num_beams=2)).manifest
+    shutil.rmtree(context.store.folder(TASK, "compact.1"))
+    folder = context.store.folder(TASK, "compact")
+    before = (folder / "manifest.json").read_bytes()
+    for path in (folder / "ctranslate2", folder / "generation_config.json"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    prepare(context, measure=False)
+
+    assert context.store.manifest(TASK, "compact").digest == made.digest
+    assert (folder / "manifest.json").read_bytes() == before
+    context.store.verify(TASK, "compact")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (BeamOptions(num_beams=0), "0 beams are none"),
+        (BeamOptions(tolerance=1.0), "the tolerance is 1"),
+        (BeamOptions(samples=0), "0 samples are too few"),
+        (BeamOptions(), "measured on dev data; name some"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(context: Context, options: BeamOptions, words: str) -> None:
+    with pytest.raises(BadParameters, match=words):
+        fewer_beams(context, TASK, "original", "fewer", options)
+    assert "fewer" not in context.store.variants(TASK)
+
+
+def test_a_variant_is_not_replaced_unasked(context: Context) -> None:
+    with pytest.raises(BadParameters, match="exists already"):
+        fewer_beams(context, TASK, "original", "original", BeamOptions(num_beams=2))
