@@ -20,7 +20,7 @@ from benchmarks.servers.contenders import ctranslate2 as static_batches
 from benchmarks.servers.process import Server, ServerFailed, running
 from benchmarks.serving_results import Load, Results, ServerResult
 from benchmarks.soak import Soak, soak
-from benchmarks.workload import Ask
+from benchmarks.workload import Ask, beams_in_words
 from compression.context import Context
 from evaluation.layouts import Layout, even_layouts
 from models_store.generator import TextGenerator, open_generator
@@ -37,7 +37,7 @@ class Plan:
         clients: numbers of clients that wait for their answers.
         seconds: each load's length.
         share: of a capacity, for the rate at which requests arrive.
-        asks: what is asked.
+        asks: what is asked of the variant.
     """
 
     clients: Sequence[int]
@@ -66,9 +66,10 @@ class Watched:
 
 @dataclass(frozen=True)
 class Contender:
-    """A running server that generates, and what it has done so far."""
+    """A running server that generates, what it is asked, and what it has done so far."""
 
     client: Client
+    asks: Sequence[Ask]
     result: ServerResult
 
 
@@ -87,7 +88,8 @@ def contending(server: Server, folder: Path, asks: Sequence[Ask]) -> Iterator[Co
     with running(server, folder) as port:
         client = Client(port, server.path)
         runtime = _warm(server, client, asks)
-        yield Contender(client, ServerResult(server.name, server.description, runtime))
+        description = f"{server.description}, {beams_in_words(asks[0].options.num_beams)}"
+        yield Contender(client, asks, ServerResult(server.name, description, runtime))
 
 
 def measure(contenders: Sequence[Contender], plan: Plan, watched: Watched) -> None:
@@ -103,11 +105,11 @@ def measure(contenders: Sequence[Contender], plan: Plan, watched: Watched) -> No
     for clients in plan.clients:
         for each in contenders:
             watched.began(f"{each.result.name}, {clients} clients")
-            took(each, Load("closed", clients, each.client.closed(plan.asks, clients, plan.seconds)))
+            took(each, Load("closed", clients, each.client.closed(each.asks, clients, plan.seconds)))
     rate = plan.share * contenders[0].result.capacity if contenders else 0.0
     for each in contenders if rate else ():
         watched.began(f"{each.result.name}, {rate:.1f} requests arrive a second")
-        took(each, Load("poisson", rate, each.client.poisson(plan.asks, rate, plan.seconds)))
+        took(each, Load("poisson", rate, each.client.poisson(each.asks, rate, plan.seconds)))
 
 
 def measure_beside(setup: Setup, plan: Plan, service: Contender) -> tuple[InProcess, Beside]:

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.figures import number
 from benchmarks.markdown import table, taken_on
 from benchmarks.step_profile import Profile, lines_of
+from benchmarks.workload import beams_in_words
 from models_store.files import write_text
 
 PAGE = Path("docs/performance.md")
@@ -75,7 +76,7 @@ def _peers(found: Found) -> Iterator[str]:
     for model, beams in dict.fromkeys((row["model"], row["beams"]) for row in rows):
         own = [row for row in rows if (row["model"], row["beams"]) == (model, beams)]
         batches = sorted({row["batch"] for row in own})
-        yield f"### {model}, {_beams(beams)}"
+        yield f"### {model}, {beams_in_words(beams)}"
         yield ""
         yield from table(
             ("system", *(f"batch {batch}" for batch in batches), "first token, ms", "peak MB"),
@@ -112,7 +113,8 @@ def _ratio(other: str, rows: Sequence[Found], batches: Sequence[int]) -> list[st
 
 
 def _serving(found: Found) -> Iterator[str]:
-    yield f"## {_title(found)}: {found['task']}/{found['variant']}, {_beams(found['settings']['options']['num_beams'])}"
+    search = beams_in_words(found["settings"]["options"]["num_beams"])
+    yield f"## {_title(found)}: {found['task']}/{found['variant']}, {search}"
     yield ""
     short, long = found["settings"]["tokens"]
     yield (
@@ -135,10 +137,6 @@ def _title(found: Found) -> str:
     if found["soak"]:
         return "The service under load for long"
     return "Short answers beside long ones" if found["mix"] else "The service under load"
-
-
-def _beams(number_of_beams: int) -> str:
-    return "greedy" if number_of_beams == 1 else f"{number_of_beams} beams"
 
 
 def _load(name: str, load: Found) -> list[str]:
@@ -200,7 +198,7 @@ def _profile(found: Found) -> Iterator[str]:
     beams = found["beams"]
     yield (
         f"`python -m benchmarks.step_profile {found['task']} {found['variant']}`: inputs of the bundled sample that "
-        f"begin together, {_beams(beams)}, {found['new_tokens']} tokens out, one "
+        f"begin together, {beams_in_words(beams)}, {found['new_tokens']} tokens out, one "
         "thread; microseconds. Operators are timed by ONNX Runtime's profiler, which takes a part of each."
     )
     yield from ("", taken_on(found), "")

@@ -21,7 +21,7 @@ from benchmarks.hub_shapes import publish_random
 from benchmarks.measuring import Plan, Watched, contending, measure, measure_beside, measure_mix, measure_soak
 from benchmarks.mix import LONG_TOKENS, SHORT_TOKENS
 from benchmarks.peer_models import SHAPES
-from benchmarks.servers.contenders import SERVERS, USUAL, Setup
+from benchmarks.servers.contenders import ORIGINAL, SERVERS, USUAL, Setup
 from benchmarks.servers.process import ServerFailed
 from benchmarks.serving_report import draw, show
 from benchmarks.serving_results import Results
@@ -58,6 +58,8 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
     )
     examples = load_examples(given.task, BUNDLED).examples
     asks = workload(setup.manifest, examples, Lengths(*given.tokens), given.beams)
+    # Each variant with its own beams, unless they are said.
+    original_asks = workload(setup.original, examples, Lengths(*given.tokens), given.beams)
     plan = Plan(given.clients, given.seconds, given.share, asks)
     settings = {
         "tokens": given.tokens,
@@ -77,7 +79,8 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
             for name in names if plan.clients else ():
                 watched.began(f"{name} starts")
                 try:
-                    contenders.append(stack.enter_context(contending(SERVERS[name](setup), scratch, plan.asks)))
+                    own = original_asks if name == ORIGINAL else plan.asks
+                    contenders.append(stack.enter_context(contending(SERVERS[name](setup), scratch, own)))
                 except ServerFailed as error:
                     results.left_out[name] = str(error)
                     context.say(f"{name} is left out: {error}")
@@ -128,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument("--share", type=float, default=0.8, help="of the first server's capacity that arrives")
     parser.add_argument("--tokens", nargs=2, type=int, default=(16, 64), help="of short and long outputs; 0: any")
-    parser.add_argument("--beams", type=int, default=None, help="the variant's own by default")
+    parser.add_argument("--beams", type=int, default=None, help="each variant's own by default")
     parser.add_argument("--threads", type=int, default=0, help="of each server; all cores by default")
     parser.add_argument("--ctranslate2-type", choices=["int8", "float32"], default=None)
     parser.add_argument("--ctranslate2-workers", type=int, default=0, help="as many as threads by default")

@@ -65,3 +65,8 @@ def options_of(manifest: Manifest, tokens: int, beams: int | None = None) -> Gen
     tokens = min(tokens, manifest.generation.max_new_tokens)
     pinned = {"min_new_tokens": tokens, "max_new_tokens": tokens} if tokens else {}
     return manifest.generation.options(num_beams=beams, **pinned)
+
+
+def beams_in_words(number_of_beams: int) -> str:
+    """Returns how a search is called."""
+    return "greedy" if number_of_beams == 1 else f"{number_of_beams} beams"

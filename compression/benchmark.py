@@ -33,7 +33,7 @@ def benchmark_variants(
     Args:
         context: the store.
         task: the task.
-        variants: names; the first one's generation defaults hold for all.
+        variants: names; the first one's generation defaults hold for all, but for the beams: each has its own.
         options: texts and settings.
         keep: whether the figures are written into the variants' manifests, in place of earlier ones of that setting.
 
@@ -54,9 +54,15 @@ def benchmark_variants(
             opened = open_generator(context.store, task, name, options.runtime, options.threads)
             generators[name] = stack.enter_context(opened)
             resident[name] = max(0, resident_bytes() - before)
-        settings = generators[variants[0]].manifest.generation.options(
-            num_beams=options.num_beams, min_new_tokens=options.new_tokens, max_new_tokens=options.new_tokens
-        )
+        first = generators[variants[0]].manifest.generation
+        settings = {
+            name: first.options(
+                num_beams=options.num_beams or generator.manifest.generation.num_beams,
+                min_new_tokens=options.new_tokens,
+                max_new_tokens=options.new_tokens,
+            )
+            for name, generator in generators.items()
+        }
         measured = compare(
             generators, texts, settings, options.batch, options.repeats, threads=options.threads, resident=resident
         )

@@ -16,7 +16,7 @@ class TimedTexts:
         samples: the first so many texts.
         batch: texts generated at once, by each worker.
         repeats: how often each batch is timed.
-        num_beams: None takes the first variant's default.
+        num_beams: None takes each variant's own.
         runtime: None takes the one that serves, or all of them where they are compared.
     """
 

@@ -36,14 +36,14 @@ def measure(
     warmup: int = 2,
     threads: int = 0,
 ) -> Performance:
-    """Measures one open artifact alone in this process. Arguments and errors are those of `compare`."""
-    return compare({"": generator}, texts, options, batch, repeats, warmup, threads)[""]
+    """Measures one open artifact alone in this process. Arguments and errors are those of `compare`, of one each."""
+    return compare({"": generator}, texts, {"": options}, batch, repeats, warmup, threads)[""]
 
 
 def compare(
     generators: Mapping[str, TextGenerator],
     texts: Sequence[str],
-    options: GenerationOptions,
+    options: Mapping[str, GenerationOptions],
     batch: int = 1,
     repeats: int = 10,
     warmup: int = 2,
@@ -59,7 +59,7 @@ def compare(
     Args:
         generators: the open artifacts, by variant.
         texts: what they read, at least one.
-        options: the settings of every generation.
+        options: the settings of every generation, by variant.
         batch: texts generated at once.
         repeats: how often every batch is timed.
         warmup: batches that each generates first, untimed.
@@ -79,10 +79,10 @@ def compare(
         raise ValueError(f"cannot measure {repeats} repeats of {len(texts)} texts in batches of {batch}")
     batches = {}
     for name, generator in generators.items():
-        generator.check(options)
+        generator.check(options[name])
         batches[name] = _batches_of([generator.encode(text) for text in texts], batch)
         for encodings in islice(cycle(batches[name]), warmup):
-            generator.generate(encodings, options)
+            generator.generate(encodings, options[name])
     timings = {name: _Timings() for name in generators}
     names = list(generators)
     for repeat in range(repeats):
@@ -90,12 +90,12 @@ def compare(
             first = (repeat + place) % max(len(names), 1)
             for name in names[first:] + names[:first]:
                 started = time.perf_counter()
-                outputs = generators[name].generate(batches[name][place], options)
+                outputs = generators[name].generate(batches[name][place], options[name])
                 timings[name].seconds.append(time.perf_counter() - started)
                 timings[name].outputs.extend(outputs)
     taken = {name: resident_bytes() for name in generators} | dict(resident or {})
     return {
-        name: _performance(generators[name].runtime.name, timings[name], options, batch, threads, taken[name])
+        name: _performance(generators[name].runtime.name, timings[name], options[name], batch, threads, taken[name])
         for name in names
     }
 

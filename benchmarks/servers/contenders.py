@@ -53,6 +53,11 @@ class Setup:
         return self.store.manifest(self.task, self.variant)
 
     @property
+    def original(self) -> Manifest:
+        """The manifest of the variant's original, or its own where the store has none."""
+        return self.store.manifest(self.task, ORIGINAL) if ORIGINAL in self.store.variants(self.task) else self.manifest
+
+    @property
     def weights(self) -> str:
         """The variant whose safetensors the other servers read.
 

@@ -34,7 +34,7 @@ def benchmark_command(
         int | None, typer.Option(help="Texts generated at once; 1, or 16 to tune.", min=1, show_default=False)
     ] = None,
     repeats: Annotated[int, typer.Option(help="How often each batch is timed.", min=1)] = 3,
-    num_beams: Annotated[int | None, typer.Option(help="Beams, instead of the artifacts' default.", min=1)] = None,
+    num_beams: Annotated[int | None, typer.Option(help="Beams, instead of each artifact's default.", min=1)] = None,
     new_tokens: Annotated[
         int | None,
         typer.Option(help="Output tokens of every text, so that all variants do equal work.", min=1, max=1024),
@@ -72,11 +72,12 @@ def benchmark_command(
         print_json({name: performance.model_dump(mode="json") for name, performance in measured.items()})
         return
     first = measured[names[0]]
-    title = f"{task}, batch {options.batch}, {first.num_beams} beams, {options.samples} texts, {repeats} repeats"
-    table = Table("variant", "tokens/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
+    title = f"{task}, batch {options.batch}, {options.samples} texts, {repeats} repeats"
+    table = Table("variant", "beams", "tokens/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
     for name, each in measured.items():
         table.add_row(
             name,
+            str(each.num_beams),
             f"{each.tokens_per_second:.0f}",
             f"{each.tokens_per_second / first.tokens_per_second:.2f}",
             *(f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms)),

@@ -15,7 +15,14 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """What two measurements of speed must share to be compared: the machine and the work."""
+    """What two measurements of speed must share to be compared: the machine and the work.
+
+    Args:
+        batch: texts generated at once.
+        num_beams: of the search; 0 where each variant has its own, as it serves.
+        threads: of the runtime.
+        host: the machine, in words.
+    """
 
     batch: int
     num_beams: int
@@ -23,13 +30,15 @@ class Setting:
     host: str
 
     @classmethod
-    def of(cls, performance: Performance) -> "Setting":
-        """Returns the setting of a measurement."""
-        return cls(performance.batch, performance.num_beams, performance.threads, performance.host)
+    def of(cls, performance: Performance, manifest: Manifest) -> "Setting":
+        """Returns the setting of a measurement of a variant."""
+        beams = 0 if performance.num_beams == manifest.generation.num_beams else performance.num_beams
+        return cls(performance.batch, beams, performance.threads, performance.host)
 
     def words(self) -> str:
         """Returns the same for people."""
-        return f"batch {self.batch}, {counted(self.num_beams, 'beam')}, {counted(self.threads, 'thread')}, {self.host}"
+        beams = counted(self.num_beams, "beam") if self.num_beams else "each variant's own beams"
+        return f"batch {self.batch}, {beams}, {counted(self.threads, 'thread')}, {self.host}"
 
 
 @dataclass(frozen=True)
@@ -159,13 +168,15 @@ def _task_facts(task: Task, manifests: Sequence[Manifest]) -> TaskFacts:
 
 
 def _shared_setting(manifests: Sequence[Manifest]) -> Setting | None:
-    counts = Counter(setting for each in manifests for setting in {Setting.of(speed) for speed in each.performance})
+    counts = Counter(
+        setting for each in manifests for setting in {Setting.of(speed, each) for speed in each.performance}
+    )
     return min(counts, key=lambda setting: (-counts[setting], -setting.batch, setting), default=None)
 
 
 def _variant_facts(manifest: Manifest, original: Manifest | None, setting: Setting | None) -> VariantFacts:
     disk_bytes = min(manifest.size.bytes_by_format.values(), default=0) or None
-    speeds = tuple(Speed(each, speed_ratio(each, original)) for each in manifest.performance)
+    speeds = tuple(Speed(each, speed_ratio(each, manifest, original)) for each in manifest.performance)
     has_original = original is not None and original.size.parameters > 0
     return VariantFacts(
         manifest=manifest,
@@ -175,7 +186,7 @@ def _variant_facts(manifest: Manifest, original: Manifest | None, setting: Setti
         parameter_ratio=manifest.size.parameters / original.size.parameters if original and has_original else None,
         speeds=speeds,
         speed=max(
-            (each for each in speeds if Setting.of(each.measured) == setting),
+            (each for each in speeds if Setting.of(each.measured, manifest) == setting),
             key=lambda each: each.measured.tokens_per_second,
             default=None,
         ),
@@ -193,9 +204,10 @@ def _starts_with(lineage: Sequence[Step], beginning: Sequence[Step]) -> bool:
     return list(lineage[: len(beginning)]) == list(beginning)
 
 
-def speed_ratio(measured: Performance, original: Manifest | None) -> float | None:
+def speed_ratio(measured: Performance, manifest: Manifest, original: Manifest | None) -> float | None:
     """Divides by the original's speed in the same setting, on the same runtime where it was measured on several."""
-    alike = [each for each in original.performance if Setting.of(each) == Setting.of(measured)] if original else []
+    setting = Setting.of(measured, manifest)
+    alike = [each for each in original.performance if Setting.of(each, original) == setting] if original else []
     if not alike:
         return None
     on_runtime = [each for each in alike if each.runtime == measured.runtime]

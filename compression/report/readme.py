@@ -88,6 +88,7 @@ def _variants(facts: TaskFacts) -> list[str]:
             [
                 f"{facts.task.value}/{variant.name}",
                 " → ".join(variant.lineage),
+                str(variant.manifest.generation.num_beams),
                 f"{variant.manifest.size.parameters:,}",
                 numbers.megabytes(variant.disk_bytes),
                 numbers.times(variant.times_smaller),
@@ -98,8 +99,8 @@ def _variants(facts: TaskFacts) -> list[str]:
                 gate.status if gate else numbers.NOTHING,
             ]
         )
-    head = "variant, lineage, parameters, on disk, smaller than fp32, tokens/s, of the original's, ms a token, resident"
-    return _table([*head.split(", "), "gate"], rows, texts=(0, 1, 9))
+    head = "variant, lineage, beams, parameters, on disk, smaller than fp32, tokens/s, of the original's, ms a token"
+    return _table([*head.split(", "), "resident", "gate"], rows, texts=(0, 1, 10))
 
 
 def _scores(facts: TaskFacts) -> list[str]:
