@@ -9,14 +9,8 @@ from app.logs import configure_logging
 from app.main import create_app
 from app.problems import describe
 from app.settings import Settings
-from evaluation.host import available_cores, give_back_when_freed, limit_arenas
+from evaluation.host import bound_heaps
 from models_store.errors import SlimseqError
-
-# More heaps than this hold back more of an unloaded variant's memory than they save in waiting.
-MOST_ARENAS = 4
-# Caches of rows in flight are larger, what a step frees is less: neither is asked of the system at every step.
-LARGE_BYTES = 4 * 2**20
-KEPT_BYTES = 8 * 2**20
 
 
 def main() -> int:
@@ -25,8 +19,7 @@ def main() -> int:
     Returns:
         0 after a clean stop, 1 after one line that says why nothing can be served.
     """
-    limit_arenas(min(available_cores(), MOST_ARENAS))
-    give_back_when_freed(LARGE_BYTES, KEPT_BYTES)
+    bound_heaps()
     try:
         settings = Settings()
         app = create_app(settings)

@@ -28,7 +28,7 @@ from benchmarks.serving_results import Results
 from benchmarks.workload import Lengths, workload
 from compression.context import Context
 from evaluation.datasets import BUNDLED, load_examples
-from evaluation.host import available_cores
+from evaluation.host import available_cores, bound_heaps
 from models_store.errors import SlimseqError
 from models_store.manifest import GenerationDefaults, Task
 from models_store.store import Store, default_store
@@ -121,6 +121,8 @@ def hub_store(shape: str, scratch: Path) -> Store:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
+    # As the service's process, or its runtime in this one would be timed with other memory.
+    bound_heaps()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)
     parser.add_argument("--variant", default="original")

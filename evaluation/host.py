@@ -24,6 +24,11 @@ INFERENCE_FLAGS = frozenset(
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 M_ARENA_MAX = -8
+# More heaps than this hold back more of an unloaded variant's memory than they save in waiting.
+MOST_ARENAS = 4
+# Caches of rows in flight are larger, what a step frees is less: neither is asked of the system at every step.
+LARGE_BYTES = 4 * 2**20
+KEPT_BYTES = 8 * 2**20
 VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 
 # What macOS and cpuid call the flags that Linux, and so this project, spells otherwise.
@@ -78,6 +83,12 @@ def trim_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def bound_heaps() -> None:
+    """Has the C library hold little more than is in use, as suits a process that serves. Call it before any threads."""
+    limit_arenas(min(available_cores(), MOST_ARENAS))
+    give_back_when_freed(LARGE_BYTES, KEPT_BYTES)
 
 
 def limit_arenas(count: int) -> None:
