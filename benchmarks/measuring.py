@@ -13,6 +13,7 @@ from rich.progress import Progress, TaskID
 from benchmarks.beside import Beside, beside
 from benchmarks.client import Client
 from benchmarks.connection import BadAnswer
+from benchmarks.contest import Contest, Loads, contest
 from benchmarks.in_process import InProcess, in_process
 from benchmarks.mix import mixed
 from benchmarks.servers.contenders import Setup, slimseq, slimseq_on_ctranslate2
@@ -27,6 +28,8 @@ from models_store.generator import TextGenerator, open_generator
 
 # That a capacity is measured with where no load before has.
 SOAK_CLIENTS = 32
+# That servers are compared with, or the nearest number that is asked for.
+CONTEST_CLIENTS = 32
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,21 @@ def measure(contenders: Sequence[Contender], plan: Plan, watched: Watched) -> No
     for each in contenders if rate else ():
         watched.began(f"{each.result.name}, {rate:.1f} requests arrive a second")
         took(each, Load("poisson", rate, each.client.poisson(each.asks, rate, plan.seconds)))
+
+
+def measure_contest(contenders: Sequence[Contender], plan: Plan) -> Contest:
+    """Compares servers turn by turn, for clients who wait and where requests arrive at random."""
+
+    def of(contender: Contender) -> Loads:
+        client, asks = contender.client, contender.asks
+        return (
+            contender.result.name,
+            lambda clients: client.closed(asks, clients, plan.seconds),
+            lambda rate: client.poisson(asks, rate, plan.seconds),
+        )
+
+    clients = min(plan.clients, key=lambda count: abs(count - CONTEST_CLIENTS))
+    return contest([of(each) for each in contenders], clients, plan.share * contenders[0].result.capacity)
 
 
 def measure_beside(setup: Setup, plan: Plan, service: Contender) -> tuple[InProcess, Beside]:

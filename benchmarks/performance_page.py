@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contest import Ratio
 from benchmarks.figures import number
 from benchmarks.markdown import table, taken_on
 from benchmarks.step_profile import Profile, lines_of
@@ -170,13 +171,8 @@ def _conclusions(found: Found) -> Iterator[str]:
             f"{inside['single_p50_ms']:.1f} ms."
         )
     for name, other in by_name.items() if service else ():
-        if other["tokens_per_second"]:
-            ratio = service["tokens_per_second"] / other["tokens_per_second"]
-            yield f"The best load's tokens/s are {ratio:.2f} times those of {name} ({other['description']})."
-        ours, theirs = (_poisson(each) for each in (service, other))
-        # The answers of a server that leaves many requests without one are those of the lucky.
-        if ours and theirs and ours["p95_ms"] and theirs["p95_ms"] and not theirs["errors"]:
-            yield f"Where requests arrive at random, p95 is {ours['p95_ms'] / theirs['p95_ms']:.2f} of that of {name}."
+        yield f"{name}: {other['description']}."
+        yield from _beside(found.get("contest"), name)
     for mixed in found["mix"]:
         yield (
             f"{mixed['name']}: p95 of short answers is {number(mixed['alone']['p95_ms'], 0)} ms alone and "
@@ -190,8 +186,18 @@ def _conclusions(found: Found) -> Iterator[str]:
         )
 
 
-def _poisson(server: Found) -> Found | None:
-    return next((load["figures"] for load in server["loads"] if load["kind"] == "poisson"), None)
+def _beside(contest: Found | None, name: str) -> Iterator[str]:
+    """Yields how the service stands to another server, of which both took turns."""
+    if not contest or name not in contest["ratios"]:
+        return
+    ratios, rounds = contest["ratios"][name], len(contest["rounds"])
+    if throughput := ratios["throughput"]:
+        yield (
+            f"For {contest['clients']} clients the service makes {Ratio(**throughput)} times the tokens/s of {name} "
+            f"(median, least and most of {rounds} turns)."
+        )
+    if p95 := ratios["p95"]:
+        yield f"Where {contest['rate']:.1f} requests arrive a second, its p95 is {Ratio(**p95)} of that of {name}."
 
 
 def _profile(found: Found) -> Iterator[str]:

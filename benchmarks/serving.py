@@ -18,7 +18,16 @@ from pathlib import Path
 
 from benchmarks.command_line import end_on_termination, wide_console, write_json
 from benchmarks.hub_shapes import publish_random
-from benchmarks.measuring import Plan, Watched, contending, measure, measure_beside, measure_mix, measure_soak
+from benchmarks.measuring import (
+    Plan,
+    Watched,
+    contending,
+    measure,
+    measure_beside,
+    measure_contest,
+    measure_mix,
+    measure_soak,
+)
 from benchmarks.mix import LONG_TOKENS, SHORT_TOKENS
 from benchmarks.peer_models import SHAPES
 from benchmarks.servers.contenders import ORIGINAL, SERVERS, USUAL, Setup
@@ -72,6 +81,7 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
     names = [name for name in SERVERS if name in given.servers]
     with context.progress() as progress:
         total = len(names) * (len(plan.clients) + 1) if plan.clients else 0
+        total += bool(plan.clients) and len(names) > 1
         total += ("slimseq" in names and bool(plan.clients)) + bool(given.mix) + bool(given.soak)
         watched = Watched(context, progress, progress.add_task("serving", total=total, status=""))
         with ExitStack() as stack:
@@ -86,6 +96,10 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
                     context.say(f"{name} is left out: {error}")
             measure(contenders, plan, watched)
             results.servers = [contender.result for contender in contenders]
+            if len(contenders) > 1:
+                watched.began("in turns with each other")
+                results.contest = measure_contest(contenders, plan)
+                watched.ended(f"in turns, {results.contest.clients} clients: measured")
             for contender in contenders:
                 if contender.result.name == "slimseq":
                     watched.began("in turns with its runtime in process")

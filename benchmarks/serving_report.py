@@ -72,6 +72,12 @@ def soak_table(soak: Soak) -> Table:
 
 def lines(results: Results) -> Iterator[str]:
     """Yields the figures that are no rows of a table, and what all were taken on."""
+    if contest := results.contest:
+        for other, ratios in contest.ratios("slimseq").items():
+            yield (
+                f"in turns with {other}: {ratios['throughput'] or '-'} of its tokens a second for {contest.clients} "
+                f"clients; p95 {ratios['p95'] or '-'} of its where {contest.rate:.1f} requests arrive a second"
+            )
     found = results.in_process
     if found and results.beside:
         beside = results.beside

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from benchmarks.beside import Beside
+from benchmarks.contest import Contest
 from benchmarks.figures import Figures
 from benchmarks.in_process import InProcess
 from benchmarks.mix import Mixed
@@ -80,6 +81,7 @@ class Results(Taken):
         variant: with which variant.
         settings: of the generation and of the loads.
         servers: by the order in which they took turns.
+        contest: how servers stand to each other, in turns; None of fewer than two.
         left_out: why servers are not there, by their names.
         in_process: where the same runtime as Slimseq's is fastest without the service around it.
         beside: both of them in turns.
@@ -91,6 +93,7 @@ class Results(Taken):
     variant: str
     settings: dict[str, Any]
     servers: list[ServerResult] = field(default_factory=list)
+    contest: Contest | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     in_process: InProcess | None = None
     beside: Beside | None = None
@@ -109,6 +112,12 @@ class Results(Taken):
         found = asdict(self)
         if self.beside:
             found["beside"] |= {"share": self.beside.share, "overhead_ms": self.beside.overhead_ms}
+        if self.contest:
+            ratios = self.contest.ratios("slimseq").items()
+            found["contest"]["ratios"] = {
+                other: {name: asdict(ratio) if ratio else None for name, ratio in each.items()}
+                for other, each in ratios
+            }
         for row, each in zip(found["servers"], self.servers, strict=True):
             row |= {"capacity": each.capacity, "tokens_per_second": each.tokens_per_second}
         for row, mixed in zip(found["mix"], self.mix, strict=True):

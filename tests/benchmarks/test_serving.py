@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from benchmarks.beside import TURNS
+from benchmarks.contest import ROUNDS
 from benchmarks.performance_page import page
 from benchmarks.servers import contenders
 from benchmarks.servers.contenders import Setup
@@ -93,7 +94,12 @@ def test_all_three_servers_are_measured_under_every_load(
     assert plot.read_bytes().startswith(b"\x89PNG")
     written = page([], [found])
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS)
-    assert "times those of ctranslate2" in written and "ms to a single request" in written
+    assert "times the tokens/s of ctranslate2 (median" in written and "ms to a single request" in written
+    contest = found["contest"]
+    assert contest["clients"] == 2 and contest["rate"] == pytest.approx(0.8 * found["servers"][0]["capacity"])
+    assert len(contest["rounds"]) == ROUNDS and set(contest["ratios"]) == set(SERVERS) - {"slimseq"}
+    for each in contest["ratios"].values():
+        assert 0 < each["throughput"]["least"] <= each["throughput"]["median"] <= each["throughput"]["most"]
     printed = capsys.readouterr().out
     assert all(name in printed for name in SERVERS) and found["host"] in printed
 
@@ -186,4 +192,5 @@ def test_a_random_model_of_a_shape_is_served_in_int8_in_turns_with_its_original(
     assert all(load["figures"]["answered"] > 0 for server in found["servers"] for load in server["loads"])
     written = page([], [found])
     assert "tiny-t5/quantized, greedy" in written
-    assert re.search(r"tokens/s are [\d.]+ times those of original \(translation/original", written)
+    assert re.search(r"makes [\d.]+ \([\d.]+ to [\d.]+\) times the tokens/s of original", written)
+    assert "original: translation/original, runtime auto" in written
