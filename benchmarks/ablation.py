@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from compression.building.build import BuildOptions, build
-from compression.building.steps import copy_artifact
 from compression.context import Context
+from compression.copies import copy_artifact
 from compression.recipe import BASE, Recipe, read_recipe
 from compression.report.ablation import ABLATION, Ablation, AblationRow
 from evaluation.metrics import PRIMARY_METRIC

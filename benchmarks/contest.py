@@ -59,7 +59,7 @@ class Contest:
         return _ratio([(each.closed[name], each.closed[other]) for each in self.rounds], _tokens_per_second)
 
     def p95(self, name: str, other: str) -> Ratio | None:
-        """Returns the same of the 95th percentile of latency where requests arrive at random."""
+        """Returns the same of the latency's 95th percentile where requests arrive at random; None where any failed."""
         return _ratio([(each.poisson[name], each.poisson[other]) for each in self.rounds], _p95_ms)
 
     def ratios(self, name: str) -> dict[str, dict[str, Ratio | None]]:
@@ -94,7 +94,7 @@ def _tokens_per_second(figures: Figures) -> float | None:
 
 
 def _p95_ms(figures: Figures) -> float | None:
-    # The answers of a server that leaves many requests without one are those of the lucky.
+    # Where some requests have no answer, the latencies are those of the lucky.
     return None if figures.errors else figures.p95_ms
 
 

@@ -115,8 +115,8 @@ def measure(contenders: Sequence[Contender], plan: Plan, watched: Watched) -> No
         took(each, Load("poisson", rate, each.client.poisson(each.asks, rate, plan.seconds)))
 
 
-def measure_contest(contenders: Sequence[Contender], plan: Plan) -> Contest:
-    """Compares servers turn by turn, for clients who wait and where requests arrive at random."""
+def measure_contest(contenders: Sequence[Contender], plan: Plan) -> Contest | None:
+    """Compares servers turn by turn, for clients who wait and where requests arrive at random; None of what is dead."""
 
     def of(contender: Contender) -> Loads:
         client, asks = contender.client, contender.asks
@@ -126,8 +126,11 @@ def measure_contest(contenders: Sequence[Contender], plan: Plan) -> Contest:
             lambda rate: client.poisson(asks, rate, plan.seconds),
         )
 
+    rate = plan.share * contenders[0].result.capacity
+    if not rate:
+        return None
     clients = min(plan.clients, key=lambda count: abs(count - CONTEST_CLIENTS))
-    return contest([of(each) for each in contenders], clients, plan.share * contenders[0].result.capacity)
+    return contest([of(each) for each in contenders], clients, rate)
 
 
 def measure_beside(setup: Setup, plan: Plan, service: Contender) -> tuple[InProcess, Beside]:

@@ -99,7 +99,9 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
             if len(contenders) > 1:
                 watched.began("in turns with each other")
                 results.contest = measure_contest(contenders, plan)
-                watched.ended(f"in turns, {results.contest.clients} clients: measured")
+                watched.ended(
+                    "in turns with each other: measured" if results.contest else "no turns: one answers nothing"
+                )
             for contender in contenders:
                 if contender.result.name == "slimseq":
                     watched.began("in turns with its runtime in process")

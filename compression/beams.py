@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from compression.training.data import DataFiles
 
 TECHNIQUE = "beams"
+# Those that a manifest may have.
+MOST_BEAMS = 16
 GENERATION_CONFIG = "generation_config.json"
 
 
@@ -55,8 +57,8 @@ class BeamOptions:
         Raises:
             BadParameters: an option is out of range.
         """
-        if self.num_beams is not None and self.num_beams < 1:
-            raise BadParameters(f"{self.num_beams} beams are none; 1 is greedy search")
+        if self.num_beams is not None and not 1 <= self.num_beams <= MOST_BEAMS:
+            raise BadParameters(f"the beams are {self.num_beams}; there are from 1, which is greedy, to {MOST_BEAMS}")
         if not 0 <= self.tolerance < 1:
             raise BadParameters(f"the tolerance is {self.tolerance:g}; it is a share from 0 to below 1")
         if self.samples is not None and self.samples < 1:
@@ -81,7 +83,7 @@ def fewer_beams(
         the metric as a share of what the artifact's own beams reach, on average over the dev files, by beams.
 
     Raises:
-        BadParameters: an option is out of range, or dev data is needed that nobody named.
+        BadParameters: an option is out of range, the artifact samples, or dev data is needed that nobody named.
         UnknownVariant, InvalidArtifact, CorruptArtifact: the artifact cannot be read.
         DatasetUnavailable: the dev data cannot be read.
     """
@@ -90,12 +92,14 @@ def fewer_beams(
     check_name(context, task, name)
     context.store.verify(task, variant)
     parent = context.store.manifest(task, variant)
+    if parent.generation.do_sample:
+        raise BadParameters(f"{task}/{variant} draws its tokens: it has no beams")
     dev = files.dev if files is not None else ()
     kept: dict[int, float] = {}
     chosen = options.num_beams
     if chosen is None:
         if not dev:
-            raise BadParameters("how many beams are enough is measured on dev data; name some, or how many beams")
+            raise BadParameters("how many beams are enough is measured on dev data: give --dev, or --num-beams")
         kept = _kept(context, parent, dev, options.samples)
         chosen = min(beams for beams, share in kept.items() if share >= 1 - options.tolerance)
     parameters = {
@@ -140,7 +144,7 @@ def _kept(context: Context, parent: Manifest, dev: Sequence[str], samples: int |
     with context.progress() as progress, open_generator(context.store, task, variant) as generator:
         systems = {str(beams): generate_with(generator, parent.generation.options(num_beams=beams)) for beams in shares}
         for file in dev:
-            sample = load_examples(task, file, samples=samples)
+            sample = load_examples(task, file, "validation", samples)
             bar = progress.add_task(f"search {sample.name}", total=None, status=f"1 to {own} beams")
             found = evaluate(
                 task,

@@ -1,4 +1,4 @@
-"""What `train`, `prune` and `distill` end with: a published artifact and the report of its training."""
+"""What techniques end with: a published artifact and, where something was trained, the report of its training."""
 
 import time
 from collections.abc import Mapping, Sequence

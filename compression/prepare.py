@@ -9,10 +9,13 @@ is.
 """
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from compression.beams import TECHNIQUE as BEAMS
 from compression.beams import BeamOptions, fewer_beams
 from compression.context import Context
+from compression.copies import copy_artifact
 from compression.evaluate import EvaluateOptions, evaluate_variants
 from compression.exporting import add_ctranslate2, add_onnx
 from compression.quantization.options import WHOLE
@@ -22,7 +25,7 @@ from evaluation.host import cpu_flags
 from models_store.errors import SlimseqError
 from models_store.graphs.beside import is_outdated
 from models_store.manifest import Manifest, Step, Task
-from models_store.store import FORMATS
+from models_store.store import FORMATS, Store
 
 # What of a recorded step says how to round; whether the CPU wants 7 bits, each machine decides itself.
 RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")
@@ -73,7 +76,7 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
 
 
 def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
-    """Returns `quantized` of the original, and what a manifest says was rounded from a variant that is there."""
+    """Returns what a manifest says was rounded from a variant that is there, and else `quantized` of the original."""
     manifests = [entry.manifest for entry in context.store.scan() if entry.task is task and entry.manifest is not None]
     sources = {manifest.digest: manifest.variant for manifest in manifests if manifest.has_format("safetensors")}
     found = {}
@@ -82,7 +85,7 @@ def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
         if (parent := sources.get(step.parent or "")) and (options := _options_of(step)):
             is_last = step is manifest.lineage[-1]
             found[manifest.variant] = Derivation(parent, options, None if is_last else manifest.generation.num_beams)
-    return found | ({"quantized": Derivation("original")} if "original" in sources.values() else {})
+    return ({"quantized": Derivation("original")} if "original" in sources.values() else {}) | found
 
 
 def _rounding(manifest: Manifest) -> Step:
@@ -108,10 +111,7 @@ def _derive(
     context: Context, task: Task, name: str, derivation: Derivation, before: Manifest | None, measure: bool
 ) -> str:
     context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
-    replacing = replace(context, may_replace=True)
-    made = quantize(replacing, task, derivation.parent, name, derivation.options)
-    if derivation.num_beams is not None:
-        made = fewer_beams(replacing, task, name, name, BeamOptions(derivation.num_beams)).manifest
+    made = _rounded(replace(context, may_replace=True), task, name, derivation)
     if before is not None and before.digest == made.digest:
         # What was measured holds, and so do the verdict and the key of a build.
         context.store.rewrite_manifest(before)
@@ -119,6 +119,19 @@ def _derive(
         context.say(f"Measuring {task}/{name} on the bundled sample …")
         evaluate_variants(context, task, [name], EvaluateOptions(), keep=[name])
     return f"quantized {task}/{derivation.parent}"
+
+
+def _rounded(context: Context, task: Task, name: str, derivation: Derivation) -> Manifest:
+    """Makes an int8 variant; what was there before stays until all of it is made."""
+    if derivation.num_beams is None:
+        return quantize(context, task, derivation.parent, name, derivation.options)
+    with TemporaryDirectory(prefix="slimseq-prepare-") as folder:
+        apart = replace(context, store=Store(Path(folder)))
+        copy_artifact(context.store, apart.store, context.store.manifest(task, derivation.parent))
+        quantize(apart, task, derivation.parent, name, derivation.options)
+        made = fewer_beams(apart, task, name, name, BeamOptions(derivation.num_beams)).manifest
+        copy_artifact(apart.store, context.store, made)
+    return made
 
 
 def _is_current(context: Context, task: Task, variant: str) -> bool:

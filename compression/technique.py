@@ -63,7 +63,7 @@ class Technique:
         default_parent: what is started from where nobody says; None insists on a parent, empty starts from none.
         defaults: values in place of the options' own defaults.
         flags: flags in place of those made from fields' names.
-        data: whether training data must be named, may be, or is of no use.
+        data: whether training data must be named, may be, or is of no use; `dev`: what is measured on alone.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Technique:
     default_parent: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     flags: Mapping[str, str] = field(default_factory=dict)
-    data: Literal["needed", "taken", "unused"] = "needed"
+    data: Literal["needed", "taken", "dev", "unused"] = "needed"
 
     @property
     def option_types(self) -> list[type[Any]]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from compression.building.gate import verdict_on
 from compression.building.keys import folder_digest, key_of
 from compression.building.measure import measure_variants
-from compression.building.steps import Workshop, copy_artifact
+from compression.building.steps import Workshop
 from compression.card import write_card
 from compression.context import Context
+from compression.copies import copy_artifact
 from compression.errors import BadRecipe
 from compression.importing import import_model
 from compression.publish import manifest_of_the_same

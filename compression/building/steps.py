@@ -5,7 +5,6 @@ variant's own name. So a build that was killed goes on at the step that it was i
 Variants that begin with the same steps share them.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,16 +137,3 @@ class Workshop:
         except SlimseqError:
             return None
         return manifest
-
-
-def copy_artifact(source: Store, target: Store, manifest: Manifest) -> None:
-    """Copies an artifact from one store to another, exports beside it included."""
-    task, name = manifest.task, manifest.variant
-    with target.writing(task, name) as folder:
-        for path in sorted(source.folder(task, name).rglob("*")):
-            to = folder / path.relative_to(source.folder(task, name))
-            if path.is_dir():
-                to.mkdir(parents=True, exist_ok=True)
-            else:
-                to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, to)

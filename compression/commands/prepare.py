@@ -12,7 +12,7 @@ def prepare_command(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Build what is missing: ONNX of artifacts with safetensors, and each original's int8 variant."""
+    """Build what is missing: ONNX or CTranslate2 of artifacts with safetensors, and their int8 variants."""
     from compression.prepare import prepare
 
     done = prepare(open_context(store), measure)

@@ -49,6 +49,14 @@ UnlabelledOption = Annotated[
 DevOption = Annotated[
     list[str] | None, typer.Option("--dev", help="Held-out data, repeatable: its loss is printed before and after.")
 ]
+MeasuredOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dev",
+        help="Held-out data to measure on, repeatable: a .jsonl or .tsv file (also .gz), or a hub data set's name.",
+        show_default=False,
+    ),
+]
 CheckpointOption = Annotated[
     Path | None,
     typer.Option("--checkpoint", help="Folder to write checkpoints to and resume from.", file_okay=False),
@@ -74,7 +82,7 @@ def command_of(technique: Technique) -> Callable[..., None]:
     """Returns a function with a parameter for each argument and option of a technique, for typer to read."""
     from compression.training.mixture import Mixture
 
-    takes_data = technique.data != "unused"
+    takes_data = technique.data in ("needed", "taken")
     fields = [*(fields_of(Mixture) if takes_data else ()), *technique.fields()]
     data: tuple[Any, Any] = (DataOption, inspect.Parameter.empty if technique.data == "needed" else [])
 
@@ -95,6 +103,7 @@ def command_of(technique: Technique) -> Callable[..., None]:
             ),
             **{field.name: _flag(field, technique.flags) for field in fields},
             **(OF_DATA if takes_data else {}),
+            **({"dev": (MeasuredOption, None)} if technique.data == "dev" else {}),
             **SHARED,
         }.items()
     ]

@@ -37,7 +37,7 @@ SENSITIVE_LAYERS = {
 SOURCES: dict[Task, Sources] = {Task.SUMMARIZATION: IntegerSources(), Task.TRANSLATION: FloatSources()}
 
 # How a graph's sensitive products are rounded, given how other weights are, the folder of the fp32 graphs, the graph's
-# name and the products'.
+# name, the products' and the model's configuration.
 Finely = Callable[[IntegerWeights, Path, str, Collection[str], ModelConfiguration], How]
 
 

@@ -14,7 +14,7 @@ from compression.export.embedding import LARGEST, QUANTIZED_SUFFIX, SCALE_SUFFIX
 from compression.quantization.rewriting import Rewriting
 
 ZERO_POINT_SUFFIX = "_zero_point"
-# 7 bits and a sign: two products of them and of 8-bit inputs cannot saturate a sum of 16 bits.
+# 7 bits: two products of them and of 8-bit inputs cannot saturate a sum of 16 bits.
 LARGEST_REDUCED = 64
 
 

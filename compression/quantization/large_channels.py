@@ -21,7 +21,7 @@ TEXTS = 8
 TOKENS = 64
 # A channel is large where it is mostly so many times the size of a row's mean.
 TIMES_THE_MEAN = 6.0
-# More would cost more than blocks do.
+# More would cost more than they are worth.
 MOST_CHANNELS = 16
 
 

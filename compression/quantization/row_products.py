@@ -59,8 +59,9 @@ class RowInputs:
 class ScaledRows:
     """Divides each row by its largest, rounds all of them by one scale, and multiplies the product's rows again.
 
-    That rounds as `RowInputs` does, by operators that are fewer, which counts where rows are few, and that pass over
-    the inputs twice more, which counts where rows are many.
+    By fewer operators than `RowInputs`, which counts where rows are few, which pass over the inputs twice more, which
+    counts where rows are many. The one scale is from the least to the largest of all scaled rows, which are within -1
+    and 1: what a row shares its batch with can make its steps twice as wide, and no wider.
 
     Args:
         weights: how weights are rounded.

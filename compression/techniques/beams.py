@@ -10,4 +10,4 @@ def run(job: Job, options: BeamOptions) -> Outcome:
     return fewer_beams(job.context, job.task, job.parent, job.name, options, job.files)
 
 
-TECHNIQUE = Technique(name="beams", run=run, default_name="fewer-beams", data="taken")
+TECHNIQUE = Technique(name="beams", run=run, default_name="fewer-beams", data="dev")

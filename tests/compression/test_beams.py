@@ -103,13 +103,46 @@ def test_a_manifest_alone_says_how_many_beams(context: Context) -> None:
     context.store.verify(TASK, "compact")
 
 
+def test_an_interruption_leaves_what_was_there(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    quantize(context, TASK, "original", "compact.1", QuantizeOptions(scheme="ctranslate2-int8"))
+    fewer_beams(context, TASK, "compact.1", "compact", BeamOptions(num_beams=2))
+    shutil.rmtree(context.store.folder(TASK, "compact.1"))
+    folder = context.store.folder(TASK, "compact")
+    before = (folder / "manifest.json").read_bytes()
+    shutil.rmtree(folder / "ctranslate2")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("compression.prepare.fewer_beams", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(context, measure=False)
+    assert (folder / "manifest.json").read_bytes() == before
+
+    prepare(context, measure=False)
+
+    context.store.verify(TASK, "compact")
+    assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_what_draws_its_tokens_has_no_beams(context: Context) -> None:
+    manifest = context.store.manifest(TASK, "original")
+    drawing = manifest.generation.model_copy(update={"num_beams": 1, "do_sample": True})
+    context.store.rewrite_manifest(manifest.model_copy(update={"generation": drawing}))
+
+    with pytest.raises(BadParameters, match="draws its tokens"):
+        fewer_beams(context, TASK, "original", "fewer", BeamOptions(num_beams=2))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (BeamOptions(num_beams=0), "0 beams are none"),
+        (BeamOptions(num_beams=0), "the beams are 0"),
+        (BeamOptions(num_beams=17), "the beams are 17"),
         (BeamOptions(tolerance=1.0), "the tolerance is 1"),
         (BeamOptions(samples=0), "0 samples are too few"),
-        (BeamOptions(), "measured on dev data; name some"),
+        (BeamOptions(), "measured on dev data: give --dev"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(context: Context, options: BeamOptions, words: str) -> None:

@@ -105,6 +105,25 @@ def test_a_manifest_alone_says_what_to_round_and_how(tmp_path: Path) -> None:
     context.store.verify(Task.TRANSLATION, "compact")
 
 
+def test_what_was_rounded_of_another_variant_is_not_replaced(tmp_path: Path) -> None:
+    context = prepared(tmp_path)
+    shutil.rmtree(context.store.folder(Task.TRANSLATION, "quantized"))
+    prune(
+        context,
+        Task.TRANSLATION,
+        "original",
+        "small",
+        DataFiles([tiny_file(tmp_path)]),
+        PruneOptions(),
+        TrainingOptions(Bounds(max_steps=0)),
+    )
+    made = quantize(context, Task.TRANSLATION, "small", "quantized")
+
+    prepare(context, measure=False)
+
+    assert context.store.manifest(Task.TRANSLATION, "quantized") == made
+
+
 def test_what_was_rounded_on_data_is_left_alone(tmp_path: Path) -> None:
     context, file = prepared(tmp_path), tiny_file(tmp_path)
     options = QuantizeOptions(scheme="int8-static", calibration_samples=4)

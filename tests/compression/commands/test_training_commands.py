@@ -84,3 +84,14 @@ def test_an_average_takes_no_data(tmp_path: Path) -> None:
 
     assert averaged["lineage"][-2:] == ["distill", "average"] and averaged["variant"] == "averaged"
     assert refused.exit_code == 2 and "No such option" in refused.output
+
+
+def test_beams_are_chosen_on_dev_data_and_nothing_is_trained_on(tmp_path: Path) -> None:
+    context, data = tiny_context(tmp_path), tiny_file(tmp_path)
+    tiny_artifact(context, Family.T5, tmp_path)
+
+    chosen = answered(context.store, "beams", "translation", "original", "--dev", data, "--samples", "4")
+    refused = invoked(context.store, "beams", "translation", "original", "--data", data)
+
+    assert chosen["lineage"][-1] == "beams" and chosen["variant"] == "fewer-beams"
+    assert refused.exit_code == 2 and "No such option" in refused.output
