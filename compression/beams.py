@@ -8,14 +8,13 @@ decode greedily). Every beam less is rows less in each step.
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from compression.context import Context
 from compression.errors import BadParameters
@@ -23,8 +22,10 @@ from compression.exporting import add_onnx
 from compression.outcome import Outcome, step_of
 from compression.publish import check_name, derived, publishing, write_json
 from evaluation.datasets import load_examples
+from evaluation.examples import DatasetSample
 from evaluation.metrics import PRIMARY_METRIC
-from evaluation.run import evaluate, generate_with
+from evaluation.results import VariantResult
+from evaluation.run import Generate, evaluate, generate_with
 from models_store.generator import open_generator
 from models_store.manifest import Manifest, Task
 
@@ -120,10 +121,6 @@ def fewer_beams(
     return Outcome(context.store.manifest(task, name))
 
 
-def _show(progress: Progress, bar: TaskID, done: int, total: int) -> None:
-    progress.update(bar, completed=done, total=total)
-
-
 def _copy(manifest: Manifest, source: Path, folder: Path) -> None:
     for file in manifest.files:
         to = folder / file.path
@@ -144,16 +141,22 @@ def _kept(context: Context, parent: Manifest, dev: Sequence[str], samples: int |
     with context.progress() as progress, open_generator(context.store, task, variant) as generator:
         systems = {str(beams): generate_with(generator, parent.generation.options(num_beams=beams)) for beams in shares}
         for file in dev:
-            sample = load_examples(task, file, "validation", samples)
-            bar = progress.add_task(f"search {sample.name}", total=None, status=f"1 to {own} beams")
-            found = evaluate(
-                task,
-                sample,
-                systems,
-                reference_system=str(own),
-                progress=partial(_show, progress, bar),
-            )
-            for result in found.variants:
+            for result in _compared(task, load_examples(task, file, "validation", samples), systems, progress):
                 shares[int(result.variant)].append(result.metric(PRIMARY_METRIC[task]).retention or 0.0)
     # What reaches nothing has no retention; its own beams keep all of it.
     return {beams: float(np.mean(found)) for beams, found in shares.items()} | {own: 1.0}
+
+
+def _compared(
+    task: Task, sample: DatasetSample, systems: Mapping[str, Generate], progress: Progress
+) -> Sequence[VariantResult]:
+    """Evaluates systems beside the last of them."""
+    *_, reference = systems
+    bar = progress.add_task(f"search {sample.name}", total=None, status=f"1 to {reference} beams")
+    return evaluate(
+        task,
+        sample,
+        systems,
+        reference_system=reference,
+        progress=lambda done, total: progress.update(bar, completed=done, total=total),
+    ).variants

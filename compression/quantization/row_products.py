@@ -24,8 +24,8 @@ MIDDLE = 128
 
 
 @dataclass(frozen=True)
-class RowInputs:
-    """Rounds each row by its own scale.
+class _ByRow:
+    """What both ways are told.
 
     Args:
         weights: how weights are rounded.
@@ -34,6 +34,10 @@ class RowInputs:
 
     weights: IntegerWeights
     large: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+class RowInputs(_ByRow):
+    """Rounds each row by its own scale; arguments as `_ByRow` has them."""
 
     def add(self, graph: Rewriting, node: NodeProto) -> None:
         """Adds the product, as `How.add` says."""
@@ -55,21 +59,14 @@ class RowInputs:
         graph.node("Reshape", [product, shape], f"{name}_back", node.output[0])
 
 
-@dataclass(frozen=True)
-class ScaledRows:
+class ScaledRows(_ByRow):
     """Divides each row by its largest, rounds all of them by one scale, and multiplies the product's rows again.
 
     By fewer operators than `RowInputs`, which counts where rows are few, which pass over the inputs twice more, which
     counts where rows are many. The one scale is from the least to the largest of all scaled rows, which are within -1
-    and 1: what a row shares its batch with can make its steps twice as wide, and no wider.
-
-    Args:
-        weights: how weights are rounded.
-        large: channels of inputs that stay in float with their weights, by the inputs' name.
+    and 1: what a row shares its batch with can make its steps twice as wide, and no wider. Arguments as `_ByRow` has
+    them.
     """
-
-    weights: IntegerWeights
-    large: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def add(self, graph: Rewriting, node: NodeProto) -> None:
         """Adds the product, as `How.add` says."""
