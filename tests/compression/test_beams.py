@@ -14,19 +14,11 @@ from compression.quantize import QuantizeOptions, quantize
 from compression.training.data import DataFiles
 from evaluation.datasets import load_examples
 from models_store.generator import open_generator
-from models_store.manifest import Family, Task
+from models_store.manifest import Task
 from models_store.store import Store
-from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_file
+from tests.compression.tiny import EXAMPLES, tiny_file
 
 TASK = Task.TRANSLATION
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Context:
-    """A store with a random BART as `translation/original`."""
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
-    return context
 
 
 def test_only_the_search_changes(context: Context) -> None:

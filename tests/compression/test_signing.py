@@ -11,16 +11,9 @@ from models_store.errors import CorruptArtifact
 from models_store.manifest import Family, Task
 from models_store.store import write_manifest
 from tests.command_line import compression
-from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.compression.tiny import tiny_artifact
 
 TASK = Task.TRANSLATION
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Context:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
-    return context
 
 
 def keys(folder: Path, name: str) -> tuple[Path, Path]:

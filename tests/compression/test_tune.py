@@ -8,19 +8,12 @@ from compression.exporting import add_ctranslate2
 from compression.tune import TuneOptions, tune
 from evaluation.host import available_cores, cpu_flags
 from evaluation.layouts import even_layouts
-from models_store.manifest import Family, Task
+from models_store.manifest import Task
 from tests.command_line import compression
-from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.compression.tiny import tiny_file
 from tests.measured import measured_layout
 
 TASK = Task.TRANSLATION
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Context:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
-    return context
 
 
 def options(folder: Path, runtime: str | None = None) -> TuneOptions:

@@ -1,0 +1,15 @@
+from pathlib import Path
+
+import pytest
+
+from compression.context import Context
+from models_store.manifest import Family
+from tests.compression.tiny import tiny_artifact, tiny_context
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    """A store with a random BART as `translation/original`; modules that need another have their own."""
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.BART, tmp_path)
+    return context
