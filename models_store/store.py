@@ -9,7 +9,7 @@ artifact's digest and its own files' hashes.
 import errno
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ MANIFEST = "manifest.json"
 EXPORT = "export.json"
 FORMATS = ("onnx", "ctranslate2")
 TEMPORARY = ".tmp-"
+# When a file was last written, its size, and its number in the file system, which one that replaces it does not have.
+Stamp = tuple[int, int, int]
 
 
 class Export(Record):
@@ -38,13 +40,17 @@ class Export(Record):
 
 @dataclass(frozen=True)
 class Entry:
-    """One folder found in the store: its manifest, or the error that reading it gave."""
+    """One folder found in the store: its manifest, or the error that reading it gave.
+
+    `stamp` is another once the manifest's file is.
+    """
 
     task: Task
     variant: str
     folder: Path
     manifest: Manifest | None
     error: SlimseqError | None = None
+    stamp: Stamp | None = None
 
 
 class Store:
@@ -63,17 +69,19 @@ class Store:
             raise UnsafeArtifactPath(f"{variant!r} is not a name for a variant")
         return self.root / task.value / variant
 
-    def scan(self) -> list[Entry]:
-        """Returns every artifact, readable or not, ordered by task and by variant with `original` first."""
+    def scan(self, known: Iterable[Entry] = ()) -> list[Entry]:
+        """Returns every artifact, readable or not, ordered by task and by variant with `original` first.
+
+        Args:
+            known: what an earlier scan found: a manifest that was read and is the same file still is not read again.
+        """
+        read = {(entry.folder, entry.stamp): entry for entry in known if entry.manifest is not None}
         entries = []
         for task in Task:
             for folder in sorted((self.root / task.value).glob("*/")):
-                if folder.name.startswith(".") or not (folder / MANIFEST).exists():
-                    continue
-                try:
-                    entries.append(Entry(task, folder.name, folder, read_manifest(folder)))
-                except SlimseqError as error:
-                    entries.append(Entry(task, folder.name, folder, None, error))
+                stamp = None if folder.name.startswith(".") else _stamp_of(folder / MANIFEST)
+                if stamp is not None:
+                    entries.append(read.get((folder, stamp)) or _entry(task, folder, stamp))
         return sorted(entries, key=lambda entry: (entry.task.value, entry.variant != "original", entry.variant))
 
     def variants(self, task: Task) -> list[str]:
@@ -199,6 +207,22 @@ def format_of(path: str) -> str | None:
     if top in FORMATS:
         return top
     return "safetensors" if path.endswith(".safetensors") else None
+
+
+def _entry(task: Task, folder: Path, stamp: Stamp) -> Entry:
+    try:
+        return Entry(task, folder.name, folder, read_manifest(folder), stamp=stamp)
+    except SlimseqError as error:
+        return Entry(task, folder.name, folder, None, error, stamp)
+
+
+def _stamp_of(path: Path) -> Stamp | None:
+    """Returns what tells a file from another or from what it was; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def read_manifest(folder: Path) -> Manifest:

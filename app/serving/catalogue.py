@@ -1,4 +1,4 @@
-"""What the store holds, as requests see it: read anew at most once a second, with the task's default named."""
+"""What the store holds, as requests see it: looked at anew at most once a second, with the task's default named."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ class Catalogue:
     def entries(self, task: Task | None = None) -> list[Entry]:
         """Returns the artifacts of a task or of all, unreadable ones too, `original` first."""
         if self._clock() - self._read_at > FRESH_SECONDS:
-            self._entries = self.store.scan()
+            self._entries = self.store.scan(self._entries)
             self._read_at = self._clock()
         return [entry for entry in self._entries if task in (None, entry.task)]
 

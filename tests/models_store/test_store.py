@@ -139,3 +139,29 @@ def test_measurements_are_added_to_a_manifest_but_files_never(own_store: Store) 
     other = own_store.manifest(TRANSLATION, "quantized")
     with pytest.raises(InvalidArtifact, match="changed on disk meanwhile"):
         own_store.rewrite_manifest(copy_of(other, "original"))
+
+
+def test_a_later_scan_reads_only_the_manifests_that_have_changed(own_store: Store) -> None:
+    known = own_store.scan()
+    changed = own_store.folder(TRANSLATION, "quantized")
+    write_manifest(changed, own_store.manifest(TRANSLATION, "quantized").model_copy(update={"license": "other"}))
+
+    found = {(entry.task, entry.variant): entry for entry in own_store.scan(known)}
+    for before in known:
+        after = found[before.task, before.variant]
+        assert (after.manifest is before.manifest) == (after.folder != changed)
+    again = found[TRANSLATION, "quantized"].manifest
+    assert again is not None and again.license == "other"
+
+
+def test_a_manifest_that_could_not_be_read_is_tried_again(own_store: Store) -> None:
+    path = own_store.folder(TRANSLATION, "quantized") / "manifest.json"
+    whole = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    known = own_store.scan()
+    assert [entry.variant for entry in known if entry.error] == ["quantized"]
+
+    path.rmdir()
+    path.write_bytes(whole)
+    assert not [entry for entry in own_store.scan(known) if entry.error]
