@@ -12,6 +12,7 @@ from statistics import median
 from benchmarks.client import Client
 from benchmarks.in_process import InProcess, OpenIn, crew_in, single_p50_ms, tokens_per_second
 from benchmarks.workload import Ask
+from evaluation.layouts import Layout
 
 TURNS = 5
 
@@ -24,7 +25,7 @@ class Turn:
         service_tokens_per_second: for clients who wait.
         tokens_per_second: in process, at its best batch.
         service_single_p50_ms: median of one request asked again and again; None where none was answered.
-        single_p50_ms: of the same in process.
+        single_p50_ms: of the same in process, in the layout that the service has.
     """
 
     service_tokens_per_second: float
@@ -39,16 +40,23 @@ class Beside:
 
     Args:
         clients: who waited for the service's answers.
+        layout: the service's.
         turns: what was measured.
     """
 
     clients: int
+    layout: Layout
     turns: list[Turn]
 
     @property
     def share(self) -> float:
         """The service's tokens a second by those in process, the median turn's."""
         return median(turn.service_tokens_per_second / turn.tokens_per_second for turn in self.turns)
+
+    @property
+    def single_p50_ms(self) -> float:
+        """A single request in process, in the service's layout, the median turn's."""
+        return median(turn.single_p50_ms for turn in self.turns)
 
     @property
     def overhead_ms(self) -> float | None:
@@ -65,6 +73,7 @@ def beside(
     client: Client,
     open_in: OpenIn,
     best: InProcess,
+    layout: Layout,
     asks: Sequence[Ask],
     clients: int,
     seconds: float,
@@ -74,16 +83,18 @@ def beside(
     Args:
         client: asks the service.
         open_in: opens the artifact in a layout.
-        best: in which layouts, and in batches of which size, it is fastest.
+        best: in which layout, and in batches of which size, it is fastest.
+        layout: the service's, in which single requests are timed: fewer threads would be no work of the service's.
         asks: what is asked; the first alone for single requests.
         clients: who wait for the service's answers.
         seconds: how long each of them takes a turn, twice: with all that it can, and with single requests.
     """
     with ExitStack() as stack:
         busy = stack.enter_context(crew_in(open_in, best.layout))
-        alone = busy if best.single_layout == best.layout else stack.enter_context(crew_in(open_in, best.single_layout))
+        alone = busy if layout == best.layout else stack.enter_context(crew_in(open_in, layout))
         return Beside(
             clients,
+            layout,
             [
                 Turn(
                     client.closed(asks, clients, seconds).tokens_per_second,

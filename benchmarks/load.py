@@ -4,9 +4,10 @@ What is sent and how is the caller's: a load only decides when, and keeps what b
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
@@ -26,7 +27,7 @@ MOST_OPEN = 512
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one request. Times are seconds since the load's window began; earlier ones are negative."""
+    """What became of one request. Times are seconds since its load's window began; earlier ones are negative."""
 
     kind: str
     asked: float
@@ -34,11 +35,16 @@ class Outcome:
     tokens: int = 0
     error: str | None = None
 
+    def since(self, window: float) -> "Outcome":
+        """Returns the same with times that count from a window's beginning."""
+        return replace(self, asked=self.asked - window, ended=self.ended - window)
+
 
 async def closed_loop(send: Send, asks: Sequence[Ask], clients: int, seconds: float) -> list[Outcome]:
     """Lets clients ask one request after the other, each waiting for its answer.
 
-    Before the window begins they do so for a fifth of its length; after its end, requests on their way are awaited.
+    The window begins after a fifth of its length and an answer for each client: sooner, what the server has begun would
+    weigh less at the window's beginning than at its end. After that, requests on their way are awaited.
 
     Args:
         send: sends one request.
@@ -49,16 +55,23 @@ async def closed_loop(send: Send, asks: Sequence[Ask], clients: int, seconds: fl
     Returns:
         All outcomes, those of the ramp with negative times.
     """
-    window = time.perf_counter() + seconds * RAMP_SHARE
-    turns = count()
+    started, turns = time.perf_counter(), count()
+    # When each client's first request ended.
+    first: list[float] = []
+
+    def begins() -> float:
+        return max(first[-1], started + seconds * RAMP_SHARE) if len(first) == clients else math.inf
 
     async def client() -> list[Outcome]:
-        found = []
-        while (asked := time.perf_counter()) < window + seconds:
-            found.append(await _outcome(send, asks[next(turns) % len(asks)], asked, window))
+        found: list[Outcome] = []
+        while (asked := time.perf_counter()) < begins() + seconds:
+            found.append(await _outcome(send, asks[next(turns) % len(asks)], asked))
+            if len(found) == 1:
+                first.append(found[0].ended)
         return found
 
-    return [outcome for found in await asyncio.gather(*(client() for _ in range(clients))) for outcome in found]
+    outcomes = [outcome for found in await asyncio.gather(*(client() for _ in range(clients))) for outcome in found]
+    return [each.since(begins()) for each in outcomes]
 
 
 def arrivals(rate: float, seconds: float, seed: int = 0) -> list[float]:
@@ -97,7 +110,7 @@ async def poisson(send: Send, asks: Sequence[Ask], rate: float, seconds: float, 
 
     def ended(task: "asyncio.Task[Outcome]") -> None:
         running.discard(task)
-        found.append(task.result())
+        found.append(task.result().since(window))
 
     for place, arrival in enumerate(arrivals(rate, seconds, seed)):
         await asyncio.sleep(max(window + arrival - time.perf_counter(), 0))
@@ -106,7 +119,7 @@ async def poisson(send: Send, asks: Sequence[Ask], rate: float, seconds: float, 
             found.append(Outcome(ask.kind, arrival, arrival, error=f"{MOST_OPEN} requests are open already"))
             continue
         limit = window + seconds + DRAIN_SECONDS - time.perf_counter()
-        task = asyncio.create_task(_outcome(send, ask, window + arrival, window, limit))
+        task = asyncio.create_task(_outcome(send, ask, window + arrival, limit))
         running.add(task)
         task.add_done_callback(ended)
     while running:
@@ -114,9 +127,8 @@ async def poisson(send: Send, asks: Sequence[Ask], rate: float, seconds: float, 
     return found
 
 
-async def _outcome(
-    send: Send, ask: Ask, asked: float, window: float, limit_seconds: float = REQUEST_SECONDS
-) -> Outcome:
+async def _outcome(send: Send, ask: Ask, asked: float, limit_seconds: float = REQUEST_SECONDS) -> Outcome:
+    """Sends a request; its times are the clock's."""
     error, tokens = None, 0
     try:
         async with asyncio.timeout(min(limit_seconds, REQUEST_SECONDS)):
@@ -125,4 +137,4 @@ async def _outcome(
         error = "no answer in time"
     except Exception as failure:
         error = f"{type(failure).__name__}: {failure}"
-    return Outcome(ask.kind, asked - window, time.perf_counter() - window, tokens, error)
+    return Outcome(ask.kind, asked, time.perf_counter(), tokens, error)

@@ -28,7 +28,7 @@ from models_store.generator import TextGenerator, open_generator
 
 # That a capacity is measured with where no load before has.
 SOAK_CLIENTS = 32
-# That servers are compared with, or the nearest number that is asked for.
+# That servers, and the service and its runtime, are compared with, or the nearest number that is asked for.
 CONTEST_CLIENTS = 32
 
 
@@ -47,6 +47,11 @@ class Plan:
     seconds: float
     share: float
     asks: Sequence[Ask]
+
+    @property
+    def contest_clients(self) -> int:
+        """How many clients wait where two are compared: of those planned, the nearest to what is usual."""
+        return min(self.clients, key=lambda count: abs(count - CONTEST_CLIENTS), default=CONTEST_CLIENTS)
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,7 @@ def measure_contest(contenders: Sequence[Contender], plan: Plan) -> Contest | No
     rate = plan.share * contenders[0].result.capacity
     if not rate:
         return None
-    clients = min(plan.clients, key=lambda count: abs(count - CONTEST_CLIENTS))
-    return contest([of(each) for each in contenders], clients, rate)
+    return contest([of(each) for each in contenders], plan.contest_clients, rate)
 
 
 def measure_beside(setup: Setup, plan: Plan, service: Contender) -> tuple[InProcess, Beside]:
@@ -141,8 +145,7 @@ def measure_beside(setup: Setup, plan: Plan, service: Contender) -> tuple[InProc
         return open_generator(setup.store, setup.task, setup.variant, runtime, layout.threads, layout.workers)
 
     best = in_process(opened, even_layouts(setup.threads), plan.asks, plan.asks[0], plan.seconds)
-    clients = service.result.best_clients
-    return best, beside(service.client, opened, best, plan.asks, clients, plan.seconds / 2)
+    return best, beside(service.client, opened, best, setup.layout, plan.asks, plan.contest_clients, plan.seconds)
 
 
 def measure_mix(setup: Setup, names: Sequence[str], asks: Sequence[Ask], seconds: float, results: Results) -> None:

@@ -168,7 +168,8 @@ def _conclusions(found: Found) -> Iterator[str]:
             f"{inside['batch']}, {inside['layout']['workers']} parts of them at a time. By the median of "
             f"{len(beside['turns'])} turns, the service makes {number(beside['share'], 2)} of that for "
             f"{beside['clients']} clients, and adds {number(beside['overhead_ms'], 2)} ms to a single request of "
-            f"{inside['single_p50_ms']:.1f} ms."
+            f"{beside['single_p50_ms']:.1f} ms in a layout like its own (threads {beside['layout']['threads']}; "
+            f"the fastest, threads {inside['single_layout']['threads']}, takes {inside['single_p50_ms']:.1f} ms)."
         )
     for name, other in by_name.items() if service else ():
         yield f"{name}: {other['description']}."

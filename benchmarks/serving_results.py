@@ -61,12 +61,6 @@ class ServerResult:
         return max((load.figures.requests_per_second for load in self.loads if load.kind == "closed"), default=0.0)
 
     @property
-    def best_clients(self) -> int:
-        """How many clients, who wait, got the most tokens a second; 1 where there was no such load."""
-        closed = [load for load in self.loads if load.kind == "closed"]
-        return int(max(closed, key=lambda load: load.figures.tokens_per_second).amount) if closed else 1
-
-    @property
     def tokens_per_second(self) -> float:
         """The most tokens a second that it wrote for clients who wait."""
         return max((load.figures.tokens_per_second for load in self.loads if load.kind == "closed"), default=0.0)
@@ -111,7 +105,7 @@ class Results(Taken):
         """Returns the results with what derives from them."""
         found = asdict(self)
         if self.beside:
-            found["beside"] |= {"share": self.beside.share, "overhead_ms": self.beside.overhead_ms}
+            found["beside"] |= {name: getattr(self.beside, name) for name in ("share", "overhead_ms", "single_p50_ms")}
         if self.contest:
             ratios = self.contest.ratios("slimseq").items()
             found["contest"]["ratios"] = {

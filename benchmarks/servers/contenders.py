@@ -13,6 +13,7 @@ from typing import Literal
 
 from app.serving.layout import layout_for
 from benchmarks.servers.process import Server, ServerFailed
+from evaluation.layouts import Layout
 from models_store.errors import SlimseqError
 from models_store.manifest import Manifest, Task
 from models_store.store import FORMATS, Store
@@ -53,6 +54,11 @@ class Setup:
         return self.store.manifest(self.task, self.variant)
 
     @property
+    def layout(self) -> Layout:
+        """The service's workers and their threads."""
+        return layout_for(self.threads)
+
+    @property
     def original(self) -> Manifest:
         """The manifest of the variant's original, or its own where the store has none."""
         return self.store.manifest(self.task, ORIGINAL) if ORIGINAL in self.store.variants(self.task) else self.manifest
@@ -84,7 +90,7 @@ class Setup:
 
 def slimseq(setup: Setup, runtime: str = "auto") -> Server:
     """Returns this project's service, with one variant open."""
-    layout = layout_for(setup.threads)
+    layout = setup.layout
     return Server(
         name="slimseq",
         description=f"{setup.task}/{setup.variant}, runtime {runtime}, workers {layout.workers}, "

@@ -48,6 +48,18 @@ def test_a_closed_loop_keeps_as_many_requests_open_as_there_are_clients() -> Non
     assert {each.kind for each in outcomes} == {"short", "long"}
 
 
+def test_the_window_of_a_closed_loop_begins_once_each_client_has_an_answer() -> None:
+    async def send(ask: Ask) -> int:
+        await asyncio.sleep(0.2 if ask.kind == "long" else 0.01)
+        return 1
+
+    outcomes = asyncio.run(closed_loop(send, ASKS, clients=2, seconds=0.1))
+
+    first_long = min((each for each in outcomes if each.kind == "long"), key=lambda each: each.asked)
+    assert first_long.ended == 0
+    assert max(each.asked for each in outcomes) < 0.1
+
+
 def test_arrivals_do_not_wait_for_a_slow_server_whose_delay_shows_in_its_latency() -> None:
     lock = asyncio.Lock()
 
