@@ -55,8 +55,11 @@ class Contest:
     rounds: list[Round]
 
     def throughput(self, name: str, other: str) -> Ratio | None:
-        """Returns one server's tokens a second by another's; None where one wrote none."""
-        return _ratio([(each.closed[name], each.closed[other]) for each in self.rounds], _tokens_per_second)
+        """Returns one server's answers a second by another's; None where one gave none.
+
+        Not tokens: where outputs end themselves, some searches write more of them for the same texts.
+        """
+        return _ratio([(each.closed[name], each.closed[other]) for each in self.rounds], _requests_per_second)
 
     def p95(self, name: str, other: str) -> Ratio | None:
         """Returns the same of the latency's 95th percentile where requests arrive at random; None where any failed."""
@@ -89,8 +92,8 @@ def contest(servers: Sequence[Loads], clients: int, rate: float) -> Contest:
     return Contest(clients, rate, rounds)
 
 
-def _tokens_per_second(figures: Figures) -> float | None:
-    return figures.tokens_per_second
+def _requests_per_second(figures: Figures) -> float | None:
+    return figures.requests_per_second
 
 
 def _p95_ms(figures: Figures) -> float | None:

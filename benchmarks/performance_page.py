@@ -118,9 +118,10 @@ def _serving(found: Found) -> Iterator[str]:
     yield f"## {_title(found)}: {found['task']}/{found['variant']}, {search}"
     yield ""
     short, long = found["settings"]["tokens"]
+    ends = f"answers of {short} and {long} tokens, the same for all servers" if short else "answers end themselves"
     yield (
         f"`python -m benchmarks.serving`, {found['settings']['seconds']:g} s a load, {found['settings']['threads']} "
-        f"cores for load and server; answers of {short} and {long} tokens, the same for all servers."
+        f"cores for load and server; {ends}."
     )
     yield from ("", taken_on(found), "")
     if found["servers"]:
@@ -194,8 +195,8 @@ def _beside(contest: Found | None, name: str) -> Iterator[str]:
     ratios, rounds = contest["ratios"][name], len(contest["rounds"])
     if throughput := ratios["throughput"]:
         yield (
-            f"For {contest['clients']} clients the service makes {Ratio(**throughput)} times the tokens/s of {name} "
-            f"(median, least and most of {rounds} turns)."
+            f"For {contest['clients']} clients the service gives {Ratio(**throughput)} times the answers a second of "
+            f"{name} (median, least and most of {rounds} turns)."
         )
     if p95 := ratios["p95"]:
         yield f"Where {contest['rate']:.1f} requests arrive a second, its p95 is {Ratio(**p95)} of that of {name}."

@@ -75,7 +75,7 @@ def lines(results: Results) -> Iterator[str]:
     if contest := results.contest:
         for other, ratios in contest.ratios("slimseq").items():
             yield (
-                f"in turns with {other}: {ratios['throughput'] or '-'} of its tokens a second for {contest.clients} "
+                f"in turns with {other}: {ratios['throughput'] or '-'} of its answers a second for {contest.clients} "
                 f"clients; p95 {ratios['p95'] or '-'} of its where {contest.rate:.1f} requests arrive a second"
             )
     found = results.in_process

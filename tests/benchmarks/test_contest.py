@@ -19,7 +19,7 @@ class Machine:
     def figures(self, name: str, amount: float, speed: float) -> Figures:
         self.asked.append((name, amount))
         drift = 0.9 ** len(self.asked)
-        return Figures(1, speed * drift, 1.0, 1 / (speed * drift), 1.0, 1, 0)
+        return Figures(speed * drift, 1.0, 1.0, 1 / (speed * drift), 1.0, 1, 0)
 
     def server(self, name: str, speed: float) -> Loads:
         return name, lambda clients: self.figures(name, clients, speed), lambda rate: self.figures(name, rate, speed)
