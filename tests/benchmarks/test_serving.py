@@ -95,7 +95,7 @@ def test_all_three_servers_are_measured_under_every_load(
     assert plot.read_bytes().startswith(b"\x89PNG")
     written = page([], [found])
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS)
-    assert "times the tokens/s of ctranslate2 (median" in written and "ms to a single request" in written
+    assert "times the answers a second of ctranslate2 (median" in written and "ms to a single request" in written
     contest = found["contest"]
     assert contest["clients"] == 2 and contest["rate"] == pytest.approx(0.8 * found["servers"][0]["capacity"])
     assert len(contest["rounds"]) == ROUNDS and set(contest["ratios"]) == set(SERVERS) - {"slimseq"}
@@ -193,5 +193,5 @@ def test_a_random_model_of_a_shape_is_served_in_int8_in_turns_with_its_original(
     assert all(load["figures"]["answered"] > 0 for server in found["servers"] for load in server["loads"])
     written = page([], [found])
     assert "tiny-t5/quantized, greedy" in written
-    assert re.search(r"makes [\d.]+ \([\d.]+ to [\d.]+\) times the tokens/s of original", written)
+    assert re.search(r"gives [\d.]+ \([\d.]+ to [\d.]+\) times the answers a second of original", written)
     assert "original: translation/original, runtime auto" in written
