@@ -23,6 +23,19 @@ def prepared(tmp_path: Path) -> Context:
     return context
 
 
+def prune_small(context: Context, tmp_path: Path) -> None:
+    """Makes `translation/small` of the original, untrained."""
+    prune(
+        context,
+        Task.TRANSLATION,
+        "original",
+        "small",
+        DataFiles([tiny_file(tmp_path)]),
+        PruneOptions(),
+        TrainingOptions(Bounds(max_steps=0)),
+    )
+
+
 def test_everything_missing_is_built_and_measured_and_a_second_run_does_nothing(tmp_path: Path) -> None:
     context = prepared(tmp_path)
 
@@ -82,15 +95,7 @@ def test_a_manifest_without_its_files_keeps_its_measurements_when_the_same_bytes
 
 def test_a_manifest_alone_says_what_to_round_and_how(tmp_path: Path) -> None:
     context = prepared(tmp_path)
-    prune(
-        context,
-        Task.TRANSLATION,
-        "original",
-        "small",
-        DataFiles([tiny_file(tmp_path)]),
-        PruneOptions(),
-        TrainingOptions(Bounds(max_steps=0)),
-    )
+    prune_small(context, tmp_path)
     options = QuantizeOptions(scheme="ctranslate2-int8")
     made = quantize(context, Task.TRANSLATION, "small", "compact", options)
     folder = context.store.folder(Task.TRANSLATION, "compact")
@@ -108,15 +113,7 @@ def test_a_manifest_alone_says_what_to_round_and_how(tmp_path: Path) -> None:
 def test_what_was_rounded_of_another_variant_is_not_replaced(tmp_path: Path) -> None:
     context = prepared(tmp_path)
     shutil.rmtree(context.store.folder(Task.TRANSLATION, "quantized"))
-    prune(
-        context,
-        Task.TRANSLATION,
-        "original",
-        "small",
-        DataFiles([tiny_file(tmp_path)]),
-        PruneOptions(),
-        TrainingOptions(Bounds(max_steps=0)),
-    )
+    prune_small(context, tmp_path)
     made = quantize(context, Task.TRANSLATION, "small", "quantized")
 
     prepare(context, measure=False)
