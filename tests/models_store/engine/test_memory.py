@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from models_store.engine.memory import BLOCK, COLUMNS_OF_FEW, Array, Memory
+from models_store.engine.memory import ALIGNED, BLOCK, COLUMNS_OF_FEW, Array, Memory
 from models_store.graphs.names import DISTANCES, OWN_SCORES, SOURCE, SOURCE_SCORES, past
 
 HEADS, WIDTH = 2, 4
@@ -71,6 +71,17 @@ def test_room_for_sources_follows_the_longest() -> None:
 
     assert room.views()[VALUE].shape[2] == 12
     assert (room.views()[VALUE][0, :, :10] == 2).all()
+
+
+def test_room_for_sources_in_int8_is_a_multiple_of_what_products_take_at_once() -> None:
+    room = memory()
+    rounded = {name: values.astype(np.int8) for name, values in source(1, 20).items()}
+    room.join([20], [rounded])
+
+    views = room.views()
+    assert views[KEY].shape[-1] == views[SOURCE_SCORES].shape[-1] == 2 * ALIGNED
+    assert (views[KEY][..., :20] == 1).all() and (views[VALUE][:, :, 20:] == 0).all()
+    assert (views[SOURCE_SCORES][0, 0, 0] == 0).sum() == 20
 
 
 def test_room_for_columns_grows_and_is_given_up() -> None:
