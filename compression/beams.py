@@ -27,14 +27,12 @@ from evaluation.metrics import PRIMARY_METRIC
 from evaluation.results import VariantResult
 from evaluation.run import Generate, evaluate, generate_with
 from models_store.generator import open_generator
-from models_store.manifest import Manifest, Task
+from models_store.manifest import MOST_BEAMS, Manifest, Task
 
 if TYPE_CHECKING:
     from compression.training.data import DataFiles
 
 TECHNIQUE = "beams"
-# Those that a manifest may have.
-MOST_BEAMS = 16
 GENERATION_CONFIG = "generation_config.json"
 
 

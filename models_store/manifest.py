@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SCHEMA_VERSION: Final = 1
+# Of a search: each costs as much as a text more.
+MOST_BEAMS: Final = 16
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -47,7 +49,7 @@ class Record(BaseModel):
 class GenerationOptions(Record):
     """Every setting of a generation, pinned. Names and meaning are those of `transformers.GenerationConfig`."""
 
-    num_beams: int = Field(default=1, ge=1, le=16, description="Beams; 1 is greedy search.")
+    num_beams: int = Field(default=1, ge=1, le=MOST_BEAMS, description="Beams; 1 is greedy search.")
     length_penalty: float = Field(
         default=1.0, ge=-5, le=5, description="Exponent of the length that divides a beam's log-probability."
     )

@@ -21,14 +21,13 @@ from compression.exporting import add_ctranslate2
 from evaluation.examples import Example
 from models_store.disk import writing_to
 from models_store.generator import TextGenerator, open_generator
-from models_store.manifest import GenerationOptions, Task
+from models_store.manifest import MOST_BEAMS, GenerationOptions, Task
 from models_store.store import FORMATS, Store
 
 CACHE = "teacher_outputs.jsonl"
 BATCH_EXAMPLES = 32
 # Batches of like lengths waste little; sorting by parts keeps the progress display honest.
 POOL_EXAMPLES = 4096
-MOST_BEAMS = 16
 
 
 def teacher_outputs(

@@ -1,4 +1,5 @@
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -6,8 +7,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.service.client import Service
 
+Labels = tuple[tuple[str, str], ...]
+Samples = Mapping[tuple[str, Labels], float]
 
-def samples(service: Service) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+# A request is counted once its answer has been sent: a scrape that follows it may be sooner.
+COUNTED_SECONDS = 10.0
+
+
+def samples(service: Service) -> Samples:
     families = text_string_to_metric_families(service.get("/metrics").text)
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -16,7 +23,16 @@ def samples(service: Service) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
     }
 
 
-def of(task: str, variant: str) -> tuple[tuple[str, str], ...]:
+def samples_with(service: Service, counted: Samples) -> Samples:
+    """Scrapes until these samples have grown so far; returns the last scrape whether or not they have."""
+    ends = time.monotonic() + COUNTED_SECONDS
+    while True:
+        found = samples(service)
+        if all(found.get(key, 0) >= value for key, value in counted.items()) or time.monotonic() > ends:
+            return found
+
+
+def of(task: str, variant: str) -> Labels:
     return (("task", task), ("variant", variant))
 
 
@@ -84,29 +100,29 @@ def test_requests_that_arrive_together_share_steps(service: Service) -> None:
 
 
 def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
+    route = (("method", "POST"), ("route", "/translate"))
+    answered, refused = (("slimseq_requests_total", (*route, ("status", status))) for status in ("2xx", "4xx"))
+    first = samples(service)
     answer = service.post("/translate?variant=quantized", {"text": "Good morning."})
-    # A request is counted once its answer has been sent: the first may be counted after a scrape that follows it.
-    time.sleep(0.2)
-    before = samples(service)
+    before = samples_with(service, {answered: first.get(answered, 0) + 1})
 
     service.post("/translate?variant=quantized", {"text": "Good morning."})
     service.post("/translate", {"text": ""})
     service.send("POST", "/translate", b"x" * 9_000_000, {"Content-Type": "application/json"})
 
-    after = samples(service)
+    after = samples_with(service, {answered: before[answered] + 1, refused: before.get(refused, 0) + 2})
     labels = of("translation", "quantized")
     (output,) = answer.json["outputs"]
 
-    def grown(name: str, labels: tuple[tuple[str, str], ...]) -> float:
+    def grown(name: str, labels: Labels) -> float:
         return after[name, labels] - before.get((name, labels), 0)
 
     assert grown("slimseq_input_tokens_total", labels) == output["input_tokens"]
     assert grown("slimseq_output_tokens_total", labels) == output["output_tokens"]
     assert grown("slimseq_inference_duration_seconds_count", labels) == 1
     assert grown("slimseq_queue_wait_seconds_count", labels) == 1
-    route = (("method", "POST"), ("route", "/translate"))
-    assert grown("slimseq_requests_total", (*route, ("status", "2xx"))) == 1
-    assert grown("slimseq_requests_total", (*route, ("status", "4xx"))) == 2
+    assert grown(*answered) == 1
+    assert grown(*refused) == 2
     assert grown("slimseq_rejected_total", (("reason", "invalid-request"),)) == 1
     assert grown("slimseq_rejected_total", (("reason", "payload-too-large"),)) == 1
     assert after["slimseq_variant_loaded", labels] == 1
