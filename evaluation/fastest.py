@@ -1,6 +1,7 @@
-"""Which runtime is the fastest for an artifact on this machine, as far as its manifest's measurements tell."""
+"""Which runtime, and which of several artifacts, is the fastest here, as far as their manifests' measurements tell."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from models_store.manifest import Performance
 
@@ -32,3 +33,27 @@ def fastest_runtime(measured: Sequence[Performance], possible: Sequence[str], cp
         return possible[0]
     settings = max(shared)
     return max(known, key=lambda name: speeds[name][settings])
+
+
+def speeds_on_one_machine(measured: Mapping[str, Sequence[Performance]], cpu_flags: Sequence[str]) -> dict[str, float]:
+    """Returns tokens a second of artifacts that were measured alike: two machines' figures say nothing of each other.
+
+    Of all machines, batches and threads, those that most of the artifacts were measured with count; among equals those
+    of this kind of CPU, and then those of the largest batch.
+
+    Args:
+        measured: of each artifact, by name, each with its own beams.
+        cpu_flags: of this machine.
+
+    Returns:
+        Speeds by name, without artifacts that were not measured so.
+    """
+    alike: dict[tuple[bool, int, int, str, tuple[str, ...]], dict[str, float]] = defaultdict(dict)
+    for name, found in measured.items():
+        for each in found:
+            flags = tuple(sorted(each.cpu_flags))
+            speeds = alike[flags == tuple(sorted(cpu_flags)), each.batch, each.threads, each.host, flags]
+            speeds[name] = max(speeds.get(name, 0.0), each.tokens_per_second)
+    if not alike:
+        return {}
+    return alike[max(alike, key=lambda settings: (len(alike[settings]), settings))]

@@ -7,8 +7,10 @@ from app.errors import InvalidRequest, NoVariantRetains
 from app.serving.catalogue import Catalogue
 from app.serving.gates import retention
 from app.serving.runtimes import RuntimeChooser
+from evaluation.fastest import speeds_on_one_machine
+from evaluation.host import cpu_flags
 from models_store.errors import SlimseqError
-from models_store.manifest import Manifest, Task
+from models_store.manifest import Manifest, Performance, Task
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Chooser:
         self._catalogue = catalogue
         self._runtimes = runtimes
         self._last_error = last_error
+        self._flags = cpu_flags()
 
     def choose(self, task: Task, choice: Choice) -> str:
         """Returns the variant's name.
@@ -81,7 +84,12 @@ class Chooser:
         if not enough:
             kept = [(manifest.variant, retention(manifest)) for manifest in manifests]
             raise NoVariantRetains(task.value, min_retention, kept)
-        return min(enough, key=_slowness).variant
+        speeds = speeds_on_one_machine(
+            {each.variant: _measured_with(each, self._runtimes.choose(task, each.variant, runtime)) for each in enough},
+            self._flags,
+        )
+        # Unmeasured ones come last, and the fewest bytes first among equals.
+        return min(enough, key=lambda each: (-speeds.get(each.variant, 0.0), _fewest_bytes(each))).variant
 
     def _is_servable(self, manifest: Manifest, runtime: str | None) -> bool:
         if manifest.is_rejected:
@@ -93,7 +101,9 @@ class Chooser:
         return self._last_error(manifest.task, manifest.variant) is None
 
 
-def _slowness(manifest: Manifest) -> tuple[float, int]:
-    """Orders by measured tokens a second; unmeasured ones come last, and the fewest bytes first among equals."""
-    speed = max((measured.tokens_per_second for measured in manifest.performance), default=0.0)
-    return -speed, min(manifest.size.bytes_by_format.values(), default=0)
+def _measured_with(manifest: Manifest, runtime: str) -> list[Performance]:
+    return [each for each in manifest.performance if each.runtime == runtime]
+
+
+def _fewest_bytes(manifest: Manifest) -> int:
+    return min(manifest.size.bytes_by_format.values(), default=0)

@@ -52,6 +52,17 @@ def test_the_fastest_that_keeps_enough_is_chosen(store: Path, wanted: float, cho
     assert chooser(store).choose(TRANSLATION, Choice(min_retention=wanted)) == chosen
 
 
+def test_speeds_of_two_machines_are_not_compared(tmp_path: Path) -> None:
+    old, new = performance(1000, host="old"), performance(1900, host="new")
+    store = put(
+        tmp_path,
+        variant("original", None).model_copy(update={"performance": [new, old]}),
+        variant("quantized", 0.995).model_copy(update={"performance": [performance(1800, host="old")]}),
+    )
+
+    assert chooser(store).choose(TRANSLATION, Choice(min_retention=0.9)) == "quantized"
+
+
 def test_where_none_keeps_enough_each_ones_retention_is_said(store: Path) -> None:
     with pytest.raises(NoVariantRetains) as refused:
         chooser(store).choose(TRANSLATION, Choice(min_retention=1.01))
