@@ -48,11 +48,12 @@ def speeds_on_one_machine(measured: Mapping[str, Sequence[Performance]], cpu_fla
     Returns:
         Speeds by name, without artifacts that were not measured so.
     """
+    own = tuple(sorted(cpu_flags))
     alike: dict[tuple[bool, int, int, str, tuple[str, ...]], dict[str, float]] = defaultdict(dict)
     for name, found in measured.items():
         for each in found:
             flags = tuple(sorted(each.cpu_flags))
-            speeds = alike[flags == tuple(sorted(cpu_flags)), each.batch, each.threads, each.host, flags]
+            speeds = alike[flags == own, each.batch, each.threads, each.host, flags]
             speeds[name] = max(speeds.get(name, 0.0), each.tokens_per_second)
     if not alike:
         return {}

@@ -10,7 +10,7 @@ from app.serving.runtimes import RuntimeChooser
 from evaluation.fastest import speeds_on_one_machine
 from evaluation.host import cpu_flags
 from models_store.errors import SlimseqError
-from models_store.manifest import Manifest, Performance, Task
+from models_store.manifest import Manifest, Task
 
 
 @dataclass(frozen=True)
@@ -75,34 +75,28 @@ class Chooser:
         self._catalogue.entry(task, variant)
 
     def _fastest(self, task: Task, min_retention: float, runtime: str | None) -> str:
-        manifests = [
-            entry.manifest
-            for entry in self._catalogue.entries(task)
-            if entry.manifest is not None and self._is_servable(entry.manifest, runtime)
-        ]
-        enough = [manifest for manifest in manifests if (retention(manifest) or 0.0) >= min_retention]
+        manifests = [entry.manifest for entry in self._catalogue.entries(task) if entry.manifest is not None]
+        runtimes = {each.variant: self._runtime_of(each, runtime) for each in manifests}
+        servable = [each for each in manifests if runtimes[each.variant] is not None]
+        enough = [each for each in servable if (retention(each) or 0.0) >= min_retention]
         if not enough:
-            kept = [(manifest.variant, retention(manifest)) for manifest in manifests]
-            raise NoVariantRetains(task.value, min_retention, kept)
-        speeds = speeds_on_one_machine(
-            {each.variant: _measured_with(each, self._runtimes.choose(task, each.variant, runtime)) for each in enough},
-            self._flags,
-        )
+            raise NoVariantRetains(task.value, min_retention, [(each.variant, retention(each)) for each in servable])
+        measured = {
+            each.variant: [taken for taken in each.performance if taken.runtime == runtimes[each.variant]]
+            for each in enough
+        }
+        speeds = speeds_on_one_machine(measured, self._flags)
         # Unmeasured ones come last, and the fewest bytes first among equals.
         return min(enough, key=lambda each: (-speeds.get(each.variant, 0.0), _fewest_bytes(each))).variant
 
-    def _is_servable(self, manifest: Manifest, runtime: str | None) -> bool:
-        if manifest.is_rejected:
-            return False
+    def _runtime_of(self, manifest: Manifest, runtime: str | None) -> str | None:
+        """Returns what would run a variant, None where it is not to be chosen."""
+        if manifest.is_rejected or self._last_error(manifest.task, manifest.variant) is not None:
+            return None
         try:
-            self._runtimes.choose(manifest.task, manifest.variant, runtime)
+            return self._runtimes.choose(manifest.task, manifest.variant, runtime)
         except SlimseqError:
-            return False
-        return self._last_error(manifest.task, manifest.variant) is None
-
-
-def _measured_with(manifest: Manifest, runtime: str) -> list[Performance]:
-    return [each for each in manifest.performance if each.runtime == runtime]
+            return None
 
 
 def _fewest_bytes(manifest: Manifest) -> int:
