@@ -20,6 +20,10 @@ from models_store.runtimes.onnx_sessions import OnnxSessions
 from models_store.runtimes.protocol import Runtime, Sequenced, Watch
 from models_store.runtimes.traced_onnx import TracedOnnxRuntime
 
+# How long a session's threads spin after work, in microseconds: longer than what is between two of its operators or
+# steps, and not so long that a decoder's thread keeps the core from the encoder, whose threads are its own.
+SPIN_MICROSECONDS = 1000
+
 
 class OnnxRuntime(OnnxSessions):
     """Graphs of ours: rows of any age share a step."""
@@ -67,6 +71,8 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
     if workers > 1:
         # Threads that spin between the operators of one generation would take the cores of another.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    else:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
     # Of the threads that it makes; whoever calls it flushes them himself.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     # The arena never gives memory back; without it an unloaded variant's bytes return to the system.

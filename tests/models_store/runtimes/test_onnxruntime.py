@@ -1,5 +1,6 @@
 """Our own search over ONNX Runtime returns the token ids of `transformers.generate` on the same fp32 weights."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -109,6 +110,23 @@ def test_a_cancelled_generation_ends_at_the_next_step(
 def test_no_rows_give_no_outputs(both: tuple[TextGenerator, TextGenerator]) -> None:
     for generator in both:
         assert generator.generate([], generator.manifest.generation.options()) == []
+
+
+def test_a_sessions_threads_rest_soon_after_a_generation(embedded: Store) -> None:
+    """Those of the decoder would keep a core from the next encoder, whose threads are its own."""
+
+    def spent_at_rest() -> float:
+        generator.generate([encoding], options)
+        before = time.process_time()
+        time.sleep(0.2)
+        return time.process_time() - before
+
+    with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime", threads=2) as generator:
+        encoding = generator.encode("The sun is shining.")
+        options = generator.manifest.generation.options(max_new_tokens=8)
+
+        # What else the process does may spend some, but not each time.
+        assert min(spent_at_rest() for _ in range(5)) < 0.015
 
 
 def test_a_graph_that_is_no_onnx_is_named(own_store: Store) -> None:
