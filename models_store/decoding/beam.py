@@ -162,20 +162,22 @@ class BeamSearch:
 
     def _keep_best(self, found: Candidates, is_last: NDArray[np.bool_]) -> None:
         """Keeps the best finished hypotheses of those held and of those of the first `beams` candidates that end."""
-        just_finished = is_last[:, : self.num_beams]
-        [rows] = np.nonzero(just_finished.any(axis=1))
+        first = slice(self.num_beams)
+        just_finished, scores = is_last[:, first], found.scores[:, first] / self._penalties()
+        # Most that end late are no better than what is held, and change nothing.
+        [rows] = np.nonzero((just_finished & (scores > self._worst[:, None])).any(axis=1))
         if not len(rows):
             return
-        held, first = kept(self._finished, rows), (rows, slice(self.num_beams))
+        held, just_finished = kept(self._finished, rows), just_finished[rows]
         own_lengths = self._lengths[rows][:, None]
-        ids = self._running.ids[rows[:, None], found.origins[first]]
-        ids[np.arange(len(rows))[:, None], np.arange(self.num_beams), own_lengths] = found.tokens[first]
-        scores = found.scores[first] / self._penalties()[rows] + ~just_finished[rows] * NEVER
+        ids = self._running.ids[rows[:, None], found.origins[rows, first]]
+        ids[np.arange(len(rows))[:, None], self._beams, own_lengths] = found.tokens[rows, first]
+        scores = scores[rows] + ~just_finished * NEVER
         merged = (
             np.concatenate([held.ids, ids], axis=1),
             np.concatenate([held.scores, scores.astype(np.float32)], axis=1),
             np.concatenate([held.lengths, np.broadcast_to(own_lengths, scores.shape)], axis=1),
-            np.concatenate([held.is_finished, just_finished[rows]], axis=1),
+            np.concatenate([held.is_finished, just_finished], axis=1),
         )
         best = best_first(merged[1])[:, : self.num_beams]
         finished = self._finished

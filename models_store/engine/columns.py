@@ -91,7 +91,8 @@ class Columns:
 
     def take(self) -> Ids:
         """Returns where each hypothesis writes its next token, `(inputs, num_beams)`, and lets it attend to that."""
-        is_free = ~self._is_alive()
+        is_alive = self._is_alive()
+        is_free = ~is_alive
         if self._num_beams == 1:
             columns: Ids = is_free.argmax(axis=1)[:, None]
         else:
@@ -102,7 +103,7 @@ class Columns:
         distances = self.distances
         distances += 1
         distances[every, columns] = 0
-        self._alive = None
+        is_alive[every, columns] = True
         return columns
 
     def _is_alive(self) -> NDArray[np.bool_]:

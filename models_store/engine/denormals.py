@@ -14,11 +14,14 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-# The System V ABI's `fenv_t` of x86-64: 28 bytes of x87 state, then MXCSR.
-_Environment = ctypes.c_uint32 * 8
-_MXCSR = 7
 # Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, 10.2.3: FTZ is bit 15, DAZ is bit 6.
 _FLUSHING = 1 << 15 | 1 << 6
+
+
+class _Environment(ctypes.Structure):
+    """The System V ABI's `fenv_t` of x86-64."""
+
+    _fields_ = (("x87", ctypes.c_uint32 * 7), ("mxcsr", ctypes.c_uint32))
 
 
 def _library() -> ctypes.PyDLL | None:
@@ -47,12 +50,14 @@ def without_denormals(run: Callable[..., Result], *arguments: object) -> Result:
     """
     if _LIBRARY is None:
         return run(*arguments)
-    before = _Environment()
-    _LIBRARY.fegetenv(before)
-    within = _Environment(*before)
-    within[_MXCSR] |= _FLUSHING
-    _LIBRARY.fesetenv(within)
+    environment = _Environment()
+    place = ctypes.byref(environment)
+    _LIBRARY.fegetenv(place)
+    before = environment.mxcsr
+    environment.mxcsr = before | _FLUSHING
+    _LIBRARY.fesetenv(place)
     try:
         return run(*arguments)
     finally:
-        _LIBRARY.fesetenv(before)
+        environment.mxcsr = before
+        _LIBRARY.fesetenv(place)
