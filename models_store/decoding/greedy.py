@@ -33,7 +33,6 @@ class GreedySearch:
         self._configuration = configuration
         self._rows = self._fresh([])
         self._rules = Rules.of([])
-        self._settle()
 
     def __len__(self) -> int:
         return len(self._rows.positions)
@@ -42,21 +41,15 @@ class GreedySearch:
         """Adds inputs, as `Search.join` says."""
         self._rows = joined(self._rows, self._fresh(options))
         self._rules = joined(self._rules, Rules.of(options))
-        self._settle()
 
     def keep(self, order: Ids) -> None:
         """Keeps inputs, as `Search.keep` says."""
         self._rows = kept(self._rows, order)
         self._rules = kept(self._rules, order)
-        self._settle()
-
-    def _settle(self) -> None:
-        """Works out, after inputs joined or left, what every step would else work out anew."""
-        self._every = np.arange(len(self))
 
     def next_tokens(self) -> Ids:
         """Returns each row's last token."""
-        return self._rows.ids[self._every, self._rows.positions]
+        return self._rows.ids[np.arange(len(self)), self._rows.positions]
 
     def positions(self) -> Ids:
         """Returns each row's count of tokens behind the start token."""
@@ -64,14 +57,14 @@ class GreedySearch:
 
     def advance(self, scores: StepScores) -> Advance:
         """Takes the likeliest token that a row's rules allow."""
-        rows = self._rows
+        rows, every = self._rows, np.arange(len(self))
         chosen = self._chosen(scores)
         rows.positions[:] += 1
-        rows.ids[self._every, rows.positions] = chosen
+        rows.ids[every, rows.positions] = chosen
         is_done = (chosen == self._configuration.eos_id) | (rows.positions == self._rules.max_new_tokens)
         return Advance(
             told=list(enumerate(chosen.tolist())),
-            done={row: self._ended(row) for row in is_done.nonzero()[0].tolist()},
+            done={int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]},
         )
 
     def cut(self, row: int) -> Sequenced:
@@ -82,10 +75,7 @@ class GreedySearch:
         """Returns each row's token."""
         rows = self._rows
         tokens, logits = allowed(scores, rows.ids, rows.positions, self._rules, self._configuration, needed=1)
-        if logits is scores.top_logits:
-            # Nothing was forbidden: the best comes first.
-            return tokens[:, 0]
-        chosen: Ids = tokens[self._every, logits.argmax(axis=1)]
+        chosen: Ids = tokens[np.arange(len(self)), logits.argmax(axis=1)]
         return chosen
 
     def _ended(self, row: int) -> Sequenced:

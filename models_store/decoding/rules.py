@@ -17,8 +17,6 @@ from models_store.decoding.scores import Ids, Scores, StepScores, highest
 from models_store.decoding.table import kept
 from models_store.manifest import GenerationOptions
 
-_NONE: Ids = np.empty(0, dtype=np.int64)
-
 
 @dataclass(frozen=True)
 class Rules:
@@ -67,11 +65,6 @@ class Rules:
         return bool(self.is_penalized.any())
 
     @cached_property
-    def has_history(self) -> bool:
-        """Whether what any row holds bears on what may come next."""
-        return self.has_penalties or bool(self.ngram_sizes)
-
-    @cached_property
     def may_stop_early(self) -> bool:
         """Whether any row ends with its last beam that has finished."""
         return bool(self.early_stopping.any())
@@ -96,10 +89,7 @@ def allowed(
         needed: how many tokens must be possible where the vocabulary has so many.
     """
     tokens, logits = scores.top_tokens, scores.top_logits
-    rows, banned = _NONE, _NONE
-    # Where nothing but an end may be banned, it is seldom among the best.
-    if rules.has_history or configuration.suppressed_ids or (tokens == configuration.eos_id).any():
-        rows, banned = _banned(ids, positions, rules, configuration)
+    rows, banned = _banned(ids, positions, rules, configuration)
     if len(rows) or rules.has_penalties:
         hit, place = (tokens[rows] == banned[:, None]).nonzero()
         if len(hit):
@@ -181,7 +171,8 @@ def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfigur
             rows, tokens = rows[is_bound], tokens[is_bound]
         found.append((rows, tokens))
     if not found:
-        return _NONE, _NONE
+        none = np.empty(0, dtype=np.int64)
+        return none, none
     if len(found) == 1:
         return found[0]
     return np.concatenate([rows for rows, _ in found]), np.concatenate([tokens for _, tokens in found])
