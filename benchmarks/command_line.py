@@ -1,13 +1,17 @@
 """What the benchmark commands that start other processes have in common: how they end, and where their figures go."""
 
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 from rich.console import Console
 
 from models_store.files import write_text
+
+AGAIN_SECONDS = 0.01
 
 
 class Figures(Protocol):
@@ -18,8 +22,12 @@ class Figures(Protocol):
 
 
 def end_on_termination() -> None:
-    """Makes SIGTERM end this process as an interrupt does, so that the processes it started are stopped."""
+    """Makes SIGTERM end this process as an interrupt does, so that the processes it started are stopped.
+
+    Python drops what is raised within a finalizer, and an import runs some: the signal is sent again then.
+    """
     signal.signal(signal.SIGTERM, _end)
+    sys.unraisablehook = _end_again
 
 
 def write_json(figures: Figures, path: Path | None) -> None:
@@ -35,3 +43,11 @@ def wide_console(least: int) -> Console:
 
 def _end(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)
+
+
+def _end_again(dropped: "sys.UnraisableHookArgs") -> None:
+    if dropped.exc_type is SystemExit:
+        # Not at once: within this hook it would be dropped as well.
+        threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(dropped)

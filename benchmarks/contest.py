@@ -7,12 +7,28 @@ of ratios whose figures were taken within seconds of each other.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Protocol
 
 from benchmarks.figures import Figures
 
 ROUNDS = 5
-# A server's name, what puts it under a number of clients, and what sends it so many requests a second.
-Loads = tuple[str, Callable[[int], Figures], Callable[[float], Figures]]
+
+
+class Contestant(Protocol):
+    """A server that loads can be put on."""
+
+    @property
+    def name(self) -> str:
+        """Tells it from the others."""
+        ...
+
+    def closed(self, clients: int, seconds: float) -> Figures:
+        """Returns the figures under clients that each wait for their answer."""
+        ...
+
+    def poisson(self, rate: float, seconds: float) -> Figures:
+        """Returns the figures under requests that arrive at a rate."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,21 +88,22 @@ class Contest:
         return {other: {"throughput": self.throughput(name, other), "p95": self.p95(name, other)} for other in others}
 
 
-def contest(servers: Sequence[Loads], clients: int, rate: float) -> Contest:
+def contest(servers: Sequence[Contestant], clients: int, rate: float, seconds: float) -> Contest:
     """Puts servers under both loads in turns; every other round begins with the last.
 
     Args:
         servers: at least one.
         clients: how many wait for their answers.
         rate: requests a second.
+        seconds: each load's length.
     """
     rounds = []
     for number in range(ROUNDS):
         order = servers if number % 2 == 0 else list(reversed(servers))
         rounds.append(
             Round(
-                closed={name: closed(clients) for name, closed, _ in order},
-                poisson={name: poisson(rate) for name, _, poisson in order},
+                closed={each.name: each.closed(clients, seconds) for each in order},
+                poisson={each.name: each.poisson(rate, seconds) for each in order},
             )
         )
     return Contest(clients, rate, rounds)

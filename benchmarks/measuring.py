@@ -7,27 +7,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from rich.progress import Progress, TaskID
 
 from benchmarks.beside import Beside, beside
 from benchmarks.client import Client
 from benchmarks.connection import BadAnswer
-from benchmarks.contest import Contest, Loads, contest
+from benchmarks.contest import Contest, contest
+from benchmarks.figures import Figures
 from benchmarks.in_process import InProcess, in_process
 from benchmarks.mix import mixed
 from benchmarks.servers.contenders import Setup, slimseq, slimseq_on_ctranslate2
 from benchmarks.servers.contenders import ctranslate2 as static_batches
 from benchmarks.servers.process import Server, ServerFailed, running
 from benchmarks.serving_results import Load, Results, ServerResult
-from benchmarks.soak import Soak, soak
+from benchmarks.soak import Soak, capacities, soak
 from benchmarks.workload import Ask, beams_in_words
 from compression.context import Context
 from evaluation.layouts import Layout, even_layouts
 from models_store.generator import TextGenerator, open_generator
 
-# That a capacity is measured with where no load before has.
-SOAK_CLIENTS = 32
 # That servers, and the service and its runtime, are compared with, or the nearest number that is asked for.
 CONTEST_CLIENTS = 32
 
@@ -80,6 +80,19 @@ class Contender:
     asks: Sequence[Ask]
     result: ServerResult
 
+    @property
+    def name(self) -> str:
+        """The server's."""
+        return self.result.name
+
+    def closed(self, clients: int, seconds: float) -> Figures:
+        """Returns the figures under clients that each wait for their answer."""
+        return self.client.closed(self.asks, clients, seconds)
+
+    def poisson(self, rate: float, seconds: float) -> Figures:
+        """Returns the figures under requests that arrive at a rate."""
+        return self.client.poisson(self.asks, rate, seconds)
+
 
 @contextmanager
 def contending(server: Server, folder: Path, asks: Sequence[Ask]) -> Iterator[Contender]:
@@ -107,34 +120,25 @@ def measure(contenders: Sequence[Contender], plan: Plan, watched: Watched) -> No
         contender.result.loads.append(load)
         figures = load.figures
         watched.ended(
-            f"{contender.result.name}, {load.words}: {figures.tokens_per_second:,.0f} tokens/s, {figures.errors} errors"
+            f"{contender.name}, {load.words}: {figures.tokens_per_second:,.0f} tokens/s, {figures.errors} errors"
         )
 
     for clients in plan.clients:
         for each in contenders:
-            watched.began(f"{each.result.name}, {clients} clients")
-            took(each, Load("closed", clients, each.client.closed(each.asks, clients, plan.seconds)))
+            watched.began(f"{each.name}, {clients} clients")
+            took(each, Load("closed", clients, each.closed(clients, plan.seconds)))
     rate = plan.share * contenders[0].result.capacity if contenders else 0.0
     for each in contenders if rate else ():
-        watched.began(f"{each.result.name}, {rate:.1f} requests arrive a second")
-        took(each, Load("poisson", rate, each.client.poisson(each.asks, rate, plan.seconds)))
+        watched.began(f"{each.name}, {rate:.1f} requests arrive a second")
+        took(each, Load("poisson", rate, each.poisson(rate, plan.seconds)))
 
 
 def measure_contest(contenders: Sequence[Contender], plan: Plan) -> Contest | None:
     """Compares servers turn by turn, for clients who wait and where requests arrive at random; None of what is dead."""
-
-    def of(contender: Contender) -> Loads:
-        client, asks = contender.client, contender.asks
-        return (
-            contender.result.name,
-            lambda clients: client.closed(asks, clients, plan.seconds),
-            lambda rate: client.poisson(asks, rate, plan.seconds),
-        )
-
     rate = plan.share * contenders[0].result.capacity
     if not rate:
         return None
-    return contest([of(each) for each in contenders], plan.contest_clients, rate)
+    return contest(contenders, plan.contest_clients, rate, plan.seconds)
 
 
 def measure_beside(setup: Setup, plan: Plan, service: Contender) -> tuple[InProcess, Beside]:
@@ -168,8 +172,8 @@ def measure_mix(setup: Setup, names: Sequence[str], asks: Sequence[Ask], seconds
             results.left_out[f"{name} in the mix"] = str(error)
 
 
-def measure_soak(setup: Setup, plan: Plan, seconds: float, capacity: float | None) -> Soak:
-    """Keeps the service under a share of its own capacity, which is measured first where it is not known.
+def measure_soak(setup: Setup, plan: Plan, seconds: float) -> Soak:
+    """Keeps the service under a share of its own capacity, which is measured first.
 
     Raises:
         ServerFailed: it does not start, or answers nothing.
@@ -178,12 +182,10 @@ def measure_soak(setup: Setup, plan: Plan, seconds: float, capacity: float | Non
     with running(server, setup.scratch) as port:
         client = Client(port, server.path)
         _warm(server, client, plan.asks)
-        most = (
-            capacity or client.closed(plan.asks, max(plan.clients or [SOAK_CLIENTS]), plan.seconds).requests_per_second
-        )
-        if not most:
+        found = capacities(client, plan.asks, plan.contest_clients, plan.seconds)
+        if not median(found):
             raise ServerFailed("slimseq answered nothing that a capacity could be taken from")
-        return soak(client, plan.asks, plan.share * most, seconds)
+        return soak(client, plan.asks, found, plan.share, seconds)
 
 
 def _warm(server: Server, client: Client, asks: Sequence[Ask]) -> str | None:

@@ -107,7 +107,6 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
                     watched.began("in turns with its runtime in process")
                     results.in_process, results.beside = measure_beside(setup, plan, contender)
                     watched.ended(f"{results.beside.share:.2f} of the tokens/s of its runtime in process")
-        service = results.server("slimseq")
         if given.mix:
             watched.began("short texts beside long ones")
             lengths = Lengths(SHORT_TOKENS, LONG_TOKENS)
@@ -117,7 +116,7 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
         if given.soak:
             watched.began(f"soak, {given.soak:.0f} seconds")
             try:
-                results.soak = measure_soak(setup, plan, given.soak, service.capacity if service else None)
+                results.soak = measure_soak(setup, plan, given.soak)
             except ServerFailed as error:
                 results.left_out["soak"] = str(error)
             watched.ended("soak: over")

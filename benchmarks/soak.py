@@ -13,6 +13,8 @@ from benchmarks.workload import Ask
 
 MINUTE_SECONDS = 60.0
 SAMPLES_A_MINUTE = 12
+# A machine that others use too has seconds of more and of less speed than the minutes that follow.
+CAPACITY_WINDOWS = 5
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Soak:
     """What a service did under a constant load.
 
     Args:
+        capacities: answers a second for clients who wait, each window's; the rate is a share of their median.
         rate: requests a second that arrived, on average.
         p95_ms: 95th percentile of the latency, by the minute in which requests arrived; None for one without answers.
         p95_ratio: the last whole minute's by the second's, None where there is no third.
@@ -29,6 +32,7 @@ class Soak:
         errors: requests that failed, or had no answer in time.
     """
 
+    capacities: list[float]
     rate: float
     p95_ms: list[float | None]
     p95_ratio: float | None
@@ -37,18 +41,30 @@ class Soak:
     errors: int
 
 
+def capacities(client: Client, asks: Sequence[Ask], clients: int, seconds: float) -> list[float]:
+    """Returns the answers a second for clients who wait, in windows that follow each other."""
+    return [client.closed(asks, clients, seconds).requests_per_second for _ in range(CAPACITY_WINDOWS)]
+
+
 def soak(
-    client: Client, asks: Sequence[Ask], rate: float, seconds: float, minute_seconds: float = MINUTE_SECONDS
+    client: Client,
+    asks: Sequence[Ask],
+    capacities: Sequence[float],
+    share: float,
+    seconds: float,
+    minute_seconds: float = MINUTE_SECONDS,
 ) -> Soak:
     """Puts a service under requests that arrive at a rate, and reads `GET /memory` meanwhile.
 
     Args:
         client: asks the service.
         asks: what to ask in turns.
-        rate: requests a second.
+        capacities: requests a second that it answers, by window.
+        share: of their median, for the rate.
         seconds: how long.
         minute_seconds: the stretch of time that figures are of.
     """
+    rate = share * median(capacities)
 
     async def work(connections: Connections) -> tuple[list[Outcome], list[tuple[float, int]]]:
         resident: list[tuple[float, int]] = []
@@ -62,6 +78,7 @@ def soak(
     p95 = p95_by_minute(outcomes, seconds, minute_seconds)
     minutes = int(seconds // minute_seconds)
     return Soak(
+        capacities=list(capacities),
         rate=rate,
         p95_ms=p95,
         p95_ratio=last_by_second(p95),

@@ -1,17 +1,17 @@
 """Servers that take turns are compared turn by turn, whatever the machine does between two turns."""
 
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 
 import pytest
 
-from benchmarks.contest import ROUNDS, Contest, Loads, contest
+from benchmarks.contest import ROUNDS, contest
 from benchmarks.figures import Figures
 
 NOTHING = Figures(0, 0, None, None, None, 0, 0)
 
 
 class Machine:
-    """Servers on a machine that is slower at every turn; notes who was asked for what."""
+    """Is slower at every turn; notes who was asked for what."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, float]] = []
@@ -21,14 +21,42 @@ class Machine:
         drift = 0.9 ** len(self.asked)
         return Figures(speed * drift, 1.0, 1.0, 1 / (speed * drift), 1.0, 1, 0)
 
-    def server(self, name: str, speed: float) -> Loads:
-        return name, lambda clients: self.figures(name, clients, speed), lambda rate: self.figures(name, rate, speed)
+
+@dataclass(frozen=True)
+class Server:
+    """One on such a machine, as fast under either load."""
+
+    machine: Machine
+    name: str
+    speed: float
+
+    def closed(self, clients: int, seconds: float) -> Figures:
+        assert seconds == 2
+        return self.machine.figures(self.name, clients, self.speed)
+
+    def poisson(self, rate: float, seconds: float) -> Figures:
+        assert seconds == 2
+        return self.machine.figures(self.name, rate, self.speed)
+
+
+class Dead(Server):
+    """Answers no client who waits."""
+
+    def closed(self, clients: int, seconds: float) -> Figures:
+        return NOTHING
+
+
+class Failing(Server):
+    """Answers some of what arrives."""
+
+    def poisson(self, rate: float, seconds: float) -> Figures:
+        return replace(super().poisson(rate, seconds), errors=1)
 
 
 def test_ratios_are_of_figures_that_were_taken_together() -> None:
     machine = Machine()
 
-    found = contest([machine.server("slimseq", 300), machine.server("other", 100)], clients=32, rate=5.0)
+    found = contest([Server(machine, "slimseq", 300), Server(machine, "other", 100)], clients=32, rate=5.0, seconds=2)
 
     assert machine.asked[:8] == [
         *(("slimseq", 32), ("other", 32), ("slimseq", 5.0), ("other", 5.0)),
@@ -44,11 +72,11 @@ def test_ratios_are_of_figures_that_were_taken_together() -> None:
     assert found.ratios("third") == {}
 
 
-def test_a_server_that_answers_nothing_or_fails_has_no_ratio() -> None:
+def test_a_server_that_answers_nothing_or_fails_has_no_ratio_under_that_load() -> None:
     machine = Machine()
-    fast = ("slimseq", lambda clients: machine.figures("slimseq", clients, 1), lambda rate: NOTHING)
-    failing = ("other", lambda clients: NOTHING, lambda rate: replace(machine.figures("other", rate, 1), errors=1))
+    servers = [Server(machine, "slimseq", 1), Failing(machine, "other", 1), Dead(machine, "third", 1)]
 
-    found: Contest = contest([fast, failing], clients=1, rate=1.0)
+    found = contest(servers, clients=1, rate=1.0, seconds=2)
 
-    assert found.ratios("slimseq") == {"other": {"throughput": None, "p95": None}}
+    assert found.throughput("slimseq", "third") is None and found.p95("slimseq", "third") is not None
+    assert found.throughput("slimseq", "other") is not None and found.p95("slimseq", "other") is None

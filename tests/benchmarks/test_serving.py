@@ -19,6 +19,7 @@ from benchmarks.servers import contenders
 from benchmarks.servers.contenders import Setup
 from benchmarks.servers.process import Server, ServerFailed, running
 from benchmarks.serving import main
+from benchmarks.soak import CAPACITY_WINDOWS
 from models_store.manifest import Family, Task
 from models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
@@ -118,7 +119,9 @@ def test_a_soak_and_a_mix_are_measured_without_other_loads(store: Store, tmp_pat
     ]
     assert all(each["beside"]["p95_ms"] > 0 and each["long"]["answered"] > 0 for each in found["mix"])
     assert all(each["beside"]["errors"] == each["long"]["errors"] == 0 for each in found["mix"])
-    assert found["soak"]["errors"] == 0 and found["soak"]["rate"] > 0
+    assert found["soak"]["errors"] == 0
+    assert len(found["soak"]["capacities"]) == CAPACITY_WINDOWS
+    assert found["soak"]["rate"] == pytest.approx(0.3 * median(found["soak"]["capacities"]))
     written = page([], [found])
     assert "slimseq on onnxruntime: p95 of short answers is " in written and "Soak, " in written
     assert all(held > 10_000_000 for _, held in found["soak"]["resident_bytes"]) and found["soak"]["resident_bytes"]
