@@ -117,11 +117,9 @@ def _serving(found: Found) -> Iterator[str]:
     search = beams_in_words(found["settings"]["options"]["num_beams"])
     yield f"## {_title(found)}: {found['task']}/{found['variant']}, {search}"
     yield ""
-    short, long = found["settings"]["tokens"]
-    ends = f"answers of {short} and {long} tokens, the same for all servers" if short else "answers end themselves"
     yield (
         f"`python -m benchmarks.serving`, {found['settings']['seconds']:g} s a load, {found['settings']['threads']} "
-        f"cores for load and server; {ends}."
+        f"cores for load and server; {_ends(*found['settings']['tokens'])}."
     )
     yield from ("", taken_on(found), "")
     if found["servers"]:
@@ -133,6 +131,14 @@ def _serving(found: Found) -> Iterator[str]:
     yield from (f"- {line}" for line in _conclusions(found))
     for name, reason in found["left_out"].items():
         yield f"- {name} is left out: {reason}"
+
+
+def _ends(short: int, long: int) -> str:
+    if short and long:
+        return f"answers of {short} and {long} tokens, the same for all servers"
+    if short or long:
+        return f"half of the answers end themselves, the others have {short or long} tokens"
+    return "answers end themselves"
 
 
 def _title(found: Found) -> str:

@@ -6,6 +6,7 @@ import pytest
 from benchmarks.peer_results import Results, Row, Setting
 from benchmarks.performance_page import main
 from benchmarks.residency import Residency, State
+from benchmarks.serving_results import Results as ServingResults
 
 
 def row(system: str, batch: int, tokens_per_second: float) -> Row:
@@ -76,3 +77,21 @@ def test_what_is_no_result_ends_in_one_line(tmp_path: Path) -> None:
         main(["--peers", str(tmp_path / "broken.json"), "--out", str(tmp_path / "page.md")])
 
     assert not (tmp_path / "page.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        ((16, 64), "cores for load and server; answers of 16 and 64 tokens, the same for all servers."),
+        ((0, 64), "cores for load and server; half of the answers end themselves, the others have 64 tokens."),
+        ((0, 0), "cores for load and server; answers end themselves."),
+    ],
+)
+def test_a_load_says_how_long_its_answers_are(tmp_path: Path, tokens: tuple[int, int], words: str) -> None:
+    settings = {"tokens": tokens, "options": {"num_beams": 1}, "seconds": 1, "threads": 2}
+    measured, out = tmp_path / "serving.json", tmp_path / "performance.md"
+    measured.write_text(ServingResults("translation", "quantized", settings).as_json(), encoding="utf-8")
+
+    main(["--serving", str(measured), "--out", str(out)])
+
+    assert words in out.read_text(encoding="utf-8")
