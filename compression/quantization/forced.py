@@ -92,15 +92,15 @@ def whole_steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feed
     heads = next(iter(caches.values())).shape[1]
     asked = {entry.name for entry in decoder.get_inputs()}
     for step in range(length):
-        places = np.zeros((rows, heads, 3), dtype=np.int64)
-        places[:, :, 0], places[:, :, 1], places[:, :, 2] = np.arange(rows)[:, None], np.arange(heads), step
+        places = np.zeros((rows, heads, 4), dtype=np.int64)
+        places[:, :, 0], places[:, :, 1], places[:, :, 3] = np.arange(rows)[:, None], np.arange(heads), step
         distances = step - np.arange(length)
         own_scores = np.where(distances < 0, np.float32(MASKED), np.float32(0.0))
         now = {
             "input_ids": batch.tokens[:, step],
             POSITIONS: np.full(rows, step, dtype=np.int64),
             PLACES: places,
-            OWN_SCORES: np.tile(own_scores, (rows, 1, 1, 1)),
+            OWN_SCORES: np.tile(own_scores, (rows, 1, 1, 1, 1)),
             DISTANCES: np.tile(distances.clip(min=0), (rows, 1)),
         }
         feeds = {name: values for name, values in {**now, **caches, **cross}.items() if name in asked}
@@ -113,6 +113,6 @@ def _empty_caches(decoder: Any, rows: int, length: int) -> Feeds:
     caches = {}
     for entry in decoder.get_inputs():
         if entry.name.startswith("past_key_values.") and ".decoder." in entry.name:
-            _, heads, _, width = entry.shape
-            caches[entry.name] = np.zeros((rows, heads, length, width), dtype=np.float32)
+            _, heads, _, _, width = entry.shape
+            caches[entry.name] = np.zeros((rows, heads, 1, length, width), dtype=np.float32)
     return caches

@@ -10,7 +10,7 @@ from compression.quantization.rounding import Rounding, save_rounded
 from compression.quantization.sensitivity import Chosen, choose
 from models_store.configuration import read_configuration
 from models_store.graphs.export import export_onnx
-from models_store.graphs.sources import Sources
+from models_store.graphs.sources import Sources, float_sources
 
 
 def write_graphs(
@@ -34,12 +34,13 @@ def write_graphs(
     with tempfile.TemporaryDirectory() as scratch:
         exported = Path(scratch) / "exported"
         work.say("exporting to ONNX")
-        export_onnx(work.source, exported, is_projection_shared=False, sources=sources)
+        floats = float_sources(work.parent.task)
+        export_onnx(work.source, exported, sources or floats, is_projection_shared=False)
         rounding = rounding_of(work, exported)
         chosen: Chosen | None = None
         if work.options.fallback is not None:
             reference = Path(scratch) / "reference"
-            export_onnx(work.source, reference)
+            export_onnx(work.source, reference, floats)
             chosen = choose(work, exported, rounding, work.options.fallback, reference)
         work.say("rounding matrices and embeddings")
         vocabulary = read_configuration(work.source).vocabulary

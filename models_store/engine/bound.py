@@ -22,7 +22,7 @@ class Room:
     Args:
         tokens: `(rows,)`, int64.
         positions: `(rows,)`, int64.
-        places: the input, head and column that each row writes its keys and values to, `(rows, heads, 3)`, int64.
+        places: the input, head, 0 and column that each row writes its keys and values to, `(rows, heads, 4)`, int64.
         logits: `(rows, vocabulary)`, float32.
         top_logits: `(rows, top)`, float32.
         top_tokens: `(rows, top)`, int64.
@@ -40,7 +40,7 @@ class Room:
     @classmethod
     def of(cls, rows: int, num_beams: int, heads: int, vocabulary: int, top: int) -> "Room":
         """Makes room for rows, `num_beams` of each input."""
-        places = np.zeros((rows, heads, 3), dtype=np.int64)
+        places = np.zeros((rows, heads, 4), dtype=np.int64)
         places[:, :, 0] = np.arange(rows)[:, None] // num_beams
         places[:, :, 1] = np.arange(heads)
         return cls(
@@ -114,6 +114,6 @@ class Bound:
         room = self._room
         room.tokens[:] = tokens
         room.positions[:] = positions
-        room.places[:, :, 2] = columns.reshape(-1, 1)
+        room.places[:, :, 3] = columns.reshape(-1, 1)
         without_denormals(self._decoder.run_with_iobinding, self._binding)
         return StepScores(room.logits, room.top_logits, room.top_tokens, room.normalisers[:, 0])

@@ -32,7 +32,8 @@ class Columns:
         self._inputs = 0
         # Which columns some living hypothesis attends to, `(inputs, capacity)`; None where it has to be worked out.
         self._alive: NDArray[np.bool_] | None = None
-        self._scores = np.empty((0, 1, self._num_beams, 0), dtype=np.float32)
+        # What masks them, `(inputs, num_beams, capacity)`.
+        self._scores = np.empty((0, self._num_beams, 0), dtype=np.float32)
         self._distances = np.empty((0, 0), dtype=np.int64)
 
     @property
@@ -40,10 +41,14 @@ class Columns:
         """How many columns there are."""
         return self._scores.shape[-1]
 
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """What masks the columns that a hypothesis does not attend to, `(inputs, 1, num_beams, capacity)`."""
-        return self._scores[: self._inputs]
+    def scores(self, *, is_alone: bool) -> NDArray[np.float32]:
+        """Returns what masks the columns that a hypothesis does not attend to, `(inputs, 1, groups, rows, capacity)`.
+
+        Args:
+            is_alone: whether each hypothesis is a group of one; else those of an input are one group.
+        """
+        groups, rows = (self._num_beams, 1) if is_alone else (1, self._num_beams)
+        return self._scores[: self._inputs].reshape(self._inputs, 1, groups, rows, self.capacity)
 
     @property
     def distances(self) -> Ids:
@@ -52,7 +57,7 @@ class Columns:
 
     def resize(self, places: int, capacity: int) -> None:
         """Makes room for so many inputs with so many columns; those there are keep their first ones."""
-        scores = np.full((places, 1, self._num_beams, capacity), MASKED, dtype=np.float32)
+        scores = np.full((places, self._num_beams, capacity), MASKED, dtype=np.float32)
         distances = np.zeros((places, capacity), dtype=np.int64)
         inputs, columns = slice(self._inputs), slice(min(capacity, self.capacity))
         scores[inputs, ..., columns] = self._scores[inputs, ..., columns]
@@ -76,7 +81,7 @@ class Columns:
 
     def move(self, origins: Ids) -> None:
         """Lets each hypothesis go on with what one of its input had, `(inputs, num_beams)`."""
-        scores = self.scores[:, 0]
+        scores = self._scores[: self._inputs]
         scores[:] = scores[np.arange(self._inputs)[:, None], origins]
         self._alive = None
 
@@ -99,7 +104,7 @@ class Columns:
             first = is_free & (is_free.cumsum(axis=1) <= self._num_beams)
             columns = first.nonzero()[1].reshape(self._inputs, self._num_beams)
         every = np.arange(self._inputs)[:, None]
-        self._scores[every, 0, self._beams, columns] = 0.0
+        self._scores[every, self._beams, columns] = 0.0
         distances = self.distances
         distances += 1
         distances[every, columns] = 0
@@ -108,6 +113,6 @@ class Columns:
 
     def _is_alive(self) -> NDArray[np.bool_]:
         if self._alive is None:
-            scores = self.scores[:, 0]
+            scores = self._scores[: self._inputs]
             self._alive = scores[:, 0] == 0 if self._num_beams == 1 else scores.max(axis=1) == 0
         return self._alive

@@ -6,6 +6,7 @@ whose they are is told by `models_store.engine.columns`. Caches of one shape are
 what moves in one of them moves in all.
 """
 
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,12 @@ LOOSE = 1.5
 # What the length of that memory is a multiple of where sources are int8: ONNX Runtime's products take columns by 16 and
 # what is left over one at a time, for which those with 287 keys take one and a half times as long as with 288.
 ALIGNED = 16
+# Caches that groups of rows attend to have a dimension for groups. Where all of them together are larger than what a
+# core has close by, products of a row alone are faster, and else those of all rows of an input; and so they are where
+# ONNX Runtime has no product of a row and a transposed matrix that reads the matrix where it lies.
+GROUPED_DIMENSIONS = 5
+CACHED_BYTES = 2 * 2**20
+HAS_ROW_PRODUCTS = platform.machine() in ("x86_64", "AMD64")
 # How many times the columns that any input wants there may be.
 ROOMY = 1.2
 
@@ -98,8 +105,9 @@ class Memory:
 
     def __init__(self, shapes: Mapping[str, Sequence[int | str]], layers: int, num_beams: int) -> None:
         own = [name for layer in range(layers) for name in past(layer, "decoder")]
-        self._own = _Kind(shapes[own[0]], axis=2, names=own)
+        self._own = _Kind(shapes[own[0]], axis=3, names=own)
         self._columns = Columns(num_beams)
+        self._has_groups = not isinstance(shapes[OWN_SCORES][2], int)
         # Keys and values of sources, and their scales where they are rounded.
         self._cross: list[_Kind] = []
         prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
@@ -213,7 +221,10 @@ class Memory:
         if not caches:
             return {}
         columns = self._columns
-        told: dict[str, Array] = {OWN_SCORES: columns.scores, DISTANCES: columns.distances}
+        grouped = sum(cache.nbytes for cache in caches.values() if cache.ndim == GROUPED_DIMENSIONS)
+        is_large = grouped > CACHED_BYTES
+        scores = columns.scores(is_alone=self._has_groups and HAS_ROW_PRODUCTS and is_large)
+        told: dict[str, Array] = {OWN_SCORES: scores, DISTANCES: columns.distances}
         return caches | told | {SOURCE_SCORES: self._source_scores()}
 
     def _source_scores(self) -> NDArray[np.float32]:

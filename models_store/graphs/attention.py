@@ -3,8 +3,8 @@
 from models_store.anatomy import Attention
 from models_store.architecture import Heads
 from models_store.graphs.builder import GraphBuilder
-from models_store.graphs.layers import linear
-from models_store.graphs.names import PLACES, SOURCE_SCORES
+from models_store.graphs.layers import attend, attend_in_groups, linear
+from models_store.graphs.names import OWN_SCORES, PLACES, SOURCE_SCORES
 from models_store.graphs.sources import Sources
 
 
@@ -27,7 +27,7 @@ def source_attention(builder: GraphBuilder, states: str, names: Attention, heads
         for name, factor in ((names.query, heads.scale), (names.key, 1.0), (names.value, 1.0))
     )
     turned = builder.node("Transpose", [key], path, perm=[0, 1, 3, 2])
-    context = _attend(builder, query, turned, value, added, path)
+    context = attend(builder, query, turned, value, added, path)
     moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
     joined = builder.node("Reshape", [moved, builder.integers(0, 0, heads.count * heads.width)], path)
     return linear(builder, joined, names.output)
@@ -49,22 +49,22 @@ def own_attention(
         states: `(rows, width)`, float32.
         names: of the projections.
         heads: their shape.
-        added: what to add to the scores, `(inputs, heads or 1, rows an input, capacity)`: it masks what is not a row's.
-        caches: names of keys and values, `(inputs, heads, capacity, width)`.
+        added: what to add to the scores, `(inputs, heads or 1, groups, rows a group, capacity)`: it masks what is not
+            a row's.
+        caches: names of keys and values, `(inputs, heads, 1, capacity, width)`.
         written: names for both with the tokens' own in their places.
 
     Returns:
         Like `states`, with nothing added to it.
     """
     path = builder.path(names.query.rpartition(".")[0])
-    query = _queries(builder, states, names, heads, path)
+    query = _queries(builder, states, names, heads, path, are_grouped=True)
     for name, cache, output in zip((names.key, names.value), caches, written, strict=True):
         shape = builder.integers(-1, heads.count, heads.width)
         own = builder.node("Reshape", [linear(builder, states, name), shape], path)
         builder.node("ScatterND", [cache, PLACES, own], path, output)
-    key = builder.node("Transpose", [written[0]], path, perm=[0, 1, 3, 2])
-    context = _attend(builder, query, key, written[1], added, path)
-    return _joined(builder, context, names, heads, path)
+    context = attend_in_groups(builder, query, written, added, path)
+    return _joined(builder, context, names, heads, path, are_grouped=True)
 
 
 def cross_attention(
@@ -84,22 +84,30 @@ def cross_attention(
         Like `states`, with nothing added to it.
     """
     path = builder.path(names.query.rpartition(".")[0])
-    context = sources.attend(builder, _queries(builder, states, names, heads, path), layer, path)
-    return _joined(builder, context, names, heads, path)
+    query = _queries(builder, states, names, heads, path, are_grouped=sources.are_queries_grouped)
+    context = sources.attend(builder, query, layer, path)
+    return _joined(builder, context, names, heads, path, are_grouped=sources.are_queries_grouped)
 
 
-def _queries(builder: GraphBuilder, states: str, names: Attention, heads: Heads, path: str) -> str:
-    """Projects `(rows, width)` to queries whose rows stand by their input: `(inputs, heads, rows an input, width)`."""
-    shape = builder.once("queries by input", lambda: _by_input(builder, heads))
+def _queries(
+    builder: GraphBuilder, states: str, names: Attention, heads: Heads, path: str, *, are_grouped: bool
+) -> str:
+    """Projects `(rows, width)` to queries whose rows stand by their input.
+
+    Returns:
+        `(inputs, heads, rows an input, width)`; with rows in groups `(inputs, heads, groups, rows a group, width)`.
+    """
+    shape = builder.once(f"queries, {are_grouped}", lambda: _by_input(builder, heads, are_grouped))
     split = builder.node("Reshape", [linear(builder, states, names.query, heads.scale), shape], path)
-    return builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
+    return builder.node("Transpose", [split], path, perm=[0, 3, 1, 2, 4] if are_grouped else [0, 2, 1, 3])
 
 
-def _by_input(builder: GraphBuilder, heads: Heads) -> str:
-    """Returns the shape of queries whose rows stand by their input: `(inputs, rows an input, heads, width)`."""
+def _by_input(builder: GraphBuilder, heads: Heads, are_grouped: bool) -> str:
+    """Returns the shape of queries by input: `(inputs, rows an input or groups of them, heads, width)`."""
     path = "/queries"
     inputs = builder.node("Shape", [SOURCE_SCORES], path, start=0, end=1)
-    return builder.node("Concat", [inputs, builder.integers(-1, heads.count, heads.width)], path, axis=0)
+    rows = builder.node("Shape", [OWN_SCORES], path, start=2, end=4) if are_grouped else builder.integers(-1)
+    return builder.node("Concat", [inputs, rows, builder.integers(heads.count, heads.width)], path, axis=0)
 
 
 def _split_heads(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:
@@ -108,28 +116,10 @@ def _split_heads(builder: GraphBuilder, states: str, heads: Heads, path: str) ->
     return builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
 
 
-def _joined(builder: GraphBuilder, context: str, names: Attention, heads: Heads, path: str) -> str:
-    """Turns contexts `(inputs, heads, rows an input, width)` into `(rows, heads * width)` and projects them."""
-    moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
+def _joined(
+    builder: GraphBuilder, context: str, names: Attention, heads: Heads, path: str, *, are_grouped: bool
+) -> str:
+    """Turns contexts that are like queries into `(rows, heads * width)` and projects them."""
+    moved = builder.node("Transpose", [context], path, perm=[0, 2, 3, 1, 4] if are_grouped else [0, 2, 1, 3])
     joined = builder.node("Reshape", [moved, builder.integers(-1, heads.count * heads.width)], path)
     return linear(builder, joined, names.output)
-
-
-def _attend(builder: GraphBuilder, query: str, key: str, value: str, added: str | None, path: str) -> str:
-    """Weighs values by the softmax of scores.
-
-    Args:
-        builder: the graph.
-        query: `(rows, heads, queries, width)`, scaled.
-        key: `(rows, heads, width, keys)`.
-        value: `(rows, heads, keys, width)`.
-        added: what to add to the scores, `(rows or 1, heads or 1, queries or 1, keys)`.
-        path: the attention's.
-
-    Returns:
-        `(rows, heads, queries, width)`.
-    """
-    scores = builder.node("MatMul", [query, key], path)
-    if added is not None:
-        scores = builder.node("Add", [scores, added], path)
-    return builder.node("MatMul", [builder.node("Softmax", [scores], path, axis=-1), value], path)

@@ -38,11 +38,12 @@ def build_beside(store: Store, task: Task, variant: str) -> None:
     """
     # The graph library is large, and only needed here.
     from models_store.graphs.export import export_onnx
+    from models_store.graphs.sources import float_sources
 
     store.verify(task, variant, only="safetensors")
     versions = {"onnx": version("onnx"), GRAPHS: CONTRACT}
     with store.exporting(task, variant, FORMAT, EXPORTER, versions) as folder:
-        export_onnx(store.folder(task, variant), folder)
+        export_onnx(store.folder(task, variant), folder, float_sources(task))
 
 
 def is_outdated(export: Export) -> bool:

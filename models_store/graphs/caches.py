@@ -28,7 +28,9 @@ from models_store.graphs.top import add_best, add_normalisers
 
 # Hypotheses: as many for each input as the search has beams, those of an input one behind the other.
 ROWS = "rows"
-ROWS_AN_INPUT = "rows_an_input"
+# Those of an input are in groups of as many.
+GROUPS = "groups"
+ROWS_A_GROUP = "rows_a_group"
 CAPACITY = "capacity"
 
 
@@ -41,23 +43,25 @@ def add_encoder_inputs(builder: GraphBuilder) -> None:
 def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads, sources: Sources) -> None:
     """Adds what a step takes.
 
-    `input_ids` `(rows,)`, int64, is each row's token; `places` `(rows, heads, 3)`, int64, says where its keys and
-    values go: input, head and column. `own_scores` `(inputs, 1, rows an input, capacity)` is added to the scores of
-    columns, `source_scores` `(inputs, 1, 1, length)` to those of source positions. `top` `(1,)` says how many next
+    `input_ids` `(rows,)`, int64, is each row's token; `places` `(rows, heads, 4)`, int64, says where its keys and
+    values go: input, head, 0 and column. `own_scores` `(inputs, 1, groups, rows a group, capacity)` is added to the
+    scores of columns, and says by its shape which rows of an input share a product (`layers.attend_in_groups`):
+    all of them where sources are short;
+    `source_scores` `(inputs, 1, 1, length)` is added to those of source positions. `top` `(1,)` says how many next
     tokens are wanted a row, and `normalised` `(1,)` is 0 where no normalisers are.
 
     What a model wants to know of where a row stands it adds itself: `positions` `(rows,)`, int64, how many tokens came
     before each row's; `distances` `(inputs, capacity)`, int64, how many steps ago a column was written.
     """
     builder.input("input_ids", [ROWS])
-    builder.input(PLACES, [ROWS, heads.count, 3])
-    builder.input(OWN_SCORES, [INPUTS, 1, ROWS_AN_INPUT, CAPACITY], TensorProto.FLOAT)
+    builder.input(PLACES, [ROWS, heads.count, 4])
+    builder.input(OWN_SCORES, [INPUTS, 1, GROUPS if sources.are_long else 1, ROWS_A_GROUP, CAPACITY], TensorProto.FLOAT)
     builder.input(SOURCE_SCORES, [INPUTS, 1, 1, SOURCE], TensorProto.FLOAT)
     builder.input(TOP, [1])
     builder.input(NORMALISED, [1])
     for layer in range(layers):
         for name in past(layer, "decoder"):
-            builder.input(name, [INPUTS, heads.count, CAPACITY, heads.width], TensorProto.FLOAT)
+            builder.input(name, [INPUTS, heads.count, 1, CAPACITY, heads.width], TensorProto.FLOAT)
         sources.add_inputs(builder, layer, heads)
 
 
@@ -75,4 +79,4 @@ def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabu
     builder.output(NORMALISERS, ["normalised", 1])
     for layer in range(layers):
         for name in present(layer, "decoder"):
-            builder.output(name, [INPUTS, heads.count, CAPACITY, heads.width])
+            builder.output(name, [INPUTS, heads.count, 1, CAPACITY, heads.width])

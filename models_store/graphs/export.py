@@ -20,7 +20,7 @@ from models_store.graphs.bart import BartGraphs
 from models_store.graphs.builder import GraphBuilder
 from models_store.graphs.data_file import DataFile
 from models_store.graphs.names import DECODER, ENCODER, WEIGHTS_DATA
-from models_store.graphs.sources import FloatSources, Sources
+from models_store.graphs.sources import Sources
 from models_store.graphs.t5 import T5Graphs
 from models_store.graphs.weights import Weights
 from models_store.manifest import Family
@@ -40,17 +40,15 @@ class Graphs(Protocol):
         """Adds one step of the decoder."""
 
 
-def export_onnx(
-    source: Path, folder: Path, *, is_projection_shared: bool = True, sources: Sources | None = None
-) -> None:
+def export_onnx(source: Path, folder: Path, sources: Sources, *, is_projection_shared: bool = True) -> None:
     """Writes `encoder.onnx`, `decoder.onnx` and `weights.data`, fp32.
 
     Args:
         source: a Hugging Face model folder with safetensors.
         folder: where to write; made if it is missing.
+        sources: how the source's keys and values are kept.
         is_projection_shared: whether an output projection that is tied to the embedding reads the embedding's bytes
             transposed, so that the matrix is stored once. Quantizers want it as a matrix of its own.
-        sources: how the source's keys and values are kept; none keeps floats.
 
     Raises:
         BadSource: the model is neither T5 nor BART, lacks a tensor, or has an activation that is not known.
@@ -61,7 +59,7 @@ def export_onnx(
     except BadSource as error:
         raise BadSource(f"{source.name}: {error}") from error
     kind = T5Graphs if architecture.family is Family.T5 else BartGraphs
-    graphs: Graphs = kind(architecture, is_projection_shared=is_projection_shared, sources=sources or FloatSources())
+    graphs: Graphs = kind(architecture, is_projection_shared=is_projection_shared, sources=sources)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / WEIGHTS_DATA).open("wb") as file:
         data = DataFile(file)

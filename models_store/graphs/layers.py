@@ -44,6 +44,47 @@ def activate(builder: GraphBuilder, states: str, function: str, path: str) -> st
     raise BadSource(f"activation {function!r} has no ONNX operators here; relu, gelu, gelu_new and silu have")
 
 
+def attend(builder: GraphBuilder, query: str, key: str, value: str, added: str | None, path: str) -> str:
+    """Weighs values by the softmax of scores.
+
+    Args:
+        builder: the graph.
+        query: `(rows, heads, ..., queries, width)`, scaled.
+        key: `(rows, heads, ..., width, keys)`.
+        value: `(rows, heads, ..., keys, width)`.
+        added: what to add to the scores, `(rows or 1, heads or 1, ..., queries or 1, keys)`.
+        path: the attention's.
+
+    Returns:
+        `(rows, heads, ..., queries, width)`.
+    """
+    scores = builder.node("MatMul", [query, key], path)
+    if added is not None:
+        scores = builder.node("Add", [scores, added], path)
+    return builder.node("MatMul", [builder.node("Softmax", [scores], path, axis=-1), value], path)
+
+
+def attend_in_groups(builder: GraphBuilder, query: str, caches: tuple[str, str], added: str, path: str) -> str:
+    """Lets groups of queries attend, by a product for each group, to what all queries of their input share.
+
+    A matrix product copies its right side into another order first, which takes longer than to multiply it with a few
+    rows; with a row alone it is read where it lies. So groups of one read the right side once a row without a copy:
+    what that takes of a large one is half, and of what is in a core's cache anyway a little more.
+
+    Args:
+        builder: the graph.
+        query: `(inputs, heads, groups, rows a group, width)`, scaled.
+        caches: keys and values, `(inputs, heads, 1, keys, width)`.
+        added: what to add to the scores, `(inputs, heads or 1, groups or 1, rows a group or 1, keys)`.
+        path: the attention's.
+
+    Returns:
+        Like `query`.
+    """
+    key = builder.node("Transpose", [caches[0]], path, perm=[0, 1, 2, 4, 3])
+    return attend(builder, query, key, caches[1], added, path)
+
+
 def masked_scores(builder: GraphBuilder, mask: str) -> str:
     """Returns what to add to scores: `(rows, 1, 1, length)`, float32, of a mask `(rows, length)`, int64."""
     path = "/mask"

@@ -99,7 +99,7 @@ def _shifted(builder: GraphBuilder, values: str, length: str, path: str) -> str:
 
 
 def token_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
-    """Returns what the decoder adds to scores, biases and masks: `(inputs, heads, rows an input, capacity)`.
+    """Returns what the decoder adds to scores, biases and masks: `(inputs, heads, groups, rows a group, capacity)`.
 
     Args:
         builder: the graph, with the inputs `distances`, `(inputs, capacity)`, and `own_scores`.
@@ -113,7 +113,7 @@ def token_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     near = builder.node("Min", [DISTANCES, builder.integer(buckets.greatest)], path)
     found = builder.node("Gather", [table_name, near], path, axis=1)
     by_input = builder.node("Transpose", [found], path, perm=[1, 0, 2])
-    biases = builder.node("Unsqueeze", [by_input, builder.integers(2)], path)
+    biases = builder.node("Unsqueeze", [by_input, builder.integers(2, 3)], path)
     return builder.node("Add", [biases, OWN_SCORES], path)
 
 

@@ -13,8 +13,9 @@ from onnx import TensorProto
 from models_store.anatomy import Attention
 from models_store.architecture import Heads
 from models_store.graphs.builder import GraphBuilder
-from models_store.graphs.layers import linear
+from models_store.graphs.layers import attend, attend_in_groups, linear
 from models_store.graphs.names import SOURCE, SOURCE_SCORES, past, present
+from models_store.manifest import Task
 
 INPUTS = "inputs"
 INT8_MOST = 127.0
@@ -26,6 +27,14 @@ LEAST = 1e-12
 class Sources(Protocol):
     """Adds what keeps sources to both graphs."""
 
+    @property
+    def are_long(self) -> bool:
+        """Whether they are documents and not sentences, and so is what is written of them."""
+
+    @property
+    def are_queries_grouped(self) -> bool:
+        """Whether `attend` takes queries in groups, `(inputs, heads, groups, rows a group, width)`."""
+
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
         """Makes a decoder layer's keys and values outputs of the encoder's graph."""
 
@@ -36,11 +45,14 @@ class Sources(Protocol):
         """Computes them of the encoder's last states, `(inputs, length, width)`, float32."""
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
-        """Lets queries `(inputs, heads, queries, width)`, scaled, attend to them; returns contexts of that shape."""
+        """Lets queries `(inputs, heads, queries, width)`, scaled, attend to them; returns contexts of their shape."""
 
 
 class FloatSources:
-    """Keys `(inputs, heads, width, length)` and values `(inputs, heads, length, width)`, float32."""
+    """Keys `(inputs, heads, width, length)` and values `(inputs, heads, length, width)`, float32: for sentences."""
+
+    are_long = False
+    are_queries_grouped = False
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
         """Adds the encoder's outputs, as `Sources.add_outputs` says."""
@@ -63,13 +75,14 @@ class FloatSources:
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
         """Adds attention in floats, as `Sources.attend` says."""
         key, value = past(layer, "encoder")
-        scores = builder.node("MatMul", [query, key], path)
-        scores = builder.node("Add", [scores, SOURCE_SCORES], path)
-        return builder.node("MatMul", [builder.node("Softmax", [scores], path, axis=-1), value], path)
+        return attend(builder, query, key, value, SOURCE_SCORES, path)
 
 
 class IntegerSources:
     """The same in int8. Scales of keys are `(inputs, heads, 1, length)`, of values `(inputs, heads, 1, width)`."""
+
+    are_long = True
+    are_queries_grouped = False
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
         """Adds the encoder's outputs, as `Sources.add_outputs` says."""
@@ -117,6 +130,44 @@ class IntegerSources:
         whole = builder.node("Reshape", [builder.node("QuantizeLinear", [flat, steps], path, axis=0), shape], path)
         summed = builder.node("Mul", [_product(builder, whole, value, path), step], path)
         return builder.node("Mul", [summed, scale_of(value)], path)
+
+
+class LongFloatSources:
+    """Keys and values `(inputs, heads, 1, length, width)`, float32: for documents, whose products groups pay for."""
+
+    are_long = True
+    are_queries_grouped = True
+
+    def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
+        """Adds the encoder's outputs, as `Sources.add_outputs` says."""
+        for name in present(layer, "encoder"):
+            builder.output(name, [INPUTS, heads.count, 1, SOURCE, heads.width])
+
+    def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
+        """Adds the decoder's inputs, as `Sources.add_inputs` says."""
+        for name in past(layer, "encoder"):
+            builder.input(name, [INPUTS, heads.count, 1, SOURCE, heads.width], TensorProto.FLOAT)
+
+    def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
+        """Adds the projections, as `Sources.store` says."""
+        path = builder.path(names.query.rpartition(".")[0])
+        shape = builder.integers(0, 0, heads.count, 1, heads.width)
+        for name, output in zip((names.key, names.value), present(layer, "encoder"), strict=True):
+            split = builder.node("Reshape", [linear(builder, states, name), shape], path)
+            builder.node("Transpose", [split], path, output, perm=[0, 2, 3, 1, 4])
+
+    def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
+        """Adds attention in floats, as `Sources.attend` says."""
+        added = builder.once(
+            "source scores of groups",
+            lambda: builder.node("Unsqueeze", [SOURCE_SCORES, builder.integers(1)], path),
+        )
+        return attend_in_groups(builder, query, past(layer, "encoder"), added, path)
+
+
+def float_sources(task: Task) -> Sources:
+    """Returns how floats are kept: summarizers read documents, and translators sentences."""
+    return LongFloatSources() if task is Task.SUMMARIZATION else FloatSources()
 
 
 def _rows_of(builder: GraphBuilder, shape: str, path: str) -> str:

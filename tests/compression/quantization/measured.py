@@ -12,6 +12,7 @@ from compression.quantization.sensitivity import open_session
 from compression.training.data import DataFiles
 from models_store.configuration import read_configuration
 from models_store.graphs.export import export_onnx
+from models_store.graphs.sources import FloatSources
 from models_store.manifest import Manifest, Task
 from tests.compression.tiny import tiny_file, tiny_set
 
@@ -40,7 +41,7 @@ def error(context: Context, manifest: Manifest, scratch: Path) -> float:
     """Mean squared difference to the original's logits, as a share of their variance."""
     original = context.store.folder(Task.TRANSLATION, "original")
     if not (scratch / "fp32").exists():
-        export_onnx(original, scratch / "fp32")
+        export_onnx(original, scratch / "fp32", FloatSources())
     wanted = logits(scratch / "fp32", original)
     got = logits(context.store.folder(Task.TRANSLATION, manifest.variant) / "onnx", original)
     return float(((got - wanted) ** 2).mean() / wanted.var())

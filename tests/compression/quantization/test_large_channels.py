@@ -12,6 +12,7 @@ from compression.quantization.large_channels import large_channels
 from models_store.configuration import read_configuration
 from models_store.graphs.export import export_onnx
 from models_store.graphs.names import DECODER, ENCODER
+from models_store.graphs.sources import FloatSources
 from models_store.manifest import Family, Task
 from tests.compression.tiny import tiny_artifact, tiny_context
 
@@ -38,7 +39,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("graph", NORMS)
 def test_channels_that_a_norm_makes_large_are_found(source: Path, tmp_path: Path, graph: str) -> None:
     exported = tmp_path / "exported"
-    export_onnx(source, exported)
+    export_onnx(source, exported, FloatSources())
     files = sorted(exported.iterdir())
     products = [name for name in products_of(exported / graph) if "DenseReluDense/wi" in name]
 

@@ -11,6 +11,7 @@ from compression.quantize import quantize
 from models_store.configuration import read_configuration
 from models_store.generator import open_generator
 from models_store.graphs.export import export_onnx
+from models_store.graphs.sources import FloatSources
 from models_store.manifest import Manifest, Task
 from tests.compression.quantization.measured import data_files, error
 
@@ -24,7 +25,8 @@ def quantized(context: Context, folder: Path, name: str, **options: Any) -> Mani
 
 
 def test_every_product_is_in_one_group(context: Context, tmp_path: Path) -> None:
-    export_onnx(context.store.folder(Task.TRANSLATION, "original"), tmp_path / "onnx", is_projection_shared=False)
+    source = context.store.folder(Task.TRANSLATION, "original")
+    export_onnx(source, tmp_path / "onnx", FloatSources(), is_projection_shared=False)
 
     groups = groups_of(tmp_path / "onnx")
 

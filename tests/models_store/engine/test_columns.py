@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models_store.engine.columns import Columns
 
@@ -11,6 +12,11 @@ def columns(num_beams: int, inputs: int) -> Columns:
     made.resize(PLACES, CAPACITY)
     made.join(inputs)
     return made
+
+
+def scores(made: Columns) -> NDArray[np.float32]:
+    """Returns what masks columns, `(inputs, num_beams, capacity)`."""
+    return made.scores(is_alone=False)[:, 0, 0]
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
@@ -28,9 +34,9 @@ def test_a_hypothesis_attends_to_its_own_ancestors_and_nothing_else(num_beams: i
                 histories[place][beam] = [*histories[place][beam], mark]
         for place in range(3):
             for beam in range(num_beams):
-                attended = written[place, made.scores[place, 0, beam] == 0]
+                attended = written[place, scores(made)[place, beam] == 0]
                 assert sorted(attended) == histories[place][beam]
-                alive = made.scores[place, 0, beam] == 0
+                alive = scores(made)[place, beam] == 0
                 assert (made.distances[place, alive] == step - attended // num_beams).all()
         origins = drawn.integers(num_beams, size=(3, num_beams))
         made.move(origins)
@@ -56,13 +62,13 @@ def test_places_take_over_what_others_were() -> None:
     made.take()
     made.join(1)
     made.take()
-    before = made.scores[2].copy(), made.distances[2].copy()
+    before = scores(made)[2].copy(), made.distances[2].copy()
 
     made.keep([(0, 2)], 2)
 
-    assert len(made.scores) == 2
-    assert (made.scores[0] == before[0]).all() and (made.distances[0] == before[1]).all()
-    assert (made.scores[1] == 0).sum() == 4
+    assert len(scores(made)) == 2
+    assert (scores(made)[0] == before[0]).all() and (made.distances[0] == before[1]).all()
+    assert (scores(made)[1] == 0).sum() == 4
 
 
 def test_those_that_join_attend_to_nothing_of_those_that_left() -> None:

@@ -4,16 +4,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from models_store.engine.memory import ALIGNED, BLOCK, COLUMNS_OF_FEW, Array, Memory
+from models_store.engine import memory as memory_module
+from models_store.engine.memory import ALIGNED, BLOCK, CACHED_BYTES, COLUMNS_OF_FEW, Array, Memory
 from models_store.graphs.names import DISTANCES, OWN_SCORES, SOURCE, SOURCE_SCORES, past
 
 HEADS, WIDTH = 2, 4
 OWN, (KEY, VALUE) = past(0, "decoder"), past(0, "encoder")
 
 
-def memory(num_beams: int = 1) -> Memory:
-    shapes: dict[str, Sequence[int | str]] = {name: ["inputs", HEADS, "capacity", WIDTH] for name in OWN}
+def memory(num_beams: int = 1, groups: int | str = "groups") -> Memory:
+    shapes: dict[str, Sequence[int | str]] = {name: ["inputs", HEADS, 1, "capacity", WIDTH] for name in OWN}
     shapes |= {KEY: ["inputs", HEADS, WIDTH, SOURCE], VALUE: ["inputs", HEADS, SOURCE, WIDTH]}
+    shapes[OWN_SCORES] = ["inputs", 1, groups, "rows_a_group", "capacity"]
     return Memory(shapes, 1, num_beams)
 
 
@@ -34,7 +36,7 @@ def test_inputs_join_behind_those_there_are_and_the_last_takes_a_free_place() ->
     room.join([3, 5], [source(1, 3), source(2, 5)])
     room.hold()
     room.take()
-    room.views()[OWN[0]][:] = np.arange(2)[:, None, None, None]
+    room.views()[OWN[0]][:] = np.arange(2)[:, None, None, None, None]
     room.join([2], [source(3, 2)])
     room.keep(np.array([2, 1]))
     room.join([4], [source(4, 4)])
@@ -44,7 +46,7 @@ def test_inputs_join_behind_those_there_are_and_the_last_takes_a_free_place() ->
         assert (views[KEY][place, :, :, :length] == number).all()
         assert (views[VALUE][place, :, :length] == number).all()
         assert (views[SOURCE_SCORES][place, 0, 0] == 0).sum() == length
-    assert views[OWN[0]].shape == (3, HEADS, COLUMNS_OF_FEW // 2, WIDTH)
+    assert views[OWN[0]].shape == (3, HEADS, 1, COLUMNS_OF_FEW // 2, WIDTH)
     assert (views[OWN[0]][1] == 1).all()
     assert [(views[OWN_SCORES][place] == 0).sum() for place in range(3)] == [0, 2, 0]
 
@@ -90,7 +92,7 @@ def test_room_for_columns_grows_and_is_given_up() -> None:
     for _ in range(4 * BLOCK + 1):
         room.hold()
         room.take()
-    assert room.views()[OWN[1]].shape == (2, HEADS, 6 * BLOCK, WIDTH)
+    assert room.views()[OWN[1]].shape == (2, HEADS, 1, 6 * BLOCK, WIDTH)
     room.views()[OWN[1]][:] = 7
     room.keep(np.array([0]))
     room.join([1], [source(3, 1)])
@@ -101,8 +103,8 @@ def test_room_for_columns_grows_and_is_given_up() -> None:
 
     views = room.views()
     few = COLUMNS_OF_FEW
-    assert views[OWN[1]].shape == (1, HEADS, few, WIDTH)
-    assert views[OWN_SCORES].shape == (1, 1, 1, few) and views[DISTANCES].shape == (1, few)
+    assert views[OWN[1]].shape == (1, HEADS, 1, few, WIDTH)
+    assert views[OWN_SCORES].shape == (1, 1, 1, 1, few) and views[DISTANCES].shape == (1, few)
 
 
 @pytest.mark.parametrize(("inputs", "block"), [(1, COLUMNS_OF_FEW), (2, COLUMNS_OF_FEW // 2), (16, BLOCK)])
@@ -123,3 +125,26 @@ def test_with_the_last_input_all_memory_goes() -> None:
     room.keep(np.array([], dtype=np.int64))
 
     assert room.inputs == 0 and room.views() == {}
+
+
+@pytest.mark.parametrize(
+    ("groups", "has_row_products", "found"), [("groups", True, (4, 1)), ("groups", False, (1, 4)), (1, True, (1, 4))]
+)
+def test_hypotheses_attend_alone_to_caches_that_are_large(
+    groups: int | str, has_row_products: bool, found: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_module, "HAS_ROW_PRODUCTS", has_row_products)
+    room = memory(num_beams=4, groups=groups)
+    room.join([1], [source(1, 1)])
+    room.hold()
+    room.take()
+    few = room.views()[OWN_SCORES]
+    large = CACHED_BYTES // (len(OWN) * HEADS * BLOCK * WIDTH * 4)
+
+    room.join([1] * large, [source(2, 1)] * large)
+    room.hold()
+    many = room.views()[OWN_SCORES]
+
+    assert few.shape == (1, 1, 1, 4, COLUMNS_OF_FEW)
+    assert many.shape == (1 + large, 1, *found, BLOCK)
+    assert (many[0] == 0).sum() == (few[0] == 0).sum() == 4

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from compression.quantization.forced import Batch, cross_feeds, steps
 from compression.quantization.sensitivity import open_session
 from models_store.graphs.export import export_onnx
+from models_store.graphs.sources import FloatSources, Sources
 
 ROWS, LENGTH, STEPS = 3, 21, 19
 LENGTHS = (LENGTH, 9, 2)
@@ -27,16 +28,17 @@ def randomized(model: Any) -> Any:
     return model.eval()
 
 
-def largest_differences(model: Any, folder: Path) -> dict[str, float]:
+def largest_differences(model: Any, folder: Path, sources_kept: Sources | None = None) -> dict[str, float]:
     """Exports a model and returns how far its graphs are from it, by output: logits and caches without padding."""
+    kept = sources_kept or FloatSources()
     model.save_pretrained(folder / "model")
-    export_onnx(folder / "model", folder / "onnx")
+    export_onnx(folder / "model", folder / "onnx", kept)
     generator = np.random.default_rng(0)
     sources = generator.integers(FIRST_ID, model.config.vocab_size, (ROWS, LENGTH))
     targets = generator.integers(FIRST_ID, model.config.vocab_size, (ROWS, STEPS))
     mask = np.array([[int(place < length) for place in range(LENGTH)] for length in LENGTHS], dtype=np.int64)
     wanted = _wanted(model.float(), sources, mask, targets)
-    got = _stepped(folder / "onnx", sources, mask, targets)
+    got = _stepped(folder / "onnx", sources, mask, targets, kept)
     assert set(wanted) == set(got)
     for name in wanted:
         if ".encoder." in name:
@@ -64,18 +66,21 @@ def _wanted(model: Any, sources: Any, mask: Any, targets: Any) -> dict[str, NDAr
     return found
 
 
-def _stepped(folder: Path, sources: Any, mask: Any, targets: Any) -> dict[str, NDArray[Any]]:
+def _stepped(folder: Path, sources: Any, mask: Any, targets: Any, kept: Sources) -> dict[str, NDArray[Any]]:
+    """Returns logits and caches of all steps, the caches as transformers lays them out."""
     encoder, decoder = open_session(folder / "encoder.onnx"), open_session(folder / "decoder.onnx")
     batch = Batch(sources, mask, targets, np.ones_like(targets, dtype=bool))
     cross = cross_feeds(encoder, batch)
     logits, own = [], {}
     for feeds, scores in steps(decoder, batch, cross):
         logits.append(scores)
-        own = {name: values for name, values in feeds.items() if ".decoder." in name}
+        own = {name: values[:, :, 0] for name, values in feeds.items() if ".decoder." in name}
     sources_of = {name: values for name, values in cross.items() if ".encoder." in name}
     found = {name.replace("past_key_values.", "present."): values for name, values in {**own, **sources_of}.items()}
     for name in sources_of:
-        if name.endswith("key"):
-            turned = name.replace("past_key_values.", "present.")
+        turned = name.replace("past_key_values.", "present.")
+        if kept.are_queries_grouped:
+            found[turned] = found[turned][:, :, 0]
+        elif name.endswith("key"):
             found[turned] = found[turned].transpose(0, 1, 3, 2)
     return {"logits": np.stack(logits, axis=1), **found}

@@ -8,6 +8,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from models_store.configuration import read_json
 from models_store.errors import BadSource
 from models_store.graphs.export import export_onnx
+from models_store.graphs.sources import FloatSources
 from tests.models_store.graphs.stepwise import largest_differences, randomized
 
 SHAPE: dict[str, Any] = {
@@ -54,7 +55,7 @@ def test_an_activation_that_is_not_known_is_named(tmp_path: Path) -> None:
     model_of(feed_forward_proj="tanh").save_pretrained(tmp_path / "model")
 
     with pytest.raises(BadSource, match="'tanh' has no ONNX operators here"):
-        export_onnx(tmp_path / "model", tmp_path / "onnx")
+        export_onnx(tmp_path / "model", tmp_path / "onnx", FloatSources())
 
 
 def test_a_configuration_of_the_hub_says_little(tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_a_configuration_of_the_hub_says_little(tmp_path: Path) -> None:
     config_path = tmp_path / "model" / "config.json"
     config_path.write_text(str(kept).replace("'", '"'), encoding="utf-8")
 
-    export_onnx(tmp_path / "model", tmp_path / "again")
+    export_onnx(tmp_path / "model", tmp_path / "again", FloatSources())
 
     assert max(differences.values()) < 1e-4
     for name in ("encoder.onnx", "decoder.onnx", "weights.data"):
