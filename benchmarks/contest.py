@@ -20,15 +20,12 @@ class Contestant(Protocol):
     @property
     def name(self) -> str:
         """Tells it from the others."""
-        ...
 
     def closed(self, clients: int, seconds: float) -> Figures:
         """Returns the figures under clients that each wait for their answer."""
-        ...
 
     def poisson(self, rate: float, seconds: float) -> Figures:
         """Returns the figures under requests that arrive at a rate."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -97,10 +97,6 @@ class Results(Taken):
         kw_only=True, default_factory=lambda: library_versions() | {name: version(name) for name in SERVING_LIBRARIES}
     )
 
-    def server(self, name: str) -> ServerResult | None:
-        """Returns a server's result, None where it was left out."""
-        return next((each for each in self.servers if each.name == name), None)
-
     def as_json(self) -> str:
         """Returns the results with what derives from them."""
         found = asdict(self)

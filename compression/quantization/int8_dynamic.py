@@ -24,7 +24,7 @@ from compression.quantization.rewriting import How, round_products
 from compression.quantization.row_products import RowInputs, ScaledRows
 from models_store.configuration import ModelConfiguration, read_configuration
 from models_store.graphs.names import DECODER, ENCODER
-from models_store.graphs.sources import FloatSources, IntegerSources, Sources
+from models_store.graphs.sources import IntegerSources, Sources
 from models_store.manifest import Family, Task
 
 # Matrix products that lose most when their inputs get one scale a tensor, found on dev splits
@@ -33,8 +33,9 @@ SENSITIVE_LAYERS = {
     Family.T5: (r"^encoder/", r"^decoder/.*/DenseReluDense/wo/"),
     Family.BART: (r"^encoder/.*/fc[12]/", r"^(?:model/)?decoder/.*/fc2/"),
 }
-# A sentence's keys and values are few: rounding them would take more operators a step than it saves bytes.
-SOURCES: dict[Task, Sources] = {Task.SUMMARIZATION: IntegerSources(), Task.TRANSLATION: FloatSources()}
+# Others stay in float: a sentence's keys and values are few, and rounding them would take more operators a step than it
+# saves bytes.
+SOURCES: dict[Task, Sources] = {Task.SUMMARIZATION: IntegerSources()}
 
 # How a graph's sensitive products are rounded, given how other weights are, the folder of the fp32 graphs, the graph's
 # name, the products' and the model's configuration.
@@ -85,7 +86,7 @@ class Int8Dynamic:
                 found[graph] = finely(plain, exported, graph, products, configuration)
             return DynamicRounding(plain, patterns, found)
 
-        found = write_graphs(work, folder, rounding, SOURCES[work.parent.task])
+        found = write_graphs(work, folder, rounding, SOURCES.get(work.parent.task))
         return {"sensitive_layers": patterns, **found}
 
 

@@ -45,10 +45,10 @@ def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads, sources
 
     `input_ids` `(rows,)`, int64, is each row's token; `places` `(rows, heads, 4)`, int64, says where its keys and
     values go: input, head, 0 and column. `own_scores` `(inputs, 1, groups, rows a group, capacity)` is added to the
-    scores of columns, and says by its shape which rows of an input share a product (`layers.attend_in_groups`):
-    all of them where sources are short;
-    `source_scores` `(inputs, 1, 1, length)` is added to those of source positions. `top` `(1,)` says how many next
-    tokens are wanted a row, and `normalised` `(1,)` is 0 where no normalisers are.
+    scores of columns, and says by its shape which rows of an input share a product (`layers.attend_in_groups`), which
+    is all of them where sources are short; `source_scores` `(inputs, 1, 1, length)` is added to those of source
+    positions. `top` `(1,)` says how many next tokens are wanted a row, and `normalised` `(1,)` is 0 where no
+    normalisers are.
 
     What a model wants to know of where a row stands it adds itself: `positions` `(rows,)`, int64, how many tokens came
     before each row's; `distances` `(inputs, capacity)`, int64, how many steps ago a column was written.

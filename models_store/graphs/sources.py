@@ -141,12 +141,12 @@ class LongFloatSources:
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
         """Adds the encoder's outputs, as `Sources.add_outputs` says."""
         for name in present(layer, "encoder"):
-            builder.output(name, [INPUTS, heads.count, 1, SOURCE, heads.width])
+            builder.output(name, _grouped(heads))
 
     def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
         """Adds the decoder's inputs, as `Sources.add_inputs` says."""
         for name in past(layer, "encoder"):
-            builder.input(name, [INPUTS, heads.count, 1, SOURCE, heads.width], TensorProto.FLOAT)
+            builder.input(name, _grouped(heads), TensorProto.FLOAT)
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
         """Adds the projections, as `Sources.store` says."""
@@ -203,6 +203,10 @@ def _split(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:
 
 def _dimensions(heads: Heads) -> tuple[list[int | str], list[int | str]]:
     return [INPUTS, heads.count, heads.width, SOURCE], [INPUTS, heads.count, SOURCE, heads.width]
+
+
+def _grouped(heads: Heads) -> list[int | str]:
+    return [INPUTS, heads.count, 1, SOURCE, heads.width]
 
 
 def _scales(heads: Heads) -> tuple[list[int | str], list[int | str]]:
