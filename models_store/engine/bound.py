@@ -8,8 +8,8 @@ import onnxruntime as ort
 from onnxruntime import OrtValue
 
 from models_store.decoding.scores import Ids, StepScores
+from models_store.engine.caches import Array
 from models_store.engine.denormals import without_denormals
-from models_store.engine.memory import Array
 from models_store.graphs.names import LOGITS, NORMALISERS, PLACES, POSITIONS, TOP_LOGITS, TOP_TOKENS
 
 

@@ -16,9 +16,9 @@ from models_store.decoding.beam import BeamSearch
 from models_store.decoding.greedy import GreedySearch
 from models_store.decoding.sampling import SamplingSearch
 from models_store.decoding.search import Search
+from models_store.engine.caches import Array
 from models_store.engine.encoder import encoded
 from models_store.engine.lane import Lane
-from models_store.engine.memory import Array
 from models_store.engine.padding import pad
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Progress, Sequenced

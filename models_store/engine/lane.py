@@ -7,7 +7,8 @@ import onnxruntime as ort
 
 from models_store.decoding.search import Search
 from models_store.engine.bound import Bound, Room
-from models_store.engine.memory import Array, Memory
+from models_store.engine.caches import Array
+from models_store.engine.memory import Memory
 from models_store.graphs.names import (
     NORMALISED,
     TOP,

@@ -2,23 +2,21 @@
 
 Inputs stand one behind the other without gaps: when some leave, the last ones take their places, so that a step touches
 what is alive and nothing else. Self-attention caches grow by `BLOCK` columns, whatever each input has written of them;
-whose they are is told by `models_store.engine.columns`. Caches of one shape are one array, whatever layer they are of:
+whose they are is told by `models_store.engine.columns`. Those of one shape are one array, whatever layer they are of:
 what moves in one of them moves in all.
 """
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models_store.decoding.scores import Ids
+from models_store.engine.caches import Array, Caches
 from models_store.engine.columns import Columns
 from models_store.graphs.names import DISTANCES, MASKED, OWN_SCORES, SOURCE, SOURCE_SCORES, past
 
-Array = NDArray[Any]
 # Columns by which self-attention caches grow: fewer mean more copies, more mean more masked columns to attend to. Those
 # that a few inputs attend to for nothing take less time than growing does.
 BLOCK = 16
@@ -40,60 +38,6 @@ HAS_ROW_PRODUCTS = platform.machine() in ("x86_64", "AMD64")
 ROOMY = 1.2
 
 
-@dataclass
-class _Kind:
-    """Caches of one shape.
-
-    Args:
-        shape: of one of them; dimensions that are no integers are known only at run time.
-        axis: of their positions, None where they have none.
-        names: one for each cache.
-        array: all of them, `(names, room for inputs, ...)`; None while there is nothing.
-    """
-
-    shape: Sequence[int | str]
-    axis: int | None
-    names: list[str] = field(default_factory=list)
-    array: Array | None = None
-
-    def resize(self, places: int, length: int, kept: int, dtype: "np.dtype[Any]") -> None:
-        """Makes room for so many inputs with so many positions, and keeps what fits of the first ones."""
-        sized = [len(self.names), places, *self.shape[1:]]
-        if self.axis is not None:
-            sized[self.axis + 1] = length
-        whole = np.zeros([int(dimension) for dimension in sized], dtype=dtype)
-        if self.array is not None and kept:
-            moved = [slice(None), slice(0, kept), *[slice(None)] * (whole.ndim - 2)]
-            if self.axis is not None:
-                moved[self.axis + 1] = slice(0, min(self.array.shape[self.axis + 1], length))
-            whole[tuple(moved)] = self.array[tuple(moved)]
-        self.array = whole
-
-    def write(self, place: int, source: Mapping[str, Array]) -> None:
-        """Writes the caches of a chunk of inputs, by name, from a place on."""
-        assert self.array is not None
-        for cache, name in zip(self.array, self.names, strict=True):
-            part = source[name]
-            read = [slice(None)] * part.ndim
-            written = [slice(place, place + len(part)), *read[1:]]
-            if self.axis is not None:
-                read[self.axis] = written[self.axis] = slice(0, min(part.shape[self.axis], cache.shape[self.axis]))
-            cache[tuple(written)] = part[tuple(read)]
-
-    def keep(self, moved: Sequence[tuple[int, int]]) -> None:
-        """Makes places what others are, pair by pair."""
-        if self.array is None:
-            return
-        for place, source in moved:
-            self.array[:, place] = self.array[:, source]
-
-    def views(self, inputs: int) -> dict[str, Array]:
-        """Returns the first inputs' caches, contiguous, by name."""
-        if self.array is None:
-            return {}
-        return {name: cache[:inputs] for name, cache in zip(self.names, self.array, strict=True)}
-
-
 class Memory:
     """Caches of the inputs that one search is at.
 
@@ -105,30 +49,30 @@ class Memory:
 
     def __init__(self, shapes: Mapping[str, Sequence[int | str]], layers: int, num_beams: int) -> None:
         own = [name for layer in range(layers) for name in past(layer, "decoder")]
-        self._own = _Kind(shapes[own[0]], axis=3, names=own)
+        self._own = Caches(shapes[own[0]], axis=3, names=own)
         self._columns = Columns(num_beams)
         self._has_groups = not isinstance(shapes[OWN_SCORES][2], int)
         # Keys and values of sources, and their scales where they are rounded.
-        self._cross: list[_Kind] = []
+        self._cross: list[Caches] = []
         prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
         for name, shape in shapes.items():
             if name.startswith(prefixes):
                 self._kind_of(shape).names.append(name)
         self.clear()
 
-    def _kind_of(self, shape: Sequence[int | str]) -> _Kind:
+    def _kind_of(self, shape: Sequence[int | str]) -> Caches:
         """Returns the caches of sources of a shape."""
         alike = [kind for kind in self._cross if list(kind.shape) == list(shape)]
         if not alike:
             axis = list(shape).index(SOURCE) if SOURCE in shape else None
-            self._cross += (alike := [_Kind(shape, axis)])
+            self._cross += (alike := [Caches(shape, axis)])
         return alike[0]
 
     def clear(self) -> None:
         """Gives all memory back."""
         self._lengths: list[int] = []
         for kind in (self._own, *self._cross):
-            kind.array = None
+            kind.clear()
         self._columns.clear()
         # Inputs and source positions that there is room for.
         self._places = self._longest = 0

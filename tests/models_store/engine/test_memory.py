@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from models_store.engine import memory as memory_module
-from models_store.engine.memory import ALIGNED, BLOCK, CACHED_BYTES, COLUMNS_OF_FEW, Array, Memory
+from models_store.engine.caches import Array
+from models_store.engine.memory import ALIGNED, BLOCK, CACHED_BYTES, COLUMNS_OF_FEW, Memory
 from models_store.graphs.names import DISTANCES, OWN_SCORES, SOURCE, SOURCE_SCORES, past
 
 HEADS, WIDTH = 2, 4
