@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.client import Client
+from benchmarks.in_flight import continuous_tokens_per_second
 from benchmarks.in_process import InProcess, OpenIn, crew_in, single_p50_ms, tokens_per_second
 from benchmarks.workload import Ask
 from evaluation.layouts import Layout
@@ -24,12 +25,15 @@ class Turn:
     Args:
         service_tokens_per_second: for clients who wait.
         tokens_per_second: in process, at its best batch.
+        continuous_tokens_per_second: in process, with as many inputs in flight as there are clients, in the layout that
+            the service has; None where the runtime starts and ends its rows together.
         service_single_p50_ms: median of one request asked again and again; None where none was answered.
         single_p50_ms: of the same in process, in the layout that the service has.
     """
 
     service_tokens_per_second: float
     tokens_per_second: float
+    continuous_tokens_per_second: float | None
     service_single_p50_ms: float | None
     single_p50_ms: float
 
@@ -52,6 +56,16 @@ class Beside:
     def share(self) -> float:
         """The service's tokens a second by those in process, the median turn's."""
         return median(turn.service_tokens_per_second / turn.tokens_per_second for turn in self.turns)
+
+    @property
+    def continuous_share(self) -> float | None:
+        """The same by those of engines that have as many in flight, the median turn's; None where there are none."""
+        shares = [
+            turn.service_tokens_per_second / turn.continuous_tokens_per_second
+            for turn in self.turns
+            if turn.continuous_tokens_per_second
+        ]
+        return median(shares) if shares else None
 
     @property
     def single_p50_ms(self) -> float:
@@ -87,7 +101,7 @@ def beside(
         layout: the service's, in which single requests are timed: fewer threads would be no work of the service's.
         asks: what is asked; the first alone for single requests.
         clients: who wait for the service's answers.
-        seconds: how long each of them takes a turn, twice: with all that it can, and with single requests.
+        seconds: how long each of them takes a turn with all that it can, and with single requests.
     """
     with ExitStack() as stack:
         busy = stack.enter_context(crew_in(open_in, best.layout))
@@ -99,6 +113,7 @@ def beside(
                 Turn(
                     client.closed(asks, clients, seconds).tokens_per_second,
                     tokens_per_second(busy, asks, best.batch, seconds),
+                    continuous_tokens_per_second(alone.generator, asks, layout.workers, clients, seconds),
                     client.single_p50_ms(asks[0], seconds),
                     single_p50_ms(alone, asks[0], seconds),
                 )

@@ -109,7 +109,9 @@ def contending(server: Server, folder: Path, asks: Sequence[Ask]) -> Iterator[Co
     with running(server, folder) as port:
         client = Client(port, server.path)
         runtime = _warm(server, client, asks)
-        description = f"{server.description}, {beams_in_words(asks[0].options.num_beams)}"
+        options = asks[0].options
+        search = beams_in_words(options.num_beams, ends_early=options.early_stopping)
+        description = f"{server.description}, {search}"
         yield Contender(client, asks, ServerResult(server.name, description, runtime))
 
 

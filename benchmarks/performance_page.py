@@ -114,7 +114,8 @@ def _ratio(other: str, rows: Sequence[Found], batches: Sequence[int]) -> list[st
 
 
 def _serving(found: Found) -> Iterator[str]:
-    search = beams_in_words(found["settings"]["options"]["num_beams"])
+    options = found["settings"]["options"]
+    search = beams_in_words(options["num_beams"], ends_early=options["early_stopping"])
     yield f"## {_title(found)}: {found['task']}/{found['variant']}, {search}"
     yield ""
     yield (
@@ -170,14 +171,7 @@ def _conclusions(found: Found) -> Iterator[str]:
     by_name = {server["name"]: server for server in found["servers"]}
     service = by_name.pop("slimseq", None)
     if (inside := found["in_process"]) and (beside := found["beside"]):
-        yield (
-            f"{inside['runtime']} in process makes {inside['tokens_per_second']:,.0f} tokens/s in batches of "
-            f"{inside['batch']}, {inside['layout']['workers']} parts of them at a time. By the median of "
-            f"{len(beside['turns'])} turns, the service makes {number(beside['share'], 2)} of that for "
-            f"{beside['clients']} clients, and adds {number(beside['overhead_ms'], 2)} ms to a single request of "
-            f"{beside['single_p50_ms']:.1f} ms in a layout like its own (threads {beside['layout']['threads']}; "
-            f"the fastest, threads {inside['single_layout']['threads']}, takes {inside['single_p50_ms']:.1f} ms)."
-        )
+        yield _in_process(inside, beside)
     for name, other in by_name.items() if service else ():
         yield f"{name}: {other['description']}."
         yield from _beside(found.get("contest"), name)
@@ -192,6 +186,20 @@ def _conclusions(found: Found) -> Iterator[str]:
             f"{number(soak['p95_ratio'], 2)} of the second's, its resident bytes {number(soak['resident_ratio'], 2)} "
             f"(medians), {soak['errors']} errors."
         )
+
+
+def _in_process(inside: Found, beside: Found) -> str:
+    """Returns how the service stands to its runtime without it."""
+    share = beside.get("continuous_share")
+    of_engines = f", {number(share, 2)} of what its engines make alone with as many in flight" if share else ""
+    return (
+        f"{inside['runtime']} in process makes {inside['tokens_per_second']:,.0f} tokens/s in batches of "
+        f"{inside['batch']}, {inside['layout']['workers']} parts of them at a time. By the median of "
+        f"{len(beside['turns'])} turns, the service makes {number(beside['share'], 2)} of that for "
+        f"{beside['clients']} clients{of_engines}, and adds {number(beside['overhead_ms'], 2)} ms to a single request "
+        f"of {beside['single_p50_ms']:.1f} ms in a layout like its own (threads {beside['layout']['threads']}; the "
+        f"fastest, threads {inside['single_layout']['threads']}, takes {inside['single_p50_ms']:.1f} ms)."
+    )
 
 
 def _beside(contest: Found | None, name: str) -> Iterator[str]:

@@ -34,7 +34,7 @@ from benchmarks.servers.contenders import ORIGINAL, SERVERS, USUAL, Setup
 from benchmarks.servers.process import ServerFailed
 from benchmarks.serving_report import draw, show
 from benchmarks.serving_results import Results
-from benchmarks.workload import Lengths, workload
+from benchmarks.workload import Lengths, Searching, workload
 from compression.context import Context
 from evaluation.datasets import BUNDLED, load_examples
 from evaluation.host import available_cores, bound_heaps
@@ -66,9 +66,10 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
         max_batch_size=given.ctranslate2_batch,
     )
     examples = load_examples(given.task, BUNDLED).examples
-    asks = workload(setup.manifest, examples, Lengths(*given.tokens), given.beams)
-    # Each variant with its own beams, unless they are said.
-    original_asks = workload(setup.original, examples, Lengths(*given.tokens), given.beams)
+    searching = Searching(given.beams, given.early_stopping)
+    asks = workload(setup.manifest, examples, Lengths(*given.tokens), searching)
+    # Each variant searches in its own way, unless another is said.
+    original_asks = workload(setup.original, examples, Lengths(*given.tokens), searching)
     plan = Plan(given.clients, given.seconds, given.share, asks)
     settings = {
         "tokens": given.tokens,
@@ -110,7 +111,7 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
         if given.mix:
             watched.began("short texts beside long ones")
             lengths = Lengths(SHORT_TOKENS, LONG_TOKENS)
-            mixed_asks = workload(setup.manifest, examples, lengths, given.beams)
+            mixed_asks = workload(setup.manifest, examples, lengths, searching)
             measure_mix(setup, names, mixed_asks, plan.seconds, results)
             watched.ended("short texts beside long ones: measured")
         if given.soak:
@@ -149,6 +150,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--share", type=float, default=0.8, help="of the first server's capacity that arrives")
     parser.add_argument("--tokens", nargs=2, type=int, default=(16, 64), help="of short and long outputs; 0: any")
     parser.add_argument("--beams", type=int, default=None, help="each variant's own by default")
+    parser.add_argument(
+        "--early-stopping",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether a search ends with its last beam that has finished; each variant's own way by default",
+    )
     parser.add_argument("--threads", type=int, default=0, help="of each server; all cores by default")
     parser.add_argument("--ctranslate2-type", choices=["int8", "float32"], default=None)
     parser.add_argument("--ctranslate2-workers", type=int, default=0, help="as many as threads by default")

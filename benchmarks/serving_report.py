@@ -84,6 +84,7 @@ def lines(results: Results) -> Iterator[str]:
         yield (
             f"in turns with {found.runtime} in process (batches of {found.batch} on {found.layout.workers} workers), "
             f"the service makes {number(beside.share, 2)} of its tokens a second for {beside.clients} clients, "
+            f"{number(beside.continuous_share, 2)} of those of its engines alone with as many in flight, "
             f"and adds {number(beside.overhead_ms, 2)} ms to a single request"
         )
     if results.soak:

@@ -15,6 +15,8 @@ from benchmarks.taken import Taken
 from compression.context import library_versions
 
 SERVING_LIBRARIES = ("fastapi", "uvicorn")
+# What derives from the turns of the service and its runtime.
+BESIDE = ("share", "continuous_share", "overhead_ms", "single_p50_ms")
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Results(Taken):
         """Returns the results with what derives from them."""
         found = asdict(self)
         if self.beside:
-            found["beside"] |= {name: getattr(self.beside, name) for name in ("share", "overhead_ms", "single_p50_ms")}
+            found["beside"] |= {name: getattr(self.beside, name) for name in BESIDE}
         if self.contest:
             ratios = self.contest.ratios("slimseq").items()
             found["contest"]["ratios"] = {

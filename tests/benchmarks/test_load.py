@@ -10,7 +10,7 @@ from benchmarks.connection import BadAnswer, Connections
 from benchmarks.figures import figures, percentile_ms
 from benchmarks.load import Outcome, arrivals, closed_loop, poisson
 from benchmarks.soak import last_by_second, median_by_minute, p95_by_minute
-from benchmarks.workload import FIELDS, Ask, Kind, Lengths, workload
+from benchmarks.workload import FIELDS, Ask, Kind, Lengths, Searching, workload
 from evaluation.datasets import load_examples
 from models_store.manifest import GenerationOptions, Task
 from models_store.store import Store, default_store
@@ -130,13 +130,13 @@ def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_
     manifest = Store(default_store()).manifest(Task.TRANSLATION, "original")
     examples = load_examples(Task.TRANSLATION, "sample").examples
 
-    asks = workload(manifest, examples, Lengths(short=9, long=10_000), beams=2)
+    asks = workload(manifest, examples, Lengths(short=9, long=10_000), Searching(beams=2, early_stopping=True))
     free = workload(manifest, examples, Lengths(0, 0))
 
     assert [ask.kind for ask in asks[:4]] == ["short", "long", "short", "long"]
     assert max(len(ask.text) for ask in asks[::2]) <= min(len(ask.text) for ask in asks[1::2])
     body = json.loads(asks[0].body)
-    assert set(body) == {"text", *FIELDS} and body["num_beams"] == 2
+    assert set(body) == {"text", *FIELDS} and body["num_beams"] == 2 and body["early_stopping"]
     assert body["min_new_tokens"] == body["max_new_tokens"] == 9
     assert asks[1].options.max_new_tokens == manifest.generation.max_new_tokens
     assert free[0].options == manifest.generation.options()

@@ -88,10 +88,12 @@ def test_what_is_no_result_ends_in_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_load_says_how_long_its_answers_are(tmp_path: Path, tokens: tuple[int, int], words: str) -> None:
-    settings = {"tokens": tokens, "options": {"num_beams": 1}, "seconds": 1, "threads": 2}
+    options = {"num_beams": 4, "early_stopping": True}
+    settings = {"tokens": tokens, "options": options, "seconds": 1, "threads": 2}
     measured, out = tmp_path / "serving.json", tmp_path / "performance.md"
     measured.write_text(ServingResults("translation", "quantized", settings).as_json(), encoding="utf-8")
 
     main(["--serving", str(measured), "--out", str(out)])
 
-    assert words in out.read_text(encoding="utf-8")
+    written = out.read_text(encoding="utf-8")
+    assert words in written and "translation/quantized, 4 beams, early stopping\n" in written

@@ -88,6 +88,8 @@ def test_all_three_servers_are_measured_under_every_load(
     turns = found["beside"]["turns"]
     shares = [turn["service_tokens_per_second"] / turn["tokens_per_second"] for turn in turns]
     assert len(turns) == TURNS and found["beside"]["share"] == pytest.approx(median(shares))
+    in_flight = [turn["service_tokens_per_second"] / turn["continuous_tokens_per_second"] for turn in turns]
+    assert found["beside"]["continuous_share"] == pytest.approx(median(in_flight))
     added = [turn["service_single_p50_ms"] - turn["single_p50_ms"] for turn in turns]
     assert found["beside"]["overhead_ms"] == pytest.approx(median(added))
     assert found["beside"]["clients"] == 2, "not the nearest to 32"
@@ -96,7 +98,7 @@ def test_all_three_servers_are_measured_under_every_load(
     assert plot.read_bytes().startswith(b"\x89PNG")
     written = page([], [found])
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS)
-    assert "times the answers a second of ctranslate2 (median" in written and "ms to a single request" in written
+    assert "times the answers a second of ctranslate2 (median" in written and "alone with as many in flight" in written
     contest = found["contest"]
     assert contest["clients"] == 2 and contest["rate"] == pytest.approx(0.8 * found["servers"][0]["capacity"])
     assert len(contest["rounds"]) == ROUNDS and set(contest["ratios"]) == set(SERVERS) - {"slimseq"}
