@@ -11,7 +11,7 @@ from statistics import median
 
 from benchmarks.client import Client
 from benchmarks.in_flight import continuous_tokens_per_second
-from benchmarks.in_process import InProcess, OpenIn, crew_in, single_p50_ms, tokens_per_second
+from benchmarks.in_process import InProcess, OpenIn, crew_in, tokens_per_second
 from benchmarks.workload import Ask
 from evaluation.layouts import Layout
 
@@ -106,17 +106,12 @@ def beside(
     with ExitStack() as stack:
         busy = stack.enter_context(crew_in(open_in, best.layout))
         alone = busy if layout == best.layout else stack.enter_context(crew_in(open_in, layout))
-        return Beside(
-            clients,
-            layout,
-            [
-                Turn(
-                    client.closed(asks, clients, seconds).tokens_per_second,
-                    tokens_per_second(busy, asks, best.batch, seconds),
-                    continuous_tokens_per_second(alone.generator, asks, layout.workers, clients, seconds),
-                    client.single_p50_ms(asks[0], seconds),
-                    single_p50_ms(alone, asks[0], seconds),
-                )
-                for _ in range(TURNS)
-            ],
-        )
+        turns = []
+        for _ in range(TURNS):
+            served = client.closed(asks, clients, seconds).tokens_per_second
+            best_batches = tokens_per_second(busy, asks, best.batch, seconds)
+            continuous = continuous_tokens_per_second(alone.generator, asks, layout.workers, clients, seconds)
+            # One by one: a machine's speed drifts by more within seconds than a service adds.
+            single = client.single_by_turns(asks[0], lambda: alone.generate([asks[0]]), 2 * seconds)
+            turns.append(Turn(served, best_batches, continuous, *single))
+        return Beside(clients, layout, turns)

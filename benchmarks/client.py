@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from benchmarks.connection import Answer, BadAnswer, Connections
 from benchmarks.figures import Figures, figures, percentile_ms
-from benchmarks.load import Outcome, Send, closed_loop, poisson
+from benchmarks.load import Outcome, Send, by_turns, closed_loop, poisson
 from benchmarks.workload import Ask
 
 T = TypeVar("T")
@@ -30,10 +30,21 @@ class Client:
         """Returns the figures under requests that arrive at a rate, whatever the server does."""
         return figures(self.outcomes(lambda send: poisson(send, asks, rate, seconds)), seconds)
 
-    def single_p50_ms(self, ask: Ask, seconds: float) -> float | None:
-        """Returns the median milliseconds of one request, asked again and again by one client."""
-        found = self.outcomes(lambda send: closed_loop(send, [ask], 1, seconds))
-        return percentile_ms([each.ended - each.asked for each in found if each.error is None], 50)
+    def single_by_turns(self, ask: Ask, other: Callable[[], object], seconds: float) -> tuple[float | None, float]:
+        """Returns median milliseconds of one request and of something else in this process, done in turns.
+
+        Args:
+            ask: the request.
+            other: what is done between two of them.
+            seconds: how long.
+
+        Returns:
+            The request's, None where none was answered, and the other's.
+        """
+        found, others = self.run(lambda connections: by_turns(self.send_on(connections), ask, other, seconds))
+        median = percentile_ms(others, 50)
+        assert median is not None
+        return percentile_ms([each.ended - each.asked for each in found if each.error is None], 50), median
 
     def runtime(self, ask: Ask) -> str | None:
         """Asks once; returns what the server says that it ran on, None where it says nothing.

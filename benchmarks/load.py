@@ -74,6 +74,31 @@ async def closed_loop(send: Send, asks: Sequence[Ask], clients: int, seconds: fl
     return [each.since(begins()) for each in outcomes]
 
 
+async def by_turns(
+    send: Send, ask: Ask, other: Callable[[], object], seconds: float
+) -> tuple[list[Outcome], list[float]]:
+    """Sends a request and does something else in turns, one at a time, so that both see the same machine.
+
+    Args:
+        send: sends one request.
+        ask: what is asked, again and again.
+        other: what is done in between, in this thread.
+        seconds: how long; each has one turn at least.
+
+    Returns:
+        What became of the requests, and how many seconds each of the others took.
+    """
+    outcomes: list[Outcome] = []
+    durations: list[float] = []
+    ends = time.perf_counter() + seconds
+    while not outcomes or time.perf_counter() < ends:
+        outcomes.append(await _outcome(send, ask, time.perf_counter()))
+        started = time.perf_counter()
+        other()
+        durations.append(time.perf_counter() - started)
+    return outcomes, durations
+
+
 def arrivals(rate: float, seconds: float, seed: int = 0) -> list[float]:
     """Returns the seconds at which requests of a Poisson process arrive.
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from compression.errors import BadRecipe
 from compression.recipe import Gate
 from compression.report.facts import speed_ratio
+from evaluation.host import cpu_flags, host_name
 from evaluation.metrics import PRIMARY_METRIC
 from models_store.manifest import Check, Manifest, QualityScore, Verdict
 
@@ -58,10 +59,14 @@ def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
 
 
 def _speed(manifest: Manifest, original: Manifest) -> float:
-    """Divides speeds at the largest batch: on the variant's fastest runtime, by the original's on that runtime."""
+    """Divides speeds at the largest batch: on the variant's fastest runtime, by the original's on that runtime.
+
+    A manifest keeps the figures of every kind of machine. Those of this one count, where there are any.
+    """
     if not manifest.performance or not original.performance:
         raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the recipe measures none")
-    fastest = max(manifest.performance, key=lambda each: (each.batch, each.tokens_per_second))
+    own = [each for each in manifest.performance if each.host == host_name() and sorted(each.cpu_flags) == cpu_flags()]
+    fastest = max(own or manifest.performance, key=lambda each: (each.batch, each.tokens_per_second))
     ratio = speed_ratio(fastest, manifest, original)
     if ratio is None:
         raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the original was measured in other settings")

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.connection import BadAnswer, Connections
 from benchmarks.figures import figures, percentile_ms
-from benchmarks.load import Outcome, arrivals, closed_loop, poisson
+from benchmarks.load import Outcome, arrivals, by_turns, closed_loop, poisson
 from benchmarks.soak import last_by_second, median_by_minute, p95_by_minute
 from benchmarks.workload import FIELDS, Ask, Kind, Lengths, Searching, workload
 from evaluation.datasets import load_examples
@@ -88,6 +88,23 @@ def test_failures_are_counted_with_what_the_first_says_and_have_no_latency() -> 
     assert found.errors == len(outcomes) // 2 > 0
     assert found.answered == len(outcomes) - found.errors
     assert found.first_error == "BadAnswer: status 500"
+
+
+def test_requests_and_something_else_take_turns() -> None:
+    done: list[str] = []
+
+    async def send(ask: Ask) -> int:
+        await asyncio.sleep(0.01)
+        done.append("asked")
+        if len(done) == 1:
+            raise BadAnswer("status 500")
+        return 7
+
+    outcomes, durations = asyncio.run(by_turns(send, ASKS[0], lambda: done.append("other"), seconds=0.1))
+
+    assert done == ["asked", "other"] * len(outcomes) and len(outcomes) == len(durations) > 2
+    assert [each.error is None for each in outcomes] == [False] + [True] * (len(outcomes) - 1)
+    assert all(each.ended - each.asked >= 0.01 for each in outcomes) and max(durations) < 0.01
 
 
 def test_figures_are_of_what_ended_within_the_window_and_percentiles_of_all_that_was_on_its_way_in_it() -> None:

@@ -5,6 +5,7 @@ import pytest
 from compression.building.gate import verdict_on
 from compression.errors import BadRecipe
 from compression.recipe import Gate
+from evaluation.host import cpu_flags, host_name
 from models_store.manifest import Family, Manifest, Performance
 from tests.compression.report.conftest import performance
 from tests.compression.tiny import tiny_artifact, tiny_context
@@ -36,6 +37,17 @@ def test_speed_is_compared_on_the_runtime_that_is_fastest_for_the_variant(manife
 
     assert [check.value for check in verdict.checks] == [4.0]
     assert verdict.status == "passed"
+
+
+def test_speed_is_that_of_this_machine_where_a_manifest_has_it_of_others(manifest: Manifest) -> None:
+    here = {"host": host_name(), "cpu_flags": cpu_flags()}
+    original = measured(manifest, performance(1000, batch=16), performance(500, batch=16, **here))
+    variant = measured(manifest, performance(9000, batch=16), performance(2000, batch=16, **here))
+
+    verdict = verdict_on(variant, original, Gate(faster=5))
+
+    assert [check.value for check in verdict.checks] == [4.0]
+    assert verdict.status == "rejected"
 
 
 def test_speeds_of_different_settings_are_not_compared(manifest: Manifest) -> None:
