@@ -105,9 +105,10 @@ class ServiceMetrics:
         input_tokens.inc(tokens[0])
         output_tokens.inc(tokens[1])
 
-    def rows_ran(self, task: Task, variant: str, rows: int) -> None:
-        """Counts one batch or step."""
-        self._batch_rows.labels(task, variant).observe(rows)
+    def rows_counter(self, task: Task, variant: str) -> Callable[[int], None]:
+        """Returns what counts a variant's batches or steps: it is told the rows of each."""
+        counter: Callable[[int], None] = self._batch_rows.labels(task, variant).observe
+        return counter
 
     def variant_loaded(
         self, task: Task, variant: str, resident_bytes: int, load_seconds: float, queue_rows: Callable[[], float]

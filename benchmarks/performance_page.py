@@ -172,9 +172,10 @@ def _conclusions(found: Found) -> Iterator[str]:
     service = by_name.pop("slimseq", None)
     if (inside := found["in_process"]) and (beside := found["beside"]):
         yield _in_process(inside, beside)
-    for name, other in by_name.items() if service else ():
-        yield f"{name}: {other['description']}."
-        yield from _beside(found.get("contest"), name)
+    if service is not None:
+        for name, other in by_name.items():
+            yield f"{name}: {other['description']}.{_lengths(found, service, other)}"
+            yield from _beside(found.get("contest"), name)
     for mixed in found["mix"]:
         yield (
             f"{mixed['name']}: p95 of short answers is {number(mixed['alone']['p95_ms'], 0)} ms alone and "
@@ -186,6 +187,21 @@ def _conclusions(found: Found) -> Iterator[str]:
             f"{number(soak['p95_ratio'], 2)} of the second's, its resident bytes {number(soak['resident_ratio'], 2)} "
             f"(medians), {soak['errors']} errors."
         )
+
+
+def _lengths(found: Found, service: Found, other: Found) -> str:
+    """Returns how long answers are that end themselves: servers that end a search otherwise do other work."""
+    ours, theirs = _answer_tokens(service), _answer_tokens(other)
+    if any(found["settings"]["tokens"]) or not ours or not theirs:
+        return ""
+    return f" Its answers have {theirs:.0f} tokens, the service's {ours:.0f}."
+
+
+def _answer_tokens(server: Found) -> float:
+    """Returns a server's tokens an answer to clients who wait; 0 where there was no such load."""
+    figures = [load["figures"] for load in server["loads"] if load["kind"] == "closed"]
+    answered = sum(each["requests_per_second"] for each in figures)
+    return sum(each["tokens_per_second"] for each in figures) / answered if answered else 0.0
 
 
 def _in_process(inside: Found, beside: Found) -> str:

@@ -132,7 +132,7 @@ class Loader:
             str(key),
             self._limits,
             workers=workers,
-            on_rows=lambda rows: self._metrics.rows_ran(key.task, key.variant, rows),
+            on_rows=self._metrics.rows_counter(key.task, key.variant),
         )
 
 

@@ -123,23 +123,29 @@ class Scheduler(Worker):
                 self._changed.wait_for(lambda: self._queue or self._is_closing)
             if self._is_closing:
                 return False
-            self._queue = [submission for submission in self._queue if not submission.is_over]
-            # What one engine could take alone, two finish sooner.
-            share = -(-(self._queued_rows() + sum(len(each.rows) for each in self._crews)) // self._workers)
-            budget = self._limits.max_tokens // self._workers - crew.tokens
-            while self._queue and len(crew.rows) < share:
-                submission = self._next()
-                encoding = submission.rows[submission.waiting[0]]
-                tokens = tokens_of(encoding, submission.options)
-                if tokens > budget and crew.rows:
-                    break
-                budget -= tokens
-                self._start_row(crew, submission, submission.waiting.popleft(), tokens)
-                if not submission.waiting:
-                    self._queue.remove(submission)
+            # Most steps find nobody waiting.
             if self._queue:
-                self._changed.notify()
+                self._fill(crew)
             return True
+
+    def _fill(self, crew: Crew) -> None:
+        """Gives an engine what the budget has room for; the queue is held."""
+        self._queue = [submission for submission in self._queue if not submission.is_over]
+        # What one engine could take alone, two finish sooner.
+        share = -(-(self._queued_rows() + sum(len(each.rows) for each in self._crews)) // self._workers)
+        budget = self._limits.max_tokens // self._workers - crew.tokens
+        while self._queue and len(crew.rows) < share:
+            submission = self._next()
+            encoding = submission.rows[submission.waiting[0]]
+            tokens = tokens_of(encoding, submission.options)
+            if tokens > budget and crew.rows:
+                break
+            budget -= tokens
+            self._start_row(crew, submission, submission.waiting.popleft(), tokens)
+            if not submission.waiting:
+                self._queue.remove(submission)
+        if self._queue:
+            self._changed.notify()
 
     def _next(self) -> Submission:
         """Returns the request that has the fewest rows in flight, of several the one that has waited longest."""
