@@ -1,10 +1,11 @@
 """Answers for errors that no route's handler saw: refusals of the layers below, and unexpected exceptions."""
 
+import asyncio
 import logging
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import InternalError
+from app.errors import InternalError, ShuttingDown
 from app.problems import problem_response, slug_of
 from models_store.errors import SlimseqError
 
@@ -34,6 +35,12 @@ class FailureMiddleware:
             return
         except SlimseqError as error:
             answer = error
+        except asyncio.CancelledError:
+            # Whoever serves cancels what still runs at the end of the shutdown's grace. A client that left is no such
+            # case: the layer below ends its route in peace.
+            if has_started:
+                raise
+            answer = ShuttingDown()
         except Exception:
             logger.exception("unexpected exception")
             answer = InternalError()

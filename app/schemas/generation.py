@@ -103,7 +103,13 @@ class TextRequest(BaseModel):
     top_p: float | None = Field(
         default=None, gt=0, le=1, description="Draw among the likeliest that make up so much probability."
     )
-    seed: int | None = Field(default=None, ge=0, le=2**63 - 1, description="The same seed gives the same draws.")
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**63 - 1,
+        description="The same seed gives the same draws on onnxruntime, of an int8 variant where nothing else runs "
+        "beside it; ctranslate2 draws anew.",
+    )
     stop: list[Stop] = Field(
         default=[], max_length=8, description="Texts that end an output, in translation a sentence, where they come."
     )

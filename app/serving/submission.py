@@ -80,7 +80,7 @@ class Submission:
     @property
     def seconds(self) -> float:
         """How long it may take, from its arrival to its deadline."""
-        return round(self.deadline - self.arrival, 1)
+        return round(self.deadline - self.arrival, 3)
 
     def begin(self) -> None:
         """Told whenever a row of it begins; the first ends its waiting."""

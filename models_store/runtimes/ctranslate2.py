@@ -71,7 +71,8 @@ class CTranslate2Runtime:
         configuration = self._configuration
         forced = configuration.forced_bos_id
         if options.do_sample and options.seed is not None:
-            # For the whole process: draws of other threads take part in the order.
+            # For threads of the library that have not drawn yet: others go on with the seed that they began with
+            # (https://github.com/OpenNMT/CTranslate2/issues/1757).
             ctranslate2.set_random_seed(options.seed % 2**32)
         results = self._translator.translate_batch(
             [[self._tokens[token] for token in row] for row in rows],

@@ -35,3 +35,23 @@ def test_an_unexpected_exception_is_logged_and_its_text_stays_here(caplog: pytes
 
     assert connection.status == 500 and connection.json["type"] == "/problems/internal-error"
     assert "hunter2" not in str(connection.json) and "hunter2" in caplog.text
+
+
+def test_a_request_that_is_cancelled_at_the_end_of_a_shutdown_gets_an_answer() -> None:
+    async def run() -> Connection:
+        has_begun = asyncio.Event()
+
+        async def route(scope: Scope, receive: Receive, send: Send) -> None:
+            has_begun.set()
+            await asyncio.sleep(60)
+
+        connection = Connection()
+        request = asyncio.ensure_future(connection.call(FailureMiddleware(route)))
+        await has_begun.wait()
+        request.cancel()
+        await request
+        return connection
+
+    connection = asyncio.run(run())
+
+    assert connection.status == 503 and connection.json["type"] == "/problems/shutting-down"
