@@ -80,7 +80,8 @@ class Submission:
     @property
     def seconds(self) -> float:
         """How long it may take, from its arrival to its deadline."""
-        return round(self.deadline - self.arrival, 3)
+        seconds = self.deadline - self.arrival
+        return round(seconds, 1 if seconds >= 0.1 else 3)
 
     def begin(self) -> None:
         """Told whenever a row of it begins; the first ends its waiting."""
