@@ -19,7 +19,8 @@ from benchmarks.command_line import wide_console
 from compression.context import Context
 from compression.export.block_embedding import Blocks
 from compression.exporting import add_onnx
-from compression.quantization.int8_dynamic import Finely, Int8Dynamic, by_row, by_scaled_row
+from compression.quantization import int8_dynamic
+from compression.quantization.int8_dynamic import Int8Dynamic, by_fixed_scale, by_row, by_scaled_row
 from compression.quantization.integer_products import IntegerWeights
 from compression.quantization.options import QuantizeOptions
 from compression.quantization.rewriting import How
@@ -50,7 +51,7 @@ ACCURACY_LEVEL = 4
 USUAL_BLOCK = 128
 
 
-def in_blocks(size: int, accuracy_level: int = ACCURACY_LEVEL) -> Finely:
+def in_blocks(size: int, accuracy_level: int = ACCURACY_LEVEL) -> int8_dynamic.Way:
     """Returns what rounds weights in blocks of a size, and inputs too unless the level is 0."""
     how = BlockWeights(Blocks(bits=8, size=size, is_symmetric=True), accuracy_level)
     return lambda _weights, _exported, _graph, _products, _configuration: how
@@ -66,11 +67,12 @@ DECODER_ATTENTION = r"^(?:model/)?decoder/.*/(?:SelfAttention|EncDecAttention|se
 
 @dataclass(frozen=True)
 class Way:
-    """Which layers are rounded more finely than with one scale a tensor, and how; the decoder's in blocks of 128."""
+    """Which layers are rounded more finely, and how; the decoder's in blocks of 128, and others by a scale a tensor."""
 
     layers: tuple[str, ...]
-    encoder: Finely = by_row
-    decoder: Finely = USUAL_BLOCKS
+    encoder: int8_dynamic.Way = by_row
+    decoder: int8_dynamic.Way = USUAL_BLOCKS
+    others: int8_dynamic.Way = _tensor
 
 
 WAYS: Mapping[str, Way] = {
@@ -81,15 +83,20 @@ WAYS: Mapping[str, Way] = {
     "feed-forward: the same, decoder: blocks of 32": Way(FEED_FORWARD, decoder=in_blocks(32)),
     "feed-forward: the same, decoder: rows, large channels in float": Way(FEED_FORWARD, decoder=by_scaled_row),
     "feed-forward: the same, decoder: one scale a tensor": Way(FEED_FORWARD, decoder=_tensor),
+    "feed-forward: rows, large channels in float; others: fixed scales": Way(
+        FEED_FORWARD, decoder=by_scaled_row, others=by_fixed_scale
+    ),
     "encoder: rows": Way(ENCODER_WHOLE, _rows),
     "encoder: rows, large channels in float": Way(ENCODER_WHOLE),
     "encoder: the same, decoder: blocks of 32": Way(ENCODER_WHOLE, decoder=in_blocks(32)),
     "encoder: the same, decoder: rows, large channels in float": Way(ENCODER_WHOLE, decoder=by_scaled_row),
     "encoder: the same, decoder: one scale a tensor": Way(ENCODER_WHOLE, decoder=_tensor),
+    "encoder: the same, decoder: rows, large channels in float; others: fixed scales": Way(
+        ENCODER_WHOLE, decoder=by_scaled_row, others=by_fixed_scale
+    ),
     "encoder: the same, decoder's attention in blocks": Way((*ENCODER_WHOLE, DECODER_ATTENTION)),
     "one scale a tensor": Way(()),
 }
-FIRST = next(iter(WAYS))
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,13 @@ class Kept:
 
 
 def kept(
-    store: Store, task: Task, variant: str, examples: Sequence[Example], repeats: int, beams: int = 1
+    store: Store,
+    task: Task,
+    variant: str,
+    examples: Sequence[Example],
+    repeats: int,
+    beams: int = 1,
+    ways: Mapping[str, Way] = WAYS,
 ) -> list[Kept]:
     """Rounds a variant in every way and generates with all of them in turns, one thread each.
 
@@ -123,6 +136,7 @@ def kept(
         examples: sources and written targets.
         repeats: passes over the texts; what is slow in one pass alone does not count.
         beams: of the searches.
+        ways: in which to round.
 
     Returns:
         The float32 model, then one for each way.
@@ -131,8 +145,11 @@ def kept(
         context = Context(store=scratch)
         add_onnx(context, task, variant)
         named = {FLOAT: variant}
-        for number, (name, way) in enumerate(WAYS.items()):
-            options, scheme = QuantizeOptions(sensitive_layers=way.layers), Int8Dynamic(way.encoder, way.decoder)
+        for number, (name, way) in enumerate(ways.items()):
+            options, scheme = (
+                QuantizeOptions(sensitive_layers=way.layers),
+                Int8Dynamic(way.encoder, way.decoder, way.others),
+            )
             named[name] = quantize(context, task, variant, f"way-{number}", options, scheme=scheme).variant
         generators = {
             name: stack.enter_context(open_generator(scratch, task, made, "onnxruntime", threads=1))
@@ -161,9 +178,9 @@ def _kept(
 
 
 def table(task: Task, found: Sequence[Kept]) -> Table:
-    """Returns a table; times are beside those of blocks with inputs in float."""
+    """Returns a table; times are beside those of the first way."""
     shown = Table("sensitive layers", "same as float32", "chrF to float32", PRIMARY_METRIC[task], "times as long")
-    first = next(each.seconds for each in found if each.way == FIRST)
+    first = next(each.seconds for each in found if each.way != FLOAT)
     for each in found:
         shown.add_row(
             each.way, f"{each.same:.2f}", f"{each.chrf:.1f}", f"{each.metric:.2f}", f"{each.seconds / first:.2f}"
@@ -176,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = parser_of("rounding_agreement", __doc__)
     parser.add_argument("--repeats", type=int, default=3, help="passes over the texts")
     parser.add_argument("--beams", type=int, default=1, help="1 is greedy search")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), metavar="WAY", help="some of them alone")
     add_origin(parser)
     options = parser.parse_args(arguments)
     # A collection's first ones may be anywhere in the file.
@@ -185,7 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     origins = ", ".join(options.origin or ())
     if not examples:
         parser.error(f"{data.name} has no examples of {origins}")
-    found = kept(Store(options.store), options.task, options.variant, examples, options.repeats, options.beams)
+    ways = {name: way for name, way in WAYS.items() if options.ways is None or name in options.ways}
+    found = kept(Store(options.store), options.task, options.variant, examples, options.repeats, options.beams, ways)
     console = wide_console(WIDTH)
     console.print(table(options.task, found))
     named = f"{data.name}, {origins}" if origins else data.name

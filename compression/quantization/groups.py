@@ -1,7 +1,7 @@
 """Matrix products by the part of the model they belong to, such as `encoder/layer 0/feed forward`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,12 @@ def products_in(graph: onnx.GraphProto) -> list[str]:
     """Returns the names of products by constant matrices."""
     constants = {initializer.name for initializer in graph.initializer}
     return [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] in constants]
+
+
+def inputs_of(path: Path, products: Collection[str]) -> set[str]:
+    """Returns the names of what some products of a graph multiply with their matrices."""
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    return {node.input[0] for node in nodes if node.name in products}
 
 
 def searched_name(graph: str, name: str) -> str:

@@ -1,9 +1,10 @@
-"""`int8-dynamic`: weights per output channel, activations dynamically, by ONNX Runtime's kernels.
+"""`int8-dynamic`: weights per output channel, activations by ONNX Runtime's kernels, without any data.
 
-Rounding weights to int8 with one scale a channel is as in Jacob et al. 2018 (https://arxiv.org/abs/1712.05877);
-activations get a scale at run time from each tensor's own range, so no calibration is needed. Layers that lose too much
-that way are rounded more finely: each row of their inputs gets a scale of its own, and channels that are the largest of
-every row stay in float.
+Rounding weights to int8 with one scale a channel is as in Jacob et al. 2018 (https://arxiv.org/abs/1712.05877).
+Activations that a norm bounds, or that attention averages, get a scale beforehand. Those of layers that lose too much
+that way are rounded more finely: each row gets a scale of its own at run time, and channels that are the largest of
+every row stay in float. So no row is rounded by what another holds. What is left, where other layers are named as
+sensitive, gets a scale at run time from the tensor's own range.
 """
 
 import re
@@ -15,14 +16,17 @@ from typing import Any
 import onnx
 
 from compression.export.embedding import quantize_embeddings
+from compression.quantization.fixed_products import FixedInputs, FixedQueries
+from compression.quantization.fixed_scales import fixed_queries, fixed_scales
+from compression.quantization.forced import Batch
 from compression.quantization.graphs import write_graphs
-from compression.quantization.groups import products_in, products_of, searched_name
+from compression.quantization.groups import products_of, searched_name
 from compression.quantization.integer_products import IntegerWeights
 from compression.quantization.large_channels import large_channels
 from compression.quantization.protocol import Work
+from compression.quantization.random_inputs import random_batch
 from compression.quantization.rewriting import How, round_products
 from compression.quantization.row_products import RowInputs, ScaledRows
-from models_store.configuration import ModelConfiguration, read_configuration
 from models_store.graphs.names import DECODER, ENCODER
 from models_store.graphs.sources import IntegerSources, Sources
 from models_store.manifest import Family, Task
@@ -37,23 +41,25 @@ SENSITIVE_LAYERS = {
 # saves bytes.
 SOURCES: dict[Task, Sources] = {Task.SUMMARIZATION: IntegerSources()}
 
-# How a graph's sensitive products are rounded, given how other weights are, the folder of the fp32 graphs, the graph's
-# name, the products' and the model's configuration.
-Finely = Callable[[IntegerWeights, Path, str, Collection[str], ModelConfiguration], How]
+# How some products of a graph are rounded, given how weights are, the folder of the fp32 graphs, the graph's name, the
+# products', and ids that show
+# how large activations get.
+Way = Callable[[IntegerWeights, Path, str, Collection[str], Batch], How]
 
 
-def by_row(
-    weights: IntegerWeights, exported: Path, graph: str, products: Collection[str], configuration: ModelConfiguration
-) -> How:
+def by_row(weights: IntegerWeights, exported: Path, graph: str, products: Collection[str], batch: Batch) -> How:
     """Rounds inputs a row at a time, with large channels in float."""
-    return RowInputs(weights, large_channels(exported, graph, products, configuration))
+    return RowInputs(weights, large_channels(exported, graph, products, batch))
 
 
-def by_scaled_row(
-    weights: IntegerWeights, exported: Path, graph: str, products: Collection[str], configuration: ModelConfiguration
-) -> How:
+def by_scaled_row(weights: IntegerWeights, exported: Path, graph: str, products: Collection[str], batch: Batch) -> How:
     """The same for few rows."""
-    return ScaledRows(weights, large_channels(exported, graph, products, configuration))
+    return ScaledRows(weights, large_channels(exported, graph, products, batch))
+
+
+def by_fixed_scale(weights: IntegerWeights, exported: Path, graph: str, products: Collection[str], batch: Batch) -> How:
+    """Rounds inputs by scales that are known before anything is read."""
+    return FixedInputs(weights, fixed_scales(exported, graph, products, batch))
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,12 @@ class Int8Dynamic:
     Args:
         encoder: how sensitive products of the encoder are rounded.
         decoder: how those of the decoder are, whose rows are few.
+        others: how products are that are not sensitive.
     """
 
-    encoder: Finely = by_row
-    decoder: Finely = by_scaled_row
+    encoder: Way = by_row
+    decoder: Way = by_scaled_row
+    others: Way = by_fixed_scale
 
     description = "Quantized to int8."
 
@@ -75,16 +83,21 @@ class Int8Dynamic:
         patterns = work.options.sensitive_layers
         if patterns is None:
             patterns = SENSITIVE_LAYERS[work.parent.family]
-        configuration = read_configuration(work.source)
 
         def rounding(work: Work, exported: Path) -> DynamicRounding:
-            work.say("looking at the layers that are sensitive")
-            plain = IntegerWeights(work.options.per_channel, work.options.reduce_range)
-            found = {}
+            work.say("looking at how large activations get")
+            batch = random_batch(work.source)
+            weights = IntegerWeights(work.options.per_channel, work.options.reduce_range)
+            ways: dict[str, dict[str, How]] = {}
             for graph, finely in ((ENCODER, self.encoder), (DECODER, self.decoder)):
-                products = [name for name in products_of(exported / graph) if is_sensitive(patterns, graph, name)]
-                found[graph] = finely(plain, exported, graph, products, configuration)
-            return DynamicRounding(plain, patterns, found)
+                ways[graph] = {}
+                products = products_of(exported / graph)
+                sensitive = {name for name in products if is_sensitive(patterns, graph, name)}
+                for names, way in ((sensitive, finely), (set(products) - sensitive, self.others)):
+                    ways[graph] |= dict.fromkeys(names, way(weights, exported, graph, names, batch))
+            steps = fixed_queries(exported, DECODER, batch)
+            ways[DECODER] |= {name: FixedQueries(step) for name, step in steps.items()}
+            return DynamicRounding(ways)
 
         found = write_graphs(work, folder, rounding, SOURCES.get(work.parent.task))
         return {"sensitive_layers": patterns, **found}
@@ -97,26 +110,21 @@ def is_sensitive(patterns: Sequence[str], graph: str, name: str) -> bool:
 
 @dataclass(frozen=True)
 class DynamicRounding:
-    """Rounds graphs; products that match a pattern are rounded more finely.
+    """Rounds graphs.
 
     Args:
-        plain: how products are rounded.
-        patterns: of those that are rounded otherwise.
-        finely: how those are, by the graph's name.
+        ways: how each node that is rounded is, by its name, by the graph's.
     """
 
-    plain: IntegerWeights
-    patterns: Sequence[str]
-    finely: Mapping[str, How]
+    ways: Mapping[str, Mapping[str, How]]
 
     def round(self, path: Path, in_float: Collection[str]) -> onnx.ModelProto:
         """Returns the graph with products by constant matrices in int8."""
         model: onnx.ModelProto = onnx.load(path, load_external_data=False)
         kept = set(in_float)
-        products = [name for name in products_in(model.graph) if name not in kept]
-        finely = self.finely[path.name]
-        ways = {name: finely if is_sensitive(self.patterns, path.name, name) else self.plain for name in products}
-        round_products(model, path.parent, ways)
+        round_products(
+            model, path.parent, {name: way for name, way in self.ways[path.name].items() if name not in kept}
+        )
         return model
 
     def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int, exported: Path) -> None:

@@ -1,6 +1,6 @@
-"""Products of integers: weights rounded to int8, inputs as they come, with one scale a tensor.
+"""Products of integers: weights rounded to int8, inputs as they come, with one scale a tensor, or rounded before.
 
-The nodes and values are those that ONNX Runtime's `quantize_dynamic` makes.
+Of inputs as they come, the nodes and values are those that ONNX Runtime's `quantize_dynamic` makes.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
+from compression.export.block_embedding import DOMAIN
 from compression.export.embedding import LARGEST, QUANTIZED_SUFFIX, SCALE_SUFFIX, Floats, Int8
 from compression.quantization.rewriting import Rewriting
 
@@ -56,6 +57,47 @@ class IntegerWeights:
         graph.node("Cast", [product], f"{node}_cast", floats, to=TensorProto.FLOAT)
         graph.node("Mul", [scale, names[2]], f"{node}_scales_mul", factor)
         graph.node("Mul", [floats, factor], f"{node}_output_scale_mul", output)
+
+
+@dataclass(frozen=True)
+class RoundedInputs:
+    """Names of a product's inputs as integers, of their step and of what stands for 0."""
+
+    integers: str
+    step: str
+    zero_point: str
+
+
+def add_rounded_product(
+    graph: Rewriting,
+    inputs: RoundedInputs,
+    node: NodeProto,
+    weights: Floats,
+    how: IntegerWeights,
+    output: str | None = None,
+    bias: str = "",
+) -> str:
+    """Adds a product of inputs that are rounded already.
+
+    Args:
+        graph: what to add it to.
+        inputs: the inputs, `(..., inputs)`, uint8.
+        node: the product by floats, after which nodes and tensors are named.
+        weights: `(inputs, outputs)`, float32.
+        how: how they are rounded.
+        output: the name of the product, after the node where none is given.
+        bias: the name of what to add, `(outputs,)`, float32.
+
+    Returns:
+        The name of the product, `(..., outputs)`, float32.
+    """
+    integers, scales = (node.input[1] + suffix for suffix in (QUANTIZED_SUFFIX, SCALE_SUFFIX))
+    parts: tuple[NDArray[Any], ...] = round_weights(weights, how)
+    for tensor, values in zip((integers, scales), parts, strict=True):
+        graph.tensor(tensor, values)
+    given = [inputs.integers, integers, inputs.step, scales, inputs.zero_point]
+    given += ["", bias] if bias else []
+    return graph.node("MatMulIntegerToFloat", given, f"{node.name}_integers", output, domain=DOMAIN)
 
 
 def round_weights(weights: Floats, how: IntegerWeights) -> tuple[Int8, Floats]:

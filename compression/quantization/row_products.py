@@ -7,20 +7,14 @@ in each batch; here they are known before.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
-from compression.export.block_embedding import DOMAIN
-from compression.export.embedding import QUANTIZED_SUFFIX, SCALE_SUFFIX, Floats
-from compression.quantization.integer_products import IntegerWeights, round_weights
-from compression.quantization.rewriting import Rewriting
+from compression.export.embedding import Floats
+from compression.quantization.integer_products import IntegerWeights, RoundedInputs, add_rounded_product
+from compression.quantization.rewriting import MIDDLE, Rewriting
 from models_store.graphs.sources import INT8_MOST, LEAST, UINT8_MOST
-
-# What stands for 0 in a row, unless nothing in it is negative.
-MIDDLE = 128
 
 
 @dataclass(frozen=True)
@@ -41,16 +35,11 @@ class RowInputs(_ByRow):
 
     def add(self, graph: Rewriting, node: NodeProto) -> None:
         """Adds the product, as `How.add` says."""
-        states, matrix = node.input
+        states = node.input[0]
         weights, large, apart = _apart(graph, node, self.large)
         rows = graph.once(("rows", states), lambda: _rounded_rows(graph, states, weights.shape[0], large))
         name = f"{node.name}_rows"
-        names = [matrix + suffix for suffix in (QUANTIZED_SUFFIX, SCALE_SUFFIX)]
-        parts: tuple[NDArray[Any], ...] = round_weights(weights, self.weights)
-        for tensor, values in zip(names, parts, strict=True):
-            graph.tensor(tensor, values)
-        inputs = [rows.integers, names[0], graph.number(1.0), names[1], rows.zero_point]
-        product = graph.node("MatMulIntegerToFloat", inputs, name, domain=DOMAIN)
+        product = add_rounded_product(graph, rows.rounded, node, weights, self.weights)
         product = graph.node("Mul", [product, rows.scale], f"{name}_scaled")
         if large:
             selected = graph.node("Gather", [rows.flat, graph.integers(large)], f"{name}_large", axis=1)
@@ -60,25 +49,23 @@ class RowInputs(_ByRow):
 
 
 class ScaledRows(_ByRow):
-    """Divides each row by its largest, rounds all of them by one scale, and multiplies the product's rows again.
+    """Divides each row by its largest, rounds all of them by one step, and multiplies the product's rows again.
 
     By fewer operators than `RowInputs`, which counts where rows are few, which pass over the inputs twice more, which
-    counts where rows are many. The one scale is from the least to the largest of all scaled rows, which are within -1
-    and 1: what a row shares its batch with can make its steps twice as wide, and no wider. Arguments as `_ByRow` has
-    them.
+    counts where rows are many. Arguments as `_ByRow` has them.
     """
 
     def add(self, graph: Rewriting, node: NodeProto) -> None:
         """Adds the product, as `How.add` says."""
-        states, matrix = node.input
+        states = node.input[0]
         weights, large, apart = _apart(graph, node, self.large)
         rows = graph.once(("scaled", states), lambda: _scaled_rows(graph, states, weights.shape[0], large))
         name, output = f"{node.name}_scaled", node.output[0]
-        self.weights.add_product(graph, rows.scaled, matrix, weights, name, name)
+        product = add_rounded_product(graph, rows.rounded, node, weights, self.weights)
         if not large:
-            graph.node("Mul", [name, rows.largest], f"{name}_back", output)
+            graph.node("Mul", [product, rows.largest], f"{name}_back", output)
             return
-        product = graph.node("Mul", [name, rows.largest], f"{name}_back")
+        product = graph.node("Mul", [product, rows.largest], f"{name}_back")
         selected = graph.node("Gather", [states, graph.integers(large)], f"{name}_large", axis=-1)
         selected = graph.node("MatMul", [selected, apart], f"{name}_large_product")
         graph.node("Add", [product, selected], f"{name}_with_large", output)
@@ -86,20 +73,19 @@ class ScaledRows(_ByRow):
 
 @dataclass(frozen=True)
 class _RoundedRows:
-    """Names of inputs as floats in two dimensions, as integers, of what stands for 0, of scales and leading sizes."""
+    """Inputs as integers, and names of them as floats in two dimensions, of their scales and of leading sizes."""
 
+    rounded: RoundedInputs
     flat: str
-    integers: str
-    zero_point: str
     scale: str
     leading: str
 
 
 @dataclass(frozen=True)
 class _Scaled:
-    """Names of inputs whose rows are divided by their largest, and of that."""
+    """Inputs whose rows are divided by their largest, as integers, and the name of that."""
 
-    scaled: str
+    rounded: RoundedInputs
     largest: str
 
 
@@ -134,18 +120,24 @@ def _rounded_rows(graph: Rewriting, states: str, width: int, large: Sequence[int
     most = UINT8_MOST if is_positive else INT8_MOST
     scale = graph.node("Div", [_largest(graph, sizes, name), graph.number(most)], f"{name}_scale")
     steps = graph.node("Reshape", [scale, graph.integers([-1])], f"{name}_steps")
-    middle = np.array([0 if is_positive else MIDDLE], dtype=np.uint8)
-    zero_point = graph.constant(f"zero_point_{middle[0]}", middle.reshape(()))
+    middle = 0 if is_positive else MIDDLE
     count = graph.node("Shape", [steps], f"{name}_count")
-    zeros = graph.node("ConstantOfShape", [count], f"{name}_zeros", value=numpy_helper.from_array(middle))
+    value = numpy_helper.from_array(np.array([middle], dtype=np.uint8))
+    zeros = graph.node("ConstantOfShape", [count], f"{name}_zeros", value=value)
     integers = graph.node("QuantizeLinear", [flat, steps, zeros], f"{name}_integers", axis=0)
     leading = graph.node("Shape", [states], f"{name}_leading", start=0, end=-1)
-    return _RoundedRows(flat, integers, zero_point, scale, leading)
+    rounded = RoundedInputs(integers, graph.number(1.0), graph.zero_point(middle))
+    return _RoundedRows(rounded, flat, scale, leading)
 
 
 def _scaled_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]) -> _Scaled:
     name = f"{states}_rows"
     kept = graph.node("Mul", [states, _mask(graph, name, width, large)], f"{name}_small") if large else states
-    sizes = kept if graph.is_positive(states) else graph.node("Abs", [kept], f"{name}_sizes")
+    is_positive = graph.is_positive(states)
+    sizes = kept if is_positive else graph.node("Abs", [kept], f"{name}_sizes")
     largest = _largest(graph, sizes, name)
-    return _Scaled(graph.node("Div", [kept, largest], f"{name}_scaled"), largest)
+    scaled = graph.node("Div", [kept, largest], f"{name}_scaled")
+    most, middle = (UINT8_MOST, 0) if is_positive else (INT8_MOST, MIDDLE)
+    step, zero_point = graph.number(1 / most), graph.zero_point(middle)
+    integers = graph.node("QuantizeLinear", [scaled, step, zero_point], f"{name}_integers")
+    return _Scaled(RoundedInputs(integers, step, zero_point), largest)

@@ -103,11 +103,13 @@ class IntegerSources:
         path = builder.path(names.query.rpartition(".")[0])
         key_output, value_output = present(layer, "encoder")
         keys = _split(builder, linear(builder, states, names.key), heads, path)
-        rounded, scale = _rounded(builder, keys, -1, path)
+        rounded, scale = _rounded(builder, keys, -1, path, None)
         builder.node("Transpose", [rounded], path, key_output, perm=[0, 2, 3, 1])
         builder.node("Transpose", [scale], path, scale_of(key_output), perm=[0, 2, 3, 1])
         values = _split(builder, linear(builder, states, names.value), heads, path)
-        rounded, scale = _rounded(builder, values, 1, path)
+        # Of padding no channel's scale may depend: an input is the same beside longer ones.
+        is_source = builder.once("what is source", lambda: _is_source(builder))
+        rounded, scale = _rounded(builder, values, 1, path, is_source)
         builder.node("Transpose", [rounded], path, value_output, perm=[0, 2, 1, 3])
         builder.node("Transpose", [scale], path, scale_of(value_output), perm=[0, 2, 1, 3])
 
@@ -187,13 +189,22 @@ def _product(builder: GraphBuilder, left: str, right: str, path: str, zero: str 
     return builder.node("Cast", [product], path, to=TensorProto.FLOAT)
 
 
-def _rounded(builder: GraphBuilder, values: str, axis: int, path: str) -> tuple[str, str]:
-    """Rounds to int8, with scales by the largest along an axis; returns both."""
-    largest = builder.node("ReduceMax", [builder.node("Abs", [values], path), builder.integers(axis)], path, keepdims=1)
+def _rounded(builder: GraphBuilder, values: str, axis: int, path: str, counted: str | None) -> tuple[str, str]:
+    """Rounds to int8, with scales by the largest of what counts along an axis; returns both."""
+    sizes = builder.node("Abs", [values], path)
+    if counted is not None:
+        sizes = builder.node("Mul", [sizes, counted], path)
+    largest = builder.node("ReduceMax", [sizes, builder.integers(axis)], path, keepdims=1)
     safe = builder.node("Max", [largest, builder.number(LEAST)], path)
     scale = builder.node("Div", [safe, builder.number(INT8_MOST)], path)
     ratios = builder.node("Round", [builder.node("Div", [values, scale], path)], path)
     return builder.node("Cast", [ratios], path, to=TensorProto.INT8), scale
+
+
+def _is_source(builder: GraphBuilder) -> str:
+    """Returns which positions are no padding, `(inputs, length, 1, 1)`, float32."""
+    floats = builder.node("Cast", ["attention_mask"], "/sources", to=TensorProto.FLOAT)
+    return builder.node("Unsqueeze", [floats, builder.integers(2, 3)], "/sources")
 
 
 def _split(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from compression.quantization.groups import products_of
 from compression.quantization.large_channels import large_channels
-from models_store.configuration import read_configuration
+from compression.quantization.random_inputs import random_batch
 from models_store.graphs.export import export_onnx
 from models_store.graphs.names import DECODER, ENCODER
 from models_store.graphs.sources import FloatSources
@@ -43,7 +43,7 @@ def test_channels_that_a_norm_makes_large_are_found(source: Path, tmp_path: Path
     files = sorted(exported.iterdir())
     products = [name for name in products_of(exported / graph) if "DenseReluDense/wi" in name]
 
-    found = large_channels(exported, graph, products, read_configuration(source))
+    found = large_channels(exported, graph, products, random_batch(source))
 
     assert list(found.values()) == [LARGE]
     assert "block.0" in next(iter(found))
@@ -51,4 +51,4 @@ def test_channels_that_a_norm_makes_large_are_found(source: Path, tmp_path: Path
 
 
 def test_where_no_product_is_named_nothing_runs(tmp_path: Path, source: Path) -> None:
-    assert large_channels(tmp_path / "nowhere", ENCODER, [], read_configuration(source)) == {}
+    assert large_channels(tmp_path / "nowhere", ENCODER, [], random_batch(source)) == {}

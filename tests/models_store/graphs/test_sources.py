@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compression.quantization.forced import Batch, cross_feeds, steps
+from compression.quantization.forced import Batch, cross_feeds, encoder_feeds, steps
 from compression.quantization.sensitivity import open_session
 from models_store.graphs.export import export_onnx
 from models_store.graphs.sources import FloatSources, IntegerSources, LongFloatSources, Sources
@@ -37,6 +37,30 @@ def test_int8_differs_from_floats_by_rounding_alone(tmp_path: Path, name: str) -
 
     differences = np.abs(floats - integers)
     assert 0 < differences.max() < 0.1 * floats.std()
+
+
+@pytest.mark.parametrize("name", ["mT5", "mBART"])
+def test_int8_of_a_source_is_the_same_beside_a_longer_one(tmp_path: Path, name: str) -> None:
+    kind, configuration, switches = KIN[name]
+    randomized(kind(configuration(**switches))).save_pretrained(tmp_path / "model")
+    export_onnx(tmp_path / "model", tmp_path / "onnx", IntegerSources())
+    encoder = open_session(tmp_path / "onnx" / "encoder.onnx")
+    ids = np.random.default_rng(0).integers(4, 50, (ROWS, LENGTH))
+    lengths = (LENGTH, 9, 2)
+    mask = np.array([[int(place < length) for place in range(LENGTH)] for length in lengths])
+
+    names = [output.name for output in encoder.get_outputs()]
+    together = dict(zip(names, encoder.run(names, encoder_feeds(Batch(ids, mask, ids, mask > 0))), strict=True))
+
+    for row, length in enumerate(lengths):
+        own, everywhere = ids[row : row + 1, :length], np.ones((1, length), dtype=np.int64)
+        alone = encoder.run(names, encoder_feeds(Batch(own, everywhere, own, everywhere > 0)))
+        for output, values in zip(names, alone, strict=True):
+            beside = together[output][row : row + 1]
+            # Scales of values are one a channel and not one a position.
+            place = [axis for axis in range(beside.ndim) if beside.shape[axis] != values.shape[axis]]
+            cut = beside.take(range(length), axis=place[0]) if place else beside
+            assert np.allclose(cut, values, atol=1e-6 if values.dtype == np.float32 else 1), output
 
 
 @pytest.mark.parametrize("name", ["mT5", "mBART"])
