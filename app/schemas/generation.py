@@ -107,8 +107,7 @@ class TextRequest(BaseModel):
         default=None,
         ge=0,
         le=2**63 - 1,
-        description="The same seed gives the same draws on onnxruntime, of an int8 variant where nothing else runs "
-        "beside it; ctranslate2 draws anew.",
+        description="A text's draws with the same seed are the same, whatever else is asked for; without, never twice.",
     )
     stop: list[Stop] = Field(
         default=[], max_length=8, description="Texts that end an output, in translation a sentence, where they come."

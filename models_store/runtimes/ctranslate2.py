@@ -7,11 +7,16 @@ below; and it can neither be cancelled nor followed once it has begun: cancellat
 are told after it. A token that greedy search tells is told on the library's thread, while the caller's waits. For each
 of them that thread has to get hold of the interpreter, for which the search waits: so greedy search too can be
 cancelled only where somebody follows its tokens.
+
+Draws come from numbers that each of the library's threads has for itself, and a thread keeps the seed that it began
+with (https://github.com/OpenNMT/CTranslate2/issues/1757). So what draws with a seed gets a thread that has drawn
+nothing yet, which takes opening the model once more for each row.
 """
 
 import json
 import logging
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,7 @@ from models_store.errors import InvalidArtifact
 from models_store.files import short_name
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Sequenced, Watch
+from models_store.runtimes.seeded import DRAWING, SEED_BITS, has_seed, one_by_one
 
 FORMAT = "ctranslate2"
 MODEL = "model.bin"
@@ -31,12 +37,22 @@ PATIENCE = 3.0
 
 
 class CTranslate2Runtime:
-    """One artifact's translator."""
+    """One artifact's translator.
+
+    Args:
+        opened: opens a translator for so many generations at a time.
+        workers: generations that may run at a time.
+        tokens: the vocabulary, one string an id.
+        configuration: the artifact's.
+    """
 
     name = "ctranslate2"
 
-    def __init__(self, translator: Any, tokens: Sequence[str], configuration: ModelConfiguration) -> None:
-        self._translator = translator
+    def __init__(
+        self, opened: Callable[[int], Any], workers: int, tokens: Sequence[str], configuration: ModelConfiguration
+    ) -> None:
+        self._opened = opened
+        self._translator = opened(workers)
         self._tokens = tokens
         self._ids = {token: token_id for token_id, token in enumerate(tokens)}
         self._configuration = configuration
@@ -47,34 +63,55 @@ class CTranslate2Runtime:
         """Generates one output for each row, as `Runtime.generate` says; see above for what beam search cannot do."""
         if not rows:
             return []
-        follower = _Follower(watch or Watch(), self._configuration.forced_bos_id)
-        if follower.is_cancelled():
-            return [Sequenced([], "cancelled") for _ in rows]
-        searched = self._searched_tokens(options)
-        outputs = self._search(rows, options, searched, follower) if searched else [[] for _ in rows]
-        return [self._finished(row, ids, options, follower) for row, ids in enumerate(outputs)]
+        if has_seed(options):
+            return one_by_one(self._drawn, rows, options, watch or Watch())
+        return self._generated(self._translator, rows, options, watch or Watch())
 
     def close(self) -> None:
         """Drops the model, which frees its memory."""
         self._translator.unload_model()
         del self._translator
 
+    def _drawn(self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch) -> list[Sequenced]:
+        """Generates with a translator that has drawn nothing yet; its threads begin with the seed."""
+        import ctranslate2
+
+        assert options.seed is not None
+        with DRAWING:
+            translator = self._opened(1)
+            ctranslate2.set_random_seed(options.seed % 2**SEED_BITS)
+            try:
+                return self._generated(translator, rows, options, watch)
+            finally:
+                # For threads that draw without a seed and have not drawn yet.
+                ctranslate2.set_random_seed(secrets.randbits(SEED_BITS))
+                translator.unload_model()
+
+    def _generated(
+        self, translator: Any, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch
+    ) -> list[Sequenced]:
+        follower = _Follower(watch, self._configuration.forced_bos_id)
+        if follower.is_cancelled():
+            return [Sequenced([], "cancelled") for _ in rows]
+        searched = self._searched_tokens(options)
+        outputs = self._search(translator, rows, options, searched, follower) if searched else [[] for _ in rows]
+        return [self._finished(row, ids, options, follower) for row, ids in enumerate(outputs)]
+
     def _searched_tokens(self, options: GenerationOptions) -> int:
         """Returns how many tokens are searched for: all but a forced end token, which is put behind them."""
         return options.max_new_tokens - (self._configuration.forced_eos_id is not None)
 
     def _search(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, searched: int, follower: "_Follower"
+        self,
+        translator: Any,
+        rows: Sequence[Sequence[int]],
+        options: GenerationOptions,
+        searched: int,
+        follower: "_Follower",
     ) -> list[list[int]]:
-        import ctranslate2
-
         configuration = self._configuration
         forced = configuration.forced_bos_id
-        if options.do_sample and options.seed is not None:
-            # For threads of the library that have not drawn yet: others go on with the seed that they began with
-            # (https://github.com/OpenNMT/CTranslate2/issues/1757).
-            ctranslate2.set_random_seed(options.seed % 2**32)
-        results = self._translator.translate_batch(
+        results = translator.translate_batch(
             [[self._tokens[token] for token in row] for row in rows],
             target_prefix=None if forced is None else [[self._tokens[forced]] for _ in rows],
             beam_size=options.num_beams,
@@ -184,10 +221,14 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> CTransl
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidArtifact(f"{short_name(path / VOCABULARY)} cannot be read: {reason}") from error
+    configuration = read_configuration(folder)
     # It warns that a CPU computes in float32 with what is stored in float16, as it should.
     ctranslate2.set_log_level(logging.ERROR)
+
+    def opened(workers: int) -> Any:
+        return ctranslate2.Translator(str(path), device="cpu", inter_threads=workers, intra_threads=threads)
+
     try:
-        translator = ctranslate2.Translator(str(path), device="cpu", inter_threads=workers, intra_threads=threads)
+        return CTranslate2Runtime(opened, workers, tokens, configuration)
     except Exception as error:  # the library raises RuntimeError and ValueError alike
         raise InvalidArtifact(f"{short_name(path / MODEL)} cannot be opened: {str(error).splitlines()[0]}") from error
-    return CTranslate2Runtime(translator, tokens, read_configuration(folder))

@@ -1,5 +1,6 @@
 """PyTorch through transformers' own `generate`, in fp32: the reference that other runtimes are held to."""
 
+import secrets
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,7 @@ from models_store.errors import InvalidArtifact
 from models_store.files import short_name
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Sequenced, Watch
+from models_store.runtimes.seeded import DRAWING, SEED_BITS, has_seed, one_by_one
 
 if TYPE_CHECKING:
     import torch
@@ -53,14 +55,22 @@ class TorchRuntime:
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
     ) -> list[Sequenced]:
         """Generates one output for each row, as `Runtime.generate` says. Tokens are told once all rows are done."""
+        if not rows:
+            return []
+        if has_seed(options):
+            return one_by_one(self._generated, rows, options, watch or Watch())
+        return self._generated(rows, options, watch or Watch())
+
+    def close(self) -> None:
+        """Drops the model, which frees its memory."""
+        del self._model
+
+    def _generated(self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch) -> list[Sequenced]:
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
-        if not rows:
-            return []
         if self._threads:
             torch.set_num_threads(self._threads)
-        watch = watch or Watch()
         tensors = [torch.tensor(row) for row in rows]
         ids = pad_sequence(tensors, batch_first=True, padding_value=self._configuration.pad_id)
         mask = pad_sequence([torch.ones_like(tensor) for tensor in tensors], batch_first=True)
@@ -72,9 +82,9 @@ class TorchRuntime:
             was_cancelled = was_cancelled or bool(watch.is_cancelled and watch.is_cancelled())
             return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool, device=_ids.device)
 
-        if options.seed is not None:
-            torch.manual_seed(options.seed)
-        with self._turn, torch.inference_mode():
+        with DRAWING if options.do_sample else nullcontext(), self._turn, torch.inference_mode():
+            if options.do_sample:
+                torch.manual_seed(secrets.randbits(SEED_BITS) if options.seed is None else options.seed)
             outputs = self._model.generate(
                 input_ids=ids,
                 attention_mask=mask,
@@ -90,10 +100,6 @@ class TorchRuntime:
             for token in row_ids if watch.on_token else []:
                 watch.on_token(row, token)  # type: ignore[misc]
         return sequences
-
-    def close(self) -> None:
-        """Drops the model, which frees its memory."""
-        del self._model
 
     def _trim(self, ids: list[int]) -> list[int]:
         """Cuts a row behind its end token, or before the padding of one that was cancelled."""

@@ -132,7 +132,8 @@ def test_a_document_beyond_the_window_can_be_read_in_parts(service: Service) -> 
     assert refused.status == 422 and "long_input" in refused.problem.detail
 
 
-def test_draws_with_a_seed_are_the_same_whoever_else_is_served(service: Service) -> None:
+@pytest.mark.parametrize("variant", ["original", "quantized", "compact"])
+def test_draws_with_a_seed_are_the_same_whoever_else_is_served(service: Service, variant: str) -> None:
     body = {
         "text": ["The children are playing in the garden.", "It is raining."],
         "do_sample": True,
@@ -141,9 +142,11 @@ def test_draws_with_a_seed_are_the_same_whoever_else_is_served(service: Service)
 
     with ThreadPoolExecutor(4) as threads:
         seeded = list(
-            threads.map(lambda seed: service.post("/translate?variant=original", {**body, "seed": seed}), [7, 8, 7, 7])
+            threads.map(
+                lambda seed: service.post(f"/translate?variant={variant}", {**body, "seed": seed}), [7, 8, 7, 7]
+            )
         )
-    free = {service.post("/translate", body).json["outputs"][0]["text"] for _ in range(6)}
+    free = {service.post(f"/translate?variant={variant}", body).json["outputs"][0]["text"] for _ in range(6)}
     refused = service.post("/translate", {**body, "num_beams": 4})
 
     drawn = [[output["text"] for output in answer.json["outputs"]] for answer in seeded]
