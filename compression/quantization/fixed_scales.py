@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from compression.export.embedding import LARGEST, Floats
 from compression.quantization.forced import Batch
-from compression.quantization.groups import inputs_of
+from compression.quantization.groups import inputs_of, is_output_projection
 from compression.quantization.random_inputs import values_of
 
 # How much larger values may be on texts than on random ids. Attention on random ids is spread over more positions, and
@@ -54,8 +54,13 @@ def fixed_scales(exported: Path, graph: str, products: Collection[str], batch: B
     """
     path = exported / graph
     margins = {name: margin for name, margin in _margins(path).items() if name in inputs_of(path, products)}
+    # Its matrix is the embedding, of which one copy is kept.
+    projected = inputs_of(path, [name for name in products if is_output_projection(name)])
     values = values_of(exported, graph, margins, batch)
-    return {name: scale_of(states, margins[name]) for name, states in values.items()}
+    return {
+        name: even_scale_of(states, margins[name]) if name in projected else scale_of(states, margins[name])
+        for name, states in values.items()
+    }
 
 
 def fixed_queries(exported: Path, graph: str, batch: Batch) -> dict[str, float]:
@@ -76,6 +81,11 @@ def scale_of(states: NDArray[np.float32], margin: float) -> FixedScale:
     octaves = np.log2(np.maximum(largest / typical, 1))
     factors = np.exp2(np.rint(SMOOTHED_POWER * octaves)).astype(np.float32)
     return FixedScale(step_of(float((largest / factors).max()) * margin), factors)
+
+
+def even_scale_of(states: NDArray[np.float32], margin: float) -> FixedScale:
+    """Returns the same with no channel divided."""
+    return FixedScale(step_of(float(np.abs(states).max()) * margin), np.ones(states.shape[-1], dtype=np.float32))
 
 
 def step_of(largest: float) -> float:

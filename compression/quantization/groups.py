@@ -59,6 +59,11 @@ def inputs_of(path: Path, products: Collection[str]) -> set[str]:
     return {node.input[0] for node in nodes if node.name in products}
 
 
+def is_output_projection(name: str) -> bool:
+    """Whether a product is the one behind the last layer."""
+    return LAYER.search(name) is None
+
+
 def searched_name(graph: str, name: str) -> str:
     """Returns a product's name with its stack before it: the encoder's nodes do not say that they are the encoder's."""
     return ((graph.removesuffix(".onnx") if graph == ENCODER else "") + name).lstrip("/")
