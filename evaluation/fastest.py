@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from evaluation.host import are_alike
 from models_store.manifest import Performance
 
 
@@ -21,7 +22,7 @@ def fastest_runtime(measured: Sequence[Performance], possible: Sequence[str], cp
         name: {
             (each.batch, each.num_beams, each.threads): each.tokens_per_second
             for each in measured
-            if each.runtime == name and sorted(each.cpu_flags) == sorted(cpu_flags)
+            if each.runtime == name and are_alike(each.cpu_flags, cpu_flags)
         }
         for name in possible
     }

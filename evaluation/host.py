@@ -8,6 +8,7 @@ import functools
 import gc
 import os
 import platform
+from collections.abc import Sequence
 
 import archspec.cpu
 import psutil
@@ -47,6 +48,11 @@ LINUX_NAMES = {
 def cpu_flags() -> list[str]:
     """Returns this CPU's flags that matter to inference, in Linux's spelling, sorted."""
     return sorted(_inference_flags())
+
+
+def are_alike(flags: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether two CPUs know the same instructions, so that what was measured on one holds on the other."""
+    return sorted(flags) == sorted(others)
 
 
 def has_vnni() -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from evaluation.host import are_alike
 from models_store.manifest import MeasuredLayout
 
 Row = TypeVar("Row")
@@ -72,4 +73,4 @@ def fastest_in_its_layout(
 
 
 def _alike(measured: Sequence[MeasuredLayout], cores: int, cpu_flags: Sequence[str]) -> list[MeasuredLayout]:
-    return [each for each in measured if each.cores == cores and sorted(each.cpu_flags) == sorted(cpu_flags)]
+    return [each for each in measured if each.cores == cores and are_alike(each.cpu_flags, cpu_flags)]

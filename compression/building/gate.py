@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from compression.errors import BadRecipe
 from compression.recipe import Gate
 from compression.report.facts import speed_ratio
-from evaluation.host import cpu_flags, host_name
+from evaluation.host import are_alike, cpu_flags, host_name
 from evaluation.metrics import PRIMARY_METRIC
 from models_store.manifest import Check, Manifest, QualityScore, Verdict
 
@@ -65,7 +65,7 @@ def _speed(manifest: Manifest, original: Manifest) -> float:
     """
     if not manifest.performance or not original.performance:
         raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the recipe measures none")
-    own = [each for each in manifest.performance if each.host == host_name() and sorted(each.cpu_flags) == cpu_flags()]
+    own = [each for each in manifest.performance if each.host == host_name() and are_alike(each.cpu_flags, cpu_flags())]
     fastest = max(own or manifest.performance, key=lambda each: (each.batch, each.tokens_per_second))
     ratio = speed_ratio(fastest, manifest, original)
     if ratio is None:
