@@ -3,7 +3,7 @@
 A step reads all of them, for every layer, and with beams as many times: kept in int8, they are a quarter of the bytes,
 and products with them run on integers. Keys get a scale a position and head, values one a channel (as in KIVI, Liu et
 al. 2024, https://arxiv.org/abs/2402.02750, the other way round: keys are laid out along positions here); queries are
-rounded as activations of other layers are, and weights of positions by the largest of their row.
+rounded by their largest, or by what a quantizer knows beforehand, and weights of positions by the largest of their row.
 """
 
 from typing import Protocol

@@ -27,10 +27,10 @@ def test_a_step_is_taken_apart_and_its_parts_are_on_the_page(
         assert 0 < each["decoder_us"] < each["step_us"]
         assert sum(each["operators_us"].values()) > 0
         assert each["nodes"] > 100
-        assert "DynamicQuantizeMatMul" in each["operators_us"]
+        assert "MatMulIntegerToFloat" in each["operators_us"]
     assert "2 x 2" in capsys.readouterr().out
     written = page.read_text(encoding="utf-8")
-    assert "| its search and caches | " in written and "| DynamicQuantizeMatMul | " in written
+    assert "| its search and caches | " in written and "| MatMulIntegerToFloat | " in written
     assert "2 beams, 3 tokens out" in written
 
 
