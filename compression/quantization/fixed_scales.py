@@ -53,7 +53,8 @@ def fixed_scales(exported: Path, graph: str, products: Collection[str], batch: B
         Scales by the name of the products' inputs; those that nothing bounds are left out.
     """
     path = exported / graph
-    margins = {name: margin for name, margin in _margins(path).items() if name in inputs_of(path, products)}
+    read = inputs_of(path, products)
+    margins = {name: margin for name, margin in _margins(path).items() if name in read}
     # Its matrix is the embedding, of which one copy is kept.
     projected = inputs_of(path, [name for name in products if is_output_projection(name)])
     values = values_of(exported, graph, margins, batch)

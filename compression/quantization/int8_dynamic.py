@@ -42,8 +42,7 @@ SENSITIVE_LAYERS = {
 SOURCES: dict[Task, Sources] = {Task.SUMMARIZATION: IntegerSources()}
 
 # How some products of a graph are rounded, given how weights are, the folder of the fp32 graphs, the graph's name, the
-# products', and ids that show
-# how large activations get.
+# products', and ids that show how large activations get.
 Way = Callable[[IntegerWeights, Path, str, Collection[str], Batch], How]
 
 

@@ -73,13 +73,13 @@ class Rewriting:
         if len(readers) == 1 and readers[0].op_type == "Add" and product not in self._outputs:
             others = [value for value in readers[0].input if value != product]
             if len(others) == 1 and others[0] in self._tensors and len(self._tensors[others[0]].dims) == 1:
-                self._taken.add(readers[0].name)
+                self._taken.add(readers[0].output[0])
                 return others[0], readers[0].output[0]
         return "", product
 
     def add(self, *nodes: NodeProto) -> None:
         """Adds nodes, but for those that were taken over."""
-        self._nodes += [node for node in nodes if node.name not in self._taken]
+        self._nodes += [node for node in nodes if node.output[0] not in self._taken]
 
     def node(
         self, operator: str, inputs: Sequence[str], name: str, output: str | None = None, **attributes: Any
