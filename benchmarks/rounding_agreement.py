@@ -54,7 +54,7 @@ USUAL_BLOCK = 128
 def in_blocks(size: int, accuracy_level: int = ACCURACY_LEVEL) -> int8_dynamic.Way:
     """Returns what rounds weights in blocks of a size, and inputs too unless the level is 0."""
     how = BlockWeights(Blocks(bits=8, size=size, is_symmetric=True), accuracy_level)
-    return lambda _weights, _exported, _graph, _products, _configuration: how
+    return lambda _weights, _reading, _products: how
 
 
 USUAL_BLOCKS = in_blocks(USUAL_BLOCK)

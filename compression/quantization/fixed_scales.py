@@ -12,12 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from compression.export.embedding import LARGEST, Floats
-from compression.quantization.forced import Batch
 from compression.quantization.groups import inputs_of, is_output_projection
-from compression.quantization.random_inputs import values_of
+from compression.quantization.random_inputs import Reading
 
 # How much larger values may be on texts than on random ids. Attention on random ids is spread over more positions, and
 # averages come out smaller.
@@ -40,42 +38,35 @@ class FixedScale:
     factors: Floats
 
 
-def fixed_scales(exported: Path, graph: str, products: Collection[str], batch: Batch) -> dict[str, FixedScale]:
-    """Runs a model, on random ids or any others.
+def fixed_scales(reading: Reading, products: Collection[str]) -> dict[str, FixedScale]:
+    """Runs a model.
 
     Args:
-        exported: the folder of the fp32 graphs.
-        graph: the name of one of them.
+        reading: one of its graphs, and random ids.
         products: names of products in it.
-        batch: what it reads.
 
     Returns:
         Scales by the name of the products' inputs; those that nothing bounds are left out.
     """
-    path = exported / graph
-    read = inputs_of(path, products)
-    margins = {name: margin for name, margin in _margins(path).items() if name in read}
+    read = inputs_of(reading.path, products)
+    margins = {name: margin for name, margin in _margins(reading.path).items() if name in read}
     # Its matrix is the embedding, of which one copy is kept.
-    projected = inputs_of(path, [name for name in products if is_output_projection(name)])
-    values = values_of(exported, graph, margins, batch)
+    projected = inputs_of(reading.path, [name for name in products if is_output_projection(name)])
     return {
         name: even_scale_of(states, margins[name]) if name in projected else scale_of(states, margins[name])
-        for name, states in values.items()
+        for name, states in reading.values(margins).items()
     }
 
 
-def fixed_queries(exported: Path, graph: str, batch: Batch) -> dict[str, float]:
-    """Runs a model; returns steps of queries that are multiplied as integers, by the rounding's name.
-
-    Arguments as `fixed_scales` has them.
-    """
-    nodes = onnx.load(exported / graph, load_external_data=False).graph.node
+def fixed_queries(reading: Reading) -> dict[str, float]:
+    """Runs a model; returns steps of queries that are multiplied as integers, by the rounding's name."""
+    nodes = onnx.load(reading.path, load_external_data=False).graph.node
     queries = {node.name: node.input[0] for node in nodes if node.op_type == ROUNDED_QUERIES}
-    values = values_of(exported, graph, queries.values(), batch)
+    values = reading.values(queries.values())
     return {name: step_of(float(np.abs(values[read]).max()) * QUERY_MARGIN) for name, read in queries.items()}
 
 
-def scale_of(states: NDArray[np.float32], margin: float) -> FixedScale:
+def scale_of(states: Floats, margin: float) -> FixedScale:
     """Returns a scale for values, `(..., channels)`, and for others that are so many times as large at most."""
     largest = np.abs(states.reshape(-1, states.shape[-1])).max(axis=0)
     typical = max(float(np.median(largest)), np.finfo(np.float32).tiny)
@@ -84,7 +75,7 @@ def scale_of(states: NDArray[np.float32], margin: float) -> FixedScale:
     return FixedScale(step_of(float((largest / factors).max()) * margin), factors)
 
 
-def even_scale_of(states: NDArray[np.float32], margin: float) -> FixedScale:
+def even_scale_of(states: Floats, margin: float) -> FixedScale:
     """Returns the same with no channel divided."""
     return FixedScale(step_of(float(np.abs(states).max()) * margin), np.ones(states.shape[-1], dtype=np.float32))
 

@@ -18,13 +18,12 @@ import onnx
 from compression.export.embedding import quantize_embeddings
 from compression.quantization.fixed_products import FixedInputs, FixedQueries
 from compression.quantization.fixed_scales import fixed_queries, fixed_scales
-from compression.quantization.forced import Batch
 from compression.quantization.graphs import write_graphs
 from compression.quantization.groups import products_of, searched_name
 from compression.quantization.integer_products import IntegerWeights
 from compression.quantization.large_channels import large_channels
 from compression.quantization.protocol import Work
-from compression.quantization.random_inputs import random_batch
+from compression.quantization.random_inputs import Reading, random_batch
 from compression.quantization.rewriting import How, round_products
 from compression.quantization.row_products import RowInputs, ScaledRows
 from models_store.graphs.names import DECODER, ENCODER
@@ -41,24 +40,24 @@ SENSITIVE_LAYERS = {
 # saves bytes.
 SOURCES: dict[Task, Sources] = {Task.SUMMARIZATION: IntegerSources()}
 
-# How some products of a graph are rounded, given how weights are, the folder of the fp32 graphs, the graph's name, the
-# products', and ids that show how large activations get.
-Way = Callable[[IntegerWeights, Path, str, Collection[str], Batch], How]
+# How some products of a graph are rounded, given how weights are, what shows how large activations get, and the
+# products' names.
+Way = Callable[[IntegerWeights, Reading, Collection[str]], How]
 
 
-def by_row(weights: IntegerWeights, exported: Path, graph: str, products: Collection[str], batch: Batch) -> How:
+def by_row(weights: IntegerWeights, reading: Reading, products: Collection[str]) -> How:
     """Rounds inputs a row at a time, with large channels in float."""
-    return RowInputs(weights, large_channels(exported, graph, products, batch))
+    return RowInputs(weights, large_channels(reading, products))
 
 
-def by_scaled_row(weights: IntegerWeights, exported: Path, graph: str, products: Collection[str], batch: Batch) -> How:
+def by_scaled_row(weights: IntegerWeights, reading: Reading, products: Collection[str]) -> How:
     """The same for few rows."""
-    return ScaledRows(weights, large_channels(exported, graph, products, batch))
+    return ScaledRows(weights, large_channels(reading, products))
 
 
-def by_fixed_scale(weights: IntegerWeights, exported: Path, graph: str, products: Collection[str], batch: Batch) -> How:
+def by_fixed_scale(weights: IntegerWeights, reading: Reading, products: Collection[str]) -> How:
     """Rounds inputs by scales that are known before anything is read."""
-    return FixedInputs(weights, fixed_scales(exported, graph, products, batch))
+    return FixedInputs(weights, fixed_scales(reading, products))
 
 
 @dataclass(frozen=True)
@@ -90,11 +89,12 @@ class Int8Dynamic:
             ways: dict[str, dict[str, How]] = {}
             for graph, finely in ((ENCODER, self.encoder), (DECODER, self.decoder)):
                 ways[graph] = {}
-                products = products_of(exported / graph)
+                reading = Reading(exported, graph, batch)
+                products = products_of(reading.path)
                 sensitive = {name for name in products if is_sensitive(patterns, graph, name)}
                 for names, way in ((sensitive, finely), (set(products) - sensitive, self.others)):
-                    ways[graph] |= dict.fromkeys(names, way(weights, exported, graph, names, batch))
-            steps = fixed_queries(exported, DECODER, batch)
+                    ways[graph] |= dict.fromkeys(names, way(weights, reading, names))
+            steps = fixed_queries(Reading(exported, DECODER, batch))
             ways[DECODER] |= {name: FixedQueries(step) for name, step in steps.items()}
             return DynamicRounding(ways)
 

@@ -5,14 +5,11 @@ is read: random ids show the same ones as texts, so that no data is needed.
 """
 
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compression.quantization.forced import Batch
-from compression.quantization.groups import inputs_of
-from compression.quantization.random_inputs import values_of
+from compression.export.embedding import Floats
+from compression.quantization.random_inputs import Reading
 
 # A channel is large where it is mostly so many times the size of a row's mean.
 TIMES_THE_MEAN = 6.0
@@ -20,26 +17,21 @@ TIMES_THE_MEAN = 6.0
 MOST_CHANNELS = 16
 
 
-def large_channels(exported: Path, graph: str, products: Collection[str], batch: Batch) -> dict[str, list[int]]:
-    """Runs a model, on random ids or any others.
+def large_channels(reading: Reading, products: Collection[str]) -> dict[str, list[int]]:
+    """Runs a model.
 
     Args:
-        exported: the folder of the fp32 graphs.
-        graph: the name of one of them.
+        reading: one of its graphs, and random ids.
         products: names of products in it.
-        batch: what it reads.
 
     Returns:
         Channels, ascending, by the name of the products' inputs; inputs without any are left out.
     """
-    if not products:
-        return {}
-    inputs = inputs_of(exported / graph, products)
-    found = {name: _large(states) for name, states in values_of(exported, graph, inputs, batch).items()}
+    found = {name: _large(states) for name, states in reading.inputs_of(products).items()}
     return {name: channels for name, channels in found.items() if channels}
 
 
-def _large(states: NDArray[np.float32]) -> list[int]:
+def _large(states: Floats) -> list[int]:
     rows = np.abs(states).reshape(-1, states.shape[-1])
     times = np.median(rows / np.maximum(rows.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny), axis=0)
     largest = np.argsort(-times, kind="stable")[:MOST_CHANNELS]

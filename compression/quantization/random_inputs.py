@@ -5,13 +5,15 @@ frequent tokens. Around them stands what the tokenizer puts there: of such token
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from compression.export.embedding import Floats
 from compression.quantization.forced import Batch, cross_feeds, encoder_feeds, whole_steps
+from compression.quantization.groups import inputs_of
 from compression.quantization.sensitivity import open_session
 from models_store.configuration import read_configuration
 from models_store.decoding.scores import Ids
@@ -42,35 +44,48 @@ def random_batch(source: Path) -> Batch:
     return Batch(sources, everywhere, targets, everywhere.astype(np.bool_))
 
 
-def values_of(exported: Path, graph: str, names: Collection[str], batch: Batch) -> dict[str, NDArray[np.float32]]:
-    """Runs a model.
+@dataclass(frozen=True)
+class Reading:
+    """A graph of an exported model, and what it reads.
 
     Args:
         exported: the folder of the fp32 graphs.
         graph: the name of one of them.
-        names: of values in it.
-        batch: what it reads.
-
-    Returns:
-        The values by name, of all tokens: `(..., channels)`, float32.
+        batch: ids, random ones or any others.
     """
-    if not names:
-        return {}
-    model = onnx.load(exported / graph, load_external_data=False)
-    wanted = sorted(names)
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-    # Beside the weights, which it reads from their file.
-    path = exported / f"values.{graph}"
-    onnx.save(model, str(path))
-    try:
-        session = open_session(path)
-        if graph == ENCODER:
-            return dict(zip(wanted, session.run(wanted, encoder_feeds(batch)), strict=True))
-        cross = cross_feeds(open_session(exported / ENCODER), batch)
-        runs = [outputs for _, outputs in whole_steps(session, batch, cross)]
-        return {name: np.stack([outputs[name] for outputs in runs]) for name in wanted}
-    finally:
-        path.unlink()
+
+    exported: Path
+    graph: str
+    batch: Batch
+
+    @property
+    def path(self) -> Path:
+        """The graph's file."""
+        return self.exported / self.graph
+
+    def inputs_of(self, products: Collection[str]) -> dict[str, Floats]:
+        """Runs the model; returns what products read, as `values` does."""
+        return self.values(inputs_of(self.path, products)) if products else {}
+
+    def values(self, names: Collection[str]) -> dict[str, Floats]:
+        """Runs the model; returns some of the graph's values by name, of all tokens: `(..., channels)`, float32."""
+        if not names:
+            return {}
+        model = onnx.load(self.path, load_external_data=False)
+        wanted = sorted(names)
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+        # Beside the weights, which it reads from their file.
+        path = self.exported / f"values.{self.graph}"
+        onnx.save(model, str(path))
+        try:
+            session = open_session(path)
+            if self.graph == ENCODER:
+                return dict(zip(wanted, session.run(wanted, encoder_feeds(self.batch)), strict=True))
+            cross = cross_feeds(open_session(self.exported / ENCODER), self.batch)
+            runs = [outputs for _, outputs in whole_steps(session, self.batch, cross)]
+            return {name: np.stack([outputs[name] for outputs in runs]) for name in wanted}
+        finally:
+            path.unlink()
 
 
 def _random_ids(random: np.random.Generator, tokens: int, vocabulary: int) -> Ids:

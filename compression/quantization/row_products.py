@@ -111,16 +111,20 @@ def _largest(graph: Rewriting, sizes: str, name: str) -> str:
     return graph.node("Max", [largest, graph.number(LEAST)], f"{name}_at_least")
 
 
+def _reach(is_positive: bool) -> tuple[float, int]:
+    """Returns how far integers reach, and what stands for 0."""
+    return (UINT8_MOST, 0) if is_positive else (INT8_MOST, MIDDLE)
+
+
 def _rounded_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]) -> _RoundedRows:
     name, is_positive = f"{states}_rows", graph.is_positive(states)
     flat = graph.node("Reshape", [states, graph.integers([-1, width])], f"{name}_flat")
     sizes = flat if is_positive else graph.node("Abs", [flat], f"{name}_sizes")
     if large:
         sizes = graph.node("Mul", [sizes, _mask(graph, name, width, large)], f"{name}_kept_sizes")
-    most = UINT8_MOST if is_positive else INT8_MOST
+    most, middle = _reach(is_positive)
     scale = graph.node("Div", [_largest(graph, sizes, name), graph.number(most)], f"{name}_scale")
     steps = graph.node("Reshape", [scale, graph.integers([-1])], f"{name}_steps")
-    middle = 0 if is_positive else MIDDLE
     count = graph.node("Shape", [steps], f"{name}_count")
     value = numpy_helper.from_array(np.array([middle], dtype=np.uint8))
     zeros = graph.node("ConstantOfShape", [count], f"{name}_zeros", value=value)
@@ -137,7 +141,7 @@ def _scaled_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]
     sizes = kept if is_positive else graph.node("Abs", [kept], f"{name}_sizes")
     largest = _largest(graph, sizes, name)
     scaled = graph.node("Div", [kept, largest], f"{name}_scaled")
-    most, middle = (UINT8_MOST, 0) if is_positive else (INT8_MOST, MIDDLE)
+    most, middle = _reach(is_positive)
     step, zero_point = graph.number(1 / most), graph.zero_point(middle)
     integers = graph.node("QuantizeLinear", [scaled, step, zero_point], f"{name}_integers")
     return _Scaled(RoundedInputs(integers, step, zero_point), largest)

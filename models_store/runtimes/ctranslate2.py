@@ -26,7 +26,7 @@ from models_store.errors import InvalidArtifact
 from models_store.files import short_name
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Sequenced, Watch
-from models_store.runtimes.seeded import DRAWING, SEED_BITS, has_seed, one_by_one
+from models_store.runtimes.seeded import DRAWING, has_seed, one_by_one
 
 FORMAT = "ctranslate2"
 MODEL = "model.bin"
@@ -34,6 +34,7 @@ VOCABULARY = "shared_vocabulary.json"
 # Finished hypotheses a beam before the search ends. Without early stopping transformers goes on while an open beam may
 # still win; 3 gave the same for 40 of 40 texts on both embedded models (1 for 29 and 40), in a quarter more time.
 PATIENCE = 3.0
+SEED_BITS = 32
 
 
 class CTranslate2Runtime:

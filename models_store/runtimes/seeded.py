@@ -11,7 +11,6 @@ from models_store.runtimes.protocol import Sequenced, Watch
 
 # Libraries keep one seed a process: between setting it and the last draw nobody else may draw.
 DRAWING = Lock()
-SEED_BITS = 32
 
 Generate = Callable[[Sequence[Sequence[int]], GenerationOptions, Watch], list[Sequenced]]
 

@@ -1,6 +1,5 @@
 """PyTorch through transformers' own `generate`, in fp32: the reference that other runtimes are held to."""
 
-import secrets
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +12,7 @@ from models_store.errors import InvalidArtifact
 from models_store.files import short_name
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Sequenced, Watch
-from models_store.runtimes.seeded import DRAWING, SEED_BITS, has_seed, one_by_one
+from models_store.runtimes.seeded import DRAWING, has_seed, one_by_one
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +83,7 @@ class TorchRuntime:
 
         with DRAWING if options.do_sample else nullcontext(), self._turn, torch.inference_mode():
             if options.do_sample:
-                torch.manual_seed(secrets.randbits(SEED_BITS) if options.seed is None else options.seed)
+                torch.seed() if options.seed is None else torch.manual_seed(options.seed)
             outputs = self._model.generate(
                 input_ids=ids,
                 attention_mask=mask,

@@ -1,10 +1,14 @@
 """How far a quantized artifact is from its original: along the sentences' targets, by the graphs themselves."""
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 
 from compression.context import Context
 from compression.quantization.forced import batches, cross_feeds, steps
@@ -13,8 +17,8 @@ from compression.training.data import DataFiles
 from models_store.configuration import read_configuration
 from models_store.graphs.export import export_onnx
 from models_store.graphs.sources import FloatSources
-from models_store.manifest import Manifest, Task
-from tests.compression.tiny import tiny_file, tiny_set
+from models_store.manifest import Family, Manifest, Task
+from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_set
 
 # Of the graph of two products by constant matrices.
 PRODUCTS = ("first", "second")
@@ -25,6 +29,21 @@ GRAPHS = ("encoder.onnx", "decoder.onnx")
 def data_files(folder: Path) -> DataFiles:
     sentences = tiny_file(folder)
     return DataFiles(train=[sentences], dev=[sentences])
+
+
+def with_large_channels(folder: Path, norms: Sequence[str], channels: Sequence[int]) -> Path:
+    """Returns the folder of a random T5 some of whose norms make some channels 60 times as large."""
+    context = tiny_context(folder)
+    tiny_artifact(context, Family.T5, folder)
+    source = folder / "source"
+    shutil.copytree(context.store.folder(Task.TRANSLATION, "original"), source)
+    tensors = load_file(source / "model.safetensors")
+    for norm in norms:
+        factors = torch.ones_like(tensors[norm])
+        factors[list(channels)] = 60
+        tensors[norm] = tensors[norm] * factors
+    save_file(tensors, source / "model.safetensors")
+    return source
 
 
 def logits(folder: Path, artifact: Path) -> NDArray[np.float32]:

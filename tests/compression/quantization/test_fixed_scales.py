@@ -1,21 +1,19 @@
 """Scales that are known beforehand reach as far as values do, and channels that reach further coarsen nothing."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file, save_file
 
 from compression.context import Context
 from compression.quantization.fixed_scales import fixed_queries, fixed_scales, scale_of, step_of
 from compression.quantization.groups import inputs_of, is_output_projection, products_of
-from compression.quantization.random_inputs import random_batch
+from compression.quantization.random_inputs import Reading, random_batch
 from models_store.graphs.export import export_onnx
 from models_store.graphs.names import DECODER, ENCODER
 from models_store.graphs.sources import FloatSources, IntegerSources
 from models_store.manifest import Family, Task
-from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.compression.quantization.measured import with_large_channels
 
 STATES = np.random.default_rng(0).uniform(-1, 1, (50, 64)).astype(np.float32)
 
@@ -63,7 +61,7 @@ def test_norms_and_contexts_have_a_scale_and_what_nothing_bounds_has_none(contex
     for graph in (ENCODER, DECODER):
         path = tmp_path / "exported" / graph
         products = products_of(path)
-        found = fixed_scales(tmp_path / "exported", graph, products, random_batch(source))
+        found = fixed_scales(Reading(tmp_path / "exported", graph, random_batch(source)), products)
         unbounded = inputs_of(path, [name for name in products if f"/{down}/" in name])
 
         assert set(found) == inputs_of(path, products) - unbounded
@@ -71,19 +69,13 @@ def test_norms_and_contexts_have_a_scale_and_what_nothing_bounds_has_none(contex
 
 
 def test_what_the_output_projection_reads_is_left_even_for_its_matrix_is_the_embedding(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.T5, tmp_path)
-    source = tmp_path / "source"
-    shutil.copytree(context.store.folder(Task.TRANSLATION, "original"), source)
-    tensors = load_file(source / "model.safetensors")
-    for name in ("decoder.final_layer_norm.weight", "decoder.block.0.layer.1.layer_norm.weight"):
-        tensors[name][3] *= 60
-    save_file(tensors, source / "model.safetensors")
+    norms = ["decoder.final_layer_norm.weight", "decoder.block.0.layer.1.layer_norm.weight"]
+    source = with_large_channels(tmp_path, norms, [3])
     export_onnx(source, tmp_path / "exported", FloatSources(), is_projection_shared=False)
     path = tmp_path / "exported" / DECODER
     projection = [name for name in products_of(path) if is_output_projection(name)]
 
-    found = fixed_scales(tmp_path / "exported", DECODER, products_of(path), random_batch(source))
+    found = fixed_scales(Reading(tmp_path / "exported", DECODER, random_batch(source)), products_of(path))
 
     assert len(projection) == 1
     uneven = {name for name, scale in found.items() if scale.factors[3] > 1}
@@ -95,7 +87,7 @@ def test_queries_have_a_step_where_they_are_multiplied_as_integers(bart: Context
     export_onnx(source, tmp_path / "integers", IntegerSources())
     export_onnx(source, tmp_path / "floats", FloatSources())
 
-    steps = fixed_queries(tmp_path / "integers", DECODER, random_batch(source))
+    steps = fixed_queries(Reading(tmp_path / "integers", DECODER, random_batch(source)))
 
     assert len(steps) == 2 and all(0 < step < 1 for step in steps.values())
-    assert fixed_queries(tmp_path / "floats", DECODER, random_batch(source)) == {}
+    assert fixed_queries(Reading(tmp_path / "floats", DECODER, random_batch(source))) == {}

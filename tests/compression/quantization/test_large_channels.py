@@ -1,20 +1,16 @@
 """Channels that are the largest of nearly every row are found without data."""
 
-import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from compression.quantization.groups import products_of
 from compression.quantization.large_channels import large_channels
-from compression.quantization.random_inputs import random_batch
+from compression.quantization.random_inputs import Reading, random_batch
 from models_store.graphs.export import export_onnx
 from models_store.graphs.names import DECODER, ENCODER
 from models_store.graphs.sources import FloatSources
-from models_store.manifest import Family, Task
-from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.compression.quantization.measured import with_large_channels
 
 LARGE = [3, 11]
 NORMS = {ENCODER: "encoder.block.0.layer.1.layer_norm.weight", DECODER: "decoder.block.0.layer.2.layer_norm.weight"}
@@ -23,17 +19,7 @@ NORMS = {ENCODER: "encoder.block.0.layer.1.layer_norm.weight", DECODER: "decoder
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A T5 whose first feed-forward layers read two channels that their norms make large."""
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.T5, tmp_path)
-    folder = tmp_path / "source"
-    shutil.copytree(context.store.folder(Task.TRANSLATION, "original"), folder)
-    tensors = load_file(folder / "model.safetensors")
-    for norm in NORMS.values():
-        factors = torch.ones_like(tensors[norm])
-        factors[LARGE] = 60
-        tensors[norm] = tensors[norm] * factors
-    save_file(tensors, folder / "model.safetensors")
-    return folder
+    return with_large_channels(tmp_path, list(NORMS.values()), LARGE)
 
 
 @pytest.mark.parametrize("graph", NORMS)
@@ -43,7 +29,7 @@ def test_channels_that_a_norm_makes_large_are_found(source: Path, tmp_path: Path
     files = sorted(exported.iterdir())
     products = [name for name in products_of(exported / graph) if "DenseReluDense/wi" in name]
 
-    found = large_channels(exported, graph, products, random_batch(source))
+    found = large_channels(Reading(exported, graph, random_batch(source)), products)
 
     assert list(found.values()) == [LARGE]
     assert "block.0" in next(iter(found))
@@ -51,4 +37,4 @@ def test_channels_that_a_norm_makes_large_are_found(source: Path, tmp_path: Path
 
 
 def test_where_no_product_is_named_nothing_runs(tmp_path: Path, source: Path) -> None:
-    assert large_channels(tmp_path / "nowhere", ENCODER, [], random_batch(source)) == {}
+    assert large_channels(Reading(tmp_path / "nowhere", ENCODER, random_batch(source)), []) == {}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compression.context import Context
-from compression.quantization.random_inputs import random_batch, values_of
+from compression.quantization.random_inputs import Reading, random_batch
 from models_store.configuration import read_configuration
 from models_store.graphs.export import export_onnx
 from models_store.graphs.names import DECODER, ENCODER
@@ -46,12 +46,12 @@ def test_half_of_the_texts_have_small_ids_more_often(source: Path) -> None:
 def test_values_are_those_of_every_token_and_nothing_is_left_behind(source: Path, tmp_path: Path, graph: str) -> None:
     exported = tmp_path / "exported"
     export_onnx(source, exported, FloatSources())
-    files, batch = sorted(exported.iterdir()), random_batch(source)
+    files, reading = sorted(exported.iterdir()), Reading(exported, graph, random_batch(source))
     name = "present.0.encoder.value" if graph == ENCODER else "logits"
 
-    values = values_of(exported, graph, [name], batch)
+    values = reading.values([name])
 
     assert list(values) == [name]
-    assert values[name].size % batch.sources.size == 0
+    assert values[name].size % reading.batch.sources.size == 0
     assert sorted(exported.iterdir()) == files
-    assert values_of(exported, graph, [], batch) == {}
+    assert reading.values([]) == {}
