@@ -63,8 +63,9 @@ class InputTooLong(SlimseqError):
     status = 422
     title = "Input too long"
 
-    def __init__(self, tokens: int, limit: int) -> None:
-        super().__init__(f"the text has {tokens} tokens and the model reads at most {limit}")
+    def __init__(self, tokens: int, limit: int, is_counted: bool = True) -> None:
+        more = "" if is_counted else " or more"
+        super().__init__(f"the text has {tokens} tokens{more} and the model reads at most {limit}")
 
 
 class UnsafeArtifactPath(SlimseqError):

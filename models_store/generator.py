@@ -51,9 +51,11 @@ class TextGenerator:
         """Checks that the model can follow the options.
 
         Raises:
-            InvalidOptions: the output could be longer than the model's positions.
+            InvalidOptions: the output could be longer than the model's positions, or `top_k` is above its vocabulary.
         """
-        positions = self.configuration.max_positions
+        positions, vocabulary = self.configuration.max_positions, self.configuration.vocabulary
+        if options.top_k > vocabulary:
+            raise InvalidOptions(f"top_k is {options.top_k}; this model's vocabulary has {vocabulary} tokens")
         if positions is not None and options.max_new_tokens > positions - 1:
             raise InvalidOptions(
                 f"max_new_tokens is {options.max_new_tokens}; this model has positions for {positions - 1}"
@@ -68,8 +70,13 @@ class TextGenerator:
         before = self.manifest.generation.prefix if prefix is None else prefix
         encoding = self._tokenizer.encode(before + text, self.max_input_tokens)
         if encoding.is_truncated and on_overflow == "error":
-            raise InputTooLong(encoding.full_length, self.max_input_tokens)
+            raise InputTooLong(encoding.full_length, self.max_input_tokens, encoding.is_counted)
         return encoding
+
+    def encode_many(self, texts: Sequence[str], prefix: str | None = None) -> list[Encoding]:
+        """Encodes texts as `encode` does, without holding the interpreter meanwhile."""
+        before = self.manifest.generation.prefix if prefix is None else prefix
+        return self._tokenizer.encode_many([before + text for text in texts], self.max_input_tokens)
 
     def stream(self) -> TextStream:
         """Returns a decoder for one row's ids as they come."""

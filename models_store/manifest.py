@@ -13,6 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 SCHEMA_VERSION: Final = 1
 # Of a search: each costs as much as a text more.
 MOST_BEAMS: Final = 16
+# Below this, scores divided by the temperature leave float32: vLLM's least temperature (`_MAX_TEMP`) is the same.
+LEAST_TEMPERATURE: Final = 0.01
+# A smaller share of probability than float32 can tell from none keeps the likeliest token alone, which 1e-6 does too.
+LEAST_TOP_P: Final = 1e-6
+LEAST_REPETITION_PENALTY: Final = 0.1
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -62,13 +67,23 @@ class GenerationOptions(Record):
     min_new_tokens: int = Field(default=0, ge=0, le=1024, description="Tokens before the end may come.")
     max_new_tokens: int = Field(default=128, ge=1, le=1024, description="Tokens after which generation ends.")
     repetition_penalty: float = Field(
-        default=1.0, gt=0, le=10, description="What the scores of tokens are divided by that an output has already."
+        default=1.0,
+        ge=LEAST_REPETITION_PENALTY,
+        le=10,
+        description="Penalty for tokens that were already generated; above 1 discourages repetition.",
     )
-    do_sample: bool = Field(default=False, description="Whether tokens are drawn; then there is a single beam.")
-    temperature: float = Field(default=1.0, gt=0, le=100, description="What scores are divided by before a draw.")
-    top_k: int = Field(default=0, ge=0, le=10_000, description="A draw is among so many tokens; 0 is all.")
+    do_sample: bool = Field(default=False, description="Whether to sample; sampling uses a single beam.")
+    temperature: float = Field(
+        default=1.0, ge=LEAST_TEMPERATURE, le=100, description="Divides the logits before sampling."
+    )
+    top_k: int = Field(
+        default=0, ge=0, description="Sample among the `top_k` most probable tokens; 0 keeps all of them."
+    )
     top_p: float = Field(
-        default=1.0, gt=0, le=1, description="A draw is among the likeliest tokens that make up so much probability."
+        default=1.0,
+        ge=LEAST_TOP_P,
+        le=1,
+        description="Sample among the most probable tokens whose probabilities add up to `top_p`.",
     )
     seed: int | None = Field(
         default=None, ge=0, le=2**63 - 1, description="Draws with the same seed are the same; None: never twice."

@@ -1,5 +1,6 @@
 """Text to ids and back with the `tokenizers` library alone, so that serving needs no transformers."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,22 @@ from tokenizers.decoders import DecodeStream
 from models_store.errors import InvalidArtifact
 from models_store.files import short_name
 
+# Characters of a text's beginning that are tokenized first, for each token that the model reads. English has about
+# four characters a token, so the beginning of a longer text nearly always fills the model's window.
+CHARACTERS_A_TOKEN = 32
+
 
 @dataclass(frozen=True)
 class Encoding:
-    """Ids of one text, specials included. `full_length` counts the ids before truncation."""
+    """Ids of one text, specials included.
+
+    `full_length` counts the ids before truncation; where `is_counted` is False the text has that many or more, since
+    only its beginning was tokenized.
+    """
 
     ids: list[int]
     full_length: int
+    is_counted: bool = True
 
     @property
     def is_truncated(self) -> bool:
@@ -36,12 +46,15 @@ class Tokenizer:
         self._fast.no_padding()
 
     def encode(self, text: str, max_tokens: int) -> Encoding:
-        """Encodes a text, dropping ids at its end (but not the closing specials) beyond `max_tokens`."""
-        ids = self._fast.encode(text).ids
-        if len(ids) <= max_tokens:
-            return Encoding(ids, len(ids))
-        # The end token is what tells the encoder that the text is over: it stays.
-        return Encoding([*ids[: max_tokens - 1], ids[-1]], len(ids))
+        """Encodes a text, dropping ids at its end (but not the closing specials) beyond `max_tokens`.
+
+        Of a text far longer than that only the beginning is tokenized.
+        """
+        return _encoded([text], max_tokens, lambda parts: [self._fast.encode(part).ids for part in parts])[0]
+
+    def encode_many(self, texts: Sequence[str], max_tokens: int) -> list[Encoding]:
+        """Encodes texts as `encode` does, and lets other threads run meanwhile: the library does so for batches."""
+        return _encoded(texts, max_tokens, lambda parts: [each.ids for each in self._fast.encode_batch(parts)])
 
     def decode(self, ids: list[int]) -> str:
         """Turns ids into text, without specials."""
@@ -67,3 +80,31 @@ class TextStream:
     def push(self, token: int) -> str:
         """Returns the text that the id adds: empty while a character is incomplete, or for a special."""
         return self._stream.step(self._fast, token) or ""
+
+
+def _encoded(texts: Sequence[str], max_tokens: int, encode: Callable[[list[str]], list[list[int]]]) -> list[Encoding]:
+    """Encodes the beginning of each text, and twice as much of those that do not fill `max_tokens` with it."""
+    ends = [_end_at(text, CHARACTERS_A_TOKEN * max_tokens) for text in texts]
+    found: dict[int, Encoding] = {}
+    while places := [place for place in range(len(texts)) if place not in found]:
+        for place, ids in zip(places, encode([texts[place][: ends[place]] for place in places]), strict=True):
+            is_whole = ends[place] == len(texts[place])
+            if is_whole or len(ids) > max_tokens:
+                found[place] = _truncated(ids, max_tokens, is_whole)
+            ends[place] = _end_at(texts[place], 2 * ends[place])
+    return [found[place] for place in range(len(texts))]
+
+
+def _truncated(ids: list[int], max_tokens: int, is_counted: bool) -> Encoding:
+    if len(ids) <= max_tokens:
+        return Encoding(ids, len(ids), is_counted)
+    # The end token is what tells the encoder that the text is over: it stays.
+    return Encoding([*ids[: max_tokens - 1], ids[-1]], len(ids), is_counted)
+
+
+def _end_at(text: str, end: int) -> int:
+    """Returns where to cut a text: nowhere if it is short, else at a space, for tokenizers keep words apart there."""
+    if end >= len(text):
+        return len(text)
+    space = text.rfind(" ", end // 2 + 1, end)
+    return end if space < 0 else space

@@ -13,7 +13,13 @@ from app.errors import InvalidRequest
 from app.problems import Problem
 from app.serving.prompt import LongInput, Prompt
 from models_store.generator import OnOverflow
-from models_store.manifest import GenerationOptions, Task
+from models_store.manifest import (
+    LEAST_REPETITION_PENALTY,
+    LEAST_TEMPERATURE,
+    LEAST_TOP_P,
+    GenerationOptions,
+    Task,
+)
 
 
 def check_texts(value: Any) -> Any:
@@ -95,13 +101,25 @@ class TextRequest(BaseModel):
         default=None, ge=1, le=1024, description="Tokens after which generation ends; for translation, a sentence."
     )
     repetition_penalty: float | None = Field(
-        default=None, gt=0, le=10, description="What the scores of tokens are divided by that an output has already."
+        default=None,
+        ge=LEAST_REPETITION_PENALTY,
+        le=10,
+        description="Penalty for tokens that were already generated; above 1 discourages repetition.",
     )
-    do_sample: bool | None = Field(default=None, description="Draw tokens; then there is a single beam.")
-    temperature: float | None = Field(default=None, gt=0, le=100, description="What scores are divided by before.")
-    top_k: int | None = Field(default=None, ge=0, le=10_000, description="Draw among so many tokens; 0 is all.")
+    do_sample: bool | None = Field(default=None, description="Whether to sample; sampling uses a single beam.")
+    temperature: float | None = Field(
+        default=None, ge=LEAST_TEMPERATURE, le=100, description="Divides the logits before sampling."
+    )
+    top_k: int | None = Field(
+        default=None,
+        ge=0,
+        description="Sample among the `top_k` most probable tokens, at most the vocabulary; 0 keeps all of them.",
+    )
     top_p: float | None = Field(
-        default=None, gt=0, le=1, description="Draw among the likeliest that make up so much probability."
+        default=None,
+        ge=LEAST_TOP_P,
+        le=1,
+        description="Sample among the most probable tokens whose probabilities add up to `top_p`.",
     )
     seed: int | None = Field(
         default=None,

@@ -1,18 +1,20 @@
 """Batches the rows of requests that arrive together, for runtimes whose rows start and end together.
 
-Requests with the same options share batches; each batch takes rows of them in turn, so that a long request does not
-keep short ones waiting for its end. A worker waits a little for company, but not where requests come one by one: they
-would wait for nothing. What generates is only asked to `generate`; loading it is the pool's.
+Requests with the same options share batches; fair queueing (`app.serving.worker`) says whose rows go first, so that a
+long request does not keep short ones waiting for its end. A worker waits a little for company, but not where requests
+come one by one: they would wait for nothing. A row that fails, fails alone: a batch that breaks runs again in halves.
+What generates is only asked to `generate`; loading it is the pool's.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.errors import DeadlineExceeded, ShuttingDown
 from app.serving.submission import Submission
-from app.serving.worker import Worker, WorkLimits
+from app.serving.worker import Worker, WorkLimits, by_virtual_finish
 from models_store.generator import TextOutput
 from models_store.manifest import GenerationOptions
 from models_store.runtimes.protocol import Watch
@@ -37,11 +39,21 @@ class Batch:
 
     options: GenerationOptions
     rows: list[tuple[Submission, int]] = field(default_factory=list)
+    # How many of a row's tokens its listener has got, in an earlier run too.
+    reported: Counter[tuple[Submission, int]] = field(default_factory=Counter)
 
     @property
     def submissions(self) -> list[Submission]:
         """Whose rows they are, each once."""
         return list(dict.fromkeys(submission for submission, _ in self.rows))
+
+    def halves(self) -> list["Batch"]:
+        """Returns two batches of the rows that somebody waits for and that can run again."""
+        # What was drawn without a seed is drawn otherwise the next time.
+        is_drawn = self.options.do_sample and self.options.seed is None
+        rows = [row for row in self.rows if not row[0].is_over and not (is_drawn and self.reported[row])]
+        half = -(-len(rows) // 2)
+        return [Batch(self.options, part, self.reported) for part in (rows[:half], rows[half:]) if part]
 
 
 class Batcher(Worker):
@@ -97,16 +109,14 @@ class Batcher(Worker):
         self._queue = [submission for submission in self._queue if not submission.is_over]
         if not self._queue:
             return Batch(GenerationOptions())
-        batch = Batch(self._queue[0].options)
+        batch = Batch(min(self._queue, key=by_virtual_finish).options)
         capacity = max(self._limits.max_rows // batch.options.num_beams, 1)
         sharing = [submission for submission in self._queue if submission.options == batch.options]
         while sharing and len(batch.rows) < capacity:
-            for submission in sharing[: capacity - len(batch.rows)]:
-                batch.rows.append((submission, submission.waiting.popleft()))
-            sharing = [submission for submission in sharing if submission.waiting]
-        served = batch.submissions
-        unserved = [submission for submission in self._queue if submission not in served]
-        self._queue = unserved + [submission for submission in served if submission.waiting]
+            submission = min(sharing, key=by_virtual_finish)
+            batch.rows.append((submission, self._take_row(submission)))
+            if not submission.waiting:
+                sharing.remove(submission)
         return batch
 
     def _run(self, batch: Batch) -> None:
@@ -114,10 +124,15 @@ class Batcher(Worker):
         if self._on_rows:
             self._on_rows(len(batch.rows))
 
+        generated = Counter[int]()
+
         def on_token(position: int, token: int) -> None:
-            submission, row = batch.rows[position]
-            if submission.listener and not submission.is_abandoned:
-                submission.listener.on_token(row, token)
+            generated[position] += 1
+            submission, row = key = batch.rows[position]
+            if generated[position] > batch.reported[key]:
+                batch.reported[key] = generated[position]
+                if submission.listener and not submission.is_abandoned:
+                    submission.listener.on_token(row, token)
 
         def is_cancelled() -> bool:
             return self._is_closing or all(submission.is_over for submission in submissions)
@@ -135,7 +150,16 @@ class Batcher(Worker):
             else:
                 self._deliver(batch, outputs)
         except Exception as error:
-            self._failed(submissions, error)
+            self._recover(batch, error)
+
+    def _recover(self, batch: Batch, error: Exception) -> None:
+        """Fails the row that broke a batch where it is known, and runs the others again in two batches."""
+        halves = batch.halves() if len(batch.rows) > 1 else []
+        again = {row for half in halves for row in half.rows}
+        if failed := dict.fromkeys(row[0] for row in batch.rows if row not in again):
+            self._failed(failed, error)
+        for half in halves:
+            self._run(half)
 
     def _generated(self, batch: Batch, watch: Watch) -> list[TextOutput]:
         with self._changed:

@@ -71,6 +71,9 @@ class Submission:
         order = range(len(rows))
         # Rows of like length share a batch with little padding; a stream is better served in reading order.
         self.waiting = deque(order if listener else sorted(order, key=lambda row: -len(rows[row].ids)))
+        # The worker's: what the next row is likely to come to, and the virtual time of fair queueing at which it ends.
+        self.next_tokens = 0
+        self.virtual_finish = 0.0
 
     @property
     def is_over(self) -> bool:

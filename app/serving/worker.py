@@ -1,6 +1,11 @@
 """What batching and scheduling share: the queue of one loaded variant, and the threads that work it off.
 
 `submit`, `wait` and `abandon` belong to the event loop; what is done with the rows in the queue is a subclass's.
+
+Requests share a variant by the tokens that they are served, in the order of weighted fair queueing (Demers, Keshav and
+Shenker 1989, https://dl.acm.org/doi/10.1145/75246.75248): the next row is that which would end first if all requests
+were served at once, each at the same rate. So a short request goes before the long ones that were there, however many
+they are, and none is overtaken for ever.
 """
 
 import asyncio
@@ -11,6 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
 from app.serving.submission import Generated, Listener, Submission
@@ -19,6 +25,9 @@ from models_store.manifest import GenerationOptions
 from models_store.tokenizer import Encoding
 
 logger = logging.getLogger(__name__)
+
+# Outputs are seldom longer than their input by so many tokens; most may be far longer.
+LIKELY_MORE = 32
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,8 @@ class Worker(ABC):
         self._queue: list[Submission] = []
         self._changed = threading.Condition()
         self._is_closing = False
+        # The virtual time of fair queueing: tokens that each waiting request would have been served by now.
+        self._virtual_time = 0.0
         self._seconds_a_row = 0.05
         # Runs that broke since the last that did not.
         self.failures = 0
@@ -94,6 +105,8 @@ class Worker(ABC):
                 seconds = math.ceil(min(max(queued * self._seconds_a_row, 1), 60))
                 raise Overloaded(f"{self._name} has {queued} rows waiting, and no room for {len(rows)} more", seconds)
             self._arrived(submission)
+            submission.next_tokens = next_tokens(submission)
+            submission.virtual_finish = self._virtual_time + submission.next_tokens
             self._queue.append(submission)
             self._changed.notify()
         return submission
@@ -146,6 +159,17 @@ class Worker(ABC):
     def _queued_rows(self) -> int:
         return sum(len(submission.waiting) for submission in self._queue)
 
+    def _take_row(self, submission: Submission) -> int:
+        """Takes a request's next row out of the queue, which is held, and moves virtual time on by its tokens."""
+        self._virtual_time += submission.next_tokens / len(self._queue)
+        row = submission.waiting.popleft()
+        if submission.waiting:
+            submission.next_tokens = next_tokens(submission)
+            submission.virtual_finish += submission.next_tokens
+        else:
+            self._queue.remove(submission)
+        return row
+
     def _succeeded(self, seconds_a_row: float) -> None:
         """Takes what a row took into the estimate that refused clients are told."""
         self.failures = 0
@@ -166,3 +190,18 @@ class Worker(ABC):
         with self._changed:
             if submission in self._queue:
                 self._queue.remove(submission)
+
+
+# Of requests that wait, the one whose next row is served first is the least by this.
+by_virtual_finish = attrgetter("virtual_finish")
+
+
+def next_tokens(submission: Submission) -> int:
+    """Returns what a request's next row is likely to come to."""
+    return tokens_of(submission.rows[submission.waiting[0]], submission.options)
+
+
+def tokens_of(encoding: Encoding, options: GenerationOptions) -> int:
+    """Returns what a row is likely to come to: its input, which its beams share, and what each beam writes."""
+    likely = min(options.max_new_tokens, max(len(encoding.ids) + LIKELY_MORE, options.min_new_tokens))
+    return len(encoding.ids) + options.num_beams * likely

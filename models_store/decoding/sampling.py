@@ -74,6 +74,7 @@ def likeliest(logits: Scores, top_k: int, top_p: float) -> tuple[Ids, Scores]:
     exponentials = np.exp(logits[tokens] - logits.max())
     if top_p < 1:
         before = np.cumsum(exponentials) - exponentials
-        count = int((before < top_p * exponentials.sum()).sum())
+        # The first is always kept, however small the share is in float32.
+        count = max(int((before < top_p * exponentials.sum()).sum()), 1)
         tokens, exponentials = tokens[:count], exponentials[:count]
     return tokens, exponentials

@@ -63,3 +63,29 @@ def test_word_ids_are_those_that_show_letters_or_digits(embedded: Store, task: T
     assert set(tokenizer.encode("bridge 42", 8).ids[:-1]) - {tokenizer.encode("", 8).ids[0]} <= set(ids)
     assert tokenizer.encode("...", 8).ids[-1] not in ids
     assert all(any(map(str.isalnum, tokenizer.decode([token]))) for token in ids[::50])
+
+
+@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize(
+    "text", ["The bridge over the river is closed. " * 3000, " " * 100_000 + "word", "\n" * 70_000 + "The end. " * 900]
+)
+def test_of_a_very_long_text_the_ids_are_those_of_all_of_it(embedded: Store, task: Task, text: str) -> None:
+    from transformers import AutoTokenizer
+
+    folder = embedded.folder(task, "original")
+    whole = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]  # type: ignore[no-untyped-call]
+
+    encoding = Tokenizer(folder).encode(text, 64)
+
+    assert encoding.ids == (whole if len(whole) <= 64 else [*whole[:63], whole[-1]])
+    assert encoding.is_truncated == (len(whole) > 64)
+    assert encoding.full_length <= len(whole) and encoding.is_counted == (encoding.full_length == len(whole))
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_many_texts_are_encoded_as_each_alone(embedded: Store, task: Task) -> None:
+    tokenizer = Tokenizer(embedded.folder(task, "original"))
+    texts = [*SENTENCES, "word " * 5000, "a" * 30_000, " " * 9000, "e\u0301" * 9000]
+
+    assert tokenizer.encode_many(texts, 64) == [tokenizer.encode(text, 64) for text in texts]
+    assert tokenizer.encode_many([], 64) == []

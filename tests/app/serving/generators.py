@@ -22,6 +22,8 @@ class EchoGenerator:
         self.gate = threading.Event()
         self.has_started = threading.Event()
         self.error: Exception | None = None
+        # A batch with a row of this length breaks.
+        self.bad_length: int | None = None
         self.was_cancelled = False
         if is_open:
             self.gate.set()
@@ -40,6 +42,8 @@ class EchoGenerator:
         if watch and watch.on_token:
             for row, encoding in enumerate(inputs):
                 watch.on_token(row, len(encoding.ids))
+        if self.bad_length in self.batches[-1]:
+            raise ValueError("a bad row")
         return [TextOutput(str(len(each.ids)), "eos", len(each.ids), 1, each.is_truncated) for each in inputs]
 
 
@@ -63,6 +67,7 @@ class EchoEngine:
         return len(self._waiting)
 
     def add(self, ids: Sequence[int], options: GenerationOptions) -> int:
+        self._generator.added.append((len(ids), options))
         self._generator.keys += 1
         self._waiting[self._generator.keys] = ids
         return self._generator.keys
@@ -82,6 +87,8 @@ class EchoEngine:
                 generator.permits.acquire()
         if generator.error:
             raise generator.error
+        if self._rows and generator.bad_length in generator.steps[-1] and len(generator.steps) >= generator.bad_from:
+            raise ValueError("a bad row")
         progress: dict[int, Progress] = {}
         for key, ids in list(self._rows.items()):
             length = self._left[key] + len(ids)
@@ -111,6 +118,10 @@ class SteppingGenerator:
         self.has_stepped = threading.Event()
         self.steps: list[list[int]] = []
         self.error: Exception | None = None
+        # A step with a row of this length breaks, once so many steps have begun.
+        self.bad_length: int | None = None
+        self.bad_from = 0
+        self.added: list[tuple[int, GenerationOptions]] = []
         self.keys = 0
         self.dropped = 0
         self.engines = 0

@@ -233,6 +233,79 @@ def test_an_exception_fails_its_batch_alone() -> None:
     run(scenario)
 
 
+def test_a_row_that_breaks_a_batch_fails_alone() -> None:
+    heard: list[tuple[int, int]] = []
+
+    class Listener:
+        def on_token(self, row: int, token: int) -> None:
+            heard.append((row, token))
+
+        def on_row(self, row: int, output: TextOutput) -> None:
+            pass
+
+    async def scenario() -> None:
+        generator = EchoGenerator(is_open=False)
+        generator.bad_length = 7
+        with batching(generator) as batcher:
+            first = submit(batcher, 1)
+            await until(generator.has_started.is_set)
+            good, bad = submit(batcher, 9, 5), submit(batcher, 7)
+            streamed = batcher.submit(
+                rows(6, 8), GenerationOptions(max_new_tokens=4), time.monotonic() + 10, Listener()
+            )
+            generator.gate.set()
+
+            assert texts(await batcher.wait(good)) == ["9", "5"] and texts(await batcher.wait(first)) == ["1"]
+            assert texts(await batcher.wait(streamed)) == ["6", "8"]
+            with pytest.raises(GenerationFailed):
+                await batcher.wait(bad)
+
+    run(scenario)
+    assert sorted(heard) == [(0, 6), (1, 8)]
+
+
+def test_what_was_drawn_without_a_seed_and_heard_is_not_drawn_again() -> None:
+    class Listener:
+        def on_token(self, row: int, token: int) -> None:
+            pass
+
+        def on_row(self, row: int, output: TextOutput) -> None:
+            pass
+
+    async def scenario() -> None:
+        generator = EchoGenerator(is_open=False)
+        generator.bad_length = 7
+        drawing = GenerationOptions(do_sample=True, max_new_tokens=4)
+        with batching(generator) as batcher:
+            first = submit(batcher, 1)
+            await until(generator.has_started.is_set)
+            heard = batcher.submit(rows(6), drawing, time.monotonic() + 10, Listener())
+            bad = submit(batcher, 7, options=drawing)
+            generator.gate.set()
+            await batcher.wait(first)
+
+            for each in (heard, bad):
+                with pytest.raises(GenerationFailed):
+                    await batcher.wait(each)
+
+    run(scenario)
+
+
+def test_a_short_request_goes_before_the_long_ones_that_were_there() -> None:
+    async def scenario() -> None:
+        generator = EchoGenerator(is_open=False)
+        with batching(generator, max_rows=4) as batcher:
+            long = [submit(batcher, *[300] * 8) for _ in range(30)]
+            await until(generator.has_started.is_set)
+            short = submit(batcher, 1)
+            generator.gate.set()
+            await asyncio.gather(*map(batcher.wait, (*long, short)))
+
+        assert 1 in generator.batches[1]
+
+    run(scenario)
+
+
 def test_what_remains_of_a_failed_request_is_not_generated() -> None:
     async def scenario() -> None:
         generator = EchoGenerator()

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from app.errors import DeadlineExceeded, GenerationFailed, Overloaded, ShuttingDown
-from app.serving.scheduler import LIKELY_MORE, Scheduler, tokens_of
-from app.serving.worker import WorkLimits
+from app.serving.scheduler import Scheduler
+from app.serving.submission import Generated
+from app.serving.worker import LIKELY_MORE, WorkLimits, tokens_of
 from models_store.generator import TextOutput, open_generator
 from models_store.manifest import GenerationOptions, Task
 from models_store.store import Store
@@ -184,7 +185,97 @@ def test_after_an_error_another_engine_begins() -> None:
             generator.error = None
 
             assert texts(await scheduler.wait(submit(scheduler, 3))) == ["3"]
-        assert generator.engines == 2
+        # The two rows broke one engine together and, as nobody knew which of them did it, another one alone.
+        assert generator.engines == 3
+
+    run(scenario)
+
+
+def test_a_row_that_breaks_an_engine_fails_alone_and_the_others_answer_as_they_would_have() -> None:
+    heard: list[tuple[int, int]] = []
+
+    class Listener:
+        def on_token(self, row: int, token: int) -> None:
+            heard.append((row, token))
+
+        def on_row(self, row: int, output: TextOutput) -> None:
+            pass
+
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        generator.bad_length, generator.bad_from = 7, 4
+        with scheduling(generator) as scheduler:
+            good = [submit(scheduler, length) for length in (9, 5, 8)]
+            streamed = scheduler.submit(rows(6, 9), SHORT, time.monotonic() + 10, Listener())
+            bad = submit(scheduler, 7)
+            generator.open()
+            answers = await asyncio.gather(*map(scheduler.wait, (*good, streamed, bad)), return_exceptions=True)
+
+            assert [texts(each) for each in answers[:4] if isinstance(each, Generated)] == [
+                ["9"],
+                ["5"],
+                ["8"],
+                ["6", "9"],
+            ]
+            assert isinstance(answers[4], GenerationFailed) and scheduler.failures <= 1
+
+    run(scenario)
+    # Tokens that came before the engine broke do not come again.
+    assert sorted(heard) == [(0, 6)] * 6 + [(1, 9)] * 9
+
+
+def test_a_row_that_samples_without_a_seed_draws_the_same_again() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator()
+        generator.bad_length = 7
+        with scheduling(generator) as scheduler:
+            drawn = submit(scheduler, 9, options=GenerationOptions(do_sample=True, max_new_tokens=20))
+            with pytest.raises(GenerationFailed):
+                await scheduler.wait(submit(scheduler, 7))
+            await scheduler.wait(drawn)
+
+        seeds = [options.seed for length, options in generator.added if length == 9]
+        assert len(set(seeds)) == 1 and seeds[0] is not None
+
+    run(scenario)
+
+
+def test_a_short_request_begins_at_the_next_step_whatever_others_have_queued() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        options = GenerationOptions(max_new_tokens=100)
+        with scheduling(generator, max_tokens=4000) as scheduler:
+            long = [submit(scheduler, *[300] * 64, options=options) for _ in range(30)]
+            await until(generator.has_stepped.is_set)
+            await steps(generator, 2)
+            short = submit(scheduler, 3)
+            await steps(generator, 2 + 3)
+
+            assert texts(await scheduler.wait(short)) == ["3"]
+            for each in long:
+                scheduler.abandon(each)
+
+    run(scenario)
+
+
+def test_a_long_row_is_not_overtaken_for_ever_by_short_ones_that_keep_coming() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator()
+        answered = 0
+        with scheduling(generator, max_tokens=60) as scheduler:
+
+            async def keep_asking() -> None:
+                nonlocal answered
+                while not long.done():
+                    await scheduler.wait(submit(scheduler, 6))
+                    answered += 1
+
+            feeders = [asyncio.create_task(keep_asking()) for _ in range(8)]
+            long = asyncio.create_task(scheduler.wait(submit(scheduler, 40)))
+            await asyncio.gather(long, *feeders)
+
+        before = next(index for index, step in enumerate(generator.steps) if 40 in step)
+        assert before < 60 and answered > 8
 
     run(scenario)
 

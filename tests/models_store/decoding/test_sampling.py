@@ -70,3 +70,12 @@ def test_rules_hold_for_draws_too() -> None:
     [ids] = drawn([options(seed=2, no_repeat_ngram_size=1)], logits, VOCABULARY - 2)
 
     assert len(set(ids)) == len(ids) and not {1, 2} & set(ids)
+
+
+@pytest.mark.parametrize("top_p", [1e-320, 1e-45, 1e-6])
+def test_the_likeliest_token_is_kept_whatever_the_share(top_p: float) -> None:
+    logits = np.array([0.5, 3.0, 1.0], dtype=np.float32)
+
+    tokens, probabilities = likeliest(logits, 0, top_p)
+
+    assert tokens.tolist() == [1] and probabilities.tolist() == [1.0]
