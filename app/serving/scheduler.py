@@ -145,6 +145,8 @@ class Scheduler(Worker):
         with self._changed:
             self._workers.append(worker)
         while self._take_rows(worker):
+            if not len(worker):
+                continue
             try:
                 self._leave(worker)
                 engine = self._join(worker)

@@ -261,21 +261,18 @@ def test_a_short_request_begins_at_the_next_step_whatever_others_have_queued() -
 def test_a_long_row_is_not_overtaken_for_ever_by_short_ones_that_keep_coming() -> None:
     async def scenario() -> None:
         generator = SteppingGenerator()
-        answered = 0
         with scheduling(generator, max_tokens=60) as scheduler:
 
             async def keep_asking() -> None:
-                nonlocal answered
                 while not long.done():
                     await scheduler.wait(submit(scheduler, 6))
-                    answered += 1
 
             feeders = [asyncio.create_task(keep_asking()) for _ in range(8)]
             long = asyncio.create_task(scheduler.wait(submit(scheduler, 40)))
             await asyncio.gather(long, *feeders)
 
         before = next(index for index, step in enumerate(generator.steps) if 40 in step)
-        assert before < 60 and answered > 8
+        assert before < 60
 
     run(scenario)
 
