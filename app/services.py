@@ -15,6 +15,7 @@ from app.serving.inventory import Inventory
 from app.serving.latency import LatencyWindow
 from app.serving.layout import LayoutChooser
 from app.serving.loading import Loader
+from app.serving.planner import Planner
 from app.serving.pool import Pool, PoolLimits
 from app.serving.readiness import Readiness
 from app.serving.runtimes import RuntimeChooser
@@ -37,6 +38,7 @@ class Services:
     metrics: ServiceMetrics
     pool: Pool
     jobs: EvaluationJobs
+    planner: Planner
     admin_token: SecretStr | None
 
     @classmethod
@@ -61,10 +63,11 @@ class Services:
             PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
         )
         chooser = Chooser(catalogue, runtimes, pool.last_error)
+        planner = Planner()
         latency = LatencyWindow(settings.latency_window_seconds)
         jobs = EvaluationJobs(pool, settings.evaluation_queue, settings.evaluation_kept)
         return cls(
-            generation=GenerationService(settings, chooser, pool, latency, metrics),
+            generation=GenerationService(settings, chooser, pool, latency, metrics, planner),
             evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
             inventory=Inventory(catalogue, pool, version, runtimes),
             latency=latency,
@@ -72,11 +75,13 @@ class Services:
             metrics=metrics,
             pool=pool,
             jobs=jobs,
+            planner=planner,
             admin_token=settings.admin_token,
         )
 
     async def close(self) -> None:
         """Cancels evaluations, ends what runs and gives back memory."""
+        self.planner.close()
         await self.jobs.close()
         await self.pool.close()
 

@@ -69,9 +69,18 @@ class TextGenerator:
         """
         before = self.manifest.generation.prefix if prefix is None else prefix
         encoding = self._tokenizer.encode(before + text, self.max_input_tokens)
-        if encoding.is_truncated and on_overflow == "error":
-            raise InputTooLong(encoding.full_length, self.max_input_tokens, encoding.is_counted)
+        if on_overflow == "error":
+            self.check_fits(encoding)
         return encoding
+
+    def check_fits(self, encoding: Encoding) -> None:
+        """Checks that the model reads all of a text.
+
+        Raises:
+            InputTooLong: it does not.
+        """
+        if encoding.is_truncated:
+            raise InputTooLong(encoding.full_length, self.max_input_tokens, encoding.is_counted)
 
     def encode_many(self, texts: Sequence[str], prefix: str | None = None) -> list[Encoding]:
         """Encodes texts as `encode` does, without holding the interpreter meanwhile."""

@@ -12,7 +12,7 @@ from models_store.files import short_name
 
 # Characters of a text's beginning that are tokenized first, for each token that the model reads. English has about
 # four characters a token, so the beginning of a longer text nearly always fills the model's window.
-CHARACTERS_A_TOKEN = 32
+CHARACTERS_A_TOKEN = 64
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from app.errors import InternalError, Overloaded, ShuttingDown, UnknownEvaluatio
 from app.problems import problem_of
 from app.serving.evaluation_job import Job, Status
 from app.serving.gates import REFERENCE
-from app.serving.plan import plan_of
+from app.serving.plan import planning
+from app.serving.planner import finished
 from app.serving.pool import Pool
 from app.serving.prompt import Prompt
 from evaluation.examples import Example
@@ -129,7 +130,7 @@ class EvaluationJobs:
     async def _generate(self, task: Task, variant: str, examples: Sequence[Example]) -> list[TextOutput]:
         async with self._pool.lease(task, variant) as loaded:
             prompt = Prompt(texts=[example.source for example in examples])
-            planned = await plan_of(loaded.generator, prompt)
+            planned = await asyncio.to_thread(finished, planning(loaded.generator, prompt, 4096))
             while True:
                 deadline = time.monotonic() + CHUNK_TIMEOUT_SECONDS
                 try:

@@ -1,15 +1,14 @@
 """Plans a prompt for one generator: its texts as encoded rows, its options checked, and the way back to texts."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from app.errors import TextTooLong, UnsupportedLanguages
+from app.errors import InvalidRequest, TextTooLong, UnsupportedLanguages
 from app.problems import describe
 from app.serving.prompt import Prompt
-from app.serving.segmenter import SegmentedText, sentences, whole
+from app.serving.segmenter import SegmentedText, splitting, whole
 from models_store.errors import InputTooLong, InvalidOptions
 from models_store.generator import TextGenerator, TextOutput
 from models_store.manifest import GenerationOptions, Manifest, Task
@@ -18,6 +17,8 @@ from models_store.tokenizer import Encoding
 
 # Planning so few takes about a millisecond, which asking another thread does too where cores are busy.
 SHORT_CHARACTERS = 4000
+# Characters that are tokenized at once: some milliseconds of work, at the worst 30.
+PIECE_CHARACTERS = 8000
 
 
 @dataclass(frozen=True)
@@ -62,35 +63,93 @@ def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
     return next((reason for reason in ("length", "stop") if reason in reasons), "eos")
 
 
-async def plan_of(generator: TextGenerator, prompt: Prompt) -> Plan:
-    """Plans a prompt as `plan` does, on another thread where that takes its time."""
-    if sum(map(len, prompt.texts)) <= SHORT_CHARACTERS:
-        return plan(generator, prompt)
-    return await asyncio.to_thread(plan, generator, prompt)
+def is_short(prompt: Prompt) -> bool:
+    """Whether a prompt is planned in about a millisecond."""
+    return sum(map(len, prompt.texts)) <= SHORT_CHARACTERS
 
 
-def plan(generator: TextGenerator, prompt: Prompt) -> Plan:
-    """Plans a prompt; takes its time on long texts.
+def planning(generator: TextGenerator, prompt: Prompt, most_rows: int) -> Generator[None, None, Plan]:
+    """Plans a prompt, a little at a time.
+
+    Args:
+        generator: what will generate.
+        prompt: what is asked for.
+        most_rows: rows that its worker takes of one request.
+
+    Returns:
+        The plan.
 
     Raises:
         InvalidOptions: an option is out of range, contradicts another, or is more than the model can do.
+        InvalidRequest: the texts have too many sentences, or the prefix leaves no room for a text.
         UnsupportedLanguages: the artifact was made for other languages.
         TextTooLong: a text does not fit and the prompt refuses truncation.
     """
     manifest = generator.manifest
     options = options_of(generator, prompt)
+    check_prefix(generator, prompt.prefix)
+    texts: list[SegmentedText] = []
     if manifest.task is Task.TRANSLATION:
-        language = _source_language(manifest, prompt)
-        texts = [sentences(text, language) for text in prompt.texts]
+        language, rows_left = _source_language(manifest, prompt), most_rows
+        for text in prompt.texts:
+            texts.append((yield from _bounded(splitting(text, language), rows_left, most_rows)))
+            rows_left -= len(texts[-1].segments)
     else:
         texts = [whole(text) for text in prompt.texts]
-    rows = []
-    for index, text in enumerate(texts):
-        try:
-            rows += [generator.encode(segment.text, prompt.prefix, prompt.on_overflow) for segment in text.segments]
-        except InputTooLong as error:
-            raise TextTooLong(f"text[{index}]: {error}" if len(texts) > 1 else f"text: {error}") from error
+    places = [index for index, text in enumerate(texts) for _ in text.segments]
+    parts = [segment.text for text in texts for segment in text.segments]
+    rows: list[Encoding] = []
+    if is_short(prompt):
+        rows = [generator.encode(part, prompt.prefix) for part in parts]
+    else:
+        for piece in pieces_of(parts):
+            rows += generator.encode_many(piece, prompt.prefix)
+            yield
+    if prompt.on_overflow == "error":
+        for index, row in zip(places, rows, strict=True):
+            try:
+                generator.check_fits(row)
+            except InputTooLong as error:
+                raise TextTooLong(f"text[{index}]: {error}" if len(texts) > 1 else f"text: {error}") from error
     return Plan(texts, rows, options, prompt.stop)
+
+
+def _bounded(work: Generator[int, None, SegmentedText], left: int, most: int) -> Generator[None, None, SegmentedText]:
+    """Splits a text unless it has more parts than are left."""
+    while True:
+        try:
+            count = next(work)
+        except StopIteration as end:
+            segmented: SegmentedText = end.value
+            return segmented
+        if count > left:
+            raise InvalidRequest(f"text: has more than {most} parts to generate for, the most of one request")
+        yield
+
+
+def pieces_of(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Gathers texts that are tokenized at once; a longer one is alone."""
+    piece: list[str] = []
+    characters = 0
+    for text in texts:
+        if piece and characters + len(text) > PIECE_CHARACTERS:
+            yield piece
+            piece, characters = [], 0
+        piece.append(text)
+        characters += len(text)
+    if piece:
+        yield piece
+
+
+def check_prefix(generator: TextGenerator, prefix: str | None) -> None:
+    """Checks that a request's own prefix leaves half of the model's window to the text.
+
+    Raises:
+        InvalidRequest: it is longer.
+    """
+    limit = generator.max_input_tokens
+    if prefix and (tokens := generator.encode("", prefix).full_length) > limit // 2:
+        raise InvalidRequest(f"prefix: has {tokens} tokens; at most {limit // 2}, half of what the model reads")
 
 
 def options_of(generator: TextGenerator, prompt: Prompt) -> GenerationOptions:

@@ -1,15 +1,19 @@
 """Splits a text into the parts that a model is given, and puts their outputs back where the parts stood.
 
-A translation model reads one sentence at a time: lines are split into sentences with `sentencex`, and line breaks,
-blank lines and indentation stay exactly. A summarization model reads the text whole, as its only part.
+A translation model reads one sentence at a time: lines are split into sentences, and line breaks, blank lines and
+indentation stay exactly. A summarization model reads the text whole, as its only part.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-import sentencex
+from evaluation.sentences import segments
 
 JOINT = " "
+# What ends a line for `str.splitlines`, which makes all lines at once.
+_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+_LINE = re.compile(f"[^{_BREAKS}]*(?:\r\n|[{_BREAKS}])|[^{_BREAKS}]+")
 
 
 @dataclass(frozen=True)
@@ -42,20 +46,38 @@ def whole(text: str) -> SegmentedText:
     return SegmentedText([Segment("", text)], "")
 
 
-def sentences(text: str, language: str) -> SegmentedText:
-    """Splits a text into its sentences; `language` is the code of the text's language, such as `en`."""
-    segments: list[Segment] = []
-    pending = ""
-    for line in text.splitlines(keepends=True):
+def splitting(text: str, language: str) -> Generator[int, None, SegmentedText]:
+    """Splits a text into its sentences, a little at a time.
+
+    Args:
+        text: any text.
+        language: the code of the text's language, such as `en`.
+
+    Yields:
+        How many sentences there are so far, after each line and each sentence.
+
+    Returns:
+        The sentences, and what stands between them.
+    """
+    found: list[Segment] = []
+    pending: list[str] = []
+    for line in _lines(text):
         content = line.strip()
         if not content:
-            pending += line
+            pending.append(line)
+            yield len(found)
             continue
         start = line.index(content[0])
-        pending += line[:start]
-        for sentence in sentencex.segment(language, content):
+        pending.append(line[:start])
+        for sentence in segments(content, language):
             if stripped := sentence.strip():
-                segments.append(Segment(pending, stripped))
-                pending = JOINT
-        pending = line[start + len(content) :]
-    return SegmentedText(segments, pending)
+                found.append(Segment("".join(pending), stripped))
+                pending = [JOINT]
+            yield len(found)
+        pending = [line[start + len(content) :]]
+    return SegmentedText(found, "".join(pending))
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yields a text's lines with their ends, those of `str.splitlines`."""
+    return (match.group() for match in _LINE.finditer(text))

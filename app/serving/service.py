@@ -17,7 +17,8 @@ from app.serving.events import TokenRelay, generation_events
 from app.serving.latency import LatencyWindow
 from app.serving.loading import LoadedVariant
 from app.serving.long_input import condense
-from app.serving.plan import Plan, plan_of
+from app.serving.plan import Plan, is_short, planning
+from app.serving.planner import Planner, finished
 from app.serving.pool import Pool
 from app.serving.prompt import Prompt
 from app.serving.submission import Generated
@@ -30,9 +31,16 @@ class GenerationService:
     """Generates, streams and compares. One a process, used from the event loop."""
 
     def __init__(
-        self, settings: Settings, chooser: Chooser, pool: Pool, latency: LatencyWindow, metrics: ServiceMetrics
+        self,
+        settings: Settings,
+        chooser: Chooser,
+        pool: Pool,
+        latency: LatencyWindow,
+        metrics: ServiceMetrics,
+        planner: Planner,
     ) -> None:
         self._settings = settings
+        self._planner = planner
         self._chooser = chooser
         self._pool = pool
         self._latency = latency
@@ -42,7 +50,7 @@ class GenerationService:
         """Answers a prompt with the variant that is named, that keeps enough, or that is the default.
 
         Raises:
-            SlimseqError: what `Chooser.choose`, `Pool.lease`, `plan_of` and `Worker.wait` raise.
+            SlimseqError: what `Chooser.choose`, `Pool.lease`, `planning` and `Worker.wait` raise.
         """
         started = time.monotonic()
         self._check_size(prompt)
@@ -115,16 +123,20 @@ class GenerationService:
             async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
                 loaded = await held.enter_async_context(self._pool.lease(task, name, runtime))
                 if prompt.long_input == "truncate":
-                    return loaded, await plan_of(loaded.generator, prompt)
-                condensed = await condense(loaded.worker, loaded.generator, prompt, deadline)
+                    return loaded, await self._plan(loaded, prompt)
+                condensed = await condense(loaded.worker, loaded.generator, prompt, deadline, self._planner)
                 return loaded, replace(
-                    await plan_of(loaded.generator, condensed.prompt),
+                    await self._plan(loaded, condensed.prompt),
                     read_tokens=condensed.read_tokens,
                     queue_seconds=condensed.queue_seconds,
                     inference_seconds=condensed.inference_seconds,
                 )
         except TimeoutError:
             raise DeadlineExceeded(self._settings.request_timeout_seconds) from None
+
+    async def _plan(self, loaded: LoadedVariant, prompt: Prompt) -> Plan:
+        work = planning(loaded.generator, prompt, self._settings.queue_rows)
+        return finished(work) if is_short(prompt) else await self._planner.run(work)
 
     def _check_size(self, prompt: Prompt) -> None:
         if len(prompt.texts) > self._settings.max_texts:

@@ -1,4 +1,6 @@
-from evaluation.sentences import sentences
+import sentencex
+
+from evaluation.sentences import WINDOW_CHARACTERS, segments, sentences
 
 
 def test_abbreviations_do_not_end_a_sentence() -> None:
@@ -10,3 +12,20 @@ def test_abbreviations_do_not_end_a_sentence() -> None:
 def test_a_blank_line_ends_a_sentence_and_empty_ones_are_left_out() -> None:
     assert sentences("A headline\n\nThe text follows.") == ["A headline", "The text follows."]
     assert sentences("  \n\n ") == []
+
+
+def test_a_text_longer_than_a_window_has_the_sentences_that_it_has_whole() -> None:
+    text = "Dr. Smith paid 3.5 million for it. He said so on May 3. Nobody knows why! " * (2 * WINDOW_CHARACTERS // 74)
+
+    found = list(segments(text, "en"))
+
+    assert "".join(found) == text
+    assert found == [str(sentence) for sentence in sentencex.segment("en", text)]
+
+
+def test_a_sentence_longer_than_windows_stays_one() -> None:
+    long = "word " * WINDOW_CHARACTERS
+
+    found = list(segments(f"Before. {long}end. After.", "en"))
+
+    assert [each.strip() for each in found] == ["Before.", f"{long}end.", "After."]

@@ -1,7 +1,8 @@
 from collections import defaultdict
 
 from app.serving.assembly import Assembly, Piece
-from app.serving.segmenter import sentences, whole
+from app.serving.planner import finished
+from app.serving.segmenter import splitting, whole
 from models_store.generator import TextOutput
 from models_store.tokenizer import TextStream
 
@@ -40,7 +41,7 @@ def test_tokens_are_sent_as_they_come() -> None:
 
 
 def test_a_later_sentence_waits_for_those_before_it() -> None:
-    assembly = Assembly([sentences("A dog.\n\nGood morning. How are you?", "en")], WordStream, EOS)
+    assembly = Assembly([finished(splitting("A dog.\n\nGood morning. How are you?", "en"))], WordStream, EOS)
 
     held_back = assembly.on_token(1, 1) + assembly.on_token(2, 3) + assembly.on_token(2, 4)
     first = assembly.on_token(0, 6)
@@ -60,7 +61,7 @@ def test_texts_grow_side_by_side() -> None:
 
 
 def test_rows_alone_add_up_to_the_joined_text_in_any_order() -> None:
-    text = sentences("  One. Two. Three.\n\nFour.\n", "en")
+    text = finished(splitting("  One. Two. Three.\n\nFour.\n", "en"))
     outputs = ["Eins.", "", "Drei.", "Vier."]
     for order in ([0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]):
         assembly = Assembly([text], WordStream, EOS)

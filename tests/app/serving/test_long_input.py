@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.serving.long_input import Condensed, condense, parts_of
+from app.serving.long_input import Condensed, condense, cutting
+from app.serving.planner import Planner, finished
 from app.serving.prompt import Prompt
 from app.serving.scheduler import Scheduler
 from evaluation.sentences import sentences
@@ -28,13 +29,18 @@ def summarizer(embedded: Store) -> Iterator[TextGenerator]:
 
 def condensed(generator: TextGenerator, prompt: Prompt) -> Condensed:
     async def run() -> Condensed:
-        scheduler = Scheduler(generator, "summarization/quantized")
+        scheduler, planner = Scheduler(generator, "summarization/quantized"), Planner()
         try:
-            return await condense(scheduler, generator, prompt, time.monotonic() + 60)
+            return await condense(scheduler, generator, prompt, time.monotonic() + 60, planner)
         finally:
             scheduler.close()
+            planner.close()
 
     return asyncio.run(run())
+
+
+def parts_of(generator: TextGenerator, text: str, prefix: str | None) -> list[str]:
+    return finished(cutting(generator, text, prefix)).texts
 
 
 def test_parts_are_whole_sentences_that_fit_and_are_of_like_length(summarizer: TextGenerator) -> None:

@@ -1,9 +1,11 @@
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from app.errors import TextTooLong, UnsupportedLanguages
-from app.serving.plan import plan
+from app.errors import InvalidRequest, TextTooLong, UnsupportedLanguages
+from app.serving.plan import Plan, planning
+from app.serving.planner import finished
 from app.serving.prompt import Prompt
 from models_store.errors import InvalidOptions
 from models_store.generator import TextGenerator, TextOutput, open_generator
@@ -11,6 +13,10 @@ from models_store.manifest import Task
 from models_store.store import Store
 
 TWO_TEXTS = ["One. Two.", "Three."]
+
+
+def plan(generator: TextGenerator, prompt: Prompt) -> Plan:
+    return finished(planning(generator, prompt, most_rows=4096))
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +86,34 @@ def test_a_prefix_replaces_the_artifacts_own(summarizer: TextGenerator) -> None:
     usual, bare = (plan(summarizer, Prompt(["A fire broke out."], prefix=prefix)) for prefix in (None, ""))
 
     assert len(bare.rows[0].ids) < len(usual.rows[0].ids)
+
+
+def test_a_prefix_that_leaves_a_text_no_room_is_refused(summarizer: TextGenerator) -> None:
+    with pytest.raises(InvalidRequest, match=r"prefix: has \d+ tokens; at most 192"):
+        plan(summarizer, Prompt(["A fire broke out."], prefix="word " * 200))
+
+
+def test_more_parts_than_a_worker_takes_are_refused_before_all_are_there(translator: TextGenerator) -> None:
+    work = planning(translator, Prompt(["Yes.\n" * 400, "No.\n" * 400]), most_rows=500)
+
+    with pytest.raises(InvalidRequest, match="more than 500 parts"):
+        finished(work)
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 200_000, "e\u0301" * 100_000, "Yes. " * 800, "\n" * 200_000 + "Yes.", "a " * 100_000]
+)
+def test_long_texts_are_planned_in_small_pieces(translator: TextGenerator, text: str) -> None:
+    work = planning(translator, Prompt([text]), most_rows=4096)
+    longest = 0.0
+    rows = 0
+    while True:
+        started = time.thread_time()
+        try:
+            next(work)
+        except StopIteration as end:
+            rows = len(end.value.rows)
+            break
+        longest = max(longest, time.thread_time() - started)
+
+    assert rows and longest < 0.05

@@ -1,6 +1,7 @@
 import pytest
 
-from app.serving.segmenter import sentences, whole
+from app.serving.planner import finished
+from app.serving.segmenter import SegmentedText, splitting, whole
 
 TEXTS = [
     "One sentence.",
@@ -9,8 +10,13 @@ TEXTS = [
     "\n\nBlank lines first.\n\t\nand last\n\n",
     "Dr. Smith paid 3.5 million, e.g. for a house. He moved on 3 May.",
     "No punctuation at all",
+    "One\x0btwo\x0cthree\x1cfour\x1dfive\x1esix\x85seven\u2028eight\u2029nine\r\nten\releven\n\rtwelve",
     'He said "Stop." Then he left.\u2028Another separator.',
 ]
+
+
+def sentences(text: str, language: str) -> SegmentedText:
+    return finished(splitting(text, language))
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -43,3 +49,11 @@ def test_a_whole_text_is_its_only_part() -> None:
 
     assert [segment.text for segment in segmented.segments] == ["One. Two.\n\nThree."]
     assert segmented.join(["Short."]) == "Short."
+
+
+def test_lines_are_those_of_python() -> None:
+    text = TEXTS[-2] + "\n\n" + TEXTS[3]
+
+    lines = [segment.text for segment in sentences(text, "en").segments]
+
+    assert lines == [part for line in text.splitlines() for part in [line.strip()] if part]
