@@ -35,6 +35,7 @@ class Server:
         ready: what answers 200 once it can generate.
         environment: variables for it alone.
         port_variable: the variable that tells it its port; None where `--port` does.
+        folder: whose code runs, such as another checkout; None for this one.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Server:
     ready: str = "/healthz"
     environment: dict[str, str] = field(default_factory=dict)
     port_variable: str | None = None
+    folder: Path | None = None
 
 
 @contextlib.contextmanager
@@ -67,7 +69,9 @@ def running(server: Server, folder: Path) -> Iterator[int]:
         command += ["--port", str(port)]
     log = folder / f"{server.name}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            command, cwd=server.folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
     try:
         _wait_until_ready(server, process, port, log)
         yield port

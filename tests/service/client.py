@@ -49,8 +49,9 @@ class Response:
 class Service:
     """A running service. Each call takes a connection of its own, so that threads may share one client."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pid: int = 0) -> None:
         self.port = port
+        self.pid = pid
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Response:
         return self.send("GET", path, headers=headers)

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,18 +16,26 @@ from tests.service.client import Service
 
 @contextlib.contextmanager
 def running_service(
-    log: Path, *, python: Path | str = sys.executable, folder: Path | None = None, **settings: object
+    log: Path,
+    *,
+    python: Path | str = sys.executable,
+    folder: Path | None = None,
+    prefix: Sequence[str] = (),
+    **settings: object,
 ) -> Iterator[Service]:
     """Runs `python -m app` with `SLIMSEQ_*` settings until the block ends.
 
     `python` may be another environment's interpreter, started in a `folder` that has none of this checkout's code.
+    `prefix` is a command that runs another in its own place.
     """
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
     environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in {"port": port, **settings}.items()}
     with log.open("ab") as output:
-        process = subprocess.Popen([python, "-m", "app"], env=environment, cwd=folder, stdout=output, stderr=output)
-    service = Service(port)
+        process = subprocess.Popen(
+            [*prefix, python, "-m", "app"], env=environment, cwd=folder, stdout=output, stderr=output
+        )
+    service = Service(port, process.pid)
     try:
         service.wait_until_answering(process)
         yield service

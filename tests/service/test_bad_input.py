@@ -62,6 +62,13 @@ def test_an_unknown_variant_is_not_found_and_the_known_are_named(service: Servic
         ({"text": "Yes.", "max_new_tokens": 10**30}, "max_new_tokens"),
         ({"text": "Yes.", "max_new_tokens": 1024}, "max_new_tokens is 1024; this model has positions for"),
         ({"text": "Yes.", "min_new_tokens": 9, "max_new_tokens": 8}, "min_new_tokens (9) is above max_new_tokens (8)"),
+        ({"text": "Yes.", "do_sample": True, "top_p": 1e-320}, "top_p"),
+        ({"text": "Yes.", "do_sample": True, "top_p": 0}, "top_p"),
+        ({"text": "Yes.", "do_sample": True, "temperature": 1e-300, "top_p": 0.9}, "temperature"),
+        ({"text": "Yes.", "do_sample": True, "temperature": 1e-38}, "temperature"),
+        ({"text": "Yes.", "repetition_penalty": 1e-300}, "repetition_penalty"),
+        ({"text": "Yes.", "repetition_penalty": 1e-38}, "repetition_penalty"),
+        ({"text": "Yes.", "do_sample": True, "top_k": 9000}, "top_k is 9000; this model's vocabulary has"),
         ({"text": "Yes.", "on_overflow": "ignore"}, "on_overflow"),
         ({"text": "Yes.", "stream": "yes"}, "stream"),
         ({"text": "Yes.", "source": "fr"}, "source: 'fr'"),
@@ -74,6 +81,20 @@ def test_a_wrong_field_is_named_with_what_is_wrong(service: Service, body: objec
     refused = service.post("/translate", body)
 
     assert refused.status == 422 and said in refused.problem.detail
+
+
+def test_options_are_checked_against_the_model_on_every_runtime(service: Service) -> None:
+    beyond = service.post("/translate?variant=compact", {"text": "Yes.", "do_sample": True, "top_k": 5000})
+
+    assert beyond.status == 422 and "top_k is 5000; this model's vocabulary has 4500" in beyond.problem.detail
+
+
+def test_a_prefix_that_fills_the_window_is_refused(service: Service) -> None:
+    for long_input in ("truncate", "map_reduce"):
+        body = {"text": "The bridge is closed. " * 900, "prefix": "word " * 199, "long_input": long_input}
+        refused = service.post("/summarize", body)
+
+        assert refused.status == 422 and "prefix: has" in refused.problem.detail
 
 
 @pytest.mark.parametrize(

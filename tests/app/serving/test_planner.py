@@ -20,7 +20,8 @@ def counting(pieces: int, seconds: float = 0.0, done: list[int] | None = None) -
 def test_work_gives_its_result_at_once_or_in_turns() -> None:
     async def scenario() -> None:
         planner = Planner()
-        assert await asyncio.gather(planner.run(counting(3)), planner.run(counting(0))) == ["3 pieces", "0 pieces"]
+        found = await asyncio.gather(planner.run(counting(3)), planner.run(counting(0)))
+        assert list(found) == ["3 pieces", "0 pieces"]
         planner.close()
 
     assert finished(counting(2)) == "2 pieces"
