@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
 from app.dependencies import ChoiceQuery, services_of
+from app.strict_query import check_repeated
 
 JSON = "application/json"
 
@@ -54,7 +55,9 @@ def _query(request: Request) -> ChoiceQuery:
 
     Raises:
         pydantic.ValidationError: it is wrong, or has a parameter that is not known.
+        InvalidRequest: a parameter is repeated.
     """
     if not request.scope["query_string"]:
         return _PLAIN
+    check_repeated(request.query_params)
     return ChoiceQuery.model_validate(dict(request.query_params))
