@@ -8,16 +8,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
 from app.dependencies import ChoiceQuery, services_of
+from app.json_route import JsonRoute
 from app.strict_query import check_repeated
 
 JSON = "application/json"
 
 
-class DirectRoute(APIRoute):
+class DirectRoute(JsonRoute):
     """A route of endpoints that take a `body`, the generation `service` and a `choice`, and return a model."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
