@@ -27,8 +27,8 @@ from app.server.watchdog import Watchdog
 from app.settings import Settings
 
 STARTUP_FAILED = 3  # uvicorn's exit code
-AFTER_GRACE_SECONDS = 0.6  # From the end of the grace to the end by force; the rest of a second is for a busy machine.
-CUT_OFF_SECONDS = 0.25  # Of those: for the answers of requests that are cut off.
+AFTER_GRACE_SECONDS = 0.5  # From the end of the grace to the end by force; a busy machine gets the rest of a second.
+CUT_OFF_SECONDS = 0.2  # Of those: for the answers of requests that are cut off.
 CLOSING_SECONDS = 2.0  # For closing the application once every request is answered, within the above.
 QUIET_SECONDS = 0.2  # How long open connections may still send a request after everything was answered.
 EXIT_SECONDS = 1.0  # For the interpreter's own end, within the above too.
