@@ -1,6 +1,5 @@
 """Raw connections, for what no HTTP client would send: endless bodies, halves of heads, silence."""
 
-import http.client
 import socket
 import threading
 import time
@@ -21,11 +20,20 @@ def head(method: str, path: str, *more: str) -> bytes:
 
 
 def answer_of(connection: socket.socket, method: str = "POST") -> Response:
-    """Reads one answer; the connection stays open."""
-    answer = http.client.HTTPResponse(connection, method=method)
-    answer.begin()
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    return Response(answer.status, headers, answer.read())
+    """Reads one answer and not a byte more, so that the next one can be read."""
+    with connection.makefile("rb", buffering=0) as arriving:
+        status = int(arriving.readline().split()[1])
+        headers = {}
+        while line := arriving.readline().decode().strip():
+            name, _, value = line.partition(": ")
+            headers[name.lower()] = value
+        length = 0 if method == "HEAD" else int(headers["content-length"])
+        body = b""
+        while len(body) < length:
+            piece = arriving.read(length - len(body))
+            assert piece, "the answer ended early"
+            body += piece
+    return Response(status, headers, body)
 
 
 def chunked(pieces: Iterable[bytes]) -> Iterator[bytes]:

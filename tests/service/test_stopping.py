@@ -184,7 +184,7 @@ def test_a_client_that_reads_nothing_does_not_keep_the_process(embedded: Store, 
         with contextlib.suppress(OSError):
             while time.monotonic() < until:
                 deaf.sendall(head("GET", "/openapi.json"))
-                time.sleep(0.001)
+                time.sleep(0.02)
         seconds = running.stop()
 
     ends_cleanly(running, seconds)
