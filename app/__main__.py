@@ -2,12 +2,12 @@
 
 import sys
 
-import uvicorn
 from pydantic import ValidationError
 
 from app.logs import configure_logging
 from app.main import create_app
 from app.problems import describe
+from app.server.server import serve
 from app.settings import Settings
 from evaluation.host import bound_heaps
 from models_store.errors import SlimseqError
@@ -17,7 +17,7 @@ def main() -> int:
     """Serves until it is stopped.
 
     Returns:
-        0 after a clean stop, 1 after one line that says why nothing can be served.
+        0 after a clean stop, 1 after one line that says why nothing can be served, 3 where the port is taken.
     """
     bound_heaps()
     try:
@@ -31,17 +31,9 @@ def main() -> int:
         return 1
     configure_logging(settings.log_level)
     try:
-        uvicorn.run(
-            app,
-            host=settings.host,
-            port=settings.port,
-            access_log=False,
-            log_config=None,
-            timeout_graceful_shutdown=settings.shutdown_grace_seconds,
-        )
+        return serve(app, settings)
     except KeyboardInterrupt:
         return 0
-    return 0
 
 
 if __name__ == "__main__":

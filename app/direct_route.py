@@ -8,15 +8,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
 from app.dependencies import ChoiceQuery, services_of
+from app.json_route import JsonRoute
+from app.strict_query import check_repeated
 
 JSON = "application/json"
 
 
-class DirectRoute(APIRoute):
+class DirectRoute(JsonRoute):
     """A route of endpoints that take a `body`, the generation `service` and a `choice`, and return a model."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -54,7 +55,9 @@ def _query(request: Request) -> ChoiceQuery:
 
     Raises:
         pydantic.ValidationError: it is wrong, or has a parameter that is not known.
+        InvalidRequest: a parameter is repeated.
     """
     if not request.scope["query_string"]:
         return _PLAIN
+    check_repeated(request.query_params)
     return ChoiceQuery.model_validate(dict(request.query_params))

@@ -33,6 +33,19 @@ class MalformedBody(SlimseqError):
     title = "Malformed body"
 
 
+class BodyTooComplex(SlimseqError):
+    """Raised while a body is read, as soon as it holds more values than any request of the API may."""
+
+    status = 422
+    title = "Body too complex"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the body has more than {limit} commas, colons and opening brackets outside of strings, the most that any "
+            "request needs; send fewer texts or pairs"
+        )
+
+
 class BodyTimeout(SlimseqError):
     """Raised when a client does not send its body to the end in time."""
 
@@ -41,6 +54,46 @@ class BodyTimeout(SlimseqError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the body did not arrive within {seconds:g} s")
+
+
+class MalformedRequest(SlimseqError):
+    """Raised when what arrives on a connection is not HTTP."""
+
+    status = 400
+    title = "Malformed request"
+
+    def __init__(self) -> None:
+        super().__init__("the connection's data is not a valid HTTP/1.1 request")
+
+
+class HeadersTooLarge(SlimseqError):
+    """Raised when a request's first line and headers, or a body's trailers, are larger than the service reads."""
+
+    status = 431
+    title = "Headers too large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the first line and headers are larger than {limit} bytes, the most that is read")
+
+
+class HeadersTimeout(SlimseqError):
+    """Raised when a client does not send its headers to the end in time."""
+
+    status = 408
+    title = "Headers timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the first line and headers did not arrive within {seconds:g} s")
+
+
+class TooManyConnections(SlimseqError):
+    """Raised when a client connects while as many requests are in progress as there may be connections."""
+
+    status = 503
+    title = "Too many connections"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} connections are open, the most that are allowed; retry later")
 
 
 class UnsupportedLanguages(SlimseqError):

@@ -45,7 +45,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_strict_query(app)
     # Added innermost first: the last one added sees a request first.
     app.add_middleware(DisconnectMiddleware)
-    app.add_middleware(BodyMiddleware, max_bytes=settings.max_body_bytes, seconds=settings.request_timeout_seconds)
+    app.add_middleware(
+        BodyMiddleware,
+        max_bytes=settings.max_body_bytes,
+        max_values=settings.max_values,
+        seconds=settings.request_timeout_seconds,
+    )
     app.add_middleware(FailureMiddleware)
     # Those of the documentation are no part of it.
     paths = [*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))]

@@ -80,7 +80,24 @@ class Settings(BaseSettings):
     )
     queue_rows: int = Field(default=4096, ge=1, description="Rows that may wait for one variant; more are refused.")
     request_timeout_seconds: float = Field(default=60, gt=0, le=3600, description="After this a request gets a 504.")
-    shutdown_grace_seconds: int = Field(default=10, ge=0, le=600, description="What running requests get at the end.")
+    max_connections: int = Field(
+        default=512,
+        ge=1,
+        le=65_536,
+        description="Open connections. At the limit, a new one replaces the oldest that has no request in progress.",
+    )
+    max_header_bytes: int = Field(
+        default=32 * 1024, ge=1024, le=1024**2, description="Bytes of a request's first line and headers."
+    )
+    header_timeout_seconds: float = Field(
+        default=10, gt=0, le=600, description="Time for a new connection to send the first line and all headers."
+    )
+    shutdown_grace_seconds: int = Field(
+        default=10,
+        ge=0,
+        le=600,
+        description="Time for running requests to end after SIGTERM or SIGINT; the process ends within a second after.",
+    )
     latency_window_seconds: float = Field(default=300, gt=0, le=86400, description="The window of `GET /latency`.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level to log.")
     evaluation_max_pairs: int = Field(default=1000, ge=1, le=100_000, description="Pairs of one evaluation.")
@@ -114,6 +131,12 @@ class Settings(BaseSettings):
     def default_variant(self, task: Task) -> str | None:
         """Returns the variant that the operator chose as the task's default, if any."""
         return self.default_summarization if task is Task.SUMMARIZATION else self.default_translation
+
+    @property
+    def max_values(self) -> int:
+        """The most values in a body: of as many texts, or evaluation pairs, as are allowed, with every other field."""
+        pair = 5  # one bracket, two colons, one comma inside and one behind
+        return max(self.max_texts, pair * self.evaluation_max_pairs) + 256
 
     @property
     def runtime_name(self) -> str | None:

@@ -1,11 +1,15 @@
-"""Guards request bodies: at most so many bytes, declared as JSON, in UTF-8. Nothing larger is ever held."""
+"""Guards request bodies: at most so many bytes and values, declared as JSON, in UTF-8. Nothing larger is ever held.
+
+The first byte over a limit ends the reading. A body is a single piece for the route; it is scanned as it arrives.
+"""
 
 import asyncio
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import BodyTimeout, MalformedBody, PayloadTooLarge, UnsupportedMediaType
+from app.errors import BodyTimeout, PayloadTooLarge, UnsupportedMediaType
+from app.middleware.json_limits import PIECE_BYTES, JsonScanner, check_encoding, may_exceed
 
 METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 
@@ -13,16 +17,18 @@ METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 class BodyMiddleware:
     """Reads a body whole before the route sees it, and refuses what routes could not read."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float = 60) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_values: int, seconds: float = 60) -> None:
         """Wraps the layers below.
 
         Args:
             app: the layers below.
             max_bytes: the largest body that is read.
+            max_values: the most values in a body, counted as `JsonScanner` does.
             seconds: how long a client may take to send it.
         """
         self.app = app
         self._max_bytes = max_bytes
+        self._max_values = max_values
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,7 +37,8 @@ class BodyMiddleware:
         Raises:
             PayloadTooLarge: the declared or the arrived length is above the limit.
             UnsupportedMediaType: the body is not declared as plain JSON.
-            MalformedBody: the body is not UTF-8.
+            MalformedBody: the body is not UTF-8, or nested too deeply.
+            BodyTooComplex: the body has too many values.
             BodyTimeout: the body did not arrive in time.
         """
         if scope["type"] != "http" or scope["method"] not in METHODS_WITH_BODY:
@@ -43,14 +50,11 @@ class BodyMiddleware:
             raise PayloadTooLarge(self._max_bytes)
         try:
             async with asyncio.timeout(self._seconds):
-                body = await self._read(receive)
+                body = await self._read(headers, receive)
         except TimeoutError:
             raise BodyTimeout(self._seconds) from None
         if body is None:
             return
-        if body:
-            check_media_type(headers)
-            check_encoding(body)
         waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive_body() -> Message:
@@ -58,18 +62,38 @@ class BodyMiddleware:
 
         await self.app(scope, receive_body, send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
         """Returns the body, or None when the client left before its end."""
         body = bytearray()
+        scanner: JsonScanner | None = None
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
-            body += message.get("body", b"")
+            piece, is_last = message.get("body", b""), not message.get("more_body", False)
+            if piece and not body:
+                check_media_type(headers)
+            body += piece
             if len(body) > self._max_bytes:
                 raise PayloadTooLarge(self._max_bytes)
-            if not message.get("more_body", False):
+            if scanner is None:
+                if is_last and not may_exceed(piece, self._max_values):
+                    check_encoding(piece)
+                    return bytes(piece)
+                scanner = JsonScanner(self._max_values)
+            await _scan(scanner, piece, is_last)
+            if is_last:
                 return bytes(body)
+
+
+async def _scan(scanner: JsonScanner, chunk: bytes, is_last: bool) -> None:
+    """Scans a chunk of any size, piece by piece; others have their turn in between."""
+    for start in range(0, len(chunk), PIECE_BYTES):
+        if start:
+            await asyncio.sleep(0)
+        scanner.feed(chunk[start : start + PIECE_BYTES])
+    if is_last:
+        scanner.feed(b"", is_last)
 
 
 def check_media_type(headers: Headers) -> None:
@@ -83,15 +107,3 @@ def check_media_type(headers: Headers) -> None:
         raise UnsupportedMediaType(f"the body must be application/json, not {media_type or 'undeclared'}")
     if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType(f"the body must not be compressed, and is {headers['content-encoding']}")
-
-
-def check_encoding(body: bytes) -> None:
-    """Checks that a body is UTF-8.
-
-    Raises:
-        MalformedBody: it is not; says at which byte.
-    """
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise MalformedBody(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import InternalError, ShuttingDown
-from app.problems import problem_response, slug_of
+from app.problems import problem_of, problem_response, slug_of
+from app.serving.events import MEDIA_TYPE, event
 from models_store.errors import SlimseqError
 
 logger = logging.getLogger(__name__)
@@ -23,11 +25,15 @@ class FailureMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        has_started = False
+        started: Message | None = None
+        is_whole = False
 
         async def send_and_note(message: Message) -> None:
-            nonlocal has_started
-            has_started = True
+            nonlocal started, is_whole
+            if message["type"] == "http.response.start":
+                started = message
+            else:
+                is_whole = not message.get("more_body", False)
             await send(message)
 
         try:
@@ -38,12 +44,19 @@ class FailureMiddleware:
         except asyncio.CancelledError:
             # Whoever serves cancels what still runs at the end of the shutdown's grace. A client that left is no such
             # case: the layer below ends its route in peace.
-            if has_started:
-                raise
             answer = ShuttingDown()
+            if started is not None:
+                if is_whole or not _is_event_stream(started):
+                    raise
+                last = event("error", problem_of(answer).model_dump()).encode()
+                await send({"type": "http.response.body", "body": last, "more_body": False})
         except Exception:
             logger.exception("unexpected exception")
             answer = InternalError()
         scope["state"]["problem"] = slug_of(answer)
-        if not has_started:
+        if started is None:
             await problem_response(answer)(scope, receive, send)
+
+
+def _is_event_stream(started: Message) -> bool:
+    return Headers(raw=started["headers"]).get("content-type", "").startswith(MEDIA_TYPE)

@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from app.dependencies import GenerationDep, RuntimeQuery, named
+from app.json_route import JsonRoute
 from app.problems import documented
 from app.schemas.generation import CompareRequest, CompareResponse
 from models_store.manifest import Task
 
-router = APIRouter(tags=["generation"])
+router = APIRouter(tags=["generation"], route_class=JsonRoute)
 
 
 @router.post(

@@ -3,10 +3,11 @@
 from fastapi import APIRouter, Response, status
 
 from app.dependencies import EvaluationsDep
+from app.json_route import JsonRoute
 from app.problems import documented
 from app.schemas.evaluation import EvaluationJob, EvaluationRequest
 
-router = APIRouter(tags=["measurements"])
+router = APIRouter(tags=["measurements"], route_class=JsonRoute)
 
 
 @router.post(

@@ -25,9 +25,11 @@ class EvaluationRequest(BaseModel):
     samples: int | None = Field(
         default=None, ge=1, description="How many of the data set; all that are allowed if absent."
     )
+    # The first wrong pair is enough: wording thousands of errors takes longer than the event loop may be held.
     pairs: list[dict[str, str]] | None = Field(
         default=None,
         min_length=1,
+        fail_fast=True,
         description="`source` and `target` for translation, `document` and `summary` for summarization.",
     )
 

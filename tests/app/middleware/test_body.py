@@ -21,7 +21,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 def send(chunks: Sequence[bytes], *headers: tuple[str, str], method: str = "POST") -> Connection:
     async def run() -> Connection:
         connection = Connection(method, headers, chunks)
-        await connection.call(BodyMiddleware(echo, max_bytes=10))
+        await connection.call(BodyMiddleware(echo, max_bytes=10, max_values=100))
         return connection
 
     return asyncio.run(run())
@@ -37,7 +37,7 @@ def test_a_declared_length_above_the_limit_is_refused_unread() -> None:
     async def run() -> Connection:
         connection = Connection("POST", [JSON, ("Content-Length", "11")], [b"x" * 11])
         with pytest.raises(PayloadTooLarge, match="10 bytes"):
-            await connection.call(BodyMiddleware(echo, max_bytes=10))
+            await connection.call(BodyMiddleware(echo, max_bytes=10, max_values=100))
         return connection
 
     assert asyncio.run(run()).reads == 0
@@ -47,7 +47,7 @@ def test_chunks_are_counted_and_reading_stops_at_the_limit() -> None:
     async def run() -> Connection:
         connection = Connection("POST", [JSON], [b"x" * 6] * 100)
         with pytest.raises(PayloadTooLarge):
-            await connection.call(BodyMiddleware(echo, max_bytes=10))
+            await connection.call(BodyMiddleware(echo, max_bytes=10, max_values=100))
         return connection
 
     assert asyncio.run(run()).reads == 2

@@ -1,0 +1,142 @@
+"""Connections that are silent, slow or too many harm nobody, end in time, and leave a line in the log."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from models_store.store import Store
+from tests.service.client import Service
+from tests.service.conftest import running_service
+from tests.service.raw import HealthWatch, answer_of, connect, head
+
+CONNECTIONS = 200
+HEADER_SECONDS = 2
+
+
+def warnings(log: Path) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [line for line in lines if line["logger"] == "app.server.connections"]
+
+
+@contextlib.contextmanager
+def trickling(connections: list[socket.socket]) -> Iterator[None]:
+    """Sends a byte of an endless header on each connection every tenth of a second."""
+    is_over = threading.Event()
+
+    def trickle() -> None:
+        while not is_over.wait(0.1):
+            for connection in connections:
+                with contextlib.suppress(OSError):
+                    connection.send(b"a")
+
+    thread = threading.Thread(target=trickle, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_silent_and_trickling_connections_are_closed_and_nobody_waits_for_them(embedded: Store, log: Path) -> None:
+    with (
+        running_service(log, store=embedded.root, header_timeout_seconds=HEADER_SECONDS) as service,
+        ExitStack() as held,
+    ):
+        service.wait_until_ready()
+        started = time.monotonic()
+        silent = [held.enter_context(connect(service)) for _ in range(CONNECTIONS)]
+        slow = [held.enter_context(connect(service)) for _ in range(CONNECTIONS)]
+        for connection in slow:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+        with trickling(slow), HealthWatch(service) as health:
+            ends = [connection.recv(1) for connection in silent]
+            answers = [answer_of(connection) for connection in slow]
+        seconds = time.monotonic() - started
+
+    assert set(ends) == {b""}
+    assert {answer.status for answer in answers} == {408}
+    assert "did not arrive within 2 s" in answers[0].problem.detail
+    assert HEADER_SECONDS <= seconds < HEADER_SECONDS + 10
+    assert health.slowest_seconds < 2
+    # One line says it for all of them.
+    logged = [warning["message"] for warning in warnings(log)]
+    assert sorted(logged) == ["connection without a request is closed", "headers did not arrive in time"]
+
+
+def test_silent_connections_keep_no_client_out(embedded: Store, log: Path) -> None:
+    with running_service(log, store=embedded.root, max_connections=20) as service, ExitStack() as held:
+        service.wait_until_ready()
+        silent = [held.enter_context(connect(service)) for _ in range(50)]
+        served = [service.get("/healthz").status for _ in range(10)]
+        oldest = silent[0].recv(1)
+
+    assert served == [200] * 10
+    assert oldest == b""
+    assert len(warnings(log)) == 1
+    assert "the oldest without a request is closed" in str(warnings(log)[0]["message"])
+
+
+def test_a_connection_too_many_is_refused_while_all_others_have_requests(embedded: Store, log: Path) -> None:
+    with running_service(log, store=embedded.root, max_connections=3) as service:
+        service.wait_until_ready()
+        with contextlib.ExitStack() as held:
+            for _ in range(3):
+                busy = held.enter_context(connect(service))
+                # The body never comes.
+                busy.sendall(head("POST", "/translate", "Content-Length: 100"))
+            time.sleep(0.5)
+            refused = [service.get("/healthz") for _ in range(5)]
+        time.sleep(0.5)
+        later = service.get("/healthz")
+
+    assert {answer.status for answer in refused} == {503}
+    assert refused[0].problem.type == "/problems/too-many-connections"
+    assert later.status == 200
+    # Each limit is logged once; to be refused needs a moment, in which such a connection may be the oldest.
+    assert warnings(log)[0]["message"] == "too many connections: one is refused"
+    assert warnings(log)[0]["client"] == "127.0.0.1"
+    assert len(warnings(log)) <= 2
+
+
+def test_a_client_that_does_not_read_its_answer_is_disconnected(embedded: Store, log: Path) -> None:
+    with running_service(log, store=embedded.root, request_timeout_seconds=2) as service:
+        service.wait_until_ready()
+        with connect(service) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            until = time.monotonic() + 30
+            # Answers of many requests, one after the other and none of them read, fill all buffers between the two.
+            with contextlib.suppress(OSError):
+                while time.monotonic() < until:
+                    connection.sendall(head("GET", "/openapi.json"))
+                    time.sleep(0.02)
+        served = service.get("/healthz")
+
+    assert time.monotonic() < until
+    assert served.status == 200
+    assert "client does not read its answer" in [warning["message"] for warning in warnings(log)]
+
+
+def test_a_second_request_on_a_connection_is_answered_after_the_first(service: Service) -> None:
+    body = json.dumps({"text": "Good morning."}).encode()
+    with connect(service) as connection:
+        connection.sendall(head("POST", "/translate", f"Content-Length: {len(body)}") + body + head("GET", "/healthz"))
+        first, second = answer_of(connection), answer_of(connection)
+
+    assert (first.status, second.status) == (200, 200)
+    assert "outputs" in first.json and second.json["status"] == "ok"
+
+
+def test_a_broken_second_request_does_not_cost_the_first_its_answer(service: Service) -> None:
+    body = json.dumps({"text": "Good morning."}).encode()
+    with connect(service) as connection:
+        connection.sendall(head("POST", "/translate", f"Content-Length: {len(body)}") + body + b"\x00\x01\x02\r\n\r\n")
+        first = answer_of(connection)
+
+        assert first.status == 200 and first.headers["connection"] == "close"
+        assert connection.recv(1) == b""

@@ -1,0 +1,216 @@
+"""What is too large is refused while it arrives: no memory is spent on it, nobody waits for it."""
+
+import itertools
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from models_store.store import Store
+from tests.service.client import Service
+from tests.service.conftest import running_service
+from tests.service.raw import CHUNK, HealthWatch, answer_of, chunked, connect, head, send_until_refused
+
+MEGABYTE = 1024**2
+# What the service reads at most after its answer, 16 MiB, and what both sides' kernels hold, with some room.
+MOST_SENT = 64 * MEGABYTE
+JSON = {"Content-Type": "application/json"}
+SLOW_SECONDS = 2.0  # On a machine that does much else. Without the limits it was 7 to 29 s.
+
+
+@pytest.fixture(autouse=True)
+def the_service_goes_on(service: Service) -> Iterator[None]:
+    yield
+    assert service.post("/translate", {"text": "Good morning."}).status == 200
+
+
+def many_pairs() -> bytes:
+    return b'{"task":"translation","variants":["original"],"pairs":[' + b"1," * (2 * MEGABYTE) + b"1]}"
+
+
+def many_keys() -> bytes:
+    return json.dumps({"text": "Hi."} | {f"key{number}": number for number in range(400_000)}).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/evaluations", many_pairs()),
+        ("/translate", many_keys()),
+        ("/summarize", b'{"text":[' + b'"a",' * MEGABYTE + b'"a"]}'),
+        ("/compare?task=translation&variant=original&variant=quantized", b'{"a":[' + b"{}," * MEGABYTE + b"{}]}"),
+    ],
+)
+def test_a_body_of_too_many_values_is_refused_before_memory_is_spent(
+    embedded: Store, log: Path, path: str, body: bytes
+) -> None:
+    with running_service(log, store=embedded.root) as service:
+        service.wait_until_ready()
+        process = process_of(service)
+        before = peak_bytes(process)
+        with HealthWatch(service) as health:
+            refused = service.send("POST", path, body, JSON)
+        spent = peak_bytes(process) - before
+
+    assert refused.status == 422 and refused.problem.type == "/problems/body-too-complex"
+    assert "5256 commas, colons and opening brackets" in refused.problem.detail
+    assert spent < 64 * MEGABYTE
+    assert health.slowest_seconds < SLOW_SECONDS
+
+
+def peak_bytes(process: psutil.Process) -> int:
+    """The most memory that a process ever had, as Linux counts it."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def process_of(service: Service) -> psutil.Process:
+    return next(
+        child
+        for child in psutil.Process(os.getpid()).children()
+        if any(each.laddr.port == service.port for each in child.net_connections("tcp"))
+    )
+
+
+def test_the_rest_of_a_body_of_too_many_values_is_not_read(service: Service) -> None:
+    with connect(service) as connection:
+        connection.sendall(head("POST", "/translate", "Transfer-Encoding: chunked"))
+        body = itertools.chain([b'{"text":['], itertools.repeat(b'"a",' * (CHUNK // 4)))
+        send_until_refused(connection, chunked(body), MOST_SENT)
+        refused = answer_of(connection)
+
+    assert refused.status == 422 and refused.headers["connection"] == "close"
+
+
+def test_a_body_is_refused_at_once_where_it_is_nested_too_deeply(service: Service) -> None:
+    with connect(service) as connection:
+        # The rest of the declared length never comes.
+        connection.sendall(head("POST", "/translate", "Content-Length: 1000000") + b'{"text":' + b"[" * 100)
+        refused = answer_of(connection)
+
+    assert refused.status == 422 and "nested too deeply" in refused.problem.detail
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/translate", 413),
+        ("POST", "/healthz", 413),
+        ("POST", "/nowhere", 413),
+        ("PUT", "/translate", 413),
+        ("PATCH", "/nowhere", 413),
+        ("GET", "/healthz", 200),
+        ("GET", "/variants", 200),
+        ("GET", "/metrics", 200),
+        ("HEAD", "/healthz", 405),
+        ("OPTIONS", "/translate", 405),
+        ("DELETE", "/evaluations/nope", 404),
+    ],
+)
+def test_after_the_answer_to_an_endless_body_nothing_more_is_read(
+    service: Service, method: str, path: str, status: int
+) -> None:
+    with connect(service) as connection:
+        connection.sendall(head(method, path, "Transfer-Encoding: chunked"))
+        text = itertools.chain([b'{"text":"'], itertools.repeat(b"a" * CHUNK))
+        send_until_refused(connection, chunked(text), MOST_SENT)
+        answer = answer_of(connection, method)
+
+    assert answer.status == status
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_request_whose_body_arrived_keeps_its_connection_whatever_the_answer(service: Service) -> None:
+    body = b'{"text":5}'
+    with connect(service) as connection:
+        connection.sendall(head("POST", "/translate", f"Content-Length: {len(body)}") + body)
+        refused = answer_of(connection)
+        connection.sendall(head("GET", "/healthz", "Content-Length: 2") + b"{}")
+        served = answer_of(connection)
+        connection.sendall(head("GET", "/healthz"))
+        again = answer_of(connection)
+
+    assert (refused.status, served.status, again.status) == (422, 200, 200)
+    assert "connection" not in refused.headers | served.headers | again.headers
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET /healthz HTTP/1.1\r\nX-Large: ",
+        b"GET /healthz?",
+        head("POST", "/translate", "Transfer-Encoding: chunked") + b"0\r\nX-Large: ",
+        b"GET /healthz HTTP/1.1\r\n\r\nGET /healthz HTTP/1.1\r\nX-Large: ",
+    ],
+    ids=["header", "query", "trailer", "second request"],
+)
+def test_headers_without_end_are_refused_and_nobody_waits(service: Service, start: bytes) -> None:
+    with HealthWatch(service) as health, connect(service) as connection:
+        endless = itertools.chain([start], itertools.repeat(b"a" * CHUNK, 200 * MEGABYTE // CHUNK))
+        send_until_refused(connection, endless, MOST_SENT)
+        first = answer_of(connection)
+
+    assert first.status == (200 if start.count(b"GET") == 2 else 431)
+    assert health.slowest_seconds < SLOW_SECONDS
+
+
+def test_headers_that_are_too_large_are_a_problem(service: Service) -> None:
+    refused = service.get("/healthz", {"X-Large": "a" * 33_000})
+    served = service.get("/healthz", {"X-Large": "a" * 31_000})
+
+    assert refused.status == 431 and refused.problem.type == "/problems/headers-too-large"
+    assert "32768 bytes" in refused.problem.detail
+    assert refused.problem.request_id == refused.headers["x-request-id"]
+    assert served.status == 200
+
+
+def test_what_is_no_http_is_a_problem(service: Service) -> None:
+    with connect(service) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        refused = answer_of(connection)
+
+    assert refused.status == 400 and refused.problem.type == "/problems/malformed-request"
+
+
+def test_a_flood_of_pipelined_requests_is_cut_and_those_before_are_answered(service: Service) -> None:
+    with HealthWatch(service) as health, connect(service) as connection:
+        connection.sendall(head("GET", "/healthz") * 1000)
+        answers = 0
+        with connection.makefile("rb") as answered:
+            for line in answered:
+                answers += line.startswith(b"HTTP/1.1 200")
+
+    assert 1 <= answers <= 20
+    assert health.slowest_seconds < SLOW_SECONDS
+
+
+@pytest.mark.parametrize("text", ["\\u4e00", "a\\n", "ä"], ids=["escapes", "lines", "utf8"])
+def test_the_largest_text_is_read_while_others_are_served(service: Service, text: str) -> None:
+    body = b'{"text":"Hi.","prefix":"' + (text * 1_000_000).encode() + b'"}'
+    with HealthWatch(service) as health:
+        # The field is too long: what is measured is reading, not generating.
+        refused = [service.send("POST", "/summarize", body, JSON) for _ in range(5)]
+
+    assert {answer.status for answer in refused} == {422} and "prefix" in refused[0].problem.detail
+    assert health.slowest_seconds < 1
+
+
+def test_a_large_body_that_is_no_json_says_where(service: Service) -> None:
+    refused = service.send("POST", "/evaluations", b'{"task":"' + b"a" * MEGABYTE + b'"', JSON)
+
+    assert refused.status == 422 and refused.problem.type == "/problems/malformed-body"
+    assert "EOF while parsing an object at line 1 column 1048586" in refused.problem.detail
+
+
+def test_an_upgrade_is_answered_in_http_and_ends_the_connection(service: Service) -> None:
+    with connect(service) as connection:
+        connection.sendall(head("GET", "/healthz", "Connection: Upgrade", "Upgrade: h2c") + b"PRI * HTTP/2.0\r\n")
+        answer = answer_of(connection)
+        connection.shutdown(socket.SHUT_WR)
+
+        assert answer.status == 200 and answer.headers["connection"] == "close"
+        assert connection.recv(1) == b""

@@ -1,0 +1,201 @@
+"""SIGTERM and SIGINT: every accepted request gets an answer, and the process ends in time with exit code 0."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from models_store.store import Store
+from tests.service.client import Response, Service
+from tests.service.conftest import free_port
+from tests.service.raw import answer_of, connect, head
+
+GRACE_SECONDS = 2
+SENTENCE = "The old man walks along the river and looks at the birds. "
+QUICK = {"text": "Good morning."}
+LONG = {"text": [SENTENCE * 40] * 64, "num_beams": 16}
+MILLION = {"text": "á" * 500_000}
+DOCUMENT = {"text": SENTENCE * 17_000, "long_input": "map_reduce", "num_beams": 16}
+PAIRS = [{"source": SENTENCE * 100, "target": "Wort " * 1200}] * 20
+
+
+class Stopping:
+    """A service that a test stops, and what its clients got."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", service: Service) -> None:
+        self.process = process
+        self.service = service
+        self.threads = ThreadPoolExecutor(16)
+
+    def ask(self, path: str, body: object) -> "Future[Response]":
+        return self.threads.submit(self.service.post, path, body)
+
+    def stop(self, number: int = signal.SIGTERM) -> float:
+        """Sends the signal; returns how many seconds the process lived on."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(timeout=60)
+        return time.monotonic() - started
+
+
+@contextlib.contextmanager
+def stopping(store: Store, log: Path, **settings: object) -> Iterator[Stopping]:
+    port = free_port()
+    chosen = {"port": port, "store": store.root, "shutdown_grace_seconds": GRACE_SECONDS, **settings}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
+    environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in chosen.items()}
+    with log.open("ab") as output:
+        process = subprocess.Popen([sys.executable, "-m", "app"], env=environment, stdout=output, stderr=output)
+    started = Stopping(process, Service(port))
+    try:
+        started.service.wait_until_answering(process)
+        started.service.wait_until_ready()
+        yield started
+    finally:
+        process.kill()
+        process.wait()
+        started.threads.shutdown()
+
+
+def ends_cleanly(running: Stopping, seconds: float, grace: float = GRACE_SECONDS) -> None:
+    assert running.process.returncode == 0
+    assert seconds <= grace + 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_service_ends_soon(embedded: Store, log: Path, number: int) -> None:
+    with stopping(embedded, log, shutdown_grace_seconds=30) as running, connect(running.service):
+        seconds = running.stop(number)
+
+    assert running.process.returncode == 0 and seconds < 10
+    assert "by force" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/summarize", LONG),
+        ("/translate", MILLION),
+        ("/summarize", DOCUMENT),
+        ("/compare?task=translation&variant=original&variant=quantized", LONG),
+    ],
+    ids=["generating", "tokenizing", "planning", "comparing"],
+)
+def test_requests_that_run_beyond_the_grace_are_answered_with_503(
+    embedded: Store, log: Path, path: str, body: object
+) -> None:
+    with stopping(embedded, log) as running:
+        asked = [running.ask(path, body) for _ in range(4)]
+        time.sleep(0.5)
+        seconds = running.stop()
+        answers = [each.result() for each in asked]
+
+    ends_cleanly(running, seconds)
+    assert {answer.status for answer in answers} <= {200, 503}
+    assert all(answer.problem.type == "/problems/shutting-down" for answer in answers if answer.status == 503)
+
+
+def test_a_stream_that_runs_beyond_the_grace_ends_with_an_error_event(embedded: Store, log: Path) -> None:
+    with stopping(embedded, log) as running:
+        asked = running.ask("/summarize", {**LONG, "num_beams": 1, "stream": True})
+        time.sleep(1.5)
+        seconds = running.stop()
+        events = asked.result().events
+
+    ends_cleanly(running, seconds)
+    assert events[0][0] == "token"
+    assert events[-1][0] == "error" and events[-1][1]["type"] == "/problems/shutting-down"
+
+
+def test_an_evaluation_does_not_keep_the_process(embedded: Store, log: Path) -> None:
+    with stopping(embedded, log) as running:
+        posted = running.service.post(
+            "/evaluations", {"task": "translation", "variants": ["original", "quantized"], "pairs": PAIRS}
+        )
+        time.sleep(1)
+        asked = running.ask("/translate", QUICK)
+        time.sleep(0.2)
+        seconds = running.stop()
+
+    ends_cleanly(running, seconds)
+    assert posted.status == 202
+    assert asked.result().status in (200, 503)
+
+
+def test_a_request_that_ends_within_the_grace_gets_its_answer_and_the_process_ends_then(
+    embedded: Store, log: Path
+) -> None:
+    with stopping(embedded, log, shutdown_grace_seconds=120) as running:
+        asked = running.ask("/translate", {"text": [SENTENCE] * 32, "num_beams": 8})
+        time.sleep(0.3)
+        seconds = running.stop()
+
+    assert running.process.returncode == 0 and seconds < 60
+    assert asked.result().status == 200
+
+
+@pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
+def test_a_second_signal_ends_the_grace(embedded: Store, log: Path, first: int, second: int) -> None:
+    with stopping(embedded, log, shutdown_grace_seconds=120) as running:
+        asked = running.ask("/summarize", LONG)
+        time.sleep(0.5)
+        running.process.send_signal(first)
+        time.sleep(0.5)
+        is_running = running.process.poll() is None
+        seconds = running.stop(second)
+
+    assert is_running
+    ends_cleanly(running, seconds, grace=0)
+    assert asked.result().status == 503
+
+
+def test_a_request_on_an_open_connection_is_answered_during_the_grace(embedded: Store, log: Path) -> None:
+    body = json.dumps(QUICK).encode()
+    with stopping(embedded, log, shutdown_grace_seconds=4) as running, connect(running.service) as kept:
+        kept.sendall(head("GET", "/healthz"))
+        before = answer_of(kept)
+        asked = running.ask("/summarize", LONG)
+        time.sleep(0.5)
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        kept.sendall(head("POST", "/translate", f"Content-Length: {len(body)}") + body)
+        during = answer_of(kept)
+        running.process.wait(timeout=60)
+
+    assert before.status == 200 and "connection" not in before.headers
+    assert during.status in (200, 503) and during.headers["connection"] == "close"
+    assert asked.result().status == 503 and running.process.returncode == 0
+
+
+def test_a_client_that_reads_nothing_does_not_keep_the_process(embedded: Store, log: Path) -> None:
+    with stopping(embedded, log) as running, connect(running.service) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        until = time.monotonic() + 5
+        deaf.settimeout(1)
+        with contextlib.suppress(OSError):
+            while time.monotonic() < until:
+                deaf.sendall(head("GET", "/openapi.json"))
+                time.sleep(0.02)
+        seconds = running.stop()
+
+    ends_cleanly(running, seconds)
+
+
+def test_a_body_that_never_ends_is_answered_at_the_end_of_the_grace(embedded: Store, log: Path) -> None:
+    with stopping(embedded, log) as running, connect(running.service) as connection:
+        connection.sendall(head("POST", "/translate", "Content-Length: 1000") + b'{"text":')
+        time.sleep(0.3)
+        seconds = running.stop()
+        answer = answer_of(connection)
+
+    ends_cleanly(running, seconds)
+    assert answer.status == 503 and answer.problem.type == "/problems/shutting-down"
