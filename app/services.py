@@ -62,7 +62,7 @@ class Services:
         )
         chooser = Chooser(catalogue, runtimes, pool.last_error)
         latency = LatencyWindow(settings.latency_window_seconds)
-        jobs = EvaluationJobs(pool, settings.evaluation_queue, settings.evaluation_kept)
+        jobs = EvaluationJobs(settings.store, runtimes, settings.evaluation_queue, settings.evaluation_kept)
         return cls(
             generation=GenerationService(settings, chooser, pool, latency, metrics),
             evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
@@ -76,7 +76,7 @@ class Services:
         )
 
     async def close(self) -> None:
-        """Cancels evaluations, ends what runs and gives back memory."""
+        """Kills evaluations, ends what runs and gives back memory."""
         await self.jobs.close()
         await self.pool.close()
 
