@@ -1,7 +1,7 @@
 """`python -m benchmarks.beside_evaluation`: the latency of live requests with and without an evaluation that runs.
 
-Both are measured in turns, seconds apart, and compared turn by turn, because a machine's speed drifts. The evaluation is
-of the variant and its original on the bundled sample, again and again, and is deleted after each turn.
+Both are measured in turns, seconds apart, and compared turn by turn, because a machine's speed drifts. The evaluation
+compares the variant with its original on the bundled sample, again and again, and is deleted after each turn.
 """
 
 import argparse
