@@ -160,6 +160,13 @@ class UnknownEvaluation(SlimseqError):
         super().__init__(f"there is no evaluation {identifier!r}; finished ones are forgotten after a while")
 
 
+class EvaluationEnded(SlimseqError):
+    """Raised when an evaluation's process ended before it had results. Says how, and what to do."""
+
+    status = 500
+    title = "Evaluation ended"
+
+
 class PayloadTooLarge(SlimseqError):
     """Raised when a body is larger than the service reads."""
 

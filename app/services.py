@@ -65,7 +65,7 @@ class Services:
         chooser = Chooser(catalogue, runtimes, pool.last_error)
         planner = Planner()
         latency = LatencyWindow(settings.latency_window_seconds)
-        jobs = EvaluationJobs(pool, settings.evaluation_queue, settings.evaluation_kept)
+        jobs = EvaluationJobs(settings.store, runtimes, settings.evaluation_queue, settings.evaluation_kept)
         return cls(
             generation=GenerationService(settings, chooser, pool, latency, metrics, planner),
             evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
@@ -80,7 +80,7 @@ class Services:
         )
 
     async def close(self) -> None:
-        """Cancels evaluations, ends what runs and gives back memory."""
+        """Kills evaluations, ends what runs and gives back memory."""
         self.planner.close()
         await self.jobs.close()
         await self.pool.close()

@@ -41,6 +41,10 @@ class Connections:
         """Asks for a resource; errors are those of `post`."""
         return await self._ask(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
 
+    async def delete(self, path: str) -> Answer:
+        """Deletes a resource; errors are those of `post`."""
+        return await self._ask(f"DELETE {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+
     async def post(self, path: str, body: bytes) -> Answer:
         """Sends a JSON body.
 

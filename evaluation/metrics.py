@@ -1,7 +1,8 @@
 """ROUGE for summaries, BLEU and chrF for translations, as statistics of each sample that add up to the corpus value.
 
 Keeping the statistics apart is what lets `evaluation.bootstrap` resample thousands of corpora without scoring a text
-twice. The counting is done by `rouge-score` and `sacrebleu`, so that values compare with what others publish.
+twice. Values are those of `rouge-score` (`evaluation.rouge`) and `sacrebleu`, so that they compare with what others
+publish.
 """
 
 import functools
@@ -11,15 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU, MAX_NGRAM_ORDER
 from sacrebleu.metrics.chrf import CHRF
-from sacrebleu.metrics.helpers import extract_all_char_ngrams
+from sacrebleu.metrics.helpers import extract_char_ngrams
 
+from evaluation.rouge import ROUGE_METRICS, Rouge
 from evaluation.sentences import sentences
 from models_store.manifest import Task
 
-ROUGE_METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 METRICS: dict[Task, tuple[str, ...]] = {Task.SUMMARIZATION: ROUGE_METRICS, Task.TRANSLATION: ("bleu", "chrf")}
 PRIMARY_METRIC: dict[Task, str] = {Task.SUMMARIZATION: "rougeL", Task.TRANSLATION: "bleu"}
 
@@ -92,9 +92,9 @@ def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> S
 
 def _rouge(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricStatistics]:
     """Scores with ROUGE F-measures, stemmed, the corpus value being their mean (https://aclanthology.org/W04-1013)."""
-    scorer = RougeScorer(list(ROUGE_METRICS), use_stemmer=True)
+    rouge = Rouge()
     scores = [
-        scorer.score(_one_sentence_a_line(reference), _one_sentence_a_line(hypothesis))
+        rouge.score(_one_sentence_a_line(reference), _one_sentence_a_line(hypothesis))
         for hypothesis, reference in zip(hypotheses, references, strict=True)
     ]
     signature = (
@@ -104,7 +104,7 @@ def _rouge(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricS
         MetricStatistics(
             metric=metric,
             signature=signature,
-            per_sample=np.array([[100.0 * each[metric].fmeasure, 1.0] for each in scores]),
+            per_sample=np.array([[100.0 * each[metric], 1.0] for each in scores]),
             value_of=_mean,
         )
         for metric in ROUGE_METRICS
@@ -162,11 +162,9 @@ def _bleu_of(sums: Statistics) -> Statistics:
 def _chrf_counts(hypothesis: str, reference: str) -> list[int]:
     """Counts one sentence: for 1- to 6-grams of characters those of the hypothesis, of the reference, and matches."""
     counts: list[int] = []
-    for made, expected in zip(
-        extract_all_char_ngrams(hypothesis, CHRF.CHAR_ORDER),
-        extract_all_char_ngrams(reference, CHRF.CHAR_ORDER),
-        strict=True,
-    ):
+    # Order by order: the n-grams of all orders of a long text take six times the memory.
+    for order in range(1, CHRF.CHAR_ORDER + 1):
+        made, expected = extract_char_ngrams(hypothesis, order), extract_char_ngrams(reference, order)
         counts += [made.total() if expected else 0, expected.total(), (made & expected).total()]
     return counts
 

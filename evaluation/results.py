@@ -32,7 +32,10 @@ class MetricResult(Record):
 
 
 class VariantResult(Record):
-    """All that was measured of one variant. `hypotheses` are its outputs in the data set's order."""
+    """All that was measured of one variant.
+
+    `hypotheses` are its outputs in the data set's order, none in what was read from JSON.
+    """
 
     variant: str
     metrics: tuple[MetricResult, ...]
@@ -40,7 +43,7 @@ class VariantResult(Record):
     output_tokens: int
     tokens_per_second: float
     truncated: int = Field(description="Sources that the model could not read to their end.")
-    hypotheses: tuple[str, ...] = Field(exclude=True)
+    hypotheses: tuple[str, ...] = Field(default=(), exclude=True)
 
     def metric(self, name: str) -> MetricResult:
         """Returns one metric's result.

@@ -1,7 +1,7 @@
 """Evaluates variants of one task on the same samples in the same run, whoever generates.
 
-The command line brings open generators (`generate_with`), the service its batcher; both become a `Generate`. Systems
-take turns chunk by chunk, so that a machine that slows down slows all of them.
+The command line brings open generators (`generate_with`), the service's child process plans each text as a request's;
+both become a `Generate`. Systems take turns chunk by chunk, so that a machine that slows down slows all of them.
 """
 
 import time
@@ -15,22 +15,13 @@ from evaluation.examples import DatasetSample, DatasetUnavailable, Example
 from evaluation.metrics import Scored, score
 from evaluation.results import BaselineResult, Evaluation, MetricResult, VariantResult
 from evaluation.significance import randomization_p_value
-from models_store.errors import SlimseqError
 from models_store.generator import TextGenerator, TextOutput
 from models_store.manifest import GenerationOptions, Task
-from models_store.runtimes.protocol import Watch
 
 CHUNK_EXAMPLES = 16
 
 Generate = Callable[[Sequence[Example]], list[TextOutput]]
 Progress = Callable[[int, int], None]
-
-
-class EvaluationCancelled(SlimseqError):
-    """Raised when whoever asked for an evaluation no longer wants it."""
-
-    status = 409
-    title = "Evaluation cancelled"
 
 
 @dataclass
@@ -48,7 +39,6 @@ def evaluate(
     reference_system: str | None = None,
     generation: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-    is_cancelled: Callable[[], bool] | None = None,
 ) -> Evaluation:
     """Generates with every system and scores what comes.
 
@@ -60,21 +50,19 @@ def evaluate(
         reference_system: the variant that retention is relative to, usually `original`; None measures no retention.
         generation: the settings that the systems generate with, for the record.
         progress: told `(texts generated, texts in all)` after each chunk of each system.
-        is_cancelled: asked before and after each chunk.
 
     Returns:
         Results in the order of `systems`.
 
     Raises:
         DatasetUnavailable: the sample is empty.
-        EvaluationCancelled: `is_cancelled` said so.
         ValueError: there are no systems, the reference is none of them, or a system lost an output.
     """
     if not systems or (reference_system is not None and reference_system not in systems):
         raise ValueError(f"the reference system {reference_system!r} is not among {', '.join(systems) or 'none'}")
     if not sample.examples:
         raise DatasetUnavailable(f"{sample.name} holds no examples")
-    tallies = _generate_all(sample.examples, systems, progress, is_cancelled)
+    tallies = _generate_all(sample.examples, systems, progress)
     targets = [example.target for example in sample.examples]
     trivial = score(task, [baseline(task, example.source) for example in sample.examples], targets)
     hypotheses = {name: _in_order(tally) for name, tally in tallies.items()}
@@ -97,16 +85,13 @@ def evaluate(
     )
 
 
-def generate_with(
-    generator: TextGenerator, options: GenerationOptions, batch: int = CHUNK_EXAMPLES, watch: Watch | None = None
-) -> Generate:
+def generate_with(generator: TextGenerator, options: GenerationOptions, batch: int = CHUNK_EXAMPLES) -> Generate:
     """Makes an open artifact into a system to evaluate.
 
     Args:
         generator: stays open as long as the result is used.
         options: the settings of every generation.
         batch: how many texts are generated at once.
-        watch: follows each batch, so that a cancelled one ends early.
 
     Returns:
         A function that encodes examples, with their own prefix where they have one, and generates their outputs.
@@ -117,7 +102,7 @@ def generate_with(
         return [
             output
             for start in range(0, len(encodings), batch)
-            for output in generator.generate(encodings[start : start + batch], options, watch)
+            for output in generator.generate(encodings[start : start + batch], options)
         ]
 
     return generate
@@ -127,20 +112,13 @@ def _generate_all(
     examples: Sequence[Example],
     systems: Mapping[str, Generate],
     progress: Progress | None,
-    is_cancelled: Callable[[], bool] | None,
 ) -> dict[str, _Tally]:
-    def stop_if_cancelled() -> None:
-        if is_cancelled is not None and is_cancelled():
-            raise EvaluationCancelled("the evaluation was cancelled")
-
     tallies = {name: _Tally() for name in systems}
     for turn, places in enumerate(_chunks_of_like_length(examples)):
         for name in _rotated(list(systems), turn):
-            stop_if_cancelled()
             started = time.perf_counter()
             outputs = systems[name]([examples[place] for place in places])
             tallies[name].seconds += time.perf_counter() - started
-            stop_if_cancelled()
             tallies[name].outputs.update(zip(places, outputs, strict=True))
             if progress is not None:
                 done = sum(len(tally.outputs) for tally in tallies.values())

@@ -14,8 +14,9 @@ from evaluation.metrics import MetricStatistics, Statistics
 
 RANDOMIZATION_TRIALS = 10_000
 SEED = 12345
-# Trials at once: bounds the memory that their swaps take.
+# Trials at once, and their coins at once: 64 MB, whatever the number of samples.
 CHUNK_TRIALS = 500
+CHUNK_COINS = 4_000_000
 # Differences of floating-point sums that would be equal in exact arithmetic count as equal. In points of the metric.
 TOLERANCE = 1e-9
 
@@ -84,6 +85,7 @@ def _observed_difference(variant: MetricStatistics, original: MetricStatistics) 
 def _moved_by_swaps(difference: Statistics) -> Iterator[Statistics]:
     """Yields what random swaps take from one system's sums and give to the other's, `(trials, statistics)` a chunk."""
     random = np.random.default_rng(SEED)
-    for start in range(0, RANDOMIZATION_TRIALS, CHUNK_TRIALS):
-        trials = min(CHUNK_TRIALS, RANDOMIZATION_TRIALS - start)
+    chunk = max(min(CHUNK_TRIALS, CHUNK_COINS // len(difference)), 1)
+    for start in range(0, RANDOMIZATION_TRIALS, chunk):
+        trials = min(chunk, RANDOMIZATION_TRIALS - start)
         yield random.integers(2, size=(trials, len(difference))).astype(np.float64) @ difference

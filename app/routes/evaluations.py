@@ -1,11 +1,11 @@
-"""`POST /evaluations`, `GET /evaluations/{id}` and `DELETE /evaluations/{id}`."""
+"""`POST` and `GET /evaluations`, `GET` and `DELETE /evaluations/{id}`."""
 
 from fastapi import APIRouter, Response, status
 
 from app.dependencies import EvaluationsDep
 from app.json_route import JsonRoute
 from app.problems import documented
-from app.schemas.evaluation import EvaluationJob, EvaluationRequest
+from app.schemas.evaluation import EvaluationJob, EvaluationList, EvaluationRequest
 
 router = APIRouter(tags=["measurements"], route_class=JsonRoute)
 
@@ -22,6 +22,17 @@ async def post_evaluation(body: EvaluationRequest, service: EvaluationsDep, resp
     job = service.post(body)
     response.headers["Location"] = f"/evaluations/{job.id}"
     return job
+
+
+@router.get(
+    "/evaluations",
+    operation_id="list_evaluations",
+    summary="List the evaluations",
+    responses=documented(500),
+)
+async def list_evaluations(service: EvaluationsDep) -> EvaluationList:
+    """List the evaluations that are remembered, the newest first; each one's own address has its results."""
+    return service.list()
 
 
 @router.get(

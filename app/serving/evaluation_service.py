@@ -1,16 +1,19 @@
 """Makes a job of a posted evaluation: its variants known, its examples bounded, its data set one that has a name."""
 
 import importlib.util
-from collections.abc import Callable
+
+from pydantic_core import to_json
 
 from app.errors import InvalidRequest
-from app.schemas.evaluation import PAIR_KEYS, EvaluationJob, EvaluationRequest
+from app.schemas.evaluation import PAIR_KEYS, EvaluationJob, EvaluationList, EvaluationRequest, EvaluationSummary
 from app.serving.chooser import Chooser
 from app.serving.evaluation_job import Job
 from app.serving.evaluations import EvaluationJobs
-from evaluation.datasets import BUNDLED, dataset_names, load_examples
-from evaluation.examples import DatasetSample, Example
+from evaluation.datasets import BUNDLED, dataset_names
 from models_store.manifest import Task
+
+# What the data set of posted pairs is called.
+POSTED = "pairs"
 
 
 class EvaluationService:
@@ -31,8 +34,11 @@ class EvaluationService:
         """
         for variant in request.variants:
             self._chooser.check_exists(request.task, variant)
-        job = Job(request.task, list(request.variants), self._sample(request))
-        return answer_of(self._jobs.submit(job))
+        return answer_of(self._jobs.submit(self._job(request)))
+
+    def list(self) -> EvaluationList:
+        """Returns all evaluations that are remembered, without their results."""
+        return EvaluationList(evaluations=[summary_of(job) for job in self._jobs.newest_first()])
 
     def get(self, identifier: str) -> EvaluationJob:
         """Returns where an evaluation stands.
@@ -50,20 +56,21 @@ class EvaluationService:
         """
         return answer_of(self._jobs.cancel(identifier))
 
-    def _sample(self, request: EvaluationRequest) -> Callable[[], DatasetSample]:
+    def _job(self, request: EvaluationRequest) -> Job:
         asked = len(request.pairs) if request.pairs is not None else request.samples or self._max_pairs
         if asked > self._max_pairs:
             field = "pairs" if request.pairs is not None else "samples"
             raise InvalidRequest(f"{field}: {asked} are too many; at most {self._max_pairs} an evaluation")
-        task, dataset = request.task, request.dataset
+        task, variants = request.task, tuple(request.variants)
         if request.pairs is not None:
             source, target = PAIR_KEYS[task]
-            examples = tuple(Example(pair[source], pair[target]) for pair in request.pairs)
-            return lambda: DatasetSample("pairs", "posted", examples)
+            pairs = to_json([(pair[source], pair[target]) for pair in request.pairs])
+            return Job(task, variants, POSTED, asked, pairs)
         # A path would let a client read this machine's files: only names are taken.
-        if dataset not in known_datasets(task):
-            raise InvalidRequest(f"dataset: there is no {dataset!r} here; there is {', '.join(known_datasets(task))}")
-        return lambda: load_examples(task, dataset or BUNDLED, samples=asked)
+        if request.dataset not in known_datasets(task):
+            known = ", ".join(known_datasets(task))
+            raise InvalidRequest(f"dataset: there is no {request.dataset!r} here; there is {known}")
+        return Job(task, variants, request.dataset, asked)
 
 
 def known_datasets(task: Task) -> tuple[str, ...]:
@@ -71,26 +78,27 @@ def known_datasets(task: Task) -> tuple[str, ...]:
     return dataset_names(task) if importlib.util.find_spec("datasets") else (BUNDLED,)
 
 
-def answer_of(job: Job) -> EvaluationJob:
-    """Describes a job for the client."""
-    answer = EvaluationJob(
+def summary_of(job: Job) -> EvaluationSummary:
+    """Describes a job for a list."""
+    return EvaluationSummary(
         id=job.identifier,
         status=job.status,
         progress=job.progress,
         task=job.task,
         variants=list(job.variants),
         created_at=job.created_at,
-        error=job.error,
+        dataset=job.dataset,
+        samples=job.samples,
     )
+
+
+def answer_of(job: Job) -> EvaluationJob:
+    """Describes a job for the client, with what it found."""
     found = job.results
-    if found is None or not job.status.is_final:
-        return answer
-    return answer.model_copy(
-        update={
-            "dataset": found.dataset,
-            "samples": found.samples,
-            "reference": found.reference_system,
-            "baseline": found.baseline,
-            "results": list(found.variants),
-        }
+    return EvaluationJob(
+        **summary_of(job).model_dump(),
+        reference=found.reference_system if found else None,
+        baseline=found.baseline if found else None,
+        results=list(found.variants) if found else None,
+        error=job.error,
     )

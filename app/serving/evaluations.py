@@ -1,30 +1,18 @@
-"""Quality evaluations as jobs of this process: one runs at a time, through the workers that serve live requests."""
+"""Quality evaluations as jobs of the service: one runs at a time, in a process of its own."""
 
 import asyncio
-import contextlib
 import logging
-import threading
-import time
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable
+from pathlib import Path
 
 from app.errors import InternalError, Overloaded, ShuttingDown, UnknownEvaluation
 from app.problems import problem_of
 from app.serving.evaluation_job import Job, Status
+from app.serving.evaluation_order import EvaluationOrder
 from app.serving.gates import REFERENCE
-from app.serving.plan import planning
-from app.serving.planner import finished
-from app.serving.pool import Pool
-from app.serving.prompt import Prompt
-from evaluation.examples import Example
+from app.serving.runtimes import RuntimeChooser
 from evaluation.results import Evaluation
-from evaluation.run import EvaluationCancelled, Generate, evaluate
 from models_store.errors import SlimseqError
-from models_store.generator import TextOutput
-from models_store.manifest import Task
-
-CHUNK_TIMEOUT_SECONDS = 1800.0
-POLL_SECONDS = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +20,17 @@ logger = logging.getLogger(__name__)
 class EvaluationJobs:
     """The jobs, in the order of their posting. Used from the event loop."""
 
-    def __init__(self, pool: Pool, max_queued: int, max_kept: int) -> None:
-        self._pool = pool
+    def __init__(self, store: Path, runtimes: RuntimeChooser, max_queued: int, max_kept: int) -> None:
+        """Has no jobs yet.
+
+        Args:
+            store: folder of the artifacts.
+            runtimes: says what opens a variant.
+            max_queued: jobs that may wait.
+            max_kept: ended jobs that are remembered.
+        """
+        self._store = store
+        self._runtimes = runtimes
         self._max_queued = max_queued
         self._max_kept = max_kept
         self._jobs: dict[str, Job] = {}
@@ -70,22 +67,25 @@ class EvaluationJobs:
             raise UnknownEvaluation(identifier)
         return self._jobs[identifier]
 
+    def newest_first(self) -> Iterable[Job]:
+        """Returns every job that is remembered."""
+        return reversed(self._jobs.values())
+
     def cancel(self, identifier: str) -> Job:
-        """Ends a job that has not ended; a running one stops at its next token.
+        """Ends a job that has not ended; the process of a running one is killed.
 
         Raises:
             UnknownEvaluation: there is none of that id.
         """
         job = self.find(identifier)
-        job.wants_to_stop.set()
-        job.finish(Status.CANCELLED)
+        job.cancel()
         return job
 
     async def close(self) -> None:
         """Cancels every job and waits until none runs."""
         self._is_closing = True
-        for identifier in self._jobs:
-            self.cancel(identifier)
+        for job in self._jobs.values():
+            job.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, job: Job) -> None:
@@ -94,64 +94,29 @@ class EvaluationJobs:
                 return
             job.status = Status.RUNNING
             try:
-                job.results = await asyncio.to_thread(self._evaluate, job, asyncio.get_running_loop())
-                job.progress = 1.0
-                job.finish(Status.SUCCEEDED)
-            except EvaluationCancelled:
-                job.finish(Status.CANCELLED)
+                job.succeed(await self._evaluate(job))
             except SlimseqError as error:
-                job.error = problem_of(error)
-                job.finish(Status.FAILED)
+                job.fail(problem_of(error))
             except Exception:
                 logger.exception("evaluation failed", extra={"evaluation": job.identifier})
-                job.error = problem_of(InternalError())
-                job.finish(Status.FAILED)
+                job.fail(problem_of(InternalError()))
 
-    def _evaluate(self, job: Job, loop: asyncio.AbstractEventLoop) -> Evaluation:
-        def progress(done: int, whole: int) -> None:
-            job.progress = round(done / whole, 4)
+    async def _evaluate(self, job: Job) -> Evaluation:
+        def progress(part: float) -> None:
+            job.progress = part
 
-        return evaluate(
-            job.task,
-            job.sample(),
-            {name: self._system(job, name, loop) for name in job.variants},
-            REFERENCE if REFERENCE in job.variants else None,
-            progress=progress,
-            is_cancelled=job.wants_to_stop.is_set,
+        order = EvaluationOrder(
+            store=str(self._store),
+            task=job.task,
+            runtimes={variant: self._runtimes.choose(job.task, variant) for variant in job.variants},
+            reference=REFERENCE if REFERENCE in job.variants else None,
+            dataset=job.dataset,
+            samples=job.samples,
+            pair_bytes=len(job.pairs),
         )
-
-    def _system(self, job: Job, variant: str, loop: asyncio.AbstractEventLoop) -> Generate:
-        def generate(examples: Sequence[Example]) -> list[TextOutput]:
-            chunk = self._generate(job.task, variant, examples)
-            return _result(asyncio.run_coroutine_threadsafe(chunk, loop), job.wants_to_stop)
-
-        return generate
-
-    async def _generate(self, task: Task, variant: str, examples: Sequence[Example]) -> list[TextOutput]:
-        async with self._pool.lease(task, variant) as loaded:
-            prompt = Prompt(texts=[example.source for example in examples])
-            planned = await asyncio.to_thread(finished, planning(loaded.generator, prompt, 4096))
-            while True:
-                deadline = time.monotonic() + CHUNK_TIMEOUT_SECONDS
-                try:
-                    submission = loaded.worker.submit(planned.rows, planned.options, deadline)
-                except Overloaded:
-                    # Live requests come first: an evaluation waits until there is room.
-                    await asyncio.sleep(1)
-                    continue
-                return planned.assemble((await loaded.worker.wait(submission)).outputs)
+        return await asyncio.to_thread(job.process.run, order, job.take_pairs, progress)
 
     def _forget_old(self) -> None:
         ended = [identifier for identifier, job in self._jobs.items() if job.status.is_final]
         for identifier in ended[: max(len(ended) - self._max_kept, 0)]:
             del self._jobs[identifier]
-
-
-def _result(future: "Future[list[TextOutput]]", wants_to_stop: threading.Event) -> list[TextOutput]:
-    """Waits for a chunk, and abandons it as soon as the job is to stop."""
-    while True:
-        with contextlib.suppress(TimeoutError):
-            return future.result(timeout=POLL_SECONDS)
-        if wants_to_stop.is_set():
-            future.cancel()
-            raise EvaluationCancelled("the evaluation was cancelled")

@@ -4,7 +4,7 @@ import pytest
 
 from evaluation.examples import DatasetSample, DatasetUnavailable, Example
 from evaluation.metrics import metrics_for, score
-from evaluation.run import CHUNK_EXAMPLES, EvaluationCancelled, Generate, evaluate, generate_with
+from evaluation.run import CHUNK_EXAMPLES, Generate, evaluate, generate_with
 from models_store.generator import TextGenerator, TextOutput
 from models_store.manifest import GenerationOptions, Task
 from tests.evaluation.conftest import EchoRuntime
@@ -104,21 +104,6 @@ def test_progress_counts_the_texts_of_all_systems() -> None:
     )
 
     assert told == [(16, 80), (32, 80), (48, 80), (64, 80), (72, 80), (80, 80)]
-
-
-def test_a_cancelled_evaluation_stops_before_the_next_chunk() -> None:
-    told: list[int] = []
-
-    with pytest.raises(EvaluationCancelled):
-        evaluate(
-            Task.TRANSLATION,
-            SAMPLE,
-            {"original": perfect},
-            progress=lambda done, _: told.append(done),
-            is_cancelled=lambda: len(told) == 1,
-        )
-
-    assert told == [CHUNK_EXAMPLES]
 
 
 def test_texts_stay_out_of_the_serialised_result() -> None:

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from collections.abc import Callable
 from itertools import product
 
@@ -107,3 +108,18 @@ def test_a_score_recorded_before_there_were_p_values_still_reads() -> None:
     del written["p_value"]
 
     assert QualityScore.model_validate(written).p_value is None
+
+
+def test_the_memory_of_the_p_value_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    first, second = mean_of(random.normal(40, 10, size=2000)), mean_of(random.normal(41, 10, size=2000))
+    whole = randomization_p_value(first, second)
+    monkeypatch.setattr("evaluation.significance.CHUNK_COINS", 100_000)
+
+    tracemalloc.start()
+    in_small_chunks = randomization_p_value(first, second)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert in_small_chunks == whole
+    assert peak_bytes < 4_000_000

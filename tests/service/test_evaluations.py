@@ -1,9 +1,15 @@
+import contextlib
+import json
 import time
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from models_store.store import Store
 from tests.service.client import Service
+from tests.service.conftest import running_service
 
 PAIRS = [
     {"source": "The children are playing in the garden.", "target": "Die Kinder spielen im Garten."},
@@ -11,6 +17,30 @@ PAIRS = [
     {"source": "The train leaves at half past six.", "target": "Der Zug fährt um halb sieben ab."},
     {"source": "My sister works in a hospital.", "target": "Meine Schwester arbeitet in einem Krankenhaus."},
 ]
+
+# As posted by someone whose documents have no full stops.
+LONG_PAIRS = [{"source": f"{number} {'word ' * 6000}", "target": "Wort " * 6000} for number in range(20)]
+
+
+def evaluation_processes(service: Service) -> list[psutil.Process]:
+    """The processes that work on this service's evaluations."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if "app.serving.evaluation_child" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                parent = process.parent()
+                if parent is not None and parent.environ().get("SLIMSEQ_PORT") == str(service.port):
+                    found.append(process)
+    return found
+
+
+def started(service: Service, seconds: float = 60) -> psutil.Process:
+    """The process of the evaluation that runs, once there is one."""
+    deadline = time.monotonic() + seconds
+    while not (found := evaluation_processes(service)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found[0]
 
 
 def ended(service: Service, location: str, seconds: float = 120) -> Any:
@@ -72,6 +102,104 @@ def test_live_requests_are_answered_while_an_evaluation_runs_and_it_can_be_cance
     assert ended(service, after.headers["location"])["status"] == "succeeded"
 
 
+def test_evaluations_are_listed_with_the_newest_first_and_without_results(service: Service) -> None:
+    posted = [
+        service.post("/evaluations", {"task": "translation", "variants": ["quantized"], "pairs": PAIRS[:count]}).json
+        for count in (1, 2)
+    ]
+    for job in posted:
+        ended(service, f"/evaluations/{job['id']}")
+
+    listed = service.get("/evaluations").json["evaluations"]
+
+    assert [each["id"] for each in listed[:2]] == [posted[1]["id"], posted[0]["id"]]
+    assert listed[0] == {
+        "id": posted[1]["id"],
+        "status": "succeeded",
+        "progress": 1,
+        "task": "translation",
+        "variants": ["quantized"],
+        "created_at": posted[1]["created_at"],
+        "dataset": "pairs",
+        "samples": 2,
+    }
+
+
+def test_deleting_an_evaluation_ends_its_process_at_once(service: Service) -> None:
+    posted = service.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": LONG_PAIRS})
+    process = started(service)
+    cancelled = service.delete(posted.headers["location"])
+
+    process.wait(timeout=5)
+    assert cancelled.json["status"] == service.get(posted.headers["location"]).json["status"] == "cancelled"
+
+
+def test_an_evaluation_whose_process_is_killed_fails_and_the_service_goes_on(service: Service) -> None:
+    posted = service.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": LONG_PAIRS})
+    started(service).kill()
+    job = ended(service, posted.headers["location"])
+
+    assert job["status"] == "failed" and job["results"] is None
+    assert job["error"]["type"] == "/problems/evaluation-ended" and "memory" in job["error"]["detail"]
+    assert service.post("/translate", {"text": "Good morning."}).status == 200
+
+
+def test_the_service_stops_at_once_while_an_evaluation_runs(embedded: Store, log: Path) -> None:
+    with running_service(log, store=embedded.root) as own:
+        own.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": LONG_PAIRS})
+        process = started(own)
+        stopping = time.monotonic()
+
+    assert not process.is_running() and time.monotonic() - stopping < 10
+
+
+def test_an_evaluation_ends_with_a_service_that_is_killed(embedded: Store, log: Path) -> None:
+    with running_service(log, store=embedded.root) as own:
+        own.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": LONG_PAIRS})
+        process = started(own)
+        parent = process.parent()
+        assert parent is not None
+        parent.kill()
+
+        process.wait(timeout=30)
+
+
+def test_a_pair_of_20000_words_without_a_full_stop_is_scored_in_little_memory(service: Service) -> None:
+    words = " ".join(f"word{number % 3000}" for number in range(20_000))
+    posted = service.post(
+        "/evaluations",
+        {"task": "summarization", "variants": ["quantized"], "pairs": [{"document": words, "summary": words}]},
+    )
+    process, most_bytes = started(service), 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while process.is_running():
+            most_bytes = max(most_bytes, process.memory_info().rss)
+            time.sleep(0.02)
+    job = ended(service, posted.headers["location"])
+
+    assert job["status"] == "succeeded", job
+    assert most_bytes < 500_000_000
+
+
+def test_evaluations_that_were_posted_and_deleted_keep_no_memory(embedded: Store, log: Path) -> None:
+    pairs = [{"source": f"{number} {'word ' * 1500}", "target": f"{number}"} for number in range(999)]
+    body = json.dumps({"task": "translation", "variants": ["original"], "pairs": pairs}).encode()
+
+    def resident_bytes_after(posts: int) -> int:
+        for _ in range(posts):
+            posted = own.send("POST", "/evaluations", body, {"Content-Type": "application/json"})
+            assert own.delete(posted.headers["location"]).json["status"] == "cancelled"
+        return int(own.get("/memory").json["process_resident_bytes"])
+
+    with running_service(log, store=embedded.root) as own:
+        own.wait_until_ready()
+        warm = resident_bytes_after(3)
+        grown = resident_bytes_after(20) - warm
+
+    assert len(body) > 7_400_000
+    assert grown < 60_000_000
+
+
 @pytest.mark.parametrize(
     ("change", "status", "said"),
     [
@@ -88,6 +216,12 @@ def test_live_requests_are_answered_while_an_evaluation_runs_and_it_can_be_cance
         ({"pairs": [{"source": "Yes.", "target": " "}]}, 422, "pairs[0].target must not be empty"),
         ({"pairs": [{"source": "Yes.", "target": 5}]}, 422, "pairs[0].target"),
         ({"pairs": PAIRS * 251}, 422, "at most 1000"),
+        (
+            {"pairs": [*PAIRS, {"source": "word " * 25_000, "target": "Ja."}]},
+            422,
+            "pairs[4].source has more than 20,000",
+        ),
+        ({"pairs": [{"source": "Yes.", "target": "y" * 200_001}]}, 422, "pairs[0].target has 200,001 characters"),
         ({"pairs": None, "dataset": "sample", "samples": 0}, 422, "samples"),
         ({"pairs": None, "dataset": "sample", "samples": 1001}, 422, "at most 1000"),
         ({"pairs": None, "dataset": "/etc/passwd.jsonl"}, 422, "dataset: there is no"),

@@ -30,7 +30,7 @@ def with_service(
 ) -> None:
     async def run() -> None:
         parts = parts_of(store)
-        jobs = EvaluationJobs(parts.pool, max_queued=queue, max_kept=kept)
+        jobs = EvaluationJobs(store.root, parts.runtimes, max_queued=queue, max_kept=kept)
         service = EvaluationService(Chooser(parts.catalogue, parts.runtimes), jobs, max_pairs=100)
         try:
             await asyncio.wait_for(scenario(service), 60)

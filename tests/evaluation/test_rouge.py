@@ -1,0 +1,74 @@
+import random
+import tracemalloc
+
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
+from evaluation import rouge
+from evaluation.datasets import load_examples
+from evaluation.rouge import ROUGE_METRICS, Rouge, lcs_length
+from models_store.manifest import Task
+
+TABLE = RougeScorer(list(ROUGE_METRICS), use_stemmer=True)
+
+
+def of_table(reference: str, output: str) -> dict[str, float]:
+    return {metric: found.fmeasure for metric, found in TABLE.score(reference, output).items()}
+
+
+def random_text(draw: random.Random, words: int) -> str:
+    """A text of few different words, so that there are many longest common subsequences to choose from."""
+    vocabulary = [*(f"w{number}" for number in range(draw.choice([1, 2, 3, 5, 20]))), "running", "runs", "…"]
+    lines = draw.choice([0.0, 0.1, 0.3])
+    return "".join(
+        draw.choice(vocabulary) + ("\n" if draw.random() < lines else " ") for _ in range(draw.randint(0, words))
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_texts_score_exactly_as_in_rouge_score(seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(50):
+        reference, output = random_text(draw, 30), random_text(draw, 30)
+
+        assert Rouge().score(reference, output) == of_table(reference, output), (reference, output)
+
+
+def test_texts_longer_than_a_stretch_of_columns_score_exactly_as_in_rouge_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rouge, "LEAST_KEPT_COLUMNS", 1)
+    draw = random.Random(0)
+    for _ in range(100):
+        reference, output = random_text(draw, 120), random_text(draw, 120)
+
+        assert Rouge().score(reference, output) == of_table(reference, output), (reference, output)
+
+
+def test_real_documents_score_exactly_as_in_rouge_score() -> None:
+    for example in load_examples(Task.SUMMARIZATION, "sample", samples=8).examples:
+        in_lines = example.source.replace(". ", ".\n")
+
+        assert Rouge().score(example.target, in_lines) == of_table(example.target, in_lines)
+
+
+@pytest.mark.parametrize(("reference", "output"), [("", ""), ("a", ""), ("", "a"), ("\n\n", "..."), ("a", "b")])
+def test_texts_without_a_common_word_score_nothing(reference: str, output: str) -> None:
+    assert set(Rouge().score(reference, output).values()) == {0.0} == set(of_table(reference, output).values())
+
+
+def test_texts_of_25000_words_without_a_full_stop_are_scored_in_a_few_megabytes() -> None:
+    draw = random.Random(0)
+    first, second = (" ".join(f"w{draw.randrange(3000)}" for _ in range(25_000)) for _ in range(2))
+
+    tracemalloc.start()
+    scores = Rouge().score(first, second)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert 0 < scores["rouge2"] < scores["rougeL"] == scores["rougeLsum"] < scores["rouge1"] < 1
+    assert peak_bytes < 40_000_000
+
+
+def test_a_word_that_repeats_is_common_as_often_as_both_have_it() -> None:
+    assert lcs_length("abaca", "aaaa") == 3
