@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -35,6 +35,7 @@ class Job:
     task: Task
     variants: Sequence[str]
     sample: Callable[[], DatasetSample]
+    references: Mapping[str, str] = field(default_factory=dict)
     identifier: str = field(default_factory=lambda: uuid.uuid4().hex)
     status: Status = Status.QUEUED
     progress: float = 0.0

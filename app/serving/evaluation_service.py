@@ -31,7 +31,8 @@ class EvaluationService:
         """
         for variant in request.variants:
             self._chooser.check_exists(request.task, variant)
-        job = Job(request.task, list(request.variants), self._sample(request))
+        references = self._chooser.references(request.task, request.variants)
+        job = Job(request.task, list(request.variants), self._sample(request), references)
         return answer_of(self._jobs.submit(job))
 
     def get(self, identifier: str) -> EvaluationJob:
@@ -89,7 +90,6 @@ def answer_of(job: Job) -> EvaluationJob:
         update={
             "dataset": found.dataset,
             "samples": found.samples,
-            "reference": found.reference_system,
             "baseline": found.baseline,
             "results": list(found.variants),
         }

@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from app.errors import InternalError, Overloaded, ShuttingDown, UnknownEvaluation
 from app.problems import problem_of
 from app.serving.evaluation_job import Job, Status
-from app.serving.gates import REFERENCE
 from app.serving.plan import plan_of
 from app.serving.pool import Pool
 from app.serving.prompt import Prompt
@@ -114,7 +113,7 @@ class EvaluationJobs:
             job.task,
             job.sample(),
             {name: self._system(job, name, loop) for name in job.variants},
-            REFERENCE if REFERENCE in job.variants else None,
+            job.references,
             progress=progress,
             is_cancelled=job.wants_to_stop.is_set,
         )
