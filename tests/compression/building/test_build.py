@@ -98,7 +98,7 @@ base: {keep: true}
 data: {train: [train.jsonl], test: [{data: train.jsonl, samples: 2}]}
 benchmark: false
 variants:
-  tuned: {steps: [{train: {max_steps: 2}}, quantize], gate: {smaller: 1.5}}
+  tuned: {steps: [{train: {max_steps: 2}}, quantize], gate: {smaller: 1.2}}
 """
 
     result = built(context, tmp_path, recipe(tmp_path, text=text))
