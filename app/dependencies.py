@@ -75,7 +75,8 @@ RetentionQuery = Annotated[
         gt=0,
         le=2,
         allow_inf_nan=False,
-        description="Instead of a variant: the fastest one that keeps at least this part of the original's quality.",
+        description="Instead of a variant: the fastest one that keeps at least this part of the quality of the base "
+        "model that the default variant was made from.",
     ),
 ]
 

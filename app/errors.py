@@ -146,7 +146,7 @@ class NoVariantRetains(SlimseqError):
             f"{name} {'is unmeasured' if value is None else f'keeps {value:.4f}'}" for name, value in retentions
         )
         super().__init__(
-            f"no {task} variant that can serve keeps {wanted:g} of the original: {kept or 'there is none'}"
+            f"no {task} variant that can serve keeps {wanted:g} of its reference: {kept or 'there is none'}"
         )
 
 

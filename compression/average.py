@@ -86,8 +86,7 @@ def _other(context: Context, manifest: Manifest, options: AverageOptions) -> Man
         found: Manifest | None = context.store.manifest(manifest.task, options.other)
     else:
         before = manifest.lineage[-1].parent
-        manifests = (entry.manifest for entry in context.store.scan() if entry.task is manifest.task)
-        found = next((each for each in manifests if each is not None and each.digest == before), None)
+        found = next((each for each in context.store.manifests(manifest.task) if each.digest == before), None)
     if found is None:
         raise BadParameters(
             f"what {manifest.task}/{manifest.variant} was trained on from is not in the store; name another variant"

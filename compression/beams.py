@@ -155,6 +155,6 @@ def _compared(
         task,
         sample,
         systems,
-        reference_system=reference,
+        references=dict.fromkeys(systems, reference),
         progress=lambda done, total: progress.update(bar, completed=done, total=total),
     ).variants

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from models_store.files import write_text
 from models_store.manifest import Manifest, QualityScore, Task
+from models_store.roots import is_root, words_of
 
 LIBRARY_NAME = "slimseq"
 PIPELINE_TAGS = {Task.SUMMARIZATION: "summarization", Task.TRANSLATION: "translation"}
@@ -36,6 +37,7 @@ def card_of(manifest: Manifest) -> str:
         f"- Files: {formats}",
         f"- Digest: `{manifest.digest}`",
         f"- Training data: {manifest.training_data}",
+        *_reference(manifest),
         "",
         "## Lineage",
         "",
@@ -53,6 +55,14 @@ def card_of(manifest: Manifest) -> str:
         *quality_table(manifest.quality),
     ]
     return "\n".join([*front, "", *body]) + "\n"
+
+
+def _reference(manifest: Manifest) -> list[str]:
+    """Returns what retention is relative to, for a variant that records it."""
+    if manifest.reference is None or is_root(manifest):
+        return []
+    named = f"`{words_of(manifest.reference)}`, `{manifest.reference.digest}`"
+    return [f"- Reference, which retention is relative to: {named}"]
 
 
 def parameters_of(parameters: dict[str, object]) -> str:

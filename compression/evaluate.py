@@ -15,8 +15,8 @@ from evaluation.results import Evaluation
 from evaluation.run import evaluate, generate_with
 from models_store.generator import TextGenerator, open_generator
 from models_store.manifest import Task
-
-REFERENCE = "original"
+from models_store.roots import root_of
+from models_store.store import Store
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class EvaluateOptions:
 def evaluate_variants(
     context: Context, task: Task, variants: Sequence[str], options: EvaluateOptions, keep: Sequence[str] = ()
 ) -> Evaluation:
-    """Evaluates variants, with the original among them wherever the store has one.
+    """Evaluates variants, with the reference of each among them wherever the store has it.
 
     Args:
         context: the store, and where progress goes.
@@ -61,9 +61,8 @@ def evaluate_variants(
         UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
         DatasetUnavailable: the data cannot be read.
     """
-    names = list(dict.fromkeys(variants))
-    if REFERENCE not in names and REFERENCE in context.store.variants(task):
-        names.insert(0, REFERENCE)
+    references = references_among(context.store, task, variants)
+    names = with_references(variants, references)
     sample = load_examples(task, options.dataset, options.split, options.samples)
     if options.prefix is not None:
         examples = tuple(replace(example, prefix=options.prefix) for example in sample.examples)
@@ -83,7 +82,7 @@ def evaluate_variants(
             task,
             sample,
             {name: generate_with(generator, settings[name]) for name, generator in generators.items()},
-            reference_system=REFERENCE if REFERENCE in generators else None,
+            references=references,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
         for name in keep:
@@ -99,7 +98,33 @@ def evaluate_variants(
                 cpu_flags=cpu_flags(),
                 measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 generation=pinned,
+                reference=generators[references[name]].manifest.digest if name in references else None,
             )
             record(context.store, task, name, scores)
             write_card(context.store.folder(task, name), context.store.manifest(task, name))
     return evaluation
+
+
+def references_among(store: Store, task: Task, variants: Sequence[str]) -> dict[str, str]:
+    """Returns the names of variants' references, and of these themselves, where the store has them.
+
+    Raises:
+        UnknownVariant, InvalidArtifact: a variant's manifest cannot be read.
+    """
+    manifests = store.manifests(task)
+    found: dict[str, str] = {}
+    for name in variants:
+        root = root_of(store.manifest(task, name), manifests)
+        if root is not None:
+            found |= {name: root.variant, root.variant: root.variant}
+    return found
+
+
+def with_references(variants: Sequence[str], references: Mapping[str, str]) -> list[str]:
+    """Returns variants' names, each once, with the reference of each before it where it is not among them."""
+    names = list(dict.fromkeys(variants))
+    for name in list(names):
+        reference = references.get(name, name)
+        if reference not in names:
+            names.insert(names.index(name), reference)
+    return names

@@ -77,7 +77,7 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
 
 def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
     """Returns what a manifest says was rounded from a variant that is there, and else `quantized` of the original."""
-    manifests = [entry.manifest for entry in context.store.scan() if entry.task is task and entry.manifest is not None]
+    manifests = context.store.manifests(task)
     sources = {manifest.digest: manifest.variant for manifest in manifests if manifest.has_format("safetensors")}
     found = {}
     for manifest in manifests:

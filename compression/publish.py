@@ -17,7 +17,18 @@ from compression.context import Context
 from compression.errors import BadParameters
 from models_store.errors import SlimseqError
 from models_store.files import list_files
-from models_store.manifest import NAME_PATTERN, Family, GenerationDefaults, Manifest, Size, Step, Task, digest_of
+from models_store.manifest import (
+    NAME_PATTERN,
+    Family,
+    GenerationDefaults,
+    Manifest,
+    Reference,
+    Size,
+    Step,
+    Task,
+    digest_of,
+)
+from models_store.roots import BASE_TECHNIQUES, is_root, reference_of
 from models_store.store import Store, format_of, write_manifest
 
 if TYPE_CHECKING:
@@ -38,7 +49,7 @@ FP32_BYTES = 4
 
 @dataclass(frozen=True)
 class Identity:
-    """What a new artifact is, before its files exist."""
+    """What a new artifact is, before its files exist. Without a `reference`, that follows from the lineage."""
 
     task: Task
     variant: str
@@ -49,6 +60,7 @@ class Identity:
     description: str
     generation: GenerationDefaults
     lineage: list[Step]
+    reference: Reference | None = None
 
 
 def check_name(context: Context, task: Task, name: str) -> None:
@@ -64,7 +76,11 @@ def check_name(context: Context, task: Task, name: str) -> None:
 
 
 def derived(parent: Manifest, variant: str, description: str, step: Step) -> Identity:
-    """Returns the identity of an artifact made from `parent` by one step."""
+    """Returns the identity of an artifact made from `parent` by one step.
+
+    Its reference is that of its parent, but for a base model that is trained further: that is a base model of its own.
+    """
+    is_base = step.technique in BASE_TECHNIQUES and is_root(parent)
     return Identity(
         task=parent.task,
         variant=variant,
@@ -75,6 +91,7 @@ def derived(parent: Manifest, variant: str, description: str, step: Step) -> Ide
         description=description,
         generation=parent.generation,
         lineage=[*parent.lineage, step],
+        reference=None if is_base else parent.reference,
     )
 
 
@@ -119,6 +136,8 @@ def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
             digest=digest,
             **({} if before is None else before.measured),
         )
+        reference = reference_of(manifest, store.manifests(manifest.task))
+        manifest = manifest.model_copy(update={"reference": reference})
         write_manifest(folder, manifest)
         write_card(folder, manifest)
 

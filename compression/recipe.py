@@ -65,14 +65,14 @@ class Data(Part):
 
 
 class Gate(Part):
-    """What a variant must keep and save, beside the original, on every test set that is named.
+    """What a variant must keep and save, beside its reference, on every test set that is named.
 
     Args:
         retention: least retention of the metric.
         metric: None takes the task's primary one.
         test_sets: whose retention counts; none means all.
-        smaller: least ratio of the original's fp32 bytes to the variant's bytes as served.
-        faster: least ratio of output tokens a second to the original's.
+        smaller: least ratio of the reference's fp32 bytes to the variant's bytes as served.
+        faster: least ratio of output tokens a second to the reference's.
         fewer_parameters: least share of parameters removed.
     """
 

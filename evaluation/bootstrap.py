@@ -22,31 +22,31 @@ def interval(statistics: MetricStatistics) -> Interval:
     return _between(statistics.value_of(resampled_sums(statistics.per_sample)))
 
 
-def retention(variant: MetricStatistics, original: MetricStatistics) -> tuple[float, Interval] | None:
-    """Returns which part of the original's value a variant keeps, and the 95 % interval of that part.
+def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[float, Interval] | None:
+    """Returns which part of its reference's value a variant keeps, and the 95 % interval of that part.
 
     Args:
         variant: the variant's statistics.
-        original: the original's, of the same metric on the same samples in the same order.
+        reference: the reference's, of the same metric on the same samples in the same order.
 
     Returns:
-        The ratio of the two values and its paired interval, or None where the original's value is 0. With fewer than
-        two samples the interval is the ratio twice. Resampled corpora on which the original scores 0 do not count.
+        The ratio of the two values and its paired interval, or None where the reference's value is 0. With fewer than
+        two samples the interval is the ratio twice. Resampled corpora on which the reference scores 0 do not count.
 
     Raises:
         ValueError: the two do not measure the same.
     """
-    if (variant.metric, variant.samples) != (original.metric, original.samples):
+    if (variant.metric, variant.samples) != (reference.metric, reference.samples):
         raise ValueError(
-            f"{variant.metric} of {variant.samples} samples has no ratio to {original.metric} of {original.samples}"
+            f"{variant.metric} of {variant.samples} samples has no ratio to {reference.metric} of {reference.samples}"
         )
-    if original.value == 0:
+    if reference.value == 0:
         return None
-    ratio = variant.value / original.value
+    ratio = variant.value / reference.value
     if variant.samples < 2:
         return ratio, (ratio, ratio)
     above = variant.value_of(resampled_sums(variant.per_sample))
-    below = original.value_of(resampled_sums(original.per_sample))
+    below = reference.value_of(resampled_sums(reference.per_sample))
     return ratio, _between(above[below > 0] / below[below > 0])
 
 

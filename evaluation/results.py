@@ -20,13 +20,13 @@ class MetricResult(Record):
     interval: Interval = Field(description="95 % bootstrap interval.")
     signature: str
     samples: int
-    retention: float | None = Field(default=None, description="Value / the reference system's value.")
+    retention: float | None = Field(default=None, description="Value / the reference's value.")
     retention_interval: Interval | None = Field(default=None, description="95 % paired bootstrap interval.")
     p_value: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Two-sided p-value of paired approximate randomization: is it like the reference system?",
+        description="Two-sided p-value of paired approximate randomization: is it like the reference?",
     )
     baseline: float = Field(description="The trivial baseline's value on the same samples.")
 
@@ -38,6 +38,7 @@ class VariantResult(Record):
     """
 
     variant: str
+    reference: str | None = Field(default=None, description="The variant that retention is relative to.")
     metrics: tuple[MetricResult, ...]
     seconds: float = Field(description="Spent generating, scoring not counted.")
     output_tokens: int
@@ -68,7 +69,6 @@ class Evaluation(Record):
     dataset: str
     split: str
     samples: int
-    reference_system: str | None = Field(description="The variant that retention is relative to.")
     generation: dict[str, Any]
     baseline: BaselineResult
     variants: tuple[VariantResult, ...]
@@ -88,6 +88,7 @@ class Evaluation(Record):
         cpu_flags: Sequence[str],
         measured_at: str,
         generation: Mapping[str, Any] | None = None,
+        reference: str | None = None,
     ) -> list[QualityScore]:
         """Turns one variant's results into what its manifest keeps.
 
@@ -97,6 +98,7 @@ class Evaluation(Record):
             cpu_flags: of the machine that it ran on.
             measured_at: ISO 8601 date and time, UTC.
             generation: settings of this variant where they differ from the evaluation's.
+            reference: digest of what its retention is relative to.
 
         Raises:
             KeyError: it was not evaluated.
@@ -109,6 +111,7 @@ class Evaluation(Record):
                 runtime=runtime,
                 cpu_flags=list(cpu_flags),
                 measured_at=measured_at,
+                reference=reference,
                 **result.model_dump(),
             )
             for result in self.variant(variant).metrics

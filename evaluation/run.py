@@ -36,7 +36,7 @@ def evaluate(
     task: Task,
     sample: DatasetSample,
     systems: Mapping[str, Generate],
-    reference_system: str | None = None,
+    references: Mapping[str, str] | None = None,
     generation: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -47,7 +47,7 @@ def evaluate(
         sample: the examples.
         systems: by variant, what generates one output an example, in order. It is called with chunks of up to 16
             examples of similar length.
-        reference_system: the variant that retention is relative to, usually `original`; None measures no retention.
+        references: for each system the one that its retention is relative to; a system that has none has no retention.
         generation: the settings that the systems generate with, for the record.
         progress: told `(texts generated, texts in all)` after each chunk of each system.
 
@@ -56,10 +56,14 @@ def evaluate(
 
     Raises:
         DatasetUnavailable: the sample is empty.
-        ValueError: there are no systems, the reference is none of them, or a system lost an output.
+        ValueError: there are no systems, a reference is none of them, or a system lost an output.
     """
-    if not systems or (reference_system is not None and reference_system not in systems):
-        raise ValueError(f"the reference system {reference_system!r} is not among {', '.join(systems) or 'none'}")
+    references = references or {}
+    if not systems:
+        raise ValueError("there is no system to evaluate")
+    for reference in references.values():
+        if reference not in systems:
+            raise ValueError(f"the reference {reference!r} is not among {', '.join(systems)}")
     if not sample.examples:
         raise DatasetUnavailable(f"{sample.name} holds no examples")
     tallies = _generate_all(sample.examples, systems, progress)
@@ -67,19 +71,23 @@ def evaluate(
     trivial = score(task, [baseline(task, example.source) for example in sample.examples], targets)
     hypotheses = {name: _in_order(tally) for name, tally in tallies.items()}
     scored = {name: score(task, texts, targets) for name, texts in hypotheses.items()}
-    reference = scored[reference_system] if reference_system is not None else None
     return Evaluation(
         task=task,
         dataset=sample.name,
         split=sample.split,
         samples=len(sample.examples),
-        reference_system=reference_system,
         generation=dict(generation or {}),
         baseline=BaselineResult(
             name=BASELINE_NAME[task], values={name: each.value for name, each in trivial.metrics.items()}
         ),
         variants=tuple(
-            _variant_result(name, tally, hypotheses[name], _metric_results(scored[name], reference, trivial))
+            _variant_result(
+                name,
+                references.get(name),
+                tally,
+                hypotheses[name],
+                _metric_results(scored[name], scored[references[name]] if name in references else None, trivial),
+            )
             for name, tally in tallies.items()
         ),
     )
@@ -145,11 +153,11 @@ def _in_order(tally: _Tally) -> tuple[str, ...]:
 def _metric_results(scored: Scored, reference: Scored | None, trivial: Scored) -> tuple[MetricResult, ...]:
     results = []
     for name, statistics in scored.metrics.items():
-        original = reference.metrics[name] if reference is not None else None
-        kept = retention(statistics, original) if original is not None else None
+        against = reference.metrics[name] if reference is not None else None
+        kept = retention(statistics, against) if against is not None else None
         p_value = None
-        if original is not None and original is not statistics:
-            p_value = randomization_p_value(statistics, original)
+        if against is not None and against is not statistics:
+            p_value = randomization_p_value(statistics, against)
         results.append(
             MetricResult(
                 metric=name,
@@ -167,11 +175,16 @@ def _metric_results(scored: Scored, reference: Scored | None, trivial: Scored) -
 
 
 def _variant_result(
-    name: str, tally: _Tally, hypotheses: tuple[str, ...], metrics: tuple[MetricResult, ...]
+    name: str,
+    reference: str | None,
+    tally: _Tally,
+    hypotheses: tuple[str, ...],
+    metrics: tuple[MetricResult, ...],
 ) -> VariantResult:
     output_tokens = sum(output.output_tokens for output in tally.outputs.values())
     return VariantResult(
         variant=name,
+        reference=reference,
         metrics=metrics,
         seconds=tally.seconds,
         output_tokens=output_tokens,

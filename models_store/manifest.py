@@ -139,6 +139,13 @@ class Step(Record):
     key: str | None = Field(default=None, description="Hash of parent, options, seed and data, in a recipe.")
 
 
+class Reference(Record):
+    """The root of a lineage, which retention, speed and size are relative to. `models_store.roots` finds it."""
+
+    variant: Name | None = Field(default=None, description="What it was called; it may have been renamed.")
+    digest: Digest
+
+
 class Check(Record):
     """One condition of a gate. `limit` is the least `value` that passes."""
 
@@ -177,13 +184,16 @@ class QualityScore(Record):
     generation: dict[str, Any]
     runtime: str
     cpu_flags: list[str] = []
-    retention: float | None = Field(default=None, description="Value / the original's value, same samples and run.")
+    reference: Digest | None = Field(
+        default=None, description="Digest of what retention is relative to; older scores are relative to `original`."
+    )
+    retention: float | None = Field(default=None, description="Value / the reference's value, same samples and run.")
     retention_interval: tuple[float, float] | None = None
     p_value: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Two-sided p-value of paired approximate randomization: is it like the original?",
+        description="Two-sided p-value of paired approximate randomization: is it like the reference?",
     )
     baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
     measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
@@ -235,6 +245,9 @@ class Manifest(Record):
     training_data: str
     description: str = ""
     lineage: list[Step]
+    reference: Reference | None = Field(
+        default=None, description="Root of the lineage, itself for a root. Older manifests have none."
+    )
     size: Size
     files: list[FileEntry]
     digest: Digest

@@ -9,7 +9,7 @@ artifact's digest and its own files' hashes.
 import errno
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from models_store.disk import writing_to
 from models_store.errors import CorruptArtifact, InvalidArtifact, SlimseqError, UnknownVariant, UnsafeArtifactPath
 from models_store.files import check_files, list_files, short_name, write_text
 from models_store.manifest import Digest, FileEntry, Manifest, Record, Task, first_complaint
+from models_store.roots import Place, place_among
 
 MANIFEST = "manifest.json"
 EXPORT = "export.json"
@@ -70,23 +71,29 @@ class Store:
         return self.root / task.value / variant
 
     def scan(self, known: Iterable[Entry] = ()) -> list[Entry]:
-        """Returns every artifact, readable or not, ordered by task and by variant with `original` first.
+        """Returns every artifact, readable or not, by task: each root, `original` first, and its variants after it.
 
         Args:
             known: what an earlier scan found: a manifest that was read and is the same file still is not read again.
         """
         read = {(entry.folder, entry.stamp): entry for entry in known if entry.manifest is not None}
-        entries = []
+        found = []
         for task in Task:
+            entries = []
             for folder in sorted((self.root / task.value).glob("*/")):
                 stamp = None if folder.name.startswith(".") else _stamp_of(folder / MANIFEST)
                 if stamp is not None:
                     entries.append(read.get((folder, stamp)) or _entry(task, folder, stamp))
-        return sorted(entries, key=lambda entry: (entry.task.value, entry.variant != "original", entry.variant))
+            found += _by_root(entries)
+        return found
 
     def variants(self, task: Task) -> list[str]:
-        """Returns the names of the task's artifacts, `original` first."""
+        """Returns the names of the task's artifacts, each root's variants after it, `original` first."""
         return [entry.variant for entry in self.scan() if entry.task is task]
+
+    def manifests(self, task: Task) -> list[Manifest]:
+        """Returns the manifests of the task's artifacts that can be read, in the same order."""
+        return [entry.manifest for entry in self.scan() if entry.task is task and entry.manifest is not None]
 
     def manifest(self, task: Task, variant: str) -> Manifest:
         """Reads one manifest.
@@ -214,6 +221,18 @@ def _entry(task: Task, folder: Path, stamp: Stamp) -> Entry:
         return Entry(task, folder.name, folder, read_manifest(folder), stamp=stamp)
     except SlimseqError as error:
         return Entry(task, folder.name, folder, None, error, stamp)
+
+
+def _by_root(entries: Sequence[Entry]) -> list[Entry]:
+    """Orders one task's artifacts by the root of their lineage; an unreadable one is a group of its own."""
+    manifests = [entry.manifest for entry in entries if entry.manifest is not None]
+
+    def place(entry: Entry) -> Place:
+        if entry.manifest is None:
+            return entry.variant != "original", entry.variant, False, "", False, entry.variant
+        return place_among(entry.manifest, manifests)
+
+    return sorted(entries, key=place)
 
 
 def _stamp_of(path: Path) -> Stamp | None:

@@ -1,15 +1,23 @@
 """`GET /quality`."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from app.dependencies import InventoryDep
 from app.problems import documented
-from app.schemas.quality import QualityReport
+from app.schemas.quality import Detail, QualityReport
+from models_store.manifest import Task
 
 router = APIRouter(tags=["measurements"])
 
 
-@router.get("/quality", operation_id="quality", summary="Show quality", responses=documented(500))
-async def quality(inventory: InventoryDep) -> QualityReport:
-    """Show every variant's recorded scores with their intervals, its retention, and its gate's verdict."""
-    return inventory.quality()
+@router.get("/quality", operation_id="quality", summary="Show quality", responses=documented(404, 422, 500, 503))
+async def quality(
+    inventory: InventoryDep,
+    task: Annotated[Task | None, Query(description="Only this task.")] = None,
+    variant: Annotated[str | None, Query(max_length=64, description="Only the variant of this name.")] = None,
+    detail: Annotated[Detail, Query(description="`full` adds every recorded score.")] = "short",
+) -> QualityReport:
+    """Show each variant's reference, what it keeps of it with a 95 % interval, and its gate."""
+    return inventory.quality(task, variant, detail)

@@ -23,7 +23,11 @@ class EvaluationRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     task: Annotated[Task, Field(strict=False)]
-    variants: list[str] = Field(min_length=1, max_length=8, description="Retention is relative to `original`.")
+    variants: list[str] = Field(
+        min_length=1,
+        max_length=8,
+        description="Retention is relative to each variant's reference where that is among them.",
+    )
     dataset: str | None = Field(default=None, description="A data set by name, such as `sample`.")
     samples: int | None = Field(
         default=None, ge=1, description="How many of the data set; all that are allowed if absent."
@@ -78,7 +82,6 @@ class EvaluationList(BaseModel):
 class EvaluationJob(EvaluationSummary):
     """Where an evaluation stands, and what it found once it succeeded."""
 
-    reference: str | None = Field(default=None, description="The variant that retention is relative to.")
     baseline: BaselineResult | None = Field(default=None, description="What a trivial system reaches on the same.")
     results: list[VariantResult] | None = None
     error: Problem | None = None

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from app.schemas.quality import Gate
+from app.schemas.quality import Quality, ReferenceModel
 from models_store.manifest import Family, Manifest, Task
 
 
@@ -27,11 +27,14 @@ class VariantSummary(BaseModel):
     languages: list[str]
     parameters: int | None
     bytes: int | None = Field(description="On disk, of the format that the runtime reads.")
-    quality: Gate | None = Field(description="What it keeps of the original's primary metric.")
+    reference: ReferenceModel | None = Field(
+        description="The model that its lineage starts from: itself for a base model, None where it cannot be read."
+    )
+    quality: Quality | None = Field(description="What it keeps of its reference, and its gate.")
 
 
 class VariantList(BaseModel):
-    """All variants, `original` first in each task."""
+    """All variants by task: each base model, `original` first, and its variants after it."""
 
     variants: list[VariantSummary]
 

@@ -24,7 +24,7 @@ class Catalogue:
         self._read_at = float("-inf")
 
     def entries(self, task: Task | None = None) -> list[Entry]:
-        """Returns the artifacts of a task or of all, unreadable ones too, `original` first."""
+        """Returns the artifacts of a task or of all, unreadable ones too, in the order of `Store.scan`."""
         if self._clock() - self._read_at > FRESH_SECONDS:
             self._entries = self.store.scan(self._entries)
             self._read_at = self._clock()
@@ -55,6 +55,10 @@ class Catalogue:
         if entry.manifest is None:
             raise entry.error or UnknownVariant(task.value, variant, self.names(task))
         return entry.manifest
+
+    def manifests(self, task: Task) -> list[Manifest]:
+        """Returns the manifests of a task's variants that can be read."""
+        return [entry.manifest for entry in self.entries(task) if entry.manifest is not None]
 
     def names(self, task: Task) -> list[str]:
         """Returns the names of a task's variants."""

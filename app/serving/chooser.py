@@ -1,16 +1,17 @@
 """Which variant answers: the one named, the fastest that keeps enough quality, or the task's default."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.errors import InvalidRequest, NoVariantRetains
 from app.serving.catalogue import Catalogue
-from app.serving.gates import retention
+from app.serving.quality import retention
 from app.serving.runtimes import RuntimeChooser
 from evaluation.fastest import speeds_on_one_machine
 from evaluation.host import cpu_flags
 from models_store.errors import SlimseqError
 from models_store.manifest import Manifest, Task
+from models_store.roots import reference_of, root_of
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Choice:
 
     Args:
         variant: the variant's name; None takes the task's default.
-        min_retention: instead of a name, how much of the original's quality must be kept.
+        min_retention: instead of a name, how much of the quality of the default's reference must be kept.
         runtime: what must run it; None takes what suits this machine best.
     """
 
@@ -74,13 +75,20 @@ class Chooser:
         """
         self._catalogue.entry(task, variant)
 
+    def references(self, task: Task, variants: Sequence[str]) -> dict[str, str]:
+        """Returns the names of those variants' references that are among them."""
+        manifests = self._catalogue.manifests(task)
+        roots = {each.variant: root_of(each, manifests) for each in manifests if each.variant in variants}
+        return {name: root.variant for name, root in roots.items() if root is not None and root.variant in variants}
+
     def _fastest(self, task: Task, min_retention: float, runtime: str | None) -> str:
-        manifests = [entry.manifest for entry in self._catalogue.entries(task) if entry.manifest is not None]
+        manifests = self._of_one_reference(task)
         runtimes = {each.variant: self._runtime_of(each, runtime) for each in manifests}
         servable = [each for each in manifests if runtimes[each.variant] is not None]
-        enough = [each for each in servable if (retention(each) or 0.0) >= min_retention]
+        kept = {each.variant: self._retention(each) for each in servable}
+        enough = [each for each in servable if (kept[each.variant] or 0.0) >= min_retention]
         if not enough:
-            raise NoVariantRetains(task.value, min_retention, [(each.variant, retention(each)) for each in servable])
+            raise NoVariantRetains(task.value, min_retention, list(kept.items()))
         measured = {
             each.variant: [taken for taken in each.performance if taken.runtime == runtimes[each.variant]]
             for each in enough
@@ -88,6 +96,20 @@ class Chooser:
         speeds = speeds_on_one_machine(measured, self._flags)
         # Unmeasured ones come last, and the fewest bytes first among equals.
         return min(enough, key=lambda each: (-speeds.get(each.variant, 0.0), _fewest_bytes(each))).variant
+
+    def _of_one_reference(self, task: Task) -> list[Manifest]:
+        """Returns the variants that have the default's reference: what is kept of another model says nothing of it."""
+        manifests = self._catalogue.manifests(task)
+        name = self._catalogue.find_default(task)
+        default = next((each for each in manifests if each.variant == name), manifests[0] if manifests else None)
+        if default is None:
+            return []
+        digest = reference_of(default, manifests).digest
+        return [each for each in manifests if reference_of(each, manifests).digest == digest]
+
+    def _retention(self, manifest: Manifest) -> float | None:
+        found = retention(manifest, self._catalogue.manifests(manifest.task))
+        return found.value if found is not None else None
 
     def _runtime_of(self, manifest: Manifest, runtime: str | None) -> str | None:
         """Returns what would run a variant, None where it is not to be chosen."""

@@ -58,7 +58,7 @@ def run(order: EvaluationOrder, pairs: bytes, say: Say) -> None:
             task,
             sample,
             systems,
-            order.reference,
+            order.references,
             progress=lambda done, whole: say({"progress": round(done / whole, 4)}),
         )
         say({"result": found.model_dump(mode="json")})

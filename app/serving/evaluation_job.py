@@ -1,7 +1,7 @@
 """One quality evaluation: what is asked, where it stands, what it found. Running it is `app.serving.evaluations`'s."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -40,6 +40,7 @@ class Job:
     dataset: str
     samples: int
     pairs: bytes = b""
+    references: Mapping[str, str] = field(default_factory=dict)
     identifier: str = field(default_factory=lambda: uuid.uuid4().hex)
     status: Status = Status.QUEUED
     progress: float = 0.0

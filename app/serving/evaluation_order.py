@@ -14,7 +14,7 @@ class EvaluationOrder:
         store: folder of the artifacts.
         task: of all variants.
         runtimes: what opens each variant, in the order of the results.
-        reference: the variant that retention is relative to; None measures none.
+        references: for each variant the one that its retention is relative to; one that has none has no retention.
         dataset: its name.
         samples: how many of it at most.
         pair_bytes: length of the pairs that follow, as a JSON list of `[source, target]`; 0 where a data set is named.
@@ -23,7 +23,7 @@ class EvaluationOrder:
     store: str
     task: str
     runtimes: Mapping[str, str]
-    reference: str | None
+    references: Mapping[str, str]
     dataset: str
     samples: int
     pair_bytes: int

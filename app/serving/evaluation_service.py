@@ -62,15 +62,16 @@ class EvaluationService:
             field = "pairs" if request.pairs is not None else "samples"
             raise InvalidRequest(f"{field}: {asked} are too many; at most {self._max_pairs} an evaluation")
         task, variants = request.task, tuple(request.variants)
+        references = self._chooser.references(task, variants)
         if request.pairs is not None:
             source, target = PAIR_KEYS[task]
             pairs = to_json([(pair[source], pair[target]) for pair in request.pairs])
-            return Job(task, variants, POSTED, asked, pairs)
+            return Job(task, variants, POSTED, asked, pairs, references)
         # A path would let a client read this machine's files: only names are taken.
         if request.dataset not in known_datasets(task):
             known = ", ".join(known_datasets(task))
             raise InvalidRequest(f"dataset: there is no {request.dataset!r} here; there is {known}")
-        return Job(task, variants, request.dataset, asked)
+        return Job(task, variants, request.dataset, asked, references=references)
 
 
 def known_datasets(task: Task) -> tuple[str, ...]:
@@ -97,7 +98,6 @@ def answer_of(job: Job) -> EvaluationJob:
     found = job.results
     return EvaluationJob(
         **summary_of(job).model_dump(),
-        reference=found.reference_system if found else None,
         baseline=found.baseline if found else None,
         results=list(found.variants) if found else None,
         error=job.error,

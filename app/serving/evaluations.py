@@ -9,7 +9,6 @@ from app.errors import InternalError, Overloaded, ShuttingDown, UnknownEvaluatio
 from app.problems import problem_of
 from app.serving.evaluation_job import Job, Status
 from app.serving.evaluation_order import EvaluationOrder
-from app.serving.gates import REFERENCE
 from app.serving.runtimes import RuntimeChooser
 from evaluation.results import Evaluation
 from models_store.errors import SlimseqError
@@ -109,7 +108,7 @@ class EvaluationJobs:
             store=str(self._store),
             task=job.task,
             runtimes={variant: self._runtimes.choose(job.task, variant) for variant in job.variants},
-            reference=REFERENCE if REFERENCE in job.variants else None,
+            references=dict(job.references),
             dataset=job.dataset,
             samples=job.samples,
             pair_bytes=len(job.pairs),

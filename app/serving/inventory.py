@@ -3,18 +3,20 @@
 import importlib.metadata
 import importlib.util
 import platform
+from collections.abc import Sequence
 
 from app.schemas.info import ArtifactInfo, HostInfo, Info, RuntimeInfo
-from app.schemas.quality import QualityReport, VariantQuality
+from app.schemas.quality import Detail, QualityReport, VariantQuality
 from app.schemas.variants import VariantDetail, VariantList, VariantSummary
 from app.serving.catalogue import Catalogue
-from app.serving.gates import gate
 from app.serving.loading import format_bytes
 from app.serving.pool import Pool
+from app.serving.quality import quality_of, shown_reference
 from app.serving.runtimes import RuntimeChooser
 from evaluation.host import available_cores, cpu_flags, host_name
-from models_store.errors import SlimseqError
-from models_store.manifest import Task
+from evaluation.record import recorded_scores
+from models_store.errors import SlimseqError, UnknownVariant
+from models_store.manifest import Manifest, Task
 from models_store.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
 from models_store.store import Entry
 
@@ -43,20 +45,52 @@ class Inventory:
         entry = self._catalogue.entry(task, name)
         return VariantDetail(**self._summary(entry, runtime).model_dump(), manifest=entry.manifest)
 
-    def quality(self) -> QualityReport:
-        """Returns what the manifests record of quality."""
+    def quality(self, task: Task | None = None, variant: str | None = None, detail: Detail = "short") -> QualityReport:
+        """Returns what the manifests record of quality.
+
+        Args:
+            task: only this task.
+            variant: only variants of this name.
+            detail: `full` adds every score.
+
+        Raises:
+            UnknownVariant: there is none of that name.
+            InvalidArtifact: the manifest of the named variant cannot be read.
+        """
+        tasks = [task] if task is not None else list(Task)
+        if variant is not None:
+            tasks = self._tasks_with(variant, tasks)
+            for each in tasks:
+                self._catalogue.manifest(each, variant)
         return QualityReport(
             qualities=[
-                VariantQuality(
-                    task=entry.task,
-                    variant=entry.variant,
-                    digest=entry.manifest.digest,
-                    gate=gate(entry.manifest),
-                    scores=entry.manifest.quality,
-                )
-                for entry in self._catalogue.entries()
-                if entry.manifest is not None
+                self._quality(manifest, detail)
+                for each in tasks
+                for manifest in self._catalogue.manifests(each)
+                if variant in (None, manifest.variant)
             ]
+        )
+
+    def _tasks_with(self, variant: str, tasks: Sequence[Task]) -> list[Task]:
+        """Returns those of the tasks that have a variant of that name."""
+        names = {task: self._catalogue.names(task) for task in tasks}
+        found = [task for task in tasks if variant in names[task]]
+        if found:
+            return found
+        known = [f"{task.value}/{name}" for task in tasks for name in names[task]]
+        raise UnknownVariant(" or ".join(task.value for task in tasks), variant, known)
+
+    def _quality(self, manifest: Manifest, detail: Detail) -> VariantQuality:
+        manifests = self._catalogue.manifests(manifest.task)
+        found = quality_of(manifest, manifests)
+        return VariantQuality(
+            task=manifest.task,
+            variant=manifest.variant,
+            digest=manifest.digest,
+            reference=shown_reference(manifest, manifests),
+            retention=found.retention,
+            gate=found.gate,
+            scores=recorded_scores(manifest, manifests) if detail == "full" else None,
         )
 
     def info(self) -> Info:
@@ -85,7 +119,7 @@ class Inventory:
         )
 
     def _summary(self, entry: Entry, runtime: str | None = None) -> VariantSummary:
-        manifest = entry.manifest
+        manifest, manifests = entry.manifest, self._catalogue.manifests(entry.task)
         kind, error = self._runtime_of(entry, runtime)
         loaded = self._pool.find(entry.task, entry.variant)
         is_loaded = loaded is not None
@@ -103,7 +137,8 @@ class Inventory:
             languages=manifest.languages if manifest else [],
             parameters=manifest.size.parameters if manifest else None,
             bytes=format_bytes(self._catalogue.store, entry.task, entry.variant, kind.format) if kind else None,
-            quality=gate(manifest) if manifest else None,
+            reference=shown_reference(manifest, manifests) if manifest else None,
+            quality=quality_of(manifest, manifests) if manifest else None,
         )
 
     def _runtime_of(self, entry: Entry, runtime: str | None) -> tuple[RuntimeKind | None, SlimseqError | None]:

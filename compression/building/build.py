@@ -16,7 +16,8 @@ from compression.importing import import_model
 from compression.publish import manifest_of_the_same
 from compression.recipe import BASE, Recipe, import_options
 from models_store.errors import SlimseqError
-from models_store.manifest import Manifest, Verdict
+from models_store.manifest import Manifest, Reference, Verdict
+from models_store.roots import root_of
 from models_store.store import Store
 
 
@@ -78,7 +79,11 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
     workshop = Workshop(recipe, own, options.data_folder, options.folder / "checkpoints", options.folder)
     _check_data(workshop)
     result = Built()
-    digests = {BASE: _base(context, workshop, options, result).digest}
+    base = _base(context, workshop, options, result)
+    root = root_of(base, context.store.manifests(recipe.task))
+    if root is None:
+        raise BadRecipe(f"base: the reference of {recipe.task}/{BASE}, its own base model, is not in the store")
+    digests = {BASE: base.digest}
     for name in recipe.order():
         variant = recipe.variants[name]
         published = _published(context, workshop, name)
@@ -87,17 +92,17 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
             _bring(context.store, workshop.store, published)
         else:
             manifest = workshop.run(name, variant.start, variant.steps)
-            _publish(context, workshop, manifest)
+            _publish(context, workshop, manifest, root)
             result.built.append(name)
         digests[name] = context.store.manifest(recipe.task, name).digest
     if options.measure:
-        result.measured = measure_variants(workshop, context, digests, options.folder)
-        _apply_gates(context, recipe, result)
+        result.measured = measure_variants(workshop, context, {root.variant: root.digest} | digests, options.folder)
+        _apply_gates(context, recipe, result, root.variant)
     return result
 
 
 def _base(context: Context, workshop: Workshop, options: BuildOptions, result: Built) -> Manifest:
-    """Makes the original, or takes the one that is there, and puts it into the build's own store."""
+    """Makes the base, or takes the one that is there, and puts it into the build's own store."""
     recipe, store = workshop.recipe, context.store
     published = _published(context, workshop, BASE)
     if published is not None and (_is_kept(recipe, options) or _is_made_so(workshop, published)):
@@ -118,9 +123,9 @@ def _base(context: Context, workshop: Workshop, options: BuildOptions, result: B
     if recipe.base.steps:
         manifest = workshop.run(BASE, start, recipe.base.steps)
     _fitting(recipe, manifest)
-    _publish(context, workshop, manifest)
+    _publish(context, workshop, manifest, manifest)
     result.built.append(BASE)
-    return manifest
+    return store.manifest(recipe.task, BASE)
 
 
 def _is_kept(recipe: Recipe, options: BuildOptions) -> bool:
@@ -162,9 +167,15 @@ def _published(context: Context, workshop: Workshop, name: str) -> Manifest | No
         return None
 
 
-def _publish(context: Context, workshop: Workshop, manifest: Manifest) -> None:
-    """Puts what was built into the store, with what was measured of the same files before."""
+def _publish(context: Context, workshop: Workshop, manifest: Manifest, root: Manifest) -> None:
+    """Puts what was built into the store, with what was measured of the same files before.
+
+    Its reference is the recipe's base, whatever steps are between the two.
+    """
     task, name = manifest.task, manifest.variant
+    manifest = manifest.model_copy(update={"reference": Reference(variant=root.variant, digest=root.digest)})
+    workshop.store.rewrite_manifest(manifest)
+    write_card(workshop.store.folder(task, name), manifest)
     before = manifest_of_the_same(context.store, manifest, manifest.digest)
     copy_artifact(workshop.store, context.store, manifest)
     if before is not None:
@@ -195,13 +206,13 @@ def _check_data(workshop: Workshop) -> None:
             raise BadRecipe(f"data: there is no file {workshop.data_folder / name}")
 
 
-def _apply_gates(context: Context, recipe: Recipe, result: Built) -> None:
-    original = context.store.manifest(recipe.task, BASE)
+def _apply_gates(context: Context, recipe: Recipe, result: Built, root: str) -> None:
+    reference = context.store.manifest(recipe.task, root)
     for name, variant in recipe.variants.items():
         if variant.gate is None:
             continue
         manifest = context.store.manifest(recipe.task, name)
-        verdict = verdict_on(manifest, original, variant.gate)
+        verdict = verdict_on(manifest, reference, variant.gate)
         result.verdicts[name] = verdict
         if manifest.gate != verdict:
             manifest = manifest.model_copy(update={"gate": verdict})

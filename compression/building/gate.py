@@ -1,4 +1,4 @@
-"""The gate: what a variant must keep and save beside the original, and whether it does."""
+"""The gate: what a variant must keep of its reference and save beside it, and whether it does."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from evaluation.metrics import PRIMARY_METRIC
 from models_store.manifest import Check, Manifest, QualityScore, Verdict
 
 
-def verdict_on(manifest: Manifest, original: Manifest, gate: Gate) -> Verdict:
+def verdict_on(manifest: Manifest, reference: Manifest, gate: Gate) -> Verdict:
     """Applies a gate.
 
     Args:
         manifest: of the variant, with the scores and figures of this build.
-        original: of what it is compared with.
+        reference: of the root of its lineage.
         gate: the conditions.
 
     Returns:
@@ -31,11 +31,11 @@ def verdict_on(manifest: Manifest, original: Manifest, gate: Gate) -> Verdict:
             for score in _scores(manifest, gate)
         ]
     if gate.smaller is not None:
-        checks.append(_check("times smaller", original.size.fp32_bytes / served_bytes(manifest), gate.smaller))
+        checks.append(_check("times smaller", reference.size.fp32_bytes / served_bytes(manifest), gate.smaller))
     if gate.faster is not None:
-        checks.append(_check("times the tokens a second", _speed(manifest, original), gate.faster))
+        checks.append(_check("times the tokens a second", _speed(manifest, reference), gate.faster))
     if gate.fewer_parameters is not None:
-        removed = 1 - manifest.size.parameters / original.size.parameters
+        removed = 1 - manifest.size.parameters / reference.size.parameters
         checks.append(_check("share of parameters removed", removed, gate.fewer_parameters))
     passed = all(check.is_passed for check in checks)
     return Verdict(status="passed" if passed else "rejected", checks=checks)
@@ -58,18 +58,20 @@ def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
     return scores
 
 
-def _speed(manifest: Manifest, original: Manifest) -> float:
-    """Divides speeds at the largest batch: on the variant's fastest runtime, by the original's on that runtime.
+def _speed(manifest: Manifest, reference: Manifest) -> float:
+    """Divides speeds at the largest batch: on the variant's fastest runtime, by the reference's on that runtime.
 
     A manifest keeps the figures of every kind of machine. Those of this one count, where there are any.
     """
-    if not manifest.performance or not original.performance:
+    if not manifest.performance or not reference.performance:
         raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the recipe measures none")
     own = [each for each in manifest.performance if each.host == host_name() and are_alike(each.cpu_flags, cpu_flags())]
     fastest = max(own or manifest.performance, key=lambda each: (each.batch, each.tokens_per_second))
-    ratio = speed_ratio(fastest, manifest, original)
+    ratio = speed_ratio(fastest, manifest, reference)
     if ratio is None:
-        raise BadRecipe(f"{manifest.variant}: its gate asks for speed, and the original was measured in other settings")
+        raise BadRecipe(
+            f"{manifest.variant}: its gate asks for speed, and its reference was measured in other settings"
+        )
     return ratio
 
 

@@ -1,4 +1,4 @@
-"""Measures every variant of a build against the original: quality on each test set, speed in one interleaved run.
+"""Measures every variant of a build beside its reference: quality on each test set, speed in one interleaved run.
 
 What was measured of the same artifacts on the same data is not measured again.
 """
@@ -60,7 +60,7 @@ def measure_variants(workshop: Workshop, context: Context, digests: Mapping[str,
     Args:
         workshop: the recipe and its data.
         context: of the store that holds the finished variants.
-        digests: of every variant, the original included, by name.
+        digests: of every variant, the base and its reference included, by name.
         folder: the build's folder.
 
     Returns:

@@ -55,8 +55,13 @@ def benchmark_command(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure latency and throughput of variants, taking turns so that noise hits all alike."""
+    """Measure latency and throughput of variants, taking turns so that noise hits all alike.
+
+    The speed-up is relative to each variant's reference, the model that its lineage starts from, where that is among
+    the measured variants.
+    """
     from compression.benchmark import BenchmarkOptions, benchmark_variants
+    from compression.evaluate import references_among
 
     context = open_context(store)
     names = variants or context.store.variants(task)
@@ -71,15 +76,16 @@ def benchmark_command(
     if as_json:
         print_json({name: performance.model_dump(mode="json") for name, performance in measured.items()})
         return
-    first = measured[names[0]]
+    references = references_among(context.store, task, names)
     title = f"{task}, batch {options.batch}, {options.samples} texts, {repeats} repeats"
-    table = Table("variant", "beams", "tokens/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
+    table = Table("variant", "beams", "tokens/s", "speed-up", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
     for name, each in measured.items():
+        reference = measured.get(references.get(name, ""))
         table.add_row(
             name,
             str(each.num_beams),
             f"{each.tokens_per_second:.0f}",
-            f"{each.tokens_per_second / first.tokens_per_second:.2f}",
+            f"{each.tokens_per_second / reference.tokens_per_second:.2f}" if reference else "",
             *(f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms)),
             f"{each.resident_bytes / 1e6:.0f}",
         )

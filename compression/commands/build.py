@@ -34,7 +34,7 @@ def build_command(
 ) -> None:
     """Build every variant that a recipe names: what is missing or stale, resuming what was interrupted.
 
-    Each variant is then measured beside the original on the recipe's test sets, and its gate applied. Exit code 2
+    Each variant is then measured beside the base on the recipe's test sets, and its gate applied. Exit code 2
     says that a gate failed: the variant is kept, marked as rejected, and never served unless it is named.
     """
     from compression.building.build import BuildOptions, build

@@ -42,11 +42,21 @@ def evaluate_command(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate variants on the same samples in the same run, with 95 % intervals and retention of the original."""
-    from compression.evaluate import EvaluateOptions, evaluate_variants
+    """Evaluate variants on the same samples in the same run, with 95 % intervals and retention.
+
+    Retention is relative to each variant's reference, the model that its lineage starts from, which is evaluated too.
+    """
+    from compression.errors import BadParameters
+    from compression.evaluate import EvaluateOptions, evaluate_variants, references_among
 
     context = open_context(store)
     names = variants or context.store.variants(task)
+    if min_retention is not None:
+        references = references_among(context.store, task, names)
+        if lost := [name for name in names if name not in references]:
+            raise BadParameters(
+                f"--min-retention: the reference of {task}/{lost[0]} is not in the store; import it again"
+            )
     options = EvaluateOptions(
         dataset=dataset,
         samples=samples,
@@ -66,24 +76,29 @@ def evaluate_command(
     if min_retention is not None:
         failed = below(evaluation, min_retention)
         for name, kept in failed.items():
-            context.say(f"{task}/{name} keeps {kept:.4f}, below {min_retention}")
+            of = f"of {evaluation.variant(name).reference}"
+            context.say(
+                f"{task}/{name} keeps {kept:.4f} {of}, below {min_retention}"
+                if kept is not None
+                else f"{task}/{name} has no retention {of}, which scores 0"
+            )
         if failed:
             raise typer.Exit(GATE_FAILED)
 
 
-def below(evaluation: Evaluation, limit: float) -> dict[str, float]:
-    """Returns the variants whose retention of the task's primary metric is below a limit, with that retention."""
+def below(evaluation: Evaluation, limit: float) -> dict[str, float | None]:
+    """Returns the variants whose retention of the task's primary metric is below a limit or unknown, with it."""
     from evaluation.metrics import PRIMARY_METRIC
 
     kept = {each.variant: each.metric(PRIMARY_METRIC[Task(evaluation.task)]).retention for each in evaluation.variants}
-    return {name: value for name, value in kept.items() if value is not None and value < limit}
+    return {name: value for name, value in kept.items() if value is None or value < limit}
 
 
 def table_of(evaluation: Evaluation) -> Table:
     """Returns the results as a table for people, the trivial baseline in the last row."""
     title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
     metrics = [metric.metric for metric in evaluation.variants[0].metrics]
-    table = Table("variant", *metrics, "tokens/s", "truncated", title=title)
+    table = Table("variant", "reference", *metrics, "tokens/s", "truncated", title=title)
     for variant in evaluation.variants:
         cells = []
         for metric in variant.metrics:
@@ -92,7 +107,9 @@ def table_of(evaluation: Evaluation) -> Table:
                 low, high = metric.retention_interval
                 cell += f"\nkeeps {metric.retention:.3f} [{low:.3f}, {high:.3f}]"
             cells.append(cell)
-        table.add_row(variant.variant, *cells, f"{variant.tokens_per_second:.0f}", str(variant.truncated))
+        table.add_row(
+            variant.variant, variant.reference or "", *cells, f"{variant.tokens_per_second:.0f}", str(variant.truncated)
+        )
     baseline = evaluation.baseline
-    table.add_row(baseline.name, *(f"{baseline.values[metric]:.2f}" for metric in metrics), "", "")
+    table.add_row(baseline.name, "", *(f"{baseline.values[metric]:.2f}" for metric in metrics), "", "")
     return table

@@ -1,6 +1,7 @@
 """`list`: what the store holds."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.table import Column, Table
 
 from compression.commands.options import DEFAULT_STORE, JsonOption, StoreOption, open_context, print_json
 from models_store.manifest import Manifest, Task
+from models_store.roots import is_root, lineage_words, reference_of
 
 
 def list_command(
@@ -15,13 +17,14 @@ def list_command(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """List the artifacts of the store with size, formats and lineage."""
+    """List the artifacts of the store with size, formats and lineage: each base model, and its variants after it."""
     context = open_context(store)
     entries = [entry for entry in context.store.scan() if task in (None, entry.task)]
+    manifests = [entry.manifest for entry in entries if entry.manifest is not None]
     if as_json:
         print_json(
             [
-                entry.manifest.model_dump(mode="json")
+                _described(entry.manifest, manifests)
                 if entry.manifest
                 else {"task": entry.task.value, "variant": entry.variant, "error": str(entry.error)}
                 for entry in entries
@@ -45,9 +48,21 @@ def list_command(
             f"{entry.manifest.size.parameters:,}",
             f"{megabytes(entry.manifest):.1f}",
             ", ".join(sorted(formats)),
-            " → ".join(step.technique for step in entry.manifest.lineage),
+            " → ".join(_lineage(entry.manifest, manifests)),
         )
     Console().print(table)
+
+
+def _lineage(manifest: Manifest, manifests: list[Manifest]) -> Sequence[str]:
+    """Returns the techniques that made an artifact, a variant's from its reference on."""
+    if is_root(manifest):
+        return [step.technique for step in manifest.lineage]
+    return lineage_words(manifest, manifests)
+
+
+def _described(manifest: Manifest, manifests: list[Manifest]) -> dict[str, Any]:
+    """Returns a manifest's content, with the reference named also where an older one does not."""
+    return manifest.model_copy(update={"reference": reference_of(manifest, manifests)}).model_dump(mode="json")
 
 
 def megabytes(manifest: Manifest) -> float:

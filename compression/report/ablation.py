@@ -29,7 +29,7 @@ class AblationRow(Record):
     name: str = Field(description="The option, such as `wanda`.")
     value: float = Field(description="The metric's value, between 0 and 100.")
     interval: tuple[float, float] | None = Field(default=None, description="95 % bootstrap interval.")
-    retention: float | None = Field(default=None, description="Value / the original's value on the same samples.")
+    retention: float | None = Field(default=None, description="Value / the reference's value on the same samples.")
     retention_interval: tuple[float, float] | None = None
     seconds: float | None = Field(default=None, ge=0, description="What making the variant took.")
 

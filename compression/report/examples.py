@@ -1,10 +1,10 @@
 """Outputs of every variant on the same texts, side by side, generated when the report is written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from compression.context import Context
-from compression.report.facts import ORIGINAL, TaskFacts
+from compression.report.facts import TaskFacts
 from evaluation.datasets import load_examples
 from evaluation.run import generate_with
 from models_store.generator import open_generator
@@ -12,11 +12,11 @@ from models_store.generator import open_generator
 
 @dataclass(frozen=True)
 class ShownOutput:
-    """What one variant makes of a source."""
+    """What one variant makes of a source. `same_as` is its reference where that makes the same of it."""
 
     variant: str
     text: str
-    is_as_original: bool
+    same_as: str | None
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,15 @@ def generate_examples(context: Context, facts: TaskFacts, count: int) -> list[Sh
                 outputs[variant.name] = [output.text for output in generate_with(generator, options)(examples)]
             progress.advance(bar)
     return [
-        ShownExample(example.source, example.target, _outputs(outputs, place)) for place, example in enumerate(examples)
+        ShownExample(example.source, example.target, _outputs(facts, outputs, place))
+        for place, example in enumerate(examples)
     ]
 
 
-def _outputs(texts: dict[str, list[str]], place: int) -> tuple[ShownOutput, ...]:
-    original: Sequence[str] | None = texts.get(ORIGINAL)
-    return tuple(
-        ShownOutput(name, each[place], original is not None and name != ORIGINAL and each[place] == original[place])
-        for name, each in texts.items()
-    )
+def _outputs(facts: TaskFacts, texts: Mapping[str, Sequence[str]], place: int) -> tuple[ShownOutput, ...]:
+    shown = []
+    for name, each in texts.items():
+        reference = facts.reference_of(name)
+        is_same = reference != name and reference in texts and texts[reference][place] == each[place]
+        shown.append(ShownOutput(name, each[place], reference if is_same else None))
+    return tuple(shown)

@@ -1,16 +1,16 @@
 """What a report says of a store: every figure comes from the manifests, and ratios are made here and nowhere else."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compression.errors import BadData
 from evaluation.baselines import BASELINE_NAME
 from evaluation.metrics import PRIMARY_METRIC
-from models_store.manifest import Manifest, Performance, QualityScore, Step, Task
+from evaluation.record import recorded_scores
+from models_store.manifest import Manifest, Performance, QualityScore, Task
+from models_store.roots import lineage_words, reference_words, root_of
 from models_store.store import Store
-
-ORIGINAL = "original"
 
 
 @dataclass(frozen=True, order=True)
@@ -43,7 +43,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Speed:
-    """One measurement of speed. `ratio` is tokens a second over the original's in the same setting."""
+    """One measurement of speed. `ratio` is tokens a second over the reference's in the same setting."""
 
     measured: Performance
     ratio: float | None
@@ -60,15 +60,17 @@ class VariantFacts:
 
     Attributes:
         manifest: what it records.
-        lineage: techniques from the original on, `original` first where it descends from it.
+        reference: name of the root of its lineage, which ratios are relative to; its own for a root.
+        lineage: the reference's name, then techniques from there on.
         disk_bytes: its own weights in the smallest format that it has; None where it has none.
-        times_smaller: the original's size in fp32 over `disk_bytes`.
-        parameter_ratio: its parameters over the original's.
+        times_smaller: the reference's size in fp32 over `disk_bytes`.
+        parameter_ratio: its parameters over the reference's.
         speeds: every measurement.
         speed: the one on its fastest runtime in the setting that most variants of the task share, the largest batch.
     """
 
     manifest: Manifest
+    reference: str
     lineage: tuple[str, ...]
     disk_bytes: int | None
     times_smaller: float | None
@@ -98,7 +100,7 @@ class DatasetFacts:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """One task: its variants with `original` first, its data sets in the order of the manifests, the shared setting."""
+    """One task: its variants, each root before those made from it, its data sets and the shared setting."""
 
     task: Task
     variants: tuple[VariantFacts, ...]
@@ -115,15 +117,28 @@ class TaskFacts:
         """What the trivial baseline is called."""
         return BASELINE_NAME[self.task].replace("source-copy", "source copy")
 
-    def main_dataset(self) -> DatasetFacts | None:
-        """Returns the data set that plots show: that on which most variants' retention is known, then the largest."""
-        ranked = [(self._retained(each), each.samples, -place) for place, each in enumerate(self.datasets)]
+    def references(self) -> list[str]:
+        """Returns the names of the variants' references, in the order of the variants."""
+        return list(dict.fromkeys(variant.reference for variant in self.variants))
+
+    def reference_of(self, variant: str) -> str:
+        """Returns the name of one variant's reference."""
+        return next(each.reference for each in self.variants if each.name == variant)
+
+    def main_dataset(self, reference: str | None = None) -> DatasetFacts | None:
+        """Returns the data set that plots show: that on which most variants' retention is known, then the largest.
+
+        Args:
+            reference: counts only the variants with this reference.
+        """
+        ranked = [(self._retained(each, reference), each.samples, -place) for place, each in enumerate(self.datasets)]
         best = max(ranked, default=(0, 0, 0))
         return self.datasets[-best[2]] if best[0] else None
 
-    def _retained(self, dataset: DatasetFacts) -> int:
+    def _retained(self, dataset: DatasetFacts, reference: str | None) -> int:
         scores = dataset.scores.get(self.primary_metric, [])
-        return len({name for name, score in scores if score.retention is not None})
+        names = {name for name, score in scores if score.retention is not None}
+        return sum(reference is None or self.reference_of(name) == reference for name in names)
 
 
 def facts_of(store: Store, tasks: Sequence[Task] = ()) -> list[TaskFacts]:
@@ -157,11 +172,10 @@ def counted(count: int, noun: str) -> str:
 
 
 def _task_facts(task: Task, manifests: Sequence[Manifest]) -> TaskFacts:
-    original = next((manifest for manifest in manifests if manifest.variant == ORIGINAL), None)
     setting = _shared_setting(manifests)
     return TaskFacts(
         task=task,
-        variants=tuple(_variant_facts(manifest, original, setting) for manifest in manifests),
+        variants=tuple(_variant_facts(manifest, manifests, setting) for manifest in manifests),
         datasets=_datasets(task, manifests),
         setting=setting,
     )
@@ -174,16 +188,18 @@ def _shared_setting(manifests: Sequence[Manifest]) -> Setting | None:
     return min(counts, key=lambda setting: (-counts[setting], -setting.batch, setting), default=None)
 
 
-def _variant_facts(manifest: Manifest, original: Manifest | None, setting: Setting | None) -> VariantFacts:
+def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: Setting | None) -> VariantFacts:
+    root = root_of(manifest, manifests)
     disk_bytes = min(manifest.size.bytes_by_format.values(), default=0) or None
-    speeds = tuple(Speed(each, speed_ratio(each, manifest, original)) for each in manifest.performance)
-    has_original = original is not None and original.size.parameters > 0
+    speeds = tuple(Speed(each, speed_ratio(each, manifest, root)) for each in manifest.performance)
+    has_parameters = root is not None and root.size.parameters > 0
     return VariantFacts(
         manifest=manifest,
-        lineage=lineage_of(manifest, original),
+        reference=reference_words(manifest, manifests),
+        lineage=lineage_words(manifest, manifests),
         disk_bytes=disk_bytes,
-        times_smaller=original.size.fp32_bytes / disk_bytes if original is not None and disk_bytes else None,
-        parameter_ratio=manifest.size.parameters / original.size.parameters if original and has_original else None,
+        times_smaller=root.size.fp32_bytes / disk_bytes if root is not None and disk_bytes else None,
+        parameter_ratio=manifest.size.parameters / root.size.parameters if root and has_parameters else None,
         speeds=speeds,
         speed=max(
             (each for each in speeds if Setting.of(each.measured, manifest) == setting),
@@ -193,21 +209,10 @@ def _variant_facts(manifest: Manifest, original: Manifest | None, setting: Setti
     )
 
 
-def lineage_of(manifest: Manifest, original: Manifest | None) -> tuple[str, ...]:
-    """Returns the techniques that made a variant, with `original` in place of the steps that made that."""
-    if original is not None and _starts_with(manifest.lineage, original.lineage):
-        return (ORIGINAL, *(step.technique for step in manifest.lineage[len(original.lineage) :]))
-    return tuple(step.technique for step in manifest.lineage)
-
-
-def _starts_with(lineage: Sequence[Step], beginning: Sequence[Step]) -> bool:
-    return list(lineage[: len(beginning)]) == list(beginning)
-
-
-def speed_ratio(measured: Performance, manifest: Manifest, original: Manifest | None) -> float | None:
-    """Divides by the original's speed in the same setting, on the same runtime where it was measured on several."""
+def speed_ratio(measured: Performance, manifest: Manifest, root: Manifest | None) -> float | None:
+    """Divides by the root's speed in the same setting, on the same runtime where it was measured on several."""
     setting = Setting.of(measured, manifest)
-    alike = [each for each in original.performance if Setting.of(each, original) == setting] if original else []
+    alike = [each for each in root.performance if Setting.of(each, root) == setting] if root else []
     if not alike:
         return None
     on_runtime = [each for each in alike if each.runtime == measured.runtime]
@@ -215,10 +220,10 @@ def speed_ratio(measured: Performance, manifest: Manifest, original: Manifest | 
     return measured.tokens_per_second / reference if reference else None
 
 
-def _datasets(task: Task, manifests: Iterable[Manifest]) -> tuple[DatasetFacts, ...]:
+def _datasets(task: Task, manifests: Sequence[Manifest]) -> tuple[DatasetFacts, ...]:
     found: dict[tuple[str, str, int], DatasetFacts] = {}
     for manifest in manifests:
-        for score in manifest.quality:
+        for score in recorded_scores(manifest, manifests):
             key = score.dataset, score.split, score.samples
             facts = found.setdefault(key, DatasetFacts(*key, scores={PRIMARY_METRIC[task]: []}))
             facts.scores.setdefault(score.metric, []).append((manifest.variant, score))

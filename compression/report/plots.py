@@ -1,12 +1,13 @@
 """The report's plots: quality against each cost with the Pareto front, bars, pruning candidates and loss curves."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING
 
 from compression.report.drawing import Plot, Theme, drawn
-from compression.report.facts import TaskFacts, VariantFacts
+from compression.report.facts import DatasetFacts, TaskFacts, VariantFacts
 from compression.report.findings import Finding
 from compression.report.front import Point, pareto_front
 from compression.report.losses import LossCurve, smoothed, thinned
@@ -21,36 +22,42 @@ MARKERS = "osD^vP*X"
 
 
 def trade_offs(facts: TaskFacts) -> list[Plot]:
-    """Draws retention of the primary metric against size, latency and memory.
+    """Draws retention of the primary metric against size, latency and memory, for each reference apart.
 
     A plot is left out where no variant has both figures.
     """
-    dataset = facts.main_dataset()
-    if dataset is None:
-        return []
     setting = facts.setting.words() if facts.setting else ""
     costs = {
         "size": ("size on disk, MB", "size on disk", ""),
         "latency": ("median ms an output token", "latency", setting),
         "memory": ("resident memory, MB", "memory", setting),
     }
+    references = facts.references()
     plots = []
-    for cost, (label, words, measured) in costs.items():
-        points = _points(facts, cost)
-        if not points:
+    # What is kept of two models is not on one scale.
+    for reference in references:
+        dataset = facts.main_dataset(reference)
+        if dataset is None:
             continue
-        front = pareto_front(points)
-        where = f"{dataset.title()}{'; ' + measured if measured else ''}"
-        plots.append(
-            drawn(
-                f"{facts.task.value}-{cost}",
-                f"Retention of {facts.primary_metric} against {words}. {where}. Bars are 95 % intervals, the line is "
-                "the Pareto front: up and to the left is better.",
-                f"On the Pareto front of retention and {words}: "
-                + ", ".join(f"{point.name} ({plain(point.cost)}, {point.quality:.3f})" for point in front),
-                partial(_scatter, points=points, x_label=label, y_label=f"{facts.primary_metric} kept of the original"),
+        group = "" if len(references) == 1 else re.sub(r"[^a-z0-9]+", "-", f"-{reference}")
+        for cost, (label, words, measured) in costs.items():
+            points = _points(facts, reference, dataset, cost)
+            if not points:
+                continue
+            front = pareto_front(points)
+            where = f"{dataset.title()}{'; ' + measured if measured else ''}"
+            plots.append(
+                drawn(
+                    f"{facts.task.value}{group}-{cost}",
+                    f"Retention of {facts.primary_metric}, relative to {reference}, against {words}. {where}. Bars are "
+                    "95 % intervals, the line is the Pareto front: up and to the left is better.",
+                    f"On the Pareto front of retention and {words}: "
+                    + ", ".join(f"{point.name} ({plain(point.cost)}, {point.quality:.3f})" for point in front),
+                    partial(
+                        _scatter, points=points, x_label=label, y_label=f"{facts.primary_metric} kept of {reference}"
+                    ),
+                )
             )
-        )
     return plots
 
 
@@ -89,13 +96,12 @@ def loss_plot(curve: LossCurve, name: str) -> Plot:
     )
 
 
-def _points(facts: TaskFacts, cost: str) -> list[Point]:
-    dataset = facts.main_dataset()
-    scores = {} if dataset is None else dict(dataset.scores[facts.primary_metric])
+def _points(facts: TaskFacts, reference: str, dataset: DatasetFacts, cost: str) -> list[Point]:
+    scores = dict(dataset.scores[facts.primary_metric])
     points = []
     for variant in facts.variants:
         score, value = scores.get(variant.name), _cost(variant, cost)
-        if score is not None and score.retention is not None and value is not None:
+        if variant.reference == reference and score is not None and score.retention is not None and value is not None:
             points.append(Point(variant.name, value, score.retention, score.retention_interval))
     return points
 

@@ -99,26 +99,29 @@ def _variants(facts: TaskFacts) -> list[str]:
                 gate.status if gate else numbers.NOTHING,
             ]
         )
-    head = "variant, lineage, beams, parameters, on disk, smaller than fp32, tokens/s, of the original's, ms a token"
+    head = "variant, lineage, beams, parameters, on disk, smaller than fp32, tokens/s, speed-up, ms a token"
     return _table([*head.split(", "), "resident", "gate"], rows, texts=(0, 1, 10))
 
 
 def _scores(facts: TaskFacts) -> list[str]:
+    """Returns the table of scores; it names the variants' references where the task has several."""
     metric = METRIC_NAMES.get(facts.primary_metric, facts.primary_metric)
+    has_several = len(facts.references()) > 1
     rows = [
-        _score_row(dataset, name, score)
+        _score_row(dataset, [name, facts.reference_of(name)] if has_several else [name], score)
         for dataset in facts.datasets
         for name, score in dataset.scores[facts.primary_metric]
     ]
-    head = [facts.task.value, "samples", "variant", facts.baseline_name, metric, "retention", "p"]
-    return _table(head, rows, texts=(0, 2))
+    names = ["variant", "reference"] if has_several else ["variant"]
+    head = [facts.task.value, "samples", *names, facts.baseline_name, metric, "retention", "p"]
+    return _table(head, rows, texts=(0, *range(2, 2 + len(names))))
 
 
-def _score_row(dataset: DatasetFacts, name: str, score: QualityScore) -> list[str]:
+def _score_row(dataset: DatasetFacts, names: Sequence[str], score: QualityScore) -> list[str]:
     return [
         f"{dataset.dataset} ({dataset.split})",
         f"{dataset.samples:,}",
-        name,
+        *names,
         numbers.fixed(score.baseline, 1),
         f"{numbers.fixed(score.value)} {numbers.interval(score.interval)}".rstrip(),
         f"{numbers.fixed(score.retention, 3)} {numbers.interval(score.retention_interval, 3)}".rstrip(),

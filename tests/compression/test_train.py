@@ -6,12 +6,13 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from compression.errors import BadParameters
 from compression.publish import copy_tokenizer, write_model
+from compression.quantize import quantize
 from compression.train import BaseOptions, train_base
 from compression.training.data import DataFiles
 from compression.training.schedule import Bounds
 from compression.training.trainer import TrainingOptions
 from models_store.errors import BadSource, UnknownVariant
-from models_store.manifest import Family, Task
+from models_store.manifest import Family, Reference, Task
 from models_store.store import read_manifest
 from tests.compression.tiny import (
     ARCHITECTURE,
@@ -81,6 +82,18 @@ def test_a_variant_is_trained_further_and_says_so(tmp_path: Path) -> None:
     assert outcome.manifest.generation == parent.generation
     assert outcome.report is not None
     assert outcome.parent_dev_loss == outcome.report.dev_loss_before
+
+
+def test_what_is_trained_further_is_a_base_model_of_its_own(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    parent = tiny_artifact(context, Family.T5, tmp_path)
+    files = DataFiles([tiny_file(tmp_path)])
+
+    tuned = train_base(context, Task.TRANSLATION, "tuned", OPTIONS, files, TRAINING, "original").manifest
+    int8 = quantize(context, Task.TRANSLATION, "tuned", "tuned-int8")
+
+    assert parent.reference == Reference(variant="original", digest=parent.digest)
+    assert tuned.reference == int8.reference == Reference(variant="tuned", digest=tuned.digest)
 
 
 def test_a_folder_without_manifest_is_trained_further(tmp_path: Path) -> None:

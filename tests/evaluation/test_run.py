@@ -42,7 +42,7 @@ def test_results_are_in_the_order_of_the_sample_whatever_the_order_of_generation
 
 
 def test_a_variant_is_scored_against_the_original_and_the_baseline() -> None:
-    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, reference_system="original")
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, {"pruned": "original"})
     targets = [example.target for example in SAMPLE.examples]
     expected = score(Task.TRANSLATION, [each.text for each in forgetful(SAMPLE.examples)], targets).metrics["bleu"]
     copied = score(Task.TRANSLATION, [example.source for example in SAMPLE.examples], targets).metrics["bleu"]
@@ -58,7 +58,7 @@ def test_a_variant_is_scored_against_the_original_and_the_baseline() -> None:
 
 
 def test_the_original_keeps_all_of_itself() -> None:
-    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect}, reference_system="original")
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect}, {"original": "original"})
 
     assert [each.retention for each in result.variant("original").metrics] == [1.0, 1.0]
 
@@ -89,6 +89,18 @@ def test_systems_take_turns_on_chunks_of_similar_length() -> None:
     assert lengths == sorted(lengths, reverse=True)
 
 
+def test_each_system_is_compared_with_its_own_reference() -> None:
+    systems = {"original": forgetful, "pruned": forgetful, "opus": perfect, "opus-int8": forgetful, "alone": perfect}
+    references = {"original": "original", "pruned": "original", "opus": "opus", "opus-int8": "opus"}
+
+    result = evaluate(Task.TRANSLATION, SAMPLE, systems, references)
+
+    kept = {each.variant: each.metric("bleu").retention for each in result.variants}
+    assert (kept["original"], kept["pruned"], kept["opus"], kept["alone"]) == (1.0, 1.0, 1.0, None)
+    assert kept["opus-int8"] == pytest.approx(result.variant("original").metric("bleu").value / 100)
+    assert [each.reference for each in result.variants] == ["original", "original", "opus", "opus", None]
+
+
 def test_tokens_and_truncated_sources_are_counted() -> None:
     result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}).variant("pruned")
 
@@ -116,20 +128,23 @@ def test_texts_stay_out_of_the_serialised_result() -> None:
 
 def test_results_become_the_scores_of_a_manifest() -> None:
     result = evaluate(
-        Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, "original", generation={"num_beams": 1}
+        Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, {"pruned": "original"}, {"num_beams": 1}
     )
 
-    scores = result.quality_scores("pruned", "onnxruntime", ["avx2"], "2025-01-01T00:00:00+00:00")
+    scores = result.quality_scores(
+        "pruned", "onnxruntime", ["avx2"], "2025-01-01T00:00:00+00:00", reference="sha256:" + "0" * 64
+    )
 
     assert [each.metric for each in scores] == ["bleu", "chrf"]
     assert (scores[0].dataset, scores[0].split, scores[0].samples) == ("ducks", "test", 40)
     assert (scores[0].runtime, scores[0].cpu_flags, scores[0].generation) == ("onnxruntime", ["avx2"], {"num_beams": 1})
+    assert scores[0].reference == "sha256:" + "0" * 64
     assert scores[0].retention == result.variant("pruned").metric("bleu").retention
 
 
 def test_an_unknown_reference_is_refused() -> None:
     with pytest.raises(ValueError, match="'original' is not among pruned"):
-        evaluate(Task.TRANSLATION, SAMPLE, {"pruned": forgetful}, reference_system="original")
+        evaluate(Task.TRANSLATION, SAMPLE, {"pruned": forgetful}, {"pruned": "original"})
 
 
 def test_an_empty_sample_is_refused() -> None:

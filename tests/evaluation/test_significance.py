@@ -94,7 +94,7 @@ def test_different_samples_have_no_pairs(p_value_of: PValueOf) -> None:
 
 
 def test_an_evaluation_tests_every_variant_but_the_original_and_the_manifest_keeps_it() -> None:
-    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, reference_system="original")
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, {"pruned": "original"})
 
     [bleu, _] = result.quality_scores("pruned", "onnxruntime", [], "")
 
@@ -103,7 +103,7 @@ def test_an_evaluation_tests_every_variant_but_the_original_and_the_manifest_kee
 
 
 def test_a_score_recorded_before_there_were_p_values_still_reads() -> None:
-    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect}, reference_system="original")
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect}, {"original": "original"})
     written = json.loads(result.quality_scores("original", "onnxruntime", [], "")[0].model_dump_json())
     del written["p_value"]
 

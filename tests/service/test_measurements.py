@@ -67,7 +67,7 @@ def test_memory_is_measured_for_what_is_open(service: Service) -> None:
 
 
 def test_quality_is_what_the_manifests_record(service: Service) -> None:
-    qualities = service.get("/quality").json["qualities"]
+    qualities = service.get("/quality?detail=full").json["qualities"]
 
     assert {(each["task"], each["variant"]) for each in qualities} >= {
         (task, variant) for task in ("summarization", "translation") for variant in ("original", "quantized")
@@ -75,10 +75,37 @@ def test_quality_is_what_the_manifests_record(service: Service) -> None:
     for each in qualities:
         manifest = service.get(f"/variants/{each['task']}/{each['variant']}").json["manifest"]
         assert each["scores"] == manifest["quality"] and each["digest"] == manifest["digest"]
+        assert each["reference"]["variant"] == "original"
         if each["variant"] == "original":
-            assert each["gate"]["verdict"] == "reference" and each["gate"]["retention"] == 1.0
+            assert each["gate"]["verdict"] == "reference" and each["retention"]["value"] == 1.0
+        elif manifest["gate"] is None:
+            assert each["gate"] == {"verdict": "none", "checks": []}
         else:
-            assert each["gate"]["verdict"] in ("passed", "failed", "unmeasured")
+            assert each["gate"] == {"verdict": manifest["gate"]["status"], "checks": manifest["gate"]["checks"]}
+
+
+def test_quality_is_short_and_of_what_is_asked_for(service: Service) -> None:
+    everything = service.get("/quality").json["qualities"]
+    of_task = service.get("/quality?task=translation").json["qualities"]
+    [of_variant] = service.get("/quality?task=translation&variant=pruned").json["qualities"]
+    of_name = service.get("/quality?variant=pruned").json["qualities"]
+
+    assert all(each["scores"] is None for each in everything)
+    assert of_task == [each for each in everything if each["task"] == "translation"]
+    assert of_variant in of_task and of_variant["variant"] == "pruned"
+    low, high = of_variant["retention"]["interval"]
+    assert low <= of_variant["retention"]["value"] <= high
+    assert [each["task"] for each in of_name] == ["summarization", "translation"]
+
+
+def test_quality_of_an_unknown_variant_names_those_there_are(service: Service) -> None:
+    of_task = service.get("/quality?task=translation&variant=nope")
+    of_name = service.get("/quality?variant=nope")
+
+    assert (of_task.status, of_name.status) == (404, 404)
+    assert of_task.problem.detail.startswith("translation has no variant 'nope'; it has translation/original")
+    assert "summarization/original" in of_name.problem.detail
+    assert service.get("/quality?detail=long").status == 422
 
 
 def test_requests_that_arrive_together_share_steps(service: Service) -> None:

@@ -1,5 +1,6 @@
 """Manifests of artifacts that exist on paper only, written into stores of a test's own."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from models_store.store import write_manifest
 def manifest(
     task: Task = Task.TRANSLATION, variant: str = "original", technique: str = "import", **more: Any
 ) -> Manifest:
-    files = [FileEntry(path="config.json", bytes=2, sha256="0" * 64)]
+    files = [FileEntry(path="config.json", bytes=2, sha256=hashlib.sha256(variant.encode()).hexdigest())]
     fields: dict[str, Any] = {
         "task": task,
         "variant": variant,
@@ -27,8 +28,18 @@ def manifest(
     return Manifest(**(fields | more))
 
 
+def variant_of(parent: Manifest, variant: str, technique: str = "prune", **more: Any) -> Manifest:
+    """A variant that one technique made of another artifact."""
+    lineage = [*parent.lineage, Step(technique=technique, parent=parent.digest)]
+    return manifest(parent.task, variant, lineage=lineage, **more)
+
+
 def score(
-    retention: float | None, metric: str = "bleu", dataset: str = "sample", measured_at: str = ""
+    retention: float | None,
+    metric: str = "bleu",
+    dataset: str = "sample",
+    measured_at: str = "",
+    reference: str | None = None,
 ) -> QualityScore:
     return QualityScore(
         dataset=dataset,
@@ -40,7 +51,9 @@ def score(
         signature="",
         generation={},
         runtime="onnxruntime",
+        reference=reference,
         retention=retention,
+        retention_interval=None if retention is None else (retention - 0.01, retention + 0.01),
         measured_at=measured_at,
     )
 

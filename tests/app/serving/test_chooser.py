@@ -10,7 +10,7 @@ from app.serving.runtimes import RuntimeChooser
 from models_store.errors import UnknownVariant
 from models_store.manifest import Check, Manifest, Size, Task, Verdict
 from models_store.store import Store
-from tests.app.serving.artifacts import manifest, put, score
+from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.measured import performance
 
 TRANSLATION = Task.TRANSLATION
@@ -24,7 +24,9 @@ def chooser(root: Path) -> Chooser:
 def variant(name: str, kept: float | None, tokens_per_second: float = 0, **more: Any) -> Manifest:
     speed = [performance(tokens_per_second)] if tokens_per_second else []
     quality = [] if kept is None else [score(kept)]
-    return manifest(variant=name, technique="prune", quality=quality, performance=speed, **more)
+    if name == "original":
+        return manifest(quality=quality, performance=speed, **more)
+    return variant_of(manifest(), name, quality=quality, performance=speed, **more)
 
 
 @pytest.fixture
@@ -102,3 +104,33 @@ def test_a_rejected_variant_answers_only_where_it_is_named(tmp_path: Path) -> No
     assert chooser(root).choose(TRANSLATION, Choice()) == "original"
     assert chooser(root).choose(TRANSLATION, Choice(min_retention=0.9)) == "original"
     assert chooser(root).choose(TRANSLATION, Choice("quantized")) == "quantized"
+
+
+def test_only_variants_of_the_defaults_base_model_are_chosen_by_what_they_keep(tmp_path: Path) -> None:
+    opus = manifest(variant="opus", performance=[performance(5000)])
+    kept = [score(0.99, reference=opus.digest)]
+    store = put(
+        tmp_path,
+        variant("original", None, 100),
+        variant("quantized", 0.97, 150),
+        opus,
+        variant_of(opus, "opus-int8", quality=kept, performance=[performance(9000)]),
+    )
+
+    by_default = chooser(store)
+    catalogue = Catalogue(Store(store), {TRANSLATION: "opus-int8"})
+    by_setting = Chooser(catalogue, RuntimeChooser(catalogue))
+
+    assert by_default.choose(TRANSLATION, Choice(min_retention=0.9)) == "quantized"
+    assert by_default.choose(TRANSLATION, Choice(min_retention=0.98)) == "original"
+    assert by_setting.choose(TRANSLATION, Choice(min_retention=0.98)) == "opus-int8"
+    assert by_setting.choose(TRANSLATION, Choice(min_retention=0.995)) == "opus"
+
+
+def test_a_reference_is_named_only_where_it_is_among_the_variants(tmp_path: Path) -> None:
+    opus = manifest(variant="opus")
+    store = put(tmp_path, variant("original", None), variant("quantized", None), opus, variant_of(opus, "opus-int8"))
+
+    references = chooser(store).references(TRANSLATION, ["quantized", "opus", "opus-int8"])
+
+    assert references == {"opus": "opus", "opus-int8": "opus"}

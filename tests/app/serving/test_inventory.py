@@ -4,9 +4,9 @@ from pathlib import Path
 from app.serving.inventory import Inventory
 from app.serving.memory import memory_report
 from app.serving.pool import Pool
-from models_store.manifest import Task
+from models_store.manifest import Reference, Task
 from models_store.store import Store
-from tests.app.serving.artifacts import manifest, put, score
+from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.app.serving.parts import parts_of
 
 
@@ -49,13 +49,27 @@ def test_a_variant_without_a_format_that_opens_here_is_broken(tmp_path: Path) ->
 
 
 def test_quality_is_what_the_manifests_say(tmp_path: Path) -> None:
-    measured = manifest(variant="quantized", technique="quantize", quality=[score(0.97)])
+    measured = variant_of(manifest(), "quantized", "quantize", quality=[score(0.97)])
     inventory, _ = inventory_of(Store(put(tmp_path, manifest(), measured)))
 
     original, quantized = inventory.quality().qualities
+    [_, full] = inventory.quality(detail="full").qualities
 
-    assert original.gate.verdict == "reference" and quantized.gate.verdict == "failed"
-    assert quantized.scores == measured.quality
+    assert original.gate.verdict == "reference" and quantized.gate.verdict == "none"
+    assert quantized.reference.variant == "original" and quantized.scores is None
+    assert quantized.retention is not None and quantized.retention.value == 0.97
+    assert full.scores == measured.quality
+
+
+def test_a_variant_whose_base_model_is_gone_says_so(tmp_path: Path) -> None:
+    opus = manifest(variant="opus")
+    recorded = Reference(variant="opus", digest=opus.digest)
+    inventory, _ = inventory_of(Store(put(tmp_path, variant_of(opus, "opus-int8", reference=recorded))))
+
+    [found] = inventory.variants().variants
+
+    assert found.reference is not None
+    assert (found.reference.variant, found.reference.digest, found.reference.is_stored) == ("opus", opus.digest, False)
 
 
 def test_info_names_what_serves(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from compression.building.build import BuildOptions, Built, build
 from compression.context import Context
 from compression.errors import BadRecipe
 from compression.recipe import Recipe, read_recipe
-from models_store.manifest import Family, Task
-from models_store.store import Store
+from models_store.manifest import Family, Reference, Step, Task
+from models_store.store import Store, write_manifest
 from tests.command_line import compression
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 
@@ -87,6 +88,52 @@ def test_lineage_shows_the_steps_in_their_order(context: Context, tmp_path: Path
 
     assert [step.technique for step in lineage] == ["import", "prune", "distill", "quantize"]
     assert lineage[2].parent == context.store.manifest(TASK, "pruned").digest
+
+
+def test_a_variant_is_compared_with_the_base_whatever_steps_are_between(context: Context, tmp_path: Path) -> None:
+    text = """
+name: tiny
+task: translation
+base: {keep: true}
+data: {train: [train.jsonl], test: [{data: train.jsonl, samples: 2}]}
+benchmark: false
+variants:
+  tuned: {steps: [{train: {max_steps: 2}}, quantize], gate: {smaller: 1.2}}
+"""
+
+    result = built(context, tmp_path, recipe(tmp_path, text=text))
+
+    original, tuned = (context.store.manifest(TASK, name) for name in ("original", "tuned"))
+    assert tuned.reference == Reference(variant="original", digest=original.digest)
+    assert {score.reference for score in tuned.quality} == {original.digest}
+    assert result.verdicts["tuned"].status == "passed"
+    assert "relative to: `original`" in (context.store.folder(TASK, "tuned") / "README.md").read_text()
+
+
+def test_where_the_base_is_a_variant_its_own_base_model_is_the_reference(context: Context, tmp_path: Path) -> None:
+    original = context.store.manifest(TASK, "original")
+    step = Step(technique="prune", parent=original.digest)
+    opus = original.model_copy(
+        update={"variant": "opus", "size": original.size.model_copy(update={"parameters": 10**6})}
+    )
+    with context.store.writing(TASK, "opus") as folder:
+        shutil.copytree(context.store.folder(TASK, "original"), folder, dirs_exist_ok=True)
+        write_manifest(folder, opus)
+    reference = Reference(variant="opus", digest=opus.digest)
+    derived = original.model_copy(update={"lineage": [*original.lineage, step], "reference": reference})
+    context.store.rewrite_manifest(derived)
+    text = RECIPE.replace("checkpoint_steps: 2}}]", "checkpoint_steps: 2}}], gate: {fewer_parameters: 0.9}")
+
+    result = built(context, tmp_path, recipe(tmp_path, text=text))
+
+    pruned = context.store.manifest(TASK, "pruned")
+    assert pruned.reference == reference
+    [check] = result.verdicts["pruned"].checks
+    assert check.value == round(1 - pruned.size.parameters / 10**6, 4) and check.is_passed
+
+    shutil.rmtree(context.store.folder(TASK, "opus"))
+    with pytest.raises(BadRecipe, match="the reference of translation/original, its own base model, is not in the"):
+        built(context, tmp_path, recipe(tmp_path, text=text))
 
 
 def test_variants_that_begin_with_the_same_steps_share_them(context: Context, tmp_path: Path) -> None:

@@ -48,12 +48,13 @@ def test_scores_shown_are_those_of_the_manifests(report: Written) -> None:
     table = page.table("scores", dataset="sample", metric="bleu")
     assert list(table.rows) == ["original", "compact", "pruned"]
     assert "bleu on sample (test), 99 samples" in table.caption
-    assert table.rows["original"].numbers == [[], [bleu.value, *bleu.interval], [bleu.baseline], [1, 1, 1], [], []]
-    assert table.rows["original"].texts[1:3] == ["37.68 [35.56, 39.93]", "0.25"]
+    assert table.rows["original"].numbers == [[], [], [bleu.value, *bleu.interval], [bleu.baseline], [1, 1, 1], [], []]
+    assert [row.texts[1] for row in table.rows.values()] == ["original"] * 3
+    assert table.rows["original"].texts[2:4] == ["37.68 [35.56, 39.93]", "0.25"]
     assert pruned.retention_interval is not None
-    assert table.rows["pruned"].numbers[3:5] == [[pruned.retention, *pruned.retention_interval], [pruned.p_value]]
-    assert table.rows["compact"].texts[4] == "< 0.001"
-    assert page.table("scores", dataset="sample", metric="chrf").rows["original"].numbers[1][0] == chrf.value
+    assert table.rows["pruned"].numbers[4:6] == [[pruned.retention, *pruned.retention_interval], [pruned.p_value]]
+    assert table.rows["compact"].texts[5] == "< 0.001"
+    assert page.table("scores", dataset="sample", metric="chrf").rows["original"].numbers[2][0] == chrf.value
 
 
 def test_sizes_and_speeds_shown_are_those_of_the_manifests_and_ratios_follow(report: Written) -> None:

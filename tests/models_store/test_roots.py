@@ -1,0 +1,123 @@
+from typing import Any
+
+import pytest
+
+from models_store.manifest import Manifest, Reference, Step, Task
+from models_store.roots import is_root, lineage_words, reference_of, reference_words, root_of
+from models_store.store import Store, default_store
+from tests.app.serving.artifacts import manifest, put, variant_of
+
+UNKNOWN = "sha256:" + "1" * 64
+
+
+def trained(parent: Manifest, variant: str, **more: Any) -> Manifest:
+    return variant_of(parent, variant, "train", **more)
+
+
+def test_a_variant_belongs_to_the_base_model_that_it_was_made_from_and_not_to_original() -> None:
+    original, opus = manifest(), manifest(variant="opus")
+    small = variant_of(opus, "small")
+    int8 = variant_of(small, "small-int8", "quantize")
+    manifests = [original, opus, small, int8, variant_of(original, "quantized", "quantize")]
+
+    assert [reference_of(each, manifests).variant for each in manifests] == [
+        "original", "opus", "opus", "opus", "original",
+    ]  # fmt: skip
+    assert lineage_words(int8, manifests) == ("opus", "prune", "quantize")
+
+
+def test_a_base_model_that_is_trained_further_is_a_base_model_of_its_own() -> None:
+    opus = manifest(variant="opus")
+    tuned = trained(opus, "tuned")
+    int8 = variant_of(tuned, "tuned-int8", "quantize")
+
+    assert is_root(tuned) and root_of(int8, [opus, tuned, int8]) == tuned
+
+
+def test_a_variant_that_is_trained_to_recover_stays_a_variant() -> None:
+    opus = manifest(variant="opus")
+    recovered = trained(variant_of(opus, "small"), "recovered")
+
+    assert not is_root(recovered) and root_of(recovered, [opus, recovered]) == opus
+
+
+def test_a_renamed_base_model_stays_the_reference() -> None:
+    opus = manifest(variant="opus")
+    recorded = Reference(variant="opus", digest=opus.digest)
+    renamed = opus.model_copy(update={"variant": "base", "reference": recorded})
+    small, old = variant_of(opus, "small", reference=recorded), variant_of(opus, "old")
+    manifests = [renamed, small, old]
+
+    assert is_root(renamed)
+    assert [reference_words(each, manifests) for each in manifests] == ["base", "base", "base"]
+
+
+def test_what_is_recorded_counts_before_the_lineage() -> None:
+    opus = manifest(variant="opus")
+    tuned = trained(opus, "tuned")
+    recorded = Reference(variant="opus", digest=opus.digest)
+
+    assert root_of(variant_of(tuned, "int8", "quantize", reference=recorded), [opus, tuned]) == opus
+
+
+def test_a_reference_that_was_replaced_is_missing_and_never_another_model_of_its_name() -> None:
+    opus = manifest(variant="opus")
+    int8 = variant_of(opus, "opus-int8", reference=Reference(variant="opus", digest=opus.digest))
+    other = opus.model_copy(update={"digest": UNKNOWN})
+
+    assert root_of(int8, [other, int8]) is None
+    assert reference_words(int8, [other, int8]) == "opus (missing)"
+    assert reference_words(variant_of(opus, "old"), [other]) == f"{opus.digest[:19]} (missing)"
+
+
+def test_of_two_base_models_with_the_same_files_the_recorded_name_counts() -> None:
+    first, second = manifest(variant="opus"), manifest(variant="opus").model_copy(update={"variant": "twin"})
+    int8 = variant_of(first, "int8", reference=Reference(variant="twin", digest=first.digest))
+
+    assert root_of(int8, [first, second, int8]) == second
+    assert (root_of(first, [second, first]), root_of(second, [first, second])) == (first, second)
+
+
+def test_a_step_that_changes_no_file_makes_a_variant() -> None:
+    opus = manifest(variant="opus")
+    recorded = Reference(variant="opus", digest=opus.digest)
+    greedy = variant_of(opus, "greedy", "beams", reference=recorded).model_copy(update={"digest": opus.digest})
+
+    assert not is_root(greedy) and root_of(greedy, [opus, greedy]) == opus
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_the_embedded_variants_belong_to_the_embedded_original(task: Task) -> None:
+    manifests = Store(default_store()).manifests(task)
+
+    assert {reference_of(each, manifests).variant for each in manifests} == {"original"}
+    assert [each.variant for each in manifests if is_root(each)] == ["original"]
+
+
+def test_a_store_lists_each_base_model_before_its_variants(tmp_path: Any) -> None:
+    original, opus, marian = manifest(), manifest(variant="opus"), manifest(variant="marian")
+    lost = variant_of(manifest(variant="gone"), "a-lost", reference=Reference(variant="gone", digest=UNKNOWN))
+    store = Store(
+        put(
+            tmp_path,
+            variant_of(opus, "a-small"),
+            variant_of(marian, "b-small"),
+            variant_of(original, "z-small"),
+            lost,
+            original,
+            opus,
+            marian,
+        )
+    )
+    (tmp_path / "translation" / "broken").mkdir()
+    (tmp_path / "translation" / "broken" / "manifest.json").write_text("{")
+
+    assert store.variants(Task.TRANSLATION) == [
+        "original", "z-small", "broken", "a-lost", "marian", "b-small", "opus", "a-small",
+    ]  # fmt: skip
+
+
+def test_steps_without_a_recorded_parent_make_a_root_of_its_own() -> None:
+    lone = manifest(variant="lone", lineage=[Step(technique="quantize")])
+
+    assert is_root(lone) and reference_of(lone, [manifest(), lone]).variant == "lone"

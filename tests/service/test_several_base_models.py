@@ -1,0 +1,210 @@
+"""A store with the embedded translator, two imported ones and their int8 variants: each is shown against its own."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compression.context import Context
+from compression.importing import ImportOptions, import_model
+from compression.quantize import quantize
+from models_store.manifest import Check, Task, Verdict
+from models_store.store import Store
+from tests.command_line import Finished, compression
+from tests.service.client import Service
+from tests.service.conftest import running_service
+
+TASK = Task.TRANSLATION
+REFERENCES = {
+    "original": "original",
+    "quantized": "original",
+    "large": "large",
+    "large-int8": "large",
+    "small": "small",
+    "small-int8": "small",
+}
+CHECKS = [Check(name="times smaller", value=1.5, limit=3.5, is_passed=False)]
+
+
+@pytest.fixture(scope="module")
+def store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """What is imported are the embedded translators of other sizes, as anybody's models."""
+    others = shutil.ignore_patterns("pruned", "distilled", "compact", "compact-float")
+    root = tmp_path_factory.mktemp("several") / "artifacts"
+    shutil.copytree(embedded.root, root, ignore=others)
+    context = Context(Store(root))
+    for name, source in (("large", "pruned"), ("small", "distilled")):
+        import_model(context, str(embedded.folder(TASK, source)), ImportOptions(task=TASK, variant=name))
+        quantize(context, TASK, name, f"{name}-int8")
+    rejected = context.store.manifest(TASK, "small-int8")
+    verdict = Verdict(status="rejected", checks=CHECKS)
+    context.store.rewrite_manifest(rejected.model_copy(update={"gate": verdict}))
+    return context.store
+
+
+@pytest.fixture(scope="module")
+def evaluated(store: Store) -> Finished:
+    """All translators, evaluated in one run and recorded."""
+    done = compression("evaluate", TASK, "--samples", 12, "--record", "--json", "--store", store.root)
+    assert done.code == 0, done.error
+    return done
+
+
+@pytest.fixture(scope="module")
+def service(store: Store, evaluated: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running_service(tmp_path_factory.mktemp("service") / "log", store=store.root) as running:
+        running.wait_until_ready()
+        yield running
+
+
+def bleu_of(evaluated: Finished) -> dict[str, dict[str, Any]]:
+    return {each["variant"]: each["metrics"][0] for each in evaluated.json["variants"]}
+
+
+def test_a_manifest_names_the_base_model_that_its_lineage_starts_from(store: Store) -> None:
+    for name in ("large", "large-int8", "small", "small-int8"):
+        reference = store.manifest(TASK, name).reference
+
+        assert reference is not None
+        assert reference.variant == REFERENCES[name]
+        assert reference.digest == store.manifest(TASK, REFERENCES[name]).digest
+    digest = store.manifest(TASK, "small").digest
+    card = (store.folder(TASK, "small-int8") / "README.md").read_text()
+    assert f"- Reference, which retention is relative to: `small`, `{digest}`" in card
+
+
+def test_evaluate_compares_each_variant_with_its_own_base_model(evaluated: Finished) -> None:
+    bleu = bleu_of(evaluated)
+
+    assert {each["variant"]: each["reference"] for each in evaluated.json["variants"]} == REFERENCES
+    assert list(bleu) == list(REFERENCES)
+    for name, reference in REFERENCES.items():
+        assert bleu[name]["retention"] == pytest.approx(bleu[name]["value"] / bleu[reference]["value"])
+    assert len({bleu[root]["value"] for root in ("original", "large", "small")}) == 3
+
+
+def test_evaluate_adds_the_base_model_of_what_is_named_and_no_other(store: Store) -> None:
+    done = compression("evaluate", TASK, "small-int8", "--samples", 4, "--store", store.root, COLUMNS="200")
+
+    assert done.code == 0, done.error
+    cells = [[cell.strip() for cell in line.split("│")] for line in done.out.splitlines()]
+    rows = [row[1:3] for row in cells if len(row) > 3 and row[1]]
+    assert rows == [["small", "small"], ["small-int8", "small"], ["source-copy", ""]]
+
+
+def test_the_gate_of_the_command_line_is_about_the_own_base_model(store: Store) -> None:
+    arguments = ("evaluate", TASK, "small-int8", "--samples", 4, "--store", store.root)
+
+    passed = compression(*arguments, "--min-retention", 0.5)
+    shutil.copytree(store.root / TASK / "small-int8", store.root.parent / "lone" / TASK / "small-int8")
+    unknown = compression(*arguments[:-1], store.root.parent / "lone", "--min-retention", 0.5)
+
+    assert passed.code == 0, passed.error
+    assert unknown.code == 1
+    assert unknown.error.splitlines()[-1] == (
+        "error: --min-retention: the reference of translation/small-int8 is not in the store; import it again"
+    )
+
+
+def test_list_has_each_base_model_before_its_variants(store: Store) -> None:
+    listed = compression("list", TASK, "--store", store.root, "--json").json
+    table = compression("list", TASK, "--store", store.root, COLUMNS="200").out
+
+    assert {each["variant"]: each["reference"]["variant"] for each in listed} == REFERENCES
+    assert [each["variant"] for each in listed] == list(REFERENCES)
+    assert "small → quantize" in table and "large → quantize" in table and "original → quantize" in table
+
+
+def test_the_report_shows_each_variant_against_its_own_base_model(
+    store: Store, evaluated: Finished, tmp_path: Path
+) -> None:
+    timed = compression(
+        "benchmark", TASK, *REFERENCES, "--samples", 2, "--repeats", 1, "--record", "--store", store.root
+    )
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- report:begin -->\n<!-- report:end -->\n")
+
+    done = compression("report", TASK, "--readme", readme, "--store", store.root)
+
+    assert (timed.code, done.code) == (0, 0), timed.error + done.error
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme.read_text().splitlines()]
+    variants = {row[0].partition("/")[2]: row for row in rows if row and row[0].startswith("translation/")}
+    scores = {row[2]: row for row in rows if row and row[0] == "sample (test)" and row[1] == "12"}
+    bleu = bleu_of(evaluated)
+    for name, reference in REFERENCES.items():
+        manifest, root = store.manifest(TASK, name), store.manifest(TASK, reference)
+        smaller = root.size.fp32_bytes / min(manifest.size.bytes_by_format.values())
+        assert variants[name][1].startswith(reference)
+        assert variants[name][5] == f"{smaller:.2f}\N{MULTIPLICATION SIGN}"
+        assert scores[name][3] == reference
+        assert scores[name][6].startswith(f"{bleu[name]['retention']:.3f} ")
+    for name in ("original", "large", "small"):
+        assert variants[name][7] == "1.00\N{MULTIPLICATION SIGN}"
+    assert variants["small-int8"][10] == "rejected"
+
+
+def test_the_page_has_plots_for_each_base_model(store: Store, evaluated: Finished, tmp_path: Path) -> None:
+    done = compression("report", TASK, "--out", tmp_path / "out", "--examples", 1, "--store", store.root)
+
+    assert done.code == 0, done.error
+    plots = {path.name for path in (tmp_path / "out").glob("*-size.png")}
+    assert plots == {f"translation-{root}-size.png" for root in ("original", "large", "small")}
+
+
+def test_quality_shows_each_variant_against_its_own_base_model(service: Service, evaluated: Finished) -> None:
+    bleu = bleu_of(evaluated)
+
+    qualities = {each["variant"]: each for each in service.get(f"/quality?task={TASK}").json["qualities"]}
+    full = service.get(f"/quality?task={TASK}&detail=full").json["qualities"]
+
+    assert {name: each["reference"]["variant"] for name, each in qualities.items()} == REFERENCES
+    for name in ("large-int8", "small-int8"):
+        retention = qualities[name]["retention"]
+        assert retention["value"] == pytest.approx(bleu[name]["retention"])
+        assert retention["interval"] == pytest.approx(bleu[name]["retention_interval"])
+        assert (retention["metric"], retention["dataset"], retention["samples"]) == ("bleu", "sample", 12)
+    for each in full:
+        last = [score for score in each["scores"] if score["samples"] == 12 and score["metric"] == "bleu"]
+        assert [score["reference"] for score in last] == [each["reference"]["digest"]]
+
+
+def test_the_gate_shown_is_the_recipes_or_none(service: Service) -> None:
+    listed = service.get(f"/quality?task={TASK}").json["qualities"]
+    gates = {each["variant"]: each["gate"] for each in listed}
+
+    assert gates["small-int8"] == {"verdict": "rejected", "checks": [check.model_dump() for check in CHECKS]}
+    assert gates["large-int8"] == {"verdict": "none", "checks": []}
+    assert {gates[root]["verdict"] for root in ("original", "large", "small")} == {"reference"}
+    assert service.get(f"/variants/{TASK}/small-int8").json["quality"]["gate"] == gates["small-int8"]
+
+
+def test_variants_are_grouped_by_base_model(service: Service) -> None:
+    listed = [each for each in service.get("/variants").json["variants"] if each["task"] == TASK]
+
+    assert [(each["variant"], each["reference"]["variant"]) for each in listed] == list(REFERENCES.items())
+    assert all(each["reference"]["is_stored"] for each in listed)
+
+
+def test_min_retention_chooses_among_the_variants_of_the_defaults_base_model(service: Service) -> None:
+    found = service.post("/translate?min_retention=0.01", {"text": "Good morning."})
+    missed = service.post("/translate?min_retention=2", {"text": "Good morning."})
+
+    assert found.status == 200 and REFERENCES[found.json["variant"]] == "original"
+    assert missed.status == 404
+    assert "original keeps 1.0000" in missed.problem.detail and "large" not in missed.problem.detail
+
+
+def test_an_evaluation_over_http_compares_with_the_base_models_that_it_names(service: Service) -> None:
+    pairs = [{"source": "The sun is shining.", "target": "Die Sonne scheint."}] * 2
+    variants = ["large-int8", "small", "small-int8"]
+
+    posted = service.post("/evaluations", {"task": TASK, "variants": variants, "pairs": pairs})
+    while (job := service.get(posted.headers["location"]).json)["status"] in ("queued", "running"):
+        time.sleep(0.05)
+
+    assert job["status"] == "succeeded", job
+    assert [each["reference"] for each in job["results"]] == [None, "small", "small"]
+    assert job["results"][0]["metrics"][0]["retention"] is None
