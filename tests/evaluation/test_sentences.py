@@ -1,3 +1,5 @@
+import time
+
 import sentencex
 
 from evaluation.sentences import WINDOW_CHARACTERS, segments, sentences
@@ -29,3 +31,14 @@ def test_a_sentence_longer_than_windows_stays_one() -> None:
     found = list(segments(f"Before. {long}end. After.", "en"))
 
     assert [each.strip() for each in found] == ["Before.", f"{long}end.", "After."]
+
+
+def test_a_text_of_quotation_marks_alone_is_segmented_in_short_windows() -> None:
+    text = "\u201c(\"'" * 30_000
+    started = time.thread_time()
+
+    found = list(segments(text, "en"))
+
+    assert "".join(found) == text
+    # All at once takes a minute and more.
+    assert time.thread_time() - started < 20
