@@ -81,6 +81,9 @@ def test_body_and_query_reach_the_endpoint(query: bytes, told: str) -> None:
         (b'{"number": "three"}', b"", "number: "),
         (b'{"number": 3}', b"min_retention=3", "query parameter min_retention: "),
         (b'{"number": 3}', b"varinat=quantized", "query parameter varinat: "),
+        (b'{"number": 3}', b"variant=a&variant=b", "query parameter 'variant': is given 2 times"),
+        (b'{"number": "' + b"3" * 300_000 + b'"}', b"", "number: "),
+        (b'{"number": "' + b"3" * 300_000, b"", "the body is not JSON: EOF while parsing a string at line 1"),
     ],
 )
 def test_what_is_wrong_is_told_in_fastapis_words(body: bytes, query: bytes, detail: str) -> None:

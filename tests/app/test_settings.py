@@ -51,6 +51,9 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
         ("MAX_BODY_BYTES", "0", "greater than or equal to 1024"),
         ("REQUEST_TIMEOUT_SECONDS", "0", "greater than 0"),
         ("REQUEST_TIMEOUT_SECONDS", "nan", "less than or equal to 3600"),
+        ("MAX_CONNECTIONS", "0", "greater than or equal to 1"),
+        ("MAX_HEADER_BYTES", "10", "greater than or equal to 1024"),
+        ("HEADER_TIMEOUT_SECONDS", "0", "greater than 0"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
     ],
 )
@@ -63,3 +66,8 @@ def test_values_that_cannot_work_are_refused(monkeypatch: pytest.MonkeyPatch, na
 
 def test_every_setting_says_what_it_is() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_a_body_may_have_the_values_of_the_largest_requests_and_not_many_more() -> None:
+    assert Settings().max_values == 5 * 1000 + 256
+    assert Settings(max_texts=4096, evaluation_max_pairs=1).max_values == 4096 + 256

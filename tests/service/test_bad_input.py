@@ -253,3 +253,21 @@ def test_a_misspelt_query_parameter_is_named(service: Service, path: str, said: 
 
     assert refused.status == 422 and refused.problem.type == "/problems/invalid-request"
     assert said in refused.problem.detail
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/translate?variant=original&variant=quantized", "variant"),
+        ("/summarize?variant=original&variant=original", "variant"),
+        ("/translate?min_retention=0.9&runtime=auto&min_retention=0.5", "min_retention"),
+        ("/compare?task=translation&task=summarization&variant=original&variant=quantized", "task"),
+        ("/compare?task=translation&variant=original&variant=quantized&runtime=auto&runtime=auto", "runtime"),
+        ("/latency?task=translation&task=translation", "task"),
+    ],
+)
+def test_a_repeated_query_parameter_is_named(service: Service, path: str, name: str) -> None:
+    refused = service.get(path) if path.startswith("/latency") else service.post(path, {"text": "Good morning."})
+
+    assert refused.status == 422 and refused.problem.type == "/problems/invalid-request"
+    assert refused.problem.detail == f"query parameter {name!r}: is given 2 times; give it once"

@@ -6,8 +6,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from app.errors import MalformedBody, PayloadTooLarge, UnsupportedMediaType
+from app.errors import BodyTooComplex, MalformedBody, PayloadTooLarge, UnsupportedMediaType
 from app.middleware.body import BodyMiddleware
+from app.middleware.json_limits import PIECE_BYTES
 from tests.app.middleware.asgi import Connection
 
 JSON = ("Content-Type", "application/json")
@@ -74,3 +75,34 @@ def test_bytes_that_are_no_utf8_are_malformed() -> None:
 def test_requests_without_a_body_pass() -> None:
     assert send([b""]).status == 200
     assert send([b""], method="GET").status == 200
+
+
+def test_reading_stops_at_the_first_chunk_with_too_many_values() -> None:
+    async def run() -> Connection:
+        connection = Connection("POST", [JSON], [b"[1,", *[b"1,1," for _ in range(100)]])
+        with pytest.raises(BodyTooComplex, match="more than 10 "):
+            await connection.call(BodyMiddleware(echo, max_bytes=10_000, max_values=10))
+        return connection
+
+    # A bracket and a comma, then two commas a chunk.
+    assert asyncio.run(run()).reads == 6
+
+
+def test_others_have_their_turn_while_a_large_chunk_is_scanned() -> None:
+    async def run() -> int:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        connection = Connection("POST", [JSON], [b'"' + b"a" * (PIECE_BYTES * 20) + b'"'])
+        beside = asyncio.ensure_future(others())
+        await connection.call(BodyMiddleware(echo, max_bytes=10_000_000, max_values=10))
+        beside.cancel()
+        return turns
+
+    # Once between two pieces, nearly.
+    assert asyncio.run(run()) >= 18

@@ -1,7 +1,9 @@
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 
 import pytest
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.middleware.failure import FailureMiddleware
@@ -55,3 +57,27 @@ def test_a_request_that_is_cancelled_at_the_end_of_a_shutdown_gets_an_answer() -
     connection = asyncio.run(run())
 
     assert connection.status == 503 and connection.json["type"] == "/problems/shutting-down"
+
+
+def test_a_stream_that_is_cancelled_at_the_end_of_a_shutdown_ends_with_an_error_event() -> None:
+    async def run() -> Connection:
+        has_begun = asyncio.Event()
+
+        async def events() -> AsyncIterator[str]:
+            yield "event: token\ndata: {}\n\n"
+            has_begun.set()
+            await asyncio.sleep(60)
+
+        connection = Connection()
+        streaming = FailureMiddleware(StreamingResponse(events(), media_type="text/event-stream"))
+        request = asyncio.ensure_future(connection.call(streaming))
+        await has_begun.wait()
+        request.cancel()
+        await request
+        return connection
+
+    connection = asyncio.run(run())
+
+    last = connection.sent[-1]
+    assert connection.status == 200 and not last["more_body"]
+    assert last["body"].startswith(b"event: error\n") and b"/problems/shutting-down" in last["body"]
