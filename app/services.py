@@ -60,6 +60,7 @@ class Services:
             runtimes,
             PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
         )
+        catalogue.can_serve = pool.can_serve
         chooser = Chooser(catalogue, runtimes, pool.last_error)
         latency = LatencyWindow(settings.latency_window_seconds)
         jobs = EvaluationJobs(pool, settings.evaluation_queue, settings.evaluation_kept)
