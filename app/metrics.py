@@ -70,12 +70,17 @@ class ServiceMetrics:
         self._queue_rows = Gauge("slimseq_queue_rows", "Rows that wait for their turn.", VARIANT, registry=registry)
         self._loaded = Gauge("slimseq_variant_loaded", "1 while the variant is in memory.", VARIANT, registry=registry)
         self._resident = Gauge(
-            "slimseq_variant_resident_bytes", "What loading added to the process.", VARIANT, registry=registry
+            "slimseq_variant_resident_bytes",
+            "What loading added to the process, on all runtimes.",
+            VARIANT,
+            registry=registry,
         )
         self._load_seconds = Gauge(
             "slimseq_variant_load_seconds", "What verifying and opening took.", VARIANT, registry=registry
         )
 
+        # What each variant's open copies take and where their queues are read, by runtime.
+        self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
         # Looking series up by their labels takes longer than counting.
         self._of_generations: dict[tuple[Task, str], tuple[Histogram, Histogram, Counter, Counter]] = {}
         self._evictions = Counter("slimseq_evictions", "Variants closed to make room for others.", registry=registry)
@@ -111,20 +116,35 @@ class ServiceMetrics:
         return counter
 
     def variant_loaded(
-        self, task: Task, variant: str, resident_bytes: int, load_seconds: float, queue_rows: Callable[[], float]
+        self,
+        task: Task,
+        variant: str,
+        runtime: str,
+        resident_bytes: int,
+        load_seconds: float,
+        queue_rows: Callable[[], float],
     ) -> None:
-        """Notes an opened variant, whose queue is read whenever it is asked for."""
-        self._loaded.labels(task, variant).set(1)
-        self._resident.labels(task, variant).set(resident_bytes)
+        """Notes a variant that a runtime has opened, whose queue is read whenever it is asked for."""
+        self._open.setdefault((task, variant), {})[runtime] = (resident_bytes, queue_rows)
         self._load_seconds.labels(task, variant).set(load_seconds)
-        self._queue_rows.labels(task, variant).set_function(queue_rows)
+        self._show_open(task, variant)
 
-    def variant_closed(self, task: Task, variant: str) -> None:
-        """Notes a variant that was closed."""
-        self._loaded.labels(task, variant).set(0)
-        self._resident.labels(task, variant).set(0)
-        # The queue's reader would keep the closed variant's memory.
-        self._queue_rows.remove(task, variant)
+    def variant_closed(self, task: Task, variant: str, runtime: str) -> None:
+        """Notes that a variant was closed which a runtime had open; other runtimes may still have it open."""
+        self._open[task, variant].pop(runtime)
+        self._show_open(task, variant)
+
+    def _show_open(self, task: Task, variant: str) -> None:
+        """Sets a variant's gauges to what it takes on all runtimes together."""
+        copies = self._open[task, variant]
+        self._loaded.labels(task, variant).set(bool(copies))
+        self._resident.labels(task, variant).set(sum(resident_bytes for resident_bytes, _ in copies.values()))
+        if copies:
+            self._queue_rows.labels(task, variant).set_function(
+                lambda: sum(queue_rows() for _, queue_rows in list(copies.values()))
+            )
+        else:
+            self._queue_rows.remove(task, variant)
 
     def variant_evicted(self) -> None:
         """Counts a variant that was closed to make room for another."""

@@ -62,6 +62,7 @@ class Services:
             runtimes,
             PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
         )
+        catalogue.can_serve = pool.can_serve
         chooser = Chooser(catalogue, runtimes, pool.last_error)
         planner = Planner()
         latency = LatencyWindow(settings.latency_window_seconds)

@@ -4,6 +4,7 @@ Each class owns the HTTP status that the service answers with, so that nothing a
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -48,6 +49,18 @@ class RuntimeUnavailable(SlimseqError):
 
     status = 503
     title = "Runtime unavailable"
+
+
+class Unprepared(SlimseqError):
+    """Raised when files of an artifact are not built, and cannot be built here. Says the command that builds them."""
+
+    status = 503
+    title = "Artifact is not prepared"
+
+    def __init__(self, artifact: str, reason: str, store: Path) -> None:
+        super().__init__(
+            f"{artifact}: {reason}; run `python -m compression prepare --store {store}` where that folder is writable"
+        )
 
 
 class InvalidOptions(SlimseqError):

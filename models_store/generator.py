@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from models_store.configuration import ModelConfiguration, read_configuration
-from models_store.errors import InputTooLong, InvalidOptions, RuntimeUnavailable
+from models_store.disk import CannotWrite
+from models_store.errors import InputTooLong, InvalidOptions, RuntimeUnavailable, Unprepared
 from models_store.manifest import GenerationOptions, Manifest, Task
 from models_store.runtimes.protocol import ContinuousRuntime, Engine, FinishReason, Runtime, Sequenced, Watch
 from models_store.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
@@ -139,12 +140,17 @@ def open_generator(
     Raises:
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
         RuntimeUnavailable: no runtime here opens the artifact.
-        CannotWrite: its graphs are to be built beside it, and the store may not be written.
+        Unprepared: files that it needs are not built, and cannot be built here.
     """
     manifest = store.manifest(task, variant)
     kind = choose_runtime(store, task, variant, runtime)
     if kind.builder is not None:
-        kind.builder(store, task, variant)
+        try:
+            kind.builder(store, task, variant)
+        except CannotWrite as error:
+            raise Unprepared(
+                f"{task}/{variant}", f"its {kind.format} files are not built: {error}", store.root
+            ) from error
     store.verify(task, variant, only=kind.format)
     folder = store.folder(task, variant)
     return TextGenerator(
@@ -156,11 +162,10 @@ def open_generator(
 
 
 def choose_runtime(store: Store, task: Task, variant: str, name: str | None = None) -> RuntimeKind:
-    """Returns the named runtime, or the first that is installed and whose format the artifact has.
+    """Returns the named runtime, or the first that can open an artifact here.
 
     Raises:
-        UnknownVariant, InvalidArtifact: as `Store.manifest` does.
-        RuntimeUnavailable: there is no such runtime, or none for this artifact.
+        SlimseqError: as `runtimes_for` does.
     """
     return possible_runtimes(store, task, variant, name)[0]
 
@@ -170,26 +175,47 @@ def possible_runtimes(store: Store, task: Task, variant: str, name: str | None =
 
     Raises:
         UnknownVariant, InvalidArtifact: as `Store.manifest` does.
-        RuntimeUnavailable: there is no such runtime, or none for this artifact.
+        SlimseqError: as `runtimes_for` does.
     """
+    return runtimes_for(store, store.manifest(task, variant), name)
+
+
+def runtimes_for(store: Store, manifest: Manifest, name: str | None = None) -> list[RuntimeKind]:
+    """Does the same as `possible_runtimes` for an artifact whose manifest is read already.
+
+    Raises:
+        RuntimeUnavailable: there is no such runtime, or none for this artifact.
+        CorruptArtifact: files that every runtime would need are missing; names one.
+        Unprepared: files that every runtime would need are not built, and cannot be built here.
+        InvalidArtifact: an export's record cannot be read.
+    """
+    artifact = f"{manifest.task}/{manifest.variant}"
     kinds = [runtime_named(name)] if name else list(RUNTIMES.values())
-    formats = [kind for kind in kinds if kind.has_files(store, task, variant)]
+    formats = [kind for kind in kinds if kind.has_files(store, manifest)]
     if not formats:
         wanted = " or ".join(dict.fromkeys(kind.format for kind in kinds))
-        raise RuntimeUnavailable(f"{task}/{variant} has no {wanted} files; {_way_out(store, task, variant, kinds)}")
+        raise RuntimeUnavailable(f"{artifact} has no {wanted} files; {_way_out(store, manifest, kinds)}")
     installed = [kind for kind in formats if kind.is_installed]
     if not installed:
         missing = " or ".join(dict.fromkeys(kind.library for kind in formats))
-        raise RuntimeUnavailable(f"{task}/{variant} needs {missing}, which is not installed here")
-    return installed
+        raise RuntimeUnavailable(f"{artifact} needs {missing}, which is not installed here")
+    obstacles = [kind.obstacle(store, manifest) for kind in installed]
+    possible = [kind for kind, obstacle in zip(installed, obstacles, strict=True) if obstacle is None]
+    if not possible:
+        raise next(obstacle for obstacle in obstacles if obstacle is not None)
+    return possible
 
 
-def _way_out(store: Store, task: Task, variant: str, kinds: Sequence[RuntimeKind]) -> str:
+def _way_out(store: Store, manifest: Manifest, kinds: Sequence[RuntimeKind]) -> str:
     """Says what would make the files that runtimes miss, or where nothing would, what opens those that there are."""
     # Safetensors are what all else is made of, and are made of nothing else.
-    if store.manifest(task, variant).has_format("safetensors"):
+    if manifest.has_format("safetensors"):
         options = {"onnx": "", "ctranslate2": " --format ctranslate2"}
-        commands = [f"`python -m compression export {task} {variant}{options[kind.format]}`" for kind in kinds]
+        commands = [
+            f"`python -m compression export {manifest.task} {manifest.variant}{options[kind.format]}"
+            f" --store {store.root}`"
+            for kind in kinds
+        ]
         return f"make them with {' or '.join(commands)}"
-    able = [kind.name for kind in RUNTIMES.values() if kind.has_files(store, task, variant)]
+    able = [kind.name for kind in RUNTIMES.values() if kind.has_files(store, manifest)]
     return f"it has no safetensors to make them from, and {' and '.join(able) or 'no runtime'} can open it"

@@ -19,6 +19,15 @@ LEAST_TEMPERATURE: Final = 0.01
 LEAST_TOP_P: Final = 1e-6
 LEAST_REPETITION_PENALTY: Final = 0.1
 
+# What a runtime opens of a format, in the format's folder, and what every one of them reads beside it.
+FORMAT_FILES: Final[dict[str, tuple[str, ...]]] = {
+    "safetensors": (),
+    "onnx": ("encoder.onnx", "decoder.onnx"),
+    "ctranslate2": ("model.bin", "shared_vocabulary.json", "config.json"),
+}
+COMMON_FILES: Final = ("config.json", "tokenizer.json")
+SAFETENSORS: Final = ".safetensors"
+
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -266,6 +275,21 @@ class Manifest(Record):
     def _digest_matches_files(self) -> Self:
         if self.digest != digest_of(self.files):
             raise ValueError("digest is not that of the listed files")
+        return self
+
+    @model_validator(mode="after")
+    def _files_are_whole(self) -> Self:
+        if not self.files:
+            raise ValueError("lists no files, and nothing is opened that is not listed")
+        paths = {file.path for file in self.files}
+        for name in self.size.bytes_by_format:
+            if name in FORMAT_FILES:
+                needed = [*COMMON_FILES, *(f"{name}/{file}" for file in FORMAT_FILES[name])]
+                missing = [path for path in needed if path not in paths]
+                if name == "safetensors" and not any(path.endswith(SAFETENSORS) for path in paths):
+                    missing.append(f"a {SAFETENSORS} file")
+                if missing:
+                    raise ValueError(f"claims the format {name} and does not list {', '.join(missing)}")
         return self
 
     @property

@@ -3,10 +3,12 @@
 An artifact is `<root>/<task>/<variant>/` with a `manifest.json`. Everything is written to a temporary folder
 beside its place and renamed, so that a crash leaves the old artifact or none. Formats that derive from an
 artifact (`onnx/`, `ctranslate2/`) may be added later as exports, each with an `export.json` that names the
-artifact's digest and its own files' hashes.
+artifact's digest and its own files' hashes. Nothing outside of the store is read: the store's own folder may be a
+link, what is in it may not lead elsewhere.
 """
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,8 +20,17 @@ from pydantic import ValidationError
 
 from models_store.disk import writing_to
 from models_store.errors import CorruptArtifact, InvalidArtifact, SlimseqError, UnknownVariant, UnsafeArtifactPath
-from models_store.files import check_files, list_files, short_name, write_text
-from models_store.manifest import Digest, FileEntry, Manifest, Record, Task, first_complaint
+from models_store.files import check_files, check_inside, check_no_others, list_files, short_name, write_text
+from models_store.manifest import (
+    FORMAT_FILES,
+    SAFETENSORS,
+    Digest,
+    FileEntry,
+    Manifest,
+    Record,
+    Task,
+    first_complaint,
+)
 from models_store.roots import Place, place_among
 
 MANIFEST = "manifest.json"
@@ -76,14 +87,14 @@ class Store:
         Args:
             known: what an earlier scan found: a manifest that was read and is the same file still is not read again.
         """
-        read = {(entry.folder, entry.stamp): entry for entry in known if entry.manifest is not None}
+        read = {(entry.folder, entry.stamp): entry.manifest for entry in known}
         found = []
         for task in Task:
             entries = []
             for folder in sorted((self.root / task.value).glob("*/")):
                 stamp = None if folder.name.startswith(".") else _stamp_of(folder / MANIFEST)
                 if stamp is not None:
-                    entries.append(read.get((folder, stamp)) or _entry(task, folder, stamp))
+                    entries.append(self._entry(task, folder, stamp, read.get((folder, stamp))))
             found += _by_root(entries)
         return found
 
@@ -100,12 +111,12 @@ class Store:
 
         Raises:
             UnknownVariant: there is no such artifact.
-            InvalidArtifact: its manifest cannot be read.
+            InvalidArtifact: its manifest cannot be read, is of another artifact, or is outside of the store.
         """
-        return read_manifest(self._existing(task, variant))
+        return self._manifest(task, self._existing(task, variant))
 
     def verify(self, task: Task, variant: str, only: str | None = None) -> None:
-        """Checks an artifact's files against their recorded sizes and sha256.
+        """Checks an artifact's files against their recorded sizes and sha256, and that there are no others to read.
 
         Args:
             task: the artifact's task.
@@ -114,39 +125,67 @@ class Store:
 
         Raises:
             UnknownVariant, InvalidArtifact: as `manifest` does.
-            CorruptArtifact: a file is missing or differs; names the file.
+            CorruptArtifact: a file is missing, differs or is not listed; names the file.
         """
         folder = self._existing(task, variant)
-        manifest = read_manifest(folder)
+        manifest = self._manifest(task, folder)
         name = f"{task}/{variant}"
         files = manifest.files
         if only is not None:
             files = [file for file in files if format_of(file.path) in (only, None)]
-        check_files(folder, files, name)
+        check_files(folder, files, name, self.root)
+        listed = [file.path for file in files]
         for format_name in FORMATS if only is None else [only]:
             export = self.export_of(task, variant, format_name)
             if export is not None:
                 if export.source != manifest.digest:
                     raise CorruptArtifact(name, f"{format_name}/{EXPORT}", "was made from another artifact")
-                check_files(folder / format_name, export.files, name, shown_below=format_name)
+                check_files(folder / format_name, export.files, name, self.root, shown_below=format_name)
+                listed += [f"{format_name}/{file.path}" for file in export.files]
+        check_no_others(folder, listed, FORMAT_FILES if only is None else [only], name)
 
     def has_format(self, task: Task, variant: str, name: str) -> bool:
         """Whether the format is there, in the artifact itself or as an export."""
-        return self.manifest(task, variant).has_format(name) or self.export_of(task, variant, name) is not None
+        return self.manifest(task, variant).has_format(name) or self.has_export(task, variant, name)
+
+    def has_export(self, task: Task, variant: str, name: str) -> bool:
+        """Whether a format was derived from an artifact; its record may be unreadable."""
+        return (self.folder(task, variant) / name / EXPORT).exists()
+
+    def missing_file(self, manifest: Manifest, name: str) -> str | None:
+        """Returns the first of an artifact's own files that is not there, None where all are.
+
+        Args:
+            manifest: the artifact's.
+            name: a format, whose files and those that every format needs are looked for.
+        """
+        folder = self.folder(manifest.task, manifest.variant)
+        needed = (file.path for file in manifest.files if format_of(file.path) in (name, None))
+        return next((path for path in needed if not (folder / path).is_file()), None)
+
+    def may_write(self, task: Task, variant: str) -> bool:
+        """Whether this process may put files beside an artifact: neither permissions nor a read-only disk forbid it."""
+        needed = os.W_OK | os.X_OK
+        return os.access(self.folder(task, variant), needed, effective_ids=os.access in os.supports_effective_ids)
 
     def export_of(self, task: Task, variant: str, name: str) -> Export | None:
         """Reads a derived format's record, or None where that format was not derived.
 
         Raises:
-            InvalidArtifact: the record cannot be read.
+            InvalidArtifact: the record cannot be read, or does not list what the format needs.
         """
         path = self.folder(task, variant) / name / EXPORT
         if not path.exists():
             return None
+        check_inside(path, self.root, f"{task}/{variant}")
         try:
-            return Export.model_validate_json(path.read_bytes())
+            export = Export.model_validate_json(path.read_bytes())
         except (ValidationError, OSError) as error:
             raise InvalidArtifact(f"{short_name(path)} cannot be read: {_first_line(error)}") from error
+        listed = {file.path for file in export.files}
+        if missing := [file for file in FORMAT_FILES.get(name, ()) if file not in listed]:
+            raise InvalidArtifact(f"{short_name(path)} does not list {', '.join(missing)}")
+        return export
 
     @contextmanager
     def writing(self, task: Task, variant: str) -> Iterator[Path]:
@@ -155,10 +194,11 @@ class Store:
         The block fills the folder, `manifest.json` included. When it raises, the old artifact stays.
 
         Raises:
-            InvalidArtifact: the block left no valid manifest.
+            InvalidArtifact: the block left no valid manifest, or the task's folder is outside of the store.
             CannotWrite: the disk is full, or may not be written.
         """
         final = self.folder(task, variant)
+        check_inside(final.parent, self.root, f"{task}/{variant}")
         with _temporary_beside(final) as temporary:
             yield temporary
             manifest = read_manifest(temporary)
@@ -176,7 +216,7 @@ class Store:
             CannotWrite: the disk is full, or may not be written.
         """
         folder = self._existing(task, variant)
-        source = read_manifest(folder).digest
+        source = self._manifest(task, folder).digest
         with _temporary_beside(folder / name) as temporary:
             yield temporary
             export = Export(source=source, exporter=exporter, versions=versions, files=list_files(temporary))
@@ -192,7 +232,7 @@ class Store:
             InvalidArtifact: the files differ from those of the artifact on disk.
         """
         folder = self._existing(manifest.task, manifest.variant)
-        if read_manifest(folder).digest != manifest.digest:
+        if self._manifest(manifest.task, folder).digest != manifest.digest:
             raise InvalidArtifact(f"{manifest.task}/{manifest.variant} changed on disk meanwhile; measure it again")
         write_manifest(folder, manifest)
 
@@ -201,6 +241,24 @@ class Store:
         if not (folder / MANIFEST).exists():
             raise UnknownVariant(task.value, variant, self.variants(task))
         return folder
+
+    def _manifest(self, task: Task, folder: Path) -> Manifest:
+        """Reads the manifest of an artifact that is in the store, and is the one that its place says."""
+        check_inside(folder / MANIFEST, self.root, f"{task}/{folder.name}")
+        manifest = read_manifest(folder)
+        if (manifest.task, manifest.variant) != (task, folder.name):
+            raise InvalidArtifact(
+                f"{short_name(folder / MANIFEST)} is of {manifest.task}/{manifest.variant} and lies in"
+                f" {task}/{folder.name}; put the artifact where its manifest says"
+            )
+        return manifest
+
+    def _entry(self, task: Task, folder: Path, stamp: Stamp, known: Manifest | None) -> Entry:
+        try:
+            check_inside(folder / MANIFEST, self.root, f"{task}/{folder.name}")
+            return Entry(task, folder.name, folder, known or self._manifest(task, folder), stamp=stamp)
+        except SlimseqError as error:
+            return Entry(task, folder.name, folder, None, error, stamp)
 
 
 def default_store() -> Path:
@@ -213,14 +271,7 @@ def format_of(path: str) -> str | None:
     top = path.split("/", 1)[0]
     if top in FORMATS:
         return top
-    return "safetensors" if path.endswith(".safetensors") else None
-
-
-def _entry(task: Task, folder: Path, stamp: Stamp) -> Entry:
-    try:
-        return Entry(task, folder.name, folder, read_manifest(folder), stamp=stamp)
-    except SlimseqError as error:
-        return Entry(task, folder.name, folder, None, error, stamp)
+    return "safetensors" if path.endswith(SAFETENSORS) else None
 
 
 def _by_root(entries: Sequence[Entry]) -> list[Entry]:

@@ -18,6 +18,8 @@ class Catalogue:
         self, store: Store, defaults: Mapping[Task, str | None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.store = store
+        # Told by whoever opens variants; until then any is taken to serve.
+        self.can_serve: Callable[[Task, str], bool] = lambda task, variant: True
         self._defaults = defaults
         self._clock = clock
         self._entries: list[Entry] = []
@@ -76,10 +78,19 @@ class Catalogue:
         return name
 
     def find_default(self, task: Task) -> str | None:
-        """Returns the variant that answers when a request names none, or None where none could."""
+        """Returns the variant that answers when a request names none, or None where none could.
+
+        It is the operator's choice, else the first of those to prefer that can serve; where none can, the first.
+        """
+        names = self.preferred(task)
+        return next((name for name in names if self.can_serve(task, name)), next(iter(names), None))
+
+    def preferred(self, task: Task) -> list[str]:
+        """Returns the variants that may be the task's default, the preferred first, whether they can serve or not."""
         names = self.names(task)
         chosen = self._defaults.get(task)
         if chosen:
-            return chosen if chosen in names else None
+            return [chosen] if chosen in names else []
         rejected = {e.variant for e in self.entries(task) if e.manifest is not None and e.manifest.is_rejected}
-        return next((name for name in [*USUAL_DEFAULTS, *names] if name in names and name not in rejected), None)
+        ordered = dict.fromkeys([*USUAL_DEFAULTS, *names])
+        return [name for name in ordered if name in names and name not in rejected]

@@ -142,10 +142,11 @@ class Inventory:
         )
 
     def _runtime_of(self, entry: Entry, runtime: str | None) -> tuple[RuntimeKind | None, SlimseqError | None]:
-        if entry.manifest is None:
-            return None, entry.error
+        task, name = entry.task, entry.variant
         try:
-            kind = runtime_named(self._runtimes.choose(entry.task, entry.variant, runtime))
+            found = self._runtimes.choose(task, name, runtime) if runtime else self._runtimes.find(task, name)
         except SlimseqError as error:
             return None, error
-        return kind, self._pool.last_error(entry.task, entry.variant)
+        if isinstance(found, SlimseqError):
+            return None, found
+        return runtime_named(found), self._pool.last_error(task, name)

@@ -81,7 +81,9 @@ class Pool:
         self._runtimes = runtimes
         self._slots: dict[VariantKey, _Slot] = {}
         self._measured: dict[VariantKey, int] = {}
-        self._errors: dict[tuple[Task, str], SlimseqError] = {}
+        self._errors: dict[VariantKey, SlimseqError] = {}
+        # Closings that run, and of what: a variant has left its slot by then.
+        self._closings: dict[asyncio.Task[None], VariantKey] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
         self._one_load = asyncio.Lock()
         self._released = asyncio.Event()
@@ -125,23 +127,37 @@ class Pool:
 
     def degraded(self) -> list[str]:
         """Returns the open variants whose last run broke."""
-        return [str(loaded.key) for loaded in self.loaded() if loaded.worker.failures]
+        return list(dict.fromkeys(str(loaded.key) for loaded in self.loaded() if loaded.worker.failures))
 
     def last_error(self, task: Task, variant: str) -> SlimseqError | None:
-        """Returns why the last attempt to open a variant failed, None if it did not."""
-        return self._errors.get((task, variant))
+        """Returns why a variant cannot serve, None where nothing is known that keeps it from serving."""
+        runtime = self._runtimes.find(task, variant)
+        return runtime if isinstance(runtime, SlimseqError) else self._errors.get(VariantKey(task, variant, runtime))
+
+    def has_failed(self, task: Task, variant: str) -> bool:
+        """Whether the last attempt to open a variant failed, on whatever runtime."""
+        return any((key.task, key.variant) == (task, variant) for key in self._errors)
+
+    def can_serve(self, task: Task, variant: str) -> bool:
+        """Whether a variant can serve, as far as is known."""
+        return self.last_error(task, variant) is None
 
     async def unload(self, task: Task, variant: str) -> None:
-        """Closes a variant, with whatever runtime it is open; one that is not open stays so.
+        """Closes a variant on every runtime that it is open on; returns once its memory is back.
+
+        One that is not open stays so. One that is being opened, for a client that has left, is closed once it is open.
 
         Raises:
-            VariantInUse: requests are being answered with it, or it is being opened.
+            VariantInUse: requests are being answered with it, or wait for it to open.
         """
         slots = [slot for slot in self._slots.values() if (slot.key.task, slot.key.variant) == (task, variant)]
         if leases := sum(slot.leases for slot in slots):
             raise VariantInUse(f"{task}/{variant}", leases)
         for slot in slots:
-            await self._close(slot, "unload")
+            self._start_closing(slot, "unload")
+        # Those that other callers have started are waited for too.
+        closings = [closing for closing, key in self._closings.items() if (key.task, key.variant) == (task, variant)]
+        await asyncio.shield(asyncio.gather(*closings))
 
     async def close(self) -> None:
         """Waits for a load that runs, then closes everything."""
@@ -149,34 +165,38 @@ class Pool:
         if self._watch is not None:
             self._watch.cancel()
         await asyncio.gather(*(slot.load for slot in self._slots.values()), return_exceptions=True)
-        for loaded in self.loaded():
-            await asyncio.to_thread(loaded.close)
-        self._slots.clear()
+        for slot in list(self._slots.values()):
+            self._start_closing(slot, "the service stops")
+        await asyncio.gather(*self._closings, return_exceptions=True)
         self._thread.shutdown()
 
     def _slot(self, key: VariantKey) -> _Slot:
         if key not in self._slots:
             slot = self._slots[key] = _Slot(key)
-            slot.load = asyncio.create_task(self._load(key), name=f"load {key}")
+            slot.load = asyncio.create_task(self._load(slot), name=f"load {key}")
         if self._watch is None and self.limits.idle_seconds is not None:
             self._watch = asyncio.create_task(self._close_idle(self.limits.idle_seconds), name="idle variants")
         return self._slots[key]
 
-    async def _load(self, key: VariantKey) -> LoadedVariant:
+    async def _load(self, slot: _Slot) -> LoadedVariant:
+        key = slot.key
         try:
             async with self._one_load:
                 await self._make_room(key)
                 loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.open, key)
         except SlimseqError as error:
-            self._errors[key.task, key.variant] = error
-            del self._slots[key]
+            self._errors[key] = error
+            # Another one may be in its place since an operator has unloaded this one.
+            if self._slots.get(key) is slot:
+                del self._slots[key]
             logger.warning("variant cannot be opened", extra={"artifact": str(key), "reason": str(error)})
             raise
-        self._errors.pop((key.task, key.variant), None)
+        self._errors.pop(key, None)
         self._measured[key] = loaded.resident_bytes
         self._metrics.variant_loaded(
             key.task,
             key.variant,
+            key.runtime,
             loaded.resident_bytes,
             loaded.load_seconds,
             lambda: float(loaded.worker.queued_rows),
@@ -205,17 +225,25 @@ class Pool:
             if idle:
                 self.evictions += 1
                 self._metrics.variant_evicted()
-                await self._close(min(idle, key=lambda slot: slot.last_used), "room for another")
+                await self._start_closing(min(idle, key=lambda slot: slot.last_used), "room for another")
             else:
                 self._released.clear()
                 await self._released.wait()
 
-    async def _close(self, slot: _Slot, reason: str) -> None:
-        loaded = slot.loaded
+    def _start_closing(self, slot: _Slot, reason: str) -> "asyncio.Task[None]":
+        """Takes a variant out of its slot at once, so that nobody leases or closes it again, and begins to close it."""
         del self._slots[slot.key]
-        if loaded is None:
+        closing = asyncio.create_task(self._close(slot, reason), name=f"close {slot.key}")
+        self._closings[closing] = slot.key
+        closing.add_done_callback(self._closings.pop)
+        return closing
+
+    async def _close(self, slot: _Slot, reason: str) -> None:
+        try:
+            loaded = await slot.load
+        except SlimseqError:
             return
-        self._metrics.variant_closed(slot.key.task, slot.key.variant)
+        self._metrics.variant_closed(slot.key.task, slot.key.variant, slot.key.runtime)
         logger.info("variant closed", extra={"artifact": str(slot.key), "reason": reason})
         await asyncio.get_running_loop().run_in_executor(self._thread, loaded.close)
 
@@ -224,7 +252,7 @@ class Pool:
         loaded = slot.loaded
         is_there = self._slots.get(slot.key) is slot and not self._is_closing
         if loaded and is_there and not slot.leases and loaded.worker.failures >= MOST_FAILURES:
-            await self._close(slot, "broken")
+            await asyncio.shield(self._start_closing(slot, "broken"))
 
     async def _close_idle(self, idle_seconds: float) -> None:
         while True:
@@ -232,4 +260,4 @@ class Pool:
             before = time.monotonic() - idle_seconds
             for slot in list(self._slots.values()):
                 if slot.loaded and not slot.leases and slot.last_used < before:
-                    await self._close(slot, "idle")
+                    self._start_closing(slot, "idle")

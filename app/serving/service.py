@@ -54,8 +54,7 @@ class GenerationService:
         """
         started = time.monotonic()
         self._check_size(prompt)
-        name = self._chooser.choose(task, choice)
-        return await self._generate(task, name, choice.runtime, prompt, started, self._deadline(started))
+        return await self._generate(task, choice, prompt, started, self._deadline(started))
 
     async def stream(self, task: Task, prompt: Prompt, choice: Choice) -> AsyncIterator[str]:
         """Answers as `generate` does, with Server-Sent Events from the first piece on.
@@ -65,9 +64,9 @@ class GenerationService:
         """
         started = time.monotonic()
         self._check_size(prompt)
-        name, deadline = self._chooser.choose(task, choice), self._deadline(started)
+        deadline = self._deadline(started)
         async with AsyncExitStack() as held:
-            loaded, planned = await self._prepare(held, task, name, choice.runtime, prompt, deadline)
+            loaded, planned = await self._prepare(held, task, choice, prompt, deadline)
             relay = TokenRelay()
             submission = loaded.worker.submit(planned.rows, planned.options, deadline, relay, planned.stop)
             assembly = Assembly(
@@ -101,27 +100,28 @@ class GenerationService:
         for name in variants:
             try:
                 deadline = self._deadline(started)
-                results.append(await self._generate(task, name, runtime, prompt, time.monotonic(), deadline))
+                choice = Choice(name, runtime=runtime)
+                results.append(await self._generate(task, choice, prompt, time.monotonic(), deadline))
             except SlimseqError as error:
                 results.append(FailedVariant(variant=name, error=problem_of(error)))
         return CompareResponse(task=task, results=results)
 
     async def _generate(
-        self, task: Task, name: str, runtime: str | None, prompt: Prompt, started: float, deadline: float
+        self, task: Task, choice: Choice, prompt: Prompt, started: float, deadline: float
     ) -> GenerationResponse:
         async with AsyncExitStack() as held:
-            loaded, planned = await self._prepare(held, task, name, runtime, prompt, deadline)
+            loaded, planned = await self._prepare(held, task, choice, prompt, deadline)
             submission = loaded.worker.submit(planned.rows, planned.options, deadline, stops=planned.stop)
             generated = await loaded.worker.wait(submission)
             return self._answer(loaded, planned, generated, started)
 
     async def _prepare(
-        self, held: AsyncExitStack, task: Task, name: str, runtime: str | None, prompt: Prompt, deadline: float
+        self, held: AsyncExitStack, task: Task, choice: Choice, prompt: Prompt, deadline: float
     ) -> tuple[LoadedVariant, Plan]:
         """Leases a variant for as long as `held` is open, and plans the prompt for it."""
         try:
             async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
-                loaded = await held.enter_async_context(self._pool.lease(task, name, runtime))
+                loaded = await self._lease(held, task, choice)
                 if prompt.long_input == "truncate":
                     return loaded, await self._plan(loaded, prompt)
                 condensed = await condense(loaded.worker, loaded.generator, prompt, deadline, self._planner)
@@ -137,6 +137,17 @@ class GenerationService:
     async def _plan(self, loaded: LoadedVariant, prompt: Prompt) -> Plan:
         work = planning(loaded.generator, prompt, self._settings.queue_rows)
         return finished(work) if is_short(prompt) else await self._planner.run(work)
+
+    async def _lease(self, held: AsyncExitStack, task: Task, choice: Choice) -> LoadedVariant:
+        """Leases the variant that is chosen; where no request names it and it cannot be opened, the next best."""
+        while True:
+            name = self._chooser.choose(task, choice)
+            try:
+                return await held.enter_async_context(self._pool.lease(task, name, choice.runtime))
+            except SlimseqError:
+                # What failed is known by now, and another one chosen where there is one.
+                if self._chooser.choose(task, choice) == name:
+                    raise
 
     def _check_size(self, prompt: Prompt) -> None:
         if len(prompt.texts) > self._settings.max_texts:

@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from models_store.graphs.names import CONTRACT
-from models_store.manifest import Task
+from models_store.manifest import Manifest, Task
 from models_store.store import Export, Store
 
 FORMAT = "onnx"
@@ -18,9 +18,18 @@ def ensure_beside(store: Store, task: Task, variant: str) -> None:
     Raises:
         SlimseqError: what `build_beside` raises, or an export's record cannot be read.
     """
-    export = store.export_of(task, variant, FORMAT)
-    if not store.has_format(task, variant, FORMAT) or (export is not None and is_outdated(export)):
+    if is_to_be_built(store, store.manifest(task, variant)):
         build_beside(store, task, variant)
+
+
+def is_to_be_built(store: Store, manifest: Manifest) -> bool:
+    """Whether an artifact has no graphs, or some of our own that were made for another engine.
+
+    Raises:
+        InvalidArtifact: an export's record cannot be read.
+    """
+    export = store.export_of(manifest.task, manifest.variant, FORMAT)
+    return is_outdated(export) if export is not None else not manifest.has_format(FORMAT)
 
 
 def build_beside(store: Store, task: Task, variant: str) -> None:

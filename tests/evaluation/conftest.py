@@ -9,7 +9,16 @@ from tokenizers.processors import TemplateProcessing
 
 from models_store.configuration import ModelConfiguration
 from models_store.generator import TextGenerator
-from models_store.manifest import Family, GenerationDefaults, GenerationOptions, Manifest, Size, Task, digest_of
+from models_store.manifest import (
+    Family,
+    FileEntry,
+    GenerationDefaults,
+    GenerationOptions,
+    Manifest,
+    Size,
+    Task,
+    digest_of,
+)
 from models_store.runtimes.protocol import Sequenced, Watch
 from models_store.tokenizer import Tokenizer
 
@@ -65,6 +74,7 @@ def open_echo(tmp_path: Path) -> Callable[[EchoRuntime], TextGenerator]:
 
 
 def artifact_manifest() -> Manifest:
+    files = [FileEntry(path="config.json", bytes=2, sha256="0" * 64)]
     return Manifest(
         task=Task.TRANSLATION,
         variant="original",
@@ -74,7 +84,7 @@ def artifact_manifest() -> Manifest:
         training_data="none",
         lineage=[],
         size=Size(parameters=1, nonzero_parameters=1),
-        files=[],
-        digest=digest_of([]),
+        files=files,
+        digest=digest_of(files),
         generation=GenerationDefaults(prefix="translate: "),
     )

@@ -11,7 +11,9 @@ from models_store.store import write_manifest
 def manifest(
     task: Task = Task.TRANSLATION, variant: str = "original", technique: str = "import", **more: Any
 ) -> Manifest:
-    files = [FileEntry(path="config.json", bytes=2, sha256=hashlib.sha256(variant.encode()).hexdigest())]
+    paths = ("config.json", "tokenizer.json", "onnx/encoder.onnx", "onnx/decoder.onnx")
+    sha256 = hashlib.sha256(variant.encode()).hexdigest()
+    files = [FileEntry(path=path, bytes=2, sha256=sha256) for path in paths]
     fields: dict[str, Any] = {
         "task": task,
         "variant": variant,
