@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models_store.manifest import Task
-from models_store.store import default_store
+from models_store.places import default_store
 
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 

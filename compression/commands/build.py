@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from compression.commands.options import DEFAULT_STORE, DeviceOption, JsonOption, StoreOption, open_context, print_json
+from compression.commands.options import DeviceOption, JsonOption, StoreOption, open_context, print_json
 
 
 def build_command(
@@ -28,7 +28,7 @@ def build_command(
         typer.Option("--import", help="Import this model, a hub id or a folder, in place of the one the recipe names."),
     ] = None,
     measure: Annotated[bool, typer.Option(help="Measure the variants and apply their gates.")] = True,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,
 ) -> None:
