@@ -50,7 +50,7 @@ class ArtifactInUse(SlimseqError):
     title = "Artifact in use"
 
     def __init__(self, artifact: str) -> None:
-        super().__init__(f"another command is writing {artifact}; wait until it ends, or give another name")
+        super().__init__(f"another command is writing {artifact}; try again when it has ended")
 
 
 class RuntimeUnavailable(SlimseqError):
