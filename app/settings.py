@@ -25,7 +25,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SLIMSEQ_", extra="ignore", frozen=True)
 
-    store: Path = Field(default_factory=default_store, description="Folder of the artifacts, `<task>/<variant>/` each.")
+    store: Path = Field(
+        default_factory=default_store,
+        description="Folder of the artifacts, `<task>/<variant>/` each; unset: ./artifacts where it holds any, else "
+        "the embedded models.",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     runtime: RuntimeChoice = Field(

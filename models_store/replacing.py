@@ -131,10 +131,11 @@ def _acquire(work: Path, final: Path, wait: bool) -> None:
             work.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # of its owner, who has just removed it
                 work.mkdir(exist_ok=True)
-                if (descriptor := try_lock(work / LOCK)) is not None:
+                taken = try_lock(work / LOCK)
+                if taken is not None:
                     _put_back(work, final)
                     _clean_beside(work)
-                    _held[work] = descriptor, 1
+                    _held[work] = taken, 1
                     return
                 if not wait:
                     raise ArtifactInUse("/".join(final.parts[-2:]))

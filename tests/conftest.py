@@ -14,7 +14,7 @@ from models_store.store import Store
 @pytest.fixture(scope="session")
 def embedded() -> Store:
     """The embedded artifacts with everything that derives from them; read only."""
-    prepare = [sys.executable, "-m", "compression", "prepare", "--store", embedded_store()]
+    prepare = [sys.executable, "-m", "compression", "prepare", "--store", str(embedded_store())]
     subprocess.run(prepare, check=True, capture_output=True)
     return Store(embedded_store())
 

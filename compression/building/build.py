@@ -86,6 +86,7 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
     if not context.may_replace:
         check_nothing_is_replaced(context, workshop, base, _import_key(workshop))
     with working_in(options.folder), ExitStack() as claims:
+        context.say(f"Working in {options.folder}, where finished steps and checkpoints are kept")
         for name in [*([] if base is not None else [BASE]), *recipe.variants]:
             claims.enter_context(context.store.claim(recipe.task, name))
         return _build(context, workshop, options, base)

@@ -65,7 +65,6 @@ def build_command(
         measure=measure,
     )
     context = open_context(store, described.seed, device, force)
-    context.say(f"Working in {folder}, where finished steps and checkpoints are kept")
     built = build(context, described, options)
     where = "" if folder == Path(".slimseq") / described.name else f" --build-folder {folder}"
     removal = f"python -m compression build {recipe}{where} --clean"

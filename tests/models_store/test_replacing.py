@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -92,7 +93,7 @@ def test_wherever_a_writing_ends_the_old_artifact_or_the_new_one_is_there(tmp_pa
         store = Store(tmp_path / str(line))
         old = write(store, "slim", "old").digest
 
-        ended = ended_at(line, ending, lambda store=store: write(store, "slim", "new"))
+        ended = ended_at(line, ending, partial(write, store, "slim", "new"))
 
         assert [entry.variant for entry in store.scan()] == ["slim"]
         found.add(digest_in(store, "slim"))
@@ -111,7 +112,7 @@ def test_wherever_a_removal_ends_the_artifact_is_there_or_gone(tmp_path: Path, e
         store = Store(tmp_path / str(line))
         old = write(store, "slim", "old").digest
 
-        ended = ended_at(line, ending, lambda store=store: store.remove(TASK, "slim"))
+        ended = ended_at(line, ending, partial(store.remove, TASK, "slim"))
 
         found.add(digest_in(store, "slim"))
         write(store, "another", "later")
