@@ -1,5 +1,6 @@
 """Runs the service: `python -m app`, with settings from `SLIMSEQ_*`."""
 
+import logging
 import sys
 
 from pydantic import ValidationError
@@ -11,6 +12,8 @@ from app.server.server import serve
 from app.settings import Settings
 from evaluation.host import bound_heaps
 from models_store.errors import SlimseqError
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -30,6 +33,8 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     configure_logging(settings.log_level)
+    if "store" not in settings.model_fields_set:
+        logger.info("no SLIMSEQ_STORE is set", extra={"store": str(settings.store)})
     try:
         return serve(app, settings)
     except KeyboardInterrupt:

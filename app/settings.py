@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models_store.manifest import Task
-from models_store.store import default_store
+from models_store.places import default_store
 
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -25,7 +25,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SLIMSEQ_", extra="ignore", frozen=True)
 
-    store: Path = Field(default_factory=default_store, description="Folder of the artifacts, `<task>/<variant>/` each.")
+    store: Path = Field(
+        default_factory=default_store,
+        description="Folder of the artifacts, `<task>/<variant>/` each; unset: ./artifacts where it holds any, else "
+        "the embedded models.",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     runtime: RuntimeChoice = Field(

@@ -20,7 +20,8 @@ from compression.recipe import BASE, Recipe, read_recipe
 from compression.report.ablation import ABLATION, Ablation, AblationRow
 from evaluation.metrics import PRIMARY_METRIC
 from models_store.files import write_text
-from models_store.store import Store, default_store
+from models_store.places import embedded_store
+from models_store.store import Store
 
 RECIPE = Path(__file__).parent / "ablation-translation.yaml"
 
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("recipe", nargs="?", type=Path, default=RECIPE, help="variants named CHOICE.OPTION")
     parser.add_argument("--data-folder", type=Path, required=True, help="what paths in the recipe are relative to")
     parser.add_argument("--build-folder", type=Path, default=None, help=".slimseq/NAME by default")
-    parser.add_argument("--store", type=Path, default=default_store(), help="holds the original")
+    parser.add_argument("--store", type=Path, default=embedded_store(), help="holds the original")
     given = parser.parse_args(arguments)
     recipe = read_recipe(given.recipe)
     folder = given.build_folder or Path(".slimseq") / recipe.name

@@ -10,7 +10,8 @@ from pathlib import Path
 from evaluation.examples import Example
 from models_store.generator import TextGenerator, TextOutput
 from models_store.manifest import Task
-from models_store.store import FORMATS, Store, default_store
+from models_store.places import embedded_store
+from models_store.store import FORMATS, Store
 
 BATCH = 16
 
@@ -50,5 +51,5 @@ def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("variant", nargs="?", default="original", help="one with safetensors")
     parser.add_argument("--data", default="sample", help="a file, or the name of a data set; `sample` is bundled")
     parser.add_argument("--samples", type=int, default=None, help="the first how many; all by default")
-    parser.add_argument("--store", type=Path, default=default_store())
+    parser.add_argument("--store", type=Path, default=embedded_store())
     return parser

@@ -31,7 +31,8 @@ from evaluation.datasets import load_examples
 from evaluation.examples import Example
 from models_store.errors import SlimseqError
 from models_store.manifest import Task
-from models_store.store import Store, default_store
+from models_store.places import embedded_store
+from models_store.store import Store
 
 PAIRS = 1000
 START_SECONDS = 120.0
@@ -162,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clients", type=int, default=4, help="that wait for their answers at a time")
     parser.add_argument("--seconds", type=float, default=10, help="length of a window")
     parser.add_argument("--turns", type=int, default=5, help="how often both are measured")
-    parser.add_argument("--store", type=Path, default=default_store())
+    parser.add_argument("--store", type=Path, default=embedded_store())
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args(arguments)
     end_on_termination()

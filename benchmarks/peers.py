@@ -23,7 +23,8 @@ from benchmarks.peer_turns import Plan, compare
 from compression.context import Context
 from evaluation.host import available_cores
 from models_store.errors import SlimseqError
-from models_store.store import Store, default_store
+from models_store.places import embedded_store
+from models_store.store import Store
 
 BASELINES = ("transformers-fp32", "optimum-int8", "ctranslate2-int8")
 TABLE_WIDTH = 160
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=None,
         help="settings share it; past its share, each is measured once",
     )
-    parser.add_argument("--store", type=Path, default=default_store(), help="holds the embedded models")
+    parser.add_argument("--store", type=Path, default=embedded_store(), help="holds the embedded models")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="slimseq-peers-") as scratch:

@@ -25,7 +25,8 @@ from benchmarks.servers.process import Server, ServerFailed, running
 from benchmarks.taken import Taken
 from evaluation.datasets import load_examples
 from models_store.manifest import Task
-from models_store.store import Store, default_store
+from models_store.places import embedded_store
+from models_store.store import Store
 
 VARIANTS = ("translation/quantized", "summarization/quantized")
 TOKEN = "of the benchmark"
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.residency", description=__doc__)
     parser.add_argument("variants", nargs="*", type=_named, metavar="TASK/VARIANT", help=f"{' '.join(VARIANTS)}")
-    parser.add_argument("--store", type=Path, default=default_store())
+    parser.add_argument("--store", type=Path, default=embedded_store())
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args(arguments)
     end_on_termination()

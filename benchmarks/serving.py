@@ -40,7 +40,8 @@ from evaluation.datasets import BUNDLED, load_examples
 from evaluation.host import available_cores, bound_heaps
 from models_store.errors import SlimseqError
 from models_store.manifest import GenerationDefaults, Task
-from models_store.store import Store, default_store
+from models_store.places import embedded_store
+from models_store.store import Store
 
 CLIENTS = (1, 4, 16, 32, 64)
 TABLE_WIDTH = 110
@@ -142,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)
     parser.add_argument("--variant", default="original")
-    parser.add_argument("--store", type=Path, default=default_store())
+    parser.add_argument("--store", type=Path, default=embedded_store())
     parser.add_argument("--shape", choices=list(SHAPES), default=None, help="a random model instead of the store's")
     parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=USUAL)
     parser.add_argument("--clients", nargs="*", type=int, default=list(CLIENTS), help="none: no loads but what follows")

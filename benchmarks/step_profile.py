@@ -26,7 +26,8 @@ from models_store.configuration import read_configuration
 from models_store.engine.engine import Engine
 from models_store.graphs.names import DECODER, ENCODER
 from models_store.manifest import GenerationOptions, Task
-from models_store.store import Store, default_store
+from models_store.places import embedded_store
+from models_store.store import Store
 from models_store.tokenizer import Tokenizer
 
 INPUTS = (1, 4, 16)
@@ -197,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--inputs", type=int, nargs="+", default=INPUTS, help="that begin together")
     parser.add_argument("--beams", type=int, help="the variant's own by default")
     parser.add_argument("--new-tokens", type=int, default=NEW_TOKENS, help="of every output")
-    parser.add_argument("--store", type=Path, default=default_store())
+    parser.add_argument("--store", type=Path, default=embedded_store())
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args(arguments)
     store = Store(given.store)

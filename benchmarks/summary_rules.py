@@ -21,7 +21,8 @@ from evaluation.examples import Example
 from evaluation.metrics import MetricStatistics, score
 from models_store.generator import open_generator
 from models_store.manifest import Task
-from models_store.store import Store, default_store
+from models_store.places import embedded_store
+from models_store.store import Store
 
 METRICS = ("rouge1", "rouge2")
 LENGTHS = (24, 32, 38, 40, 48)
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", nargs="+", help="files of documents and summaries")
     add_origin(parser)
     parser.add_argument("--variant", action="append", default=[], help="whose summaries are scored too; repeatable")
-    parser.add_argument("--store", type=Path, default=default_store(), help="holds the variants")
+    parser.add_argument("--store", type=Path, default=embedded_store(), help="holds the variants")
     options = parser.parse_args(arguments)
     examples = of_origins(read_examples(Task.SUMMARIZATION, options.data), options.origin)
     written = {name: _written(Store(options.store), name, examples) for name in options.variant}

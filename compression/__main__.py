@@ -1,6 +1,15 @@
-"""`python -m compression`."""
+"""`python -m compression`. Ctrl-C at any moment, while libraries are imported too, ends it with one line."""
 
-from compression.cli import main
+import signal
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        from compression.cli import main
+
+        main()
+    except KeyboardInterrupt:
+        # Nothing is left to be interrupted: what was being written has been given up already.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.stderr.write("stopped; nothing was left half-written\n")
+        sys.exit(130)

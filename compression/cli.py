@@ -33,7 +33,11 @@ VERBS = {
     "verify": "Check artifacts against their hashes.",
     "sign": "Sign an artifact's files with a private key.",
     "list": "List the artifacts in the store.",
+    "remove": "Remove an artifact from the store.",
+    "rename": "Give an artifact another name.",
 }
+# The exit code of what Ctrl-C ended, as shells know it.
+STOPPED = 130
 # What is missing of these is a bug, and not an extra that was not installed.
 OWN = ("app", "compression", "evaluation", "models_store")
 # A technique that has no line above is a verb all the same.
@@ -73,7 +77,11 @@ def _whole() -> None:
 
 
 def main() -> None:
-    """Runs the command line, turning what may go wrong into one line and an exit code."""
+    """Runs the command line, turning what may go wrong into one line and an exit code.
+
+    Raises:
+        KeyboardInterrupt: it was stopped with Ctrl-C.
+    """
     try:
         app()
     except GateFailed as error:
@@ -91,9 +99,11 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"error: {place}{error.strerror or error}\n")
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        sys.exit(130)
+    except SystemExit as ended:
+        # Typer turns Ctrl-C into this code, without a word.
+        if ended.code == STOPPED:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _command(name: str, function: Callable[..., None], line: str | None = None) -> Any:

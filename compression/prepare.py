@@ -6,8 +6,14 @@ Nothing is done where everything is there and was made from the artifact as it i
 start of the service. The embedded int8 variants are kept in git as manifests alone, which say what to round and how:
 where the bytes that come out are those that a manifest describes, its measurements hold for them, and it stays as it
 is.
+
+An artifact is replaced only where it can be made again from its parent, or was made here from an earlier original. What
+is broken otherwise, and what a gate rejected, is skipped with a line that says so: neither stops the rest.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,13 +28,18 @@ from compression.quantization.options import WHOLE
 from compression.quantize import QuantizeOptions, quantize
 from evaluation.fastest import fastest_runtime
 from evaluation.host import cpu_flags
-from models_store.errors import SlimseqError
+from models_store.disk import CannotWrite
+from models_store.errors import InvalidArtifact, SlimseqError
 from models_store.graphs.beside import is_outdated
 from models_store.manifest import Manifest, Step, Task
 from models_store.store import FORMATS, Store
 
 # What of a recorded step says how to round; whether the CPU wants 7 bits, each machine decides itself.
 RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")
+DEFAULT = "quantized"
+# In the parameters of a step: this module made it, and may make it anew of another original.
+MADE_BY = "made_by"
+PREPARE = "prepare"
 # These are rounded from the parent's weights alone: no data is needed to make them again.
 WEIGHTS_ALONE = ("int8-dynamic", "int8-weight-only", "int4-weight-only", *WHOLE)
 
@@ -43,7 +54,7 @@ class Derivation:
 
 
 def prepare(context: Context, measure: bool = True) -> list[str]:
-    """Builds what is missing or stale.
+    """Builds what is missing or stale, and skips what is broken or rejected.
 
     Args:
         context: the store.
@@ -53,30 +64,73 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
         One sentence for each thing that was built.
 
     Raises:
-        SlimseqError: an artifact to build from is broken; its files are named.
+        CannotWrite: the disk is full, or may not be written.
     """
-    done = []
+    done: list[str] = []
     for entry in context.store.scan():
-        if entry.manifest is None or not entry.manifest.has_format("safetensors"):
-            continue
-        if not _is_current(context, entry.task, entry.variant):
-            context.say(f"Exporting {entry.task}/{entry.variant} to ONNX …")
-            add_onnx(context, entry.task, entry.variant)
-            done.append(f"exported {entry.task}/{entry.variant} to ONNX")
-        if _is_faster_elsewhere(context, entry.manifest):
-            context.say(f"Exporting {entry.task}/{entry.variant} to CTranslate2 …")
-            add_ctranslate2(context, entry.task, entry.variant)
-            done.append(f"exported {entry.task}/{entry.variant} to CTranslate2")
+        with _skipping(context, entry.task, entry.variant):
+            if entry.manifest is None:
+                raise entry.error or InvalidArtifact(f"{entry.task}/{entry.variant} cannot be read")
+            if entry.manifest.is_rejected:
+                _say_rejected(context, entry.manifest)
+            elif entry.manifest.has_format("safetensors"):
+                done += _export(context, entry.manifest)
     for task in Task:
         for name, derivation in _derivations(context, task).items():
-            manifest = _manifest(context, task, name)
-            if manifest is None or not _is_whole(context, manifest, derivation):
-                done.append(_derive(context, task, name, derivation, manifest, measure))
+            with _skipping(context, task, name):
+                if _flaw(context, task, name, derivation) is not None:
+                    done += _derive(context, task, name, derivation, measure)
+    return done
+
+
+@contextmanager
+def _skipping(context: Context, task: Task, name: str) -> Iterator[None]:
+    """Turns what is wrong with one artifact into a line, so that the others are prepared."""
+    try:
+        yield
+    except CannotWrite:
+        raise
+    except SlimseqError as error:
+        context.say(
+            f"Skipped {task}/{name}: {error}. Restore its files, make it again with --force, or remove it: "
+            f"python -m compression remove {task} {name} --store {context.store.root}"
+        )
+
+
+def _say_rejected(context: Context, manifest: Manifest) -> None:
+    task, name = manifest.task, manifest.variant
+    failed = [
+        f"{check.name} {check.value:g}, at least {check.limit:g}"
+        for check in (manifest.gate.checks if manifest.gate else ())
+        if not check.is_passed
+    ]
+    context.say(
+        f"Skipped {task}/{name}: its gate rejected it ({'; '.join(failed)}), and it answers only where a request names "
+        f"it. Build it again, or remove it: python -m compression remove {task} {name} --store {context.store.root}"
+    )
+
+
+def _export(context: Context, manifest: Manifest) -> list[str]:
+    """Exports an artifact to the formats that serve it, as far as they are missing."""
+    task, name = manifest.task, manifest.variant
+    done = []
+    for words, is_due, add in (
+        ("ONNX", _lacks_onnx, add_onnx),
+        ("CTranslate2", _lacks_ctranslate2, add_ctranslate2),
+    ):
+        if not is_due(context, manifest):
+            continue
+        with context.store.claim(task, name, wait=True):
+            # Another process may just have made it.
+            if is_due(context, manifest):
+                context.say(f"Exporting {task}/{name} to {words} …")
+                add(context, task, name)
+                done.append(f"exported {task}/{name} to {words}")
     return done
 
 
 def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
-    """Returns what a manifest says was rounded from a variant that is there, and else `quantized` of the original."""
+    """Returns what can be made again: int8 of a variant that is there, and else `quantized` of the original."""
     manifests = context.store.manifests(task)
     sources = {manifest.digest: manifest.variant for manifest in manifests if manifest.has_format("safetensors")}
     found = {}
@@ -85,7 +139,14 @@ def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
         if (parent := sources.get(step.parent or "")) and (options := _options_of(step)):
             is_last = step is manifest.lineage[-1]
             found[manifest.variant] = Derivation(parent, options, None if is_last else manifest.generation.num_beams)
-    return ({"quantized": Derivation("original")} if "original" in sources.values() else {}) | found
+    usual = Derivation("original")
+    if usual.parent in sources.values() and DEFAULT not in found:
+        before = next((manifest for manifest in manifests if manifest.variant == DEFAULT), None)
+        is_free = not os.path.lexists(context.store.folder(task, DEFAULT))
+        if is_free or (before is not None and _rounding(before).parameters.get(MADE_BY) == PREPARE):
+            found[DEFAULT] = usual
+    rejected = {manifest.variant for manifest in manifests if manifest.is_rejected}
+    return {name: derivation for name, derivation in found.items() if name not in rejected}
 
 
 def _rounding(manifest: Manifest) -> Step:
@@ -107,18 +168,32 @@ def _options_of(step: Step) -> QuantizeOptions | None:
     return QuantizeOptions(**recorded)
 
 
-def _derive(
-    context: Context, task: Task, name: str, derivation: Derivation, before: Manifest | None, measure: bool
-) -> str:
-    context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
-    made = _rounded(replace(context, may_replace=True), task, name, derivation)
-    if before is not None and before.digest == made.digest:
-        # What was measured holds, and so do the verdict and the key of a build.
-        context.store.rewrite_manifest(before)
-    elif measure:
+def _derive(context: Context, task: Task, name: str, derivation: Derivation, measure: bool) -> list[str]:
+    with context.store.claim(task, name, wait=True):
+        flaw = _flaw(context, task, name, derivation)
+        if flaw is None:  # another process has just made it
+            return []
+        if flaw:
+            context.say(f"Found broken: {flaw}")
+        before = context.store.manifest(task, name) if name in context.store.variants(task) else None
+        context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
+        made = _rounded(replace(context, may_replace=True), task, name, derivation)
+        if before is not None and before.digest == made.digest:
+            # What was measured holds, and so do the verdict and the key of a build.
+            context.store.rewrite_manifest(before)
+            return [f"quantized {task}/{derivation.parent}"]
+        context.store.rewrite_manifest(_marked(made))
+    if measure:
         context.say(f"Measuring {task}/{name} on the bundled sample …")
         evaluate_variants(context, task, [name], EvaluateOptions(), keep=[name])
-    return f"quantized {task}/{derivation.parent}"
+    return [f"quantized {task}/{derivation.parent}"]
+
+
+def _marked(manifest: Manifest) -> Manifest:
+    """Returns a manifest that says who made the int8 variant."""
+    step = _rounding(manifest)
+    marked = step.model_copy(update={"parameters": {**step.parameters, MADE_BY: PREPARE}})
+    return manifest.model_copy(update={"lineage": [marked if each is step else each for each in manifest.lineage]})
 
 
 def _rounded(context: Context, task: Task, name: str, derivation: Derivation) -> Manifest:
@@ -134,23 +209,23 @@ def _rounded(context: Context, task: Task, name: str, derivation: Derivation) ->
     return made
 
 
-def _is_current(context: Context, task: Task, variant: str) -> bool:
-    """Whether an artifact's ONNX export is there, whole, and made from the artifact as it is."""
+def _lacks_onnx(context: Context, manifest: Manifest) -> bool:
+    """Whether an artifact's ONNX export is missing, broken, or not made from the artifact as it is."""
+    task, variant = manifest.task, manifest.variant
     try:
         export = context.store.export_of(task, variant, "onnx")
-        if export is None and not context.store.manifest(task, variant).has_format("onnx"):
-            return False
+        if export is None and not manifest.has_format("onnx"):
+            return True
         if export is not None and is_outdated(export):
-            return False
+            return True
         context.store.verify(task, variant, only="onnx")
-    except SlimseqError as error:
-        context.say(f"Found broken: {error}")
-        return False
-    return True
+    except SlimseqError:
+        return True
+    return False
 
 
-def _is_faster_elsewhere(context: Context, manifest: Manifest) -> bool:
-    """Whether CTranslate2 was measured to be faster on this kind of CPU, and what it reads is not there."""
+def _lacks_ctranslate2(context: Context, manifest: Manifest) -> bool:
+    """Whether CTranslate2 was measured to be faster on this kind of CPU, and what it reads is missing or broken."""
     task, variant = manifest.task, manifest.variant
     if fastest_runtime(manifest.performance, ["onnxruntime", "ctranslate2"], cpu_flags()) != "ctranslate2":
         return False
@@ -158,33 +233,21 @@ def _is_faster_elsewhere(context: Context, manifest: Manifest) -> bool:
         if context.store.export_of(task, variant, "ctranslate2") is None:
             return True
         context.store.verify(task, variant, only="ctranslate2")
-    except SlimseqError as error:
-        context.say(f"Found broken: {error}")
+    except SlimseqError:
         return True
     return False
 
 
-def _is_whole(context: Context, manifest: Manifest, derivation: Derivation) -> bool:
-    """Whether an int8 variant's files are there, whole, and made from its parent as it is."""
-    task, name = manifest.task, manifest.variant
-    if _is_unbuilt(context, task, name):
-        return False
+def _flaw(context: Context, task: Task, name: str, derivation: Derivation) -> str | None:
+    """Returns what is broken in an int8 variant, "" where it is only missing or stale, None where nothing is to do."""
+    if name not in context.store.variants(task) or _is_unbuilt(context, task, name):
+        return ""
     try:
         context.store.verify(task, name)
     except SlimseqError as error:
-        context.say(f"Found broken: {error}")
-        return False
-    return _rounding(manifest).parent == context.store.manifest(task, derivation.parent).digest
-
-
-def _manifest(context: Context, task: Task, name: str) -> Manifest | None:
-    if name not in context.store.variants(task):
-        return None
-    try:
-        return context.store.manifest(task, name)
-    except SlimseqError as error:
-        context.say(f"Found broken: {error}")
-        return None
+        return str(error)
+    parent = context.store.manifest(task, derivation.parent).digest
+    return None if _rounding(context.store.manifest(task, name)).parent == parent else ""
 
 
 def _is_unbuilt(context: Context, task: Task, name: str) -> bool:

@@ -4,6 +4,7 @@ Every technique ends here, so that every artifact has a full manifest.
 """
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -71,7 +72,8 @@ def check_name(context: Context, task: Task, name: str) -> None:
     """
     if not re.fullmatch(NAME_PATTERN, name):
         raise BadParameters(f"{name!r} is not a name: lower-case letters, digits, dots, dashes and underscores are")
-    if name in context.store.variants(task) and not context.may_replace:
+    # A folder without a manifest is not an artifact, and somebody's work all the same.
+    if os.path.lexists(context.store.folder(task, name)) and not context.may_replace:
         raise BadParameters(f"{task}/{name} exists already; give another --name, or --force to replace it")
 
 

@@ -44,6 +44,16 @@ class CorruptArtifact(SlimseqError):
         self.file = file
 
 
+class ArtifactInUse(SlimseqError):
+    """Raised when another process is writing an artifact."""
+
+    status = 409
+    title = "Artifact in use"
+
+    def __init__(self, artifact: str) -> None:
+        super().__init__(f"another command is writing {artifact}; try again when it has ended")
+
+
 class RuntimeUnavailable(SlimseqError):
     """Raised when no runtime here can open an artifact, or the one asked for cannot."""
 

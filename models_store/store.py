@@ -1,16 +1,13 @@
 """Finds, reads, verifies and writes artifacts on disk.
 
 An artifact is `<root>/<task>/<variant>/` with a `manifest.json`. Everything is written to a temporary folder
-beside its place and renamed, so that a crash leaves the old artifact or none. Formats that derive from an
-artifact (`onnx/`, `ctranslate2/`) may be added later as exports, each with an `export.json` that names the
-artifact's digest and its own files' hashes. Nothing outside of the store is read: the store's own folder may be a
-link, what is in it may not lead elsewhere.
+beside its place and renamed, so that a crash leaves the old artifact or none (`models_store.replacing`).
+Formats that derive from an artifact (`onnx/`, `ctranslate2/`) may be added later as exports, each with an
+`export.json` that names the artifact's digest and its own files' hashes. Nothing outside of the store is read: the
+store's own folder may be a link, what is in it may not lead elsewhere.
 """
 
-import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from pydantic import ValidationError
 from models_store.disk import writing_to
 from models_store.errors import CorruptArtifact, InvalidArtifact, SlimseqError, UnknownVariant, UnsafeArtifactPath
 from models_store.files import check_files, check_inside, check_no_others, list_files, short_name, write_text
+from models_store.locks import store_lock
 from models_store.manifest import (
     FORMAT_FILES,
     SAFETENSORS,
@@ -31,12 +29,19 @@ from models_store.manifest import (
     Task,
     first_complaint,
 )
+from models_store.replacing import (
+    new_folder,
+    put_back_interrupted,
+    remove_folder,
+    remove_stale_files,
+    replace_folder,
+    work_folder,
+)
 from models_store.roots import Place, place_among
 
 MANIFEST = "manifest.json"
 EXPORT = "export.json"
 FORMATS = ("onnx", "ctranslate2")
-TEMPORARY = ".tmp-"
 # When a file was last written, its size, and its number in the file system, which one that replaces it does not have.
 Stamp = tuple[int, int, int]
 
@@ -91,6 +96,7 @@ class Store:
         found = []
         for task in Task:
             entries = []
+            put_back_interrupted(self.root / task.value)
             for folder in sorted((self.root / task.value).glob("*/")):
                 stamp = None if folder.name.startswith(".") else _stamp_of(folder / MANIFEST)
                 if stamp is not None:
@@ -195,17 +201,17 @@ class Store:
 
         Raises:
             InvalidArtifact: the block left no valid manifest, or the task's folder is outside of the store.
+            ArtifactInUse: another process is writing the artifact.
             CannotWrite: the disk is full, or may not be written.
         """
         final = self.folder(task, variant)
         check_inside(final.parent, self.root, f"{task}/{variant}")
-        with _temporary_beside(final) as temporary:
-            yield temporary
-            manifest = read_manifest(temporary)
+        with work_folder(final) as work, writing_to(final), new_folder(work) as folder:
+            yield folder
+            manifest = read_manifest(folder)
             if (manifest.task, manifest.variant) != (task, variant):
                 raise InvalidArtifact(f"{task}/{variant}: the manifest is of {manifest.task}/{manifest.variant}")
-            _make_readable(temporary)
-            _replace(temporary, final)
+            replace_folder(folder, final, work, self.root)
 
     @contextmanager
     def exporting(self, task: Task, variant: str, name: str, exporter: str, versions: dict[str, str]) -> Iterator[Path]:
@@ -215,14 +221,15 @@ class Store:
             UnknownVariant: there is no such artifact.
             CannotWrite: the disk is full, or may not be written.
         """
-        folder = self._existing(task, variant)
-        source = self._manifest(task, folder).digest
-        with _temporary_beside(folder / name) as temporary:
-            yield temporary
-            export = Export(source=source, exporter=exporter, versions=versions, files=list_files(temporary))
-            write_text(temporary / EXPORT, export.model_dump_json(indent=2) + "\n")
-            _make_readable(temporary)
-            _replace(temporary, folder / name)
+        artifact = self._existing(task, variant)
+        source = self._manifest(task, artifact).digest
+        final = artifact / name
+        # Whoever else makes this export makes the same one, within moments.
+        with work_folder(final, wait=True) as work, writing_to(final), new_folder(work) as folder:
+            yield folder
+            export = Export(source=source, exporter=exporter, versions=versions, files=list_files(folder))
+            write_text(folder / EXPORT, export.model_dump_json(indent=2) + "\n")
+            replace_folder(folder, final, work, self.root)
 
     def rewrite_manifest(self, manifest: Manifest) -> None:
         """Replaces an artifact's manifest atomically: for new measurements, never for other files.
@@ -232,12 +239,42 @@ class Store:
             InvalidArtifact: the files differ from those of the artifact on disk.
         """
         folder = self._existing(manifest.task, manifest.variant)
-        if self._manifest(manifest.task, folder).digest != manifest.digest:
-            raise InvalidArtifact(f"{manifest.task}/{manifest.variant} changed on disk meanwhile; measure it again")
-        write_manifest(folder, manifest)
+        with writing_to(folder), store_lock(self.root):
+            if self._manifest(manifest.task, folder).digest != manifest.digest:
+                raise InvalidArtifact(f"{manifest.task}/{manifest.variant} changed on disk meanwhile; measure it again")
+            remove_stale_files(folder)
+            write_manifest(folder, manifest)
+
+    @contextmanager
+    def claim(self, task: Task, variant: str, wait: bool = False) -> Iterator[None]:
+        """Keeps other processes from writing an artifact while the block works towards it.
+
+        Args:
+            task: the artifact's task.
+            variant: its name, whether or not there is one of that name.
+            wait: whether to wait while another process writes it.
+
+        Raises:
+            ArtifactInUse: another process is writing it.
+            CannotWrite: the disk is full, or may not be written.
+        """
+        with work_folder(self.folder(task, variant), wait):
+            yield
+
+    def remove(self, task: Task, variant: str) -> None:
+        """Removes an artifact.
+
+        Raises:
+            UnknownVariant: there is no such artifact.
+            ArtifactInUse: another process is writing it.
+            CannotWrite: it may not be removed.
+        """
+        remove_folder(self._existing(task, variant), self.root)
 
     def _existing(self, task: Task, variant: str) -> Path:
         folder = self.folder(task, variant)
+        if not (folder / MANIFEST).exists():
+            put_back_interrupted(folder.parent)
         if not (folder / MANIFEST).exists():
             raise UnknownVariant(task.value, variant, self.variants(task))
         return folder
@@ -259,11 +296,6 @@ class Store:
             return Entry(task, folder.name, folder, known or self._manifest(task, folder), stamp=stamp)
         except SlimseqError as error:
             return Entry(task, folder.name, folder, None, error, stamp)
-
-
-def default_store() -> Path:
-    """Returns the folder of the embedded artifacts, beside this module."""
-    return Path(__file__).parent / "artifacts"
 
 
 def format_of(path: str) -> str | None:
@@ -317,47 +349,3 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return first_complaint(error, "manifest")
     return getattr(error, "strerror", None) or str(error).splitlines()[0]
-
-
-@contextmanager
-def _temporary_beside(final: Path) -> Iterator[Path]:
-    """Yields a temporary folder on the same file system as `final`, and removes it if it is still there."""
-    with writing_to(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=final.parent))
-        temporary.chmod(0o755)
-        try:
-            yield temporary
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _make_readable(folder: Path) -> None:
-    """Lets every user read the files: some writers make them private, and a service runs as another user."""
-    for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-
-
-def _replace(temporary: Path, final: Path) -> None:
-    """Renames a folder over another: the old one moves aside first, and is removed once the new one stands."""
-    aside = temporary.with_name(temporary.name + "-old")
-    if final.exists():
-        _move_aside(final, aside)
-    try:
-        temporary.replace(final)
-    except OSError:
-        if aside.exists():
-            aside.replace(final)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _move_aside(folder: Path, aside: Path) -> None:
-    """Renames a folder, or copies and removes it: overlayfs renames nothing that is in a lower layer of an image."""
-    try:
-        folder.replace(aside)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        shutil.copytree(folder, aside)
-        shutil.rmtree(folder)

@@ -5,7 +5,12 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from models_store.places import embedded_store
+
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,17 @@ class Finished:
 
 
 def compression(*arguments: object, **environment: str) -> Finished:
-    """Runs `python -m compression` with these arguments and additional environment variables."""
+    """Runs `python -m compression` with these arguments and additional environment variables.
+
+    It works on the embedded models where no store is named.
+    """
     return _run([sys.executable, "-m", "compression", *map(str, arguments)], environment)
+
+
+def compression_in(folder: Path, *arguments: object) -> Finished:
+    """Runs it in another folder, as a user who names no store."""
+    outside = {"PYTHONPATH": str(ROOT), "SLIMSEQ_STORE": ""}
+    return _run([sys.executable, "-m", "compression", *map(str, arguments)], outside, folder)
 
 
 def compression_without_room(greatest_file: int, *arguments: object) -> Finished:
@@ -31,8 +45,7 @@ def compression_without_room(greatest_file: int, *arguments: object) -> Finished
     return _run(["prlimit", f"--fsize={greatest_file}", sys.executable, "-m", "compression", *map(str, arguments)], {})
 
 
-def _run(command: list[str], environment: dict[str, str]) -> Finished:
-    done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=600
-    )
+def _run(command: list[str], environment: dict[str, str], folder: Path | None = None) -> Finished:
+    variables = os.environ | {"SLIMSEQ_STORE": str(embedded_store())} | environment
+    done = subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
     return Finished(done.returncode, done.stdout, done.stderr)

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from models_store.store import Store, default_store
+from models_store.places import embedded_store
+from models_store.store import Store
 
 
 @pytest.fixture(scope="session")
 def embedded() -> Store:
     """The embedded artifacts with everything that derives from them; read only."""
-    subprocess.run([sys.executable, "-m", "compression", "prepare"], check=True, capture_output=True)
-    return Store(default_store())
+    prepare = [sys.executable, "-m", "compression", "prepare", "--store", str(embedded_store())]
+    subprocess.run(prepare, check=True, capture_output=True)
+    return Store(embedded_store())
 
 
 @pytest.fixture

@@ -1,19 +1,22 @@
 """Builds a recipe: the base, every variant in order, their measurements, and the verdicts of their gates."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from compression.building.gate import verdict_on
 from compression.building.keys import folder_digest, key_of
 from compression.building.measure import measure_variants
+from compression.building.plan import check_nothing_is_replaced, is_base_made_so, whole_manifest
 from compression.building.steps import Workshop
+from compression.building.work import CHECKPOINTS, STEPS, working_in
 from compression.card import write_card
 from compression.context import Context
 from compression.copies import copy_artifact
 from compression.errors import BadRecipe
 from compression.importing import import_model
-from compression.publish import manifest_of_the_same
+from compression.publish import check_name, manifest_of_the_same
 from compression.recipe import BASE, Recipe, import_options
 from models_store.errors import SlimseqError
 from models_store.manifest import Manifest, Reference, Verdict
@@ -64,7 +67,7 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
     """Builds what is missing or stale, and publishes it.
 
     Args:
-        context: the store to publish to, device and progress.
+        context: the store to publish to, device and progress, and whether artifacts in it may be replaced.
         recipe: what to build.
         options: where, and how much of it.
 
@@ -73,20 +76,37 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
 
     Raises:
         BadData: a data file is missing.
+        BadRecipe: an artifact would be replaced that may not be; names all of them, before anything is made.
+        ArtifactInUse: another command builds in the same folder, or writes one of the variants.
         SlimseqError: a step failed. What was finished before stays, and the next build goes on from there.
     """
-    own = replace(context, store=Store(options.folder / "steps"), may_replace=True)
-    workshop = Workshop(recipe, own, options.data_folder, options.folder / "checkpoints", options.folder)
+    own = replace(context, store=Store(options.folder / STEPS), may_replace=True)
+    workshop = Workshop(recipe, own, options.data_folder, options.folder / CHECKPOINTS, options.folder)
     _check_data(workshop)
-    result = Built()
-    base = _base(context, workshop, options, result)
+    base = _base_in_store(context, workshop, options)
+    if not context.may_replace:
+        check_nothing_is_replaced(context, workshop, base, _import_key(workshop))
+    with working_in(options.folder), ExitStack() as claims:
+        context.say(f"Working in {options.folder}, where finished steps and checkpoints are kept")
+        for name in [*([] if base is not None else [BASE]), *recipe.variants]:
+            claims.enter_context(context.store.claim(recipe.task, name))
+        return _build(context, workshop, options, base)
+
+
+def _build(context: Context, workshop: Workshop, options: BuildOptions, base: Manifest | None) -> Built:
+    recipe, result = workshop.recipe, Built()
+    (result.built if base is None else result.current).append(BASE)
+    if base is None:
+        base = _make_base(context, workshop)
+    else:
+        _bring(context.store, workshop.store, base)
     root = root_of(base, context.store.manifests(recipe.task))
     if root is None:
         raise BadRecipe(f"base: the reference of {recipe.task}/{BASE}, its own base model, is not in the store")
     digests = {BASE: base.digest}
     for name in recipe.order():
         variant = recipe.variants[name]
-        published = _published(context, workshop, name)
+        published = whole_manifest(context, recipe, name)
         if published is not None and workshop.is_current(published, variant.steps, digests[variant.start]):
             result.current.append(name)
             _bring(context.store, workshop.store, published)
@@ -101,52 +121,44 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
     return result
 
 
-def _base(context: Context, workshop: Workshop, options: BuildOptions, result: Built) -> Manifest:
-    """Makes the base, or takes the one that is there, and puts it into the build's own store."""
-    recipe, store = workshop.recipe, context.store
-    published = _published(context, workshop, BASE)
-    if published is not None and (_is_kept(recipe, options) or _is_made_so(workshop, published)):
-        result.current.append(BASE)
-        _bring(store, workshop.store, published)
-        return _fitting(recipe, published)
+def _base_in_store(context: Context, workshop: Workshop, options: BuildOptions) -> Manifest | None:
+    """Returns the original that is there and is kept or up to date; None where it is to be made."""
+    recipe = workshop.recipe
+    published = whole_manifest(context, recipe, BASE)
+    if published is not None:
+        is_kept = recipe.base.keep and not options.retrain_base
+        if is_kept or is_base_made_so(workshop, published.lineage, _import_key(workshop)):
+            return _fitting(recipe, published)
     if recipe.base.import_ is None and not recipe.base.steps:
         raise BadRecipe(
             f"base: the store has no {recipe.task}/{BASE} to keep, and the recipe does not say how to make one"
         )
+    return None
+
+
+def _make_base(context: Context, workshop: Workshop) -> Manifest:
+    """Imports and trains the original in the build's own store, and publishes it."""
+    recipe = workshop.recipe
     start = ""
     if recipe.base.import_ is not None:
         start = BASE if not recipe.base.steps else f"{BASE}.0"
         source = workshop.path(recipe.base.import_)
         workshop.context.say(f"{BASE}: import {recipe.base.import_}")
         imported = import_model(workshop.context, source, replace(import_options(recipe), variant=start))
-        manifest = workshop.with_key(imported, _import_key(workshop))
+        manifest = workshop.with_key(imported, _import_key(workshop) or "")
     if recipe.base.steps:
         manifest = workshop.run(BASE, start, recipe.base.steps)
     _fitting(recipe, manifest)
     _publish(context, workshop, manifest, manifest)
-    result.built.append(BASE)
-    return store.manifest(recipe.task, BASE)
+    return context.store.manifest(recipe.task, BASE)
 
 
-def _is_kept(recipe: Recipe, options: BuildOptions) -> bool:
-    return recipe.base.keep and not options.retrain_base
-
-
-def _is_made_so(workshop: Workshop, manifest: Manifest) -> bool:
-    """Whether an original was imported and trained as the recipe says."""
+def _import_key(workshop: Workshop) -> str | None:
+    """Returns the key of the recipe's import; None where it imports nothing."""
     base = workshop.recipe.base
-    steps = base.steps
-    imports = 1 if base.import_ is not None else 0
-    if len(manifest.lineage) != imports + len(steps):
-        return False
-    if imports and manifest.lineage[0].key != _import_key(workshop):
-        return False
-    return not steps or workshop.is_current(manifest, steps, manifest.lineage[-len(steps)].parent)
-
-
-def _import_key(workshop: Workshop) -> str:
-    base = workshop.recipe.base
-    source = workshop.path(base.import_ or "")
+    if base.import_ is None:
+        return None
+    source = workshop.path(base.import_)
     content = folder_digest(Path(source)) if Path(source).is_dir() else source
     return key_of("import", content, base.options)
 
@@ -157,22 +169,13 @@ def _fitting(recipe: Recipe, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def _published(context: Context, workshop: Workshop, name: str) -> Manifest | None:
-    """Returns the manifest of a variant that is there and whole."""
-    task = workshop.recipe.task
-    try:
-        context.store.verify(task, name)
-        return context.store.manifest(task, name)
-    except SlimseqError:
-        return None
-
-
 def _publish(context: Context, workshop: Workshop, manifest: Manifest, root: Manifest) -> None:
     """Puts what was built into the store, with what was measured of the same files before.
 
     Its reference is the recipe's base, whatever steps are between the two.
     """
     task, name = manifest.task, manifest.variant
+    check_name(context, task, name)
     manifest = manifest.model_copy(update={"reference": Reference(variant=root.variant, digest=root.digest)})
     workshop.store.rewrite_manifest(manifest)
     write_card(workshop.store.folder(task, name), manifest)

@@ -20,6 +20,7 @@ from models_store.files import write_text
 from models_store.manifest import Task
 from models_store.runtimes.registry import runtime_named
 
+MEASUREMENTS = "measurements.json"
 BATCHES = (1, 16)
 # What one core yields: more cores serve more workers, and figures of machines with different counts stay comparable.
 THREADS = 1
@@ -70,7 +71,7 @@ def measure_variants(workshop: Workshop, context: Context, digests: Mapping[str,
         SlimseqError: a variant cannot be opened or a data set cannot be read.
     """
     recipe = workshop.recipe
-    done = Measurements(folder / "measurements.json")
+    done = Measurements(folder / MEASUREMENTS)
     names = [BASE, *(name for name in digests if name != BASE)]
     measured = False
     for name in names:

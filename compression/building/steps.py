@@ -15,7 +15,7 @@ from compression.recipe import Recipe, RecipeStep, data_of, mixture_of, seed_of
 from compression.technique import Job, technique_named
 from compression.training.data import DataFiles
 from models_store.errors import SlimseqError
-from models_store.manifest import Manifest
+from models_store.manifest import Manifest, Step
 from models_store.store import Store
 
 
@@ -66,7 +66,10 @@ class Workshop:
 
     def is_current(self, manifest: Manifest, steps: Sequence[RecipeStep], parent: str | None) -> bool:
         """Whether an artifact's last steps are these, from that parent, with these options and this data."""
-        taken = manifest.lineage[len(manifest.lineage) - len(steps) :]
+        return self.are_current(manifest.lineage[len(manifest.lineage) - len(steps) :], steps, parent)
+
+    def are_current(self, taken: Sequence[Step], steps: Sequence[RecipeStep], parent: str | None) -> bool:
+        """Whether steps of a lineage are these, from that parent, with these options and this data."""
         if len(taken) != len(steps) or not taken or taken[0].parent != parent:
             return False
         return all(done.key == self.key(step, done.parent) for done, step in zip(taken, steps, strict=True))

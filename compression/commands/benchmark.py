@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from compression.commands.options import (
-    DEFAULT_STORE,
     JsonOption,
     StoreOption,
     TaskArgument,
+    chosen_variants,
     open_context,
     print_json,
+    reading_context,
 )
 from models_store.manifest import Task
 
@@ -52,7 +53,7 @@ def benchmark_command(
             "manifests, from where the service takes them.",
         ),
     ] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure latency and throughput of variants, taking turns so that noise hits all alike.
@@ -63,8 +64,8 @@ def benchmark_command(
     from compression.benchmark import BenchmarkOptions, benchmark_variants
     from compression.evaluate import references_among
 
-    context = open_context(store)
-    names = variants or context.store.variants(task)
+    context = open_context(store) if keep or tuned else reading_context(store)
+    names = chosen_variants(context, task, variants)
     given = {"samples": samples, "batch": batch, "repeats": repeats, "num_beams": num_beams, "runtime": runtime}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None} | {"dataset": dataset}
     if tuned:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from compression.commands.options import DEFAULT_STORE, DeviceOption, JsonOption, StoreOption, open_context, print_json
+from compression.commands.options import DeviceOption, JsonOption, StoreOption, open_context, print_json, print_line
 
 
 def build_command(
@@ -20,6 +20,9 @@ def build_command(
         Path | None,
         typer.Option("--build-folder", help="Where finished steps and checkpoints are kept; .slimseq/NAME by default."),
     ] = None,
+    is_clean: Annotated[
+        bool, typer.Option("--clean", help="Remove what builds of the recipe keep in the build folder; build nothing.")
+    ] = False,
     retrain_base: Annotated[
         bool, typer.Option("--retrain-base", help="Make the base anew although the recipe keeps the one in the store.")
     ] = False,
@@ -28,7 +31,10 @@ def build_command(
         typer.Option("--import", help="Import this model, a hub id or a folder, in place of the one the recipe names."),
     ] = None,
     measure: Annotated[bool, typer.Option(help="Measure the variants and apply their gates.")] = True,
-    store: StoreOption = DEFAULT_STORE,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace artifacts that are not what the recipe makes.")
+    ] = False,
+    store: StoreOption = None,
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,
 ) -> None:
@@ -36,8 +42,11 @@ def build_command(
 
     Each variant is then measured beside the base on the recipe's test sets, and its gate applied. Exit code 2
     says that a gate failed: the variant is kept, marked as rejected, and never served unless it is named.
+
+    Nothing is replaced without --force: the build ends before it starts, and names what it would replace.
     """
     from compression.building.build import BuildOptions, build
+    from compression.building.work import clean, size_of
     from compression.errors import GateFailed
     from compression.recipe import read_recipe, shipped_recipe, with_import
 
@@ -45,14 +54,21 @@ def build_command(
     described = read_recipe(path)
     if import_ is not None:
         described = with_import(described, import_)
+    folder = folder or Path(".slimseq") / described.name
+    if is_clean:
+        print_line(f"{folder}: removed {clean(folder) / 1e6:,.1f} MB")
+        return
     options = BuildOptions(
         data_folder=data_folder or path.parent,
-        folder=folder or Path(".slimseq") / described.name,
+        folder=folder,
         retrain_base=retrain_base,
         measure=measure,
     )
-    context = open_context(store, described.seed, device, force=True)
+    context = open_context(store, described.seed, device, force)
     built = build(context, described, options)
+    where = "" if folder == Path(".slimseq") / described.name else f" --build-folder {folder}"
+    removal = f"python -m compression build {recipe}{where} --clean"
+    context.say(f"{folder} takes {size_of(folder) / 1e6:,.1f} MB, which only a repeated build needs: {removal}")
     if as_json:
         print_json(
             {

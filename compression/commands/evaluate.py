@@ -7,13 +7,14 @@ from rich.console import Console
 from rich.table import Table
 
 from compression.commands.options import (
-    DEFAULT_STORE,
     JsonOption,
     StoreOption,
     TaskArgument,
+    chosen_variants,
     open_context,
     print_json,
     print_line,
+    reading_context,
 )
 from evaluation.results import Evaluation
 from models_store.manifest import Task
@@ -39,7 +40,7 @@ def evaluate_command(
         float | None, typer.Option(help="Exit with 2 if a variant keeps less of ROUGE-L or BLEU.", min=0, max=1)
     ] = None,
     keep: Annotated[bool, typer.Option("--record", help="Write the scores into the variants' manifests.")] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate variants on the same samples in the same run, with 95 % intervals and retention.
@@ -49,8 +50,8 @@ def evaluate_command(
     from compression.errors import BadParameters
     from compression.evaluate import EvaluateOptions, evaluate_variants, references_among
 
-    context = open_context(store)
-    names = variants or context.store.variants(task)
+    context = open_context(store) if keep else reading_context(store)
+    names = chosen_variants(context, task, variants)
     if min_retention is not None:
         references = references_among(context.store, task, names)
         if lost := [name for name in names if name not in references]:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from compression.commands.options import (
-    DEFAULT_STORE,
     StoreOption,
     TaskArgument,
     VariantArgument,
@@ -37,7 +36,7 @@ def export_command(
     form: Annotated[Form, typer.Option("--format", help="What to add.")] = Form.ONNX,
     compute_type: Annotated[ComputeTypeName, typer.Option(help="Of CTranslate2's weights.")] = ComputeTypeName.FLOAT32,
     exporter: Annotated[OnnxExporter, typer.Option(help="Of ONNX graphs.")] = OnnxExporter.SLIMSEQ,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
 ) -> None:
     """Export an artifact's safetensors to ONNX (fp32) or CTranslate2, so that it serves without PyTorch."""
     from compression.exporting import add_ctranslate2, add_onnx

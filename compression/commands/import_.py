@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from compression.commands.options import (
-    DEFAULT_STORE,
     ForceOption,
     JsonOption,
     StoreOption,
@@ -36,7 +35,7 @@ def import_command(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")] = None,
     export: Annotated[bool, typer.Option("--export/--no-export", help="Add ONNX, to serve without PyTorch.")] = True,
     force: ForceOption = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import a T5 or BART from a folder or a hub as an artifact (bf16 safetensors, manifest, model card)."""
@@ -57,7 +56,8 @@ def import_command(
         revision=revision,
         export=export,
     )
-    manifest = import_model(context, source, options)
+    with context.store.claim(task, name):
+        manifest = import_model(context, source, options)
     if as_json:
         print_json(manifest.model_dump(mode="json"))
     else:

@@ -7,18 +7,18 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from compression.commands.options import DEFAULT_STORE, JsonOption, StoreOption, open_context, print_json
+from compression.commands.options import JsonOption, StoreOption, print_json, reading_context
 from models_store.manifest import Manifest, Task
 from models_store.roots import is_root, lineage_words, reference_of
 
 
 def list_command(
     task: Annotated[Task | None, typer.Argument(help="Only this task.", show_default=False)] = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the artifacts of the store with size, formats and lineage: each base model, and its variants after it."""
-    context = open_context(store)
+    context = reading_context(store)
     entries = [entry for entry in context.store.scan() if task in (None, entry.task)]
     manifests = [entry.manifest for entry in entries if entry.manifest is not None]
     if as_json:

@@ -8,25 +8,65 @@ from typing import Annotated, Any
 import typer
 
 from compression.context import Context
+from compression.errors import BadParameters
 from models_store.manifest import Task
-from models_store.store import Store, default_store
+from models_store.places import OWN_STORE, default_store, embedded_store, make_own_store
+from models_store.store import Store
 
 TaskArgument = Annotated[Task, typer.Argument(help="The task.", show_default=False)]
 VariantArgument = Annotated[str, typer.Argument(help="The variant to start from, such as `original`.")]
 StoreOption = Annotated[
-    Path, typer.Option("--store", help="Folder of artifacts.", envvar="SLIMSEQ_STORE", file_okay=False)
+    Path | None,
+    typer.Option(
+        "--store",
+        help="Folder of artifacts. Without it ./artifacts is used; what only reads takes the embedded models where "
+        "that holds none.",
+        envvar="SLIMSEQ_STORE",
+        file_okay=False,
+        show_default=False,
+    ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seeds every random choice.", min=0)]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an artifact of that name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
-DEFAULT_STORE = default_store()
+
+def open_context(store: Path | None, seed: int = 0, device: str = "cpu", force: bool = False) -> Context:
+    """Returns the context of a command that writes: where no store is named, to `./artifacts`."""
+    context = Context(store=Store(store or make_own_store()), seed=seed, device=device, may_replace=force)
+    if store is None:
+        context.say(_default(OWN_STORE))
+    return context
 
 
-def open_context(store: Path, seed: int = 0, device: str = "cpu", force: bool = False) -> Context:
-    """Returns the context of one command."""
-    return Context(store=Store(store), seed=seed, device=device, may_replace=force)
+def reading_context(store: Path | None) -> Context:
+    """Returns the context of a command that only reads."""
+    context = Context(store=Store(store or default_store()))
+    if store is None:
+        context.say(_default(context.store.root))
+    return context
+
+
+def chosen_variants(context: Context, task: Task, variants: list[str] | None) -> list[str]:
+    """Returns the variants that a command names, or all of the task.
+
+    Raises:
+        BadParameters: there are none.
+    """
+    names = variants or context.store.variants(task)
+    if not names:
+        raise BadParameters(f"{context.store.root} holds no variant for {task}; `import` or `train` makes one")
+    return names
+
+
+def _default(store: Path) -> str:
+    """Says which store is used where none was named."""
+    embedded = embedded_store()
+    shown = embedded.relative_to(Path.cwd()) if embedded.is_relative_to(Path.cwd()) else embedded
+    if store == OWN_STORE:
+        return f"Store: ./{OWN_STORE} (default; --store {shown} has the embedded models)"
+    return f"Store: {shown} (the embedded models; ./{OWN_STORE} holds no artifact)"
 
 
 def print_json(value: Any) -> None:

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from compression.commands.options import DEFAULT_STORE, JsonOption, StoreOption, open_context, print_json, print_line
+from compression.commands.options import JsonOption, StoreOption, open_context, print_json, print_line
 
 
 def prepare_command(
     measure: Annotated[bool, typer.Option(help="Evaluate new int8 variants on the bundled sample.")] = True,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build what is missing: ONNX or CTranslate2 of artifacts with safetensors, and their int8 variants."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from compression.commands.options import DEFAULT_STORE, StoreOption, open_context, print_line
+from compression.commands.options import StoreOption, print_line, reading_context
 from models_store.manifest import Task
 
 
@@ -29,7 +29,7 @@ def report_command(
     check: Annotated[
         bool, typer.Option("--check", help="Only check the README's tables: exit 1 at the first line that differs.")
     ] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
 ) -> None:
     """Write the report (--out), the README's tables (--readme), or both, from what the store's manifests record."""
     from compression.errors import BadParameters
@@ -43,7 +43,7 @@ def report_command(
         raise BadParameters("--check needs --readme")
     if build is not None and not build.is_dir():
         raise BadParameters(f"--build {build} is not a folder")
-    context = open_context(store)
+    context = reading_context(store)
     chosen = list(dict.fromkeys(tasks or ()))
     if readme is not None and check:
         check_readme(readme, facts_of(context.store, chosen))

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from compression.commands.options import (
-    DEFAULT_STORE,
     StoreOption,
     TaskArgument,
     VariantArgument,
@@ -22,7 +21,7 @@ def sign_command(
     password: Annotated[
         str | None, typer.Option(help="Of the key.", envvar="SLIMSEQ_KEY_PASSWORD", show_envvar=True)
     ] = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
 ) -> None:
     """Sign an artifact's files, so that `verify --signature` can tell who made them.
 

@@ -1,16 +1,17 @@
 """Makes a technique's verb: its arguments, and a flag for each of its options."""
 
 import inspect
+import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from compression.commands.options import (
-    DEFAULT_STORE,
     DeviceOption,
     ForceOption,
     JsonOption,
@@ -21,10 +22,14 @@ from compression.commands.options import (
     print_json,
     print_line,
 )
+from compression.context import Context
+from compression.copies import copy_with_ancestors
 from compression.errors import BadParameters
 from compression.fields import OptionField, fields_of, filled
 from compression.technique import Job, Technique
 from models_store.manifest import Task
+from models_store.places import embedded_store
+from models_store.store import Store
 
 DataOption = Annotated[
     list[str],
@@ -71,7 +76,7 @@ OF_DATA: dict[str, tuple[Any, Any]] = {
 # Every verb's parameters after its own.
 SHARED: dict[str, tuple[Any, Any]] = {
     "force": (ForceOption, False),
-    "store": (StoreOption, DEFAULT_STORE),
+    "store": (StoreOption, None),
     "seed": (SeedOption, 0),
     "device": (DeviceOption, "cpu"),
     "as_json": (JsonOption, False),
@@ -118,10 +123,15 @@ def _run(technique: Technique, arguments: Mapping[str, Any], given: Mapping[str,
 
     of_mixture = {field.name for field in fields_of(Mixture)}
     mixture = filled(Mixture, {name: value for name, value in given.items() if name in of_mixture})
+    context = open_context(arguments["store"], arguments["seed"], arguments["device"], arguments["force"])
+    task, parent = Task(arguments["task"]), arguments["variant"] or ""
+    is_folder = technique.default_parent == "" and ("/" in parent or Path(parent).is_dir())
+    if parent and not is_folder:
+        _find_parent(context, task, parent, is_store_named=arguments["store"] is not None)
     job = Job(
-        context=open_context(arguments["store"], arguments["seed"], arguments["device"], arguments["force"]),
-        task=Task(arguments["task"]),
-        parent=arguments["variant"] or "",
+        context=context,
+        task=task,
+        parent=parent,
         name=arguments["name"],
         files=DataFiles(
             arguments.get("data") or (),
@@ -133,12 +143,28 @@ def _run(technique: Technique, arguments: Mapping[str, Any], given: Mapping[str,
         checkpoint=arguments.get("checkpoint"),
         outputs=arguments.get("checkpoint"),
     )
-    outcome = technique.apply(job, {name: value for name, value in given.items() if name not in of_mixture})
+    # Of processes that a launcher started, the first one publishes.
+    is_main = os.environ.get("RANK", "0") == "0"
+    with context.store.claim(task, job.name) if is_main else nullcontext():
+        outcome = technique.apply(job, {name: value for name, value in given.items() if name not in of_mixture})
     if arguments["as_json"]:
         print_json(outcome.summary())
         return
     for line in outcome.lines():
         print_line(line)
+
+
+def _find_parent(context: Context, task: Task, parent: str, is_store_named: bool) -> None:
+    """Checks that the parent is there; where nobody named a store, brings an embedded one into the user's own.
+
+    Raises:
+        UnknownVariant: it is in neither.
+    """
+    if not is_store_named and parent not in context.store.variants(task):
+        copied = copy_with_ancestors(Store(embedded_store()), context.store, task, parent)
+        if copied:
+            context.say(f"Copied {', '.join(f'{task}/{name}' for name in copied)} from the embedded models")
+    context.store.manifest(task, parent)
 
 
 def _parent(technique: Technique) -> tuple[Any, Any]:

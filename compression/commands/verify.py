@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from compression.commands.options import DEFAULT_STORE, JsonOption, StoreOption, open_context, print_json, print_line
+from compression.commands.options import JsonOption, StoreOption, print_json, print_line, reading_context
 from compression.signing import check_signature
 from models_store.errors import SlimseqError
 from models_store.manifest import Task
@@ -20,11 +20,11 @@ def verify_command(
             "--signature", help="Public key (PEM): also check that its owner signed the files.", dir_okay=False
         ),
     ] = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check the artifacts' files against their recorded hashes, and their signatures; exit 1 if one differs."""
-    context = open_context(store)
+    context = reading_context(store)
     if task is not None and variant is not None:
         chosen = [(task, context.store.manifest(task, variant).variant)]
     else:

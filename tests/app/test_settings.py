@@ -6,11 +6,12 @@ from pydantic import ValidationError
 
 from app.settings import Settings
 from models_store.manifest import Task
-from models_store.store import default_store
+from models_store.places import embedded_store
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("SLIMSEQ_")]:
         monkeypatch.delenv(name)
 
@@ -18,9 +19,19 @@ def no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_defaults_serve_the_embedded_models_on_this_machine_alone() -> None:
     settings = Settings()
 
-    assert settings.store == default_store()
+    assert settings.store == embedded_store()
     assert (settings.host, settings.port, settings.max_body_bytes) == ("127.0.0.1", 8000, 8 * 1024 * 1024)
     assert settings.runtime_name is None and settings.preload == ()
+
+
+def test_the_store_in_the_current_folder_is_served_where_it_holds_an_artifact(tmp_path: Path) -> None:
+    manifest = tmp_path / "artifacts" / "translation" / "mine" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    before = Settings().store
+    manifest.touch()
+
+    assert before == embedded_store()
+    assert Settings().store == Path("artifacts")
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from benchmarks.soak import last_by_second, median_by_minute, p95_by_minute
 from benchmarks.workload import FIELDS, Ask, Kind, Lengths, Searching, workload
 from evaluation.datasets import load_examples
 from models_store.manifest import GenerationOptions, Task
-from models_store.store import Store, default_store
+from models_store.places import embedded_store
+from models_store.store import Store
 
 ASKS = [Ask(kind, kind, GenerationOptions()) for kind in get_args(Kind)]
 
@@ -144,7 +145,7 @@ def test_a_soak_compares_medians_of_the_memory_by_minute() -> None:
 
 
 def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_all_settings() -> None:
-    manifest = Store(default_store()).manifest(Task.TRANSLATION, "original")
+    manifest = Store(embedded_store()).manifest(Task.TRANSLATION, "original")
     examples = load_examples(Task.TRANSLATION, "sample").examples
 
     asks = workload(manifest, examples, Lengths(short=9, long=10_000), Searching(beams=2, early_stopping=True))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from models_store.store import default_store
+from models_store.places import embedded_store
 from tests.chaos.attacks import ATTACKS, Attack
 from tests.chaos.company import alone, in_company
 from tests.chaos.limits import memory_limit
@@ -33,7 +33,7 @@ def main() -> int:
     chosen = [each for each in ATTACKS if not arguments.attacks or each.__name__ in arguments.attacks]
     with tempfile.TemporaryDirectory() as folder, memory_limit(MEMORY_BYTES) as limit:
         store, log = Path(folder) / "artifacts", Path(folder) / "log"
-        shutil.copytree(default_store(), store)
+        shutil.copytree(embedded_store(), store)
         _say(f"2 GiB of memory, by {limit.kind}")
         settings = {"admin_token": ADMIN, "request_timeout_seconds": 30}
         with running_service(log, prefix=limit.prefix, store=store, **settings) as service:

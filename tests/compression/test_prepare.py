@@ -1,4 +1,7 @@
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,9 @@ from compression.training.data import DataFiles
 from compression.training.options import TrainingOptions
 from compression.training.schedule import Bounds
 from evaluation.host import cpu_flags
-from models_store.manifest import Family, Task
+from models_store.manifest import Check, Family, Manifest, Task, Verdict
+from models_store.store import write_manifest
+from tests.command_line import compression
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 from tests.measured import performance
 
@@ -21,6 +26,10 @@ def prepared(tmp_path: Path) -> Context:
     tiny_artifact(context, Family.BART, tmp_path)
     prepare(context)
     return context
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def prune_small(context: Context, tmp_path: Path) -> None:
@@ -68,14 +77,21 @@ def test_what_was_damaged_is_built_anew(tmp_path: Path) -> None:
     context.store.verify(Task.TRANSLATION, "quantized")
 
 
-def test_a_broken_manifest_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_has_an_unreadable_manifest_is_skipped_and_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     context = prepared(tmp_path)
-    (context.store.folder(Task.TRANSLATION, "quantized") / "manifest.json").write_text("{}")
+    folder = context.store.folder(Task.TRANSLATION, "quantized")
+    (folder / "manifest.json").write_text("{}")
+    before = contents(folder)
     capsys.readouterr()
 
-    assert prepare(context, measure=False) == ["quantized translation/original"]
+    assert prepare(context, measure=False) == []
 
-    assert capsys.readouterr().err.count("Found broken") == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("Skipped translation/quantized: translation/quantized/manifest.json cannot be read")
+    assert "python -m compression remove translation quantized --store" in line
+    assert contents(folder) == before
 
 
 def test_a_manifest_without_its_files_keeps_its_measurements_when_the_same_bytes_come_out(tmp_path: Path) -> None:
@@ -149,4 +165,101 @@ def test_graphs_that_were_made_for_another_engine_are_made_anew(tmp_path: Path) 
     record.write_text(record.read_text(encoding="utf-8").replace('"graphs"', '"other"'), encoding="utf-8")
 
     assert prepare(context) == ["exported translation/original to ONNX"]
+    assert prepare(context) == []
+
+
+def test_a_broken_variant_stops_neither_the_others_nor_the_command(tmp_path: Path) -> None:
+    context = prepared(tmp_path)
+    prune_small(context, tmp_path)
+    shutil.rmtree(context.store.folder(Task.TRANSLATION, "small") / "onnx")
+    config = context.store.folder(Task.TRANSLATION, "original") / "config.json"
+    config.write_bytes(config.read_bytes() + b" ")
+
+    done = compression("prepare", "--store", context.store.root, "--json")
+
+    assert done.code == 0
+    assert done.json == ["exported translation/small to ONNX"]
+    assert "Skipped translation/original: translation/original: config.json has" in done.error
+    assert "remove translation original" in done.error
+    context.store.verify(Task.TRANSLATION, "quantized")
+
+
+def test_what_is_to_be_made_of_a_broken_parent_is_skipped_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.BART, tmp_path)
+    (context.store.folder(Task.TRANSLATION, "original") / "config.json").write_text("{}")
+
+    assert prepare(context) == []
+
+    assert "Skipped translation/quantized: translation/original: config.json has 2 bytes" in capsys.readouterr().err
+    assert context.store.variants(Task.TRANSLATION) == ["original"]
+
+
+def test_a_rejected_variant_is_skipped_and_the_gate_that_it_failed_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = prepared(tmp_path)
+    prune_small(context, tmp_path)
+    shutil.rmtree(context.store.folder(Task.TRANSLATION, "small") / "onnx")
+    check = Check(name="retention of bleu on test", value=0.9, limit=0.95, is_passed=False)
+    small = context.store.manifest(Task.TRANSLATION, "small")
+    context.store.rewrite_manifest(small.model_copy(update={"gate": Verdict(status="rejected", checks=[check])}))
+    capsys.readouterr()
+
+    assert prepare(context) == []
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "Skipped translation/small: its gate rejected it (retention of bleu on test 0.9, at least 0.95)"
+    )
+    assert not context.store.has_format(Task.TRANSLATION, "small", "onnx")
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_an_artifact_of_the_users_that_is_called_quantized_is_never_touched(tmp_path: Path, is_broken: bool) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.BART, tmp_path)
+    identity = vars(context.store.manifest(Task.TRANSLATION, "original")) | {"variant": "quantized"}
+    with context.store.writing(Task.TRANSLATION, "quantized") as folder:
+        original = context.store.folder(Task.TRANSLATION, "original")
+        shutil.copytree(original, folder, dirs_exist_ok=True)
+        write_manifest(folder, Manifest(**identity | {"license": "mine"}))
+    prepare(context)
+    folder = context.store.folder(Task.TRANSLATION, "quantized")
+    if is_broken:
+        (folder / "model.safetensors").write_bytes(b"")
+        shutil.rmtree(folder / "onnx")
+    before = contents(folder)
+
+    prepare(context)
+
+    assert contents(folder) == before
+    assert context.store.manifest(Task.TRANSLATION, "quantized").license == "mine"
+
+
+def test_what_the_user_quantized_of_a_variant_that_is_gone_is_not_replaced(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.BART, tmp_path)
+    made = quantize(context, Task.TRANSLATION, "original")
+    (tmp_path / "other").mkdir()
+    tiny_artifact(context, Family.T5, tmp_path / "other")
+
+    prepare(context, measure=False)
+
+    assert context.store.manifest(Task.TRANSLATION, "quantized") == made
+
+
+def test_two_that_prepare_at_once_make_everything_once(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.BART, tmp_path)
+    command = [sys.executable, "-m", "compression", "prepare", "--store", str(context.store.root), "--json"]
+
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    outputs = [process.communicate(timeout=300) for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    done = sorted(sentence for out, _ in outputs for sentence in json.loads(out))
+    assert done == ["exported translation/original to ONNX", "quantized translation/original"]
     assert prepare(context) == []

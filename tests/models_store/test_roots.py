@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from models_store.manifest import Manifest, Reference, Step, Task
+from models_store.places import embedded_store
 from models_store.roots import is_root, lineage_words, reference_of, reference_words, root_of
-from models_store.store import Store, default_store
+from models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, variant_of
 
 UNKNOWN = "sha256:" + "1" * 64
@@ -88,7 +89,7 @@ def test_a_step_that_changes_no_file_makes_a_variant() -> None:
 
 @pytest.mark.parametrize("task", list(Task))
 def test_the_embedded_variants_belong_to_the_embedded_original(task: Task) -> None:
-    manifests = Store(default_store()).manifests(task)
+    manifests = Store(embedded_store()).manifests(task)
 
     assert {reference_of(each, manifests).variant for each in manifests} == {"original"}
     assert [each.variant for each in manifests if is_root(each)] == ["original"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from models_store.places import embedded_store
 from models_store.store import Store
 from tests.service.client import Service
 
@@ -30,7 +31,8 @@ def running_service(
     """
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
-    environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in {"port": port, **settings}.items()}
+    settings = {"port": port, "store": embedded_store(), **settings}
+    environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in settings.items()}
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*prefix, python, "-m", "app"], env=environment, cwd=folder, stdout=output, stderr=output

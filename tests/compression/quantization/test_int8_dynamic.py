@@ -11,7 +11,8 @@ from compression.quantize import quantize
 from evaluation.datasets import BUNDLED, load_examples
 from models_store.generator import open_generator
 from models_store.manifest import Task
-from models_store.store import Store, default_store
+from models_store.places import embedded_store
+from models_store.store import Store
 
 BATCH = 8
 TEXTS = {Task.TRANSLATION: 48, Task.SUMMARIZATION: 16}
@@ -20,7 +21,7 @@ TEXTS = {Task.TRANSLATION: 48, Task.SUMMARIZATION: 16}
 @pytest.mark.parametrize("task", list(Task))
 def test_texts_are_answered_alone_as_in_any_batch(tmp_path: Path, task: Task) -> None:
     store = Store(tmp_path / "artifacts")
-    shutil.copytree(default_store() / task.value / "original", store.folder(task, "original"))
+    shutil.copytree(embedded_store() / task.value / "original", store.folder(task, "original"))
     quantize(Context(store=store), task, "original", "quantized", QuantizeOptions())
 
     with open_generator(store, task, "quantized", threads=1) as generator:

@@ -14,9 +14,10 @@ from evaluation.datasets import load_examples
 from models_store.errors import InvalidArtifact
 from models_store.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
 from models_store.manifest import Task
+from models_store.places import embedded_store
 from models_store.runtimes.ctranslate2 import open_runtime
 from models_store.runtimes.protocol import Sequenced, Watch
-from models_store.store import Store, default_store
+from models_store.store import Store
 
 GREEDY: dict[str, dict[str, Any]] = {
     "plain": {"no_repeat_ngram_size": 0},
@@ -33,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The embedded originals with a CTranslate2 export of each, and nothing else."""
     copy = Store(tmp_path_factory.mktemp("artifacts"))
     for task in Task:
-        source = default_store() / task.value / "original"
+        source = embedded_store() / task.value / "original"
         shutil.copytree(
             source, copy.root / task.value / "original", ignore=shutil.ignore_patterns("onnx", "ctranslate2")
         )

@@ -11,8 +11,9 @@ from compression.exporting import add_ctranslate2
 from evaluation.datasets import load_examples
 from models_store.generator import TextGenerator, open_generator
 from models_store.manifest import GenerationOptions, Task
+from models_store.places import embedded_store
 from models_store.runtimes.protocol import Watch
-from models_store.store import Store, default_store
+from models_store.store import Store
 
 SENTENCES = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples][:4]
 
@@ -21,7 +22,7 @@ SENTENCES = [example.source for example in load_examples(Task.TRANSLATION, "samp
 def generator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextGenerator]:
     store = Store(tmp_path_factory.mktemp("artifacts"))
     shutil.copytree(
-        default_store() / "translation" / "original",
+        embedded_store() / "translation" / "original",
         store.folder(Task.TRANSLATION, "original"),
         ignore=shutil.ignore_patterns("onnx", "ctranslate2"),
     )

@@ -1,0 +1,87 @@
+"""Which store a command uses where nobody names one."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from compression.context import Context
+from models_store.manifest import Task
+from models_store.places import embedded_store
+from models_store.store import Store
+from tests.command_line import compression_in
+from tests.compression.tiny import tiny_file
+
+TASK = Task.TRANSLATION
+OWN = f"Store: ./artifacts (default; --store {embedded_store()} has the embedded models)"
+EMBEDDED = f"Store: {embedded_store()} (the embedded models; ./artifacts holds no artifact)"
+
+
+def hashes(folder: Path) -> dict[Path, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_what_is_imported_goes_into_the_current_folders_store_which_git_ignores(
+    context: Context, tmp_path: Path
+) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    model = context.store.folder(TASK, "original")
+
+    before = compression_in(tmp_path, "list")
+    imported = compression_in(tmp_path, "import", model, "--task", TASK, "--name", "mine", "--no-export")
+    after = compression_in(tmp_path, "list", "--json")
+
+    assert before.code == 0 and before.error == f"{EMBEDDED}\n"
+    assert imported.code == 0 and imported.error.splitlines()[0] == OWN
+    assert [each["variant"] for each in after.json] == ["mine"] and after.error == f"{OWN}\n"
+    ignored = subprocess.run(["git", "status", "--short", "artifacts"], cwd=tmp_path, capture_output=True, text=True)
+    assert ignored.stdout == ""
+
+
+def test_a_newcomer_prunes_an_embedded_model_and_finds_both_in_the_store_of_the_folder(
+    embedded: Store, tmp_path: Path
+) -> None:
+    before = hashes(embedded.root)
+    words = ("prune", TASK, "original", "--name", "slim", "--data", tiny_file(tmp_path), "--max-steps", 0)
+
+    pruned = compression_in(tmp_path, *words)
+
+    own = Store(tmp_path / "artifacts")
+    assert pruned.code == 0, pruned.error
+    assert pruned.error.splitlines()[:2] == [OWN, "Copied translation/original from the embedded models"]
+    assert own.variants(TASK) == ["original", "slim"]
+    assert own.manifest(TASK, "original") == embedded.manifest(TASK, "original")
+    assert own.manifest(TASK, "slim").parent == embedded.manifest(TASK, "original").digest
+    assert hashes(embedded.root) == before
+
+
+def test_a_copied_variant_brings_what_it_was_made_from(embedded: Store, tmp_path: Path) -> None:
+    copied = compression_in(tmp_path, "quantize", TASK, "pruned", "--name", "small")
+
+    assert copied.code == 0, copied.error
+    assert Store(tmp_path / "artifacts").variants(TASK) == ["original", "pruned", "small"]
+
+
+def test_an_embedded_model_takes_no_name_that_the_user_has_given(context: Context, tmp_path: Path) -> None:
+    context.store.root.rename(tmp_path / "artifacts")
+    before = hashes(tmp_path / "artifacts")
+
+    refused = compression_in(tmp_path, "quantize", TASK, "pruned")
+
+    assert refused.code == 1
+    assert refused.error == f"{OWN}\nerror: translation has no variant 'pruned'; it has original\n"
+    assert hashes(tmp_path / "artifacts") == before
+
+
+@pytest.mark.parametrize("verb", [("evaluate",), ("evaluate", "--record"), ("benchmark", "--record")])
+def test_a_store_without_the_task_is_one_line(context: Context, tmp_path: Path, verb: tuple[str, ...]) -> None:
+    context.store.root.rename(tmp_path / "artifacts")
+
+    refused = compression_in(tmp_path, verb[0], Task.SUMMARIZATION, *verb[1:])
+
+    assert refused.code == 1
+    assert refused.error == (
+        f"{OWN}\nerror: artifacts holds no variant for summarization; `import` or `train` makes one\n"
+    )

@@ -1,0 +1,116 @@
+"""Two commands on one store, a command that is stopped, and a store that may not be written."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from compression.context import Context
+from models_store.manifest import Task
+from tests.command_line import compression
+from tests.compression.tiny import tiny_file
+
+TASK = Task.TRANSLATION
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def training(context: Context, tmp_path: Path, name: str) -> list[str]:
+    """Returns the command of a training that takes longer than any test waits."""
+    words = ["distill", TASK.value, "original", "--name", name, "--data", tiny_file(tmp_path)]
+    bounds = ["--max-seconds", "600", "--store", str(context.store.root)]
+    return [sys.executable, "-m", "compression", *words, *bounds]
+
+
+def started(command: list[str], log: Path, sign: Path) -> "subprocess.Popen[bytes]":
+    """Starts a command, and waits until it has made a file."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stderr=output, stdout=output)
+    ends = time.monotonic() + 240
+    while not sign.exists():
+        assert process.poll() is None and time.monotonic() < ends, log.read_text()
+        time.sleep(0.05)
+    return process
+
+
+def test_the_second_command_for_one_name_is_refused_at_its_start_and_the_first_goes_on(
+    context: Context, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    work = context.store.root / TASK / ".tmp-student"
+    process = started(training(context, tmp_path, "student"), log, work / ".lock")
+    try:
+        second = compression("quantize", TASK, "original", "--name", "student", "--store", context.store.root)
+        beside = compression("quantize", TASK, "original", "--name", "other", "--store", context.store.root)
+        is_running = process.poll() is None
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+    assert second.code == 1
+    assert second.error == "error: another command is writing translation/student; try again when it has ended\n"
+    assert beside.code == 0, beside.error
+    assert is_running and process.returncode == 130, log.read_text()
+    assert context.store.variants(TASK) == ["original", "other"]
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.5, 4.0, 8.0])
+def test_ctrl_c_is_one_line_and_leaves_the_store_as_it_was(context: Context, tmp_path: Path, seconds: float) -> None:
+    before = contents(context.store.root)
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(training(context, tmp_path, "student"), stderr=output, stdout=output)
+    # Before Python runs this command's code, there is nobody who could say a word.
+    while not has_started(process.pid):
+        time.sleep(0.01)
+    time.sleep(seconds)
+
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+
+    lines = log.read_text().splitlines()
+    assert process.returncode == 130, lines
+    assert lines[-1] == "stopped; nothing was left half-written" and "Traceback" not in log.read_text()
+    assert contents(context.store.root) == before
+
+
+def has_started(process: int) -> bool:
+    """Whether an interpreter imports modules already: the first compiled ones are mapped then."""
+    return "lib-dynload" in Path(f"/proc/{process}/maps").read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["quantize", "translation", "original", "--name", "made"],
+        ["remove", "translation", "original"],
+        ["rename", "translation", "original", "made"],
+        ["prepare"],
+    ],
+)
+def test_a_store_on_a_read_only_disk_is_one_line(context: Context, words: list[str]) -> None:
+    root = context.store.root
+    if shutil.which("unshare") is None or in_read_only(root, "true").returncode:
+        pytest.skip("no folder can be mounted read-only here")
+    before = contents(root)
+
+    done = in_read_only(root, sys.executable, "-m", "compression", *words, "--store", str(root))
+
+    error = done.stderr.splitlines()[-1]
+    assert done.returncode == 1, done.stderr
+    assert error.startswith(f"error: {root}/translation/") and error.endswith("Read-only file system")
+    assert "Traceback" not in done.stderr and contents(root) == before
+
+
+def in_read_only(root: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a command where a folder is on a read-only disk."""
+    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    words = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(root), *command)
+    return subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)

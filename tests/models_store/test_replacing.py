@@ -1,0 +1,194 @@
+"""Ctrl-C and kill -9 at every line that writes an artifact: the old one or the new one, and no rest for ever."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from models_store.disk import CannotWrite
+from models_store.errors import ArtifactInUse, UnknownVariant
+from models_store.files import list_files
+from models_store.manifest import Manifest, Task, digest_of
+from models_store.store import Store, write_manifest
+from tests.app.serving.artifacts import manifest
+
+TASK = Task.TRANSLATION
+WATCHED = ("replacing.py", "store.py", "locks.py")
+DONE, STOPPED, KILLED = 0, 1, 2
+HOLD = """
+import sys
+from pathlib import Path
+from models_store.manifest import Task
+from models_store.store import Store
+
+with Store(Path(sys.argv[1])).claim(Task.TRANSLATION, "slim"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def write(store: Store, variant: str, content: str) -> Manifest:
+    """Writes an artifact whose weights are a text."""
+    with store.writing(TASK, variant) as folder:
+        for name in ("config.json", "tokenizer.json", "model.safetensors"):
+            (folder / name).write_text(f"{name} {content}")
+        files = list_files(folder)
+        size = {"parameters": 1, "nonzero_parameters": 1, "bytes_by_format": {"safetensors": files[1].bytes}}
+        made = manifest(TASK, variant, files=files, digest=digest_of(files), size=size)
+        write_manifest(folder, made)
+    return made
+
+
+def ended_at(line: int, ending: int, action: Callable[[], object]) -> int:
+    """Runs an action in a process that ends at the n-th line of the code that writes; returns how it ended."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _value: Any) -> Any:
+        nonlocal seen
+        if not frame.f_code.co_filename.endswith(WATCHED):
+            return None
+        seen += event == "line"
+        if event == "line" and seen == line:
+            if ending == KILLED:
+                os._exit(KILLED)
+            raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        action()
+    except KeyboardInterrupt:
+        os._exit(STOPPED)
+    os._exit(DONE)
+
+
+def digest_in(store: Store, variant: str) -> str | None:
+    """Returns the digest of an artifact that is whole, None where there is none."""
+    try:
+        store.verify(TASK, variant)
+        return store.manifest(TASK, variant).digest
+    except UnknownVariant:
+        return None
+
+
+def rests(store: Store) -> list[Path]:
+    return list(store.root.rglob(".tmp-*"))
+
+
+@pytest.mark.parametrize("ending", [STOPPED, KILLED])
+def test_wherever_a_writing_ends_the_old_artifact_or_the_new_one_is_there(tmp_path: Path, ending: int) -> None:
+    new = write(Store(tmp_path / "other"), "slim", "new").digest
+    found = set()
+    for line in range(1, 1000):
+        store = Store(tmp_path / str(line))
+        old = write(store, "slim", "old").digest
+
+        ended = ended_at(line, ending, partial(write, store, "slim", "new"))
+
+        assert [entry.variant for entry in store.scan()] == ["slim"]
+        found.add(digest_in(store, "slim"))
+        write(store, "another", "later")
+        assert rests(store) == []
+        assert digest_in(store, "slim") in (old, new)
+        if ended == DONE:
+            break
+    assert line > 50 and found == {old, new}
+
+
+@pytest.mark.parametrize("ending", [STOPPED, KILLED])
+def test_wherever_a_removal_ends_the_artifact_is_there_or_gone(tmp_path: Path, ending: int) -> None:
+    found = set()
+    for line in range(1, 1000):
+        store = Store(tmp_path / str(line))
+        old = write(store, "slim", "old").digest
+
+        ended = ended_at(line, ending, partial(store.remove, TASK, "slim"))
+
+        found.add(digest_in(store, "slim"))
+        write(store, "another", "later")
+        assert rests(store) == []
+        if ended == DONE:
+            break
+    assert line > 20 and found == {old, None}
+
+
+def test_what_a_killed_process_had_moved_aside_is_put_back_by_the_next_who_reads(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    before = write(store, "slim", "old")
+    work = tmp_path / TASK / ".tmp-slim"
+    work.mkdir()
+    store.folder(TASK, "slim").rename(work / "old")
+
+    assert store.manifest(TASK, "slim") == before
+    assert rests(store) == []
+
+
+def test_a_folder_that_is_being_written_is_left_alone_and_its_name_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+
+        with pytest.raises(ArtifactInUse, match="another command is writing translation/slim; try again"):
+            write(Store(tmp_path), "slim", "mine")
+        write(Store(tmp_path), "another", "mine")
+        held = rests(Store(tmp_path))
+        holder.kill()
+        holder.wait()
+        made = write(Store(tmp_path), "slim", "mine")
+
+    assert [path.name for path in held] == [".tmp-slim"]
+    assert digest_in(Store(tmp_path), "slim") == made.digest
+    assert rests(Store(tmp_path)) == []
+
+
+def test_two_that_write_one_artifact_over_and_over_never_leave_half_of_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    digests = {write(store, "slim", content).digest for content in ("a", "b")}
+
+    def write_often(content: str) -> None:
+        for _ in range(30):
+            try:
+                write(store, "slim", content)
+            except ArtifactInUse:
+                time.sleep(0.001)
+
+    children = []
+    for content in ("a", "b"):
+        if not (child := os.fork()):
+            try:
+                write_often(content)
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+    assert digest_in(store, "slim") in digests
+    assert rests(store) == []
+
+
+def test_an_artifact_is_removed_from_a_disk_that_has_no_room_for_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    write(store, "slim", "old")
+
+    def full(path: Path, *_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(CannotWrite, match="No space left on device"):
+        write(store, "another", "new")
+    store.remove(TASK, "slim")
+
+    assert store.variants(TASK) == []
