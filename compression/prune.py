@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from compression.anatomy import family_of_model
 from compression.context import Context
 from compression.fields import flat
 from compression.importance import Importance
@@ -143,7 +144,7 @@ def pruned(
         BadParameters: a number is out of range.
     """
     if heads is not None:
-        cut = prune_t5_heads if model.config.model_type == Family.T5 else prune_bart_heads
+        cut = prune_t5_heads if family_of_model(model) is Family.T5 else prune_bart_heads
         model = cut(model, heads, importance)
     return prune_feed_forward(model, keep, importance)
 

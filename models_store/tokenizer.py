@@ -23,29 +23,40 @@ class Encoding:
         return self.full_length > len(self.ids)
 
 
-class Tokenizer:
-    """One artifact's `tokenizer.json`."""
+TOKENIZER = "tokenizer.json"
 
-    def __init__(self, folder: Path) -> None:
-        path = folder / "tokenizer.json"
+
+class Tokenizer:
+    """One artifact's `tokenizer.json`, or another file of that kind in its folder."""
+
+    def __init__(self, folder: Path, name: str = TOKENIZER) -> None:
+        path = folder / name
         try:
             self._fast = FastTokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception for everything
             raise InvalidArtifact(f"{short_name(path)} cannot be read: {error}") from error
         self._fast.no_truncation()
         self._fast.no_padding()
+        self.folder = folder
+        # The specials behind a text tell the encoder that it is over: they stay where a text is cut.
+        mask = self._fast.encode("a").special_tokens_mask
+        self._closing = max(1, mask[::-1].index(0) if 0 in mask else 1)
 
     def encode(self, text: str, max_tokens: int) -> Encoding:
         """Encodes a text, dropping ids at its end (but not the closing specials) beyond `max_tokens`."""
         ids = self._fast.encode(text).ids
         if len(ids) <= max_tokens:
             return Encoding(ids, len(ids))
-        # The end token is what tells the encoder that the text is over: it stays.
-        return Encoding([*ids[: max_tokens - 1], ids[-1]], len(ids))
+        return Encoding([*ids[: max_tokens - self._closing], *ids[-self._closing :]], len(ids))
 
     def decode(self, ids: list[int]) -> str:
         """Turns ids into text, without specials."""
         return str(self._fast.decode(ids, skip_special_tokens=True)).strip()
+
+    def id_of(self, token: str) -> int | None:
+        """Returns a token's id, None where there is no such token."""
+        number: int | None = self._fast.token_to_id(token)
+        return number
 
     def word_ids(self) -> list[int]:
         """Returns the ids of pieces that have a letter or a digit in them and are no specials, ascending."""

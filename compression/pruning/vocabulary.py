@@ -104,7 +104,9 @@ def trim_model(model: "PreTrainedModel", cut: VocabularyCut, takes_over: bool = 
     changes = {
         name: _renumbered(value, new_ids) for name, value in vars(model.config).items() if name.endswith("_token_id")
     }
-    smaller = rebuild(model, changes | {"vocab_size": len(cut.kept)}, state, takes_over)
+    # Marian has a second name for it.
+    sizes = {name: len(cut.kept) for name in ("vocab_size", "decoder_vocab_size") if hasattr(model.config, name)}
+    smaller = rebuild(model, changes | sizes, state, takes_over)
     _renumber_generation(smaller, new_ids)
     return smaller
 

@@ -11,6 +11,7 @@ from itertools import chain
 from compression.errors import BadData, BadParameters
 from compression.training.mixture import Mixture, mixed
 from compression.training.substitution import SubstitutedExample, substitutions
+from compression.training.targets import TargetTokenizer
 from compression.training.unlabelled import read_unlabelled
 from evaluation.datasets import load_examples
 from evaluation.examples import DatasetUnavailable, Example
@@ -59,6 +60,7 @@ class TrainingSet:
             raise BadData("there are no examples to train on")
         self.examples = examples
         self._tokenizer = tokenizer
+        self._targets = TargetTokenizer(tokenizer)
         self._prefix = prefix
         self._limits = limits
         self._replaceable: list[int] = []
@@ -70,7 +72,7 @@ class TrainingSet:
         example = self.examples[index]
         prefix = self._prefix if example.prefix is None else example.prefix
         source = self._tokenizer.encode(prefix + example.source, self._limits.max_input_tokens)
-        target = self._tokenizer.encode(example.target, self._limits.max_target_tokens)
+        target = self._targets.encode(example.target, self._limits.max_target_tokens)
         if isinstance(example, SubstitutedExample):
             return self._substituted(source.ids, target.ids, example.seed)
         return TokenPair(source.ids, target.ids)
