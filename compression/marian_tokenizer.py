@@ -2,7 +2,8 @@
 
 Such a model comes with two SentencePiece models, which cut source and target, and one vocabulary over the pieces of
 both. Its sources are cut by the former alone: what only targets have gets a score so low that a source is cut into it
-where nothing else fits. A second file cuts targets by the latter, for training. SentencePiece's own unigram segmentation is that of Kudo 2018, https://arxiv.org/abs/1804.10959.
+where nothing else fits. A second file cuts targets by the latter, for training. SentencePiece's own unigram
+segmentation is that of Kudo 2018, https://arxiv.org/abs/1804.10959.
 """
 
 import re

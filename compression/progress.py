@@ -64,7 +64,7 @@ def progress_on(console: Console, line_seconds: float = LINE_SECONDS) -> Iterato
 
 
 def line_of(task: Task) -> str:
-    """Returns a task's progress as one line, such as `Recovering: 120 of 1,000 steps, 4.1 steps/s, 3:35 left, loss 2.310`."""
+    """Returns a task's progress as one line, such as `Recovering: 120 of 1,000 steps, 4.1 steps/s, 3:35 left`."""
     elapsed = task.elapsed or 0.0
     unit = str(task.fields.get("unit", ""))
     done = f"{task.completed:,.0f}" if task.total is None else f"{task.completed:,.0f} of {task.total:,.0f}"

@@ -14,7 +14,9 @@ from compression.copies import copy_artifact
 from compression.errors import BadRecipe
 from compression.importing import import_model
 from compression.publish import manifest_of_the_same
-from compression.recipe import BASE, Recipe, import_options
+from compression.recipe import BASE, Recipe, check_family, import_options
+from compression.technique import technique_named
+from models_store.configuration import read_json
 from models_store.errors import SlimseqError
 from models_store.manifest import Manifest, Verdict
 from models_store.store import Store
@@ -101,9 +103,10 @@ def _base(context: Context, workshop: Workshop, options: BuildOptions, result: B
     recipe, store = workshop.recipe, context.store
     published = _published(context, workshop, BASE)
     if published is not None and (_is_kept(recipe, options) or _is_made_so(workshop, published)):
+        _check_family(recipe, store.folder(recipe.task, BASE))
         result.current.append(BASE)
         _bring(store, workshop.store, published)
-        return _fitting(recipe, published)
+        return published
     if recipe.base.import_ is None and not recipe.base.steps:
         raise BadRecipe(
             f"base: the store has no {recipe.task}/{BASE} to keep, and the recipe does not say how to make one"
@@ -113,11 +116,19 @@ def _base(context: Context, workshop: Workshop, options: BuildOptions, result: B
         start = BASE if not recipe.base.steps else f"{BASE}.0"
         source = workshop.path(recipe.base.import_)
         workshop.context.say(f"{BASE}: import {recipe.base.import_}")
-        imported = import_model(workshop.context, source, replace(import_options(recipe), variant=start))
+        imported = import_model(
+            workshop.context,
+            source,
+            replace(import_options(recipe), variant=start),
+            check=lambda folder: _check_family(recipe, folder),
+        )
         manifest = workshop.with_key(imported, _import_key(workshop))
+    else:
+        first = recipe.base.steps[0]
+        settings = technique_named(first.technique).settings(first.options)
+        check_family(recipe, str(settings.get("family", recipe.family or "")))
     if recipe.base.steps:
         manifest = workshop.run(BASE, start, recipe.base.steps)
-    _fitting(recipe, manifest)
     _publish(context, workshop, manifest)
     result.built.append(BASE)
     return manifest
@@ -146,10 +157,9 @@ def _import_key(workshop: Workshop) -> str:
     return key_of("import", content, base.options)
 
 
-def _fitting(recipe: Recipe, manifest: Manifest) -> Manifest:
-    if recipe.family is not None and manifest.family is not recipe.family:
-        raise BadRecipe(f"{recipe.name} is for {recipe.family}; its base is a {manifest.family}")
-    return manifest
+def _check_family(recipe: Recipe, folder: Path) -> None:
+    """Checks the recipe against its base, whose configuration is in a folder."""
+    check_family(recipe, str(read_json(folder / "config.json").get("model_type", "")))
 
 
 def _published(context: Context, workshop: Workshop, name: str) -> Manifest | None:

@@ -1,5 +1,6 @@
 """`build`: every variant that a recipe names."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from compression.commands.options import DEFAULT_STORE, DeviceOption, JsonOption, StoreOption, open_context, print_json
+from compression.commands.options import (
+    DEFAULT_STORE,
+    DeviceOption,
+    JsonOption,
+    StoreOption,
+    open_context,
+    print_json,
+    print_line,
+)
 
 
 def build_command(
@@ -52,7 +61,8 @@ def build_command(
         measure=measure,
     )
     context = open_context(store, described.seed, device, force=True)
-    built = build(context, described, options)
+    with context.working(f"build {described.name}"):
+        built = build(context, described, options)
     if as_json:
         print_json(
             {
@@ -74,5 +84,6 @@ def build_command(
             if verdict is None:
                 table.add_row(name, done, "", "", "")
         Console().print(table)
+        print_line(f"Next, serve them: SLIMSEQ_STORE={shlex.quote(str(store))} python -m app")
     if built.rejected:
         raise GateFailed(f"{', '.join(built.rejected)}: kept and marked as rejected")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from compression.commands.next_step import evaluate_next
 from compression.commands.options import (
     DEFAULT_STORE,
     DeviceOption,
@@ -139,6 +140,8 @@ def _run(technique: Technique, arguments: Mapping[str, Any], given: Mapping[str,
         return
     for line in outcome.lines():
         print_line(line)
+    dev = next(iter(job.files.dev), None)
+    print_line(evaluate_next(job.context, outcome.manifest, dev))
 
 
 def _parent(technique: Technique) -> tuple[Any, Any]:

@@ -25,10 +25,10 @@ def prune_bart_heads(
     heads, from `d_model` to `d_model * keep / heads`, and the heads keep their width. Every attention keeps its own
     best heads; the residual channels that stay are the same everywhere, since one stream runs through all layers.
 
-    Where `scale_embedding` multiplies token embeddings by sqrt(d_model), the smaller factor is made up for. With a layer
-    norm after the sum of embeddings and positions, the positions are scaled down by the same ratio: the norm takes the
-    common factor out again, and the token matrix, tied to the output layer, keeps its values. Without one, the token
-    matrix is scaled up, and the last norm of the decoder, which nothing but the output layer reads, is scaled down.
+    Where `scale_embedding` multiplies token embeddings by sqrt(d_model), the smaller factor is made up for. With a
+    layer norm after the sum of embeddings and positions, the positions are scaled down by the same ratio: the norm
+    takes the common factor out again, and the token matrix, tied to the output layer, keeps its values. Without one,
+    the token matrix is scaled up, and the last norm of the decoder, which only the output layer reads, is scaled down.
 
     Args:
         model: a BART with as many heads in the encoder as in the decoder; stays as it is.
