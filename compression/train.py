@@ -24,7 +24,7 @@ from compression.training.report import too_short
 from compression.training.scratch import Architecture, make_model
 from compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from compression.training.trainer import TrainingOptions, train
-from models_store.configuration import family_of, read_configuration
+from models_store.configuration import family_of, read_configuration, read_json
 from models_store.errors import BadSource
 from models_store.manifest import Family, GenerationDefaults, Manifest, Task, first_complaint
 from models_store.store import MANIFEST, read_manifest
@@ -223,6 +223,9 @@ def _further(context: Context, task: Task, start: str, options: BaseOptions) -> 
     if manifest is not None and manifest.task is not task:
         raise BadParameters(f"{start} is for {manifest.task}, not for {task}")
     family = family_of(folder)
+    model_type = read_json(folder / "config.json")["model_type"]
+    if manifest is None and model_type in ("mbart", "marian"):
+        raise BadParameters(f"{start} is {model_type} as a hub has it: `import` it first, which sets its languages")
     model = load_model(folder, context.device)
     generation = manifest.generation if manifest else options.generation()
     positions = read_configuration(folder).max_positions
