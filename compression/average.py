@@ -77,7 +77,8 @@ def average(context: Context, task: Task, variant: str, name: str, options: Aver
         context.store, parent.model, parent.folder, derived(parent.manifest, name, description, step)
     )
     add_onnx(context, task, name)
-    return Outcome(manifest)
+    chosen = f"{options.share:.0%} of the weights of {variant}, {1 - options.share:.0%} of those of {other.variant}."
+    return Outcome(manifest, chosen=[chosen])
 
 
 def _other(context: Context, manifest: Manifest, options: AverageOptions) -> Manifest:

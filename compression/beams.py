@@ -116,7 +116,19 @@ def fewer_beams(
         draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
     if parent.has_format("safetensors"):
         add_onnx(context, task, name)
-    return Outcome(context.store.manifest(task, name))
+    own = parent.generation.num_beams
+    return Outcome(context.store.manifest(task, name), chosen=_in_words(chosen, own, kept, options))
+
+
+def _in_words(chosen: int, own: int, kept: Mapping[int, float], options: BeamOptions) -> list[str]:
+    """Returns which number of beams was chosen, and what each that was tried keeps."""
+    if not kept:
+        return [f"Beams: {chosen}, as named; they were {own}."]
+    shares = ", ".join(f"{beams}: {share:.1%}" for beams, share in kept.items())
+    return [
+        f"Beams: {chosen} instead of {own}, the fewest that lose at most {options.tolerance:.1%} on the dev data.",
+        f"Of what {own} beams reach, beams keep: {shares}.",
+    ]
 
 
 def _copy(manifest: Manifest, source: Path, folder: Path) -> None:

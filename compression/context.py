@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
+from compression.progress import progress_on
 from models_store.store import Store
 
 LIBRARIES = (
@@ -46,17 +47,16 @@ class Context:
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
-        """Yields a progress display; tasks added to it show a bar, counts, time left and their `status` field."""
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[status]}"),
-        )
-        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as display:
+        """Yields a display of progress: bars on a terminal, else a line every few seconds."""
+        with progress_on(self.console) as display:
             yield display
+
+    @contextmanager
+    def working(self, description: str) -> Iterator[None]:
+        """Shows work whose end is not known, such as reading a file, for the block."""
+        with self.progress() as display:
+            display.add_task(description, total=None, status="")
+            yield
 
     def say(self, message: str) -> None:
         """Prints one line for the person who watches."""

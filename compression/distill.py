@@ -14,7 +14,7 @@ from compression.errors import BadParameters
 from compression.fields import flat
 from compression.outcome import Derivation, Outcome, learn_from_parent
 from compression.parent import open_parent
-from compression.pruning.layers import check_layers, evenly_spaced, keep_layers
+from compression.pruning.layers import check_layers, evenly_spaced, keep_layers, layers_in_words
 from compression.training.data import DataFiles, read_material
 from compression.training.options import TrainingOptions
 from compression.training.sequence_level import SequenceLevel, learning_from_outputs
@@ -95,19 +95,26 @@ def distill(
     kept = kept_layers(anatomy, options)
     student = keep_layers(parent.model, kept)
     prefix = parent.manifest.generation.prefix
-    material = read_material(task, files, parent.tokenizer, prefix, parent.limits, context.seed)
-    material = learning_from_outputs(
-        context, task, variant, material, options.sequence, outputs_folder, training.distributed
-    )
+    is_trained = not training.bounds.is_over_at_once
+    with context.working(f"Reading {files.names}"):
+        material = read_material(
+            task, files, parent.tokenizer, prefix, parent.limits, context.seed, is_read_whole=is_trained
+        )
+    if is_trained:
+        material = learning_from_outputs(
+            context, task, variant, material, options.sequence, outputs_folder, training.distributed
+        )
     counts = " and ".join(f"{len(kept[s.name])} of {len(s.layers)} {s.name} layers" for s in anatomy.stacks)
+    description = f"A student of {variant} with {counts}."
     derivation = Derivation(
         technique="distill",
         name=name,
-        description=f"A student of {variant} with {counts}.",
+        description=description,
         parameters={**flat(asdict(options)), "kept_layers": kept},
         files=files,
         started=started,
         doing="Distilling",
+        chosen=[description, layers_in_words(kept)],
     )
     return learn_from_parent(context, parent, student, material, training, derivation, checkpoint_folder, kept)
 

@@ -5,9 +5,10 @@ Only configuration, tokenizer and safetensors files are read; pickled weights ar
 
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,6 +16,8 @@ from compression.context import Context, library_versions
 from compression.errors import BadParameters
 from compression.exporting import add_onnx
 from compression.hub import download
+from compression.language_tokens import set_language_tokens
+from compression.languages import Languages, resolve_languages
 from compression.marian_tokenizer import is_marian_tokenizer, write_fast_marian_tokenizer
 from compression.models import load_model
 from compression.publish import Identity, check_name, copy_tokenizer, publish_model
@@ -23,12 +26,8 @@ from models_store.errors import BadSource
 from models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task, first_complaint
 from models_store.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 MAX_NEW_TOKENS = 128
 MAX_INPUT_TOKENS = 512
-LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 # What CTranslate2's converter wants to find in a BART's config.json; these are the architecture's own values.
 BART_SWITCHES = {
     "normalize_before": False,
@@ -61,13 +60,17 @@ class ImportOptions:
     export: bool = True
 
 
-def import_model(context: Context, source: str, options: ImportOptions) -> Manifest:
+def import_model(
+    context: Context, source: str, options: ImportOptions, check: Callable[[Path], None] | None = None
+) -> Manifest:
     """Imports a model and publishes it as an artifact.
 
     Args:
         context: the store to write to.
         source: a folder, or a hub id such as `google-t5/t5-small`.
         options: names and defaults.
+        check: called with a folder as soon as that has the model's `config.json`, before weights are downloaded or
+            anything is written to the store; what it raises ends the import.
 
     Returns:
         The artifact's manifest.
@@ -80,14 +83,25 @@ def import_model(context: Context, source: str, options: ImportOptions) -> Manif
     check_name(context, options.task, options.variant)
     with tempfile.TemporaryDirectory() as scratch:
         is_folder = Path(source).is_dir()
-        folder = Path(source) if is_folder else download(source, options.revision, Path(scratch) / "hub")
+        folder = Path(source)
+        if is_folder:
+            _check(folder, check)
+        else:
+            folder = Path(scratch) / "hub"
+            download(context, source, options.revision, folder, lambda: _check(folder, check))
         family = family_of(folder)
-        model = load_model(folder)
+        tokenizer_folder = _fast_tokenizer(folder, Path(scratch) / "tokenizer")
+        languages = resolve_languages(options.task, folder, tokenizer_folder, source, options.languages)
+        with context.working(f"Loading {source}"):
+            model = load_model(folder)
         if model.config.model_type == Family.BART:
             for name, value in BART_SWITCHES.items():
                 if not hasattr(model.config, name):
                     setattr(model.config, name, value)
-        tokenizer_folder = _fast_tokenizer(folder, Path(scratch) / "tokenizer")
+        if languages.tokens is not None:
+            set_language_tokens(model, tokenizer_folder, languages.tokens)
+        if languages.remark:
+            context.say(languages.remark)
         step = Step(
             technique="import",
             parameters={"source": Path(source).name if is_folder else source, "revision": options.revision},
@@ -99,17 +113,24 @@ def import_model(context: Context, source: str, options: ImportOptions) -> Manif
             task=options.task,
             variant=options.variant,
             family=family,
-            languages=options.languages or LANGUAGES[options.task],
+            languages=languages.codes,
             license=options.license,
             training_data=options.training_data,
             description=options.description or f"Imported from {step.parameters['source']}.",
-            generation=_defaults(model, folder, options),
+            generation=_defaults(folder, options, languages),
             lineage=[step],
         )
-        manifest = publish_model(context.store, model, tokenizer_folder, identity)
+        with context.working(f"Writing {options.task}/{options.variant}"):
+            manifest = publish_model(context.store, model, tokenizer_folder, identity)
     if options.export:
         add_onnx(context, options.task, options.variant)
     return manifest
+
+
+def _check(folder: Path, check: Callable[[Path], None] | None) -> None:
+    family_of(folder)
+    if check is not None:
+        check(folder)
 
 
 def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
@@ -133,12 +154,12 @@ def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
     return scratch
 
 
-def _defaults(model: "PreTrainedModel", folder: Path, options: ImportOptions) -> GenerationDefaults:
+def _defaults(folder: Path, options: ImportOptions, languages: Languages) -> GenerationDefaults:
     """Pins every generation setting: what was asked, else what the model's files say, else our defaults."""
     config = read_json(folder / "config.json")
     generation_file = folder / "generation_config.json"
     generation = read_json(generation_file) if generation_file.exists() else {}
-    specific = _task_parameters(config, options)
+    specific = _task_parameters(config, options.task, languages.codes)
     said: dict[str, Any] = config | generation | specific
     positions = config.get("max_position_embeddings") if family_of(folder) is Family.BART else None
     max_length = said.get("max_length")
@@ -153,7 +174,7 @@ def _defaults(model: "PreTrainedModel", folder: Path, options: ImportOptions) ->
 
     try:
         return GenerationDefaults(
-            prefix=first(options.prefix, "prefix", "") or "",
+            prefix=first(options.prefix if options.prefix is not None else languages.prefix, "prefix", "") or "",
             num_beams=first(options.num_beams, "num_beams", 4),
             length_penalty=first(options.length_penalty, "length_penalty", 1.0),
             early_stopping=bool(said.get("early_stopping", False)),
@@ -161,14 +182,15 @@ def _defaults(model: "PreTrainedModel", folder: Path, options: ImportOptions) ->
             min_new_tokens=min(max(0, said.get("min_length", 0) - 1), max_new_tokens),
             max_new_tokens=options.max_new_tokens or max_new_tokens,
             max_input_tokens=max_input_tokens,
+            source_language_token=languages.tokens.source if languages.tokens else None,
+            target_language_token=languages.tokens.target if languages.tokens else None,
         )
     except ValidationError as error:
         raise BadParameters(first_complaint(error, "generation")) from error
 
 
-def _task_parameters(config: dict[str, Any], options: ImportOptions) -> dict[str, Any]:
+def _task_parameters(config: dict[str, Any], task: Task, languages: Sequence[str]) -> dict[str, Any]:
     """Returns what a T5's config says for this task (`summarization`, `translation_en_to_de`)."""
-    languages = options.languages or LANGUAGES[options.task]
-    name = options.task.value if options.task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages)}"
+    name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages)}"
     parameters = (config.get("task_specific_params") or {}).get(name, {})
     return dict(parameters)

@@ -2,7 +2,8 @@
 
 Such a model comes with two SentencePiece models, which cut source and target, and one vocabulary over the pieces of
 both. Its sources are cut by the former alone: what only targets have gets a score so low that a source is cut into it
-where nothing else fits. SentencePiece's own unigram segmentation is that of Kudo 2018, https://arxiv.org/abs/1804.10959.
+where nothing else fits. A second file cuts targets by the latter, for training. SentencePiece's own unigram
+segmentation is that of Kudo 2018, https://arxiv.org/abs/1804.10959.
 """
 
 import re
@@ -14,10 +15,12 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import Unigram
 
 from compression.publish import write_json
+from compression.training.targets import TARGET_TOKENIZER
 from models_store.configuration import read_json
 from models_store.errors import BadSource
 
 SOURCE = "source.spm"
+TARGET = "target.spm"
 VOCABULARY = "vocab.json"
 SEPARATE_VOCABULARY = "target_vocab.json"
 UNKNOWN, END, PADDING = SPECIALS = ("<unk>", "</s>", "<pad>")
@@ -32,7 +35,7 @@ def is_marian_tokenizer(folder: Path) -> bool:
 
 
 def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
-    """Writes `tokenizer.json` and `tokenizer_config.json`.
+    """Writes `tokenizer.json`, `tokenizer_config.json` and, where the model has `target.spm`, `target_tokenizer.json`.
 
     Args:
         source: a folder with `source.spm` and `vocab.json`.
@@ -47,7 +50,17 @@ def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
     missing = [name for name in SPECIALS if name not in ids]
     if missing:
         raise BadSource(f"{source.name}: {VOCABULARY} has no {' and no '.join(missing)}")
-    pieces = _read_pieces(source / SOURCE)
+    names = {SOURCE: "tokenizer.json"} | ({TARGET: TARGET_TOKENIZER} if (source / TARGET).exists() else {})
+    made = {to: _fast(ids, _read_pieces(source / name)) for name, to in names.items()}
+    for name, fast in made.items():
+        fast.save(str(folder / name))
+    named = {"eos_token": END, "pad_token": PADDING, "unk_token": UNKNOWN}
+    # There is no class of Marian's own that reads it.
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
+
+
+def _fast(ids: dict[str, int], pieces: Any) -> Tokenizer:
+    """Returns a tokenizer of the whole vocabulary that cuts texts into the pieces of one SentencePiece model."""
     scores = {piece.piece: piece.score for piece in pieces.pieces}
     vocabulary = [(f"<unused {place}>", NEVER) for place in range(max(ids.values()) + 1)]
     for token, place in ids.items():
@@ -61,10 +74,7 @@ def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
     fast.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, ids[END])])
     specials = [*SPECIALS, *filter(LANGUAGE.fullmatch, ids)]
     fast.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
-    fast.save(str(folder / "tokenizer.json"))
-    named = {"eos_token": END, "pad_token": PADDING, "unk_token": UNKNOWN}
-    # There is no class of Marian's own that reads it.
-    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
+    return fast
 
 
 def _read_pieces(path: Path) -> Any:

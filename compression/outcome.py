@@ -25,19 +25,27 @@ OPTIONAL_LOSSES = ("hidden_states", "attention", "guided_alignment", "guided_lay
 class Outcome:
     """A published artifact, and how its training went.
 
-    `report` is None where nothing was trained. `parent_dev_loss` is the loss of what it was made from on the same data,
-    where dev files were given.
+    Args:
+        manifest: the artifact's.
+        report: None where nothing was to be trained.
+        parent_dev_loss: the loss of what it was made from on the same data, where dev files were given.
+        chosen: what was decided on the way, a line each.
+        remark: one line where the training was too short to mean anything, else empty.
     """
 
     manifest: Manifest
     report: "TrainingReport | None" = None
     parent_dev_loss: float | None = None
+    chosen: Sequence[str] = ()
+    remark: str = ""
 
     def summary(self) -> dict[str, Any]:
         """Returns identity, size and training as plain values, for machines."""
         summary = {
             **self.manifest.model_dump(mode="json", include={"task", "variant", "family", "digest", "size"}),
             "lineage": [step.technique for step in self.manifest.lineage],
+            "chosen": list(self.chosen),
+            "remark": self.remark,
         }
         if self.report is not None:
             summary["training"] = asdict(self.report) | {"parent_dev_loss": self.parent_dev_loss}
@@ -51,6 +59,7 @@ class Outcome:
             f"{self.manifest.task}/{self.manifest.variant}: {size.parameters:,} parameters, {stored / 1e6:.1f} MB, "
             f"{size.fp32_bytes / stored:.2f} times smaller than their fp32, {self.manifest.digest}"
         ]
+        lines += self.chosen
         if report is None:
             return lines
         if report.steps:
@@ -66,7 +75,7 @@ class Outcome:
         measured = [f"{name} {loss:.3f}" for name, loss in losses if loss is not None]
         if measured:
             lines.append(f"dev loss: {', '.join(measured)}")
-        return lines
+        return [*lines, *([self.remark] if self.remark else [])]
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,7 @@ class Derivation:
         files: the training files, and how they were mixed.
         started: reading of `time.monotonic()` at the beginning.
         doing: what the progress bar says.
+        chosen: what was decided, for whoever waits.
     """
 
     technique: str
@@ -90,6 +100,7 @@ class Derivation:
     files: "DataFiles"
     started: float
     doing: str
+    chosen: Sequence[str] = ()
 
 
 def learn_from_parent(
@@ -118,6 +129,7 @@ def learn_from_parent(
         TrainingDiverged: training failed; nothing is published.
     """
     from compression.training.forward import dev_loss
+    from compression.training.report import too_short
     from compression.training.trainer import train
 
     parent_dev_loss = dev_loss(parent.model, material.dev, context, training.precision) if material.dev else None
@@ -140,7 +152,7 @@ def learn_from_parent(
     identity = derived(parent.manifest, derivation.name, derivation.description, step)
     manifest = publish_model(context.store, model, parent.folder, identity)
     add_onnx(context, manifest.task, derivation.name)
-    return Outcome(manifest, report, parent_dev_loss)
+    return Outcome(manifest, report, parent_dev_loss, derivation.chosen, too_short(report, training))
 
 
 def step_of(context: Context, technique: str, parameters: dict[str, Any], parent: str | None, started: float) -> Step:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from compression.anatomy import family_of_model
 from compression.context import Context
 from compression.fields import flat
 from compression.importance import Importance
@@ -20,6 +21,7 @@ from compression.outcome import Derivation, Outcome, learn_from_parent
 from compression.parent import Parent, open_parent
 from compression.pruning.bart_heads import prune_bart_heads
 from compression.pruning.feed_forward import prune_feed_forward
+from compression.pruning.layers import layers_in_words
 from compression.pruning.options import PruneOptions
 from compression.pruning.shape import Shape, shape_of
 from compression.pruning.structure import cut_structure, kept_channels, wanted_shape
@@ -30,6 +32,7 @@ from compression.rebuild import rebuild
 from compression.training.data import DataFiles, Material, TrainingSet, read_material
 from compression.training.sequence_level import learning_from_outputs
 from compression.training.trainer import TrainingOptions
+from evaluation.examples import Example
 from models_store.manifest import Family, Task
 from models_store.tokenizer import Tokenizer
 
@@ -79,16 +82,34 @@ def prune(
     if options.budget is None:
         wanted_shape(parent.model, options)
     prefix = parent.manifest.generation.prefix
-    material = read_material(task, files, parent.tokenizer, prefix, parent.limits, context.seed, options.samples)
-    material = learning_from_outputs(
-        context, task, variant, material, options.sequence, outputs_folder, training.distributed
-    )
+    is_trained = not training.bounds.is_over_at_once
+    with context.working(f"Reading {files.names}"):
+        material = read_material(
+            task,
+            files,
+            parent.tokenizer,
+            prefix,
+            parent.limits,
+            context.seed,
+            options.samples,
+            is_read_whole=is_trained or options.vocabulary is not None,
+        )
+    if is_trained:
+        material = learning_from_outputs(
+            context, task, variant, material, options.sequence, outputs_folder, training.distributed
+        )
     before, whole = parent.model.num_parameters(), shape_of(parent.model)
     tokens = parent.model.config.vocab_size
     cut = None
     if options.vocabulary is not None:
-        texts = _corpus(material, files, prefix)
-        cut = plan_vocabulary(parent.model, parent.folder, texts, options.vocabulary, context)
+        cut = plan_vocabulary(
+            parent.model,
+            parent.folder,
+            ((prefix if each.prefix is None else each.prefix) + each.source for each in _corpus(material, files)),
+            options.vocabulary,
+            context,
+            targets=(each.target for each in _corpus(material, files)),
+        )
     student, shape, record = cut_structure(
         parent.model, options, material.calibration, material.dev, context, len(cut.kept) if cut else None
     )
@@ -107,10 +128,12 @@ def prune(
             stack.enter_context(held_sparse(student, masks))
             zeros = sum(int((~mask).sum()) for mask in masks.values())
             context.say(f"Set {zeros:,} of the {after:,} that stay to zero ({zeros / after:.0%})")
+        kept_layers = record.get("kept_layers")
+        description = _description(variant, 1 - after / before, whole, shape, cut, tokens, options)
         derivation = Derivation(
             technique="prune",
             name=name,
-            description=_description(variant, 1 - after / before, whole, shape, cut, tokens, options),
+            description=description,
             parameters={
                 **flat(asdict(options)),
                 "kept_channels": shape.feed_forward,
@@ -122,9 +145,10 @@ def prune(
             files=files,
             started=started,
             doing="Recovering",
+            chosen=[description, *([layers_in_words(kept_layers)] if kept_layers else [])],
         )
         return learn_from_parent(
-            context, parent, student, material, training, derivation, checkpoint_folder, record.get("kept_layers")
+            context, parent, student, material, training, derivation, checkpoint_folder, kept_layers
         )
 
 
@@ -143,18 +167,16 @@ def pruned(
         BadParameters: a number is out of range.
     """
     if heads is not None:
-        cut = prune_t5_heads if model.config.model_type == Family.T5 else prune_bart_heads
+        cut = prune_t5_heads if family_of_model(model) is Family.T5 else prune_bart_heads
         model = cut(model, heads, importance)
     return prune_feed_forward(model, keep, importance)
 
 
-def _corpus(material: Material, files: DataFiles, prefix: str) -> Iterator[str]:
-    """Yields the texts that a vocabulary is trimmed to: training and, where it is other data, calibration."""
-    from compression.training.tokenizer_maker import texts_of
-
-    yield from texts_of(material.train.examples, prefix)
+def _corpus(material: Material, files: DataFiles) -> Iterator[Example]:
+    """Yields the pairs that a vocabulary is trimmed to: training and, where it is other data, calibration."""
+    yield from material.train.examples
     if files.calibration:
-        yield from texts_of(material.calibration.examples, prefix)
+        yield from material.calibration.examples
 
 
 def _trimmed(parent: Parent, material: Material, cut: VocabularyCut, folder: Path) -> tuple[Parent, Material]:

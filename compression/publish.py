@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from compression.card import write_card
 from compression.context import Context
 from compression.errors import BadParameters
+from compression.training.targets import TARGET_TOKENIZER
 from models_store.errors import SlimseqError
 from models_store.files import list_files
 from models_store.manifest import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 # What a tokenizer is made of; whichever of these a model folder has goes along with it.
 TOKENIZER_FILES = (
     "tokenizer.json",
+    TARGET_TOKENIZER,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",

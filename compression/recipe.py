@@ -13,10 +13,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compression.errors import BadRecipe
+from compression.families import check_step
 from compression.fields import check_names, filled
 from compression.importing import ImportOptions
 from compression.technique import technique_named
 from compression.training.mixture import Mixture
+from models_store.configuration import FAMILIES
 from models_store.errors import SlimseqError
 from models_store.manifest import NAME_PATTERN, Family, Task, first_complaint
 
@@ -196,8 +198,7 @@ def _check(recipe: Recipe, file: str) -> None:
         recipe.order()
     except CycleError as error:
         raise BadRecipe(f"{file}: variants: a cycle: {' from '.join(error.args[1])}") from error
-    places = [("base", recipe.base.steps), *((f"variants.{name}", v.steps) for name, v in recipe.variants.items())]
-    for place, steps in places:
+    for place, steps in _places(recipe):
         for index, step in enumerate(steps):
             _check_step(recipe, step, f"{file}: {place}.steps[{index}]")
     with _at(f"{file}: data.mixture"):
@@ -270,6 +271,30 @@ def with_import(recipe: Recipe, source: str) -> Recipe:
     if recipe.base.import_ is None:
         raise BadRecipe(f"{recipe.name} imports no model; --import has nothing to take the place of")
     return recipe.model_copy(update={"base": recipe.base.model_copy(update={"import_": source})})
+
+
+def check_family(recipe: Recipe, model_type: str) -> None:
+    """Checks a recipe against the family of its base, before anything runs.
+
+    Args:
+        recipe: its steps, those of the base included.
+        model_type: as the base's `config.json` says it.
+
+    Raises:
+        BadRecipe: the recipe is for another family, or a step does not work for this one; names the place.
+    """
+    family = FAMILIES.get(model_type)
+    if recipe.family is not None and family is not recipe.family:
+        raise BadRecipe(f"{recipe.name} is for {recipe.family}; its base is a {family or model_type}")
+    for place, steps in _places(recipe):
+        for index, step in enumerate(steps):
+            technique = technique_named(step.technique)
+            with _at(f"{recipe.name}: {place}.steps[{index}]"):
+                check_step(model_type, technique.name, technique.settings(step.options))
+
+
+def _places(recipe: Recipe) -> list[tuple[str, list[RecipeStep]]]:
+    return [("base", recipe.base.steps), *((f"variants.{name}", each.steps) for name, each in recipe.variants.items())]
 
 
 def import_options(recipe: Recipe) -> ImportOptions:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import compression.techniques
 from compression.context import Context
 from compression.errors import BadParameters
+from compression.families import check_step
 from compression.fields import OptionField, check_names, fields_of, filled
+from models_store.configuration import read_json
 from models_store.manifest import Task
 
 if TYPE_CHECKING:
@@ -103,7 +105,21 @@ class Technique:
             BadParameters: a name is unknown, a value is of the wrong kind or out of range.
             SlimseqError: whatever the technique itself raises.
         """
-        return self.run(job, *self.options(values))
+        options = self.options(values)
+        self.check_family(job, values)
+        with job.context.working(f"{self.name} {job.task}/{job.parent or job.name}"):
+            return self.run(job, *options)
+
+    def check_family(self, job: Job, values: Mapping[str, Any]) -> None:
+        """Checks, before any data is read, that the technique works for the family of what it starts from.
+
+        Raises:
+            BadParameters: it does not.
+        """
+        given = Path(job.parent)
+        folder = given if job.parent and given.is_dir() else job.context.store.folder(job.task, job.parent)
+        if job.parent and (folder / "config.json").exists():
+            check_step(read_json(folder / "config.json").get("model_type", ""), self.name, self.settings(values))
 
     def options(self, values: Mapping[str, Any]) -> list[Any]:
         """Returns the options objects of flat values.

@@ -20,10 +20,11 @@ from compression.training import checkpoint
 from compression.training.data import DataFiles, limits_of, read_examples, read_material
 from compression.training.distributed import Processes
 from compression.training.forward import dev_loss
+from compression.training.report import too_short
 from compression.training.scratch import Architecture, make_model
 from compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from compression.training.trainer import TrainingOptions, train
-from models_store.configuration import family_of, read_configuration
+from models_store.configuration import family_of, read_configuration, read_json
 from models_store.errors import BadSource
 from models_store.manifest import Family, GenerationDefaults, Manifest, Task, first_complaint
 from models_store.store import MANIFEST, read_manifest
@@ -138,7 +139,16 @@ def train_base(
         tokenizer = Tokenizer(beginning.folder)
         positions = getattr(beginning.model.config, "max_position_embeddings", None)
         limits = limits_of(beginning.generation, positions if beginning.family is Family.BART else None)
-        material = read_material(task, files, tokenizer, beginning.generation.prefix, limits, context.seed)
+        with context.working(f"Reading {files.names}"):
+            material = read_material(
+                task,
+                files,
+                tokenizer,
+                beginning.generation.prefix,
+                limits,
+                context.seed,
+                is_read_whole=not training.bounds.is_over_at_once,
+            )
         has_parent = beginning.manifest is not None
         parent_dev_loss = (
             dev_loss(beginning.model, material.dev, context, training.precision)
@@ -174,7 +184,7 @@ def train_base(
         add_onnx(context, manifest.task, manifest.variant)
     if checkpoint_folder is not None:
         checkpoint.discard(checkpoint_folder)
-    return Outcome(manifest, report, parent_dev_loss)
+    return Outcome(manifest, report, parent_dev_loss, remark=too_short(report, training))
 
 
 def _from_nothing(
@@ -193,9 +203,9 @@ def _from_nothing(
     folder = scratch / "tokenizer"
     # A resumed run goes on with the tokenizer that it began with.
     if not (folder / "tokenizer_config.json").exists():
-        context.say("Making a tokenizer")
-        texts = texts_of(read_examples(task, files.train), generation.prefix)
-        make_tokenizer(architecture.family, texts, options.vocabulary, folder, generation.max_input_tokens)
+        with context.working(f"Making a tokenizer from {files.names}"):
+            texts = texts_of(read_examples(task, files.train), generation.prefix)
+            make_tokenizer(architecture.family, texts, options.vocabulary, folder, generation.max_input_tokens)
     model = make_model(architecture, tokenizer_size(folder), context.seed)
     parameters = {"from": "nothing", **asdict(architecture), "vocabulary": model.config.vocab_size}
     return _Beginning(model, folder, architecture.family, generation, None, parameters)
@@ -213,6 +223,9 @@ def _further(context: Context, task: Task, start: str, options: BaseOptions) -> 
     if manifest is not None and manifest.task is not task:
         raise BadParameters(f"{start} is for {manifest.task}, not for {task}")
     family = family_of(folder)
+    model_type = read_json(folder / "config.json")["model_type"]
+    if manifest is None and model_type in ("mbart", "marian"):
+        raise BadParameters(f"{start} is {model_type} as a hub has it: `import` it first, which sets its languages")
     model = load_model(folder, context.device)
     generation = manifest.generation if manifest else options.generation()
     positions = read_configuration(folder).max_positions

@@ -52,7 +52,7 @@ def tune(context: Context, task: Task, variant: str, options: TuneOptions) -> li
     measured = []
     for runtime in runtimes:
         context.say(f"Tuning {task}/{variant} on {runtime}, {len(layouts)} layouts")
-        with ExitStack() as stack:
+        with ExitStack() as stack, context.working(f"tune {task}/{variant} on {runtime}"):
             generators = {
                 layout: stack.enter_context(
                     open_generator(context.store, task, variant, runtime, layout.threads, layout.workers)

@@ -64,12 +64,23 @@ class Stack:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The whole model."""
+    """The whole model.
+
+    Args:
+        family: whose names its parts have.
+        encoder, decoder: their parts.
+        head_dim: width of an attention head.
+        is_pre_norm: whether each part reads the output of a norm of its own, and a last norm follows each stack; else
+            a norm follows each part.
+        has_embedding_norm: whether a norm follows the sum of embeddings and positions.
+    """
 
     family: Family
     encoder: Stack
     decoder: Stack
     head_dim: int
+    is_pre_norm: bool
+    has_embedding_norm: bool
 
     @property
     def stacks(self) -> tuple[Stack, Stack]:

@@ -112,6 +112,12 @@ class GenerationDefaults(GenerationOptions):
 
     prefix: str = Field(default="", description="Text put before every input, such as `summarize: `.")
     max_input_tokens: int = Field(default=512, ge=8, le=16384, description="Tokens of input, specials included.")
+    source_language_token: str | None = Field(
+        default=None, description="Token that marks an input's language, where the model has such tokens."
+    )
+    target_language_token: str | None = Field(
+        default=None, description="Token that an output begins with, where the model has such tokens."
+    )
 
     def options(self, **overrides: Any) -> GenerationOptions:
         """Returns the options of one generation: these defaults, with `overrides` that are not None.

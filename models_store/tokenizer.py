@@ -33,32 +33,63 @@ class Encoding:
         return self.full_length > len(self.ids)
 
 
-class Tokenizer:
-    """One artifact's `tokenizer.json`."""
+TOKENIZER = "tokenizer.json"
 
-    def __init__(self, folder: Path) -> None:
-        path = folder / "tokenizer.json"
+
+class Tokenizer:
+    """One artifact's `tokenizer.json`, or another file of that kind in its folder."""
+
+    def __init__(self, folder: Path, name: str = TOKENIZER) -> None:
+        path = folder / name
         try:
             self._fast = FastTokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception for everything
             raise InvalidArtifact(f"{short_name(path)} cannot be read: {error}") from error
         self._fast.no_truncation()
         self._fast.no_padding()
+        self.folder = folder
+        # The specials behind a text tell the encoder that it is over: they stay where a text is cut.
+        mask = self._fast.encode("a").special_tokens_mask
+        self._closing = max(1, mask[::-1].index(0) if 0 in mask else 1)
 
     def encode(self, text: str, max_tokens: int) -> Encoding:
         """Encodes a text, dropping ids at its end (but not the closing specials) beyond `max_tokens`.
 
         Of a text far longer than that only the beginning is tokenized.
         """
-        return _encoded([text], max_tokens, lambda parts: [self._fast.encode(part).ids for part in parts])[0]
+        return self._encoded([text], max_tokens, lambda parts: [self._fast.encode(part).ids for part in parts])[0]
 
     def encode_many(self, texts: Sequence[str], max_tokens: int) -> list[Encoding]:
         """Encodes texts as `encode` does, and lets other threads run meanwhile: the library does so for batches."""
-        return _encoded(texts, max_tokens, lambda parts: [each.ids for each in self._fast.encode_batch(parts)])
+        return self._encoded(texts, max_tokens, lambda parts: [each.ids for each in self._fast.encode_batch(parts)])
+
+    def _encoded(
+        self, texts: Sequence[str], max_tokens: int, encode: Callable[[list[str]], list[list[int]]]
+    ) -> list[Encoding]:
+        """Encodes the beginning of each text, and twice as much of those that do not fill `max_tokens` with it."""
+        ends = [_end_at(text, CHARACTERS_A_TOKEN * max_tokens) for text in texts]
+        found: dict[int, Encoding] = {}
+        while places := [place for place in range(len(texts)) if place not in found]:
+            for place, ids in zip(places, encode([texts[place][: ends[place]] for place in places]), strict=True):
+                is_whole = ends[place] == len(texts[place])
+                if is_whole or len(ids) > max_tokens:
+                    found[place] = self._truncated(ids, max_tokens, is_whole)
+                ends[place] = _end_at(texts[place], 2 * ends[place])
+        return [found[place] for place in range(len(texts))]
+
+    def _truncated(self, ids: list[int], max_tokens: int, is_counted: bool) -> Encoding:
+        if len(ids) <= max_tokens:
+            return Encoding(ids, len(ids), is_counted)
+        return Encoding([*ids[: max_tokens - self._closing], *ids[-self._closing :]], len(ids), is_counted)
 
     def decode(self, ids: list[int]) -> str:
         """Turns ids into text, without specials."""
         return str(self._fast.decode(ids, skip_special_tokens=True)).strip()
+
+    def id_of(self, token: str) -> int | None:
+        """Returns a token's id, None where there is no such token."""
+        number: int | None = self._fast.token_to_id(token)
+        return number
 
     def word_ids(self) -> list[int]:
         """Returns the ids of pieces that have a letter or a digit in them and are no specials, ascending."""
@@ -80,26 +111,6 @@ class TextStream:
     def push(self, token: int) -> str:
         """Returns the text that the id adds: empty while a character is incomplete, or for a special."""
         return self._stream.step(self._fast, token) or ""
-
-
-def _encoded(texts: Sequence[str], max_tokens: int, encode: Callable[[list[str]], list[list[int]]]) -> list[Encoding]:
-    """Encodes the beginning of each text, and twice as much of those that do not fill `max_tokens` with it."""
-    ends = [_end_at(text, CHARACTERS_A_TOKEN * max_tokens) for text in texts]
-    found: dict[int, Encoding] = {}
-    while places := [place for place in range(len(texts)) if place not in found]:
-        for place, ids in zip(places, encode([texts[place][: ends[place]] for place in places]), strict=True):
-            is_whole = ends[place] == len(texts[place])
-            if is_whole or len(ids) > max_tokens:
-                found[place] = _truncated(ids, max_tokens, is_whole)
-            ends[place] = _end_at(texts[place], 2 * ends[place])
-    return [found[place] for place in range(len(texts))]
-
-
-def _truncated(ids: list[int], max_tokens: int, is_counted: bool) -> Encoding:
-    if len(ids) <= max_tokens:
-        return Encoding(ids, len(ids), is_counted)
-    # The end token is what tells the encoder that the text is over: it stays.
-    return Encoding([*ids[: max_tokens - 1], ids[-1]], len(ids), is_counted)
 
 
 def _end_at(text: str, end: int) -> int:

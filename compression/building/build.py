@@ -17,7 +17,9 @@ from compression.copies import copy_artifact
 from compression.errors import BadRecipe
 from compression.importing import import_model
 from compression.publish import check_name, manifest_of_the_same
-from compression.recipe import BASE, Recipe, import_options
+from compression.recipe import BASE, Recipe, check_family, import_options
+from compression.technique import technique_named
+from models_store.configuration import read_json
 from models_store.errors import SlimseqError
 from models_store.manifest import Manifest, Reference, Verdict
 from models_store.roots import root_of
@@ -128,7 +130,8 @@ def _base_in_store(context: Context, workshop: Workshop, options: BuildOptions) 
     if published is not None:
         is_kept = recipe.base.keep and not options.retrain_base
         if is_kept or is_base_made_so(workshop, published.lineage, _import_key(workshop)):
-            return _fitting(recipe, published)
+            _check_family(recipe, context.store.folder(recipe.task, BASE))
+            return published
     if recipe.base.import_ is None and not recipe.base.steps:
         raise BadRecipe(
             f"base: the store has no {recipe.task}/{BASE} to keep, and the recipe does not say how to make one"
@@ -144,11 +147,19 @@ def _make_base(context: Context, workshop: Workshop) -> Manifest:
         start = BASE if not recipe.base.steps else f"{BASE}.0"
         source = workshop.path(recipe.base.import_)
         workshop.context.say(f"{BASE}: import {recipe.base.import_}")
-        imported = import_model(workshop.context, source, replace(import_options(recipe), variant=start))
+        imported = import_model(
+            workshop.context,
+            source,
+            replace(import_options(recipe), variant=start),
+            check=lambda folder: _check_family(recipe, folder),
+        )
         manifest = workshop.with_key(imported, _import_key(workshop) or "")
+    else:
+        first = recipe.base.steps[0]
+        settings = technique_named(first.technique).settings(first.options)
+        check_family(recipe, str(settings.get("family", recipe.family or "")))
     if recipe.base.steps:
         manifest = workshop.run(BASE, start, recipe.base.steps)
-    _fitting(recipe, manifest)
     _publish(context, workshop, manifest, manifest)
     return context.store.manifest(recipe.task, BASE)
 
@@ -163,10 +174,9 @@ def _import_key(workshop: Workshop) -> str | None:
     return key_of("import", content, base.options)
 
 
-def _fitting(recipe: Recipe, manifest: Manifest) -> Manifest:
-    if recipe.family is not None and manifest.family is not recipe.family:
-        raise BadRecipe(f"{recipe.name} is for {recipe.family}; its base is a {manifest.family}")
-    return manifest
+def _check_family(recipe: Recipe, folder: Path) -> None:
+    """Checks the recipe against its base, whose configuration is in a folder."""
+    check_family(recipe, str(read_json(folder / "config.json").get("model_type", "")))
 
 
 def _publish(context: Context, workshop: Workshop, manifest: Manifest, root: Manifest) -> None:

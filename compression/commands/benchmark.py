@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from compression.commands.next_step import command_line
 from compression.commands.options import (
     JsonOption,
     StoreOption,
@@ -14,6 +15,7 @@ from compression.commands.options import (
     chosen_variants,
     open_context,
     print_json,
+    print_line,
     reading_context,
 )
 from models_store.manifest import Task
@@ -73,7 +75,8 @@ def benchmark_command(
         _tune(context, task, names, chosen, as_json)
         return
     options = BenchmarkOptions(**chosen, new_tokens=new_tokens, threads=threads)
-    measured = benchmark_variants(context, task, names, options, keep)
+    with context.working(f"benchmark {task}: {', '.join(names)}"):
+        measured = benchmark_variants(context, task, names, options, keep)
     if as_json:
         print_json({name: performance.model_dump(mode="json") for name, performance in measured.items()})
         return
@@ -91,6 +94,8 @@ def benchmark_command(
             f"{each.resident_bytes / 1e6:.0f}",
         )
     Console().print(table)
+    words = ("benchmark", task.value, *names, "--tune")
+    print_line(f"Next, find this machine's best threads and workers: {command_line(context, *words)}")
 
 
 def _refuse(*given: tuple[str, object]) -> None:
@@ -103,7 +108,8 @@ def _tune(context: "Context", task: Task, names: Sequence[str], chosen: dict[str
     from compression.tune import TuneOptions, tune
 
     options = TuneOptions(**chosen)
-    measured = {name: tune(context, task, name, options) for name in names}
+    with context.working(f"tune {task}"):
+        measured = {name: tune(context, task, name, options) for name in names}
     if as_json:
         print_json({name: [each.model_dump(mode="json") for each in layouts] for name, layouts in measured.items()})
         return
@@ -121,3 +127,9 @@ def _tune(context: "Context", task: Task, names: Sequence[str], chosen: dict[str
             )
             table.add_row(name, *cells, end_section=each is layouts[-1])
     Console().print(table)
+    for name, layouts in measured.items():
+        best = layouts[0]
+        print_line(
+            f"Chosen for {task}/{name}: {best.runtime} with {best.workers} workers of {best.threads} threads. It is in "
+            "the manifest; the service takes it when it starts."
+        )

@@ -1,5 +1,6 @@
 """`build`: every variant that a recipe names."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +66,8 @@ def build_command(
         measure=measure,
     )
     context = open_context(store, described.seed, device, force)
-    built = build(context, described, options)
+    with context.working(f"build {described.name}"):
+        built = build(context, described, options)
     where = "" if folder == Path(".slimseq") / described.name else f" --build-folder {folder}"
     removal = f"python -m compression build {recipe}{where} --clean"
     context.say(f"{folder} takes {size_of(folder) / 1e6:,.1f} MB, which only a repeated build needs: {removal}")
@@ -90,5 +92,6 @@ def build_command(
             if verdict is None:
                 table.add_row(name, done, "", "", "")
         Console().print(table)
+        print_line(f"Next, serve them: SLIMSEQ_STORE={shlex.quote(str(store))} python -m app")
     if built.rejected:
         raise GateFailed(f"{', '.join(built.rejected)}: kept and marked as rejected")

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from compression.commands.next_step import command_line
 from compression.commands.options import (
     JsonOption,
     StoreOption,
@@ -67,13 +68,15 @@ def evaluate_command(
         generation={"num_beams": num_beams},
         prefix=prefix,
     )
-    evaluation = evaluate_variants(context, task, names, options, keep=names if keep else ())
+    with context.working(f"evaluate {task}"):
+        evaluation = evaluate_variants(context, task, names, options, keep=names if keep else ())
     if as_json:
         print_json(evaluation.model_dump(mode="json"))
     else:
         Console().print(table_of(evaluation))
         for metric in evaluation.variants[0].metrics:
             print_line(f"{metric.metric}: {metric.signature}")
+        print_line(f"Next, measure their speed: {command_line(context, 'benchmark', task.value, *names)}")
     if min_retention is not None:
         failed = below(evaluation, min_retention)
         for name, kept in failed.items():

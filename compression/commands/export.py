@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from compression.commands.next_step import command_line
 from compression.commands.options import (
     StoreOption,
     TaskArgument,
@@ -49,3 +50,6 @@ def export_command(
     folder = context.store.folder(task, variant) / form.value
     stored = sum(path.stat().st_size for path in folder.iterdir())
     print_line(f"{task}/{variant}: {form.value}, {stored / 1e6:.1f} MB")
+    runtime = "ctranslate2" if form is Form.CTRANSLATE2 else "onnxruntime"
+    words = ("benchmark", task.value, variant, "--runtime", runtime)
+    print_line(f"Next, measure its speed: {command_line(context, *words)}")

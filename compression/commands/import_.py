@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from compression.commands.next_step import evaluate_next
 from compression.commands.options import (
     ForceOption,
     JsonOption,
@@ -61,4 +62,10 @@ def import_command(
     if as_json:
         print_json(manifest.model_dump(mode="json"))
     else:
-        print_line(f"{task}/{name}: {manifest.size.parameters:,} parameters, {manifest.digest}")
+        stored = sum(manifest.size.bytes_by_format.values())
+        print_line(f"{task}/{name}: {manifest.size.parameters:,} parameters, {stored / 1e6:.1f} MB, {manifest.digest}")
+        generation = manifest.generation
+        tokens = [generation.source_language_token, generation.target_language_token]
+        marks = f" (tokens {' and '.join(filter(None, tokens))})" if any(tokens) else ""
+        print_line(f"Languages: {' to '.join(manifest.languages)}{marks}. Prefix of inputs: {generation.prefix!r}.")
+        print_line(evaluate_next(context, manifest))

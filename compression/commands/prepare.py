@@ -15,7 +15,9 @@ def prepare_command(
     """Build what is missing: ONNX or CTranslate2 of artifacts with safetensors, and their int8 variants."""
     from compression.prepare import prepare
 
-    done = prepare(open_context(store), measure)
+    context = open_context(store)
+    with context.working("prepare"):
+        done = prepare(context, measure)
     if as_json:
         print_json(done)
     else:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from compression.commands.next_step import evaluate_next
 from compression.commands.options import (
     DeviceOption,
     ForceOption,
@@ -152,6 +153,8 @@ def _run(technique: Technique, arguments: Mapping[str, Any], given: Mapping[str,
         return
     for line in outcome.lines():
         print_line(line)
+    dev = next(iter(job.files.dev), None)
+    print_line(evaluate_next(job.context, outcome.manifest, dev))
 
 
 def _find_parent(context: Context, task: Task, parent: str, is_store_named: bool) -> None:

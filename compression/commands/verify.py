@@ -32,7 +32,8 @@ def verify_command(
     errors: dict[str, str | None] = {}
     for one_task, one_variant in chosen:
         try:
-            context.store.verify(one_task, one_variant)
+            with context.working(f"Checking {one_task}/{one_variant}"):
+                context.store.verify(one_task, one_variant)
             if signature is not None:
                 check_signature(context, one_task, one_variant, signature)
             errors[f"{one_task}/{one_variant}"] = None

@@ -25,9 +25,10 @@ def prune_bart_heads(
     heads, from `d_model` to `d_model * keep / heads`, and the heads keep their width. Every attention keeps its own
     best heads; the residual channels that stay are the same everywhere, since one stream runs through all layers.
 
-    Where `scale_embedding` multiplies token embeddings by sqrt(d_model), the smaller factor is made up for in the
-    learned positions, which are scaled down by the same ratio: the layer norm after their sum takes the common factor
-    out again, and the token matrix, tied to the output layer, keeps its values.
+    Where `scale_embedding` multiplies token embeddings by sqrt(d_model), the smaller factor is made up for. With a
+    layer norm after the sum of embeddings and positions, the positions are scaled down by the same ratio: the norm
+    takes the common factor out again, and the token matrix, tied to the output layer, keeps its values. Without one,
+    the token matrix is scaled up, and the last norm of the decoder, which only the output layer reads, is scaled down.
 
     Args:
         model: a BART with as many heads in the encoder as in the decoder; stays as it is.
@@ -60,17 +61,26 @@ def prune_bart_heads(
             state[f"{down}.weight"] = state[f"{down}.weight"][channels]
             state[f"{down}.bias"] = state[f"{down}.bias"][channels]
     scale = (width / config.d_model) ** 0.5 if config.scale_embedding else 1.0
+    position_scale, token_scale = (scale, 1.0) if anatomy.has_embedding_norm else (1.0, 1 / scale)
+    # None where the output layer is the token matrix.
+    output = None if config.tie_word_embeddings else state["lm_head.weight"]
     # One matrix under up to four names, the largest of all: cut once.
     tokens: dict[int, torch.Tensor] = {}
     for name, tensor in state.items():
         if "layer_norm." in name or "layernorm_embedding." in name:
             state[name] = tensor[channels]
         elif "embed_positions." in name:
-            state[name] = tensor[:, channels] * scale
+            state[name] = tensor[:, channels] * position_scale
         elif "embed_tokens." in name or name in ("model.shared.weight", "lm_head.weight"):
             if tensor.data_ptr() not in tokens:
-                tokens[tensor.data_ptr()] = tensor[:, channels]
+                tokens[tensor.data_ptr()] = tensor[:, channels] * (1.0 if tensor is output else token_scale)
             state[name] = tokens[tensor.data_ptr()]
+    if output is None:
+        last = (
+            "model.decoder.layer_norm" if anatomy.is_pre_norm else f"{anatomy.decoder.layers[-1].name}.final_layer_norm"
+        )
+        for name in (f"{last}.weight", f"{last}.bias"):
+            state[name] = state[name] / token_scale
     changes = {"d_model": width, "encoder_attention_heads": keep, "decoder_attention_heads": keep}
     return rebuild(model, changes, state, takes_over)
 

@@ -97,6 +97,12 @@ def evenly_spaced(count: int, keep: int) -> list[int]:
     return [round(index * (count - 1) / (keep - 1)) for index in range(keep)]
 
 
+def layers_in_words(kept: Mapping[str, Sequence[int]]) -> str:
+    """Returns one line that says which layers stay, counted from 0."""
+    stacks = (f"{stack} {', '.join(map(str, layers))}" for stack, layers in kept.items())
+    return f"Layers kept: {'; '.join(stacks)}."
+
+
 def measured_order(
     model: "PreTrainedModel", pairs: TrainingSet, context: Context, least: Mapping[str, int]
 ) -> MeasuredOrder:

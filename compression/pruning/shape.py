@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from compression.anatomy import anatomy_of
+from compression.anatomy import anatomy_of, family_of_model
 from compression.errors import BadParameters
 from compression.importance import Importance
 from compression.pruning.bart_heads import prune_bart_heads
@@ -117,7 +117,11 @@ def parameter_counter(model: "PreTrainedModel", vocabulary: int | None = None) -
 
     @cache
     def count(shape: Shape) -> int:
-        changes: dict[str, Any] = {"vocab_size": vocabulary or model.config.vocab_size}
+        tokens = vocabulary or model.config.vocab_size
+        # Marian has a second name for it.
+        changes: dict[str, Any] = {
+            name: tokens for name in ("vocab_size", "decoder_vocab_size") if hasattr(model.config, name)
+        }
         changes |= _t5_changes(shape) if is_t5 else _bart_changes(shape, head_dim)
         return empty(model, changes).num_parameters()
 
@@ -139,7 +143,7 @@ def parameter_counter(model: "PreTrainedModel", vocabulary: int | None = None) -
 
 
 def _is_t5(model: "PreTrainedModel") -> bool:
-    return bool(model.config.model_type == Family.T5)
+    return family_of_model(model) is Family.T5
 
 
 def _t5_changes(shape: Shape) -> dict[str, int]:

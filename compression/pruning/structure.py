@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from compression.anatomy import family_of_model
 from compression.context import Context
 from compression.errors import BadParameters
 from compression.importance import measure_importance
@@ -77,7 +78,7 @@ def cut_structure(
                 display.advance(task)
                 return one_shot_loss(cut_to(model, shape, importance, order), probe, context)
 
-            is_t5 = model.config.model_type == Family.T5
+            is_t5 = family_of_model(model) is Family.T5
             count = parameter_counter(model, vocabulary)
             before = model.num_parameters()
             wanted, tried = choose_shape(whole, fixed, options.budget, before, count, loss, is_t5)

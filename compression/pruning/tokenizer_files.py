@@ -8,6 +8,7 @@ from typing import Any
 
 from compression.pruning.token_choice import SENTINEL, merge_parts
 from compression.publish import write_json
+from compression.training.targets import TARGET_TOKENIZER
 from models_store.configuration import read_json
 
 ADDITIONAL = "additional_special_tokens"
@@ -16,9 +17,9 @@ ADDITIONAL = "additional_special_tokens"
 def write_trimmed_tokenizer(source: Path, folder: Path, new_ids: Mapping[int, int]) -> None:
     """Writes the files of a tokenizer with fewer tokens.
 
-    That is `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`, and for byte pairs the two files that
-    slow classes and some converters read (`vocab.json`, `merges.txt`). A `spiece.model` is not written: it would be
-    the full one.
+    That is `tokenizer.json` (and that of targets, where there is one), `tokenizer_config.json`,
+    `special_tokens_map.json`, and for byte pairs the two files that slow classes and some converters read
+    (`vocab.json`, `merges.txt`). A `spiece.model` is not written: it would be the full one.
 
     Args:
         source: the folder of the full tokenizer.
@@ -28,6 +29,8 @@ def write_trimmed_tokenizer(source: Path, folder: Path, new_ids: Mapping[int, in
     from tokenizers import Tokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
+    if (source / TARGET_TOKENIZER).exists():
+        write_json(folder / TARGET_TOKENIZER, trimmed_tokenizer(read_json(source / TARGET_TOKENIZER), new_ids))
     trimmed = trimmed_tokenizer(read_json(source / "tokenizer.json"), new_ids)
     write_json(folder / "tokenizer.json", trimmed)
     if trimmed["model"]["type"] == "BPE":

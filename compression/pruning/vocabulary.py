@@ -3,6 +3,7 @@
 Whatever text there is still encodes: what the corpus never needed is spelled with smaller pieces.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +15,9 @@ from compression.errors import BadParameters
 from compression.pruning.token_choice import chosen_tokens
 from compression.pruning.tokenizer_files import write_trimmed_tokenizer
 from compression.rebuild import rebuild
+from compression.training.targets import TARGET_TOKENIZER
 from models_store.configuration import read_json
+from models_store.tokenizer import TOKENIZER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,7 +44,12 @@ class VocabularyCut:
 
 
 def plan_vocabulary(
-    model: "PreTrainedModel", tokenizer_folder: Path, texts: Iterable[str], limit: int, context: Context
+    model: "PreTrainedModel",
+    tokenizer_folder: Path,
+    texts: Iterable[str],
+    limit: int,
+    context: Context,
+    targets: Iterable[str] = (),
 ) -> VocabularyCut:
     """Chooses the ids that stay.
 
@@ -51,12 +59,15 @@ def plan_vocabulary(
         texts: the corpus, prefixes included; encoded whole, without truncation.
         limit: ids at most, the rarest dropped first; 0 keeps exactly what the corpus needs.
         context: progress.
+        targets: the part of the corpus that is encoded as training targets are.
 
     Raises:
         BadParameters: the tokenizer is of another kind, or `limit` has no room for what must stay.
     """
     tokenizer = read_json(tokenizer_folder / "tokenizer.json")
-    counts = _counts(tokenizer_folder / "tokenizer.json", texts, context)
+    has_own = (tokenizer_folder / TARGET_TOKENIZER).exists()
+    counts = _counts(tokenizer_folder / TOKENIZER, texts, context)
+    counts += _counts(tokenizer_folder / (TARGET_TOKENIZER if has_own else TOKENIZER), targets, context)
     kept = chosen_tokens(tokenizer, counts, _special_ids(model), limit)
     beyond = [token for token in kept if token >= model.config.vocab_size]
     if beyond:
@@ -104,7 +115,9 @@ def trim_model(model: "PreTrainedModel", cut: VocabularyCut, takes_over: bool = 
     changes = {
         name: _renumbered(value, new_ids) for name, value in vars(model.config).items() if name.endswith("_token_id")
     }
-    smaller = rebuild(model, changes | {"vocab_size": len(cut.kept)}, state, takes_over)
+    # Marian has a second name for it.
+    sizes = {name: len(cut.kept) for name in ("vocab_size", "decoder_vocab_size") if hasattr(model.config, name)}
+    smaller = rebuild(model, changes | sizes, state, takes_over)
     _renumber_generation(smaller, new_ids)
     return smaller
 
@@ -142,7 +155,7 @@ def _special_ids(model: "PreTrainedModel") -> set[int]:
     return found
 
 
-def _counts(tokenizer_file: Path, texts: Iterable[str], context: Context) -> dict[int, int]:
+def _counts(tokenizer_file: Path, texts: Iterable[str], context: Context) -> Counter[int]:
     """Returns how often each id occurs in the texts, specials of the template left out."""
     import numpy
     from tokenizers import Tokenizer
@@ -158,4 +171,4 @@ def _counts(tokenizer_file: Path, texts: Iterable[str], context: Context) -> dic
             for encoding in tokenizer.encode_batch(some, add_special_tokens=False):
                 numpy.add.at(counts, encoding.ids, 1)
             display.advance(task, len(some))
-    return {int(token): int(counts[token]) for token in counts.nonzero()[0]}
+    return Counter({int(token): int(counts[token]) for token in counts.nonzero()[0]})

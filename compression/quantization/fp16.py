@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compression.errors import BadParameters
+from compression.families import FP16_OVERFLOWS
 from compression.quantization.protocol import Work
 from compression.quantization.storage import write_safetensors
 from models_store.manifest import Family
@@ -23,7 +24,7 @@ class Float16:
         import torch
 
         if work.parent.family is Family.T5:
-            raise BadParameters("fp16 is not for T5, whose activations overflow in it; store bf16 instead")
+            raise BadParameters(FP16_OVERFLOWS)
         return write_safetensors(work, folder, torch.float16)
 
 

@@ -7,10 +7,12 @@ when a batch asks for it: a run that is bounded by time touches a small part of 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 
 from compression.errors import BadData, BadParameters
 from compression.training.mixture import Mixture, mixed
 from compression.training.substitution import SubstitutedExample, substitutions
+from compression.training.targets import TargetTokenizer
 from compression.training.unlabelled import read_unlabelled
 from evaluation.datasets import load_examples
 from evaluation.examples import DatasetUnavailable, Example
@@ -59,6 +61,7 @@ class TrainingSet:
             raise BadData("there are no examples to train on")
         self.examples = examples
         self._tokenizer = tokenizer
+        self._targets = TargetTokenizer(tokenizer)
         self._prefix = prefix
         self._limits = limits
         self._replaceable: list[int] = []
@@ -70,7 +73,7 @@ class TrainingSet:
         example = self.examples[index]
         prefix = self._prefix if example.prefix is None else example.prefix
         source = self._tokenizer.encode(prefix + example.source, self._limits.max_input_tokens)
-        target = self._tokenizer.encode(example.target, self._limits.max_target_tokens)
+        target = self._targets.encode(example.target, self._limits.max_target_tokens)
         if isinstance(example, SubstitutedExample):
             return self._substituted(source.ids, target.ids, example.seed)
         return TokenPair(source.ids, target.ids)
@@ -137,6 +140,12 @@ class DataFiles:
     mixture: Mixture = field(default_factory=Mixture)
     unlabelled: Sequence[str] = ()
 
+    @property
+    def names(self) -> str:
+        """The files' names on one line, without their folders."""
+        names = [*self.train, *self.unlabelled, *self.calibration, *self.dev]
+        return ", ".join(dict.fromkeys(":".join(Path(part).name for part in name.split(":")) for name in names))
+
 
 @dataclass(frozen=True)
 class Material:
@@ -155,6 +164,7 @@ def read_material(
     limits: Limits,
     seed: int,
     calibration_samples: int = 1,
+    is_read_whole: bool = True,
 ) -> Material:
     """Reads everything that a run needs.
 
@@ -166,6 +176,7 @@ def read_material(
         limits: where texts are cut.
         seed: decides what a fraction of a weight takes.
         calibration_samples: how many pairs to take for calibration.
+        is_read_whole: whether training needs the data; else only what calibration takes is read of it.
 
     Raises:
         BadData: a file is missing, empty, misaligned or has a bad line.
@@ -177,9 +188,11 @@ def read_material(
     def as_set(examples: Sequence[Example]) -> TrainingSet:
         return TrainingSet(examples, tokenizer, prefix, limits)
 
-    examples = read_examples(task, files.train)
-    calibration = as_set(read_examples(task, files.calibration) if files.calibration else examples)
-    train = as_set(mixed([*examples, *read_unlabelled(task, files.unlabelled)], files.mixture, seed))
+    examples = read_examples(task, files.train, None if is_read_whole else calibration_samples)
+    calibration = as_set(read_examples(task, files.calibration, calibration_samples) if files.calibration else examples)
+    train = as_set(
+        mixed([*examples, *read_unlabelled(task, files.unlabelled)], files.mixture, seed) if is_read_whole else examples
+    )
     dev = as_set(read_examples(task, files.dev, split="validation")) if files.dev else None
     return Material(train, calibration.first(calibration_samples), dev)
 

@@ -24,12 +24,13 @@ def dev_loss(model: "PreTrainedModel", dataset: TrainingSet, context: Context, p
     Args:
         model: a T5 or BART on `context.device`; left in evaluation mode.
         dataset: every pair of it is measured.
-        context: the device.
+        context: the device, and progress.
         precision: of the forward pass.
     """
     model.train(False)
     total, count = 0.0, 0
-    with torch.inference_mode():
+    with torch.inference_mode(), context.progress() as display:
+        task = display.add_task("Measuring the loss on dev data", total=len(dataset), status="", unit="pairs")
         for batch in one_pass(dataset, MEASURING_TOKENS, pad_id_of(model)):
             on_device = batch.to(context.device)
             with autocast(context.device, precision):
@@ -37,6 +38,7 @@ def dev_loss(model: "PreTrainedModel", dataset: TrainingSet, context: Context, p
             targets = int((batch.labels >= 0).sum())
             total += float(loss) * targets
             count += targets
+            display.advance(task, batch.rows)
     return round(total / count, 4)
 
 

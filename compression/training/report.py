@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from compression.training.checkpoint import Progress
+from compression.training.options import TrainingOptions
 
+# Fewer steps are a try whether everything works: AdamW has hardly left the weights that it began with.
+FEWEST_STEPS = 100
 # First and last mean losses are over so many steps, or fewer where the run was shorter.
 MEAN_STEPS = 20
 
@@ -42,6 +45,25 @@ def report_of(
         dev_loss_before=dev_loss_before,
         dev_loss_after=dev_loss_after,
         resumed_from=resumed_from,
+    )
+
+
+def too_short(report: TrainingReport, options: TrainingOptions) -> str:
+    """Returns one line where a training was too short to mean anything, else nothing.
+
+    That is fewer steps than 100, or than the warm-up of the learning rate was to take.
+    """
+    if not report.steps:
+        return "Nothing was trained: quality is what the cut alone leaves."
+    least = max(FEWEST_STEPS, options.warmup_steps)
+    if report.steps >= least:
+        return ""
+    reason = (
+        f"the warm-up alone is to take {least:,}" if least > FEWEST_STEPS else f"below {least} a result means little"
+    )
+    return (
+        f"Only {report.steps:,} training {'step' if report.steps == 1 else 'steps'}: {reason}. "
+        "Train longer (--max-seconds, --max-steps, --epochs) before you judge the quality."
     )
 
 

@@ -56,6 +56,11 @@ class Bounds:
         """Whether the run ends at all."""
         return any(bound is not None for bound in (self.max_steps, self.max_seconds, self.epochs))
 
+    @property
+    def is_over_at_once(self) -> bool:
+        """Whether nothing is to be trained: a bound is 0."""
+        return 0 in (self.max_steps, self.max_seconds, self.epochs)
+
     def done(self, steps: int, seconds: float, epochs: float) -> float:
         """Returns the fraction of the run that is over: the largest of those that the bounds give, at most 1."""
         parts = ((steps, self.max_steps), (seconds, self.max_seconds), (epochs, self.epochs))

@@ -197,7 +197,10 @@ class _Run:
             watching_for_interruption() as interruption,
             self.context.progress() as display,
         ):
-            task = display.add_task(describe, total=self._total(), completed=self._completed(), status="")
+            done = self._completed()
+            task = display.add_task(
+                describe, total=self._total(), completed=done, status="", unit=self._unit(), resumed_at=done
+            )
             try:
                 while self.done < 1 and not interruption.is_wanted:
                     tokens_before = progress.tokens
@@ -211,7 +214,10 @@ class _Run:
                     progress.seconds, interruption.signal = agreed["seconds"], int(agreed["signal"]) or None
                     self._log(entry | {"seconds": round(progress.seconds, 3)})
                     rate = taken / (now - started)
-                    status = f"loss {entry['loss']:.3f}, rate {entry['learning_rate']:.1e}, {rate:,.0f} tokens/s"
+                    status = (
+                        f"step {progress.steps:,}, loss {entry['loss']:.3f}, "
+                        f"learning rate {entry['learning_rate']:.1e}, {rate:,.0f} tokens/s"
+                    )
                     display.update(task, completed=self._completed(), status=status)
                     if self._is_time_to_save(now - saved_at):
                         self._save()
@@ -295,6 +301,12 @@ class _Run:
         if bounds.max_seconds is not None:
             return round(bounds.max_seconds)
         return round((bounds.epochs or 0) * len(self.dataset))
+
+    def _unit(self) -> str:
+        bounds = self.options.bounds
+        if bounds.max_steps is not None:
+            return "steps"
+        return "pairs" if bounds.max_seconds is None else "s"
 
     def _completed(self) -> int:
         return round(self.done * self._total())

@@ -120,7 +120,8 @@ class TorchRuntime:
             decoder_start_token_id=configuration.decoder_start_id,
             forced_bos_token_id=configuration.forced_bos_id,
             forced_eos_token_id=configuration.forced_eos_id,
-            cache_implementation="static" if self._has_static_caches else None,
+            # By default transformers makes a T5's caches for as many layers as its encoder has.
+            cache_implementation="static" if self._has_static_caches else "dynamic_full",
             # A compiler would need minutes for each new shape of a batch.
             disable_compile=True,
         )

@@ -85,7 +85,7 @@ def test_a_model_as_the_hub_has_it_is_imported_and_generates(folder: Path, tmp_p
     write_model(MarianMTModel(config), folder)
     context = tiny_context(tmp_path)
 
-    import_model(context, str(folder), ImportOptions(task=Task.TRANSLATION, max_new_tokens=8))
+    import_model(context, str(folder), ImportOptions(task=Task.TRANSLATION, languages=["en", "deu"], max_new_tokens=8))
 
     with open_generator(context.store, Task.TRANSLATION, "original") as generator:
         [output] = generator.generate([generator.encode(SOURCES[0])], generator.manifest.generation.options())

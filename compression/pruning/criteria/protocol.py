@@ -62,7 +62,10 @@ class Criterion(Protocol):
 
 
 def residual_readers(anatomy: Anatomy) -> dict[str, list[str]]:
-    """Returns, for each layer norm of a BART, the projections that read its output; nothing for a T5."""
+    """Returns, for each layer norm of a BART, the projections that read its output; nothing for a T5.
+
+    Where norms come before the parts, each part reads its own norm, and the norm of the embeddings has no reader.
+    """
 
     def projections(attention: Attention) -> list[str]:
         return [attention.query, attention.key, attention.value]
@@ -71,20 +74,26 @@ def residual_readers(anatomy: Anatomy) -> dict[str, list[str]]:
     if anatomy.family is not Family.BART:
         return readers
     for stack in anatomy.stacks:
-        norm = f"model.{stack.name}.layernorm_embedding"
+        # Each part's readers, and the norm that follows the part.
+        parts = [(f"model.{stack.name}.layernorm_embedding", list[str]())]
         for layer in stack.layers:
-            readers[norm] = projections(layer.self_attention)
-            norm = f"{layer.name}.self_attn_layer_norm"
+            parts.append((f"{layer.name}.self_attn_layer_norm", projections(layer.self_attention)))
             if layer.cross_attention is not None:
-                readers[norm] = [layer.cross_attention.query]
-                norm = f"{layer.name}.encoder_attn_layer_norm"
-            readers[norm] = list(layer.feed_forward.up)
-            norm = f"{layer.name}.final_layer_norm"
-        readers[norm] = ["lm_head"] if stack.name == "decoder" else []
+                parts.append((f"{layer.name}.encoder_attn_layer_norm", [layer.cross_attention.query]))
+            parts.append((f"{layer.name}.final_layer_norm", list(layer.feed_forward.up)))
+        after = ["lm_head"] if stack.name == "decoder" else []
         if stack.name == "encoder":
             for layer in anatomy.decoder.layers:
                 assert layer.cross_attention is not None
-                readers[norm] += [layer.cross_attention.key, layer.cross_attention.value]
+                after += [layer.cross_attention.key, layer.cross_attention.value]
+        norms = [norm for norm, _ in parts]
+        reading = [names for _, names in parts[1:]]
+        if anatomy.is_pre_norm:
+            readers |= dict(zip([*norms[1:], f"model.{stack.name}.layer_norm"], [*reading, after], strict=True))
+        else:
+            readers |= dict(zip(norms, [*reading, after], strict=True))
+            if not anatomy.has_embedding_norm:
+                del readers[norms[0]]
     return readers
 
 

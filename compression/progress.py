@@ -1,0 +1,109 @@
+"""Progress of long work: bars on a terminal; where output is piped, a plain line every few seconds.
+
+Lines hold no control codes: what is running, how much of it is done, its rate and the time left, and its status.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Event, Thread
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+# Often enough that nobody takes the command for dead, and rare enough for a log.
+LINE_SECONDS = 5.0
+
+# The display of this process, which inner work adds its tasks to.
+_ACTIVE: ContextVar[Progress | None] = ContextVar("active", default=None)
+
+
+@contextmanager
+def progress_on(console: Console, line_seconds: float = LINE_SECONDS) -> Iterator[Progress]:
+    """Yields a display; tasks added to it show counts, time left and their `status` field.
+
+    Inside of another display's block it is that display, and the block's tasks leave it at the block's end.
+
+    Args:
+        console: where bars or lines go.
+        line_seconds: time between two lines.
+    """
+    active = _ACTIVE.get()
+    if active is not None and active.console is console:
+        before = set(active.task_ids)
+        try:
+            yield active
+        finally:
+            for task in set(active.task_ids) - before:
+                active.remove_task(task)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
+    )
+    display = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    token = _ACTIVE.set(display)
+    try:
+        with display if console.is_terminal else _lines(display, line_seconds):
+            yield display
+    finally:
+        _ACTIVE.reset(token)
+
+
+def line_of(task: Task) -> str:
+    """Returns a task's progress as one line, such as `Recovering: 120 of 1,000 steps, 4.1 steps/s, 3:35 left`."""
+    elapsed = task.elapsed or 0.0
+    unit = str(task.fields.get("unit", ""))
+    done = f"{task.completed:,.0f}" if task.total is None else f"{task.completed:,.0f} of {task.total:,.0f}"
+    # A resumed task begins with what was done before.
+    rate = (task.completed - task.fields.get("resumed_at", 0)) / elapsed if elapsed else 0.0
+    parts = [f"{done} {unit}".rstrip()] if task.completed or (task.total or 0) > 1 else []
+    if rate and unit != "s":
+        parts.append(f"{rate:,.1f} {unit}/s" if unit else f"{rate:,.1f}/s")
+    left = (task.total - task.completed) / rate if task.total is not None and rate else None
+    parts.append(f"{clock(elapsed)} elapsed" if left is None else f"{clock(left)} left")
+    if status := str(task.fields.get("status", "")):
+        parts.append(status)
+    return f"{task.description}: {', '.join(parts)}"
+
+
+def clock(seconds: float) -> str:
+    """Returns minutes and seconds, such as `3:05`, with hours where there are some."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def _lines(display: Progress, line_seconds: float) -> Iterator[None]:
+    """Prints a line about the innermost task every few seconds, from a thread: also in the middle of one long step."""
+    ended = Event()
+
+    def talk() -> None:
+        due = time.monotonic() + line_seconds
+        while not ended.wait(max(0.0, due - time.monotonic())):
+            due = time.monotonic() + line_seconds
+            running = [task for task in display.tasks if not task.finished]
+            if running:
+                display.console.print(line_of(running[-1]), highlight=False, markup=False, soft_wrap=True)
+
+    thread = Thread(target=talk, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,163 @@
+"""Each command ends with what it made, what it chose, and a command to go on with."""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from compression.context import Context
+from models_store.manifest import Family, Task
+from models_store.store import Store
+from tests.command_line import Finished, compression
+from tests.compression.language_models import mbart_folder
+from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+
+TASK = Task.TRANSLATION
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.BART, tmp_path)
+    return context
+
+
+def run(context: Context, *words: object) -> Finished:
+    done = compression(*words, "--store", context.store.root)
+    assert done.code == 0, done.error
+    return done
+
+
+def next_command(done: Finished) -> list[str]:
+    """The words of the command on the last line, without `python -m compression`."""
+    last = done.out.splitlines()[-1]
+    assert last.startswith("Next, "), last
+    words = shlex.split(last.partition(": ")[2])
+    assert words[:3] == ["python", "-m", "compression"]
+    return words[3:]
+
+
+def test_pruning_says_what_is_left_and_that_it_hardly_trained(context: Context, tmp_path: Path) -> None:
+    data = tiny_file(tmp_path)
+
+    done = run(
+        context,
+        "prune",
+        "translation",
+        "original",
+        "--data",
+        data,
+        "--dev",
+        data,
+        "--decoder-layers",
+        1,
+        "--max-steps",
+        9,
+    )
+
+    made, removed, kept, *_ = done.out.splitlines()
+    assert re.match(r"translation/pruned: [\d,]+ parameters, [\d.]+ MB, ", made)
+    assert re.match(r"original with \d+% of its parameters removed \(left: 1 of 2 decoder layers, ", removed)
+    assert re.fullmatch(r"Layers kept: encoder 0, 1; decoder [01]\.", kept)
+    assert "Only 9 training steps: below 100 a result means little." in done.out
+    evaluated = compression(*next_command(done), "--samples", 2)
+    assert evaluated.code == 0, evaluated.error
+    assert "pruned" in evaluated.out
+
+
+def test_a_training_that_ends_in_its_warm_up_says_so(context: Context, tmp_path: Path) -> None:
+    words = ("--from", "original", "--name", "further", "--data", tiny_file(tmp_path), "--max-steps", 101, "--json")
+
+    done = run(context, "train", "translation", *words)
+
+    assert done.json["remark"].startswith("Only 101 training steps: the warm-up alone is to take 600.")
+
+
+def test_enough_steps_need_no_remark(context: Context, tmp_path: Path) -> None:
+    words = ("--data", tiny_file(tmp_path), "--max-steps", 100, "--json")
+
+    assert run(context, "distill", "translation", "original", *words).json["remark"] == ""
+
+
+def test_an_average_says_of_what(context: Context, tmp_path: Path) -> None:
+    run(
+        context,
+        "train",
+        "translation",
+        "--from",
+        "original",
+        "--name",
+        "further",
+        "--data",
+        tiny_file(tmp_path),
+        "--max-steps",
+        2,
+    )
+
+    done = run(context, "average", "translation", "further", "--share", 0.25)
+
+    assert "25% of the weights of further, 75% of those of original." in done.out.splitlines()
+    assert next_command(done)[:3] == ["evaluate", "translation", "averaged"]
+
+
+def test_beams_say_which_number_was_chosen_and_why(embedded: Store, tmp_path: Path) -> None:
+    shutil.copytree(embedded.folder(TASK, "quantized"), tmp_path / "store" / "translation" / "quantized")
+    context = tiny_context(tmp_path)
+    dev = tmp_path / "dev.jsonl"
+    pairs = [
+        {"source": "The children are playing in the garden.", "target": "Die Kinder spielen im Garten."},
+        {"source": "The soup is too hot.", "target": "Die Suppe ist zu heiß."},
+    ]
+    dev.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+
+    found = run(context, "beams", "translation", "quantized", "--dev", dev, "--tolerance", 0.9)
+    named = run(context, "beams", "translation", "quantized", "--num-beams", 2, "--name", "two")
+
+    assert "Beams: 1 instead of 4, the fewest that lose at most 90.0% on the dev data." in found.out
+    assert re.search(r"Of what 4 beams reach, beams keep: 1: [\d.]+%, 2: [\d.]+%, 3: [\d.]+%, 4: 100\.0%\.", found.out)
+    assert "Beams: 2, as named; they were 4." in named.out
+    assert next_command(found) == [
+        "evaluate", "translation", "fewer-beams", "--data", str(dev), "--store", str(context.store.root)
+    ]  # fmt: skip
+
+
+def test_quantization_says_what_stays_in_float(context: Context, tmp_path: Path) -> None:
+    data = tiny_file(tmp_path)
+
+    whole = run(context, "quantize", "translation", "original")
+    partly = run(
+        context, "quantize", "translation", "original", "--name", "partly", "--dev", data, "--fallback", 0.0001
+    )
+
+    assert "Scheme: int8-dynamic. Layers left in float: none." in whole.out
+    assert re.search(r"Layers left in float: (?!none)[\w., /-]+\.\n", partly.out), partly.out
+    assert re.search(r"Divergence from the float model: 0\.\d{4} nats a target token\.", partly.out)
+
+
+def test_an_import_says_its_languages_and_how_to_measure_it(context: Context, tmp_path: Path) -> None:
+    source = mbart_folder(tmp_path / "model")
+
+    done = run(
+        context, "import", source, "--task", "translation", "--language", "fr", "--language", "en", "--name", "fr-en"
+    )
+
+    assert "Languages: fr to en (tokens fr_XX and en_XX). Prefix of inputs: ''." in done.out.splitlines()
+    # The bundled sample is English and German, which says nothing of a model from French.
+    assert next_command(done)[:5] == ["evaluate", "translation", "fr-en", "--data", "test.jsonl"]
+
+
+def test_an_export_says_its_size_and_how_to_time_it(context: Context) -> None:
+    done = run(context, "export", "translation", "original", "--format", "ctranslate2")
+
+    assert re.match(r"translation/original: ctranslate2, [\d.]+ MB\n", done.out)
+    assert next_command(done)[:5] == ["benchmark", "translation", "original", "--runtime", "ctranslate2"]
+
+
+def test_machines_get_json_and_nothing_else(context: Context, tmp_path: Path) -> None:
+    done = run(context, "prune", "translation", "original", "--data", tiny_file(tmp_path), "--max-steps", 1, "--json")
+
+    assert done.json["chosen"][0].startswith("original with ")
+    assert done.json["remark"].startswith("Only 1 training step: ")

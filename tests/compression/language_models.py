@@ -1,0 +1,128 @@
+"""Tiny mBART and Marian models with the tokenizer files that hubs have of them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors
+from tokenizers.models import Unigram
+from transformers import MarianConfig, MarianMTModel, MBartConfig, MBartForConditionalGeneration
+from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES as MBART_CODES
+from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CODES as MBART_50_CODES
+
+from compression.publish import write_model
+from tests.compression.tiny import SENTENCES
+from tests.models_store.graphs.test_kin import BART_SHAPE
+
+CODES = {"mbart": MBART_CODES, "mbart50": MBART_50_CODES}
+CLASSES = {"mbart": "MBartTokenizer", "mbart50": "MBart50Tokenizer"}
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+WORDS = sorted({word for pair in SENTENCES for text in pair for word in text.split()})
+
+
+def mbart_folder(
+    folder: Path, kind: str = "mbart", source: str = "en_XX", target: str | None = "de_DE", more: Sequence[str] = ()
+) -> Path:
+    """Writes an mBART (`mbart`: the source's token behind a text) or mBART-50 (`mbart50`: before it).
+
+    Args:
+        folder: where to write.
+        kind: `mbart` or `mbart50`.
+        source: whose token the tokenizer's template has.
+        target: whose token the decoder begins with; None for a model that says none.
+        more: language tokens beside those of the hub's models.
+    """
+    codes = [*CODES[kind], *more]
+    pieces = [*SPECIALS, *(f"▁{word}" for word in WORDS)]
+    pieces += sorted({letter for word in WORDS for letter in word} | {"▁"})
+    fast = Tokenizer(Unigram([(piece, -float(place)) for place, piece in enumerate(pieces)], unk_id=3))
+    fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    fast.decoder = decoders.Metaspace(prepend_scheme="always")
+    specials = [*SPECIALS, *codes, "<mask>"]
+    fast.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
+    number = fast.token_to_id
+    single = f"$A </s> {source}" if kind == "mbart" else f"{source} $A </s>"
+    fast.post_processor = processors.TemplateProcessing(
+        single=single,
+        pair=single.replace("$A", "$A $B"),
+        special_tokens=[("</s>", number("</s>")), (source, number(source))],
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    fast.save(str(folder / "tokenizer.json"))
+    named = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+    }
+    config = named | {
+        "tokenizer_class": CLASSES[kind],
+        "src_lang": source,
+        "tgt_lang": None,
+        "additional_special_tokens": codes,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    starts: dict[str, Any] = {"decoder_start_token_id": number("</s>")}
+    if target is not None:
+        starts |= {"decoder_start_token_id" if kind == "mbart" else "forced_bos_token_id": number(target)}
+    shape = BART_SHAPE | {"vocab_size": fast.get_vocab_size(), "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    torch.manual_seed(3)
+    model = MBartForConditionalGeneration(MBartConfig(**(shape | starts)))  # type: ignore[no-untyped-call]
+    _spread(model)
+    for name, value in starts.items():
+        setattr(model.generation_config, name, value)
+    write_model(model, folder)
+    return folder
+
+
+def marian_folder(folder: Path, pair: tuple[str, str] | None, targets: Sequence[str] = ()) -> Path:
+    """Writes a Marian with two SentencePiece models.
+
+    Args:
+        folder: where to write.
+        pair: what its tokenizer's configuration says of its languages; None for nothing.
+        targets: languages that a text's first token chooses among.
+    """
+    import sentencepiece
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = {"</s>": 0, "<unk>": 1}
+    for side, name in enumerate(("source", "target")):
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter([texts[side] for texts in SENTENCES]),
+            model_prefix=str(folder / name),
+            vocab_size=120,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+        (folder / f"{name}.vocab").unlink()
+        (folder / f"{name}.model").rename(folder / f"{name}.spm")
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / f"{name}.spm"))
+        for place in range(3, pieces.piece_size()):
+            tokens.setdefault(pieces.id_to_piece(place), len(tokens))
+    for language in targets:
+        tokens[f">>{language}<<"] = len(tokens)
+    tokens["<pad>"] = len(tokens)
+    (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
+    if pair is not None:
+        config = {"source_lang": pair[0], "target_lang": pair[1]}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    specials = {"pad_token_id": tokens["<pad>"], "eos_token_id": 0, "decoder_start_token_id": tokens["<pad>"]}
+    shape = BART_SHAPE | {"vocab_size": len(tokens), "activation_function": "swish"} | specials
+    torch.manual_seed(3)
+    model = MarianMTModel(MarianConfig(**shape))  # type: ignore[no-untyped-call]
+    _spread(model)
+    model.generation_config.bad_words_ids = [[tokens["<pad>"]]]
+    write_model(model, folder)
+    return folder
+
+
+def _spread(model: Any) -> None:
+    """Makes a random model's outputs differ by input."""
+    with torch.no_grad():
+        for parameter in filter(lambda each: each.requires_grad, model.parameters()):
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    model.eval()

@@ -1,0 +1,217 @@
+"""The table of families and steps is true: each cell is tried on a tiny model, and recipes are held against it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from compression.context import Context
+from compression.errors import BadParameters
+from compression.exporting import add_ctranslate2, add_onnx
+from compression.families import NAMES, STEPS, FamilyStep, table
+from compression.importing import ImportOptions, import_model
+from compression.publish import copy_tokenizer, write_model
+from compression.technique import Job, technique_named
+from compression.training.data import DataFiles
+from models_store.configuration import FAMILIES, read_json
+from models_store.generator import open_generator
+from models_store.manifest import Family, Task
+from models_store.store import Store
+from tests.command_line import compression
+from tests.compression.language_models import marian_folder, mbart_folder
+from tests.compression.test_import_kin import saved
+from tests.compression.tiny import SENTENCES, tiny_context, tiny_file, tiny_model, tiny_tokenizer
+from tests.hub import HubHandler, running_hub
+
+TASK = Task.TRANSLATION
+README = Path(__file__).parents[2] / "README.md"
+ONE = {"max_steps": 1}
+# How each row with a technique is tried.
+TRIED: dict[str, dict[str, Any]] = {
+    "train --from": ONE,
+    "prune --encoder-layers --decoder-layers": {"encoder_layers": 1, "feed_forward": 1, **ONE},
+    "prune --heads": {"heads": 2, "feed_forward": 1, **ONE},
+    "prune --feed-forward": {"feed_forward": 0.5, "criterion": "taylor", **ONE},
+    "prune --budget": {"budget": 0.2, "samples": 4, "max_steps": 0},
+    "prune --vocabulary": {"vocabulary": 0, "feed_forward": 1, **ONE},
+    "prune --sparsity, --pattern": {"pattern": "2:4", "feed_forward": 1, **ONE},
+    "distill": {
+        "decoder_layers": 1,
+        "hidden_states": 1,
+        "attention": 1,
+        "sequence_level": "add",
+        "sequence_share": 0.2,
+        **ONE,
+    },
+    "average": {"other": "original"},
+    "beams": {"num_beams": 2},
+    "quantize --scheme int8-static": {"scheme": "int8-static", "calibration_samples": 4},
+    "quantize --scheme int4-weight-only": {"scheme": "int4-weight-only", "aware_steps": 1},
+}
+RUNTIMES = {"onnxruntime": "onnx", "torch": "safetensors", "ctranslate2": "ctranslate2"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of tiny models wait for each other more than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def model_folder(model_type: str, folder: Path) -> Path:
+    """A model of a type as a hub has it."""
+    if model_type == "mbart":
+        return mbart_folder(folder / "model")
+    if model_type == "marian":
+        return marian_folder(folder / "model", ("en", "de"))
+    if model_type in ("mt5", "pegasus"):
+        return saved({"mt5": "mT5", "pegasus": "PEGASUS"}[model_type], folder)
+    torch.manual_seed(2)
+    tokenizer = tiny_tokenizer(Family(model_type), folder / "tokenizer")
+    model = tiny_model(Family(model_type), tokenizer)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    write_model(model, folder / "model")
+    copy_tokenizer(tokenizer, folder / "model")
+    return folder / "model"
+
+
+def imported(model_type: str, folder: Path) -> Context:
+    """A store with a model of a type as `translation/original`."""
+    context = tiny_context(folder)
+    options = ImportOptions(task=TASK, languages=["en", "de"], max_new_tokens=8, max_input_tokens=40)
+    import_model(context, str(model_folder(model_type, folder)), options)
+    return context
+
+
+def apply(context: Context, step: FamilyStep, name: str, folder: Path) -> None:
+    """Applies a row's technique to the original, or to what was trained from it."""
+    options = TRIED.get(step.name) or {"scheme": step.name.split()[-1]}
+    parent = "train-from" if step.technique == "average" else "original"
+    files = DataFiles([tiny_file(folder)])
+    technique_named(step.technique).apply(Job(context, TASK, parent, name, files), options)
+
+
+def assert_serves(context: Context, variant: str) -> None:
+    """Every runtime that opens a variant gives the same ids, and outputs differ by input."""
+    outputs = []
+    for runtime, form in RUNTIMES.items():
+        if context.store.has_format(TASK, variant, form):
+            with open_generator(context.store, TASK, variant, runtime, threads=1) as generator:
+                options = generator.manifest.generation.options(num_beams=1)
+                rows = [generator.encode(source).ids for source, _ in SENTENCES[:4]]
+                outputs.append([each.ids for each in generator.runtime.generate(rows, options)])
+    assert outputs and all(each == outputs[0] for each in outputs), variant
+    assert all(ids for ids in outputs[0])
+
+
+def test_the_readme_has_the_table() -> None:
+    text = README.read_text(encoding="utf-8")
+    shown = text.partition("<!-- families:begin -->")[2].partition("<!-- families:end -->")[0]
+
+    assert shown.strip() == table()
+    assert list(NAMES) == list(FAMILIES)
+
+
+@pytest.mark.parametrize("model_type", list(NAMES))
+def test_each_step_does_what_the_table_says(model_type: str, tmp_path: Path) -> None:
+    context = imported(model_type, tmp_path)
+    assert read_json(context.store.folder(TASK, "original") / "config.json")["model_type"] == model_type
+    add_onnx(context, TASK, "original")
+    add_ctranslate2(context, TASK, "original")
+    assert_serves(context, "original")
+
+    for step in STEPS:
+        if not step.technique:
+            continue
+        name = step.name.replace(" --", "-").replace(" ", "-").replace(",", "")
+        if model_type in step.refused:
+            with pytest.raises(BadParameters, match=f"`{step.name}` does not work for {NAMES[model_type]}: "):
+                apply(context, step, name, tmp_path)
+            assert name not in context.store.variants(TASK)
+        else:
+            apply(context, step, name, tmp_path)
+            assert_serves(context, name)
+
+
+@pytest.mark.parametrize("model_type", [each for each in NAMES if each not in ("t5", "bart")])
+def test_a_base_from_nothing_is_a_t5_or_a_bart(model_type: str, tmp_path: Path) -> None:
+    done = compression("train", "translation", "--data", tiny_file(tmp_path), "--family", model_type)
+
+    assert done.code == 1 and "family: Input should be 't5' or 'bart'" in done.error
+    assert model_type in next(step for step in STEPS if step.name == "train").refused
+
+
+RECIPE = """
+name: refused
+task: translation
+base: {base}
+data: {{train: [train.jsonl]}}
+variants:
+  pruned: {{steps: [prune: {{feed_forward: 0.5, max_steps: 1}}]}}
+  half: {{from: pruned, steps: [quantize: {{scheme: fp16}}]}}
+benchmark: false
+"""
+WORDS = (
+    "error: refused: variants.half.steps[0]: `quantize --scheme fp16` does not work for mT5: fp16 is not for T5, whose "
+    "activations overflow in it; store bf16 instead. What works: `quantize --scheme int8-dynamic`, "
+)
+
+
+def written(folder: Path, base: Mapping[str, Any]) -> Path:
+    tiny_file(folder)
+    path = folder / "refused.yaml"
+    path.write_text(RECIPE.format(base=json.dumps(dict(base))), encoding="utf-8")
+    return path
+
+
+def test_a_recipe_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    recipe = written(tmp_path, {"import": str(model_folder("mt5", tmp_path))})
+
+    done = compression("build", recipe, "--store", tmp_path / "own", "--build-folder", tmp_path / "build")
+
+    assert done.code == 1
+    assert done.error.splitlines()[-1].startswith(WORDS)
+    assert not (tmp_path / "own").exists() and not (tmp_path / "build" / "steps").exists()
+
+
+def test_a_recipe_is_refused_once_a_hub_has_given_the_configuration(tmp_path: Path) -> None:
+    recipe = written(tmp_path, {"import": "slimseq/tiny"})
+    with running_hub({"slimseq/tiny": model_folder("mt5", tmp_path)}) as endpoint:
+        done = compression(
+            "build", recipe, "--store", tmp_path / "own", "--build-folder", tmp_path / "build",
+            HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "home"),
+        )  # fmt: skip
+        asked = list(HubHandler.asked)
+
+    assert done.code == 1
+    assert done.error.splitlines()[-1].startswith(WORDS)
+    assert not any(each.endswith(".safetensors") for each in asked)
+    assert not (tmp_path / "own").exists() and not (tmp_path / "build" / "steps").exists()
+
+
+def test_a_recipe_that_keeps_its_base_is_held_against_it(tmp_path: Path) -> None:
+    context = imported("mt5", tmp_path)
+    recipe = written(tmp_path, {"keep": True})
+
+    done = compression("build", recipe, "--store", context.store.root, "--build-folder", tmp_path / "build")
+
+    assert done.code == 1
+    assert done.error.splitlines()[-1].startswith(WORDS)
+    assert Store(context.store.root).variants(TASK) == ["original"]
+
+
+def test_a_command_says_it_before_it_reads_data(tmp_path: Path) -> None:
+    context = imported("t5", tmp_path)
+    words = ("quantize", "translation", "original", "--scheme", "fp16", "--data", tmp_path / "absent.jsonl")
+
+    done = compression(*words, "--store", context.store.root)
+
+    assert done.code == 1
+    assert done.error.startswith("error: `quantize --scheme fp16` does not work for T5: ")

@@ -1,0 +1,67 @@
+"""README's lines for a model of one's own work one after the other, as they are written but for the time they train."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from transformers import T5Config, T5ForConditionalGeneration
+
+from models_store.manifest import Family, Task
+from models_store.store import Store
+from tests.hub import running_hub
+from tests.hub_content import write_hub_model
+
+ROOT = Path(__file__).parents[2]
+INSTALL = re.compile(r"^\.venv/bin/pip install .*$", re.MULTILINE)
+
+
+def blocks() -> list[str]:
+    """The section's shell blocks up to the one about recipes."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Compress a model of your own")[2].partition("A whole graph of variants")[0]
+    return re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
+
+
+def tiny_t5_small(tmp_path: Path) -> Path:
+    """A hub's `google-t5/t5-small`, but tiny."""
+    torch.manual_seed(0)
+    config = T5Config(  # type: ignore[no-untyped-call]
+        d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, vocab_size=512, decoder_start_token_id=0
+    )
+    model = T5ForConditionalGeneration(config)
+    return write_hub_model(model, Family.T5, tmp_path / "hub" / "model", tmp_path / "hub" / "tokenizer")
+
+
+def test_the_lines_of_readme_work_one_after_the_other(own_store: Store, tmp_path: Path) -> None:
+    data, lines = blocks()
+    script = INSTALL.sub("", data) + lines.replace("--max-seconds 60", "--max-steps 2")
+    script = script.replace(".venv/bin/python", sys.executable)
+    work = tmp_path / "clone"
+    work.mkdir()
+    with running_hub({"google-t5/t5-small": tiny_t5_small(tmp_path)}) as endpoint:
+        done = subprocess.run(
+            ["bash", "-e", "-c", script],
+            cwd=work,
+            env=os.environ
+            | {
+                "PYTHONPATH": str(ROOT),
+                "SLIMSEQ_STORE": str(own_store.root),
+                "HF_ENDPOINT": endpoint,
+                "HF_HOME": str(tmp_path / "home"),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert {"slim", "student", "further", "averaged", "averaged-int8", "fast"} <= set(
+        own_store.variants(Task.TRANSLATION)
+    )
+    assert {"slim", "t5-small", "t5-small-int8"} <= set(own_store.variants(Task.SUMMARIZATION))
+    assert "Beams: " in done.stdout and "50% of the weights of further, 50% of those of student." in done.stdout
+    assert "\r" not in done.stderr and "\x1b" not in done.stderr
