@@ -167,10 +167,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args(arguments)
     end_on_termination()
+    task, variant = given.variant
     with tempfile.TemporaryDirectory(prefix="slimseq-beside-evaluation-") as folder:
         try:
             found = beside_evaluation(
-                Store(given.store), *given.variant, given.clients, given.seconds, given.turns, Path(folder)
+                Store(given.store), task, variant, given.clients, given.seconds, given.turns, Path(folder)
             )
         except (ServerFailed, SlimseqError) as error:
             sys.exit(f"error: {error}")

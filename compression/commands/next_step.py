@@ -2,9 +2,9 @@
 
 import shlex
 
-from compression.commands.options import DEFAULT_STORE
 from compression.context import Context
 from models_store.manifest import Manifest, Task
+from models_store.places import default_store
 
 # What the bundled sample is in: without a file of one's own, quality is measured on it.
 SAMPLE_LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
@@ -12,7 +12,7 @@ SAMPLE_LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 
 def command_line(context: Context, *words: str) -> str:
     """Returns a command on the context's store, as a shell takes it."""
-    store = [] if context.store.root == DEFAULT_STORE else ["--store", str(context.store.root)]
+    store = [] if context.store.root == default_store() else ["--store", str(context.store.root)]
     return shlex.join(["python", "-m", "compression", *words, *store])
 
 

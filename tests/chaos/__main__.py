@@ -35,8 +35,8 @@ def main() -> int:
         store, log = Path(folder) / "artifacts", Path(folder) / "log"
         shutil.copytree(embedded_store(), store)
         _say(f"2 GiB of memory, by {limit.kind}")
-        settings = {"admin_token": ADMIN, "request_timeout_seconds": 30}
-        with running_service(log, prefix=limit.prefix, store=store, **settings) as service:
+        started = running_service(log, prefix=limit.prefix, store=store, admin_token=ADMIN, request_timeout_seconds=30)
+        with started as service:
             service.wait_until_ready()
             target = Target(service, store, log, psutil.Process(service.pid), {"Authorization": f"Bearer {ADMIN}"})
             held = [_is_held(target, attack, arguments.company) for attack in chosen]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from tests.chaos.company import ARTICLE, alone, in_company, together
@@ -61,8 +62,7 @@ def a_million_characters(target: Target) -> Iterator[str]:
     """Sends texts that take a tokenizer seconds."""
     texts = ("a" * MILLION, "e\u0301" * (MILLION // 2), "\U0001f468\u200d" * (MILLION // 2))
     with watching(target) as watch:
-        calls = [lambda text=text: target.service.post("/translate", {"text": text}).status for text in texts]
-        statuses = together(calls)
+        statuses = together([partial(_status, target, text) for text in texts])
     if any(status not in (200, 413, 422) for status in statuses):
         yield f"answers {statuses}"
     yield from _probes(watch.longest_probe)
@@ -110,6 +110,10 @@ def a_queue_full_of_long_texts(target: Target) -> Iterator[str]:
     together([*calls, ask_for_a_word])
     if max(waits) > SHORT_SECONDS:
         yield f"the word waited {max(waits):.1f} s"
+
+
+def _status(target: Target, text: str) -> int:
+    return target.service.post("/translate", {"text": text}).status
 
 
 def _probes(longest: float) -> Iterator[str]:

@@ -16,7 +16,7 @@ from app.serving.evaluation_process import EvaluationProcess, kill_evaluations
 from models_store.errors import SlimseqError
 
 PAIRS = b'[["a","b"]]'
-ORDER = EvaluationOrder("store", "translation", {"original": "onnxruntime"}, None, "pairs", 1, len(PAIRS))
+ORDER = EvaluationOrder("store", "translation", {"original": "onnxruntime"}, {}, "pairs", 1, len(PAIRS))
 
 Put = Callable[[str], None]
 
