@@ -32,10 +32,10 @@ def root_of(manifest: Manifest, manifests: Iterable[Manifest]) -> Manifest | Non
     """
     if is_root(manifest):
         return manifest
-    roots = [each for each in manifests if each.task is manifest.task and is_root(each)]
+    manifests = [each for each in manifests if each.task is manifest.task]
     hint = manifest.reference.variant if manifest.reference is not None else None
     for digest in _digests(manifest):
-        same = [each for each in roots if each.digest == digest]
+        same = [each for each in manifests if each.digest == digest and is_root(each)]
         if same:
             # A store may hold the same files under two names.
             return next((each for each in same if each.variant == hint), same[0])
