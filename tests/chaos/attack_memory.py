@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from tests.chaos.company import ARTICLE, together
@@ -126,7 +127,7 @@ def long_texts_for_a_while(target: Target) -> Iterator[str]:
         while time.monotonic() < until:
             service.post(path, body)
 
-    together([lambda each=each: ask(*each) for each in bodies * 8])
+    together([partial(ask, *each) for each in bodies * 8])
     yield from _falls_back(target, before, share=1.1, spare=0)
 
 
