@@ -63,6 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     preloading = services.readiness.start()
+    services.trimmer.start()
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ from app.serving.pool import Pool, PoolLimits
 from app.serving.readiness import Readiness
 from app.serving.runtimes import RuntimeChooser
 from app.serving.service import GenerationService
+from app.serving.trimming import HeapTrimmer
 from app.serving.worker import WorkLimits
 from app.settings import Settings
 from models_store.manifest import Task
@@ -39,6 +40,7 @@ class Services:
     pool: Pool
     jobs: EvaluationJobs
     planner: Planner
+    trimmer: HeapTrimmer
     admin_token: SecretStr | None
 
     @classmethod
@@ -77,12 +79,14 @@ class Services:
             pool=pool,
             jobs=jobs,
             planner=planner,
+            trimmer=HeapTrimmer(pool.idle_seconds),
             admin_token=settings.admin_token,
         )
 
     async def close(self) -> None:
         """Kills evaluations, ends what runs and gives back memory."""
         self.planner.close()
+        await self.trimmer.close()
         await self.jobs.close()
         await self.pool.close()
 

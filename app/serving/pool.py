@@ -89,6 +89,7 @@ class Pool:
         self._released = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
         self._is_closing = False
+        self._last_used = time.monotonic()
 
     @contextlib.asynccontextmanager
     async def lease(self, task: Task, variant: str, runtime: str | None = None) -> AsyncIterator[LoadedVariant]:
@@ -113,7 +114,7 @@ class Pool:
             yield await asyncio.shield(slot.load)
         finally:
             slot.leases -= 1
-            slot.last_used = time.monotonic()
+            slot.last_used = self._last_used = time.monotonic()
             self._released.set()
             await self._replace_broken(slot)
 
@@ -124,6 +125,12 @@ class Pool:
     def find(self, task: Task, variant: str) -> LoadedVariant | None:
         """Returns a variant if it is open, with whatever runtime."""
         return next((each for each in self.loaded() if (each.key.task, each.key.variant) == (task, variant)), None)
+
+    def idle_seconds(self) -> float:
+        """Returns for how long no variant has been leased, 0 while one is."""
+        if any(slot.leases for slot in self._slots.values()):
+            return 0.0
+        return time.monotonic() - self._last_used
 
     def degraded(self) -> list[str]:
         """Returns the open variants whose last run broke."""
