@@ -1,4 +1,4 @@
-"""Manifests of artifacts that exist on paper only, written into stores of a test's own."""
+"""Manifests of artifacts whose files are empty, written into stores of a test's own."""
 
 import hashlib
 from pathlib import Path
@@ -63,6 +63,8 @@ def score(
 def put(root: Path, *manifests: Manifest) -> Path:
     for each in manifests:
         folder = root / each.task.value / each.variant
-        folder.mkdir(parents=True)
+        for file in each.files:
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file.path).touch()
         write_manifest(folder, each)
     return root

@@ -112,8 +112,9 @@ def test_an_eviction_of_one_runtime_leaves_the_gauges_of_the_other(embedded: Sto
     async def scenario() -> None:
         async with scene.pool.lease(TRANSLATION, "original", "torch") as held:
             await scene.opened("original", "onnxruntime")
-            await until(lambda: len(scene.pool.loaded()) == 1)
+            await until(lambda: scene.opener.closed == [0, 1])
 
+            assert scene.pool.loaded() == [held]
             assert scene.gauge("slimseq_variant_loaded", "original") == 1
             assert scene.gauge("slimseq_variant_resident_bytes", "original") == held.resident_bytes
             assert scene.gauge("slimseq_queue_rows", "original") == 0

@@ -1,0 +1,126 @@
+"""A store that is read-only and where nothing was prepared: what can serve does, the rest says what mends it."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from models_store.store import Store
+from tests.service.client import Service
+from tests.service.conftest import running_service
+
+TEXT = {"text": "Good morning."}
+BIND = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", BIND)
+# Root, too, is refused where a folder's mode says so.
+NO_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
+
+@pytest.fixture
+def unprepared(embedded: Store, tmp_path: Path) -> Path:
+    """A store as a fresh clone has it: safetensors, and of int8 variants the manifests alone."""
+    root = tmp_path / "store"
+    for entry in embedded.scan():
+        assert entry.manifest is not None
+        folder = root / entry.task / entry.variant
+        folder.mkdir(parents=True)
+        is_whole = entry.manifest.has_format("safetensors")
+        for path in entry.folder.iterdir() if is_whole else [entry.folder / "manifest.json"]:
+            if path.is_file():
+                shutil.copyfile(path, folder / path.name)
+    return root
+
+
+def started_by(tmp_path: Path, *command: object) -> Path:
+    """Returns what to start in place of Python: a script that puts a command before it."""
+    if subprocess.run([*map(str, command), "true"], capture_output=True).returncode:
+        pytest.skip(f"{command[0]} cannot be used here")
+    script = tmp_path / "python"
+    words = " ".join(f"'{word}'" for word in (*command, sys.executable))
+    script.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def forbid_writing(root: Path) -> None:
+    for folder in (root, *root.glob("*"), *root.glob("*/*")):
+        folder.chmod(0o555)
+
+
+def by_name(service: Service) -> dict[str, dict[str, object]]:
+    listed = service.get("/variants").json["variants"]
+    return {f"{each['task']}/{each['variant']}": each for each in listed}
+
+
+@pytest.mark.parametrize("is_mounted", [True, False], ids=["mounted read-only", "without permission"])
+def test_the_default_falls_back_and_the_others_say_what_mends_them(
+    unprepared: Path, tmp_path: Path, log: Path, is_mounted: bool
+) -> None:
+    if is_mounted:
+        python = started_by(tmp_path, *UNSHARE, unprepared)
+    else:
+        python = started_by(tmp_path, *NO_OVERRIDE)
+        forbid_writing(unprepared)
+    before = sorted(unprepared.rglob("*"))
+    command = f"`python -m compression prepare --store {unprepared}`"
+    with running_service(log, python=python, store=unprepared) as service:
+        service.wait_until_ready()
+        variants = by_name(service)
+        unnamed = service.post("/translate", TEXT)
+        named = service.post("/translate?variant=quantized", TEXT)
+        on_onnx = service.post("/translate?variant=original&runtime=onnxruntime", TEXT)
+        compared = service.post("/compare?task=translation&variant=original&variant=quantized", TEXT).json
+
+    assert variants["translation/quantized"]["status"] == variants["translation/compact"]["status"] == "broken"
+    assert command in str(variants["translation/quantized"]["error"])
+    assert [name for name, each in variants.items() if each["default"]] == [
+        "summarization/original",
+        "translation/original",
+    ]
+    assert variants["translation/original"]["status"] == "loaded"
+    assert variants["translation/pruned"]["status"] == "available"
+    assert variants["translation/original"]["runtime"] == "torch"
+    assert (unnamed.status, unnamed.json["variant"]) == (200, "original")
+    for refused in (named, on_onnx):
+        assert (refused.status, refused.problem.type) == (503, "/problems/unprepared"), refused.text
+        assert command in refused.problem.detail
+    assert compared["results"][0]["variant"] == "original" and command in compared["results"][1]["error"]["detail"]
+    assert sorted(unprepared.rglob("*")) == before
+
+
+def test_where_nothing_can_serve_it_is_not_ready_and_says_the_same_everywhere(
+    unprepared: Path, tmp_path: Path, log: Path
+) -> None:
+    python = started_by(tmp_path, *UNSHARE, unprepared)
+    command = f"`python -m compression prepare --store {unprepared}`"
+    with running_service(log, python=python, store=unprepared, runtime="onnxruntime") as service:
+        refused = service.post("/translate", TEXT)
+        readiness = service.get("/readyz")
+        variants = by_name(service)
+
+    assert refused.status == readiness.status == 503
+    assert command in refused.problem.detail and command in readiness.problem.detail
+    assert {each["status"] for each in variants.values()} == {"broken"}
+    onnx = [each for name, each in variants.items() if name != "translation/compact"]
+    assert all(command in str(each["error"]) for each in onnx)
+
+
+def test_a_fresh_clone_that_may_be_written_serves_and_takes_what_is_prepared_meanwhile(
+    unprepared: Path, embedded: Store, log: Path
+) -> None:
+    with running_service(log, store=unprepared) as service:
+        service.wait_until_ready()
+        before = service.post("/translate", TEXT)
+        for name in ("translation/quantized", "summarization/quantized"):
+            shutil.copytree(embedded.root / name, unprepared / name, dirs_exist_ok=True)
+        deadline = time.monotonic() + 30
+        while not by_name(service)["translation/quantized"]["default"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        after = service.post("/translate", TEXT)
+
+    assert (before.status, before.json["variant"], before.json["runtime"]) == (200, "original", "onnxruntime")
+    assert (after.status, after.json["variant"]) == (200, "quantized")
