@@ -36,7 +36,7 @@ def download(context: Context, source: str, revision: str | None, folder: Path, 
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
     if HF_HUB_OFFLINE:
         raise BadSource(f"{source} is not a folder here, and HF_HUB_OFFLINE forbids asking {ENDPOINT}")

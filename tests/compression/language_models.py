@@ -115,7 +115,7 @@ def marian_folder(folder: Path, pair: tuple[str, str] | None, targets: Sequence[
     torch.manual_seed(3)
     model = MarianMTModel(MarianConfig(**shape))  # type: ignore[no-untyped-call]
     _spread(model)
-    model.generation_config.bad_words_ids = [[tokens["<pad>"]]]
+    model.generation_config.bad_words_ids = [[tokens["<pad>"]]]  # type: ignore[union-attr]
     write_model(model, folder)
     return folder
 

@@ -11,7 +11,6 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from models_store.manifest import Family, Task
 from models_store.store import Store
-from tests.compression.tiny import tiny_tokenizer
 from tests.hub import running_hub
 from tests.hub_content import write_hub_model
 
