@@ -1,18 +1,19 @@
+import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from models_store.manifest import digest_of
 from models_store.store import Store
+from tests.damage import flip_bytes
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
 TEXT = {"text": "Good morning."}
-
-
-def flip_bytes(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    path.write_bytes(data)
 
 
 def test_a_tampered_artifact_is_refused_and_the_others_serve(store: Path, log: Path) -> None:
@@ -65,18 +66,102 @@ def test_an_unreadable_manifest_breaks_its_own_variant_only(store: Path, log: Pa
     assert listed["translation", "quantized"]["status"] == "broken"
 
 
-def test_the_service_is_not_ready_where_no_default_opens(store: Path, log: Path) -> None:
-    for path in store.glob("*/quantized/onnx/encoder.onnx"):
+def test_where_the_usual_default_does_not_open_the_next_best_answers(store: Path, log: Path) -> None:
+    encoder = store / "translation" / "quantized" / "onnx" / "encoder.onnx"
+    # Another task is opened at the start: the first request is the first to find out.
+    with running_service(log, store=store, preload="summarization/quantized") as service:
+        service.wait_until_ready()
+        flip_bytes(encoder)
+        unnamed = [service.post("/translate", TEXT), service.post("/translate", {**TEXT, "stream": True})]
+        named = service.post("/translate?variant=quantized", TEXT)
+        readiness = service.get("/readyz")
+        listed = service.get("/variants").json["variants"]
+
+    assert [answer.status for answer in (*unnamed, readiness)] == [200, 200, 200]
+    assert unnamed[0].json["variant"] == unnamed[1].events[-1][1]["variant"] == "original"
+    assert named.status == 503 and "encoder.onnx" in named.problem.detail
+    states = {each["variant"]: (each["status"], each["default"]) for each in listed if each["task"] == "translation"}
+    assert states == {"original": ("loaded", True), "quantized": ("broken", False)}
+
+
+def test_the_operators_own_default_does_not_fall_back(store: Path, log: Path) -> None:
+    flip_bytes(store / "translation" / "quantized" / "onnx" / "encoder.onnx")
+    with running_service(log, store=store, default_translation="quantized") as service:
+        service.wait_until_ready()
+
+        refused = service.post("/translate", TEXT)
+
+    assert refused.status == 503 and "encoder.onnx" in refused.problem.detail
+
+
+def test_the_service_is_not_ready_where_no_variant_opens(store: Path, log: Path) -> None:
+    for path in store.glob("*/*/tokenizer.json"):
         flip_bytes(path)
     with running_service(log, store=store) as service:
-        served = service.post("/translate?variant=original", TEXT)
-        refused = [service.post(path, TEXT) for path in ("/translate", "/summarize")]
+        refused = [service.post(path, TEXT) for path in ("/translate", "/summarize", "/translate?variant=original")]
         readiness = service.get("/readyz")
         health = service.get("/healthz")
 
-    assert [answer.status for answer in refused] == [503, 503]
-    assert readiness.status == 503 and "encoder.onnx" in readiness.problem.detail
-    assert served.status == health.status == 200
+    assert [answer.status for answer in refused] == [503, 503, 503]
+    assert readiness.status == 503 and "tokenizer.json" in readiness.problem.detail
+    assert health.status == 200
+
+
+def change_manifest(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def list_no_files(folder: Path, _: Path) -> None:
+    change_manifest(folder, files=[], digest=digest_of([]))
+
+
+def name_another(folder: Path, _: Path) -> None:
+    change_manifest(folder, variant="other")
+
+
+def name_another_task(folder: Path, _: Path) -> None:
+    change_manifest(folder, task="summarization")
+
+
+def link_out(folder: Path, outside: Path) -> None:
+    shutil.move(folder, outside)
+    folder.symlink_to(outside)
+
+
+def link_a_file_out(folder: Path, outside: Path) -> None:
+    shutil.move(folder / "tokenizer.json", outside)
+    (folder / "tokenizer.json").symlink_to(outside)
+
+
+def add_a_file(folder: Path, _: Path) -> None:
+    (folder / "adapter_config.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (list_no_files, "lists no files"),
+        (name_another, "is of translation/other and lies in translation/quantized"),
+        (name_another_task, "is of summarization/quantized and lies in translation/quantized"),
+        (link_out, "translation/quantized/manifest.json is behind a link that leads out of the store"),
+        (link_a_file_out, "translation/quantized/tokenizer.json is behind a link that leads out of the store"),
+        (add_a_file, "adapter_config.json is not in its list of files"),
+    ],
+)
+def test_what_is_not_listed_or_not_where_it_says_is_not_served(
+    store: Path, tmp_path: Path, log: Path, damage: Callable[[Path, Path], None], said: str
+) -> None:
+    damage(store / "translation" / "quantized", tmp_path / "outside")
+    with running_service(log, store=store) as service:
+        service.wait_until_ready()
+        refused = service.post("/translate?variant=quantized", TEXT)
+        served = service.post("/translate", TEXT)
+        listed = service.get("/variants/translation/quantized").json
+
+    assert refused.status == 503 and said in refused.problem.detail
+    assert listed["status"] == "broken" and said in listed["error"] and not listed["default"]
+    assert (served.status, served.json["variant"]) == (200, "original")
 
 
 def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -> None:

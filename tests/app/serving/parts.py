@@ -27,4 +27,6 @@ def parts_of(store: Store, layouts: LayoutChooser | None = None, opener: Opener 
     catalogue, metrics = Catalogue(store, {}), ServiceMetrics("test")
     runtimes = RuntimeChooser(catalogue)
     loader = Loader(store, metrics, WorkLimits(), layouts, opener)
-    return Parts(catalogue, runtimes, Pool(loader, metrics, runtimes))
+    pool = Pool(loader, metrics, runtimes)
+    catalogue.can_serve = pool.can_serve
+    return Parts(catalogue, runtimes, pool)
