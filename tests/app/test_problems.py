@@ -46,4 +46,4 @@ def test_many_errors_are_counted_not_listed() -> None:
 def test_what_each_variant_keeps_is_said() -> None:
     error = NoVariantRetains("translation", 0.99, [("original", 1.0), ("pruned", None)])
 
-    assert "keeps 0.99 of the original: original keeps 1.0000, pruned is unmeasured" in str(error)
+    assert "keeps 0.99 of its reference: original keeps 1.0000, pruned is unmeasured" in str(error)
