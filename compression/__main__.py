@@ -1,5 +1,6 @@
 """`python -m compression`. Ctrl-C at any moment, while libraries are imported too, ends it with one line."""
 
+import os
 import signal
 import sys
 
@@ -12,4 +13,6 @@ if __name__ == "__main__":
         # Nothing is left to be interrupted: what was being written has been given up already.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stderr.write("stopped; nothing was left half-written\n")
-        sys.exit(130)
+        sys.stderr.flush()
+        # Not `sys.exit`: where an `exec` was interrupted, the interpreter would then kill itself with the signal.
+        os._exit(130)

@@ -19,6 +19,7 @@ from compression.errors import BadParameters
 from compression.families import check_step
 from compression.fields import OptionField, check_names, fields_of, filled
 from models_store.configuration import read_json
+from models_store.errors import SlimseqError
 from models_store.manifest import Task
 
 if TYPE_CHECKING:
@@ -116,10 +117,13 @@ class Technique:
         Raises:
             BadParameters: it does not.
         """
-        given = Path(job.parent)
-        folder = given if job.parent and given.is_dir() else job.context.store.folder(job.task, job.parent)
-        if job.parent and (folder / "config.json").exists():
-            check_step(read_json(folder / "config.json").get("model_type", ""), self.name, self.settings(values))
+        if not job.parent:
+            return
+        try:
+            config = read_json(job.context.store.folder(job.task, job.parent) / "config.json")
+        except SlimseqError:  # the technique says what is wrong with what it starts from
+            return
+        check_step(str(config.get("model_type", "")), self.name, self.settings(values))
 
     def options(self, values: Mapping[str, Any]) -> list[Any]:
         """Returns the options objects of flat values.

@@ -9,8 +9,8 @@ from tests.chaos.target import Target, watching
 
 MEGABYTE = 1_000_000
 CHUNK = b"x" * 65_536
-# What the system's buffers hold of what nobody reads.
-BUFFERED_BYTES = 16 * MEGABYTE
+# What the service reads of a body after its answer, and what the buffers of the system hold.
+BUFFERED_BYTES = 40 * MEGABYTE
 
 
 def _sent(target: Target, head: bytes, piece: bytes, most: int = 400 * MEGABYTE, seconds: float = 10) -> int:

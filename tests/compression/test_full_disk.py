@@ -63,3 +63,23 @@ def test_a_checkpoint_without_room_is_one_line_and_keeps_the_one_before(context:
     assert finished.error.splitlines()[-1] == f"error: {checkpoint} cannot be written: File too large"
     again = compression(*arguments, "--max-steps", 4)
     assert again.code == 0, again.error
+
+
+def test_an_import_and_a_build_without_room_are_one_line_and_leave_the_store_as_it_was(
+    context: Context, tmp_path: Path
+) -> None:
+    model, recipe = context.store.folder(Task.TRANSLATION, "original"), tmp_path / "small.yaml"
+    recipe.write_text("name: small\ntask: translation\nbase: {keep: true}\nvariants: {made: {steps: [quantize]}}\n")
+    before = contents(context.store.root)
+    store = ("--store", context.store.root)
+
+    imported = compression_without_room(
+        GREATEST_FILE, "import", model, "--task", "translation", "--name", "made", *store
+    )
+    built = compression_without_room(GREATEST_FILE, "build", recipe, "--build-folder", tmp_path / "work", *store)
+
+    for finished in (imported, built):
+        assert finished.code == 1
+        assert finished.error.splitlines()[-1].startswith("error: ") and "File too large" in finished.error
+        assert "Traceback" not in finished.error
+    assert contents(context.store.root) == before
