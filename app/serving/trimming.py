@@ -47,25 +47,31 @@ class HeapTrimmer:
         self._trim = trim
         self._clock = clock
         self._check_seconds = check_seconds
-        self._least = 0
+        # What the last trimming left, and whether all that requests had taken was free by then.
+        self._left = 0
+        self._was_quiet = False
         self._trimmed_at = clock()
         self._checks: asyncio.Task[None] | None = None
 
     def is_due(self) -> bool:
-        """Whether memory is to be trimmed now: more is resident than there was, and nobody waits or it is high time."""
+        """Whether memory is to be trimmed now: there is some to win, and nobody waits for it or it is high time."""
         resident = self._resident()
-        # Variants that were closed meanwhile are no longer a part of what there was.
-        self._least = min(self._least, resident)
-        if resident <= GROWTH * self._least:
-            return False
-        return self._idle_seconds() >= QUIET_SECONDS or self._clock() - self._trimmed_at >= BUSY_SECONDS
+        # Variants that were closed meanwhile are no longer a part of what was left.
+        self._left = min(self._left, resident)
+        has_grown = resident > GROWTH * self._left
+        if self._is_quiet():
+            return has_grown or not self._was_quiet
+        return has_grown and self._clock() - self._trimmed_at >= BUSY_SECONDS
 
     def trim(self) -> None:
         """Trims, and remembers what is left. May be called on any thread."""
-        before = self._resident()
+        before, self._was_quiet = self._resident(), self._is_quiet()
         self._trim()
-        self._least, self._trimmed_at = self._resident(), self._clock()
-        logger.debug("memory trimmed", extra={"before_bytes": before, "after_bytes": self._least})
+        self._left, self._trimmed_at = self._resident(), self._clock()
+        logger.debug("memory trimmed", extra={"before_bytes": before, "after_bytes": self._left})
+
+    def _is_quiet(self) -> bool:
+        return self._idle_seconds() >= QUIET_SECONDS
 
     def start(self) -> None:
         """Begins to check, on the running event loop."""

@@ -56,6 +56,20 @@ def test_where_requests_do_not_pause_it_is_trimmed_now_and_then() -> None:
     assert not process.trimmer.is_due()
 
 
+def test_what_a_trim_under_traffic_could_not_reach_is_trimmed_in_the_pause_that_follows() -> None:
+    process = trimmed()
+    process.idle, process.now = 0.0, BUSY_SECONDS
+    process.resident = process.needed = 400 * MEGABYTES
+    process.trimmer.trim()
+
+    # The requests have ended, and what they have freed is less than what was in use at the last time.
+    process.resident, process.needed, process.idle = 330 * MEGABYTES, 200 * MEGABYTES, QUIET_SECONDS
+
+    assert process.trimmer.is_due()
+    process.trimmer.trim()
+    assert not process.trimmer.is_due()
+
+
 def test_little_more_than_after_the_last_time_is_left() -> None:
     process = trimmed()
     process.resident, process.now = 208 * MEGABYTES, 10 * BUSY_SECONDS
