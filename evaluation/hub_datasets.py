@@ -61,8 +61,6 @@ def read_from_hub(name: str, split: str, samples: int | None) -> Iterator[Exampl
     hub_log = logging.getLogger("huggingface_hub")
     level = hub_log.level
     hub_log.setLevel(logging.ERROR)
-    # Its bars rewrite their line, which a file cannot show.
-    datasets.disable_progress_bars()
     try:
         rows = datasets.load_dataset(
             dataset.repository,
