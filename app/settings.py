@@ -44,11 +44,11 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, le=512, description="Threads of one generation; 0 shares the cores out.")
     default_summarization: str | None = Field(
         default=None,
-        description="Variant that summarizes when a request names none; else quantized, original, or another that serves.",
+        description="Variant that summarizes when none is named; else quantized, original or another that serves.",
     )
     default_translation: str | None = Field(
         default=None,
-        description="Variant that translates when a request names none; else quantized, original, or another that serves.",
+        description="Variant that translates when none is named; else quantized, original or another that serves.",
     )
     preload: Annotated[tuple[tuple[Task, str], ...], NoDecode] = Field(
         default=(), description="Variants to open at the start, `task/variant` with commas; empty: the defaults."
