@@ -1,5 +1,6 @@
 """What every room's tests share: the embedded artifacts, built once, and copies of them to break."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,10 @@ import pytest
 
 from models_store.places import embedded_store
 from models_store.store import Store
+
+# Tiny models gain nothing from several threads of PyTorch, which wait for each other where cores are busy: many times
+# as long. Commands that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
