@@ -14,9 +14,10 @@ from compression.quantization.fixed_scales import FixedScale, scale_of
 from compression.quantization.integer_products import IntegerWeights
 from compression.quantization.rewriting import round_products
 from compression.quantization.sensitivity import open_session
+from evaluation.host import has_vnni
 
 WIDTH, OUTPUTS = 32, 8
-WEIGHTS = IntegerWeights(per_channel=True, reduce_range=False)
+WEIGHTS = IntegerWeights(per_channel=True, reduce_range=not has_vnni())
 STATES = np.random.default_rng(1).normal(size=(6, WIDTH)).astype(np.float32)
 MATRIX = np.random.default_rng(0).normal(size=(WIDTH, OUTPUTS)).astype(np.float32)
 GAINS = np.linspace(0.5, 2, WIDTH, dtype=np.float32)

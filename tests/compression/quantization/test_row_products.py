@@ -11,6 +11,7 @@ from compression.quantization.integer_products import IntegerWeights
 from compression.quantization.rewriting import round_products
 from compression.quantization.row_products import RowInputs, ScaledRows
 from compression.quantization.sensitivity import open_session
+from evaluation.host import has_vnni
 from tests.compression.quantization.measured import PRODUCTS
 
 Way = type[RowInputs] | type[ScaledRows]
@@ -26,7 +27,8 @@ def test_a_row_is_rounded_as_finely_as_its_own_values_allow(graph: Path, way: Wa
     alone, together = (rounded(values) for values in (states, beside_large))
 
     for name in PRODUCTS:
-        assert np.abs(alone[name] - _exact(graph, states)[name]).max() < 0.2
+        # Weights have half as many steps where 8 bits would saturate.
+        assert np.abs(alone[name] - _exact(graph, states)[name]).max() < (0.2 if has_vnni() else 0.4)
         assert np.array_equal(alone[name][:, :2], together[name][:, :2])
 
 
@@ -70,12 +72,14 @@ def test_where_nothing_is_negative_all_integers_are_used(graph: Path) -> None:
     assert errors[2] == pytest.approx(errors[1], rel=0.01)
 
 
-def _rounded(graph: Path, way: Way, large: Sequence[int] = ()) -> Callable[[Floats], dict[str, Floats]]:
+def _rounded(
+    graph: Path, way: Way, large: Sequence[int] = (), *, reduce_range: bool = not has_vnni()
+) -> Callable[[Floats], dict[str, Floats]]:
     """Returns what runs both products, of inputs in three dimensions."""
     model = onnx.load(graph)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim.insert(0, onnx.TensorShapeProto.Dimension(dim_param="texts"))
-    how = way(IntegerWeights(per_channel=True, reduce_range=False), {"states": large})
+    how = way(IntegerWeights(per_channel=True, reduce_range=reduce_range), {"states": large})
     round_products(model, graph.parent, dict.fromkeys(PRODUCTS, how))
     session = open_session(model.SerializeToString())
     return lambda states: dict(zip(PRODUCTS, session.run(PRODUCTS, {"states": states}), strict=True))
