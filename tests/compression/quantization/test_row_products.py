@@ -64,7 +64,8 @@ def test_where_nothing_is_negative_all_integers_are_used(graph: Path) -> None:
     wanted = _exact(graph, states)["first"]
 
     errors = [
-        np.abs(_rounded(graph.with_name(name), way)(states)["first"] - wanted).std()
+        # The weights' error would hide what this is about with 7 bits.
+        np.abs(_rounded(graph.with_name(name), way, reduce_range=False)(states)["first"] - wanted).std()
         for name, way in (("graph.onnx", RowInputs), ("positive.onnx", RowInputs), ("positive.onnx", ScaledRows))
     ]
 
