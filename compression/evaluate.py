@@ -13,6 +13,7 @@ from evaluation.host import cpu_flags
 from evaluation.record import record
 from evaluation.results import Evaluation
 from evaluation.run import evaluate, generate_with
+from models_store.errors import SlimseqError
 from models_store.generator import TextGenerator, open_generator
 from models_store.manifest import Task
 from models_store.roots import root_of
@@ -100,8 +101,12 @@ def evaluate_variants(
                 generation=pinned,
                 reference=generators[references[name]].manifest.digest if name in references else None,
             )
-            record(context.store, task, name, scores)
-            write_card(context.store.folder(task, name), context.store.manifest(task, name))
+            try:
+                record(context.store, task, name, scores)
+                write_card(context.store.folder(task, name), context.store.manifest(task, name))
+            except SlimseqError as error:
+                # It was removed or replaced meanwhile: what was measured is shown all the same.
+                context.say(f"The scores of {task}/{name} are not recorded: {error}")
     return evaluation
 
 

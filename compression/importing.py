@@ -128,6 +128,8 @@ def import_model(
 
 
 def _check(folder: Path, check: Callable[[Path], None] | None) -> None:
+    if not (folder / "config.json").is_file():
+        raise BadSource(f"{folder} is not a model folder: it has no config.json")
     family_of(folder)
     if check is not None:
         check(folder)

@@ -60,7 +60,8 @@ def resolve_languages(
     wanted = 2 if task is Task.TRANSLATION else 1
     if named and len(named) != wanted:
         need = "twice, source and target" if task is Task.TRANSLATION else "once"
-        raise BadParameters(f"--language is given {len(named)} times; a {task} needs it {need}")
+        given = "once" if len(named) == 1 else f"{len(named)} times"
+        raise BadParameters(f"--language is given {given}; a {task} needs it {need}")
     model_type = read_json(folder / "config.json").get("model_type")
     if model_type == "mbart" and (codes := language_codes(tokenizer_folder)):
         return _of_mbart(task, folder, tokenizer_folder, codes, named)

@@ -83,6 +83,11 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
     return done
 
 
+def _named(task: Task, name: str, error: SlimseqError) -> str:
+    """Returns what is wrong with an artifact, with its name once."""
+    return str(error) if f"{task}/{name}" in str(error) else f"{task}/{name}: {error}"
+
+
 @contextmanager
 def _skipping(context: Context, task: Task, name: str) -> Iterator[None]:
     """Turns what is wrong with one artifact into a line, so that the others are prepared."""
@@ -92,7 +97,7 @@ def _skipping(context: Context, task: Task, name: str) -> Iterator[None]:
         raise
     except SlimseqError as error:
         context.say(
-            f"Skipped {task}/{name}: {error}. Restore its files, make it again with --force, or remove it: "
+            f"Skipped {_named(task, name, error)}. Restore its files, make it again with --force, or remove it: "
             f"python -m compression remove {task} {name} --store {context.store.root}"
         )
 
@@ -181,12 +186,12 @@ def _derive(context: Context, task: Task, name: str, derivation: Derivation, mea
         if before is not None and before.digest == made.digest:
             # What was measured holds, and so do the verdict and the key of a build.
             context.store.rewrite_manifest(before)
-            return [f"quantized {task}/{derivation.parent}"]
+            return [f"quantized {task}/{derivation.parent} to {name}"]
         context.store.rewrite_manifest(_marked(made))
     if measure:
         context.say(f"Measuring {task}/{name} on the bundled sample …")
         evaluate_variants(context, task, [name], EvaluateOptions(), keep=[name])
-    return [f"quantized {task}/{derivation.parent}"]
+    return [f"quantized {task}/{derivation.parent} to {name}"]
 
 
 def _marked(manifest: Manifest) -> Manifest:

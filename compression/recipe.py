@@ -48,6 +48,11 @@ class TestSet(Part):
 
     __test__ = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"data": value} if isinstance(value, str) else value
+
     data: str
     split: str = "test"
     samples: int | None = Field(default=None, ge=1)

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from compression.commands.next_step import command_line
+from compression.commands.next_step import command_line, serving_line
 from compression.commands.options import (
     JsonOption,
     StoreOption,
@@ -16,6 +15,7 @@ from compression.commands.options import (
     open_context,
     print_json,
     print_line,
+    print_table,
     reading_context,
 )
 from models_store.manifest import Task
@@ -93,9 +93,10 @@ def benchmark_command(
             *(f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms)),
             f"{each.resident_bytes / 1e6:.0f}",
         )
-    Console().print(table)
+    print_table(table)
     words = ("benchmark", task.value, *names, "--tune")
     print_line(f"Next, find this machine's best threads and workers: {command_line(context, *words)}")
+    print_line(f"Or serve them: {serving_line(context)}")
 
 
 def _refuse(*given: tuple[str, object]) -> None:
@@ -126,7 +127,7 @@ def _tune(context: "Context", task: Task, names: Sequence[str], chosen: dict[str
                 f"{ratio:.2f}",
             )
             table.add_row(name, *cells, end_section=each is layouts[-1])
-    Console().print(table)
+    print_table(table)
     for name, layouts in measured.items():
         best = layouts[0]
         print_line(

@@ -1,14 +1,21 @@
 """`build`: every variant that a recipe names."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from compression.commands.options import DeviceOption, JsonOption, StoreOption, open_context, print_json, print_line
+from compression.commands.next_step import serving_line
+from compression.commands.options import (
+    DeviceOption,
+    JsonOption,
+    StoreOption,
+    open_context,
+    print_json,
+    print_line,
+    print_table,
+)
 
 
 def build_command(
@@ -91,7 +98,7 @@ def build_command(
                 table.add_row(name, done, f"{check.name}: {word}", f"{check.value:.3f}", f"{check.limit:g}")
             if verdict is None:
                 table.add_row(name, done, "", "", "")
-        Console().print(table)
-        print_line(f"Next, serve them: SLIMSEQ_STORE={shlex.quote(str(store))} python -m app")
+        print_table(table)
+        print_line(f"Next, serve them: {serving_line(context)}")
     if built.rejected:
         raise GateFailed(f"{', '.join(built.rejected)}: kept and marked as rejected")

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from compression.commands.next_step import command_line
@@ -15,6 +14,7 @@ from compression.commands.options import (
     open_context,
     print_json,
     print_line,
+    print_table,
     reading_context,
 )
 from evaluation.results import Evaluation
@@ -73,10 +73,13 @@ def evaluate_command(
     if as_json:
         print_json(evaluation.model_dump(mode="json"))
     else:
-        Console().print(table_of(evaluation))
+        print_table(table_of(evaluation))
         for metric in evaluation.variants[0].metrics:
             print_line(f"{metric.metric}: {metric.signature}")
-        print_line(f"Next, measure their speed: {command_line(context, 'benchmark', task.value, *names)}")
+        if not keep:
+            print_line("Nothing was recorded: with --record the manifests have these scores, which /quality shows.")
+        words = ("benchmark", task.value, *names, "--record")
+        print_line(f"Next, measure their speed, which `?min_retention=` needs: {command_line(context, *words)}")
     if min_retention is not None:
         failed = below(evaluation, min_retention)
         for name, kept in failed.items():

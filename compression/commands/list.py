@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
-from compression.commands.options import JsonOption, StoreOption, print_json, reading_context
+from compression.commands.options import JsonOption, StoreOption, print_json, print_table, reading_context
 from models_store.manifest import Manifest, Task
 from models_store.roots import is_root, lineage_words, reference_of
 
@@ -50,7 +49,7 @@ def list_command(
             ", ".join(sorted(formats)),
             " → ".join(_lineage(entry.manifest, manifests)),
         )
-    Console().print(table)
+    print_table(table)
 
 
 def _lineage(manifest: Manifest, manifests: list[Manifest]) -> Sequence[str]:

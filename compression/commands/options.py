@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from compression.context import Context
 from compression.errors import BadParameters
@@ -30,6 +32,8 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Seeds every random choi
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an artifact of that name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+# Columns of a table that no terminal cuts: none is wider than what is in it.
+PIPED_WIDTH = 1000
 
 
 def open_context(store: Path | None, seed: int = 0, device: str = "cpu", force: bool = False) -> Context:
@@ -72,6 +76,11 @@ def _default(store: Path) -> str:
 def print_json(value: Any) -> None:
     """Writes a value to standard output as JSON, for machines."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def print_table(table: Table) -> None:
+    """Writes a table to standard output: as wide as a terminal, and where it is piped as wide as it needs to be."""
+    Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
 
 
 def print_line(text: str) -> None:

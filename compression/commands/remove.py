@@ -24,8 +24,8 @@ def remove_command(
     children = derived_from(context.store, task, variant)
     if children and not force:
         raise BadParameters(
-            f"{', '.join(f'{task}/{name}' for name in children)} derive from {task}/{variant}, which they are compared "
-            "with; --force removes it all the same"
+            f"made from {task}/{variant}: {', '.join(f'{task}/{name}' for name in children)}; "
+            "--force removes it all the same"
         )
     context.store.remove(task, variant)
     if as_json:

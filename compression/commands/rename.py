@@ -10,6 +10,7 @@ import typer
 from compression.card import write_card
 from compression.commands.options import JsonOption, StoreOption, TaskArgument, open_context, print_json, print_line
 from compression.context import Context
+from compression.errors import BadParameters
 from compression.publish import check_name
 from models_store.files import SIGNATURE
 from models_store.manifest import Task
@@ -48,6 +49,8 @@ def rename(context: Context, task: Task, variant: str, name: str) -> bool:
         CannotWrite: the disk is full, or may not be written.
     """
     manifest = context.store.manifest(task, variant)
+    if name in context.store.variants(task):
+        raise BadParameters(f"{task}/{name} exists already; rename or remove that one first")
     check_name(context, task, name)
     source = context.store.folder(task, variant)
     with context.store.claim(task, variant), context.store.writing(task, name) as folder:

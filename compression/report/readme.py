@@ -65,7 +65,7 @@ def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
         if has != wanted:
             raise OutdatedTables(
                 f"{path}: line {number} {_quoted(has)} where the manifests say {_quoted(wanted, 'nothing')}; "
-                f"run `python -m compression report --readme {path}`"
+                "run the same command without --check"
             )
 
 

@@ -59,7 +59,7 @@ def too_short(report: TrainingReport, options: TrainingOptions) -> str:
     if report.steps >= least:
         return ""
     reason = (
-        f"the warm-up alone is to take {least:,}" if least > FEWEST_STEPS else f"below {least} a result means little"
+        f"the warm-up of a whole run has {least:,}" if least > FEWEST_STEPS else f"below {least} a result means little"
     )
     return (
         f"Only {report.steps:,} training {'step' if report.steps == 1 else 'steps'}: {reason}. "

@@ -90,7 +90,7 @@ def test_what_an_mbart_says_of_itself_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("languages", "words"),
     [
-        (["fr"], "--language is given 1 times; a translation needs it twice, source and target"),
+        (["fr"], "--language is given once; a translation needs it twice, source and target"),
         (["tlh", "en"], "--language tlh is not a language of the tokenizer, which has ar, cs, de, en, "),
         (["en", "pt"], "--language pt is ambiguous: the tokenizer has pt_PT, pt_BR; name one of them"),
         (None, "nothing in the model says which language it translates into: give --language SOURCE --language TARGET"),

@@ -62,7 +62,7 @@ def test_what_was_made_from_another_original_is_built_anew(tmp_path: Path) -> No
 
     done = prepare(context, measure=False)
 
-    assert done == ["exported translation/original to ONNX", "quantized translation/original"]
+    assert done == ["exported translation/original to ONNX", "quantized translation/original to quantized"]
     original = context.store.manifest(Task.TRANSLATION, "original")
     assert context.store.manifest(Task.TRANSLATION, "quantized").parent == original.digest
 
@@ -73,7 +73,7 @@ def test_what_was_damaged_is_built_anew(tmp_path: Path) -> None:
 
     done = prepare(context, measure=False)
 
-    assert done == ["quantized translation/original"]
+    assert done == ["quantized translation/original to quantized"]
     context.store.verify(Task.TRANSLATION, "quantized")
 
 
@@ -104,7 +104,7 @@ def test_a_manifest_without_its_files_keeps_its_measurements_when_the_same_bytes
 
     done = prepare(context)
 
-    assert done == ["quantized translation/original"]
+    assert done == ["quantized translation/original to quantized"]
     assert (folder / "manifest.json").read_bytes() == before
     context.store.verify(Task.TRANSLATION, "quantized")
 
@@ -261,5 +261,5 @@ def test_two_that_prepare_at_once_make_everything_once(tmp_path: Path) -> None:
 
     assert [process.returncode for process in processes] == [0, 0], outputs
     done = sorted(sentence for out, _ in outputs for sentence in json.loads(out))
-    assert done == ["exported translation/original to ONNX", "quantized translation/original"]
+    assert done == ["exported translation/original to ONNX", "quantized translation/original to quantized"]
     assert prepare(context) == []

@@ -36,7 +36,7 @@ def next_command(done: Finished) -> list[str]:
     last = done.out.splitlines()[-1]
     assert last.startswith("Next, "), last
     words = shlex.split(last.partition(": ")[2])
-    assert words[:3] == ["python", "-m", "compression"]
+    assert words[0].endswith("python") and words[1:3] == ["-m", "compression"]
     return words[3:]
 
 
@@ -73,7 +73,7 @@ def test_a_training_that_ends_in_its_warm_up_says_so(context: Context, tmp_path:
 
     done = run(context, "train", "translation", *words)
 
-    assert done.json["remark"].startswith("Only 101 training steps: the warm-up alone is to take 600.")
+    assert done.json["remark"].startswith("Only 101 training steps: the warm-up of a whole run has 600.")
 
 
 def test_enough_steps_need_no_remark(context: Context, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_beams_say_which_number_was_chosen_and_why(embedded: Store, tmp_path: Pa
     assert re.search(r"Of what 4 beams reach, beams keep: 1: [\d.]+%, 2: [\d.]+%, 3: [\d.]+%, 4: 100\.0%\.", found.out)
     assert "Beams: 2, as named; they were 4." in named.out
     assert next_command(found) == [
-        "evaluate", "translation", "fewer-beams", "--data", str(dev), "--store", str(context.store.root)
+        "evaluate", "translation", "fewer-beams", "--record", "--data", str(dev), "--store", str(context.store.root)
     ]  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_an_import_says_its_languages_and_how_to_measure_it(context: Context, tm
 
     assert "Languages: fr to en (tokens fr_XX and en_XX). Prefix of inputs: ''." in done.out.splitlines()
     # The bundled sample is English and German, which says nothing of a model from French.
-    assert next_command(done)[:5] == ["evaluate", "translation", "fr-en", "--data", "test.jsonl"]
+    assert next_command(done)[:6] == ["evaluate", "translation", "fr-en", "--record", "--data", "test.jsonl"]
 
 
 def test_an_export_says_its_size_and_how_to_time_it(context: Context) -> None:

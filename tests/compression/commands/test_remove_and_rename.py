@@ -42,8 +42,7 @@ def test_what_others_derive_from_is_removed_by_force_alone(context: Context) -> 
 
     assert refused.code == 1 and kept == ["original", "quantized"]
     assert refused.error == (
-        "error: translation/quantized derive from translation/original, which they are compared with; "
-        "--force removes it all the same\n"
+        "error: made from translation/original: translation/quantized; --force removes it all the same\n"
     )
     assert forced.code == 0 and context.store.variants(TASK) == ["quantized"]
 
