@@ -85,7 +85,7 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
 
 def _named(task: Task, name: str, error: SlimseqError) -> str:
     """Returns what is wrong with an artifact, with its name once."""
-    return str(error) if f"{task}/{name}" in str(error) else f"{task}/{name}: {error}"
+    return f"{task}/{name}: {str(error).removeprefix(f'{task}/{name}: ')}"
 
 
 @contextmanager

@@ -120,7 +120,7 @@ def test_a_manifest_alone_says_what_to_round_and_how(tmp_path: Path) -> None:
 
     done = prepare(context, measure=False)
 
-    assert done == ["quantized translation/small"]
+    assert done == ["quantized translation/small to compact"]
     assert context.store.manifest(Task.TRANSLATION, "compact").digest == made.digest
     assert (folder / "manifest.json").read_bytes() == before
     context.store.verify(Task.TRANSLATION, "compact")
@@ -179,7 +179,7 @@ def test_a_broken_variant_stops_neither_the_others_nor_the_command(tmp_path: Pat
 
     assert done.code == 0
     assert done.json == ["exported translation/small to ONNX"]
-    assert "Skipped translation/original: translation/original: config.json has" in done.error
+    assert "Skipped translation/original: config.json has" in done.error
     assert "remove translation original" in done.error
     context.store.verify(Task.TRANSLATION, "quantized")
 
