@@ -237,6 +237,7 @@ def test_a_wrong_recipe_exits_with_one_line(tmp_path: Path) -> None:
     assert len(finished.error.splitlines()) == 1
 
 
+@pytest.mark.timeout(900)
 def test_a_killed_build_resumes_and_ends_in_the_same_files(context: Context, tmp_path: Path) -> None:
     recipe(tmp_path, steps=150)
     undisturbed = tmp_path / "undisturbed"

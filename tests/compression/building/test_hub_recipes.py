@@ -26,6 +26,8 @@ def in_short(recipe: str) -> str:
     return f"{text}benchmark: false\n"
 
 
+# Models of the hub's sizes: minutes on two cores.
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("recipe", "task", "family", "model", "dataset", "make", "write"),
     [
