@@ -16,6 +16,7 @@ from tests.hub_content import write_hub_model
 
 ROOT = Path(__file__).parents[2]
 INSTALL = re.compile(r"^\.venv/bin/pip install .*$", re.MULTILINE)
+SERVE = re.compile(r"^\.venv/bin/python -m app .*$", re.MULTILINE)
 
 
 def blocks() -> list[str]:
@@ -37,7 +38,7 @@ def tiny_t5_small(tmp_path: Path) -> Path:
 
 def test_the_lines_of_readme_work_one_after_the_other(own_store: Store, tmp_path: Path) -> None:
     data, lines = blocks()
-    script = INSTALL.sub("", data) + lines.replace("--max-seconds 60", "--max-steps 2")
+    script = INSTALL.sub("", data) + SERVE.sub("", lines).replace("--max-seconds 60", "--max-steps 2")
     script = script.replace(".venv/bin/python", sys.executable)
     work = tmp_path / "clone"
     work.mkdir()
