@@ -40,6 +40,16 @@ def started(command: list[str], log: Path, sign: Path) -> "subprocess.Popen[byte
     return process
 
 
+def interrupt(process: "subprocess.Popen[bytes]") -> None:
+    """Sends what Ctrl-C sends; a process that does not end by it is not left behind."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_the_second_command_for_one_name_is_refused_at_its_start_and_the_first_goes_on(
     context: Context, tmp_path: Path
 ) -> None:
@@ -51,8 +61,7 @@ def test_the_second_command_for_one_name_is_refused_at_its_start_and_the_first_g
         beside = compression("quantize", TASK, "original", "--name", "other", "--store", context.store.root)
         is_running = process.poll() is None
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
+        interrupt(process)
 
     assert second.code == 1
     assert second.error == "error: another command is writing translation/student; try again when it has ended\n"
@@ -72,8 +81,7 @@ def test_ctrl_c_is_one_line_and_leaves_the_store_as_it_was(context: Context, tmp
         time.sleep(0.01)
     time.sleep(seconds)
 
-    process.send_signal(signal.SIGINT)
-    process.wait(60)
+    interrupt(process)
 
     lines = log.read_text().splitlines()
     assert process.returncode == 130, lines
