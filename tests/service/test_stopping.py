@@ -105,13 +105,14 @@ def test_requests_that_run_beyond_the_grace_are_answered_with_503(
 
 
 def test_a_stream_that_runs_beyond_the_grace_ends_with_an_error_event(embedded: Store, log: Path) -> None:
-    with stopping(embedded, log) as running:
-        asked = running.ask("/summarize", {**LONG, "num_beams": 1, "stream": True})
+    with stopping(embedded, log, shutdown_grace_seconds=0) as running:
+        body = {**LONG, "num_beams": 1, "min_new_tokens": 120, "stream": True}
+        asked = running.ask("/summarize?variant=original", body)
         time.sleep(1.5)
         seconds = running.stop()
         events = asked.result().events
 
-    ends_cleanly(running, seconds)
+    ends_cleanly(running, seconds, grace=0)
     assert events[0][0] == "token"
     assert events[-1][0] == "error" and events[-1][1]["type"] == "/problems/shutting-down"
 
