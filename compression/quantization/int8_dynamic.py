@@ -27,7 +27,7 @@ from compression.quantization.random_inputs import Reading, random_batch
 from compression.quantization.rewriting import How, round_products
 from compression.quantization.row_products import RowInputs, ScaledRows
 from models_store.graphs.names import DECODER, ENCODER
-from models_store.graphs.sources import IntegerSources, Sources
+from models_store.graphs.sources import IntegerSources
 from models_store.manifest import Family, Task
 
 # Matrix products that lose most when their inputs get one scale a tensor, found on dev splits
@@ -38,7 +38,7 @@ SENSITIVE_LAYERS = {
 }
 # Others stay in float: a sentence's keys and values are few, and rounding them would take more operators a step than it
 # saves bytes.
-SOURCES: dict[Task, Sources] = {Task.SUMMARIZATION: IntegerSources()}
+INTEGER_SOURCES = frozenset({Task.SUMMARIZATION})
 
 # How some products of a graph are rounded, given how weights are, what shows how large activations get, and the
 # products' names.
@@ -98,7 +98,9 @@ class Int8Dynamic:
             ways[DECODER] |= {name: FixedQueries(step) for name, step in steps.items()}
             return DynamicRounding(ways)
 
-        found = write_graphs(work, folder, rounding, SOURCES.get(work.parent.task))
+        task = work.parent.task
+        sources = IntegerSources(work.options.reduce_range) if task in INTEGER_SOURCES else None
+        found = write_graphs(work, folder, rounding, sources)
         return {"sensitive_layers": patterns, **found}
 
 

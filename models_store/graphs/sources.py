@@ -19,6 +19,8 @@ from models_store.manifest import Task
 
 INPUTS = "inputs"
 INT8_MOST = 127.0
+# 7 bits: two products with an unsigned 8-bit integer stay within the 16-bit sums of CPUs without VNNI.
+REDUCED_MOST = 64.0
 UINT8_MOST = 255.0
 # Below it, a scale would be no number.
 LEAST = 1e-12
@@ -79,10 +81,17 @@ class FloatSources:
 
 
 class IntegerSources:
-    """The same in int8. Scales of keys are `(inputs, heads, 1, length)`, of values `(inputs, heads, 1, width)`."""
+    """The same in int8. Scales of keys are `(inputs, heads, 1, length)`, of values `(inputs, heads, 1, width)`.
+
+    Args:
+        reduce_range: whether keys and values have 7 bits, for CPUs whose 8-bit products saturate.
+    """
 
     are_long = True
     are_queries_grouped = False
+
+    def __init__(self, reduce_range: bool = False) -> None:
+        self._most = REDUCED_MOST if reduce_range else INT8_MOST
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
         """Adds the encoder's outputs, as `Sources.add_outputs` says."""
@@ -103,13 +112,13 @@ class IntegerSources:
         path = builder.path(names.query.rpartition(".")[0])
         key_output, value_output = present(layer, "encoder")
         keys = _split(builder, linear(builder, states, names.key), heads, path)
-        rounded, scale = _rounded(builder, keys, -1, path, None)
+        rounded, scale = _rounded(builder, keys, -1, path, None, self._most)
         builder.node("Transpose", [rounded], path, key_output, perm=[0, 2, 3, 1])
         builder.node("Transpose", [scale], path, scale_of(key_output), perm=[0, 2, 3, 1])
         values = _split(builder, linear(builder, states, names.value), heads, path)
         # Of padding no channel's scale may depend: an input is the same beside longer ones.
         is_source = builder.once("what is source", lambda: _is_source(builder))
-        rounded, scale = _rounded(builder, values, 1, path, is_source)
+        rounded, scale = _rounded(builder, values, 1, path, is_source, self._most)
         builder.node("Transpose", [rounded], path, value_output, perm=[0, 2, 1, 3])
         builder.node("Transpose", [scale], path, scale_of(value_output), perm=[0, 2, 1, 3])
 
@@ -189,14 +198,16 @@ def _product(builder: GraphBuilder, left: str, right: str, path: str, zero: str 
     return builder.node("Cast", [product], path, to=TensorProto.FLOAT)
 
 
-def _rounded(builder: GraphBuilder, values: str, axis: int, path: str, counted: str | None) -> tuple[str, str]:
-    """Rounds to int8, with scales by the largest of what counts along an axis; returns both."""
+def _rounded(
+    builder: GraphBuilder, values: str, axis: int, path: str, counted: str | None, most: float
+) -> tuple[str, str]:
+    """Quantizes to integers up to `most`, with scales by the largest of what counts along an axis; returns both."""
     sizes = builder.node("Abs", [values], path)
     if counted is not None:
         sizes = builder.node("Mul", [sizes, counted], path)
     largest = builder.node("ReduceMax", [sizes, builder.integers(axis)], path, keepdims=1)
     safe = builder.node("Max", [largest, builder.number(LEAST)], path)
-    scale = builder.node("Div", [safe, builder.number(INT8_MOST)], path)
+    scale = builder.node("Div", [safe, builder.number(most)], path)
     ratios = builder.node("Round", [builder.node("Div", [values, scale], path)], path)
     return builder.node("Cast", [ratios], path, to=TensorProto.INT8), scale
 
