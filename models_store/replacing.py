@@ -32,6 +32,8 @@ STALE_FILE_SECONDS = 3600.0
 
 # Work folders of this process, with the descriptor of their lock and how many blocks use them.
 _held: dict[Path, tuple[int, int]] = {}
+# Stores that claims have made; one that stays empty goes with its last claim.
+_made: set[Path] = set()
 _guard = threading.Lock()
 
 
@@ -128,6 +130,8 @@ def _acquire(work: Path, final: Path, wait: bool) -> None:
                 descriptor, count = _held[work]
                 _held[work] = descriptor, count + 1
                 return
+            if not work.parent.parent.exists():
+                _made.add(work.parent.parent)
             work.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # of its owner, who has just removed it
                 work.mkdir(exist_ok=True)
@@ -153,6 +157,9 @@ def _release(work: Path, final: Path) -> None:
             shutil.rmtree(work, ignore_errors=True)
             with suppress(OSError):  # not empty
                 work.parent.rmdir()
+                # A store that was made for nothing goes too; one that was there stays, empty or not.
+                if work.parent.parent in _made:
+                    work.parent.parent.rmdir()
         finally:
             del _held[work]
             os.close(descriptor)
