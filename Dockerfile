@@ -9,18 +9,16 @@ WORKDIR /src
 RUN python3 -m venv /opt/slimseq
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
+COPY cli cli
 COPY compression compression
 COPY evaluation evaluation
-COPY models_store/*.py models_store/py.typed models_store/
-COPY models_store/decoding models_store/decoding
-COPY models_store/engine models_store/engine
-COPY models_store/graphs models_store/graphs
-COPY models_store/runtimes models_store/runtimes
+COPY inference inference
+COPY models_store/slimseq models_store/slimseq
 RUN /opt/slimseq/bin/pip install .
 
 FROM serving AS artifacts
 COPY models_store/artifacts /artifacts
-RUN cd / && /opt/slimseq/bin/python -m compression prepare --store /artifacts
+RUN cd / && /opt/slimseq/bin/slimseq prepare --store /artifacts
 
 FROM base
 LABEL org.opencontainers.image.title="slimseq" \
@@ -39,5 +37,5 @@ USER 10001
 WORKDIR /tmp
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-  CMD ["python3", "-m", "app.healthcheck"]
-CMD ["python3", "-m", "app"]
+  CMD ["python3", "-m", "slimseq.app.healthcheck"]
+CMD ["slimseq", "serve"]

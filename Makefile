@@ -32,10 +32,10 @@ setup: $(DEV_STAMP) ## Install everything for development into .venv, and the pr
 	$(BIN)/pre-commit install
 
 prepare: $(SERVE_STAMP) ## Build what derives from the embedded models: ONNX and int8.
-	$(BIN)/python -m compression prepare --store $(EMBEDDED)
+	$(BIN)/slimseq prepare --store $(EMBEDDED)
 
 run: prepare ## Serve the embedded models on HOST:PORT (127.0.0.1:8000).
-	SLIMSEQ_STORE=$(EMBEDDED) SLIMSEQ_HOST=$(HOST) SLIMSEQ_PORT=$(PORT) $(BIN)/python -m app
+	SLIMSEQ_STORE=$(EMBEDDED) SLIMSEQ_HOST=$(HOST) SLIMSEQ_PORT=$(PORT) $(BIN)/slimseq serve
 
 test: $(DEV_STAMP) ## Run all tests.
 	$(BIN)/python -m pytest
@@ -45,7 +45,7 @@ lint: $(DEV_STAMP) ## Check style, types, layers, and the README's tables agains
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m compression report --store $(EMBEDDED) --readme README.md --check
+	$(BIN)/slimseq report --store $(EMBEDDED) --readme README.md --check
 
 format: $(DEV_STAMP) ## Format, and fix what can be fixed.
 	$(BIN)/ruff check --fix .

@@ -13,15 +13,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from compression.building.build import BuildOptions, build
-from compression.context import Context
-from compression.copies import copy_artifact
-from compression.recipe import BASE, Recipe, read_recipe
-from compression.report.ablation import ABLATION, Ablation, AblationRow
-from evaluation.metrics import PRIMARY_METRIC
-from models_store.files import write_text
-from models_store.places import embedded_store
-from models_store.store import Store
+from slimseq.compression.build.build import BuildOptions, build
+from slimseq.compression.context import Context
+from slimseq.compression.copies import copy_artifact
+from slimseq.compression.recipe import BASE, Recipe, read_recipe
+from slimseq.compression.report.ablation import ABLATION, Ablation, AblationRow
+from slimseq.evaluation.metrics import PRIMARY_METRIC
+from slimseq.models_store.files import write_text
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 
 RECIPE = Path(__file__).parent / "ablation-translation.yaml"
 

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from evaluation.examples import Example
-from models_store.generator import TextGenerator, TextOutput
-from models_store.manifest import Task
-from models_store.places import embedded_store
-from models_store.store import FORMATS, Store
+from slimseq.evaluation.examples import Example
+from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import FORMATS, Store
 
 BATCH = 16
 

@@ -18,7 +18,6 @@ from typing import Any
 
 from rich.table import Table
 
-from app.schemas.evaluation import PAIR_KEYS
 from benchmarks.client import Client
 from benchmarks.command_line import end_on_termination, wide_console, write_json
 from benchmarks.connection import Answer
@@ -27,12 +26,13 @@ from benchmarks.servers.contenders import ORIGINAL, ROUTES
 from benchmarks.servers.process import Server, ServerFailed, running
 from benchmarks.taken import Taken
 from benchmarks.workload import Lengths, workload
-from evaluation.datasets import load_examples
-from evaluation.examples import Example
-from models_store.errors import SlimseqError
-from models_store.manifest import Task
-from models_store.places import embedded_store
-from models_store.store import Store
+from slimseq.app.http.schemas.evaluation import PAIR_KEYS
+from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.examples import Example
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 
 PAIRS = 1000
 START_SECONDS = 120.0
@@ -87,7 +87,7 @@ def beside_evaluation(
     server = Server(
         name="slimseq",
         description="",
-        arguments=["-m", "app"],
+        arguments=["-m", "slimseq.app"],
         path=f"{ROUTES[task]}?variant={variant}",
         ready="/readyz",
         environment={

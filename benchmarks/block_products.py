@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from compression.export.block_embedding import DOMAIN, Blocks, round_rows
-from compression.quantization.rewriting import Rewriting
+from slimseq.compression.quantize.block_embedding import DOMAIN, Blocks, round_rows
+from slimseq.compression.quantize.rewriting import Rewriting
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import NoReturn, Protocol
 
 from rich.console import Console
 
-from models_store.files import write_text
+from slimseq.models_store.files import write_text
 
 AGAIN_SECONDS = 0.01
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.markdown import table, taken_on
-from compression.errors import BadData
-from compression.report.ablation import Ablation, AblationRow, read_ablations
-from models_store.files import write_text
+from slimseq.compression.errors import BadData
+from slimseq.compression.report.ablation import Ablation, AblationRow, read_ablations
+from slimseq.models_store.files import write_text
 
 PAGE = Path("docs/compression.md")
 HEAD = """# What compression costs, and what each choice is worth

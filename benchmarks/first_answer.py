@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.servers.process import free_port
-from evaluation.host import host_name
+from slimseq.evaluation.host import host_name
 
 ROOT = Path(__file__).parents[1]
 BODY = json.dumps({"text": "The children are playing in the garden."}).encode()

@@ -23,10 +23,10 @@ from rich.table import Table
 
 from benchmarks.command_line import wide_console
 from benchmarks.taken import Taken
-from compression.context import Context
-from models_store.files import write_text
-from models_store.manifest import Family, GenerationDefaults, Step, Task
-from models_store.store import Store
+from slimseq.compression.context import Context
+from slimseq.models_store.files import write_text
+from slimseq.models_store.manifest import Family, GenerationDefaults, Step, Task
+from slimseq.models_store.store import Store
 
 LIMIT_SECONDS = {"quantize": 60.0, "prune": 120.0}
 LIMIT_MEMORY = 3.0
@@ -112,8 +112,8 @@ def publish_random(
     import torch
     from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
-    from compression.publish import Identity, publish_model
-    from compression.training.tokenizer_maker import make_tokenizer
+    from slimseq.compression.publish import Identity, publish_model
+    from slimseq.compression.training.tokenizer_maker import make_tokenizer
 
     torch.manual_seed(0)
     if family is Family.T5:
@@ -143,14 +143,14 @@ def measure(model: str, operation: str, folder: Path) -> Measured:
     imported = psutil.Process().memory_info().rss
     started = time.perf_counter()
     if operation == "quantize":
-        from compression.quantize import quantize
+        from slimseq.compression.quantize.quantize import quantize
 
         quantize(context, Task.TRANSLATION, "original")
     else:
-        from compression.prune import PruneOptions, prune
-        from compression.training.data import DataFiles
-        from compression.training.schedule import Bounds
-        from compression.training.trainer import TrainingOptions
+        from slimseq.compression.prune.prune import PruneOptions, prune
+        from slimseq.compression.training.data import DataFiles
+        from slimseq.compression.training.schedule import Bounds
+        from slimseq.compression.training.trainer import TrainingOptions
 
         options = PruneOptions(feed_forward=0.5, heads=HEADS_TO_KEEP[family], samples=CALIBRATION_PAIRS)
         files = DataFiles(train=[str(folder / "pairs.jsonl")])
@@ -173,20 +173,20 @@ def _import_libraries(operation: str) -> None:
     import onnxruntime
     import onnxruntime.quantization.matmul_nbits_quantizer
 
-    import compression.quantize
+    import slimseq.compression.quantize.quantize
 
-    del onnx, onnxruntime, compression
+    del onnx, onnxruntime, slimseq
     if operation == "prune":
         import torch
         import transformers
 
-        import compression.prune
+        import slimseq.compression.prune.prune
 
         # Lazy modules: what the operation takes of them is imported by name.
         del torch
         transformers.T5ForConditionalGeneration  # noqa: B018
         transformers.BartForConditionalGeneration  # noqa: B018
-        del transformers, compression
+        del transformers, slimseq
 
 
 def in_child(model: str, operation: str, folder: Path) -> str:

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 
 from benchmarks.workload import Ask
-from models_store.generator import TextGenerator
-from models_store.runtimes.protocol import Engine
-from models_store.tokenizer import Encoding
+from slimseq.inference.generator import TextGenerator
+from slimseq.inference.runtimes.protocol import Engine
+from slimseq.inference.tokenizer import Encoding
 
 
 def continuous_tokens_per_second(

@@ -9,8 +9,8 @@ from itertools import cycle, islice
 
 from benchmarks.figures import percentile_ms
 from benchmarks.workload import Ask
-from evaluation.layouts import Layout
-from models_store.generator import TextGenerator
+from slimseq.evaluation.layouts import Layout
+from slimseq.inference.generator import TextGenerator
 
 BATCHES = (1, 4, 8, 16, 32, 64)
 # Opens an artifact in a layout.

@@ -24,9 +24,9 @@ from benchmarks.servers.process import Server, ServerFailed, running
 from benchmarks.serving_results import Load, Results, ServerResult
 from benchmarks.soak import Soak, capacities, soak
 from benchmarks.workload import Ask, beams_in_words
-from compression.context import Context
-from evaluation.layouts import Layout, even_layouts
-from models_store.generator import TextGenerator, open_generator
+from slimseq.compression.context import Context
+from slimseq.evaluation.layouts import Layout, even_layouts
+from slimseq.inference.generator import TextGenerator, open_generator
 
 # That servers, and the service and its runtime, are compared with, or the nearest number that is asked for.
 CONTEST_CLIENTS = 32

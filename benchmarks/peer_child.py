@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from benchmarks.peer_systems import SYSTEMS, Generate, Place
-from evaluation.host import resident_bytes
-from evaluation.layouts import Layout
-from models_store.manifest import GenerationOptions, Task
+from slimseq.evaluation.host import resident_bytes
+from slimseq.evaluation.layouts import Layout
+from slimseq.models_store.manifest import GenerationOptions, Task
 
 Message = dict[str, Any]
 Handler = Callable[[Message], Message]

@@ -14,11 +14,11 @@ from typing import Any
 from benchmarks import hub_shapes
 from benchmarks.peer_process import Child
 from benchmarks.peer_systems import ORIGINAL, Place
-from evaluation.datasets import BUNDLED, load_examples
-from models_store.configuration import read_configuration
-from models_store.manifest import Family, GenerationDefaults, GenerationOptions, Task
-from models_store.store import FORMATS, Store
-from models_store.tokenizer import Tokenizer
+from slimseq.evaluation.datasets import BUNDLED, load_examples
+from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Family, GenerationDefaults, GenerationOptions, Task
+from slimseq.models_store.store import FORMATS, Store
 
 EMBEDDED = tuple(task.value for task in Task)
 DEFAULT_MODELS = (*hub_shapes.SHAPES, *EMBEDDED)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from evaluation.host import cpu_flags
-from evaluation.layouts import Layout, even_layouts
-from models_store.configuration import read_configuration
-from models_store.manifest import GenerationOptions, Task
-from models_store.runtimes.registry import runtime_named
-from models_store.store import Store
+from slimseq.evaluation.host import cpu_flags
+from slimseq.evaluation.layouts import Layout, even_layouts
+from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.runtimes.registry import runtime_named
+from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.store import Store
 
 if TYPE_CHECKING:
     import torch
@@ -69,15 +69,15 @@ class System:
 
 
 def _build_graphs(place: Place) -> None:
-    from models_store.graphs.beside import build_beside
+    from slimseq.inference.graphs.beside import build_beside
 
     if not place.store.has_format(place.task, ORIGINAL, "onnx"):
         build_beside(place.store, place.task, ORIGINAL)
 
 
 def _quantize(place: Place) -> None:
-    from compression.context import Context
-    from compression.quantize import QuantizeOptions, quantize
+    from slimseq.compression.context import Context
+    from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 
     if QUANTIZED not in place.store.variants(place.task):
         quantize(Context(place.store), place.task, ORIGINAL, QUANTIZED, options=QuantizeOptions(scheme="int8-dynamic"))
@@ -85,7 +85,7 @@ def _quantize(place: Place) -> None:
 
 def _export_ctranslate2(compute_type: ComputeType) -> Callable[[Place], None]:
     def prepare(place: Place) -> None:
-        from compression.export.ctranslate2 import export_ctranslate2
+        from slimseq.compression.export.ctranslate2 import export_ctranslate2
 
         folder = place.folder / f"ctranslate2-{compute_type}"
         if not folder.exists():

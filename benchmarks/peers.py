@@ -20,11 +20,11 @@ from benchmarks.peer_process import SystemFailed
 from benchmarks.peer_results import Results, Row
 from benchmarks.peer_systems import SYSTEMS
 from benchmarks.peer_turns import Plan, compare
-from compression.context import Context
-from evaluation.host import available_cores
-from models_store.errors import SlimseqError
-from models_store.places import embedded_store
-from models_store.store import Store
+from slimseq.compression.context import Context
+from slimseq.evaluation.host import available_cores
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 
 BASELINES = ("transformers-fp32", "optimum-int8", "ctranslate2-int8")
 TABLE_WIDTH = 160

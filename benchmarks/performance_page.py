@@ -15,7 +15,7 @@ from benchmarks.figures import number
 from benchmarks.markdown import table, taken_on
 from benchmarks.step_profile import Profile, lines_of
 from benchmarks.workload import beams_in_words
-from models_store.files import write_text
+from slimseq.models_store.files import write_text
 
 PAGE = Path("docs/performance.md")
 OURS = "slimseq-"

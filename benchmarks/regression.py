@@ -5,6 +5,7 @@ answers a second for 32 clients who wait, and the median latency of a client who
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,13 +19,13 @@ from benchmarks.contest import Ratio
 from benchmarks.figures import Figures
 from benchmarks.measuring import Contender, contending
 from benchmarks.servers.contenders import Setup, slimseq
-from benchmarks.servers.process import ServerFailed
+from benchmarks.servers.process import Server, ServerFailed
 from benchmarks.workload import Lengths, Searching, workload
-from evaluation.datasets import BUNDLED, load_examples
-from evaluation.host import available_cores, host_name
-from models_store.errors import SlimseqError
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.evaluation.datasets import BUNDLED, load_examples
+from slimseq.evaluation.host import available_cores, host_name
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 
 CLIENTS = 32
 
@@ -39,7 +40,7 @@ def compare(given: argparse.Namespace, scratch: Path) -> dict[str, Ratio]:
     setup = Setup(Store(given.store), given.task, given.variant, scratch, available_cores())
     asks = workload(setup.manifest, load_examples(given.task, BUNDLED).examples, Lengths(0, 0), Searching(None, None))
     here = slimseq(setup)
-    there = replace(here, name="before", folder=given.checkout.resolve())
+    there = _of(given.checkout.resolve(), here)
     with ExitStack() as stack:
         both = [stack.enter_context(contending(each, scratch, asks)) for each in (there, here)]
         rates = _in_turns(both, given.rounds, lambda each: each.closed(CLIENTS, given.seconds))
@@ -48,6 +49,14 @@ def compare(given: argparse.Namespace, scratch: Path) -> dict[str, Ratio]:
         f"answers a second, {CLIENTS} clients": _ratio(rates, lambda found: found.requests_per_second),
         "p50, one client": _ratio(alone, lambda found: found.p50_ms or 0.0),
     }
+
+
+def _of(checkout: Path, here: Server) -> Server:
+    """Returns the service as another checkout has it, also one from before the namespace `slimseq`."""
+    if (checkout / "app" / "__main__.py").exists():
+        return replace(here, name="before", folder=checkout, arguments=["-m", "app"])
+    roots = os.pathsep.join(str(path.parent) for path in sorted(checkout.glob("*/slimseq")))
+    return replace(here, name="before", folder=checkout, environment={**here.environment, "PYTHONPATH": roots})
 
 
 def _in_turns(
@@ -71,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("checkout", type=Path, help="a folder with another commit's code")
     parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)
     parser.add_argument("--variant", default="quantized")
-    parser.add_argument("--store", type=Path, required=True, help="artifacts that both serve")
+    store = "artifacts that both serve"
+    parser.add_argument("--store", type=lambda path: Path(path).resolve(), required=True, help=store)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each load")
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args(arguments)

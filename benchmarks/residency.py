@@ -23,10 +23,10 @@ from benchmarks.connection import HOST
 from benchmarks.servers.contenders import ROUTES
 from benchmarks.servers.process import Server, ServerFailed, running
 from benchmarks.taken import Taken
-from evaluation.datasets import load_examples
-from models_store.manifest import Task
-from models_store.places import embedded_store
-from models_store.store import Store
+from slimseq.evaluation.datasets import load_examples
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 
 VARIANTS = ("translation/quantized", "summarization/quantized")
 TOKEN = "of the benchmark"
@@ -77,7 +77,7 @@ def residency(store: Store, variants: Sequence[tuple[Task, str]], folder: Path) 
     server = Server(
         name="slimseq",
         description="",
-        arguments=["-m", "app"],
+        arguments=["-m", "slimseq.app"],
         path=ROUTES[task],
         ready="/readyz",
         environment={

@@ -16,22 +16,22 @@ from rich.table import Table
 from benchmarks.agreement import add_origin, copied, of_origins, outputs, parser_of
 from benchmarks.block_products import BlockWeights
 from benchmarks.command_line import wide_console
-from compression.context import Context
-from compression.export.block_embedding import Blocks
-from compression.exporting import add_onnx
-from compression.quantization import int8_dynamic
-from compression.quantization.int8_dynamic import Int8Dynamic, by_fixed_scale, by_row, by_scaled_row
-from compression.quantization.integer_products import IntegerWeights
-from compression.quantization.options import QuantizeOptions
-from compression.quantization.rewriting import How
-from compression.quantization.row_products import RowInputs
-from compression.quantize import quantize
-from evaluation.datasets import load_examples
-from evaluation.examples import Example
-from evaluation.metrics import PRIMARY_METRIC, score
-from models_store.generator import open_generator
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.compression.context import Context
+from slimseq.compression.export.exporting import add_onnx
+from slimseq.compression.quantize import int8_dynamic
+from slimseq.compression.quantize.block_embedding import Blocks
+from slimseq.compression.quantize.int8_dynamic import Int8Dynamic, by_fixed_scale, by_row, by_scaled_row
+from slimseq.compression.quantize.integer_products import IntegerWeights
+from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.quantize.rewriting import How
+from slimseq.compression.quantize.row_products import RowInputs
+from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.examples import Example
+from slimseq.evaluation.metrics import PRIMARY_METRIC, score
+from slimseq.inference.generator import open_generator
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 
 # Of the table, in characters.
 WIDTH = 120

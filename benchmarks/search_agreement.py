@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.agreement import copied, outputs, parser_of
-from compression.context import Context
-from compression.exporting import add_ctranslate2, add_onnx
-from evaluation.bootstrap import PERCENTILES, resampled_sums
-from evaluation.datasets import load_examples
-from evaluation.examples import Example
-from evaluation.metrics import PRIMARY_METRIC, MetricStatistics, score
-from models_store.generator import TextOutput, open_generator
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.compression.context import Context
+from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
+from slimseq.evaluation.bootstrap import PERCENTILES, resampled_sums
+from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.examples import Example
+from slimseq.evaluation.metrics import PRIMARY_METRIC, MetricStatistics, score
+from slimseq.inference.generator import TextOutput, open_generator
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 
 # The first is what the others are compared with: transformers' own search.
 RUNTIMES = ("torch", "onnxruntime", "ctranslate2")

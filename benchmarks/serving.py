@@ -35,13 +35,13 @@ from benchmarks.servers.process import ServerFailed
 from benchmarks.serving_report import draw, show
 from benchmarks.serving_results import Results
 from benchmarks.workload import Lengths, Searching, workload
-from compression.context import Context
-from evaluation.datasets import BUNDLED, load_examples
-from evaluation.host import available_cores, bound_heaps
-from models_store.errors import SlimseqError
-from models_store.manifest import GenerationDefaults, Task
-from models_store.places import embedded_store
-from models_store.store import Store
+from slimseq.compression.context import Context
+from slimseq.evaluation.datasets import BUNDLED, load_examples
+from slimseq.evaluation.host import available_cores, bound_heaps
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import GenerationDefaults, Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 
 CLIENTS = (1, 4, 16, 32, 64)
 TABLE_WIDTH = 110
@@ -127,7 +127,7 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Results:
 
 def hub_store(shape: str, scratch: Path) -> Store:
     """Makes a store with a random model of a hub's shape, as `translation/original` and `translation/quantized`."""
-    from compression.quantize import quantize
+    from slimseq.compression.quantize.quantize import quantize
 
     generation = GenerationDefaults(max_input_tokens=HUB_INPUT_TOKENS, max_new_tokens=HUB_NEW_TOKENS)
     publish_random(*SHAPES[shape], scratch / "hub", generation)

@@ -12,7 +12,7 @@ from benchmarks.in_process import InProcess
 from benchmarks.mix import Mixed
 from benchmarks.soak import Soak
 from benchmarks.taken import Taken
-from compression.context import library_versions
+from slimseq.compression.context import library_versions
 
 SERVING_LIBRARIES = ("fastapi", "uvicorn")
 # What derives from the turns of the service and its runtime.

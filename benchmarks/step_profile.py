@@ -21,14 +21,14 @@ from rich.table import Table
 
 from benchmarks.command_line import wide_console, write_json
 from benchmarks.taken import Taken
-from evaluation.datasets import BUNDLED, load_examples
-from models_store.configuration import read_configuration
-from models_store.engine.engine import Engine
-from models_store.graphs.names import DECODER, ENCODER
-from models_store.manifest import GenerationOptions, Task
-from models_store.places import embedded_store
-from models_store.store import Store
-from models_store.tokenizer import Tokenizer
+from slimseq.evaluation.datasets import BUNDLED, load_examples
+from slimseq.inference.engine.engine import Engine
+from slimseq.inference.graphs.names import DECODER, ENCODER
+from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 
 INPUTS = (1, 4, 16)
 NEW_TOKENS = 40
@@ -205,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     manifest = store.manifest(given.task, given.variant)
     folder = store.folder(given.task, given.variant)
     if not (folder / "onnx" / DECODER).exists():
-        parser.error(f"{given.task}/{given.variant} has no ONNX graphs; `python -m compression prepare` makes them")
+        parser.error(f"{given.task}/{given.variant} has no ONNX graphs; `slimseq prepare` makes them")
     options = manifest.generation.options(
         num_beams=given.beams, min_new_tokens=given.new_tokens, max_new_tokens=given.new_tokens
     )

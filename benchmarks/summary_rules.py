@@ -13,16 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.agreement import add_origin, of_origins, outputs
-from compression.training.data import read_examples
-from compression.training.extraction import claim, leading_sentences
-from evaluation.baselines import baseline
-from evaluation.bootstrap import PERCENTILES, resampled_sums
-from evaluation.examples import Example
-from evaluation.metrics import MetricStatistics, score
-from models_store.generator import open_generator
-from models_store.manifest import Task
-from models_store.places import embedded_store
-from models_store.store import Store
+from slimseq.compression.training.data import read_examples
+from slimseq.compression.training.extraction import claim, leading_sentences
+from slimseq.evaluation.baselines import baseline
+from slimseq.evaluation.bootstrap import PERCENTILES, resampled_sums
+from slimseq.evaluation.examples import Example
+from slimseq.evaluation.metrics import MetricStatistics, score
+from slimseq.inference.generator import open_generator
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 
 METRICS = ("rouge1", "rouge2")
 LENGTHS = (24, 32, 38, 40, 48)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from compression.context import library_versions
-from evaluation.host import cpu_flags, host_name
+from slimseq.compression.context import library_versions
+from slimseq.evaluation.host import cpu_flags, host_name
 
 
 @dataclass(kw_only=True)

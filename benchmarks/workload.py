@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from evaluation.examples import Example
-from models_store.manifest import GenerationOptions, Manifest
+from slimseq.evaluation.examples import Example
+from slimseq.models_store.manifest import GenerationOptions, Manifest
 
 Kind = Literal["short", "long"]
 

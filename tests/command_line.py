@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_store.places import embedded_store
-
-ROOT = Path(__file__).parents[1]
+from slimseq.models_store.places import embedded_store
 
 
 @dataclass(frozen=True)
@@ -27,22 +25,22 @@ class Finished:
 
 
 def compression(*arguments: object, **environment: str) -> Finished:
-    """Runs `python -m compression` with these arguments and additional environment variables.
+    """Runs `slimseq` with these arguments and additional environment variables.
 
     It works on the embedded models where no store is named.
     """
-    return _run([sys.executable, "-m", "compression", *map(str, arguments)], environment)
+    return _run([sys.executable, "-m", "slimseq", *map(str, arguments)], environment)
 
 
 def compression_in(folder: Path, *arguments: object) -> Finished:
     """Runs it in another folder, as a user who names no store."""
-    outside = {"PYTHONPATH": str(ROOT), "SLIMSEQ_STORE": ""}
-    return _run([sys.executable, "-m", "compression", *map(str, arguments)], outside, folder)
+    outside = {"SLIMSEQ_STORE": ""}
+    return _run([sys.executable, "-m", "slimseq", *map(str, arguments)], outside, folder)
 
 
 def compression_without_room(greatest_file: int, *arguments: object) -> Finished:
     """Runs it where no file can become larger than so many bytes: what a full disk does, without filling one."""
-    return _run(["prlimit", f"--fsize={greatest_file}", sys.executable, "-m", "compression", *map(str, arguments)], {})
+    return _run(["prlimit", f"--fsize={greatest_file}", sys.executable, "-m", "slimseq", *map(str, arguments)], {})
 
 
 def _run(command: list[str], environment: dict[str, str], folder: Path | None = None) -> Finished:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from models_store.places import embedded_store
-from models_store.store import Store
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 
 # Tiny models gain nothing from several threads of PyTorch, which wait for each other where cores are busy: many times
 # as long. Commands that tests start inherit it.
@@ -22,7 +22,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def embedded() -> Store:
     """The embedded artifacts with everything that derives from them; read only."""
-    prepare = [sys.executable, "-m", "compression", "prepare", "--store", str(embedded_store())]
+    prepare = [sys.executable, "-m", "slimseq", "prepare", "--store", str(embedded_store())]
     subprocess.run(prepare, check=True, capture_output=True)
     return Store(embedded_store())
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compression.publish import copy_tokenizer, write_model
-from models_store.manifest import Family
+from slimseq.compression.publish import copy_tokenizer, write_model
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import SENTENCES, tiny_tokenizer
 
 SPLITS = ("train", "validation", "test")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from models_store.manifest import MeasuredLayout, Performance
+from slimseq.models_store.manifest import MeasuredLayout, Performance
 
 
 def performance(tokens_per_second: float, **more: Any) -> Performance:

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from app.serving.layout import layout_for
 from benchmarks.servers.process import Server, ServerFailed
-from evaluation.layouts import Layout
-from models_store.errors import SlimseqError
-from models_store.manifest import Manifest, Task
-from models_store.store import FORMATS, Store
+from slimseq.app.serving.layout import layout_for
+from slimseq.evaluation.layouts import Layout
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.store import FORMATS, Store
 
 ComputeType = Literal["float32", "int8"]
 
@@ -95,7 +95,7 @@ def slimseq(setup: Setup, runtime: str = "auto") -> Server:
         name="slimseq",
         description=f"{setup.task}/{setup.variant}, runtime {runtime}, workers {layout.workers}, "
         f"threads of each {layout.threads}",
-        arguments=["-m", "app"],
+        arguments=["-m", "slimseq.app"],
         path=f"{ROUTES[setup.task]}?variant={setup.variant}&runtime={runtime}",
         ready="/readyz",
         environment={
@@ -122,8 +122,8 @@ def slimseq_on_ctranslate2(setup: Setup) -> Server:
     Raises:
         ServerFailed: CTranslate2 lacks a part of the model.
     """
-    from compression.context import Context
-    from compression.exporting import add_ctranslate2
+    from slimseq.compression.context import Context
+    from slimseq.compression.export.exporting import add_ctranslate2
 
     copied = Store(setup.scratch / "artifacts")
     folder = copied.folder(setup.task, setup.weights)
@@ -167,7 +167,7 @@ def ctranslate2(setup: Setup) -> Server:
     Raises:
         ServerFailed: there are no safetensors to export, or CTranslate2 lacks a part of the model.
     """
-    from compression.export.ctranslate2 import export_ctranslate2
+    from slimseq.compression.export.ctranslate2 import export_ctranslate2
 
     source = setup.store.folder(setup.task, setup.weights)
     model = setup.scratch / "ctranslate2"

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Settings
-from models_store.manifest import Task
-from models_store.places import embedded_store
+from slimseq.app.settings import Settings
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import embedded_store
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ablation import ablation
-from compression.recipe import read_recipe
-from models_store.manifest import Family
+from slimseq.compression.recipe import read_recipe
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 
 RECIPE = """

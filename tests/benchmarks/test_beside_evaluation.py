@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.beside_evaluation import BesideEvaluation, Turn, main
-from models_store.store import Store
+from slimseq.models_store.store import Store
 
 
 def test_requests_are_measured_with_and_without_an_evaluation_in_turns(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compression_page import main
-from compression.report.ablation import ABLATION
+from slimseq.compression.report.ablation import ABLATION
 
 ROWS = [
     {"group": "importance", "name": "wanda", "value": 28.125, "interval": [26.5, 29.75], "retention": 0.97},

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from benchmarks import hub_shapes
-from models_store.manifest import Family
+from slimseq.models_store.manifest import Family
 
 TINY: dict[Family, dict[str, Any]] = {
     Family.T5: {

@@ -11,10 +11,10 @@ from benchmarks.figures import figures, percentile_ms
 from benchmarks.load import Outcome, arrivals, by_turns, closed_loop, poisson
 from benchmarks.soak import last_by_second, median_by_minute, p95_by_minute
 from benchmarks.workload import FIELDS, Ask, Kind, Lengths, Searching, workload
-from evaluation.datasets import load_examples
-from models_store.manifest import GenerationOptions, Task
-from models_store.places import embedded_store
-from models_store.store import Store
+from slimseq.evaluation.datasets import load_examples
+from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 
 ASKS = [Ask(kind, kind, GenerationOptions()) for kind in get_args(Kind)]
 

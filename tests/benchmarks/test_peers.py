@@ -9,7 +9,7 @@ import pytest
 from benchmarks.peer_results import Row, Setting, with_ratios
 from benchmarks.peer_systems import SYSTEMS
 from benchmarks.peers import BASELINES, main
-from models_store.manifest import Family
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_artifact, tiny_context
 
 Run = Callable[..., dict[str, Any]]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.residency import ROUNDS, main
-from models_store.store import Store
+from slimseq.models_store.store import Store
 
 
 def test_variants_come_and_go_and_memory_is_read_after_each(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.rounding_agreement import FLOAT, WAYS, kept, main
-from models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.search_agreement import RUNTIMES, agreements, main
-from evaluation.datasets import load_examples
-from models_store.manifest import Family, Task
+from slimseq.evaluation.datasets import load_examples
+from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context
 
 SAMPLES = 6

@@ -20,13 +20,13 @@ from benchmarks.servers.contenders import Setup
 from benchmarks.servers.process import Server, ServerFailed, running
 from benchmarks.serving import main
 from benchmarks.soak import CAPACITY_WINDOWS
-from models_store.manifest import Family, Task
-from models_store.store import Store
+from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
 
 SERVERS = ["ctranslate2", "slimseq", "pipeline"]
 # Of `benchmarks/servers/` and the service: what must not be left running.
-MODULES = ("benchmarks.servers.pipeline_server", "benchmarks.servers.ctranslate2_server", "app")
+MODULES = ("benchmarks.servers.pipeline_server", "benchmarks.servers.ctranslate2_server", "slimseq.app")
 
 
 def started_servers() -> list[str]:

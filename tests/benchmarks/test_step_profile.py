@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.performance_page import main as make_page
 from benchmarks.step_profile import main
-from models_store.store import Store
+from slimseq.models_store.store import Store
 
 
 def test_a_step_is_taken_apart_and_its_parts_are_on_the_page(
@@ -40,4 +40,4 @@ def test_a_variant_without_graphs_ends_in_one_line(
     with pytest.raises(SystemExit):
         main(["translation", "compact", "--store", str(embedded.root)])
 
-    assert "has no ONNX graphs; `python -m compression prepare` makes them" in capsys.readouterr().err
+    assert "has no ONNX graphs; `slimseq prepare` makes them" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.summary_rules import LEAD_3, main, rules
-from models_store.store import Store
+from slimseq.models_store.store import Store
 
 DOCUMENTS = [
     ("The bridge over the river was closed on Monday. It will open again in spring. Cars take the old road.", "cnndm"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from models_store.places import embedded_store
+from slimseq.models_store.places import embedded_store
 from tests.chaos.attacks import ATTACKS, Attack
 from tests.chaos.company import alone, in_company
 from tests.chaos.limits import memory_limit

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from models_store.manifest import digest_of
+from slimseq.models_store.manifest import digest_of
 from tests.chaos.target import Target
 
 # The service looks at its store anew after a second.

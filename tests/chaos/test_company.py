@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from models_store.store import Store
+from slimseq.models_store.store import Store
 from tests.chaos.attack_generation import a_variant_named_twice, options_that_mean_nothing
 from tests.chaos.company import alone, in_company, together
 from tests.chaos.target import Target

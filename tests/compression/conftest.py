@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from compression.context import Context
-from models_store.manifest import Family
+from slimseq.compression.context import Context
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_artifact, tiny_context
 
 

@@ -12,9 +12,9 @@ from transformers import MarianConfig, MarianMTModel, MBartConfig, MBartForCondi
 from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES as MBART_CODES
 from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CODES as MBART_50_CODES
 
-from compression.publish import write_model
+from slimseq.compression.publish import write_model
 from tests.compression.tiny import SENTENCES
-from tests.models_store.graphs.test_kin import BART_SHAPE
+from tests.inference.graphs.test_kin import BART_SHAPE
 
 CODES = {"mbart": MBART_CODES, "mbart50": MBART_50_CODES}
 CLASSES = {"mbart": "MBartTokenizer", "mbart50": "MBart50Tokenizer"}

@@ -6,16 +6,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from compression.average import AverageOptions, average
-from compression.context import Context
-from compression.distill import DistillOptions, distill
-from compression.errors import BadParameters
-from compression.prune import PruneOptions, prune
-from compression.training.data import DataFiles
-from compression.training.options import TrainingOptions
-from compression.training.schedule import Bounds
-from models_store.generator import open_generator
-from models_store.manifest import Family, Task
+from slimseq.compression.average import AverageOptions, average
+from slimseq.compression.context import Context
+from slimseq.compression.distill import DistillOptions, distill
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.prune.prune import PruneOptions, prune
+from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.options import TrainingOptions
+from slimseq.compression.training.schedule import Bounds
+from slimseq.inference.generator import open_generator
+from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_file
 
 TASK = Task.TRANSLATION

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from compression.beams import BeamOptions, fewer_beams
-from compression.context import Context
-from compression.errors import BadParameters
-from compression.prepare import prepare
-from compression.quantize import QuantizeOptions, quantize
-from compression.training.data import DataFiles
-from evaluation.datasets import load_examples
-from models_store.generator import open_generator
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.compression.beams import BeamOptions, fewer_beams
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.prepare import prepare
+from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.training.data import DataFiles
+from slimseq.evaluation.datasets import load_examples
+from slimseq.inference.generator import open_generator
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 from tests.compression.tiny import EXAMPLES, tiny_file
 
 TASK = Task.TRANSLATION
@@ -107,7 +107,7 @@ def test_an_interruption_leaves_what_was_there(context: Context, monkeypatch: py
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("compression.prepare.fewer_beams", interrupted)
+        patched.setattr("slimseq.compression.prepare.fewer_beams", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepare(context, measure=False)
     assert (folder / "manifest.json").read_bytes() == before

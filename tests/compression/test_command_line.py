@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.compression.tiny import tiny_file
 
@@ -37,7 +37,7 @@ def test_each_verb_explains_itself(verb: str) -> None:
     done = compression(verb, "--help")
 
     assert done.code == 0
-    assert "Usage: python -m compression" in done.out
+    assert "Usage: slimseq" in done.out
 
 
 def test_list_shows_what_the_store_holds(embedded: Store) -> None:

@@ -6,17 +6,17 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
-from compression.anatomy import anatomy_of
-from compression.distill import DistillOptions, distill, kept_layers
-from compression.errors import BadParameters
-from compression.models import load_model
-from compression.pruning.layers import evenly_spaced, keep_layers
-from compression.publish import write_model
-from compression.training.data import DataFiles
-from compression.training.schedule import Bounds
-from compression.training.sequence_level import SequenceLevel
-from compression.training.trainer import TrainingOptions
-from models_store.manifest import Family, Task
+from slimseq.compression.anatomy import anatomy_of
+from slimseq.compression.distill import DistillOptions, distill, kept_layers
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.models import load_model
+from slimseq.compression.prune.layers import evenly_spaced, keep_layers
+from slimseq.compression.publish import write_model
+from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.schedule import Bounds
+from slimseq.compression.training.sequence_level import SequenceLevel
+from slimseq.compression.training.trainer import TrainingOptions
+from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_model, tiny_tokenizer
 
 IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from compression.context import Context
-from compression.errors import BadParameters
-from compression.exporting import add_ctranslate2, add_onnx
-from compression.families import NAMES, STEPS, FamilyStep, table
-from compression.importing import ImportOptions, import_model
-from compression.publish import copy_tokenizer, write_model
-from compression.technique import Job, technique_named
-from compression.training.data import DataFiles
-from models_store.configuration import FAMILIES, read_json
-from models_store.generator import open_generator
-from models_store.manifest import Family, Task
-from models_store.store import Store
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
+from slimseq.compression.families import NAMES, STEPS, FamilyStep, table
+from slimseq.compression.importing.importing import ImportOptions, import_model
+from slimseq.compression.publish import copy_tokenizer, write_model
+from slimseq.compression.technique import Job, technique_named
+from slimseq.compression.training.data import DataFiles
+from slimseq.inference.generator import open_generator
+from slimseq.inference.models.configuration import FAMILIES, read_json
+from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.compression.language_models import marian_folder, mbart_folder
 from tests.compression.test_import_kin import saved

@@ -4,8 +4,8 @@ from typing import Literal
 
 import pytest
 
-from compression.errors import BadParameters
-from compression.fields import check_names, fields_of, filled
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.fields import check_names, fields_of, filled
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from compression.context import Context
-from models_store.manifest import Family, Task
+from slimseq.compression.context import Context
+from slimseq.models_store.manifest import Family, Task
 from tests.command_line import compression, compression_without_room
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from compression.exporting import add_ctranslate2
-from compression.importing import ImportOptions, import_model
-from compression.publish import copy_tokenizer, write_model
-from compression.quantize import QuantizeOptions, quantize
-from compression.training.tokenizer_maker import tokenizer_size
-from models_store.generator import open_generator
-from models_store.manifest import Family, Task
+from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.compression.importing.importing import ImportOptions, import_model
+from slimseq.compression.publish import copy_tokenizer, write_model
+from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.training.tokenizer_maker import tokenizer_size
+from slimseq.inference.generator import open_generator
+from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_tokenizer
-from tests.models_store.graphs.test_kin import KIN
+from tests.inference.graphs.test_kin import KIN
 
 SETTINGS: list[dict[str, Any]] = [
     {"num_beams": 1, "no_repeat_ngram_size": 3},

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from compression.context import Context
-from compression.prepare import prepare
-from compression.prune import PruneOptions, prune
-from compression.quantize import QuantizeOptions, quantize
-from compression.training.data import DataFiles
-from compression.training.options import TrainingOptions
-from compression.training.schedule import Bounds
-from evaluation.host import cpu_flags
-from models_store.manifest import Check, Family, Manifest, Task, Verdict
-from models_store.store import write_manifest
+from slimseq.compression.context import Context
+from slimseq.compression.prepare import prepare
+from slimseq.compression.prune.prune import PruneOptions, prune
+from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.options import TrainingOptions
+from slimseq.compression.training.schedule import Bounds
+from slimseq.evaluation.host import cpu_flags
+from slimseq.models_store.manifest import Check, Family, Manifest, Task, Verdict
+from slimseq.models_store.store import write_manifest
 from tests.command_line import compression
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 from tests.measured import performance
@@ -90,7 +90,7 @@ def test_what_has_an_unreadable_manifest_is_skipped_and_left_as_it_is(
 
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("Skipped translation/quantized: translation/quantized/manifest.json cannot be read")
-    assert "python -m compression remove translation quantized --store" in line
+    assert "slimseq remove translation quantized --store" in line
     assert contents(folder) == before
 
 
@@ -254,7 +254,7 @@ def test_what_the_user_quantized_of_a_variant_that_is_gone_is_not_replaced(tmp_p
 def test_two_that_prepare_at_once_make_everything_once(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.BART, tmp_path)
-    command = [sys.executable, "-m", "compression", "prepare", "--store", str(context.store.root), "--json"]
+    command = [sys.executable, "-m", "slimseq", "prepare", "--store", str(context.store.root), "--json"]
 
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     outputs = [process.communicate(timeout=300) for process in processes]

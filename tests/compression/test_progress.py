@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from compression.progress import progress_on
-from models_store.manifest import Family
+from slimseq.compression.progress import progress_on
+from slimseq.models_store.manifest import Family
 from tests.command_line import compression
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_file
 

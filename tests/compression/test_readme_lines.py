@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from models_store.manifest import Family, Task
-from models_store.store import Store
+from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.store import Store
 from tests.hub import running_hub
 from tests.hub_content import write_hub_model
 
 ROOT = Path(__file__).parents[2]
 INSTALL = re.compile(r"^\.venv/bin/pip install .*$", re.MULTILINE)
-SERVE = re.compile(r"^\.venv/bin/python -m app .*$", re.MULTILINE)
+SERVE = re.compile(r"^\.venv/bin/slimseq serve .*$", re.MULTILINE)
 
 
 def blocks() -> list[str]:
@@ -39,7 +39,7 @@ def tiny_t5_small(tmp_path: Path) -> Path:
 def test_the_lines_of_readme_work_one_after_the_other(own_store: Store, tmp_path: Path) -> None:
     data, lines = blocks()
     script = INSTALL.sub("", data) + SERVE.sub("", lines).replace("--max-seconds 60", "--max-steps 2")
-    script = script.replace(".venv/bin/python", sys.executable)
+    script = script.replace(".venv/bin/slimseq", f"{sys.executable} -m slimseq")
     work = tmp_path / "clone"
     work.mkdir()
     with running_hub({"google-t5/t5-small": tiny_t5_small(tmp_path)}) as endpoint:
@@ -48,7 +48,6 @@ def test_the_lines_of_readme_work_one_after_the_other(own_store: Store, tmp_path
             cwd=work,
             env=os.environ
             | {
-                "PYTHONPATH": str(ROOT),
                 "SLIMSEQ_STORE": str(own_store.root),
                 "HF_ENDPOINT": endpoint,
                 "HF_HOME": str(tmp_path / "home"),

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from compression.errors import BadRecipe
-from compression.recipe import read_recipe
+from slimseq.compression.errors import BadRecipe
+from slimseq.compression.recipe import read_recipe
 
 GOOD = """
 name: small

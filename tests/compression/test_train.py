@@ -4,16 +4,16 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from compression.errors import BadParameters
-from compression.publish import copy_tokenizer, write_model
-from compression.quantize import quantize
-from compression.train import BaseOptions, train_base
-from compression.training.data import DataFiles
-from compression.training.schedule import Bounds
-from compression.training.trainer import TrainingOptions
-from models_store.errors import BadSource, UnknownVariant
-from models_store.manifest import Family, Reference, Task
-from models_store.store import read_manifest
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.publish import copy_tokenizer, write_model
+from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.train import BaseOptions, train_base
+from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.schedule import Bounds
+from slimseq.compression.training.trainer import TrainingOptions
+from slimseq.models_store.errors import BadSource, UnknownVariant
+from slimseq.models_store.manifest import Family, Reference, Task
+from slimseq.models_store.store import read_manifest
 from tests.compression.tiny import (
     ARCHITECTURE,
     PREFIX,

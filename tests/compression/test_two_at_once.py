@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from compression.context import Context
-from models_store.manifest import Task
+from slimseq.compression.context import Context
+from slimseq.models_store.manifest import Task
 from tests.command_line import compression
 from tests.compression.tiny import tiny_file
 
@@ -26,7 +26,7 @@ def training(context: Context, tmp_path: Path, name: str) -> list[str]:
     """Returns the command of a training that takes longer than any test waits."""
     words = ["distill", TASK.value, "original", "--name", name, "--data", tiny_file(tmp_path)]
     bounds = ["--max-seconds", "600", "--store", str(context.store.root)]
-    return [sys.executable, "-m", "compression", *words, *bounds]
+    return [sys.executable, "-m", "slimseq", *words, *bounds]
 
 
 def started(command: list[str], log: Path, sign: Path) -> "subprocess.Popen[bytes]":
@@ -109,7 +109,7 @@ def test_a_store_on_a_read_only_disk_is_one_line(context: Context, words: list[s
         pytest.skip("no folder can be mounted read-only here")
     before = contents(root)
 
-    done = in_read_only(root, sys.executable, "-m", "compression", *words, "--store", str(root))
+    done = in_read_only(root, sys.executable, "-m", "slimseq", *words, "--store", str(root))
 
     error = done.stderr.splitlines()[-1]
     assert done.returncode == 1, done.stderr

@@ -7,15 +7,15 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from compression.context import Context
-from compression.publish import Identity, publish_model
-from compression.training.data import Limits, TrainingSet
-from compression.training.scratch import Architecture, make_model
-from compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
-from evaluation.examples import Example
-from models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task
-from models_store.store import Store
-from models_store.tokenizer import Tokenizer
+from slimseq.compression.context import Context
+from slimseq.compression.publish import Identity, publish_model
+from slimseq.compression.training.data import Limits, TrainingSet
+from slimseq.compression.training.scratch import Architecture, make_model
+from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
+from slimseq.evaluation.examples import Example
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task
+from slimseq.models_store.store import Store
 
 SENTENCES = (
     ("The cat sleeps on the warm stone.", "Die Katze schläft auf dem warmen Stein."),

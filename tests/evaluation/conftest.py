@@ -7,9 +7,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from models_store.configuration import ModelConfiguration
-from models_store.generator import TextGenerator
-from models_store.manifest import (
+from slimseq.inference.generator import TextGenerator
+from slimseq.inference.models.configuration import ModelConfiguration
+from slimseq.inference.runtimes.protocol import Sequenced, Watch
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import (
     Family,
     FileEntry,
     GenerationDefaults,
@@ -19,8 +21,6 @@ from models_store.manifest import (
     Task,
     digest_of,
 )
-from models_store.runtimes.protocol import Sequenced, Watch
-from models_store.tokenizer import Tokenizer
 
 WORDS = ("</s>", "<unk>", "translate:", "headline:", "good", "morning", "guten", "Morgen")
 

@@ -1,5 +1,5 @@
-from evaluation.baselines import BASELINE_NAME, baseline
-from models_store.manifest import Task
+from slimseq.evaluation.baselines import BASELINE_NAME, baseline
+from slimseq.models_store.manifest import Task
 
 
 def test_the_baseline_of_summarization_is_the_first_three_sentences() -> None:

@@ -3,12 +3,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from evaluation.benchmark import compare, measure
-from evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
-from models_store.errors import InvalidOptions
-from models_store.generator import TextGenerator
-from models_store.manifest import GenerationOptions
-from models_store.runtimes.protocol import Sequenced, Watch
+from slimseq.evaluation.benchmark import compare, measure
+from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
+from slimseq.inference.generator import TextGenerator
+from slimseq.inference.runtimes.protocol import Sequenced, Watch
+from slimseq.models_store.errors import InvalidOptions
+from slimseq.models_store.manifest import GenerationOptions
 from tests.evaluation.conftest import EchoRuntime
 
 OPTIONS = GenerationOptions(max_new_tokens=8)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from evaluation.bootstrap import RESAMPLES, SEED, interval, retention
-from evaluation.metrics import MetricStatistics, Statistics, score
-from models_store.manifest import Task
+from slimseq.evaluation.bootstrap import RESAMPLES, SEED, interval, retention
+from slimseq.evaluation.metrics import MetricStatistics, Statistics, score
+from slimseq.models_store.manifest import Task
 
 SOURCES = [f"Die {animal} schlafen {place}." for animal in ("Katzen", "Hunde", "Enten") for place in ("hier", "dort")]
 OUTPUTS = [text.replace("Enten", "Vögel").replace("dort", "da") for text in SOURCES]

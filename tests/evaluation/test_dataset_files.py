@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.dataset_files import read_json_lines, read_parallel_text, read_tab_separated
-from evaluation.examples import DatasetUnavailable, Example
-from models_store.manifest import Task
+from slimseq.evaluation.dataset_files import read_json_lines, read_parallel_text, read_tab_separated
+from slimseq.evaluation.examples import DatasetUnavailable, Example
+from slimseq.models_store.manifest import Task
 
 
 def written(path: Path, text: str) -> Path:

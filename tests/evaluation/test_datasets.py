@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.datasets import DatasetUnavailable, Example, dataset_names, load_examples
-from models_store.manifest import Task
+from slimseq.evaluation.datasets import DatasetUnavailable, Example, dataset_names, load_examples
+from slimseq.models_store.manifest import Task
 
 PAIRS = '{"source": "Good morning.", "target": "Guten Morgen."}\n{"source": "Thanks.", "target": "Danke."}\n'
 

@@ -2,8 +2,8 @@ from functools import partial
 
 import pytest
 
-from evaluation.fastest import fastest_runtime, speeds_on_one_machine
-from models_store.manifest import Performance
+from slimseq.evaluation.fastest import fastest_runtime, speeds_on_one_machine
+from slimseq.models_store.manifest import Performance
 from tests.measured import performance
 
 FLAGS = ["avx2", "avx512_vnni"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.host import (
+from slimseq.evaluation.host import (
     INFERENCE_FLAGS,
     VNNI_FLAGS,
     available_cores,
@@ -73,7 +73,7 @@ def test_what_threads_free_of_growing_arrays_goes_back_at_once() -> None:
     script = """
 import threading
 import numpy as np
-from evaluation.host import give_back_when_freed, limit_arenas, resident_bytes, trim_memory
+from slimseq.evaluation.host import give_back_when_freed, limit_arenas, resident_bytes, trim_memory
 
 limit_arenas(2)
 give_back_when_freed(4 * 2**20, 8 * 2**20)

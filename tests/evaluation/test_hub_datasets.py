@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from evaluation.examples import DatasetUnavailable, Example
-from evaluation.hub_datasets import read_from_hub
+from slimseq.evaluation.examples import DatasetUnavailable, Example
+from slimseq.evaluation.hub_datasets import read_from_hub
 
 
 class Hub(ModuleType):
@@ -70,8 +70,8 @@ def test_a_serving_install_is_told_what_to_install(monkeypatch: pytest.MonkeyPat
 @pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="needs the datasets library")
 def test_offline_mode_of_the_real_library_is_one_clear_line(tmp_path: Path) -> None:
     program = (
-        "from evaluation.datasets import DatasetUnavailable, load_examples\n"
-        "from models_store.manifest import Task\n"
+        "from slimseq.evaluation.datasets import DatasetUnavailable, load_examples\n"
+        "from slimseq.models_store.manifest import Task\n"
         "try:\n"
         "    load_examples(Task.TRANSLATION, 'wmt14-de-en', samples=1)\n"
         "except DatasetUnavailable as error:\n"

@@ -1,7 +1,7 @@
 import pytest
 
-from evaluation.layouts import Layout, even_layouts, fastest_in_its_layout, fastest_layout
-from models_store.manifest import MeasuredLayout
+from slimseq.evaluation.layouts import Layout, even_layouts, fastest_in_its_layout, fastest_layout
+from slimseq.models_store.manifest import MeasuredLayout
 from tests.measured import measured_layout
 
 OURS, THEIRS = "onnxruntime", "ctranslate2"

@@ -2,8 +2,8 @@ import pytest
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
-from evaluation.metrics import PRIMARY_METRIC, metrics_for, score
-from models_store.manifest import Task
+from slimseq.evaluation.metrics import PRIMARY_METRIC, metrics_for, score
+from slimseq.models_store.manifest import Task
 
 GERMAN_REFERENCES = [
     "Die Kinder spielen heute Nachmittag im Garten.",

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.record import record
-from models_store.errors import UnknownVariant
-from models_store.manifest import QualityScore, Task
-from models_store.store import Store, write_manifest
+from slimseq.evaluation.record import record
+from slimseq.models_store.errors import UnknownVariant
+from slimseq.models_store.manifest import QualityScore, Task
+from slimseq.models_store.store import Store, write_manifest
 from tests.evaluation.conftest import artifact_manifest
 
 

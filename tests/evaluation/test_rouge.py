@@ -4,10 +4,10 @@ import tracemalloc
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from evaluation import rouge
-from evaluation.datasets import load_examples
-from evaluation.rouge import ROUGE_METRICS, Rouge, lcs_length
-from models_store.manifest import Task
+from slimseq.evaluation import rouge
+from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.rouge import ROUGE_METRICS, Rouge, lcs_length
+from slimseq.models_store.manifest import Task
 
 TABLE = RougeScorer(list(ROUGE_METRICS), use_stemmer=True)
 

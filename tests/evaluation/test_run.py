@@ -2,11 +2,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from evaluation.examples import DatasetSample, DatasetUnavailable, Example
-from evaluation.metrics import metrics_for, score
-from evaluation.run import CHUNK_EXAMPLES, Generate, evaluate, generate_with
-from models_store.generator import TextGenerator, TextOutput
-from models_store.manifest import GenerationOptions, Task
+from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
+from slimseq.evaluation.metrics import metrics_for, score
+from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, evaluate, generate_with
+from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.models_store.manifest import GenerationOptions, Task
 from tests.evaluation.conftest import EchoRuntime
 
 NUMBERS = ("eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn")

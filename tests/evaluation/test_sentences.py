@@ -2,7 +2,7 @@ import time
 
 import sentencex
 
-from evaluation.sentences import WINDOW_CHARACTERS, segments, sentences
+from slimseq.evaluation.sentences import WINDOW_CHARACTERS, segments, sentences
 
 
 def test_abbreviations_do_not_end_a_sentence() -> None:

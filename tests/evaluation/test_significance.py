@@ -6,11 +6,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from evaluation.bootstrap import RESAMPLES
-from evaluation.metrics import MetricStatistics, Statistics, score
-from evaluation.run import evaluate
-from evaluation.significance import RANDOMIZATION_TRIALS, bootstrap_p_value, randomization_p_value
-from models_store.manifest import QualityScore, Task
+from slimseq.evaluation.bootstrap import RESAMPLES
+from slimseq.evaluation.metrics import MetricStatistics, Statistics, score
+from slimseq.evaluation.run import evaluate
+from slimseq.evaluation.significance import RANDOMIZATION_TRIALS, bootstrap_p_value, randomization_p_value
+from slimseq.models_store.manifest import QualityScore, Task
 from tests.evaluation.test_run import SAMPLE, forgetful, perfect
 
 PValueOf = Callable[[MetricStatistics, MetricStatistics], float]
@@ -114,7 +114,7 @@ def test_the_memory_of_the_p_value_does_not_grow_with_the_samples(monkeypatch: p
     random = np.random.default_rng(0)
     first, second = mean_of(random.normal(40, 10, size=2000)), mean_of(random.normal(41, 10, size=2000))
     whole = randomization_p_value(first, second)
-    monkeypatch.setattr("evaluation.significance.CHUNK_COINS", 100_000)
+    monkeypatch.setattr("slimseq.evaluation.significance.CHUNK_COINS", 100_000)
 
     tracemalloc.start()
     in_small_chunks = randomization_p_value(first, second)

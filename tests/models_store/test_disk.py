@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from models_store.disk import CannotWrite, writing_to
-from models_store.errors import InvalidArtifact
+from slimseq.models_store.disk import CannotWrite, writing_to
+from slimseq.models_store.errors import InvalidArtifact
 
 FULL = Path("/dev/full")
 

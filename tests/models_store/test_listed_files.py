@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from models_store.errors import CorruptArtifact, InvalidArtifact
-from models_store.generator import open_generator
-from models_store.manifest import FileEntry, Task, digest_of
-from models_store.store import Store
+from slimseq.inference.generator import open_generator
+from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact
+from slimseq.models_store.manifest import FileEntry, Task, digest_of
+from slimseq.models_store.store import Store
 
 TRANSLATION = Task.TRANSLATION
 

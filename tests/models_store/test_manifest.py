@@ -3,8 +3,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from models_store.manifest import FileEntry, GenerationDefaults, Manifest, Task, digest_of
-from models_store.store import Store
+from slimseq.models_store.manifest import FileEntry, GenerationDefaults, Manifest, Task, digest_of
+from slimseq.models_store.store import Store
 
 SOME_HASH = "0" * 64
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from models_store.disk import CannotWrite
-from models_store.errors import ArtifactInUse, UnknownVariant
-from models_store.files import list_files
-from models_store.manifest import Manifest, Task, digest_of
-from models_store.store import Store, write_manifest
+from slimseq.models_store.disk import CannotWrite
+from slimseq.models_store.errors import ArtifactInUse, UnknownVariant
+from slimseq.models_store.files import list_files
+from slimseq.models_store.manifest import Manifest, Task, digest_of
+from slimseq.models_store.store import Store, write_manifest
 from tests.app.serving.artifacts import manifest
 
 TASK = Task.TRANSLATION
@@ -25,8 +25,8 @@ DONE, STOPPED, KILLED = 0, 1, 2
 HOLD = """
 import sys
 from pathlib import Path
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 
 with Store(Path(sys.argv[1])).claim(Task.TRANSLATION, "slim"):
     print("held", flush=True)

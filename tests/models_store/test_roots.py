@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from models_store.manifest import Manifest, Reference, Step, Task
-from models_store.places import embedded_store
-from models_store.roots import is_root, lineage_words, reference_of, reference_words, root_of
-from models_store.store import Store
+from slimseq.models_store.manifest import Manifest, Reference, Step, Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.roots import is_root, lineage_words, reference_of, reference_words, root_of
+from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, variant_of
 
 UNKNOWN = "sha256:" + "1" * 64

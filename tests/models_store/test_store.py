@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from models_store.errors import CorruptArtifact, InvalidArtifact, UnknownVariant, UnsafeArtifactPath
-from models_store.manifest import Manifest, Task
-from models_store.store import Store, write_manifest
+from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact, UnknownVariant, UnsafeArtifactPath
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.store import Store, write_manifest
 
 TRANSLATION = Task.TRANSLATION
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 
 MOUNT = "mount -t overlay overlay -o userxattr,lowerdir=lower,upperdir=upper,workdir=work merged"
 REPLACE = """
 import sys
 from pathlib import Path
-from models_store.manifest import Task
-from models_store.store import Store, write_manifest
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store, write_manifest
 
 store = Store(Path("merged"))
 manifest = store.manifest(Task.TRANSLATION, "original")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from models_store.places import embedded_store
-from models_store.store import Store
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 from tests.service.client import Service
 
 
@@ -24,7 +24,7 @@ def running_service(
     prefix: Sequence[str] = (),
     **settings: object,
 ) -> Iterator[Service]:
-    """Runs `python -m app` with `SLIMSEQ_*` settings until the block ends.
+    """Runs `slimseq serve` with `SLIMSEQ_*` settings until the block ends.
 
     `python` may be another environment's interpreter, started in a `folder` that has none of this checkout's code.
     `prefix` is a command that runs another in its own place.
@@ -35,7 +35,7 @@ def running_service(
     environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in settings.items()}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*prefix, python, "-m", "app"], env=environment, cwd=folder, stdout=output, stderr=output
+            [*prefix, python, "-m", "slimseq.app"], env=environment, cwd=folder, stdout=output, stderr=output
         )
     service = Service(port, process.pid)
     try:

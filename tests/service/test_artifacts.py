@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models_store.manifest import digest_of
-from models_store.store import Store
+from slimseq.models_store.manifest import digest_of
+from slimseq.models_store.store import Store
 from tests.damage import flip_bytes
 from tests.service.client import Service
 from tests.service.conftest import running_service
@@ -167,7 +167,7 @@ def test_what_is_not_listed_or_not_where_it_says_is_not_served(
 def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -> None:
     for store, said in ((tmp_path / "nowhere", "there is no store"), (tmp_path, "is empty")):
         ended = subprocess.run(
-            [sys.executable, "-m", "app"],
+            [sys.executable, "-m", "slimseq.app"],
             env={"SLIMSEQ_STORE": str(store)},
             capture_output=True,
             text=True,
@@ -180,7 +180,11 @@ def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -
 
 def test_a_senseless_setting_ends_the_start_with_one_line() -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "app"], env={"SLIMSEQ_PORT": "99999"}, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "slimseq.app"],
+        env={"SLIMSEQ_PORT": "99999"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert ended.returncode == 1

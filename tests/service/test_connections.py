@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from models_store.store import Store
+from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.raw import HealthWatch, answer_of, connect, head
@@ -20,7 +20,7 @@ HEADER_SECONDS = 2
 
 def warnings(log: Path) -> list[dict[str, str]]:
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return [line for line in lines if line["logger"] == "app.server.connections"]
+    return [line for line in lines if line["logger"] == "slimseq.app.server.connections"]
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import pytest
 
-from models_store.store import Store
+from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
@@ -27,7 +27,7 @@ def evaluation_processes(service: Service) -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if "app.serving.evaluation_child" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+            if "slimseq.app.jobs.evaluation_child" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
                 parent = process.parent()
                 if parent is not None and parent.environ().get("SLIMSEQ_PORT") == str(service.port):
                     found.append(process)

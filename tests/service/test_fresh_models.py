@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models_store.manifest import Family
+from slimseq.models_store.manifest import Family
 from tests.command_line import compression
 from tests.hub import running_hub
 from tests.hub_content import bart_base, t5_small, write_hub_model

@@ -8,7 +8,7 @@ from tests.service.conftest import free_port
 
 def checked(port: int) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "app.healthcheck"],
+        [sys.executable, "-m", "slimseq.app.healthcheck"],
         env=os.environ | {"SLIMSEQ_PORT": str(port)},
         capture_output=True,
         text=True,

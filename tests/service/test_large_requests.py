@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from models_store.store import Store
+from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.raw import CHUNK, HealthWatch, answer_of, chunked, connect, head, send_until_refused

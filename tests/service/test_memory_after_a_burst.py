@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models_store.store import Store
+from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 

@@ -3,7 +3,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from models_store.store import Store
+from slimseq.models_store.store import Store
 from tests.service.client import Response, Service
 from tests.service.conftest import running_service
 

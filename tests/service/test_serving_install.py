@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
@@ -77,7 +77,7 @@ def test_it_prepares_the_int8_variants_without_a_training_library(
         shutil.copytree(embedded.folder(Task.TRANSLATION, variant), folder, ignore=derived)
 
     done = subprocess.run(
-        [python, "-m", "compression", "prepare", "--store", store.root],
+        [python, "-m", "slimseq", "prepare", "--store", store.root],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -90,7 +90,7 @@ def test_it_prepares_the_int8_variants_without_a_training_library(
 
 
 def test_a_verb_of_the_offline_side_says_what_is_missing(python: Path, tmp_path: Path) -> None:
-    command = [str(python), "-m", "compression", "prune", "translation", "original", "--data", "nothing.jsonl"]
+    command = [str(python), "-m", "slimseq", "prune", "translation", "original", "--data", "nothing.jsonl"]
 
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=clean())
 

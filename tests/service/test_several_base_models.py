@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from compression.context import Context
-from compression.importing import ImportOptions, import_model
-from compression.quantize import quantize
-from models_store.manifest import Check, Task, Verdict
-from models_store.store import Store
+from slimseq.compression.context import Context
+from slimseq.compression.importing.importing import ImportOptions, import_model
+from slimseq.compression.quantize.quantize import quantize
+from slimseq.models_store.manifest import Check, Task, Verdict
+from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.service.client import Service
 from tests.service.conftest import running_service

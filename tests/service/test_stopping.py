@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from models_store.store import Store
+from slimseq.models_store.store import Store
 from tests.service.client import Response, Service
 from tests.service.conftest import free_port
 from tests.service.raw import answer_of, connect, head
@@ -54,7 +54,7 @@ def stopping(store: Store, log: Path, **settings: object) -> Iterator[Stopping]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
     environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in chosen.items()}
     with log.open("ab") as output:
-        process = subprocess.Popen([sys.executable, "-m", "app"], env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen([sys.executable, "-m", "slimseq.app"], env=environment, stdout=output, stderr=output)
     started = Stopping(process, Service(port))
     try:
         started.service.wait_until_answering(process)

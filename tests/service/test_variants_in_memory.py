@@ -4,8 +4,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 

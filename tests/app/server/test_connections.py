@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from app.server.connections import LOG_SECONDS, ConnectionLimits, Connections
+from slimseq.app.server.connections import LOG_SECONDS, ConnectionLimits, Connections
 
 LIMITS = ConnectionLimits(connections=2, header_bytes=1024, header_seconds=1, stall_seconds=1)
 

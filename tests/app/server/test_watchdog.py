@@ -9,7 +9,7 @@ import pytest
 SECONDS = 0.5
 START = f"""
 import ctypes, subprocess, sys, threading, time
-from app.server.watchdog import Watchdog
+from slimseq.app.server.watchdog import Watchdog
 watchdog = Watchdog()
 watchdog.start()
 print("started", flush=True)

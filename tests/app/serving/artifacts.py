@@ -4,8 +4,17 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from models_store.manifest import FileEntry, GenerationDefaults, Manifest, QualityScore, Size, Step, Task, digest_of
-from models_store.store import write_manifest
+from slimseq.models_store.manifest import (
+    FileEntry,
+    GenerationDefaults,
+    Manifest,
+    QualityScore,
+    Size,
+    Step,
+    Task,
+    digest_of,
+)
+from slimseq.models_store.store import write_manifest
 
 
 def manifest(

@@ -3,10 +3,10 @@
 import threading
 from collections.abc import Collection, Sequence
 
-from models_store.generator import TextOutput
-from models_store.manifest import GenerationOptions
-from models_store.runtimes.protocol import Progress, Sequenced, Watch
-from models_store.tokenizer import Encoding, TextStream
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.runtimes.protocol import Progress, Sequenced, Watch
+from slimseq.inference.tokenizer import Encoding, TextStream
+from slimseq.models_store.manifest import GenerationOptions
 
 
 def rows(*lengths: int) -> list[Encoding]:

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from app.metrics import ServiceMetrics
-from app.serving.catalogue import Catalogue
-from app.serving.layout import LayoutChooser
-from app.serving.loading import Loader, Opener
-from app.serving.pool import Pool
-from app.serving.runtimes import RuntimeChooser
-from app.serving.worker import WorkLimits
-from models_store.generator import open_generator
-from models_store.store import Store
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.catalogue import Catalogue
+from slimseq.app.serving.layout import LayoutChooser
+from slimseq.app.serving.loading import Loader, Opener
+from slimseq.app.serving.pool import Pool
+from slimseq.app.serving.runtimes import RuntimeChooser
+from slimseq.app.serving.worker import WorkLimits
+from slimseq.inference.generator import open_generator
+from slimseq.models_store.store import Store
 
 
 @dataclass(frozen=True)

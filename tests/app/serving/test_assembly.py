@@ -1,10 +1,10 @@
 from collections import defaultdict
 
-from app.serving.assembly import Assembly, Piece
-from app.serving.planner import finished
-from app.serving.segmenter import splitting, whole
-from models_store.generator import TextOutput
-from models_store.tokenizer import TextStream
+from slimseq.app.serving.assembly import Assembly, Piece
+from slimseq.app.serving.planner import finished
+from slimseq.app.serving.segmenter import splitting, whole
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.tokenizer import TextStream
 
 EOS = 0
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
-from app.serving.batcher import Batcher
-from app.serving.worker import WorkLimits
-from models_store.errors import InvalidOptions
-from models_store.generator import TextOutput
-from models_store.manifest import GenerationOptions
+from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
+from slimseq.app.serving.batcher import Batcher
+from slimseq.app.serving.worker import WorkLimits
+from slimseq.inference.generator import TextOutput
+from slimseq.models_store.errors import InvalidOptions
+from slimseq.models_store.manifest import GenerationOptions
 from tests.app.serving.generators import EchoGenerator, rows
 from tests.app.serving.working import run, submit, texts, until
 

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from app.serving.catalogue import Catalogue
-from models_store.errors import InvalidArtifact, UnknownVariant
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.app.serving.catalogue import Catalogue
+from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put
 
 TRANSLATION = Task.TRANSLATION

@@ -3,13 +3,13 @@ from typing import Any
 
 import pytest
 
-from app.errors import InvalidRequest, NoVariantRetains
-from app.serving.catalogue import Catalogue
-from app.serving.chooser import Choice, Chooser
-from app.serving.runtimes import RuntimeChooser
-from models_store.errors import UnknownVariant
-from models_store.manifest import Check, Manifest, Size, Task, Verdict
-from models_store.store import Store
+from slimseq.app.errors import InvalidRequest, NoVariantRetains
+from slimseq.app.serving.catalogue import Catalogue
+from slimseq.app.serving.chooser import Choice, Chooser
+from slimseq.app.serving.runtimes import RuntimeChooser
+from slimseq.models_store.errors import UnknownVariant
+from slimseq.models_store.manifest import Check, Manifest, Size, Task, Verdict
+from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.measured import performance
 

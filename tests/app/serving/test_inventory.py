@@ -1,11 +1,11 @@
 import asyncio
 from pathlib import Path
 
-from app.serving.inventory import Inventory
-from app.serving.memory import memory_report
-from app.serving.pool import Pool
-from models_store.manifest import Reference, Task
-from models_store.store import Store
+from slimseq.app.observability.memory import memory_report
+from slimseq.app.serving.inventory import Inventory
+from slimseq.app.serving.pool import Pool
+from slimseq.models_store.manifest import Reference, Task
+from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.app.serving.parts import parts_of
 

@@ -1,8 +1,8 @@
 import pytest
 
-from app.serving.layout import LayoutChooser, layout_for
-from evaluation.host import available_cores, cpu_flags
-from evaluation.layouts import Layout
+from slimseq.app.serving.layout import LayoutChooser, layout_for
+from slimseq.evaluation.host import available_cores, cpu_flags
+from slimseq.evaluation.layouts import Layout
 from tests.app.serving.artifacts import manifest
 from tests.measured import measured_layout
 

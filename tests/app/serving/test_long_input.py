@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.serving.long_input import Condensed, condense, cutting
-from app.serving.planner import Planner, finished
-from app.serving.prompt import Prompt
-from app.serving.scheduler import Scheduler
-from evaluation.sentences import sentences
-from models_store.generator import TextGenerator, open_generator
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.app.serving.long_input import Condensed, condense, cutting
+from slimseq.app.serving.planner import Planner, finished
+from slimseq.app.serving.prompt import Prompt
+from slimseq.app.serving.scheduler import Scheduler
+from slimseq.evaluation.sentences import sentences
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 
 PEOPLE = ("mayor", "teacher", "farmer", "nurse", "baker", "painter", "driver", "captain", "singer", "lawyer")
 SENTENCE = "The {} said on day {} that the town would build a new bridge over the river next to the market."

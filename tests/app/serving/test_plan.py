@@ -3,14 +3,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.errors import InvalidRequest, TextTooLong, UnsupportedLanguages
-from app.serving.plan import Plan, planning
-from app.serving.planner import finished
-from app.serving.prompt import Prompt
-from models_store.errors import InvalidOptions
-from models_store.generator import TextGenerator, TextOutput, open_generator
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.app.errors import InvalidRequest, TextTooLong, UnsupportedLanguages
+from slimseq.app.serving.plan import Plan, planning
+from slimseq.app.serving.planner import finished
+from slimseq.app.serving.prompt import Prompt
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.models_store.errors import InvalidOptions
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 
 TWO_TEXTS = ["One. Two.", "Three."]
 

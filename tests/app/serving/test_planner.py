@@ -4,8 +4,8 @@ from collections.abc import Generator
 
 import pytest
 
-from app.errors import Overloaded
-from app.serving.planner import MOST_AT_A_TIME, Planner, finished
+from slimseq.app.errors import Overloaded
+from slimseq.app.serving.planner import MOST_AT_A_TIME, Planner, finished
 
 
 def counting(pieces: int, seconds: float = 0.0, done: list[int] | None = None) -> Generator[None, None, str]:

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from app.errors import GenerationFailed, ShuttingDown, UnfitRuntime, VariantInUse, VariantTooLarge
-from app.metrics import ServiceMetrics
-from app.serving.catalogue import Catalogue
-from app.serving.layout import LayoutChooser, layout_for
-from app.serving.loading import LoadedVariant, Loader, VariantKey, format_bytes
-from app.serving.pool import GROWTH, Pool, PoolLimits
-from app.serving.runtimes import RuntimeChooser
-from app.serving.worker import WorkLimits
-from evaluation.host import available_cores, cpu_flags
-from models_store.errors import CorruptArtifact, InvalidArtifact
-from models_store.generator import TextGenerator, open_generator
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.app.errors import GenerationFailed, ShuttingDown, UnfitRuntime, VariantInUse, VariantTooLarge
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.catalogue import Catalogue
+from slimseq.app.serving.layout import LayoutChooser, layout_for
+from slimseq.app.serving.loading import LoadedVariant, Loader, VariantKey, format_bytes
+from slimseq.app.serving.pool import GROWTH, Pool, PoolLimits
+from slimseq.app.serving.runtimes import RuntimeChooser
+from slimseq.app.serving.worker import WorkLimits
+from slimseq.evaluation.host import available_cores, cpu_flags
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 from tests.app.serving.generators import SteppingGenerator
 from tests.app.serving.parts import parts_of
 from tests.measured import measured_layout

@@ -1,7 +1,7 @@
 from typing import Any
 
-from app.serving.quality import gate, retention
-from models_store.manifest import Check, Manifest, QualityScore, Task, Verdict
+from slimseq.app.serving.quality import gate, retention
+from slimseq.models_store.manifest import Check, Manifest, QualityScore, Task, Verdict
 from tests.app.serving.artifacts import manifest, score, variant_of
 
 ORIGINAL = manifest()

@@ -2,10 +2,10 @@ import asyncio
 
 import pytest
 
-from app.errors import NotReady
-from app.serving.readiness import Readiness
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.app.errors import NotReady
+from slimseq.app.serving.readiness import Readiness
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 from tests.app.serving.parts import parts_of
 from tests.app.serving.working import run, until
 from tests.damage import flip_bytes

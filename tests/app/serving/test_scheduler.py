@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from app.errors import DeadlineExceeded, GenerationFailed, Overloaded, ShuttingDown
-from app.serving.scheduler import Scheduler
-from app.serving.submission import Generated
-from app.serving.worker import LIKELY_MORE, WorkLimits, tokens_of
-from models_store.generator import TextOutput, open_generator
-from models_store.manifest import GenerationOptions, Task
-from models_store.store import Store
-from models_store.tokenizer import Encoding
+from slimseq.app.errors import DeadlineExceeded, GenerationFailed, Overloaded, ShuttingDown
+from slimseq.app.serving.scheduler import Scheduler
+from slimseq.app.serving.submission import Generated
+from slimseq.app.serving.worker import LIKELY_MORE, WorkLimits, tokens_of
+from slimseq.inference.generator import TextOutput, open_generator
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.store import Store
 from tests.app.serving.generators import SteppingGenerator, rows
 from tests.app.serving.working import run, submit, texts, until
 

@@ -1,7 +1,7 @@
 import pytest
 
-from app.serving.planner import finished
-from app.serving.segmenter import SegmentedText, splitting, whole
+from slimseq.app.serving.planner import finished
+from slimseq.app.serving.segmenter import SegmentedText, splitting, whole
 
 TEXTS = [
     "One sentence.",

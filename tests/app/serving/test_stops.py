@@ -1,7 +1,7 @@
 import pytest
 
-from app.serving.stops import certain, cut
-from models_store.generator import TextOutput
+from slimseq.app.serving.stops import certain, cut
+from slimseq.inference.generator import TextOutput
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.serving.trimming import BUSY_SECONDS, QUIET_SECONDS, HeapTrimmer
+from slimseq.app.serving.trimming import BUSY_SECONDS, QUIET_SECONDS, HeapTrimmer
 from tests.app.serving.working import run, until
 
 MEGABYTES = 2**20

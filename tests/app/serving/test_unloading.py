@@ -9,17 +9,17 @@ from collections.abc import Callable, Coroutine
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.errors import VariantInUse
-from app.metrics import ServiceMetrics
-from app.serving.catalogue import Catalogue
-from app.serving.loading import LoadedVariant, Loader
-from app.serving.pool import Pool, PoolLimits
-from app.serving.runtimes import RuntimeChooser
-from app.serving.worker import WorkLimits
-from models_store.errors import InvalidArtifact, SlimseqError
-from models_store.generator import TextGenerator
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.app.errors import VariantInUse
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.catalogue import Catalogue
+from slimseq.app.serving.loading import LoadedVariant, Loader
+from slimseq.app.serving.pool import Pool, PoolLimits
+from slimseq.app.serving.runtimes import RuntimeChooser
+from slimseq.app.serving.worker import WorkLimits
+from slimseq.inference.generator import TextGenerator
+from slimseq.models_store.errors import InvalidArtifact, SlimseqError
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 from tests.app.serving.test_pool import CountingOpener
 from tests.app.serving.working import until
 

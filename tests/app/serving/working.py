@@ -4,9 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 
-from app.serving.submission import Generated, Submission
-from app.serving.worker import Worker
-from models_store.manifest import GenerationOptions
+from slimseq.app.serving.submission import Generated, Submission
+from slimseq.app.serving.worker import Worker
+from slimseq.models_store.manifest import GenerationOptions
 from tests.app.serving.generators import rows
 
 

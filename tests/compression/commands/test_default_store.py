@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from compression.context import Context
-from models_store.manifest import Task
-from models_store.places import embedded_store
-from models_store.store import Store
+from slimseq.compression.context import Context
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 from tests.command_line import compression_in
 from tests.compression.tiny import tiny_file
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from compression.context import Context
-from models_store.manifest import Family, Task
-from models_store.store import Store
+from slimseq.compression.context import Context
+from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.language_models import mbart_folder
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
@@ -32,12 +32,12 @@ def run(context: Context, *words: object) -> Finished:
 
 
 def next_command(done: Finished) -> list[str]:
-    """The words of the command on the last line, without `python -m compression`."""
+    """The words of the command on the last line, without `slimseq`."""
     last = done.out.splitlines()[-1]
     assert last.startswith("Next, "), last
     words = shlex.split(last.partition(": ")[2])
-    assert words[0].endswith("python") and words[1:3] == ["-m", "compression"]
-    return words[3:]
+    assert "slimseq" in words[:3]
+    return words[words.index("slimseq") + 1 :]
 
 
 def test_pruning_says_what_is_left_and_that_it_hardly_trained(context: Context, tmp_path: Path) -> None:

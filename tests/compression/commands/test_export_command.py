@@ -2,9 +2,9 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from compression.cli import app
-from models_store.generator import open_generator
-from models_store.manifest import Family, Task
+from slimseq.compression.cli import app
+from slimseq.inference.generator import open_generator
+from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import tiny_artifact, tiny_context
 
 TASK = Task.TRANSLATION

@@ -1,13 +1,13 @@
 import hashlib
 from pathlib import Path
 
-from compression.context import Context
-from compression.prepare import prepare
-from compression.quantize import quantize
-from compression.signing import check_signature, sign
-from models_store.manifest import Task
+from slimseq.compression.context import Context
+from slimseq.compression.prepare import prepare
+from slimseq.compression.quantize.quantize import quantize
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.signing import check_signature, sign
 from tests.command_line import compression
-from tests.compression.test_signing import keys
+from tests.models_store.test_signing import keys
 
 TASK = Task.TRANSLATION
 
@@ -60,7 +60,7 @@ def test_a_renamed_artifact_is_the_same_under_its_new_name_and_its_signature_hol
 ) -> None:
     private, public = keys(tmp_path, "ours")
     prepare(context, measure=False)
-    sign(context, TASK, "original", private)
+    sign(context.store, TASK, "original", private)
     before, files = context.store.manifest(TASK, "original"), hashes(context.store.folder(TASK, "original"))
 
     renamed = compression("rename", TASK, "original", "opus", "--store", context.store.root)
@@ -73,7 +73,7 @@ def test_a_renamed_artifact_is_the_same_under_its_new_name_and_its_signature_hol
     assert context.store.variants(TASK) == ["opus", "quantized"]
     assert context.store.manifest(TASK, "opus") == before.model_copy(update={"variant": "opus"})
     context.store.verify(TASK, "opus")
-    check_signature(context, TASK, "opus", public)
+    check_signature(context.store, TASK, "opus", public)
     after = hashes(context.store.folder(TASK, "opus"))
     assert {name for name in files if after[name] != files[name]} == {"manifest.json", "README.md"}
     assert "# translation/opus" in (context.store.folder(TASK, "opus") / "README.md").read_text()

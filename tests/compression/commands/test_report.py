@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from models_store.store import Store
+from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.report.conftest import amend, make_build, make_store
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from compression.cli import app
-from compression.errors import BadData
-from models_store.manifest import Family, Task
-from models_store.store import Store
+from slimseq.compression.cli import app
+from slimseq.compression.errors import BadData
+from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 
 SMALL = "--width 32 --encoder-layers 1 --decoder-layers 1 --heads 2 --feed-forward 64 --positions 64 --vocabulary 320"

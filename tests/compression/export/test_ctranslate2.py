@@ -7,15 +7,15 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from compression.context import Context
-from compression.errors import BadParameters
-from compression.export.ctranslate2 import export_ctranslate2, vocabulary_of
-from compression.exporting import add_ctranslate2
-from compression.publish import Identity, publish_model
-from compression.quantize import quantize
-from models_store.errors import BadSource
-from models_store.generator import open_generator
-from models_store.manifest import Family, Manifest, Task
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.export.ctranslate2 import export_ctranslate2, vocabulary_of
+from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.compression.publish import Identity, publish_model
+from slimseq.compression.quantize.quantize import quantize
+from slimseq.inference.generator import open_generator
+from slimseq.models_store.errors import BadSource
+from slimseq.models_store.manifest import Family, Manifest, Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_model, tiny_tokenizer
 
 CONFIGURATIONS: dict[str, tuple[Family, dict[str, Any]]] = {

@@ -4,12 +4,12 @@ import logging
 import subprocess
 import sys
 
-from compression.export.quiet import unchanged_logging
+from slimseq.compression.export.quiet import unchanged_logging
 
 ROUNDS = """
 import logging
 import numpy as np
-from compression.export.block_embedding import Blocks, round_rows
+from slimseq.compression.quantize.block_embedding import Blocks, round_rows
 round_rows(np.ones((4, 32), dtype=np.float32), Blocks(bits=8, size=32, is_symmetric=True))
 logging.getLogger("another").info("talks")
 assert not logging.getLogger().handlers, logging.getLogger().handlers

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from compression.publish import Identity, derived, publish_model
-from models_store.manifest import Check, Family, Manifest, Performance, QualityScore, Step, Task, Verdict
-from models_store.store import Store
+from slimseq.compression.publish import Identity, derived, publish_model
+from slimseq.models_store.manifest import Check, Family, Manifest, Performance, QualityScore, Step, Task, Verdict
+from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model
 
 SENSITIVITY = [{"group": "encoder feed-forward", "divergence": 0.31}, {"group": "attention", "divergence": 0.02}]

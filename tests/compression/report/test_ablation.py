@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from compression.errors import BadData
-from compression.report.ablation import read_ablations
+from slimseq.compression.errors import BadData
+from slimseq.compression.report.ablation import read_ablations
 
 ABLATION: dict[str, Any] = {
     "task": "translation",

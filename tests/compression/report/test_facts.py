@@ -1,8 +1,8 @@
 from typing import Any
 
-from compression.report.facts import TaskFacts, facts_of
-from models_store.manifest import Step, Task
-from models_store.store import Store
+from slimseq.compression.report.facts import TaskFacts, facts_of
+from slimseq.models_store.manifest import Step, Task
+from slimseq.models_store.store import Store
 from tests.compression.report.conftest import amend, performance, quality
 
 

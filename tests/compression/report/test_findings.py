@@ -1,7 +1,7 @@
 from typing import Any
 
-from compression.report.findings import Finding, findings_of
-from models_store.manifest import Step
+from slimseq.compression.report.findings import Finding, findings_of
+from slimseq.models_store.manifest import Step
 from tests.evaluation.conftest import artifact_manifest
 
 

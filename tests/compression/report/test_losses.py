@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from compression.errors import BadData
-from compression.report.losses import read_loss_curves, smoothed, thinned
+from slimseq.compression.errors import BadData
+from slimseq.compression.report.losses import read_loss_curves, smoothed, thinned
 
 
 def log(folder: Path, *lines: object) -> None:

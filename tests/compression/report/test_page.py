@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from compression.context import Context
-from compression.errors import BadData
-from compression.report.facts import facts_of
-from compression.report.page import ReportOptions, TaskSection, rendered, write_report
-from evaluation.datasets import load_examples
-from models_store.errors import InvalidArtifact
-from models_store.manifest import Task
-from models_store.store import Store
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadData
+from slimseq.compression.report.facts import facts_of
+from slimseq.compression.report.page import ReportOptions, TaskSection, rendered, write_report
+from slimseq.evaluation.datasets import load_examples
+from slimseq.models_store.errors import InvalidArtifact
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 from tests.compression.report.conftest import amend, make_build, make_store
 from tests.compression.report.page_reader import Page
 

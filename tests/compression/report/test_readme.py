@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from compression.report.facts import TaskFacts, facts_of
-from compression.report.readme import BadReadme, OutdatedTables, check_readme, update_readme
-from models_store.store import Store
+from slimseq.compression.report.facts import TaskFacts, facts_of
+from slimseq.compression.report.readme import BadReadme, OutdatedTables, check_readme, update_readme
+from slimseq.models_store.store import Store
 from tests.compression.report.conftest import amend
 
 EMPTY = "# Title\n\nBefore.\n\n<!-- report:begin -->\n<!-- report:end -->\n\nAfter: ü.\r\n"

@@ -4,9 +4,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from compression.training.schedule import Bounds
-from compression.training.trainer import TrainingOptions, train
-from models_store.manifest import Family
+from slimseq.compression.training.schedule import Bounds
+from slimseq.compression.training.trainer import TrainingOptions, train
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set
 
 OPTIONS = TrainingOptions(

@@ -1,6 +1,6 @@
 import pytest
 
-from compression.training.attribution import without_attribution
+from slimseq.compression.training.attribution import without_attribution
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from compression.training import batches
-from compression.training.batches import Batch, endless_batches, one_pass
-from models_store.manifest import Family
+from slimseq.compression.training import batches
+from slimseq.compression.training.batches import Batch, endless_batches, one_pass
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import EXAMPLES, tiny_set, tiny_tokenizer
 
 BUDGET = 120

@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from compression.errors import BadData
-from compression.training.batches import Position
-from compression.training.copying import LONGEST_WINDOW, CopiedWindows, next_window
-from compression.training.data import TrainingSet
-from evaluation.examples import Example
-from models_store.manifest import Family
-from models_store.tokenizer import Tokenizer
+from slimseq.compression.errors import BadData
+from slimseq.compression.training.batches import Position
+from slimseq.compression.training.copying import LONGEST_WINDOW, CopiedWindows, next_window
+from slimseq.compression.training.data import TrainingSet
+from slimseq.evaluation.examples import Example
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import LIMITS, tiny_set, tiny_tokenizer
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from compression.errors import BadData
-from compression.training.data import Limits, TrainingSet, read_examples
-from evaluation.examples import Example
-from models_store.manifest import Family, Task
-from models_store.tokenizer import Tokenizer
+from slimseq.compression.errors import BadData
+from slimseq.compression.training.data import Limits, TrainingSet, read_examples
+from slimseq.evaluation.examples import Example
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import tiny_tokenizer
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from compression.training.checkpoint import CURRENT
-from models_store.manifest import Family
+from slimseq.compression.training.checkpoint import CURRENT
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_tokenizer
 from tests.compression.training.distributed_run import run
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from compression.training.dropout import dropout_rate
-from models_store.manifest import Family
+from slimseq.compression.training.dropout import dropout_rate
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_model, tiny_tokenizer
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from compression.training.excerpts import excerpt
-from evaluation.sentences import sentences
+from slimseq.compression.training.excerpts import excerpt
+from slimseq.evaluation.sentences import sentences
 
 DOCUMENT = "Lyon (CNN)" + " ".join(f"Sentence {number} of this text says little." for number in range(60))
 BODY = sentences(DOCUMENT.removeprefix("Lyon (CNN)"))

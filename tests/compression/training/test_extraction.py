@@ -1,4 +1,4 @@
-from compression.training.extraction import claim, extractive_summary, leading_sentences
+from slimseq.compression.training.extraction import claim, extractive_summary, leading_sentences
 
 DOCUMENT = (
     "London (CNN)The river rose by two metres on Monday. Nobody was hurt. "

@@ -3,8 +3,8 @@ import ctypes
 import numpy as np
 import pytest
 
-from compression.training.freed_memory import keeping_freed_memory
-from evaluation.host import resident_bytes
+from slimseq.compression.training.freed_memory import keeping_freed_memory
+from slimseq.evaluation.host import resident_bytes
 
 LARGE = 96 * 2**20
 

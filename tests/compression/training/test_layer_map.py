@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from compression.errors import BadParameters
-from compression.training.layer_map import LayerMap, layer_map
-from models_store.manifest import Family
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.training.layer_map import LayerMap, layer_map
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_model, tiny_tokenizer
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from compression.training.losses import (
+from slimseq.compression.training.losses import (
     attention_loss,
     distillation_loss,
     guided_alignment_loss,

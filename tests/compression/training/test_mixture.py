@@ -1,9 +1,9 @@
 import pytest
 
-from compression.errors import BadParameters
-from compression.training.mixture import Mixture, mixed
-from compression.training.substitution import SubstitutedExample
-from evaluation.examples import Example
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.training.mixture import Mixture, mixed
+from slimseq.compression.training.substitution import SubstitutedExample
+from slimseq.evaluation.examples import Example
 
 NEWS = [
     Example(f"Headline {i}. The mayor opened a bridge. Then all went home.", "A bridge opened.", origin="news")

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 import torch
 
-from compression.errors import BadParameters
-from compression.training.batches import Batch, one_pass
-from compression.training.forward import output_of
-from compression.training.objective import Objective
-from compression.training.options import TrainingOptions
-from compression.training.schedule import Bounds
-from models_store.manifest import Family
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.training.batches import Batch, one_pass
+from slimseq.compression.training.forward import output_of
+from slimseq.compression.training.objective import Objective
+from slimseq.compression.training.options import TrainingOptions
+from slimseq.compression.training.schedule import Bounds
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_model, tiny_set, tiny_tokenizer
 
 OPTIONS = TrainingOptions(bounds=Bounds(max_steps=1), precision="fp32", label_smoothing=0.0, alpha=0.0)

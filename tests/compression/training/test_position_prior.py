@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from compression.errors import BadParameters
-from compression.training.scratch import make_model
-from models_store.manifest import Family
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.training.scratch import make_model
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import ARCHITECTURE
 
 IDS = torch.tensor([[5, 9, 17, 30, 8, 4]])

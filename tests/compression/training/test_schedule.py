@@ -1,6 +1,6 @@
 import pytest
 
-from compression.training.schedule import Bounds, Trapezoid
+from slimseq.compression.training.schedule import Bounds, Trapezoid
 
 
 def test_the_rate_rises_stays_and_falls() -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-from compression.errors import BadParameters
-from compression.publish import write_model
-from compression.training.scratch import Architecture, make_model
-from models_store.manifest import Family
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.publish import write_model
+from slimseq.compression.training.scratch import Architecture, make_model
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import ARCHITECTURE
 
 

@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from compression.distill import DistillOptions, distill
-from compression.errors import BadParameters
-from compression.training.data import DataFiles, Material
-from compression.training.schedule import Bounds
-from compression.training.sequence_level import SequenceLevel, learning_from_outputs
-from compression.training.teacher_outputs import teacher_outputs
-from compression.training.trainer import TrainingOptions
-from models_store.manifest import Family, Task
+from slimseq.compression.distill import DistillOptions, distill
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.training.data import DataFiles, Material
+from slimseq.compression.training.schedule import Bounds
+from slimseq.compression.training.sequence_level import SequenceLevel, learning_from_outputs
+from slimseq.compression.training.teacher_outputs import teacher_outputs
+from slimseq.compression.training.trainer import TrainingOptions
+from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import (
     EXAMPLES,
     tiny_artifact,

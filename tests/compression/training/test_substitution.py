@@ -1,10 +1,10 @@
 from pathlib import Path
 
-from compression.training.data import TrainingSet
-from compression.training.substitution import SubstitutedExample, substitutions
-from evaluation.examples import Example
-from models_store.manifest import Family
-from models_store.tokenizer import Tokenizer
+from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.substitution import SubstitutedExample, substitutions
+from slimseq.evaluation.examples import Example
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import LIMITS, SENTENCES, tiny_tokenizer
 
 SOURCE = [7, 10, 11, 7, 12, 13, 7, 14, 7, 15, 1]

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from compression.context import Context
-from compression.errors import BadParameters
-from compression.exporting import add_ctranslate2
-from compression.training import teacher_outputs as module
-from compression.training.teacher_outputs import CACHE, teacher_outputs
-from evaluation.examples import Example
-from models_store.generator import TextGenerator, TextOutput, open_generator
-from models_store.manifest import Family, GenerationOptions, Task
-from models_store.tokenizer import Encoding
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.compression.training import teacher_outputs as module
+from slimseq.compression.training.teacher_outputs import CACHE, teacher_outputs
+from slimseq.evaluation.examples import Example
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.manifest import Family, GenerationOptions, Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context
 
 TASK = Task.TRANSLATION

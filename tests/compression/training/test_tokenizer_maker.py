@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from compression.errors import BadData
-from compression.training.tokenizer_maker import make_tokenizer, tokenizer_size
-from models_store.manifest import Family
-from models_store.tokenizer import Tokenizer
+from slimseq.compression.errors import BadData
+from slimseq.compression.training.tokenizer_maker import make_tokenizer, tokenizer_size
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import PREFIX, SENTENCES, tiny_tokenizer
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from compression.errors import BadParameters, TrainingDiverged
-from compression.training.checkpoint import CURRENT, PREVIOUS, WRITING
-from compression.training.data import TokenPair, TrainingSet
-from compression.training.schedule import Bounds
-from compression.training.trainer import TrainingOptions, train
-from models_store.manifest import Family
-from models_store.tokenizer import Tokenizer
+from slimseq.compression.errors import BadParameters, TrainingDiverged
+from slimseq.compression.training.checkpoint import CURRENT, PREVIOUS, WRITING
+from slimseq.compression.training.data import TokenPair, TrainingSet
+from slimseq.compression.training.schedule import Bounds
+from slimseq.compression.training.trainer import TrainingOptions, train
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Family
 from tests.compression.tiny import EXAMPLES, LIMITS, PREFIX, tiny_context, tiny_model, tiny_set, tiny_tokenizer
 
 STEPS = 12

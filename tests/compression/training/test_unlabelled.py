@@ -3,18 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from compression.distill import DistillOptions, distill
-from compression.errors import BadData, BadParameters
-from compression.train import BaseOptions, train_base
-from compression.training.data import DataFiles, read_material
-from compression.training.mixture import Mixture
-from compression.training.schedule import Bounds
-from compression.training.sequence_level import SequenceLevel, learning_from_outputs
-from compression.training.teacher_outputs import teacher_outputs
-from compression.training.trainer import TrainingOptions
-from compression.training.unlabelled import read_unlabelled
-from models_store.manifest import Family, Task
-from models_store.tokenizer import Tokenizer
+from slimseq.compression.distill import DistillOptions, distill
+from slimseq.compression.errors import BadData, BadParameters
+from slimseq.compression.train import BaseOptions, train_base
+from slimseq.compression.training.data import DataFiles, read_material
+from slimseq.compression.training.mixture import Mixture
+from slimseq.compression.training.schedule import Bounds
+from slimseq.compression.training.sequence_level import SequenceLevel, learning_from_outputs
+from slimseq.compression.training.teacher_outputs import teacher_outputs
+from slimseq.compression.training.trainer import TrainingOptions
+from slimseq.compression.training.unlabelled import read_unlabelled
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import (
     ARCHITECTURE,
     EXAMPLES,

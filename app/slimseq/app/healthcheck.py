@@ -1,0 +1,27 @@
+"""`python -m slimseq.app.healthcheck`: exits with 0 if the service on this machine is ready; for containers.
+
+A command of its own, for some container engines split a health check's arguments at spaces.
+"""
+
+import sys
+import urllib.error
+import urllib.request
+
+from slimseq.app.settings import Settings
+
+TIMEOUT_SECONDS = 2
+
+
+def main() -> int:
+    """Asks `GET /readyz` on the port of the settings, and returns the exit code."""
+    address = f"http://127.0.0.1:{Settings().port}/readyz"
+    try:
+        with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS):
+            return 0
+    except (urllib.error.URLError, TimeoutError) as error:
+        sys.stderr.write(f"not ready: {error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Guards request bodies: at most so many bytes and values, declared as JSON, in UTF-8. Nothing larger is ever held.
+
+The first byte over a limit ends the reading. A body is a single piece for the route; it is scanned as it arrives.
+"""
+
+import asyncio
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from slimseq.app.errors import BodyTimeout, PayloadTooLarge, UnsupportedMediaType
+from slimseq.app.http.middleware.json_limits import PIECE_BYTES, JsonScanner, check_encoding, may_exceed
+
+METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+class BodyMiddleware:
+    """Reads a body whole before the route sees it, and refuses what routes could not read."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, max_values: int, seconds: float = 60) -> None:
+        """Wraps the layers below.
+
+        Args:
+            app: the layers below.
+            max_bytes: the largest body that is read.
+            max_values: the most values in a body, counted as `JsonScanner` does.
+            seconds: how long a client may take to send it.
+        """
+        self.app = app
+        self._max_bytes = max_bytes
+        self._max_values = max_values
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request.
+
+        Raises:
+            PayloadTooLarge: the declared or the arrived length is above the limit.
+            UnsupportedMediaType: the body is not declared as plain JSON.
+            MalformedBody: the body is not UTF-8, or nested too deeply.
+            BodyTooComplex: the body has too many values.
+            BodyTimeout: the body did not arrive in time.
+        """
+        if scope["type"] != "http" or scope["method"] not in METHODS_WITH_BODY:
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._max_bytes:
+            raise PayloadTooLarge(self._max_bytes)
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await self._read(headers, receive)
+        except TimeoutError:
+            raise BodyTimeout(self._seconds) from None
+        if body is None:
+            return
+        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive_body() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await self.app(scope, receive_body, send)
+
+    async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
+        """Returns the body, or None when the client left before its end."""
+        body = bytearray()
+        scanner: JsonScanner | None = None
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            piece, is_last = message.get("body", b""), not message.get("more_body", False)
+            if piece and not body:
+                check_media_type(headers)
+            body += piece
+            if len(body) > self._max_bytes:
+                raise PayloadTooLarge(self._max_bytes)
+            if scanner is None:
+                if is_last and not may_exceed(piece, self._max_values):
+                    check_encoding(piece)
+                    return bytes(piece)
+                scanner = JsonScanner(self._max_values)
+            await _scan(scanner, piece, is_last)
+            if is_last:
+                return bytes(body)
+
+
+async def _scan(scanner: JsonScanner, chunk: bytes, is_last: bool) -> None:
+    """Scans a chunk of any size, piece by piece; others have their turn in between."""
+    for start in range(0, len(chunk), PIECE_BYTES):
+        if start:
+            await asyncio.sleep(0)
+        scanner.feed(chunk[start : start + PIECE_BYTES])
+    if is_last:
+        scanner.feed(b"", is_last)
+
+
+def check_media_type(headers: Headers) -> None:
+    """Checks what a body is declared to be.
+
+    Raises:
+        UnsupportedMediaType: it is not `application/json`, or is compressed.
+    """
+    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType(f"the body must be application/json, not {media_type or 'undeclared'}")
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType(f"the body must not be compressed, and is {headers['content-encoding']}")

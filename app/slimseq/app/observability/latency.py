@@ -1,0 +1,49 @@
+"""How long served requests took: a sliding window of measurements a variant, and its percentiles."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy
+
+from slimseq.app.http.schemas.latency import LatencyReport, Percentiles, VariantLatency
+from slimseq.models_store.manifest import Task
+
+KEPT_A_VARIANT = 20_000
+
+
+class LatencyWindow:
+    """Measurements of the last so many seconds, at most `KEPT_A_VARIANT` a variant."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._measured: dict[tuple[Task, str], deque[tuple[float, tuple[float, float, float]]]] = {}
+
+    def record(self, task: Task, variant: str, queue_ms: float, inference_ms: float, total_ms: float) -> None:
+        """Adds one request."""
+        with self._lock:
+            measured = self._measured.setdefault((task, variant), deque(maxlen=KEPT_A_VARIANT))
+            measured.append((self._clock(), (queue_ms, inference_ms, total_ms)))
+
+    def report(self, task: Task | None = None, variant: str | None = None) -> LatencyReport:
+        """Returns the percentiles of every variant that was served in the window, or of those asked for."""
+        since = self._clock() - self._seconds
+        latencies = []
+        with self._lock:
+            for key, measured in sorted(self._measured.items()):
+                while measured and measured[0][0] < since:
+                    measured.popleft()
+                if measured and task in (None, key[0]) and variant in (None, key[1]):
+                    latencies.append(_latency(*key, [times for _, times in measured]))
+        return LatencyReport(window_seconds=self._seconds, latencies=latencies)
+
+
+def _latency(task: Task, variant: str, measured: list[tuple[float, float, float]]) -> VariantLatency:
+    table = numpy.percentile(numpy.asarray(measured), [50, 95, 99], axis=0).round(3)
+    queue, inference, total = (Percentiles(p50=column[0], p95=column[1], p99=column[2]) for column in table.T.tolist())
+    return VariantLatency(
+        task=task, variant=variant, count=len(measured), queue_ms=queue, inference_ms=inference, total_ms=total
+    )

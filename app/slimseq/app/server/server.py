@@ -1,0 +1,131 @@
+"""uvicorn's server with an end that always comes: in the order below, at most a second after the grace.
+
+1. SIGTERM or SIGINT: no new connections; requests in progress and those on open connections are answered.
+2. Nothing runs any more, or the grace is over: what still runs is answered with 503.
+3. The application closes: evaluations, workers, models.
+4. Whatever hangs meanwhile, `watchdog` ends the process with exit code 0. A second signal goes to 2 at once.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, cast
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.server import HANDLED_SIGNALS
+
+from slimseq.app.server.connections import ConnectionLimits, Connections
+from slimseq.app.server.protocol import LimitedProtocol
+from slimseq.app.server.watchdog import Watchdog
+from slimseq.app.settings import Settings
+
+STARTUP_FAILED = 3  # uvicorn's exit code
+AFTER_GRACE_SECONDS = 0.5  # From the end of the grace to the end by force; a busy machine gets the rest of a second.
+CUT_OFF_SECONDS = 0.2  # Of those: for the answers of requests that are cut off.
+CLOSING_SECONDS = 2.0  # For closing the application once every request is answered, within the above.
+QUIET_SECONDS = 0.2  # How long open connections may still send a request after everything was answered.
+EXIT_SECONDS = 1.0  # For the interpreter's own end, within the above too.
+POLL_SECONDS = 0.02
+
+logger = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Serves until a signal comes, and then ends in time."""
+
+    def __init__(self, config: uvicorn.Config, connections: Connections, grace_seconds: float) -> None:
+        super().__init__(config)
+        self._shared = connections
+        self._grace_seconds = grace_seconds
+        self._watchdog = Watchdog()
+        self._cut_off_at = time.monotonic()
+        self._busy_at = time.monotonic()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Takes the signals and never gives them back, so that one during the interpreter's end does no harm either."""
+        self._watchdog.start()
+        for number in HANDLED_SIGNALS:
+            signal.signal(number, self.handle_exit)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begins the end, or with a second signal ends the grace."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        grace = 0 if self.force_exit else self._grace_seconds
+        self._cut_off_at = time.monotonic() + grace
+        self._watchdog.end_within(grace + AFTER_GRACE_SECONDS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends in the order that the module describes."""
+        logger.info("shutting down")
+        for server in self.servers:
+            server.close()
+        self._shared.is_stopping = True
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._until(self._is_quiet, lambda: self._cut_off_at)
+        if self.server_state.tasks:
+            await self._cut_off()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort() if _has_unsent(connection) else connection.transport.close()
+        self._watchdog.end_within(CLOSING_SECONDS)
+        await self.lifespan.shutdown()
+        self._watchdog.end_within(EXIT_SECONDS)
+
+    async def _cut_off(self) -> None:
+        """Answers what still runs with 503."""
+        logger.warning("requests cut off at the end of the grace", extra={"requests": len(self.server_state.tasks)})
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        until = time.monotonic() + CUT_OFF_SECONDS
+        await self._until(lambda: not self._is_busy(), lambda: until)
+
+    def _is_busy(self) -> bool:
+        state = self.server_state
+        return bool(state.tasks) or any(map(_has_unsent, state.connections))
+
+    def _is_quiet(self) -> bool:
+        """Whether no request has been in progress for a while, or no client is left to send one."""
+        if self._is_busy():
+            self._busy_at = time.monotonic()
+            return False
+        return not self.server_state.connections or time.monotonic() - self._busy_at >= QUIET_SECONDS
+
+    async def _until(self, is_so: Callable[[], bool], deadline: Callable[[], float]) -> None:
+        self._busy_at = time.monotonic()
+        while not is_so() and time.monotonic() < deadline():
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def serve(app: FastAPI, settings: Settings) -> int:
+    """Serves until a signal comes.
+
+    Returns:
+        The exit code: 0, or 3 where the service could not start, which the log explains.
+    """
+    connections = Connections(ConnectionLimits.of(settings))
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=cast(Any, functools.partial(LimitedProtocol, shared=connections)),
+        ws="none",
+        access_log=False,
+        log_config=None,
+    )
+    server = Server(config, connections, settings.shutdown_grace_seconds)
+    server.run()
+    return 0 if server.started or server.should_exit else STARTUP_FAILED
+
+
+def _has_unsent(connection: Any) -> bool:
+    return isinstance(connection, LimitedProtocol) and connection.has_unsent

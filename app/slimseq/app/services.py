@@ -1,0 +1,109 @@
+"""Builds the objects that routes call, once an application, from settings; and closes them in order."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import SecretStr
+
+from slimseq.app.errors import UnusableStore
+from slimseq.app.jobs.evaluation_service import EvaluationService
+from slimseq.app.jobs.evaluations import EvaluationJobs
+from slimseq.app.observability.latency import LatencyWindow
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.catalogue import Catalogue
+from slimseq.app.serving.chooser import Chooser
+from slimseq.app.serving.inventory import Inventory
+from slimseq.app.serving.layout import LayoutChooser
+from slimseq.app.serving.loading import Loader
+from slimseq.app.serving.planner import Planner
+from slimseq.app.serving.pool import Pool, PoolLimits
+from slimseq.app.serving.readiness import Readiness
+from slimseq.app.serving.runtimes import RuntimeChooser
+from slimseq.app.serving.service import GenerationService
+from slimseq.app.serving.trimming import HeapTrimmer
+from slimseq.app.serving.worker import WorkLimits
+from slimseq.app.settings import Settings
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+
+@dataclass(frozen=True)
+class Services:
+    """What one application is made of."""
+
+    generation: GenerationService
+    evaluations: EvaluationService
+    inventory: Inventory
+    latency: LatencyWindow
+    readiness: Readiness
+    metrics: ServiceMetrics
+    pool: Pool
+    jobs: EvaluationJobs
+    planner: Planner
+    trimmer: HeapTrimmer
+    admin_token: SecretStr | None
+
+    @classmethod
+    def build(cls, settings: Settings, version: str) -> Self:
+        """Connects everything; opens nothing yet.
+
+        Raises:
+            UnusableStore: the store is missing or holds nothing.
+            UnknownVariant: a default or a variant to preload is not there.
+        """
+        catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
+        check_store(settings, catalogue)
+        metrics = ServiceMetrics(version)
+        limits = WorkLimits(
+            settings.max_batch_rows, settings.max_batch_tokens, settings.batch_wait_seconds, settings.queue_rows
+        )
+        runtimes = RuntimeChooser(catalogue, settings.runtime_name)
+        pool = Pool(
+            Loader(catalogue.store, metrics, limits, LayoutChooser(settings.workers, settings.threads)),
+            metrics,
+            runtimes,
+            PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
+        )
+        catalogue.can_serve = pool.can_serve
+        chooser = Chooser(catalogue, runtimes, pool.last_error)
+        planner = Planner()
+        latency = LatencyWindow(settings.latency_window_seconds)
+        jobs = EvaluationJobs(settings.store, runtimes, settings.evaluation_queue, settings.evaluation_kept)
+        return cls(
+            generation=GenerationService(settings, chooser, pool, latency, metrics, planner),
+            evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
+            inventory=Inventory(catalogue, pool, version, runtimes),
+            latency=latency,
+            readiness=Readiness(catalogue, pool, settings.preload),
+            metrics=metrics,
+            pool=pool,
+            jobs=jobs,
+            planner=planner,
+            trimmer=HeapTrimmer(pool.idle_seconds),
+            admin_token=settings.admin_token,
+        )
+
+    async def close(self) -> None:
+        """Kills evaluations, ends what runs and gives back memory."""
+        self.planner.close()
+        await self.trimmer.close()
+        await self.jobs.close()
+        await self.pool.close()
+
+
+def check_store(settings: Settings, catalogue: Catalogue) -> None:
+    """Checks at the start that there is something to serve.
+
+    Raises:
+        UnusableStore: the store is missing or holds nothing.
+        UnknownVariant: a default or a variant to preload is not there.
+    """
+    if not settings.store.is_dir():
+        raise UnusableStore(f"there is no store at {settings.store}; set SLIMSEQ_STORE to a folder of artifacts")
+    if not catalogue.entries():
+        raise UnusableStore(f"the store at {settings.store} is empty; fill it with `slimseq import`")
+    for task in Task:
+        if variant := settings.default_variant(task):
+            catalogue.entry(task, variant)
+    for task, variant in settings.preload:
+        catalogue.entry(task, variant)

@@ -1,0 +1,126 @@
+"""Puts a streamed request's texts together as its tokens come, in reading order.
+
+The rows of a batch grow side by side. A text's sentences must be sent one after the other, so a later one is held
+back until those before it are complete; what is sent of a text adds up to exactly the text of the final answer.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from slimseq.app.serving.segmenter import SegmentedText
+from slimseq.app.serving.stops import before_stop, certain
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.tokenizer import TextStream
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a token added to a text. `index` is the text's place in the request."""
+
+    index: int
+    text: str
+
+
+@dataclass
+class GrowingRow:
+    """One row: the text of its tokens so far, how much of it was sent, and whether more can come."""
+
+    stream: TextStream
+    stops: Sequence[str] = ()
+    text: str = ""
+    sent: int = 0
+    is_complete: bool = False
+
+    def push(self, token: int) -> None:
+        """Adds a token."""
+        self.text = (self.text + self.stream.push(token)).lstrip()
+
+    def finish(self, text: str) -> None:
+        """Takes the row's final text, which counts wherever the tokens said otherwise."""
+        if not text.startswith(self.text[: self.sent]):
+            logger.warning("streamed text differs from the final text", extra={"sent": self.text[: self.sent]})
+        self.text = text
+        self.is_complete = True
+
+    @property
+    def known(self) -> str:
+        """The text that can no longer change: space at its end stays back, for the final text has none."""
+        return self.text.rstrip() if self.is_complete else certain(self.text, self.stops).rstrip()
+
+
+@dataclass
+class GrowingText:
+    """One text: the row of its first segment, how many were sent whole, and whether the next one has its lead."""
+
+    segmented: SegmentedText
+    first_row: int
+    sent_segments: int = 0
+    is_complete: bool = False
+    has_led: bool = False
+
+
+class Assembly:
+    """All texts of one request. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        texts: Sequence[SegmentedText],
+        new_stream: Callable[[], TextStream],
+        eos_id: int,
+        stops: Sequence[str] = (),
+    ) -> None:
+        """Starts with nothing sent.
+
+        Args:
+            texts: as planned.
+            new_stream: makes a decoder for one row.
+            eos_id: the token that completes a row.
+            stops: texts that end a row where they come.
+        """
+        self._eos_id = eos_id
+        self._texts: list[GrowingText] = []
+        self._text_of_row: list[int] = []
+        for index, text in enumerate(texts):
+            self._texts.append(GrowingText(text, len(self._text_of_row)))
+            self._text_of_row += [index] * len(text.segments)
+        self._rows = [GrowingRow(new_stream(), stops) for _ in self._text_of_row]
+
+    def on_token(self, row: int, token: int) -> list[Piece]:
+        """Takes a token of a row; returns what can be sent now."""
+        growing = self._rows[row]
+        if growing.is_complete:
+            return []
+        if token == self._eos_id:
+            growing.finish(before_stop(growing.text, growing.stops))
+        else:
+            growing.push(token)
+        return self._advance(self._text_of_row[row])
+
+    def on_row(self, row: int, output: TextOutput) -> list[Piece]:
+        """Takes a row's output; returns what can be sent now."""
+        self._rows[row].finish(output.text)
+        return self._advance(self._text_of_row[row])
+
+    def _advance(self, index: int) -> list[Piece]:
+        text = self._texts[index]
+        segments = text.segmented.segments
+        added = ""
+        while text.sent_segments < len(segments):
+            row = self._rows[text.first_row + text.sent_segments]
+            known = row.known
+            if (known or row.is_complete) and not text.has_led:
+                added += segments[text.sent_segments].lead(known)
+                text.has_led = True
+            added += known[row.sent :]
+            row.sent = max(row.sent, len(known))
+            if not row.is_complete:
+                break
+            text.sent_segments += 1
+            text.has_led = False
+        else:
+            added += "" if text.is_complete else text.segmented.after
+            text.is_complete = True
+        return [Piece(index, added)] if added else []

@@ -1,0 +1,183 @@
+"""Batches the rows of requests that arrive together, for runtimes whose rows start and end together.
+
+Requests with the same options share batches; fair queueing (`slimseq.app.serving.worker`) says whose rows go first, so
+that a long request does not keep short ones waiting for its end. A worker waits a little for company, but not where
+requests come one by one: they would wait for nothing. A row that fails, fails alone: a batch that breaks runs again in
+halves. What generates is only asked to `generate`; loading it is the pool's.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from slimseq.app.errors import DeadlineExceeded, ShuttingDown
+from slimseq.app.serving.submission import Submission
+from slimseq.app.serving.worker import Worker, WorkLimits, by_virtual_finish
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.runtimes.protocol import Watch
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.manifest import GenerationOptions
+
+# For so many seconds after requests have met, others are expected to.
+MEETING_SECONDS = 1.0
+
+
+class BatchGenerator(Protocol):
+    """The part of `slimseq.inference.generator.TextGenerator` that batching needs."""
+
+    def generate(
+        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: Watch | None = None
+    ) -> list[TextOutput]:
+        """Generates one output for each input, as one batch."""
+
+
+@dataclass
+class Batch:
+    """Rows that run together: `(submission, row)` pairs of equal options."""
+
+    options: GenerationOptions
+    rows: list[tuple[Submission, int]] = field(default_factory=list)
+    # How many of a row's tokens its listener has got, in an earlier run too.
+    reported: Counter[tuple[Submission, int]] = field(default_factory=Counter)
+
+    @property
+    def submissions(self) -> list[Submission]:
+        """Whose rows they are, each once."""
+        return list(dict.fromkeys(submission for submission, _ in self.rows))
+
+    def halves(self) -> list["Batch"]:
+        """Returns two batches of the rows that somebody waits for and that can run again."""
+        # What was drawn without a seed is drawn otherwise the next time.
+        is_drawn = self.options.do_sample and self.options.seed is None
+        rows = [row for row in self.rows if not row[0].is_over and not (is_drawn and self.reported[row])]
+        half = -(-len(rows) // 2)
+        return [Batch(self.options, part, self.reported) for part in (rows[:half], rows[half:]) if part]
+
+
+class Batcher(Worker):
+    """Forms one batch after the other."""
+
+    def __init__(
+        self,
+        generator: BatchGenerator,
+        name: str,
+        limits: WorkLimits | None = None,
+        workers: int = 1,
+        on_rows: Callable[[int], None] | None = None,
+    ) -> None:
+        """Starts the threads.
+
+        Args:
+            generator: what generates; used by the threads alone.
+            name: names the artifact in errors and threads.
+            limits: sizes of batches and queue.
+            workers: batches that run at a time.
+            on_rows: told each batch's rows when it starts.
+        """
+        super().__init__(name, limits or WorkLimits(), on_rows)
+        self._generator = generator
+        self._running = 0
+        # When a request last found another there.
+        self._met = -MEETING_SECONDS
+        self._start(workers)
+
+    def _arrived(self, submission: Submission) -> None:
+        """Notes when requests meet."""
+        if self._running or self._queue:
+            self._met = submission.arrival
+
+    def _work(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            if batch.rows:
+                self._run(batch)
+
+    def _next_batch(self) -> Batch | None:
+        """Waits for rows, then perhaps a little longer for others to join them; None once closing."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._is_closing)
+            if self._queue and self._queue[0].arrival - self._met < MEETING_SECONDS:
+                until = self._queue[0].arrival + self._limits.wait_seconds
+                self._changed.wait_for(
+                    lambda: self._is_closing or self._queued_rows() >= self._limits.max_rows,
+                    timeout=max(until - time.monotonic(), 0),
+                )
+            return None if self._is_closing else self._form_batch()
+
+    def _form_batch(self) -> Batch:
+        self._queue = [submission for submission in self._queue if not submission.is_over]
+        if not self._queue:
+            return Batch(GenerationOptions())
+        batch = Batch(min(self._queue, key=by_virtual_finish).options)
+        capacity = max(self._limits.max_rows // batch.options.num_beams, 1)
+        sharing = [submission for submission in self._queue if submission.options == batch.options]
+        while sharing and len(batch.rows) < capacity:
+            submission = min(sharing, key=by_virtual_finish)
+            batch.rows.append((submission, self._take_row(submission)))
+            if not submission.waiting:
+                sharing.remove(submission)
+        return batch
+
+    def _run(self, batch: Batch) -> None:
+        submissions = batch.submissions
+        if self._on_rows:
+            self._on_rows(len(batch.rows))
+
+        generated = Counter[int]()
+
+        def on_token(position: int, token: int) -> None:
+            generated[position] += 1
+            submission, row = key = batch.rows[position]
+            if generated[position] > batch.reported[key]:
+                batch.reported[key] = generated[position]
+                if submission.listener and not submission.is_abandoned:
+                    submission.listener.on_token(row, token)
+
+        def is_cancelled() -> bool:
+            return self._is_closing or all(submission.is_over for submission in submissions)
+
+        is_followed = any(submission.listener for submission in submissions)
+        watch = Watch(on_token=on_token if is_followed else None, is_cancelled=is_cancelled)
+        started = time.monotonic()
+        for submission in submissions:
+            submission.begin()
+        try:
+            outputs = self._generated(batch, watch)
+            self._succeeded((time.monotonic() - started) / len(batch.rows))
+            if any(output.finish_reason == "cancelled" for output in outputs):
+                self._cancelled(submissions)
+            else:
+                self._deliver(batch, outputs)
+        except Exception as error:
+            self._recover(batch, error)
+
+    def _recover(self, batch: Batch, error: Exception) -> None:
+        """Fails the row that broke a batch where it is known, and runs the others again in two batches."""
+        halves = batch.halves() if len(batch.rows) > 1 else []
+        again = {row for half in halves for row in half.rows}
+        if failed := dict.fromkeys(row[0] for row in batch.rows if row not in again):
+            self._failed(failed, error)
+        for half in halves:
+            self._run(half)
+
+    def _generated(self, batch: Batch, watch: Watch) -> list[TextOutput]:
+        with self._changed:
+            self._running += 1
+        try:
+            return self._generator.generate(
+                [submission.rows[row] for submission, row in batch.rows], batch.options, watch
+            )
+        finally:
+            # Before anybody is told: what a client asks for next meets nothing of its own.
+            with self._changed:
+                self._running -= 1
+
+    def _deliver(self, batch: Batch, outputs: Sequence[TextOutput]) -> None:
+        pairs = list(zip(batch.rows, outputs, strict=True))
+        for submission in batch.submissions:
+            submission.complete({row: output for (whose, row), output in pairs if whose is submission})
+
+    def _cancelled(self, submissions: list[Submission]) -> None:
+        for submission in submissions:
+            self._drop(submission, ShuttingDown() if self._is_closing else DeadlineExceeded(submission.seconds))

@@ -1,0 +1,75 @@
+"""Which runtime opens a variant: the one that is named, else the fastest that was measured on this kind of CPU."""
+
+import time
+
+from slimseq.app.errors import UnfitRuntime
+from slimseq.app.serving.catalogue import Catalogue
+from slimseq.evaluation.fastest import fastest_runtime
+from slimseq.evaluation.host import available_cores, cpu_flags
+from slimseq.evaluation.layouts import fastest_in_its_layout
+from slimseq.inference.generator import runtimes_for
+from slimseq.models_store.errors import RuntimeUnavailable, SlimseqError
+from slimseq.models_store.manifest import Manifest, Task
+
+# For so long a variant that nothing opens is not looked at again by those who only list or choose.
+REMEMBERED_SECONDS = 1.0
+
+
+class RuntimeChooser:
+    """Chooses for one process: its setting counts where a request names no runtime."""
+
+    def __init__(self, catalogue: Catalogue, setting: str | None = None) -> None:
+        """Chooses nothing yet.
+
+        Args:
+            catalogue: what there is.
+            setting: the runtime that opens whatever no request says otherwise of; None for the fastest.
+        """
+        self._catalogue = catalogue
+        self._setting = setting
+        self._flags = cpu_flags()
+        self._chosen: dict[tuple[Task, str, str, str | None], str] = {}
+        self._errors: dict[tuple[Task, str], tuple[float, SlimseqError]] = {}
+
+    def choose(self, task: Task, variant: str, runtime: str | None = None) -> str:
+        """Returns the runtime's name.
+
+        Raises:
+            UnknownVariant, InvalidArtifact: as `Catalogue.manifest` does.
+            UnfitRuntime: the named one cannot open it here.
+            RuntimeUnavailable: the one of the setting cannot, or none can.
+            CorruptArtifact, Unprepared: files are missing.
+        """
+        name = runtime or self._setting
+        manifest = self._catalogue.manifest(task, variant)
+        # What opens the files of one digest, and how fast, does not change while the service runs.
+        key = (task, variant, manifest.digest, name)
+        if key not in self._chosen:
+            try:
+                self._chosen[key] = self._named(manifest, name) if name else self._fastest(manifest)
+            except RuntimeUnavailable as error:
+                # The service is as it should be: it is the request that asks for something else.
+                raise (UnfitRuntime(str(error)) if runtime else error) from None
+        return self._chosen[key]
+
+    def find(self, task: Task, variant: str) -> str | SlimseqError:
+        """Returns what `choose` returns where no request names a runtime, or the error that it raises.
+
+        An error is remembered for a moment, so that requests that could take another variant do not wait for it.
+        """
+        read_at, error = self._errors.get((task, variant), (float("-inf"), None))
+        if error is not None and time.monotonic() - read_at < REMEMBERED_SECONDS:
+            return error
+        try:
+            return self.choose(task, variant)
+        except SlimseqError as raised:
+            self._errors[task, variant] = time.monotonic(), raised
+            return raised
+
+    def _named(self, manifest: Manifest, name: str) -> str:
+        return runtimes_for(self._catalogue.store, manifest, name)[0].name
+
+    def _fastest(self, manifest: Manifest) -> str:
+        possible = [kind.name for kind in runtimes_for(self._catalogue.store, manifest)]
+        tuned = fastest_in_its_layout(manifest.layouts, possible, available_cores(), self._flags)
+        return tuned or fastest_runtime(manifest.performance, possible, self._flags)

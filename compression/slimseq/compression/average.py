@@ -1,0 +1,115 @@
+"""Averages the weights of a variant with those that it was trained on from.
+
+A model that was trained on for what it was weak at forgets a little of what it was good at. On the line between the
+weights of before and after lie models that have both (Wortsman et al. 2021, https://arxiv.org/abs/2109.01903), at no
+cost when they serve.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.export.exporting import add_onnx
+from slimseq.compression.models import load_model
+from slimseq.compression.outcome import Outcome, step_of
+from slimseq.compression.parent import open_parent
+from slimseq.compression.publish import derived, publish_model
+from slimseq.models_store.manifest import Manifest, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class AverageOptions:
+    """What is averaged, and how.
+
+    Args:
+        other: the variant that stands for before; none takes the one that the last step started from.
+        share: of the variant's own weights in the average; the rest is the other's.
+    """
+
+    other: str = ""
+    share: float = 0.5
+
+    def check(self) -> None:
+        """Checks what needs no model.
+
+        Raises:
+            BadParameters: the share is not between 0 and 1.
+        """
+        if not 0 < self.share < 1:
+            raise BadParameters(f"the share is {self.share:g}; it is above 0 and below 1")
+
+
+def average(context: Context, task: Task, variant: str, name: str, options: AverageOptions) -> Outcome:
+    """Averages two artifacts and publishes the result.
+
+    Args:
+        context: store and device.
+        task: the artifacts' task.
+        variant: the one that was trained on.
+        name: what to call the average.
+        options: the other one, and how much of it.
+
+    Returns:
+        The new artifact.
+
+    Raises:
+        BadParameters: the share is out of range, the other one is not in the store, or their shapes or tokens differ.
+        UnknownVariant, InvalidArtifact, CorruptArtifact: one of the two cannot be read.
+    """
+    started = time.monotonic()
+    options.check()
+    parent = open_parent(context, task, variant, name)
+    other = _other(context, parent.manifest, options)
+    context.store.verify(task, other.variant, only="safetensors")
+    folder = context.store.folder(task, other.variant)
+    if _tokens(parent.manifest) != _tokens(other):
+        raise BadParameters(f"{task}/{variant} and {task}/{other.variant} have other tokens; they cannot be averaged")
+    _move_towards(parent.model, load_model(folder, context.device), 1 - options.share, f"{task}/{other.variant}")
+    parameters = {**asdict(options), "other": other.digest}
+    step = step_of(context, "average", parameters, parent.manifest.digest, started)
+    description = f"{parent.manifest.description} {options.share:.0%} of its weights, the rest those from before."
+    manifest = publish_model(
+        context.store, parent.model, parent.folder, derived(parent.manifest, name, description, step)
+    )
+    add_onnx(context, task, name)
+    chosen = f"{options.share:.0%} of the weights of {variant}, {1 - options.share:.0%} of those of {other.variant}."
+    return Outcome(manifest, chosen=[chosen])
+
+
+def _other(context: Context, manifest: Manifest, options: AverageOptions) -> Manifest:
+    """Returns the artifact that stands for before."""
+    if options.other:
+        found: Manifest | None = context.store.manifest(manifest.task, options.other)
+    else:
+        before = manifest.lineage[-1].parent
+        found = next((each for each in context.store.manifests(manifest.task) if each.digest == before), None)
+    if found is None:
+        raise BadParameters(
+            f"what {manifest.task}/{manifest.variant} was trained on from is not in the store; name another variant"
+        )
+    if not found.has_format("safetensors") or found.digest == manifest.digest:
+        raise BadParameters(f"{found.task}/{found.variant} holds no other safetensors to average with")
+    return found
+
+
+def _tokens(manifest: Manifest) -> str:
+    """Returns the hash of an artifact's tokenizer."""
+    return next((file.sha256 for file in manifest.files if file.path == "tokenizer.json"), "")
+
+
+def _move_towards(model: "PreTrainedModel", other: "PreTrainedModel", share: float, name: str) -> None:
+    """Moves weights in place, by a share of the way."""
+    import torch
+
+    theirs = dict(other.named_parameters())
+    ours = dict(model.named_parameters())
+    if {key: value.shape for key, value in ours.items()} != {key: value.shape for key, value in theirs.items()}:
+        raise BadParameters(f"{name} is of another shape; it cannot be averaged with")
+    with torch.no_grad():
+        for key, value in ours.items():
+            value.lerp_(theirs[key], share)

@@ -1,0 +1,172 @@
+"""Finds how many beams a variant's search needs: the fewest that lose nothing that counts on dev data.
+
+A student that learned from what its teacher's beam search wrote puts most of its probability on few outputs, so that
+its own search needs fewer beams than the teacher's (Kim and Rush 2016, https://arxiv.org/abs/1606.07947, whose students
+decode greedily). Every beam less is rows less in each step.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.progress import Progress
+
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.export.exporting import add_onnx
+from slimseq.compression.outcome import Outcome, step_of
+from slimseq.compression.publish import check_name, derived, publishing, write_json
+from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.examples import DatasetSample
+from slimseq.evaluation.metrics import PRIMARY_METRIC
+from slimseq.evaluation.results import VariantResult
+from slimseq.evaluation.run import Generate, evaluate, generate_with
+from slimseq.inference.generator import open_generator
+from slimseq.models_store.manifest import MOST_BEAMS, Manifest, Task
+
+if TYPE_CHECKING:
+    from slimseq.compression.training.data import DataFiles
+
+TECHNIQUE = "beams"
+GENERATION_CONFIG = "generation_config.json"
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """How many beams, or how they are found.
+
+    Args:
+        num_beams: how many; none finds the fewest that keep enough on dev data.
+        tolerance: greatest share of the metric that fewer beams may lose, on average over the dev files.
+        samples: pairs of each dev file that are generated for; none takes all.
+    """
+
+    num_beams: int | None = None
+    tolerance: float = 0.01
+    samples: int | None = 500
+
+    def check(self) -> None:
+        """Checks what needs no model.
+
+        Raises:
+            BadParameters: an option is out of range.
+        """
+        if self.num_beams is not None and not 1 <= self.num_beams <= MOST_BEAMS:
+            raise BadParameters(f"the beams are {self.num_beams}; there are from 1, which is greedy, to {MOST_BEAMS}")
+        if not 0 <= self.tolerance < 1:
+            raise BadParameters(f"the tolerance is {self.tolerance:g}; it is a share from 0 to below 1")
+        if self.samples is not None and self.samples < 1:
+            raise BadParameters(f"{self.samples} samples are too few to measure on")
+
+
+def fewer_beams(
+    context: Context, task: Task, variant: str, name: str, options: BeamOptions, files: "DataFiles | None" = None
+) -> Outcome:
+    """Publishes an artifact again, with the same weights and a search of fewer beams.
+
+    Args:
+        context: store and progress.
+        task: the artifact's task.
+        variant: the artifact.
+        name: what to call the result.
+        options: how many beams, or how to find out.
+        files: dev data, where they are to be found.
+
+    Returns:
+        The new artifact. Its last step's parameters are the options, `num_beams` being what was chosen, and `kept`:
+        the metric as a share of what the artifact's own beams reach, on average over the dev files, by beams.
+
+    Raises:
+        BadParameters: an option is out of range, the artifact samples, or dev data is needed that nobody named.
+        UnknownVariant, InvalidArtifact, CorruptArtifact: the artifact cannot be read.
+        DatasetUnavailable: the dev data cannot be read.
+    """
+    started = time.monotonic()
+    options.check()
+    check_name(context, task, name)
+    context.store.verify(task, variant)
+    parent = context.store.manifest(task, variant)
+    if parent.generation.do_sample:
+        raise BadParameters(f"{task}/{variant} draws its tokens: it has no beams")
+    dev = files.dev if files is not None else ()
+    kept: dict[int, float] = {}
+    chosen = options.num_beams
+    if chosen is None:
+        if not dev:
+            raise BadParameters("how many beams are enough is measured on dev data: give --dev, or --num-beams")
+        kept = _kept(context, parent, dev, options.samples)
+        chosen = min(beams for beams, share in kept.items() if share >= 1 - options.tolerance)
+    parameters = {
+        **asdict(options),
+        "num_beams": chosen,
+        "kept": {str(beams): round(share, 4) for beams, share in kept.items()},
+        "dev": [Path(file).name for file in dev] if kept else [],
+    }
+    description = f"{parent.description} Searches with {chosen} {'beam' if chosen == 1 else 'beams'}."
+    identity = derived(parent, name, description, step_of(context, TECHNIQUE, parameters, parent.digest, started))
+    generation = parent.generation.model_copy(update={"num_beams": chosen})
+    with publishing(context.store, replace(identity, generation=generation)) as draft:
+        _copy(parent, context.store.folder(task, variant), draft.folder)
+        _search_with(chosen, draft.folder / GENERATION_CONFIG)
+        draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
+    if parent.has_format("safetensors"):
+        add_onnx(context, task, name)
+    own = parent.generation.num_beams
+    return Outcome(context.store.manifest(task, name), chosen=_in_words(chosen, own, kept, options))
+
+
+def _in_words(chosen: int, own: int, kept: Mapping[int, float], options: BeamOptions) -> list[str]:
+    """Returns which number of beams was chosen, and what each that was tried keeps."""
+    if not kept:
+        return [f"Beams: {chosen}, as named; they were {own}."]
+    shares = ", ".join(f"{beams}: {share:.1%}" for beams, share in kept.items())
+    return [
+        f"Beams: {chosen} instead of {own}, the fewest that lose at most {options.tolerance:.1%} on the dev data.",
+        f"Of what {own} beams reach, beams keep: {shares}.",
+    ]
+
+
+def _copy(manifest: Manifest, source: Path, folder: Path) -> None:
+    for file in manifest.files:
+        to = folder / file.path
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / file.path, to)
+
+
+def _search_with(beams: int, path: Path) -> None:
+    """Tells those who read the folder without its manifest."""
+    if path.exists():
+        write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"num_beams": beams})
+
+
+def _kept(context: Context, parent: Manifest, dev: Sequence[str], samples: int | None) -> dict[int, float]:
+    """Returns the share of the metric that each number of beams up to the parent's own keeps, that one included."""
+    task, variant, own = parent.task, parent.variant, parent.generation.num_beams
+    shares: dict[int, list[float]] = {beams: [] for beams in range(1, own + 1)}
+    with context.progress() as progress, open_generator(context.store, task, variant) as generator:
+        systems = {str(beams): generate_with(generator, parent.generation.options(num_beams=beams)) for beams in shares}
+        for file in dev:
+            for result in _compared(task, load_examples(task, file, "validation", samples), systems, progress):
+                shares[int(result.variant)].append(result.metric(PRIMARY_METRIC[task]).retention or 0.0)
+    # What reaches nothing has no retention; its own beams keep all of it.
+    return {beams: float(np.mean(found)) for beams, found in shares.items()} | {own: 1.0}
+
+
+def _compared(
+    task: Task, sample: DatasetSample, systems: Mapping[str, Generate], progress: Progress
+) -> Sequence[VariantResult]:
+    """Evaluates systems beside the last of them."""
+    *_, reference = systems
+    bar = progress.add_task(f"search {sample.name}", total=None, status=f"1 to {reference} beams")
+    return evaluate(
+        task,
+        sample,
+        systems,
+        references=dict.fromkeys(systems, reference),
+        progress=lambda done, total: progress.update(bar, completed=done, total=total),
+    ).variants

@@ -1,0 +1,233 @@
+"""Builds a recipe: the base, every variant in order, their measurements, and the verdicts of their gates."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from slimseq.compression.build.gate import verdict_on
+from slimseq.compression.build.keys import folder_digest, key_of
+from slimseq.compression.build.measure import measure_variants
+from slimseq.compression.build.plan import check_nothing_is_replaced, is_base_made_so, whole_manifest
+from slimseq.compression.build.steps import Workshop
+from slimseq.compression.build.work import CHECKPOINTS, STEPS, working_in
+from slimseq.compression.card import write_card
+from slimseq.compression.context import Context
+from slimseq.compression.copies import copy_artifact
+from slimseq.compression.errors import BadRecipe
+from slimseq.compression.importing.importing import import_model
+from slimseq.compression.publish import check_name, manifest_of_the_same
+from slimseq.compression.recipe import BASE, Recipe, check_family, import_options
+from slimseq.compression.technique import technique_named
+from slimseq.inference.models.configuration import read_json
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Manifest, Reference, Verdict
+from slimseq.models_store.roots import root_of
+from slimseq.models_store.store import Store
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to build.
+
+    Args:
+        data_folder: what relative paths in the recipe are relative to.
+        folder: where steps, checkpoints and what was measured are kept.
+        retrain_base: whether to make the base anew although the recipe keeps the one in the store.
+        measure: whether to measure and apply gates.
+    """
+
+    data_folder: Path
+    folder: Path
+    retrain_base: bool = False
+    measure: bool = True
+
+
+@dataclass
+class Built:
+    """What a build did.
+
+    Args:
+        built: variants whose files are new.
+        current: variants that were up to date.
+        measured: whether anything was measured.
+        verdicts: of the gates, by variant.
+    """
+
+    built: list[str] = field(default_factory=list)
+    current: list[str] = field(default_factory=list)
+    measured: bool = False
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    @property
+    def rejected(self) -> list[str]:
+        """Variants that a gate rejected."""
+        return [name for name, verdict in self.verdicts.items() if verdict.status == "rejected"]
+
+
+def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
+    """Builds what is missing or stale, and publishes it.
+
+    Args:
+        context: the store to publish to, device and progress, and whether artifacts in it may be replaced.
+        recipe: what to build.
+        options: where, and how much of it.
+
+    Returns:
+        What was done. A rejected variant is published too, and marked.
+
+    Raises:
+        BadData: a data file is missing.
+        BadRecipe: an artifact would be replaced that may not be; names all of them, before anything is made.
+        ArtifactInUse: another command builds in the same folder, or writes one of the variants.
+        SlimseqError: a step failed. What was finished before stays, and the next build goes on from there.
+    """
+    own = replace(context, store=Store(options.folder / STEPS), may_replace=True)
+    workshop = Workshop(recipe, own, options.data_folder, options.folder / CHECKPOINTS, options.folder)
+    _check_data(workshop)
+    base = _base_in_store(context, workshop, options)
+    if not context.may_replace:
+        check_nothing_is_replaced(context, workshop, base, _import_key(workshop))
+    with working_in(options.folder), ExitStack() as claims:
+        context.say(f"Working in {options.folder}, where finished steps and checkpoints are kept")
+        for name in [*([] if base is not None else [BASE]), *recipe.variants]:
+            claims.enter_context(context.store.claim(recipe.task, name))
+        return _build(context, workshop, options, base)
+
+
+def _build(context: Context, workshop: Workshop, options: BuildOptions, base: Manifest | None) -> Built:
+    recipe, result = workshop.recipe, Built()
+    (result.built if base is None else result.current).append(BASE)
+    if base is None:
+        base = _make_base(context, workshop)
+    else:
+        _bring(context.store, workshop.store, base)
+    root = root_of(base, context.store.manifests(recipe.task))
+    if root is None:
+        raise BadRecipe(f"base: the reference of {recipe.task}/{BASE}, its own base model, is not in the store")
+    digests = {BASE: base.digest}
+    for name in recipe.order():
+        variant = recipe.variants[name]
+        published = whole_manifest(context, recipe, name)
+        if published is not None and workshop.is_current(published, variant.steps, digests[variant.start]):
+            result.current.append(name)
+            _bring(context.store, workshop.store, published)
+        else:
+            manifest = workshop.run(name, variant.start, variant.steps)
+            _publish(context, workshop, manifest, root)
+            result.built.append(name)
+        digests[name] = context.store.manifest(recipe.task, name).digest
+    if options.measure:
+        result.measured = measure_variants(workshop, context, {root.variant: root.digest} | digests, options.folder)
+        _apply_gates(context, recipe, result, root.variant)
+    return result
+
+
+def _base_in_store(context: Context, workshop: Workshop, options: BuildOptions) -> Manifest | None:
+    """Returns the original that is there and is kept or up to date; None where it is to be made."""
+    recipe = workshop.recipe
+    published = whole_manifest(context, recipe, BASE)
+    if published is not None:
+        is_kept = recipe.base.keep and not options.retrain_base
+        if is_kept or is_base_made_so(workshop, published.lineage, _import_key(workshop)):
+            _check_family(recipe, context.store.folder(recipe.task, BASE))
+            return published
+    if recipe.base.import_ is None and not recipe.base.steps:
+        raise BadRecipe(
+            f"base: the store has no {recipe.task}/{BASE} to keep, and the recipe does not say how to make one"
+        )
+    return None
+
+
+def _make_base(context: Context, workshop: Workshop) -> Manifest:
+    """Imports and trains the original in the build's own store, and publishes it."""
+    recipe = workshop.recipe
+    start = ""
+    if recipe.base.import_ is not None:
+        start = BASE if not recipe.base.steps else f"{BASE}.0"
+        source = workshop.path(recipe.base.import_)
+        workshop.context.say(f"{BASE}: import {recipe.base.import_}")
+        imported = import_model(
+            workshop.context,
+            source,
+            replace(import_options(recipe), variant=start),
+            check=lambda folder: _check_family(recipe, folder),
+        )
+        manifest = workshop.with_key(imported, _import_key(workshop) or "")
+    else:
+        first = recipe.base.steps[0]
+        settings = technique_named(first.technique).settings(first.options)
+        check_family(recipe, str(settings.get("family", recipe.family or "")))
+    if recipe.base.steps:
+        manifest = workshop.run(BASE, start, recipe.base.steps)
+    _publish(context, workshop, manifest, manifest)
+    return context.store.manifest(recipe.task, BASE)
+
+
+def _import_key(workshop: Workshop) -> str | None:
+    """Returns the key of the recipe's import; None where it imports nothing."""
+    base = workshop.recipe.base
+    if base.import_ is None:
+        return None
+    source = workshop.path(base.import_)
+    content = folder_digest(Path(source)) if Path(source).is_dir() else source
+    return key_of("import", content, base.options)
+
+
+def _check_family(recipe: Recipe, folder: Path) -> None:
+    """Checks the recipe against its base, whose configuration is in a folder."""
+    check_family(recipe, str(read_json(folder / "config.json").get("model_type", "")))
+
+
+def _publish(context: Context, workshop: Workshop, manifest: Manifest, root: Manifest) -> None:
+    """Puts what was built into the store, with what was measured of the same files before.
+
+    Its reference is the recipe's base, whatever steps are between the two.
+    """
+    task, name = manifest.task, manifest.variant
+    check_name(context, task, name)
+    manifest = manifest.model_copy(update={"reference": Reference(variant=root.variant, digest=root.digest)})
+    workshop.store.rewrite_manifest(manifest)
+    write_card(workshop.store.folder(task, name), manifest)
+    before = manifest_of_the_same(context.store, manifest, manifest.digest)
+    copy_artifact(workshop.store, context.store, manifest)
+    if before is not None:
+        manifest = manifest.model_copy(update=before.measured | {"gate": before.gate})
+        context.store.rewrite_manifest(manifest)
+        write_card(context.store.folder(task, name), manifest)
+
+
+def _bring(source: Store, target: Store, manifest: Manifest) -> None:
+    """Puts an artifact into the build's own store, where steps find their parents."""
+    try:
+        if target.manifest(manifest.task, manifest.variant).digest == manifest.digest:
+            target.verify(manifest.task, manifest.variant)
+            return
+    except SlimseqError:
+        pass
+    copy_artifact(source, target, manifest)
+
+
+def _check_data(workshop: Workshop) -> None:
+    """Checks that files which the recipe names are there, before anything is trained for hours."""
+    data = workshop.recipe.data
+    given = (data.train, data.unlabelled, data.calibration, data.dev, [test.data for test in data.test])
+    names: Sequence[str] = [name for names in given for name in names]
+    for name in names:
+        is_file_name = any(name.endswith(ending) for ending in (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz"))
+        if is_file_name and not Path(workshop.path(name)).exists():
+            raise BadRecipe(f"data: there is no file {workshop.data_folder / name}")
+
+
+def _apply_gates(context: Context, recipe: Recipe, result: Built, root: str) -> None:
+    reference = context.store.manifest(recipe.task, root)
+    for name, variant in recipe.variants.items():
+        if variant.gate is None:
+            continue
+        manifest = context.store.manifest(recipe.task, name)
+        verdict = verdict_on(manifest, reference, variant.gate)
+        result.verdicts[name] = verdict
+        if manifest.gate != verdict:
+            manifest = manifest.model_copy(update={"gate": verdict})
+            context.store.rewrite_manifest(manifest)
+            write_card(context.store.folder(recipe.task, name), manifest)

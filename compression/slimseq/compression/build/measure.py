@@ -1,0 +1,133 @@
+"""Measures every variant of a build beside its reference: quality on each test set, speed in one interleaved run.
+
+What was measured of the same artifacts on the same data is not measured again.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slimseq.compression.benchmark import BenchmarkOptions, benchmark_variants
+from slimseq.compression.build.keys import data_digest, key_of
+from slimseq.compression.build.steps import Workshop
+from slimseq.compression.context import Context
+from slimseq.compression.evaluate import EvaluateOptions, evaluate_variants
+from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
+from slimseq.compression.recipe import BASE, TestSet
+from slimseq.inference.runtimes.registry import runtime_named
+from slimseq.models_store.errors import BadSource
+from slimseq.models_store.files import write_text
+from slimseq.models_store.manifest import Task
+
+MEASUREMENTS = "measurements.json"
+BATCHES = (1, 16)
+# What one core yields: more cores serve more workers, and figures of machines with different counts stay comparable.
+THREADS = 1
+SAMPLES = 32
+# So many that a ratio comes out the same again, but for 2 % or so.
+REPEATS = 5
+# Those that serve without torch.
+RUNTIMES = ("onnxruntime", "ctranslate2")
+
+
+class Measurements:
+    """What has been measured, kept in one JSON file of keys.
+
+    Args:
+        path: the file; made when there is something to keep.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._done: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._done = {}
+
+    def is_done(self, name: str, key: str) -> bool:
+        """Whether that was measured with that key."""
+        return self._done.get(name) == key
+
+    def keep(self, name: str, key: str) -> None:
+        """Remembers that it was."""
+        self._done[name] = key
+        write_text(self._path, json.dumps(self._done, indent=2) + "\n")
+
+
+def measure_variants(workshop: Workshop, context: Context, digests: Mapping[str, str], folder: Path) -> bool:
+    """Measures what is not measured yet, and writes it into the manifests.
+
+    Args:
+        workshop: the recipe and its data.
+        context: of the store that holds the finished variants.
+        digests: of every variant, the base and its reference included, by name.
+        folder: the build's folder.
+
+    Returns:
+        Whether anything was measured.
+
+    Raises:
+        SlimseqError: a variant cannot be opened or a data set cannot be read.
+    """
+    recipe = workshop.recipe
+    done = Measurements(folder / MEASUREMENTS)
+    names = [BASE, *(name for name in digests if name != BASE)]
+    measured = False
+    for name in names:
+        _export_onnx(context, recipe.task, name)
+    for test in recipe.data.test:
+        data = workshop.path(test.data)
+        key = key_of(test.model_dump(), data_digest([data]), dict(digests))
+        label = f"{test.data} {test.prefix or ''}".strip()
+        if done.is_done(label, key):
+            continue
+        context.say(f"Evaluating {', '.join(names)} on {test.data}")
+        evaluate_variants(context, recipe.task, names, _options(test, data), keep=names)
+        done.keep(label, key)
+        measured = True
+    if recipe.benchmark:
+        measured = _benchmark(workshop, context, names, key_of(dict(digests)), done) or measured
+    return measured
+
+
+def _benchmark(workshop: Workshop, context: Context, names: Sequence[str], key: str, done: Measurements) -> bool:
+    if done.is_done("speed", key):
+        return False
+    task = workshop.recipe.task
+    for name in names:
+        _export_ctranslate2(context, task, name)
+    for runtime in map(runtime_named, RUNTIMES):
+        able = [name for name in names if context.store.has_format(task, name, runtime.format)]
+        for batch in BATCHES if able and runtime.is_installed else ():
+            context.say(f"Timing {', '.join(able)}, {runtime.name}, batch {batch}")
+            options = BenchmarkOptions(
+                batch=batch, samples=SAMPLES, repeats=REPEATS, runtime=runtime.name, threads=THREADS
+            )
+            benchmark_variants(context, task, able, options, keep=True)
+    done.keep("speed", key)
+    return True
+
+
+def _export_onnx(context: Context, task: Task, name: str) -> None:
+    """Gives a variant what serves it, where it can be made: quality is measured on the runtime that serves."""
+    if not context.store.manifest(task, name).has_format("safetensors"):
+        return
+    if context.store.export_of(task, name, "onnx") is None:
+        add_onnx(context, task, name)
+
+
+def _export_ctranslate2(context: Context, task: Task, name: str) -> None:
+    """Gives a variant what CTranslate2 opens, where it can be made, so that every runtime is measured."""
+    if not context.store.manifest(task, name).has_format("safetensors"):
+        return
+    if context.store.export_of(task, name, "ctranslate2") is None:
+        try:
+            add_ctranslate2(context, task, name)
+        except BadSource as error:
+            context.say(f"{task}/{name} is not measured on CTranslate2: {error}")
+
+
+def _options(test: TestSet, data: str) -> EvaluateOptions:
+    settings: dict[str, Any] = {"split": test.split, "samples": test.samples, "prefix": test.prefix}
+    return EvaluateOptions(dataset=data, generation=test.generation, threads=THREADS, **settings)

@@ -1,0 +1,70 @@
+"""The folder that a build works in: one build at a time, how much it holds, and how it is removed."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from slimseq.compression.build.measure import MEASUREMENTS
+from slimseq.compression.training.teacher_outputs import CACHE
+from slimseq.models_store.disk import writing_to
+from slimseq.models_store.errors import ArtifactInUse
+from slimseq.models_store.locks import LOCK, try_lock
+
+STEPS = "steps"
+CHECKPOINTS = "checkpoints"
+# Whatever else is in the folder is not of a build.
+CONTENT = (STEPS, CHECKPOINTS, MEASUREMENTS, CACHE, LOCK)
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Keeps other builds out of a folder while the block runs.
+
+    Raises:
+        ArtifactInUse: another build works there.
+        CannotWrite: the disk is full, or may not be written.
+    """
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = try_lock(folder / LOCK)
+    if descriptor is None:
+        raise ArtifactInUse(str(folder))
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def size_of(folder: Path) -> int:
+    """Returns the bytes of the files that builds keep in a folder."""
+    paths = [folder / name for name in CONTENT]
+    files = [each for path in paths for each in [path, *path.rglob("*")]]
+    return sum(each.lstat().st_size for each in files if each.is_file() and not each.is_symlink())
+
+
+def clean(folder: Path) -> int:
+    """Removes what builds keep in a folder, and the folder where it is empty then.
+
+    Returns:
+        How many bytes it took.
+
+    Raises:
+        ArtifactInUse: a build works there.
+        CannotWrite: it may not be removed.
+    """
+    if not folder.is_dir():
+        return 0
+    with working_in(folder), writing_to(folder):
+        removed = size_of(folder)
+        for name in CONTENT:
+            path = folder / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    for empty in (folder, folder.parent if folder.parent.name == ".slimseq" else folder):
+        with suppress(OSError):
+            empty.rmdir()
+    return removed

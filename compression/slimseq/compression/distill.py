@@ -1,0 +1,151 @@
+"""Distills: a student made of some of the teacher's layers learns from labels and from the teacher.
+
+Its distribution, its hidden states and attention, and the texts that it writes can all be learned from.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from slimseq.compression.anatomy import anatomy_of
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.fields import flat
+from slimseq.compression.outcome import Derivation, Outcome, learn_from_parent
+from slimseq.compression.parent import open_parent
+from slimseq.compression.prune.layers import check_layers, evenly_spaced, keep_layers, layers_in_words
+from slimseq.compression.training.data import DataFiles, read_material
+from slimseq.compression.training.options import TrainingOptions
+from slimseq.compression.training.sequence_level import SequenceLevel, learning_from_outputs
+from slimseq.inference.models.anatomy import Anatomy
+from slimseq.models_store.manifest import Task
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """What the student is made of, and whether it learns from what the teacher writes.
+
+    Without a loss of the teacher (`alpha` 0) and without its outputs this is shrink and fine-tune, the baseline of
+    Shleifer & Rush 2020, https://arxiv.org/abs/2010.13002: the student learns from labels alone.
+
+    Args:
+        encoder_layers: how many of the teacher's encoder layers are kept, evenly spread; None keeps all.
+        decoder_layers: how many of the teacher's decoder layers are kept, evenly spread; None keeps half.
+        encoder_layers_kept: which encoder layers are kept, counted from 0, in place of a number of them.
+        decoder_layers_kept: which decoder layers are kept, counted from 0, in place of a number of them.
+        sequence: whether and how much it learns from what a teacher writes.
+    """
+
+    encoder_layers: int | None = None
+    decoder_layers: int | None = None
+    encoder_layers_kept: tuple[str, ...] = ()
+    decoder_layers_kept: tuple[str, ...] = ()
+    sequence: SequenceLevel = field(default_factory=SequenceLevel)
+
+    def check(self) -> None:
+        """Checks what needs no model.
+
+        Raises:
+            BadParameters: the share is not above 0 and at most 1, or layers are given by number and by name.
+        """
+        self.sequence.check()
+        for stack in ("encoder", "decoder"):
+            if getattr(self, f"{stack}_layers") is not None and getattr(self, f"{stack}_layers_kept"):
+                raise BadParameters(f"give {stack} layers by their number or name the kept ones, not both")
+
+
+def distill(
+    context: Context,
+    task: Task,
+    variant: str,
+    name: str,
+    files: DataFiles,
+    options: DistillOptions,
+    training: TrainingOptions,
+    checkpoint_folder: Path | None = None,
+    outputs_folder: Path | None = None,
+) -> Outcome:
+    """Distills an artifact and publishes the student.
+
+    Args:
+        context: store, seed and device.
+        task: the artifact's task.
+        variant: the teacher.
+        name: what to call the student.
+        files: training and dev data.
+        options: the student's layers, and whether the teacher's outputs are targets.
+        training: how to train; its `alpha` and `temperature` weigh and soften what the teacher says.
+        checkpoint_folder: where training is checkpointed and resumed from.
+        outputs_folder: where the outputs of teachers are kept.
+
+    Returns:
+        The new artifact and the report of its training.
+
+    Raises:
+        BadParameters: the options don't fit the model.
+        BadData: a file cannot be used.
+        TrainingDiverged: training failed; nothing is published.
+    """
+    started = time.monotonic()
+    training.check()
+    options.check()
+    parent = open_parent(context, task, variant, name)
+    anatomy = anatomy_of(parent.model)
+    kept = kept_layers(anatomy, options)
+    student = keep_layers(parent.model, kept)
+    prefix = parent.manifest.generation.prefix
+    is_trained = not training.bounds.is_over_at_once
+    with context.working(f"Reading {files.names}"):
+        material = read_material(
+            task, files, parent.tokenizer, prefix, parent.limits, context.seed, is_read_whole=is_trained
+        )
+    if is_trained:
+        material = learning_from_outputs(
+            context, task, variant, material, options.sequence, outputs_folder, training.distributed
+        )
+    counts = " and ".join(f"{len(kept[s.name])} of {len(s.layers)} {s.name} layers" for s in anatomy.stacks)
+    description = f"A student of {variant} with {counts}."
+    derivation = Derivation(
+        technique="distill",
+        name=name,
+        description=description,
+        parameters={**flat(asdict(options)), "kept_layers": kept},
+        files=files,
+        started=started,
+        doing="Distilling",
+        chosen=[description, layers_in_words(kept)],
+    )
+    return learn_from_parent(context, parent, student, material, training, derivation, checkpoint_folder, kept)
+
+
+def kept_layers(anatomy: Anatomy, options: DistillOptions) -> dict[str, list[int]]:
+    """Returns the teacher's layers that the student takes, for the `encoder` and the `decoder`.
+
+    Raises:
+        BadParameters: a stack cannot keep that many, or a named layer is not there or out of order.
+    """
+    encoder, decoder = (len(stack.layers) for stack in anatomy.stacks)
+    encoder_count = encoder if options.encoder_layers is None else options.encoder_layers
+    decoder_count = max(1, decoder // 2) if options.decoder_layers is None else options.decoder_layers
+    return {
+        "encoder": _named_layers("encoder", encoder, options.encoder_layers_kept)
+        or _spread("encoder", encoder, encoder_count),
+        "decoder": _named_layers("decoder", decoder, options.decoder_layers_kept)
+        or _spread("decoder", decoder, decoder_count),
+    }
+
+
+def _spread(stack: str, teacher_layers: int, keep: int) -> list[int]:
+    check_layers(stack, teacher_layers, keep)
+    return evenly_spaced(teacher_layers, keep)
+
+
+def _named_layers(stack: str, teacher_layers: int, names: Sequence[str]) -> list[int]:
+    known = [str(layer) for layer in range(teacher_layers)]
+    layers = [known.index(name) for name in names if name in known]
+    if len(layers) != len(names) or layers != sorted(set(layers)):
+        raise BadParameters(
+            f"{stack} layers {', '.join(names)} cannot be kept: name some of 0 to {teacher_layers - 1} in their order"
+        )
+    return layers

@@ -1,0 +1,135 @@
+"""Evaluates variants offline: the same samples, in the same run, on the runtime that serves them."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from slimseq.compression.card import write_card
+from slimseq.compression.context import Context
+from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.host import cpu_flags
+from slimseq.evaluation.record import record
+from slimseq.evaluation.results import Evaluation
+from slimseq.evaluation.run import evaluate, generate_with
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.roots import root_of
+from slimseq.models_store.store import Store
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to evaluate on, and how.
+
+    Args:
+        dataset: `sample`, a hub data set's name, or a file.
+        samples: the first how many; None takes all.
+        split: where the data set has several.
+        runtime: None takes the one that serves.
+        threads: intra-operator threads; 0 lets the runtime choose.
+        generation: settings in place of the artifacts' defaults.
+        prefix: put before every source in place of the artifacts' default.
+    """
+
+    dataset: str = "sample"
+    samples: int | None = None
+    split: str = "test"
+    runtime: str | None = None
+    threads: int = 0
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str | None = None
+
+
+def evaluate_variants(
+    context: Context, task: Task, variants: Sequence[str], options: EvaluateOptions, keep: Sequence[str] = ()
+) -> Evaluation:
+    """Evaluates variants, with the reference of each among them wherever the store has it.
+
+    Args:
+        context: the store, and where progress goes.
+        task: the task.
+        variants: the variants' names.
+        options: data and settings.
+        keep: those whose manifests and cards the scores are written into.
+
+    Returns:
+        Every metric of every variant, with intervals and retention.
+
+    Raises:
+        UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
+        DatasetUnavailable: the data cannot be read.
+    """
+    references = references_among(context.store, task, variants)
+    names = with_references(variants, references)
+    sample = load_examples(task, options.dataset, options.split, options.samples)
+    if options.prefix is not None:
+        examples = tuple(replace(example, prefix=options.prefix) for example in sample.examples)
+        sample = replace(sample, examples=examples)
+    with ExitStack() as stack, context.progress() as progress:
+        generators: dict[str, TextGenerator] = {}
+        for name in names:
+            generator = open_generator(context.store, task, name, options.runtime, options.threads)
+            generators[name] = stack.enter_context(generator)
+        settings = {
+            name: generator.manifest.generation.options(**options.generation) for name, generator in generators.items()
+        }
+        for name, generator in generators.items():
+            generator.check(settings[name])
+        bar = progress.add_task(f"evaluate {task} on {sample.name}", total=None, status="")
+        evaluation = evaluate(
+            task,
+            sample,
+            {name: generate_with(generator, settings[name]) for name, generator in generators.items()},
+            references=references,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+        for name in keep:
+            generator = generators[name]
+            defaults = generator.manifest.generation
+            pinned = settings[name].model_dump() | {
+                "prefix": defaults.prefix if options.prefix is None else options.prefix,
+                "max_input_tokens": generator.max_input_tokens,
+            }
+            scores = evaluation.quality_scores(
+                name,
+                runtime=generator.runtime.name,
+                cpu_flags=cpu_flags(),
+                measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                generation=pinned,
+                reference=generators[references[name]].manifest.digest if name in references else None,
+            )
+            try:
+                record(context.store, task, name, scores)
+                write_card(context.store.folder(task, name), context.store.manifest(task, name))
+            except SlimseqError as error:
+                # It was removed or replaced meanwhile: what was measured is shown all the same.
+                context.say(f"The scores of {task}/{name} are not recorded: {error}")
+    return evaluation
+
+
+def references_among(store: Store, task: Task, variants: Sequence[str]) -> dict[str, str]:
+    """Returns the names of variants' references, and of these themselves, where the store has them.
+
+    Raises:
+        UnknownVariant, InvalidArtifact: a variant's manifest cannot be read.
+    """
+    manifests = store.manifests(task)
+    found: dict[str, str] = {}
+    for name in variants:
+        root = root_of(store.manifest(task, name), manifests)
+        if root is not None:
+            found |= {name: root.variant, root.variant: root.variant}
+    return found
+
+
+def with_references(variants: Sequence[str], references: Mapping[str, str]) -> list[str]:
+    """Returns variants' names, each once, with the reference of each before it where it is not among them."""
+    names = list(dict.fromkeys(variants))
+    for name in list(names):
+        reference = references.get(name, name)
+        if reference not in names:
+            names.insert(names.index(name), reference)
+    return names

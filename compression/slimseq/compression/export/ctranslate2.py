@@ -1,0 +1,225 @@
+"""Exports to CTranslate2: `model.bin`, `config.json` and `shared_vocabulary.json`, from an artifact's own tensors.
+
+The library's converter takes one number of heads for both stacks, derives a head's width from it, and asks a BART's
+configuration for switches that transformers does not write. So its specification is filled in here instead, from the
+switches of `slimseq.inference.models.architecture`: whatever shape pruning left comes out as it is, without a training
+library.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimseq.inference.graphs.sines import sines
+from slimseq.inference.graphs.weights import Weights
+from slimseq.inference.models.anatomy import Attention, Layer, Stack
+from slimseq.inference.models.architecture import OUTPUT_BIAS, Architecture, architecture_of
+from slimseq.inference.models.configuration import ModelConfiguration, read_configuration, read_json
+from slimseq.models_store.errors import BadSource, InvalidArtifact
+from slimseq.models_store.files import short_name
+from slimseq.models_store.manifest import Family
+
+ComputeType = Literal["float32", "int8", "int8_float16"]
+Floats = NDArray[np.float32]
+
+ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_new": "GELUTanh", "silu": "SWISH", "swish": "SWISH"}
+
+
+def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "float32") -> None:
+    """Writes a CTranslate2 model.
+
+    Matrices are stored once where they are equal, the tied embedding and the relative position biases among them.
+    With `int8`, matrices are rounded symmetrically with one scale a row, norms and biases stay float32, or with
+    `int8_float16` float16, which a CPU computes with in float32.
+
+    Args:
+        source: a Hugging Face model folder with safetensors and `tokenizer.json`.
+        folder: where to write; made if it is missing.
+        compute_type: how matrices are stored, and computed with.
+
+    Raises:
+        BadSource: the model is none that is known, lacks a tensor, or has an activation that CTranslate2 lacks.
+        InvalidArtifact: the configuration or the tokenizer cannot be read.
+    """
+    configuration = read_configuration(source)
+    tokens = vocabulary_of(source, configuration.vocabulary)
+    weights = Weights(source)
+    spec = _Builder(architecture_of(read_json(source / "config.json"), weights), weights).spec()
+    spec.register_source_vocabulary(tokens)
+    spec.register_target_vocabulary(tokens)
+    _name_specials(spec.config, tokens, configuration)
+    folder.mkdir(parents=True, exist_ok=True)
+    spec.validate()
+    spec.optimize(quantization=compute_type)
+    spec.save(str(folder))
+
+
+def vocabulary_of(source: Path, size: int) -> list[str]:
+    """Returns one string an id, all different: the tokenizer's, or a made-up one where the model has more rows.
+
+    Raises:
+        InvalidArtifact: there is no readable `tokenizer.json`.
+    """
+    by_id = _token_strings(source / "tokenizer.json")
+    known = set(by_id.values())
+    tokens = []
+    for token_id in range(size):
+        token = by_id.get(token_id)
+        if token is None:
+            token = f"<unused {token_id}>"
+            while token in known:
+                token += ">"
+        tokens.append(token)
+    return tokens
+
+
+def _token_strings(path: Path) -> dict[int, str]:
+    from tokenizers import Tokenizer
+
+    try:
+        fast = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for everything
+        raise InvalidArtifact(f"{short_name(path)} cannot be read: {error}") from error
+    return {token_id: token for token, token_id in fast.get_vocab(with_added_tokens=True).items()}
+
+
+def _name_specials(config: Any, tokens: list[str], configuration: ModelConfiguration) -> None:
+    """Sets the tokens that the library looks up, each of them one of ours: it would append those it does not find."""
+    config.decoder_start_token = config.bos_token = tokens[configuration.decoder_start_id]
+    config.eos_token = tokens[configuration.eos_id]
+    config.unk_token = "<unk>" if "<unk>" in tokens else tokens[configuration.pad_id]
+
+
+class _Builder:
+    """Fills CTranslate2's specification from one model's tensors."""
+
+    def __init__(self, model: Architecture, weights: Weights) -> None:
+        self._model = model
+        self._weights = weights
+        # One array a tensor, which the library recognizes where it is used twice without comparing values.
+        self._arrays: dict[str, Floats] = {}
+
+    def spec(self) -> Any:
+        """Returns the filled specification."""
+        from ctranslate2.specs import transformer_spec
+
+        model = self._model
+        is_relative = model.buckets is not None
+        shared = {
+            "pre_norm": model.is_pre_norm,
+            "activation": self._activation(),
+            "layernorm_embedding": model.has_embedding_norm,
+            "relative_attention_bias": is_relative,
+            "ffn_glu": model.is_gated,
+            "rms_norm": model.family is Family.T5,
+        }
+        encoder, decoder = (
+            kind(len(stack.layers), heads.count, head_dim=heads.width, **shared)
+            for kind, stack, heads in (
+                (transformer_spec.TransformerEncoderSpec, model.encoder, model.encoder_heads),
+                (transformer_spec.TransformerDecoderSpec, model.decoder, model.decoder_heads),
+            )
+        )
+        self._fill_stack(encoder, model.encoder, encoder.embeddings[0])
+        self._fill_stack(decoder, model.decoder, decoder.embeddings)
+        self._fill_projection(decoder)
+        spec = transformer_spec.TransformerSpec(encoder, decoder)
+        spec.config.layer_norm_epsilon = model.norm_epsilon
+        return spec
+
+    def _activation(self) -> Any:
+        from ctranslate2.specs.common_spec import Activation
+
+        name = self._model.activation
+        if name not in ACTIVATIONS:
+            raise BadSource(f"CTranslate2 has no activation {name!r}; it has {', '.join(ACTIVATIONS)}")
+        return Activation[ACTIVATIONS[name]]
+
+    def _array(self, name: str) -> Floats:
+        if name not in self._arrays:
+            self._arrays[name] = self._weights.read(name)
+        return self._arrays[name]
+
+    def _fill_stack(self, spec: Any, stack: Stack, embeddings: Any) -> None:
+        model = self._model
+        embeddings.weight = self._array(model.tables[stack.name])
+        if model.family is Family.T5:
+            spec.scale_embeddings = False
+            self._fill_norm(spec.layer_norm, f"{stack.name}.final_layer_norm")
+        else:
+            name = f"model.{stack.name}"
+            spec.scale_embeddings = model.embedding_scale
+            spec.position_encodings.encodings = self._positions(stack)
+            if model.has_embedding_norm:
+                self._fill_norm(spec.layernorm_embedding, f"{name}.layernorm_embedding")
+            if model.is_pre_norm:
+                self._fill_norm(spec.layer_norm, f"{name}.layer_norm")
+        for layer_spec, layer in zip(spec.layer, stack.layers, strict=True):
+            self._fill_layer(layer_spec, layer, stack.layers[0].self_attention.position_bias)
+
+    def _positions(self, stack: Stack) -> Floats:
+        model = self._model
+        if model.has_sines:
+            return sines(model.max_positions, model.width)
+        return self._array(f"model.{stack.name}.embed_positions.weight")[model.position_rows(self._weights, stack) :]
+
+    def _fill_layer(self, spec: Any, layer: Layer, position_bias: str | None) -> None:
+        attention_norm, cross_norm, feed_forward_norm = self._norms(layer)
+        self._fill_attention(spec.self_attention, layer.self_attention, is_self=True)
+        self._fill_norm(spec.self_attention.layer_norm, attention_norm)
+        if position_bias is not None and self._model.buckets is not None:
+            # Layers after the first use its bias.
+            spec.self_attention.relative_attention_bias = self._array(f"{position_bias}.weight")
+            spec.self_attention.relative_attention_max_distance = np.int32(self._model.buckets.greatest)
+        if layer.cross_attention is not None:
+            self._fill_attention(spec.attention, layer.cross_attention, is_self=False)
+            self._fill_norm(spec.attention.layer_norm, cross_norm)
+        up = layer.feed_forward.up
+        self._fill_linear(spec.ffn.linear_0, [up[0]])
+        if len(up) == 2:
+            self._fill_linear(spec.ffn.linear_0_noact, [up[1]])
+        self._fill_linear(spec.ffn.linear_1, [layer.feed_forward.down])
+        self._fill_norm(spec.ffn.layer_norm, feed_forward_norm)
+
+    def _norms(self, layer: Layer) -> tuple[str, str, str]:
+        """Returns the names of a layer's norms: self-attention's, cross-attention's, the feed-forward's."""
+        if self._model.family is Family.T5:
+            last = 2 if layer.cross_attention else 1
+            return tuple(f"{layer.name}.layer.{part}.layer_norm" for part in (0, 1, last))  # type: ignore[return-value]
+        return (
+            f"{layer.name}.self_attn_layer_norm",
+            f"{layer.name}.encoder_attn_layer_norm",
+            f"{layer.name}.final_layer_norm",
+        )
+
+    def _fill_attention(self, spec: Any, attention: Attention, is_self: bool) -> None:
+        """Fills the fused projections: query, key and value in one, or key and value of encoder states in one."""
+        if self._model.family is Family.T5:
+            spec.queries_scale = 1.0
+        query, key, value = attention.query, attention.key, attention.value
+        for linear, names in zip(
+            spec.linear,
+            ([query, key, value], [attention.output]) if is_self else ([query], [key, value], [attention.output]),
+            strict=True,
+        ):
+            self._fill_linear(linear, list(names))
+
+    def _fill_linear(self, spec: Any, names: list[str]) -> None:
+        spec.weight = np.concatenate([self._array(f"{name}.weight") for name in names])
+        if f"{names[0]}.bias" in self._weights:
+            spec.bias = np.concatenate([self._array(f"{name}.bias") for name in names])
+
+    def _fill_norm(self, spec: Any, name: str) -> None:
+        spec.gamma = self._array(f"{name}.weight")
+        if f"{name}.bias" in self._weights:
+            spec.beta = self._array(f"{name}.bias")
+
+    def _fill_projection(self, decoder: Any) -> None:
+        model = self._model
+        decoder.projection.weight = self._array(model.output_table)
+        if model.output_scale != 1.0:
+            decoder.scale_outputs = model.output_scale
+        if model.has_output_bias:
+            decoder.projection.bias = self._array(OUTPUT_BIAS).reshape(-1)

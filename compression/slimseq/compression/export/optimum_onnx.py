@@ -1,0 +1,118 @@
+"""Exports to ONNX through optimum, and reshapes its three graphs into the two that our runtime wants.
+
+`encoder.onnx` maps ids and mask to every layer's cross-attention keys and values; `decoder.onnx` maps one token
+a row and all caches to logits and new self-attention caches. So no weight is stored in two graphs but the
+embedding, and cross-attention caches are computed once a request.
+"""
+
+import tempfile
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto, NodeProto
+from onnx.numpy_helper import to_array
+from onnx.utils import Extractor
+
+from slimseq.compression.export.quiet import quiet_libraries
+from slimseq.inference.graphs.names import DECODER, ENCODER
+from slimseq.models_store.errors import BadSource
+
+HIDDEN = "encoder_hidden_states"
+PREFIX = "cross/"
+TWO_GIBIBYTES = 2**31
+
+
+def export_with_optimum(source: Path, folder: Path) -> None:
+    """Writes `encoder.onnx` and `decoder.onnx`, fp32.
+
+    Args:
+        source: a Hugging Face model folder with safetensors.
+        folder: where to write; made if it is missing.
+
+    Raises:
+        BadSource: optimum cannot export the model.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        graphs = _optimum_export(source, Path(scratch))
+        encoder = onnx.load(graphs / "encoder_model.onnx")
+        cross = _cross_attention_part(onnx.load(graphs / "decoder_model.onnx"))
+        decoder = onnx.load(graphs / "decoder_with_past_model.onnx")
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(_join(encoder, cross), folder / ENCODER)
+    _save(decoder, folder / DECODER)
+
+
+def _save(model: ModelProto, path: Path) -> None:
+    """Writes a graph, with its weights in a `.data` file beside it where one file cannot hold them."""
+    onnx.save(model, str(path), save_as_external_data=model.ByteSize() >= TWO_GIBIBYTES, location=path.name + ".data")
+
+
+def _optimum_export(source: Path, folder: Path) -> Path:
+    from optimum.exporters.onnx import main_export
+
+    with quiet_libraries():
+        try:
+            main_export(
+                str(source),
+                folder,
+                task="text2text-generation-with-past",
+                framework="pt",
+                dtype="fp32",
+                do_validation=False,
+                no_post_process=True,
+                local_files_only=True,
+            )
+        except Exception as error:  # optimum raises whatever tracing raises
+            raise BadSource(f"{source.name} cannot be exported to ONNX: {str(error).splitlines()[0]}") from error
+    return folder
+
+
+def _cross_attention_part(decoder: ModelProto) -> ModelProto:
+    """Cuts out of the first-step decoder what computes cross-attention keys and values from encoder states."""
+    _read_batch_size_from_encoder(decoder)
+    names = [output.name for output in decoder.graph.output if ".encoder." in output.name]
+    return Extractor(decoder).extract_model([HIDDEN], names)
+
+
+def _read_batch_size_from_encoder(decoder: ModelProto) -> None:
+    """Makes nodes that read a batch size off decoder states read it off encoder states, which have as many rows.
+
+    Each layer's keys are reshaped with the batch size of that layer's input: without this, cutting out the keys
+    would bring the whole decoder along.
+    """
+    constants = {node.output[0]: to_array(node.attribute[0].t) for node in decoder.graph.node if _is_constant(node)}
+    constants |= {tensor.name: to_array(tensor) for tensor in decoder.graph.initializer if not tensor.dims}
+    readers: dict[str, list[NodeProto]] = {}
+    for node in decoder.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in decoder.graph.node:
+        if node.op_type == "Shape" and all(
+            reader.op_type == "Gather" and constants.get(reader.input[1]) == 0 for reader in readers[node.output[0]]
+        ):
+            node.input[0] = HIDDEN
+
+
+def _is_constant(node: NodeProto) -> bool:
+    return node.op_type == "Constant" and node.attribute[0].name == "value" and not node.attribute[0].t.dims
+
+
+def _join(encoder: ModelProto, cross: ModelProto) -> ModelProto:
+    """Puts the cross-attention part behind the encoder; its outputs keep their names, all else gets a prefix."""
+    kept = {output.name: output.name for output in cross.graph.output} | {"": ""}
+    kept[HIDDEN] = encoder.graph.output[0].name
+    joined = ModelProto()
+    joined.CopyFrom(encoder)
+    for node in cross.graph.node:
+        copy = joined.graph.node.add()
+        copy.CopyFrom(node)
+        copy.name = PREFIX + node.name
+        for names in (copy.input, copy.output):
+            names[:] = [kept.get(name, PREFIX + name) for name in names]
+    for initializer in cross.graph.initializer:
+        joined.graph.initializer.add().CopyFrom(initializer)
+        joined.graph.initializer[-1].name = PREFIX + initializer.name
+    del joined.graph.output[:]
+    joined.graph.output.extend(cross.graph.output)
+    onnx.checker.check_model(joined)
+    return joined

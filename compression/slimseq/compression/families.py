@@ -1,0 +1,110 @@
+"""Which steps work for which model types: one table, which recipes and commands are checked against.
+
+README shows the table; a test holds every cell against what the step does to a tiny model of that type.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.quantize.options import SchemeName
+
+# Model types of transformers, as people write them.
+NAMES = {"t5": "T5", "mt5": "mT5", "bart": "BART", "mbart": "mBART", "marian": "Marian", "pegasus": "PEGASUS"}
+
+FP16_OVERFLOWS = "fp16 is not for T5, whose activations overflow in it; store bf16 instead"
+NOT_FROM_NOTHING = "`train` makes a T5 or a BART; import one of these and train it further"
+
+Settings = Mapping[str, Any]
+
+
+def _always(_: Settings) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class FamilyStep:
+    """One row of the table.
+
+    Args:
+        name: what is done, as the command line says it.
+        technique: the technique that does it; empty where no technique does.
+        is_wanted: whether the technique's settings ask for it.
+        refused: the model types that it does not work for, and why.
+    """
+
+    name: str
+    technique: str = ""
+    is_wanted: Callable[[Settings], bool] = _always
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+def _quantized(scheme: str) -> FamilyStep:
+    refused = dict.fromkeys(("t5", "mt5"), FP16_OVERFLOWS) if scheme == "fp16" else {}
+    return FamilyStep(
+        f"quantize --scheme {scheme}", "quantize", lambda settings: bool(settings["scheme"] == scheme), refused
+    )
+
+
+STEPS = (
+    FamilyStep("import"),
+    FamilyStep("train", refused=dict.fromkeys(("mt5", "mbart", "marian", "pegasus"), NOT_FROM_NOTHING)),
+    FamilyStep("train --from", "train"),
+    FamilyStep(
+        "prune --encoder-layers --decoder-layers",
+        "prune",
+        lambda settings: settings["encoder_layers"] is not None or settings["decoder_layers"] is not None,
+    ),
+    FamilyStep("prune --heads", "prune", lambda settings: settings["heads"] is not None),
+    FamilyStep("prune --feed-forward", "prune", lambda settings: bool(settings["feed_forward"] != 1)),
+    FamilyStep("prune --budget", "prune", lambda settings: settings["budget"] is not None),
+    FamilyStep("prune --vocabulary", "prune", lambda settings: settings["vocabulary"] is not None),
+    FamilyStep(
+        "prune --sparsity, --pattern", "prune", lambda settings: bool(settings["sparsity"] or settings["pattern"])
+    ),
+    FamilyStep("distill", "distill"),
+    FamilyStep("average", "average"),
+    FamilyStep("beams", "beams"),
+    *map(_quantized, get_args(SchemeName)),
+    FamilyStep("export --format onnx"),
+    FamilyStep("export --format ctranslate2"),
+    FamilyStep("evaluate, benchmark, serve"),
+)
+
+
+def check_step(model_type: str, technique: str, settings: Settings) -> None:
+    """Checks that a technique can do what its settings ask for with a model.
+
+    Args:
+        model_type: as the model's `config.json` says it.
+        technique: its name.
+        settings: the value of every option of it.
+
+    Raises:
+        BadParameters: it cannot; one line names the step, the family, and what works instead.
+    """
+    rows = [step for step in STEPS if step.technique == technique]
+    for step in rows:
+        if model_type in step.refused and step.is_wanted(settings):
+            working = ", ".join(f"`{each.name}`" for each in rows if model_type not in each.refused)
+            raise BadParameters(
+                f"`{step.name}` does not work for {NAMES[model_type]}: {step.refused[model_type]}. "
+                f"What works: {working or 'no other way'}"
+            )
+
+
+def table() -> str:
+    """Returns the table as Markdown, with the reasons for what does not work below it."""
+    head = ["step", *NAMES.values()]
+    rows = [head, ["---", *(":---:" for _ in NAMES)]]
+    rows += [
+        [f"`{step.name}`", *("no" if model_type in step.refused else "yes" for model_type in NAMES)] for step in STEPS
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    reasons = {
+        f"- `{step.name}`, {' and '.join(NAMES[each] for each in step.refused)}: {next(iter(step.refused.values()))}."
+        for step in STEPS
+        if step.refused
+    }
+    return "\n".join([*lines, "", *sorted(reasons)])

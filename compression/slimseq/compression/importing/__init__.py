@@ -1,0 +1,1 @@
+"""Importing a model from a folder or a hub as an artifact."""

@@ -1,0 +1,93 @@
+"""Downloads a model's files from a hub that speaks the Hugging Face protocol (`HF_ENDPOINT` names another)."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+from slimseq.compression.context import Context
+from slimseq.models_store.errors import BadSource
+
+PATTERNS = ["*.json", "*.safetensors", "spiece.model", "sentencepiece.bpe.model", "*.spm", "merges.txt", "*.txt"]
+LOOK_SECONDS = 0.5
+
+
+def download(context: Context, source: str, revision: str | None, folder: Path, check: Callable[[], None]) -> None:
+    """Downloads configuration, tokenizer and safetensors of a model.
+
+    Args:
+        context: progress.
+        source: the model's id on the hub, `owner/name`.
+        revision: a branch, tag or commit; None takes the main branch.
+        folder: where to put them.
+        check: called when the folder has `config.json`, before the rest is downloaded.
+
+    Raises:
+        BadSource: there is no such model, it is gated, or the hub cannot be reached; one line says which.
+    """
+    import requests
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    if HF_HUB_OFFLINE:
+        raise BadSource(f"{source} is not a folder here, and HF_HUB_OFFLINE forbids asking {ENDPOINT}")
+    # Its bars rewrite their line, which a file or another program cannot show.
+    disable_progress_bars()
+    try:
+        with _showing(context, source, folder):
+            snapshot_download(source, revision=revision, allow_patterns="config.json", local_dir=folder)
+            if not (folder / "config.json").exists():
+                raise BadSource(f"{source} has no config.json, so that it is no model of transformers")
+            check()
+            snapshot_download(source, revision=revision, allow_patterns=PATTERNS, local_dir=folder)
+    except GatedRepoError as error:
+        raise BadSource(f"{source} is gated: accept its terms on {ENDPOINT} and set HF_TOKEN") from error
+    except RepositoryNotFoundError as error:
+        raise BadSource(f"{source} is neither a folder here nor a model on {ENDPOINT}") from error
+    except RevisionNotFoundError as error:
+        raise BadSource(f"{source} has no revision {revision!r}") from error
+    except HFValidationError as error:
+        raise BadSource(f"{source!r} is neither a folder here nor a hub id such as google-t5/t5-small") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        is_unreachable = any(isinstance(cause, requests.ConnectionError) for cause in (error, error.__cause__))
+        reason = "it cannot be reached" if is_unreachable else str(error.__cause__ or error).splitlines()[0]
+        raise BadSource(f"{source} is not a folder here, and {ENDPOINT} did not give it: {reason}") from error
+
+
+@contextmanager
+def _showing(context: Context, source: str, folder: Path) -> Iterator[None]:
+    """Shows how many megabytes have come, which the library tells nobody but its own bars."""
+    ended = Event()
+    with context.progress() as display:
+        task = display.add_task(f"Downloading {source}", total=None, status="", unit="MB")
+
+        def look() -> None:
+            while not ended.wait(LOOK_SECONDS):
+                display.update(task, completed=_bytes_in(folder) / 1e6)
+
+        thread = Thread(target=look, name="download", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size
+        except OSError:  # renamed in the meantime
+            continue
+    return total

@@ -1,0 +1,198 @@
+"""Brings a model into the store: from a folder or a hub, T5 or BART, with pinned generation defaults.
+
+Only configuration, tokenizer and safetensors files are read; pickled weights are refused.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from slimseq.compression.context import Context, library_versions
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.export.exporting import add_onnx
+from slimseq.compression.importing.hub import download
+from slimseq.compression.importing.language_tokens import set_language_tokens
+from slimseq.compression.importing.languages import Languages, resolve_languages
+from slimseq.compression.importing.marian_tokenizer import is_marian_tokenizer, write_fast_marian_tokenizer
+from slimseq.compression.models import load_model
+from slimseq.compression.publish import Identity, check_name, copy_tokenizer, publish_model
+from slimseq.inference.models.configuration import family_of, read_json
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.errors import BadSource
+from slimseq.models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task, first_complaint
+
+MAX_NEW_TOKENS = 128
+MAX_INPUT_TOKENS = 512
+# What CTranslate2's converter wants to find in a BART's config.json; these are the architecture's own values.
+BART_SWITCHES = {
+    "normalize_before": False,
+    "normalize_embedding": True,
+    "add_final_layer_norm": False,
+    "add_bias_logits": False,
+}
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What to call the artifact, and what its files do not tell. None takes what the model's files say.
+
+    `export` adds ONNX beside the safetensors, so that the artifact serves without PyTorch.
+    """
+
+    task: Task
+    variant: str = "original"
+    languages: list[str] | None = None
+    license: str = "unknown"
+    training_data: str = "not stated"
+    description: str = ""
+    prefix: str | None = None
+    num_beams: int | None = None
+    length_penalty: float | None = None
+    no_repeat_ngram_size: int | None = None
+    max_new_tokens: int | None = None
+    max_input_tokens: int | None = None
+    revision: str | None = None
+    export: bool = True
+
+
+def import_model(
+    context: Context, source: str, options: ImportOptions, check: Callable[[Path], None] | None = None
+) -> Manifest:
+    """Imports a model and publishes it as an artifact.
+
+    Args:
+        context: the store to write to.
+        source: a folder, or a hub id such as `google-t5/t5-small`.
+        options: names and defaults.
+        check: called with a folder as soon as that has the model's `config.json`, before weights are downloaded or
+            anything is written to the store; what it raises ends the import.
+
+    Returns:
+        The artifact's manifest.
+
+    Raises:
+        BadSource: the source is not there, not allowed, holds no safetensors or is no T5 or BART.
+        BadParameters: a generation default is out of range.
+    """
+    started = time.monotonic()
+    check_name(context, options.task, options.variant)
+    with tempfile.TemporaryDirectory() as scratch:
+        is_folder = Path(source).is_dir()
+        folder = Path(source)
+        if is_folder:
+            _check(folder, check)
+        else:
+            folder = Path(scratch) / "hub"
+            download(context, source, options.revision, folder, lambda: _check(folder, check))
+        family = family_of(folder)
+        tokenizer_folder = _fast_tokenizer(folder, Path(scratch) / "tokenizer")
+        languages = resolve_languages(options.task, folder, tokenizer_folder, source, options.languages)
+        with context.working(f"Loading {source}"):
+            model = load_model(folder)
+        if model.config.model_type == Family.BART:
+            for name, value in BART_SWITCHES.items():
+                if not hasattr(model.config, name):
+                    setattr(model.config, name, value)
+        if languages.tokens is not None:
+            set_language_tokens(model, tokenizer_folder, languages.tokens)
+        if languages.remark:
+            context.say(languages.remark)
+        step = Step(
+            technique="import",
+            parameters={"source": Path(source).name if is_folder else source, "revision": options.revision},
+            versions=library_versions(),
+            seconds=round(time.monotonic() - started, 3),
+            device=context.device,
+        )
+        identity = Identity(
+            task=options.task,
+            variant=options.variant,
+            family=family,
+            languages=languages.codes,
+            license=options.license,
+            training_data=options.training_data,
+            description=options.description or f"Imported from {step.parameters['source']}.",
+            generation=_defaults(folder, options, languages),
+            lineage=[step],
+        )
+        with context.working(f"Writing {options.task}/{options.variant}"):
+            manifest = publish_model(context.store, model, tokenizer_folder, identity)
+    if options.export:
+        add_onnx(context, options.task, options.variant)
+    return manifest
+
+
+def _check(folder: Path, check: Callable[[Path], None] | None) -> None:
+    if not (folder / "config.json").is_file():
+        raise BadSource(f"{folder} is not a model folder: it has no config.json")
+    family_of(folder)
+    if check is not None:
+        check(folder)
+
+
+def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
+    """Returns a folder with a `tokenizer.json`: the model's own, or one converted from its slow tokenizer."""
+    scratch.mkdir()
+    if (folder / "tokenizer.json").exists():
+        copy_tokenizer(folder, scratch)
+    elif is_marian_tokenizer(folder):
+        write_fast_marian_tokenizer(folder, scratch)
+    else:
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
+                folder, use_fast=True, local_files_only=True
+            )
+            tokenizer.save_pretrained(scratch)
+        except Exception as error:  # whatever the tokenizer's converter raises
+            raise BadSource(f"{folder} has no tokenizer that can be read: {str(error).splitlines()[0]}") from error
+    Tokenizer(scratch)
+    return scratch
+
+
+def _defaults(folder: Path, options: ImportOptions, languages: Languages) -> GenerationDefaults:
+    """Pins every generation setting: what was asked, else what the model's files say, else our defaults."""
+    config = read_json(folder / "config.json")
+    generation_file = folder / "generation_config.json"
+    generation = read_json(generation_file) if generation_file.exists() else {}
+    specific = _task_parameters(config, options.task, languages.codes)
+    said: dict[str, Any] = config | generation | specific
+    positions = config.get("max_position_embeddings") if family_of(folder) is Family.BART else None
+    max_length = said.get("max_length")
+    max_new_tokens = said.get("max_new_tokens") or (max_length - 1 if max_length else MAX_NEW_TOKENS)
+    max_input_tokens = options.max_input_tokens or MAX_INPUT_TOKENS
+    if positions is not None:
+        max_new_tokens = min(max_new_tokens, positions - 1)
+        max_input_tokens = min(max_input_tokens, positions)
+
+    def first(asked: Any, name: str, default: Any) -> Any:
+        return asked if asked is not None else said.get(name, default)
+
+    try:
+        return GenerationDefaults(
+            prefix=first(options.prefix if options.prefix is not None else languages.prefix, "prefix", "") or "",
+            num_beams=first(options.num_beams, "num_beams", 4),
+            length_penalty=first(options.length_penalty, "length_penalty", 1.0),
+            early_stopping=bool(said.get("early_stopping", False)),
+            no_repeat_ngram_size=first(options.no_repeat_ngram_size, "no_repeat_ngram_size", 0),
+            min_new_tokens=min(max(0, said.get("min_length", 0) - 1), max_new_tokens),
+            max_new_tokens=options.max_new_tokens or max_new_tokens,
+            max_input_tokens=max_input_tokens,
+            source_language_token=languages.tokens.source if languages.tokens else None,
+            target_language_token=languages.tokens.target if languages.tokens else None,
+        )
+    except ValidationError as error:
+        raise BadParameters(first_complaint(error, "generation")) from error
+
+
+def _task_parameters(config: dict[str, Any], task: Task, languages: Sequence[str]) -> dict[str, Any]:
+    """Returns what a T5's config says for this task (`summarization`, `translation_en_to_de`)."""
+    name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages)}"
+    parameters = (config.get("task_specific_params") or {}).get(name, {})
+    return dict(parameters)

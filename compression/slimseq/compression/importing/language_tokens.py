@@ -1,0 +1,117 @@
+"""An mBART's language tokens: which its tokenizer knows, which are in use, and how others are put in their place.
+
+The source's token is in the tokenizer's template. mBART puts it behind a text and starts the decoder with the target's
+token; mBART-50 puts it before a text and forces the target's token as the first output.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimseq.compression.publish import write_json
+from slimseq.compression.training.targets import SOURCE_KEY, TARGET_KEY
+from slimseq.inference.models.configuration import read_json
+from slimseq.models_store.errors import BadSource
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CODE = re.compile(r"[a-z]{2,3}_[A-Z]{2}")
+# Where a folder says with which tokens the decoder begins.
+STARTS = ("forced_bos_token_id", "decoder_start_token_id")
+
+
+@dataclass(frozen=True)
+class LanguageTokens:
+    """Tokens such as `fr_XX`; empty where a model says none."""
+
+    source: str
+    target: str
+
+
+def language_codes(tokenizer_folder: Path) -> list[str]:
+    """Returns the language tokens of a `tokenizer.json`, in the order of their ids."""
+    return list(_ids(read_json(tokenizer_folder / "tokenizer.json")))
+
+
+def read_language_tokens(folder: Path, tokenizer_folder: Path) -> LanguageTokens:
+    """Returns the tokens that a model's files use.
+
+    Args:
+        folder: the model's own folder, whose configurations say what the decoder begins with.
+        tokenizer_folder: holds the `tokenizer.json`.
+    """
+    tokenizer = read_json(tokenizer_folder / "tokenizer.json")
+    code_of = {number: code for code, number in _ids(tokenizer).items()}
+    source = next(
+        (name for part in _templates(tokenizer) for name in part["special_tokens"] if CODE.fullmatch(name)), ""
+    )
+    paths = [folder / name for name in ("generation_config.json", "config.json")]
+    said = [read_json(path).get(name) for path in paths if path.exists() for name in STARTS]
+    target = next((code_of[number] for number in said if isinstance(number, int) and number in code_of), "")
+    return LanguageTokens(source, target)
+
+
+def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens: LanguageTokens) -> None:
+    """Makes a tokenizer mark texts with the source's token, and a model begin its outputs with the target's.
+
+    Args:
+        model: its configuration and generation configuration are changed.
+        tokenizer_folder: its `tokenizer.json` and `tokenizer_config.json` are changed.
+        tokens: two that the tokenizer has.
+
+    Raises:
+        BadSource: the tokenizer has no template with a language token.
+    """
+    path = tokenizer_folder / "tokenizer.json"
+    tokenizer = read_json(path)
+    ids = _ids(tokenizer)
+    templates = [part for part in _templates(tokenizer) if any(map(CODE.fullmatch, part["special_tokens"]))]
+    if not templates:
+        raise BadSource(
+            "tokenizer.json knows languages, and marks no text with one: its post-processor is none of mBART's"
+        )
+    for template in templates:
+        _mark_with(template, tokens.source, ids[tokens.source])
+    write_json(path, tokenizer)
+    config = tokenizer_folder / "tokenizer_config.json"
+    said = read_json(config) if config.exists() else {"tokenizer_class": "PreTrainedTokenizerFast"}
+    write_json(config, said | {SOURCE_KEY: tokens.source, TARGET_KEY: tokens.target})
+    first = templates[0]["single"][0].get("SpecialToken", {}).get("id")
+    _begin_with(model, ids[tokens.target], first == tokens.source, set(ids.values()))
+
+
+def _ids(tokenizer: dict[str, Any]) -> dict[str, int]:
+    added = [token for token in tokenizer.get("added_tokens") or [] if CODE.fullmatch(token["content"])]
+    return {token["content"]: int(token["id"]) for token in sorted(added, key=lambda token: int(token["id"]))}
+
+
+def _templates(tokenizer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields the templates of a post-processor, those inside of a sequence too."""
+    processor = tokenizer.get("post_processor") or {}
+    for part in processor.get("processors", [processor]):
+        if part.get("type") == "TemplateProcessing":
+            yield part
+
+
+def _mark_with(template: dict[str, Any], token: str, number: int) -> None:
+    for name in ("single", "pair"):
+        for piece in template[name]:
+            special = piece.get("SpecialToken")
+            if special and CODE.fullmatch(special["id"]):
+                special["id"] = token
+    others = {name: entry for name, entry in template["special_tokens"].items() if not CODE.fullmatch(name)}
+    template["special_tokens"] = others | {token: {"id": token, "ids": [number], "tokens": [token]}}
+
+
+def _begin_with(model: "PreTrainedModel", number: int, is_forced: bool, languages: Collection[int]) -> None:
+    generation = model.generation_config
+    assert generation is not None
+    start, forced = (generation.decoder_start_token_id, number) if is_forced else (number, None)
+    if is_forced and (start is None or start in languages):
+        start = model.config.eos_token_id
+    for owner in (model.config, generation):
+        owner.decoder_start_token_id = start
+        owner.forced_bos_token_id = forced

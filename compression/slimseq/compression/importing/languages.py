@@ -1,0 +1,175 @@
+"""Which languages an imported model translates, and what its tokenizer and its generation do for them.
+
+An mBART has a token for each language, a Marian one pair or a token for each target. What is named is checked against
+these. For other families nothing in the model says which languages it knows: what is named is recorded as stated.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
+from slimseq.compression.importing.marian_tokenizer import LANGUAGE
+from slimseq.inference.models.configuration import read_json
+from slimseq.models_store.manifest import Task
+
+# What is recorded where neither the command nor the model says anything.
+ASSUMED = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
+# The names of Marian models on the hub end in their pair: opus-mt-fr-en, opus-mt-tc-big-fr-en.
+MARIAN_NAME = re.compile(r"opus-mt(?:-[a-z]+-(?:big|base|tiny|small))?-([A-Za-z_]+)-([A-Za-z_]+)$")
+# `mul` is any language; names with capitals, such as ROMANCE, are groups of OPUS-MT's own.
+GROUP = re.compile(r"mul|.*[A-Z+_].*")
+
+
+@dataclass(frozen=True)
+class Languages:
+    """What an import does about languages.
+
+    Args:
+        codes: what the manifest records; source and target for a translation.
+        tokens: an mBART's tokens, which its tokenizer and generation are set to; None for other families.
+        prefix: text before every input that chooses a Marian's target; None where there is no choice.
+        remark: one line for whoever imports, where the model's files cannot confirm the languages; else empty.
+    """
+
+    codes: list[str]
+    tokens: LanguageTokens | None = None
+    prefix: str | None = None
+    remark: str = ""
+
+
+def resolve_languages(
+    task: Task, folder: Path, tokenizer_folder: Path, source: str, named: Sequence[str] | None
+) -> Languages:
+    """Decides which languages an imported model is for.
+
+    Args:
+        task: a translation has a source and a target, a summarization one language.
+        folder: the model's own folder.
+        tokenizer_folder: holds the `tokenizer.json` that the artifact will have.
+        source: the hub id or the folder's name, which names a Marian's pair.
+        named: what the command names; None takes what the model's files say.
+
+    Raises:
+        BadParameters: the number of names is wrong, a name is not one of the model's or is ambiguous, or nothing says
+            what a model translates that has more than one pair.
+    """
+    wanted = 2 if task is Task.TRANSLATION else 1
+    if named and len(named) != wanted:
+        need = "twice, source and target" if task is Task.TRANSLATION else "once"
+        given = "once" if len(named) == 1 else f"{len(named)} times"
+        raise BadParameters(f"--language is given {given}; a {task} needs it {need}")
+    model_type = read_json(folder / "config.json").get("model_type")
+    if model_type == "mbart" and (codes := language_codes(tokenizer_folder)):
+        return _of_mbart(task, folder, tokenizer_folder, codes, named)
+    if model_type == "marian" and task is Task.TRANSLATION:
+        return _of_marian(folder, tokenizer_folder, source, named)
+    return _stated(task, folder, str(model_type), named)
+
+
+def _of_mbart(
+    task: Task, folder: Path, tokenizer_folder: Path, codes: Sequence[str], named: Sequence[str] | None
+) -> Languages:
+    own = read_language_tokens(folder, tokenizer_folder)
+    if named:
+        found = [_code_of(name, codes) for name in named]
+        tokens = LanguageTokens(found[0], found[-1])
+    elif own.source and own.target:
+        tokens = own
+    elif task is Task.SUMMARIZATION and own.source:
+        tokens = LanguageTokens(own.source, own.source)
+    else:
+        raise BadParameters(
+            f"nothing in the model says which language it translates into: give --language SOURCE --language TARGET, "
+            f"two of {', '.join(_short_names(codes))}"
+        )
+    short = {code: name for name, code in zip(_short_names(codes), codes, strict=True)}
+    pair = [short[tokens.source], short[tokens.target]]
+    return Languages(pair if task is Task.TRANSLATION else list(dict.fromkeys(pair)), tokens)
+
+
+def _short_names(codes: Sequence[str]) -> list[str]:
+    """Returns `fr` for `fr_XX`; the whole code where several begin alike."""
+    starts = [code.partition("_")[0] for code in codes]
+    return [start if starts.count(start) == 1 else code for start, code in zip(starts, codes, strict=True)]
+
+
+def _code_of(name: str, codes: Sequence[str]) -> str:
+    plain = name.replace("-", "_").casefold()
+    found = [code for code in codes if plain == code.casefold()]
+    found = found or [code for code in codes if plain == code.partition("_")[0].casefold()]
+    if len(found) > 1:
+        raise BadParameters(f"--language {name} is ambiguous: the tokenizer has {', '.join(found)}; name one of them")
+    if not found:
+        known = ", ".join(_short_names(codes))
+        raise BadParameters(f"--language {name} is not a language of the tokenizer, which has {known}")
+    return found[0]
+
+
+def _of_marian(folder: Path, tokenizer_folder: Path, source: str, named: Sequence[str] | None) -> Languages:
+    own = _marian_pair(folder, source)
+    targets = _marian_targets(tokenizer_folder)
+    if not named and own is None:
+        choice = f"; its targets are {', '.join(targets)}" if targets else ""
+        raise BadParameters(
+            f"nothing in {source} says which languages this Marian translates: give --language SOURCE --language "
+            f"TARGET{choice}"
+        )
+    first, second = named or own or ("", "")
+    if own is not None and not _agree(first, own[0]):
+        raise BadParameters(f"--language {first}: this Marian translates from {own[0]} ({own[0]} to {own[1]})")
+    if targets:
+        if second not in targets:
+            said = f"--language {second}" if named else f"its own target {second}"
+            raise BadParameters(
+                f"{said} is not one of this Marian's targets: give --language {first} and --language with one of "
+                f"{', '.join(targets)}"
+            )
+        return Languages([first, second], prefix=f">>{second}<< ")
+    if own is not None and not _agree(second, own[1]):
+        raise BadParameters(f"--language {second}: this Marian translates into {own[1]} ({own[0]} to {own[1]})")
+    remark = "" if own else f"Languages {first} to {second} are recorded as stated: nothing in the model confirms them."
+    return Languages([first, second], remark=remark)
+
+
+def _marian_pair(folder: Path, source: str) -> tuple[str, str] | None:
+    """Returns what a Marian's tokenizer or model configuration says, else its name on the hub, else None."""
+    for name in ("tokenizer_config.json", "config.json"):
+        path = folder / name
+        said = read_json(path) if path.exists() else {}
+        if said.get("source_lang") and said.get("target_lang"):
+            return str(said["source_lang"]), str(said["target_lang"])
+    match = MARIAN_NAME.search(source)
+    return (match[1], match[2]) if match else None
+
+
+def _marian_targets(tokenizer_folder: Path) -> list[str]:
+    """Returns the names in tokens such as `>>fra<<`."""
+    added = read_json(tokenizer_folder / "tokenizer.json").get("added_tokens") or []
+    return [token["content"][2:-2] for token in added if LANGUAGE.fullmatch(token["content"])]
+
+
+def _agree(name: str, own: str) -> bool:
+    return name.casefold() == own.casefold() or GROUP.fullmatch(own) is not None
+
+
+def _stated(task: Task, folder: Path, model_type: str, named: Sequence[str] | None) -> Languages:
+    codes = list(named or ASSUMED[task])
+    words = " to ".join(codes)
+    how = "recorded as stated" if named else "assumed; --language names others"
+    why = f"nothing in a {model_type} confirms them"
+    if model_type in ("t5", "mt5") and task is Task.TRANSLATION:
+        why = f"a {model_type} learns them from the prefix of its inputs alone"
+        known = _t5_pairs(read_json(folder / "config.json"))
+        if known and tuple(codes) not in known:
+            why += f", and its configuration has prefixes for {', '.join(' to '.join(pair) for pair in known)} only"
+    return Languages(codes, remark=f"Languages {words} are {how}: {why}.")
+
+
+def _t5_pairs(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns the pairs that a T5's configuration has a prefix for."""
+    names = [name.split("_") for name in config.get("task_specific_params") or {} if name.startswith("translation_")]
+    return [(parts[1], parts[3]) for parts in names if len(parts) == 4]

@@ -1,0 +1,92 @@
+"""Turns the tokenizer of a Marian model, for which transformers has no fast one, into a `tokenizer.json`.
+
+Such a model comes with two SentencePiece models, which cut source and target, and one vocabulary over the pieces of
+both. Its sources are cut by the former alone: what only targets have gets a score so low that a source is cut into it
+where nothing else fits. A second file cuts targets by the latter, for training. SentencePiece's own unigram
+segmentation is that of Kudo 2018, https://arxiv.org/abs/1804.10959.
+"""
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers.models import Unigram
+
+from slimseq.compression.publish import write_json
+from slimseq.compression.training.targets import TARGET_TOKENIZER
+from slimseq.inference.models.configuration import read_json
+from slimseq.models_store.errors import BadSource
+
+SOURCE = "source.spm"
+TARGET = "target.spm"
+VOCABULARY = "vocab.json"
+SEPARATE_VOCABULARY = "target_vocab.json"
+UNKNOWN, END, PADDING = SPECIALS = ("<unk>", "</s>", "<pad>")
+# Says into which language to translate, at the start of a text, where a model knows several.
+LANGUAGE = re.compile(r">>.+<<")
+NEVER = -1e4
+
+
+def is_marian_tokenizer(folder: Path) -> bool:
+    """Whether a folder has a Marian model's tokenizer, and no fast one."""
+    return (folder / SOURCE).exists() and not (folder / "tokenizer.json").exists()
+
+
+def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
+    """Writes `tokenizer.json`, `tokenizer_config.json` and, where the model has `target.spm`, `target_tokenizer.json`.
+
+    Args:
+        source: a folder with `source.spm` and `vocab.json`.
+        folder: where to write.
+
+    Raises:
+        BadSource: a file is missing or unreadable, or of a kind that one fast tokenizer cannot stand for.
+    """
+    if (source / SEPARATE_VOCABULARY).exists():
+        raise BadSource(f"{source.name} has one vocabulary for sources and another for targets: one is needed")
+    ids: dict[str, int] = read_json(source / VOCABULARY)
+    missing = [name for name in SPECIALS if name not in ids]
+    if missing:
+        raise BadSource(f"{source.name}: {VOCABULARY} has no {' and no '.join(missing)}")
+    names = {SOURCE: "tokenizer.json"} | ({TARGET: TARGET_TOKENIZER} if (source / TARGET).exists() else {})
+    made = {to: _fast(ids, _read_pieces(source / name)) for name, to in names.items()}
+    for name, fast in made.items():
+        fast.save(str(folder / name))
+    named = {"eos_token": END, "pad_token": PADDING, "unk_token": UNKNOWN}
+    # There is no class of Marian's own that reads it.
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
+
+
+def _fast(ids: dict[str, int], pieces: Any) -> Tokenizer:
+    """Returns a tokenizer of the whole vocabulary that cuts texts into the pieces of one SentencePiece model."""
+    scores = {piece.piece: piece.score for piece in pieces.pieces}
+    vocabulary = [(f"<unused {place}>", NEVER) for place in range(max(ids.values()) + 1)]
+    for token, place in ids.items():
+        vocabulary[place] = (token, NEVER if token in SPECIALS else scores.get(token, NEVER))
+    fast = Tokenizer(Unigram(vocabulary, unk_id=ids[UNKNOWN], byte_fallback=False))
+    cleaning = [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+    charsmap = pieces.normalizer_spec.precompiled_charsmap
+    fast.normalizer = normalizers.Sequence([*([normalizers.Precompiled(charsmap)] if charsmap else []), *cleaning])
+    fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    fast.decoder = decoders.Metaspace(prepend_scheme="always")
+    fast.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, ids[END])])
+    specials = [*SPECIALS, *filter(LANGUAGE.fullmatch, ids)]
+    fast.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
+    return fast
+
+
+def _read_pieces(path: Path) -> Any:
+    """Reads a SentencePiece model of the unigram kind."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    sentencepiece_model: Any = import_module("sentencepiece.sentencepiece_model_pb2")
+    model = sentencepiece_model.ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise BadSource(f"{path.parent.name}: {path.name} cannot be read: {error}") from error
+    if model.trainer_spec.model_type != sentencepiece_model.TrainerSpec.UNIGRAM:
+        raise BadSource(f"{path.parent.name}: {path.name} is no unigram model, which is the only kind that is read")
+    return model

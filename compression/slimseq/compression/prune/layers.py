@@ -1,0 +1,202 @@
+"""Removes whole layers, those that the loss misses least or those between evenly spaced ones."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from slimseq.compression.anatomy import anatomy_of
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.prune.loss import one_shot_loss
+from slimseq.compression.prune.rebuild import rebuild
+from slimseq.compression.training.data import TrainingSet
+from slimseq.inference.models.anatomy import Stack
+from slimseq.models_store.manifest import Family
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class LayerOrder(Protocol):
+    """Which layers to do without first, in the `encoder` and in the `decoder`."""
+
+    @property
+    def rises(self) -> Mapping[str, Sequence[float]]:
+        """By how much the loss rises when a layer alone is skipped, in nats a target token, where it was measured."""
+
+    def kept(self, stack: str, keep: int) -> list[int]:
+        """Returns the layers that stay when `keep` do, ascending.
+
+        Raises:
+            BadParameters: the stack cannot keep that many, or was not looked at so far.
+        """
+
+
+@dataclass(frozen=True)
+class EvenOrder:
+    """Keeps evenly spaced layers of `counts`."""
+
+    counts: dict[str, int]
+
+    @property
+    def rises(self) -> dict[str, list[float]]:
+        """Nothing: nothing was measured."""
+        return {}
+
+    def kept(self, stack: str, keep: int) -> list[int]:
+        """Returns the layers that stay when `keep` do, ascending.
+
+        Raises:
+            BadParameters: `keep` is below 1 or above the number of layers.
+        """
+        check_layers(stack, self.counts[stack], keep)
+        return evenly_spaced(self.counts[stack], keep)
+
+
+@dataclass(frozen=True)
+class MeasuredOrder:
+    """What `measured_order` found: `removed` lists layers in the order in which they go."""
+
+    counts: dict[str, int]
+    removed: dict[str, list[int]]
+    rises: dict[str, list[float]]
+
+    def kept(self, stack: str, keep: int) -> list[int]:
+        """Returns the layers that stay when `keep` do, ascending.
+
+        Raises:
+            BadParameters: `keep` is below 1, above the number of layers, or beyond what was measured.
+        """
+        count, removed = self.counts[stack], self.removed[stack]
+        check_layers(stack, count, keep)
+        if count - keep > len(removed):
+            raise BadParameters(f"the {stack}'s layers were tried down to {count - len(removed)}, not to {keep}")
+        return sorted(set(range(count)) - set(removed[: count - keep]))
+
+
+def check_layers(stack: str, count: int, keep: int) -> None:
+    """Checks that a stack of `count` layers can keep `keep`.
+
+    Raises:
+        BadParameters: it cannot.
+    """
+    if not 1 <= keep <= count:
+        raise BadParameters(f"cannot keep {keep} of {count} {stack} layers")
+
+
+def evenly_spaced(count: int, keep: int) -> list[int]:
+    """Returns `keep` of `count` layers, the first and the last among them; one alone is the first.
+
+    Shleifer & Rush 2020, https://arxiv.org/abs/2010.13002.
+    """
+    if keep == 1:
+        return [0]
+    return [round(index * (count - 1) / (keep - 1)) for index in range(keep)]
+
+
+def layers_in_words(kept: Mapping[str, Sequence[int]]) -> str:
+    """Returns one line that says which layers stay, counted from 0."""
+    stacks = (f"{stack} {', '.join(map(str, layers))}" for stack, layers in kept.items())
+    return f"Layers kept: {'; '.join(stacks)}."
+
+
+def measured_order(
+    model: "PreTrainedModel", pairs: TrainingSet, context: Context, least: Mapping[str, int]
+) -> MeasuredOrder:
+    """Finds which layers the loss misses least.
+
+    Greedily: the layer whose absence costs least goes, then the others are tried again without it (SLEB, Song et al.
+    2024, https://arxiv.org/abs/2402.09025), each stack with the other one whole.
+
+    Args:
+        model: a T5 or BART on `context.device`; left as it is.
+        pairs: all are run once a trial.
+        context: device and progress.
+        least: how many layers the `encoder` and the `decoder` will keep at least: so far the order is found.
+
+    Raises:
+        BadParameters: a stack cannot keep that many.
+    """
+    anatomy = anatomy_of(model)
+    counts = {stack.name: len(stack.layers) for stack in anatomy.stacks}
+    for stack in anatomy.stacks:
+        check_layers(stack.name, counts[stack.name], least[stack.name])
+    whole = one_shot_loss(model, pairs, context)
+    trials = sum(sum(range(least[name] + 1, counts[name] + 1)) for name in counts)
+    removed: dict[str, list[int]] = {}
+    rises: dict[str, list[float]] = {}
+    with context.progress() as display:
+        task = display.add_task("Trying layers", total=trials, status="")
+        for stack in anatomy.stacks:
+            gone: list[int] = []
+            while counts[stack.name] - len(gone) > least[stack.name]:
+                losses: dict[int, float] = {}
+                for index in sorted(set(range(counts[stack.name])) - set(gone)):
+                    with skipping(model, [stack.layers[layer].name for layer in (*gone, index)]):
+                        losses[index] = one_shot_loss(model, pairs, context)
+                    display.advance(task)
+                if not gone:
+                    rises[stack.name] = [loss - whole for loss in losses.values()]
+                gone.append(min(losses, key=lambda index: losses[index]))
+            removed[stack.name] = gone
+    return MeasuredOrder(counts, removed, rises)
+
+
+@contextmanager
+def skipping(model: "PreTrainedModel", layers: Sequence[str]) -> Iterator[None]:
+    """Lets some layers pass on what they are given, for the block: the model computes what it would without them.
+
+    T5's layer 0 still works out the position bias that the others use.
+
+    Args:
+        model: a T5 or BART.
+        layers: names of the layers' modules.
+    """
+
+    def hook(_module: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
+        given = inputs[0] if inputs else named["hidden_states"]
+        return (given, *output[1:]) if isinstance(output, tuple) else given
+
+    handles = [model.get_submodule(name).register_forward_hook(hook, with_kwargs=True) for name in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def keep_layers(model: "PreTrainedModel", kept: Mapping[str, Sequence[int]]) -> "PreTrainedModel":
+    """Returns a model with some layers of another, before any training.
+
+    T5's relative position bias stands in block 0 and serves its whole stack; it goes to the new block 0, whichever
+    block that was.
+
+    Args:
+        model: a T5 or BART; stays as it is.
+        kept: layers to keep, ascending, for the `encoder` and the `decoder`.
+    """
+    anatomy = anatomy_of(model)
+    state: dict[str, torch.Tensor] = model.state_dict()
+    for stack in anatomy.stacks:
+        _take_layers(state, stack, kept[stack.name])
+    encoder, decoder = len(kept["encoder"]), len(kept["decoder"])
+    if anatomy.family is Family.T5:
+        return rebuild(model, {"num_layers": encoder, "num_decoder_layers": decoder}, state)
+    return rebuild(model, {"encoder_layers": encoder, "decoder_layers": decoder, "num_hidden_layers": encoder}, state)
+
+
+def _take_layers(state: dict[str, torch.Tensor], stack: Stack, kept: Sequence[int]) -> None:
+    prefix = f"{stack.layers_name}."
+    bias_name = stack.layers[0].self_attention.position_bias
+    bias = state.get(f"{bias_name}.weight")
+    found = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
+    for new, old in enumerate(kept):
+        old_prefix = f"{prefix}{old}."
+        for name, tensor in found.items():
+            if name.startswith(old_prefix):
+                state[f"{prefix}{new}.{name.removeprefix(old_prefix)}"] = tensor
+    if bias is not None:
+        state[f"{bias_name}.weight"] = bias

@@ -1,0 +1,228 @@
+"""Prunes: parts of a model are really removed, then it is trained to recover.
+
+Layers, heads (a BART's width), feed-forward channels, token ids and single weights go in this order. What stays is
+ranked on calibration data. Every layer of a stack keeps the same number of parts, so that stock configuration keys
+describe the result. Training learns from labels and from the unpruned parent.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from slimseq.compression.anatomy import family_of_model
+from slimseq.compression.context import Context
+from slimseq.compression.fields import flat
+from slimseq.compression.outcome import Derivation, Outcome, learn_from_parent
+from slimseq.compression.parent import Parent, open_parent
+from slimseq.compression.prune.bart_heads import prune_bart_heads
+from slimseq.compression.prune.feed_forward import prune_feed_forward
+from slimseq.compression.prune.importance import Importance
+from slimseq.compression.prune.layers import layers_in_words
+from slimseq.compression.prune.options import PruneOptions
+from slimseq.compression.prune.rebuild import rebuild
+from slimseq.compression.prune.shape import Shape, shape_of
+from slimseq.compression.prune.structure import cut_structure, kept_channels, wanted_shape
+from slimseq.compression.prune.t5_heads import prune_t5_heads
+from slimseq.compression.prune.unstructured import held_sparse, sparsity_masks
+from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
+from slimseq.compression.training.data import DataFiles, Material, TrainingSet, read_material
+from slimseq.compression.training.sequence_level import learning_from_outputs
+from slimseq.compression.training.trainer import TrainingOptions
+from slimseq.evaluation.examples import Example
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Family, Task
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+__all__ = ["PruneOptions", "kept_channels", "prune", "pruned"]
+
+
+def prune(
+    context: Context,
+    task: Task,
+    variant: str,
+    name: str,
+    files: DataFiles,
+    options: PruneOptions,
+    training: TrainingOptions,
+    checkpoint_folder: Path | None = None,
+    outputs_folder: Path | None = None,
+) -> Outcome:
+    """Prunes an artifact and publishes the result.
+
+    Args:
+        context: store, seed and device.
+        task: the artifact's task.
+        variant: what to prune.
+        name: what to call the result.
+        files: training, calibration and dev data.
+        options: what to keep.
+        training: how to recover; a bound of 0 publishes the pruned model as it is.
+        checkpoint_folder: where recovery is checkpointed and resumed from.
+        outputs_folder: where the outputs of teachers are kept.
+
+    Returns:
+        The new artifact and the report of its recovery.
+
+    Raises:
+        BadParameters: the options don't fit the model.
+        BadData: a file cannot be used.
+        TrainingDiverged: recovery failed; nothing is published.
+    """
+    started = time.monotonic()
+    training.check()
+    options.check()
+    parent = open_parent(context, task, variant, name)
+    if options.budget is None:
+        wanted_shape(parent.model, options)
+    prefix = parent.manifest.generation.prefix
+    is_trained = not training.bounds.is_over_at_once
+    with context.working(f"Reading {files.names}"):
+        material = read_material(
+            task,
+            files,
+            parent.tokenizer,
+            prefix,
+            parent.limits,
+            context.seed,
+            options.samples,
+            is_read_whole=is_trained or options.vocabulary is not None,
+        )
+    if is_trained:
+        material = learning_from_outputs(
+            context, task, variant, material, options.sequence, outputs_folder, training.distributed
+        )
+    before, whole = parent.model.num_parameters(), shape_of(parent.model)
+    tokens = parent.model.config.vocab_size
+    cut = None
+    if options.vocabulary is not None:
+        cut = plan_vocabulary(
+            parent.model,
+            parent.folder,
+            ((prefix if each.prefix is None else each.prefix) + each.source for each in _corpus(material, files)),
+            options.vocabulary,
+            context,
+            targets=(each.target for each in _corpus(material, files)),
+        )
+    student, shape, record = cut_structure(
+        parent.model, options, material.calibration, material.dev, context, len(cut.kept) if cut else None
+    )
+    with ExitStack() as stack:
+        if cut is not None:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="slimseq-tokenizer-")))
+            student = trim_model(student, cut, takes_over=student is not parent.model)
+            parent, material = _trimmed(parent, material, cut, folder)
+        elif student is parent.model:
+            student = rebuild(student, {}, student.state_dict())
+        after = student.num_parameters()
+        context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
+        masks: dict[str, torch.Tensor] = {}
+        if options.is_sparse:
+            masks = _masks(student, options, material, context)
+            stack.enter_context(held_sparse(student, masks))
+            zeros = sum(int((~mask).sum()) for mask in masks.values())
+            context.say(f"Set {zeros:,} of the {after:,} that stay to zero ({zeros / after:.0%})")
+        kept_layers = record.get("kept_layers")
+        description = _description(variant, 1 - after / before, whole, shape, cut, tokens, options)
+        derivation = Derivation(
+            technique="prune",
+            name=name,
+            description=description,
+            parameters={
+                **flat(asdict(options)),
+                "kept_channels": shape.feed_forward,
+                **({} if options.budget is None else {"feed_forward": None}),
+                "shape": asdict(shape),
+                **record,
+                **({"kept_tokens": [len(cut.kept), tokens]} if cut else {}),
+            },
+            files=files,
+            started=started,
+            doing="Recovering",
+            chosen=[description, *([layers_in_words(kept_layers)] if kept_layers else [])],
+        )
+        return learn_from_parent(
+            context, parent, student, material, training, derivation, checkpoint_folder, kept_layers
+        )
+
+
+def pruned(
+    model: "PreTrainedModel", keep: dict[str, int], heads: int | None, importance: Importance
+) -> "PreTrainedModel":
+    """Returns a smaller model, before any training; the given one stays as it is.
+
+    Args:
+        model: a T5 or BART.
+        keep: feed-forward channels to keep in the `encoder` and in the `decoder`.
+        heads: heads to keep in every attention; None keeps all.
+        importance: measured on this model.
+
+    Raises:
+        BadParameters: a number is out of range.
+    """
+    if heads is not None:
+        cut = prune_t5_heads if family_of_model(model) is Family.T5 else prune_bart_heads
+        model = cut(model, heads, importance)
+    return prune_feed_forward(model, keep, importance)
+
+
+def _corpus(material: Material, files: DataFiles) -> Iterator[Example]:
+    """Yields the pairs that a vocabulary is trimmed to: training and, where it is other data, calibration."""
+    yield from material.train.examples
+    if files.calibration:
+        yield from material.calibration.examples
+
+
+def _trimmed(parent: Parent, material: Material, cut: VocabularyCut, folder: Path) -> tuple[Parent, Material]:
+    """Returns the teacher and the data in the ids of a trimmed vocabulary.
+
+    The teacher is cut along, so that it reads the same ids as the student and its distribution is over the same. It
+    takes over the parent's model, which is not used any more.
+    """
+    trim_tokenizer(parent.folder, folder, cut)
+    tokenizer = Tokenizer(folder)
+    prefix = parent.manifest.generation.prefix
+
+    def again(dataset: TrainingSet) -> TrainingSet:
+        return TrainingSet(dataset.examples, tokenizer, prefix, parent.limits)
+
+    return (
+        replace(parent, model=trim_model(parent.model, cut, takes_over=True), tokenizer=tokenizer, folder=folder),
+        Material(again(material.train), again(material.calibration), again(material.dev) if material.dev else None),
+    )
+
+
+def _masks(
+    student: "PreTrainedModel", options: PruneOptions, material: Material, context: Context
+) -> "dict[str, torch.Tensor]":
+    assert options.criterion in ("wanda", "magnitude")
+    return sparsity_masks(student, material.calibration, context, options.criterion, options.sparsity, options.pattern)
+
+
+def _description(
+    variant: str,
+    removed: float,
+    whole: Shape,
+    shape: Shape,
+    cut: VocabularyCut | None,
+    tokens: int,
+    options: PruneOptions,
+) -> str:
+    parts = shape.words(whole)
+    if cut is not None:
+        parts.append(f"{len(cut.kept):,} of {tokens:,} tokens")
+    text = f"{variant} with {removed:.0%} of its parameters removed"
+    text += f" (left: {', '.join(parts)})." if parts else "."
+    if options.is_sparse:
+        share = f"{options.pattern} of" if options.pattern else f"{1 - options.sparsity:.0%} of"
+        text += (
+            f" Single weights were set to zero so that {share} the stacks' linear layers stay: that saves bytes where "
+            "files are compressed, not time."
+        )
+    return text

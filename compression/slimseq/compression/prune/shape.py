@@ -1,0 +1,169 @@
+"""The shape of a model, and cutting one to a smaller: layers, then heads (a BART's width), then feed-forward."""
+
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from slimseq.compression.anatomy import anatomy_of, family_of_model
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.prune.bart_heads import prune_bart_heads
+from slimseq.compression.prune.feed_forward import feed_forward_widths, prune_feed_forward
+from slimseq.compression.prune.importance import Importance
+from slimseq.compression.prune.layers import LayerOrder, keep_layers
+from slimseq.compression.prune.rebuild import empty
+from slimseq.compression.prune.t5_heads import prune_t5_heads
+from slimseq.models_store.manifest import Family
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transformers import PreTrainedModel
+
+
+NAMES = {
+    "encoder_layers": "encoder layers",
+    "decoder_layers": "decoder layers",
+    "heads": "attention heads",
+    "encoder_feed_forward": "feed-forward channels in the encoder",
+    "decoder_feed_forward": "feed-forward channels in the decoder",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What can be cut, all of it uniform within a stack so that stock configuration keys say it.
+
+    `heads` is that of every attention; a BART's width goes with it. T5 has one feed-forward width for both stacks.
+    """
+
+    encoder_layers: int
+    decoder_layers: int
+    heads: int
+    encoder_feed_forward: int
+    decoder_feed_forward: int
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """Layers by stack."""
+        return {"encoder": self.encoder_layers, "decoder": self.decoder_layers}
+
+    @property
+    def feed_forward(self) -> dict[str, int]:
+        """Feed-forward channels by stack."""
+        return {"encoder": self.encoder_feed_forward, "decoder": self.decoder_feed_forward}
+
+    def words(self, whole: "Shape") -> list[str]:
+        """Returns, for people, what is left of everything that `whole` has more of."""
+        return [
+            f"{mine} of {theirs} {NAMES[name]}"
+            for (name, mine), theirs in zip(asdict(self).items(), asdict(whole).values(), strict=True)
+            if mine != theirs
+        ]
+
+
+def shape_of(model: "PreTrainedModel") -> Shape:
+    """Returns the shape of a T5 or BART.
+
+    Raises:
+        BadParameters: it is neither.
+    """
+    encoder, decoder = anatomy_of(model).stacks
+    widths = feed_forward_widths(model)
+    heads = model.config.num_heads if _is_t5(model) else model.config.encoder_attention_heads
+    return Shape(len(encoder.layers), len(decoder.layers), heads, widths["encoder"], widths["decoder"])
+
+
+def cut_to(model: "PreTrainedModel", shape: Shape, importance: Importance, order: LayerOrder) -> "PreTrainedModel":
+    """Returns a model of a smaller shape, before any training. What already fits is not cut.
+
+    Args:
+        model: a T5 or BART; stays as it is.
+        shape: no part of it larger than the model's.
+        importance: measured on this model; layers that stay keep their scores.
+        order: in which layers go.
+
+    Returns:
+        The smaller model, or `model` itself where nothing is to be cut.
+
+    Raises:
+        BadParameters: the shape does not fit the model.
+    """
+    whole = shape_of(model)
+    smaller = model
+    if shape.layers != whole.layers:
+        kept = {stack: order.kept(stack, count) for stack, count in shape.layers.items()}
+        importance = importance.of_layers(anatomy_of(model), kept)
+        smaller = keep_layers(smaller, kept)
+    if shape.heads != whole.heads:
+        cut_heads = prune_t5_heads if _is_t5(model) else prune_bart_heads
+        smaller = cut_heads(smaller, shape.heads, importance, takes_over=smaller is not model)
+    if shape.feed_forward != whole.feed_forward:
+        smaller = prune_feed_forward(smaller, shape.feed_forward, importance, takes_over=smaller is not model)
+    return smaller
+
+
+def parameter_counter(model: "PreTrainedModel", vocabulary: int | None = None) -> "Callable[[Shape], int]":
+    """Returns a function that counts the parameters of a model of some shape, without making it.
+
+    Layers of a stack are alike but for T5's position bias in layer 0, so that models of one and two layers, made
+    without weights, tell what every number of layers has.
+
+    Args:
+        model: gives everything that a shape does not say.
+        vocabulary: size of the vocabulary, where it is another one.
+    """
+    is_t5 = _is_t5(model)
+    head_dim = anatomy_of(model).head_dim
+
+    @cache
+    def count(shape: Shape) -> int:
+        tokens = vocabulary or model.config.vocab_size
+        # Marian has a second name for it.
+        changes: dict[str, Any] = {
+            name: tokens for name in ("vocab_size", "decoder_vocab_size") if hasattr(model.config, name)
+        }
+        changes |= _t5_changes(shape) if is_t5 else _bart_changes(shape, head_dim)
+        return empty(model, changes).num_parameters()
+
+    @cache
+    def layer(stack: str, heads: int, feed_forward: int) -> int:
+        one = Shape(1, 1, heads, feed_forward, feed_forward)
+        return count(replace(one, **{f"{stack}_layers": 2})) - count(one)
+
+    def total(shape: Shape) -> int:
+        # The smallest feed-forward that all share here is taken out again by the layers' own counts.
+        base = count(Shape(1, 1, shape.heads, 1, 1))
+        layers = 0
+        for stack, layers_there in shape.layers.items():
+            layers += layers_there * layer(stack, shape.heads, shape.feed_forward[stack])
+            layers -= layer(stack, shape.heads, 1)
+        return base + layers
+
+    return total
+
+
+def _is_t5(model: "PreTrainedModel") -> bool:
+    return family_of_model(model) is Family.T5
+
+
+def _t5_changes(shape: Shape) -> dict[str, int]:
+    if shape.encoder_feed_forward != shape.decoder_feed_forward:
+        raise BadParameters(f"T5 has one feed-forward width for both stacks, not {shape.feed_forward}")
+    return {
+        "num_layers": shape.encoder_layers,
+        "num_decoder_layers": shape.decoder_layers,
+        "num_heads": shape.heads,
+        "d_ff": shape.encoder_feed_forward,
+    }
+
+
+def _bart_changes(shape: Shape, head_dim: int) -> dict[str, int]:
+    return {
+        "encoder_layers": shape.encoder_layers,
+        "decoder_layers": shape.decoder_layers,
+        "d_model": head_dim * shape.heads,
+        "encoder_attention_heads": shape.heads,
+        "decoder_attention_heads": shape.heads,
+        "encoder_ffn_dim": shape.encoder_feed_forward,
+        "decoder_ffn_dim": shape.decoder_feed_forward,
+    }

@@ -1,0 +1,174 @@
+"""Trims the vocabulary to the tokens that a corpus needs: tokenizer and token matrices shrink together.
+
+Whatever text there is still encodes: what the corpus never needed is spelled with smaller pieces.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.prune.rebuild import rebuild
+from slimseq.compression.prune.token_choice import chosen_tokens
+from slimseq.compression.prune.tokenizer_files import write_trimmed_tokenizer
+from slimseq.compression.training.targets import TARGET_TOKENIZER
+from slimseq.inference.models.configuration import read_json
+from slimseq.inference.tokenizer import TOKENIZER
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+TEXTS_AT_ONCE = 2048
+TOKEN_MATRICES = (
+    "shared.weight",
+    "encoder.embed_tokens.weight",
+    "decoder.embed_tokens.weight",
+    "lm_head.weight",
+)
+
+
+@dataclass(frozen=True)
+class VocabularyCut:
+    """Which ids stay: `kept[new] = old`, ascending."""
+
+    kept: tuple[int, ...]
+
+    @property
+    def new_ids(self) -> dict[int, int]:
+        """The new id of every old one that stays."""
+        return {old: new for new, old in enumerate(self.kept)}
+
+
+def plan_vocabulary(
+    model: "PreTrainedModel",
+    tokenizer_folder: Path,
+    texts: Iterable[str],
+    limit: int,
+    context: Context,
+    targets: Iterable[str] = (),
+) -> VocabularyCut:
+    """Chooses the ids that stay.
+
+    Args:
+        model: its configurations' special ids always stay.
+        tokenizer_folder: holds the `tokenizer.json`, of unigram or byte-level pairs.
+        texts: the corpus, prefixes included; encoded whole, without truncation.
+        limit: ids at most, the rarest dropped first; 0 keeps exactly what the corpus needs.
+        context: progress.
+        targets: the part of the corpus that is encoded as training targets are.
+
+    Raises:
+        BadParameters: the tokenizer is of another kind, or `limit` has no room for what must stay.
+    """
+    tokenizer = read_json(tokenizer_folder / "tokenizer.json")
+    has_own = (tokenizer_folder / TARGET_TOKENIZER).exists()
+    counts = _counts(tokenizer_folder / TOKENIZER, texts, context)
+    counts += _counts(tokenizer_folder / (TARGET_TOKENIZER if has_own else TOKENIZER), targets, context)
+    kept = chosen_tokens(tokenizer, counts, _special_ids(model), limit)
+    beyond = [token for token in kept if token >= model.config.vocab_size]
+    if beyond:
+        raise BadParameters(f"the tokenizer has token {beyond[0]} and the model only {model.config.vocab_size} of them")
+    return VocabularyCut(tuple(kept))
+
+
+def trim_tokenizer(source: Path, folder: Path, cut: VocabularyCut) -> None:
+    """Writes a tokenizer with the ids of `cut` alone, renumbered in their old order.
+
+    Args:
+        source: the folder of the full one.
+        folder: written to; made where it is missing.
+        cut: planned on the same tokenizer.
+    """
+    write_trimmed_tokenizer(source, folder, cut.new_ids)
+
+
+def trim_model(model: "PreTrainedModel", cut: VocabularyCut, takes_over: bool = False) -> "PreTrainedModel":
+    """Returns a model whose token matrices have the rows of `cut` alone.
+
+    `lm_head` and `final_logits_bias` are cut along, and the special ids of configuration and generation configuration
+    are renumbered. Its distribution is the full one's, restricted to the ids that stay and normalised again. Rows
+    that no id of the tokenizer ever pointed to go too.
+
+    Args:
+        model: a T5 or BART; stays as it is.
+        cut: what stays.
+        takes_over: whether the model is not used any more, so that what stays whole needs no copy.
+    """
+    import torch
+
+    rows = torch.tensor(cut.kept)
+    state: dict[str, torch.Tensor] = model.state_dict()
+    # Tied matrices stand under several names; each is cut once.
+    taken: dict[int, torch.Tensor] = {}
+    for name, tensor in state.items():
+        if name.removeprefix("model.") in TOKEN_MATRICES:
+            if tensor.data_ptr() not in taken:
+                taken[tensor.data_ptr()] = tensor[rows]
+            state[name] = taken[tensor.data_ptr()]
+        elif name == "final_logits_bias":
+            state[name] = tensor[:, rows]
+    new_ids = cut.new_ids
+    changes = {
+        name: _renumbered(value, new_ids) for name, value in vars(model.config).items() if name.endswith("_token_id")
+    }
+    # Marian has a second name for it.
+    sizes = {name: len(cut.kept) for name in ("vocab_size", "decoder_vocab_size") if hasattr(model.config, name)}
+    smaller = rebuild(model, changes | sizes, state, takes_over)
+    _renumber_generation(smaller, new_ids)
+    return smaller
+
+
+def _renumber_generation(model: "PreTrainedModel", new_ids: dict[int, int]) -> None:
+    generation = model.generation_config
+    if generation is None:
+        return
+    for name, value in vars(generation).items():
+        if name.endswith("_token_id"):
+            setattr(generation, name, _renumbered(value, new_ids))
+    # What can no longer be generated needs no ban.
+    for name in ("suppress_tokens", "begin_suppress_tokens"):
+        banned = getattr(generation, name, None)
+        if banned:
+            setattr(generation, name, [new_ids[token] for token in banned if token in new_ids] or None)
+    if generation.bad_words_ids:
+        possible = [words for words in generation.bad_words_ids if all(token in new_ids for token in words)]
+        generation.bad_words_ids = [[new_ids[token] for token in words] for words in possible] or None
+
+
+def _renumbered(value: Any, new_ids: dict[int, int]) -> Any:
+    if isinstance(value, list):
+        return [new_ids[token] for token in value]
+    return new_ids[value] if isinstance(value, int) else value
+
+
+def _special_ids(model: "PreTrainedModel") -> set[int]:
+    """Returns every id that a configuration of the model names."""
+    found: set[int] = set()
+    for owner in (model.config, model.generation_config):
+        for name, value in vars(owner).items() if owner is not None else ():
+            if name.endswith("_token_id") and value is not None:
+                found |= set(value) if isinstance(value, list) else {value}
+    return found
+
+
+def _counts(tokenizer_file: Path, texts: Iterable[str], context: Context) -> Counter[int]:
+    """Returns how often each id occurs in the texts, specials of the template left out."""
+    import numpy
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    counts = numpy.zeros(tokenizer.get_vocab_size(with_added_tokens=True), dtype=numpy.int64)
+    remaining = iter(texts)
+    with context.progress() as display:
+        task = display.add_task("Counting tokens", total=None, status="")
+        while some := list(islice(remaining, TEXTS_AT_ONCE)):
+            for encoding in tokenizer.encode_batch(some, add_special_tokens=False):
+                numpy.add.at(counts, encoding.ids, 1)
+            display.advance(task, len(some))
+    return Counter({int(token): int(counts[token]) for token in counts.nonzero()[0]})

@@ -1,0 +1,227 @@
+"""Writes artifacts: model files, manifest and model card together, atomically.
+
+Every technique ends here, so that every artifact has a full manifest.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimseq.compression.card import write_card
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.training.targets import TARGET_TOKENIZER
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.files import list_files
+from slimseq.models_store.manifest import (
+    NAME_PATTERN,
+    Family,
+    GenerationDefaults,
+    Manifest,
+    Reference,
+    Size,
+    Step,
+    Task,
+    digest_of,
+)
+from slimseq.models_store.roots import BASE_TECHNIQUES, is_root, reference_of
+from slimseq.models_store.store import Store, format_of, write_manifest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# What a tokenizer is made of; whichever of these a model folder has goes along with it.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    TARGET_TOKENIZER,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "spiece.model",
+    "vocab.json",
+    "merges.txt",
+)
+FP32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a new artifact is, before its files exist. Without a `reference`, that follows from the lineage."""
+
+    task: Task
+    variant: str
+    family: Family
+    languages: list[str]
+    license: str
+    training_data: str
+    description: str
+    generation: GenerationDefaults
+    lineage: list[Step]
+    reference: Reference | None = None
+
+
+def check_name(context: Context, task: Task, name: str) -> None:
+    """Checks, before any work, that an artifact may be published under a name.
+
+    Raises:
+        BadParameters: it is no name for an artifact, or one of that name is there and may not be replaced.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise BadParameters(f"{name!r} is not a name: lower-case letters, digits, dots, dashes and underscores are")
+    # A folder without a manifest is not an artifact, and somebody's work all the same.
+    if os.path.lexists(context.store.folder(task, name)) and not context.may_replace:
+        raise BadParameters(f"{task}/{name} exists already; give another --name, or --force to replace it")
+
+
+def derived(parent: Manifest, variant: str, description: str, step: Step) -> Identity:
+    """Returns the identity of an artifact made from `parent` by one step.
+
+    Its reference is that of its parent, but for a base model that is trained further: that is a base model of its own.
+    """
+    is_base = step.technique in BASE_TECHNIQUES and is_root(parent)
+    return Identity(
+        task=parent.task,
+        variant=variant,
+        family=parent.family,
+        languages=parent.languages,
+        license=parent.license,
+        training_data=parent.training_data,
+        description=description,
+        generation=parent.generation,
+        lineage=[*parent.lineage, step],
+        reference=None if is_base else parent.reference,
+    )
+
+
+@dataclass
+class Draft:
+    """An artifact being written: the folder to fill, what it is, and its parameter counts once known."""
+
+    folder: Path
+    identity: Identity
+    parameters: int = 0
+    nonzero_parameters: int = 0
+
+
+@contextmanager
+def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
+    """Yields a draft to fill; at the end lists its files, writes manifest and card, and puts it into the store.
+
+    Args:
+        store: where it goes, atomically; an artifact of that name is replaced.
+        identity: what it is. The block may refine it (a step's seconds) by setting the draft's.
+    """
+    with store.writing(identity.task, identity.variant) as folder:
+        draft = Draft(folder, identity)
+        yield draft
+        files = list_files(folder)
+        bytes_by_format: dict[str, int] = {}
+        for file in files:
+            name = format_of(file.path)
+            if name is not None:
+                bytes_by_format[name] = bytes_by_format.get(name, 0) + file.bytes
+        digest = digest_of(files)
+        before = manifest_of_the_same(store, draft.identity, digest)
+        manifest = Manifest(
+            **vars(draft.identity),
+            size=Size(
+                parameters=draft.parameters,
+                nonzero_parameters=draft.nonzero_parameters,
+                bytes_by_format=bytes_by_format,
+                fp32_bytes=draft.parameters * FP32_BYTES,
+            ),
+            files=files,
+            digest=digest,
+            **({} if before is None else before.measured),
+        )
+        reference = reference_of(manifest, store.manifests(manifest.task))
+        manifest = manifest.model_copy(update={"reference": reference})
+        write_manifest(folder, manifest)
+        write_card(folder, manifest)
+
+
+def manifest_of_the_same(store: Store, new: Identity | Manifest, digest: str) -> Manifest | None:
+    """Returns the manifest of an artifact to be replaced where it has the same files and settings, built here or not.
+
+    What was measured of them holds for those that come in their place.
+    """
+    try:
+        before = store.manifest(new.task, new.variant)
+    except SlimseqError:
+        return None
+    return before if before.digest == digest and before.generation == new.generation else None
+
+
+def publish_model(store: Store, model: "PreTrainedModel", tokenizer_folder: Path, identity: Identity) -> Manifest:
+    """Publishes a torch model as bf16 safetensors beside its tokenizer's files.
+
+    Args:
+        store: where it goes.
+        model: a T5 or BART for conditional generation, any dtype; left as it is.
+        tokenizer_folder: the folder whose tokenizer files go along, such as the parent artifact's.
+        identity: what it is.
+
+    Returns:
+        The new artifact's manifest.
+    """
+    with publishing(store, identity) as draft:
+        write_model(model, draft.folder)
+        copy_tokenizer(tokenizer_folder, draft.folder)
+        draft.parameters, draft.nonzero_parameters = count_parameters(model)
+    return store.manifest(identity.task, identity.variant)
+
+
+def write_model(model: "PreTrainedModel", folder: Path) -> None:
+    """Writes config, generation config and bf16 safetensors, so that `from_pretrained(folder)` works.
+
+    Tied matrices are stored once. `model` keeps its dtype.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    seen: set[int] = set()
+    tensors: dict[str, torch.Tensor] = {}
+    state = model.state_dict()
+    for name in sorted(state, key=lambda name: ("shared" not in name, name)):
+        tensor = state[name]
+        if tensor.data_ptr() in seen:
+            continue
+        seen.add(tensor.data_ptr())
+        low = tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
+        tensors[name] = low.contiguous().cpu()
+    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    config: dict[str, Any] = model.config.to_dict() | {
+        "architectures": [type(model).__name__],
+        "dtype": "bfloat16",
+    }
+    config.pop("_name_or_path", None)
+    write_json(folder / "config.json", config)
+    assert model.generation_config is not None
+    generation = model.generation_config.to_diff_dict()
+    generation.pop("_from_model_config", None)
+    write_json(folder / "generation_config.json", generation)
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copies the tokenizer's files that are there."""
+    for name in TOKENIZER_FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
+
+
+def count_parameters(model: "PreTrainedModel") -> tuple[int, int]:
+    """Returns how many parameters a model has (tied ones once), and how many of them are not zero."""
+    parameters = list(model.parameters())
+    return sum(p.numel() for p in parameters), sum(int(p.count_nonzero()) for p in parameters)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Writes a JSON object with sorted keys, so that the same content has the same bytes."""
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

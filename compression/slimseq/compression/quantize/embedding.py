@@ -1,0 +1,166 @@
+"""Stores a model's embedding as int8 with one scale a token, once for all graphs that read it.
+
+A dynamic quantizer leaves embeddings in float, and the tied output matrix beside them in int8: at small widths
+most of an artifact would be copies of one matrix. Here lookups read int8 rows and scale them, the output
+projection reads the same rows transposed, and encoder and decoder share one data file.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from slimseq.inference.graphs.external import array_of, move_out, save_whole
+
+SHARED_DATA = "embedding.data"
+QUANTIZED_SUFFIX = "_quantized"
+SCALE_SUFFIX = "_scale"
+LARGEST = 127
+ROWS_AT_ONCE = 4096
+
+Int8 = NDArray[np.int8]
+Floats = NDArray[np.float32]
+
+
+def quantize_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> None:
+    """Quantizes the embeddings of graphs whose matrix products are already int8, and saves the graphs.
+
+    Args:
+        graphs: the graphs by the path to save to; all in one folder. Changed in place.
+        vocabulary: rows of an embedding; other lookups (positions) stay in float.
+        exported: the folder of the fp32 graphs, in whose data file tables may still be.
+    """
+    tables = _shared_tables(graphs, vocabulary, exported)
+    folder = next(iter(graphs)).parent
+    offset = 0
+    places: dict[bytes, tuple[int, int]] = {}
+    with (folder / SHARED_DATA).open("wb") as data:
+        for key, (integers, _scales) in tables.items():
+            places[key] = (offset, integers.nbytes)
+            offset += data.write(integers.tobytes())
+    for path, model in graphs.items():
+        for initializer in embeddings_of(model.graph, vocabulary):
+            key = key_of(array_of(initializer, exported))
+            integers, scales = tables[key]
+            _rewrite_lookups(model.graph, initializer.name, scales)
+            projection = _projection_of(model.graph, integers)
+            if projection is not None:
+                read_transposed(model.graph, projection, initializer.name)
+            move_out(initializer, TensorProto.INT8, integers.shape, SHARED_DATA, *places[key])
+        save_whole(model, path, exported)
+
+
+def _shared_tables(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> dict[bytes, tuple[Int8, Floats]]:
+    """Returns each different embedding once: int8 rows and their scales `(vocabulary, 1)`.
+
+    Where a graph's output projection is the same matrix, its integers and scales are taken, so that one copy
+    serves both.
+    """
+    tables: dict[bytes, tuple[Int8, Floats]] = {}
+    for model in graphs.values():
+        for initializer in embeddings_of(model.graph, vocabulary):
+            floats: Floats = array_of(initializer, exported)
+            key = key_of(floats)
+            tied = _tied_projection(model.graph, floats)
+            if tied is not None or key not in tables:
+                tables[key] = tied if tied is not None else quantize_rows(floats)
+    return tables
+
+
+def quantize_rows(floats: Floats) -> tuple[Int8, Floats]:
+    """Rounds each row to int8, symmetrically.
+
+    Args:
+        floats: `(rows, width)`, float32.
+
+    Returns:
+        Integers `(rows, width)`, int8, and scales `(rows, 1)`, float32; their product approximates `floats`.
+    """
+    largest = np.maximum(floats.max(axis=1, keepdims=True), -floats.min(axis=1, keepdims=True))
+    scales = largest / LARGEST
+    scales = np.where(scales == 0, 1, scales).astype(np.float32)
+    scaled = floats / scales
+    np.rint(scaled, out=scaled)
+    return scaled.astype(np.int8), scales
+
+
+def embeddings_of(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
+    """Returns the float initializers that lookups of token ids read."""
+    looked_up = {node.input[0] for node in graph.node if node.op_type == "Gather"}
+    return [
+        initializer
+        for initializer in graph.initializer
+        if initializer.name in looked_up
+        and initializer.data_type == TensorProto.FLOAT
+        and len(initializer.dims) == 2
+        and initializer.dims[0] == vocabulary
+    ]
+
+
+def key_of(values: Floats) -> bytes:
+    """Returns a hash of a matrix, which stands for it where equal ones are stored once."""
+    return hashlib.sha256(np.ascontiguousarray(values).data).digest()
+
+
+def _tied_projection(graph: GraphProto, floats: Floats) -> tuple[Int8, Floats] | None:
+    """Returns integers and scales of the output projection, row by token, where it rounds the same matrix."""
+    named = {initializer.name: initializer for initializer in graph.initializer}
+    for initializer in graph.initializer:
+        if initializer.data_type != TensorProto.INT8 or list(initializer.dims) != list(floats.shape[::-1]):
+            continue
+        scale_name = initializer.name.removesuffix(QUANTIZED_SUFFIX) + SCALE_SUFFIX
+        if scale_name not in named:
+            continue
+        integers = np.ascontiguousarray(numpy_helper.to_array(initializer).T)
+        scales = numpy_helper.to_array(named[scale_name]).reshape(-1, 1).astype(np.float32)
+        # Rounding moves a weight by half a step at most; a different matrix is off by far more.
+        if scales.shape[0] == floats.shape[0] and _is_rounded(floats, integers, scales):
+            return integers, scales
+    return None
+
+
+def _is_rounded(floats: Floats, integers: Int8, scales: Floats) -> bool:
+    """Whether every integer is at most half a step from its weight, looking at some rows at once to save memory."""
+    chunks = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(floats), ROWS_AT_ONCE))
+    return all(
+        bool((np.abs(integers[rows] * scales[rows] - floats[rows]) <= scales[rows] * 0.51).all()) for rows in chunks
+    )
+
+
+def _projection_of(graph: GraphProto, integers: Int8) -> TensorProto | None:
+    initializer: TensorProto
+    for initializer in graph.initializer:
+        is_candidate = initializer.data_type == TensorProto.INT8 and list(initializer.dims) == [*integers.shape[::-1]]
+        if is_candidate and np.array_equal(numpy_helper.to_array(initializer).T, integers):
+            return initializer
+    return None
+
+
+def _rewrite_lookups(graph: GraphProto, name: str, scales: Floats) -> None:
+    """Turns each lookup of the table into a lookup of int8 rows times a lookup of their scales."""
+    graph.initializer.append(numpy_helper.from_array(scales, f"{name}_row_scales"))
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        if node.op_type != "Gather" or node.input[0] != name:
+            nodes.append(node)
+            continue
+        ids, output = node.input[1], node.output[0]
+        nodes += [
+            helper.make_node("Gather", [name, ids], [f"{output}_int8"], name=f"{node.name}_int8"),
+            helper.make_node(
+                "Cast", [f"{output}_int8"], [f"{output}_float"], name=f"{node.name}_cast", to=TensorProto.FLOAT
+            ),
+            helper.make_node("Gather", [f"{name}_row_scales", ids], [f"{output}_scale"], name=f"{node.name}_scale"),
+            helper.make_node("Mul", [f"{output}_float", f"{output}_scale"], [output], name=f"{node.name}_scaled"),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def read_transposed(graph: GraphProto, projection: TensorProto, table: str) -> None:
+    """Makes the output projection read the table transposed, which the runtime folds when it loads the graph."""
+    node = helper.make_node("Transpose", [table], [projection.name], name=f"{projection.name}_transpose", perm=[1, 0])
+    graph.initializer.remove(projection)
+    graph.node.insert(0, node)

@@ -1,0 +1,230 @@
+"""What a report says of a store: every figure comes from the manifests, and ratios are made here and nowhere else."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slimseq.compression.errors import BadData
+from slimseq.evaluation.baselines import BASELINE_NAME
+from slimseq.evaluation.metrics import PRIMARY_METRIC
+from slimseq.evaluation.record import recorded_scores
+from slimseq.models_store.manifest import Manifest, Performance, QualityScore, Task
+from slimseq.models_store.roots import lineage_words, reference_words, root_of
+from slimseq.models_store.store import Store
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """What two measurements of speed must share to be compared: the machine and the work.
+
+    Args:
+        batch: texts generated at once.
+        num_beams: of the search; 0 where each variant has its own, as it serves.
+        threads: of the runtime.
+        host: the machine, in words.
+    """
+
+    batch: int
+    num_beams: int
+    threads: int
+    host: str
+
+    @classmethod
+    def of(cls, performance: Performance, manifest: Manifest) -> "Setting":
+        """Returns the setting of a measurement of a variant."""
+        beams = 0 if performance.num_beams == manifest.generation.num_beams else performance.num_beams
+        return cls(performance.batch, beams, performance.threads, performance.host)
+
+    def words(self) -> str:
+        """Returns the same for people."""
+        beams = counted(self.num_beams, "beam") if self.num_beams else "each variant's own beams"
+        return f"batch {self.batch}, {beams}, {counted(self.threads, 'thread')}, {self.host}"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One measurement of speed. `ratio` is tokens a second over the reference's in the same setting."""
+
+    measured: Performance
+    ratio: float | None
+
+    @property
+    def token_ms(self) -> float | None:
+        """Median milliseconds that a batch takes for each output token of one of its texts."""
+        return self.measured.p50_ms / self.measured.output_tokens if self.measured.output_tokens else None
+
+
+@dataclass(frozen=True)
+class VariantFacts:
+    """One variant.
+
+    Attributes:
+        manifest: what it records.
+        reference: name of the root of its lineage, which ratios are relative to; its own for a root.
+        lineage: the reference's name, then techniques from there on.
+        disk_bytes: its own weights in the smallest format that it has; None where it has none.
+        times_smaller: the reference's size in fp32 over `disk_bytes`.
+        parameter_ratio: its parameters over the reference's.
+        speeds: every measurement.
+        speed: the one on its fastest runtime in the setting that most variants of the task share, the largest batch.
+    """
+
+    manifest: Manifest
+    reference: str
+    lineage: tuple[str, ...]
+    disk_bytes: int | None
+    times_smaller: float | None
+    parameter_ratio: float | None
+    speeds: tuple[Speed, ...]
+    speed: Speed | None
+
+    @property
+    def name(self) -> str:
+        """The variant's name."""
+        return self.manifest.variant
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """One data set's scores: by metric, the primary one first, pairs of a variant's name and its score."""
+
+    dataset: str
+    split: str
+    samples: int
+    scores: dict[str, list[tuple[str, QualityScore]]]
+
+    def title(self) -> str:
+        """Returns the data set, its split and how many samples were scored."""
+        return f"{self.dataset} ({self.split}), {counted(self.samples, 'sample')}"
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """One task: its variants, each root before those made from it, its data sets and the shared setting."""
+
+    task: Task
+    variants: tuple[VariantFacts, ...]
+    datasets: tuple[DatasetFacts, ...]
+    setting: Setting | None
+
+    @property
+    def primary_metric(self) -> str:
+        """The metric that the task is judged by."""
+        return PRIMARY_METRIC[self.task]
+
+    @property
+    def baseline_name(self) -> str:
+        """What the trivial baseline is called."""
+        return BASELINE_NAME[self.task].replace("source-copy", "source copy")
+
+    def references(self) -> list[str]:
+        """Returns the names of the variants' references, in the order of the variants."""
+        return list(dict.fromkeys(variant.reference for variant in self.variants))
+
+    def reference_of(self, variant: str) -> str:
+        """Returns the name of one variant's reference."""
+        return next(each.reference for each in self.variants if each.name == variant)
+
+    def main_dataset(self, reference: str | None = None) -> DatasetFacts | None:
+        """Returns the data set that plots show: that on which most variants' retention is known, then the largest.
+
+        Args:
+            reference: counts only the variants with this reference.
+        """
+        ranked = [(self._retained(each, reference), each.samples, -place) for place, each in enumerate(self.datasets)]
+        best = max(ranked, default=(0, 0, 0))
+        return self.datasets[-best[2]] if best[0] else None
+
+    def _retained(self, dataset: DatasetFacts, reference: str | None) -> int:
+        scores = dataset.scores.get(self.primary_metric, [])
+        names = {name for name, score in scores if score.retention is not None}
+        return sum(reference is None or self.reference_of(name) == reference for name in names)
+
+
+def facts_of(store: Store, tasks: Sequence[Task] = ()) -> list[TaskFacts]:
+    """Reads the manifests of a store.
+
+    Args:
+        store: the artifacts.
+        tasks: which tasks; none means all that have artifacts.
+
+    Raises:
+        InvalidArtifact: a manifest cannot be read.
+        BadData: there is nothing to report.
+    """
+    entries = [entry for entry in store.scan() if not tasks or entry.task in tasks]
+    for entry in entries:
+        if entry.error is not None:
+            raise entry.error
+    manifests = [entry.manifest for entry in entries if entry.manifest is not None]
+    found = [
+        _task_facts(task, chosen) for task in Task if (chosen := [each for each in manifests if each.task is task])
+    ]
+    if not found:
+        wanted = " or ".join(task.value for task in tasks) or "any task"
+        raise BadData(f"there is nothing to report: {store.root} holds no artifacts for {wanted}")
+    return found
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a count and its noun, in the plural where there is not exactly one."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _task_facts(task: Task, manifests: Sequence[Manifest]) -> TaskFacts:
+    setting = _shared_setting(manifests)
+    return TaskFacts(
+        task=task,
+        variants=tuple(_variant_facts(manifest, manifests, setting) for manifest in manifests),
+        datasets=_datasets(task, manifests),
+        setting=setting,
+    )
+
+
+def _shared_setting(manifests: Sequence[Manifest]) -> Setting | None:
+    counts = Counter(
+        setting for each in manifests for setting in {Setting.of(speed, each) for speed in each.performance}
+    )
+    return min(counts, key=lambda setting: (-counts[setting], -setting.batch, setting), default=None)
+
+
+def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: Setting | None) -> VariantFacts:
+    root = root_of(manifest, manifests)
+    disk_bytes = min(manifest.size.bytes_by_format.values(), default=0) or None
+    speeds = tuple(Speed(each, speed_ratio(each, manifest, root)) for each in manifest.performance)
+    has_parameters = root is not None and root.size.parameters > 0
+    return VariantFacts(
+        manifest=manifest,
+        reference=reference_words(manifest, manifests),
+        lineage=lineage_words(manifest, manifests),
+        disk_bytes=disk_bytes,
+        times_smaller=root.size.fp32_bytes / disk_bytes if root is not None and disk_bytes else None,
+        parameter_ratio=manifest.size.parameters / root.size.parameters if root and has_parameters else None,
+        speeds=speeds,
+        speed=max(
+            (each for each in speeds if Setting.of(each.measured, manifest) == setting),
+            key=lambda each: each.measured.tokens_per_second,
+            default=None,
+        ),
+    )
+
+
+def speed_ratio(measured: Performance, manifest: Manifest, root: Manifest | None) -> float | None:
+    """Divides by the root's speed in the same setting, on the same runtime where it was measured on several."""
+    setting = Setting.of(measured, manifest)
+    alike = [each for each in root.performance if Setting.of(each, root) == setting] if root else []
+    if not alike:
+        return None
+    on_runtime = [each for each in alike if each.runtime == measured.runtime]
+    reference = (on_runtime or alike)[-1].tokens_per_second
+    return measured.tokens_per_second / reference if reference else None
+
+
+def _datasets(task: Task, manifests: Sequence[Manifest]) -> tuple[DatasetFacts, ...]:
+    found: dict[tuple[str, str, int], DatasetFacts] = {}
+    for manifest in manifests:
+        for score in recorded_scores(manifest, manifests):
+            key = score.dataset, score.split, score.samples
+            facts = found.setdefault(key, DatasetFacts(*key, scores={PRIMARY_METRIC[task]: []}))
+            facts.scores.setdefault(score.metric, []).append((manifest.variant, score))
+    return tuple(found.values())

@@ -1,0 +1,96 @@
+"""What techniques found out on the way: sensitivity, importance and pruning candidates, as steps record them.
+
+Tables are shown with whatever columns a step recorded, so that a technique may record more without a change here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slimseq.models_store.manifest import Manifest, Step
+
+KINDS = {
+    "sensitivity": "What quantizing each group of weights alone changes",
+    "importance": "How much each part matters",
+    "tried": "Shapes that pruning tried",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One table that a step recorded.
+
+    Attributes:
+        kind: `sensitivity`, `importance` or `tried`, the step's parameter.
+        part: which of several tables of that parameter; empty where there is one.
+        technique: the step's.
+        variants: all that have this step in their lineage, the first made from it directly.
+        columns: names, in the order of the first row that has them.
+        rows: values by column; a column may be missing.
+    """
+
+    kind: str
+    part: str
+    technique: str
+    variants: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...]
+
+    @property
+    def title(self) -> str:
+        """What the table is about, for people."""
+        return KINDS[self.kind] + (f": {self.part.replace('_', ' ')}" if self.part else "")
+
+    def labels(self) -> list[str]:
+        """Returns each row's name: its texts."""
+        return [" ".join(str(value) for value in row.values() if isinstance(value, str)) for row in self.rows]
+
+    def column_to_plot(self) -> str | None:
+        """Returns the column that bars can show: the first that is a number in every row of a table with names."""
+        if not all(self.labels()):
+            return None
+        return next((name for name in self.columns if self.is_number(name)), None)
+
+    def is_number(self, column: str) -> bool:
+        """Whether a column holds a number in every row."""
+        values = [row.get(column) for row in self.rows]
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def findings_of(manifests: Sequence[Manifest]) -> list[Finding]:
+    """Returns every table that the steps of some variants recorded; a step that several share is told once."""
+    shared: dict[str, tuple[Step, list[Manifest]]] = {}
+    for manifest in manifests:
+        for step in manifest.lineage:
+            shared.setdefault(step.model_dump_json(), (step, []))[1].append(manifest)
+    found = []
+    for step, owners in shared.values():
+        names = tuple(owner.variant for owner in sorted(owners, key=lambda owner: len(owner.lineage)))
+        for kind in KINDS:
+            for part, rows in _tables(step.parameters.get(kind)):
+                flat = tuple(_flat(row) for row in rows)
+                columns = tuple(dict.fromkeys(name for row in flat for name in row))
+                found.append(Finding(kind, part, step.technique, names, columns, flat))
+    return found
+
+
+def _tables(value: Any) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """Yields the tables of a parameter: a list of rows is one, a mapping of such lists is several."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from ((" ".join(filter(None, (str(name), deeper))), rows) for deeper, rows in _tables(part))
+    elif isinstance(value, list):
+        rows = [row for row in value if isinstance(row, Mapping)]
+        if rows:
+            yield "", rows
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts the entries of nested mappings into the row, under their own names where those are free."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}" if inner in row else str(inner): each for inner, each in value.items()}
+        else:
+            flat[str(name)] = value
+    return flat

@@ -1,0 +1,106 @@
+"""Makes the page of a report: facts, findings, plots, curves, ablations and examples into one HTML file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimseq.compression.context import Context
+from slimseq.compression.report import numbers
+from slimseq.compression.report.ablation import Ablation, read_ablations
+from slimseq.compression.report.drawing import Plot
+from slimseq.compression.report.examples import ShownExample, generate_examples
+from slimseq.compression.report.facts import TaskFacts, facts_of
+from slimseq.compression.report.findings import Finding, findings_of
+from slimseq.compression.report.folder import PAGE, check_folder, write_folder
+from slimseq.compression.report.losses import read_loss_curves
+from slimseq.compression.report.plots import finding_plot, loss_plot, trade_offs
+from slimseq.models_store.manifest import Task
+
+TEMPLATE = "report.html.jinja"
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report holds beside what the manifests say.
+
+    Args:
+        build: folder of a build, with loss logs and ablations; None leaves both out.
+        examples: how many sample texts every variant generates from.
+    """
+
+    build: Path | None = None
+    examples: int = 5
+
+
+@dataclass(frozen=True)
+class TaskSection:
+    """All that the page shows of one task."""
+
+    facts: TaskFacts
+    trade_offs: list[Plot]
+    findings: list[tuple[Finding, Plot | None]]
+    ablations: list[Ablation]
+    examples: list[ShownExample]
+
+
+def write_report(context: Context, folder: Path, tasks: Sequence[Task], options: ReportOptions) -> Path:
+    """Writes `report.html`, which needs no other file, and its plots beside it as PNG.
+
+    Args:
+        context: the store, and where progress goes.
+        folder: where to write; new, empty, or an earlier report, which is replaced.
+        tasks: which tasks; none means all in the store.
+        options: what else goes in.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        BadParameters: the folder cannot be taken.
+        BadData: the store holds nothing to report, or a file of the build cannot be read.
+        InvalidArtifact, CorruptArtifact, RuntimeUnavailable: an artifact cannot be read or opened.
+    """
+    check_folder(folder)
+    found = facts_of(context.store, tasks)
+    ablations = read_ablations(options.build) if options.build else []
+    curves = read_loss_curves(options.build) if options.build else []
+    sections = [_section(context, facts, ablations, options) for facts in found]
+    training = [loss_plot(curve, f"training-{place}") for place, curve in enumerate(curves, 1)]
+    plots = [*training, *(plot for section in sections for plot in _plots(section))]
+    files = {name: content for plot in plots for name, content in plot.files().items()}
+    write_folder(folder, {PAGE: rendered(sections, training).encode(), **files})
+    return folder / PAGE
+
+
+def rendered(sections: Sequence[TaskSection], training: Sequence[Plot]) -> str:
+    """Returns the page. Every number that a manifest holds is in a `data` element, whose value has all its digits."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("slimseq.compression", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shown = ("fixed", "interval", "megabytes", "times", "p_value", "plain")
+    environment.filters.update({name: getattr(numbers, name) for name in shown})
+    return environment.get_template(TEMPLATE).render(sections=sections, training=training, nothing=numbers.NOTHING)
+
+
+def _section(context: Context, facts: TaskFacts, ablations: Sequence[Ablation], options: ReportOptions) -> TaskSection:
+    findings = findings_of([variant.manifest for variant in facts.variants])
+    return TaskSection(
+        facts=facts,
+        trade_offs=trade_offs(facts),
+        findings=[
+            (finding, finding_plot(finding, f"{facts.task.value}-{finding.kind}-{place}"))
+            for place, finding in enumerate(findings, 1)
+        ],
+        ablations=[ablation for ablation in ablations if ablation.task is facts.task],
+        examples=generate_examples(context, facts, options.examples),
+    )
+
+
+def _plots(section: TaskSection) -> list[Plot]:
+    return [*section.trade_offs, *(plot for _, plot in section.findings if plot is not None)]

@@ -1,0 +1,193 @@
+"""The report's plots: quality against each cost with the Pareto front, bars, pruning candidates and loss curves."""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from slimseq.compression.report.drawing import Plot, Theme, drawn
+from slimseq.compression.report.facts import DatasetFacts, TaskFacts, VariantFacts
+from slimseq.compression.report.findings import Finding
+from slimseq.compression.report.front import Point, pareto_front
+from slimseq.compression.report.losses import LossCurve, smoothed, thinned
+from slimseq.compression.report.numbers import MEGA, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BAR_INCHES = 0.2
+MOST_BARS = 60
+MARKERS = "osD^vP*X"
+
+
+def trade_offs(facts: TaskFacts) -> list[Plot]:
+    """Draws retention of the primary metric against size, latency and memory, for each reference apart.
+
+    A plot is left out where no variant has both figures.
+    """
+    setting = facts.setting.words() if facts.setting else ""
+    costs = {
+        "size": ("size on disk, MB", "size on disk", ""),
+        "latency": ("median ms an output token", "latency", setting),
+        "memory": ("resident memory, MB", "memory", setting),
+    }
+    references = facts.references()
+    plots = []
+    # What is kept of two models is not on one scale.
+    for reference in references:
+        dataset = facts.main_dataset(reference)
+        if dataset is None:
+            continue
+        group = "" if len(references) == 1 else re.sub(r"[^a-z0-9]+", "-", f"-{reference}")
+        for cost, (label, words, measured) in costs.items():
+            points = _points(facts, reference, dataset, cost)
+            if not points:
+                continue
+            front = pareto_front(points)
+            where = f"{dataset.title()}{'; ' + measured if measured else ''}"
+            plots.append(
+                drawn(
+                    f"{facts.task.value}{group}-{cost}",
+                    f"Retention of {facts.primary_metric}, relative to {reference}, against {words}. {where}. Bars are "
+                    "95 % intervals, the line is the Pareto front: up and to the left is better.",
+                    f"On the Pareto front of retention and {words}: "
+                    + ", ".join(f"{point.name} ({plain(point.cost)}, {point.quality:.3f})" for point in front),
+                    partial(
+                        _scatter, points=points, x_label=label, y_label=f"{facts.primary_metric} kept of {reference}"
+                    ),
+                )
+            )
+    return plots
+
+
+def finding_plot(finding: Finding, name: str) -> Plot | None:
+    """Draws a step's table: candidates' loss against parameters, anything else with names and numbers as bars."""
+    if finding.is_number("parameters") and finding.is_number("loss"):
+        return drawn(
+            name,
+            "Every shape that was measured, before recovery; the line joins those that no other beats.",
+            f"{len(finding.rows)} shapes, loss against parameters; the table has the numbers.",
+            lambda axes, theme: _candidates(axes, theme, finding),
+        )
+    column = finding.column_to_plot()
+    if column is None or len(finding.rows) > MOST_BARS:
+        return None
+    values = [float(row[column]) for row in finding.rows]
+    highest = max(range(len(values)), key=values.__getitem__)
+    return drawn(
+        name,
+        f"{finding.title}: {column.replace('_', ' ')}.",
+        f"{len(values)} bars; the longest is {finding.labels()[highest]} with {plain(values[highest])}.",
+        lambda axes, theme: _bars(axes, theme, finding.labels(), values, column.replace("_", " ")),
+        height_inches=max(1.6, 0.8 + BAR_INCHES * len(values)),
+    )
+
+
+def loss_plot(curve: LossCurve, name: str) -> Plot:
+    """Draws a run's loss, raw and smoothed, and its smoothed parts."""
+    return drawn(
+        name,
+        f"{curve.title}: training loss in nats a target token, smoothed; the faint line is each step's own.",
+        f"Smoothed loss goes from {smoothed(curve.series['loss'])[0]:.3f} to {smoothed(curve.series['loss'])[-1]:.3f} "
+        f"between steps {curve.steps[0]:,} and {curve.steps[-1]:,}.",
+        lambda axes, theme: _curve(axes, theme, curve),
+        height_inches=3.0,
+    )
+
+
+def _points(facts: TaskFacts, reference: str, dataset: DatasetFacts, cost: str) -> list[Point]:
+    scores = dict(dataset.scores[facts.primary_metric])
+    points = []
+    for variant in facts.variants:
+        score, value = scores.get(variant.name), _cost(variant, cost)
+        if variant.reference == reference and score is not None and score.retention is not None and value is not None:
+            points.append(Point(variant.name, value, score.retention, score.retention_interval))
+    return points
+
+
+def _cost(variant: VariantFacts, cost: str) -> float | None:
+    if cost == "size":
+        return variant.disk_bytes / MEGA if variant.disk_bytes else None
+    if variant.speed is None:
+        return None
+    return variant.speed.token_ms if cost == "latency" else variant.speed.measured.resident_bytes / MEGA
+
+
+def _scatter(axes: "Axes", theme: Theme, points: Sequence[Point], x_label: str, y_label: str) -> None:
+    front = pareto_front(points)
+    if len(front) > 1:
+        axes.step(
+            [point.cost for point in front],
+            [point.quality for point in front],
+            where="post",
+            color=theme.ink,
+            linewidth=1,
+            linestyle="--",
+            label="Pareto front",
+            zorder=1,
+        )
+    for point, colour, marker in zip(points, cycle(theme.series), cycle(MARKERS), strict=False):
+        low, high = point.interval or (point.quality, point.quality)
+        # A bootstrap interval need not hold the value that it belongs to.
+        errors = [[max(0.0, point.quality - low)], [max(0.0, high - point.quality)]]
+        axes.errorbar(
+            [point.cost],
+            [point.quality],
+            yerr=errors,
+            fmt=marker,
+            color=colour,
+            markersize=6.5 if point in front else 5,
+            markerfacecolor=colour if point in front else theme.background,
+            elinewidth=1.2,
+            capsize=3,
+            label=point.name,
+            zorder=2,
+        )
+    axes.margins(x=0.1, y=0.15)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(visible=True)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _bars(axes: "Axes", theme: Theme, labels: Sequence[str], values: Sequence[float], label: str) -> None:
+    places = range(len(values))
+    axes.barh(places, values, color=theme.series[0], height=0.7)
+    axes.set_yticks(places, labels=list(labels))
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    axes.grid(visible=True, axis="x")
+
+
+def _candidates(axes: "Axes", theme: Theme, finding: Finding) -> None:
+    # The front of small and good: quality is the loss with its sign turned.
+    points = [Point("", float(row["parameters"]) / MEGA, -float(row["loss"])) for row in finding.rows]
+    front = pareto_front(points)
+    axes.step(
+        [point.cost for point in front],
+        [-point.quality for point in front],
+        where="post",
+        color=theme.ink,
+        linewidth=1,
+        linestyle="--",
+    )
+    axes.scatter([point.cost for point in points], [-point.quality for point in points], color=theme.series[0], s=22)
+    axes.set_xlabel("parameters, millions")
+    axes.set_ylabel("loss, nats a token")
+    axes.grid(visible=True)
+
+
+def _curve(axes: "Axes", theme: Theme, curve: LossCurve) -> None:
+    steps = thinned(curve.steps)
+    for (name, values), colour in zip(curve.series.items(), cycle(theme.series), strict=False):
+        if name == "loss":
+            axes.plot(steps, thinned(values), color=colour, linewidth=0.6, alpha=0.35)
+        width = 1.6 if name == "loss" else 1.0
+        axes.plot(steps, thinned(smoothed(values)), color=colour, linewidth=width, label=name)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss, nats a token")
+    axes.grid(visible=True)
+    if len(curve.series) > 1:
+        axes.legend()

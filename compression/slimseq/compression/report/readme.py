@@ -1,0 +1,178 @@
+"""The README's tables: the block between two markers is made from the manifests, and checked to be what they say."""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+from slimseq.compression.report import numbers
+from slimseq.compression.report.facts import DatasetFacts, TaskFacts
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.files import write_text
+from slimseq.models_store.manifest import QualityScore
+
+BEGIN = "<!-- report:begin -->"
+END = "<!-- report:end -->"
+METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
+
+
+class BadReadme(SlimseqError):
+    """Raised when a README cannot be read or written, or lacks the markers."""
+
+    status = 422
+    title = "Bad README"
+
+
+class OutdatedTables(SlimseqError):
+    """Raised when a README's tables are not what the manifests say; names the first line that differs."""
+
+    status = 409
+    title = "Outdated tables"
+
+
+def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
+    """Writes the tables between the markers, atomically, and leaves everything else as it is.
+
+    Returns:
+        Whether the file changed.
+
+    Raises:
+        BadReadme: the file cannot be read or written, or does not have each marker once, on a line of its own.
+    """
+    text = _read(path)
+    begin, end = _markers(path, text)
+    lines = text.split("\n")
+    changed = "\n".join([*lines[: begin + 1], *block(facts), *lines[end:]])
+    if changed == text:
+        return False
+    try:
+        write_text(path, changed)
+    except OSError as error:
+        raise BadReadme(f"{path} cannot be written: {error.strerror}") from error
+    return True
+
+
+def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
+    """Checks that the tables between the markers are what `update_readme` would write.
+
+    Raises:
+        BadReadme: as `update_readme` does.
+        OutdatedTables: they are not.
+    """
+    text = _read(path)
+    begin, end = _markers(path, text)
+    there = text.split("\n")[begin + 1 : end]
+    for number, (has, wanted) in enumerate(zip_longest(there, block(facts)), begin + 2):
+        if has != wanted:
+            raise OutdatedTables(
+                f"{path}: line {number} {_quoted(has)} where the manifests say {_quoted(wanted, 'nothing')}; "
+                "run the same command without --check"
+            )
+
+
+def block(facts: Sequence[TaskFacts]) -> list[str]:
+    """Returns the lines between the markers: for each task a table of variants and one of scores, and how measured."""
+    lines = [""]
+    for each in facts:
+        lines += [*_variants(each), ""]
+        lines += [*_scores(each), ""] if each.datasets else []
+    notes = _notes(facts)
+    return [*lines, *notes, ""] if notes else lines
+
+
+def _variants(facts: TaskFacts) -> list[str]:
+    rows = []
+    for variant in facts.variants:
+        speed = variant.speed
+        gate = variant.manifest.gate
+        rows.append(
+            [
+                f"{facts.task.value}/{variant.name}",
+                " → ".join(variant.lineage),
+                str(variant.manifest.generation.num_beams),
+                f"{variant.manifest.size.parameters:,}",
+                numbers.megabytes(variant.disk_bytes),
+                numbers.times(variant.times_smaller),
+                numbers.fixed(speed.measured.tokens_per_second if speed else None, 0),
+                numbers.times(speed.ratio if speed else None),
+                numbers.fixed(speed.token_ms if speed else None),
+                numbers.megabytes(speed.measured.resident_bytes if speed else None),
+                gate.status if gate else numbers.NOTHING,
+            ]
+        )
+    head = "variant, lineage, beams, parameters, on disk, smaller than fp32, tokens/s, speed-up, ms a token"
+    return _table([*head.split(", "), "resident", "gate"], rows, texts=(0, 1, 10))
+
+
+def _scores(facts: TaskFacts) -> list[str]:
+    """Returns the table of scores; it names the variants' references where the task has several."""
+    metric = METRIC_NAMES.get(facts.primary_metric, facts.primary_metric)
+    has_several = len(facts.references()) > 1
+    rows = [
+        _score_row(dataset, [name, facts.reference_of(name)] if has_several else [name], score)
+        for dataset in facts.datasets
+        for name, score in dataset.scores[facts.primary_metric]
+    ]
+    names = ["variant", "reference"] if has_several else ["variant"]
+    head = [facts.task.value, "samples", *names, facts.baseline_name, metric, "retention", "p"]
+    return _table(head, rows, texts=(0, *range(2, 2 + len(names))))
+
+
+def _score_row(dataset: DatasetFacts, names: Sequence[str], score: QualityScore) -> list[str]:
+    return [
+        f"{dataset.dataset} ({dataset.split})",
+        f"{dataset.samples:,}",
+        *names,
+        numbers.fixed(score.baseline, 1),
+        f"{numbers.fixed(score.value)} {numbers.interval(score.interval)}".rstrip(),
+        f"{numbers.fixed(score.retention, 3)} {numbers.interval(score.retention_interval, 3)}".rstrip(),
+        numbers.p_value(score.p_value),
+    ]
+
+
+def _notes(facts: Sequence[TaskFacts]) -> list[str]:
+    """Returns how things were measured: settings of speed, signatures of metrics, days."""
+    settings = dict.fromkeys(each.setting.words() for each in facts if each.setting)
+    primary = [
+        (METRIC_NAMES.get(each.primary_metric, each.primary_metric), score)
+        for each in facts
+        for dataset in each.datasets
+        for _, score in dataset.scores[each.primary_metric]
+    ]
+    signatures = dict.fromkeys(f"{name} `{score.signature}`" for name, score in primary)
+    days = sorted({score.measured_at[:10] for _, score in primary if score.measured_at})
+    lines = [f"Speed and memory: {setting}." for setting in settings]
+    if signatures:
+        lines.append(f"Signatures: {'; '.join(signatures)}.")
+    if days:
+        lines.append(f"Measured on {days[0]}." if len(days) == 1 else f"Measured from {days[0]} to {days[-1]}.")
+    return lines
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int]) -> list[str]:
+    """Returns a Markdown table whose columns are aligned to the right, but for those of `texts`."""
+    rule = ["---" if place in texts else "---:" for place in range(len(head))]
+    return [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise BadReadme(f"{path} cannot be read: {reason}") from error
+
+
+def _markers(path: Path, text: str) -> tuple[int, int]:
+    """Returns the places of the two markers' lines."""
+    lines = [line.strip() for line in text.split("\n")]
+    for marker in (BEGIN, END):
+        if lines.count(marker) != 1:
+            raise BadReadme(f"{path} has the line {marker} {lines.count(marker)} times instead of once")
+    begin, end = lines.index(BEGIN), lines.index(END)
+    if end < begin:
+        raise BadReadme(f"{path}: line {end + 1} has {END} before {BEGIN}")
+    return begin, end
+
+
+def _quoted(line: str | None, absent: str = "is missing") -> str:
+    return absent if line is None else (f"says {line!r}" if absent == "is missing" else repr(line))

@@ -1,0 +1,83 @@
+"""The copying curriculum: windows of the sources to be repeated word for word, longer as the model gets better at it.
+
+A T5 from nothing sits long on a plateau: its cross-attention has no positions and finds what to copy only by chance.
+Some minutes of copying end that (Bengio et al. 2009, https://doi.org/10.1145/1553374.1553380, on curricula).
+"""
+
+import numpy as np
+
+from slimseq.compression.errors import BadData
+from slimseq.compression.training.batches import Batch, Position, padded
+from slimseq.compression.training.data import TokenPair, TrainingSet
+
+SHORTEST_WINDOW = 3
+FIRST_WINDOW = 6.0
+GROWTH = 1.15
+MASTERED_ACCURACY = 0.95
+# Longer ones teach nothing new, and would leave few rows to a batch.
+LONGEST_WINDOW = 128.0
+# Reading a text costs more than cutting a window of it: each gives several.
+TEXTS_PER_BATCH = 16
+TRIES = 1000
+# Keeps these draws apart from those that order the data.
+STREAM = 0xC0B1
+
+
+class CopiedWindows:
+    """Batches whose targets are their sources.
+
+    Args:
+        dataset: its sources are what windows are cut from.
+        tokens_per_batch: bound of rows times the longest side.
+        pad_id: fills sources.
+        bos_id: what sources begin with, which windows keep; None where they begin with text.
+        seed: decides the windows, with the number of the batch.
+    """
+
+    def __init__(self, dataset: TrainingSet, tokens_per_batch: int, pad_id: int, bos_id: int | None, seed: int) -> None:
+        self._dataset = dataset
+        self._tokens_per_batch = tokens_per_batch
+        self._pad_id = pad_id
+        self._bos_id = bos_id
+        self._seed = seed
+
+    def batch(self, number: int, longest: float, after: Position) -> Batch:
+        """Returns one batch, the same for the same number and length.
+
+        Args:
+            number: of the batch in the run.
+            longest: tokens of the longest window, the specials not counted; the shortest has half of them.
+            after: where the run goes on in its data; copying does not move it.
+
+        Raises:
+            BadData: no source is as long as the shortest window.
+        """
+        draw = np.random.default_rng((STREAM, self._seed, number))
+        most = int(longest)
+        rows = max(1, self._tokens_per_batch // (most + 2))
+        per_text = -(-rows // TEXTS_PER_BATCH)
+        pairs: list[TokenPair] = []
+        for _ in range(TRIES):
+            ids = self._dataset[int(draw.integers(len(self._dataset)))].source
+            start = 1 if self._bos_id is not None and ids[0] == self._bos_id else 0
+            before, body, end = ids[:start], ids[start:-1], ids[-1:]
+            if len(body) < SHORTEST_WINDOW:
+                continue
+            for _ in range(min(per_text, rows - len(pairs))):
+                length = min(int(draw.integers(max(SHORTEST_WINDOW, most // 2), most + 1)), len(body))
+                first = int(draw.integers(len(body) - length + 1))
+                window = [*before, *body[first : first + length], *end]
+                pairs.append(TokenPair(window, window))
+            if len(pairs) == rows:
+                return padded(pairs, self._pad_id, after)
+        raise BadData(f"the sources are too short to copy from: few have {SHORTEST_WINDOW} tokens")
+
+
+def next_window(longest: float, accuracy: float) -> float:
+    """Returns the length of the longest window of the next step, in tokens.
+
+    Args:
+        longest: that of this step.
+        accuracy: share of this step's target tokens that the model would have chosen.
+    """
+    return min(LONGEST_WINDOW, longest * GROWTH) if accuracy > MASTERED_ACCURACY else longest

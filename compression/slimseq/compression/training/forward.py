@@ -1,0 +1,94 @@
+"""One forward pass with teacher forcing, and the loss over a held-out data set."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.training.batches import Batch, one_pass
+from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.losses import label_smoothed_cross_entropy
+from slimseq.compression.training.options import Precision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+MEASURING_TOKENS = 4096
+
+
+def dev_loss(model: "PreTrainedModel", dataset: TrainingSet, context: Context, precision: Precision = "bf16") -> float:
+    """Returns the mean cross entropy over all target tokens of a data set, in nats, without label smoothing.
+
+    Args:
+        model: a T5 or BART on `context.device`; left in evaluation mode.
+        dataset: every pair of it is measured.
+        context: the device, and progress.
+        precision: of the forward pass.
+    """
+    model.train(False)
+    total, count = 0.0, 0
+    with torch.inference_mode(), context.progress() as display:
+        task = display.add_task("Measuring the loss on dev data", total=len(dataset), status="", unit="pairs")
+        for batch in one_pass(dataset, MEASURING_TOKENS, pad_id_of(model)):
+            on_device = batch.to(context.device)
+            with autocast(context.device, precision):
+                loss = label_smoothed_cross_entropy(logits_of(model, on_device), on_device.labels)
+            targets = int((batch.labels >= 0).sum())
+            total += float(loss) * targets
+            count += targets
+            display.advance(task, batch.rows)
+    return round(total / count, 4)
+
+
+def pad_id_of(model: "PreTrainedModel") -> int:
+    """Returns the id that pads a model's inputs.
+
+    Raises:
+        BadParameters: its configuration names none.
+    """
+    pad_id = model.config.pad_token_id
+    if pad_id is None:
+        raise BadParameters("the model's configuration names no pad_token_id")
+    return int(pad_id)
+
+
+def logits_of(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
+    """Runs a model with teacher forcing and returns its logits, `(rows, target_length, vocabulary)`.
+
+    The decoder's input is the labels shifted right as the model's own family does it.
+    """
+    return output_of(model, batch).logits  # type: ignore[no-any-return]
+
+
+def output_of(model: "PreTrainedModel", batch: Batch, hidden_states: bool = False, attentions: bool = False) -> Any:
+    """Runs a model with teacher forcing.
+
+    Args:
+        model: a T5 or BART; with eager attention where `attentions` are wanted.
+        batch: on the model's device.
+        hidden_states: whether to return those of all layers.
+        attentions: whether to return the attention weights of all layers.
+
+    Returns:
+        A `transformers` `Seq2SeqLMOutput`. `logits` is `(rows, target_length, vocabulary)`; `encoder_hidden_states` and
+        `decoder_hidden_states` hold the embeddings and then each layer's output, `(rows, length, width)`;
+        `encoder_attentions`, `decoder_attentions` and `cross_attentions` hold each layer's weights, `(rows, heads,
+        queries, keys)`.
+    """
+    return model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels=batch.labels),  # type: ignore[operator]
+        use_cache=False,
+        output_hidden_states=hidden_states,
+        output_attentions=attentions,
+    )
+
+
+def autocast(device: str, precision: Precision) -> AbstractContextManager[object]:
+    """Returns the context that a forward pass runs in: bf16 autocast, or nothing for fp32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)

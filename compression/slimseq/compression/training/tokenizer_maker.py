@@ -1,0 +1,152 @@
+"""Makes a tokenizer from texts, as a folder that transformers' fast tokenizers and the store's `Tokenizer` both read.
+
+T5 gets a unigram vocabulary (Kudo 2018, https://arxiv.org/abs/1804.10959), BART byte-level pairs (Radford et al. 2019).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from slimseq.compression.errors import BadData
+from slimseq.compression.publish import write_json
+from slimseq.evaluation.examples import Example
+from slimseq.models_store.manifest import Family
+
+T5_SPECIALS = ("<pad>", "</s>", "<unk>")
+BART_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+SENTINELS = 100
+SPACE_MARK = "▁"
+
+
+def make_tokenizer(
+    family: Family, texts: Iterable[str], vocabulary: int, folder: Path, max_tokens: int, sentinels: int = SENTINELS
+) -> int:
+    """Makes a tokenizer and writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
+
+    Args:
+        family: T5 has `<pad> </s> <unk>` as ids 0 to 2, BART `<s> <pad> </s> <unk> <mask>` as 0 to 4.
+        texts: what to learn from; prefixes should be among them.
+        vocabulary: pieces at most, specials included, T5's sentinels not. Short texts give fewer.
+        folder: written to; made where it is missing.
+        max_tokens: what `model_max_length` says.
+        sentinels: how many `<extra_id_N>` a T5 gets after its pieces.
+
+    Returns:
+        How many ids there are, sentinels included.
+
+    Raises:
+        BadData: the texts have more distinct characters than the vocabulary has room for, or there are none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if family is Family.T5:
+        tokenizer, config = _unigram(texts, vocabulary, sentinels)
+    else:
+        tokenizer, config = _byte_pairs(texts, vocabulary)
+        # The slow class and some converters read these two instead of tokenizer.json.
+        tokenizer.model.save(str(folder))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = [name for name in config if name.endswith("_token") or name == "additional_special_tokens"]
+    write_json(folder / "special_tokens_map.json", {name: config[name] for name in names})
+    write_json(
+        folder / "tokenizer_config.json",
+        config | {"model_max_length": max_tokens, "clean_up_tokenization_spaces": False},
+    )
+    return int(tokenizer.get_vocab_size(with_added_tokens=True))
+
+
+def tokenizer_size(folder: Path) -> int:
+    """Returns how many ids the tokenizer in a folder has."""
+    return int(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size(with_added_tokens=True))
+
+
+def texts_of(examples: Sequence[Example], prefix: str) -> Iterator[str]:
+    """Yields what a tokenizer learns from: sources after their prefixes, and targets."""
+    for example in examples:
+        yield (prefix if example.prefix is None else example.prefix) + example.source
+        yield example.target
+
+
+def _unigram(texts: Iterable[str], vocabulary: int, sentinels: int) -> tuple[Tokenizer, dict[str, Any]]:
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Nmt(),
+            normalizers.NFKC(),
+            # News begins "(CNN)Snow fell": a target that begins "Snow" would share no piece with it.
+            normalizers.Replace(Regex(r"\)(?=\p{L})"), ") "),
+            normalizers.Replace(Regex(" {2,}"), " "),
+            normalizers.Strip(),
+        ]
+    )
+    # A mark before the first word too: else a word that starts the target differs from the same word in the source.
+    metaspace = {"replacement": SPACE_MARK, "prepend_scheme": "always"}
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
+    tokenizer.decoder = decoders.Metaspace(**metaspace)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocabulary, special_tokens=list(T5_SPECIALS), unk_token="<unk>", show_progress=False
+    )
+    _learn(tokenizer, texts, trainer, vocabulary)
+    end = tokenizer.token_to_id("</s>")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", end)]
+    )
+    extra = [f"<extra_id_{number}>" for number in range(sentinels)]
+    # Stock T5 counts them down: the last id is <extra_id_0>.
+    tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in reversed(extra)])
+    return tokenizer, {
+        "tokenizer_class": "T5Tokenizer",
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "extra_ids": sentinels,
+        "additional_special_tokens": extra,
+        "legacy": False,
+    }
+
+
+def _byte_pairs(texts: Iterable[str], vocabulary: int) -> tuple[Tokenizer, dict[str, Any]]:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    specials = [AddedToken(name, lstrip=name == "<mask>", normalized=True, special=True) for name in BART_SPECIALS]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=specials,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=2,
+        show_progress=False,
+    )
+    _learn(tokenizer, texts, trainer, vocabulary)
+    tokenizer.post_processor = processors.RobertaProcessing(
+        sep=("</s>", tokenizer.token_to_id("</s>")), cls=("<s>", tokenizer.token_to_id("<s>")), add_prefix_space=False
+    )
+    return tokenizer, {
+        "tokenizer_class": "BartTokenizer",
+        "bos_token": "<s>",
+        "cls_token": "<s>",
+        "eos_token": "</s>",
+        "sep_token": "</s>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "mask_token": {
+            "__type": "AddedToken",
+            "content": "<mask>",
+            "lstrip": True,
+            "normalized": True,
+            "rstrip": False,
+            "single_word": False,
+            "special": True,
+        },
+        "add_prefix_space": False,
+    }
+
+
+def _learn(tokenizer: Tokenizer, texts: Iterable[str], trainer: Any, vocabulary: int) -> None:
+    try:
+        tokenizer.train_from_iterator(texts, trainer)
+    except Exception as error:  # the library raises bare Exception for everything
+        raise BadData(f"no vocabulary of {vocabulary} pieces can be made from these texts: {error}") from error
+    if tokenizer.get_vocab_size() > vocabulary:
+        raise BadData(f"the texts need at least {tokenizer.get_vocab_size()} pieces, more than {vocabulary}")

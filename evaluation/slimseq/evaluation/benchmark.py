@@ -1,0 +1,133 @@
+"""Measures how long open artifacts take to generate, how many tokens a second that is, and the memory it takes.
+
+Several variants are measured in turns, batch by batch, so that noise on the machine hits all of them alike.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import cycle, islice
+
+import numpy as np
+
+from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
+from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.manifest import GenerationOptions, Performance
+
+MILLISECONDS_PER_SECOND = 1000.0
+
+
+@dataclass
+class _Timings:
+    """What one generator was seen to do, warm-up not counted."""
+
+    seconds: list[float] = field(default_factory=list)
+    outputs: list[TextOutput] = field(default_factory=list)
+
+
+def measure(
+    generator: TextGenerator,
+    texts: Sequence[str],
+    options: GenerationOptions,
+    batch: int = 1,
+    repeats: int = 10,
+    warmup: int = 2,
+    threads: int = 0,
+) -> Performance:
+    """Measures one open artifact alone in this process. Arguments and errors are those of `compare`, of one each."""
+    return compare({"": generator}, texts, {"": options}, batch, repeats, warmup, threads)[""]
+
+
+def compare(
+    generators: Mapping[str, TextGenerator],
+    texts: Sequence[str],
+    options: Mapping[str, GenerationOptions],
+    batch: int = 1,
+    repeats: int = 10,
+    warmup: int = 2,
+    threads: int = 0,
+    resident: Mapping[str, int] | None = None,
+) -> dict[str, Performance]:
+    """Measures several open artifacts in turns.
+
+    Each repeat generates all texts, cut into batches of exactly `batch` (the last is filled up from the first texts).
+    Tokenization is not timed. Variants may end their texts at different lengths: to compare the time of equal work, set
+    `min_new_tokens` to `max_new_tokens`.
+
+    Args:
+        generators: the open artifacts, by variant.
+        texts: what they read, at least one.
+        options: the settings of every generation, by variant.
+        batch: texts generated at once.
+        repeats: how often every batch is timed.
+        warmup: batches that each generates first, untimed.
+        threads: what the generators were opened with, for the record; 0 records the cores that this process may use.
+        resident: bytes of memory that each was seen to take, measured by whoever opened them. Without it, this process'
+            resident bytes after the measurement are recorded, which hold all that is open in it.
+
+    Returns:
+        By variant, percentiles of the milliseconds that one batch takes, output tokens a second over all batches, and
+        the mean input and output tokens of a text.
+
+    Raises:
+        ValueError: there are no texts, or `batch` or `repeats` is below 1.
+        InvalidOptions: a model cannot follow the options.
+    """
+    if not texts or batch < 1 or repeats < 1:
+        raise ValueError(f"cannot measure {repeats} repeats of {len(texts)} texts in batches of {batch}")
+    batches = {}
+    for name, generator in generators.items():
+        generator.check(options[name])
+        batches[name] = _batches_of([generator.encode(text) for text in texts], batch)
+        for encodings in islice(cycle(batches[name]), warmup):
+            generator.generate(encodings, options[name])
+    timings = {name: _Timings() for name in generators}
+    names = list(generators)
+    for repeat in range(repeats):
+        for place in range(_batch_count(len(texts), batch)):
+            first = (repeat + place) % max(len(names), 1)
+            for name in names[first:] + names[:first]:
+                started = time.perf_counter()
+                outputs = generators[name].generate(batches[name][place], options[name])
+                timings[name].seconds.append(time.perf_counter() - started)
+                timings[name].outputs.extend(outputs)
+    taken = {name: resident_bytes() for name in generators} | dict(resident or {})
+    return {
+        name: _performance(generators[name].runtime.name, timings[name], options[name], batch, threads, taken[name])
+        for name in names
+    }
+
+
+def _batch_count(texts: int, batch: int) -> int:
+    return -(-texts // batch)
+
+
+def _batches_of(encodings: Sequence[Encoding], batch: int) -> list[list[Encoding]]:
+    endless = cycle(encodings)
+    return [list(islice(endless, batch)) for _ in range(_batch_count(len(encodings), batch))]
+
+
+def _performance(
+    runtime: str, timings: _Timings, options: GenerationOptions, batch: int, threads: int, resident: int
+) -> Performance:
+    p50, p95, p99 = np.percentile(np.array(timings.seconds) * MILLISECONDS_PER_SECOND, (50, 95, 99)).tolist()
+    input_tokens = [output.input_tokens for output in timings.outputs]
+    output_tokens = [output.output_tokens for output in timings.outputs]
+    return Performance(
+        host=host_name(),
+        cpu_flags=cpu_flags(),
+        threads=threads or available_cores(),
+        runtime=runtime,
+        batch=batch,
+        num_beams=options.num_beams,
+        input_tokens=round(float(np.mean(input_tokens))),
+        output_tokens=round(float(np.mean(output_tokens))),
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
+        tokens_per_second=sum(output_tokens) / sum(timings.seconds),
+        resident_bytes=resident,
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,66 @@
+"""How sure a measured value is: percentile bootstrap intervals, and the retention of a variant with its own.
+
+Resampling is paired: two systems scored on the same samples are compared on the same 1,000 resampled corpora, so that
+what makes a sample easy or hard for both cancels out (Koehn 2004, https://aclanthology.org/W04-3250).
+"""
+
+import numpy as np
+
+from slimseq.evaluation.metrics import MetricStatistics, Statistics
+
+RESAMPLES = 1000
+SEED = 12345
+PERCENTILES = (2.5, 97.5)
+
+Interval = tuple[float, float]
+
+
+def interval(statistics: MetricStatistics) -> Interval:
+    """Returns the 95 % interval of a metric's value; with fewer than two samples, the value twice."""
+    if statistics.samples < 2:
+        return statistics.value, statistics.value
+    return _between(statistics.value_of(resampled_sums(statistics.per_sample)))
+
+
+def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[float, Interval] | None:
+    """Returns which part of its reference's value a variant keeps, and the 95 % interval of that part.
+
+    Args:
+        variant: the variant's statistics.
+        reference: the reference's, of the same metric on the same samples in the same order.
+
+    Returns:
+        The ratio of the two values and its paired interval, or None where the reference's value is 0. With fewer than
+        two samples the interval is the ratio twice. Resampled corpora on which the reference scores 0 do not count.
+
+    Raises:
+        ValueError: the two do not measure the same.
+    """
+    if (variant.metric, variant.samples) != (reference.metric, reference.samples):
+        raise ValueError(
+            f"{variant.metric} of {variant.samples} samples has no ratio to {reference.metric} of {reference.samples}"
+        )
+    if reference.value == 0:
+        return None
+    ratio = variant.value / reference.value
+    if variant.samples < 2:
+        return ratio, (ratio, ratio)
+    above = variant.value_of(resampled_sums(variant.per_sample))
+    below = reference.value_of(resampled_sums(reference.per_sample))
+    return ratio, _between(above[below > 0] / below[below > 0])
+
+
+def resampled_sums(per_sample: Statistics) -> Statistics:
+    """Draws corpora with replacement and sums their statistics: `(samples, statistics)` to `(RESAMPLES, statistics)`.
+
+    The seed is fixed and the draws depend on the number of samples alone: that is what pairs two systems.
+    """
+    random = np.random.default_rng(SEED)
+    samples = len(per_sample)
+    draws = (random.integers(samples, size=samples) for _ in range(RESAMPLES))
+    return np.stack([np.bincount(drawn, minlength=samples) @ per_sample for drawn in draws])
+
+
+def _between(values: Statistics) -> Interval:
+    low, high = np.percentile(values, PERCENTILES)
+    return float(low), float(high)

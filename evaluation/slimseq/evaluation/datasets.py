@@ -1,0 +1,95 @@
+"""Finds examples to evaluate on by name: the bundled sample, a public test set on the hub, or a file of one's own.
+
+A result names its data set, never the path on the machine where it was measured.
+"""
+
+from collections.abc import Iterator
+from importlib import resources
+from itertools import islice
+from pathlib import Path
+
+from slimseq.evaluation.dataset_files import read_json_lines, read_parallel_text, read_tab_separated
+from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
+from slimseq.evaluation.hub_datasets import HUB_DATASETS, read_from_hub
+from slimseq.models_store.manifest import Task
+
+__all__ = ["DatasetSample", "DatasetUnavailable", "Example", "dataset_names", "load_examples"]
+
+BUNDLED = "sample"
+BUNDLED_SPLIT = "test"
+SPLITS = frozenset({"train", "dev", "validation", "test"})
+ENDINGS = (".jsonl.gz", ".jsonl", ".tsv.gz", ".tsv")
+
+
+def dataset_names(task: Task) -> tuple[str, ...]:
+    """Returns the data sets of a task that have a name; everything else is taken for a path."""
+    return (BUNDLED, *(name for name, dataset in HUB_DATASETS.items() if dataset.task is task))
+
+
+def load_examples(task: Task, name_or_path: str, split: str = "test", samples: int | None = None) -> DatasetSample:
+    """Loads the first examples of a data set.
+
+    Args:
+        task: what the examples are for.
+        name_or_path: a name of `dataset_names(task)`, a `.jsonl` or `.tsv` file (either may end in `.gz`), or two
+            parallel text files as `SOURCE:TARGET`.
+        split: the split of a named data set. A file's split is its name before the first dot where that is `train`,
+            `dev`, `validation` or `test`, and this otherwise.
+        samples: how many examples to take; None takes all.
+
+    Returns:
+        At least one example, with the data set's name: that of the file without its endings for a path.
+
+    Raises:
+        DatasetUnavailable: there is no such data set, it holds nothing, or it cannot be reached or read.
+    """
+    if samples is not None and samples < 1:
+        raise DatasetUnavailable(f"cannot take {samples} samples; take at least 1")
+    if name_or_path in HUB_DATASETS:
+        name, found = name_or_path, _from_hub(task, name_or_path, split, samples)
+    elif name_or_path == BUNDLED:
+        name, found = name_or_path, _bundled(task, split)
+    else:
+        name, split, found = _from_path(task, name_or_path, split)
+    examples = tuple(islice(found, samples))
+    if not examples:
+        raise DatasetUnavailable(f"{name_or_path} holds no examples")
+    return DatasetSample(name, split, examples)
+
+
+def _from_hub(task: Task, name: str, split: str, samples: int | None) -> Iterator[Example]:
+    dataset = HUB_DATASETS[name]
+    if dataset.task is not task:
+        raise DatasetUnavailable(f"{name} is for {dataset.task}; for {task} there is {', '.join(dataset_names(task))}")
+    return read_from_hub(name, split, samples)
+
+
+def _bundled(task: Task, split: str) -> Iterator[Example]:
+    if split != BUNDLED_SPLIT:
+        raise DatasetUnavailable(f"the bundled sample has the split {BUNDLED_SPLIT!r} alone, not {split!r}")
+    with resources.as_file(resources.files("slimseq.evaluation") / "samples" / f"{task.value}.jsonl") as path:
+        yield from read_json_lines(task, path)
+
+
+def _from_path(task: Task, text: str, split: str) -> tuple[str, str, Iterator[Example]]:
+    path = Path(text)
+    ending = next((ending for ending in ENDINGS if text.endswith(ending)), None)
+    source, separator, target = text.rpartition(":")
+    if separator and source and target and not path.exists():
+        path = Path(source)
+        found, name = read_parallel_text(path, Path(target)), _without_language(path.name)
+    elif ending is not None:
+        found = read_json_lines(task, path) if ending.startswith(".jsonl") else read_tab_separated(path)
+        name = path.name.removesuffix(ending)
+    else:
+        raise DatasetUnavailable(
+            f"there is no data set {text!r}: name one of {', '.join(dataset_names(task))}, a file that ends in "
+            f"{', '.join(ENDINGS)}, or two parallel text files as SOURCE:TARGET"
+        )
+    first = name.split(".", 1)[0]
+    return name, first if first in SPLITS else split, found
+
+
+def _without_language(file_name: str) -> str:
+    name = file_name.removesuffix(".gz")
+    return name.rpartition(".")[0] or name

@@ -1,0 +1,118 @@
+"""What an evaluation found: each variant's metrics with intervals and retention, its speed, and the baseline's scores.
+
+It serialises to the JSON that the command line prints and the service answers; texts stay out of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from slimseq.evaluation.bootstrap import Interval
+from slimseq.models_store.manifest import QualityScore, Record, Task
+
+
+class MetricResult(Record):
+    """One metric of one variant."""
+
+    metric: str
+    value: float = Field(description="Between 0 and 100.")
+    interval: Interval = Field(description="95 % bootstrap interval.")
+    signature: str
+    samples: int
+    retention: float | None = Field(default=None, description="Value / the reference's value.")
+    retention_interval: Interval | None = Field(default=None, description="95 % paired bootstrap interval.")
+    p_value: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Two-sided p-value of paired approximate randomization: is it like the reference?",
+    )
+    baseline: float = Field(description="The trivial baseline's value on the same samples.")
+
+
+class VariantResult(Record):
+    """All that was measured of one variant.
+
+    `hypotheses` are its outputs in the data set's order, none in what was read from JSON.
+    """
+
+    variant: str
+    reference: str | None = Field(default=None, description="The variant that retention is relative to.")
+    metrics: tuple[MetricResult, ...]
+    seconds: float = Field(description="Spent generating, scoring not counted.")
+    output_tokens: int
+    tokens_per_second: float
+    truncated: int = Field(description="Sources that the model could not read to their end.")
+    hypotheses: tuple[str, ...] = Field(default=(), exclude=True)
+
+    def metric(self, name: str) -> MetricResult:
+        """Returns one metric's result.
+
+        Raises:
+            KeyError: the task has no such metric.
+        """
+        return {result.metric: result for result in self.metrics}[name]
+
+
+class BaselineResult(Record):
+    """What the task's trivial baseline reaches on the same samples, by metric."""
+
+    name: str
+    values: dict[str, float]
+
+
+class Evaluation(Record):
+    """Variants evaluated on the same samples in the same run."""
+
+    task: Task
+    dataset: str
+    split: str
+    samples: int
+    generation: dict[str, Any]
+    baseline: BaselineResult
+    variants: tuple[VariantResult, ...]
+
+    def variant(self, name: str) -> VariantResult:
+        """Returns one variant's results.
+
+        Raises:
+            KeyError: it was not evaluated.
+        """
+        return {result.variant: result for result in self.variants}[name]
+
+    def quality_scores(
+        self,
+        variant: str,
+        runtime: str,
+        cpu_flags: Sequence[str],
+        measured_at: str,
+        generation: Mapping[str, Any] | None = None,
+        reference: str | None = None,
+    ) -> list[QualityScore]:
+        """Turns one variant's results into what its manifest keeps.
+
+        Args:
+            variant: one of the evaluated.
+            runtime: the name of the runtime that generated.
+            cpu_flags: of the machine that it ran on.
+            measured_at: ISO 8601 date and time, UTC.
+            generation: settings of this variant where they differ from the evaluation's.
+            reference: digest of what its retention is relative to.
+
+        Raises:
+            KeyError: it was not evaluated.
+        """
+        return [
+            QualityScore(
+                dataset=self.dataset,
+                split=self.split,
+                generation=dict(self.generation if generation is None else generation),
+                runtime=runtime,
+                cpu_flags=list(cpu_flags),
+                measured_at=measured_at,
+                reference=reference,
+                **result.model_dump(),
+            )
+            for result in self.variant(variant).metrics
+        ]

@@ -1,0 +1,1 @@
+"""Text in, text out: model families, graphs, the engine, decoding and runtimes."""

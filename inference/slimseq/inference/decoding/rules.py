@@ -1,0 +1,203 @@
+"""Rules that forbid or force tokens, each row its own, applied in the order in which transformers applies them.
+
+They are applied to the best tokens of a step and not to the whole vocabulary: only where a row's rules leave too few of
+those are all its logits looked at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimseq.inference.decoding.scores import Ids, Scores, StepScores, highest
+from slimseq.inference.decoding.table import kept
+from slimseq.inference.models.configuration import ModelConfiguration
+from slimseq.models_store.manifest import GenerationOptions
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Options of several rows, each `(rows,)`."""
+
+    min_new_tokens: Ids
+    max_new_tokens: Ids
+    no_repeat_ngram_size: Ids
+    length_penalty: NDArray[np.float64]
+    early_stopping: NDArray[np.bool_]
+    repetition_penalty: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, options: Sequence[GenerationOptions]) -> "Rules":
+        """Gathers options by row."""
+        return cls(
+            np.array([each.min_new_tokens for each in options], dtype=np.int64),
+            np.array([each.max_new_tokens for each in options], dtype=np.int64),
+            np.array([each.no_repeat_ngram_size for each in options], dtype=np.int64),
+            np.array([each.length_penalty for each in options], dtype=np.float64),
+            np.array([each.early_stopping for each in options], dtype=np.bool_),
+            np.array([each.repetition_penalty for each in options], dtype=np.float32),
+        )
+
+    # Asked at every step, and the same until rows join or leave.
+    @cached_property
+    def ngram_sizes(self) -> list[tuple[int, NDArray[np.bool_] | None]]:
+        """Sizes of n-grams that some rows may not repeat, and which rows those are, `(rows,)`: None for all."""
+        sizes = [int(size) for size in np.unique(self.no_repeat_ngram_size) if size > 0]
+        rows = [self.no_repeat_ngram_size == size for size in sizes]
+        return [(size, None if which.all() else which) for size, which in zip(sizes, rows, strict=True)]
+
+    @cached_property
+    def last_positions(self) -> Ids:
+        """How many tokens have come before the last that each row may have, `(rows,)`."""
+        return self.max_new_tokens - 1
+
+    @cached_property
+    def is_penalized(self) -> NDArray[np.bool_]:
+        """Which rows' repetitions are penalized, `(rows,)`."""
+        return np.not_equal(self.repetition_penalty, 1)
+
+    @cached_property
+    def has_penalties(self) -> bool:
+        """Whether any row's repetitions are penalized."""
+        return bool(self.is_penalized.any())
+
+    @cached_property
+    def may_stop_early(self) -> bool:
+        """Whether any row ends with its last beam that has finished."""
+        return bool(self.early_stopping.any())
+
+    @cached_property
+    def has_minimum(self) -> bool:
+        """Whether any row may not end at once."""
+        return bool(self.min_new_tokens.any())
+
+
+def allowed(
+    scores: StepScores, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration, needed: int
+) -> tuple[Ids, Scores]:
+    """Returns the best tokens that may come next and their logits, both `(rows, top)`; what may not has -inf.
+
+    Args:
+        scores: the step's.
+        ids: what the rows hold, the decoder's start token first, `(rows, any length)`.
+        positions: how many tokens came behind the start token, `(rows,)`.
+        rules: of the rows.
+        configuration: the ids that they speak of.
+        needed: how many tokens must be possible where the vocabulary has so many.
+    """
+    tokens, logits = scores.top_tokens, scores.top_logits
+    rows, banned = _banned(ids, positions, rules, configuration)
+    if len(rows) or rules.has_penalties:
+        hit, place = (tokens[rows] == banned[:, None]).nonzero()
+        if len(hit):
+            logits = logits.copy()
+            logits[rows[hit], place] = -np.inf
+        spare = tokens.shape[1] - needed
+        for row in _lacking(rows[hit], spare, rules):
+            whole = allowed_logits(scores, ids, positions, rules, row, banned[rows == row])[None]
+            tokens, logits = _writable(tokens, scores.top_tokens), _writable(logits, scores.top_logits)
+            tokens[row] = highest(whole, tokens.shape[1])[0]
+            logits[row] = whole[0, tokens[row]]
+    for forced, position in (
+        (configuration.forced_bos_id, 0),
+        (configuration.forced_eos_id, rules.last_positions),
+    ):
+        if forced is not None and (is_forced := positions == position).any():
+            tokens, logits = tokens.copy(), logits.copy()
+            tokens[is_forced] = forced
+            logits[is_forced] = -np.inf
+            # What stands for a probability of 1; greedy search needs no normalisers, and any number will do.
+            logits[is_forced, 0] = scores.normalisers[is_forced] if len(scores.normalisers) else 0.0
+    return tokens, logits
+
+
+def _lacking(hit: Ids, spare: int, rules: Rules) -> list[int]:
+    """Returns the rows whose best tokens do not do: those that are penalized, and those with too few that are allowed.
+
+    Args:
+        hit: the row of each best token that is banned.
+        spare: how many of a row's best tokens may be banned.
+        rules: of the rows.
+    """
+    if len(hit) <= spare:
+        return np.nonzero(rules.is_penalized)[0].tolist() if rules.has_penalties else []
+    is_lacking = np.bincount(hit, minlength=len(rules.is_penalized)) > spare
+    lacking: list[int] = np.nonzero(rules.is_penalized | is_lacking)[0].tolist()
+    return lacking
+
+
+def _writable(values: NDArray[Any], shared: NDArray[Any]) -> NDArray[Any]:
+    """Returns a copy of values that are still a step's own."""
+    return values.copy() if values is shared else values
+
+
+def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, row: int, banned: Ids) -> Scores:
+    """Returns all logits of a row, penalized where the row has the token already, -inf where it is banned.
+
+    The penalty is that of CTRL (Keskar et al. 2019, https://arxiv.org/abs/1909.05858): it divides scores above 0 and
+    multiplies those below. Scores are log-probabilities where there are normalisers, as transformers has it for beams.
+    """
+    whole: Scores = scores.logits[row].copy()
+    if (penalty := rules.repetition_penalty[row]) != 1:
+        base = scores.normalisers[row] if len(scores.normalisers) else np.float32(0)
+        held = ids[row, : positions[row] + 1]
+        values = whole[held] - base
+        whole[held] = np.where(values < 0, values * penalty, values / penalty) + base
+    whole[banned] = -np.inf
+    return whole
+
+
+def banned_in(row: int, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids:
+    """Returns which tokens may not come next in one row."""
+    one = slice(row, row + 1)
+    return _banned(ids[one], positions[one], kept(rules, np.array([row])), configuration)[1]
+
+
+def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> tuple[Ids, Ids]:
+    """Returns which tokens may not come in which rows, as two arrays of one length."""
+    found = []
+    if rules.has_minimum:
+        [early] = (positions < rules.min_new_tokens).nonzero()
+        found.append((early, np.full(len(early), configuration.eos_id, dtype=np.int64)))
+    for token in configuration.suppressed_ids:
+        found.append((np.arange(len(ids)), np.full(len(ids), token, dtype=np.int64)))
+    for size, which in rules.ngram_sizes:
+        rows, tokens = repeated_ngrams(ids, positions + 1, size)
+        if which is not None:
+            is_bound = which[rows]
+            rows, tokens = rows[is_bound], tokens[is_bound]
+        found.append((rows, tokens))
+    if not found:
+        none = np.empty(0, dtype=np.int64)
+        return none, none
+    if len(found) == 1:
+        return found[0]
+    return np.concatenate([rows for rows, _ in found]), np.concatenate([tokens for _, tokens in found])
+
+
+def repeated_ngrams(ids: Ids, lengths: Ids, size: int) -> tuple[Ids, Ids]:
+    """Returns the rows and the tokens that would complete an n-gram of `size` that the row already holds.
+
+    Args:
+        ids: `(rows, any length)`.
+        lengths: how many ids of a row count, each at least 1.
+        size: at least 1.
+    """
+    ids = ids[:, : lengths.max()]
+    # Where an n-gram would end its repetition: behind a token like the last, where the row holds so many before it.
+    ends = np.arange(size - 1, ids.shape[1])
+    is_earlier = ends < lengths[:, None]
+    if size > 1:
+        last = ids[np.arange(len(ids)), lengths - 1]
+        is_earlier &= ids[:, size - 2 : -1] == last[:, None]
+    rows, found = is_earlier.nonzero()
+    found += size - 1
+    for back in range(2, size):
+        if not len(rows):
+            break
+        is_same = ids[rows, found - back] == ids[rows, lengths[rows] - back]
+        rows, found = rows[is_same], found[is_same]
+    return rows, ids[rows, found]

@@ -1,0 +1,41 @@
+"""Arrays whose first axis is rows, as fields of a dataclass: rows are put behind others or taken out of all at once."""
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from slimseq.inference.decoding.scores import Ids
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Table = TypeVar("Table", bound="DataclassInstance")
+
+
+def joined(first: Table, second: Table) -> Table:
+    """Returns both's rows; where the last axis differs, the shorter is filled up with zeros."""
+    return replace(
+        first, **{name: _concatenated(getattr(first, name), getattr(second, name)) for name in _names(first)}
+    )
+
+
+def kept(table: Table, order: Ids) -> Table:
+    """Returns the rows at `order`, in that order."""
+    return replace(table, **{name: getattr(table, name)[order] for name in _names(table)})
+
+
+def _names(table: "DataclassInstance") -> list[str]:
+    return [entry.name for entry in fields(table)]
+
+
+def _concatenated(
+    first: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]",
+    second: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]",
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic]]":
+    if first.ndim > 1 and first.shape[-1] != second.shape[-1]:
+        width = max(first.shape[-1], second.shape[-1])
+        first, second = (
+            np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, width - part.shape[-1])]) for part in (first, second)
+        )
+    return np.concatenate([first, second])

@@ -1,0 +1,124 @@
+"""Inputs that are searched for in the same way and so share a decoder step, whatever their ages."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import onnxruntime as ort
+
+from slimseq.inference.decoding.search import Search
+from slimseq.inference.engine.bound import Bound, Room
+from slimseq.inference.engine.caches import Array
+from slimseq.inference.engine.memory import Memory
+from slimseq.inference.graphs.names import (
+    NORMALISED,
+    TOP,
+    past,
+    present,
+)
+from slimseq.inference.runtimes.protocol import Progress, Sequenced
+from slimseq.models_store.manifest import GenerationOptions
+
+
+class Lane:
+    """A search over rows in flight, and the decoder that gives it scores.
+
+    Args:
+        decoder: the session of `decoder.onnx`.
+        search: decides what comes next.
+        layers: how many layers the decoder has.
+        vocabulary: how many logits a row has.
+    """
+
+    def __init__(self, decoder: ort.InferenceSession, search: Search, layers: int, vocabulary: int) -> None:
+        shapes = {entry.name: entry.shape for entry in decoder.get_inputs()}
+        self._decoder = decoder
+        self._search = search
+        self._layers = layers
+        self._vocabulary = vocabulary
+        self._heads = int(shapes[past(0, "decoder")[0]][1])
+        self._memory = Memory(shapes, layers, search.num_beams)
+        self._keys: list[int] = []
+        self._room: Room | None = None
+        self._bound: Bound | None = None
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def join(
+        self,
+        keys: Sequence[int],
+        options: Sequence[GenerationOptions],
+        lengths: Sequence[int],
+        sources: Sequence[Mapping[str, Array]],
+    ) -> None:
+        """Adds inputs whose encoder has run.
+
+        Args:
+            keys: what the caller knows them by.
+            options: of each.
+            lengths: of their sources, in tokens.
+            sources: cross-attention keys and values of one or several chunks, by the decoder graph's names.
+        """
+        self._memory.join(lengths, sources)
+        self._search.join(options)
+        self._keys += keys
+        self._bound = None
+
+    def drop(self, keys: Collection[int]) -> dict[int, Sequenced]:
+        """Takes inputs out before they have ended; returns what they have come to."""
+        rows = [row for row, key in enumerate(self._keys) if key in keys]
+        cut = {self._keys[row]: self._search.cut(row) for row in rows}
+        self._leave(rows)
+        return cut
+
+    def step(self) -> dict[int, Progress]:
+        """Runs the decoder on one token a row; returns what that brought, by key."""
+        search = self._search
+        if self._memory.hold() or self._bound is None:
+            self._bound = self._bind()
+        scores = self._bound.run(search.next_tokens(), search.positions(), self._memory.take())
+        found = search.advance(scores)
+        if found.origins is not None:
+            self._memory.move(found.origins)
+        progress: dict[int, Progress] = {}
+        for row, token in found.told:
+            progress.setdefault(self._keys[row], Progress()).tokens.append(token)
+        for row, sequence in found.done.items():
+            progress.setdefault(self._keys[row], Progress()).ended = sequence
+        self._leave(list(found.done))
+        return progress
+
+    def _leave(self, rows: Sequence[int]) -> None:
+        """Takes inputs out; the last ones take the places of those before them."""
+        if not rows:
+            return
+        left = len(self._keys) - len(rows)
+        gone = set(rows)
+        late = [row for row in range(left, len(self._keys)) if row not in gone]
+        order = np.arange(left)
+        for place in sorted(gone):
+            if place < left:
+                order[place] = late.pop()
+        self._memory.keep(order)
+        self._search.keep(order)
+        self._keys = [self._keys[row] for row in order]
+        self._bound = None
+
+    def _bind(self) -> Bound:
+        views = self._memory.views()
+        search = self._search
+        rows = len(self._keys) * search.num_beams
+        if self._room is None or self._room.rows < rows:
+            self._room = Room.of(rows, search.num_beams, self._heads, self._vocabulary, search.top)
+        fixed: dict[str, Array] = {
+            TOP: np.array([search.top], dtype=np.int64),
+            NORMALISED: np.array([rows if search.is_normalised else 0], dtype=np.int64),
+            **views,
+        }
+        written = {
+            output: views[cache]
+            for layer in range(self._layers)
+            for cache, output in zip(past(layer, "decoder"), present(layer, "decoder"), strict=True)
+        }
+        room = self._room.first(rows, normalised=int(fixed[NORMALISED][0]))
+        return Bound(self._decoder, room, fixed, written)

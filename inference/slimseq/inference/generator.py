@@ -1,0 +1,220 @@
+"""Opens an artifact to generate text with it: verification, tokenizer and runtime in one object."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
+from slimseq.inference.runtimes.protocol import ContinuousRuntime, Engine, FinishReason, Runtime, Sequenced, Watch
+from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
+from slimseq.inference.tokenizer import Encoding, TextStream, Tokenizer
+from slimseq.models_store.disk import CannotWrite
+from slimseq.models_store.errors import InputTooLong, InvalidOptions, RuntimeUnavailable, Unprepared
+from slimseq.models_store.manifest import GenerationOptions, Manifest, Task
+from slimseq.models_store.store import Store
+
+OnOverflow = Literal["truncate", "error"]
+
+
+@dataclass(frozen=True)
+class TextOutput:
+    """One generated text. `output_tokens` counts the ids that the decoder made, the end token included."""
+
+    text: str
+    finish_reason: FinishReason
+    input_tokens: int
+    output_tokens: int
+    truncated: bool
+
+
+class TextGenerator:
+    """An open artifact.
+
+    `encode`, `check`, `stream`, `engine` and `output` may be called from any thread, `generate` from as many at a time
+    as the artifact was opened for, `close` once nothing else is called.
+    """
+
+    def __init__(
+        self, manifest: Manifest, configuration: ModelConfiguration, tokenizer: Tokenizer, runtime: Runtime
+    ) -> None:
+        self.manifest = manifest
+        self.configuration = configuration
+        self.runtime = runtime
+        self._tokenizer = tokenizer
+
+    @property
+    def max_input_tokens(self) -> int:
+        """How many ids of input are read, specials included."""
+        limit = self.manifest.generation.max_input_tokens
+        return min(limit, self.configuration.max_positions or limit)
+
+    def check(self, options: GenerationOptions) -> None:
+        """Checks that the model can follow the options.
+
+        Raises:
+            InvalidOptions: the output could be longer than the model's positions, or `top_k` is above its vocabulary.
+        """
+        positions, vocabulary = self.configuration.max_positions, self.configuration.vocabulary
+        if options.top_k > vocabulary:
+            raise InvalidOptions(f"top_k is {options.top_k}; this model's vocabulary has {vocabulary} tokens")
+        if positions is not None and options.max_new_tokens > positions - 1:
+            raise InvalidOptions(
+                f"max_new_tokens is {options.max_new_tokens}; this model has positions for {positions - 1}"
+            )
+
+    def encode(self, text: str, prefix: str | None = None, on_overflow: OnOverflow = "truncate") -> Encoding:
+        """Turns one text, after the artifact's or the given prefix, into input ids.
+
+        Raises:
+            InputTooLong: the text does not fit and `on_overflow` is `error`.
+        """
+        before = self.manifest.generation.prefix if prefix is None else prefix
+        encoding = self._tokenizer.encode(before + text, self.max_input_tokens)
+        if on_overflow == "error":
+            self.check_fits(encoding)
+        return encoding
+
+    def check_fits(self, encoding: Encoding) -> None:
+        """Checks that the model reads all of a text.
+
+        Raises:
+            InputTooLong: it does not.
+        """
+        if encoding.is_truncated:
+            raise InputTooLong(encoding.full_length, self.max_input_tokens, encoding.is_counted)
+
+    def encode_many(self, texts: Sequence[str], prefix: str | None = None) -> list[Encoding]:
+        """Encodes texts as `encode` does, without holding the interpreter meanwhile."""
+        before = self.manifest.generation.prefix if prefix is None else prefix
+        return self._tokenizer.encode_many([before + text for text in texts], self.max_input_tokens)
+
+    def stream(self) -> TextStream:
+        """Returns a decoder for one row's ids as they come."""
+        return self._tokenizer.stream()
+
+    def generate(
+        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: Watch | None = None
+    ) -> list[TextOutput]:
+        """Generates one text for each encoded input, as one batch."""
+        sequences = self.runtime.generate([encoding.ids for encoding in inputs], options, watch)
+        return [self.output(encoding, sequence) for encoding, sequence in zip(inputs, sequences, strict=True)]
+
+    def engine(self) -> Engine | None:
+        """Returns an engine that takes inputs between steps, None where the runtime has none."""
+        return self.runtime.engine() if isinstance(self.runtime, ContinuousRuntime) else None
+
+    def output(self, encoding: Encoding, sequence: Sequenced) -> TextOutput:
+        """Returns what an input has become as text."""
+        return TextOutput(
+            text=self._tokenizer.decode(sequence.ids),
+            finish_reason=sequence.finish_reason,
+            input_tokens=len(encoding.ids),
+            output_tokens=len(sequence.ids),
+            truncated=encoding.is_truncated,
+        )
+
+    def close(self) -> None:
+        """Gives back what the runtime holds."""
+        self.runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_generator(
+    store: Store, task: Task, variant: str, runtime: str | None = None, threads: int = 0, workers: int = 1
+) -> TextGenerator:
+    """Verifies an artifact and opens it.
+
+    Args:
+        store: where the artifact is.
+        task: its task.
+        variant: its name.
+        runtime: the runtime's name; None takes the first that can open what is there.
+        threads: of one generation; 0 lets the runtime choose.
+        workers: generations that may run at a time.
+
+    Raises:
+        UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
+        RuntimeUnavailable: no runtime here opens the artifact.
+        Unprepared: files that it needs are not built, and cannot be built here.
+    """
+    manifest = store.manifest(task, variant)
+    kind = choose_runtime(store, task, variant, runtime)
+    if kind.builder is not None:
+        try:
+            kind.builder(store, task, variant)
+        except CannotWrite as error:
+            raise Unprepared(
+                f"{task}/{variant}", f"its {kind.format} files are not built: {error}", store.root
+            ) from error
+    store.verify(task, variant, only=kind.format)
+    folder = store.folder(task, variant)
+    return TextGenerator(
+        manifest=manifest,
+        configuration=read_configuration(folder),
+        tokenizer=Tokenizer(folder),
+        runtime=kind.opener()(folder, threads=threads, workers=workers),
+    )
+
+
+def choose_runtime(store: Store, task: Task, variant: str, name: str | None = None) -> RuntimeKind:
+    """Returns the named runtime, or the first that can open an artifact here.
+
+    Raises:
+        SlimseqError: as `runtimes_for` does.
+    """
+    return possible_runtimes(store, task, variant, name)[0]
+
+
+def possible_runtimes(store: Store, task: Task, variant: str, name: str | None = None) -> list[RuntimeKind]:
+    """Returns the runtimes that can open an artifact here, the preferred first; with a name, that one alone.
+
+    Raises:
+        UnknownVariant, InvalidArtifact: as `Store.manifest` does.
+        SlimseqError: as `runtimes_for` does.
+    """
+    return runtimes_for(store, store.manifest(task, variant), name)
+
+
+def runtimes_for(store: Store, manifest: Manifest, name: str | None = None) -> list[RuntimeKind]:
+    """Does the same as `possible_runtimes` for an artifact whose manifest is read already.
+
+    Raises:
+        RuntimeUnavailable: there is no such runtime, or none for this artifact.
+        CorruptArtifact: files that every runtime would need are missing; names one.
+        Unprepared: files that every runtime would need are not built, and cannot be built here.
+        InvalidArtifact: an export's record cannot be read.
+    """
+    artifact = f"{manifest.task}/{manifest.variant}"
+    kinds = [runtime_named(name)] if name else list(RUNTIMES.values())
+    formats = [kind for kind in kinds if kind.has_files(store, manifest)]
+    if not formats:
+        wanted = " or ".join(dict.fromkeys(kind.format for kind in kinds))
+        raise RuntimeUnavailable(f"{artifact} has no {wanted} files; {_way_out(store, manifest, kinds)}")
+    installed = [kind for kind in formats if kind.is_installed]
+    if not installed:
+        missing = " or ".join(dict.fromkeys(kind.library for kind in formats))
+        raise RuntimeUnavailable(f"{artifact} needs {missing}, which is not installed here")
+    obstacles = [kind.obstacle(store, manifest) for kind in installed]
+    possible = [kind for kind, obstacle in zip(installed, obstacles, strict=True) if obstacle is None]
+    if not possible:
+        raise next(obstacle for obstacle in obstacles if obstacle is not None)
+    return possible
+
+
+def _way_out(store: Store, manifest: Manifest, kinds: Sequence[RuntimeKind]) -> str:
+    """Says what would make the files that runtimes miss, or where nothing would, what opens those that there are."""
+    # Safetensors are what all else is made of, and are made of nothing else.
+    if manifest.has_format("safetensors"):
+        options = {"onnx": "", "ctranslate2": " --format ctranslate2"}
+        commands = [
+            f"`slimseq export {manifest.task} {manifest.variant}{options[kind.format]} --store {store.root}`"
+            for kind in kinds
+        ]
+        return f"make them with {' or '.join(commands)}"
+    able = [kind.name for kind in RUNTIMES.values() if kind.has_files(store, manifest)]
+    return f"it has no safetensors to make them from, and {' and '.join(able) or 'no runtime'} can open it"

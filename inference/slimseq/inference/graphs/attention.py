@@ -1,0 +1,125 @@
+"""Attention: over all positions of a source, and of one token a row over the caches that an input's rows share."""
+
+from slimseq.inference.graphs.builder import GraphBuilder
+from slimseq.inference.graphs.layers import attend, attend_in_groups, linear
+from slimseq.inference.graphs.names import OWN_SCORES, PLACES, SOURCE_SCORES
+from slimseq.inference.graphs.sources import Sources
+from slimseq.inference.models.anatomy import Attention
+from slimseq.inference.models.architecture import Heads
+
+
+def source_attention(builder: GraphBuilder, states: str, names: Attention, heads: Heads, added: str | None) -> str:
+    """Lets every position of a source attend to every other.
+
+    Args:
+        builder: the graph.
+        states: `(rows, length, width)`, float32.
+        names: of the projections.
+        heads: their shape.
+        added: what to add to the scores, `(rows, heads or 1, length or 1, length)`.
+
+    Returns:
+        Like `states`, with nothing added to it.
+    """
+    path = builder.path(names.query.rpartition(".")[0])
+    query, key, value = (
+        _split_heads(builder, linear(builder, states, name, factor), heads, path)
+        for name, factor in ((names.query, heads.scale), (names.key, 1.0), (names.value, 1.0))
+    )
+    turned = builder.node("Transpose", [key], path, perm=[0, 1, 3, 2])
+    context = attend(builder, query, turned, value, added, path)
+    moved = builder.node("Transpose", [context], path, perm=[0, 2, 1, 3])
+    joined = builder.node("Reshape", [moved, builder.integers(0, 0, heads.count * heads.width)], path)
+    return linear(builder, joined, names.output)
+
+
+def own_attention(
+    builder: GraphBuilder,
+    states: str,
+    names: Attention,
+    heads: Heads,
+    added: str,
+    caches: tuple[str, str],
+    written: tuple[str, str],
+) -> str:
+    """Lets one token a row attend to itself and to what is cached of its row.
+
+    Args:
+        builder: the graph.
+        states: `(rows, width)`, float32.
+        names: of the projections.
+        heads: their shape.
+        added: what to add to the scores, `(inputs, heads or 1, groups, rows a group, capacity)`: it masks what is not
+            a row's.
+        caches: names of keys and values, `(inputs, heads, 1, capacity, width)`.
+        written: names for both with the tokens' own in their places.
+
+    Returns:
+        Like `states`, with nothing added to it.
+    """
+    path = builder.path(names.query.rpartition(".")[0])
+    query = _queries(builder, states, names, heads, path, are_grouped=True)
+    for name, cache, output in zip((names.key, names.value), caches, written, strict=True):
+        shape = builder.integers(-1, heads.count, heads.width)
+        own = builder.node("Reshape", [linear(builder, states, name), shape], path)
+        builder.node("ScatterND", [cache, PLACES, own], path, output)
+    context = attend_in_groups(builder, query, written, added, path)
+    return _joined(builder, context, names, heads, path, are_grouped=True)
+
+
+def cross_attention(
+    builder: GraphBuilder, states: str, names: Attention, heads: Heads, sources: Sources, layer: int
+) -> str:
+    """Lets one token a row attend to its input's source; the rows of one input share keys and values.
+
+    Args:
+        builder: the graph.
+        states: `(rows, width)`, float32.
+        names: of the projections.
+        heads: their shape.
+        sources: how keys and values are kept.
+        layer: whose they are.
+
+    Returns:
+        Like `states`, with nothing added to it.
+    """
+    path = builder.path(names.query.rpartition(".")[0])
+    query = _queries(builder, states, names, heads, path, are_grouped=sources.are_queries_grouped)
+    context = sources.attend(builder, query, layer, path)
+    return _joined(builder, context, names, heads, path, are_grouped=sources.are_queries_grouped)
+
+
+def _queries(
+    builder: GraphBuilder, states: str, names: Attention, heads: Heads, path: str, *, are_grouped: bool
+) -> str:
+    """Projects `(rows, width)` to queries whose rows stand by their input.
+
+    Returns:
+        `(inputs, heads, rows an input, width)`; with rows in groups `(inputs, heads, groups, rows a group, width)`.
+    """
+    shape = builder.once(f"queries, {are_grouped}", lambda: _by_input(builder, heads, are_grouped))
+    split = builder.node("Reshape", [linear(builder, states, names.query, heads.scale), shape], path)
+    return builder.node("Transpose", [split], path, perm=[0, 3, 1, 2, 4] if are_grouped else [0, 2, 1, 3])
+
+
+def _by_input(builder: GraphBuilder, heads: Heads, are_grouped: bool) -> str:
+    """Returns the shape of queries by input: `(inputs, rows an input or groups of them, heads, width)`."""
+    path = "/queries"
+    inputs = builder.node("Shape", [SOURCE_SCORES], path, start=0, end=1)
+    rows = builder.node("Shape", [OWN_SCORES], path, start=2, end=4) if are_grouped else builder.integers(-1)
+    return builder.node("Concat", [inputs, rows, builder.integers(heads.count, heads.width)], path, axis=0)
+
+
+def _split_heads(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:
+    """Turns `(rows, length, heads * width)` into `(rows, heads, length, width)`."""
+    split = builder.node("Reshape", [states, builder.integers(0, 0, heads.count, heads.width)], path)
+    return builder.node("Transpose", [split], path, perm=[0, 2, 1, 3])
+
+
+def _joined(
+    builder: GraphBuilder, context: str, names: Attention, heads: Heads, path: str, *, are_grouped: bool
+) -> str:
+    """Turns contexts that are like queries into `(rows, heads * width)` and projects them."""
+    moved = builder.node("Transpose", [context], path, perm=[0, 2, 3, 1, 4] if are_grouped else [0, 2, 1, 3])
+    joined = builder.node("Reshape", [moved, builder.integers(-1, heads.count * heads.width)], path)
+    return linear(builder, joined, names.output)

@@ -1,0 +1,122 @@
+"""T5's relative position biases: a table by distance, looked up when the graph runs.
+
+Which bucket a distance falls into is known beforehand, and all distances from the greatest on share one bucket, so the
+logarithm of every pair of positions that T5's own code takes (Raffel et al. 2020, https://arxiv.org/abs/1910.10683)
+is left to the export.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimseq.inference.graphs.builder import GraphBuilder
+from slimseq.inference.graphs.names import DISTANCES, OWN_SCORES
+from slimseq.inference.graphs.weights import Floats
+from slimseq.inference.models.architecture import Buckets
+
+
+def bucket_of(distances: NDArray[np.int64], buckets: Buckets, *, is_bidirectional: bool) -> NDArray[np.int64]:
+    """Returns the bucket of each distance, as `T5Attention._relative_position_bucket` of transformers gives it.
+
+    Args:
+        distances: key's position less query's, of any shape.
+        buckets: how they are binned.
+        is_bidirectional: whether keys after the query have buckets of their own; else they count as distance 0.
+    """
+    count = buckets.count
+    found = np.zeros_like(distances)
+    if is_bidirectional:
+        count //= 2
+        found += (distances > 0) * count
+        distances = np.abs(distances)
+    else:
+        distances = -np.minimum(distances, 0)
+    exact = count // 2
+    # In float32, operator by operator as torch does it: a distance on the edge must fall on the same side.
+    ratios = np.log(np.maximum(distances, 1).astype(np.float32) / np.float32(exact))
+    steps = ratios / np.float32(math.log(buckets.greatest / exact)) * np.float32(count - exact)
+    far = np.minimum(exact + steps.astype(np.int64), count - 1)
+    result: NDArray[np.int64] = found + np.where(distances < exact, distances, far)
+    return result
+
+
+def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
+    """Returns the encoder's biases, `(1, heads, length, length)`, for the length of `input_ids`.
+
+    Args:
+        builder: the graph.
+        module: the bias's name in the model.
+        buckets: how distances are binned.
+    """
+    greatest = buckets.greatest
+    distances = np.arange(-greatest, greatest + 1, dtype=np.int64)
+    biases = _biases(builder, module, bucket_of(distances, buckets, is_bidirectional=True))
+    table = builder.table(f"{module}.weight.by_distance", biases)
+    path = builder.path(module)
+    shape = builder.node("Shape", ["input_ids"], path, start=1, end=2)
+    length = builder.node("Squeeze", [shape], path)
+    one = builder.integer(1)
+    # From the distance of the last query to the first key on, as many as two lengths: the last one is nobody's.
+    first = builder.node("Sub", [one, length], path)
+    behind = builder.node("Add", [length, one], path)
+    between = builder.node("Range", [first, behind, one], path)
+    near = builder.node("Min", [between, builder.integer(greatest)], path)
+    near = builder.node("Max", [near, builder.integer(-greatest)], path)
+    indices = builder.node("Add", [near, builder.integer(greatest)], path)
+    by_distance = builder.node("Gather", [table, indices], path, axis=1)
+    return _shifted(builder, by_distance, shape, path)
+
+
+def _shifted(builder: GraphBuilder, values: str, length: str, path: str) -> str:
+    """Writes the same values for every query, one place further left for each: copies of whole rows.
+
+    Rows are copied faster than pairs of positions are looked up.
+
+    Args:
+        builder: the graph.
+        values: by distance, `(heads, 2 * length)`.
+        length: `(1,)`, int64.
+        path: the bias's.
+
+    Returns:
+        `(1, heads, length, length)`, whose first query begins at distance 0.
+    """
+    none, one, two = (builder.integers(number) for number in (0, 1, 2))
+    all_rest = builder.integers(-1)
+    width = builder.node("Mul", [length, two], path)
+    narrow = builder.node("Sub", [width, one], path)
+    repeats = builder.node("Concat", [one, length, one], path, axis=0)
+    repeated = builder.node("Expand", [builder.node("Unsqueeze", [values, one], path), repeats], path)
+    flat = builder.node("Reshape", [repeated, builder.integers(0, -1)], path)
+    # A row less one value: what follows moves left by one, row by row.
+    cut = builder.node("Slice", [flat, none, builder.node("Mul", [length, narrow], path), one], path)
+    rows = builder.node("Concat", [none, all_rest, narrow], path, axis=0)
+    moved = builder.node("Reshape", [cut, rows], path)
+    start = builder.node("Sub", [length, one], path)
+    found = builder.node("Slice", [moved, start, narrow, two], path)
+    return builder.node("Unsqueeze", [found, none], path)
+
+
+def token_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
+    """Returns what the decoder adds to scores, biases and masks: `(inputs, heads, groups, rows a group, capacity)`.
+
+    Args:
+        builder: the graph, with the inputs `distances`, `(inputs, capacity)`, and `own_scores`.
+        module: the bias's name in the model.
+        buckets: how distances are binned.
+    """
+    distances = np.arange(buckets.greatest + 1, dtype=np.int64)
+    table = _biases(builder, module, bucket_of(-distances, buckets, is_bidirectional=False))
+    table_name = builder.table(f"{module}.weight.by_distance", table)
+    path = builder.path(module)
+    near = builder.node("Min", [DISTANCES, builder.integer(buckets.greatest)], path)
+    found = builder.node("Gather", [table_name, near], path, axis=1)
+    by_input = builder.node("Transpose", [found], path, perm=[1, 0, 2])
+    biases = builder.node("Unsqueeze", [by_input, builder.integers(2, 3)], path)
+    return builder.node("Add", [biases, OWN_SCORES], path)
+
+
+def _biases(builder: GraphBuilder, module: str, buckets: NDArray[np.int64]) -> Floats:
+    """Returns biases by distance, `(heads, distances)`: heads first, for so the scores have them."""
+    return np.ascontiguousarray(builder.weights.read(f"{module}.weight")[buckets].T)

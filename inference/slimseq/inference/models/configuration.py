@@ -1,0 +1,116 @@
+"""What decoding needs to know of a model, read from a Hugging Face folder's JSON files alone."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimseq.models_store.errors import BadSource, InvalidArtifact
+from slimseq.models_store.files import short_name
+from slimseq.models_store.manifest import Family
+
+# Whose names a model's tensors have, by the `model_type` of its configuration: kin differ in switches alone.
+FAMILIES = {
+    "t5": Family.T5,
+    "mt5": Family.T5,
+    "bart": Family.BART,
+    "mbart": Family.BART,
+    "marian": Family.BART,
+    "pegasus": Family.BART,
+}
+
+
+@dataclass(frozen=True)
+class ModelConfiguration:
+    """Special ids and limits of one encoder-decoder model.
+
+    `max_positions` is the longest input or output that its positions allow, None where there is no limit;
+    `suppressed_ids` are never generated.
+    """
+
+    family: Family
+    vocabulary: int
+    decoder_layers: int
+    pad_id: int
+    eos_id: int
+    decoder_start_id: int
+    forced_bos_id: int | None
+    forced_eos_id: int | None
+    max_positions: int | None
+    suppressed_ids: tuple[int, ...] = ()
+
+
+def read_configuration(folder: Path) -> ModelConfiguration:
+    """Reads `config.json`, with `generation_config.json` before it where both name an id, as transformers does.
+
+    Raises:
+        InvalidArtifact: a file is missing or not JSON, the family is unknown, or a needed id is not there.
+    """
+    config = read_json(folder / "config.json")
+    generation_path = folder / "generation_config.json"
+    generation = read_json(generation_path) if generation_path.exists() else config
+
+    def special(name: str, fallback: int | None = None) -> int | None:
+        value = generation.get(name)
+        if value is None:
+            value = config.get(name, fallback) if name in ("pad_token_id", "eos_token_id") else fallback
+        return value[0] if isinstance(value, list) else value
+
+    def required(name: str, fallback: int | None = None) -> int:
+        value = special(name, fallback)
+        if value is None:
+            raise InvalidArtifact(f"{folder.name}: config.json and generation_config.json name no {name}")
+        return value
+
+    family = FAMILIES.get(config.get("model_type", ""))
+    if family is None:
+        raise InvalidArtifact(
+            f"{folder.name}: model_type {config.get('model_type')!r} is not one of {', '.join(FAMILIES)}"
+        )
+    return ModelConfiguration(
+        family=family,
+        vocabulary=int(config["vocab_size"]),
+        decoder_layers=int(config.get("decoder_layers") or config.get("num_decoder_layers") or config["num_layers"]),
+        pad_id=required("pad_token_id"),
+        eos_id=required("eos_token_id"),
+        decoder_start_id=required("decoder_start_token_id", config.get("decoder_start_token_id")),
+        forced_bos_id=special("forced_bos_token_id"),
+        forced_eos_id=special("forced_eos_token_id"),
+        max_positions=config.get("max_position_embeddings") if family is Family.BART else None,
+        suppressed_ids=_suppressed(generation),
+    )
+
+
+def _suppressed(generation: dict[str, Any]) -> tuple[int, ...]:
+    """Returns single ids that must not be generated; longer sequences that must not are left to transformers."""
+    alone = [words[0] for words in generation.get("bad_words_ids") or [] if len(words) == 1]
+    return tuple(dict.fromkeys([*alone, *(generation.get("suppress_tokens") or [])]))
+
+
+def family_of(folder: Path) -> Family:
+    """Returns the architecture of a model folder.
+
+    Raises:
+        BadSource: it is not one that Slimseq takes.
+    """
+    config = read_json(folder / "config.json")
+    model_type = config.get("model_type")
+    if model_type not in FAMILIES:
+        raise BadSource(f"{folder}: model type {model_type!r} is not supported; Slimseq takes {', '.join(FAMILIES)}")
+    return FAMILIES[model_type]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads one JSON object.
+
+    Raises:
+        InvalidArtifact: the file is missing or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidArtifact(f"{short_name(path)} cannot be read: {reason}") from error
+    if not isinstance(value, dict):
+        raise InvalidArtifact(f"{short_name(path)} is not a JSON object")
+    return value

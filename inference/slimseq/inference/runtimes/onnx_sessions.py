@@ -1,0 +1,22 @@
+"""What runtimes on ONNX Runtime hold: an artifact's two sessions and its configuration."""
+
+import onnxruntime as ort
+
+from slimseq.inference.models.configuration import ModelConfiguration
+
+
+class OnnxSessions:
+    """One artifact's encoder and decoder sessions."""
+
+    name = "onnxruntime"
+
+    def __init__(
+        self, encoder: ort.InferenceSession, decoder: ort.InferenceSession, configuration: ModelConfiguration
+    ) -> None:
+        self._encoder = encoder
+        self._decoder = decoder
+        self._configuration = configuration
+
+    def close(self) -> None:
+        """Drops both sessions, which frees their memory."""
+        del self._encoder, self._decoder

@@ -1,0 +1,95 @@
+"""ONNX Runtime on the CPU: `onnx/encoder.onnx` and `onnx/decoder.onnx` under our own engine.
+
+Graphs that were traced, and so know neither rows of different ages nor caches in place, run under
+`slimseq.inference.runtimes.traced_onnx`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnxruntime as ort
+
+from slimseq.inference.engine.denormals import without_denormals
+from slimseq.inference.engine.engine import Engine
+from slimseq.inference.graphs.names import DECODER, ENCODER, OWN_SCORES, PLACES
+from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
+from slimseq.inference.runtimes.protocol import Runtime, Sequenced, Watch
+from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
+from slimseq.models_store.errors import InvalidArtifact
+from slimseq.models_store.files import short_name
+from slimseq.models_store.manifest import GenerationOptions
+
+# How long a session's threads spin after work, in microseconds: longer than what is between two of its operators or
+# steps, and not so long that a decoder's thread keeps the core from the encoder, whose threads are its own.
+SPIN_MICROSECONDS = 1000
+
+
+class OnnxRuntime(OnnxSessions):
+    """Graphs of ours: rows of any age share a step."""
+
+    def engine(self) -> Engine:
+        """Returns an engine with nothing in flight, for callers that let inputs join and leave."""
+        return Engine(self._encoder, self._decoder, self._configuration)
+
+    def generate(
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
+    ) -> list[Sequenced]:
+        """Generates one output for each row, as `Runtime.generate` says."""
+        watch = watch or Watch()
+        engine = self.engine()
+        row_of = {engine.add(ids, options): row for row, ids in enumerate(rows)}
+        engine.admit(sum(map(len, rows)))
+        outputs: dict[int, Sequenced] = {}
+        while len(engine):
+            if watch.is_cancelled is not None and watch.is_cancelled():
+                outputs |= engine.drop(row_of)
+                break
+            for key, progress in engine.step().items():
+                if watch.on_token is not None:
+                    for token in progress.tokens:
+                        watch.on_token(row_of[key], token)
+                if progress.ended is not None:
+                    outputs[key] = progress.ended
+        return [outputs[key] for key in row_of]
+
+
+def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:
+    """Opens an artifact's `onnx/` folder.
+
+    Args:
+        folder: the artifact's folder.
+        threads: intra-operator threads; 0 takes one for each physical core.
+        workers: taken as they come; each generation has caches of its own.
+
+    Raises:
+        InvalidArtifact: a graph is missing, cannot be loaded, or was made for an older engine.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    if workers > 1:
+        # Threads that spin between the operators of one generation would take the cores of another.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    else:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
+    # Of the threads that it makes; whoever calls it flushes them himself.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # The arena never gives memory back; without it an unloaded variant's bytes return to the system.
+    options.enable_cpu_mem_arena = False
+    sessions = []
+    for name in (ENCODER, DECODER):
+        path = folder / "onnx" / name
+        try:
+            # A process's first session changes the arithmetic of the thread that opens it: here, until it is open.
+            sessions.append(without_denormals(ort.InferenceSession, str(path), options, ["CPUExecutionProvider"]))
+        except Exception as error:  # the library's exceptions share no base of their own
+            raise InvalidArtifact(f"{short_name(path)} cannot be opened: {str(error).splitlines()[0]}") from error
+    encoder, decoder = sessions
+    asked = {entry.name for entry in decoder.get_inputs()}
+    if PLACES in asked and OWN_SCORES not in asked:
+        raise InvalidArtifact(
+            f"{short_name(folder / 'onnx')} was made for the engine of an older Slimseq: quantize or export it anew"
+        )
+    kind = OnnxRuntime if PLACES in asked else TracedOnnxRuntime
+    return kind(encoder, decoder, read_configuration(folder))

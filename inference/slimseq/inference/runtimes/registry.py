@@ -1,0 +1,120 @@
+"""Which runtimes there are, what format each opens, and which of them can run here."""
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from slimseq.inference.graphs.beside import ensure_beside, is_to_be_built
+from slimseq.inference.runtimes.protocol import RuntimeOpener
+from slimseq.models_store.errors import CorruptArtifact, RuntimeUnavailable, SlimseqError, Unprepared
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.store import FORMATS, Store
+
+Builder = Callable[[Store, Task, str], None]
+Condition = Callable[[Store, Manifest], bool]
+
+
+@dataclass(frozen=True)
+class RuntimeKind:
+    """One runtime: the format it opens, the module that has its `open_runtime`, and the library it needs.
+
+    `built_from` is another format that its own can be made of when an artifact is opened, `builder` what makes it, and
+    `is_to_be_built` says whether it would.
+    """
+
+    name: str
+    format: str
+    module: str
+    library: str
+    built_from: str | None = None
+    builder: Builder | None = None
+    is_to_be_built: Condition | None = None
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the library that the runtime needs is there."""
+        return _is_installed(self.library)
+
+    def has_files(self, store: Store, manifest: Manifest) -> bool:
+        """Whether an artifact has the runtime's format, as its manifest says, or what it is built from."""
+        if manifest.has_format(self.format) or store.has_export(manifest.task, manifest.variant, self.format):
+            return True
+        return self.built_from is not None and manifest.has_format(self.built_from)
+
+    def obstacle(self, store: Store, manifest: Manifest) -> SlimseqError | None:
+        """Returns what keeps the runtime from opening an artifact whose files it has, None where nothing is seen to.
+
+        Seen are files that are not there, and a folder that may not be written where files are to be built.
+        """
+        task, variant, name = manifest.task, manifest.variant, f"{manifest.task}/{manifest.variant}"
+        try:
+            is_to_be_built = self.is_to_be_built is not None and self.is_to_be_built(store, manifest)
+        except SlimseqError as error:
+            return error
+        if is_to_be_built and not store.may_write(task, variant):
+            reason = f"its {self.format} files are not built, and the folder that they belong in cannot be written"
+            return Unprepared(name, reason, store.root)
+        missing = store.missing_file(manifest, self.built_from if is_to_be_built and self.built_from else self.format)
+        if missing is None:
+            return None
+        if (
+            self.format in FORMATS
+            and _is_quantized(manifest)
+            and not (store.folder(task, variant) / self.format).exists()
+        ):
+            return Unprepared(name, f"its {self.format} files are not built", store.root)
+        return CorruptArtifact(name, missing, "is missing")
+
+    def opener(self) -> RuntimeOpener:
+        """Imports the runtime.
+
+        Raises:
+            RuntimeUnavailable: its library is not installed.
+        """
+        if not self.is_installed:
+            raise RuntimeUnavailable(f"the {self.name} runtime needs {self.library}, which is not installed here")
+        return cast(RuntimeOpener, importlib.import_module(self.module).open_runtime)
+
+
+# In order of preference: the first whose format and library are there is the default.
+RUNTIMES = {
+    kind.name: kind
+    for kind in (
+        RuntimeKind(
+            name="onnxruntime",
+            format="onnx",
+            module="slimseq.inference.runtimes.onnxruntime",
+            library="onnxruntime",
+            built_from="safetensors",
+            builder=ensure_beside,
+            is_to_be_built=is_to_be_built,
+        ),
+        RuntimeKind("torch", "safetensors", "slimseq.inference.runtimes.torch", "transformers"),
+        RuntimeKind("torch-bf16", "safetensors", "slimseq.inference.runtimes.torch_bf16", "transformers"),
+        RuntimeKind("ctranslate2", "ctranslate2", "slimseq.inference.runtimes.ctranslate2", "ctranslate2"),
+    )
+}
+
+
+def runtime_named(name: str) -> RuntimeKind:
+    """Returns the runtime of that name.
+
+    Raises:
+        RuntimeUnavailable: there is none.
+    """
+    if name not in RUNTIMES:
+        raise RuntimeUnavailable(f"there is no runtime {name!r}; there are {', '.join(RUNTIMES)}")
+    return RUNTIMES[name]
+
+
+@functools.cache
+def _is_installed(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None
+
+
+def _is_quantized(manifest: Manifest) -> bool:
+    """Whether an artifact's own files come from another artifact's in seconds, so that they need not be stored."""
+    return any(step.technique == "quantize" for step in manifest.lineage)

@@ -1,0 +1,163 @@
+"""PyTorch through transformers' own `generate`, in fp32: the reference that other runtimes are held to."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from slimseq.inference.decoding.search import finish_reason_of
+from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
+from slimseq.inference.runtimes.protocol import Sequenced, Watch
+from slimseq.inference.runtimes.seeded import DRAWING, has_seed, one_by_one
+from slimseq.models_store.errors import InvalidArtifact
+from slimseq.models_store.files import short_name
+from slimseq.models_store.manifest import GenerationOptions
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import GenerationConfig, PreTrainedModel
+
+
+# transformers warns of them where nothing is drawn.
+OF_DRAWS = ("temperature", "top_k", "top_p")
+
+
+class TorchRuntime:
+    """One artifact's transformers model.
+
+    Args:
+        name: the runtime's.
+        model: on the device where it is to run.
+        configuration: the artifact's.
+        threads: intra-operator threads, for the whole process; 0 leaves PyTorch's default.
+        has_static_caches: whether caches are made for the longest output at once, instead of growing by a copy a step.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: "PreTrainedModel",
+        configuration: ModelConfiguration,
+        threads: int,
+        has_static_caches: bool = False,
+    ) -> None:
+        self.name = name
+        self._model: Any = model
+        self._configuration = configuration
+        self._threads = threads
+        self._has_static_caches = has_static_caches
+        # transformers keeps static caches with the model, for one generation at a time.
+        self._turn = Lock() if has_static_caches else nullcontext()
+
+    def generate(
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
+    ) -> list[Sequenced]:
+        """Generates one output for each row, as `Runtime.generate` says. Tokens are told once all rows are done."""
+        if not rows:
+            return []
+        if has_seed(options):
+            return one_by_one(self._generated, rows, options, watch or Watch())
+        return self._generated(rows, options, watch or Watch())
+
+    def close(self) -> None:
+        """Drops the model, which frees its memory."""
+        del self._model
+
+    def _generated(self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch) -> list[Sequenced]:
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        tensors = [torch.tensor(row) for row in rows]
+        ids = pad_sequence(tensors, batch_first=True, padding_value=self._configuration.pad_id)
+        mask = pad_sequence([torch.ones_like(tensor) for tensor in tensors], batch_first=True)
+        ids, mask = ids.to(self._model.device), mask.to(self._model.device)
+        was_cancelled = False
+
+        def stop(_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+            nonlocal was_cancelled
+            was_cancelled = was_cancelled or bool(watch.is_cancelled and watch.is_cancelled())
+            return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool, device=_ids.device)
+
+        with DRAWING if options.do_sample else nullcontext(), self._turn, torch.inference_mode():
+            if options.do_sample:
+                torch.seed() if options.seed is None else torch.manual_seed(options.seed)
+            outputs = self._model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=self._generation_config(options),
+                use_model_defaults=False,
+                stopping_criteria=[stop] if watch.is_cancelled else None,
+            )
+        sequences = []
+        for row, output in enumerate(outputs.tolist()):
+            row_ids = self._trim(output[1:])
+            reason = finish_reason_of(row_ids, options, self._configuration)
+            sequences.append(Sequenced(row_ids, "cancelled" if was_cancelled and reason == "length" else reason))
+            for token in row_ids if watch.on_token else []:
+                watch.on_token(row, token)  # type: ignore[misc]
+        return sequences
+
+    def _trim(self, ids: list[int]) -> list[int]:
+        """Cuts a row behind its end token, or before the padding of one that was cancelled."""
+        end, pad = self._configuration.eos_id, self._configuration.pad_id
+        if end in ids:
+            return ids[: ids.index(end) + 1]
+        while ids and ids[-1] == pad:
+            ids = ids[:-1]
+        return ids
+
+    def _generation_config(self, options: GenerationOptions) -> "GenerationConfig":
+        from transformers import GenerationConfig
+
+        configuration = self._configuration
+        return GenerationConfig(  # type: ignore[no-untyped-call]
+            **options.model_dump(exclude={"seed"} if options.do_sample else {"seed", *OF_DRAWS}),
+            pad_token_id=configuration.pad_id,
+            eos_token_id=configuration.eos_id,
+            decoder_start_token_id=configuration.decoder_start_id,
+            forced_bos_token_id=configuration.forced_bos_id,
+            forced_eos_token_id=configuration.forced_eos_id,
+            # By default transformers makes a T5's caches for as many layers as its encoder has.
+            cache_implementation="static" if self._has_static_caches else "dynamic_full",
+            # A compiler would need minutes for each new shape of a batch.
+            disable_compile=True,
+        )
+
+
+def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRuntime:
+    """Opens an artifact's safetensors in fp32 on the CPU.
+
+    Args:
+        folder: the artifact's folder.
+        threads: intra-operator threads, for the whole process; 0 leaves PyTorch's default.
+        workers: taken as they come; each generation keeps its own state.
+
+    Raises:
+        InvalidArtifact: transformers cannot load the folder.
+    """
+    import torch
+
+    return TorchRuntime("torch", load_model(folder, torch.float32), read_configuration(folder), threads)
+
+
+def load_model(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
+    """Loads an artifact's safetensors on the CPU, in evaluation mode.
+
+    Raises:
+        InvalidArtifact: transformers cannot load the folder.
+    """
+    from transformers import AutoModelForSeq2SeqLM
+
+    try:
+        model: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # transformers raises whatever its loaders raise
+        raise InvalidArtifact(
+            f"{short_name(folder / 'model.safetensors')} cannot be opened: {str(error).splitlines()[0]}"
+        ) from error
+    model.train(False)
+    return model

@@ -1,1 +1,0 @@
-"""The artifact: its format, its verification, and opening it to generate text."""

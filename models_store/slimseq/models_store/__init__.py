@@ -1,0 +1,1 @@
+"""The artifact: its manifest, its files, its verification and its signature."""

@@ -1,0 +1,327 @@
+"""The schema of `manifest.json`: what an artifact is, where it came from, and what it costs and keeps.
+
+A manifest is the only thing that the rooms above need to know of an artifact before they open it.
+"""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SCHEMA_VERSION: Final = 1
+# Of a search: each costs as much as a text more.
+MOST_BEAMS: Final = 16
+# Below this, scores divided by the temperature leave float32: vLLM's least temperature (`_MAX_TEMP`) is the same.
+LEAST_TEMPERATURE: Final = 0.01
+# A smaller share of probability than float32 can tell from none keeps the likeliest token alone, which 1e-6 does too.
+LEAST_TOP_P: Final = 1e-6
+LEAST_REPETITION_PENALTY: Final = 0.1
+
+# What a runtime opens of a format, in the format's folder, and what every one of them reads beside it.
+FORMAT_FILES: Final[dict[str, tuple[str, ...]]] = {
+    "safetensors": (),
+    "onnx": ("encoder.onnx", "decoder.onnx"),
+    "ctranslate2": ("model.bin", "shared_vocabulary.json", "config.json"),
+}
+COMMON_FILES: Final = ("config.json", "tokenizer.json")
+SAFETENSORS: Final = ".safetensors"
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+def _inside(path: str) -> str:
+    if not path or path.startswith("/") or "\\" in path or ".." in path.split("/"):
+        raise ValueError(f"{path!r} is not a path inside the artifact")
+    return path
+
+
+class Task(StrEnum):
+    """What an artifact is for."""
+
+    SUMMARIZATION = "summarization"
+    TRANSLATION = "translation"
+
+
+class Family(StrEnum):
+    """The architecture, by its switches' owner in `config.json`'s `model_type`."""
+
+    T5 = "t5"
+    BART = "bart"
+
+
+class Record(BaseModel):
+    """Base of every part of a manifest: immutable, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GenerationOptions(Record):
+    """Every setting of a generation, pinned. Names and meaning are those of `transformers.GenerationConfig`."""
+
+    num_beams: int = Field(default=1, ge=1, le=MOST_BEAMS, description="Beams; 1 is greedy search.")
+    length_penalty: float = Field(
+        default=1.0, ge=-5, le=5, description="Exponent of the length that divides a beam's log-probability."
+    )
+    early_stopping: bool = Field(
+        default=False, description="Whether beam search ends once `num_beams` candidates are finished."
+    )
+    no_repeat_ngram_size: int = Field(
+        default=0, ge=0, le=32, description="Size of the n-grams that may occur only once; 0 is off."
+    )
+    min_new_tokens: int = Field(default=0, ge=0, le=1024, description="Tokens before the end may come.")
+    max_new_tokens: int = Field(default=128, ge=1, le=1024, description="Tokens after which generation ends.")
+    repetition_penalty: float = Field(
+        default=1.0,
+        ge=LEAST_REPETITION_PENALTY,
+        le=10,
+        description="Penalty for tokens that were already generated; above 1 discourages repetition.",
+    )
+    do_sample: bool = Field(default=False, description="Whether to sample; sampling uses a single beam.")
+    temperature: float = Field(
+        default=1.0, ge=LEAST_TEMPERATURE, le=100, description="Divides the logits before sampling."
+    )
+    top_k: int = Field(
+        default=0, ge=0, description="Sample among the `top_k` most probable tokens; 0 keeps all of them."
+    )
+    top_p: float = Field(
+        default=1.0,
+        ge=LEAST_TOP_P,
+        le=1,
+        description="Sample among the most probable tokens whose probabilities add up to `top_p`.",
+    )
+    seed: int | None = Field(
+        default=None, ge=0, le=2**63 - 1, description="Draws with the same seed are the same; None: never twice."
+    )
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        if self.do_sample and self.num_beams > 1:
+            raise ValueError(f"do_sample draws for a single beam; num_beams is {self.num_beams}")
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(f"min_new_tokens ({self.min_new_tokens}) is above max_new_tokens ({self.max_new_tokens})")
+        return self
+
+
+class GenerationDefaults(GenerationOptions):
+    """What an artifact generates with when a request says nothing else."""
+
+    prefix: str = Field(default="", description="Text put before every input, such as `summarize: `.")
+    max_input_tokens: int = Field(default=512, ge=8, le=16384, description="Tokens of input, specials included.")
+    source_language_token: str | None = Field(
+        default=None, description="Token that marks an input's language, where the model has such tokens."
+    )
+    target_language_token: str | None = Field(
+        default=None, description="Token that an output begins with, where the model has such tokens."
+    )
+
+    def options(self, **overrides: Any) -> GenerationOptions:
+        """Returns the options of one generation: these defaults, with `overrides` that are not None.
+
+        Raises:
+            pydantic.ValidationError: an override is out of range or contradicts another option.
+        """
+        chosen = self.model_dump(include=set(GenerationOptions.model_fields))
+        said = {name: value for name, value in overrides.items() if value is not None}
+        if said.get("do_sample"):
+            chosen["num_beams"] = 1
+        chosen |= said
+        return GenerationOptions(**chosen)
+
+
+class FileEntry(Record):
+    """One file of an artifact. `path` is relative to the artifact's folder, with forward slashes."""
+
+    path: Annotated[str, AfterValidator(_inside)]
+    bytes: int = Field(ge=0)
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Step(Record):
+    """One technique applied on the way from the original to this artifact."""
+
+    technique: str
+    parameters: dict[str, Any] = {}
+    parent: Digest | None = Field(default=None, description="Digest of the artifact that the step started from.")
+    seed: int | None = None
+    versions: dict[str, str] = {}
+    seconds: float = Field(default=0.0, ge=0)
+    device: str = "cpu"
+    key: str | None = Field(default=None, description="Hash of parent, options, seed and data, in a recipe.")
+
+
+class Reference(Record):
+    """The root of a lineage, which retention, speed and size are relative to. `slimseq.models_store.roots` finds it."""
+
+    variant: Name | None = Field(default=None, description="What it was called; it may have been renamed.")
+    digest: Digest
+
+
+class Check(Record):
+    """One condition of a gate. `limit` is the least `value` that passes."""
+
+    name: str
+    value: float
+    limit: float
+    is_passed: bool
+
+
+class Verdict(Record):
+    """What a recipe's gate said of an artifact: a rejected one is kept, and never served unless it is named."""
+
+    status: Literal["passed", "rejected"]
+    checks: list[Check]
+
+
+class Size(Record):
+    """What an artifact weighs."""
+
+    parameters: int = Field(ge=0)
+    nonzero_parameters: int = Field(ge=0)
+    bytes_by_format: dict[str, int] = {}
+    fp32_bytes: int = Field(default=0, ge=0, description="What the parent's or own parameters take in fp32.")
+
+
+class QualityScore(Record):
+    """One metric of one evaluation, with everything needed to repeat it."""
+
+    dataset: str
+    split: str
+    samples: int = Field(ge=1)
+    metric: str
+    value: float
+    interval: tuple[float, float] = Field(description="95 % bootstrap interval.")
+    signature: str
+    generation: dict[str, Any]
+    runtime: str
+    cpu_flags: list[str] = []
+    reference: Digest | None = Field(
+        default=None, description="Digest of what retention is relative to; older scores are relative to `original`."
+    )
+    retention: float | None = Field(default=None, description="Value / the reference's value, same samples and run.")
+    retention_interval: tuple[float, float] | None = None
+    p_value: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Two-sided p-value of paired approximate randomization: is it like the reference?",
+    )
+    baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
+    measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
+
+
+class Performance(Record):
+    """One measurement of speed and memory."""
+
+    host: str
+    cpu_flags: list[str] = []
+    threads: int
+    runtime: str
+    batch: int
+    num_beams: int = 1
+    input_tokens: int
+    output_tokens: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    tokens_per_second: float
+    resident_bytes: int
+    measured_at: str = ""
+
+
+class MeasuredLayout(Record):
+    """What one way to share out a machine's cores among generations brought."""
+
+    host: str
+    cpu_flags: list[str] = []
+    cores: int = Field(ge=1, description="Those that there were to share out.")
+    runtime: str
+    workers: int = Field(ge=1, description="Generations at a time.")
+    threads: int = Field(ge=1, description="Threads of each.")
+    batch: int = Field(ge=1, description="Texts of each.")
+    num_beams: int = 1
+    tokens_per_second: float = Field(description="Of all workers together.")
+    measured_at: str = ""
+
+
+class Manifest(Record):
+    """All that `manifest.json` says."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    task: Task
+    variant: Name
+    family: Family
+    languages: list[str]
+    license: str
+    training_data: str
+    description: str = ""
+    lineage: list[Step]
+    reference: Reference | None = Field(
+        default=None, description="Root of the lineage, itself for a root. Older manifests have none."
+    )
+    size: Size
+    files: list[FileEntry]
+    digest: Digest
+    generation: GenerationDefaults
+    quality: list[QualityScore] = []
+    performance: list[Performance] = []
+    layouts: list[MeasuredLayout] = []
+    gate: Verdict | None = Field(default=None, description="None where no gate was applied.")
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether a gate rejected the artifact."""
+        return self.gate is not None and self.gate.status == "rejected"
+
+    @model_validator(mode="after")
+    def _digest_matches_files(self) -> Self:
+        if self.digest != digest_of(self.files):
+            raise ValueError("digest is not that of the listed files")
+        return self
+
+    @model_validator(mode="after")
+    def _files_are_whole(self) -> Self:
+        if not self.files:
+            raise ValueError("lists no files, and nothing is opened that is not listed")
+        paths = {file.path for file in self.files}
+        for name in self.size.bytes_by_format:
+            if name in FORMAT_FILES:
+                needed = [*COMMON_FILES, *(f"{name}/{file}" for file in FORMAT_FILES[name])]
+                missing = [path for path in needed if path not in paths]
+                if name == "safetensors" and not any(path.endswith(SAFETENSORS) for path in paths):
+                    missing.append(f"a {SAFETENSORS} file")
+                if missing:
+                    raise ValueError(f"claims the format {name} and does not list {', '.join(missing)}")
+        return self
+
+    @property
+    def parent(self) -> str | None:
+        """Digest of the artifact that the last step started from, or None for an original."""
+        return self.lineage[-1].parent if self.lineage else None
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The fields that were measured of the files, which hold for the same files wherever they are made again."""
+        return {"quality": self.quality, "performance": self.performance, "layouts": self.layouts}
+
+    def has_format(self, name: str) -> bool:
+        """Whether the artifact's own files include the format (`safetensors`, `onnx`, `ctranslate2`)."""
+        return name in self.size.bytes_by_format
+
+
+def first_complaint(error: ValidationError, whole: str) -> str:
+    """Returns the first thing that a validation found wrong, on one line: the field, or `whole`, and what of it."""
+    first = error.errors()[0]
+    words = "is not a field here" if first["type"] == "extra_forbidden" else first["msg"]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {words}"
+
+
+def digest_of(files: list[FileEntry]) -> str:
+    """Returns `sha256:` and the hash over the canonical list of files: sorted by path, compact JSON, UTF-8."""
+    canonical = [[file.path, file.bytes, file.sha256] for file in sorted(files, key=lambda file: file.path)]
+    text = json.dumps(canonical, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

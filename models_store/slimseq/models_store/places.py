@@ -1,0 +1,35 @@
+"""Where artifacts are when nobody names a store: the embedded models, and a user's own store in the current folder."""
+
+from pathlib import Path
+
+from slimseq.models_store.disk import writing_to
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import MANIFEST
+
+# Relative: each folder that somebody works in has its own.
+OWN_STORE = Path("artifacts")
+GITIGNORE = ".gitignore"
+
+
+def embedded_store() -> Path:
+    """Returns the folder of a checkout's embedded artifacts. Only maintainers write there; a wheel has none."""
+    return Path(__file__).parents[2] / "artifacts"
+
+
+def default_store() -> Path:
+    """Returns what is read and served by default: `./artifacts` where it holds artifacts, else the embedded ones."""
+    is_used = any(any((OWN_STORE / task.value).glob(f"*/{MANIFEST}")) for task in Task)
+    return OWN_STORE if is_used else embedded_store()
+
+
+def make_own_store() -> Path:
+    """Returns `./artifacts`; where it is not there, makes it with a file that tells git to ignore all of it.
+
+    Raises:
+        CannotWrite: the disk is full, or may not be written.
+    """
+    if not OWN_STORE.exists():
+        with writing_to(OWN_STORE):
+            OWN_STORE.mkdir()
+            (OWN_STORE / GITIGNORE).write_text("*\n", encoding="utf-8")
+    return OWN_STORE

@@ -1,0 +1,117 @@
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from slimseq.app.errors import EvaluationEnded, InternalError
+from slimseq.app.jobs import evaluation_process
+from slimseq.app.jobs.evaluation_order import EvaluationOrder
+from slimseq.app.jobs.evaluation_process import EvaluationProcess, kill_evaluations
+from slimseq.models_store.errors import SlimseqError
+
+PAIRS = b'[["a","b"]]'
+ORDER = EvaluationOrder("store", "translation", {"original": "onnxruntime"}, {}, "pairs", 1, len(PAIRS))
+
+Put = Callable[[str], None]
+
+
+@pytest.fixture
+def put(monkeypatch: pytest.MonkeyPatch) -> Put:
+    """Puts a program in the place of the one that evaluates; `read` is what it was told."""
+
+    def program(text: str) -> None:
+        begin = f"import os, sys, time\nread = sys.stdin.buffer.readline(), sys.stdin.buffer.read({len(PAIRS)})\n"
+        monkeypatch.setattr(evaluation_process, "COMMAND", (sys.executable, "-c", begin + text))
+
+    return program
+
+
+def run(process: EvaluationProcess, on_progress: Callable[[float], None] = lambda _: None) -> None:
+    process.run(ORDER, lambda: PAIRS, on_progress)
+
+
+def test_a_process_is_told_its_order_and_its_pairs_and_says_how_far_it_is(put: Put, tmp_path: Path) -> None:
+    put(f"open({str(tmp_path / 'told')!r}, 'wb').write(b''.join(read)); print('{{\"progress\": 0.5}}')")
+    told: list[float] = []
+
+    with pytest.raises(EvaluationEnded, match="exit code 0"):
+        run(EvaluationProcess(), told.append)
+
+    line, pairs = (tmp_path / "told").read_bytes().split(b"\n")
+    assert (EvaluationOrder.of_line(line), pairs, told) == (ORDER, PAIRS, [0.5])
+
+
+def test_every_process_that_runs_is_killed_by_one_call_from_another_thread(put: Put) -> None:
+    put("print('{\"progress\": 0.5}', flush=True); time.sleep(600)")
+    has_begun = threading.Event()
+
+    def kill_once_begun() -> None:
+        has_begun.wait(60)
+        kill_evaluations()
+
+    threading.Thread(target=kill_once_begun).start()
+
+    with pytest.raises(EvaluationEnded, match="killed"):
+        run(EvaluationProcess(), lambda _: has_begun.set())
+
+
+def test_a_process_that_was_killed_before_its_start_does_not_start(put: Put, tmp_path: Path) -> None:
+    put(f"open({str(tmp_path / 'started')!r}, 'w')")
+    process = EvaluationProcess()
+
+    process.kill()
+    with pytest.raises(EvaluationEnded, match="not started"):
+        run(process)
+
+    time.sleep(0.2)
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_process_that_ends_by_itself_without_a_result_is_said_to_have(put: Put) -> None:
+    put("sys.exit(3)")
+
+    with pytest.raises(EvaluationEnded, match="exit code 3"):
+        run(EvaluationProcess())
+
+
+def test_an_error_of_ours_is_the_same_here_as_there(put: Put) -> None:
+    put("""print('{"error": {"kind": "CorruptArtifact", "status": 503, "title": "Corrupt", "detail": "a file"}}')""")
+
+    with pytest.raises(SlimseqError, match="a file") as raised:
+        run(EvaluationProcess())
+
+    assert (type(raised.value).__name__, raised.value.status, raised.value.title) == ("CorruptArtifact", 503, "Corrupt")
+
+
+def test_an_unexpected_error_stays_in_the_log(put: Put, caplog: pytest.LogCaptureFixture) -> None:
+    put("""print('{"crash": "Traceback: a secret path"}')""")
+
+    with caplog.at_level(logging.ERROR), pytest.raises(InternalError) as raised:
+        run(EvaluationProcess())
+
+    assert "secret" not in str(raised.value)
+    assert [vars(record)["exception"] for record in caplog.records] == ["Traceback: a secret path"]
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="other systems have no such scheduling")
+def test_a_process_gives_way_to_all_others(put: Put) -> None:
+    put("print('{\"progress\": 0.5}', flush=True); time.sleep(600)")
+    process = EvaluationProcess()
+    seen: list[tuple[int, int, str]] = []
+
+    def look(_: float) -> None:
+        [child] = [each for each in psutil.Process().children() if "time.sleep(600)" in each.cmdline()[-1]]
+        score = Path(f"/proc/{child.pid}/oom_score_adj").read_text(encoding="ascii").strip()
+        seen.append((child.nice(), os.sched_getscheduler(child.pid), score))
+        process.kill()
+
+    with pytest.raises(EvaluationEnded):
+        run(process, look)
+
+    assert seen == [(19, os.SCHED_IDLE, "1000")]

@@ -1,0 +1,47 @@
+from slimseq.app.observability.latency import LatencyWindow
+from slimseq.models_store.manifest import Task
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_percentiles_are_of_each_phase() -> None:
+    window = LatencyWindow(60)
+    for number in range(1, 102):
+        window.record(Task.TRANSLATION, "original", 1.0, float(number), 2.0 * number)
+
+    (latency,) = window.report().latencies
+
+    assert latency.count == 101
+    assert (latency.inference_ms.p50, latency.inference_ms.p95, latency.inference_ms.p99) == (51, 96, 100)
+    assert (latency.queue_ms.p99, latency.total_ms.p50) == (1, 102)
+
+
+def test_what_is_older_than_the_window_does_not_count() -> None:
+    clock = Clock()
+    window = LatencyWindow(60, clock)
+    window.record(Task.TRANSLATION, "original", 1, 1, 1)
+    clock.now = 40
+    window.record(Task.TRANSLATION, "original", 9, 9, 9)
+    clock.now = 80
+
+    (latency,) = window.report().latencies
+
+    assert latency.count == 1 and latency.total_ms.p50 == 9
+    clock.now = 200
+    assert window.report().latencies == []
+
+
+def test_the_report_can_be_narrowed() -> None:
+    window = LatencyWindow(60)
+    for task, variant in ((Task.TRANSLATION, "a"), (Task.TRANSLATION, "b"), (Task.SUMMARIZATION, "a")):
+        window.record(task, variant, 1, 1, 1)
+
+    assert len(window.report().latencies) == 3
+    assert len(window.report(task=Task.TRANSLATION).latencies) == 2
+    assert len(window.report(variant="a").latencies) == 2
+    assert len(window.report(Task.SUMMARIZATION, "b").latencies) == 0

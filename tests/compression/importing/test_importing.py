@@ -1,0 +1,146 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from slimseq.compression.context import Context
+from slimseq.compression.importing.importing import ImportOptions, import_model
+from slimseq.compression.publish import copy_tokenizer, write_model
+from slimseq.models_store.errors import BadSource
+from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.store import Store
+from tests.command_line import compression
+from tests.compression.tiny import tiny_model, tiny_tokenizer
+from tests.hub import GATED, HubHandler, running_hub
+
+TRANSLATION = ImportOptions(task=Task.TRANSLATION)
+
+
+@pytest.fixture(scope="module", params=list(Family))
+def model_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as a hub has it: config, safetensors and tokenizer."""
+    family: Family = request.param
+    folder = tmp_path_factory.mktemp(family.value)
+    tokenizer = tiny_tokenizer(family, folder / "tokenizer")
+    write_model(tiny_model(family, tokenizer), folder / "model")
+    copy_tokenizer(tokenizer, folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(store=Store(tmp_path / "store"))
+
+
+def test_an_imported_folder_is_a_verified_hugging_face_folder(model_folder: Path, context: Context) -> None:
+    from transformers import AutoModelForSeq2SeqLM
+
+    manifest = import_model(context, str(model_folder), TRANSLATION)
+
+    folder = context.store.folder(Task.TRANSLATION, "original")
+    context.store.verify(Task.TRANSLATION, "original")
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    assert model.num_parameters() == manifest.size.parameters
+    assert manifest.languages == ["en", "de"]
+    assert manifest.lineage[0].technique == "import"
+    assert (folder / "README.md").read_text().startswith("---\nlibrary_name: slimseq")
+
+
+def test_what_is_said_on_import_becomes_the_default(model_folder: Path, context: Context) -> None:
+    options = ImportOptions(
+        task=Task.SUMMARIZATION, variant="mine", prefix="tldr: ", num_beams=2, max_new_tokens=30, license="mit"
+    )
+
+    manifest = import_model(context, str(model_folder), options)
+
+    assert (manifest.task, manifest.variant, manifest.license) == (Task.SUMMARIZATION, "mine", "mit")
+    assert (manifest.generation.prefix, manifest.generation.num_beams) == ("tldr: ", 2)
+    assert manifest.generation.max_new_tokens == 30
+
+
+def test_a_bart_gets_the_switches_that_converters_want(context: Context, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.BART, tmp_path / "model")
+    model = tiny_model(Family.BART, tokenizer)
+    write_model(model, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    for name in ("normalize_before", "normalize_embedding", "add_final_layer_norm", "add_bias_logits"):
+        config.pop(name, None)
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+
+    import_model(context, str(tmp_path / "model"), TRANSLATION)
+
+    imported = json.loads((context.store.folder(Task.TRANSLATION, "original") / "config.json").read_text())
+    assert (imported["normalize_before"], imported["normalize_embedding"]) == (False, True)
+    assert (imported["add_final_layer_norm"], imported["add_bias_logits"]) == (False, False)
+
+
+def test_another_architecture_is_refused(context: Context, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+
+    with pytest.raises(BadSource, match="'gpt2' is not supported; Slimseq takes t5, mt5, bart"):
+        import_model(context, str(tmp_path), TRANSLATION)
+
+
+def test_pickled_weights_are_refused(model_folder: Path, context: Context, tmp_path: Path) -> None:
+    for path in model_folder.iterdir():
+        if path.suffix != ".safetensors":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x02}q\x00.")
+
+    with pytest.raises(BadSource, match="holds no safetensors; pickled weights are never read"):
+        import_model(context, str(tmp_path), TRANSLATION)
+
+
+def test_a_model_is_downloaded_from_a_hub(model_folder: Path, tmp_path: Path) -> None:
+    with running_hub({"slimseq/tiny": model_folder}) as endpoint:
+        done = compression(
+            "import", "slimseq/tiny", "--task", "translation", "--store", tmp_path / "store", "--json",
+            HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "home"),
+        )  # fmt: skip
+
+        assert done.code == 0, done.error
+        assert any(asked.endswith("model.safetensors") for asked in HubHandler.asked)
+    assert done.json["lineage"][0]["parameters"]["source"] == "slimseq/tiny"
+    Store(tmp_path / "store").verify(Task.TRANSLATION, "original")
+
+
+@pytest.mark.parametrize(
+    ("source", "revision", "message"),
+    [
+        ("slimseq/absent", "main", "slimseq/absent is neither a folder here nor a model on"),
+        (GATED, "main", "is gated: accept its terms on"),
+        ("slimseq/tiny", "v9", "has no revision 'v9'"),
+        ("not//an id", "main", "is neither a folder here nor a hub id such as google-t5/t5-small"),
+    ],
+)
+def test_what_a_hub_refuses_is_said_in_one_line(
+    model_folder: Path, tmp_path: Path, source: str, revision: str, message: str
+) -> None:
+    with running_hub({"slimseq/tiny": model_folder}) as endpoint:
+        done = compression(
+            "import", source, "--task", "translation", "--revision", revision, "--store", tmp_path / "store",
+            HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "home"),
+        )  # fmt: skip
+
+    assert done.code == 1
+    assert message in done.error
+    assert len(done.error.splitlines()) == 1, done.error
+    assert not (tmp_path / "store" / "translation").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE forbids asking"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "http://127.0.0.1:9 did not give it"),
+    ],
+)
+def test_a_hub_out_of_reach_is_said_in_one_line(tmp_path: Path, environment: dict[str, str], message: str) -> None:
+    done = compression(
+        "import", "slimseq/tiny", "--task", "translation", "--store", tmp_path / "store",
+        HF_HOME=str(tmp_path / "home"), **environment,
+    )  # fmt: skip
+
+    assert done.code == 1
+    assert message in done.error
+    assert len(done.error.splitlines()) == 1, done.error

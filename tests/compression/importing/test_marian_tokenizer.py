@@ -1,0 +1,112 @@
+"""A Marian model's two SentencePiece models become one fast tokenizer that gives transformers' ids."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import sentencepiece
+from transformers import AutoTokenizer, MarianConfig, MarianMTModel, MarianTokenizer
+
+from slimseq.compression.importing.importing import ImportOptions, import_model
+from slimseq.compression.importing.marian_tokenizer import write_fast_marian_tokenizer
+from slimseq.compression.publish import write_model
+from slimseq.evaluation.datasets import load_examples
+from slimseq.inference.generator import open_generator
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.errors import BadSource
+from slimseq.models_store.manifest import Task
+from tests.compression.tiny import tiny_context
+from tests.inference.graphs.test_kin import BART_SHAPE
+
+PAIRS = load_examples(Task.TRANSLATION, "sample").examples
+SOURCES = [example.source for example in PAIRS]
+TARGETS = [example.target for example in PAIRS]
+UNUSUAL = [
+    "  Two  spaces,\tand a tab \n",
+    "\ufb01ne \u00bd \uff26\uff55\uff4c\uff4c width\u2026",
+    "A word that is in no sentence: zyxomma",
+    ">>deu<< Where is it?",
+    "the end </s> is not the end",
+]
+
+
+def trained(texts: Sequence[str], kind: str = "unigram") -> bytes:
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_writer=model, vocab_size=300, model_type=kind, minloglevel=2
+    )
+    return model.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model's folder with tokenizer files as the hub has them."""
+    folder = tmp_path / "marian"
+    folder.mkdir()
+    tokens = {"</s>": 0, "<unk>": 1}
+    for name, texts in (("source", SOURCES), ("target", TARGETS)):
+        (folder / f"{name}.spm").write_bytes(trained(texts))
+        pieces = sentencepiece.SentencePieceProcessor(model_proto=(folder / f"{name}.spm").read_bytes())
+        for place in range(3, pieces.piece_size()):
+            tokens.setdefault(pieces.id_to_piece(place), len(tokens))
+    tokens |= {">>deu<<": len(tokens), "<pad>": len(tokens) + 1}
+    (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
+def test_ids_and_texts_are_those_of_transformers(folder: Path, tmp_path: Path) -> None:
+    reference = MarianTokenizer.from_pretrained(folder)
+    write_fast_marian_tokenizer(folder, tmp_path)
+    ours = Tokenizer(tmp_path)
+
+    for text in [*SOURCES, *UNUSUAL]:
+        assert ours.encode(text, 512).ids == reference(text).input_ids
+    for text in TARGETS:
+        ids = reference(text_target=text).input_ids
+        assert ours.decode(ids) == reference.decode(ids, skip_special_tokens=True)
+
+
+def test_transformers_reads_what_was_written(folder: Path, tmp_path: Path) -> None:
+    write_fast_marian_tokenizer(folder, tmp_path)
+
+    fast = AutoTokenizer.from_pretrained(tmp_path)  # type: ignore[no-untyped-call]
+
+    assert fast(SOURCES[0]).input_ids == Tokenizer(tmp_path).encode(SOURCES[0], 512).ids
+    assert (fast.eos_token, fast.pad_token) == ("</s>", "<pad>")
+
+
+def test_a_model_as_the_hub_has_it_is_imported_and_generates(folder: Path, tmp_path: Path) -> None:
+    size = len(json.loads((folder / "vocab.json").read_text(encoding="utf-8")))
+    specials = {"pad_token_id": size - 1, "eos_token_id": 0, "decoder_start_token_id": size - 1}
+    config = MarianConfig(**(BART_SHAPE | {"vocab_size": size} | specials))  # type: ignore[no-untyped-call]
+    write_model(MarianMTModel(config), folder)
+    context = tiny_context(tmp_path)
+
+    import_model(context, str(folder), ImportOptions(task=Task.TRANSLATION, languages=["en", "deu"], max_new_tokens=8))
+
+    with open_generator(context.store, Task.TRANSLATION, "original") as generator:
+        [output] = generator.generate([generator.encode(SOURCES[0])], generator.manifest.generation.options())
+    assert output.output_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("vocab.json", b'{"<unk>": 0, "</s>": 1}', "vocab.json has no <pad>"),
+        ("target_vocab.json", b"{}", "one vocabulary for sources and another for targets"),
+        ("source.spm", b"no model", "source.spm cannot be read"),
+        ("source.spm", None, "source.spm is no unigram model"),
+    ],
+)
+def test_what_no_fast_tokenizer_can_stand_for_is_refused(
+    folder: Path, tmp_path: Path, name: str, content: bytes | None, complaint: str
+) -> None:
+    (folder / name).write_bytes(trained(SOURCES, "bpe") if content is None else content)
+
+    with pytest.raises(BadSource, match=complaint):
+        write_fast_marian_tokenizer(folder, tmp_path)
+
+    assert not (tmp_path / "tokenizer.json").exists()

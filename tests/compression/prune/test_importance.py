@@ -1,0 +1,147 @@
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from slimseq.compression.anatomy import anatomy_of
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.prune.importance import CriterionName, measure_importance
+from slimseq.compression.training.batches import one_pass
+from slimseq.compression.training.forward import logits_of
+from slimseq.models_store.manifest import Family
+from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_scores_are_those_of_the_definition_without_padding(tmp_path: Path, family: Family) -> None:
+    tokenizer = tiny_tokenizer(family, tmp_path)
+    model, dataset = tiny_model(family, tokenizer), tiny_set(tokenizer)
+    layer = anatomy_of(model).decoder.layers[1]
+    assert layer.cross_attention is not None
+    seen: dict[str, list[torch.Tensor]] = {layer.feed_forward.down: [], layer.cross_attention.output: []}
+    for name, values in seen.items():
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda _, inputs, values=values: values.append(inputs[0].detach().flatten(0, -2))
+        )
+
+    importance = measure_importance(model, dataset, tiny_context(tmp_path))
+    for values in seen.values():
+        values.clear()
+    # Rows alone have no padding.
+    for batch in one_pass(dataset, 1, model.config.pad_token_id or 0):
+        logits_of(model, batch)
+    down, output = layer.feed_forward.down, layer.cross_attention.output
+    activations, contexts = torch.cat(seen[down]), torch.cat(seen[output])
+    channels = activations.square().mean(0).sqrt() * model.get_parameter(f"{down}.weight").norm(dim=0)
+    weight = model.get_parameter(f"{output}.weight")
+    heads = [(contexts[:, i : i + 8] @ weight[:, i : i + 8].T).square().sum(1).mean().sqrt() for i in range(0, 32, 8)]
+
+    torch.testing.assert_close(importance.channels[down], channels.detach(), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(importance.heads[output], torch.stack(heads).detach(), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("criterion", get_args(CriterionName))
+def test_every_part_is_scored_by_every_criterion(tmp_path: Path, family: Family, criterion: CriterionName) -> None:
+    tokenizer = tiny_tokenizer(family, tmp_path)
+    model = tiny_model(family, tokenizer)
+
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path), criterion)
+
+    assert len(importance.channels) == 4
+    assert len(importance.heads) == 6
+    assert all(scores.shape == (64,) and scores.min() >= 0 for scores in importance.channels.values())
+    assert all(scores.shape == (4,) and scores.std() > 0 for scores in importance.heads.values())
+    assert (importance.residual is None) == (family is Family.T5)
+    if importance.residual is not None:
+        assert importance.residual.shape == (32,) and importance.residual.std() > 0
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+
+
+def scaled(model: PreTrainedModel, name: str, columns: slice, factor: float) -> None:
+    with torch.no_grad():
+        model.get_parameter(f"{name}.weight")[:, columns] *= factor
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_taylor_is_the_slope_of_the_loss_towards_removal(tmp_path: Path, family: Family) -> None:
+    tokenizer = tiny_tokenizer(family, tmp_path)
+    # ReLU's kinks would stand in the way of finite differences.
+    model, dataset = tiny_model(family, tokenizer, is_gated=True).double(), tiny_set(tokenizer).first(5)
+    layer = anatomy_of(model).decoder.layers[0]
+    assert layer.cross_attention is not None
+    down, output = layer.feed_forward.down, layer.cross_attention.output
+    # T5's norms compute in fp32, in whose noise the slopes of a random model's small parts would drown.
+    for name in (down, output):
+        scaled(model, name, slice(None), 10)
+
+    def losses() -> torch.Tensor:
+        """Returns each pair's sum of cross entropies, from batches of one."""
+        found = []
+        with torch.no_grad():
+            for batch in one_pass(dataset, 1, model.config.pad_token_id or 0):
+                logits = logits_of(model, batch).flatten(0, 1)
+                found.append(functional.cross_entropy(logits, batch.labels.flatten(), reduction="sum"))
+        return torch.stack(found)
+
+    importance = measure_importance(model, dataset, tiny_context(tmp_path), "taylor")
+    step = 0.01
+    for name, scores, index, columns in (
+        (down, importance.channels[down], 7, slice(7, 8)),
+        (output, importance.heads[output], 2, slice(16, 24)),
+    ):
+        scaled(model, name, columns, 1 + step)
+        above = losses()
+        scaled(model, name, columns, (1 - step) / (1 + step))
+        slopes = (above - losses()) / (2 * step)
+        scaled(model, name, columns, 1 / (1 - step))
+        assert float(scores[index]) == pytest.approx(float(slopes.abs().mean()), rel=2e-2)
+
+
+def test_magnitude_is_the_norm_of_all_that_a_part_is_made_of(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
+    model = tiny_model(Family.T5, tokenizer, is_gated=True)
+    layer = anatomy_of(model).encoder.layers[0]
+
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path), "magnitude")
+    weights = {name: model.get_parameter(f"{name}.weight").detach() for name in layer.projections}
+    channel = [weights[name][3] for name in layer.feed_forward.up] + [weights[layer.feed_forward.down][:, 3]]
+    attention = layer.self_attention
+    head = [weights[name][8:16].flatten() for name in (attention.query, attention.key, attention.value)]
+    head.append(weights[attention.output][:, 8:16].flatten())
+
+    torch.testing.assert_close(importance.channels[layer.feed_forward.down][3], torch.cat(channel).norm())
+    torch.testing.assert_close(importance.heads[attention.output][1], torch.cat(head).norm())
+
+
+def test_chance_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
+    model, dataset = tiny_model(Family.T5, tokenizer), tiny_set(tokenizer)
+
+    def channels(seed: int) -> torch.Tensor:
+        scores = measure_importance(model, dataset, tiny_context(tmp_path, seed), "random").channels
+        return torch.cat(list(scores.values()))
+
+    assert torch.equal(channels(1), channels(1))
+    assert not torch.equal(channels(1), channels(2))
+
+
+def test_an_unknown_criterion_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
+    wrong: Any = "vibes"
+
+    with pytest.raises(BadParameters, match="'vibes'; there are wanda, magnitude, taylor, random"):
+        measure_importance(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), tiny_context(tmp_path), wrong)
+
+
+@pytest.mark.parametrize("criterion", get_args(CriterionName))
+def test_measuring_leaves_no_hook_behind(tmp_path: Path, criterion: CriterionName) -> None:
+    tokenizer = tiny_tokenizer(Family.BART, tmp_path)
+    model = tiny_model(Family.BART, tokenizer)
+
+    measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path), criterion)
+
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

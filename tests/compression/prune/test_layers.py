@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from slimseq.compression.anatomy import anatomy_of
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.prune.layers import EvenOrder, evenly_spaced, keep_layers, measured_order, skipping
+from slimseq.compression.prune.loss import one_shot_loss
+from slimseq.models_store.manifest import Family
+from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+
+IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
+
+
+def logits(model: PreTrainedModel) -> torch.Tensor:
+    with torch.no_grad():
+        result: torch.Tensor = model(input_ids=IDS, decoder_input_ids=IDS).logits
+    return result
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_a_model_without_a_layer_computes_what_one_that_skips_it_does(
+    tmp_path: Path, family: Family, gone: int
+) -> None:
+    model = tiny_model(family, tiny_tokenizer(family, tmp_path), encoder_layers=3, decoder_layers=3)
+    kept = [index for index in range(3) if index != gone]
+
+    smaller = keep_layers(model, {"encoder": kept, "decoder": kept})
+    with skipping(model, [stack.layers[gone].name for stack in anatomy_of(model).stacks]):
+        skipped = logits(model)
+
+    torch.testing.assert_close(logits(smaller), skipped)
+    assert not torch.equal(logits(model), skipped)
+    assert smaller.num_parameters() < model.num_parameters()
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_the_layer_that_the_loss_misses_least_goes_first_and_then_again(tmp_path: Path, family: Family) -> None:
+    tokenizer = tiny_tokenizer(family, tmp_path)
+    model = tiny_model(family, tokenizer, encoder_layers=3, decoder_layers=3)
+    dataset, context = tiny_set(tokenizer), tiny_context(tmp_path)
+
+    def loss_without(gone: set[int]) -> float:
+        smaller = keep_layers(model, {"encoder": sorted({0, 1, 2} - gone), "decoder": [0, 1, 2]})
+        return one_shot_loss(smaller, dataset, context)
+
+    order = measured_order(model, dataset, context, {"encoder": 1, "decoder": 3})
+    first, second = order.removed["encoder"]
+    alone = [loss_without({index}) for index in range(3)]
+    pairs = {index: loss_without({first, index}) for index in range(3) if index != first}
+
+    assert order.rises["encoder"] == pytest.approx([loss - loss_without(set()) for loss in alone], abs=1e-4)
+    assert (first, second) == (alone.index(min(alone)), min(pairs, key=lambda index: pairs[index]))
+    assert order.kept("encoder", 2) == sorted({0, 1, 2} - {first})
+    assert order.removed["decoder"] == []
+    with pytest.raises(BadParameters, match="tried down to 3"):
+        order.kept("decoder", 2)
+
+
+def test_a_layer_that_does_nothing_is_missed_by_nothing(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
+    model = tiny_model(Family.T5, tokenizer, encoder_layers=3)
+    silent = anatomy_of(model).encoder.layers[1]
+    with torch.no_grad():
+        for name in (silent.feed_forward.down, silent.self_attention.output):
+            model.get_parameter(f"{name}.weight").zero_()
+
+    order = measured_order(model, tiny_set(tokenizer), tiny_context(tmp_path), {"encoder": 2, "decoder": 2})
+
+    assert order.rises["encoder"][1] == pytest.approx(0, abs=1e-5)
+    assert abs(order.rises["encoder"][0]) > 1e-4
+
+
+def test_evenly_spaced_layers_have_the_first_and_the_last_among_them() -> None:
+    order = EvenOrder({"encoder": 6, "decoder": 4})
+
+    assert evenly_spaced(12, 3) == [0, 6, 11]
+    assert order.kept("encoder", 3) == [0, 2, 5]
+    assert order.kept("decoder", 1) == [0]
+
+
+@pytest.mark.parametrize("wrong", [0, 4])
+def test_a_number_of_layers_that_cannot_be_is_refused(tmp_path: Path, wrong: int) -> None:
+    tokenizer = tiny_tokenizer(Family.BART, tmp_path)
+    model = tiny_model(Family.BART, tokenizer, encoder_layers=3, decoder_layers=3)
+
+    with pytest.raises(BadParameters, match=f"cannot keep {wrong} of 3 encoder layers"):
+        EvenOrder({"encoder": 3, "decoder": 3}).kept("encoder", wrong)
+    with pytest.raises(BadParameters, match=f"cannot keep {wrong} of 3 decoder layers"):
+        measured_order(model, tiny_set(tokenizer), tiny_context(tmp_path), {"encoder": 3, "decoder": wrong})

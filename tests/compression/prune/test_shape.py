@@ -1,0 +1,80 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimseq.compression.prune.importance import measure_importance
+from slimseq.compression.prune.layers import EvenOrder
+from slimseq.compression.prune.shape import Shape, cut_to, parameter_counter, shape_of
+from slimseq.compression.prune.summary import importance_summary
+from slimseq.models_store.manifest import Family
+from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+
+KINDS: list[tuple[Family, dict[str, Any]]] = [
+    (Family.T5, {}),
+    (Family.T5, {"is_gated": True, "is_tied": False}),
+    (Family.BART, {}),
+]
+
+
+@pytest.mark.parametrize(("family", "changes"), KINDS)
+@pytest.mark.parametrize(
+    "wanted", [{}, {"encoder_layers": 1}, {"decoder_layers": 2, "heads": 3}, {"heads": 1, "encoder_layers": 2}]
+)
+def test_a_shape_is_counted_as_it_is_cut(
+    tmp_path: Path, family: Family, changes: dict[str, Any], wanted: dict[str, int]
+) -> None:
+    tokenizer = tiny_tokenizer(family, tmp_path)
+    model = tiny_model(family, tokenizer, encoder_layers=3, decoder_layers=3, **changes)
+    shape = replace(shape_of(model), **wanted, encoder_feed_forward=24, decoder_feed_forward=24)
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+
+    smaller = cut_to(model, shape, importance, EvenOrder({"encoder": 3, "decoder": 3}))
+
+    assert shape_of(smaller) == shape
+    assert parameter_counter(model)(shape) == smaller.num_parameters() < model.num_parameters()
+
+
+def test_stacks_of_a_bart_may_differ_in_width(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.BART, tmp_path)
+    model = tiny_model(Family.BART, tokenizer)
+    shape = Shape(2, 1, 4, 16, 48)
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+
+    smaller = cut_to(model, shape, importance, EvenOrder({"encoder": 2, "decoder": 2}))
+
+    assert (smaller.config.encoder_ffn_dim, smaller.config.decoder_ffn_dim) == (16, 48)
+    assert parameter_counter(model)(shape) == smaller.num_parameters()
+
+
+def test_layers_that_stay_keep_their_scores(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
+    model = tiny_model(Family.T5, tokenizer, encoder_layers=3)
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+    shape = replace(shape_of(model), encoder_layers=2, encoder_feed_forward=8, decoder_feed_forward=8)
+
+    smaller = cut_to(model, shape, importance, EvenOrder({"encoder": 3, "decoder": 2}))
+
+    best = importance.channels["encoder.block.2.layer.1.DenseReluDense.wo"].topk(8).indices.sort().values
+    whole = model.get_parameter("encoder.block.2.layer.1.DenseReluDense.wo.weight")
+    assert smaller.get_parameter("encoder.block.1.layer.1.DenseReluDense.wo.weight").equal(whole[:, best])
+
+
+def test_the_summary_has_a_mean_and_what_stays_of_every_layer(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
+    model = tiny_model(Family.T5, tokenizer)
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+    shape = replace(shape_of(model), decoder_layers=1, encoder_feed_forward=32, decoder_feed_forward=32)
+
+    summary = importance_summary(model, shape, importance, EvenOrder({"encoder": 2, "decoder": 2}))
+
+    first = importance.channels["encoder.block.0.layer.1.DenseReluDense.wo"]
+    assert [row["layer"] for row in summary["channels"]] == ["encoder.0", "encoder.1", "decoder.0", "decoder.1"]
+    assert summary["channels"][0]["mean"] == pytest.approx(float(first.mean()), rel=1e-3)
+    assert summary["channels"][0]["kept_share"] == pytest.approx(
+        float(first.topk(32).values.sum() / first.sum()), abs=1e-3
+    )
+    assert summary["channels"][3]["kept_share"] == 0
+    assert [row["layer"] for row in summary["heads"]][-1] == "decoder.1.cross"
+    assert [row["stays"] for row in summary["layers"]] == [True, True, True, False]

@@ -1,0 +1,184 @@
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
+
+from slimseq.compression.anatomy import anatomy_of
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.prune.importance import measure_importance
+from slimseq.compression.prune.prune import kept_channels, pruned
+from slimseq.compression.publish import write_model
+from slimseq.models_store.manifest import Family
+from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+
+KINDS: dict[str, tuple[Family, dict[str, int | bool]]] = {
+    "t5-relu": (Family.T5, {}),
+    "t5-gated-untied": (Family.T5, {"is_gated": True, "is_tied": False}),
+    "bart": (Family.BART, {}),
+}
+IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
+
+
+def made(kind: str, folder: Path) -> tuple[PreTrainedModel, Path]:
+    family, changes = KINDS[kind]
+    tokenizer = tiny_tokenizer(family, folder / "tokenizer")
+    return tiny_model(family, tokenizer, **changes), tokenizer
+
+
+def logits(model: PreTrainedModel) -> torch.Tensor:
+    with torch.no_grad():
+        result: torch.Tensor = model(input_ids=IDS, decoder_input_ids=IDS).logits
+    return result
+
+
+def silence(model: PreTrainedModel, name: str, columns: list[int]) -> None:
+    with torch.no_grad():
+        model.get_parameter(f"{name}.weight")[:, columns] = 0
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_removing_silent_channels_changes_nothing(tmp_path: Path, kind: str) -> None:
+    model, tokenizer = made(kind, tmp_path)
+    for number, stack in enumerate(anatomy_of(model).stacks):
+        for index, layer in enumerate(stack.layers):
+            start = 3 * number + index
+            silence(model, layer.feed_forward.down, list(range(start, start + 40)))
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+
+    smaller = pruned(model, {"encoder": 24, "decoder": 24}, None, importance)
+
+    torch.testing.assert_close(logits(smaller), logits(model), rtol=1e-4, atol=1e-4)
+    assert smaller.num_parameters() < model.num_parameters()
+
+
+@pytest.mark.parametrize("kind", ["t5-relu", "t5-gated-untied"])
+def test_removing_silent_heads_of_a_t5_changes_nothing(tmp_path: Path, kind: str) -> None:
+    model, tokenizer = made(kind, tmp_path)
+    for stack in anatomy_of(model).stacks:
+        for index, layer in enumerate(stack.layers):
+            silence(model, layer.self_attention.output, [*range(8), *range(16, 24)])
+            if layer.cross_attention is not None:
+                silence(model, layer.cross_attention.output, list(range(8 * index, 8 * index + 16)))
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+
+    smaller = pruned(model, {"encoder": 64, "decoder": 64}, 2, importance)
+
+    torch.testing.assert_close(logits(smaller), logits(model), rtol=1e-4, atol=1e-4)
+    assert (smaller.config.num_heads, smaller.config.d_kv) == (2, 8)
+
+
+def test_narrowing_a_bart_to_the_half_that_is_read_gives_that_half(tmp_path: Path) -> None:
+    narrow, tokenizer = made("bart", tmp_path)
+    with torch.no_grad():
+        for parameter in narrow.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    wide = doubled(narrow)
+    importance = measure_importance(wide, tiny_set(tokenizer), tiny_context(tmp_path))
+
+    again = pruned(wide, {"encoder": 64, "decoder": 64}, 4, importance)
+
+    assert (again.config.d_model, again.config.encoder_attention_heads) == (32, 4)
+    torch.testing.assert_close(logits(again), logits(narrow), rtol=1e-3, atol=1e-3)
+
+
+def doubled(model: PreTrainedModel) -> PreTrainedModel:
+    """Returns a BART twice as wide whose second half of channels repeats the first and is not read by any projection.
+
+    Repeating keeps what the layer norms compute. The second half of the heads adds nothing. Positions make up for
+    sqrt(d_model) in front of the token embeddings, which are the output layer too: logits are twice as large.
+    """
+    config = {"d_model": 64, "encoder_attention_heads": 8, "decoder_attention_heads": 8}
+    wide: PreTrainedModel = type(model)(type(model.config).from_dict(model.config.to_dict() | config))
+    state = {}
+    for name, tensor in model.state_dict().items():
+        if "_proj.weight" in name and "out_proj" not in name:
+            state[name] = torch.zeros(64, 64)
+            state[name][:32, :32] = tensor
+        elif "_proj.bias" in name and "out_proj" not in name:
+            state[name] = torch.cat([tensor, torch.zeros(32)])
+        elif "fc1.weight" in name:
+            state[name] = torch.cat([tensor, torch.zeros(64, 32)], dim=1)
+        elif "out_proj.weight" in name:
+            state[name] = torch.cat([torch.cat([tensor, tensor]), torch.zeros(64, 32)], dim=1)
+        elif "fc2.weight" in name or (tensor.dim() == 1 and "fc1" not in name):
+            state[name] = torch.cat([tensor, tensor])
+        elif "embed_positions" in name:
+            state[name] = torch.cat([tensor, tensor], dim=1) * 2**0.5
+        elif "fc1.bias" in name or name == "final_logits_bias":
+            state[name] = tensor
+        else:
+            state[name] = torch.cat([tensor, tensor], dim=1)
+    wide.load_state_dict(state)
+    wide.train(False)
+    return wide
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_the_configuration_says_what_is_there_and_the_folder_loads(tmp_path: Path, kind: str) -> None:
+    model, tokenizer = made(kind, tmp_path)
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+
+    smaller = pruned(model, {"encoder": 40, "decoder": 40}, 3, importance)
+    smaller.bfloat16()
+    write_model(smaller, tmp_path / "model")
+    loaded = AutoModelForSeq2SeqLM.from_pretrained(
+        tmp_path / "model", dtype=torch.bfloat16, attn_implementation=smaller.config._attn_implementation
+    )
+    config = loaded.config
+
+    if kind == "bart":
+        assert (config.d_model, config.encoder_attention_heads, config.decoder_attention_heads) == (24, 3, 3)
+        assert (config.encoder_ffn_dim, config.decoder_ffn_dim) == (40, 40)
+    else:
+        assert (config.d_ff, config.num_heads, config.d_kv, config.d_model) == (40, 3, 8, 32)
+    assert torch.equal(logits(loaded), logits(smaller))
+
+
+def test_every_layer_keeps_its_own_best_channels(tmp_path: Path) -> None:
+    model, tokenizer = made("t5-relu", tmp_path)
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+
+    smaller = pruned(model, {"encoder": 16, "decoder": 16}, None, importance)
+
+    for stack in anatomy_of(model).stacks:
+        for layer in stack.layers:
+            kept = importance.channels[layer.feed_forward.down].topk(16).indices.sort().values
+            whole = model.get_parameter(f"{layer.feed_forward.up[0]}.weight")
+            assert torch.equal(smaller.get_parameter(f"{layer.feed_forward.up[0]}.weight"), whole[kept])
+
+
+def test_the_given_model_stays_as_it_is(tmp_path: Path) -> None:
+    model, tokenizer = made("bart", tmp_path)
+    before = logits(model)
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+
+    pruned(model, {"encoder": 16, "decoder": 32}, 2, importance)
+
+    assert torch.equal(logits(model), before)
+    assert model.config.d_model == 32
+
+
+def test_a_share_and_a_number_of_channels_mean_the_same(tmp_path: Path) -> None:
+    model, _ = made("t5-relu", tmp_path)
+
+    assert kept_channels(model, 0.25) == kept_channels(model, 16) == {"encoder": 16, "decoder": 16}
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, 2.5, 65.0])
+def test_a_number_of_channels_that_cannot_be_is_refused(tmp_path: Path, wrong: float) -> None:
+    model, _ = made("t5-relu", tmp_path)
+
+    with pytest.raises(BadParameters, match="--feed-forward"):
+        kept_channels(model, wrong)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("heads", [0, 5])
+def test_a_number_of_heads_that_cannot_be_is_refused(tmp_path: Path, kind: str, heads: int) -> None:
+    model, tokenizer = made(kind, tmp_path)
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+
+    with pytest.raises(BadParameters, match="of 4 attention heads"):
+        pruned(model, {"encoder": 64, "decoder": 64}, heads, importance)

@@ -1,0 +1,166 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, PreTrainedModel
+
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
+from slimseq.compression.publish import write_model
+from slimseq.compression.training.tokenizer_maker import texts_of
+from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Family
+from tests.compression.tiny import EXAMPLES, PREFIX, tiny_context, tiny_model, tiny_tokenizer
+
+CORPUS = list(texts_of(EXAMPLES[:8], PREFIX))
+NEVER_SEEN = ["Quick zebras, jump! 1234 ΩΩ ½ €", "", "   ", "naïve\tcafé\n\nüber 🦊"]
+
+
+def trimmed(
+    family: Family, folder: Path, limit: int = 0, **changes: bool
+) -> tuple[PreTrainedModel, Path, PreTrainedModel, Path, VocabularyCut]:
+    tokenizer = tiny_tokenizer(family, folder / "full")
+    model = tiny_model(family, tokenizer, **changes)
+    cut = plan_vocabulary(model, tokenizer, CORPUS, limit, tiny_context(folder))
+    trim_tokenizer(tokenizer, folder / "small", cut)
+    return model, tokenizer, trim_model(model, cut), folder / "small", cut
+
+
+def ids(folder: Path, text: str) -> list[int]:
+    return Tokenizer(folder).encode(text, 10_000).ids
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_the_corpus_encodes_to_the_same_pieces_and_decodes_to_the_same_text(tmp_path: Path, family: Family) -> None:
+    _, full, _, small, cut = trimmed(family, tmp_path)
+
+    for text in CORPUS:
+        assert [cut.kept[token] for token in ids(small, text)] == ids(full, text)
+        assert Tokenizer(small).decode(ids(small, text)) == Tokenizer(full).decode(ids(full, text))
+    assert len(cut.kept) < len(json.loads((full / "tokenizer.json").read_text())["model"]["vocab"])
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("text", NEVER_SEEN)
+def test_any_other_text_reads_as_with_the_full_tokenizer(tmp_path: Path, family: Family, text: str) -> None:
+    _, full, _, small, _ = trimmed(family, tmp_path)
+
+    assert Tokenizer(small).decode(ids(small, text)) == Tokenizer(full).decode(ids(full, text))
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_the_rarest_go_first_and_the_corpus_still_reads_the_same(tmp_path: Path, family: Family) -> None:
+    _, _, _, _, needed = trimmed(family, tmp_path / "needed")
+
+    limit = len(needed.kept) - 20
+    _, full, _, small, cut = trimmed(family, tmp_path / "limited", limit)
+
+    assert len(cut.kept) == limit
+    assert set(cut.kept) < set(needed.kept)
+    for text in CORPUS:
+        assert Tokenizer(small).decode(ids(small, text)) == Tokenizer(full).decode(ids(full, text))
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_transformers_and_the_store_read_the_same_ids(tmp_path: Path, family: Family) -> None:
+    _, _, model, small, _ = trimmed(family, tmp_path)
+    write_model(model, small)
+
+    theirs = AutoTokenizer.from_pretrained(small)  # type: ignore[no-untyped-call]
+
+    for text in [*CORPUS, *NEVER_SEEN]:
+        assert theirs(text).input_ids == ids(small, text)
+    assert len(theirs) == model.config.vocab_size
+    assert (theirs.eos_token_id, theirs.pad_token_id) == (model.config.eos_token_id, model.config.pad_token_id)
+
+
+def test_the_files_that_slow_classes_read_are_trimmed_or_gone(tmp_path: Path) -> None:
+    full = tiny_tokenizer(Family.T5, tmp_path / "spiece")
+    (full / "spiece.model").write_bytes(b"the full one")
+    cut = plan_vocabulary(tiny_model(Family.T5, full), full, CORPUS, 0, tiny_context(tmp_path))
+
+    trim_tokenizer(full, tmp_path / "t5", cut)
+    _, _, model, small, _ = trimmed(Family.BART, tmp_path)
+    vocabulary = json.loads((small / "vocab.json").read_text())
+    merges = [line for line in (small / "merges.txt").read_text().splitlines() if not line.startswith("#")]
+
+    assert not (tmp_path / "t5" / "spiece.model").exists()
+    assert len(vocabulary) == model.config.vocab_size
+    assert merges == [
+        " ".join(merge) for merge in json.loads((small / "tokenizer.json").read_text())["model"]["merges"]
+    ]
+
+
+@pytest.mark.parametrize(("family", "changes"), [(Family.T5, {}), (Family.T5, {"is_tied": False}), (Family.BART, {})])
+def test_logits_are_those_of_the_full_model_at_the_ids_that_stay(
+    tmp_path: Path, family: Family, changes: dict[str, bool]
+) -> None:
+    model, full, smaller, small, cut = trimmed(family, tmp_path, **changes)
+    text = CORPUS[0]
+
+    with torch.no_grad():
+        before = torch.tensor([ids(full, text)])
+        after = torch.tensor([ids(small, text)])
+        whole = model(input_ids=before, decoder_input_ids=before).logits
+        part = smaller(input_ids=after, decoder_input_ids=after).logits
+
+    torch.testing.assert_close(part, whole[:, :, list(cut.kept)])
+    removed = (model.config.vocab_size - len(cut.kept)) * model.config.d_model
+    assert model.num_parameters() - smaller.num_parameters() == removed * (1 if changes.get("is_tied", True) else 2)
+
+
+def test_special_ids_are_renumbered_wherever_they_stand(tmp_path: Path) -> None:
+    full = tiny_tokenizer(Family.BART, tmp_path / "full")
+    model = tiny_model(Family.BART, full)
+    assert model.generation_config is not None
+    dropped, end = 5, 300
+    for owner in (model.config, model.generation_config):
+        vars(owner)["eos_token_id"] = [2, end]
+    model.config.forced_eos_token_id = model.generation_config.forced_eos_token_id = end
+    model.generation_config.bad_words_ids = [[end], [dropped, end]]
+    model.generation_config.suppress_tokens = [end]
+    cut = VocabularyCut((0, 1, 2, 3, 4, 10, 11, end))
+
+    smaller = trim_model(model, cut)
+    assert smaller.generation_config is not None
+
+    assert (smaller.config.vocab_size, smaller.config.pad_token_id, smaller.config.forced_eos_token_id) == (8, 1, 7)
+    assert smaller.config.eos_token_id == smaller.generation_config.eos_token_id == [2, 7]
+    assert smaller.generation_config.forced_eos_token_id == 7
+    assert smaller.generation_config.bad_words_ids == [[7]]
+    assert smaller.generation_config.suppress_tokens == [7]
+    assert model.generation_config.forced_eos_token_id == end
+
+
+def test_a_trimmed_folder_says_the_ids_that_decoding_needs(tmp_path: Path) -> None:
+    _, _, model, small, _ = trimmed(Family.T5, tmp_path)
+
+    write_model(model, small)
+    configuration = read_configuration(small)
+
+    assert (configuration.pad_id, configuration.eos_id, configuration.decoder_start_id) == (0, 1, 0)
+    assert configuration.vocabulary == model.config.vocab_size
+
+
+def test_sentinels_stay_only_where_they_are_used(tmp_path: Path) -> None:
+    full = tiny_tokenizer(Family.T5, tmp_path / "full")
+    model = tiny_model(Family.T5, full)
+    texts = [*CORPUS, "A <extra_id_2> B"]
+
+    cut = plan_vocabulary(model, full, texts, 0, tiny_context(tmp_path))
+    trim_tokenizer(full, tmp_path / "small", cut)
+    write_model(trim_model(model, cut), tmp_path / "small")
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "small")  # type: ignore[no-untyped-call]
+
+    assert [token for token in theirs.get_vocab() if token.startswith("<extra_id_")] == ["<extra_id_2>"]
+    assert theirs(texts[-1]).input_ids == ids(tmp_path / "small", texts[-1])
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_a_vocabulary_without_room_for_what_must_stay_is_refused(tmp_path: Path, family: Family) -> None:
+    full = tiny_tokenizer(family, tmp_path)
+
+    with pytest.raises(BadParameters, match="--vocabulary 20 is below the"):
+        plan_vocabulary(tiny_model(family, full), full, CORPUS, 20, tiny_context(tmp_path))

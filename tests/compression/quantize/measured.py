@@ -1,0 +1,71 @@
+"""How far a quantized artifact is from its original: along the sentences' targets, by the graphs themselves."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from slimseq.compression.context import Context
+from slimseq.compression.quantize.forced import batches, cross_feeds, steps
+from slimseq.compression.quantize.sensitivity import open_session
+from slimseq.compression.training.data import DataFiles
+from slimseq.inference.graphs.export import export_onnx
+from slimseq.inference.graphs.sources import FloatSources
+from slimseq.inference.models.configuration import read_configuration
+from slimseq.models_store.manifest import Family, Manifest, Task
+from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_set
+
+# Of the graph of two products by constant matrices.
+PRODUCTS = ("first", "second")
+
+GRAPHS = ("encoder.onnx", "decoder.onnx")
+
+
+def data_files(folder: Path) -> DataFiles:
+    sentences = tiny_file(folder)
+    return DataFiles(train=[sentences], dev=[sentences])
+
+
+def with_large_channels(folder: Path, norms: Sequence[str], channels: Sequence[int]) -> Path:
+    """Returns the folder of a random T5 some of whose norms make some channels 60 times as large."""
+    context = tiny_context(folder)
+    tiny_artifact(context, Family.T5, folder)
+    source = folder / "source"
+    shutil.copytree(context.store.folder(Task.TRANSLATION, "original"), source)
+    tensors = load_file(source / "model.safetensors")
+    for norm in norms:
+        factors = torch.ones_like(tensors[norm])
+        factors[list(channels)] = 60
+        tensors[norm] = tensors[norm] * factors
+    save_file(tensors, source / "model.safetensors")
+    return source
+
+
+def logits(folder: Path, artifact: Path) -> NDArray[np.float32]:
+    """All next-token logits that the graphs in a folder give, `(target tokens, vocabulary)`."""
+    encoder, decoder = (open_session(folder / name) for name in GRAPHS)
+    found = []
+    for batch in batches(tiny_set(artifact), read_configuration(artifact), 16):
+        for step, (_, values) in enumerate(steps(decoder, batch, cross_feeds(encoder, batch))):
+            found.append(values[batch.is_target[:, step]])
+    return np.concatenate(found)
+
+
+def error(context: Context, manifest: Manifest, scratch: Path) -> float:
+    """Mean squared difference to the original's logits, as a share of their variance."""
+    original = context.store.folder(Task.TRANSLATION, "original")
+    if not (scratch / "fp32").exists():
+        export_onnx(original, scratch / "fp32", FloatSources())
+    wanted = logits(scratch / "fp32", original)
+    got = logits(context.store.folder(Task.TRANSLATION, manifest.variant) / "onnx", original)
+    return float(((got - wanted) ** 2).mean() / wanted.var())
+
+
+def operators(context: Context, manifest: Manifest, graphs: tuple[str, ...] = GRAPHS) -> set[str]:
+    folder = context.store.folder(manifest.task, manifest.variant) / "onnx"
+    return {node.op_type for name in graphs for node in onnx.load(folder / name, load_external_data=False).graph.node}

@@ -1,0 +1,155 @@
+"""Products whose inputs have a scale beforehand: as near as their steps allow, whatever else is in the batch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from slimseq.compression.quantize.embedding import Floats
+from slimseq.compression.quantize.fixed_products import FixedInputs, FixedQueries
+from slimseq.compression.quantize.fixed_scales import FixedScale, scale_of
+from slimseq.compression.quantize.integer_products import IntegerWeights
+from slimseq.compression.quantize.rewriting import round_products
+from slimseq.compression.quantize.sensitivity import open_session
+from slimseq.evaluation.host import has_vnni
+
+WIDTH, OUTPUTS = 32, 8
+WEIGHTS = IntegerWeights(per_channel=True, reduce_range=not has_vnni())
+STATES = np.random.default_rng(1).normal(size=(6, WIDTH)).astype(np.float32)
+MATRIX = np.random.default_rng(0).normal(size=(WIDTH, OUTPUTS)).astype(np.float32)
+GAINS = np.linspace(0.5, 2, WIDTH, dtype=np.float32)
+BIAS = np.arange(OUTPUTS, dtype=np.float32)
+EVEN = FixedScale(float(np.abs(STATES).max() / 127), np.ones(WIDTH, dtype=np.float32))
+PRODUCT = helper.make_node("MatMul", ["read", "matrix"], ["product"], name="product")
+PLAIN = [helper.make_node("Identity", ["states"], ["read"], name="read")]
+NORMS = {
+    "layer norm": [helper.make_node("LayerNormalization", ["states", "gains", "shifts"], ["read"], name="norm")],
+    "root mean square": [helper.make_node("Mul", ["states", "gains"], ["read"], name="norm")],
+}
+
+
+def model_of(before: Sequence[NodeProto], behind: Sequence[NodeProto] = (), outputs: Sequence[str] = ()) -> ModelProto:
+    names = outputs or ["product"]
+    tensors = {"matrix": MATRIX, "gains": GAINS, "shifts": GAINS - 1, "bias": BIAS}
+    graph = helper.make_graph(
+        [*before, PRODUCT, *behind],
+        "one",
+        [helper.make_tensor_value_info("states", TensorProto.FLOAT, ["rows", WIDTH])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", None]) for name in names],
+        [numpy_helper.from_array(values, name) for name, values in tensors.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+
+def run(model: ModelProto, states: Floats = STATES) -> list[Floats]:
+    found: list[Floats] = open_session(model.SerializeToString()).run(None, {"states": states})
+    return found
+
+
+def rounded(model: ModelProto, scale: FixedScale | None = None) -> ModelProto:
+    """Rounds the product; without a scale, by one of what it reads."""
+    if scale is None:
+        whole = ModelProto()
+        whole.CopyFrom(model)
+        whole.graph.output.append(onnx.ValueInfoProto(name="read"))
+        scale = scale_of(run(whole)[-1], margin=1.0)
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    round_products(copy, Path(), {"product": FixedInputs(WEIGHTS, {"read": scale})})
+    return copy
+
+
+def operators(model: ModelProto) -> list[str]:
+    return [node.op_type for node in model.graph.node]
+
+
+def test_a_row_does_not_depend_on_others() -> None:
+    model = rounded(model_of(PLAIN))
+    beside_large = STATES * np.array([1, 1, 1, 100, 1, 1], dtype=np.float32)[:, None]
+
+    alone, together = run(model)[0], run(model, beside_large)[0]
+
+    assert np.abs(alone - STATES @ MATRIX).max() < 0.3
+    assert np.array_equal(np.delete(alone, 3, 0), np.delete(together, 3, 0))
+
+
+def test_a_large_channel_does_not_coarsen_the_others() -> None:
+    states = STATES.copy()
+    states[:, 4] *= 64
+    scale = scale_of(states, margin=1.0)
+    even = FixedScale(64 * EVEN.step, EVEN.factors)
+
+    errors = [np.abs(run(rounded(model_of(PLAIN), each), states)[0] - states @ MATRIX).std() for each in (scale, even)]
+
+    assert errors[0] < errors[1] / 3
+
+
+def test_a_bias_is_added_by_the_product() -> None:
+    behind = [helper.make_node("Add", ["bias", "product"], ["sum"], name="sum")]
+    model = model_of(PLAIN, behind, ["sum"])
+
+    found = rounded(model, EVEN)
+
+    assert operators(found) == ["Identity", "QuantizeLinear", "MatMulIntegerToFloat"]
+    assert np.abs(run(found)[0] - run(model)[0]).max() < 0.3
+
+
+def test_a_bias_stays_where_the_product_is_read_without_it() -> None:
+    behind = [helper.make_node("Add", ["bias", "product"], ["sum"], name="sum")]
+    model = model_of(PLAIN, behind, ["sum", "product"])
+
+    found = rounded(model)
+
+    assert operators(found)[-1] == "Add"
+    assert all(np.abs(one - other).max() < 0.3 for one, other in zip(run(found), run(model), strict=True))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_norm_that_products_alone_read_divides_its_channels_itself(norm: str) -> None:
+    model = model_of(NORMS[norm])
+    factors = np.where(np.arange(WIDTH) % 5 == 0, 4, 1).astype(np.float32)
+
+    found = rounded(model, FixedScale(0.05, factors))
+
+    assert operators(found) == [NORMS[norm][0].op_type, "QuantizeLinear", "MatMulIntegerToFloat"]
+    assert np.abs(run(found)[0] - run(model)[0]).max() < 1
+    assert "gains" not in {tensor.name for tensor in found.graph.initializer}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_norm_that_something_else_reads_stays_as_it_is(norm: str) -> None:
+    model = model_of([*NORMS[norm], helper.make_node("Relu", ["read"], ["other"])], outputs=["product", "other"])
+    factors = np.where(np.arange(WIDTH) % 5 == 0, 4, 1).astype(np.float32)
+
+    found = rounded(model, FixedScale(0.05, factors))
+
+    product, other = run(found)
+    assert np.array_equal(other, run(model)[1])
+    assert np.abs(product - run(model)[0]).max() < 1
+
+
+def test_inputs_without_a_scale_are_rounded_as_they_come() -> None:
+    model = model_of(PLAIN)
+
+    round_products(model, Path(), {"product": FixedInputs(WEIGHTS, {})})
+
+    assert "DynamicQuantizeLinear" in operators(model)
+
+
+def test_queries_are_rounded_by_a_step_that_is_known() -> None:
+    names = ["integers", "step", "zero"]
+    behind = [
+        helper.make_node("DynamicQuantizeLinear", ["states"], names, name="queries"),
+        helper.make_node("DequantizeLinear", names, ["again"], name="again"),
+    ]
+    model = model_of(PLAIN, behind, ["again"])
+    step = float(np.abs(STATES).max() / 127)
+
+    round_products(model, Path(), {"queries": FixedQueries(step)})
+
+    alone, together = run(model)[0], run(model, np.concatenate([STATES, 10 * STATES]))[0]
+    assert np.abs(alone - STATES).max() <= step
+    assert np.array_equal(alone, together[: len(STATES)])

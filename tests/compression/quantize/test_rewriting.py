@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import onnx
+
+from slimseq.compression.quantize.integer_products import IntegerWeights
+from slimseq.compression.quantize.rewriting import round_products
+from slimseq.compression.quantize.row_products import RowInputs
+from slimseq.compression.quantize.sensitivity import open_session
+
+WEIGHTS = IntegerWeights(per_channel=True, reduce_range=False)
+
+
+def test_only_named_products_are_rounded(graph: Path) -> None:
+    model = onnx.load(graph)
+
+    round_products(model, graph.parent, {"second": WEIGHTS})
+
+    operators = [node.op_type for node in model.graph.node]
+    assert operators == ["MatMul", "DynamicQuantizeLinear", "MatMulInteger", "Cast", "Mul", "Mul"]
+    assert {tensor.name for tensor in model.graph.initializer} >= {"first.weight"}
+    assert "second.weight" not in {tensor.name for tensor in model.graph.initializer}
+    open_session(model.SerializeToString())
+
+
+def test_products_that_are_rounded_alike_share_their_inputs(graph: Path) -> None:
+    model = onnx.load(graph)
+
+    round_products(model, graph.parent, {"first": WEIGHTS, "second": WEIGHTS})
+
+    assert [node.op_type for node in model.graph.node].count("DynamicQuantizeLinear") == 1
+
+
+def test_what_the_runtime_alone_knows_is_declared(graph: Path) -> None:
+    model = onnx.load(graph)
+
+    round_products(model, graph.parent, {"first": RowInputs(WEIGHTS)})
+
+    assert [opset.domain for opset in model.opset_import] == ["", "com.microsoft"]
+    open_session(model.SerializeToString())

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from slimseq.inference.decoding.rules import Rules, allowed, repeated_ngrams
+from slimseq.inference.decoding.scores import Ids, Scores, scores_of
+from slimseq.inference.models.configuration import ModelConfiguration
+from slimseq.models_store.manifest import Family, GenerationOptions
+
+VOCABULARY = 10
+EOS = 1
+START = 2
+
+
+def configuration(forced_bos: int | None = None, forced_eos: int | None = None) -> ModelConfiguration:
+    return ModelConfiguration(Family.BART, VOCABULARY, 1, 0, EOS, START, forced_bos, forced_eos, None)
+
+
+def possible(
+    rows: list[list[int]], options: list[GenerationOptions], model: ModelConfiguration, top: int = VOCABULARY
+) -> list[set[int]]:
+    """Returns which tokens may come next in each row, of the `top` best; a higher token has a higher logit."""
+    logits = np.tile(np.arange(VOCABULARY, dtype=np.float32), (len(rows), 1))
+    ids = np.zeros((len(rows), max(map(len, rows)) + 3), dtype=np.int64)
+    for row, held in enumerate(rows):
+        ids[row, : len(held)] = held
+    positions = np.array([len(held) - 1 for held in rows])
+    scores = scores_of(logits, top, is_normalised=True)
+    tokens, found = allowed(scores, ids, positions, Rules.of(options), model, needed=1)
+    return [set(tokens[row][found[row] > -np.inf].tolist()) for row in range(len(rows))]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_the_same_tokens_are_forbidden_as_in_transformers(size: int) -> None:
+    import torch
+    from transformers import NoRepeatNGramLogitsProcessor
+
+    ids: Ids = np.random.default_rng(0).integers(0, 4, (6, 12))
+    scores: Scores = np.zeros((6, VOCABULARY), dtype=np.float32)
+
+    rows, tokens = repeated_ngrams(ids, np.full(6, 12), size)
+
+    scores[rows, tokens] = -np.inf
+    expected = NoRepeatNGramLogitsProcessor(size)(torch.tensor(ids), torch.zeros(6, VOCABULARY))
+    assert np.array_equal(scores, expected.numpy())
+
+
+def test_each_row_has_its_own_rules_and_its_own_age() -> None:
+    rows = [[START, 5, 6, 5], [START, 5, 6, 5], [START, 7]]
+    options = [
+        GenerationOptions(no_repeat_ngram_size=2),
+        GenerationOptions(no_repeat_ngram_size=1),
+        GenerationOptions(no_repeat_ngram_size=1, min_new_tokens=2),
+    ]
+
+    found = possible(rows, options, configuration())
+
+    everything = set(range(VOCABULARY))
+    assert found == [everything - {6}, everything - {START, 5, 6}, everything - {START, 7, EOS}]
+
+
+def test_a_row_too_young_for_an_ngram_stands_beside_one_that_is_not() -> None:
+    options = [GenerationOptions(no_repeat_ngram_size=3)] * 2
+
+    found = possible([[START, 5, 6, 7, 5, 6], [START]], options, configuration())
+
+    everything = set(range(VOCABULARY))
+    assert found == [everything - {7}, everything]
+
+
+def test_the_end_is_forbidden_until_the_minimum() -> None:
+    options = [GenerationOptions(min_new_tokens=2)] * 2
+
+    early, late = possible([[START, 5], [START, 5, 6]], options, configuration())
+
+    assert EOS not in early
+    assert EOS in late
+
+
+def test_the_first_and_the_last_token_can_be_forced() -> None:
+    options = [GenerationOptions(max_new_tokens=3)] * 3
+
+    found = possible([[START], [START, 7], [START, 7, 5]], options, configuration(forced_bos=7, forced_eos=EOS))
+
+    assert found == [{7}, set(range(VOCABULARY)), {EOS}]
+
+
+def test_where_the_best_are_all_forbidden_the_next_best_come_up() -> None:
+    rows = [[START, 9, 8, 7, 6], [START, 3]]
+    options = [GenerationOptions(no_repeat_ngram_size=1)] * 2
+
+    assert possible(rows, options, configuration(), top=2) == [{5, 4}, {9, 8}]

@@ -1,0 +1,81 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slimseq.inference.decoding.sampling import SamplingSearch, likeliest
+from slimseq.inference.decoding.scores import scores_of
+from slimseq.inference.models.configuration import ModelConfiguration
+from slimseq.models_store.manifest import Family, GenerationOptions
+
+VOCABULARY = 40
+CONFIGURATION = ModelConfiguration(Family.T5, VOCABULARY, 1, 0, 1, 2, None, None, None)
+
+
+def drawn(options: list[GenerationOptions], logits: Any, steps: int) -> list[list[int]]:
+    """Draws so many tokens of each row, all rows with the same logits at each step."""
+    search = SamplingSearch(CONFIGURATION)
+    search.join(options)
+    for _ in range(steps):
+        search.advance(scores_of(np.tile(logits, (len(options), 1)), 1, is_normalised=False))
+    return [search.cut(row).ids for row in range(len(options))]
+
+
+def options(**changes: Any) -> GenerationOptions:
+    return GenerationOptions(**({"do_sample": True, "min_new_tokens": 500, "max_new_tokens": 500} | changes))
+
+
+@pytest.mark.parametrize("top_k", [0, 1, 7, 100])
+@pytest.mark.parametrize("top_p", [0.01, 0.3, 0.9, 1.0])
+def test_draws_are_among_the_tokens_that_transformers_leaves(top_k: int, top_p: float) -> None:
+    import torch
+    from transformers import TopKLogitsWarper, TopPLogitsWarper
+
+    logits = np.random.default_rng(3).normal(scale=2, size=VOCABULARY).astype(np.float32)
+    left = torch.tensor(logits)[None]
+    if top_k:
+        left = TopKLogitsWarper(top_k)(torch.zeros(1, 1), left)
+    if top_p < 1:
+        left = TopPLogitsWarper(top_p)(torch.zeros(1, 1), left)
+
+    tokens, weights = likeliest(logits, top_k, top_p)
+
+    wanted = left[0].softmax(0).numpy()
+    assert sorted(tokens.tolist()) == np.nonzero(wanted)[0].tolist()
+    np.testing.assert_allclose(weights / weights.sum(), wanted[tokens], rtol=1e-4)
+
+
+def test_tokens_come_as_often_as_they_are_likely() -> None:
+    logits = np.full(VOCABULARY, -np.inf, dtype=np.float32)
+    logits[[5, 6, 7]] = np.log([0.6, 0.3, 0.1])
+
+    [ids] = drawn([options(seed=1, max_new_tokens=1000, min_new_tokens=1000)], logits, 999)
+
+    np.testing.assert_allclose(np.bincount(ids, minlength=8)[5:8] / len(ids), [0.6, 0.3, 0.1], atol=0.05)
+
+
+def test_a_row_draws_the_same_alone_and_among_others() -> None:
+    logits = np.random.default_rng(0).normal(size=VOCABULARY).astype(np.float32)
+    rows = [options(seed=5), options(seed=6, temperature=3.0), options(seed=5, top_k=4)]
+
+    together = drawn(rows, logits, 20)
+
+    assert together == [drawn([row], logits, 20)[0] for row in rows]
+    assert together[0] != together[1]
+
+
+def test_rules_hold_for_draws_too() -> None:
+    logits = np.zeros(VOCABULARY, dtype=np.float32)
+
+    [ids] = drawn([options(seed=2, no_repeat_ngram_size=1)], logits, VOCABULARY - 2)
+
+    assert len(set(ids)) == len(ids) and not {1, 2} & set(ids)
+
+
+@pytest.mark.parametrize("top_p", [1e-320, 1e-45, 1e-6])
+def test_the_likeliest_token_is_kept_whatever_the_share(top_p: float) -> None:
+    logits = np.array([0.5, 3.0, 1.0], dtype=np.float32)
+
+    tokens, probabilities = likeliest(logits, 0, top_p)
+
+    assert tokens.tolist() == [1] and probabilities.tolist() == [1.0]

@@ -1,0 +1,62 @@
+import numpy as np
+
+from slimseq.inference.engine.caches import Caches
+
+NAMES = ["a", "b", "c"]
+HEADS, WIDTH = 2, 3
+
+
+def caches() -> Caches:
+    return Caches(["inputs", HEADS, "positions", WIDTH], axis=2, names=list(NAMES))
+
+
+def filled(places: int, length: int) -> Caches:
+    """Caches whose numbers tell name, input, head and position."""
+    made = caches()
+    made.resize(places, length, 0, np.dtype(np.float32))
+    for name, view in made.views(places).items():
+        view[:] = numbers(name, places, length)
+    return made
+
+
+def numbers(name: str, places: int, length: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    at = 1000 * NAMES.index(name) + 100 * np.arange(places)[:, None, None] + 50 * np.arange(HEADS)[:, None]
+    return np.repeat((at + np.arange(length) + 1)[..., None], WIDTH, axis=-1).astype(np.float32)
+
+
+def test_what_fits_stays_and_the_rest_is_clear_however_often_the_length_changes() -> None:
+    made, kept = filled(4, 8), 8
+    for length in (9, 12, 10, 12, 11, 40, 5, 6):
+        made.resize(4, length, 4, np.dtype(np.float32))
+        kept = min(kept, length)
+        for name, view in made.views(4).items():
+            assert view.flags["C_CONTIGUOUS"]
+            assert (view[:, :, :kept] == numbers(name, 4, kept)).all(), (length, name)
+            assert (view[:, :, kept:] == 0).all(), (length, name)
+
+
+def test_inputs_that_are_kept_stay_where_others_join() -> None:
+    made = filled(2, 8)
+    made.resize(5, 8, 2, np.dtype(np.float32))
+    for name, view in made.views(2).items():
+        assert (view == numbers(name, 2, 8)).all()
+    assert made.views(5)["a"].shape == (5, HEADS, 8, WIDTH)
+
+
+def test_memory_stays_while_a_length_grows_and_shrinks_a_little() -> None:
+    made = filled(4, 16)
+    first = made.array
+    assert first is not None
+    for length in (20, 17, 22, 8):
+        made.resize(4, length, 4, np.dtype(np.float32))
+        assert made.array is not None
+        assert np.shares_memory(first, made.array), length
+
+
+def test_cleared_caches_hold_nothing() -> None:
+    made = filled(4, 16)
+    made.clear()
+    assert made.array is None
+    assert made.views(4) == {}
+    made.resize(2, 5, 0, np.dtype(np.float32))
+    assert all((view == 0).all() for view in made.views(2).values())

@@ -1,0 +1,152 @@
+"""Inputs that join and leave at any step get what `transformers.generate` gives each of them alone."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slimseq.evaluation.datasets import load_examples
+from slimseq.inference.engine.engine import Engine
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
+from slimseq.inference.runtimes.protocol import Sequenced
+from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.store import Store
+
+SETTINGS: list[dict[str, Any]] = [
+    {"num_beams": 1, "no_repeat_ngram_size": 0},
+    {"num_beams": 1, "no_repeat_ngram_size": 3, "min_new_tokens": 12},
+    {"num_beams": 4, "no_repeat_ngram_size": 2, "max_new_tokens": 9},
+    {"num_beams": 4, "length_penalty": 2.0, "min_new_tokens": 8},
+    {"num_beams": 4, "length_penalty": -0.5, "early_stopping": True, "max_new_tokens": 40},
+    {"num_beams": 2},
+]
+TEXTS = 24
+
+
+@pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
+def both(request: pytest.FixtureRequest, embedded: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
+    with (
+        open_generator(embedded, request.param, "original", "onnxruntime") as ours,
+        open_generator(embedded, request.param, "original", "torch") as reference,
+    ):
+        yield ours, reference
+
+
+def engine_of(generator: TextGenerator) -> Engine:
+    assert isinstance(generator.runtime, OnnxRuntime)
+    return generator.runtime.engine()
+
+
+def rows_of(generator: TextGenerator) -> list[list[int]]:
+    """Sentences, and every fourth with others behind it, so that lengths differ much."""
+    sentences = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
+    texts = [" ".join(sentences[place : place + (6 if place % 4 == 0 else 1)]) for place in range(TEXTS)]
+    return [generator.encode(text).ids for text in texts]
+
+
+def run_to_end(engine: Engine) -> dict[int, Sequenced]:
+    found: dict[int, Sequenced] = {}
+    while len(engine):
+        engine.admit()
+        found |= {key: progress.ended for key, progress in engine.step().items() if progress.ended is not None}
+    return found
+
+
+def test_rows_that_arrive_at_random_get_what_they_would_get_alone(both: tuple[TextGenerator, TextGenerator]) -> None:
+    ours, reference = both
+    draw = np.random.default_rng(0)
+    rows = rows_of(ours)
+    options = [
+        ours.manifest.generation.options(**({"max_new_tokens": 24} | SETTINGS[place % len(SETTINGS)]))
+        for place in range(TEXTS)
+    ]
+    engine, keys, outputs = engine_of(ours), dict[int, int](), dict[int, Sequenced]()
+    order = draw.permutation(TEXTS).tolist()
+
+    while order or len(engine):
+        for _ in range(min(int(draw.integers(0, 4)), len(order))):
+            place = order.pop()
+            keys[engine.add(rows[place], options[place])] = place
+        engine.admit(tokens=int(draw.integers(1, 200)))
+        for key, progress in engine.step().items():
+            if progress.ended is not None:
+                outputs[keys[key]] = progress.ended
+
+    for number in range(len(SETTINGS)):
+        places = range(number, TEXTS, len(SETTINGS))
+        wanted = reference.runtime.generate([rows[place] for place in places], options[number])
+        assert [outputs[place] for place in places] == wanted
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
+    both: tuple[TextGenerator, TextGenerator], num_beams: int
+) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=num_beams, min_new_tokens=10, max_new_tokens=16)
+    rows = rows_of(ours)[:6]
+    alone = [ours.runtime.generate([row], options)[0] for row in rows]
+    engine = engine_of(ours)
+    keys = [engine.add(row, options) for row in rows]
+    engine.admit(10_000)
+    for _ in range(4):
+        engine.step()
+
+    cut = engine.drop([keys[0], keys[3]])
+
+    assert {key: (len(sequence.ids), sequence.finish_reason) for key, sequence in cut.items()} == {
+        keys[0]: (4, "cancelled"),
+        keys[3]: (4, "cancelled"),
+    }
+    ended = run_to_end(engine)
+    assert [ended[keys[place]] for place in (1, 2, 4, 5)] == [alone[place] for place in (1, 2, 4, 5)]
+
+
+def test_what_waits_is_admitted_in_order_and_within_a_budget(both: tuple[TextGenerator, TextGenerator]) -> None:
+    ours, _ = both
+    options = GenerationOptions(max_new_tokens=4)
+    engine = engine_of(ours)
+    for row in ([5] * 30, [5] * 20, [5] * 60, [5] * 10):
+        engine.add(row, options)
+
+    waiting = []
+    for _ in range(3):
+        engine.admit(tokens=55)
+        waiting.append(engine.waiting)
+
+    assert waiting == [2, 1, 0]
+
+
+def test_a_row_that_waits_can_be_dropped(both: tuple[TextGenerator, TextGenerator]) -> None:
+    engine = engine_of(both[0])
+    key = engine.add([5, 6], GenerationOptions())
+
+    assert engine.drop([key]) == {key: Sequenced([], "cancelled")}
+    assert len(engine) == 0
+    assert engine.step() == {}
+
+
+def tokens_by_key(progress: Sequence[Any]) -> list[int]:
+    return [token for each in progress for token in each.tokens]
+
+
+def test_greedy_tokens_come_at_their_step_and_those_of_beams_at_the_end(
+    both: tuple[TextGenerator, TextGenerator],
+) -> None:
+    ours, _ = both
+    row = rows_of(ours)[1]
+    for num_beams, early in ((1, 1), (2, 0)):
+        engine = engine_of(ours)
+        key = engine.add(row, ours.manifest.generation.options(num_beams=num_beams, min_new_tokens=5, max_new_tokens=8))
+        engine.admit()
+
+        first = engine.step().get(key)
+        assert len(first.tokens if first else []) == early
+        brought = [first] if first else []
+        while len(engine):
+            brought += [each for each in [engine.step().get(key)] if each]
+
+        [ended] = [each.ended for each in brought if each.ended is not None]
+        assert tokens_by_key(brought) == ended.ids

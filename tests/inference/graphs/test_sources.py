@@ -1,0 +1,74 @@
+"""However a source's keys and values are kept, a step computes the same, but for the rounding of int8."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slimseq.compression.quantize.forced import Batch, cross_feeds, encoder_feeds, steps
+from slimseq.compression.quantize.sensitivity import open_session
+from slimseq.evaluation.host import has_vnni
+from slimseq.inference.graphs.export import export_onnx
+from slimseq.inference.graphs.sources import FloatSources, IntegerSources, LongFloatSources, Sources
+from tests.inference.graphs.stepwise import largest_differences, randomized
+from tests.inference.graphs.test_kin import KIN
+
+ROWS, LENGTH, STEPS = 3, 21, 6
+
+
+def logits(folder: Path, sources: Sources) -> Any:
+    target = folder / type(sources).__name__
+    export_onnx(folder / "model", target, sources)
+    encoder, decoder = open_session(target / "encoder.onnx"), open_session(target / "decoder.onnx")
+    generator = np.random.default_rng(0)
+    ids, targets = (generator.integers(4, 50, (ROWS, length)) for length in (LENGTH, STEPS))
+    mask = np.array([[int(place < length) for place in range(LENGTH)] for length in (LENGTH, 9, 2)])
+    batch = Batch(ids, mask, targets, np.ones_like(targets, dtype=bool))
+    return np.stack([scores for _, scores in steps(decoder, batch, cross_feeds(encoder, batch))], axis=1)
+
+
+@pytest.mark.parametrize("name", ["mT5", "mBART"])
+def test_int8_differs_from_floats_by_rounding_alone(tmp_path: Path, name: str) -> None:
+    kind, configuration, switches = KIN[name]
+    model = randomized(kind(configuration(**switches)))
+    model.save_pretrained(tmp_path / "model")
+
+    floats, integers = (logits(tmp_path, sources) for sources in (FloatSources(), IntegerSources(not has_vnni())))
+
+    differences = np.abs(floats - integers)
+    assert 0 < differences.max() < 0.1 * floats.std()
+
+
+@pytest.mark.parametrize("name", ["mT5", "mBART"])
+def test_int8_of_a_source_is_the_same_beside_a_longer_one(tmp_path: Path, name: str) -> None:
+    kind, configuration, switches = KIN[name]
+    randomized(kind(configuration(**switches))).save_pretrained(tmp_path / "model")
+    export_onnx(tmp_path / "model", tmp_path / "onnx", IntegerSources())
+    encoder = open_session(tmp_path / "onnx" / "encoder.onnx")
+    ids = np.random.default_rng(0).integers(4, 50, (ROWS, LENGTH))
+    lengths = (LENGTH, 9, 2)
+    mask = np.array([[int(place < length) for place in range(LENGTH)] for length in lengths])
+
+    names = [output.name for output in encoder.get_outputs()]
+    together = dict(zip(names, encoder.run(names, encoder_feeds(Batch(ids, mask, ids, mask > 0))), strict=True))
+
+    for row, length in enumerate(lengths):
+        own, everywhere = ids[row : row + 1, :length], np.ones((1, length), dtype=np.int64)
+        alone = encoder.run(names, encoder_feeds(Batch(own, everywhere, own, everywhere > 0)))
+        for output, values in zip(names, alone, strict=True):
+            beside = together[output][row : row + 1]
+            # Scales of values are one a channel and not one a position.
+            place = [axis for axis in range(beside.ndim) if beside.shape[axis] != values.shape[axis]]
+            cut = beside.take(range(length), axis=place[0]) if place else beside
+            assert np.allclose(cut, values, atol=1e-6 if values.dtype == np.float32 else 1), output
+
+
+@pytest.mark.parametrize("name", ["mT5", "mBART"])
+def test_those_of_documents_are_what_the_model_computes(tmp_path: Path, name: str) -> None:
+    kind, configuration, switches = KIN[name]
+    model = randomized(kind(configuration(**switches)))
+
+    differences = largest_differences(model, tmp_path, LongFloatSources())
+
+    assert max(differences.values()) < 1e-4, differences

@@ -1,0 +1,71 @@
+import io
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto
+
+from slimseq.compression.publish import write_model
+from slimseq.inference.graphs.builder import GraphBuilder
+from slimseq.inference.graphs.data_file import DataFile
+from slimseq.inference.graphs.names import LOGITS, NORMALISED, NORMALISERS, TOP, TOP_LOGITS, TOP_TOKENS
+from slimseq.inference.graphs.top import add_best, add_normalisers, block_size
+from slimseq.inference.graphs.weights import Weights
+from slimseq.models_store.manifest import Family
+from tests.compression.tiny import tiny_model, tiny_tokenizer
+
+ROWS = 6
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    folder = tmp_path_factory.mktemp("top")
+    write_model(tiny_model(Family.T5, tiny_tokenizer(Family.T5, folder)), folder / "model")
+    return Weights(folder / "model")
+
+
+def session(weights: Weights, vocabulary: int) -> ort.InferenceSession:
+    builder = GraphBuilder("top", weights, DataFile(io.BytesIO()))
+    builder.input(LOGITS, ["rows", vocabulary], TensorProto.FLOAT)
+    builder.input(TOP, [1])
+    builder.input(NORMALISED, [1])
+    add_best(builder, vocabulary)
+    add_normalisers(builder)
+    builder.output(TOP_LOGITS, ["rows", "top"])
+    builder.output(TOP_TOKENS, ["rows", "top"], TensorProto.INT64)
+    builder.output(NORMALISERS, ["normalised", 1])
+    return ort.InferenceSession(builder.model().SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "size"), [(50, None), (8000, 32), (640, 32), (5000, 40), (32128, 64), (50265, 45), (96103, None)]
+)
+def test_blocks_are_as_many_tokens_each(vocabulary: int, size: int | None) -> None:
+    assert block_size(vocabulary) == size
+
+
+@pytest.mark.parametrize("vocabulary", [50, 640, 8000])
+# 34 is what the most beams ask for: more than there are blocks of 640 tokens.
+@pytest.mark.parametrize("top", [1, 10, 34])
+def test_the_best_are_those_of_the_whole_vocabulary(weights: Weights, vocabulary: int, top: int) -> None:
+    logits = np.random.default_rng(0).normal(size=(ROWS, vocabulary)).astype(np.float32)
+    # The best of a row in one block, and the same logit twice: the first counts.
+    logits[0, 40:48] += 10
+    logits[1, [7, 45]] = 20
+
+    found = session(weights, vocabulary).run(
+        [TOP_LOGITS, TOP_TOKENS, NORMALISERS],
+        {LOGITS: logits, TOP: np.array([top]), NORMALISED: np.array([ROWS])},
+    )
+
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :top]
+    assert (found[1] == order).all()
+    assert (found[0] == np.take_along_axis(logits, order, axis=1)).all()
+    wanted = np.log(np.exp(logits.astype(np.float64)).sum(axis=1, keepdims=True))
+    assert np.abs(found[2] - wanted).max() < 1e-5
+
+
+def test_without_need_there_are_no_normalisers(weights: Weights) -> None:
+    feeds = {LOGITS: np.zeros((ROWS, 640), np.float32), TOP: np.array([1]), NORMALISED: np.array([0])}
+
+    assert session(weights, 640).run([NORMALISERS], feeds)[0].shape == (0, 1)

@@ -1,0 +1,189 @@
+"""CTranslate2 under its own search returns the token ids of `transformers.generate` on the same fp32 weights."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimseq.compression.context import Context
+from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.evaluation.datasets import load_examples
+from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
+from slimseq.inference.runtimes.ctranslate2 import open_runtime
+from slimseq.inference.runtimes.protocol import Sequenced, Watch
+from slimseq.models_store.errors import InvalidArtifact
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
+
+GREEDY: dict[str, dict[str, Any]] = {
+    "plain": {"no_repeat_ngram_size": 0},
+    "with rules": {"no_repeat_ngram_size": 3, "min_new_tokens": 25},
+    "no token twice": {"no_repeat_ngram_size": 1, "max_new_tokens": 12},
+    "cut": {"max_new_tokens": 5},
+    "one token": {"max_new_tokens": 1},
+}
+BATCH = 16
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The embedded originals with a CTranslate2 export of each, and nothing else."""
+    copy = Store(tmp_path_factory.mktemp("artifacts"))
+    for task in Task:
+        source = embedded_store() / task.value / "original"
+        shutil.copytree(
+            source, copy.root / task.value / "original", ignore=shutil.ignore_patterns("onnx", "ctranslate2")
+        )
+        add_ctranslate2(Context(store=copy), task, "original")
+    return copy
+
+
+@pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
+def both(request: pytest.FixtureRequest, store: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
+    with (
+        open_generator(store, request.param, "original", "ctranslate2") as ours,
+        open_generator(store, request.param, "original", "torch") as reference,
+    ):
+        yield ours, reference
+
+
+def rows_of(generator: TextGenerator, count: int = 40) -> list[list[int]]:
+    """Real texts as ids: sentences, and for summarization some whole articles among them."""
+    texts = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples][:count]
+    if generator.manifest.task is Task.SUMMARIZATION:
+        articles = [example.source for example in load_examples(Task.SUMMARIZATION, "sample").examples]
+        texts = [*articles[:8], *texts][:count]
+    return [generator.encode(text).ids for text in texts]
+
+
+def generated(generator: TextGenerator, rows: list[list[int]], **overrides: Any) -> list[Sequenced]:
+    options = generator.manifest.generation.options(**({"max_new_tokens": 48} | overrides))
+    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    return [output for batch in batches for output in generator.runtime.generate(batch, options)]
+
+
+@pytest.mark.parametrize("name", list(GREEDY))
+def test_greedy_token_ids_equal_those_of_transformers(both: tuple[TextGenerator, TextGenerator], name: str) -> None:
+    ours, reference = both
+    rows = rows_of(ours)
+    assert len(rows) == 40
+
+    outputs = generated(ours, rows, num_beams=1, **GREEDY[name])
+
+    assert outputs == generated(reference, rows, num_beams=1, **GREEDY[name])
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_beam_search_mostly_finds_what_transformers_finds(
+    both: tuple[TextGenerator, TextGenerator], early_stopping: bool
+) -> None:
+    ours, reference = both
+    rows = rows_of(ours)
+
+    outputs = generated(ours, rows, num_beams=4, early_stopping=early_stopping)
+
+    expected = generated(reference, rows, num_beams=4, early_stopping=early_stopping)
+    assert sum(output == other for output, other in zip(outputs, expected, strict=True)) >= 38
+
+
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_tokens_are_told_in_order_and_completely(both: tuple[TextGenerator, TextGenerator], num_beams: int) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=num_beams, max_new_tokens=6)
+    told: dict[int, list[int]] = {0: [], 1: []}
+
+    sequences = ours.runtime.generate(
+        rows_of(ours)[:2], options, Watch(on_token=lambda row, token: told[row].append(token))
+    )
+
+    assert [told[0], told[1]] == [sequence.ids for sequence in sequences]
+
+
+def test_a_cancelled_greedy_generation_that_is_followed_ends_at_the_next_step(
+    both: tuple[TextGenerator, TextGenerator],
+) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=1, min_new_tokens=50, max_new_tokens=60)
+    asked: list[bool] = []
+
+    def is_cancelled() -> bool:
+        asked.append(True)
+        return len(asked) > 3
+
+    watch = Watch(on_token=lambda row, token: None, is_cancelled=is_cancelled)
+    sequences = ours.runtime.generate(rows_of(ours)[:3], options, watch)
+
+    assert [(len(sequence.ids), sequence.finish_reason) for sequence in sequences] == [(3, "cancelled")] * 3
+
+
+def test_a_greedy_generation_that_nobody_follows_is_not_held_up_by_questions(
+    both: tuple[TextGenerator, TextGenerator],
+) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=1, min_new_tokens=8, max_new_tokens=8)
+    asked: list[bool] = []
+
+    def is_cancelled() -> bool:
+        asked.append(True)
+        return False
+
+    ours.runtime.generate(rows_of(ours)[:3], options, Watch(None, is_cancelled))
+
+    assert len(asked) == 1
+
+
+def test_a_beam_search_that_is_cancelled_before_it_began_gives_nothing(
+    both: tuple[TextGenerator, TextGenerator],
+) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=4)
+
+    sequences = ours.runtime.generate(rows_of(ours)[:2], options, Watch(None, lambda: True))
+
+    assert sequences == [Sequenced([], "cancelled")] * 2
+
+
+def test_what_a_watcher_raises_reaches_the_caller(both: tuple[TextGenerator, TextGenerator]) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=1)
+
+    def fail(_row: int, _token: int) -> None:
+        raise ConnectionError("nobody listens")
+
+    with pytest.raises(ConnectionError, match="nobody listens"):
+        ours.runtime.generate(rows_of(ours)[:2], options, Watch(on_token=fail))
+
+
+def test_no_rows_give_no_outputs(both: tuple[TextGenerator, TextGenerator]) -> None:
+    ours, _ = both
+
+    assert ours.generate([], ours.manifest.generation.options()) == []
+
+
+def test_it_is_the_last_choice_where_nobody_names_it(store: Store) -> None:
+    assert [kind.name for kind in possible_runtimes(store, Task.TRANSLATION, "original")][-1] == "ctranslate2"
+    assert choose_runtime(store, Task.TRANSLATION, "original", "ctranslate2").name == "ctranslate2"
+
+
+@pytest.mark.parametrize(("name", "damage"), [("model.bin", b"no model"), ("shared_vocabulary.json", b"[")])
+def test_a_broken_file_is_named(store: Store, tmp_path: Path, name: str, damage: bytes) -> None:
+    folder = shutil.copytree(store.folder(Task.TRANSLATION, "original"), tmp_path / "translation" / "original")
+    (folder / "ctranslate2" / name).write_bytes(damage)
+
+    with pytest.raises(InvalidArtifact, match=name.replace(".", r"\.")):
+        open_runtime(folder)
+
+
+def test_equal_matrices_are_stored_once(store: Store) -> None:
+    for task in Task:
+        folder = store.folder(task, "original") / "ctranslate2"
+        manifest = store.manifest(task, "original")
+
+        vocabulary = json.loads((folder / "shared_vocabulary.json").read_text())
+
+        assert len(set(vocabulary)) == len(vocabulary)
+        assert (folder / "model.bin").stat().st_size < manifest.size.fp32_bytes * 1.01

@@ -1,0 +1,156 @@
+"""Our own search over ONNX Runtime returns the token ids of `transformers.generate` on the same fp32 weights."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import onnx
+import pytest
+
+from slimseq.evaluation.datasets import load_examples
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.graphs.names import OWN_SCORES
+from slimseq.inference.runtimes.protocol import Watch
+from slimseq.models_store.errors import InvalidArtifact
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "greedy": {"num_beams": 1, "no_repeat_ngram_size": 0},
+    "greedy with rules": {"num_beams": 1, "no_repeat_ngram_size": 3, "min_new_tokens": 25},
+    "beam 4": {"num_beams": 4, "no_repeat_ngram_size": 0, "length_penalty": 1.0},
+    "beam 4, long": {"num_beams": 4, "no_repeat_ngram_size": 2, "min_new_tokens": 20, "length_penalty": 2.0},
+    "beam 4, short": {"num_beams": 4, "no_repeat_ngram_size": 3, "length_penalty": -0.5, "early_stopping": True},
+    "greedy, penalized": {"num_beams": 1, "no_repeat_ngram_size": 0, "repetition_penalty": 1.5},
+    "beam 4, penalized": {"num_beams": 4, "no_repeat_ngram_size": 2, "repetition_penalty": 1.3},
+    "beam 4, cut": {"num_beams": 4, "no_repeat_ngram_size": 3, "max_new_tokens": 12},
+}
+BATCH = 16
+
+
+@pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
+def task(request: pytest.FixtureRequest) -> Task:
+    chosen: Task = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def both(embedded: Store, task: Task) -> Iterator[tuple[TextGenerator, TextGenerator]]:
+    with (
+        open_generator(embedded, task, "original", "onnxruntime") as ours,
+        open_generator(embedded, task, "original", "torch") as reference,
+    ):
+        yield ours, reference
+
+
+def texts_for(task: Task) -> list[str]:
+    """At least 50 real texts: sentences, and for summarization some whole articles among them."""
+    sentences = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
+    if task is Task.TRANSLATION:
+        return sentences[:64]
+    articles = [example.source for example in load_examples(task, "sample").examples]
+    return articles[:16] + sentences[:40]
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_token_ids_equal_those_of_transformers(
+    both: tuple[TextGenerator, TextGenerator], task: Task, name: str
+) -> None:
+    ours, reference = both
+    options = ours.manifest.generation.options(**({"max_new_tokens": 48} | SETTINGS[name]))
+    rows = [ours.encode(text).ids for text in texts_for(task)]
+    assert len(rows) >= 50
+
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+
+        assert ours.runtime.generate(batch, options) == reference.runtime.generate(batch, options)
+
+
+def test_a_row_gets_the_same_ids_alone_as_in_a_batch(both: tuple[TextGenerator, TextGenerator], task: Task) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=4, max_new_tokens=32)
+    rows = [ours.encode(text).ids for text in texts_for(task)[10:18]]
+
+    together = ours.runtime.generate(rows, options)
+
+    assert together == [ours.runtime.generate([row], options)[0] for row in rows]
+
+
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_tokens_are_told_in_order_and_completely(both: tuple[TextGenerator, TextGenerator], num_beams: int) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=num_beams, max_new_tokens=16)
+    rows = [ours.encode(text).ids for text in ("The sun is shining.", "A dog runs across the street to its owner.")]
+    told: dict[int, list[int]] = {0: [], 1: []}
+
+    sequences = ours.runtime.generate(rows, options, Watch(on_token=lambda row, token: told[row].append(token)))
+
+    assert [told[0], told[1]] == [sequence.ids for sequence in sequences]
+
+
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_a_cancelled_generation_ends_at_the_next_step(
+    both: tuple[TextGenerator, TextGenerator], num_beams: int
+) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=num_beams, min_new_tokens=50, max_new_tokens=60)
+    asked: list[bool] = []
+
+    def is_cancelled() -> bool:
+        asked.append(True)
+        return len(asked) > 3
+
+    [sequence] = ours.runtime.generate([ours.encode("The sun is shining.").ids], options, Watch(None, is_cancelled))
+
+    assert sequence.finish_reason == "cancelled"
+    assert len(sequence.ids) == 3
+
+
+def test_no_rows_give_no_outputs(both: tuple[TextGenerator, TextGenerator]) -> None:
+    for generator in both:
+        assert generator.generate([], generator.manifest.generation.options()) == []
+
+
+def test_a_sessions_threads_rest_soon_after_a_generation(embedded: Store) -> None:
+    """Those of the decoder would keep a core from the next encoder, whose threads are its own."""
+
+    def spent_at_rest() -> float:
+        generator.generate([encoding], options)
+        before = time.process_time()
+        time.sleep(0.2)
+        return time.process_time() - before
+
+    with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime", threads=2) as generator:
+        encoding = generator.encode("The sun is shining.")
+        options = generator.manifest.generation.options(max_new_tokens=8)
+
+        # What else the process does may spend some, but not each time.
+        assert min(spent_at_rest() for _ in range(5)) < 0.015
+
+
+def test_a_graph_that_is_no_onnx_is_named(own_store: Store) -> None:
+    from slimseq.inference.runtimes.onnxruntime import open_runtime
+
+    folder = own_store.folder(Task.TRANSLATION, "original")
+    (folder / "onnx" / "decoder.onnx").write_bytes(b"not a graph")
+
+    with pytest.raises(InvalidArtifact, match=r"decoder\.onnx cannot be opened"):
+        open_runtime(folder)
+
+
+def test_graphs_for_an_older_engine_are_refused_in_words(own_store: Store) -> None:
+    from slimseq.inference.runtimes.onnxruntime import open_runtime
+
+    folder = own_store.folder(Task.TRANSLATION, "original")
+    path = folder / "onnx" / "decoder.onnx"
+    graph = onnx.load(str(path), load_external_data=False)
+    for part in (*graph.graph.input, *graph.graph.node):
+        if getattr(part, "input", None):
+            part.input[:] = ["other_scores" if name == OWN_SCORES else name for name in part.input]
+        elif part.name == OWN_SCORES:
+            part.name = "other_scores"
+    onnx.save(graph, str(path))
+
+    with pytest.raises(InvalidArtifact, match="older Slimseq: quantize or export it anew"):
+        open_runtime(folder)

@@ -1,0 +1,92 @@
+"""What is drawn with a seed is the same again, alone and beside others, where a library keeps one seed a process."""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from slimseq.compression.context import Context
+from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.evaluation.datasets import load_examples
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.runtimes.protocol import Watch
+from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
+
+SENTENCES = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples][:4]
+
+
+@pytest.fixture(scope="module", params=["ctranslate2", "torch"])
+def generator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextGenerator]:
+    store = Store(tmp_path_factory.mktemp("artifacts"))
+    shutil.copytree(
+        embedded_store() / "translation" / "original",
+        store.folder(Task.TRANSLATION, "original"),
+        ignore=shutil.ignore_patterns("onnx", "ctranslate2"),
+    )
+    add_ctranslate2(Context(store=store), Task.TRANSLATION, "original")
+    with open_generator(store, Task.TRANSLATION, "original", request.param, threads=1, workers=2) as opened:
+        yield opened
+
+
+def drawing(generator: TextGenerator, seed: int | None) -> GenerationOptions:
+    return generator.manifest.generation.options(do_sample=True, num_beams=1, temperature=1.5, seed=seed)
+
+
+def rows_of(generator: TextGenerator) -> list[list[int]]:
+    return [generator.encode(text).ids for text in SENTENCES]
+
+
+def test_a_row_draws_the_same_alone_again_and_in_any_batch(generator: TextGenerator) -> None:
+    rows, options = rows_of(generator), drawing(generator, 7)
+
+    together = generator.runtime.generate(rows, options)
+
+    assert generator.runtime.generate(rows[::-1], options) == together[::-1]
+    assert [generator.runtime.generate([row], options)[0] for row in rows] == together
+    assert generator.runtime.generate(rows, drawing(generator, 8)) != together
+
+
+def test_draws_of_others_meanwhile_change_nothing(generator: TextGenerator) -> None:
+    rows = rows_of(generator)
+    expected = [generator.runtime.generate(rows, drawing(generator, seed)) for seed in (7, 8)]
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(
+            threads.map(
+                lambda seed: generator.runtime.generate(rows, drawing(generator, seed)), [7, None, 8, None, 7, None, 8]
+            )
+        )
+
+    assert [found[0], found[2], found[4], found[6]] == [*expected, *expected]
+
+
+def test_draws_without_a_seed_are_new_ones_even_after_some_with(generator: TextGenerator) -> None:
+    rows, found = rows_of(generator), []
+    for _ in range(2):
+        seeded = generator.runtime.generate(rows, drawing(generator, 7))
+        found.append(generator.runtime.generate(rows, drawing(generator, None)))
+
+    assert found[0] != found[1]
+    assert seeded not in found
+
+
+def test_tokens_are_told_with_the_row_that_they_are_of(generator: TextGenerator) -> None:
+    rows = rows_of(generator)
+    told: dict[int, list[int]] = {row: [] for row in range(len(rows))}
+
+    outputs = generator.runtime.generate(
+        rows, drawing(generator, 7), Watch(on_token=lambda row, token: told[row].append(token))
+    )
+
+    assert [told[row] for row in range(len(rows))] == [output.ids for output in outputs]
+    assert outputs == generator.runtime.generate(rows, drawing(generator, 7))
+
+
+def test_a_cancelled_drawing_ends_all_its_rows(generator: TextGenerator) -> None:
+    outputs = generator.runtime.generate(rows_of(generator), drawing(generator, 7), Watch(None, lambda: True))
+
+    assert {output.finish_reason for output in outputs} == {"cancelled"}
+    assert len(outputs) == len(SENTENCES)

@@ -1,0 +1,56 @@
+"""Graphs that optimum traced give the token ids of `transformers.generate` too, under our search."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from slimseq.compression.export.exporting import OnnxExporter, add_onnx
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.runtimes.protocol import Watch
+from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
+from slimseq.models_store.manifest import Family, Task
+from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    # Left alone, random weights write one token for ever, and it may be padding.
+    "greedy": {"no_repeat_ngram_size": 1},
+    "greedy with rules": {"no_repeat_ngram_size": 2, "repetition_penalty": 1.1},
+    "beam 4": {"num_beams": 4},
+    "beam 3 with rules": {"num_beams": 3, "no_repeat_ngram_size": 2, "length_penalty": 2.0, "min_new_tokens": 8},
+}
+
+
+@pytest.fixture(scope="module", params=list(Family), ids=[family.value for family in Family])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[TextGenerator]]:
+    folder = tmp_path_factory.mktemp("traced")
+    context = tiny_context(folder)
+    tiny_artifact(context, request.param, folder)
+    add_onnx(context, Task.TRANSLATION, "original", OnnxExporter.OPTIMUM)
+    with (
+        open_generator(context.store, Task.TRANSLATION, "original", "onnxruntime") as traced,
+        open_generator(context.store, Task.TRANSLATION, "original", "torch") as reference,
+    ):
+        assert isinstance(traced.runtime, TracedOnnxRuntime)
+        yield [traced, reference]
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_token_ids_equal_those_of_transformers(both: list[TextGenerator], name: str) -> None:
+    traced, reference = both
+    options = traced.manifest.generation.options(**({"max_new_tokens": 24} | SETTINGS[name]))
+    rows = [traced.encode(source).ids for source, _ in SENTENCES]
+
+    assert traced.runtime.generate(rows, options) == reference.runtime.generate(rows, options)
+
+
+def test_a_cancelled_generation_ends_at_the_next_step(both: list[TextGenerator]) -> None:
+    traced, _ = both
+    options = traced.manifest.generation.options(min_new_tokens=20, max_new_tokens=24)
+    told: list[int] = []
+    watch = Watch(on_token=lambda row, token: told.append(token), is_cancelled=lambda: len(told) >= 3)
+
+    [sequence] = traced.runtime.generate([traced.encode("The cat sleeps.").ids], options, watch)
+
+    assert (sequence.ids, sequence.finish_reason) == (told, "cancelled")
+    assert len(told) == 3

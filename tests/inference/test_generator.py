@@ -1,0 +1,90 @@
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator
+from slimseq.inference.graphs.beside import GRAPHS
+from slimseq.inference.graphs.names import CONTRACT
+from slimseq.models_store.errors import CorruptArtifact, InputTooLong, InvalidOptions, RuntimeUnavailable
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+
+@pytest.fixture(scope="module")
+def translator(embedded: Store) -> Iterator[TextGenerator]:
+    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
+        yield generator
+
+
+def test_a_sentence_is_translated(translator: TextGenerator) -> None:
+    options = translator.manifest.generation.options()
+
+    [output] = translator.generate([translator.encode("The children are playing in the garden.")], options)
+
+    assert "Kinder" in output.text and "Garten" in output.text
+    assert output.finish_reason == "eos"
+    assert output.input_tokens > 5 and output.output_tokens > 5
+    assert not output.truncated
+
+
+def test_a_text_beyond_the_positions_is_cut_and_marked_or_refused(translator: TextGenerator) -> None:
+    text = "This is a rather long text. " * 100
+
+    encoding = translator.encode(text)
+
+    assert len(encoding.ids) == translator.max_input_tokens == 256
+    assert encoding.is_truncated
+    with pytest.raises(InputTooLong, match="reads at most 256"):
+        translator.encode(text, on_overflow="error")
+
+
+def test_outputs_beyond_the_positions_are_refused(translator: TextGenerator) -> None:
+    with pytest.raises(InvalidOptions, match="positions for 255"):
+        translator.check(translator.manifest.generation.options(max_new_tokens=300))
+
+
+def test_the_prefix_of_the_artifact_is_put_before_the_text_unless_another_is_given(embedded: Store) -> None:
+    with open_generator(embedded, Task.SUMMARIZATION, "quantized") as generator:
+        plain = generator.encode("summarize: Rain fell.", prefix="")
+
+        assert generator.encode("Rain fell.").ids == plain.ids
+        assert generator.encode("Rain fell.", prefix="headline: ").ids != plain.ids
+
+
+def test_an_artifact_is_verified_before_it_is_opened(own_store: Store) -> None:
+    graph = own_store.folder(Task.TRANSLATION, "quantized") / "onnx" / "encoder.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1])
+
+    with pytest.raises(CorruptArtifact, match=r"onnx/encoder\.onnx"):
+        open_generator(own_store, Task.TRANSLATION, "quantized")
+
+
+def test_graphs_that_were_built_for_another_engine_are_built_anew(own_store: Store) -> None:
+    record = own_store.folder(Task.TRANSLATION, "original") / "onnx" / "export.json"
+    before = record.read_text()
+    record.write_text(before.replace(f'"{GRAPHS}": "{CONTRACT}"', f'"{GRAPHS}": "0"'))
+    assert record.read_text() != before
+
+    with open_generator(own_store, Task.TRANSLATION, "original", "onnxruntime"):
+        export = own_store.export_of(Task.TRANSLATION, "original", "onnx")
+
+    assert export is not None and export.versions[GRAPHS] == CONTRACT
+
+
+def test_the_runtime_is_the_first_that_can_open_what_is_there(embedded: Store) -> None:
+    assert choose_runtime(embedded, Task.TRANSLATION, "original").name == "onnxruntime"
+    assert choose_runtime(embedded, Task.TRANSLATION, "original", "torch").name == "torch"
+
+
+def test_a_runtime_that_cannot_open_the_artifact_is_refused_with_a_hint(embedded: Store, own_store: Store) -> None:
+    # There are some where CTranslate2 was measured to be the fastest on this kind of CPU.
+    shutil.rmtree(own_store.folder(Task.TRANSLATION, "original") / "ctranslate2", ignore_errors=True)
+    with pytest.raises(RuntimeUnavailable, match="has no safetensors files"):
+        choose_runtime(embedded, Task.TRANSLATION, "quantized", "torch")
+    with pytest.raises(
+        RuntimeUnavailable, match=f"export translation original --format ctranslate2 --store {own_store.root}`"
+    ):
+        choose_runtime(own_store, Task.TRANSLATION, "original", "ctranslate2")
+    with pytest.raises(RuntimeUnavailable, match="there are onnxruntime, torch"):
+        choose_runtime(embedded, Task.TRANSLATION, "quantized", "tensorrt")
