@@ -9,7 +9,7 @@ from tokenizers.processors import TemplateProcessing
 
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.inference.runtimes.protocol import Sequenced, Watch
+from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import (
     Family,
@@ -34,10 +34,10 @@ class EchoRuntime:
         self.batches: list[list[list[int]]] = []
 
     def generate(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
-    ) -> list[Sequenced]:
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks | None = None
+    ) -> list[GeneratedSequence]:
         self.batches.append([list(row) for row in rows])
-        return [Sequenced(list(row), "eos") for row in rows]
+        return [GeneratedSequence(list(row), "eos") for row in rows]
 
     def close(self) -> None:
         pass

@@ -6,7 +6,7 @@ import pytest
 from slimseq.evaluation.benchmark import compare, measure
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
 from slimseq.inference.generator import TextGenerator
-from slimseq.inference.runtimes.protocol import Sequenced, Watch
+from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.manifest import GenerationOptions
 from tests.evaluation.conftest import EchoRuntime
@@ -25,8 +25,8 @@ class SlowRuntime(EchoRuntime):
         self._calls = calls
 
     def generate(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
-    ) -> list[Sequenced]:
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks | None = None
+    ) -> list[GeneratedSequence]:
         self._calls.append(self.name)
         time.sleep(self._seconds)
         return super().generate(rows, options, watch)

@@ -18,10 +18,10 @@ from slimseq.app.serving.loading import Loader
 from slimseq.app.serving.planner import Planner
 from slimseq.app.serving.pool import Pool, PoolLimits
 from slimseq.app.serving.readiness import Readiness
+from slimseq.app.serving.request_queue import WorkLimits
 from slimseq.app.serving.runtimes import RuntimeChooser
 from slimseq.app.serving.service import GenerationService
 from slimseq.app.serving.trimming import HeapTrimmer
-from slimseq.app.serving.worker import WorkLimits
 from slimseq.app.settings import Settings
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

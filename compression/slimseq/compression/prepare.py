@@ -140,7 +140,7 @@ def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
     sources = {manifest.digest: manifest.variant for manifest in manifests if manifest.has_format("safetensors")}
     found = {}
     for manifest in manifests:
-        step = _rounding(manifest)
+        step = _quantizer(manifest)
         if (parent := sources.get(step.parent or "")) and (options := _options_of(step)):
             is_last = step is manifest.lineage[-1]
             found[manifest.variant] = Derivation(parent, options, None if is_last else manifest.generation.num_beams)
@@ -148,13 +148,13 @@ def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
     if usual.parent in sources.values() and DEFAULT not in found:
         before = next((manifest for manifest in manifests if manifest.variant == DEFAULT), None)
         is_free = not os.path.lexists(context.store.folder(task, DEFAULT))
-        if is_free or (before is not None and _rounding(before).parameters.get(MADE_BY) == PREPARE):
+        if is_free or (before is not None and _quantizer(before).parameters.get(MADE_BY) == PREPARE):
             found[DEFAULT] = usual
     rejected = {manifest.variant for manifest in manifests if manifest.is_rejected}
     return {name: derivation for name, derivation in found.items() if name not in rejected}
 
 
-def _rounding(manifest: Manifest) -> Step:
+def _quantizer(manifest: Manifest) -> Step:
     """Returns the last step but for those that only gave the search other beams."""
     steps = [step for step in manifest.lineage if step.technique != BEAMS]
     return steps[-1] if steps else manifest.lineage[-1]
@@ -182,7 +182,7 @@ def _derive(context: Context, task: Task, name: str, derivation: Derivation, mea
             context.say(f"Found broken: {flaw}")
         before = context.store.manifest(task, name) if name in context.store.variants(task) else None
         context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
-        made = _rounded(replace(context, may_replace=True), task, name, derivation)
+        made = _quantized(replace(context, may_replace=True), task, name, derivation)
         if before is not None and before.digest == made.digest:
             # What was measured holds, and so do the verdict and the key of a build.
             context.store.rewrite_manifest(before)
@@ -196,12 +196,12 @@ def _derive(context: Context, task: Task, name: str, derivation: Derivation, mea
 
 def _marked(manifest: Manifest) -> Manifest:
     """Returns a manifest that says who made the int8 variant."""
-    step = _rounding(manifest)
+    step = _quantizer(manifest)
     marked = step.model_copy(update={"parameters": {**step.parameters, MADE_BY: PREPARE}})
     return manifest.model_copy(update={"lineage": [marked if each is step else each for each in manifest.lineage]})
 
 
-def _rounded(context: Context, task: Task, name: str, derivation: Derivation) -> Manifest:
+def _quantized(context: Context, task: Task, name: str, derivation: Derivation) -> Manifest:
     """Makes an int8 variant; what was there before stays until all of it is made."""
     if derivation.num_beams is None:
         return quantize(context, task, derivation.parent, name, derivation.options)
@@ -252,7 +252,7 @@ def _flaw(context: Context, task: Task, name: str, derivation: Derivation) -> st
     except SlimseqError as error:
         return str(error)
     parent = context.store.manifest(task, derivation.parent).digest
-    return None if _rounding(context.store.manifest(task, name)).parent == parent else ""
+    return None if _quantizer(context.store.manifest(task, name)).parent == parent else ""
 
 
 def _is_unbuilt(context: Context, task: Task, name: str) -> bool:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
-from slimseq.inference.runtimes.protocol import ContinuousRuntime, Engine, FinishReason, Runtime, Sequenced, Watch
+from slimseq.inference.runtimes.protocol import (
+    ContinuousRuntime,
+    Engine,
+    FinishReason,
+    GeneratedSequence,
+    GenerationCallbacks,
+    Runtime,
+)
 from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
 from slimseq.inference.tokenizer import Encoding, TextStream, Tokenizer
 from slimseq.models_store.disk import CannotWrite
@@ -93,7 +100,7 @@ class TextGenerator:
         return self._tokenizer.stream()
 
     def generate(
-        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: Watch | None = None
+        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: GenerationCallbacks | None = None
     ) -> list[TextOutput]:
         """Generates one text for each encoded input, as one batch."""
         sequences = self.runtime.generate([encoding.ids for encoding in inputs], options, watch)
@@ -103,7 +110,7 @@ class TextGenerator:
         """Returns an engine that takes inputs between steps, None where the runtime has none."""
         return self.runtime.engine() if isinstance(self.runtime, ContinuousRuntime) else None
 
-    def output(self, encoding: Encoding, sequence: Sequenced) -> TextOutput:
+    def output(self, encoding: Encoding, sequence: GeneratedSequence) -> TextOutput:
         """Returns what an input has become as text."""
         return TextOutput(
             text=self._tokenizer.decode(sequence.ids),

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Collection, Sequence
 
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.runtimes.protocol import Progress, Sequenced, Watch
+from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks, Progress
 from slimseq.inference.tokenizer import Encoding, TextStream
 from slimseq.models_store.manifest import GenerationOptions
 
@@ -29,7 +29,7 @@ class EchoGenerator:
             self.gate.set()
 
     def generate(
-        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: Watch | None = None
+        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: GenerationCallbacks | None = None
     ) -> list[TextOutput]:
         self.batches.append([len(encoding.ids) for encoding in inputs])
         self.has_started.set()
@@ -96,11 +96,11 @@ class EchoEngine:
             self._left[key] -= 1
             progress[key] = Progress([length])
             if not self._left[key]:
-                progress[key].ended = Sequenced(ids, "eos")
+                progress[key].ended = GeneratedSequence(ids, "eos")
                 del self._rows[key], self._left[key]
         return progress
 
-    def drop(self, keys: Collection[int]) -> dict[int, Sequenced]:
+    def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         self._generator.dropped += len(list(keys))
         for key in keys:
             self._waiting.pop(key, None)
@@ -133,7 +133,7 @@ class SteppingGenerator:
     def stream(self) -> TextStream:
         raise NotImplementedError
 
-    def output(self, encoding: Encoding, sequence: Sequenced) -> TextOutput:
+    def output(self, encoding: Encoding, sequence: GeneratedSequence) -> TextOutput:
         return TextOutput(str(len(sequence.ids)), sequence.finish_reason, len(encoding.ids), len(sequence.ids), False)
 
     def open(self) -> None:

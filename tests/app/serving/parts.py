@@ -7,8 +7,8 @@ from slimseq.app.serving.catalogue import Catalogue
 from slimseq.app.serving.layout import LayoutChooser
 from slimseq.app.serving.loading import Loader, Opener
 from slimseq.app.serving.pool import Pool
+from slimseq.app.serving.request_queue import WorkLimits
 from slimseq.app.serving.runtimes import RuntimeChooser
-from slimseq.app.serving.worker import WorkLimits
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.store import Store
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from slimseq.app.serving.continuous_batching import ContinuousBatching
 from slimseq.app.serving.long_input import Condensed, condense, cutting
 from slimseq.app.serving.planner import Planner, finished
 from slimseq.app.serving.prompt import Prompt
-from slimseq.app.serving.scheduler import Scheduler
 from slimseq.evaluation.sentences import sentences
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.manifest import Task
@@ -29,7 +29,7 @@ def summarizer(embedded: Store) -> Iterator[TextGenerator]:
 
 def condensed(generator: TextGenerator, prompt: Prompt) -> Condensed:
     async def run() -> Condensed:
-        scheduler, planner = Scheduler(generator, "summarization/quantized"), Planner()
+        scheduler, planner = ContinuousBatching(generator, "summarization/quantized"), Planner()
         try:
             return await condense(scheduler, generator, prompt, time.monotonic() + 60, planner)
         finally:

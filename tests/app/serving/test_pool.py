@@ -12,8 +12,8 @@ from slimseq.app.serving.catalogue import Catalogue
 from slimseq.app.serving.layout import LayoutChooser, layout_for
 from slimseq.app.serving.loading import LoadedVariant, Loader, VariantKey, format_bytes
 from slimseq.app.serving.pool import GROWTH, Pool, PoolLimits
+from slimseq.app.serving.request_queue import WorkLimits
 from slimseq.app.serving.runtimes import RuntimeChooser
-from slimseq.app.serving.worker import WorkLimits
 from slimseq.evaluation.host import available_cores, cpu_flags
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact

@@ -14,8 +14,8 @@ from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.catalogue import Catalogue
 from slimseq.app.serving.loading import LoadedVariant, Loader
 from slimseq.app.serving.pool import Pool, PoolLimits
+from slimseq.app.serving.request_queue import WorkLimits
 from slimseq.app.serving.runtimes import RuntimeChooser
-from slimseq.app.serving.worker import WorkLimits
 from slimseq.inference.generator import TextGenerator
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.manifest import Task

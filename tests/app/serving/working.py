@@ -4,13 +4,15 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 
-from slimseq.app.serving.submission import Generated, Submission
-from slimseq.app.serving.worker import Worker
+from slimseq.app.serving.request import Generated, QueuedRequest
+from slimseq.app.serving.request_queue import RequestQueue
 from slimseq.models_store.manifest import GenerationOptions
 from tests.app.serving.generators import rows
 
 
-def submit(worker: Worker, *lengths: int, options: GenerationOptions | None = None, seconds: float = 10) -> Submission:
+def submit(
+    worker: RequestQueue, *lengths: int, options: GenerationOptions | None = None, seconds: float = 10
+) -> QueuedRequest:
     """Queues a row of each length, four tokens each where no options are given."""
     return worker.submit(
         rows(*lengths), options or GenerationOptions(max_new_tokens=4), deadline=time.monotonic() + seconds

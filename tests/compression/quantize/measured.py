@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from slimseq.compression.context import Context
-from slimseq.compression.quantize.forced import batches, cross_feeds, steps
 from slimseq.compression.quantize.sensitivity import open_session
+from slimseq.compression.quantize.teacher_forcing import batches, cross_feeds, steps
 from slimseq.compression.training.data import DataFiles
+from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
-from slimseq.inference.graphs.sources import FloatSources
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.models_store.manifest import Family, Manifest, Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_set
@@ -60,7 +60,7 @@ def error(context: Context, manifest: Manifest, scratch: Path) -> float:
     """Mean squared difference to the original's logits, as a share of their variance."""
     original = context.store.folder(Task.TRANSLATION, "original")
     if not (scratch / "fp32").exists():
-        export_onnx(original, scratch / "fp32", FloatSources())
+        export_onnx(original, scratch / "fp32", FloatCrossAttentionCache())
     wanted = logits(scratch / "fp32", original)
     got = logits(context.store.folder(Task.TRANSLATION, manifest.variant) / "onnx", original)
     return float(((got - wanted) ** 2).mean() / wanted.var())

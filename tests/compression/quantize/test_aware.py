@@ -39,10 +39,10 @@ def test_the_model_sees_rounded_weights_and_learns_through_them(context: Context
     before, count = head.weight.detach().clone(), model.num_parameters()
 
     make_aware(model, Blocks(4, 32, False))
-    rounded = head.weight.detach()
+    quantized = head.weight.detach()
     head(torch.ones(1, head.in_features)).sum().backward()
 
-    torch.testing.assert_close(rounded, round_blocks(before, Blocks(4, 32, False)))
+    torch.testing.assert_close(quantized, round_blocks(before, Blocks(4, 32, False)))
     assert model.num_parameters() == count
     assert all(bool(parameter.grad.any()) for parameter in head.parameters() if parameter.grad is not None)
     make_plain(model)

@@ -7,9 +7,9 @@ import pytest
 
 from slimseq.compression.context import Context
 from slimseq.compression.quantize.random_inputs import Reading, random_batch
+from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.graphs.names import DECODER, ENCODER
-from slimseq.inference.graphs.sources import FloatSources
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
@@ -45,7 +45,7 @@ def test_half_of_the_texts_have_small_ids_more_often(source: Path) -> None:
 @pytest.mark.parametrize("graph", [ENCODER, DECODER])
 def test_values_are_those_of_every_token_and_nothing_is_left_behind(source: Path, tmp_path: Path, graph: str) -> None:
     exported = tmp_path / "exported"
-    export_onnx(source, exported, FloatSources())
+    export_onnx(source, exported, FloatCrossAttentionCache())
     files, reading = sorted(exported.iterdir()), Reading(exported, graph, random_batch(source))
     name = "present.0.encoder.value" if graph == ENCODER else "logits"
 

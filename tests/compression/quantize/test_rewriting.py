@@ -2,9 +2,9 @@ from pathlib import Path
 
 import onnx
 
-from slimseq.compression.quantize.integer_products import IntegerWeights
+from slimseq.compression.quantize.integer_matmuls import IntegerWeights
 from slimseq.compression.quantize.rewriting import round_products
-from slimseq.compression.quantize.row_products import RowInputs
+from slimseq.compression.quantize.row_matmuls import RowInputs
 from slimseq.compression.quantize.sensitivity import open_session
 
 WEIGHTS = IntegerWeights(per_channel=True, reduce_range=False)

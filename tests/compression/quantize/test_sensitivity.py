@@ -9,8 +9,8 @@ from slimseq.compression.quantize.groups import OUTPUT_PROJECTION, groups_of, pr
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.inference.generator import open_generator
+from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
-from slimseq.inference.graphs.sources import FloatSources
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.models_store.manifest import Manifest, Task
 from tests.compression.quantize.measured import data_files, error
@@ -26,7 +26,7 @@ def quantized(context: Context, folder: Path, name: str, **options: Any) -> Mani
 
 def test_every_product_is_in_one_group(context: Context, tmp_path: Path) -> None:
     source = context.store.folder(Task.TRANSLATION, "original")
-    export_onnx(source, tmp_path / "onnx", FloatSources(), is_projection_shared=False)
+    export_onnx(source, tmp_path / "onnx", FloatCrossAttentionCache(), is_projection_shared=False)
 
     groups = groups_of(tmp_path / "onnx")
 

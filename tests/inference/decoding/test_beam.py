@@ -21,7 +21,7 @@ def test_rows_go_on_with_what_they_hold() -> None:
             fed[row] = [*fed[row], token]
         logits = drawn.normal(scale=3, size=(INPUTS * BEAMS, VOCABULARY)).astype(np.float32)
         logits[:, CONFIGURATION.eos_id] = -30
-        found = search.advance(scores_of(logits, search.top, is_normalised=True))
+        found = search.advance(scores_of(logits, search.top, needs_log_sum_exp=True))
         assert found.origins is not None and found.origins.shape == (INPUTS, BEAMS)
         moves += int((found.origins != np.arange(BEAMS)).sum())
         fed = [fed[place * BEAMS + beam] for place in range(INPUTS) for beam in found.origins[place]]

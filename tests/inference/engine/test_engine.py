@@ -10,7 +10,7 @@ from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.engine.engine import Engine
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
-from slimseq.inference.runtimes.protocol import Sequenced
+from slimseq.inference.runtimes.protocol import GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions, Task
 from slimseq.models_store.store import Store
 
@@ -46,8 +46,8 @@ def rows_of(generator: TextGenerator) -> list[list[int]]:
     return [generator.encode(text).ids for text in texts]
 
 
-def run_to_end(engine: Engine) -> dict[int, Sequenced]:
-    found: dict[int, Sequenced] = {}
+def run_to_end(engine: Engine) -> dict[int, GeneratedSequence]:
+    found: dict[int, GeneratedSequence] = {}
     while len(engine):
         engine.admit()
         found |= {key: progress.ended for key, progress in engine.step().items() if progress.ended is not None}
@@ -62,7 +62,7 @@ def test_rows_that_arrive_at_random_get_what_they_would_get_alone(both: tuple[Te
         ours.manifest.generation.options(**({"max_new_tokens": 24} | SETTINGS[place % len(SETTINGS)]))
         for place in range(TEXTS)
     ]
-    engine, keys, outputs = engine_of(ours), dict[int, int](), dict[int, Sequenced]()
+    engine, keys, outputs = engine_of(ours), dict[int, int](), dict[int, GeneratedSequence]()
     order = draw.permutation(TEXTS).tolist()
 
     while order or len(engine):
@@ -123,7 +123,7 @@ def test_a_row_that_waits_can_be_dropped(both: tuple[TextGenerator, TextGenerato
     engine = engine_of(both[0])
     key = engine.add([5, 6], GenerationOptions())
 
-    assert engine.drop([key]) == {key: Sequenced([], "cancelled")}
+    assert engine.drop([key]) == {key: GeneratedSequence([], "cancelled")}
     assert len(engine) == 0
     assert engine.step() == {}
 

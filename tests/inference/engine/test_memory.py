@@ -7,7 +7,7 @@ import pytest
 from slimseq.inference.engine import memory as memory_module
 from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.memory import ALIGNED, BLOCK, CACHED_BYTES, COLUMNS_OF_FEW, Memory
-from slimseq.inference.graphs.names import DISTANCES, OWN_SCORES, SOURCE, SOURCE_SCORES, past
+from slimseq.inference.graphs.names import CROSS_ATTENTION_BIAS, DISTANCES, SELF_ATTENTION_BIAS, SOURCE, past
 
 HEADS, WIDTH = 2, 4
 OWN, (KEY, VALUE) = past(0, "decoder"), past(0, "encoder")
@@ -16,7 +16,7 @@ OWN, (KEY, VALUE) = past(0, "decoder"), past(0, "encoder")
 def memory(num_beams: int = 1, groups: int | str = "groups") -> Memory:
     shapes: dict[str, Sequence[int | str]] = {name: ["inputs", HEADS, 1, "capacity", WIDTH] for name in OWN}
     shapes |= {KEY: ["inputs", HEADS, WIDTH, SOURCE], VALUE: ["inputs", HEADS, SOURCE, WIDTH]}
-    shapes[OWN_SCORES] = ["inputs", 1, groups, "rows_a_group", "capacity"]
+    shapes[SELF_ATTENTION_BIAS] = ["inputs", 1, groups, "rows_a_group", "capacity"]
     return Memory(shapes, 1, num_beams)
 
 
@@ -29,7 +29,7 @@ def source(number: int, length: int) -> dict[str, Array]:
 
 
 def address(views: dict[str, Array]) -> list[int]:
-    return [view.__array_interface__["data"][0] for name, view in views.items() if name != SOURCE_SCORES]
+    return [view.__array_interface__["data"][0] for name, view in views.items() if name != CROSS_ATTENTION_BIAS]
 
 
 def test_inputs_join_behind_those_there_are_and_the_last_takes_a_free_place() -> None:
@@ -46,10 +46,10 @@ def test_inputs_join_behind_those_there_are_and_the_last_takes_a_free_place() ->
     for place, (number, length) in enumerate([(3, 2), (2, 5), (4, 4)]):
         assert (views[KEY][place, :, :, :length] == number).all()
         assert (views[VALUE][place, :, :length] == number).all()
-        assert (views[SOURCE_SCORES][place, 0, 0] == 0).sum() == length
+        assert (views[CROSS_ATTENTION_BIAS][place, 0, 0] == 0).sum() == length
     assert views[OWN[0]].shape == (3, HEADS, 1, COLUMNS_OF_FEW // 2, WIDTH)
     assert (views[OWN[0]][1] == 1).all()
-    assert [(views[OWN_SCORES][place] == 0).sum() for place in range(3)] == [0, 2, 0]
+    assert [(views[SELF_ATTENTION_BIAS][place] == 0).sum() for place in range(3)] == [0, 2, 0]
 
 
 def test_one_that_joins_moves_the_others_seldom() -> None:
@@ -82,9 +82,9 @@ def test_room_for_sources_in_int8_is_a_multiple_of_what_products_take_at_once() 
     room.join([20], [rounded])
 
     views = room.views()
-    assert views[KEY].shape[-1] == views[SOURCE_SCORES].shape[-1] == 2 * ALIGNED
+    assert views[KEY].shape[-1] == views[CROSS_ATTENTION_BIAS].shape[-1] == 2 * ALIGNED
     assert (views[KEY][..., :20] == 1).all() and (views[VALUE][:, :, 20:] == 0).all()
-    assert (views[SOURCE_SCORES][0, 0, 0] == 0).sum() == 20
+    assert (views[CROSS_ATTENTION_BIAS][0, 0, 0] == 0).sum() == 20
 
 
 def test_room_for_columns_grows_and_is_given_up() -> None:
@@ -105,7 +105,7 @@ def test_room_for_columns_grows_and_is_given_up() -> None:
     views = room.views()
     few = COLUMNS_OF_FEW
     assert views[OWN[1]].shape == (1, HEADS, 1, few, WIDTH)
-    assert views[OWN_SCORES].shape == (1, 1, 1, 1, few) and views[DISTANCES].shape == (1, few)
+    assert views[SELF_ATTENTION_BIAS].shape == (1, 1, 1, 1, few) and views[DISTANCES].shape == (1, few)
 
 
 @pytest.mark.parametrize(("inputs", "block"), [(1, COLUMNS_OF_FEW), (2, COLUMNS_OF_FEW // 2), (16, BLOCK)])
@@ -139,12 +139,12 @@ def test_hypotheses_attend_alone_to_caches_that_are_large(
     room.join([1], [source(1, 1)])
     room.hold()
     room.take()
-    few = room.views()[OWN_SCORES]
+    few = room.views()[SELF_ATTENTION_BIAS]
     large = CACHED_BYTES // (len(OWN) * HEADS * BLOCK * WIDTH * 4)
 
     room.join([1] * large, [source(2, 1)] * large)
     room.hold()
-    many = room.views()[OWN_SCORES]
+    many = room.views()[SELF_ATTENTION_BIAS]
 
     assert few.shape == (1, 1, 1, 4, COLUMNS_OF_FEW)
     assert many.shape == (1 + large, 1, *found, BLOCK)

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slimseq.compression.quantize.forced import Batch, cross_feeds, steps
 from slimseq.compression.quantize.sensitivity import open_session
+from slimseq.compression.quantize.teacher_forcing import Batch, cross_feeds, steps
+from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
-from slimseq.inference.graphs.sources import FloatSources, Sources
 
 ROWS, LENGTH, STEPS = 3, 21, 19
 LENGTHS = (LENGTH, 9, 2)
@@ -28,9 +28,9 @@ def randomized(model: Any) -> Any:
     return model.eval()
 
 
-def largest_differences(model: Any, folder: Path, sources_kept: Sources | None = None) -> dict[str, float]:
+def largest_differences(model: Any, folder: Path, sources_kept: CrossAttentionCache | None = None) -> dict[str, float]:
     """Exports a model and returns how far its graphs are from it, by output: logits and caches without padding."""
-    kept = sources_kept or FloatSources()
+    kept = sources_kept or FloatCrossAttentionCache()
     model.save_pretrained(folder / "model")
     export_onnx(folder / "model", folder / "onnx", kept)
     generator = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def _wanted(model: Any, sources: Any, mask: Any, targets: Any) -> dict[str, NDAr
     return found
 
 
-def _stepped(folder: Path, sources: Any, mask: Any, targets: Any, kept: Sources) -> dict[str, NDArray[Any]]:
+def _stepped(folder: Path, sources: Any, mask: Any, targets: Any, kept: CrossAttentionCache) -> dict[str, NDArray[Any]]:
     """Returns logits and caches of all steps, the caches as transformers lays them out."""
     encoder, decoder = open_session(folder / "encoder.onnx"), open_session(folder / "decoder.onnx")
     batch = Batch(sources, mask, targets, np.ones_like(targets, dtype=bool))

@@ -12,7 +12,7 @@ from slimseq.compression.publish import publish_model
 from slimseq.inference.generator import open_generator
 from slimseq.inference.graphs.weights import Weights
 from slimseq.inference.models.configuration import read_configuration
-from slimseq.inference.runtimes.protocol import Sequenced
+from slimseq.inference.runtimes.protocol import GeneratedSequence
 from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_model, tiny_tokenizer
 
@@ -81,14 +81,14 @@ def test_token_ids_equal_those_of_transformers(context: Context, name: str) -> N
         assert unpadded(found, pad_id) == unpadded(wanted, pad_id)
 
 
-def unpadded(sequences: list[Sequenced], pad_id: int) -> list[Sequenced]:
+def unpadded(sequences: list[GeneratedSequence], pad_id: int) -> list[GeneratedSequence]:
     """A random model may choose the padding's id, which at an end cannot be told from padding."""
     found = []
     for sequence in sequences:
         ids = list(sequence.ids)
         while ids and ids[-1] == pad_id:
             ids.pop()
-        found.append(Sequenced(ids, sequence.finish_reason))
+        found.append(GeneratedSequence(ids, sequence.finish_reason))
     return found
 
 

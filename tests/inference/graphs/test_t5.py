@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
+from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
-from slimseq.inference.graphs.sources import FloatSources
 from slimseq.inference.models.configuration import read_json
 from slimseq.models_store.errors import BadSource
 from tests.inference.graphs.stepwise import largest_differences, randomized
@@ -55,7 +55,7 @@ def test_an_activation_that_is_not_known_is_named(tmp_path: Path) -> None:
     model_of(feed_forward_proj="tanh").save_pretrained(tmp_path / "model")
 
     with pytest.raises(BadSource, match="'tanh' has no ONNX operators here"):
-        export_onnx(tmp_path / "model", tmp_path / "onnx", FloatSources())
+        export_onnx(tmp_path / "model", tmp_path / "onnx", FloatCrossAttentionCache())
 
 
 def test_a_configuration_of_the_hub_says_little(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_configuration_of_the_hub_says_little(tmp_path: Path) -> None:
     config_path = tmp_path / "model" / "config.json"
     config_path.write_text(str(kept).replace("'", '"'), encoding="utf-8")
 
-    export_onnx(tmp_path / "model", tmp_path / "again", FloatSources())
+    export_onnx(tmp_path / "model", tmp_path / "again", FloatCrossAttentionCache())
 
     assert max(differences.values()) < 1e-4
     for name in ("encoder.onnx", "decoder.onnx", "weights.data"):

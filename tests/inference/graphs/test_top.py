@@ -8,7 +8,7 @@ from onnx import TensorProto
 from slimseq.compression.publish import write_model
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.data_file import DataFile
-from slimseq.inference.graphs.names import LOGITS, NORMALISED, NORMALISERS, TOP, TOP_LOGITS, TOP_TOKENS
+from slimseq.inference.graphs.names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
 from slimseq.inference.graphs.top import add_best, add_normalisers, block_size
 from slimseq.inference.graphs.weights import Weights
 from slimseq.models_store.manifest import Family
@@ -28,12 +28,12 @@ def session(weights: Weights, vocabulary: int) -> ort.InferenceSession:
     builder = GraphBuilder("top", weights, DataFile(io.BytesIO()))
     builder.input(LOGITS, ["rows", vocabulary], TensorProto.FLOAT)
     builder.input(TOP, [1])
-    builder.input(NORMALISED, [1])
+    builder.input(LOG_SUM_EXP_ROWS, [1])
     add_best(builder, vocabulary)
     add_normalisers(builder)
     builder.output(TOP_LOGITS, ["rows", "top"])
     builder.output(TOP_TOKENS, ["rows", "top"], TensorProto.INT64)
-    builder.output(NORMALISERS, ["normalised", 1])
+    builder.output(LOG_SUM_EXP, ["normalised", 1])
     return ort.InferenceSession(builder.model().SerializeToString(), providers=["CPUExecutionProvider"])
 
 
@@ -54,8 +54,8 @@ def test_the_best_are_those_of_the_whole_vocabulary(weights: Weights, vocabulary
     logits[1, [7, 45]] = 20
 
     found = session(weights, vocabulary).run(
-        [TOP_LOGITS, TOP_TOKENS, NORMALISERS],
-        {LOGITS: logits, TOP: np.array([top]), NORMALISED: np.array([ROWS])},
+        [TOP_LOGITS, TOP_TOKENS, LOG_SUM_EXP],
+        {LOGITS: logits, TOP: np.array([top]), LOG_SUM_EXP_ROWS: np.array([ROWS])},
     )
 
     order = np.argsort(-logits, axis=1, kind="stable")[:, :top]
@@ -66,6 +66,6 @@ def test_the_best_are_those_of_the_whole_vocabulary(weights: Weights, vocabulary
 
 
 def test_without_need_there_are_no_normalisers(weights: Weights) -> None:
-    feeds = {LOGITS: np.zeros((ROWS, 640), np.float32), TOP: np.array([1]), NORMALISED: np.array([0])}
+    feeds = {LOGITS: np.zeros((ROWS, 640), np.float32), TOP: np.array([1]), LOG_SUM_EXP_ROWS: np.array([0])}
 
-    assert session(weights, 640).run([NORMALISERS], feeds)[0].shape == (0, 1)
+    assert session(weights, 640).run([LOG_SUM_EXP], feeds)[0].shape == (0, 1)

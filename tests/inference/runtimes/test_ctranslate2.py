@@ -13,7 +13,7 @@ from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
 from slimseq.inference.runtimes.ctranslate2 import open_runtime
-from slimseq.inference.runtimes.protocol import Sequenced, Watch
+from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
@@ -60,7 +60,7 @@ def rows_of(generator: TextGenerator, count: int = 40) -> list[list[int]]:
     return [generator.encode(text).ids for text in texts]
 
 
-def generated(generator: TextGenerator, rows: list[list[int]], **overrides: Any) -> list[Sequenced]:
+def generated(generator: TextGenerator, rows: list[list[int]], **overrides: Any) -> list[GeneratedSequence]:
     options = generator.manifest.generation.options(**({"max_new_tokens": 48} | overrides))
     batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
     return [output for batch in batches for output in generator.runtime.generate(batch, options)]
@@ -97,7 +97,7 @@ def test_tokens_are_told_in_order_and_completely(both: tuple[TextGenerator, Text
     told: dict[int, list[int]] = {0: [], 1: []}
 
     sequences = ours.runtime.generate(
-        rows_of(ours)[:2], options, Watch(on_token=lambda row, token: told[row].append(token))
+        rows_of(ours)[:2], options, GenerationCallbacks(on_token=lambda row, token: told[row].append(token))
     )
 
     assert [told[0], told[1]] == [sequence.ids for sequence in sequences]
@@ -114,7 +114,7 @@ def test_a_cancelled_greedy_generation_that_is_followed_ends_at_the_next_step(
         asked.append(True)
         return len(asked) > 3
 
-    watch = Watch(on_token=lambda row, token: None, is_cancelled=is_cancelled)
+    watch = GenerationCallbacks(on_token=lambda row, token: None, is_cancelled=is_cancelled)
     sequences = ours.runtime.generate(rows_of(ours)[:3], options, watch)
 
     assert [(len(sequence.ids), sequence.finish_reason) for sequence in sequences] == [(3, "cancelled")] * 3
@@ -131,7 +131,7 @@ def test_a_greedy_generation_that_nobody_follows_is_not_held_up_by_questions(
         asked.append(True)
         return False
 
-    ours.runtime.generate(rows_of(ours)[:3], options, Watch(None, is_cancelled))
+    ours.runtime.generate(rows_of(ours)[:3], options, GenerationCallbacks(None, is_cancelled))
 
     assert len(asked) == 1
 
@@ -142,9 +142,9 @@ def test_a_beam_search_that_is_cancelled_before_it_began_gives_nothing(
     ours, _ = both
     options = ours.manifest.generation.options(num_beams=4)
 
-    sequences = ours.runtime.generate(rows_of(ours)[:2], options, Watch(None, lambda: True))
+    sequences = ours.runtime.generate(rows_of(ours)[:2], options, GenerationCallbacks(None, lambda: True))
 
-    assert sequences == [Sequenced([], "cancelled")] * 2
+    assert sequences == [GeneratedSequence([], "cancelled")] * 2
 
 
 def test_what_a_watcher_raises_reaches_the_caller(both: tuple[TextGenerator, TextGenerator]) -> None:
@@ -155,7 +155,7 @@ def test_what_a_watcher_raises_reaches_the_caller(both: tuple[TextGenerator, Tex
         raise ConnectionError("nobody listens")
 
     with pytest.raises(ConnectionError, match="nobody listens"):
-        ours.runtime.generate(rows_of(ours)[:2], options, Watch(on_token=fail))
+        ours.runtime.generate(rows_of(ours)[:2], options, GenerationCallbacks(on_token=fail))
 
 
 def test_no_rows_give_no_outputs(both: tuple[TextGenerator, TextGenerator]) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.graphs.names import OWN_SCORES
-from slimseq.inference.runtimes.protocol import Watch
+from slimseq.inference.graphs.names import SELF_ATTENTION_BIAS
+from slimseq.inference.runtimes.protocol import GenerationCallbacks
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -84,7 +84,9 @@ def test_tokens_are_told_in_order_and_completely(both: tuple[TextGenerator, Text
     rows = [ours.encode(text).ids for text in ("The sun is shining.", "A dog runs across the street to its owner.")]
     told: dict[int, list[int]] = {0: [], 1: []}
 
-    sequences = ours.runtime.generate(rows, options, Watch(on_token=lambda row, token: told[row].append(token)))
+    sequences = ours.runtime.generate(
+        rows, options, GenerationCallbacks(on_token=lambda row, token: told[row].append(token))
+    )
 
     assert [told[0], told[1]] == [sequence.ids for sequence in sequences]
 
@@ -101,7 +103,9 @@ def test_a_cancelled_generation_ends_at_the_next_step(
         asked.append(True)
         return len(asked) > 3
 
-    [sequence] = ours.runtime.generate([ours.encode("The sun is shining.").ids], options, Watch(None, is_cancelled))
+    [sequence] = ours.runtime.generate(
+        [ours.encode("The sun is shining.").ids], options, GenerationCallbacks(None, is_cancelled)
+    )
 
     assert sequence.finish_reason == "cancelled"
     assert len(sequence.ids) == 3
@@ -147,8 +151,8 @@ def test_graphs_for_an_older_engine_are_refused_in_words(own_store: Store) -> No
     graph = onnx.load(str(path), load_external_data=False)
     for part in (*graph.graph.input, *graph.graph.node):
         if getattr(part, "input", None):
-            part.input[:] = ["other_scores" if name == OWN_SCORES else name for name in part.input]
-        elif part.name == OWN_SCORES:
+            part.input[:] = ["other_scores" if name == SELF_ATTENTION_BIAS else name for name in part.input]
+        elif part.name == SELF_ATTENTION_BIAS:
             part.name = "other_scores"
     onnx.save(graph, str(path))
 

@@ -10,7 +10,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.runtimes.protocol import Watch
+from slimseq.inference.runtimes.protocol import GenerationCallbacks
 from slimseq.models_store.manifest import GenerationOptions, Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
@@ -78,7 +78,7 @@ def test_tokens_are_told_with_the_row_that_they_are_of(generator: TextGenerator)
     told: dict[int, list[int]] = {row: [] for row in range(len(rows))}
 
     outputs = generator.runtime.generate(
-        rows, drawing(generator, 7), Watch(on_token=lambda row, token: told[row].append(token))
+        rows, drawing(generator, 7), GenerationCallbacks(on_token=lambda row, token: told[row].append(token))
     )
 
     assert [told[row] for row in range(len(rows))] == [output.ids for output in outputs]
@@ -86,7 +86,9 @@ def test_tokens_are_told_with_the_row_that_they_are_of(generator: TextGenerator)
 
 
 def test_a_cancelled_drawing_ends_all_its_rows(generator: TextGenerator) -> None:
-    outputs = generator.runtime.generate(rows_of(generator), drawing(generator, 7), Watch(None, lambda: True))
+    outputs = generator.runtime.generate(
+        rows_of(generator), drawing(generator, 7), GenerationCallbacks(None, lambda: True)
+    )
 
     assert {output.finish_reason for output in outputs} == {"cancelled"}
     assert len(outputs) == len(SENTENCES)

@@ -7,7 +7,7 @@ import pytest
 
 from slimseq.compression.export.exporting import OnnxExporter, add_onnx
 from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.runtimes.protocol import Watch
+from slimseq.inference.runtimes.protocol import GenerationCallbacks
 from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
 from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context
@@ -48,7 +48,7 @@ def test_a_cancelled_generation_ends_at_the_next_step(both: list[TextGenerator])
     traced, _ = both
     options = traced.manifest.generation.options(min_new_tokens=20, max_new_tokens=24)
     told: list[int] = []
-    watch = Watch(on_token=lambda row, token: told.append(token), is_cancelled=lambda: len(told) >= 3)
+    watch = GenerationCallbacks(on_token=lambda row, token: told.append(token), is_cancelled=lambda: len(told) >= 3)
 
     [sequence] = traced.runtime.generate([traced.encode("The cat sleeps.").ids], options, watch)
 

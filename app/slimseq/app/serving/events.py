@@ -14,8 +14,8 @@ from slimseq.app.errors import DeadlineExceeded, InternalError
 from slimseq.app.http.problems import problem_of
 from slimseq.app.http.schemas.generation import GenerationResponse
 from slimseq.app.serving.assembly import Assembly, Piece
-from slimseq.app.serving.submission import Generated, Submission
-from slimseq.app.serving.worker import Worker
+from slimseq.app.serving.request import Generated, QueuedRequest
+from slimseq.app.serving.request_queue import RequestQueue
 from slimseq.inference.generator import TextOutput
 from slimseq.models_store.errors import SlimseqError
 
@@ -44,9 +44,9 @@ class TokenRelay:
         """Hears a complete row."""
         self._carry(row, output)
 
-    def follow(self, submission: Submission) -> None:
+    def follow(self, request: QueuedRequest) -> None:
         """Hears the end of a submission, after all of its tokens and rows."""
-        submission.future.add_done_callback(lambda _: self._heard.put_nowait(None))
+        request.future.add_done_callback(lambda _: self._heard.put_nowait(None))
 
     async def next(self, deadline: float) -> tuple[int, int | TextOutput] | None:
         """Returns what was heard next, or None at the end.
@@ -64,8 +64,8 @@ class TokenRelay:
 
 
 async def generation_events(
-    worker: Worker,
-    submission: Submission,
+    worker: RequestQueue,
+    request: QueuedRequest,
     relay: TokenRelay,
     assembly: Assembly,
     answer: Callable[[Generated], GenerationResponse],
@@ -74,7 +74,7 @@ async def generation_events(
 
     Args:
         worker: where it was submitted.
-        submission: what to follow.
+        request: what to follow.
         relay: its listener.
         assembly: makes pieces of what the relay hears.
         answer: makes the final answer.
@@ -83,32 +83,32 @@ async def generation_events(
         SlimseqError: it failed before the first piece. Later failures become an `error` event.
     """
     has_started = False
-    relay.follow(submission)
+    relay.follow(request)
     try:
-        while (heard := await relay.next(submission.deadline)) is not None:
+        while (heard := await relay.next(request.deadline)) is not None:
             for piece in _pieces(assembly, *heard):
                 has_started = True
                 yield event("token", {"index": piece.index, "text": piece.text})
-        generated = await submission.future
+        generated = await request.future
         has_started = True
         yield event("done", answer(generated).model_dump(mode="json"))
     except Exception as error:
-        problem = _known(error, submission)
+        problem = _known(error, request)
         if not has_started:
             raise problem from error
         yield event("error", problem_of(problem).model_dump())
     finally:
-        worker.abandon(submission)
+        worker.abandon(request)
 
 
 def _pieces(assembly: Assembly, row: int, heard: int | TextOutput) -> list[Piece]:
     return assembly.on_row(row, heard) if isinstance(heard, TextOutput) else assembly.on_token(row, heard)
 
 
-def _known(error: Exception, submission: Submission) -> SlimseqError:
+def _known(error: Exception, request: QueuedRequest) -> SlimseqError:
     if isinstance(error, SlimseqError):
         return error
     if isinstance(error, TimeoutError):
-        return DeadlineExceeded(submission.seconds)
+        return DeadlineExceeded(request.seconds)
     logger.error("unexpected exception in a stream", exc_info=error)
     return InternalError()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.batcher import Batcher
+from slimseq.app.serving.continuous_batching import ContinuousBatching
 from slimseq.app.serving.layout import LayoutChooser
-from slimseq.app.serving.scheduler import Scheduler
-from slimseq.app.serving.worker import Worker, WorkLimits
+from slimseq.app.serving.request_queue import RequestQueue, WorkLimits
+from slimseq.app.serving.static_batching import StaticBatching
 from slimseq.evaluation.host import resident_bytes, trim_memory
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.runtimes.registry import runtime_named
@@ -40,7 +40,7 @@ class LoadedVariant:
 
     key: VariantKey
     generator: TextGenerator
-    worker: Worker
+    worker: RequestQueue
     resident_bytes: int
     disk_bytes: int
     load_seconds: float
@@ -124,9 +124,9 @@ class Loader:
         """Returns what the format that the runtime reads takes on disk."""
         return format_bytes(self.store, key.task, key.variant, runtime_named(key.runtime).format)
 
-    def _worker(self, key: VariantKey, generator: TextGenerator, workers: int) -> Worker:
+    def _worker(self, key: VariantKey, generator: TextGenerator, workers: int) -> RequestQueue:
         """Starts what suits the runtime: a scheduler where rows may join and leave at any step, else a batcher."""
-        kind = Batcher if generator.engine() is None else Scheduler
+        kind = StaticBatching if generator.engine() is None else ContinuousBatching
         return kind(
             generator,
             str(key),

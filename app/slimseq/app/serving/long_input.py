@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from slimseq.app.serving.plan import check_prefix, options_of, pieces_of
 from slimseq.app.serving.planner import Planner
 from slimseq.app.serving.prompt import Prompt
-from slimseq.app.serving.worker import Worker
+from slimseq.app.serving.request_queue import RequestQueue
 from slimseq.evaluation.sentences import segments
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.tokenizer import Encoding
@@ -46,7 +46,7 @@ class Parts:
 
 
 async def condense(
-    worker: Worker, generator: TextGenerator, prompt: Prompt, deadline: float, planner: Planner
+    worker: RequestQueue, generator: TextGenerator, prompt: Prompt, deadline: float, planner: Planner
 ) -> Condensed:
     """Summarises texts in parts until each fits the model's window.
 
@@ -63,7 +63,7 @@ async def condense(
 
     Raises:
         InvalidOptions, InvalidRequest: as `planning` does.
-        SlimseqError: what `Planner.run`, `Worker.submit` and `Worker.wait` raise.
+        SlimseqError: what `Planner.run`, `RequestQueue.submit` and `RequestQueue.wait` raise.
     """
     options = options_of(generator, prompt)
     check_prefix(generator, prompt.prefix)

@@ -21,7 +21,7 @@ from slimseq.app.serving.plan import Plan, is_short, planning
 from slimseq.app.serving.planner import Planner, finished
 from slimseq.app.serving.pool import Pool
 from slimseq.app.serving.prompt import Prompt
-from slimseq.app.serving.submission import Generated
+from slimseq.app.serving.request import Generated
 from slimseq.app.settings import Settings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -50,7 +50,7 @@ class GenerationService:
         """Answers a prompt with the variant that is named, that keeps enough, or that is the default.
 
         Raises:
-            SlimseqError: what `Chooser.choose`, `Pool.lease`, `planning` and `Worker.wait` raise.
+            SlimseqError: what `Chooser.choose`, `Pool.lease`, `planning` and `RequestQueue.wait` raise.
         """
         started = time.monotonic()
         self._check_size(prompt)
@@ -68,13 +68,13 @@ class GenerationService:
         async with AsyncExitStack() as held:
             loaded, planned = await self._prepare(held, task, choice, prompt, deadline)
             relay = TokenRelay()
-            submission = loaded.worker.submit(planned.rows, planned.options, deadline, relay, planned.stop)
+            request = loaded.worker.submit(planned.rows, planned.options, deadline, relay, planned.stop)
             assembly = Assembly(
                 planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id, planned.stop
             )
             events = generation_events(
                 loaded.worker,
-                submission,
+                request,
                 relay,
                 assembly,
                 lambda generated: self._answer(loaded, planned, generated, started),
@@ -111,8 +111,8 @@ class GenerationService:
     ) -> GenerationResponse:
         async with AsyncExitStack() as held:
             loaded, planned = await self._prepare(held, task, choice, prompt, deadline)
-            submission = loaded.worker.submit(planned.rows, planned.options, deadline, stops=planned.stop)
-            generated = await loaded.worker.wait(submission)
+            request = loaded.worker.submit(planned.rows, planned.options, deadline, stops=planned.stop)
+            generated = await loaded.worker.wait(request)
             return self._answer(loaded, planned, generated, started)
 
     async def _prepare(

@@ -9,7 +9,7 @@ from slimseq.compression.build.gate import verdict_on
 from slimseq.compression.build.keys import folder_digest, key_of
 from slimseq.compression.build.measure import measure_variants
 from slimseq.compression.build.plan import check_nothing_is_replaced, is_base_made_so, whole_manifest
-from slimseq.compression.build.steps import Workshop
+from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.build.work import CHECKPOINTS, STEPS, working_in
 from slimseq.compression.card import write_card
 from slimseq.compression.context import Context
@@ -83,25 +83,25 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
         SlimseqError: a step failed. What was finished before stays, and the next build goes on from there.
     """
     own = replace(context, store=Store(options.folder / STEPS), may_replace=True)
-    workshop = Workshop(recipe, own, options.data_folder, options.folder / CHECKPOINTS, options.folder)
-    _check_data(workshop)
-    base = _base_in_store(context, workshop, options)
+    workspace = BuildWorkspace(recipe, own, options.data_folder, options.folder / CHECKPOINTS, options.folder)
+    _check_data(workspace)
+    base = _base_in_store(context, workspace, options)
     if not context.may_replace:
-        check_nothing_is_replaced(context, workshop, base, _import_key(workshop))
+        check_nothing_is_replaced(context, workspace, base, _import_key(workspace))
     with working_in(options.folder), ExitStack() as claims:
         context.say(f"Working in {options.folder}, where finished steps and checkpoints are kept")
         for name in [*([] if base is not None else [BASE]), *recipe.variants]:
             claims.enter_context(context.store.claim(recipe.task, name))
-        return _build(context, workshop, options, base)
+        return _build(context, workspace, options, base)
 
 
-def _build(context: Context, workshop: Workshop, options: BuildOptions, base: Manifest | None) -> Built:
-    recipe, result = workshop.recipe, Built()
+def _build(context: Context, workspace: BuildWorkspace, options: BuildOptions, base: Manifest | None) -> Built:
+    recipe, result = workspace.recipe, Built()
     (result.built if base is None else result.current).append(BASE)
     if base is None:
-        base = _make_base(context, workshop)
+        base = _make_base(context, workspace)
     else:
-        _bring(context.store, workshop.store, base)
+        _bring(context.store, workspace.store, base)
     root = root_of(base, context.store.manifests(recipe.task))
     if root is None:
         raise BadRecipe(f"base: the reference of {recipe.task}/{BASE}, its own base model, is not in the store")
@@ -109,27 +109,27 @@ def _build(context: Context, workshop: Workshop, options: BuildOptions, base: Ma
     for name in recipe.order():
         variant = recipe.variants[name]
         published = whole_manifest(context, recipe, name)
-        if published is not None and workshop.is_current(published, variant.steps, digests[variant.start]):
+        if published is not None and workspace.is_current(published, variant.steps, digests[variant.start]):
             result.current.append(name)
-            _bring(context.store, workshop.store, published)
+            _bring(context.store, workspace.store, published)
         else:
-            manifest = workshop.run(name, variant.start, variant.steps)
-            _publish(context, workshop, manifest, root)
+            manifest = workspace.run(name, variant.start, variant.steps)
+            _publish(context, workspace, manifest, root)
             result.built.append(name)
         digests[name] = context.store.manifest(recipe.task, name).digest
     if options.measure:
-        result.measured = measure_variants(workshop, context, {root.variant: root.digest} | digests, options.folder)
+        result.measured = measure_variants(workspace, context, {root.variant: root.digest} | digests, options.folder)
         _apply_gates(context, recipe, result, root.variant)
     return result
 
 
-def _base_in_store(context: Context, workshop: Workshop, options: BuildOptions) -> Manifest | None:
+def _base_in_store(context: Context, workspace: BuildWorkspace, options: BuildOptions) -> Manifest | None:
     """Returns the original that is there and is kept or up to date; None where it is to be made."""
-    recipe = workshop.recipe
+    recipe = workspace.recipe
     published = whole_manifest(context, recipe, BASE)
     if published is not None:
         is_kept = recipe.base.keep and not options.retrain_base
-        if is_kept or is_base_made_so(workshop, published.lineage, _import_key(workshop)):
+        if is_kept or is_base_made_so(workspace, published.lineage, _import_key(workspace)):
             _check_family(recipe, context.store.folder(recipe.task, BASE))
             return published
     if recipe.base.import_ is None and not recipe.base.steps:
@@ -139,37 +139,37 @@ def _base_in_store(context: Context, workshop: Workshop, options: BuildOptions) 
     return None
 
 
-def _make_base(context: Context, workshop: Workshop) -> Manifest:
+def _make_base(context: Context, workspace: BuildWorkspace) -> Manifest:
     """Imports and trains the original in the build's own store, and publishes it."""
-    recipe = workshop.recipe
+    recipe = workspace.recipe
     start = ""
     if recipe.base.import_ is not None:
         start = BASE if not recipe.base.steps else f"{BASE}.0"
-        source = workshop.path(recipe.base.import_)
-        workshop.context.say(f"{BASE}: import {recipe.base.import_}")
+        source = workspace.path(recipe.base.import_)
+        workspace.context.say(f"{BASE}: import {recipe.base.import_}")
         imported = import_model(
-            workshop.context,
+            workspace.context,
             source,
             replace(import_options(recipe), variant=start),
             check=lambda folder: _check_family(recipe, folder),
         )
-        manifest = workshop.with_key(imported, _import_key(workshop) or "")
+        manifest = workspace.with_key(imported, _import_key(workspace) or "")
     else:
         first = recipe.base.steps[0]
         settings = technique_named(first.technique).settings(first.options)
         check_family(recipe, str(settings.get("family", recipe.family or "")))
     if recipe.base.steps:
-        manifest = workshop.run(BASE, start, recipe.base.steps)
-    _publish(context, workshop, manifest, manifest)
+        manifest = workspace.run(BASE, start, recipe.base.steps)
+    _publish(context, workspace, manifest, manifest)
     return context.store.manifest(recipe.task, BASE)
 
 
-def _import_key(workshop: Workshop) -> str | None:
+def _import_key(workspace: BuildWorkspace) -> str | None:
     """Returns the key of the recipe's import; None where it imports nothing."""
-    base = workshop.recipe.base
+    base = workspace.recipe.base
     if base.import_ is None:
         return None
-    source = workshop.path(base.import_)
+    source = workspace.path(base.import_)
     content = folder_digest(Path(source)) if Path(source).is_dir() else source
     return key_of("import", content, base.options)
 
@@ -179,7 +179,7 @@ def _check_family(recipe: Recipe, folder: Path) -> None:
     check_family(recipe, str(read_json(folder / "config.json").get("model_type", "")))
 
 
-def _publish(context: Context, workshop: Workshop, manifest: Manifest, root: Manifest) -> None:
+def _publish(context: Context, workspace: BuildWorkspace, manifest: Manifest, root: Manifest) -> None:
     """Puts what was built into the store, with what was measured of the same files before.
 
     Its reference is the recipe's base, whatever steps are between the two.
@@ -187,10 +187,10 @@ def _publish(context: Context, workshop: Workshop, manifest: Manifest, root: Man
     task, name = manifest.task, manifest.variant
     check_name(context, task, name)
     manifest = manifest.model_copy(update={"reference": Reference(variant=root.variant, digest=root.digest)})
-    workshop.store.rewrite_manifest(manifest)
-    write_card(workshop.store.folder(task, name), manifest)
+    workspace.store.rewrite_manifest(manifest)
+    write_card(workspace.store.folder(task, name), manifest)
     before = manifest_of_the_same(context.store, manifest, manifest.digest)
-    copy_artifact(workshop.store, context.store, manifest)
+    copy_artifact(workspace.store, context.store, manifest)
     if before is not None:
         manifest = manifest.model_copy(update=before.measured | {"gate": before.gate})
         context.store.rewrite_manifest(manifest)
@@ -208,15 +208,15 @@ def _bring(source: Store, target: Store, manifest: Manifest) -> None:
     copy_artifact(source, target, manifest)
 
 
-def _check_data(workshop: Workshop) -> None:
+def _check_data(workspace: BuildWorkspace) -> None:
     """Checks that files which the recipe names are there, before anything is trained for hours."""
-    data = workshop.recipe.data
+    data = workspace.recipe.data
     given = (data.train, data.unlabelled, data.calibration, data.dev, [test.data for test in data.test])
     names: Sequence[str] = [name for names in given for name in names]
     for name in names:
         is_file_name = any(name.endswith(ending) for ending in (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz"))
-        if is_file_name and not Path(workshop.path(name)).exists():
-            raise BadRecipe(f"data: there is no file {workshop.data_folder / name}")
+        if is_file_name and not Path(workspace.path(name)).exists():
+            raise BadRecipe(f"data: there is no file {workspace.data_folder / name}")
 
 
 def _apply_gates(context: Context, recipe: Recipe, result: Built, root: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from slimseq.compression.benchmark import BenchmarkOptions, benchmark_variants
 from slimseq.compression.build.keys import data_digest, key_of
-from slimseq.compression.build.steps import Workshop
+from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
 from slimseq.compression.evaluate import EvaluateOptions, evaluate_variants
 from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
@@ -55,11 +55,11 @@ class Measurements:
         write_text(self._path, json.dumps(self._done, indent=2) + "\n")
 
 
-def measure_variants(workshop: Workshop, context: Context, digests: Mapping[str, str], folder: Path) -> bool:
+def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mapping[str, str], folder: Path) -> bool:
     """Measures what is not measured yet, and writes it into the manifests.
 
     Args:
-        workshop: the recipe and its data.
+        workspace: the recipe and its data.
         context: of the store that holds the finished variants.
         digests: of every variant, the base and its reference included, by name.
         folder: the build's folder.
@@ -70,14 +70,14 @@ def measure_variants(workshop: Workshop, context: Context, digests: Mapping[str,
     Raises:
         SlimseqError: a variant cannot be opened or a data set cannot be read.
     """
-    recipe = workshop.recipe
+    recipe = workspace.recipe
     done = Measurements(folder / MEASUREMENTS)
     names = [BASE, *(name for name in digests if name != BASE)]
     measured = False
     for name in names:
         _export_onnx(context, recipe.task, name)
     for test in recipe.data.test:
-        data = workshop.path(test.data)
+        data = workspace.path(test.data)
         key = key_of(test.model_dump(), data_digest([data]), dict(digests))
         label = f"{test.data} {test.prefix or ''}".strip()
         if done.is_done(label, key):
@@ -87,14 +87,14 @@ def measure_variants(workshop: Workshop, context: Context, digests: Mapping[str,
         done.keep(label, key)
         measured = True
     if recipe.benchmark:
-        measured = _benchmark(workshop, context, names, key_of(dict(digests)), done) or measured
+        measured = _benchmark(workspace, context, names, key_of(dict(digests)), done) or measured
     return measured
 
 
-def _benchmark(workshop: Workshop, context: Context, names: Sequence[str], key: str, done: Measurements) -> bool:
+def _benchmark(workspace: BuildWorkspace, context: Context, names: Sequence[str], key: str, done: Measurements) -> bool:
     if done.is_done("speed", key):
         return False
-    task = workshop.recipe.task
+    task = workspace.recipe.task
     for name in names:
         _export_ctranslate2(context, task, name)
     for runtime in map(runtime_named, RUNTIMES):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from slimseq.compression.build.steps import Workshop
+from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.recipe import BASE, Recipe, RecipeStep
@@ -20,41 +20,41 @@ def whole_manifest(context: Context, recipe: Recipe, name: str) -> Manifest | No
         return None
 
 
-def is_base_made_so(workshop: Workshop, lineage: Sequence[Step], import_key: str | None) -> bool:
+def is_base_made_so(workspace: BuildWorkspace, lineage: Sequence[Step], import_key: str | None) -> bool:
     """Whether a lineage is an import and trainings as the recipe's base says.
 
     Args:
-        workshop: the recipe and its data.
+        workspace: the recipe and its data.
         lineage: of an original, from its beginning.
         import_key: of the recipe's import, None where it imports nothing.
     """
-    steps = workshop.recipe.base.steps
+    steps = workspace.recipe.base.steps
     imports = 0 if import_key is None else 1
     if len(lineage) != imports + len(steps):
         return False
     if imports and lineage[0].key != import_key:
         return False
-    return not steps or workshop.are_current(lineage[imports:], steps, lineage[imports].parent)
+    return not steps or workspace.are_current(lineage[imports:], steps, lineage[imports].parent)
 
 
 def check_nothing_is_replaced(
-    context: Context, workshop: Workshop, base: Manifest | None, import_key: str | None
+    context: Context, workspace: BuildWorkspace, base: Manifest | None, import_key: str | None
 ) -> None:
     """Checks that nothing but what the recipe itself has made is where its variants will be.
 
     Args:
         context: the store to publish to.
-        workshop: the recipe and its data.
+        workspace: the recipe and its data.
         base: the original that is kept or up to date; None where it is to be made.
         import_key: of the recipe's import, None where it imports nothing.
 
     Raises:
         BadRecipe: something would be replaced; names all of it.
     """
-    recipe = workshop.recipe
+    recipe = workspace.recipe
     names = [] if base is not None or not _is_taken(context, recipe, BASE) else [BASE]
     for name in recipe.variants:
-        if _is_taken(context, recipe, name) and not _is_made_so(context, workshop, name, base, import_key):
+        if _is_taken(context, recipe, name) and not _is_made_so(context, workspace, name, base, import_key):
             names.append(name)
     if names:
         taken = ", ".join(f"{recipe.task}/{name}" for name in names)
@@ -68,18 +68,20 @@ def _is_taken(context: Context, recipe: Recipe, name: str) -> bool:
     return os.path.lexists(context.store.folder(recipe.task, name))
 
 
-def _is_made_so(context: Context, workshop: Workshop, name: str, base: Manifest | None, import_key: str | None) -> bool:
+def _is_made_so(
+    context: Context, workspace: BuildWorkspace, name: str, base: Manifest | None, import_key: str | None
+) -> bool:
     """Whether a variant is what the recipe makes, all of its steps from the base on included."""
-    manifest = whole_manifest(context, workshop.recipe, name)
+    manifest = whole_manifest(context, workspace.recipe, name)
     if manifest is None:
         return False
-    steps = _steps_from_base(workshop.recipe, name)
+    steps = _steps_from_base(workspace.recipe, name)
     before, own = manifest.lineage[: -len(steps)], manifest.lineage[-len(steps) :]
     if len(own) != len(steps):
         return False
     if base is not None:
-        return workshop.are_current(own, steps, base.digest)
-    return is_base_made_so(workshop, before, import_key) and workshop.are_current(own, steps, own[0].parent)
+        return workspace.are_current(own, steps, base.digest)
+    return is_base_made_so(workspace, before, import_key) and workspace.are_current(own, steps, own[0].parent)
 
 
 def _steps_from_base(recipe: Recipe, name: str) -> list[RecipeStep]:

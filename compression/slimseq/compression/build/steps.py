@@ -20,7 +20,7 @@ from slimseq.models_store.store import Store
 
 
 @dataclass(frozen=True)
-class Workshop:
+class BuildWorkspace:
     """Where and on what a build works.
 
     Args:

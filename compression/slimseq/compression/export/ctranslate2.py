@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.inference.graphs.sines import sines
+from slimseq.inference.graphs.sinusoidal_positions import sinusoidal_positions
 from slimseq.inference.graphs.weights import Weights
 from slimseq.inference.models.anatomy import Attention, Layer, Stack
 from slimseq.inference.models.architecture import OUTPUT_BIAS, Architecture, architecture_of
@@ -161,8 +161,8 @@ class _Builder:
 
     def _positions(self, stack: Stack) -> Floats:
         model = self._model
-        if model.has_sines:
-            return sines(model.max_positions, model.width)
+        if model.has_sinusoidal_positions:
+            return sinusoidal_positions(model.max_positions, model.width)
         return self._array(f"model.{stack.name}.embed_positions.weight")[model.position_rows(self._weights, stack) :]
 
     def _fill_layer(self, spec: Any, layer: Layer, position_bias: str | None) -> None:

@@ -66,11 +66,11 @@ def write_aware(work: Work, folder: Path) -> dict[str, Any]:
 
 def make_aware(model: "PreTrainedModel", blocks: Blocks) -> None:
     """Makes every matrix that quantization rounds look rounded, in place; embeddings that are tied to one included."""
-    seen: dict[int, RoundedBlocks] = {}
+    seen: dict[int, QuantizedBlocks] = {}
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding) and _is_rounded(model, module):
             key = module.weight.data_ptr()
-            seen.setdefault(key, RoundedBlocks(blocks))
+            seen.setdefault(key, QuantizedBlocks(blocks))
             parametrize.register_parametrization(module, "weight", seen[key])
 
 
@@ -82,7 +82,7 @@ def make_plain(model: "PreTrainedModel") -> None:
     model.tie_weights()  # type: ignore[no-untyped-call]
 
 
-class RoundedBlocks(nn.Module):
+class QuantizedBlocks(nn.Module):
     """Rounds a matrix `(outputs, inputs)` in blocks along its inputs, and hands gradients through unchanged."""
 
     def __init__(self, blocks: Blocks) -> None:
@@ -119,8 +119,8 @@ def round_blocks(weight: Tensor, blocks: Blocks) -> Tensor:
         scale = (high - low) / LARGEST
         zero = torch.where(scale == 0, MIDDLE, -low / scale).round().clamp(0, LARGEST)
     steps = torch.where(scale == 0, 0, padded / scale)
-    rounded: Tensor = ((steps + zero).round().clamp(0, LARGEST) - zero) * scale
-    return rounded.reshape(outputs, -1)[:, :inputs]
+    quantized: Tensor = ((steps + zero).round().clamp(0, LARGEST) - zero) * scale
+    return quantized.reshape(outputs, -1)[:, :inputs]
 
 
 def _is_rounded(model: "PreTrainedModel", module: nn.Linear | nn.Embedding) -> bool:

@@ -32,7 +32,7 @@ class Blocks:
 
 
 @dataclass(frozen=True)
-class RoundedRows:
+class QuantizedRows:
     """A rounded matrix: its parts (integers, scales, then zero points if any), each with its place in the file."""
 
     parts: list[NDArray[Any]]
@@ -59,8 +59,8 @@ def round_rows(floats: Floats, blocks: Blocks) -> list[NDArray[Any]]:
     configuration = DefaultWeightOnlyQuantConfig(
         block_size=blocks.size, is_symmetric=blocks.is_symmetric, bits=blocks.bits
     )
-    rounded = DefaultWeightOnlyQuantizer(configuration).qbits_block_quant(np.ascontiguousarray(floats.T))
-    packed, scales, zero_points = rounded
+    quantized = DefaultWeightOnlyQuantizer(configuration).qbits_block_quant(np.ascontiguousarray(floats.T))
+    packed, scales, zero_points = quantized
     return [packed, scales] if blocks.is_symmetric else [packed, scales, zero_points]
 
 
@@ -73,26 +73,26 @@ def quantize_block_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, e
         exported: the folder of the fp32 graphs, in whose data file tables may still be.
         blocks: how rows are rounded: as the graphs' products are, or the tied projection is not found.
     """
-    rounded: dict[bytes, RoundedRows] = {}
+    quantized: dict[bytes, QuantizedRows] = {}
     with (next(iter(graphs)).parent / SHARED_DATA).open("wb") as data:
         for path, model in graphs.items():
             for initializer in embeddings_of(model.graph, vocabulary):
                 floats: Floats = array_of(initializer, exported)
                 key = key_of(floats)
-                if key not in rounded:
+                if key not in quantized:
                     parts = round_rows(floats, blocks)
                     offsets = []
                     for part in parts:
                         data.write(bytes(-data.tell() % ALIGNMENT))
                         offsets.append(data.tell())
                         data.write(part.tobytes())
-                    rounded[key] = RoundedRows(parts, offsets)
-                _share_projection(model.graph, rounded[key])
-                _rewrite_lookups(model, initializer, rounded[key], blocks, floats.shape[1])
+                    quantized[key] = QuantizedRows(parts, offsets)
+                _share_projection(model.graph, quantized[key])
+                _rewrite_lookups(model, initializer, quantized[key], blocks, floats.shape[1])
             save_whole(model, path, exported)
 
 
-def _share_projection(graph: GraphProto, rows: RoundedRows) -> None:
+def _share_projection(graph: GraphProto, rows: QuantizedRows) -> None:
     """Moves the tied output projection's tensors to where the embedding's are."""
     named = {initializer.name: initializer for initializer in graph.initializer}
     for node in graph.node:
@@ -106,7 +106,7 @@ def _share_projection(graph: GraphProto, rows: RoundedRows) -> None:
                 move_out(tensor, tensor.data_type, tuple(tensor.dims), SHARED_DATA, offset, part.nbytes)
 
 
-def _rewrite_lookups(model: ModelProto, table: TensorProto, rows: RoundedRows, blocks: Blocks, width: int) -> None:
+def _rewrite_lookups(model: ModelProto, table: TensorProto, rows: QuantizedRows, blocks: Blocks, width: int) -> None:
     """Turns each lookup of the table into one of rounded rows, cut where the last block is padded."""
     graph, name = model.graph, table.name
     graph.initializer.remove(table)

@@ -19,11 +19,11 @@ ACCURACY_LEVEL = 1
 def write_blocks(work: Work, folder: Path, bits: int) -> dict[str, Any]:
     """Writes `onnx/` with all matrices and the embedding in blocks, as `Scheme.write` says."""
     options = work.options
-    return write_graphs(work, folder, lambda *_: BlockRounding(Blocks(bits, options.block_size, options.symmetric)))
+    return write_graphs(work, folder, lambda *_: BlockQuantizer(Blocks(bits, options.block_size, options.symmetric)))
 
 
 @dataclass(frozen=True)
-class BlockRounding:
+class BlockQuantizer:
     """Rounds graphs in blocks along the input's dimension."""
 
     blocks: Blocks

@@ -16,18 +16,18 @@ from typing import Any
 import onnx
 
 from slimseq.compression.quantize.embedding import quantize_embeddings
-from slimseq.compression.quantize.fixed_products import FixedInputs, FixedQueries
-from slimseq.compression.quantize.fixed_scales import fixed_queries, fixed_scales
 from slimseq.compression.quantize.graphs import write_graphs
 from slimseq.compression.quantize.groups import products_of, searched_name
-from slimseq.compression.quantize.integer_products import IntegerWeights
-from slimseq.compression.quantize.large_channels import large_channels
+from slimseq.compression.quantize.integer_matmuls import IntegerWeights
+from slimseq.compression.quantize.outlier_channels import large_channels
 from slimseq.compression.quantize.protocol import Work
 from slimseq.compression.quantize.random_inputs import Reading, random_batch
 from slimseq.compression.quantize.rewriting import How, round_products
-from slimseq.compression.quantize.row_products import RowInputs, ScaledRows
+from slimseq.compression.quantize.row_matmuls import RowInputs, ScaledRows
+from slimseq.compression.quantize.static_matmuls import StaticInputs, StaticQueries
+from slimseq.compression.quantize.static_scales import fixed_queries, fixed_scales
+from slimseq.inference.graphs.cross_attention_cache import Int8CrossAttentionCache
 from slimseq.inference.graphs.names import DECODER, ENCODER
-from slimseq.inference.graphs.sources import IntegerSources
 from slimseq.models_store.manifest import Family, Task
 
 # Matrix products that lose most when their inputs get one scale a tensor, found on dev splits
@@ -38,7 +38,7 @@ SENSITIVE_LAYERS = {
 }
 # Others stay in float: a sentence's keys and values are few, and rounding them would take more operators a step than it
 # saves bytes.
-INTEGER_SOURCES = frozenset({Task.SUMMARIZATION})
+INT8_CROSS_ATTENTION = frozenset({Task.SUMMARIZATION})
 
 # How some products of a graph are rounded, given how weights are, what shows how large activations get, and the
 # products' names.
@@ -57,7 +57,7 @@ def by_scaled_row(weights: IntegerWeights, reading: Reading, products: Collectio
 
 def by_fixed_scale(weights: IntegerWeights, reading: Reading, products: Collection[str]) -> How:
     """Rounds inputs by scales that are known before anything is read."""
-    return FixedInputs(weights, fixed_scales(reading, products))
+    return StaticInputs(weights, fixed_scales(reading, products))
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Int8Dynamic:
         if patterns is None:
             patterns = SENSITIVE_LAYERS[work.parent.family]
 
-        def rounding(work: Work, exported: Path) -> DynamicRounding:
+        def quantizer(work: Work, exported: Path) -> DynamicQuantizer:
             work.say("looking at how large activations get")
             batch = random_batch(work.source)
             weights = IntegerWeights(work.options.per_channel, work.options.reduce_range)
@@ -95,12 +95,12 @@ class Int8Dynamic:
                 for names, way in ((sensitive, finely), (set(products) - sensitive, self.others)):
                     ways[graph] |= dict.fromkeys(names, way(weights, reading, names))
             steps = fixed_queries(Reading(exported, DECODER, batch))
-            ways[DECODER] |= {name: FixedQueries(step) for name, step in steps.items()}
-            return DynamicRounding(ways)
+            ways[DECODER] |= {name: StaticQueries(step) for name, step in steps.items()}
+            return DynamicQuantizer(ways)
 
         task = work.parent.task
-        sources = IntegerSources(work.options.reduce_range) if task in INTEGER_SOURCES else None
-        found = write_graphs(work, folder, rounding, sources)
+        sources = Int8CrossAttentionCache(work.options.reduce_range) if task in INT8_CROSS_ATTENTION else None
+        found = write_graphs(work, folder, quantizer, sources)
         return {"sensitive_layers": patterns, **found}
 
 
@@ -110,7 +110,7 @@ def is_sensitive(patterns: Sequence[str], graph: str, name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class DynamicRounding:
+class DynamicQuantizer:
     """Rounds graphs.
 
     Args:

@@ -15,12 +15,12 @@ import onnx
 
 from slimseq.compression.export.quiet import quiet_libraries
 from slimseq.compression.quantize.embedding import quantize_embeddings
-from slimseq.compression.quantize.forced import Batch, Feeds, batches, cross_feeds, encoder_feeds, steps
 from slimseq.compression.quantize.graphs import write_graphs
 from slimseq.compression.quantize.groups import products_of
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.protocol import Work
 from slimseq.compression.quantize.sensitivity import open_session
+from slimseq.compression.quantize.teacher_forcing import Batch, Feeds, batches, cross_feeds, encoder_feeds, steps
 from slimseq.inference.graphs.names import DECODER, ENCODER
 from slimseq.inference.models.configuration import read_configuration
 
@@ -37,9 +37,9 @@ class Int8Static:
         """Writes `onnx/`, as `Scheme.write` says."""
         data = batches(work.calibration(), read_configuration(work.source), MAX_STEPS)
 
-        def calibrated(work: Work, exported: Path) -> StaticRounding:
+        def calibrated(work: Work, exported: Path) -> StaticQuantizer:
             work.say("calibrating")
-            return StaticRounding(work.options, calibrate(exported, data, work.options))
+            return StaticQuantizer(work.options, calibrate(exported, data, work.options))
 
         found = write_graphs(work, folder, calibrated)
         return {"calibration_pairs": sum(len(batch.sources) for batch in data), **found}
@@ -95,7 +95,7 @@ class _Once:
 
 
 @dataclass(frozen=True)
-class StaticRounding:
+class StaticQuantizer:
     """Rounds graphs with ranges that were measured beforehand."""
 
     options: QuantizeOptions
@@ -107,8 +107,8 @@ class StaticRounding:
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         kept = set(in_float)
-        rounded = [name for name in products_of(path) if name not in kept]
-        if not rounded:
+        quantized = [name for name in products_of(path) if name not in kept]
+        if not quantized:
             return onnx.load(path)
         with quiet_libraries():
             quantizer = QDQQuantizer(
@@ -118,7 +118,7 @@ class StaticRounding:
                 QuantType.QInt8,
                 QuantType.QInt8 if self.options.symmetric else QuantType.QUInt8,
                 self.ranges[path.name],
-                rounded,
+                quantized,
                 [],
                 ["MatMul"],
                 {

@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 
 from slimseq.compression.quantize.embedding import Floats
-from slimseq.compression.quantize.forced import Batch, cross_feeds, encoder_feeds, whole_steps
 from slimseq.compression.quantize.groups import inputs_of
 from slimseq.compression.quantize.sensitivity import open_session
+from slimseq.compression.quantize.teacher_forcing import Batch, cross_feeds, encoder_feeds, whole_steps
 from slimseq.inference.decoding.scores import Ids
 from slimseq.inference.graphs.names import ENCODER
 from slimseq.inference.models.configuration import read_configuration

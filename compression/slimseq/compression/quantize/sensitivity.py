@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.forced import Batch, Feeds, batches, cross_feeds, steps
 from slimseq.compression.quantize.groups import OUTPUT_PROJECTION, Group, groups_of, products_of
 from slimseq.compression.quantize.protocol import Work
-from slimseq.compression.quantize.rounding import GRAPHS, Rounding, names_in, save_rounded
+from slimseq.compression.quantize.quantizer import GRAPHS, Quantizer, names_in, save_quantized
+from slimseq.compression.quantize.teacher_forcing import Batch, Feeds, batches, cross_feeds, steps
 from slimseq.inference.decoding.scores import Scores, log_normaliser
 from slimseq.inference.graphs.external import bring_in
 from slimseq.inference.graphs.names import DECODER, ENCODER
@@ -55,13 +55,13 @@ class Chosen:
         }
 
 
-def choose(work: Work, exported: Path, rounding: Rounding, greatest: float, reference: Path | None = None) -> Chosen:
+def choose(work: Work, exported: Path, quantizer: Quantizer, greatest: float, reference: Path | None = None) -> Chosen:
     """Ranks all groups and chooses the fewest, in the order of their rank, that must stay in float.
 
     Args:
         work: gives dev data and progress.
         exported: the folder of the fp32 graphs.
-        rounding: the scheme's.
+        quantizer: the scheme's.
         greatest: the divergence that is allowed, in nats a target token.
         reference: the folder of the graphs to diverge from; none takes those that are rounded.
 
@@ -71,7 +71,7 @@ def choose(work: Work, exported: Path, rounding: Rounding, greatest: float, refe
     Raises:
         BadParameters: no dev or calibration data is named.
     """
-    meter = Meter(work, exported, rounding, reference)
+    meter = Meter(work, exported, quantizer, reference)
     groups = groups_of(exported)
     ranked = []
     for number, group in enumerate(groups, start=1):
@@ -103,10 +103,10 @@ def choose(work: Work, exported: Path, rounding: Rounding, greatest: float, refe
 class Meter:
     """Measures how far rounded models are from the unrounded one, whose outputs it keeps."""
 
-    def __init__(self, work: Work, exported: Path, rounding: Rounding, reference: Path | None = None) -> None:
+    def __init__(self, work: Work, exported: Path, quantizer: Quantizer, reference: Path | None = None) -> None:
         configuration = read_configuration(work.source)
         self._exported = exported
-        self._rounding = rounding
+        self._quantizer = quantizer
         self._vocabulary = configuration.vocabulary
         self._batches = batches(work.dev(), configuration, MAX_STEPS)
         self._products = {name: products_of(exported / name) for name in GRAPHS}
@@ -146,14 +146,14 @@ class Meter:
             return
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "onnx"
-            save_rounded(self._rounding, self._exported, folder, in_float, self._vocabulary)
+            save_quantized(self._quantizer, self._exported, folder, in_float, self._vocabulary)
             yield open_session(folder / ENCODER), open_session(folder / DECODER)
 
     def _session(self, graph: str, in_float: Collection[Group]) -> "ort.InferenceSession":
         names = names_in(graph, in_float)
         if set(self._products[graph]) <= set(names):
             return self._floats[graph]
-        model = self._rounding.round(self._exported / graph, names)
+        model = self._quantizer.round(self._exported / graph, names)
         bring_in(model, self._exported)
         return open_session(model.SerializeToString())
 

@@ -17,7 +17,7 @@ from slimseq.inference.decoding.scores import Ids, Scores, StepScores, best_firs
 from slimseq.inference.decoding.search import Advance, finish_reason
 from slimseq.inference.decoding.table import joined, kept
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.inference.runtimes.protocol import Sequenced
+from slimseq.inference.runtimes.protocol import GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions
 
 NEVER = np.float32(-1.0e9)
@@ -57,7 +57,7 @@ class Candidates:
 class BeamSearch:
     """`num_beams` rows an input."""
 
-    is_normalised = True
+    needs_log_sum_exp = True
 
     def __init__(self, configuration: ModelConfiguration, num_beams: int) -> None:
         self.num_beams = num_beams
@@ -125,10 +125,10 @@ class BeamSearch:
         told = [(row, token) for row, sequence in done.items() for token in sequence.ids]
         return Advance(told, done, origins)
 
-    def cut(self, row: int) -> Sequenced:
+    def cut(self, row: int) -> GeneratedSequence:
         """Returns the best open hypothesis."""
         best = int(self._running.scores[row].argmax())
-        return Sequenced(self._running.ids[row, best, 1 : self._lengths[row] + 1].tolist(), "cancelled")
+        return GeneratedSequence(self._running.ids[row, best, 1 : self._lengths[row] + 1].tolist(), "cancelled")
 
     def _candidates(self, scores: StepScores) -> Candidates:
         """Returns the best `2 * beams` continuations of each input."""
@@ -137,7 +137,7 @@ class BeamSearch:
         tokens, logits = allowed(
             scores, history, self._positions, self._rules_of_beams, self._configuration, needed=2 * beams
         )
-        offsets = self._running.scores.reshape(-1) - scores.normalisers
+        offsets = self._running.scores.reshape(-1) - scores.log_sum_exp
         totals = (logits + offsets[:, None]).reshape(inputs, -1)
         places = best_first(totals)[:, : 2 * beams]
         every = self._every
@@ -203,10 +203,10 @@ class BeamSearch:
         """Returns what sums of log-probabilities are divided by, `(inputs, 1)`."""
         return (self._lengths.astype(np.float64) ** self._rules.length_penalty).astype(np.float32)[:, None]
 
-    def _ended(self, row: int) -> Sequenced:
+    def _ended(self, row: int) -> GeneratedSequence:
         finished = self._finished
         ids: list[int] = finished.ids[row, 0, 1 : finished.lengths[row, 0] + 1].tolist()
-        return Sequenced(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))
+        return GeneratedSequence(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))
 
     def _blank(self, options: Sequence[GenerationOptions]) -> tuple[Running, Finished]:
         inputs, width = len(options), max((each.max_new_tokens for each in options), default=0) + 1

@@ -10,7 +10,7 @@ from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.decoding.search import Advance, finish_reason
 from slimseq.inference.decoding.table import joined, kept
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.inference.runtimes.protocol import Sequenced
+from slimseq.inference.runtimes.protocol import GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions
 
 
@@ -27,7 +27,7 @@ class GreedySearch:
 
     num_beams = 1
     top = 1
-    is_normalised = False
+    needs_log_sum_exp = False
 
     def __init__(self, configuration: ModelConfiguration) -> None:
         self._configuration = configuration
@@ -67,9 +67,9 @@ class GreedySearch:
             done={int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]},
         )
 
-    def cut(self, row: int) -> Sequenced:
+    def cut(self, row: int) -> GeneratedSequence:
         """Returns the row's tokens so far."""
-        return Sequenced(self._ids(row), "cancelled")
+        return GeneratedSequence(self._ids(row), "cancelled")
 
     def _chosen(self, scores: StepScores) -> Ids:
         """Returns each row's token."""
@@ -78,9 +78,9 @@ class GreedySearch:
         chosen: Ids = tokens[np.arange(len(self)), logits.argmax(axis=1)]
         return chosen
 
-    def _ended(self, row: int) -> Sequenced:
+    def _ended(self, row: int) -> GeneratedSequence:
         ids = self._ids(row)
-        return Sequenced(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))
+        return GeneratedSequence(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))
 
     def _ids(self, row: int) -> list[int]:
         ids: list[int] = self._rows.ids[row, 1 : self._rows.positions[row] + 1].tolist()

@@ -110,7 +110,7 @@ def allowed(
             tokens[is_forced] = forced
             logits[is_forced] = -np.inf
             # What stands for a probability of 1; greedy search needs no normalisers, and any number will do.
-            logits[is_forced, 0] = scores.normalisers[is_forced] if len(scores.normalisers) else 0.0
+            logits[is_forced, 0] = scores.log_sum_exp[is_forced] if len(scores.log_sum_exp) else 0.0
     return tokens, logits
 
 
@@ -142,7 +142,7 @@ def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, r
     """
     whole: Scores = scores.logits[row].copy()
     if (penalty := rules.repetition_penalty[row]) != 1:
-        base = scores.normalisers[row] if len(scores.normalisers) else np.float32(0)
+        base = scores.log_sum_exp[row] if len(scores.log_sum_exp) else np.float32(0)
         held = ids[row, : positions[row] + 1]
         values = whole[held] - base
         whole[held] = np.where(values < 0, values * penalty, values / penalty) + base

@@ -17,26 +17,26 @@ class StepScores:
         logits: `(rows, vocabulary)`, float32.
         top_logits: the highest of each row, best first, `(rows, top)`, float32.
         top_tokens: which tokens they are, `(rows, top)`, int64.
-        normalisers: logarithm of the sum of exponentials, `(rows,)`, float32; may be empty where no search asks.
+        log_sum_exp: logarithm of the sum of exponentials, `(rows,)`, float32; may be empty where no search asks.
     """
 
     logits: Scores
     top_logits: Scores
     top_tokens: Ids
-    normalisers: Scores
+    log_sum_exp: Scores
 
 
-def scores_of(logits: Scores, top: int, *, is_normalised: bool) -> StepScores:
+def scores_of(logits: Scores, top: int, *, needs_log_sum_exp: bool) -> StepScores:
     """Finds the best tokens and the normalisers of logits, for graphs that don't.
 
     Args:
         logits: `(rows, vocabulary)`, float32.
         top: how many tokens a row.
-        is_normalised: whether normalisers are wanted.
+        needs_log_sum_exp: whether normalisers are wanted.
     """
     top_tokens = highest(logits, top)
-    normalisers = log_normaliser(logits) if is_normalised else np.empty(0, dtype=np.float32)
-    return StepScores(logits, np.take_along_axis(logits, top_tokens, axis=1), top_tokens, normalisers)
+    log_sum_exp = log_normaliser(logits) if needs_log_sum_exp else np.empty(0, dtype=np.float32)
+    return StepScores(logits, np.take_along_axis(logits, top_tokens, axis=1), top_tokens, log_sum_exp)
 
 
 def highest(scores: Scores, count: int) -> Ids:

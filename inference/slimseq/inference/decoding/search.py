@@ -6,7 +6,7 @@ from typing import Protocol
 
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.inference.runtimes.protocol import FinishReason, Sequenced
+from slimseq.inference.runtimes.protocol import FinishReason, GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions
 
 
@@ -21,7 +21,7 @@ class Advance:
     """
 
     told: list[tuple[int, int]] = field(default_factory=list)
-    done: dict[int, Sequenced] = field(default_factory=dict)
+    done: dict[int, GeneratedSequence] = field(default_factory=dict)
     origins: Ids | None = None
 
 
@@ -30,7 +30,7 @@ class Search(Protocol):
 
     num_beams: int
     top: int
-    is_normalised: bool
+    needs_log_sum_exp: bool
 
     def __len__(self) -> int:
         """How many inputs are being searched for."""
@@ -50,7 +50,7 @@ class Search(Protocol):
     def advance(self, scores: StepScores) -> Advance:
         """Decides what comes next in every row."""
 
-    def cut(self, row: int) -> Sequenced:
+    def cut(self, row: int) -> GeneratedSequence:
         """Returns what an input has come to, which is cancelled."""
 
 

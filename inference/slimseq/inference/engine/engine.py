@@ -16,11 +16,11 @@ from slimseq.inference.decoding.greedy import GreedySearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.caches import Array
+from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.encoder import encoded
-from slimseq.inference.engine.lane import Lane
 from slimseq.inference.engine.padding import pad
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.inference.runtimes.protocol import Progress, Sequenced
+from slimseq.inference.runtimes.protocol import GeneratedSequence, Progress
 from slimseq.models_store.manifest import GenerationOptions
 
 # Tokens that an encoder takes at once, padding included: more do not fit the caches of a core.
@@ -54,12 +54,12 @@ class Engine:
         self._decoder = decoder
         self._configuration = configuration
         self._arrivals: deque[_Arrival] = deque()
-        self._lanes: dict[Kind, Lane] = {}
+        self._batches: dict[Kind, DecodeBatch] = {}
         self._keys = 0
 
     def __len__(self) -> int:
         """How many inputs have not ended, those that wait among them."""
-        return len(self._arrivals) + sum(map(len, self._lanes.values()))
+        return len(self._arrivals) + sum(map(len, self._batches.values()))
 
     @property
     def waiting(self) -> int:
@@ -95,28 +95,28 @@ class Engine:
     def step(self) -> dict[int, Progress]:
         """Runs one decoder step for all inputs whose encoder has run; returns what it brought, by key."""
         progress: dict[int, Progress] = {}
-        for kind, lane in list(self._lanes.items()):
-            progress |= lane.step()
-            if not len(lane):
-                del self._lanes[kind]
+        for kind, batch in list(self._batches.items()):
+            progress |= batch.step()
+            if not len(batch):
+                del self._batches[kind]
         return progress
 
-    def drop(self, keys: Collection[int]) -> dict[int, Sequenced]:
+    def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         """Takes inputs out before they have ended; returns what each has come to, with reason `cancelled`."""
-        cut = {arrival.key: Sequenced([], "cancelled") for arrival in self._arrivals if arrival.key in keys}
+        cut = {arrival.key: GeneratedSequence([], "cancelled") for arrival in self._arrivals if arrival.key in keys}
         self._arrivals = deque(arrival for arrival in self._arrivals if arrival.key not in keys)
-        for kind, lane in list(self._lanes.items()):
-            cut |= lane.drop(keys)
-            if not len(lane):
-                del self._lanes[kind]
+        for kind, batch in list(self._batches.items()):
+            cut |= batch.drop(keys)
+            if not len(batch):
+                del self._batches[kind]
         return cut
 
-    def _lane(self, kind: Kind) -> Lane:
-        if kind not in self._lanes:
+    def _lane(self, kind: Kind) -> DecodeBatch:
+        if kind not in self._batches:
             configuration = self._configuration
             layers, vocabulary = configuration.decoder_layers, int(self._decoder.get_outputs()[0].shape[-1])
-            self._lanes[kind] = Lane(self._decoder, search_for(kind, configuration), layers, vocabulary)
-        return self._lanes[kind]
+            self._batches[kind] = DecodeBatch(self._decoder, search_for(kind, configuration), layers, vocabulary)
+        return self._batches[kind]
 
     def _encoded(self, rows: Sequence[Sequence[int]]) -> dict[str, Array]:
         """Returns cross-attention keys and values, by the decoder graph's names."""

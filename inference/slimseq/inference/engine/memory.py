@@ -2,8 +2,8 @@
 
 Inputs stand one behind the other without gaps: when some leave, the last ones take their places, so that a step touches
 what is alive and nothing else. Self-attention caches grow by `BLOCK` columns, whatever each input has written of them;
-whose they are is told by `slimseq.inference.engine.columns`. Those of one shape are one array, whatever layer they are
-of: what moves in one of them moves in all.
+whose they are is told by `slimseq.inference.engine.beam_cache_index`. Those of one shape are one array, whatever layer
+they are of: what moves in one of them moves in all.
 """
 
 import platform
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids
+from slimseq.inference.engine.beam_cache_index import BeamCacheIndex
 from slimseq.inference.engine.caches import Array, Caches
-from slimseq.inference.engine.columns import Columns
-from slimseq.inference.graphs.names import DISTANCES, MASKED, OWN_SCORES, SOURCE, SOURCE_SCORES, past
+from slimseq.inference.graphs.names import CROSS_ATTENTION_BIAS, DISTANCES, MASKED, SELF_ATTENTION_BIAS, SOURCE, past
 
 # Columns by which self-attention caches grow: fewer mean more copies, more mean more masked columns to attend to. Those
 # that a few inputs attend to for nothing take less time than growing does.
@@ -50,8 +50,8 @@ class Memory:
     def __init__(self, shapes: Mapping[str, Sequence[int | str]], layers: int, num_beams: int) -> None:
         own = [name for layer in range(layers) for name in past(layer, "decoder")]
         self._own = Caches(shapes[own[0]], axis=3, names=own)
-        self._columns = Columns(num_beams)
-        self._has_groups = not isinstance(shapes[OWN_SCORES][2], int)
+        self._index = BeamCacheIndex(num_beams)
+        self._has_groups = not isinstance(shapes[SELF_ATTENTION_BIAS][2], int)
         # Keys and values of sources, and their scales where they are rounded.
         self._cross: list[Caches] = []
         prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
@@ -73,7 +73,7 @@ class Memory:
         self._lengths: list[int] = []
         for kind in (self._own, *self._cross):
             kind.clear()
-        self._columns.clear()
+        self._index.clear()
         # Inputs and source positions that there is room for.
         self._places = self._longest = 0
 
@@ -82,24 +82,24 @@ class Memory:
         """How many inputs are in flight."""
         return len(self._lengths)
 
-    def join(self, lengths: Sequence[int], sources: Sequence[Mapping[str, Array]]) -> None:
+    def join(self, lengths: Sequence[int], cross_attention: Sequence[Mapping[str, Array]]) -> None:
         """Adds inputs behind those there are.
 
         Args:
             lengths: of their sources, in tokens.
-            sources: keys and values by the decoder graph's names, of one or several chunks of inputs, in order.
+            cross_attention: keys and values by the decoder graph's names, of one or several chunks of inputs, in order.
         """
         first = self.inputs
         self._lengths += lengths
-        self._make_room(first, sources[0])
-        self._columns.join(len(lengths))
+        self._grow(first, cross_attention[0])
+        self._index.join(len(lengths))
         for kind in self._cross:
             place = first
-            for chunk in sources:
+            for chunk in cross_attention:
                 kind.write(place, chunk)
                 place += len(chunk[kind.names[0]])
 
-    def _make_room(self, kept: int, source: Mapping[str, Array]) -> None:
+    def _grow(self, kept: int, source: Mapping[str, Array]) -> None:
         """Moves the caches of the first inputs to where there is room for all, unless they are there already.
 
         What an input that has left wrote into the rest of a place is masked, as padding is.
@@ -120,11 +120,11 @@ class Memory:
             for kind in self._cross:
                 kind.resize(self._places, longest, kept, source[kind.names[0]].dtype)
         if not is_roomy or self._own.array is None:
-            self._resize_own(max(self._columns.capacity, BLOCK), kept)
+            self._resize_own(max(self._index.capacity, BLOCK), kept)
 
     def _resize_own(self, capacity: int, kept: int) -> None:
         self._own.resize(self._places, capacity, kept, np.dtype(np.float32))
-        self._columns.resize(self._places, capacity)
+        self._index.resize(self._places, capacity)
 
     def hold(self) -> bool:
         """Makes room for a step's tokens in self-attention caches; returns whether memory has moved.
@@ -133,43 +133,43 @@ class Memory:
         to all of it.
         """
         block = max(COLUMNS_OF_FEW // self.inputs, BLOCK)
-        wanted = -(-self._columns.wanted() // block) * block
-        capacity = self._columns.capacity
-        if wanted <= capacity and (capacity <= ROOMY * wanted or self._columns.last() > wanted):
+        wanted = -(-self._index.wanted() // block) * block
+        capacity = self._index.capacity
+        if wanted <= capacity and (capacity <= ROOMY * wanted or self._index.last() > wanted):
             return False
         self._resize_own(wanted, self.inputs)
         return True
 
     def take(self) -> Ids:
         """Returns the column that each hypothesis writes its token to, `(inputs, num_beams)`: there is room for it."""
-        return self._columns.take()
+        return self._index.take()
 
     def keep(self, order: Ids) -> None:
         """Makes input `i` what input `order[i]` was, in place; a place takes its own or a later input alone."""
-        sources = order.tolist()
-        moved = [(place, source) for place, source in enumerate(sources) if place != source]
+        cross_attention = order.tolist()
+        moved = [(place, source) for place, source in enumerate(cross_attention) if place != source]
         for kind in (self._own, *self._cross):
             kind.keep(moved)
-        self._columns.keep(moved, len(sources))
-        self._lengths = [self._lengths[source] for source in sources]
+        self._index.keep(moved, len(cross_attention))
+        self._lengths = [self._lengths[source] for source in cross_attention]
         if not self._lengths:
             self.clear()
 
     def move(self, origins: Ids) -> None:
         """Lets each hypothesis go on with what one of its input had, `(inputs, num_beams)`: nothing is copied."""
-        self._columns.move(origins)
+        self._index.move(origins)
 
     def views(self) -> dict[str, Array]:
         """Returns the caches of the inputs in flight and what masks them, by the decoder graph's names, contiguous."""
         caches = {name: view for kind in (self._own, *self._cross) for name, view in kind.views(self.inputs).items()}
         if not caches:
             return {}
-        columns = self._columns
+        columns = self._index
         grouped = sum(cache.nbytes for cache in caches.values() if cache.ndim == GROUPED_DIMENSIONS)
         is_large = grouped > CACHED_BYTES
         scores = columns.scores(is_alone=self._has_groups and HAS_ROW_PRODUCTS and is_large)
-        told: dict[str, Array] = {OWN_SCORES: scores, DISTANCES: columns.distances}
-        return caches | told | {SOURCE_SCORES: self._source_scores()}
+        told: dict[str, Array] = {SELF_ATTENTION_BIAS: scores, DISTANCES: columns.distances}
+        return caches | told | {CROSS_ATTENTION_BIAS: self._source_scores()}
 
     def _source_scores(self) -> NDArray[np.float32]:
         """Returns what masks each source's padding, `(inputs, 1, 1, length)`."""

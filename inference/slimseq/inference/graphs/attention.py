@@ -1,9 +1,9 @@
 """Attention: over all positions of a source, and of one token a row over the caches that an input's rows share."""
 
 from slimseq.inference.graphs.builder import GraphBuilder
+from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
 from slimseq.inference.graphs.layers import attend, attend_in_groups, linear
-from slimseq.inference.graphs.names import OWN_SCORES, PLACES, SOURCE_SCORES
-from slimseq.inference.graphs.sources import Sources
+from slimseq.inference.graphs.names import CROSS_ATTENTION_BIAS, PLACES, SELF_ATTENTION_BIAS
 from slimseq.inference.models.anatomy import Attention
 from slimseq.inference.models.architecture import Heads
 
@@ -68,7 +68,7 @@ def own_attention(
 
 
 def cross_attention(
-    builder: GraphBuilder, states: str, names: Attention, heads: Heads, sources: Sources, layer: int
+    builder: GraphBuilder, states: str, names: Attention, heads: Heads, cross_attention: CrossAttentionCache, layer: int
 ) -> str:
     """Lets one token a row attend to its input's source; the rows of one input share keys and values.
 
@@ -77,16 +77,16 @@ def cross_attention(
         states: `(rows, width)`, float32.
         names: of the projections.
         heads: their shape.
-        sources: how keys and values are kept.
+        cross_attention: how keys and values are kept.
         layer: whose they are.
 
     Returns:
         Like `states`, with nothing added to it.
     """
     path = builder.path(names.query.rpartition(".")[0])
-    query = _queries(builder, states, names, heads, path, are_grouped=sources.are_queries_grouped)
-    context = sources.attend(builder, query, layer, path)
-    return _joined(builder, context, names, heads, path, are_grouped=sources.are_queries_grouped)
+    query = _queries(builder, states, names, heads, path, are_grouped=cross_attention.are_queries_grouped)
+    context = cross_attention.attend(builder, query, layer, path)
+    return _joined(builder, context, names, heads, path, are_grouped=cross_attention.are_queries_grouped)
 
 
 def _queries(
@@ -105,8 +105,8 @@ def _queries(
 def _by_input(builder: GraphBuilder, heads: Heads, are_grouped: bool) -> str:
     """Returns the shape of queries by input: `(inputs, rows an input or groups of them, heads, width)`."""
     path = "/queries"
-    inputs = builder.node("Shape", [SOURCE_SCORES], path, start=0, end=1)
-    rows = builder.node("Shape", [OWN_SCORES], path, start=2, end=4) if are_grouped else builder.integers(-1)
+    inputs = builder.node("Shape", [CROSS_ATTENTION_BIAS], path, start=0, end=1)
+    rows = builder.node("Shape", [SELF_ATTENTION_BIAS], path, start=2, end=4) if are_grouped else builder.integers(-1)
     return builder.node("Concat", [inputs, rows, builder.integers(heads.count, heads.width)], path, axis=0)
 
 

@@ -7,10 +7,10 @@ which norms as BART does.
 from slimseq.inference.graphs.attention import cross_attention, own_attention, source_attention
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.caches import ROWS, add_decoder_inputs, add_decoder_outputs, add_encoder_inputs
+from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
 from slimseq.inference.graphs.layers import activate, linear, masked_scores, output_projection
-from slimseq.inference.graphs.names import LOGITS, OWN_SCORES, POSITIONS, past, present
-from slimseq.inference.graphs.sines import sines
-from slimseq.inference.graphs.sources import Sources
+from slimseq.inference.graphs.names import LOGITS, POSITIONS, SELF_ATTENTION_BIAS, past, present
+from slimseq.inference.graphs.sinusoidal_positions import sinusoidal_positions
 from slimseq.inference.models.anatomy import FeedForward, Stack
 from slimseq.inference.models.architecture import OUTPUT_BIAS, Architecture
 
@@ -21,15 +21,17 @@ class BartGraphs:
     Args:
         architecture: the model's switches.
         is_projection_shared: whether a tied output projection reads the embedding's bytes.
-        sources: how the source's keys and values are kept.
+        cross_attention: how the source's keys and values are kept.
     """
 
     encoder_root = "model.encoder."
 
-    def __init__(self, architecture: Architecture, *, is_projection_shared: bool, sources: Sources) -> None:
+    def __init__(
+        self, architecture: Architecture, *, is_projection_shared: bool, cross_attention: CrossAttentionCache
+    ) -> None:
         self._model = architecture
         self._is_projection_shared = architecture.is_tied and is_projection_shared
-        self._sources = sources
+        self._cross_attention = cross_attention
 
     def add_encoder(self, builder: GraphBuilder) -> None:
         """Adds ids and mask to cross-attention caches."""
@@ -49,25 +51,25 @@ class BartGraphs:
         states = self._end(builder, states, model.encoder)
         for number, layer in enumerate(model.decoder.layers):
             if layer.cross_attention is not None:
-                self._sources.store(builder, states, layer.cross_attention, model.decoder_heads, number)
-                self._sources.add_outputs(builder, number, model.decoder_heads)
+                self._cross_attention.store(builder, states, layer.cross_attention, model.decoder_heads, number)
+                self._cross_attention.add_outputs(builder, number, model.decoder_heads)
 
     def add_decoder(self, builder: GraphBuilder) -> None:
         """Adds one token a row and caches to logits and caches with that token."""
         model, heads = self._model, self._model.decoder_heads
-        add_decoder_inputs(builder, len(model.decoder.layers), heads, self._sources)
+        add_decoder_inputs(builder, len(model.decoder.layers), heads, self._cross_attention)
         builder.input(POSITIONS, [ROWS])
         states = self._embed(builder, POSITIONS, model.decoder)
         for number, layer in enumerate(model.decoder.layers):
             norm = f"{layer.name}.self_attn_layer_norm"
             read = self._before(builder, states, norm)
             own, written = past(number, "decoder"), present(number, "decoder")
-            attended = own_attention(builder, read, layer.self_attention, heads, OWN_SCORES, own, written)
+            attended = own_attention(builder, read, layer.self_attention, heads, SELF_ATTENTION_BIAS, own, written)
             states = self._after(builder, states, attended, norm)
             if layer.cross_attention is not None:
                 norm = f"{layer.name}.encoder_attn_layer_norm"
                 read = self._before(builder, states, norm)
-                attended = cross_attention(builder, read, layer.cross_attention, heads, self._sources, number)
+                attended = cross_attention(builder, read, layer.cross_attention, heads, self._cross_attention, number)
                 states = self._after(builder, states, attended, norm)
             states = self._feed_forward(builder, states, layer.feed_forward, layer.name)
         self._add_logits(builder, self._end(builder, states, model.decoder))
@@ -90,8 +92,8 @@ class BartGraphs:
             states = builder.node("Mul", [states, builder.number(model.embedding_scale)], path)
         module = f"model.{stack.name}.embed_positions"
         path = builder.path(module)
-        if model.has_sines:
-            table = builder.stored("sines", lambda: sines(model.max_positions, model.width))
+        if model.has_sinusoidal_positions:
+            table = builder.stored("sines", lambda: sinusoidal_positions(model.max_positions, model.width))
         else:
             table = builder.weight(f"{module}.weight")
             if unused := model.position_rows(builder.weights, stack):

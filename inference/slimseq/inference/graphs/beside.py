@@ -46,13 +46,13 @@ def build_beside(store: Store, task: Task, variant: str) -> None:
         BadSource: the model cannot be exported.
     """
     # The graph library is large, and only needed here.
+    from slimseq.inference.graphs.cross_attention_cache import float_cross_attention_cache
     from slimseq.inference.graphs.export import export_onnx
-    from slimseq.inference.graphs.sources import float_sources
 
     store.verify(task, variant, only="safetensors")
     versions = {"onnx": version("onnx"), GRAPHS: CONTRACT}
     with store.exporting(task, variant, FORMAT, EXPORTER, versions) as folder:
-        export_onnx(store.folder(task, variant), folder, float_sources(task))
+        export_onnx(store.folder(task, variant), folder, float_cross_attention_cache(task))
 
 
 def is_outdated(export: Export) -> bool:

@@ -15,9 +15,9 @@ import onnx
 
 from slimseq.inference.graphs.bart import BartGraphs
 from slimseq.inference.graphs.builder import GraphBuilder
+from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
 from slimseq.inference.graphs.data_file import DataFile
 from slimseq.inference.graphs.names import DECODER, ENCODER, WEIGHTS_DATA
-from slimseq.inference.graphs.sources import Sources
 from slimseq.inference.graphs.t5 import T5Graphs
 from slimseq.inference.graphs.weights import Weights
 from slimseq.inference.models.architecture import architecture_of
@@ -40,13 +40,15 @@ class Graphs(Protocol):
         """Adds one step of the decoder."""
 
 
-def export_onnx(source: Path, folder: Path, sources: Sources, *, is_projection_shared: bool = True) -> None:
+def export_onnx(
+    source: Path, folder: Path, cross_attention: CrossAttentionCache, *, is_projection_shared: bool = True
+) -> None:
     """Writes `encoder.onnx`, `decoder.onnx` and `weights.data`, fp32.
 
     Args:
         source: a Hugging Face model folder with safetensors.
         folder: where to write; made if it is missing.
-        sources: how the source's keys and values are kept.
+        cross_attention: how the source's keys and values are kept.
         is_projection_shared: whether an output projection that is tied to the embedding reads the embedding's bytes
             transposed, so that the matrix is stored once. Quantizers want it as a matrix of its own.
 
@@ -59,7 +61,7 @@ def export_onnx(source: Path, folder: Path, sources: Sources, *, is_projection_s
     except BadSource as error:
         raise BadSource(f"{source.name}: {error}") from error
     kind = T5Graphs if architecture.family is Family.T5 else BartGraphs
-    graphs: Graphs = kind(architecture, is_projection_shared=is_projection_shared, sources=sources)
+    graphs: Graphs = kind(architecture, is_projection_shared=is_projection_shared, cross_attention=cross_attention)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / WEIGHTS_DATA).open("wb") as file:
         data = DataFile(file)

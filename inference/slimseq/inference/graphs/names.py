@@ -17,16 +17,16 @@ SOURCE = "source_length"
 # Inputs of one step beside caches.
 POSITIONS = "positions"
 PLACES = "places"
-OWN_SCORES = "own_scores"
+SELF_ATTENTION_BIAS = "own_scores"
 DISTANCES = "distances"
-SOURCE_SCORES = "source_scores"
+CROSS_ATTENTION_BIAS = "source_scores"
 TOP = "top"
-NORMALISED = "normalised"
+LOG_SUM_EXP_ROWS = "normalised"
 # Its outputs beside caches.
 LOGITS = "logits"
 TOP_LOGITS = "top_logits"
 TOP_TOKENS = "top_tokens"
-NORMALISERS = "normalisers"
+LOG_SUM_EXP = "normalisers"
 # What is added to the scores of positions that are padding or another hypothesis', as transformers does it.
 MASKED = float(np.finfo(np.float32).min)
 

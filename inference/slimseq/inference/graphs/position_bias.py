@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.graphs.builder import GraphBuilder
-from slimseq.inference.graphs.names import DISTANCES, OWN_SCORES
+from slimseq.inference.graphs.names import DISTANCES, SELF_ATTENTION_BIAS
 from slimseq.inference.graphs.weights import Floats
 from slimseq.inference.models.architecture import Buckets
 
@@ -102,7 +102,7 @@ def token_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     """Returns what the decoder adds to scores, biases and masks: `(inputs, heads, groups, rows a group, capacity)`.
 
     Args:
-        builder: the graph, with the inputs `distances`, `(inputs, capacity)`, and `own_scores`.
+        builder: the graph, with the inputs `distances`, `(inputs, capacity)`, and `self_attention_bias`.
         module: the bias's name in the model.
         buckets: how distances are binned.
     """
@@ -114,7 +114,7 @@ def token_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     found = builder.node("Gather", [table_name, near], path, axis=1)
     by_input = builder.node("Transpose", [found], path, perm=[1, 0, 2])
     biases = builder.node("Unsqueeze", [by_input, builder.integers(2, 3)], path)
-    return builder.node("Add", [biases, OWN_SCORES], path)
+    return builder.node("Add", [biases, SELF_ATTENTION_BIAS], path)
 
 
 def _biases(builder: GraphBuilder, module: str, buckets: NDArray[np.int64]) -> Floats:

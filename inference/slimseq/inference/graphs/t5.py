@@ -3,10 +3,10 @@
 from slimseq.inference.graphs.attention import cross_attention, own_attention, source_attention
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.caches import CAPACITY, add_decoder_inputs, add_decoder_outputs, add_encoder_inputs
+from slimseq.inference.graphs.cross_attention_cache import INPUTS, CrossAttentionCache
 from slimseq.inference.graphs.layers import activate, linear, masked_scores, output_projection
 from slimseq.inference.graphs.names import DISTANCES, LOGITS, past, present
 from slimseq.inference.graphs.position_bias import source_bias, token_bias
-from slimseq.inference.graphs.sources import INPUTS, Sources
 from slimseq.inference.models.anatomy import FeedForward
 from slimseq.inference.models.architecture import Architecture
 
@@ -17,17 +17,19 @@ class T5Graphs:
     Args:
         architecture: the model's switches.
         is_projection_shared: whether a tied output projection reads the embedding's bytes.
-        sources: how the source's keys and values are kept.
+        cross_attention: how the source's keys and values are kept.
     """
 
     encoder_root = "encoder."
 
-    def __init__(self, architecture: Architecture, *, is_projection_shared: bool, sources: Sources) -> None:
+    def __init__(
+        self, architecture: Architecture, *, is_projection_shared: bool, cross_attention: CrossAttentionCache
+    ) -> None:
         assert architecture.buckets is not None, "a T5's positions are relative"
         self._model = architecture
         self._buckets = architecture.buckets
         self._is_projection_shared = architecture.is_tied and is_projection_shared
-        self._sources = sources
+        self._cross_attention = cross_attention
 
     def add_encoder(self, builder: GraphBuilder) -> None:
         """Adds ids and mask to cross-attention caches."""
@@ -48,13 +50,13 @@ class T5Graphs:
         states = self._norm(builder, states, "encoder.final_layer_norm")
         for number, layer in enumerate(model.decoder.layers):
             if layer.cross_attention is not None:
-                self._sources.store(builder, states, layer.cross_attention, model.decoder_heads, number)
-                self._sources.add_outputs(builder, number, model.decoder_heads)
+                self._cross_attention.store(builder, states, layer.cross_attention, model.decoder_heads, number)
+                self._cross_attention.add_outputs(builder, number, model.decoder_heads)
 
     def add_decoder(self, builder: GraphBuilder) -> None:
         """Adds one token a row and caches to logits and caches with that token."""
         model, heads = self._model, self._model.decoder_heads
-        add_decoder_inputs(builder, len(model.decoder.layers), heads, self._sources)
+        add_decoder_inputs(builder, len(model.decoder.layers), heads, self._cross_attention)
         builder.input(DISTANCES, [INPUTS, CAPACITY])
         states = builder.node("Gather", [builder.weight(model.tables["decoder"]), "input_ids"], "/decoder/embed_tokens")
         added = ""
@@ -70,7 +72,7 @@ class T5Graphs:
             states = _add(builder, states, attended, f"{name}.0")
             if cross is not None:
                 normed = self._norm(builder, states, f"{name}.1.layer_norm")
-                attended = cross_attention(builder, normed, cross, heads, self._sources, number)
+                attended = cross_attention(builder, normed, cross, heads, self._cross_attention, number)
                 states = _add(builder, states, attended, f"{name}.1")
             states = self._feed_forward(builder, states, layer.feed_forward, f"{name}.2")
         states = self._norm(builder, states, "decoder.final_layer_norm")

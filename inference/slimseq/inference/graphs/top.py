@@ -3,7 +3,7 @@
 from onnx import TensorProto, helper
 
 from slimseq.inference.graphs.builder import GraphBuilder
-from slimseq.inference.graphs.names import LOGITS, NORMALISED, NORMALISERS, TOP, TOP_LOGITS, TOP_TOKENS
+from slimseq.inference.graphs.names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
 
 # Fewer blocks are no fewer than the tokens that a search asks for; smaller ones are no work for a vector unit.
 LEAST_BLOCKS = 16
@@ -44,7 +44,7 @@ def add_best(builder: GraphBuilder, vocabulary: int) -> None:
 
 
 def add_normalisers(builder: GraphBuilder) -> None:
-    """Adds `normalisers`, `(rows, 1)`, or `(0, 1)` where the input `normalised` is 0: greedy search needs none."""
+    """Adds `log_sum_exp`, `(rows, 1)`, or `(0, 1)` where `log_sum_exp_rows` is 0: greedy search needs none."""
     path = "/normalisers"
     # The difference from one logit is the same for all: so the sum needs no operator of its own, whose kernel is slow.
     first = [builder.integers(0), builder.integers(1), builder.integers(1)]
@@ -73,8 +73,8 @@ def add_normalisers(builder: GraphBuilder) -> None:
         [],
         [helper.make_tensor_value_info(f"{path}/none", TensorProto.FLOAT, [0, 1])],
     )
-    is_wanted = builder.node("Greater", [NORMALISED, builder.integers(0)], path)
-    builder.node("If", [is_wanted], path, NORMALISERS, then_branch=wanted, else_branch=none)
+    is_wanted = builder.node("Greater", [LOG_SUM_EXP_ROWS, builder.integers(0)], path)
+    builder.node("If", [is_wanted], path, LOG_SUM_EXP, then_branch=wanted, else_branch=none)
 
 
 def block_size(vocabulary: int) -> int | None:

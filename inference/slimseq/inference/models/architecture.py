@@ -58,21 +58,14 @@ class Architecture:
     """One model's switches.
 
     Args:
-        family: whose names its tensors have.
-        width: of states.
-        encoder, decoder: names of their parts.
-        encoder_heads, decoder_heads: the shape of their attentions.
-        activation: by the name that transformers has for it.
-        norm_epsilon: of all norms.
-        is_pre_norm: whether norms stand before each part and one behind each stack, or behind each part.
-        has_embedding_norm: whether the sum of embeddings and positions is normed.
-        has_sines: whether positions are sines; else they are learned, or relative where there are buckets.
-        max_positions: how many positions are told; 0 where they are relative.
-        buckets: of relative positions.
-        embedding_scale: factor of looked up embeddings.
-        output_scale: factor of the last states before the output matrix.
-        output_table: name of the output matrix.
-        has_output_bias: whether each token has a bias.
+        family: whose names its tensors have. width: of states. encoder, decoder: names of their parts. encoder_heads,
+        decoder_heads: the shape of their attentions. activation: by the name that transformers has for it.
+        norm_epsilon: of all norms. is_pre_norm: whether norms stand before each part and one behind each stack, or
+        behind each part. has_embedding_norm: whether the sum of embeddings and positions is normed.
+        has_sinusoidal_positions: whether positions are sines; else they are learned, or relative where there are
+        buckets. max_positions: how many positions are told; 0 where they are relative. buckets: of relative positions.
+        embedding_scale: factor of looked up embeddings. output_scale: factor of the last states before the output
+        matrix. output_table: name of the output matrix. has_output_bias: whether each token has a bias.
     """
 
     family: Family
@@ -85,7 +78,7 @@ class Architecture:
     norm_epsilon: float
     is_pre_norm: bool
     has_embedding_norm: bool
-    has_sines: bool
+    has_sinusoidal_positions: bool
     max_positions: int
     buckets: Buckets | None
     embedding_scale: float
@@ -147,7 +140,7 @@ def _t5(config: dict[str, Any], weights: Weights) -> Architecture:
         norm_epsilon=config["layer_norm_epsilon"],
         is_pre_norm=True,
         has_embedding_norm=False,
-        has_sines=False,
+        has_sinusoidal_positions=False,
         max_positions=0,
         buckets=Buckets(config["relative_attention_num_buckets"], config["relative_attention_max_distance"]),
         embedding_scale=1.0,
@@ -167,8 +160,8 @@ def _bart(config: dict[str, Any], weights: Weights) -> Architecture:
     )
     is_tied = bool(config["tie_word_embeddings"])
     tables = {stack: _bart_table(weights, stack, is_tied) for stack in ("encoder", "decoder")}
-    has_sines = "model.encoder.embed_positions.weight" not in weights
-    if has_sines and config["model_type"] not in SINUSOIDAL:
+    has_sinusoidal_positions = "model.encoder.embed_positions.weight" not in weights
+    if has_sinusoidal_positions and config["model_type"] not in SINUSOIDAL:
         weights.first_of("model.encoder.embed_positions.weight")
     return Architecture(
         family=Family.BART,
@@ -181,7 +174,7 @@ def _bart(config: dict[str, Any], weights: Weights) -> Architecture:
         norm_epsilon=NORM_EPSILON,
         is_pre_norm="model.encoder.layer_norm.weight" in weights,
         has_embedding_norm="model.encoder.layernorm_embedding.weight" in weights,
-        has_sines=has_sines,
+        has_sinusoidal_positions=has_sinusoidal_positions,
         max_positions=config["max_position_embeddings"],
         buckets=None,
         embedding_scale=width**0.5 if config["scale_embedding"] else 1.0,

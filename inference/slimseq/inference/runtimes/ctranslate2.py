@@ -22,7 +22,7 @@ from typing import Any
 
 from slimseq.inference.decoding.search import finish_reason_of
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
-from slimseq.inference.runtimes.protocol import Sequenced, Watch
+from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.seeded import DRAWING, has_seed, one_by_one
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import short_name
@@ -59,21 +59,23 @@ class CTranslate2Runtime:
         self._configuration = configuration
 
     def generate(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
-    ) -> list[Sequenced]:
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks | None = None
+    ) -> list[GeneratedSequence]:
         """Generates one output for each row, as `Runtime.generate` says; see above for what beam search cannot do."""
         if not rows:
             return []
         if has_seed(options):
-            return one_by_one(self._drawn, rows, options, watch or Watch())
-        return self._generated(self._translator, rows, options, watch or Watch())
+            return one_by_one(self._drawn, rows, options, watch or GenerationCallbacks())
+        return self._generated(self._translator, rows, options, watch or GenerationCallbacks())
 
     def close(self) -> None:
         """Drops the model, which frees its memory."""
         self._translator.unload_model()
         del self._translator
 
-    def _drawn(self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch) -> list[Sequenced]:
+    def _drawn(
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks
+    ) -> list[GeneratedSequence]:
         """Generates with a translator that has drawn nothing yet; its threads begin with the seed."""
         import ctranslate2
 
@@ -89,11 +91,11 @@ class CTranslate2Runtime:
                 translator.unload_model()
 
     def _generated(
-        self, translator: Any, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch
-    ) -> list[Sequenced]:
+        self, translator: Any, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks
+    ) -> list[GeneratedSequence]:
         follower = _Follower(watch, self._configuration.forced_bos_id)
         if follower.is_cancelled():
-            return [Sequenced([], "cancelled") for _ in rows]
+            return [GeneratedSequence([], "cancelled") for _ in rows]
         searched = self._searched_tokens(options)
         outputs = self._search(translator, rows, options, searched, follower) if searched else [[] for _ in rows]
         return [self._finished(row, ids, options, follower) for row, ids in enumerate(outputs)]
@@ -138,7 +140,9 @@ class CTranslate2Runtime:
         follower.reraise()
         return [[self._ids[token] for token in result.hypotheses[0]] for result in results]
 
-    def _finished(self, row: int, ids: list[int], options: GenerationOptions, follower: "_Follower") -> Sequenced:
+    def _finished(
+        self, row: int, ids: list[int], options: GenerationOptions, follower: "_Follower"
+    ) -> GeneratedSequence:
         """Puts a forced end token behind a row that is as long as it may be, and tells what was not told."""
         configuration = self._configuration
         has_ended = bool(ids) and ids[-1] == configuration.eos_id
@@ -147,13 +151,13 @@ class CTranslate2Runtime:
         follower.tell_rest(row, ids)
         reason = finish_reason_of(ids, options, configuration)
         was_cut = reason == "length" and len(ids) < options.max_new_tokens
-        return Sequenced(ids, "cancelled" if was_cut and follower.was_cancelled else reason)
+        return GeneratedSequence(ids, "cancelled" if was_cut and follower.was_cancelled else reason)
 
 
 class _Follower:
     """Passes tokens on as they come, asks for cancellation once a step, and keeps errors for the caller's thread."""
 
-    def __init__(self, watch: Watch, forced_bos_id: int | None) -> None:
+    def __init__(self, watch: GenerationCallbacks, forced_bos_id: int | None) -> None:
         self._watch = watch
         self._forced_bos_id = forced_bos_id
         self._told: dict[int, int] = {}

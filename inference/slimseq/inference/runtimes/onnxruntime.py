@@ -11,10 +11,10 @@ import onnxruntime as ort
 
 from slimseq.inference.engine.denormals import without_denormals
 from slimseq.inference.engine.engine import Engine
-from slimseq.inference.graphs.names import DECODER, ENCODER, OWN_SCORES, PLACES
+from slimseq.inference.graphs.names import DECODER, ENCODER, PLACES, SELF_ATTENTION_BIAS
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
-from slimseq.inference.runtimes.protocol import Runtime, Sequenced, Watch
+from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks, Runtime
 from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import short_name
@@ -33,14 +33,14 @@ class OnnxRuntime(OnnxSessions):
         return Engine(self._encoder, self._decoder, self._configuration)
 
     def generate(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
-    ) -> list[Sequenced]:
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks | None = None
+    ) -> list[GeneratedSequence]:
         """Generates one output for each row, as `Runtime.generate` says."""
-        watch = watch or Watch()
+        watch = watch or GenerationCallbacks()
         engine = self.engine()
         row_of = {engine.add(ids, options): row for row, ids in enumerate(rows)}
         engine.admit(sum(map(len, rows)))
-        outputs: dict[int, Sequenced] = {}
+        outputs: dict[int, GeneratedSequence] = {}
         while len(engine):
             if watch.is_cancelled is not None and watch.is_cancelled():
                 outputs |= engine.drop(row_of)
@@ -87,7 +87,7 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
             raise InvalidArtifact(f"{short_name(path)} cannot be opened: {str(error).splitlines()[0]}") from error
     encoder, decoder = sessions
     asked = {entry.name for entry in decoder.get_inputs()}
-    if PLACES in asked and OWN_SCORES not in asked:
+    if PLACES in asked and SELF_ATTENTION_BIAS not in asked:
         raise InvalidArtifact(
             f"{short_name(folder / 'onnx')} was made for the engine of an older Slimseq: quantize or export it anew"
         )

@@ -14,7 +14,7 @@ FinishReason = Literal["eos", "length", "stop", "cancelled"]
 
 
 @dataclass(frozen=True)
-class Sequenced:
+class GeneratedSequence:
     """One generated row: ids without the decoder's start token, with the end token where it came."""
 
     ids: list[int]
@@ -22,7 +22,7 @@ class Sequenced:
 
 
 @dataclass(frozen=True)
-class Watch:
+class GenerationCallbacks:
     """How a caller follows a generation while it runs. Both are called on the generating thread.
 
     Args:
@@ -42,8 +42,8 @@ class Runtime(Protocol):
     name: str
 
     def generate(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
-    ) -> list[Sequenced]:
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks | None = None
+    ) -> list[GeneratedSequence]:
         """Generates one output for each row.
 
         Args:
@@ -52,7 +52,7 @@ class Runtime(Protocol):
             watch: callbacks while it runs.
 
         Returns:
-            One `Sequenced` a row, in order.
+            One `GeneratedSequence` a row, in order.
         """
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class Progress:
     """What a step brought an input: tokens that are final, and its whole output once it has ended."""
 
     tokens: list[int] = field(default_factory=list)
-    ended: Sequenced | None = None
+    ended: GeneratedSequence | None = None
 
 
 class Engine(Protocol):
@@ -86,7 +86,7 @@ class Engine(Protocol):
     def step(self) -> dict[int, Progress]:
         """Runs one decoder step for all inputs whose encoder has run; returns what it brought, by key."""
 
-    def drop(self, keys: Collection[int]) -> dict[int, Sequenced]:
+    def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         """Takes inputs out before they have ended; returns what each has come to, with reason `cancelled`."""
 
 

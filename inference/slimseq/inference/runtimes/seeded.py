@@ -6,13 +6,13 @@ So what a row draws depends on its seed and on nothing that it is batched with.
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from slimseq.inference.runtimes.protocol import Sequenced, Watch
+from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.manifest import GenerationOptions
 
 # Libraries keep one seed a process: between setting it and the last draw nobody else may draw.
 DRAWING = Lock()
 
-Generate = Callable[[Sequence[Sequence[int]], GenerationOptions, Watch], list[Sequenced]]
+Generate = Callable[[Sequence[Sequence[int]], GenerationOptions, GenerationCallbacks], list[GeneratedSequence]]
 
 
 def has_seed(options: GenerationOptions) -> bool:
@@ -21,12 +21,12 @@ def has_seed(options: GenerationOptions) -> bool:
 
 
 def one_by_one(
-    generate: Generate, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch
-) -> list[Sequenced]:
+    generate: Generate, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks
+) -> list[GeneratedSequence]:
     """Generates row by row; arguments as `Runtime.generate` has them, and what does it for one row."""
 
-    def alone(number: int) -> Watch:
+    def alone(number: int) -> GenerationCallbacks:
         told = watch.on_token
-        return Watch(told and (lambda _, token: told(number, token)), watch.is_cancelled)
+        return GenerationCallbacks(told and (lambda _, token: told(number, token)), watch.is_cancelled)
 
     return [output for number, row in enumerate(rows) for output in generate([row], options, alone(number))]

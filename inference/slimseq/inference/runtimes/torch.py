@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimseq.inference.decoding.search import finish_reason_of
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
-from slimseq.inference.runtimes.protocol import Sequenced, Watch
+from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.seeded import DRAWING, has_seed, one_by_one
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import short_name
@@ -51,20 +51,22 @@ class TorchRuntime:
         self._turn = Lock() if has_static_caches else nullcontext()
 
     def generate(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
-    ) -> list[Sequenced]:
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks | None = None
+    ) -> list[GeneratedSequence]:
         """Generates one output for each row, as `Runtime.generate` says. Tokens are told once all rows are done."""
         if not rows:
             return []
         if has_seed(options):
-            return one_by_one(self._generated, rows, options, watch or Watch())
-        return self._generated(rows, options, watch or Watch())
+            return one_by_one(self._generated, rows, options, watch or GenerationCallbacks())
+        return self._generated(rows, options, watch or GenerationCallbacks())
 
     def close(self) -> None:
         """Drops the model, which frees its memory."""
         del self._model
 
-    def _generated(self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch) -> list[Sequenced]:
+    def _generated(
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks
+    ) -> list[GeneratedSequence]:
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
@@ -95,7 +97,9 @@ class TorchRuntime:
         for row, output in enumerate(outputs.tolist()):
             row_ids = self._trim(output[1:])
             reason = finish_reason_of(row_ids, options, self._configuration)
-            sequences.append(Sequenced(row_ids, "cancelled" if was_cancelled and reason == "length" else reason))
+            sequences.append(
+                GeneratedSequence(row_ids, "cancelled" if was_cancelled and reason == "length" else reason)
+            )
             for token in row_ids if watch.on_token else []:
                 watch.on_token(row, token)  # type: ignore[misc]
         return sequences

@@ -16,7 +16,7 @@ from slimseq.inference.engine.engine import kind_of, search_for
 from slimseq.inference.engine.padding import pad
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
-from slimseq.inference.runtimes.protocol import Sequenced, Watch
+from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.manifest import GenerationOptions
 
 
@@ -24,23 +24,23 @@ class TracedOnnxRuntime(OnnxSessions):
     """Graphs of optimum: rows begin together."""
 
     def generate(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: Watch | None = None
-    ) -> list[Sequenced]:
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks | None = None
+    ) -> list[GeneratedSequence]:
         """Generates one output for each row, as `Runtime.generate` says."""
         if not rows:
             return []
-        watch = watch or Watch()
+        watch = watch or GenerationCallbacks()
         search = search_for(kind_of(options), self._configuration)
         search.join([options] * len(rows))
         caches = _Caches(self._encoder, self._decoder, self._configuration, rows, options.num_beams)
         places = np.arange(len(rows))
-        outputs: dict[int, Sequenced] = {}
+        outputs: dict[int, GeneratedSequence] = {}
         while len(search):
             if watch.is_cancelled is not None and watch.is_cancelled():
                 outputs |= {int(row): search.cut(place) for place, row in enumerate(places)}
                 break
             logits = caches.step(search.next_tokens())
-            found = search.advance(scores_of(logits, search.top, is_normalised=search.is_normalised))
+            found = search.advance(scores_of(logits, search.top, needs_log_sum_exp=search.needs_log_sum_exp))
             for place, token in found.told:
                 if watch.on_token is not None:
                     watch.on_token(int(places[place]), token)
@@ -102,9 +102,9 @@ class _Caches:
             self._bind_sources()
 
     def _bind_sources(self) -> None:
-        self._bound = {
+        self._decoder_step = {
             name: OrtValue.ortvalue_from_numpy(values.repeat(self._num_beams, axis=0))
             for name, values in self._sources.items()
         }
-        for name, value in self._bound.items():
+        for name, value in self._decoder_step.items():
             self._binding.bind_ortvalue_input(name, value)

@@ -8,7 +8,7 @@ import numpy as np
 from slimseq.inference.graphs.weights import Floats
 
 
-def sines(positions: int, width: int) -> Floats:
+def sinusoidal_positions(positions: int, width: int) -> Floats:
     """Returns what is added to states at each position, `(positions, width)`, float32."""
     frequencies = np.arange(positions)[:, None] / 10000 ** (2 * (np.arange(width) // 2) / width)
     sentinel = width // 2 + width % 2

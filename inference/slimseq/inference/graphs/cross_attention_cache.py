@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.layers import attend, attend_in_groups, linear
-from slimseq.inference.graphs.names import SOURCE, SOURCE_SCORES, past, present
+from slimseq.inference.graphs.names import CROSS_ATTENTION_BIAS, SOURCE, past, present
 from slimseq.inference.models.anatomy import Attention
 from slimseq.inference.models.architecture import Heads
 from slimseq.models_store.manifest import Task
@@ -26,7 +26,7 @@ UINT8_MOST = 255.0
 LEAST = 1e-12
 
 
-class Sources(Protocol):
+class CrossAttentionCache(Protocol):
     """Adds what keeps sources to both graphs."""
 
     @property
@@ -50,24 +50,24 @@ class Sources(Protocol):
         """Lets queries `(inputs, heads, queries, width)`, scaled, attend to them; returns contexts of their shape."""
 
 
-class FloatSources:
+class FloatCrossAttentionCache:
     """Keys `(inputs, heads, width, length)` and values `(inputs, heads, length, width)`, float32: for sentences."""
 
     are_long = False
     are_queries_grouped = False
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the encoder's outputs, as `Sources.add_outputs` says."""
+        """Adds the encoder's outputs, as `CrossAttentionCache.add_outputs` says."""
         for name, dimensions in zip(present(layer, "encoder"), _dimensions(heads), strict=True):
             builder.output(name, dimensions)
 
     def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the decoder's inputs, as `Sources.add_inputs` says."""
+        """Adds the decoder's inputs, as `CrossAttentionCache.add_inputs` says."""
         for name, dimensions in zip(past(layer, "encoder"), _dimensions(heads), strict=True):
             builder.input(name, dimensions, TensorProto.FLOAT)
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
-        """Adds the projections, as `Sources.store` says."""
+        """Adds the projections, as `CrossAttentionCache.store` says."""
         path = builder.path(names.query.rpartition(".")[0])
         outputs = present(layer, "encoder")
         for name, output, turned in zip((names.key, names.value), outputs, ([0, 2, 3, 1], [0, 2, 1, 3]), strict=True):
@@ -75,12 +75,12 @@ class FloatSources:
             builder.node("Transpose", [split], path, output, perm=turned)
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
-        """Adds attention in floats, as `Sources.attend` says."""
+        """Adds attention in floats, as `CrossAttentionCache.attend` says."""
         key, value = past(layer, "encoder")
-        return attend(builder, query, key, value, SOURCE_SCORES, path)
+        return attend(builder, query, key, value, CROSS_ATTENTION_BIAS, path)
 
 
-class IntegerSources:
+class Int8CrossAttentionCache:
     """The same in int8. Scales of keys are `(inputs, heads, 1, length)`, of values `(inputs, heads, 1, width)`.
 
     Args:
@@ -94,21 +94,21 @@ class IntegerSources:
         self._most = REDUCED_MOST if reduce_range else INT8_MOST
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the encoder's outputs, as `Sources.add_outputs` says."""
+        """Adds the encoder's outputs, as `CrossAttentionCache.add_outputs` says."""
         names = present(layer, "encoder")
         for name, dimensions, scales in zip(names, _dimensions(heads), _scales(heads), strict=True):
             builder.output(name, dimensions, TensorProto.INT8)
             builder.output(scale_of(name), scales)
 
     def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the decoder's inputs, as `Sources.add_inputs` says."""
+        """Adds the decoder's inputs, as `CrossAttentionCache.add_inputs` says."""
         names = past(layer, "encoder")
         for name, dimensions, scales in zip(names, _dimensions(heads), _scales(heads), strict=True):
             builder.input(name, dimensions, TensorProto.INT8)
             builder.input(scale_of(name), scales, TensorProto.FLOAT)
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
-        """Adds the projections and their rounding, as `Sources.store` says."""
+        """Adds the projections and their rounding, as `CrossAttentionCache.store` says."""
         path = builder.path(names.query.rpartition(".")[0])
         key_output, value_output = present(layer, "encoder")
         keys = _split(builder, linear(builder, states, names.key), heads, path)
@@ -123,13 +123,13 @@ class IntegerSources:
         builder.node("Transpose", [scale], path, scale_of(value_output), perm=[0, 2, 1, 3])
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
-        """Adds attention in integers, as `Sources.attend` says."""
+        """Adds attention in integers, as `CrossAttentionCache.attend` says."""
         key, value = past(layer, "encoder")
         rounded = [f"{path}/query/{part}" for part in ("rounded", "scale", "zero")]
         builder.node("DynamicQuantizeLinear", [query], path, rounded)
         scales = builder.node("Mul", [scale_of(key), rounded[1]], path)
         scores = builder.node("Mul", [_product(builder, rounded[0], key, path, rounded[2]), scales], path)
-        scores = builder.node("Add", [scores, SOURCE_SCORES], path)
+        scores = builder.node("Add", [scores, CROSS_ATTENTION_BIAS], path)
         weights = builder.node("Softmax", [scores], path, axis=-1)
         largest = builder.node("ReduceMax", [weights, builder.integers(-1)], path, keepdims=1)
         step = builder.node("Div", [largest, builder.number(UINT8_MOST)], path)
@@ -143,24 +143,24 @@ class IntegerSources:
         return builder.node("Mul", [summed, scale_of(value)], path)
 
 
-class LongFloatSources:
+class LongCrossAttentionCache:
     """Keys and values `(inputs, heads, 1, length, width)`, float32: for documents, whose products groups pay for."""
 
     are_long = True
     are_queries_grouped = True
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the encoder's outputs, as `Sources.add_outputs` says."""
+        """Adds the encoder's outputs, as `CrossAttentionCache.add_outputs` says."""
         for name in present(layer, "encoder"):
             builder.output(name, _grouped(heads))
 
     def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the decoder's inputs, as `Sources.add_inputs` says."""
+        """Adds the decoder's inputs, as `CrossAttentionCache.add_inputs` says."""
         for name in past(layer, "encoder"):
             builder.input(name, _grouped(heads), TensorProto.FLOAT)
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
-        """Adds the projections, as `Sources.store` says."""
+        """Adds the projections, as `CrossAttentionCache.store` says."""
         path = builder.path(names.query.rpartition(".")[0])
         shape = builder.integers(0, 0, heads.count, 1, heads.width)
         for name, output in zip((names.key, names.value), present(layer, "encoder"), strict=True):
@@ -168,17 +168,17 @@ class LongFloatSources:
             builder.node("Transpose", [split], path, output, perm=[0, 2, 3, 1, 4])
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
-        """Adds attention in floats, as `Sources.attend` says."""
+        """Adds attention in floats, as `CrossAttentionCache.attend` says."""
         added = builder.once(
             "source scores of groups",
-            lambda: builder.node("Unsqueeze", [SOURCE_SCORES, builder.integers(1)], path),
+            lambda: builder.node("Unsqueeze", [CROSS_ATTENTION_BIAS, builder.integers(1)], path),
         )
         return attend_in_groups(builder, query, past(layer, "encoder"), added, path)
 
 
-def float_sources(task: Task) -> Sources:
+def float_cross_attention_cache(task: Task) -> CrossAttentionCache:
     """Returns how floats are kept: summarizers read documents, and translators sentences."""
-    return LongFloatSources() if task is Task.SUMMARIZATION else FloatSources()
+    return LongCrossAttentionCache() if task is Task.SUMMARIZATION else FloatCrossAttentionCache()
 
 
 def _rows_of(builder: GraphBuilder, shape: str, path: str) -> str:

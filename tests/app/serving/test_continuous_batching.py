@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, Overloaded, ShuttingDown
-from slimseq.app.serving.scheduler import Scheduler
-from slimseq.app.serving.submission import Generated
-from slimseq.app.serving.worker import LIKELY_MORE, WorkLimits, tokens_of
+from slimseq.app.serving.continuous_batching import ContinuousBatching
+from slimseq.app.serving.request import Generated
+from slimseq.app.serving.request_queue import LIKELY_MORE, WorkLimits, tokens_of
 from slimseq.inference.generator import TextOutput, open_generator
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.manifest import GenerationOptions, Task
@@ -22,8 +22,8 @@ BEAMS = GenerationOptions(num_beams=4, max_new_tokens=4)
 
 
 @contextmanager
-def scheduling(generator: SteppingGenerator, **limits: Any) -> Iterator[Scheduler]:
-    scheduler = Scheduler(generator, "translation/test", WorkLimits(**limits))
+def scheduling(generator: SteppingGenerator, **limits: Any) -> Iterator[ContinuousBatching]:
+    scheduler = ContinuousBatching(generator, "translation/test", WorkLimits(**limits))
     try:
         yield scheduler
     finally:
@@ -325,7 +325,7 @@ def test_requests_that_come_and_go_get_the_texts_of_the_model(embedded: Store) -
             options = [generator.manifest.generation.options(num_beams=beams, max_new_tokens=24) for beams in (1, 4)]
             encodings = [generator.encode(sentence) for sentence in sentences]
             wanted = [[output.text for output in generator.generate(encodings, each)] for each in options]
-            scheduler = Scheduler(generator, "translation/original")
+            scheduler = ContinuousBatching(generator, "translation/original")
             waits = []
             for encoding in encodings:
                 for each in options:
@@ -343,13 +343,13 @@ def test_a_stop_ends_a_row_where_it_comes(embedded: Store) -> None:
     async def scenario() -> None:
         with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime") as generator:
             encoding = generator.encode("The children are playing in the garden.")
-            scheduler = Scheduler(generator, "translation/original")
+            scheduler = ContinuousBatching(generator, "translation/original")
             found = {}
             for beams in (1, 4):
                 options = generator.manifest.generation.options(num_beams=beams)
                 for stops in ((), (" im ", "never"), ("spielen im Garten.",)):
-                    submission = scheduler.submit([encoding], options, time.monotonic() + 30, stops=stops)
-                    [found[beams, stops]] = (await scheduler.wait(submission)).outputs
+                    request = scheduler.submit([encoding], options, time.monotonic() + 30, stops=stops)
+                    [found[beams, stops]] = (await scheduler.wait(request)).outputs
             scheduler.close()
 
         whole = found[1, ()]
@@ -368,13 +368,13 @@ def test_a_stop_ends_a_row_where_it_comes(embedded: Store) -> None:
 def test_two_engines_share_what_waits(embedded: Store) -> None:
     async def scenario() -> None:
         generator = SteppingGenerator(is_open=False)
-        scheduler = Scheduler(generator, "translation/test", WorkLimits(), workers=2)
+        scheduler = ContinuousBatching(generator, "translation/test", WorkLimits(), workers=2)
         try:
-            submission = submit(scheduler, 3, 4, 5, 6)
+            request = submit(scheduler, 3, 4, 5, 6)
             await until(lambda: len(generator.steps) == 2)
             generator.open()
 
-            assert texts(await scheduler.wait(submission)) == ["3", "4", "5", "6"]
+            assert texts(await scheduler.wait(request)) == ["3", "4", "5", "6"]
             assert [len(step) for step in generator.steps[:2]] == [2, 2]
         finally:
             generator.open()
@@ -389,7 +389,7 @@ def test_many_at_a_time_on_two_engines_get_the_texts_of_the_model(embedded: Stor
             options = generator.manifest.generation.options(num_beams=2, max_new_tokens=24)
             encodings = [generator.encode(f"There are {number} birds in the tree.") for number in range(24)]
             wanted = [output.text for output in generator.generate(encodings, options)]
-            scheduler = Scheduler(generator, "translation/original", workers=2)
+            scheduler = ContinuousBatching(generator, "translation/original", workers=2)
             waits = [scheduler.wait(scheduler.submit([each], options, time.monotonic() + 60)) for each in encodings]
             found = [texts(generated)[0] for generated in await asyncio.gather(*waits)]
             scheduler.close()

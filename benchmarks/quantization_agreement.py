@@ -1,4 +1,4 @@
-"""`python -m benchmarks.rounding_agreement`: what each way of rounding sensitive layers keeps, and what it costs.
+"""`python -m benchmarks.quantization_agreement`: what each way of rounding sensitive layers keeps, and what it costs.
 
 Outputs of each int8 model, greedy unless beams are asked for, beside those of the float32 one on the same texts: the
 share of identical ones and chrF against them, and the task's metric of both. Times are processor time of one thread,
@@ -21,11 +21,11 @@ from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.quantize import int8_dynamic
 from slimseq.compression.quantize.block_embedding import Blocks
 from slimseq.compression.quantize.int8_dynamic import Int8Dynamic, by_fixed_scale, by_row, by_scaled_row
-from slimseq.compression.quantize.integer_products import IntegerWeights
+from slimseq.compression.quantize.integer_matmuls import IntegerWeights
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.quantize.rewriting import How
-from slimseq.compression.quantize.row_products import RowInputs
+from slimseq.compression.quantize.row_matmuls import RowInputs
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import Example
 from slimseq.evaluation.metrics import PRIMARY_METRIC, score

@@ -1,9 +1,9 @@
 """Batches the rows of requests that arrive together, for runtimes whose rows start and end together.
 
-Requests with the same options share batches; fair queueing (`slimseq.app.serving.worker`) says whose rows go first, so
-that a long request does not keep short ones waiting for its end. A worker waits a little for company, but not where
-requests come one by one: they would wait for nothing. A row that fails, fails alone: a batch that breaks runs again in
-halves. What generates is only asked to `generate`; loading it is the pool's.
+Requests with the same options share batches; fair queueing (`slimseq.app.serving.request_queue`) says whose rows go
+first, so that a long request does not keep short ones waiting for its end. A worker waits a little for company, but not
+where requests come one by one: they would wait for nothing. A row that fails, fails alone: a batch that breaks runs
+again in halves. What generates is only asked to `generate`; loading it is the pool's.
 """
 
 import time
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from slimseq.app.errors import DeadlineExceeded, ShuttingDown
-from slimseq.app.serving.submission import Submission
-from slimseq.app.serving.worker import Worker, WorkLimits, by_virtual_finish
+from slimseq.app.serving.request import QueuedRequest
+from slimseq.app.serving.request_queue import RequestQueue, WorkLimits, by_virtual_finish
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.runtimes.protocol import Watch
+from slimseq.inference.runtimes.protocol import GenerationCallbacks
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.manifest import GenerationOptions
 
@@ -28,7 +28,7 @@ class BatchGenerator(Protocol):
     """The part of `slimseq.inference.generator.TextGenerator` that batching needs."""
 
     def generate(
-        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: Watch | None = None
+        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: GenerationCallbacks | None = None
     ) -> list[TextOutput]:
         """Generates one output for each input, as one batch."""
 
@@ -38,14 +38,14 @@ class Batch:
     """Rows that run together: `(submission, row)` pairs of equal options."""
 
     options: GenerationOptions
-    rows: list[tuple[Submission, int]] = field(default_factory=list)
+    rows: list[tuple[QueuedRequest, int]] = field(default_factory=list)
     # How many of a row's tokens its listener has got, in an earlier run too.
-    reported: Counter[tuple[Submission, int]] = field(default_factory=Counter)
+    reported: Counter[tuple[QueuedRequest, int]] = field(default_factory=Counter)
 
     @property
-    def submissions(self) -> list[Submission]:
+    def requests(self) -> list[QueuedRequest]:
         """Whose rows they are, each once."""
-        return list(dict.fromkeys(submission for submission, _ in self.rows))
+        return list(dict.fromkeys(request for request, _ in self.rows))
 
     def halves(self) -> list["Batch"]:
         """Returns two batches of the rows that somebody waits for and that can run again."""
@@ -56,7 +56,7 @@ class Batch:
         return [Batch(self.options, part, self.reported) for part in (rows[:half], rows[half:]) if part]
 
 
-class Batcher(Worker):
+class StaticBatching(RequestQueue):
     """Forms one batch after the other."""
 
     def __init__(
@@ -83,10 +83,10 @@ class Batcher(Worker):
         self._met = -MEETING_SECONDS
         self._start(workers)
 
-    def _arrived(self, submission: Submission) -> None:
+    def _arrived(self, request: QueuedRequest) -> None:
         """Notes when requests meet."""
         if self._running or self._queue:
-            self._met = submission.arrival
+            self._met = request.arrival
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -106,21 +106,21 @@ class Batcher(Worker):
             return None if self._is_closing else self._form_batch()
 
     def _form_batch(self) -> Batch:
-        self._queue = [submission for submission in self._queue if not submission.is_over]
+        self._queue = [request for request in self._queue if not request.is_over]
         if not self._queue:
             return Batch(GenerationOptions())
         batch = Batch(min(self._queue, key=by_virtual_finish).options)
         capacity = max(self._limits.max_rows // batch.options.num_beams, 1)
-        sharing = [submission for submission in self._queue if submission.options == batch.options]
+        sharing = [request for request in self._queue if request.options == batch.options]
         while sharing and len(batch.rows) < capacity:
-            submission = min(sharing, key=by_virtual_finish)
-            batch.rows.append((submission, self._take_row(submission)))
-            if not submission.waiting:
-                sharing.remove(submission)
+            request = min(sharing, key=by_virtual_finish)
+            batch.rows.append((request, self._take_row(request)))
+            if not request.waiting:
+                sharing.remove(request)
         return batch
 
     def _run(self, batch: Batch) -> None:
-        submissions = batch.submissions
+        requests = batch.requests
         if self._on_rows:
             self._on_rows(len(batch.rows))
 
@@ -128,25 +128,25 @@ class Batcher(Worker):
 
         def on_token(position: int, token: int) -> None:
             generated[position] += 1
-            submission, row = key = batch.rows[position]
+            request, row = key = batch.rows[position]
             if generated[position] > batch.reported[key]:
                 batch.reported[key] = generated[position]
-                if submission.listener and not submission.is_abandoned:
-                    submission.listener.on_token(row, token)
+                if request.listener and not request.is_abandoned:
+                    request.listener.on_token(row, token)
 
         def is_cancelled() -> bool:
-            return self._is_closing or all(submission.is_over for submission in submissions)
+            return self._is_closing or all(request.is_over for request in requests)
 
-        is_followed = any(submission.listener for submission in submissions)
-        watch = Watch(on_token=on_token if is_followed else None, is_cancelled=is_cancelled)
+        is_followed = any(request.listener for request in requests)
+        watch = GenerationCallbacks(on_token=on_token if is_followed else None, is_cancelled=is_cancelled)
         started = time.monotonic()
-        for submission in submissions:
-            submission.begin()
+        for request in requests:
+            request.begin()
         try:
             outputs = self._generated(batch, watch)
             self._succeeded((time.monotonic() - started) / len(batch.rows))
             if any(output.finish_reason == "cancelled" for output in outputs):
-                self._cancelled(submissions)
+                self._cancelled(requests)
             else:
                 self._deliver(batch, outputs)
         except Exception as error:
@@ -161,13 +161,11 @@ class Batcher(Worker):
         for half in halves:
             self._run(half)
 
-    def _generated(self, batch: Batch, watch: Watch) -> list[TextOutput]:
+    def _generated(self, batch: Batch, watch: GenerationCallbacks) -> list[TextOutput]:
         with self._changed:
             self._running += 1
         try:
-            return self._generator.generate(
-                [submission.rows[row] for submission, row in batch.rows], batch.options, watch
-            )
+            return self._generator.generate([request.rows[row] for request, row in batch.rows], batch.options, watch)
         finally:
             # Before anybody is told: what a client asks for next meets nothing of its own.
             with self._changed:
@@ -175,9 +173,9 @@ class Batcher(Worker):
 
     def _deliver(self, batch: Batch, outputs: Sequence[TextOutput]) -> None:
         pairs = list(zip(batch.rows, outputs, strict=True))
-        for submission in batch.submissions:
-            submission.complete({row: output for (whose, row), output in pairs if whose is submission})
+        for request in batch.requests:
+            request.complete({row: output for (whose, row), output in pairs if whose is request})
 
-    def _cancelled(self, submissions: list[Submission]) -> None:
-        for submission in submissions:
-            self._drop(submission, ShuttingDown() if self._is_closing else DeadlineExceeded(submission.seconds))
+    def _cancelled(self, requests: list[QueuedRequest]) -> None:
+        for request in requests:
+            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.seconds))

@@ -42,7 +42,7 @@ class IntegerWeights:
             name: what nodes are named after.
             output: the name of the product, `(..., outputs)`, float32.
         """
-        quantized, scale, zero_point = graph.once(("integers", states), lambda: _rounded(graph, states))
+        quantized, scale, zero_point = graph.once(("integers", states), lambda: _quantized(graph, states))
         integers, scales = round_weights(weights, self)
         names = [matrix + suffix for suffix in (QUANTIZED_SUFFIX, ZERO_POINT_SUFFIX, SCALE_SUFFIX)]
         parts: list[NDArray[Any]] = [integers, np.zeros(scales.shape, dtype=np.int8), scales]
@@ -60,7 +60,7 @@ class IntegerWeights:
 
 
 @dataclass(frozen=True)
-class RoundedInputs:
+class QuantizedInputs:
     """Names of a product's inputs as integers, of their step and of what stands for 0."""
 
     integers: str
@@ -68,9 +68,9 @@ class RoundedInputs:
     zero_point: str
 
 
-def add_rounded_product(
+def add_quantized_matmul(
     graph: Rewriting,
-    inputs: RoundedInputs,
+    inputs: QuantizedInputs,
     node: NodeProto,
     weights: Floats,
     how: IntegerWeights,
@@ -120,7 +120,7 @@ def round_weights(weights: Floats, how: IntegerWeights) -> tuple[Int8, Floats]:
     return scaled.astype(np.int8), scales
 
 
-def _rounded(graph: Rewriting, states: str) -> tuple[str, str, str]:
+def _quantized(graph: Rewriting, states: str) -> tuple[str, str, str]:
     """Returns the names of a product's inputs as integers, of their scale and of what stands for 0."""
     names = f"{states}_quantized", f"{states}_scale", f"{states}_zero_point"
     graph.add(helper.make_node("DynamicQuantizeLinear", [states], names, name=f"{states}_QuantizeLinear"))

@@ -9,11 +9,11 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from slimseq.compression.quantize.embedding import Floats
-from slimseq.compression.quantize.fixed_products import FixedInputs, FixedQueries
-from slimseq.compression.quantize.fixed_scales import FixedScale, scale_of
-from slimseq.compression.quantize.integer_products import IntegerWeights
+from slimseq.compression.quantize.integer_matmuls import IntegerWeights
 from slimseq.compression.quantize.rewriting import round_products
 from slimseq.compression.quantize.sensitivity import open_session
+from slimseq.compression.quantize.static_matmuls import StaticInputs, StaticQueries
+from slimseq.compression.quantize.static_scales import StaticScale, scale_of
 from slimseq.evaluation.host import has_vnni
 
 WIDTH, OUTPUTS = 32, 8
@@ -22,7 +22,7 @@ STATES = np.random.default_rng(1).normal(size=(6, WIDTH)).astype(np.float32)
 MATRIX = np.random.default_rng(0).normal(size=(WIDTH, OUTPUTS)).astype(np.float32)
 GAINS = np.linspace(0.5, 2, WIDTH, dtype=np.float32)
 BIAS = np.arange(OUTPUTS, dtype=np.float32)
-EVEN = FixedScale(float(np.abs(STATES).max() / 127), np.ones(WIDTH, dtype=np.float32))
+EVEN = StaticScale(float(np.abs(STATES).max() / 127), np.ones(WIDTH, dtype=np.float32))
 PRODUCT = helper.make_node("MatMul", ["read", "matrix"], ["product"], name="product")
 PLAIN = [helper.make_node("Identity", ["states"], ["read"], name="read")]
 NORMS = {
@@ -49,7 +49,7 @@ def run(model: ModelProto, states: Floats = STATES) -> list[Floats]:
     return found
 
 
-def rounded(model: ModelProto, scale: FixedScale | None = None) -> ModelProto:
+def quantized(model: ModelProto, scale: StaticScale | None = None) -> ModelProto:
     """Rounds the product; without a scale, by one of what it reads."""
     if scale is None:
         whole = ModelProto()
@@ -58,7 +58,7 @@ def rounded(model: ModelProto, scale: FixedScale | None = None) -> ModelProto:
         scale = scale_of(run(whole)[-1], margin=1.0)
     copy = ModelProto()
     copy.CopyFrom(model)
-    round_products(copy, Path(), {"product": FixedInputs(WEIGHTS, {"read": scale})})
+    round_products(copy, Path(), {"product": StaticInputs(WEIGHTS, {"read": scale})})
     return copy
 
 
@@ -67,7 +67,7 @@ def operators(model: ModelProto) -> list[str]:
 
 
 def test_a_row_does_not_depend_on_others() -> None:
-    model = rounded(model_of(PLAIN))
+    model = quantized(model_of(PLAIN))
     beside_large = STATES * np.array([1, 1, 1, 100, 1, 1], dtype=np.float32)[:, None]
 
     alone, together = run(model)[0], run(model, beside_large)[0]
@@ -80,9 +80,11 @@ def test_a_large_channel_does_not_coarsen_the_others() -> None:
     states = STATES.copy()
     states[:, 4] *= 64
     scale = scale_of(states, margin=1.0)
-    even = FixedScale(64 * EVEN.step, EVEN.factors)
+    even = StaticScale(64 * EVEN.step, EVEN.factors)
 
-    errors = [np.abs(run(rounded(model_of(PLAIN), each), states)[0] - states @ MATRIX).std() for each in (scale, even)]
+    errors = [
+        np.abs(run(quantized(model_of(PLAIN), each), states)[0] - states @ MATRIX).std() for each in (scale, even)
+    ]
 
     assert errors[0] < errors[1] / 3
 
@@ -91,7 +93,7 @@ def test_a_bias_is_added_by_the_product() -> None:
     behind = [helper.make_node("Add", ["bias", "product"], ["sum"], name="sum")]
     model = model_of(PLAIN, behind, ["sum"])
 
-    found = rounded(model, EVEN)
+    found = quantized(model, EVEN)
 
     assert operators(found) == ["Identity", "QuantizeLinear", "MatMulIntegerToFloat"]
     assert np.abs(run(found)[0] - run(model)[0]).max() < 0.3
@@ -101,7 +103,7 @@ def test_a_bias_stays_where_the_product_is_read_without_it() -> None:
     behind = [helper.make_node("Add", ["bias", "product"], ["sum"], name="sum")]
     model = model_of(PLAIN, behind, ["sum", "product"])
 
-    found = rounded(model)
+    found = quantized(model)
 
     assert operators(found)[-1] == "Add"
     assert all(np.abs(one - other).max() < 0.3 for one, other in zip(run(found), run(model), strict=True))
@@ -112,7 +114,7 @@ def test_a_norm_that_products_alone_read_divides_its_channels_itself(norm: str) 
     model = model_of(NORMS[norm])
     factors = np.where(np.arange(WIDTH) % 5 == 0, 4, 1).astype(np.float32)
 
-    found = rounded(model, FixedScale(0.05, factors))
+    found = quantized(model, StaticScale(0.05, factors))
 
     assert operators(found) == [NORMS[norm][0].op_type, "QuantizeLinear", "MatMulIntegerToFloat"]
     assert np.abs(run(found)[0] - run(model)[0]).max() < 1
@@ -124,7 +126,7 @@ def test_a_norm_that_something_else_reads_stays_as_it_is(norm: str) -> None:
     model = model_of([*NORMS[norm], helper.make_node("Relu", ["read"], ["other"])], outputs=["product", "other"])
     factors = np.where(np.arange(WIDTH) % 5 == 0, 4, 1).astype(np.float32)
 
-    found = rounded(model, FixedScale(0.05, factors))
+    found = quantized(model, StaticScale(0.05, factors))
 
     product, other = run(found)
     assert np.array_equal(other, run(model)[1])
@@ -134,7 +136,7 @@ def test_a_norm_that_something_else_reads_stays_as_it_is(norm: str) -> None:
 def test_inputs_without_a_scale_are_rounded_as_they_come() -> None:
     model = model_of(PLAIN)
 
-    round_products(model, Path(), {"product": FixedInputs(WEIGHTS, {})})
+    round_products(model, Path(), {"product": StaticInputs(WEIGHTS, {})})
 
     assert "DynamicQuantizeLinear" in operators(model)
 
@@ -148,7 +150,7 @@ def test_queries_are_rounded_by_a_step_that_is_known() -> None:
     model = model_of(PLAIN, behind, ["again"])
     step = float(np.abs(STATES).max() / 127)
 
-    round_products(model, Path(), {"queries": FixedQueries(step)})
+    round_products(model, Path(), {"queries": StaticQueries(step)})
 
     alone, together = run(model)[0], run(model, np.concatenate([STATES, 10 * STATES]))[0]
     assert np.abs(alone - STATES).max() <= step

@@ -10,11 +10,11 @@ from onnxruntime import OrtValue
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.denormals import without_denormals
-from slimseq.inference.graphs.names import LOGITS, NORMALISERS, PLACES, POSITIONS, TOP_LOGITS, TOP_TOKENS
+from slimseq.inference.graphs.names import LOG_SUM_EXP, LOGITS, PLACES, POSITIONS, TOP_LOGITS, TOP_TOKENS
 
 
 @dataclass(frozen=True)
-class Room:
+class StepBuffers:
     """What a step reads and gives beside caches, with room for some rows.
 
     It is kept while rows come and go: memory that is new costs the step that fills it.
@@ -26,7 +26,7 @@ class Room:
         logits: `(rows, vocabulary)`, float32.
         top_logits: `(rows, top)`, float32.
         top_tokens: `(rows, top)`, int64.
-        normalisers: `(rows, 1)`, float32.
+        log_sum_exp: `(rows, 1)`, float32.
     """
 
     tokens: Array
@@ -35,10 +35,10 @@ class Room:
     logits: Array
     top_logits: Array
     top_tokens: Array
-    normalisers: Array
+    log_sum_exp: Array
 
     @classmethod
-    def of(cls, rows: int, num_beams: int, heads: int, vocabulary: int, top: int) -> "Room":
+    def of(cls, rows: int, num_beams: int, heads: int, vocabulary: int, top: int) -> "StepBuffers":
         """Makes room for rows, `num_beams` of each input."""
         places = np.zeros((rows, heads, 4), dtype=np.int64)
         places[:, :, 0] = np.arange(rows)[:, None] // num_beams
@@ -58,37 +58,41 @@ class Room:
         """For how many rows there is room."""
         return len(self.tokens)
 
-    def first(self, rows: int, normalised: int) -> "Room":
+    def first(self, rows: int, log_sum_exp_rows: int) -> "StepBuffers":
         """Returns the first rows, and the normalisers of some of them."""
         cut = {entry.name: getattr(self, entry.name)[:rows] for entry in fields(self)}
-        return replace(self, **cut | {"normalisers": self.normalisers[:normalised]})
+        return replace(self, **cut | {"log_sum_exp": self.log_sum_exp[:log_sum_exp_rows]})
 
 
-class Bound:
+class BoundDecoder:
     """The decoder with all of its inputs and outputs bound, for as long as the rows and their memory stay the same."""
 
     def __init__(
-        self, decoder: ort.InferenceSession, room: Room, fixed: Mapping[str, Array], written: Mapping[str, Array]
+        self,
+        decoder: ort.InferenceSession,
+        buffers: StepBuffers,
+        fixed: Mapping[str, Array],
+        written: Mapping[str, Array],
     ) -> None:
         """Binds everything.
 
         Args:
             decoder: the session of `decoder.onnx`.
-            room: for the rows there are, no more.
+            buffers: for the rows there are, no more.
             fixed: inputs that stay as they are, by name.
             written: caches with the step's token, by name: the memory of the inputs of the same caches.
         """
         self._decoder = decoder
         self._binding = decoder.io_binding()
-        self._room = room
-        told = {"input_ids": room.tokens, POSITIONS: room.positions, PLACES: room.places, **fixed}
+        self._buffers = buffers
+        told = {"input_ids": buffers.tokens, POSITIONS: buffers.positions, PLACES: buffers.places, **fixed}
         # Some models want to know where a token stands, others how far it is from those before it.
         inputs = {entry.name: told[entry.name] for entry in decoder.get_inputs()}
         outputs = {
-            LOGITS: room.logits,
-            TOP_LOGITS: room.top_logits,
-            TOP_TOKENS: room.top_tokens,
-            NORMALISERS: room.normalisers,
+            LOGITS: buffers.logits,
+            TOP_LOGITS: buffers.top_logits,
+            TOP_TOKENS: buffers.top_tokens,
+            LOG_SUM_EXP: buffers.log_sum_exp,
             **written,
         }
         # One value for each memory: what is an input and an output too is written in place.
@@ -111,9 +115,9 @@ class Bound:
             positions: how many tokens came before each, `(rows,)`.
             columns: where its keys and values are written, `(inputs, rows an input)`.
         """
-        room = self._room
-        room.tokens[:] = tokens
-        room.positions[:] = positions
-        room.places[:, :, 3] = columns.reshape(-1, 1)
+        buffers = self._buffers
+        buffers.tokens[:] = tokens
+        buffers.positions[:] = positions
+        buffers.places[:, :, 3] = columns.reshape(-1, 1)
         without_denormals(self._decoder.run_with_iobinding, self._binding)
-        return StepScores(room.logits, room.top_logits, room.top_tokens, room.normalisers[:, 0])
+        return StepScores(buffers.logits, buffers.top_logits, buffers.top_tokens, buffers.log_sum_exp[:, 0])

@@ -6,20 +6,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimseq.compression.quantize.forced import Batch, cross_feeds, encoder_feeds, steps
 from slimseq.compression.quantize.sensitivity import open_session
+from slimseq.compression.quantize.teacher_forcing import Batch, cross_feeds, encoder_feeds, steps
 from slimseq.evaluation.host import has_vnni
+from slimseq.inference.graphs.cross_attention_cache import (
+    CrossAttentionCache,
+    FloatCrossAttentionCache,
+    Int8CrossAttentionCache,
+    LongCrossAttentionCache,
+)
 from slimseq.inference.graphs.export import export_onnx
-from slimseq.inference.graphs.sources import FloatSources, IntegerSources, LongFloatSources, Sources
 from tests.inference.graphs.stepwise import largest_differences, randomized
 from tests.inference.graphs.test_kin import KIN
 
 ROWS, LENGTH, STEPS = 3, 21, 6
 
 
-def logits(folder: Path, sources: Sources) -> Any:
-    target = folder / type(sources).__name__
-    export_onnx(folder / "model", target, sources)
+def logits(folder: Path, cross_attention: CrossAttentionCache) -> Any:
+    target = folder / type(cross_attention).__name__
+    export_onnx(folder / "model", target, cross_attention)
     encoder, decoder = open_session(target / "encoder.onnx"), open_session(target / "decoder.onnx")
     generator = np.random.default_rng(0)
     ids, targets = (generator.integers(4, 50, (ROWS, length)) for length in (LENGTH, STEPS))
@@ -34,7 +39,10 @@ def test_int8_differs_from_floats_by_rounding_alone(tmp_path: Path, name: str) -
     model = randomized(kind(configuration(**switches)))
     model.save_pretrained(tmp_path / "model")
 
-    floats, integers = (logits(tmp_path, sources) for sources in (FloatSources(), IntegerSources(not has_vnni())))
+    floats, integers = (
+        logits(tmp_path, cross_attention)
+        for cross_attention in (FloatCrossAttentionCache(), Int8CrossAttentionCache(not has_vnni()))
+    )
 
     differences = np.abs(floats - integers)
     assert 0 < differences.max() < 0.1 * floats.std()
@@ -44,7 +52,7 @@ def test_int8_differs_from_floats_by_rounding_alone(tmp_path: Path, name: str) -
 def test_int8_of_a_source_is_the_same_beside_a_longer_one(tmp_path: Path, name: str) -> None:
     kind, configuration, switches = KIN[name]
     randomized(kind(configuration(**switches))).save_pretrained(tmp_path / "model")
-    export_onnx(tmp_path / "model", tmp_path / "onnx", IntegerSources())
+    export_onnx(tmp_path / "model", tmp_path / "onnx", Int8CrossAttentionCache())
     encoder = open_session(tmp_path / "onnx" / "encoder.onnx")
     ids = np.random.default_rng(0).integers(4, 50, (ROWS, LENGTH))
     lengths = (LENGTH, 9, 2)
@@ -69,6 +77,6 @@ def test_those_of_documents_are_what_the_model_computes(tmp_path: Path, name: st
     kind, configuration, switches = KIN[name]
     model = randomized(kind(configuration(**switches)))
 
-    differences = largest_differences(model, tmp_path, LongFloatSources())
+    differences = largest_differences(model, tmp_path, LongCrossAttentionCache())
 
     assert max(differences.values()) < 1e-4, differences

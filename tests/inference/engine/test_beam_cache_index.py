@@ -2,19 +2,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from slimseq.inference.engine.columns import Columns
+from slimseq.inference.engine.beam_cache_index import BeamCacheIndex
 
 PLACES, CAPACITY = 4, 64
 
 
-def columns(num_beams: int, inputs: int) -> Columns:
-    made = Columns(num_beams)
+def columns(num_beams: int, inputs: int) -> BeamCacheIndex:
+    made = BeamCacheIndex(num_beams)
     made.resize(PLACES, CAPACITY)
     made.join(inputs)
     return made
 
 
-def scores(made: Columns) -> NDArray[np.float32]:
+def scores(made: BeamCacheIndex) -> NDArray[np.float32]:
     """Returns what masks columns, `(inputs, num_beams, capacity)`."""
     return made.scores(is_alone=False)[:, 0, 0]
 

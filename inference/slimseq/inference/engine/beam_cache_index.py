@@ -15,7 +15,7 @@ from slimseq.inference.decoding.scores import Ids
 from slimseq.inference.graphs.names import MASKED
 
 
-class Columns:
+class BeamCacheIndex:
     """The columns of several inputs, each with as many hypotheses.
 
     Args:

@@ -31,14 +31,14 @@ STEPS_AN_OCTAVE = 8
 
 
 @dataclass(frozen=True)
-class FixedScale:
+class StaticScale:
     """How one input is rounded: divided by `factors`, `(channels,)`, float32, and then by `step`."""
 
     step: float
     factors: Floats
 
 
-def fixed_scales(reading: Reading, products: Collection[str]) -> dict[str, FixedScale]:
+def fixed_scales(reading: Reading, products: Collection[str]) -> dict[str, StaticScale]:
     """Runs a model.
 
     Args:
@@ -66,18 +66,18 @@ def fixed_queries(reading: Reading) -> dict[str, float]:
     return {name: step_of(float(np.abs(values[read]).max()) * QUERY_MARGIN) for name, read in queries.items()}
 
 
-def scale_of(states: Floats, margin: float) -> FixedScale:
+def scale_of(states: Floats, margin: float) -> StaticScale:
     """Returns a scale for values, `(..., channels)`, and for others that are so many times as large at most."""
     largest = np.abs(states.reshape(-1, states.shape[-1])).max(axis=0)
     typical = max(float(np.median(largest)), np.finfo(np.float32).tiny)
     octaves = np.log2(np.maximum(largest / typical, 1))
     factors = np.exp2(np.rint(SMOOTHED_POWER * octaves)).astype(np.float32)
-    return FixedScale(step_of(float((largest / factors).max()) * margin), factors)
+    return StaticScale(step_of(float((largest / factors).max()) * margin), factors)
 
 
-def even_scale_of(states: Floats, margin: float) -> FixedScale:
+def even_scale_of(states: Floats, margin: float) -> StaticScale:
     """Returns the same with no channel divided."""
-    return FixedScale(step_of(float(np.abs(states).max()) * margin), np.ones(states.shape[-1], dtype=np.float32))
+    return StaticScale(step_of(float(np.abs(states).max()) * margin), np.ones(states.shape[-1], dtype=np.float32))
 
 
 def step_of(largest: float) -> float:

@@ -14,7 +14,7 @@ from slimseq.inference.graphs.names import DECODER, ENCODER
 GRAPHS = (ENCODER, DECODER)
 
 
-class Rounding(Protocol):
+class Quantizer(Protocol):
     """Rounds the two exported graphs of one model."""
 
     def round(self, path: Path, in_float: Collection[str]) -> ModelProto:
@@ -38,26 +38,26 @@ class Rounding(Protocol):
         """
 
 
-def save_rounded(
-    rounding: Rounding, exported: Path, target: Path, in_float: Collection[Group], vocabulary: int
+def save_quantized(
+    quantizer: Quantizer, exported: Path, target: Path, in_float: Collection[Group], vocabulary: int
 ) -> None:
     """Rounds both graphs and saves them in a new folder, the embedding in float where the output projection is.
 
     Args:
-        rounding: the scheme's.
+        quantizer: the scheme's.
         exported: the folder of the fp32 graphs.
         target: the folder to make.
         in_float: groups that stay as they are.
         vocabulary: the embedding's rows.
     """
-    graphs = {target / name: rounding.round(exported / name, names_in(name, in_float)) for name in GRAPHS}
+    graphs = {target / name: quantizer.round(exported / name, names_in(name, in_float)) for name in GRAPHS}
     target.mkdir()
     if any(group.name == OUTPUT_PROJECTION for group in in_float):
         share_embeddings(graphs, vocabulary, exported)
         for path, model in graphs.items():
             save_whole(model, path, exported)
     else:
-        rounding.save(graphs, vocabulary, exported)
+        quantizer.save(graphs, vocabulary, exported)
 
 
 def names_in(graph: str, groups: Collection[Group]) -> list[str]:

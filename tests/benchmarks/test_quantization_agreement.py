@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rounding_agreement import FLOAT, WAYS, kept, main
+from benchmarks.quantization_agreement import FLOAT, WAYS, kept, main
 from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context
 

@@ -6,20 +6,20 @@ import numpy as np
 import onnxruntime as ort
 
 from slimseq.inference.decoding.search import Search
-from slimseq.inference.engine.bound import Bound, Room
+from slimseq.inference.engine.bound_decoder import BoundDecoder, StepBuffers
 from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.memory import Memory
 from slimseq.inference.graphs.names import (
-    NORMALISED,
+    LOG_SUM_EXP_ROWS,
     TOP,
     past,
     present,
 )
-from slimseq.inference.runtimes.protocol import Progress, Sequenced
+from slimseq.inference.runtimes.protocol import GeneratedSequence, Progress
 from slimseq.models_store.manifest import GenerationOptions
 
 
-class Lane:
+class DecodeBatch:
     """A search over rows in flight, and the decoder that gives it scores.
 
     Args:
@@ -38,8 +38,8 @@ class Lane:
         self._heads = int(shapes[past(0, "decoder")[0]][1])
         self._memory = Memory(shapes, layers, search.num_beams)
         self._keys: list[int] = []
-        self._room: Room | None = None
-        self._bound: Bound | None = None
+        self._buffers: StepBuffers | None = None
+        self._decoder_step: BoundDecoder | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -49,7 +49,7 @@ class Lane:
         keys: Sequence[int],
         options: Sequence[GenerationOptions],
         lengths: Sequence[int],
-        sources: Sequence[Mapping[str, Array]],
+        cross_attention: Sequence[Mapping[str, Array]],
     ) -> None:
         """Adds inputs whose encoder has run.
 
@@ -57,14 +57,14 @@ class Lane:
             keys: what the caller knows them by.
             options: of each.
             lengths: of their sources, in tokens.
-            sources: cross-attention keys and values of one or several chunks, by the decoder graph's names.
+            cross_attention: cross-attention keys and values of one or several chunks, by the decoder graph's names.
         """
-        self._memory.join(lengths, sources)
+        self._memory.join(lengths, cross_attention)
         self._search.join(options)
         self._keys += keys
-        self._bound = None
+        self._decoder_step = None
 
-    def drop(self, keys: Collection[int]) -> dict[int, Sequenced]:
+    def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         """Takes inputs out before they have ended; returns what they have come to."""
         rows = [row for row, key in enumerate(self._keys) if key in keys]
         cut = {self._keys[row]: self._search.cut(row) for row in rows}
@@ -74,9 +74,9 @@ class Lane:
     def step(self) -> dict[int, Progress]:
         """Runs the decoder on one token a row; returns what that brought, by key."""
         search = self._search
-        if self._memory.hold() or self._bound is None:
-            self._bound = self._bind()
-        scores = self._bound.run(search.next_tokens(), search.positions(), self._memory.take())
+        if self._memory.hold() or self._decoder_step is None:
+            self._decoder_step = self._bind()
+        scores = self._decoder_step.run(search.next_tokens(), search.positions(), self._memory.take())
         found = search.advance(scores)
         if found.origins is not None:
             self._memory.move(found.origins)
@@ -102,17 +102,17 @@ class Lane:
         self._memory.keep(order)
         self._search.keep(order)
         self._keys = [self._keys[row] for row in order]
-        self._bound = None
+        self._decoder_step = None
 
-    def _bind(self) -> Bound:
+    def _bind(self) -> BoundDecoder:
         views = self._memory.views()
         search = self._search
         rows = len(self._keys) * search.num_beams
-        if self._room is None or self._room.rows < rows:
-            self._room = Room.of(rows, search.num_beams, self._heads, self._vocabulary, search.top)
+        if self._buffers is None or self._buffers.rows < rows:
+            self._buffers = StepBuffers.of(rows, search.num_beams, self._heads, self._vocabulary, search.top)
         fixed: dict[str, Array] = {
             TOP: np.array([search.top], dtype=np.int64),
-            NORMALISED: np.array([rows if search.is_normalised else 0], dtype=np.int64),
+            LOG_SUM_EXP_ROWS: np.array([rows if search.needs_log_sum_exp else 0], dtype=np.int64),
             **views,
         }
         written = {
@@ -120,5 +120,5 @@ class Lane:
             for layer in range(self._layers)
             for cache, output in zip(past(layer, "decoder"), present(layer, "decoder"), strict=True)
         }
-        room = self._room.first(rows, normalised=int(fixed[NORMALISED][0]))
-        return Bound(self._decoder, room, fixed, written)
+        buffers = self._buffers.first(rows, log_sum_exp_rows=int(fixed[LOG_SUM_EXP_ROWS][0]))
+        return BoundDecoder(self._decoder, buffers, fixed, written)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
-from slimseq.app.serving.submission import Generated, Listener, Submission
+from slimseq.app.serving.request import Generated, Listener, QueuedRequest
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import GenerationOptions
@@ -47,7 +47,7 @@ class WorkLimits:
     queue_rows: int = 4096
 
 
-class Worker(ABC):
+class RequestQueue(ABC):
     """Queue and threads of one loaded variant."""
 
     def __init__(self, name: str, limits: WorkLimits, on_rows: Callable[[int], None] | None) -> None:
@@ -61,7 +61,7 @@ class Worker(ABC):
         self._name = name
         self._limits = limits
         self._on_rows = on_rows
-        self._queue: list[Submission] = []
+        self._queue: list[QueuedRequest] = []
         self._changed = threading.Condition()
         self._is_closing = False
         # The virtual time of fair queueing: tokens that each waiting request would have been served by now.
@@ -84,7 +84,7 @@ class Worker(ABC):
         deadline: float,
         listener: Listener | None = None,
         stops: Sequence[str] = (),
-    ) -> Submission:
+    ) -> QueuedRequest:
         """Queues rows; whoever submits must `wait` or `abandon`.
 
         Raises:
@@ -96,7 +96,7 @@ class Worker(ABC):
             raise InvalidRequest(
                 f"text: has {len(rows)} parts to generate for; at most {self._limits.queue_rows} a request"
             )
-        submission = Submission(rows, options, deadline, listener, stops)
+        request = QueuedRequest(rows, options, deadline, listener, stops)
         with self._changed:
             if self._is_closing:
                 raise ShuttingDown()
@@ -104,32 +104,32 @@ class Worker(ABC):
             if queued + len(rows) > self._limits.queue_rows:
                 seconds = math.ceil(min(max(queued * self._seconds_a_row, 1), 60))
                 raise Overloaded(f"{self._name} has {queued} rows waiting, and no room for {len(rows)} more", seconds)
-            self._arrived(submission)
-            submission.next_tokens = next_tokens(submission)
-            submission.virtual_finish = self._virtual_time + submission.next_tokens
-            self._queue.append(submission)
+            self._arrived(request)
+            request.next_tokens = next_tokens(request)
+            request.virtual_finish = self._virtual_time + request.next_tokens
+            self._queue.append(request)
             self._changed.notify()
-        return submission
+        return request
 
-    async def wait(self, submission: Submission) -> Generated:
+    async def wait(self, request: QueuedRequest) -> Generated:
         """Returns a submission's outputs; a cancelled wait abandons it.
 
         Raises:
             DeadlineExceeded: they were not there in time.
             SlimseqError: what running it failed with.
         """
-        seconds = submission.deadline - time.monotonic()
+        seconds = request.deadline - time.monotonic()
         try:
-            return await asyncio.wait_for(submission.future, max(seconds, 0))
+            return await asyncio.wait_for(request.future, max(seconds, 0))
         except TimeoutError:
-            raise DeadlineExceeded(submission.seconds) from None
+            raise DeadlineExceeded(request.seconds) from None
         finally:
-            self.abandon(submission)
+            self.abandon(request)
 
-    def abandon(self, submission: Submission) -> None:
+    def abandon(self, request: QueuedRequest) -> None:
         """Drops what still waits of a submission; what runs of it ends at its next step."""
-        submission.abandon()
-        self._unqueue(submission)
+        request.abandon()
+        self._unqueue(request)
 
     def close(self) -> None:
         """Ends what runs, fails what waits with `ShuttingDown`, and joins the threads."""
@@ -137,8 +137,8 @@ class Worker(ABC):
             self._is_closing = True
             waiting, self._queue = self._queue, []
             self._changed.notify_all()
-        for submission in waiting:
-            submission.fail(ShuttingDown())
+        for request in waiting:
+            request.fail(ShuttingDown())
         for thread in self._threads:
             thread.join()
 
@@ -149,7 +149,7 @@ class Worker(ABC):
             self._threads.append(thread)
             thread.start()
 
-    def _arrived(self, submission: Submission) -> None:  # noqa: B027
+    def _arrived(self, request: QueuedRequest) -> None:  # noqa: B027
         """Told of each submission before it stands in the queue, which is held; most need not know."""
 
     @abstractmethod
@@ -157,17 +157,17 @@ class Worker(ABC):
         """Works the queue off until closing, on one of the threads."""
 
     def _queued_rows(self) -> int:
-        return sum(len(submission.waiting) for submission in self._queue)
+        return sum(len(request.waiting) for request in self._queue)
 
-    def _take_row(self, submission: Submission) -> int:
+    def _take_row(self, request: QueuedRequest) -> int:
         """Takes a request's next row out of the queue, which is held, and moves virtual time on by its tokens."""
-        self._virtual_time += submission.next_tokens / len(self._queue)
-        row = submission.waiting.popleft()
-        if submission.waiting:
-            submission.next_tokens = next_tokens(submission)
-            submission.virtual_finish += submission.next_tokens
+        self._virtual_time += request.next_tokens / len(self._queue)
+        row = request.waiting.popleft()
+        if request.waiting:
+            request.next_tokens = next_tokens(request)
+            request.virtual_finish += request.next_tokens
         else:
-            self._queue.remove(submission)
+            self._queue.remove(request)
         return row
 
     def _succeeded(self, seconds_a_row: float) -> None:
@@ -175,30 +175,30 @@ class Worker(ABC):
         self.failures = 0
         self._seconds_a_row += 0.2 * (seconds_a_row - self._seconds_a_row)
 
-    def _failed(self, submissions: Iterable[Submission], error: Exception) -> None:
+    def _failed(self, requests: Iterable[QueuedRequest], error: Exception) -> None:
         if not isinstance(error, SlimseqError):
             self.failures += 1
             logger.error("generation failed", exc_info=error, extra={"artifact": self._name})
-        for submission in submissions:
-            self._drop(submission, error if isinstance(error, SlimseqError) else GenerationFailed(self._name))
+        for request in requests:
+            self._drop(request, error if isinstance(error, SlimseqError) else GenerationFailed(self._name))
 
-    def _drop(self, submission: Submission, error: Exception) -> None:
-        self._unqueue(submission)
-        submission.fail(error)
+    def _drop(self, request: QueuedRequest, error: Exception) -> None:
+        self._unqueue(request)
+        request.fail(error)
 
-    def _unqueue(self, submission: Submission) -> None:
+    def _unqueue(self, request: QueuedRequest) -> None:
         with self._changed:
-            if submission in self._queue:
-                self._queue.remove(submission)
+            if request in self._queue:
+                self._queue.remove(request)
 
 
 # Of requests that wait, the one whose next row is served first is the least by this.
 by_virtual_finish = attrgetter("virtual_finish")
 
 
-def next_tokens(submission: Submission) -> int:
+def next_tokens(request: QueuedRequest) -> int:
     """Returns what a request's next row is likely to come to."""
-    return tokens_of(submission.rows[submission.waiting[0]], submission.options)
+    return tokens_of(request.rows[request.waiting[0]], request.options)
 
 
 def tokens_of(encoding: Encoding, options: GenerationOptions) -> int:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.quantize.groups import products_of
-from slimseq.compression.quantize.large_channels import large_channels
+from slimseq.compression.quantize.outlier_channels import large_channels
 from slimseq.compression.quantize.random_inputs import Reading, random_batch
+from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.graphs.names import DECODER, ENCODER
-from slimseq.inference.graphs.sources import FloatSources
 from tests.compression.quantize.measured import with_large_channels
 
 LARGE = [3, 11]
@@ -25,7 +25,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("graph", NORMS)
 def test_channels_that_a_norm_makes_large_are_found(source: Path, tmp_path: Path, graph: str) -> None:
     exported = tmp_path / "exported"
-    export_onnx(source, exported, FloatSources())
+    export_onnx(source, exported, FloatCrossAttentionCache())
     files = sorted(exported.iterdir())
     products = [name for name in products_of(exported / graph) if "DenseReluDense/wi" in name]
 

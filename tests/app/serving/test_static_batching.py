@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
-from slimseq.app.serving.batcher import Batcher
-from slimseq.app.serving.worker import WorkLimits
+from slimseq.app.serving.request_queue import WorkLimits
+from slimseq.app.serving.static_batching import StaticBatching
 from slimseq.inference.generator import TextOutput
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.manifest import GenerationOptions
@@ -20,15 +20,15 @@ BEAMS = GenerationOptions(num_beams=4)
 
 
 @contextmanager
-def batching(generator: EchoGenerator, **limits: Any) -> Iterator[Batcher]:
-    batcher = Batcher(generator, "translation/test", WorkLimits(**{"wait_seconds": 0.0, **limits}))
+def batching(generator: EchoGenerator, **limits: Any) -> Iterator[StaticBatching]:
+    batcher = StaticBatching(generator, "translation/test", WorkLimits(**{"wait_seconds": 0.0, **limits}))
     try:
         yield batcher
     finally:
         batcher.close()
 
 
-async def let_meet(batcher: Batcher, generator: EchoGenerator) -> None:
+async def let_meet(batcher: StaticBatching, generator: EchoGenerator) -> None:
     """Lets a request find another there; the generator's gate is open afterwards."""
     meeting = [submit(batcher, 1)]
     await until(generator.has_started.is_set)
@@ -351,8 +351,8 @@ def test_a_listener_hears_tokens_then_complete_rows() -> None:
 
     async def scenario() -> None:
         with batching(EchoGenerator(), max_rows=2) as batcher:
-            submission = batcher.submit(rows(5, 6, 7), GREEDY, time.monotonic() + 10, Listener())
-            await batcher.wait(submission)
+            request = batcher.submit(rows(5, 6, 7), GREEDY, time.monotonic() + 10, Listener())
+            await batcher.wait(request)
 
     run(scenario)
     assert heard == [(0, 5), (1, 6), (0, "5"), (1, "6"), (2, 7), (2, "7")]

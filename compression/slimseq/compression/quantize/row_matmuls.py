@@ -12,9 +12,9 @@ import numpy as np
 from onnx import NodeProto, numpy_helper
 
 from slimseq.compression.quantize.embedding import Floats
-from slimseq.compression.quantize.integer_products import IntegerWeights, RoundedInputs, add_rounded_product
+from slimseq.compression.quantize.integer_matmuls import IntegerWeights, QuantizedInputs, add_quantized_matmul
 from slimseq.compression.quantize.rewriting import MIDDLE, Rewriting
-from slimseq.inference.graphs.sources import INT8_MOST, LEAST, UINT8_MOST
+from slimseq.inference.graphs.cross_attention_cache import INT8_MOST, LEAST, UINT8_MOST
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RowInputs(_ByRow):
         weights, large, apart = _apart(graph, node, self.large)
         rows = graph.once(("rows", states), lambda: _rounded_rows(graph, states, weights.shape[0], large))
         name = f"{node.name}_rows"
-        product = add_rounded_product(graph, rows.rounded, node, weights, self.weights)
+        product = add_quantized_matmul(graph, rows.quantized, node, weights, self.weights)
         product = graph.node("Mul", [product, rows.scale], f"{name}_scaled")
         if large:
             selected = graph.node("Gather", [rows.flat, graph.integers(large)], f"{name}_large", axis=1)
@@ -61,7 +61,7 @@ class ScaledRows(_ByRow):
         weights, large, apart = _apart(graph, node, self.large)
         rows = graph.once(("scaled", states), lambda: _scaled_rows(graph, states, weights.shape[0], large))
         name, output = f"{node.name}_scaled", node.output[0]
-        product = add_rounded_product(graph, rows.rounded, node, weights, self.weights)
+        product = add_quantized_matmul(graph, rows.quantized, node, weights, self.weights)
         if not large:
             graph.node("Mul", [product, rows.largest], f"{name}_back", output)
             return
@@ -72,10 +72,10 @@ class ScaledRows(_ByRow):
 
 
 @dataclass(frozen=True)
-class _RoundedRows:
+class _QuantizedRows:
     """Inputs as integers, and names of them as floats in two dimensions, of their scales and of leading sizes."""
 
-    rounded: RoundedInputs
+    quantized: QuantizedInputs
     flat: str
     scale: str
     leading: str
@@ -85,7 +85,7 @@ class _RoundedRows:
 class _Scaled:
     """Inputs whose rows are divided by their largest, as integers, and the name of that."""
 
-    rounded: RoundedInputs
+    quantized: QuantizedInputs
     largest: str
 
 
@@ -116,7 +116,7 @@ def _reach(is_positive: bool) -> tuple[float, int]:
     return (UINT8_MOST, 0) if is_positive else (INT8_MOST, MIDDLE)
 
 
-def _rounded_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]) -> _RoundedRows:
+def _rounded_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]) -> _QuantizedRows:
     name, is_positive = f"{states}_rows", graph.is_positive(states)
     flat = graph.node("Reshape", [states, graph.integers([-1, width])], f"{name}_flat")
     sizes = flat if is_positive else graph.node("Abs", [flat], f"{name}_sizes")
@@ -130,8 +130,8 @@ def _rounded_rows(graph: Rewriting, states: str, width: int, large: Sequence[int
     zeros = graph.node("ConstantOfShape", [count], f"{name}_zeros", value=value)
     integers = graph.node("QuantizeLinear", [flat, steps, zeros], f"{name}_integers", axis=0)
     leading = graph.node("Shape", [states], f"{name}_leading", start=0, end=-1)
-    rounded = RoundedInputs(integers, graph.number(1.0), graph.zero_point(middle))
-    return _RoundedRows(rounded, flat, scale, leading)
+    quantized = QuantizedInputs(integers, graph.number(1.0), graph.zero_point(middle))
+    return _QuantizedRows(quantized, flat, scale, leading)
 
 
 def _scaled_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]) -> _Scaled:
@@ -144,4 +144,4 @@ def _scaled_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]
     most, middle = _reach(is_positive)
     step, zero_point = graph.number(1 / most), graph.zero_point(middle)
     integers = graph.node("QuantizeLinear", [scaled, step, zero_point], f"{name}_integers")
-    return _Scaled(RoundedInputs(integers, step, zero_point), largest)
+    return _Scaled(QuantizedInputs(integers, step, zero_point), largest)

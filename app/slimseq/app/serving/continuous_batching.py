@@ -1,10 +1,10 @@
 """Continuous batching: rows join and leave an engine between steps (Orca, Yu et al. 2022).
 
 Rows in flight share a budget of tokens that they are likely to come to, for that is what caches and steps cost. Which
-request gets the next row is fair queueing's to say (`slimseq.app.serving.worker`). It waits until the budget has enough
-left, so that a long row is not overtaken for ever; a part of the budget is kept for short rows, which so begin at the
-next step. Encoders run a chunk at a time between steps, so that neither new rows nor those in flight starve; a row that
-nobody waits for any more leaves at the next step.
+request gets the next row is fair queueing's to say (`slimseq.app.serving.request_queue`). It waits until the budget has
+enough left, so that a long row is not overtaken for ever; a part of the budget is kept for short rows, which so begin
+at the next step. Encoders run a chunk at a time between steps, so that neither new rows nor those in flight starve; a
+row that nobody waits for any more leaves at the next step.
 
 A row that fails, fails alone: after an error the rows of the engine run again, in halves, until the one that breaks is
 found. The others answer as they would have, since no output depends on what shares its steps.
@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from slimseq.app.errors import DeadlineExceeded, ShuttingDown
+from slimseq.app.serving.request import QueuedRequest
+from slimseq.app.serving.request_queue import RequestQueue, WorkLimits, by_virtual_finish
 from slimseq.app.serving.stops import place_of_stop
-from slimseq.app.serving.submission import Submission
-from slimseq.app.serving.worker import Worker, WorkLimits, by_virtual_finish
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.runtimes.protocol import Engine, Sequenced
+from slimseq.inference.runtimes.protocol import Engine, GeneratedSequence
 from slimseq.inference.tokenizer import Encoding, TextStream
 from slimseq.models_store.manifest import GenerationOptions
 
@@ -40,7 +40,7 @@ class EngineGenerator(Protocol):
     def stream(self) -> TextStream:
         """Returns a decoder for one row's ids as they come."""
 
-    def output(self, encoding: Encoding, sequence: Sequenced) -> TextOutput:
+    def output(self, encoding: Encoding, sequence: GeneratedSequence) -> TextOutput:
         """Returns what an input has become as text."""
 
 
@@ -49,7 +49,7 @@ class InFlight:
     """One row that an engine has.
 
     Args:
-        submission: whose row it is.
+        request: whose row it is.
         row: its place there.
         options: the submission's, with a seed where it samples, so that it can run again.
         tokens: what it is likely to come to.
@@ -57,7 +57,7 @@ class InFlight:
         reported: how many of its tokens the submission's listener has got, in an earlier run too.
     """
 
-    submission: Submission
+    request: QueuedRequest
     row: int
     options: GenerationOptions
     tokens: int
@@ -76,12 +76,12 @@ class InFlight:
 
     def report(self, tokens: Sequence[int]) -> None:
         """Gives the listener the tokens that it has not got yet."""
-        listener = self.submission.listener
+        listener = self.request.listener
         for token in tokens:
             self.generated += 1
             if self.generated > self.reported:
                 self.reported = self.generated
-                if listener and not self.submission.is_abandoned:
+                if listener and not self.request.is_abandoned:
                     listener.on_token(self.row, token)
 
     def has_stopped(self, tokens: Sequence[int]) -> bool:
@@ -89,7 +89,7 @@ class InFlight:
         if self.stream is None:
             return False
         self.written.extend(map(self.stream.push, tokens))
-        return place_of_stop("".join(self.written), self.submission.stops) is not None
+        return place_of_stop("".join(self.written), self.request.stops) is not None
 
 
 @dataclass
@@ -112,7 +112,7 @@ class EngineWorker:
         return sum(each.tokens for each in self.rows.values() if each.is_reserved is is_reserved)
 
 
-class Scheduler(Worker):
+class ContinuousBatching(RequestQueue):
     """Keeps engines busy with what waits, one a thread; they share the model's weights."""
 
     def __init__(
@@ -170,7 +170,7 @@ class Scheduler(Worker):
             if worker.retries:
                 # Nobody joins them: a row that breaks again takes no more rows with it.
                 if not worker.rows:
-                    worker.joining = [each for each in worker.retries.pop() if not each.submission.is_over]
+                    worker.joining = [each for each in worker.retries.pop() if not each.request.is_over]
             elif self._queue:
                 # Most steps find nobody waiting.
                 self._fill(worker)
@@ -178,36 +178,36 @@ class Scheduler(Worker):
 
     def _fill(self, worker: EngineWorker) -> None:
         """Gives an engine what the budget allows; the queue is held."""
-        self._queue = [submission for submission in self._queue if not submission.is_over]
+        self._queue = [request for request in self._queue if not request.is_over]
         # What one engine could take alone, two finish sooner.
         in_flight = sum(map(len, self._workers))
         share = -(-(self._queued_rows() + in_flight) // self._count)
         budget = self._budget - worker.tokens(is_reserved=False)
         reserve = self._reserve - worker.tokens(is_reserved=True)
         while self._queue and len(worker) < share:
-            submission = min(self._queue, key=by_virtual_finish)
-            if is_reserved := submission.next_tokens > budget and len(worker) > 0:
+            request = min(self._queue, key=by_virtual_finish)
+            if is_reserved := request.next_tokens > budget and len(worker) > 0:
                 most = min(self._reserve // SHORT_PART, reserve)
                 short = [each for each in self._queue if each.next_tokens <= most]
                 if not short:
                     break
-                submission = min(short, key=by_virtual_finish)
-                reserve -= submission.next_tokens
+                request = min(short, key=by_virtual_finish)
+                reserve -= request.next_tokens
             else:
-                budget -= submission.next_tokens
-            worker.joining.append(self._start_row(submission, is_reserved=is_reserved))
+                budget -= request.next_tokens
+            worker.joining.append(self._start_row(request, is_reserved=is_reserved))
         if self._queue:
             self._changed.notify()
 
-    def _start_row(self, submission: Submission, *, is_reserved: bool) -> InFlight:
-        tokens = submission.next_tokens
-        row = self._take_row(submission)
-        submission.begin()
-        options = submission.options
+    def _start_row(self, request: QueuedRequest, *, is_reserved: bool) -> InFlight:
+        tokens = request.next_tokens
+        row = self._take_row(request)
+        request.begin()
+        options = request.options
         if options.do_sample and options.seed is None:
             # What is drawn is drawn again where the row has to run again.
             options = options.model_copy(update={"seed": secrets.randbits(SEED_BITS)})
-        return InFlight(submission, row, options, tokens, is_reserved)
+        return InFlight(request, row, options, tokens, is_reserved)
 
     def _join(self, worker: EngineWorker) -> Engine:
         """Hands the rows that are to join to a thread's engine; after an error that is a new one."""
@@ -216,9 +216,9 @@ class Scheduler(Worker):
         assert worker.engine is not None, "a scheduler is made for runtimes with an engine alone"
         while worker.joining:
             flight = worker.joining[0]
-            submission = flight.submission
-            flight.restart(self._generator.stream() if submission.stops else None)
-            key = worker.engine.add(submission.rows[flight.row].ids, flight.options)
+            request = flight.request
+            flight.restart(self._generator.stream() if request.stops else None)
+            key = worker.engine.add(request.rows[flight.row].ids, flight.options)
             with self._changed:
                 worker.rows[key] = worker.joining.pop(0)
         return worker.engine
@@ -235,37 +235,37 @@ class Scheduler(Worker):
                 half = len(flights) // 2
                 worker.retries += [flights[half:], flights[:half]]
         if len(flights) == 1:
-            self._failed([flights[0].submission], error)
+            self._failed([flights[0].request], error)
 
     def _leave(self, worker: EngineWorker) -> None:
         """Takes out the rows that nobody waits for, or all of them once closing."""
-        keys = [key for key, each in worker.rows.items() if self._is_closing or each.submission.is_over]
-        over = {worker.rows[key].submission: None for key in keys}
+        keys = [key for key, each in worker.rows.items() if self._is_closing or each.request.is_over]
+        over = {worker.rows[key].request: None for key in keys}
         if keys and worker.engine is not None:
             worker.engine.drop(keys)
         with self._changed:
             for key in keys:
                 del worker.rows[key]
             if self._is_closing:
-                over |= {each.submission: None for group in (worker.joining, *worker.retries) for each in group}
+                over |= {each.request: None for group in (worker.joining, *worker.retries) for each in group}
                 worker.joining.clear()
                 worker.retries.clear()
-        for submission in over:
-            self._drop(submission, ShuttingDown() if self._is_closing else DeadlineExceeded(submission.seconds))
+        for request in over:
+            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.seconds))
 
     def _step(self, worker: EngineWorker, engine: Engine) -> None:
         if self._on_rows and worker.rows:
             self._on_rows(len(worker.rows))
         for key, progress in engine.step().items():
             flight = worker.rows[key]
-            submission = flight.submission
+            request = flight.request
             flight.report(progress.tokens)
             ended = progress.ended
             if ended is None and flight.has_stopped(progress.tokens):
                 ended = engine.drop([key])[key]
             if ended is not None:
-                output = self._generator.output(submission.rows[flight.row], ended)
+                output = self._generator.output(request.rows[flight.row], ended)
                 with self._changed:
                     del worker.rows[key]
-                submission.complete({flight.row: output})
+                request.complete({flight.row: output})
                 self._succeeded((time.monotonic() - flight.started) / (len(worker.rows) + 1))

@@ -15,14 +15,14 @@ from slimseq.inference.decoding.scores import Ids, Scores
 from slimseq.inference.engine.encoder import encoded
 from slimseq.inference.engine.padding import pad
 from slimseq.inference.graphs.names import (
+    CROSS_ATTENTION_BIAS,
     DISTANCES,
+    LOG_SUM_EXP_ROWS,
     LOGITS,
     MASKED,
-    NORMALISED,
-    OWN_SCORES,
     PLACES,
     POSITIONS,
-    SOURCE_SCORES,
+    SELF_ATTENTION_BIAS,
     TOP,
 )
 from slimseq.inference.models.configuration import ModelConfiguration
@@ -73,9 +73,9 @@ def cross_feeds(encoder: Any, batch: Batch) -> Feeds:
     feeds = encoded(encoder, batch.sources, batch.mask)
     absent = np.where(batch.mask > 0, np.float32(0.0), np.float32(MASKED))
     return feeds | {
-        SOURCE_SCORES: absent[:, None, None, :],
+        CROSS_ATTENTION_BIAS: absent[:, None, None, :],
         TOP: np.ones(1, dtype=np.int64),
-        NORMALISED: np.zeros(1, dtype=np.int64),
+        LOG_SUM_EXP_ROWS: np.zeros(1, dtype=np.int64),
     }
 
 
@@ -95,12 +95,12 @@ def whole_steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feed
         places = np.zeros((rows, heads, 4), dtype=np.int64)
         places[:, :, 0], places[:, :, 1], places[:, :, 3] = np.arange(rows)[:, None], np.arange(heads), step
         distances = step - np.arange(length)
-        own_scores = np.where(distances < 0, np.float32(MASKED), np.float32(0.0))
+        self_attention_bias = np.where(distances < 0, np.float32(MASKED), np.float32(0.0))
         now = {
             "input_ids": batch.tokens[:, step],
             POSITIONS: np.full(rows, step, dtype=np.int64),
             PLACES: places,
-            OWN_SCORES: np.tile(own_scores, (rows, 1, 1, 1, 1)),
+            SELF_ATTENTION_BIAS: np.tile(self_attention_bias, (rows, 1, 1, 1, 1)),
             DISTANCES: np.tile(distances.clip(min=0), (rows, 1)),
         }
         feeds = {name: values for name, values in {**now, **caches, **cross}.items() if name in asked}

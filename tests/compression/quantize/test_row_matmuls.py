@@ -7,9 +7,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from slimseq.compression.quantize.embedding import Floats
-from slimseq.compression.quantize.integer_products import IntegerWeights
+from slimseq.compression.quantize.integer_matmuls import IntegerWeights
 from slimseq.compression.quantize.rewriting import round_products
-from slimseq.compression.quantize.row_products import RowInputs, ScaledRows
+from slimseq.compression.quantize.row_matmuls import RowInputs, ScaledRows
 from slimseq.compression.quantize.sensitivity import open_session
 from slimseq.evaluation.host import has_vnni
 from tests.compression.quantize.measured import PRODUCTS
@@ -20,11 +20,11 @@ BOTH = pytest.mark.parametrize("way", [RowInputs, ScaledRows])
 
 @BOTH
 def test_a_row_is_rounded_as_finely_as_its_own_values_allow(graph: Path, way: Way) -> None:
-    rounded = _rounded(graph, way)
+    quantized = _quantized(graph, way)
     states = np.random.default_rng(1).normal(size=(2, 3, 32)).astype(np.float32)
     beside_large = states * np.array([1, 1, 1000], dtype=np.float32)[:, None]
 
-    alone, together = (rounded(values) for values in (states, beside_large))
+    alone, together = (quantized(values) for values in (states, beside_large))
 
     for name in PRODUCTS:
         # Weights have half as many steps where 8 bits would saturate.
@@ -40,7 +40,7 @@ def test_channels_that_are_always_large_do_not_coarsen_the_others(graph: Path, w
 
     errors = [
         max(np.abs(outputs[name] - wanted[name]).max() for name in PRODUCTS)
-        for outputs in (_rounded(graph, way)(states), _rounded(graph, way, [4, 20])(states))
+        for outputs in (_quantized(graph, way)(states), _quantized(graph, way, [4, 20])(states))
     ]
 
     assert errors[1] < errors[0] / 10
@@ -48,7 +48,7 @@ def test_channels_that_are_always_large_do_not_coarsen_the_others(graph: Path, w
 
 @BOTH
 def test_rows_without_a_value_stay_zero(graph: Path, way: Way) -> None:
-    outputs = _rounded(graph, way, [4])(np.zeros((1, 2, 32), dtype=np.float32))
+    outputs = _quantized(graph, way, [4])(np.zeros((1, 2, 32), dtype=np.float32))
 
     assert all(np.array_equal(outputs[name], np.zeros((1, 2, 8))) for name in PRODUCTS)
 
@@ -65,7 +65,7 @@ def test_where_nothing_is_negative_all_integers_are_used(graph: Path) -> None:
 
     errors = [
         # The weights' error would hide what this is about with 7 bits.
-        np.abs(_rounded(graph.with_name(name), way, reduce_range=False)(states)["first"] - wanted).std()
+        np.abs(_quantized(graph.with_name(name), way, reduce_range=False)(states)["first"] - wanted).std()
         for name, way in (("graph.onnx", RowInputs), ("positive.onnx", RowInputs), ("positive.onnx", ScaledRows))
     ]
 
@@ -73,7 +73,7 @@ def test_where_nothing_is_negative_all_integers_are_used(graph: Path) -> None:
     assert errors[2] == pytest.approx(errors[1], rel=0.01)
 
 
-def _rounded(
+def _quantized(
     graph: Path, way: Way, large: Sequence[int] = (), *, reduce_range: bool = not has_vnni()
 ) -> Callable[[Floats], dict[str, Floats]]:
     """Returns what runs both products, of inputs in three dimensions."""

@@ -34,7 +34,7 @@ class Generated:
     inference_seconds: float
 
 
-class Submission:
+class QueuedRequest:
     """Rows with the same options. The worker's thread takes and completes them, the event loop awaits the whole."""
 
     def __init__(

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from slimseq.compression.context import Context
-from slimseq.compression.quantize.fixed_scales import fixed_queries, fixed_scales, scale_of, step_of
 from slimseq.compression.quantize.groups import inputs_of, is_output_projection, products_of
 from slimseq.compression.quantize.random_inputs import Reading, random_batch
+from slimseq.compression.quantize.static_scales import fixed_queries, fixed_scales, scale_of, step_of
+from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache, Int8CrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.graphs.names import DECODER, ENCODER
-from slimseq.inference.graphs.sources import FloatSources, IntegerSources
 from slimseq.models_store.manifest import Family, Task
 from tests.compression.quantize.measured import with_large_channels
 
@@ -54,7 +54,7 @@ def test_values_that_are_all_zero_have_a_step_too() -> None:
 
 def test_norms_and_contexts_have_a_scale_and_what_nothing_bounds_has_none(context: Context, tmp_path: Path) -> None:
     source = context.store.folder(Task.TRANSLATION, "original")
-    export_onnx(source, tmp_path / "exported", FloatSources(), is_projection_shared=False)
+    export_onnx(source, tmp_path / "exported", FloatCrossAttentionCache(), is_projection_shared=False)
     family = context.store.manifest(Task.TRANSLATION, "original").family
     down = "wo" if family is Family.T5 else "fc2"
 
@@ -71,7 +71,7 @@ def test_norms_and_contexts_have_a_scale_and_what_nothing_bounds_has_none(contex
 def test_what_the_output_projection_reads_is_left_even_for_its_matrix_is_the_embedding(tmp_path: Path) -> None:
     norms = ["decoder.final_layer_norm.weight", "decoder.block.0.layer.1.layer_norm.weight"]
     source = with_large_channels(tmp_path, norms, [3])
-    export_onnx(source, tmp_path / "exported", FloatSources(), is_projection_shared=False)
+    export_onnx(source, tmp_path / "exported", FloatCrossAttentionCache(), is_projection_shared=False)
     path = tmp_path / "exported" / DECODER
     projection = [name for name in products_of(path) if is_output_projection(name)]
 
@@ -84,8 +84,8 @@ def test_what_the_output_projection_reads_is_left_even_for_its_matrix_is_the_emb
 
 def test_queries_have_a_step_where_they_are_multiplied_as_integers(bart: Context, tmp_path: Path) -> None:
     source = bart.store.folder(Task.TRANSLATION, "original")
-    export_onnx(source, tmp_path / "integers", IntegerSources())
-    export_onnx(source, tmp_path / "floats", FloatSources())
+    export_onnx(source, tmp_path / "integers", Int8CrossAttentionCache())
+    export_onnx(source, tmp_path / "floats", FloatCrossAttentionCache())
 
     steps = fixed_queries(Reading(tmp_path / "integers", DECODER, random_batch(source)))
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from slimseq.compression.quantize.integer_products import IntegerWeights
+from slimseq.compression.quantize.integer_matmuls import IntegerWeights
 from slimseq.compression.quantize.rewriting import round_products
 from slimseq.compression.quantize.sensitivity import open_session
 from tests.compression.quantize.measured import PRODUCTS

@@ -7,13 +7,13 @@ import numpy as np
 from onnx import NodeProto
 
 from slimseq.compression.quantize.embedding import Floats
-from slimseq.compression.quantize.fixed_scales import FixedScale
-from slimseq.compression.quantize.integer_products import IntegerWeights, RoundedInputs, add_rounded_product
+from slimseq.compression.quantize.integer_matmuls import IntegerWeights, QuantizedInputs, add_quantized_matmul
 from slimseq.compression.quantize.rewriting import MIDDLE, Rewriting
+from slimseq.compression.quantize.static_scales import StaticScale
 
 
 @dataclass(frozen=True)
-class FixedInputs:
+class StaticInputs:
     """Rounds inputs by scales that are known, and others as they come.
 
     Args:
@@ -22,7 +22,7 @@ class FixedInputs:
     """
 
     weights: IntegerWeights
-    scales: Mapping[str, FixedScale]
+    scales: Mapping[str, StaticScale]
 
     def add(self, graph: Rewriting, node: NodeProto) -> None:
         """Adds the product, as `How.add` says."""
@@ -31,14 +31,14 @@ class FixedInputs:
         if scale is None:
             self.weights.add(graph, node)
             return
-        rounded = graph.once(("fixed", states), lambda: _rounded(graph, states, scale))
+        quantized = graph.once(("fixed", states), lambda: _quantized(graph, states, scale))
         weights = graph.matrix(matrix) * scale.factors[:, None]
         bias, output = graph.take_bias(node)
-        add_rounded_product(graph, rounded, node, weights, self.weights, output, bias)
+        add_quantized_matmul(graph, quantized, node, weights, self.weights, output, bias)
 
 
 @dataclass(frozen=True)
-class FixedQueries:
+class StaticQueries:
     """Rounds queries of integer attention by a step that is known."""
 
     step: float
@@ -51,11 +51,11 @@ class FixedQueries:
         graph.node("QuantizeLinear", [node.input[0], step, zero_point], node.name, integers)
 
 
-def _rounded(graph: Rewriting, states: str, scale: FixedScale) -> RoundedInputs:
+def _quantized(graph: Rewriting, states: str, scale: StaticScale) -> QuantizedInputs:
     step, zero_point = graph.number(scale.step), graph.zero_point(MIDDLE)
     even = states if (scale.factors == 1).all() else _even(graph, states, scale.factors)
     integers = graph.node("QuantizeLinear", [even, step, zero_point], f"{states}_integers")
-    return RoundedInputs(integers, step, zero_point)
+    return QuantizedInputs(integers, step, zero_point)
 
 
 def _even(graph: Rewriting, states: str, factors: Floats) -> str:
