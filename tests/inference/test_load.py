@@ -1,0 +1,127 @@
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from slimseq.inference import Model, load
+from slimseq.inference.runtimes.registry import RUNTIMES
+from slimseq.models_store.errors import (
+    CorruptArtifact,
+    InputTooLong,
+    InvalidOptions,
+    RuntimeUnavailable,
+    UnknownVariant,
+    UnsafeArtifactPath,
+)
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+README = Path(__file__).parents[2] / "README.md"
+TEXTS = ["The children are playing in the garden.", "Good morning.", "The train to Munich leaves at half past nine."]
+
+
+@pytest.fixture(scope="module")
+def model(embedded: Store) -> Model:
+    return load(embedded.folder(Task.TRANSLATION, "quantized"))
+
+
+def test_the_example_in_readme_prints_what_it_says(embedded: Store) -> None:
+    text = README.read_text(encoding="utf-8")
+    example = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "import load" in block)
+    expected = re.findall(r"# prints: (.*)", example)
+
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=README.parent, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == expected
+
+
+def test_every_text_gets_its_output_in_order_whatever_the_batch(model: Model) -> None:
+    together = model.generate(TEXTS)
+    alone = [model.generate([text])[0] for text in TEXTS]
+    in_pairs = model.generate(TEXTS, batch_size=2)
+
+    assert together == alone == in_pairs
+    assert "Kinder" in together[0].text
+
+
+def test_no_text_gives_no_output(model: Model) -> None:
+    assert model.generate([]) == []
+
+
+def test_a_string_instead_of_a_list_is_refused(model: Model) -> None:
+    with pytest.raises(TypeError, match=r"pass \[text\]"):
+        model.generate("Good morning.")
+
+
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_pieces_add_up_to_the_whole_output(model: Model, num_beams: int) -> None:
+    pieces = list(model.stream(TEXTS[0], num_beams=num_beams))
+
+    assert "".join(pieces) == model.generate([TEXTS[0]], num_beams=num_beams)[0].text
+    assert len(pieces) > 1
+
+
+def test_a_closed_stream_leaves_no_thread_and_the_model_usable(model: Model) -> None:
+    before = threading.active_count()
+    pieces = model.stream(TEXTS[2], num_beams=1)
+    next(pieces)
+
+    pieces.close()  # type: ignore[attr-defined]
+
+    assert threading.active_count() == before
+    assert model.generate([TEXTS[1]])
+
+
+def test_a_seed_gives_the_same_sample_again(model: Model) -> None:
+    first, again = (model.generate(TEXTS, do_sample=True, seed=7) for _ in range(2))
+
+    assert first == again
+
+
+def test_options_are_checked_before_anything_runs(model: Model) -> None:
+    with pytest.raises(InvalidOptions, match=r"unknown option 'beams'; known are num_beams, "):
+        model.generate(TEXTS, beams=4)
+    with pytest.raises(InvalidOptions, match="num_beams"):
+        model.generate(TEXTS, num_beams=0)
+    with pytest.raises(InvalidOptions, match="top_k"):
+        model.stream(TEXTS[0], do_sample=True, top_k=10**6)
+
+
+def test_a_text_that_is_too_long_is_truncated_or_refused(model: Model) -> None:
+    text = "The river is wide. " * 300
+
+    [output] = model.generate([text], num_beams=1, max_new_tokens=4)
+
+    assert output.truncated
+    with pytest.raises(InputTooLong):
+        model.generate([text], on_overflow="error")
+    with pytest.raises(InputTooLong):
+        model.stream(text, on_overflow="error")
+
+
+def test_a_runtime_is_taken_by_its_name(embedded: Store) -> None:
+    folder = embedded.folder(Task.SUMMARIZATION, "quantized")
+
+    with load(str(folder), runtime="onnxruntime", threads=1) as model:
+        assert model.runtime == "onnxruntime"
+        assert model.manifest.variant == "quantized"
+    with pytest.raises(RuntimeUnavailable, match=" or ".join(list(RUNTIMES)[:1])):
+        load(folder, runtime="absent")
+
+
+def test_what_is_no_artifact_is_refused(own_store: Store) -> None:
+    folder = own_store.folder(Task.TRANSLATION, "quantized")
+    (folder / "onnx" / "decoder.onnx").write_bytes(b"")
+
+    with pytest.raises(CorruptArtifact, match=r"decoder\.onnx"):
+        load(folder)
+    with pytest.raises(UnknownVariant, match="absent"):
+        load(folder.with_name("absent"))
+    with pytest.raises(UnsafeArtifactPath, match=r"STORE/summarization\|translation/VARIANT"):
+        load(own_store.root)
