@@ -7,7 +7,7 @@ from itertools import cycle, islice
 
 from benchmarks.workload import Ask
 from slimseq.inference.generator import TextGenerator
-from slimseq.inference.runtimes.protocol import Engine
+from slimseq.inference.runtime import Engine
 from slimseq.inference.tokenizer import Encoding
 
 

@@ -9,7 +9,7 @@ from tokenizers.processors import TemplateProcessing
 
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
+from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import (
     Family,

@@ -6,7 +6,7 @@ import pytest
 from slimseq.evaluation.benchmark import compare, measure
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
 from slimseq.inference.generator import TextGenerator
-from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
+from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.manifest import GenerationOptions
 from tests.evaluation.conftest import EchoRuntime

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
-from slimseq.inference.runtimes.protocol import (
+from slimseq.inference.runtime import (
     ContinuousRuntime,
     Engine,
     FinishReason,

@@ -12,7 +12,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, open_generator
-from slimseq.inference.runtimes.protocol import GenerationCallbacks
+from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidOptions, UnsafeArtifactPath
 from slimseq.models_store.manifest import GenerationOptions, Manifest, Task, first_complaint

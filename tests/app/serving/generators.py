@@ -4,7 +4,7 @@ import threading
 from collections.abc import Collection, Sequence
 
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks, Progress
+from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Progress
 from slimseq.inference.tokenizer import Encoding, TextStream
 from slimseq.models_store.manifest import GenerationOptions
 

@@ -9,8 +9,8 @@ import pytest
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.engine.engine import Engine
 from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.runtime import GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
-from slimseq.inference.runtimes.protocol import GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions, Task
 from slimseq.models_store.store import Store
 

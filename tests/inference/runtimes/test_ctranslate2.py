@@ -12,8 +12,8 @@ from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
+from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.ctranslate2 import open_runtime
-from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store

@@ -10,7 +10,7 @@ import pytest
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.graphs.names import SELF_ATTENTION_BIAS
-from slimseq.inference.runtimes.protocol import GenerationCallbacks
+from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

@@ -10,7 +10,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.runtimes.protocol import GenerationCallbacks
+from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.models_store.manifest import GenerationOptions, Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store

@@ -7,7 +7,7 @@ import pytest
 
 from slimseq.compression.export.exporting import OnnxExporter, add_onnx
 from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.runtimes.protocol import GenerationCallbacks
+from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
 from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context

@@ -21,7 +21,7 @@ from slimseq.app.serving.request import QueuedRequest
 from slimseq.app.serving.request_queue import RequestQueue, WorkLimits, by_virtual_finish
 from slimseq.app.serving.stops import place_of_stop
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.runtimes.protocol import Engine, GeneratedSequence
+from slimseq.inference.runtime import Engine, GeneratedSequence
 from slimseq.inference.tokenizer import Encoding, TextStream
 from slimseq.models_store.manifest import GenerationOptions
 

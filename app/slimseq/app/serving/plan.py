@@ -10,7 +10,7 @@ from slimseq.app.http.problems import describe
 from slimseq.app.serving.prompt import Prompt
 from slimseq.app.serving.segmenter import SegmentedText, splitting, whole
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.inference.runtimes.protocol import FinishReason
+from slimseq.inference.runtime import FinishReason
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InputTooLong, InvalidOptions
 from slimseq.models_store.manifest import GenerationOptions, Manifest, Task

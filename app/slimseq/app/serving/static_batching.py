@@ -16,7 +16,7 @@ from slimseq.app.errors import DeadlineExceeded, ShuttingDown
 from slimseq.app.serving.request import QueuedRequest
 from slimseq.app.serving.request_queue import RequestQueue, WorkLimits, by_virtual_finish
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.runtimes.protocol import GenerationCallbacks
+from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.manifest import GenerationOptions
 

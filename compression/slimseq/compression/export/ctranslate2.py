@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.graphs.sinusoidal_positions import sinusoidal_positions
-from slimseq.inference.graphs.weights import Weights
 from slimseq.inference.models.anatomy import Attention, Layer, Stack
 from slimseq.inference.models.architecture import OUTPUT_BIAS, Architecture, architecture_of
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration, read_json
+from slimseq.inference.models.weights import Weights
 from slimseq.models_store.errors import BadSource, InvalidArtifact
 from slimseq.models_store.files import short_name
 from slimseq.models_store.manifest import Family

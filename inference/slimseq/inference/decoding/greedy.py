@@ -10,7 +10,7 @@ from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.decoding.search import Advance, finish_reason
 from slimseq.inference.decoding.table import joined, kept
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.inference.runtimes.protocol import GeneratedSequence
+from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions
 
 

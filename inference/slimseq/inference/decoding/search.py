@@ -6,7 +6,7 @@ from typing import Protocol
 
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.inference.runtimes.protocol import FinishReason, GeneratedSequence
+from slimseq.inference.runtime import FinishReason, GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions
 
 

@@ -15,7 +15,7 @@ from slimseq.inference.graphs.names import (
     past,
     present,
 )
-from slimseq.inference.runtimes.protocol import GeneratedSequence, Progress
+from slimseq.inference.runtime import GeneratedSequence, Progress
 from slimseq.models_store.manifest import GenerationOptions
 
 

@@ -20,7 +20,7 @@ from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.encoder import encoded
 from slimseq.inference.engine.padding import pad
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.inference.runtimes.protocol import GeneratedSequence, Progress
+from slimseq.inference.runtime import GeneratedSequence, Progress
 from slimseq.models_store.manifest import GenerationOptions
 
 # Tokens that an encoder takes at once, padding included: more do not fit the caches of a core.

@@ -19,9 +19,9 @@ from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
 from slimseq.inference.graphs.data_file import DataFile
 from slimseq.inference.graphs.names import DECODER, ENCODER, WEIGHTS_DATA
 from slimseq.inference.graphs.t5 import T5Graphs
-from slimseq.inference.graphs.weights import Weights
 from slimseq.inference.models.architecture import architecture_of
 from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.weights import Weights
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.manifest import Family
 

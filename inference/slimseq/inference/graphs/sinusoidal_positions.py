@@ -5,7 +5,7 @@ Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
 
 import numpy as np
 
-from slimseq.inference.graphs.weights import Floats
+from slimseq.inference.models.weights import Floats
 
 
 def sinusoidal_positions(positions: int, width: int) -> Floats:

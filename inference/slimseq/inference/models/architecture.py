@@ -8,9 +8,9 @@ mT5 and flan-T5 beside T5; mBART, Marian and PEGASUS beside BART.
 from dataclasses import dataclass
 from typing import Any
 
-from slimseq.inference.graphs.weights import Weights
 from slimseq.inference.models.anatomy import Stack, bart_stack, t5_stack
 from slimseq.inference.models.configuration import FAMILIES
+from slimseq.inference.models.weights import Weights
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.manifest import Family
 

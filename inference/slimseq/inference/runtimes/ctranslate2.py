@@ -22,7 +22,7 @@ from typing import Any
 
 from slimseq.inference.decoding.search import finish_reason_of
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
-from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
+from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.seeded import DRAWING, has_seed, one_by_one
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import short_name

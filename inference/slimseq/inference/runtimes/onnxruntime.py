@@ -13,8 +13,8 @@ from slimseq.inference.engine.denormals import without_denormals
 from slimseq.inference.engine.engine import Engine
 from slimseq.inference.graphs.names import DECODER, ENCODER, PLACES, SELF_ATTENTION_BIAS
 from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Runtime
 from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
-from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks, Runtime
 from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import short_name

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from slimseq.inference.graphs.beside import ensure_beside, is_to_be_built
-from slimseq.inference.runtimes.protocol import RuntimeOpener
+from slimseq.inference.runtime import RuntimeOpener
 from slimseq.models_store.errors import CorruptArtifact, RuntimeUnavailable, SlimseqError, Unprepared
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import FORMATS, Store

@@ -6,7 +6,7 @@ So what a row draws depends on its seed and on nothing that it is batched with.
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
+from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.manifest import GenerationOptions
 
 # Libraries keep one seed a process: between setting it and the last draw nobody else may draw.

@@ -15,8 +15,8 @@ from slimseq.inference.engine.encoder import encoded
 from slimseq.inference.engine.engine import kind_of, search_for
 from slimseq.inference.engine.padding import pad
 from slimseq.inference.models.configuration import ModelConfiguration
+from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
-from slimseq.inference.runtimes.protocol import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.manifest import GenerationOptions
 
 
