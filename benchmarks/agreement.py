@@ -9,9 +9,10 @@ from pathlib import Path
 
 from slimseq.evaluation.examples import Example
 from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
-from slimseq.models_store.store import FORMATS, Store
+from slimseq.models_store.store import Store
 
 BATCH = 16
 
@@ -22,7 +23,7 @@ def copied(store: Store, task: Task, variant: str) -> Iterator[Store]:
     with tempfile.TemporaryDirectory(prefix="slimseq-agreement-") as folder:
         scratch = Store(Path(folder))
         source = store.folder(task, variant)
-        shutil.copytree(source, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*FORMATS))
+        shutil.copytree(source, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*DERIVED_FORMATS))
         yield scratch
 
 

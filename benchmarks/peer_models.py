@@ -17,8 +17,9 @@ from benchmarks.peer_systems import ORIGINAL, Place
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Family, GenerationDefaults, GenerationOptions, Task
-from slimseq.models_store.store import FORMATS, Store
+from slimseq.models_store.store import Store
 
 EMBEDDED = tuple(task.value for task in Task)
 DEFAULT_MODELS = (*hub_shapes.SHAPES, *EMBEDDED)
@@ -102,7 +103,7 @@ def make_subject(name: str, folder: Path, store: Store, tokens: tuple[int, int],
     generation = GenerationDefaults()
     if name in EMBEDDED:
         manifest = store.manifest(place.task, ORIGINAL)
-        ignored = shutil.ignore_patterns(*FORMATS)
+        ignored = shutil.ignore_patterns(*DERIVED_FORMATS)
         shutil.copytree(store.folder(place.task, ORIGINAL), place.original, ignore=ignored)
         generation = manifest.generation
         new_tokens = min(new_tokens, generation.max_new_tokens)

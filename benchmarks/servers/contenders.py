@@ -15,8 +15,9 @@ from benchmarks.servers.process import Server, ServerFailed
 from slimseq.app.serving.layout import layout_for
 from slimseq.evaluation.layouts import Layout
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.store import FORMATS, Store
+from slimseq.models_store.store import Store
 
 ComputeType = Literal["float32", "int8"]
 
@@ -130,7 +131,7 @@ def slimseq_on_ctranslate2(setup: Setup) -> Server:
     try:
         if not folder.exists():
             source = setup.store.folder(setup.task, setup.weights)
-            shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*FORMATS))
+            shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*DERIVED_FORMATS))
             add_ctranslate2(Context(store=copied), setup.task, setup.weights, setup.stored_type)
     except SlimseqError as error:
         raise ServerFailed(str(error)) from error

@@ -1,16 +1,15 @@
+import shutil
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from slimseq.compression.context import Context
 from slimseq.models_store.errors import BadSignature, CorruptArtifact, UnusableKey
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import check_signature, sign
-from slimseq.models_store.store import write_manifest
+from slimseq.models_store.store import Store, write_manifest
 from tests.command_line import compression
-from tests.compression.tiny import tiny_artifact
 
 TASK = Task.TRANSLATION
 
@@ -28,48 +27,53 @@ def keys(folder: Path, name: str) -> tuple[Path, Path]:
     return private, public
 
 
-def test_a_signed_artifact_is_known_by_its_key_and_by_no_other(context: Context, tmp_path: Path) -> None:
+def test_a_signed_artifact_is_known_by_its_key_and_by_no_other(own_store: Store, tmp_path: Path) -> None:
     private, public = keys(tmp_path, "ours")
     _, stranger = keys(tmp_path, "theirs")
-    digest = context.store.manifest(TASK, "original").digest
+    digest = own_store.manifest(TASK, "original").digest
 
-    sign(context.store, TASK, "original", private)
+    sign(own_store, TASK, "original", private)
 
-    check_signature(context.store, TASK, "original", public)
-    assert context.store.manifest(TASK, "original").digest == digest
+    check_signature(own_store, TASK, "original", public)
+    assert own_store.manifest(TASK, "original").digest == digest
     with pytest.raises(BadSignature, match="does not hold"):
-        check_signature(context.store, TASK, "original", stranger)
+        check_signature(own_store, TASK, "original", stranger)
 
 
-def test_measurements_leave_a_signature_valid_and_other_files_do_not(context: Context, tmp_path: Path) -> None:
+def test_measurements_leave_a_signature_valid_and_other_files_do_not(own_store: Store, tmp_path: Path) -> None:
     private, public = keys(tmp_path, "ours")
-    sign(context.store, TASK, "original", private)
-    folder = context.store.folder(TASK, "original")
-    manifest = context.store.manifest(TASK, "original")
+    sign(own_store, TASK, "original", private)
+    folder = own_store.folder(TASK, "original")
+    manifest = own_store.manifest(TASK, "original")
 
     write_manifest(folder, manifest.model_copy(update={"description": "Measured since."}))
-    check_signature(context.store, TASK, "original", public)
+    check_signature(own_store, TASK, "original", public)
     (folder / "config.json").write_text("{}")
 
     with pytest.raises(CorruptArtifact, match=r"config\.json"):
-        check_signature(context.store, TASK, "original", public)
+        check_signature(own_store, TASK, "original", public)
 
 
-def test_an_artifact_with_a_forged_manifest_does_not_pass(context: Context, tmp_path: Path) -> None:
+def test_an_artifact_with_a_forged_manifest_does_not_pass(own_store: Store, tmp_path: Path) -> None:
     private, public = keys(tmp_path, "ours")
-    sign(context.store, TASK, "original", private)
-    signature = (context.store.folder(TASK, "original") / "model.sig").read_bytes()
+    sign(own_store, TASK, "original", private)
+    signature = (own_store.folder(TASK, "original") / "model.sig").read_bytes()
 
-    tiny_artifact(context, Family.T5, tmp_path)
-    (context.store.folder(TASK, "original") / "model.sig").write_bytes(signature)
+    # Another artifact, whose manifest says that it is the one that was signed.
+    folder = own_store.folder(TASK, "original")
+    shutil.rmtree(folder)
+    shutil.copytree(own_store.folder(TASK, "quantized"), folder)
+    forged = own_store.manifest(TASK, "quantized").model_copy(update={"variant": "original"})
+    write_manifest(folder, forged)
+    (folder / "model.sig").write_bytes(signature)
 
     with pytest.raises(BadSignature, match="does not hold"):
-        check_signature(context.store, TASK, "original", public)
+        check_signature(own_store, TASK, "original", public)
 
 
-def test_the_command_line_signs_and_verifies(context: Context, tmp_path: Path) -> None:
+def test_the_command_line_signs_and_verifies(own_store: Store, tmp_path: Path) -> None:
     private, public = keys(tmp_path, "ours")
-    where = ("--store", context.store.root)
+    where = ("--store", own_store.root)
 
     unsigned = compression("verify", "translation", "original", "--signature", public, *where)
     signed = compression("sign", "translation", "original", "--key", private, *where)
@@ -80,9 +84,9 @@ def test_the_command_line_signs_and_verifies(context: Context, tmp_path: Path) -
     assert verified.code == 0, verified.out
 
 
-def test_what_is_no_key_is_refused(context: Context, tmp_path: Path) -> None:
+def test_what_is_no_key_is_refused(own_store: Store, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
 
     with pytest.raises(UnusableKey, match=r"nonsense\.pem cannot be used to sign"):
-        sign(context.store, TASK, "original", nonsense)
+        sign(own_store, TASK, "original", nonsense)

@@ -31,8 +31,9 @@ from slimseq.evaluation.host import cpu_flags
 from slimseq.inference.graphs.beside import is_outdated
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
+from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Step, Task
-from slimseq.models_store.store import FORMATS, Store
+from slimseq.models_store.store import Store
 
 # What of a recorded step says how to round; whether the CPU wants 7 bits, each machine decides itself.
 RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")
@@ -257,4 +258,4 @@ def _flaw(context: Context, task: Task, name: str, derivation: Derivation) -> st
 
 def _is_unbuilt(context: Context, task: Task, name: str) -> bool:
     """Whether a manifest describes files that were never built here, which is no damage."""
-    return not any((context.store.folder(task, name) / name_of_format).exists() for name_of_format in FORMATS)
+    return not any((context.store.folder(task, name) / name_of_format).exists() for name_of_format in DERIVED_FORMATS)

@@ -19,6 +19,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.targets import TARGET_TOKENIZER
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import list_files
+from slimseq.models_store.formats import format_of
 from slimseq.models_store.manifest import (
     NAME_PATTERN,
     Family,
@@ -31,7 +32,7 @@ from slimseq.models_store.manifest import (
     digest_of,
 )
 from slimseq.models_store.roots import BASE_TECHNIQUES, is_root, reference_of
-from slimseq.models_store.store import Store, format_of, write_manifest
+from slimseq.models_store.store import Store, write_manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

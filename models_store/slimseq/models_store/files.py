@@ -12,7 +12,8 @@ from pathlib import Path
 
 from slimseq.models_store.disk import writing_to
 from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact
-from slimseq.models_store.manifest import SAFETENSORS, FileEntry
+from slimseq.models_store.formats import DERIVED_FORMATS, SAFETENSORS
+from slimseq.models_store.manifest import FileEntry
 
 SIGNATURE = "model.sig"
 UNLISTED = frozenset({"manifest.json", "export.json", "README.md", SIGNATURE})
@@ -23,7 +24,7 @@ READ_NAMES = ("merges.txt", "vocab.txt")
 
 def short_name(path: Path) -> str:
     """Returns the end of a path, from the task's folder on: what an error may tell a client."""
-    return "/".join(path.parts[-4:] if path.parent.name in ("onnx", "ctranslate2") else path.parts[-3:])
+    return "/".join(path.parts[-4:] if path.parent.name in DERIVED_FORMATS else path.parts[-3:])
 
 
 def sha256_of(path: Path) -> str:

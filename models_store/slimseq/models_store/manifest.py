@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from slimseq.models_store.formats import missing_files
+
 SCHEMA_VERSION: Final = 1
 # Of a search: each costs as much as a text more.
 MOST_BEAMS: Final = 16
@@ -18,15 +20,6 @@ LEAST_TEMPERATURE: Final = 0.01
 # A smaller share of probability than float32 can tell from none keeps the likeliest token alone, which 1e-6 does too.
 LEAST_TOP_P: Final = 1e-6
 LEAST_REPETITION_PENALTY: Final = 0.1
-
-# What a runtime opens of a format, in the format's folder, and what every one of them reads beside it.
-FORMAT_FILES: Final[dict[str, tuple[str, ...]]] = {
-    "safetensors": (),
-    "onnx": ("encoder.onnx", "decoder.onnx"),
-    "ctranslate2": ("model.bin", "shared_vocabulary.json", "config.json"),
-}
-COMMON_FILES: Final = ("config.json", "tokenizer.json")
-SAFETENSORS: Final = ".safetensors"
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -289,13 +282,8 @@ class Manifest(Record):
             raise ValueError("lists no files, and nothing is opened that is not listed")
         paths = {file.path for file in self.files}
         for name in self.size.bytes_by_format:
-            if name in FORMAT_FILES:
-                needed = [*COMMON_FILES, *(f"{name}/{file}" for file in FORMAT_FILES[name])]
-                missing = [path for path in needed if path not in paths]
-                if name == "safetensors" and not any(path.endswith(SAFETENSORS) for path in paths):
-                    missing.append(f"a {SAFETENSORS} file")
-                if missing:
-                    raise ValueError(f"claims the format {name} and does not list {', '.join(missing)}")
+            if missing := missing_files(name, paths):
+                raise ValueError(f"claims the format {name} and does not list {', '.join(missing)}")
         return self
 
     @property

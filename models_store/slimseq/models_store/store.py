@@ -24,10 +24,9 @@ from slimseq.models_store.errors import (
     UnsafeArtifactPath,
 )
 from slimseq.models_store.files import check_files, check_inside, check_no_others, list_files, short_name, write_text
+from slimseq.models_store.formats import DERIVED_FORMATS, FORMATS, format_of
 from slimseq.models_store.locks import store_lock
 from slimseq.models_store.manifest import (
-    FORMAT_FILES,
-    SAFETENSORS,
     Digest,
     FileEntry,
     Manifest,
@@ -47,7 +46,6 @@ from slimseq.models_store.roots import Place, place_among
 
 MANIFEST = "manifest.json"
 EXPORT = "export.json"
-FORMATS = ("onnx", "ctranslate2")
 # When a file was last written, its size, and its number in the file system, which one that replaces it does not have.
 Stamp = tuple[int, int, int]
 
@@ -147,14 +145,14 @@ class Store:
             files = [file for file in files if format_of(file.path) in (only, None)]
         check_files(folder, files, name, self.root)
         listed = [file.path for file in files]
-        for format_name in FORMATS if only is None else [only]:
+        for format_name in DERIVED_FORMATS if only is None else [only]:
             export = self.export_of(task, variant, format_name)
             if export is not None:
                 if export.source != manifest.digest:
                     raise CorruptArtifact(name, f"{format_name}/{EXPORT}", "was made from another artifact")
                 check_files(folder / format_name, export.files, name, self.root, shown_below=format_name)
                 listed += [f"{format_name}/{file.path}" for file in export.files]
-        check_no_others(folder, listed, FORMAT_FILES if only is None else [only], name)
+        check_no_others(folder, listed, FORMATS if only is None else [only], name)
 
     def has_format(self, task: Task, variant: str, name: str) -> bool:
         """Whether the format is there, in the artifact itself or as an export."""
@@ -195,7 +193,7 @@ class Store:
         except (ValidationError, OSError) as error:
             raise InvalidArtifact(f"{short_name(path)} cannot be read: {_first_line(error)}") from error
         listed = {file.path for file in export.files}
-        if missing := [file for file in FORMAT_FILES.get(name, ()) if file not in listed]:
+        if missing := [file for file in DERIVED_FORMATS.get(name, ()) if file not in listed]:
             raise InvalidArtifact(f"{short_name(path)} does not list {', '.join(missing)}")
         return export
 
@@ -302,14 +300,6 @@ class Store:
             return Entry(task, folder.name, folder, known or self._manifest(task, folder), stamp=stamp)
         except SlimseqError as error:
             return Entry(task, folder.name, folder, None, error, stamp)
-
-
-def format_of(path: str) -> str | None:
-    """Returns the format that a file's path belongs to, or None for a file that every format needs."""
-    top = path.split("/", 1)[0]
-    if top in FORMATS:
-        return top
-    return "safetensors" if path.endswith(SAFETENSORS) else None
 
 
 def _by_root(entries: Sequence[Entry]) -> list[Entry]:

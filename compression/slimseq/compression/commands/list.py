@@ -7,6 +7,7 @@ import typer
 from rich.table import Column, Table
 
 from slimseq.compression.commands.options import JsonOption, StoreOption, print_json, print_table, reading_context
+from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.roots import is_root, lineage_words, reference_of
 
@@ -37,9 +38,7 @@ def list_command(
             table.add_row(entry.task.value, entry.variant, f"broken: {entry.error}")
             continue
         formats = set(entry.manifest.size.bytes_by_format)
-        formats |= {
-            name for name in ("onnx", "ctranslate2") if context.store.export_of(entry.task, entry.variant, name)
-        }
+        formats |= {name for name in DERIVED_FORMATS if context.store.export_of(entry.task, entry.variant, name)}
         table.add_row(
             entry.task.value,
             entry.variant,

@@ -21,8 +21,9 @@ from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.evaluation.examples import Example
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.disk import writing_to
+from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import MOST_BEAMS, GenerationOptions, Task
-from slimseq.models_store.store import FORMATS, Store
+from slimseq.models_store.store import Store
 
 CACHE = "teacher_outputs.jsonl"
 BATCH_EXAMPLES = 32
@@ -84,7 +85,7 @@ def _fastest_generator(context: Context, task: Task, variant: str) -> Iterator[T
     with tempfile.TemporaryDirectory(prefix="slimseq-teacher-") as folder:
         scratch = Store(Path(folder))
         original = context.store.folder(task, variant)
-        shutil.copytree(original, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*FORMATS))
+        shutil.copytree(original, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*DERIVED_FORMATS))
         add_ctranslate2(replace(context, store=scratch), task, variant, "int8")
         with open_generator(scratch, task, variant, "ctranslate2") as generator:
             yield generator

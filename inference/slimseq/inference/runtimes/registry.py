@@ -10,8 +10,9 @@ from typing import cast
 from slimseq.inference.graphs.beside import ensure_beside, is_to_be_built
 from slimseq.inference.runtime import RuntimeOpener
 from slimseq.models_store.errors import CorruptArtifact, RuntimeUnavailable, SlimseqError, Unprepared
+from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.store import FORMATS, Store
+from slimseq.models_store.store import Store
 
 Builder = Callable[[Store, Task, str], None]
 Condition = Callable[[Store, Manifest], bool]
@@ -61,7 +62,7 @@ class RuntimeKind:
         if missing is None:
             return None
         if (
-            self.format in FORMATS
+            self.format in DERIVED_FORMATS
             and _is_quantized(manifest)
             and not (store.folder(task, variant) / self.format).exists()
         ):

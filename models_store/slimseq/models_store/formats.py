@@ -1,0 +1,42 @@
+"""The formats that an artifact's weights may have: which files each needs, and which format a file belongs to.
+
+A format other than safetensors has a folder of its own name. Runtimes name the format that they open
+(`slimseq.inference.runtimes.registry`).
+"""
+
+from typing import Final
+
+SAFETENSORS_FORMAT: Final = "safetensors"
+SAFETENSORS: Final = ".safetensors"
+# The files that each derived format needs in its folder.
+DERIVED_FORMATS: Final[dict[str, tuple[str, ...]]] = {
+    "onnx": ("encoder.onnx", "decoder.onnx"),
+    "ctranslate2": ("model.bin", "shared_vocabulary.json", "config.json"),
+}
+FORMATS: Final = (SAFETENSORS_FORMAT, *DERIVED_FORMATS)
+# The files that every format needs beside its own.
+COMMON_FILES: Final = ("config.json", "tokenizer.json")
+
+
+def format_of(path: str) -> str | None:
+    """Returns the format that a file's path belongs to, or None for a file that every format needs."""
+    top = path.split("/", 1)[0]
+    if top in DERIVED_FORMATS:
+        return top
+    return SAFETENSORS_FORMAT if path.endswith(SAFETENSORS) else None
+
+
+def missing_files(name: str, paths: set[str]) -> list[str]:
+    """Returns the files that a format needs and that are not among an artifact's; for safetensors any such file does.
+
+    Args:
+        name: a format. One that is not known here needs nothing.
+        paths: the artifact's files, relative to its folder.
+    """
+    if name not in FORMATS:
+        return []
+    needed = [*COMMON_FILES, *(f"{name}/{file}" for file in DERIVED_FORMATS.get(name, ()))]
+    missing = [path for path in needed if path not in paths]
+    if name == SAFETENSORS_FORMAT and not any(path.endswith(SAFETENSORS) for path in paths):
+        missing.append(f"a {SAFETENSORS} file")
+    return missing
