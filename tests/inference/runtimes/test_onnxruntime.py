@@ -1,7 +1,9 @@
 """Our own search over ONNX Runtime returns the token ids of `transformers.generate` on the same fp32 weights."""
 
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -158,3 +160,37 @@ def test_graphs_for_an_older_engine_are_refused_in_words(own_store: Store) -> No
 
     with pytest.raises(InvalidArtifact, match="older Slimseq: quantize or export it anew"):
         open_runtime(folder)
+
+
+@pytest.mark.parametrize("variant", ["original", "quantized"])
+def test_files_that_are_overwritten_in_place_change_no_open_model(
+    own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with open_generator(own_store, Task.TRANSLATION, variant) as generator:
+        options = generator.manifest.generation.options()
+        row = generator.encode("The sun is shining.")
+        before = generator.generate([row], options)
+
+        [data] = (own_store.folder(Task.TRANSLATION, variant) / "onnx").glob("*.data")
+        with data.open("r+b") as file:
+            content = file.read()
+            file.seek(0)
+            file.write(content[::-1])
+            file.truncate(len(content) // 2)
+
+        assert generator.generate([row], options) == before
+    assert not list(scratch.iterdir())
+
+
+def test_without_space_for_a_copy_a_model_opens_all_the_same(
+    own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+
+    with open_generator(own_store, Task.TRANSLATION, "quantized") as generator:
+        assert generator.generate([generator.encode("The sun is shining.")], generator.manifest.generation.options())
+
+    assert "must not be overwritten" in caplog.text

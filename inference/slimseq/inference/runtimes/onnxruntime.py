@@ -4,7 +4,11 @@ Graphs that were traced, and so know neither rows of different ages nor caches i
 `slimseq.inference.runtimes.traced_onnx`.
 """
 
-from collections.abc import Sequence
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import onnxruntime as ort
@@ -19,6 +23,8 @@ from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import short_name
 from slimseq.models_store.manifest import GenerationOptions
+
+logger = logging.getLogger(__name__)
 
 # How long a session's threads spin after work, in microseconds: longer than what is between two of its operators or
 # steps, and not so long that a decoder's thread keeps the core from the encoder, whose threads are its own.
@@ -78,13 +84,15 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
     # The arena never gives memory back; without it an unloaded variant's bytes return to the system.
     options.enable_cpu_mem_arena = False
     sessions = []
-    for name in (ENCODER, DECODER):
-        path = folder / "onnx" / name
-        try:
-            # A process's first session changes the arithmetic of the thread that opens it: here, until it is open.
-            sessions.append(without_denormals(ort.InferenceSession, str(path), options, ["CPUExecutionProvider"]))
-        except Exception as error:  # the library's exceptions share no base of their own
-            raise InvalidArtifact(f"{short_name(path)} cannot be opened: {str(error).splitlines()[0]}") from error
+    with _private_copy(folder / "onnx") as copied:
+        for name in (ENCODER, DECODER):
+            path = str(copied / name)
+            try:
+                # A process's first session changes the arithmetic of the thread that opens it: here, until it is open.
+                sessions.append(without_denormals(ort.InferenceSession, path, options, ["CPUExecutionProvider"]))
+            except Exception as error:  # the library's exceptions share no base of their own
+                reason = str(error).splitlines()[0].replace(str(copied), short_name(folder / "onnx"))
+                raise InvalidArtifact(f"{short_name(folder / 'onnx' / name)} cannot be opened: {reason}") from error
     encoder, decoder = sessions
     asked = {entry.name for entry in decoder.get_inputs()}
     if PLACES in asked and SELF_ATTENTION_BIAS not in asked:
@@ -93,3 +101,23 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
         )
     kind = OnnxRuntime if PLACES in asked else TracedOnnxRuntime
     return kind(encoder, decoder, read_configuration(folder))
+
+
+@contextmanager
+def _private_copy(folder: Path) -> Iterator[Path]:
+    """Copies graphs and weights to a folder that is removed when the block ends; open sessions keep what they mapped.
+
+    ONNX Runtime maps weights into memory. A file that is overwritten in place would change the answers of a session
+    that is open, and a file that is truncated would end the process with SIGBUS.
+    """
+    with ExitStack() as stack:
+        try:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slimseq-")))
+            copied = Path(shutil.copytree(folder, scratch / folder.name))
+        except OSError as error:
+            logger.warning(
+                "No copy of the weights could be made; they are mapped in place and must not be overwritten",
+                extra={"folder": short_name(folder), "reason": str(error)},
+            )
+            copied = folder
+        yield copied
