@@ -11,7 +11,7 @@ SERVE_STAMP := $(VENV)/.installed-serve
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare test lint format clean
+.PHONY: help setup run prepare test lint docs format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,11 +46,15 @@ lint: $(DEV_STAMP) ## Check style, types, layers, and the README's tables agains
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/slimseq report --store $(EMBEDDED) --readme README.md --check
+	$(BIN)/slimseq report --store $(EMBEDDED) --readme docs/results.md --check
+
+docs: $(DEV_STAMP) ## Build the documentation site: docs/_build/index.html.
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
 format: $(DEV_STAMP) ## Format, and fix what can be fixed.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment and everything derived.
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf models_store/artifacts/*/*/onnx models_store/artifacts/*/*/ctranslate2

@@ -74,7 +74,7 @@ def test_an_empty_block_fails_the_check(readme: Path, facts: list[TaskFacts]) ->
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("no markers", "has the line <!-- report:begin --> 0 times"),
+        ("no markers", "has no line <!-- variants:begin --> or <!-- report:begin -->"),
         (EMPTY + EMPTY, "has the line <!-- report:begin --> 2 times"),
         ("<!-- report:end -->\n<!-- report:begin -->\n", "line 1 has <!-- report:end --> before"),
     ],

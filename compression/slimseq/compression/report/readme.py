@@ -1,6 +1,6 @@
-"""The README's tables: the block between two markers is made from the manifests, and checked to be what they say."""
+"""Tables in Markdown files: the lines between two markers are made from the manifests, and checked against them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -10,8 +10,7 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
 from slimseq.models_store.manifest import QualityScore
 
-BEGIN = "<!-- report:begin -->"
-END = "<!-- report:end -->"
+MARKER = "<!-- {}:{} -->"
 METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
 
 
@@ -30,18 +29,20 @@ class OutdatedTables(SlimseqError):
 
 
 def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
-    """Writes the tables between the markers, atomically, and leaves everything else as it is.
+    """Writes the tables between their markers, atomically, and leaves everything else as it is.
 
     Returns:
         Whether the file changed.
 
     Raises:
-        BadReadme: the file cannot be read or written, or does not have each marker once, on a line of its own.
+        BadReadme: the file cannot be read or written, or has no markers, or one of them alone or more than once.
     """
     text = _read(path)
-    begin, end = _markers(path, text)
     lines = text.split("\n")
-    changed = "\n".join([*lines[: begin + 1], *block(facts), *lines[end:]])
+    for name in _tables_in(path, text):
+        begin, end = _markers(path, lines, name)
+        lines = [*lines[: begin + 1], *TABLES[name](facts), *lines[end:]]
+    changed = "\n".join(lines)
     if changed == text:
         return False
     try:
@@ -52,21 +53,23 @@ def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
 
 
 def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
-    """Checks that the tables between the markers are what `update_readme` would write.
+    """Checks that the tables between their markers are what `update_readme` would write.
 
     Raises:
         BadReadme: as `update_readme` does.
         OutdatedTables: they are not.
     """
     text = _read(path)
-    begin, end = _markers(path, text)
-    there = text.split("\n")[begin + 1 : end]
-    for number, (has, wanted) in enumerate(zip_longest(there, block(facts)), begin + 2):
-        if has != wanted:
-            raise OutdatedTables(
-                f"{path}: line {number} {_quoted(has)} where the manifests say {_quoted(wanted, 'nothing')}; "
-                "run the same command without --check"
-            )
+    lines = text.split("\n")
+    for name in _tables_in(path, text):
+        begin, end = _markers(path, lines, name)
+        there = lines[begin + 1 : end]
+        for number, (has, wanted) in enumerate(zip_longest(there, TABLES[name](facts)), begin + 2):
+            if has != wanted:
+                raise OutdatedTables(
+                    f"{path}: line {number} {_quoted(has)} where the manifests say {_quoted(wanted, 'nothing')}; "
+                    "run the same command without --check"
+                )
 
 
 def block(facts: Sequence[TaskFacts]) -> list[str]:
@@ -77,6 +80,40 @@ def block(facts: Sequence[TaskFacts]) -> list[str]:
         lines += [*_scores(each), ""] if each.datasets else []
     notes = _notes(facts)
     return [*lines, *notes, ""] if notes else lines
+
+
+def summary(facts: Sequence[TaskFacts]) -> list[str]:
+    """Returns a short table for each task: size, speed and the lowest retention of each variant."""
+    lines = [""]
+    for each in facts:
+        rows = []
+        for variant in each.variants:
+            lowest = _lowest_retention(each, variant.name)
+            rows.append(
+                [
+                    variant.name,
+                    numbers.megabytes(variant.disk_bytes),
+                    numbers.times(variant.times_smaller),
+                    numbers.times(variant.speed.ratio if variant.speed else None),
+                    f"{numbers.fixed(lowest.retention, 3)} {numbers.interval(lowest.retention_interval, 3)}".rstrip()
+                    if lowest
+                    else numbers.NOTHING,
+                ]
+            )
+        head = [each.task.value, "on disk", "smaller than fp32", "tokens/s, times the original's", "lowest retention"]
+        lines += [*_table(head, rows, texts=(0,)), ""]
+    return lines
+
+
+def _lowest_retention(facts: TaskFacts, name: str) -> QualityScore | None:
+    """Returns a variant's score on the data set where it keeps least of its reference's quality."""
+    scores = [
+        score
+        for dataset in facts.datasets
+        for scored, score in dataset.scores[facts.primary_metric]
+        if scored == name and score.retention is not None
+    ]
+    return min(scores, key=lambda score: score.retention or 0.0, default=None)
 
 
 def _variants(facts: TaskFacts) -> list[str]:
@@ -162,17 +199,31 @@ def _read(path: Path) -> str:
         raise BadReadme(f"{path} cannot be read: {reason}") from error
 
 
-def _markers(path: Path, text: str) -> tuple[int, int]:
+def _tables_in(path: Path, text: str) -> list[str]:
+    """Returns the names of the tables that a file has markers for."""
+    names = [name for name in TABLES if any(MARKER.format(name, side) in text for side in ("begin", "end"))]
+    if not names:
+        wanted = " or ".join(MARKER.format(name, "begin") for name in TABLES)
+        raise BadReadme(f"{path} has no line {wanted}")
+    return names
+
+
+def _markers(path: Path, lines: Sequence[str], name: str) -> tuple[int, int]:
     """Returns the places of the two markers' lines."""
-    lines = [line.strip() for line in text.split("\n")]
-    for marker in (BEGIN, END):
-        if lines.count(marker) != 1:
-            raise BadReadme(f"{path} has the line {marker} {lines.count(marker)} times instead of once")
-    begin, end = lines.index(BEGIN), lines.index(END)
+    stripped = [line.strip() for line in lines]
+    first, last = (MARKER.format(name, side) for side in ("begin", "end"))
+    for marker in (first, last):
+        if stripped.count(marker) != 1:
+            raise BadReadme(f"{path} has the line {marker} {stripped.count(marker)} times instead of once")
+    begin, end = stripped.index(first), stripped.index(last)
     if end < begin:
-        raise BadReadme(f"{path}: line {end + 1} has {END} before {BEGIN}")
+        raise BadReadme(f"{path}: line {end + 1} has {last} before {first}")
     return begin, end
 
 
 def _quoted(line: str | None, absent: str = "is missing") -> str:
     return absent if line is None else (f"says {line!r}" if absent == "is missing" else repr(line))
+
+
+# The tables by the names of their markers.
+TABLES: dict[str, Callable[[Sequence[TaskFacts]], list[str]]] = {"variants": summary, "report": block}

@@ -1,4 +1,4 @@
-"""README's lines for a model of one's own work one after the other, as they are written but for the time they train."""
+"""The commands of the guide work one after the other, as they are written but for the training time."""
 
 import os
 import re
@@ -16,14 +16,13 @@ from tests.hub_content import write_hub_model
 
 ROOT = Path(__file__).parents[2]
 INSTALL = re.compile(r"^\.venv/bin/pip install .*$", re.MULTILINE)
-SERVE = re.compile(r"^\.venv/bin/slimseq serve .*$", re.MULTILINE)
+SERVE = re.compile(r"^\.venv/bin/slimseq serve.*$", re.MULTILINE)
 
 
 def blocks() -> list[str]:
-    """The section's shell blocks up to the one about recipes."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## Compress a model of your own")[2].partition("A whole graph of variants")[0]
-    return re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
+    """The shell blocks that write data and that use it."""
+    text = (ROOT / "docs" / "guides" / "compress.md").read_text(encoding="utf-8")
+    return re.findall(r"```bash\n(.*?)```", text, re.DOTALL)[1:]
 
 
 def tiny_t5_small(tmp_path: Path) -> Path:
@@ -36,7 +35,7 @@ def tiny_t5_small(tmp_path: Path) -> Path:
     return write_hub_model(model, Family.T5, tmp_path / "hub" / "model", tmp_path / "hub" / "tokenizer")
 
 
-def test_the_lines_of_readme_work_one_after_the_other(own_store: Store, tmp_path: Path) -> None:
+def test_the_commands_of_the_guide_work_one_after_the_other(own_store: Store, tmp_path: Path) -> None:
     data, lines = blocks()
     script = INSTALL.sub("", data) + SERVE.sub("", lines).replace("--max-seconds 60", "--max-steps 2")
     script = script.replace(".venv/bin/slimseq", f"{sys.executable} -m slimseq")

@@ -1,0 +1,27 @@
+"""Builds the documentation site: `make docs`. The reference pages are written from the code before each build."""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+project = "Slimseq"
+author = "The Slimseq developers"
+release = version("slimseq")
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = "Slimseq"
+exclude_patterns = ["_build"]
+autodoc_typehints = "description"
+# Pages link to source files of the repository, which are not a part of the site.
+suppress_warnings = ["myst.xref_missing"]
+
+
+def setup(app: Any) -> None:
+    """Has Sphinx write the reference pages first."""
+    from reference_pages import write_all
+
+    app.connect("builder-inited", lambda _: write_all(Path(__file__).parent / "reference"))
