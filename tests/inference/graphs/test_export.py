@@ -10,8 +10,8 @@ from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import OnnxExporter, add_onnx
 from slimseq.compression.publish import publish_model
 from slimseq.inference.generator import open_generator
-from slimseq.inference.graphs.weights import Weights
 from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.models.weights import Weights
 from slimseq.inference.runtimes.protocol import GeneratedSequence
 from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_model, tiny_tokenizer

@@ -10,7 +10,7 @@ from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.data_file import DataFile
 from slimseq.inference.graphs.names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
 from slimseq.inference.graphs.top import add_best, add_normalisers, block_size
-from slimseq.inference.graphs.weights import Weights
+from slimseq.inference.models.weights import Weights
 from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_model, tiny_tokenizer
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.models import architecture_of_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,7 +34,7 @@ def layer_map(
         BadParameters: `kept` does not fit the models.
     """
     found: dict[str, tuple[int, ...]] = {}
-    for ours, theirs in zip(anatomy_of(student).stacks, anatomy_of(teacher).stacks, strict=True):
+    for ours, theirs in zip(architecture_of_model(student).stacks, architecture_of_model(teacher).stacks, strict=True):
         layers, teacher_layers = len(ours.layers), len(theirs.layers)
         chosen = [(layer + 1) * teacher_layers // layers - 1 for layer in range(layers)]
         mapped = tuple(max(0, layer) for layer in chosen) if kept is None else tuple(kept[ours.name])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from slimseq.inference.graphs.data_file import DataFile
-from slimseq.inference.graphs.weights import Floats, Weights
+from slimseq.inference.models.weights import Floats, Weights
 
 # The first opset with Gelu; its graphs are of intermediate representation 9.
 OPSET = 20

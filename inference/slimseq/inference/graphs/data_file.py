@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from slimseq.inference.graphs.external import move_out
 from slimseq.inference.graphs.names import WEIGHTS_DATA
-from slimseq.inference.graphs.weights import Floats
+from slimseq.inference.models.weights import Floats
 
 # Tensors that start a page can be mapped as they are.
 ALIGNMENT = 4096

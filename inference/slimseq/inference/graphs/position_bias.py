@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.names import DISTANCES, SELF_ATTENTION_BIAS
-from slimseq.inference.graphs.weights import Floats
 from slimseq.inference.models.architecture import Buckets
+from slimseq.inference.models.weights import Floats
 
 
 def bucket_of(distances: NDArray[np.int64], buckets: Buckets, *, is_bidirectional: bool) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from slimseq.inference.graphs.weights import Weights
+from slimseq.inference.models.weights import Weights
 from slimseq.models_store.errors import BadSource
 
 
