@@ -70,6 +70,12 @@ def family_of_model(model: "PreTrainedModel") -> ModelFamily:
     return family_named(model.config.model_type)
 
 
+def layer_counts(model: "PreTrainedModel") -> dict[str, int]:
+    """Returns how many layers the `encoder` and the `decoder` have, as the configuration says it."""
+    encoder, decoder = family_of_model(model).layer_counts(model.config.to_dict())
+    return {"encoder": encoder, "decoder": decoder}
+
+
 class _StateTensors:
     """The tensors of a state dict, as `slimseq.inference.models.family.Tensors`."""
 
