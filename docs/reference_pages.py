@@ -49,7 +49,13 @@ def settings() -> list[str]:
     rows = [
         (f"`SLIMSEQ_{name.upper()}`", _default(each), each.get("description", "")) for name, each in described.items()
     ]
-    return ["# Settings", "", "Settings of the service are environment variables.", "", *_table(("setting", "default", "description"), rows)]
+    return [
+        "# Settings",
+        "",
+        "Settings of the service are environment variables.",
+        "",
+        *_table(("setting", "default", "description"), rows),
+    ]
 
 
 def metrics() -> list[str]:
@@ -61,7 +67,13 @@ def metrics() -> list[str]:
         for family in ServiceMetrics("0").registry.collect()
         if family.name.startswith("slimseq")
     ]
-    return ["# Metrics", "", "`GET /metrics` shows these series to Prometheus.", "", *_table(("series", "type", "meaning"), rows)]
+    return [
+        "# Metrics",
+        "",
+        "`GET /metrics` shows these series to Prometheus.",
+        "",
+        *_table(("series", "type", "meaning"), rows),
+    ]
 
 
 def _application() -> Any:
@@ -78,7 +90,12 @@ def _parameter(each: dict[str, Any]) -> Sequence[str]:
 
 def _fields(schema: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
     rows = [
-        (f"`{name}`", _type(each), _default(each) if name not in schema.get("required", ()) else "required", each.get("description", ""))
+        (
+            f"`{name}`",
+            _type(each),
+            _default(each) if name not in schema.get("required", ()) else "required",
+            each.get("description", ""),
+        )
         for name, each in schema.get("properties", {}).items()
     ]
     return _table(("field", "type", "default", "description"), rows)

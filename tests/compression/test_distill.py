@@ -6,10 +6,9 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.distill import DistillOptions, distill, kept_layers
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.models import load_model
+from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.prune.layers import evenly_spaced, keep_layers
 from slimseq.compression.publish import write_model
 from slimseq.compression.training.data import DataFiles
@@ -39,30 +38,32 @@ def test_layers_are_spread_and_keep_both_ends(teacher: int, keep: int, layers: l
 
 @pytest.mark.parametrize("keep", [0, 5])
 def test_a_student_cannot_have_more_layers_than_its_teacher_or_none(tmp_path: Path, keep: int) -> None:
-    anatomy = anatomy_of(tiny_model(Family.T5, tiny_tokenizer(Family.T5, tmp_path), decoder_layers=4))
+    parts = architecture_of_model(tiny_model(Family.T5, tiny_tokenizer(Family.T5, tmp_path), decoder_layers=4))
 
     with pytest.raises(BadParameters, match="of 4 decoder layers"):
-        kept_layers(anatomy, DistillOptions(decoder_layers=keep))
+        kept_layers(parts, DistillOptions(decoder_layers=keep))
 
 
 @pytest.mark.parametrize("family", list(Family))
 def test_the_encoder_stays_and_half_of_the_decoder_goes_unless_asked(tmp_path: Path, family: Family) -> None:
     model = tiny_model(family, tiny_tokenizer(family, tmp_path), encoder_layers=3, decoder_layers=4)
-    anatomy = anatomy_of(model)
+    parts = architecture_of_model(model)
 
-    assert kept_layers(anatomy, DistillOptions()) == {"encoder": [0, 1, 2], "decoder": [0, 3]}
-    assert kept_layers(anatomy, DistillOptions(2, 3)) == {"encoder": [0, 2], "decoder": [0, 2, 3]}
+    assert kept_layers(parts, DistillOptions()) == {"encoder": [0, 1, 2], "decoder": [0, 3]}
+    assert kept_layers(parts, DistillOptions(2, 3)) == {"encoder": [0, 2], "decoder": [0, 2, 3]}
 
 
 def test_layers_can_be_named(tmp_path: Path) -> None:
-    anatomy = anatomy_of(tiny_model(Family.T5, tiny_tokenizer(Family.T5, tmp_path), encoder_layers=3, decoder_layers=4))
+    parts = architecture_of_model(
+        tiny_model(Family.T5, tiny_tokenizer(Family.T5, tmp_path), encoder_layers=3, decoder_layers=4)
+    )
 
-    kept = kept_layers(anatomy, DistillOptions(encoder_layers_kept=("1", "2"), decoder_layers_kept=("3",)))
+    kept = kept_layers(parts, DistillOptions(encoder_layers_kept=("1", "2"), decoder_layers_kept=("3",)))
 
     assert kept == {"encoder": [1, 2], "decoder": [3]}
     for wrong in (("4",), ("2", "1"), ("1", "1"), ("first",)):
         with pytest.raises(BadParameters, match="name some of 0 to 3 in their order"):
-            kept_layers(anatomy, DistillOptions(decoder_layers_kept=wrong))
+            kept_layers(parts, DistillOptions(decoder_layers_kept=wrong))
 
 
 @pytest.mark.parametrize(
@@ -81,11 +82,14 @@ def test_a_student_holds_its_teachers_layers_and_loads_from_its_folder(tmp_path:
     student = keep_layers(teacher, {"encoder": [0, 2], "decoder": [0, 1, 3]})
     write_model(student, tmp_path / "student")
     loaded = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "student")
-    parts = anatomy_of(loaded)
+    parts = architecture_of_model(loaded)
 
     assert (len(parts.encoder.layers), len(parts.decoder.layers)) == (2, 3)
     for stack, kept in (("encoder", [0, 2]), ("decoder", [0, 1, 3])):
-        ours, theirs = getattr(anatomy_of(student), stack).layers, getattr(anatomy_of(teacher), stack).layers
+        ours, theirs = (
+            getattr(architecture_of_model(student), stack).layers,
+            getattr(architecture_of_model(teacher), stack).layers,
+        )
         for new, old in enumerate(kept):
             new_name, old_name = ours[new].feed_forward.down, theirs[old].feed_forward.down
             assert torch.equal(student.get_parameter(f"{new_name}.weight"), teacher.get_parameter(f"{old_name}.weight"))
@@ -132,7 +136,7 @@ def test_distilling_an_artifact_publishes_a_student_with_its_lineage(tmp_path: P
     assert (step.technique, step.parent) == ("distill", parent.digest)
     assert step.parameters["kept_layers"] == {"encoder": [0, 1], "decoder": [0]}
     assert (step.parameters["temperature"], step.parameters["steps"]) == (2.0, 6)
-    assert len(anatomy_of(student).decoder.layers) == 1
+    assert len(architecture_of_model(student).decoder.layers) == 1
     assert outcome.summary()["training"]["steps"] == 6
 
 

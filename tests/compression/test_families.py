@@ -17,7 +17,8 @@ from slimseq.compression.publish import copy_tokenizer, write_model
 from slimseq.compression.technique import Job, technique_named
 from slimseq.compression.training.data import DataFiles
 from slimseq.inference.generator import open_generator
-from slimseq.inference.models.configuration import FAMILIES, read_json
+from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.manifest import Family, Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
@@ -28,7 +29,7 @@ from tests.hub import HubHandler, running_hub
 
 TASK = Task.TRANSLATION
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "compress.md"
-ONE = {"max_steps": 1}
+ONE, FIVE = {"max_steps": 1}, {"max_steps": 5}
 # How each row with a technique is tried.
 TRIED: dict[str, dict[str, Any]] = {
     "train --from": ONE,
@@ -140,15 +141,24 @@ def test_each_step_does_what_the_table_says(model_type: str, tmp_path: Path) -> 
             assert_serves(context, name)
 
 
-def test_a_base_from_nothing_is_a_t5_or_a_bart() -> None:
-    refused = next(step for step in STEPS if step.name == "train").refused
+@pytest.mark.parametrize("model_type", list(NAMES))
+def test_a_base_of_every_family_is_trained_from_nothing_and_serves(model_type: str, tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    size = {"width": 32, "encoder_layers": 1, "decoder_layers": 2, "heads": 4, "feed_forward": 64, "positions": 64}
+    options = {"family": model_type, **size, "vocabulary": 320, "max_new_tokens": 8, "learning_rate": 0.01, **FIVE}
 
-    for model_type in NAMES:
-        if model_type in refused:
-            with pytest.raises(BadParameters, match="family: Input should be 't5' or 'bart'"):
-                technique_named("train").options({"family": model_type})
-        else:
-            technique_named("train").options({"family": model_type})
+    technique_named("train").apply(Job(context, TASK, "", "base", DataFiles([tiny_file(tmp_path)])), options)
+    add_ctranslate2(context, TASK, "base")
+
+    assert read_json(context.store.folder(TASK, "base") / "config.json")["model_type"] == model_type
+    assert_serves(context, "base")
+
+
+def test_a_base_of_no_known_family_is_refused(tmp_path: Path) -> None:
+    job = Job(tiny_context(tmp_path), TASK, "", "base", DataFiles([tiny_file(tmp_path)]))
+
+    with pytest.raises(BadParameters, match="--family gpt2 is none of t5, mt5, bart, mbart, marian, pegasus"):
+        technique_named("train").apply(job, {"family": "gpt2", **ONE})
 
 
 RECIPE = """

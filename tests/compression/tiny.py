@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from slimseq.compression.context import Context
 from slimseq.compression.publish import Identity, publish_model
 from slimseq.compression.training.data import Limits, TrainingSet
-from slimseq.compression.training.scratch import Architecture, make_model
+from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
@@ -43,7 +43,7 @@ EXAMPLES = [Example(source, target) for source, target in SENTENCES]
 LIMITS = Limits(max_input_tokens=48, max_target_tokens=48)
 VOCABULARY = 320
 PREFIX = "translate: "
-ARCHITECTURE = Architecture(
+ARCHITECTURE = NewModelOptions(
     Family.T5, width=32, encoder_layers=2, decoder_layers=2, heads=4, feed_forward=64, positions=64, hidden_dropout=0.1
 )
 
@@ -55,7 +55,7 @@ def tiny_tokenizer(family: Family, folder: Path) -> Path:
 
 
 def tiny_model(family: Family, tokenizer_folder: Path, seed: int = 0, **changes: Any) -> PreTrainedModel:
-    """Makes a random model; `changes` are fields of `Architecture`."""
+    """Makes a random model; `changes` are fields of `NewModelOptions`."""
     return make_model(replace(ARCHITECTURE, family=family, **changes), tokenizer_size(tokenizer_folder), seed)
 
 

@@ -56,7 +56,6 @@ def open_echo(tmp_path: Path) -> Callable[[EchoRuntime], TextGenerator]:
     fast.add_special_tokens(["</s>"])
     fast.save(str(tmp_path / "tokenizer.json"))
     configuration = ModelConfiguration(
-        family=Family.BART,
         vocabulary=len(WORDS),
         decoder_layers=1,
         pad_id=0,

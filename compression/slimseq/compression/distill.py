@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.fields import flat
+from slimseq.compression.models import architecture_of_model
 from slimseq.compression.outcome import Derivation, Outcome, learn_from_parent
 from slimseq.compression.parent import open_parent
 from slimseq.compression.prune.layers import check_layers, evenly_spaced, keep_layers, layers_in_words
 from slimseq.compression.training.data import DataFiles, read_material
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.sequence_level import SequenceLevel, learning_from_outputs
-from slimseq.inference.models.anatomy import Anatomy
+from slimseq.inference.models.architecture import Architecture
 from slimseq.models_store.manifest import Task
 
 
@@ -91,8 +91,8 @@ def distill(
     training.check()
     options.check()
     parent = open_parent(context, task, variant, name)
-    anatomy = anatomy_of(parent.model)
-    kept = kept_layers(anatomy, options)
+    architecture = architecture_of_model(parent.model)
+    kept = kept_layers(architecture, options)
     student = keep_layers(parent.model, kept)
     prefix = parent.manifest.generation.prefix
     is_trained = not training.bounds.is_over_at_once
@@ -104,7 +104,7 @@ def distill(
         material = learning_from_outputs(
             context, task, variant, material, options.sequence, outputs_folder, training.distributed
         )
-    counts = " and ".join(f"{len(kept[s.name])} of {len(s.layers)} {s.name} layers" for s in anatomy.stacks)
+    counts = " and ".join(f"{len(kept[s.name])} of {len(s.layers)} {s.name} layers" for s in architecture.stacks)
     description = f"A student of {variant} with {counts}."
     derivation = Derivation(
         technique="distill",
@@ -119,13 +119,13 @@ def distill(
     return learn_from_parent(context, parent, student, material, training, derivation, checkpoint_folder, kept)
 
 
-def kept_layers(anatomy: Anatomy, options: DistillOptions) -> dict[str, list[int]]:
+def kept_layers(architecture: Architecture, options: DistillOptions) -> dict[str, list[int]]:
     """Returns the teacher's layers that the student takes, for the `encoder` and the `decoder`.
 
     Raises:
         BadParameters: a stack cannot keep that many, or a named layer is not there or out of order.
     """
-    encoder, decoder = (len(stack.layers) for stack in anatomy.stacks)
+    encoder, decoder = (len(stack.layers) for stack in architecture.stacks)
     encoder_count = encoder if options.encoder_layers is None else options.encoder_layers
     decoder_count = max(1, decoder // 2) if options.decoder_layers is None else options.decoder_layers
     return {

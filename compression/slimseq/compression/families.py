@@ -9,12 +9,10 @@ from typing import Any, get_args
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.options import SchemeName
+from slimseq.inference.models.registry import FAMILIES
 
 # Model types of transformers, as people write them.
-NAMES = {"t5": "T5", "mt5": "mT5", "bart": "BART", "mbart": "mBART", "marian": "Marian", "pegasus": "PEGASUS"}
-
-FP16_OVERFLOWS = "fp16 is not for T5, whose activations overflow in it; store bf16 instead"
-NOT_FROM_NOTHING = "`train` makes a T5 or a BART; import one of these and train it further"
+NAMES = {model_type: family.title for model_type, family in FAMILIES.items()}
 
 Settings = Mapping[str, Any]
 
@@ -41,7 +39,8 @@ class FamilyStep:
 
 
 def _quantized(scheme: str) -> FamilyStep:
-    refused = dict.fromkeys(("t5", "mt5"), FP16_OVERFLOWS) if scheme == "fp16" else {}
+    refusals = {model_type: family.fp16_refusal for model_type, family in FAMILIES.items() if family.fp16_refusal}
+    refused = refusals if scheme == "fp16" else {}
     return FamilyStep(
         f"quantize --scheme {scheme}", "quantize", lambda settings: bool(settings["scheme"] == scheme), refused
     )
@@ -49,7 +48,7 @@ def _quantized(scheme: str) -> FamilyStep:
 
 STEPS = (
     FamilyStep("import"),
-    FamilyStep("train", refused=dict.fromkeys(("mt5", "mbart", "marian", "pegasus"), NOT_FROM_NOTHING)),
+    FamilyStep("train"),
     FamilyStep("train --from", "train"),
     FamilyStep(
         "prune --encoder-layers --decoder-layers",

@@ -1,9 +1,16 @@
-"""Opens a model folder with transformers: safetensors only, in fp32, whatever the files' dtype is."""
+"""Models of transformers: opens a folder, and reads a model's names and switches as its files' are read.
+
+Safetensors only, in fp32, whatever the files' dtype is.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimseq.inference.models.architecture import Architecture
 from slimseq.inference.models.configuration import family_of
+from slimseq.inference.models.family import ModelFamily
+from slimseq.inference.models.registry import architecture_of, family_named
+from slimseq.inference.models.weights import Floats
 from slimseq.models_store.errors import BadSource
 
 if TYPE_CHECKING:
@@ -43,3 +50,43 @@ def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
     except Exception as error:  # transformers raises whatever its loaders raise
         raise BadSource(f"{folder} cannot be loaded: {str(error).splitlines()[0]}") from error
     return model.to(device).eval()  # type: ignore[no-any-return]
+
+
+def architecture_of_model(model: "PreTrainedModel") -> Architecture:
+    """Returns the names and switches of a model that transformers opened.
+
+    Raises:
+        BadSource: its model type is none that Slimseq takes.
+    """
+    return architecture_of(model.config.to_dict(), _StateTensors(model))
+
+
+def family_of_model(model: "PreTrainedModel") -> ModelFamily:
+    """Returns the family of a model that transformers opened.
+
+    Raises:
+        BadSource: its model type is none that Slimseq takes.
+    """
+    return family_named(model.config.model_type)
+
+
+def layer_counts(model: "PreTrainedModel") -> dict[str, int]:
+    """Returns how many layers the `encoder` and the `decoder` have, as the configuration says it."""
+    encoder, decoder = family_of_model(model).layer_counts(model.config.to_dict())
+    return {"encoder": encoder, "decoder": decoder}
+
+
+class _StateTensors:
+    """The tensors of a state dict, as `slimseq.inference.models.family.Tensors`."""
+
+    def __init__(self, model: "PreTrainedModel") -> None:
+        self._state = model.state_dict()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._state
+
+    def first_of(self, *names: str) -> str:
+        return next(name for name in names if name in self._state)
+
+    def read(self, name: str) -> Floats:
+        return self._state[name].float().cpu().numpy()  # type: ignore[no-any-return]

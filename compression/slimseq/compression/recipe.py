@@ -18,7 +18,7 @@ from slimseq.compression.fields import check_names, filled
 from slimseq.compression.importing.importing import ImportOptions
 from slimseq.compression.technique import technique_named
 from slimseq.compression.training.mixture import Mixture
-from slimseq.inference.models.configuration import FAMILIES
+from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import NAME_PATTERN, Family, Task, first_complaint
 
@@ -288,7 +288,8 @@ def check_family(recipe: Recipe, model_type: str) -> None:
     Raises:
         BadRecipe: the recipe is for another family, or a step does not work for this one; names the place.
     """
-    family = FAMILIES.get(model_type)
+    known = FAMILIES.get(model_type)
+    family = known.artifact_family if known else None
     if recipe.family is not None and family is not recipe.family:
         raise BadRecipe(f"{recipe.name} is for {recipe.family}; its base is a {family or model_type}")
     for place, steps in _places(recipe):

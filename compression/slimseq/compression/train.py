@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
-from slimseq.compression.models import load_model
+from slimseq.compression.models import family_of_model, load_model
 from slimseq.compression.outcome import Outcome, step_of, training_parameters
 from slimseq.compression.publish import Identity, check_name, derived, publish_model
 from slimseq.compression.training import checkpoint
@@ -21,13 +21,13 @@ from slimseq.compression.training.data import DataFiles, limits_of, read_example
 from slimseq.compression.training.distributed import Processes
 from slimseq.compression.training.forward import dev_loss
 from slimseq.compression.training.report import too_short
-from slimseq.compression.training.scratch import Architecture, make_model
+from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.compression.training.trainer import TrainingOptions, train
-from slimseq.inference.models.configuration import family_of, read_configuration, read_json
+from slimseq.inference.models.configuration import family_of, read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import Family, GenerationDefaults, Manifest, Task, first_complaint
+from slimseq.models_store.manifest import GenerationDefaults, Manifest, Task, first_complaint
 from slimseq.models_store.store import MANIFEST, read_manifest
 
 if TYPE_CHECKING:
@@ -85,7 +85,6 @@ class _Beginning:
 
     model: "PreTrainedModel"
     folder: Path
-    family: Family
     generation: GenerationDefaults
     manifest: Manifest | None
     parameters: dict[str, Any]
@@ -98,7 +97,7 @@ def train_base(
     options: BaseOptions,
     files: DataFiles,
     training: TrainingOptions,
-    start: str | Architecture,
+    start: str | NewModelOptions,
     checkpoint_folder: Path | None = None,
 ) -> Outcome:
     """Trains a base model and publishes it.
@@ -129,7 +128,7 @@ def train_base(
     if files.unlabelled:
         raise BadParameters("unlabelled data has no targets, and `train` has no teacher to write them")
     with _folder(checkpoint_folder) as scratch:
-        if isinstance(start, Architecture):
+        if isinstance(start, NewModelOptions):
             # One process makes the tokenizer, and the others find it.
             processes = Processes.launched(context.device) if training.distributed else Processes()
             with processes.main_first():
@@ -137,8 +136,8 @@ def train_base(
         else:
             beginning = _further(context, task, start, options)
         tokenizer = Tokenizer(beginning.folder)
-        positions = getattr(beginning.model.config, "max_position_embeddings", None)
-        limits = limits_of(beginning.generation, positions if beginning.family is Family.BART else None)
+        family = family_of_model(beginning.model)
+        limits = limits_of(beginning.generation, family.max_positions(beginning.model.config.to_dict()))
         with context.working(f"Reading {files.names}"):
             material = read_material(
                 task,
@@ -172,11 +171,11 @@ def train_base(
             identity = Identity(
                 task=task,
                 variant=name,
-                family=beginning.family,
+                family=family.artifact_family,
                 languages=options.languages or LANGUAGES[task],
                 license=options.license,
                 training_data=options.training_data or ", ".join(parameters["data"]),
-                description=options.description or f"A {beginning.family} trained by `compression train`.",
+                description=options.description or f"A {family.model_type} trained by `compression train`.",
                 generation=beginning.generation,
                 lineage=[step],
             )
@@ -188,12 +187,12 @@ def train_base(
 
 
 def _from_nothing(
-    context: Context, task: Task, options: BaseOptions, files: DataFiles, architecture: Architecture, scratch: Path
+    context: Context, task: Task, options: BaseOptions, files: DataFiles, new: NewModelOptions, scratch: Path
 ) -> _Beginning:
-    architecture.check()
+    new.check()
     generation = options.generation()
-    if architecture.family is Family.BART:
-        longest = architecture.positions
+    longest = new.max_positions
+    if longest is not None:
         generation = generation.model_copy(
             update={
                 "max_input_tokens": min(generation.max_input_tokens, longest),
@@ -205,10 +204,10 @@ def _from_nothing(
     if not (folder / "tokenizer_config.json").exists():
         with context.working(f"Making a tokenizer from {files.names}"):
             texts = texts_of(read_examples(task, files.train), generation.prefix)
-            make_tokenizer(architecture.family, texts, options.vocabulary, folder, generation.max_input_tokens)
-    model = make_model(architecture, tokenizer_size(folder), context.seed)
-    parameters = {"from": "nothing", **asdict(architecture), "vocabulary": model.config.vocab_size}
-    return _Beginning(model, folder, architecture.family, generation, None, parameters)
+            make_tokenizer(new.family, texts, options.vocabulary, folder, generation.max_input_tokens)
+    model = make_model(new, tokenizer_size(folder), context.seed)
+    parameters = {"from": "nothing", **asdict(new), "vocabulary": model.config.vocab_size}
+    return _Beginning(model, folder, generation, None, parameters)
 
 
 def _further(context: Context, task: Task, start: str, options: BaseOptions) -> _Beginning:
@@ -223,9 +222,10 @@ def _further(context: Context, task: Task, start: str, options: BaseOptions) -> 
     if manifest is not None and manifest.task is not task:
         raise BadParameters(f"{start} is for {manifest.task}, not for {task}")
     family = family_of(folder)
-    model_type = read_json(folder / "config.json")["model_type"]
-    if manifest is None and model_type in ("mbart", "marian"):
-        raise BadParameters(f"{start} is {model_type} as a hub has it: `import` it first, which sets its languages")
+    if manifest is None and (family.language_token or family.target_token):
+        raise BadParameters(
+            f"{start} is {family.model_type} as a hub has it: `import` it first, which sets its languages"
+        )
     model = load_model(folder, context.device)
     generation = manifest.generation if manifest else options.generation()
     positions = read_configuration(folder).max_positions
@@ -236,7 +236,7 @@ def _further(context: Context, task: Task, start: str, options: BaseOptions) -> 
                 "max_new_tokens": min(generation.max_new_tokens, positions - 1),
             }
         )
-    return _Beginning(model, folder, family, generation, manifest, {"from": folder.name})
+    return _Beginning(model, folder, generation, manifest, {"from": folder.name})
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import CriterionName, measure_importance
 from slimseq.compression.training.batches import one_pass
 from slimseq.compression.training.forward import logits_of
@@ -19,7 +19,7 @@ from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_toke
 def test_scores_are_those_of_the_definition_without_padding(tmp_path: Path, family: Family) -> None:
     tokenizer = tiny_tokenizer(family, tmp_path)
     model, dataset = tiny_model(family, tokenizer), tiny_set(tokenizer)
-    layer = anatomy_of(model).decoder.layers[1]
+    layer = architecture_of_model(model).decoder.layers[1]
     assert layer.cross_attention is not None
     seen: dict[str, list[torch.Tensor]] = {layer.feed_forward.down: [], layer.cross_attention.output: []}
     for name, values in seen.items():
@@ -71,7 +71,7 @@ def test_taylor_is_the_slope_of_the_loss_towards_removal(tmp_path: Path, family:
     tokenizer = tiny_tokenizer(family, tmp_path)
     # ReLU's kinks would stand in the way of finite differences.
     model, dataset = tiny_model(family, tokenizer, is_gated=True).double(), tiny_set(tokenizer).first(5)
-    layer = anatomy_of(model).decoder.layers[0]
+    layer = architecture_of_model(model).decoder.layers[0]
     assert layer.cross_attention is not None
     down, output = layer.feed_forward.down, layer.cross_attention.output
     # T5's norms compute in fp32, in whose noise the slopes of a random model's small parts would drown.
@@ -104,7 +104,7 @@ def test_taylor_is_the_slope_of_the_loss_towards_removal(tmp_path: Path, family:
 def test_magnitude_is_the_norm_of_all_that_a_part_is_made_of(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path)
     model = tiny_model(Family.T5, tokenizer, is_gated=True)
-    layer = anatomy_of(model).encoder.layers[0]
+    layer = architecture_of_model(model).encoder.layers[0]
 
     importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path), "magnitude")
     weights = {name: model.get_parameter(f"{name}.weight").detach() for name in layer.projections}

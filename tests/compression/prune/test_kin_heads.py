@@ -5,9 +5,9 @@ from math import sqrt
 import pytest
 import torch
 
-from slimseq.compression.anatomy import anatomy_of
-from slimseq.compression.prune.bart_heads import prune_bart_heads
-from slimseq.compression.prune.criteria.protocol import Importance, residual_readers
+from slimseq.compression.models import architecture_of_model
+from slimseq.compression.prune.heads import prune_heads
+from slimseq.compression.prune.importance import Importance, residual_readers
 from tests.inference.graphs.test_kin import KIN
 
 WIDTH, KEPT = 32, 16
@@ -23,20 +23,20 @@ def test_a_smaller_width_keeps_the_balance_of_tokens_positions_and_outputs(name:
     model = kind(configuration(**switches)).eval()
     with torch.no_grad():
         model.get_parameter(f"{norm}.weight").uniform_(0.5, 2)
-    anatomy = anatomy_of(model)
-    outputs = [each.output for stack in anatomy.stacks for layer in stack.layers for each in layer.attentions]
+    architecture = architecture_of_model(model)
+    outputs = [each.output for stack in architecture.stacks for layer in stack.layers for each in layer.attentions]
     # The first channels and heads are those that stay.
     order = torch.arange(WIDTH, 0, -1).float()
     importance = Importance({}, dict.fromkeys(outputs, order[:4]), order)
 
-    cut = prune_bart_heads(model, 2, importance).state_dict()
+    cut = prune_heads(model, 2, importance).state_dict()
 
     whole = model.state_dict()
     tokens, positions = "model.shared.weight", "model.encoder.embed_positions.weight"
     before = whole[tokens][:, :KEPT] * sqrt(WIDTH)
     after = cut[tokens] * sqrt(KEPT)
     # A norm behind the sum takes a common factor out; without one there must be none.
-    factor = sqrt(KEPT / WIDTH) if anatomy.has_embedding_norm else 1.0
+    factor = sqrt(KEPT / WIDTH) if architecture.encoder.embedding_norm else 1.0
     assert torch.allclose(after, before * factor)
     assert torch.allclose(cut[positions], whole[positions][:, :KEPT] * factor)
     scores = cut[f"{norm}.weight"] * cut["lm_head.weight"]
@@ -49,7 +49,7 @@ def test_readers_of_the_residual_stream_are_those_that_run(name: str) -> None:
     model = kind(configuration(**switches)).eval()
     ids = torch.tensor([[5, 6, 7, 2]])
     seen: dict[str, torch.Tensor] = {}
-    readers = residual_readers(anatomy_of(model))
+    readers = residual_readers(architecture_of_model(model))
     for norm in readers:
         model.get_submodule(norm).register_forward_hook(lambda _m, _i, output, norm=norm: seen.update({norm: output}))
     for norm, names in readers.items():

@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.models import architecture_of_model
+from slimseq.compression.prune.importance import one_shot_loss
 from slimseq.compression.prune.layers import EvenOrder, evenly_spaced, keep_layers, measured_order, skipping
-from slimseq.compression.prune.loss import one_shot_loss
 from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
 
@@ -29,7 +29,7 @@ def test_a_model_without_a_layer_computes_what_one_that_skips_it_does(
     kept = [index for index in range(3) if index != gone]
 
     smaller = keep_layers(model, {"encoder": kept, "decoder": kept})
-    with skipping(model, [stack.layers[gone].name for stack in anatomy_of(model).stacks]):
+    with skipping(model, [stack.layers[gone].name for stack in architecture_of_model(model).stacks]):
         skipped = logits(model)
 
     torch.testing.assert_close(logits(smaller), skipped)
@@ -63,7 +63,7 @@ def test_the_layer_that_the_loss_misses_least_goes_first_and_then_again(tmp_path
 def test_a_layer_that_does_nothing_is_missed_by_nothing(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path)
     model = tiny_model(Family.T5, tokenizer, encoder_layers=3)
-    silent = anatomy_of(model).encoder.layers[1]
+    silent = architecture_of_model(model).encoder.layers[1]
     with torch.no_grad():
         for name in (silent.feed_forward.down, silent.self_attention.output):
             model.get_parameter(f"{name}.weight").zero_()

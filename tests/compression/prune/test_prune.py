@@ -3,9 +3,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.models import load_model
+from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.prune.prune import PruneOptions, prune
 from slimseq.compression.training.data import DataFiles
 from slimseq.compression.training.schedule import Bounds
@@ -82,10 +81,10 @@ def test_layers_are_removed_and_the_manifest_says_which_and_why(tmp_path: Path, 
     options = PruneOptions(feed_forward=1, encoder_layers=1, decoder_layers=1)
 
     _, manifest, folder = recovered(tmp_path, family, options)
-    anatomy = anatomy_of(load_model(folder))
+    architecture = architecture_of_model(load_model(folder))
     parameters = manifest.lineage[-1].parameters
 
-    assert [len(stack.layers) for stack in anatomy.stacks] == [1, 1]
+    assert [len(stack.layers) for stack in architecture.stacks] == [1, 1]
     layers = {row["layer"]: row for row in parameters["importance"]["layers"]}
     for stack in ("encoder", "decoder"):
         (kept,) = parameters["kept_layers"][stack]
@@ -137,7 +136,7 @@ def test_zeros_survive_recovery_and_are_counted(tmp_path: Path, family: Family) 
     model = load_model(folder)
     linear = [
         model.get_parameter(f"{name}.weight")
-        for stack in anatomy_of(model).stacks
+        for stack in architecture_of_model(model).stacks
         for layer in stack.layers
         for name in layer.projections
     ]

@@ -1,13 +1,16 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.importance import measure_importance
-from slimseq.compression.prune.prune import kept_channels, pruned
+from slimseq.compression.models import architecture_of_model
+from slimseq.compression.prune.importance import Importance, measure_importance
+from slimseq.compression.prune.layers import EvenOrder
+from slimseq.compression.prune.shape import cut_to, shape_of
+from slimseq.compression.prune.structure import kept_channels
 from slimseq.compression.publish import write_model
 from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
@@ -32,6 +35,14 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
     return result
 
 
+def pruned(model: PreTrainedModel, keep: dict[str, int], heads: int | None, importance: Importance) -> PreTrainedModel:
+    """A model with fewer feed-forward channels, and heads where a number of them is given."""
+    whole = shape_of(model)
+    kept = {f"{stack}_feed_forward": channels for stack, channels in keep.items()}
+    shape = replace(whole, heads=whole.heads if heads is None else heads, **kept)
+    return cut_to(model, shape, importance, EvenOrder(whole.layers))
+
+
 def silence(model: PreTrainedModel, name: str, columns: list[int]) -> None:
     with torch.no_grad():
         model.get_parameter(f"{name}.weight")[:, columns] = 0
@@ -40,7 +51,7 @@ def silence(model: PreTrainedModel, name: str, columns: list[int]) -> None:
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_removing_silent_channels_changes_nothing(tmp_path: Path, kind: str) -> None:
     model, tokenizer = made(kind, tmp_path)
-    for number, stack in enumerate(anatomy_of(model).stacks):
+    for number, stack in enumerate(architecture_of_model(model).stacks):
         for index, layer in enumerate(stack.layers):
             start = 3 * number + index
             silence(model, layer.feed_forward.down, list(range(start, start + 40)))
@@ -55,7 +66,7 @@ def test_removing_silent_channels_changes_nothing(tmp_path: Path, kind: str) -> 
 @pytest.mark.parametrize("kind", ["t5-relu", "t5-gated-untied"])
 def test_removing_silent_heads_of_a_t5_changes_nothing(tmp_path: Path, kind: str) -> None:
     model, tokenizer = made(kind, tmp_path)
-    for stack in anatomy_of(model).stacks:
+    for stack in architecture_of_model(model).stacks:
         for index, layer in enumerate(stack.layers):
             silence(model, layer.self_attention.output, [*range(8), *range(16, 24)])
             if layer.cross_attention is not None:
@@ -142,7 +153,7 @@ def test_every_layer_keeps_its_own_best_channels(tmp_path: Path) -> None:
 
     smaller = pruned(model, {"encoder": 16, "decoder": 16}, None, importance)
 
-    for stack in anatomy_of(model).stacks:
+    for stack in architecture_of_model(model).stacks:
         for layer in stack.layers:
             kept = importance.channels[layer.feed_forward.down].topk(16).indices.sort().values
             whole = model.get_parameter(f"{layer.feed_forward.up[0]}.weight")

@@ -4,8 +4,8 @@ from typing import Literal
 import pytest
 import torch
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.unstructured import check_sparsity, held_sparse, sparsity_masks
 from slimseq.compression.training.batches import one_pass
 from slimseq.compression.training.forward import logits_of
@@ -25,7 +25,12 @@ def test_every_row_of_the_stacks_loses_its_share(
 
     masks = sparsity_masks(model, tiny_set(tokenizer), tiny_context(tmp_path), criterion, 0.75, "")
 
-    names = {f"{name}.weight" for stack in anatomy_of(model).stacks for x in stack.layers for name in x.projections}
+    names = {
+        f"{name}.weight"
+        for stack in architecture_of_model(model).stacks
+        for x in stack.layers
+        for name in x.projections
+    }
     assert masks.keys() == names
     for mask in masks.values():
         assert torch.all(mask.sum(1) == mask.shape[1] // 4)

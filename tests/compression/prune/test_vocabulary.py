@@ -6,12 +6,17 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.importing.importing import ImportOptions, import_model
+from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
+from slimseq.compression.models import load_model
 from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
 from slimseq.compression.publish import write_model
 from slimseq.compression.training.tokenizer_maker import texts_of
 from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.models.mbart import MBart
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family
+from slimseq.models_store.manifest import Family, Task
+from tests.compression.language_models import marian_folder, mbart_folder
 from tests.compression.tiny import EXAMPLES, PREFIX, tiny_context, tiny_model, tiny_tokenizer
 
 CORPUS = list(texts_of(EXAMPLES[:8], PREFIX))
@@ -164,3 +169,36 @@ def test_a_vocabulary_without_room_for_what_must_stay_is_refused(tmp_path: Path,
 
     with pytest.raises(BadParameters, match="--vocabulary 20 is below the"):
         plan_vocabulary(tiny_model(family, full), full, CORPUS, 20, tiny_context(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["mbart", "mbart50"])
+def test_every_language_token_of_an_mbart_stays(tmp_path: Path, kind: str) -> None:
+    folder, context = mbart_folder(tmp_path / kind, kind), tiny_context(tmp_path)
+    model, pattern = load_model(folder), MBart.language_token
+    cut = plan_vocabulary(model, folder, ["The train leaves at nine."], 0, context)
+    trim_tokenizer(folder, tmp_path / "small", cut)
+    write_model(trim_model(model, cut), tmp_path / "small")
+
+    codes = language_codes(tmp_path / "small", pattern)
+    said = read_language_tokens(tmp_path / "small", tmp_path / "small")
+
+    assert len(cut.kept) < model.config.vocab_size
+    assert codes == language_codes(folder, pattern) and len(codes) > 20
+    assert said == LanguageTokens("en_XX", "de_DE")
+
+
+def test_every_target_token_of_a_marian_stays(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    source = marian_folder(tmp_path / "model", ("en", "gmw"), ["deu", "nld"])
+    options = ImportOptions(task=Task.TRANSLATION, languages=["en", "deu"], export=False)
+    import_model(context, str(source), options)
+    folder = context.store.folder(Task.TRANSLATION, "original")
+    model = load_model(folder)
+
+    cut = plan_vocabulary(model, folder, ["The train leaves at nine."], 0, context)
+    trim_tokenizer(folder, tmp_path / "small", cut)
+
+    assert len(cut.kept) < model.config.vocab_size
+    for token in (">>deu<<", ">>nld<<"):
+        place = Tokenizer(tmp_path / "small").id_of(token)
+        assert place is not None and cut.kept[place] == Tokenizer(folder).id_of(token)

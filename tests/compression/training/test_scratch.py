@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.publish import write_model
-from slimseq.compression.training.scratch import Architecture, make_model
+from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.models_store.manifest import Family
 from tests.compression.tiny import ARCHITECTURE
 
@@ -48,7 +48,7 @@ def test_the_seed_decides_the_weights() -> None:
 
 @pytest.mark.parametrize("wrong", [{"width": 30}, {"encoder_layers": 0}, {"hidden_dropout": 1.0}])
 def test_an_architecture_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
-    architecture: Architecture = replace(ARCHITECTURE, **wrong)
+    options: NewModelOptions = replace(ARCHITECTURE, **wrong)
 
     with pytest.raises(BadParameters):
-        make_model(architecture, 300, seed=0)
+        make_model(options, 300, seed=0)

@@ -3,10 +3,10 @@ import numpy as np
 from slimseq.inference.decoding.beam import BeamSearch
 from slimseq.inference.decoding.scores import scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.models_store.manifest import Family, GenerationOptions
+from slimseq.models_store.manifest import GenerationOptions
 
 BEAMS, STEPS, INPUTS, VOCABULARY = 3, 12, 4, 30
-CONFIGURATION = ModelConfiguration(Family.T5, VOCABULARY, 1, 0, 1, 2, None, None, None)
+CONFIGURATION = ModelConfiguration(VOCABULARY, 1, 0, 1, 2, None, None, None)
 
 
 def test_rows_go_on_with_what_they_hold() -> None:

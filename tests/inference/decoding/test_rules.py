@@ -4,7 +4,7 @@ import pytest
 from slimseq.inference.decoding.rules import Rules, allowed, repeated_ngrams
 from slimseq.inference.decoding.scores import Ids, Scores, scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.models_store.manifest import Family, GenerationOptions
+from slimseq.models_store.manifest import GenerationOptions
 
 VOCABULARY = 10
 EOS = 1
@@ -12,7 +12,7 @@ START = 2
 
 
 def configuration(forced_bos: int | None = None, forced_eos: int | None = None) -> ModelConfiguration:
-    return ModelConfiguration(Family.BART, VOCABULARY, 1, 0, EOS, START, forced_bos, forced_eos, None)
+    return ModelConfiguration(VOCABULARY, 1, 0, EOS, START, forced_bos, forced_eos, None)
 
 
 def possible(

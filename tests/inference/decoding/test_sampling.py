@@ -6,10 +6,10 @@ import pytest
 from slimseq.inference.decoding.sampling import SamplingSearch, likeliest
 from slimseq.inference.decoding.scores import scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.models_store.manifest import Family, GenerationOptions
+from slimseq.models_store.manifest import GenerationOptions
 
 VOCABULARY = 40
-CONFIGURATION = ModelConfiguration(Family.T5, VOCABULARY, 1, 0, 1, 2, None, None, None)
+CONFIGURATION = ModelConfiguration(VOCABULARY, 1, 0, 1, 2, None, None, None)
 
 
 def drawn(options: list[GenerationOptions], logits: Any, steps: int) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 The library's converter takes one number of heads for both stacks, derives a head's width from it, and asks a BART's
 configuration for switches that transformers does not write. So its specification is filled in here instead, from the
-switches of `slimseq.inference.models.architecture`: whatever shape pruning left comes out as it is, without a training
+names and switches of the model's `Architecture`: whatever shape pruning left comes out as it is, without a training
 library.
 """
 
@@ -10,19 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from slimseq.inference.graphs.sinusoidal_positions import sinusoidal_positions
-from slimseq.inference.models.anatomy import Attention, Layer, Stack
-from slimseq.inference.models.architecture import OUTPUT_BIAS, Architecture, architecture_of
+from slimseq.inference.models.architecture import Architecture, Attention, Layer, Stack
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration, read_json
-from slimseq.inference.models.weights import Weights
+from slimseq.inference.models.registry import architecture_of
+from slimseq.inference.models.weights import Floats, Weights
 from slimseq.models_store.errors import BadSource, InvalidArtifact
 from slimseq.models_store.files import short_name
-from slimseq.models_store.manifest import Family
 
 ComputeType = Literal["float32", "int8", "int8_float16"]
-Floats = NDArray[np.float32]
 
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_new": "GELUTanh", "silu": "SWISH", "swish": "SWISH"}
 
@@ -110,16 +106,16 @@ class _Builder:
         shared = {
             "pre_norm": model.is_pre_norm,
             "activation": self._activation(),
-            "layernorm_embedding": model.has_embedding_norm,
+            "layernorm_embedding": model.encoder.embedding_norm is not None,
             "relative_attention_bias": is_relative,
             "ffn_glu": model.is_gated,
-            "rms_norm": model.family is Family.T5,
+            "rms_norm": model.norm == "rms",
         }
         encoder, decoder = (
-            kind(len(stack.layers), heads.count, head_dim=heads.width, **shared)
-            for kind, stack, heads in (
-                (transformer_spec.TransformerEncoderSpec, model.encoder, model.encoder_heads),
-                (transformer_spec.TransformerDecoderSpec, model.decoder, model.decoder_heads),
+            kind(len(stack.layers), stack.heads.count, head_dim=stack.heads.width, **shared)
+            for kind, stack in (
+                (transformer_spec.TransformerEncoderSpec, model.encoder),
+                (transformer_spec.TransformerDecoderSpec, model.decoder),
             )
         )
         self._fill_stack(encoder, model.encoder, encoder.embeddings[0])
@@ -144,59 +140,42 @@ class _Builder:
 
     def _fill_stack(self, spec: Any, stack: Stack, embeddings: Any) -> None:
         model = self._model
-        embeddings.weight = self._array(model.tables[stack.name])
-        if model.family is Family.T5:
-            spec.scale_embeddings = False
-            self._fill_norm(spec.layer_norm, f"{stack.name}.final_layer_norm")
-        else:
-            name = f"model.{stack.name}"
-            spec.scale_embeddings = model.embedding_scale
+        embeddings.weight = self._array(stack.tokens)
+        spec.scale_embeddings = model.embedding_scale if model.embedding_scale != 1.0 else False
+        if model.buckets is None:
             spec.position_encodings.encodings = self._positions(stack)
-            if model.has_embedding_norm:
-                self._fill_norm(spec.layernorm_embedding, f"{name}.layernorm_embedding")
-            if model.is_pre_norm:
-                self._fill_norm(spec.layer_norm, f"{name}.layer_norm")
+        if stack.embedding_norm is not None:
+            self._fill_norm(spec.layernorm_embedding, stack.embedding_norm)
+        if stack.final_norm is not None:
+            self._fill_norm(spec.layer_norm, stack.final_norm)
         for layer_spec, layer in zip(spec.layer, stack.layers, strict=True):
-            self._fill_layer(layer_spec, layer, stack.layers[0].self_attention.position_bias)
+            self._fill_layer(layer_spec, layer, stack)
 
     def _positions(self, stack: Stack) -> Floats:
         model = self._model
-        if model.has_sinusoidal_positions:
-            return sinusoidal_positions(model.max_positions, model.width)
-        return self._array(f"model.{stack.name}.embed_positions.weight")[model.position_rows(self._weights, stack) :]
+        if stack.positions is None:
+            return model.family.sinusoidal_positions(model.max_positions, model.width)
+        return self._array(f"{stack.positions}.weight")[model.position_offset :]
 
-    def _fill_layer(self, spec: Any, layer: Layer, position_bias: str | None) -> None:
-        attention_norm, cross_norm, feed_forward_norm = self._norms(layer)
-        self._fill_attention(spec.self_attention, layer.self_attention, is_self=True)
-        self._fill_norm(spec.self_attention.layer_norm, attention_norm)
+    def _fill_layer(self, spec: Any, layer: Layer, stack: Stack) -> None:
+        self._fill_attention(spec.self_attention, layer.self_attention, stack, is_self=True)
+        position_bias = stack.layers[0].self_attention.position_bias
         if position_bias is not None and self._model.buckets is not None:
             # Layers after the first use its bias.
             spec.self_attention.relative_attention_bias = self._array(f"{position_bias}.weight")
             spec.self_attention.relative_attention_max_distance = np.int32(self._model.buckets.greatest)
         if layer.cross_attention is not None:
-            self._fill_attention(spec.attention, layer.cross_attention, is_self=False)
-            self._fill_norm(spec.attention.layer_norm, cross_norm)
+            self._fill_attention(spec.attention, layer.cross_attention, stack, is_self=False)
         up = layer.feed_forward.up
         self._fill_linear(spec.ffn.linear_0, [up[0]])
         if len(up) == 2:
             self._fill_linear(spec.ffn.linear_0_noact, [up[1]])
         self._fill_linear(spec.ffn.linear_1, [layer.feed_forward.down])
-        self._fill_norm(spec.ffn.layer_norm, feed_forward_norm)
+        self._fill_norm(spec.ffn.layer_norm, layer.feed_forward.norm)
 
-    def _norms(self, layer: Layer) -> tuple[str, str, str]:
-        """Returns the names of a layer's norms: self-attention's, cross-attention's, the feed-forward's."""
-        if self._model.family is Family.T5:
-            last = 2 if layer.cross_attention else 1
-            return tuple(f"{layer.name}.layer.{part}.layer_norm" for part in (0, 1, last))  # type: ignore[return-value]
-        return (
-            f"{layer.name}.self_attn_layer_norm",
-            f"{layer.name}.encoder_attn_layer_norm",
-            f"{layer.name}.final_layer_norm",
-        )
-
-    def _fill_attention(self, spec: Any, attention: Attention, is_self: bool) -> None:
+    def _fill_attention(self, spec: Any, attention: Attention, stack: Stack, is_self: bool) -> None:
         """Fills the fused projections: query, key and value in one, or key and value of encoder states in one."""
-        if self._model.family is Family.T5:
+        if stack.heads.scale == 1.0:
             spec.queries_scale = 1.0
         query, key, value = attention.query, attention.key, attention.value
         for linear, names in zip(
@@ -205,6 +184,7 @@ class _Builder:
             strict=True,
         ):
             self._fill_linear(linear, list(names))
+        self._fill_norm(spec.layer_norm, attention.norm)
 
     def _fill_linear(self, spec: Any, names: list[str]) -> None:
         spec.weight = np.concatenate([self._array(f"{name}.weight") for name in names])
@@ -221,5 +201,5 @@ class _Builder:
         decoder.projection.weight = self._array(model.output_table)
         if model.output_scale != 1.0:
             decoder.scale_outputs = model.output_scale
-        if model.has_output_bias:
-            decoder.projection.bias = self._array(OUTPUT_BIAS).reshape(-1)
+        if model.output_bias is not None:
+            decoder.projection.bias = self._array(model.output_bias).reshape(-1)

@@ -24,17 +24,10 @@ from slimseq.compression.publish import Identity, check_name, copy_tokenizer, pu
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task, first_complaint
+from slimseq.models_store.manifest import GenerationDefaults, Manifest, Step, Task, first_complaint
 
 MAX_NEW_TOKENS = 128
 MAX_INPUT_TOKENS = 512
-# What CTranslate2's converter wants to find in a BART's config.json; these are the architecture's own values.
-BART_SWITCHES = {
-    "normalize_before": False,
-    "normalize_embedding": True,
-    "add_final_layer_norm": False,
-    "add_bias_logits": False,
-}
 
 
 @dataclass(frozen=True)
@@ -94,10 +87,9 @@ def import_model(
         languages = resolve_languages(options.task, folder, tokenizer_folder, source, options.languages)
         with context.working(f"Loading {source}"):
             model = load_model(folder)
-        if model.config.model_type == Family.BART:
-            for name, value in BART_SWITCHES.items():
-                if not hasattr(model.config, name):
-                    setattr(model.config, name, value)
+        for name, value in family.converter_keys().items():
+            if not hasattr(model.config, name):
+                setattr(model.config, name, value)
         if languages.tokens is not None:
             set_language_tokens(model, tokenizer_folder, languages.tokens)
         if languages.remark:
@@ -112,7 +104,7 @@ def import_model(
         identity = Identity(
             task=options.task,
             variant=options.variant,
-            family=family,
+            family=family.artifact_family,
             languages=languages.codes,
             license=options.license,
             training_data=options.training_data,
@@ -163,7 +155,7 @@ def _defaults(folder: Path, options: ImportOptions, languages: Languages) -> Gen
     generation = read_json(generation_file) if generation_file.exists() else {}
     specific = _task_parameters(config, options.task, languages.codes)
     said: dict[str, Any] = config | generation | specific
-    positions = config.get("max_position_embeddings") if family_of(folder) is Family.BART else None
+    positions = family_of(folder).max_positions(config)
     max_length = said.get("max_length")
     max_new_tokens = said.get("max_new_tokens") or (max_length - 1 if max_length else MAX_NEW_TOKENS)
     max_input_tokens = options.max_input_tokens or MAX_INPUT_TOKENS

@@ -1,4 +1,4 @@
-"""An mBART's language tokens: which its tokenizer knows, which are in use, and how others are put in their place.
+"""Language tokens: which a tokenizer knows, which are in use, and how others are put in their place.
 
 The source's token is in the tokenizer's template. mBART puts it behind a text and starts the decoder with the target's
 token; mBART-50 puts it before a text and forces the target's token as the first output.
@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimseq.compression.models import family_of_model
 from slimseq.compression.publish import write_json
 from slimseq.compression.training.targets import SOURCE_KEY, TARGET_KEY
-from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.configuration import family_of, read_json
+from slimseq.inference.models.family import ModelFamily
 from slimseq.models_store.errors import BadSource
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CODE = re.compile(r"[a-z]{2,3}_[A-Z]{2}")
 # Where a folder says with which tokens the decoder begins.
 STARTS = ("forced_bos_token_id", "decoder_start_token_id")
 
@@ -31,9 +32,15 @@ class LanguageTokens:
     target: str
 
 
-def language_codes(tokenizer_folder: Path) -> list[str]:
-    """Returns the language tokens of a `tokenizer.json`, in the order of their ids."""
-    return list(_ids(read_json(tokenizer_folder / "tokenizer.json")))
+def language_codes(tokenizer_folder: Path, pattern: re.Pattern[str]) -> dict[str, str]:
+    """Returns the language tokens of a `tokenizer.json` and the languages' names, in the order of ids.
+
+    Args:
+        tokenizer_folder: holds the `tokenizer.json`.
+        pattern: of such a token; group 1 is the language's name.
+    """
+    found = map(pattern.fullmatch, _ids(read_json(tokenizer_folder / "tokenizer.json"), pattern))
+    return {match[0]: match[1] for match in found if match}
 
 
 def read_language_tokens(folder: Path, tokenizer_folder: Path) -> LanguageTokens:
@@ -43,11 +50,11 @@ def read_language_tokens(folder: Path, tokenizer_folder: Path) -> LanguageTokens
         folder: the model's own folder, whose configurations say what the decoder begins with.
         tokenizer_folder: holds the `tokenizer.json`.
     """
+    pattern = _pattern_of(family_of(folder))
     tokenizer = read_json(tokenizer_folder / "tokenizer.json")
-    code_of = {number: code for code, number in _ids(tokenizer).items()}
-    source = next(
-        (name for part in _templates(tokenizer) for name in part["special_tokens"] if CODE.fullmatch(name)), ""
-    )
+    code_of = {number: code for code, number in _ids(tokenizer, pattern).items()}
+    marks = (name for part in _templates(tokenizer) for name in part["special_tokens"] if pattern.fullmatch(name))
+    source = next(marks, "")
     paths = [folder / name for name in ("generation_config.json", "config.json")]
     said = [read_json(path).get(name) for path in paths if path.exists() for name in STARTS]
     target = next((code_of[number] for number in said if isinstance(number, int) and number in code_of), "")
@@ -65,16 +72,17 @@ def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens
     Raises:
         BadSource: the tokenizer has no template with a language token.
     """
+    pattern = _pattern_of(family_of_model(model))
     path = tokenizer_folder / "tokenizer.json"
     tokenizer = read_json(path)
-    ids = _ids(tokenizer)
-    templates = [part for part in _templates(tokenizer) if any(map(CODE.fullmatch, part["special_tokens"]))]
+    ids = _ids(tokenizer, pattern)
+    templates = [part for part in _templates(tokenizer) if any(map(pattern.fullmatch, part["special_tokens"]))]
     if not templates:
         raise BadSource(
-            "tokenizer.json knows languages, and marks no text with one: its post-processor is none of mBART's"
+            "tokenizer.json knows languages, and marks no text with one: its post-processor has no template for it"
         )
     for template in templates:
-        _mark_with(template, tokens.source, ids[tokens.source])
+        _mark_with(template, tokens.source, ids[tokens.source], pattern)
     write_json(path, tokenizer)
     config = tokenizer_folder / "tokenizer_config.json"
     said = read_json(config) if config.exists() else {"tokenizer_class": "PreTrainedTokenizerFast"}
@@ -83,8 +91,13 @@ def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens
     _begin_with(model, ids[tokens.target], first == tokens.source, set(ids.values()))
 
 
-def _ids(tokenizer: dict[str, Any]) -> dict[str, int]:
-    added = [token for token in tokenizer.get("added_tokens") or [] if CODE.fullmatch(token["content"])]
+def _pattern_of(family: ModelFamily) -> re.Pattern[str]:
+    assert family.language_token is not None, "only families with language tokens are asked for them"
+    return family.language_token
+
+
+def _ids(tokenizer: dict[str, Any], pattern: re.Pattern[str]) -> dict[str, int]:
+    added = [token for token in tokenizer.get("added_tokens") or [] if pattern.fullmatch(token["content"])]
     return {token["content"]: int(token["id"]) for token in sorted(added, key=lambda token: int(token["id"]))}
 
 
@@ -96,13 +109,13 @@ def _templates(tokenizer: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield part
 
 
-def _mark_with(template: dict[str, Any], token: str, number: int) -> None:
+def _mark_with(template: dict[str, Any], token: str, number: int, pattern: re.Pattern[str]) -> None:
     for name in ("single", "pair"):
         for piece in template[name]:
             special = piece.get("SpecialToken")
-            if special and CODE.fullmatch(special["id"]):
+            if special and pattern.fullmatch(special["id"]):
                 special["id"] = token
-    others = {name: entry for name, entry in template["special_tokens"].items() if not CODE.fullmatch(name)}
+    others = {name: entry for name, entry in template["special_tokens"].items() if not pattern.fullmatch(name)}
     template["special_tokens"] = others | {token: {"id": token, "ids": [number], "tokens": [token]}}
 
 

@@ -12,14 +12,12 @@ from typing import Any
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
-from slimseq.compression.importing.marian_tokenizer import LANGUAGE
-from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.configuration import family_of, read_json
+from slimseq.inference.models.family import ModelFamily
 from slimseq.models_store.manifest import Task
 
 # What is recorded where neither the command nor the model says anything.
 ASSUMED = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
-# The names of Marian models on the hub end in their pair: opus-mt-fr-en, opus-mt-tc-big-fr-en.
-MARIAN_NAME = re.compile(r"opus-mt(?:-[a-z]+-(?:big|base|tiny|small))?-([A-Za-z_]+)-([A-Za-z_]+)$")
 # `mul` is any language; names with capitals, such as ROMANCE, are groups of OPUS-MT's own.
 GROUP = re.compile(r"mul|.*[A-Z+_].*")
 
@@ -62,16 +60,16 @@ def resolve_languages(
         need = "twice, source and target" if task is Task.TRANSLATION else "once"
         given = "once" if len(named) == 1 else f"{len(named)} times"
         raise BadParameters(f"--language is given {given}; a {task} needs it {need}")
-    model_type = read_json(folder / "config.json").get("model_type")
-    if model_type == "mbart" and (codes := language_codes(tokenizer_folder)):
-        return _of_mbart(task, folder, tokenizer_folder, codes, named)
-    if model_type == "marian" and task is Task.TRANSLATION:
-        return _of_marian(folder, tokenizer_folder, source, named)
-    return _stated(task, folder, str(model_type), named)
+    family = family_of(folder)
+    if family.language_token and (codes := language_codes(tokenizer_folder, family.language_token)):
+        return _of_language_tokens(task, folder, tokenizer_folder, codes, named)
+    if family.target_token and task is Task.TRANSLATION:
+        return _of_target_tokens(family, folder, tokenizer_folder, source, named)
+    return _stated(family, task, folder, named)
 
 
-def _of_mbart(
-    task: Task, folder: Path, tokenizer_folder: Path, codes: Sequence[str], named: Sequence[str] | None
+def _of_language_tokens(
+    task: Task, folder: Path, tokenizer_folder: Path, codes: Mapping[str, str], named: Sequence[str] | None
 ) -> Languages:
     own = read_language_tokens(folder, tokenizer_folder)
     if named:
@@ -86,21 +84,21 @@ def _of_mbart(
             f"nothing in the model says which language it translates into: give --language SOURCE --language TARGET, "
             f"two of {', '.join(_short_names(codes))}"
         )
-    short = {code: name for name, code in zip(_short_names(codes), codes, strict=True)}
+    short = dict(zip(codes, _short_names(codes), strict=True))
     pair = [short[tokens.source], short[tokens.target]]
     return Languages(pair if task is Task.TRANSLATION else list(dict.fromkeys(pair)), tokens)
 
 
-def _short_names(codes: Sequence[str]) -> list[str]:
-    """Returns `fr` for `fr_XX`; the whole code where several begin alike."""
-    starts = [code.partition("_")[0] for code in codes]
-    return [start if starts.count(start) == 1 else code for start, code in zip(starts, codes, strict=True)]
+def _short_names(codes: Mapping[str, str]) -> list[str]:
+    """Returns `fr` for `fr_XX`; the whole code where several have the same name."""
+    names = list(codes.values())
+    return [name if names.count(name) == 1 else code for code, name in codes.items()]
 
 
-def _code_of(name: str, codes: Sequence[str]) -> str:
+def _code_of(name: str, codes: Mapping[str, str]) -> str:
     plain = name.replace("-", "_").casefold()
     found = [code for code in codes if plain == code.casefold()]
-    found = found or [code for code in codes if plain == code.partition("_")[0].casefold()]
+    found = found or [code for code, short in codes.items() if plain == short.casefold()]
     if len(found) > 1:
         raise BadParameters(f"--language {name} is ambiguous: the tokenizer has {', '.join(found)}; name one of them")
     if not found:
@@ -109,60 +107,63 @@ def _code_of(name: str, codes: Sequence[str]) -> str:
     return found[0]
 
 
-def _of_marian(folder: Path, tokenizer_folder: Path, source: str, named: Sequence[str] | None) -> Languages:
-    own = _marian_pair(folder, source)
-    targets = _marian_targets(tokenizer_folder)
+def _of_target_tokens(
+    family: ModelFamily, folder: Path, tokenizer_folder: Path, source: str, named: Sequence[str] | None
+) -> Languages:
+    own = _pair_of(family, folder, source)
+    targets = _targets(family, tokenizer_folder)
     if not named and own is None:
         choice = f"; its targets are {', '.join(targets)}" if targets else ""
         raise BadParameters(
-            f"nothing in {source} says which languages this Marian translates: give --language SOURCE --language "
-            f"TARGET{choice}"
+            f"nothing in {source} says which languages this {family.title} translates: give --language SOURCE "
+            f"--language TARGET{choice}"
         )
     first, second = named or own or ("", "")
     if own is not None and not _agree(first, own[0]):
-        raise BadParameters(f"--language {first}: this Marian translates from {own[0]} ({own[0]} to {own[1]})")
+        raise BadParameters(f"--language {first}: this {family.title} translates from {own[0]} ({own[0]} to {own[1]})")
     if targets:
         if second not in targets:
             said = f"--language {second}" if named else f"its own target {second}"
             raise BadParameters(
-                f"{said} is not one of this Marian's targets: give --language {first} and --language with one of "
-                f"{', '.join(targets)}"
+                f"{said} is not one of this {family.title}'s targets: give --language {first} and --language with one "
+                f"of {', '.join(targets)}"
             )
         return Languages([first, second], prefix=f">>{second}<< ")
     if own is not None and not _agree(second, own[1]):
-        raise BadParameters(f"--language {second}: this Marian translates into {own[1]} ({own[0]} to {own[1]})")
+        raise BadParameters(f"--language {second}: this {family.title} translates into {own[1]} ({own[0]} to {own[1]})")
     remark = "" if own else f"Languages {first} to {second} are recorded as stated: nothing in the model confirms them."
     return Languages([first, second], remark=remark)
 
 
-def _marian_pair(folder: Path, source: str) -> tuple[str, str] | None:
-    """Returns what a Marian's tokenizer or model configuration says, else its name on the hub, else None."""
+def _pair_of(family: ModelFamily, folder: Path, source: str) -> tuple[str, str] | None:
+    """Returns what the tokenizer's or the model's configuration says, else the name on the hub, else None."""
     for name in ("tokenizer_config.json", "config.json"):
         path = folder / name
         said = read_json(path) if path.exists() else {}
         if said.get("source_lang") and said.get("target_lang"):
             return str(said["source_lang"]), str(said["target_lang"])
-    match = MARIAN_NAME.search(source)
+    match = family.pair_in_name.search(source) if family.pair_in_name else None
     return (match[1], match[2]) if match else None
 
 
-def _marian_targets(tokenizer_folder: Path) -> list[str]:
+def _targets(family: ModelFamily, tokenizer_folder: Path) -> list[str]:
     """Returns the names in tokens such as `>>fra<<`."""
     added = read_json(tokenizer_folder / "tokenizer.json").get("added_tokens") or []
-    return [token["content"][2:-2] for token in added if LANGUAGE.fullmatch(token["content"])]
+    found = (family.target_token.fullmatch(token["content"]) for token in added) if family.target_token else ()
+    return [match[1] for match in found if match]
 
 
 def _agree(name: str, own: str) -> bool:
     return name.casefold() == own.casefold() or GROUP.fullmatch(own) is not None
 
 
-def _stated(task: Task, folder: Path, model_type: str, named: Sequence[str] | None) -> Languages:
+def _stated(family: ModelFamily, task: Task, folder: Path, named: Sequence[str] | None) -> Languages:
     codes = list(named or ASSUMED[task])
     words = " to ".join(codes)
     how = "recorded as stated" if named else "assumed; --language names others"
-    why = f"nothing in a {model_type} confirms them"
-    if model_type in ("t5", "mt5") and task is Task.TRANSLATION:
-        why = f"a {model_type} learns them from the prefix of its inputs alone"
+    why = f"nothing in a {family.model_type} confirms them"
+    if family.learns_languages_from_prefix and task is Task.TRANSLATION:
+        why = f"a {family.model_type} learns them from the prefix of its inputs alone"
         known = _t5_pairs(read_json(folder / "config.json"))
         if known and tuple(codes) not in known:
             why += f", and its configuration has prefixes for {', '.join(' to '.join(pair) for pair in known)} only"

@@ -6,7 +6,6 @@ where nothing else fits. A second file cuts targets by the latter, for training.
 segmentation is that of Kudo 2018, https://arxiv.org/abs/1804.10959.
 """
 
-import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tokenizers.models import Unigram
 from slimseq.compression.publish import write_json
 from slimseq.compression.training.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.marian import Marian
 from slimseq.models_store.errors import BadSource
 
 SOURCE = "source.spm"
@@ -24,8 +24,6 @@ TARGET = "target.spm"
 VOCABULARY = "vocab.json"
 SEPARATE_VOCABULARY = "target_vocab.json"
 UNKNOWN, END, PADDING = SPECIALS = ("<unk>", "</s>", "<pad>")
-# Says into which language to translate, at the start of a text, where a model knows several.
-LANGUAGE = re.compile(r">>.+<<")
 NEVER = -1e4
 
 
@@ -72,7 +70,7 @@ def _fast(ids: dict[str, int], pieces: Any) -> Tokenizer:
     fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     fast.decoder = decoders.Metaspace(prepend_scheme="always")
     fast.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, ids[END])])
-    specials = [*SPECIALS, *filter(LANGUAGE.fullmatch, ids)]
+    specials = [*SPECIALS, *filter(Marian.target_token.fullmatch, ids)]
     fast.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
     return fast
 

@@ -1,23 +1,72 @@
-"""How much each part of a model matters. Pruning ranks by what stands here; criteria are in `pruning/criteria/`."""
+"""How much each part of a model matters, which pruning ranks by. A criterion is one file in `criteria/`.
 
-from typing import TYPE_CHECKING, Literal, get_args
+A criterion's file is named after it and has `score`; its name is in `CriterionName`.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
+
+import torch
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.criteria.chance import chance
-from slimseq.compression.prune.criteria.magnitude import magnitude
-from slimseq.compression.prune.criteria.protocol import CALIBRATION_TOKENS, Criterion, Importance
-from slimseq.compression.prune.criteria.taylor import taylor
-from slimseq.compression.prune.criteria.wanda import wanda
+from slimseq.compression.training.batches import one_pass
 from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.forward import logits_of, pad_id_of
+from slimseq.compression.training.losses import label_smoothed_cross_entropy
+from slimseq.inference.models.architecture import Architecture, Attention, FeedForward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["CALIBRATION_TOKENS", "CriterionName", "Importance", "measure_importance"]
-
 CriterionName = Literal["wanda", "magnitude", "taylor", "random"]
-CRITERIA: dict[str, Criterion] = {"wanda": wanda, "magnitude": magnitude, "taylor": taylor, "random": chance}
+# Small enough that the logits of a large vocabulary stay below the model itself.
+CALIBRATION_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Scores by the name of the part, float32 on the CPU; higher matters more.
+
+    `channels[down projection]` is `(feed_forward,)`, `heads[output projection]` is `(heads,)`, and `residual` is
+    `(width,)`, or None where the family's width is never cut (T5).
+    """
+
+    channels: dict[str, torch.Tensor]
+    heads: dict[str, torch.Tensor]
+    residual: torch.Tensor | None
+
+    def of_layers(self, architecture: Architecture, kept: Mapping[str, Sequence[int]]) -> "Importance":
+        """Returns the scores of some layers under the names that they have once the others are gone.
+
+        Args:
+            architecture: of the model that was measured.
+            kept: layers that stay, ascending, for the `encoder` and the `decoder`.
+        """
+        channels: dict[str, torch.Tensor] = {}
+        heads: dict[str, torch.Tensor] = {}
+        for stack in architecture.stacks:
+            for new, old in enumerate(kept[stack.name]):
+                there, here = stack.layers[new], stack.layers[old]
+                channels[there.feed_forward.down] = self.channels[here.feed_forward.down]
+                for after, before in zip(there.attentions, here.attentions, strict=True):
+                    heads[after.output] = self.heads[before.output]
+        return Importance(channels, heads, self.residual)
+
+
+class Criterion(Protocol):
+    """Scores the parts of a model."""
+
+    def __call__(self, model: "PreTrainedModel", calibration: TrainingSet, context: Context) -> Importance:
+        """Returns the scores.
+
+        Args:
+            model: of any family, in evaluation mode on `context.device`; left as it is.
+            calibration: a few hundred pairs; all are run where the criterion looks at data.
+            context: seed, device and progress.
+        """
 
 
 def measure_importance(
@@ -26,7 +75,7 @@ def measure_importance(
     """Scores the parts of a model. Nothing of it is changed.
 
     Args:
-        model: a T5 or BART on any device; comes back on `context.device`, in evaluation mode.
+        model: of any family, on any device; comes back on `context.device`, in evaluation mode.
         calibration: a few hundred pairs; all are run. Padding is left out.
         context: seed, device and progress.
         criterion: what makes a part important; each is described where it is defined.
@@ -37,8 +86,80 @@ def measure_importance(
     Raises:
         BadParameters: there is no such criterion.
     """
-    if criterion not in CRITERIA:
+    if criterion not in get_args(CriterionName):
         raise BadParameters(f"there is no criterion {criterion!r}; there are {', '.join(get_args(CriterionName))}")
     model.to(context.device)  # type: ignore[arg-type]
     model.train(False)
-    return CRITERIA[criterion](model, calibration, context)
+    module = importlib.import_module(f"slimseq.compression.prune.criteria.{criterion}")
+    return cast(Criterion, module.score)(model, calibration, context)
+
+
+def one_shot_loss(model: "PreTrainedModel", pairs: TrainingSet, context: Context) -> float:
+    """Returns what a cut costs before any recovery: mean cross entropy over all target tokens, in nats.
+
+    Unlike the training's `dev_loss` it runs many times over few pairs, in the model's own precision, and its batches
+    are small enough for the logits of a large vocabulary to stay below the model's own size.
+
+    Args:
+        model: of any family, on `context.device`; left in evaluation mode.
+        pairs: all are run.
+        context: the device.
+    """
+    model.train(False)
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for batch in one_pass(pairs, CALIBRATION_TOKENS, pad_id_of(model)):
+            on_device = batch.to(context.device)
+            loss = label_smoothed_cross_entropy(logits_of(model, on_device), on_device.labels)
+            targets = int((batch.labels >= 0).sum())
+            total += float(loss) * targets
+            count += targets
+    return total / count
+
+
+def residual_readers(architecture: Architecture) -> dict[str, list[str]]:
+    """Returns, for each norm of the residual stream, the projections that read its output.
+
+    Nothing where the width is never cut. Where norms come before the parts, each part reads its own norm, and the norm
+    of the embeddings has no reader.
+    """
+    readers: dict[str, list[str]] = {}
+    if architecture.family.has_own_head_width:
+        return readers
+    for stack in architecture.stacks:
+        parts = [part for layer in stack.layers for part in layer.parts]
+        cross = [layer.cross_attention for layer in stack.layers]
+        reading = [_reading(part, is_cross=part in cross) for part in parts]
+        after = ["lm_head"]
+        if stack is architecture.encoder:
+            attentions = [layer.cross_attention for layer in architecture.decoder.layers]
+            after = [name for each in attentions if each is not None for name in (each.key, each.value)]
+        if architecture.is_pre_norm:
+            norms = [*(part.norm for part in parts), stack.final_norm]
+        else:
+            norms = [stack.embedding_norm, *(part.norm for part in parts)]
+        # Without a norm of embeddings nothing normed is what the first part reads.
+        readers |= {norm: names for norm, names in zip(norms, [*reading, after], strict=True) if norm is not None}
+    return readers
+
+
+def _reading(part: Attention | FeedForward, is_cross: bool) -> list[str]:
+    if isinstance(part, FeedForward):
+        return list(part.up)
+    return [part.query] if is_cross else [part.query, part.key, part.value]
+
+
+def residual_scores(by_norm: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+    """Returns scores of the residual channels from those at each layer norm, every norm counting the same.
+
+    Args:
+        by_norm: `(width,)` each; none at all gives None.
+    """
+    if not by_norm:
+        return None
+    return torch.stack([(score / score.mean().clamp(min=1e-30)).float().cpu() for score in by_norm.values()]).sum(0)
+
+
+def weight_of(model: "PreTrainedModel", name: str) -> torch.Tensor:
+    """Returns the weight of a linear module, `(out, in)`, detached."""
+    return model.get_parameter(f"{name}.weight").detach()

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.loss import one_shot_loss
+from slimseq.compression.models import architecture_of_model
+from slimseq.compression.prune.importance import one_shot_loss
 from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.training.data import TrainingSet
-from slimseq.inference.models.anatomy import Stack
-from slimseq.models_store.manifest import Family
+from slimseq.inference.models.architecture import Stack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -112,7 +111,7 @@ def measured_order(
     2024, https://arxiv.org/abs/2402.09025), each stack with the other one whole.
 
     Args:
-        model: a T5 or BART on `context.device`; left as it is.
+        model: of any family on `context.device`; left as it is.
         pairs: all are run once a trial.
         context: device and progress.
         least: how many layers the `encoder` and the `decoder` will keep at least: so far the order is found.
@@ -120,9 +119,9 @@ def measured_order(
     Raises:
         BadParameters: a stack cannot keep that many.
     """
-    anatomy = anatomy_of(model)
-    counts = {stack.name: len(stack.layers) for stack in anatomy.stacks}
-    for stack in anatomy.stacks:
+    architecture = architecture_of_model(model)
+    counts = {stack.name: len(stack.layers) for stack in architecture.stacks}
+    for stack in architecture.stacks:
         check_layers(stack.name, counts[stack.name], least[stack.name])
     whole = one_shot_loss(model, pairs, context)
     trials = sum(sum(range(least[name] + 1, counts[name] + 1)) for name in counts)
@@ -130,7 +129,7 @@ def measured_order(
     rises: dict[str, list[float]] = {}
     with context.progress() as display:
         task = display.add_task("Trying layers", total=trials, status="")
-        for stack in anatomy.stacks:
+        for stack in architecture.stacks:
             gone: list[int] = []
             while counts[stack.name] - len(gone) > least[stack.name]:
                 losses: dict[int, float] = {}
@@ -152,7 +151,7 @@ def skipping(model: "PreTrainedModel", layers: Sequence[str]) -> Iterator[None]:
     T5's layer 0 still works out the position bias that the others use.
 
     Args:
-        model: a T5 or BART.
+        model: of any family.
         layers: names of the layers' modules.
     """
 
@@ -171,21 +170,19 @@ def skipping(model: "PreTrainedModel", layers: Sequence[str]) -> Iterator[None]:
 def keep_layers(model: "PreTrainedModel", kept: Mapping[str, Sequence[int]]) -> "PreTrainedModel":
     """Returns a model with some layers of another, before any training.
 
-    T5's relative position bias stands in block 0 and serves its whole stack; it goes to the new block 0, whichever
-    block that was.
+    A relative position bias stands in layer 0 and serves its whole stack; it goes to the new layer 0, whichever layer
+    that was.
 
     Args:
-        model: a T5 or BART; stays as it is.
+        model: of any family; stays as it is.
         kept: layers to keep, ascending, for the `encoder` and the `decoder`.
     """
-    anatomy = anatomy_of(model)
+    architecture = architecture_of_model(model)
     state: dict[str, torch.Tensor] = model.state_dict()
-    for stack in anatomy.stacks:
+    for stack in architecture.stacks:
         _take_layers(state, stack, kept[stack.name])
     encoder, decoder = len(kept["encoder"]), len(kept["decoder"])
-    if anatomy.family is Family.T5:
-        return rebuild(model, {"num_layers": encoder, "num_decoder_layers": decoder}, state)
-    return rebuild(model, {"encoder_layers": encoder, "decoder_layers": decoder, "num_hidden_layers": encoder}, state)
+    return rebuild(model, architecture.family.layer_keys(encoder, decoder), state)
 
 
 def _take_layers(state: dict[str, torch.Tensor], stack: Stack, kept: Sequence[int]) -> None:

@@ -1,6 +1,6 @@
 """Prunes: parts of a model are really removed, then it is trained to recover.
 
-Layers, heads (a BART's width), feed-forward channels, token ids and single weights go in this order. What stays is
+Layers, heads (or the width), feed-forward channels, token ids and single weights go in this order. What stays is
 ranked on calibration data. Every layer of a stack keeps the same number of parts, so that stock configuration keys
 describe the result. Training learns from labels and from the unpruned parent.
 """
@@ -13,20 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from slimseq.compression.anatomy import family_of_model
 from slimseq.compression.context import Context
 from slimseq.compression.fields import flat
 from slimseq.compression.outcome import Derivation, Outcome, learn_from_parent
 from slimseq.compression.parent import Parent, open_parent
-from slimseq.compression.prune.bart_heads import prune_bart_heads
-from slimseq.compression.prune.feed_forward import prune_feed_forward
-from slimseq.compression.prune.importance import Importance
 from slimseq.compression.prune.layers import layers_in_words
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.prune.shape import Shape, shape_of
-from slimseq.compression.prune.structure import cut_structure, kept_channels, wanted_shape
-from slimseq.compression.prune.t5_heads import prune_t5_heads
+from slimseq.compression.prune.structure import cut_structure, wanted_shape
 from slimseq.compression.prune.unstructured import held_sparse, sparsity_masks
 from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
 from slimseq.compression.training.data import DataFiles, Material, TrainingSet, read_material
@@ -34,13 +29,13 @@ from slimseq.compression.training.sequence_level import learning_from_outputs
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-__all__ = ["PruneOptions", "kept_channels", "prune", "pruned"]
+__all__ = ["PruneOptions", "prune"]
 
 
 def prune(
@@ -150,26 +145,6 @@ def prune(
         return learn_from_parent(
             context, parent, student, material, training, derivation, checkpoint_folder, kept_layers
         )
-
-
-def pruned(
-    model: "PreTrainedModel", keep: dict[str, int], heads: int | None, importance: Importance
-) -> "PreTrainedModel":
-    """Returns a smaller model, before any training; the given one stays as it is.
-
-    Args:
-        model: a T5 or BART.
-        keep: feed-forward channels to keep in the `encoder` and in the `decoder`.
-        heads: heads to keep in every attention; None keeps all.
-        importance: measured on this model.
-
-    Raises:
-        BadParameters: a number is out of range.
-    """
-    if heads is not None:
-        cut = prune_t5_heads if family_of_model(model) is Family.T5 else prune_bart_heads
-        model = cut(model, heads, importance)
-    return prune_feed_forward(model, keep, importance)
 
 
 def _corpus(material: Material, files: DataFiles) -> Iterator[Example]:

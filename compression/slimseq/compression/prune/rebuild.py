@@ -1,4 +1,4 @@
-"""Makes a model of another shape from tensors cut out of an existing one.
+"""Makes a model of another shape from tensors cut out of an existing one: which parts stay, and the model around them.
 
 The stock class builds it from the changed configuration and every tensor must fit, so that what is published loads
 with `from_pretrained` by construction.
@@ -7,15 +7,42 @@ with `from_pretrained` by construction.
 import copy
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
+
+from slimseq.compression.errors import BadParameters
+
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
 
     Model = TypeVar("Model", bound=PreTrainedModel)
 
 
+def best(scores: torch.Tensor, keep: int, what: str) -> torch.Tensor:
+    """Returns the indices of the highest scores, ascending; of equal ones the first.
+
+    Args:
+        scores: `(parts,)`.
+        keep: how many stay.
+        what: names the parts in the error.
+
+    Returns:
+        `(keep,)`, int64.
+
+    Raises:
+        BadParameters: `keep` is below 1 or above the number of parts.
+    """
+    if not 1 <= keep <= len(scores):
+        raise BadParameters(f"cannot keep {keep} of {len(scores)} {what}")
+    return scores.argsort(descending=True, stable=True)[:keep].sort().values
+
+
+def expanded(kept: torch.Tensor, size: int) -> torch.Tensor:
+    """Returns the positions that blocks of `size` values take: block `i` has `i * size` to `(i + 1) * size - 1`."""
+    return (kept.unsqueeze(1) * size + torch.arange(size)).flatten()
+
+
 def rebuild(
-    model: "Model", changes: dict[str, Any], state: "dict[str, torch.Tensor]", takes_over: bool = False
+    model: "Model", changes: dict[str, Any], state: dict[str, torch.Tensor], takes_over: bool = False
 ) -> "Model":
     """Returns a new model of the same class; the given one stays as it is.
 
@@ -49,7 +76,6 @@ def rebuild(
 
 def empty(model: "Model", changes: dict[str, Any]) -> "Model":
     """Returns a model of the same class and another configuration on the meta device: it has shapes, but no weights."""
-    import torch
     from transformers.modeling_utils import no_init_weights
 
     config = copy.deepcopy(model.config)
@@ -62,5 +88,5 @@ def empty(model: "Model", changes: dict[str, Any]) -> "Model":
     return built
 
 
-def _place(tensor: "torch.Tensor") -> tuple[Any, ...]:
+def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
     return tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride()

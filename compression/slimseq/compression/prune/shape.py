@@ -1,18 +1,15 @@
-"""The shape of a model, and cutting one to a smaller: layers, then heads (a BART's width), then feed-forward."""
+"""The shape of a model, and cutting one to a smaller: layers, then heads (or the width), then feed-forward."""
 
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from slimseq.compression.anatomy import anatomy_of, family_of_model
-from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.bart_heads import prune_bart_heads
+from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.feed_forward import feed_forward_widths, prune_feed_forward
+from slimseq.compression.prune.heads import prune_heads
 from slimseq.compression.prune.importance import Importance
 from slimseq.compression.prune.layers import LayerOrder, keep_layers
 from slimseq.compression.prune.rebuild import empty
-from slimseq.compression.prune.t5_heads import prune_t5_heads
-from slimseq.models_store.manifest import Family
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +30,8 @@ NAMES = {
 class Shape:
     """What can be cut, all of it uniform within a stack so that stock configuration keys say it.
 
-    `heads` is that of every attention; a BART's width goes with it. T5 has one feed-forward width for both stacks.
+    `heads` is that of every attention; the width goes with it where heads have no width of their own. A family with one
+    feed-forward width for both stacks, such as T5, has the same number twice.
     """
 
     encoder_layers: int
@@ -62,22 +60,22 @@ class Shape:
 
 
 def shape_of(model: "PreTrainedModel") -> Shape:
-    """Returns the shape of a T5 or BART.
+    """Returns the shape of a model.
 
     Raises:
-        BadParameters: it is neither.
+        BadSource: its family is none that Slimseq takes.
     """
-    encoder, decoder = anatomy_of(model).stacks
+    architecture = architecture_of_model(model)
     widths = feed_forward_widths(model)
-    heads = model.config.num_heads if _is_t5(model) else model.config.encoder_attention_heads
-    return Shape(len(encoder.layers), len(decoder.layers), heads, widths["encoder"], widths["decoder"])
+    encoder, decoder = (len(stack.layers) for stack in architecture.stacks)
+    return Shape(encoder, decoder, architecture.encoder.heads.count, widths["encoder"], widths["decoder"])
 
 
 def cut_to(model: "PreTrainedModel", shape: Shape, importance: Importance, order: LayerOrder) -> "PreTrainedModel":
     """Returns a model of a smaller shape, before any training. What already fits is not cut.
 
     Args:
-        model: a T5 or BART; stays as it is.
+        model: of any family; stays as it is.
         shape: no part of it larger than the model's.
         importance: measured on this model; layers that stay keep their scores.
         order: in which layers go.
@@ -92,11 +90,10 @@ def cut_to(model: "PreTrainedModel", shape: Shape, importance: Importance, order
     smaller = model
     if shape.layers != whole.layers:
         kept = {stack: order.kept(stack, count) for stack, count in shape.layers.items()}
-        importance = importance.of_layers(anatomy_of(model), kept)
+        importance = importance.of_layers(architecture_of_model(model), kept)
         smaller = keep_layers(smaller, kept)
     if shape.heads != whole.heads:
-        cut_heads = prune_t5_heads if _is_t5(model) else prune_bart_heads
-        smaller = cut_heads(smaller, shape.heads, importance, takes_over=smaller is not model)
+        smaller = prune_heads(smaller, shape.heads, importance, takes_over=smaller is not model)
     if shape.feed_forward != whole.feed_forward:
         smaller = prune_feed_forward(smaller, shape.feed_forward, importance, takes_over=smaller is not model)
     return smaller
@@ -105,24 +102,24 @@ def cut_to(model: "PreTrainedModel", shape: Shape, importance: Importance, order
 def parameter_counter(model: "PreTrainedModel", vocabulary: int | None = None) -> "Callable[[Shape], int]":
     """Returns a function that counts the parameters of a model of some shape, without making it.
 
-    Layers of a stack are alike but for T5's position bias in layer 0, so that models of one and two layers, made
+    Layers of a stack are alike but for a relative position bias in layer 0, so that models of one and two layers, made
     without weights, tell what every number of layers has.
 
     Args:
         model: gives everything that a shape does not say.
         vocabulary: size of the vocabulary, where it is another one.
     """
-    is_t5 = _is_t5(model)
-    head_dim = anatomy_of(model).head_dim
+    architecture = architecture_of_model(model)
+    family = architecture.family
 
     @cache
     def count(shape: Shape) -> int:
-        tokens = vocabulary or model.config.vocab_size
-        # Marian has a second name for it.
-        changes: dict[str, Any] = {
-            name: tokens for name in ("vocab_size", "decoder_vocab_size") if hasattr(model.config, name)
+        changes = {
+            **family.vocabulary_keys_of(vocabulary or model.config.vocab_size),
+            **family.layer_keys(shape.encoder_layers, shape.decoder_layers),
+            **family.head_keys(shape.heads, architecture.encoder.heads.width),
+            **family.feed_forward_keys(shape.encoder_feed_forward, shape.decoder_feed_forward),
         }
-        changes |= _t5_changes(shape) if is_t5 else _bart_changes(shape, head_dim)
         return empty(model, changes).num_parameters()
 
     @cache
@@ -140,30 +137,3 @@ def parameter_counter(model: "PreTrainedModel", vocabulary: int | None = None) -
         return base + layers
 
     return total
-
-
-def _is_t5(model: "PreTrainedModel") -> bool:
-    return family_of_model(model) is Family.T5
-
-
-def _t5_changes(shape: Shape) -> dict[str, int]:
-    if shape.encoder_feed_forward != shape.decoder_feed_forward:
-        raise BadParameters(f"T5 has one feed-forward width for both stacks, not {shape.feed_forward}")
-    return {
-        "num_layers": shape.encoder_layers,
-        "num_decoder_layers": shape.decoder_layers,
-        "num_heads": shape.heads,
-        "d_ff": shape.encoder_feed_forward,
-    }
-
-
-def _bart_changes(shape: Shape, head_dim: int) -> dict[str, int]:
-    return {
-        "encoder_layers": shape.encoder_layers,
-        "decoder_layers": shape.decoder_layers,
-        "d_model": head_dim * shape.heads,
-        "encoder_attention_heads": shape.heads,
-        "decoder_attention_heads": shape.heads,
-        "encoder_ffn_dim": shape.encoder_feed_forward,
-        "decoder_ffn_dim": shape.decoder_feed_forward,
-    }

@@ -1,28 +1,29 @@
-"""Decides the shape that a model is cut to, from options or by a search, and cuts it."""
+"""Decides the shape that a model is cut to, from options or by a search, cuts it, and records how that was decided."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slimseq.compression.anatomy import family_of_model
+import torch
+
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.models import architecture_of_model, family_of_model
 from slimseq.compression.prune.budget import OTHER_SHARES, Tried, choose_shape, share_of
 from slimseq.compression.prune.feed_forward import feed_forward_widths
-from slimseq.compression.prune.importance import measure_importance
+from slimseq.compression.prune.importance import Importance, measure_importance, one_shot_loss
 from slimseq.compression.prune.layers import EvenOrder, LayerOrder, check_layers, measured_order
-from slimseq.compression.prune.loss import one_shot_loss
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.prune.shape import Shape, cut_to, parameter_counter, shape_of
-from slimseq.compression.prune.summary import importance_summary
 from slimseq.compression.training.data import TrainingSet
-from slimseq.models_store.manifest import Family
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 # Losses are compared, not reported: few pairs tell, and a search measures dozens of times.
 PROBE_PAIRS = 64
+# Of scores in a manifest.
+DIGITS = 4
 
 
 class Structure(NamedTuple):
@@ -44,7 +45,7 @@ def cut_structure(
     """Cuts layers, heads and feed-forward channels as options say.
 
     Args:
-        model: a T5 or BART on `context.device`; left as it is.
+        model: of any family, on `context.device`; left as it is.
         options: what to keep.
         calibration: what importance is measured on.
         dev: what losses are measured on; None takes the calibration's.
@@ -78,10 +79,10 @@ def cut_structure(
                 display.advance(task)
                 return one_shot_loss(cut_to(model, shape, importance, order), probe, context)
 
-            is_t5 = family_of_model(model) is Family.T5
+            is_shared = family_of_model(model).has_one_feed_forward_width
             count = parameter_counter(model, vocabulary)
             before = model.num_parameters()
-            wanted, tried = choose_shape(whole, fixed, options.budget, before, count, loss, is_t5)
+            wanted, tried = choose_shape(whole, fixed, options.budget, before, count, loss, is_shared)
         _say_tried(context, tried, wanted)
         record["tried"] = [row.row() for row in tried]
     if wanted.layers != whole.layers:
@@ -130,16 +131,51 @@ def kept_channels(model: "PreTrainedModel", feed_forward: float) -> dict[str, in
     }
 
 
+def importance_summary(
+    model: "PreTrainedModel", shape: Shape, importance: Importance, order: LayerOrder
+) -> dict[str, list[dict[str, Any]]]:
+    """Returns records of layers' and parts' importance.
+
+    Args:
+        model: what was measured, before any cut.
+        shape: what it is cut to.
+        importance: of its parts.
+        order: of its layers.
+
+    Returns:
+        `channels` and `heads`: the mean score of a part in each layer and what share of the layer's sum the best parts
+        hold that stay (0 where the layer goes). `layers`: whether each stays and, where that was measured, by how many
+        nats the loss rises when it is skipped. Layers are named such as `decoder.3`, attentions `decoder.3.cross`.
+    """
+    channels: list[dict[str, Any]] = []
+    heads: list[dict[str, Any]] = []
+    layers: list[dict[str, Any]] = []
+    for stack in architecture_of_model(model).stacks:
+        kept = order.kept(stack.name, shape.layers[stack.name])
+        rises = order.rises.get(stack.name, [])
+        for index, layer in enumerate(stack.layers):
+            name, stays = f"{stack.name}.{index}", index in kept
+            keep = shape.feed_forward[stack.name] if stays else 0
+            channels.append({"layer": name, **_mean_and_share(importance.channels[layer.feed_forward.down], keep)})
+            for kind, attention in zip(("self", "cross"), layer.attentions, strict=False):
+                scores = importance.heads[attention.output]
+                heads.append({"layer": f"{name}.{kind}", **_mean_and_share(scores, shape.heads if stays else 0)})
+            rise = {"loss_rise": round(rises[index], DIGITS)} if rises else {}
+            layers.append({"layer": name, "stays": stays, **rise})
+    return {"channels": channels, "heads": heads, "layers": layers}
+
+
 def _named(options: PruneOptions) -> dict[str, int]:
     named = {name: getattr(options, name) for name in ("encoder_layers", "decoder_layers", "heads")}
     return {name: value for name, value in named.items() if value is not None}
 
 
 def _fixed(model: "PreTrainedModel", options: PruneOptions) -> dict[str, int]:
-    """Returns what a search leaves alone: what is named, and heads where a BART's stacks differ in them."""
+    """Returns what a search leaves alone: what is named, and heads where the stacks differ in them."""
     fixed = _named(options)
-    if getattr(model.config, "encoder_attention_heads", 0) != getattr(model.config, "decoder_attention_heads", 0):
-        fixed.setdefault("heads", shape_of(model).heads)
+    encoder, decoder = architecture_of_model(model).stacks
+    if encoder.heads.count != decoder.heads.count:
+        fixed.setdefault("heads", encoder.heads.count)
     return fixed
 
 
@@ -154,3 +190,9 @@ def _say_tried(context: Context, tried: list[Tried], chosen: Shape) -> None:
         mark = "*" if row.shape == chosen else " "
         shape = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in asdict(row.shape).items())
         context.say(f"{mark} {row.parameters:>12,} parameters, loss {row.loss:.3f}: {shape}")
+
+
+def _mean_and_share(scores: torch.Tensor, keep: int) -> dict[str, float]:
+    total = float(scores.sum())
+    share = float(scores.topk(keep).values.sum()) / total if total else keep / len(scores)
+    return {"mean": float(f"{float(scores.mean()):.{DIGITS}g}"), "kept_share": round(share, DIGITS)}

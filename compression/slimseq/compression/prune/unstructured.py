@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.criteria.protocol import weight_of
-from slimseq.compression.prune.criteria.watch import Watch
+from slimseq.compression.models import architecture_of_model
+from slimseq.compression.prune.activation_statistics import ActivationStatistics
+from slimseq.compression.prune.importance import weight_of
 from slimseq.compression.training.data import TrainingSet
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def sparsity_masks(
     2023, https://arxiv.org/abs/2306.11695). Embeddings and the output layer stay dense.
 
     Args:
-        model: a T5 or BART, in evaluation mode on `context.device`; left as it is.
+        model: of any family, in evaluation mode on `context.device`; left as it is.
         calibration: run once for Wanda; not looked at for magnitude.
         context: device and progress.
         criterion: see above.
@@ -50,9 +50,9 @@ def sparsity_masks(
         BadParameters: as `check_sparsity` does, or a row cannot be cut into groups of M.
     """
     check_sparsity(criterion, sparsity, pattern)
-    watch = Watch(model)
+    statistics = ActivationStatistics(model)
     names = []
-    for stack in anatomy_of(model).stacks:
+    for stack in architecture_of_model(model).stacks:
         for layer in stack.layers:
             # Keys and values of cross-attention read what the encoder made, and its padding.
             of_encoder = (
@@ -60,14 +60,14 @@ def sparsity_masks(
             )
             for name in layer.projections:
                 names.append(name)
-                watch.input_squares(name, "encoder" if name in of_encoder else stack.name)
+                statistics.input_squares(name, "encoder" if name in of_encoder else stack.name)
     if criterion == "wanda":
-        watch.run(calibration, context)
+        statistics.run(calibration, context)
     masks: dict[str, torch.Tensor] = {}
     for name in names:
         scores = weight_of(model, name).float().abs()
         if criterion == "wanda":
-            scores = scores * watch.mean(name).sqrt()
+            scores = scores * statistics.mean(name).sqrt()
         masks[f"{name}.weight"] = _pattern_mask(name, scores, pattern) if pattern else _row_mask(scores, sparsity)
     return masks
 

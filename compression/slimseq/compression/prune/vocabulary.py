@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.models import family_of_model
 from slimseq.compression.prune.rebuild import rebuild
-from slimseq.compression.prune.token_choice import chosen_tokens
-from slimseq.compression.prune.tokenizer_files import write_trimmed_tokenizer
+from slimseq.compression.prune.trimmed_tokenizer import chosen_tokens, write_trimmed_tokenizer
 from slimseq.compression.training.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.tokenizer import TOKENIZER
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TEXTS_AT_ONCE = 2048
-TOKEN_MATRICES = (
-    "shared.weight",
-    "encoder.embed_tokens.weight",
-    "decoder.embed_tokens.weight",
-    "lm_head.weight",
-)
 
 
 @dataclass(frozen=True)
@@ -89,35 +83,34 @@ def trim_tokenizer(source: Path, folder: Path, cut: VocabularyCut) -> None:
 def trim_model(model: "PreTrainedModel", cut: VocabularyCut, takes_over: bool = False) -> "PreTrainedModel":
     """Returns a model whose token matrices have the rows of `cut` alone.
 
-    `lm_head` and `final_logits_bias` are cut along, and the special ids of configuration and generation configuration
+    The output matrix and its bias are cut along, and the special ids of configuration and generation configuration
     are renumbered. Its distribution is the full one's, restricted to the ids that stay and normalised again. Rows
     that no id of the tokenizer ever pointed to go too.
 
     Args:
-        model: a T5 or BART; stays as it is.
+        model: of any family; stays as it is.
         cut: what stays.
         takes_over: whether the model is not used any more, so that what stays whole needs no copy.
     """
     import torch
 
+    family = family_of_model(model)
     rows = torch.tensor(cut.kept)
     state: dict[str, torch.Tensor] = model.state_dict()
     # Tied matrices stand under several names; each is cut once.
     taken: dict[int, torch.Tensor] = {}
     for name, tensor in state.items():
-        if name.removeprefix("model.") in TOKEN_MATRICES:
+        if name in family.token_matrices:
             if tensor.data_ptr() not in taken:
                 taken[tensor.data_ptr()] = tensor[rows]
             state[name] = taken[tensor.data_ptr()]
-        elif name == "final_logits_bias":
+        elif name == family.output_bias:
             state[name] = tensor[:, rows]
     new_ids = cut.new_ids
     changes = {
         name: _renumbered(value, new_ids) for name, value in vars(model.config).items() if name.endswith("_token_id")
     }
-    # Marian has a second name for it.
-    sizes = {name: len(cut.kept) for name in ("vocab_size", "decoder_vocab_size") if hasattr(model.config, name)}
-    smaller = rebuild(model, changes | sizes, state, takes_over)
+    smaller = rebuild(model, changes | family.vocabulary_keys_of(len(cut.kept)), state, takes_over)
     _renumber_generation(smaller, new_ids)
     return smaller
 

@@ -1,17 +1,15 @@
 """`fp16`: safetensors in half precision, half of fp32's size with 11 bits of precision up to 65504.
 
-Refused for T5, which was trained in bfloat16: its feed-forward outputs exceed that range where the model is run in the
-type it is stored in (https://github.com/huggingface/transformers/issues/5651).
+Refused for families whose activations exceed that range, such as T5.
 """
 
 from pathlib import Path
 from typing import Any
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.families import FP16_OVERFLOWS
 from slimseq.compression.quantize.protocol import Work
 from slimseq.compression.quantize.storage import write_safetensors
-from slimseq.models_store.manifest import Family
+from slimseq.inference.models.configuration import family_of
 
 
 class Float16:
@@ -23,8 +21,9 @@ class Float16:
         """Writes safetensors, as `Scheme.write` says."""
         import torch
 
-        if work.parent.family is Family.T5:
-            raise BadParameters(FP16_OVERFLOWS)
+        refusal = family_of(work.source).fp16_refusal
+        if refusal:
+            raise BadParameters(refusal)
         return write_safetensors(work, folder, torch.float16)
 
 

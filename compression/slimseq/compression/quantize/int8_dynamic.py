@@ -28,14 +28,9 @@ from slimseq.compression.quantize.static_matmuls import StaticInputs, StaticQuer
 from slimseq.compression.quantize.static_scales import fixed_queries, fixed_scales
 from slimseq.inference.graphs.cross_attention_cache import Int8CrossAttentionCache
 from slimseq.inference.graphs.names import DECODER, ENCODER
-from slimseq.models_store.manifest import Family, Task
+from slimseq.inference.models.configuration import family_of
+from slimseq.models_store.manifest import Task
 
-# Matrix products that lose most when their inputs get one scale a tensor, found on dev splits
-# (docs/decisions/001-sensitive-layers.md): a few tokens' outliers set the scale for the whole batch.
-SENSITIVE_LAYERS = {
-    Family.T5: (r"^encoder/", r"^decoder/.*/DenseReluDense/wo/"),
-    Family.BART: (r"^encoder/.*/fc[12]/", r"^(?:model/)?decoder/.*/fc2/"),
-}
 # Others stay in float: a sentence's keys and values are few, and rounding them would take more operators a step than it
 # saves bytes.
 INT8_CROSS_ATTENTION = frozenset({Task.SUMMARIZATION})
@@ -80,7 +75,7 @@ class Int8Dynamic:
         """Writes `onnx/`, as `Scheme.write` says."""
         patterns = work.options.sensitive_layers
         if patterns is None:
-            patterns = SENSITIVE_LAYERS[work.parent.family]
+            patterns = family_of(work.source).sensitive_products
 
         def quantizer(work: Work, exported: Path) -> DynamicQuantizer:
             work.say("looking at how large activations get")

@@ -4,10 +4,10 @@ from slimseq.compression.outcome import Outcome
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train import BaseOptions, train_base
 from slimseq.compression.training.options import TrainingOptions
-from slimseq.compression.training.scratch import Architecture
+from slimseq.compression.training.scratch import NewModelOptions
 
 
-def run(job: Job, options: BaseOptions, architecture: Architecture, training: TrainingOptions) -> Outcome:
+def run(job: Job, options: BaseOptions, architecture: NewModelOptions, training: TrainingOptions) -> Outcome:
     """Train a base model from text files, or train a variant or a model folder further.
 
     Without --max-seconds, --max-steps or --epochs training takes ten minutes. With --checkpoint it can be interrupted

@@ -7,7 +7,7 @@ import torch
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.training.batches import Batch, one_pass
+from slimseq.compression.training.batches import IGNORED_LABEL, Batch, one_pass
 from slimseq.compression.training.data import TrainingSet
 from slimseq.compression.training.losses import label_smoothed_cross_entropy
 from slimseq.compression.training.options import Precision
@@ -57,9 +57,23 @@ def pad_id_of(model: "PreTrainedModel") -> int:
 def logits_of(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
     """Runs a model with teacher forcing and returns its logits, `(rows, target_length, vocabulary)`.
 
-    The decoder's input is the labels shifted right as the model's own family does it.
+    The decoder's input is the labels shifted right.
     """
     return output_of(model, batch).logits  # type: ignore[no-any-return]
+
+
+def decoder_inputs(model: "PreTrainedModel", labels: torch.Tensor) -> torch.Tensor:
+    """Returns what a decoder reads to write labels: its start token, then the labels but for the last.
+
+    As `prepare_decoder_input_ids_from_labels` of transformers, which not all of its models have.
+
+    Args:
+        model: its configuration names the start token and the padding.
+        labels: `(rows, target_length)`, int64, `IGNORED_LABEL` where a row has ended.
+    """
+    shifted = labels.roll(1, dims=1)
+    shifted[:, 0] = model.config.decoder_start_token_id
+    return shifted.masked_fill_(shifted == IGNORED_LABEL, pad_id_of(model))
 
 
 def output_of(model: "PreTrainedModel", batch: Batch, hidden_states: bool = False, attentions: bool = False) -> Any:
@@ -80,7 +94,7 @@ def output_of(model: "PreTrainedModel", batch: Batch, hidden_states: bool = Fals
     return model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
-        decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels=batch.labels),  # type: ignore[operator]
+        decoder_input_ids=decoder_inputs(model, batch.labels),
         use_cache=False,
         output_hidden_states=hidden_states,
         output_attentions=attentions,

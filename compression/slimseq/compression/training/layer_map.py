@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.models import layer_counts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,8 +25,8 @@ def layer_map(
     """Returns the layers that are compared.
 
     Args:
-        student: a T5 or BART.
-        teacher: a T5 or BART.
+        student: of any family.
+        teacher: of any family.
         kept: the teacher's layers that the student was made from, by stack; None spreads the student's evenly so that
             the last meets the last, TinyBERT's uniform strategy (https://arxiv.org/abs/1909.10351, section 4.1).
 
@@ -34,14 +34,15 @@ def layer_map(
         BadParameters: `kept` does not fit the models.
     """
     found: dict[str, tuple[int, ...]] = {}
-    for ours, theirs in zip(anatomy_of(student).stacks, anatomy_of(teacher).stacks, strict=True):
-        layers, teacher_layers = len(ours.layers), len(theirs.layers)
+    teacher_counts = layer_counts(teacher)
+    for stack, layers in layer_counts(student).items():
+        teacher_layers = teacher_counts[stack]
         chosen = [(layer + 1) * teacher_layers // layers - 1 for layer in range(layers)]
-        mapped = tuple(max(0, layer) for layer in chosen) if kept is None else tuple(kept[ours.name])
+        mapped = tuple(max(0, layer) for layer in chosen) if kept is None else tuple(kept[stack])
         if len(mapped) != layers or not all(0 <= layer < teacher_layers for layer in mapped):
             raise BadParameters(
-                f"{layers} {ours.name} layers cannot be compared with the layers "
+                f"{layers} {stack} layers cannot be compared with the layers "
                 f"{', '.join(str(layer) for layer in mapped)} of {teacher_layers}"
             )
-        found[ours.name] = mapped
+        found[stack] = mapped
     return LayerMap(found["encoder"], found["decoder"])

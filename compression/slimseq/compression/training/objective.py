@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.models import layer_counts
 from slimseq.compression.training.alignment import copy_alignments
 from slimseq.compression.training.batches import IGNORED_LABEL, Batch
 from slimseq.compression.training.forward import autocast, output_of
@@ -70,7 +70,7 @@ class Objective:
         self._device = device
         self._layers: LayerMap | None = None
         self.projection: torch.nn.Linear | None = None
-        self._guided_layers = _guided_layers(options, len(anatomy_of(model).decoder.layers))
+        self._guided_layers = _guided_layers(options, layer_counts(model)["decoder"])
         if self._teacher is not None:
             _check_teacher(model, self._teacher, options)
             if options.hidden_states or options.attention:

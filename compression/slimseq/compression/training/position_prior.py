@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from slimseq.compression.models import architecture_of_model
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 # Added to a logit: e^4 times the weight of any other place.
 HEAD_START = 4.0
-ENCODER = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-DECODER = "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
 
 
 def add_previous_token_heads(model: "PreTrainedModel") -> None:
@@ -26,6 +26,7 @@ def add_previous_token_heads(model: "PreTrainedModel") -> None:
     Args:
         model: a T5 of at least 2 heads.
     """
+    encoder, decoder = (stack.layers[0].self_attention for stack in architecture_of_model(model).stacks)
     with torch.no_grad():
-        for name, distance, head in ((ENCODER, 1, 0), (ENCODER, 2, 1), (DECODER, 1, 0)):
-            model.get_parameter(name)[distance, head] += HEAD_START
+        for attention, distance, head in ((encoder, 1, 0), (encoder, 2, 1), (decoder, 1, 0)):
+            model.get_parameter(f"{attention.position_bias}.weight")[distance, head] += HEAD_START

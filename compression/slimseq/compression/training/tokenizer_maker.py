@@ -1,6 +1,7 @@
 """Makes a tokenizer from texts, as a folder that transformers' fast tokenizers and the store's `Tokenizer` both read.
 
-T5 gets a unigram vocabulary (Kudo 2018, https://arxiv.org/abs/1804.10959), BART byte-level pairs (Radford et al. 2019).
+A family has a unigram vocabulary (Kudo 2018, https://arxiv.org/abs/1804.10959) or byte-level pairs (Radford et al.
+2019).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,26 +13,25 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from slimseq.compression.errors import BadData
 from slimseq.compression.publish import write_json
 from slimseq.evaluation.examples import Example
-from slimseq.models_store.manifest import Family
+from slimseq.inference.models.family import ModelFamily
+from slimseq.inference.models.registry import family_named
 
-T5_SPECIALS = ("<pad>", "</s>", "<unk>")
-BART_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 SENTINELS = 100
 SPACE_MARK = "▁"
 
 
 def make_tokenizer(
-    family: Family, texts: Iterable[str], vocabulary: int, folder: Path, max_tokens: int, sentinels: int = SENTINELS
+    model_type: str, texts: Iterable[str], vocabulary: int, folder: Path, max_tokens: int, sentinels: int = SENTINELS
 ) -> int:
     """Makes a tokenizer and writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
 
     Args:
-        family: T5 has `<pad> </s> <unk>` as ids 0 to 2, BART `<s> <pad> </s> <unk> <mask>` as 0 to 4.
+        model_type: whose family says the kind of vocabulary and the special tokens that it begins with.
         texts: what to learn from; prefixes should be among them.
-        vocabulary: pieces at most, specials included, T5's sentinels not. Short texts give fewer.
+        vocabulary: pieces at most, specials included, sentinels not. Short texts give fewer.
         folder: written to; made where it is missing.
         max_tokens: what `model_max_length` says.
-        sentinels: how many `<extra_id_N>` a T5 gets after its pieces.
+        sentinels: how many `<extra_id_N>` come after the pieces, in a family that has such.
 
     Returns:
         How many ids there are, sentinels included.
@@ -40,10 +40,11 @@ def make_tokenizer(
         BadData: the texts have more distinct characters than the vocabulary has room for, or there are none.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if family is Family.T5:
-        tokenizer, config = _unigram(texts, vocabulary, sentinels)
+    family = family_named(model_type)
+    if family.tokenizer == "unigram":
+        tokenizer, config = _unigram(family, texts, vocabulary, sentinels if family.has_sentinels else 0)
     else:
-        tokenizer, config = _byte_pairs(texts, vocabulary)
+        tokenizer, config = _byte_pairs(family, texts, vocabulary)
         # The slow class and some converters read these two instead of tokenizer.json.
         tokenizer.model.save(str(folder))
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -68,7 +69,9 @@ def texts_of(examples: Sequence[Example], prefix: str) -> Iterator[str]:
         yield example.target
 
 
-def _unigram(texts: Iterable[str], vocabulary: int, sentinels: int) -> tuple[Tokenizer, dict[str, Any]]:
+def _unigram(
+    family: ModelFamily, texts: Iterable[str], vocabulary: int, sentinels: int
+) -> tuple[Tokenizer, dict[str, Any]]:
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence(
         [
@@ -85,7 +88,7 @@ def _unigram(texts: Iterable[str], vocabulary: int, sentinels: int) -> tuple[Tok
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
     tokenizer.decoder = decoders.Metaspace(**metaspace)
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocabulary, special_tokens=list(T5_SPECIALS), unk_token="<unk>", show_progress=False
+        vocab_size=vocabulary, special_tokens=list(family.special_tokens), unk_token="<unk>", show_progress=False
     )
     _learn(tokenizer, texts, trainer, vocabulary)
     end = tokenizer.token_to_id("</s>")
@@ -95,22 +98,24 @@ def _unigram(texts: Iterable[str], vocabulary: int, sentinels: int) -> tuple[Tok
     extra = [f"<extra_id_{number}>" for number in range(sentinels)]
     # Stock T5 counts them down: the last id is <extra_id_0>.
     tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in reversed(extra)])
-    return tokenizer, {
+    config: dict[str, Any] = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    if not family.has_sentinels:
+        return tokenizer, config | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    return tokenizer, config | {
         "tokenizer_class": "T5Tokenizer",
-        "pad_token": "<pad>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
         "extra_ids": sentinels,
         "additional_special_tokens": extra,
         "legacy": False,
     }
 
 
-def _byte_pairs(texts: Iterable[str], vocabulary: int) -> tuple[Tokenizer, dict[str, Any]]:
+def _byte_pairs(family: ModelFamily, texts: Iterable[str], vocabulary: int) -> tuple[Tokenizer, dict[str, Any]]:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    specials = [AddedToken(name, lstrip=name == "<mask>", normalized=True, special=True) for name in BART_SPECIALS]
+    specials = [
+        AddedToken(name, lstrip=name == "<mask>", normalized=True, special=True) for name in family.special_tokens
+    ]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=specials,

@@ -4,8 +4,7 @@ from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
 from slimseq.inference.graphs.layers import attend, attend_in_groups, linear
 from slimseq.inference.graphs.names import CROSS_ATTENTION_BIAS, PLACES, SELF_ATTENTION_BIAS
-from slimseq.inference.models.anatomy import Attention
-from slimseq.inference.models.architecture import Heads
+from slimseq.inference.models.architecture import Attention, Heads
 
 
 def source_attention(builder: GraphBuilder, states: str, names: Attention, heads: Heads, added: str | None) -> str:

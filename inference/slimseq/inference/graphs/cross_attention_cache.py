@@ -13,8 +13,7 @@ from onnx import TensorProto
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.layers import attend, attend_in_groups, linear
 from slimseq.inference.graphs.names import CROSS_ATTENTION_BIAS, SOURCE, past, present
-from slimseq.inference.models.anatomy import Attention
-from slimseq.inference.models.architecture import Heads
+from slimseq.inference.models.architecture import Attention, Heads
 from slimseq.models_store.manifest import Task
 
 INPUTS = "inputs"

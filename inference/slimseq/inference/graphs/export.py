@@ -9,35 +9,18 @@ one tensor at a time. `slimseq.compression.export.optimum_onnx` has them traced 
 """
 
 from pathlib import Path
-from typing import Protocol
 
 import onnx
 
-from slimseq.inference.graphs.bart import BartGraphs
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
 from slimseq.inference.graphs.data_file import DataFile
+from slimseq.inference.graphs.encoder_decoder import EncoderDecoderGraphs
 from slimseq.inference.graphs.names import DECODER, ENCODER, WEIGHTS_DATA
-from slimseq.inference.graphs.t5 import T5Graphs
-from slimseq.inference.models.architecture import architecture_of
 from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.registry import architecture_of
 from slimseq.inference.models.weights import Weights
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import Family
-
-
-class Graphs(Protocol):
-    """Adds one model's operators to graphs."""
-
-    @property
-    def encoder_root(self) -> str:
-        """What names of the encoder's tensors start with."""
-
-    def add_encoder(self, builder: GraphBuilder) -> None:
-        """Adds the encoder and the projections of its states to cross-attention caches."""
-
-    def add_decoder(self, builder: GraphBuilder) -> None:
-        """Adds one step of the decoder."""
 
 
 def export_onnx(
@@ -53,19 +36,20 @@ def export_onnx(
             transposed, so that the matrix is stored once. Quantizers want it as a matrix of its own.
 
     Raises:
-        BadSource: the model is neither T5 nor BART, lacks a tensor, or has an activation that is not known.
+        BadSource: the model is of no known family, lacks a tensor, or has an activation that is not known.
     """
     weights = Weights(source)
     try:
         architecture = architecture_of(read_json(source / "config.json"), weights)
     except BadSource as error:
         raise BadSource(f"{source.name}: {error}") from error
-    kind = T5Graphs if architecture.family is Family.T5 else BartGraphs
-    graphs: Graphs = kind(architecture, is_projection_shared=is_projection_shared, cross_attention=cross_attention)
+    graphs = EncoderDecoderGraphs(
+        architecture, is_projection_shared=is_projection_shared, cross_attention=cross_attention
+    )
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / WEIGHTS_DATA).open("wb") as file:
         data = DataFile(file)
-        encoder = GraphBuilder("encoder", weights, data, graphs.encoder_root)
+        encoder = GraphBuilder("encoder", weights, data, f"{architecture.encoder.module}.")
         graphs.add_encoder(encoder)
         decoder = GraphBuilder("decoder", weights, data)
         graphs.add_decoder(decoder)

@@ -5,19 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slimseq.inference.models.family import ModelFamily
+from slimseq.inference.models.registry import FAMILIES, family_named
 from slimseq.models_store.errors import BadSource, InvalidArtifact
 from slimseq.models_store.files import short_name
-from slimseq.models_store.manifest import Family
-
-# Whose names a model's tensors have, by the `model_type` of its configuration: kin differ in switches alone.
-FAMILIES = {
-    "t5": Family.T5,
-    "mt5": Family.T5,
-    "bart": Family.BART,
-    "mbart": Family.BART,
-    "marian": Family.BART,
-    "pegasus": Family.BART,
-}
 
 
 @dataclass(frozen=True)
@@ -28,7 +19,6 @@ class ModelConfiguration:
     `suppressed_ids` are never generated.
     """
 
-    family: Family
     vocabulary: int
     decoder_layers: int
     pad_id: int
@@ -68,15 +58,14 @@ def read_configuration(folder: Path) -> ModelConfiguration:
             f"{folder.name}: model_type {config.get('model_type')!r} is not one of {', '.join(FAMILIES)}"
         )
     return ModelConfiguration(
-        family=family,
         vocabulary=int(config["vocab_size"]),
-        decoder_layers=int(config.get("decoder_layers") or config.get("num_decoder_layers") or config["num_layers"]),
+        decoder_layers=family.layer_counts(config)[1],
         pad_id=required("pad_token_id"),
         eos_id=required("eos_token_id"),
         decoder_start_id=required("decoder_start_token_id", config.get("decoder_start_token_id")),
         forced_bos_id=special("forced_bos_token_id"),
         forced_eos_id=special("forced_eos_token_id"),
-        max_positions=config.get("max_position_embeddings") if family is Family.BART else None,
+        max_positions=family.max_positions(config),
         suppressed_ids=_suppressed(generation),
     )
 
@@ -87,17 +76,16 @@ def _suppressed(generation: dict[str, Any]) -> tuple[int, ...]:
     return tuple(dict.fromkeys([*alone, *(generation.get("suppress_tokens") or [])]))
 
 
-def family_of(folder: Path) -> Family:
-    """Returns the architecture of a model folder.
+def family_of(folder: Path) -> ModelFamily:
+    """Returns the family of a model folder.
 
     Raises:
         BadSource: it is not one that Slimseq takes.
     """
-    config = read_json(folder / "config.json")
-    model_type = config.get("model_type")
-    if model_type not in FAMILIES:
-        raise BadSource(f"{folder}: model type {model_type!r} is not supported; Slimseq takes {', '.join(FAMILIES)}")
-    return FAMILIES[model_type]
+    try:
+        return family_named(read_json(folder / "config.json").get("model_type"))
+    except BadSource as error:
+        raise BadSource(f"{folder}: {error}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.context import Context
-from slimseq.compression.prune.criteria.protocol import (
+from slimseq.compression.models import architecture_of_model
+from slimseq.compression.prune.importance import (
     CALIBRATION_TOKENS,
     Importance,
     residual_readers,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def taylor(model: "PreTrainedModel", calibration: TrainingSet, context: Context) -> Importance:
+def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) -> Importance:
     """Scores parts by how much the loss changes, to first order, when they are gone.
 
     Every part's output is multiplied by a gate of 1, one a pair; the gate's gradient is the sum over positions of
@@ -33,25 +33,29 @@ def taylor(model: "PreTrainedModel", calibration: TrainingSet, context: Context)
     norm counting the same. Weights get no gradients, so memory stays near that of a forward pass.
 
     Args:
-        model: a T5 or BART, in evaluation mode on `context.device`; left as it is.
+        model: of any family, in evaluation mode on `context.device`; left as it is.
         calibration: all pairs are run. Padding is left out.
         context: device and progress.
     """
-    anatomy = anatomy_of(model)
+    architecture = architecture_of_model(model)
     gates = _Gates(model)
-    layers = [layer for stack in anatomy.stacks for layer in stack.layers]
-    downs = [layer.feed_forward.down for layer in layers]
-    outputs = [attention.output for layer in layers for attention in layer.attentions]
-    norms = list(residual_readers(anatomy))
-    with ExitStack() as stack:
+    downs = [layer.feed_forward.down for layer in architecture.layers]
+    outputs = {
+        attention.output: stack.heads.width
+        for stack in architecture.stacks
+        for layer in stack.layers
+        for attention in layer.attentions
+    }
+    norms = list(residual_readers(architecture))
+    with ExitStack() as exits:
         for name in downs:
-            stack.enter_context(gates.before(name, 1))
-        for name in outputs:
-            stack.enter_context(gates.before(name, anatomy.head_dim))
+            exits.enter_context(gates.before(name, 1))
+        for name, width in outputs.items():
+            exits.enter_context(gates.before(name, width))
         for name in norms:
-            stack.enter_context(gates.after(name))
-        stack.enter_context(_frozen(model))
-        display = stack.enter_context(context.progress())
+            exits.enter_context(gates.after(name))
+        exits.enter_context(_frozen(model))
+        display = exits.enter_context(context.progress())
         task = display.add_task("Measuring importance", total=len(calibration), status="")
         for batch in one_pass(calibration, CALIBRATION_TOKENS, pad_id_of(model)):
             on_device = batch.to(context.device)

@@ -1,4 +1,4 @@
-"""Watches what flows through chosen modules while calibration data runs: sums of squares, padding left out."""
+"""Statistics of activations at chosen modules while calibration data runs: sums of squares, padding left out."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from slimseq.compression.context import Context
-from slimseq.compression.prune.criteria.protocol import CALIBRATION_TOKENS
+from slimseq.compression.prune.importance import CALIBRATION_TOKENS
 from slimseq.compression.training.batches import IGNORED_LABEL, one_pass
 from slimseq.compression.training.data import TrainingSet
 from slimseq.compression.training.forward import logits_of, pad_id_of
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Watch:
+class ActivationStatistics:
     """Sums of squares at chosen modules, over the positions that are not padding.
 
     Args:
-        model: a T5 or BART in evaluation mode; nothing of it is changed.
+        model: of any family, in evaluation mode; nothing of it is changed.
     """
 
     def __init__(self, model: "PreTrainedModel") -> None:
@@ -31,20 +31,20 @@ class Watch:
         self._hooks: list[Callable[[], torch.utils.hooks.RemovableHandle]] = []
 
     def input_squares(self, name: str, stack: str) -> None:
-        """Watches the squares of a module's input, by channel; `stack` says whose positions they are."""
+        """Collects the squares of a module's input, by channel; `stack` says whose positions they are."""
         self._before(name, stack, lambda values: values.square().sum(0))
 
-    def head_moments(self, name: str, stack: str, head_dim: int) -> None:
-        """Watches the second moments of each head's slice of a module's input."""
+    def head_moments(self, name: str, stack: str, head_width: int) -> None:
+        """Collects the second moments of each head's slice of a module's input."""
 
         def moments(values: torch.Tensor) -> torch.Tensor:
-            heads = values.reshape(len(values), -1, head_dim)
+            heads = values.reshape(len(values), -1, head_width)
             return torch.einsum("nhi,nhj->hij", heads, heads)
 
         self._before(name, stack, moments)
 
     def output_squares(self, name: str, stack: str) -> None:
-        """Watches the squares of a module's output, by channel."""
+        """Collects the squares of a module's output, by channel."""
         module = self._model.get_submodule(name)
 
         def hook(_module: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:

@@ -4,34 +4,32 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from slimseq.compression.anatomy import anatomy_of
 from slimseq.compression.context import Context
-from slimseq.compression.prune.criteria.protocol import Importance, weight_of
+from slimseq.compression.models import architecture_of_model
+from slimseq.compression.prune.importance import Importance, weight_of
 from slimseq.compression.training.data import TrainingSet
-from slimseq.models_store.manifest import Family
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def chance(model: "PreTrainedModel", calibration: TrainingSet, context: Context) -> Importance:
+def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) -> Importance:
     """Scores parts uniformly from 0 to 1, the same for the same seed.
 
     Args:
-        model: a T5 or BART; left as it is.
+        model: of any family; left as it is.
         calibration: not looked at.
         context: the seed.
     """
-    anatomy = anatomy_of(model)
+    architecture = architecture_of_model(model)
     generator = torch.Generator().manual_seed(context.seed)
     channels: dict[str, torch.Tensor] = {}
     heads: dict[str, torch.Tensor] = {}
-    for stack in anatomy.stacks:
+    for stack in architecture.stacks:
         for layer in stack.layers:
             down = layer.feed_forward.down
             channels[down] = torch.rand(weight_of(model, down).shape[1], generator=generator)
             for attention in layer.attentions:
-                count = weight_of(model, attention.output).shape[1] // anatomy.head_dim
-                heads[attention.output] = torch.rand(count, generator=generator)
-    has_width = anatomy.family is Family.BART
-    return Importance(channels, heads, torch.rand(model.config.d_model, generator=generator) if has_width else None)
+                heads[attention.output] = torch.rand(stack.heads.count, generator=generator)
+    has_fixed_width = architecture.family.has_own_head_width
+    return Importance(channels, heads, None if has_fixed_width else torch.rand(architecture.width, generator=generator))

@@ -1,0 +1,126 @@
+"""Removes attention heads: alone where the configuration says how wide a head is, else with residual channels."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.models import architecture_of_model
+from slimseq.compression.prune.importance import Importance
+from slimseq.compression.prune.rebuild import best, expanded, rebuild
+from slimseq.inference.models.architecture import Architecture, Attention, Stack
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+State = dict[str, torch.Tensor]
+
+
+def prune_heads(
+    model: "PreTrainedModel", keep: int, importance: Importance, takes_over: bool = False
+) -> "PreTrainedModel":
+    """Returns a model whose attentions keep their most important heads, each as wide as before.
+
+    Where heads' width is a configuration key of its own (T5's `d_kv`), nothing else changes. A relative position bias
+    serves all self-attentions of its stack, one column a head: they drop the same heads, ranked by the sum over the
+    stack's layers, and the bias drops their columns.
+
+    Elsewhere (BART and what is like it) a head's width is `d_model / heads`, in transformers and in CTranslate2 alike.
+    Fewer heads at the same `d_model` would mean wider heads, which no slice of the weights gives. So the width falls
+    with the heads, from `d_model` to `d_model * keep / heads`. The residual channels that stay are the same everywhere,
+    since one stream runs through all layers.
+
+    Args:
+        model: of any family; stays as it is.
+        keep: heads to keep, in every attention.
+        importance: measured on this model.
+        takes_over: whether the model is not used any more, so that what stays whole needs no copy.
+
+    Raises:
+        BadParameters: fewer than one or more than all heads are to be kept, or the stacks differ in them.
+    """
+    architecture = architecture_of_model(model)
+    family, heads = architecture.family, architecture.encoder.heads
+    if not 1 <= keep <= heads.count:
+        raise BadParameters(f"cannot keep {keep} of {heads.count} attention heads")
+    if architecture.decoder.heads.count != heads.count:
+        raise BadParameters(f"the encoder has {heads.count} heads and the decoder {architecture.decoder.heads.count}")
+    state = model.state_dict()
+    for stack in architecture.stacks:
+        _cut_heads(state, stack, keep, importance)
+    if not family.has_own_head_width:
+        assert importance.residual is not None, "residual channels are scored where they can be cut"
+        channels = best(importance.residual, heads.width * keep, "residual channels")
+        _cut_width(state, architecture, channels)
+    return rebuild(model, family.head_keys(keep, heads.width), state, takes_over)
+
+
+def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) -> None:
+    has_shared_bias = stack.layers[0].self_attention.position_bias is not None
+    together = torch.stack([importance.heads[layer.self_attention.output] for layer in stack.layers]).sum(0)
+    for layer in stack.layers:
+        for attention in layer.attentions:
+            is_shared = has_shared_bias and attention is layer.self_attention
+            kept = best(together if is_shared else importance.heads[attention.output], keep, "attention heads")
+            _cut_attention(state, attention, kept, stack.heads.width)
+
+
+def _cut_attention(state: State, attention: Attention, kept: torch.Tensor, head_width: int) -> None:
+    rows = expanded(kept, head_width)
+    for name in (attention.query, attention.key, attention.value):
+        _cut(state, f"{name}.weight", rows)
+        _cut(state, f"{name}.bias", rows)
+    _cut(state, f"{attention.output}.weight", rows, dimension=1)
+    if attention.position_bias is not None:
+        _cut(state, f"{attention.position_bias}.weight", kept, dimension=1)
+
+
+def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor) -> None:
+    """Cuts the residual stream to some channels, in every tensor that reads or writes it.
+
+    Where token embeddings are multiplied by sqrt(width), the smaller factor is made up for. With a layer norm after the
+    sum of embeddings and positions, the positions are scaled down by the same ratio: the norm takes the common factor
+    out again, and the token matrix, tied to the output layer, keeps its values. Without one, the token matrix is scaled
+    up, and the last norm of the decoder, which only the output layer reads, is scaled down.
+    """
+    for stack in architecture.stacks:
+        for layer in stack.layers:
+            for attention in layer.attentions:
+                for name in (attention.query, attention.key, attention.value):
+                    _cut(state, f"{name}.weight", channels, dimension=1)
+                _cut(state, f"{attention.output}.weight", channels)
+                _cut(state, f"{attention.output}.bias", channels)
+            for up in layer.feed_forward.up:
+                _cut(state, f"{up}.weight", channels, dimension=1)
+            _cut(state, f"{layer.feed_forward.down}.weight", channels)
+            _cut(state, f"{layer.feed_forward.down}.bias", channels)
+        for norm in stack.norms:
+            _cut(state, f"{norm}.weight", channels)
+            _cut(state, f"{norm}.bias", channels)
+    is_scaled = architecture.embedding_scale != 1.0
+    scale = (len(channels) / architecture.width) ** 0.5 if is_scaled else 1.0
+    decoder = architecture.decoder
+    position_scale, token_scale = (scale, 1.0) if decoder.embedding_norm is not None else (1.0, 1 / scale)
+    for stack in architecture.stacks:
+        if stack.positions is not None:
+            name = f"{stack.positions}.weight"
+            state[name] = state[name][:, channels] * position_scale
+    # None where the output layer is the token matrix.
+    output = None if architecture.is_tied else state[architecture.output_table]
+    # One matrix under up to four names, the largest of all: cut once.
+    tokens: dict[int, torch.Tensor] = {}
+    for name in filter(state.__contains__, architecture.family.token_matrices):
+        tensor = state[name]
+        if tensor.data_ptr() not in tokens:
+            tokens[tensor.data_ptr()] = tensor[:, channels] * (1.0 if tensor is output else token_scale)
+        state[name] = tokens[tensor.data_ptr()]
+    if output is None:
+        last = decoder.final_norm or decoder.layers[-1].feed_forward.norm
+        for name in (f"{last}.weight", f"{last}.bias"):
+            state[name] = state[name] / token_scale
+
+
+def _cut(state: State, name: str, kept: torch.Tensor, dimension: int = 0) -> None:
+    """Keeps some rows (or columns) of a tensor that may not be there."""
+    if name in state:
+        state[name] = state[name][kept] if dimension == 0 else state[name][:, kept]

@@ -1,0 +1,160 @@
+"""The graphs of an encoder-decoder model of any family: what its `Architecture` says, operator by operator.
+
+Norms are root mean square or layer norms, before or behind each part; positions are relative, learned or sinusoidal;
+feed-forwards are plain or gated. Names of nodes follow the modules that they compute.
+"""
+
+from slimseq.inference.graphs.attention import cross_attention, own_attention, source_attention
+from slimseq.inference.graphs.builder import GraphBuilder
+from slimseq.inference.graphs.caches import CAPACITY, ROWS, add_decoder_inputs, add_decoder_outputs, add_encoder_inputs
+from slimseq.inference.graphs.cross_attention_cache import INPUTS, CrossAttentionCache
+from slimseq.inference.graphs.layers import activate, linear, masked_scores, output_projection
+from slimseq.inference.graphs.names import DISTANCES, LOGITS, POSITIONS, SELF_ATTENTION_BIAS, past, present
+from slimseq.inference.graphs.position_bias import source_bias, token_bias
+from slimseq.inference.models.architecture import Architecture, Attention, FeedForward, Stack
+
+
+class EncoderDecoderGraphs:
+    """Adds a model's operators to graphs.
+
+    Args:
+        architecture: the model's names and switches.
+        is_projection_shared: whether a tied output projection reads the embedding's bytes.
+        cross_attention: how the encoder's keys and values are kept.
+    """
+
+    def __init__(
+        self, architecture: Architecture, *, is_projection_shared: bool, cross_attention: CrossAttentionCache
+    ) -> None:
+        self._model = architecture
+        self._is_projection_shared = architecture.is_tied and is_projection_shared
+        self._cross_attention = cross_attention
+
+    def add_encoder(self, builder: GraphBuilder) -> None:
+        """Adds ids and mask to cross-attention caches."""
+        model, heads = self._model, self._model.decoder.heads
+        add_encoder_inputs(builder)
+        added = masked_scores(builder, "attention_mask")
+        states = self._embed(builder, "" if model.buckets else _all_positions(builder), model.encoder)
+        for layer in model.encoder.layers:
+            attention = layer.self_attention
+            if attention.position_bias is not None and model.buckets is not None:
+                bias = source_bias(builder, attention.position_bias, model.buckets)
+                added = builder.node("Add", [bias, added], builder.path(attention.position_bias))
+            read = self._before(builder, states, attention.norm)
+            attended = source_attention(builder, read, attention, model.encoder.heads, added)
+            states = self._after(builder, states, attended, attention.norm)
+            states = self._feed_forward(builder, states, layer.feed_forward)
+        states = self._end(builder, states, model.encoder)
+        for number, layer in enumerate(model.decoder.layers):
+            if layer.cross_attention is not None:
+                self._cross_attention.store(builder, states, layer.cross_attention, heads, number)
+                self._cross_attention.add_outputs(builder, number, heads)
+
+    def add_decoder(self, builder: GraphBuilder) -> None:
+        """Adds one token a row and caches to logits and caches with that token."""
+        model, heads = self._model, self._model.decoder.heads
+        add_decoder_inputs(builder, len(model.decoder.layers), heads, self._cross_attention)
+        if model.buckets is not None:
+            builder.input(DISTANCES, [INPUTS, CAPACITY])
+        else:
+            builder.input(POSITIONS, [ROWS])
+        states = self._embed(builder, POSITIONS, model.decoder)
+        added = SELF_ATTENTION_BIAS
+        for number, layer in enumerate(model.decoder.layers):
+            attention = layer.self_attention
+            if attention.position_bias is not None and model.buckets is not None:
+                added = token_bias(builder, attention.position_bias, model.buckets)
+            read = self._before(builder, states, attention.norm)
+            own, written = past(number, "decoder"), present(number, "decoder")
+            attended = own_attention(builder, read, attention, heads, added, own, written)
+            states = self._after(builder, states, attended, attention.norm)
+            if layer.cross_attention is not None:
+                states = self._attend_to_source(builder, states, layer.cross_attention, number)
+            states = self._feed_forward(builder, states, layer.feed_forward)
+        self._add_logits(builder, self._end(builder, states, model.decoder))
+
+    def _attend_to_source(self, builder: GraphBuilder, states: str, names: Attention, layer: int) -> str:
+        read = self._before(builder, states, names.norm)
+        attended = cross_attention(builder, read, names, self._model.decoder.heads, self._cross_attention, layer)
+        return self._after(builder, states, attended, names.norm)
+
+    def _add_logits(self, builder: GraphBuilder, states: str) -> None:
+        model = self._model
+        if model.output_scale != 1.0:
+            states = builder.node("Mul", [states, builder.number(model.output_scale)], "")
+        product = LOGITS if model.output_bias is None else "/lm_head/logits"
+        output_projection(builder, states, model.output_table, is_shared=self._is_projection_shared, output=product)
+        if model.output_bias is not None:
+            builder.node("Add", [product, builder.weight(model.output_bias)], "/lm_head", LOGITS)
+        vocabulary = builder.weights.shape(model.output_table)[0]
+        add_decoder_outputs(builder, len(model.decoder.layers), model.decoder.heads, vocabulary)
+
+    def _embed(self, builder: GraphBuilder, positions: str, stack: Stack) -> str:
+        """Returns embeddings of `input_ids`, with those of absolute `positions` `(length,)`: `(..., length, width)`."""
+        model = self._model
+        path = builder.path(f"{stack.module}.embed_tokens")
+        states = builder.node("Gather", [builder.weight(stack.tokens), "input_ids"], path)
+        if model.embedding_scale != 1.0:
+            states = builder.node("Mul", [states, builder.number(model.embedding_scale)], path)
+        if model.buckets is None:
+            located = self._embed_positions(builder, positions, stack)
+            states = builder.node("Add", [states, located], builder.path(f"{stack.module}.embed"))
+        return states if stack.embedding_norm is None else self._norm(builder, states, stack.embedding_norm)
+
+    def _embed_positions(self, builder: GraphBuilder, positions: str, stack: Stack) -> str:
+        model = self._model
+        path = builder.path(f"{stack.module}.embed_positions")
+        if stack.positions is None:
+            family, count, width = model.family, model.max_positions, model.width
+            table = builder.stored("sines", lambda: family.sinusoidal_positions(count, width))
+        else:
+            table = builder.weight(f"{stack.positions}.weight")
+            if model.position_offset:
+                positions = builder.node("Add", [positions, builder.integers(model.position_offset)], path)
+        return builder.node("Gather", [table, positions], path)
+
+    def _feed_forward(self, builder: GraphBuilder, states: str, names: FeedForward) -> str:
+        read = self._before(builder, states, names.norm)
+        up, *gates = (linear(builder, read, module) for module in names.up)
+        inner = activate(builder, up, self._model.activation, builder.path(names.activation))
+        for gate in gates:
+            inner = builder.node("Mul", [inner, gate], builder.path(names.down.rpartition(".")[0]))
+        return self._after(builder, states, linear(builder, inner, names.down), names.norm)
+
+    def _before(self, builder: GraphBuilder, states: str, norm: str) -> str:
+        """Returns what a part reads: states normed where norms stand before parts."""
+        return self._norm(builder, states, norm) if self._model.is_pre_norm else states
+
+    def _after(self, builder: GraphBuilder, states: str, change: str, norm: str) -> str:
+        """Adds a part's change to states, and norms the sum where norms stand behind parts."""
+        # A norm that has its part's own module around it names the sum after that, another after itself.
+        changed = builder.node("Add", [states, change], builder.path(norm.removesuffix(".layer_norm")))
+        return changed if self._model.is_pre_norm else self._norm(builder, changed, norm)
+
+    def _end(self, builder: GraphBuilder, states: str, stack: Stack) -> str:
+        """Norms a stack's last states where it has a norm for them."""
+        return states if stack.final_norm is None else self._norm(builder, states, stack.final_norm)
+
+    def _norm(self, builder: GraphBuilder, states: str, module: str) -> str:
+        """Norms states: by layer normalization, or by the root of the mean square.
+
+        The latter (Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467) in the operators that the runtime makes
+        one of.
+        """
+        path, weight, epsilon = builder.path(module), f"{module}.weight", self._model.norm_epsilon
+        if self._model.norm == "layer":
+            inputs = [states, builder.weight(weight), builder.weight(f"{module}.bias")]
+            return builder.node("LayerNormalization", inputs, path, axis=-1, epsilon=epsilon)
+        squares = builder.node("Pow", [states, builder.number(2.0)], path)
+        mean = builder.node("ReduceMean", [squares, builder.integers(-1)], path, keepdims=1)
+        safe = builder.node("Add", [mean, builder.number(epsilon)], path)
+        normed = builder.node("Div", [states, builder.node("Sqrt", [safe], path)], path)
+        return builder.node("Mul", [normed, builder.weight(weight)], path)
+
+
+def _all_positions(builder: GraphBuilder) -> str:
+    """Returns 0, 1, 2, … for the length of `input_ids`, `(length,)`, int64."""
+    path = "/embed_positions"
+    length = builder.node("Squeeze", [builder.node("Shape", ["input_ids"], path, start=1, end=2)], path)
+    return builder.node("Range", [builder.integer(0), length, builder.integer(1)], path)

@@ -1,0 +1,161 @@
+"""BART: layer norms behind each part, biases everywhere, learned positions. Other families are small changes of it.
+
+Lewis et al. 2020, https://arxiv.org/abs/1910.13461.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from slimseq.inference.models.architecture import Architecture, Attention, FeedForward, Heads, Layer, Stack
+from slimseq.inference.models.family import ModelFamily, Tensors
+from slimseq.models_store.manifest import Family
+
+OUTPUT_TABLE = "lm_head.weight"
+# What torch's LayerNorm takes where nobody says otherwise; configurations of these families say nothing.
+NORM_EPSILON = 1e-5
+
+
+class Bart(ModelFamily):
+    """BART, and the base of families with the same names of tensors.
+
+    Attributes:
+        is_pre_norm: whether a norm stands before each part, and one behind each stack; else one behind each part.
+        has_embedding_norm: whether a norm follows the sum of embeddings and positions.
+        has_sinusoidal_positions: whether positions that no file holds are computed; else they are learned.
+        position_offset: rows of stored positions before the first position's.
+    """
+
+    model_type = "bart"
+    title = "BART"
+    artifact_family = Family.BART
+    defaults = MappingProxyType(
+        {
+            "activation_function": "gelu",
+            "scale_embedding": False,
+            "tie_word_embeddings": True,
+            "max_position_embeddings": 1024,
+        }
+    )
+    token_matrices = (
+        "model.shared.weight",
+        "model.encoder.embed_tokens.weight",
+        "model.decoder.embed_tokens.weight",
+        OUTPUT_TABLE,
+    )
+    output_bias = "final_logits_bias"
+    sensitive_products = (r"^encoder/.*/fc[12]/", r"^(?:model/)?decoder/.*/fc2/")
+    tokenizer = "byte-pairs"
+    special_tokens = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+    decoder_start = "</s>"
+    is_pre_norm: ClassVar[bool] = False
+    has_embedding_norm: ClassVar[bool] = True
+    has_sinusoidal_positions: ClassVar[bool] = False
+    position_offset: ClassVar[int] = 2
+
+    def _architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
+        width = config["d_model"]
+        is_tied = bool(config["tie_word_embeddings"])
+        encoder, decoder = (
+            self._stack(name, layers, _heads(width, config[f"{name}_attention_heads"]), tensors, is_tied)
+            for name, layers in zip(("encoder", "decoder"), self.layer_counts(config), strict=True)
+        )
+        has_output_bias = self.output_bias in tensors and bool(tensors.read(self.output_bias).any())
+        return Architecture(
+            family=self,
+            width=width,
+            encoder=encoder,
+            decoder=decoder,
+            activation=config["activation_function"],
+            norm="layer",
+            norm_epsilon=NORM_EPSILON,
+            is_pre_norm=self.is_pre_norm,
+            max_positions=config["max_position_embeddings"],
+            position_offset=self.position_offset,
+            buckets=None,
+            embedding_scale=width**0.5 if config["scale_embedding"] else 1.0,
+            output_scale=1.0,
+            is_tied=is_tied,
+            output_table=decoder.tokens if is_tied else OUTPUT_TABLE,
+            output_bias=self.output_bias if has_output_bias else None,
+        )
+
+    def _stack(self, name: str, count: int, heads: Heads, tensors: Tensors, is_tied: bool) -> Stack:
+        module = f"model.{name}"
+        positions = f"{module}.embed_positions"
+        is_computed = self.has_sinusoidal_positions and f"{positions}.weight" not in tensors
+        # Each stack has its own embedding only in a model that ties nothing.
+        tables = ["model.shared.weight", f"{module}.embed_tokens.weight"]
+        return Stack(
+            name=name,
+            module=module,
+            layers_name=f"{module}.layers",
+            layers=tuple(_layer(f"{module}.layers.{number}", name) for number in range(count)),
+            heads=heads,
+            tokens=tensors.first_of(*(tables if is_tied else reversed(tables)), OUTPUT_TABLE),
+            positions=None if is_computed else positions,
+            embedding_norm=f"{module}.layernorm_embedding" if self.has_embedding_norm else None,
+            final_norm=f"{module}.layer_norm" if self.is_pre_norm else None,
+        )
+
+    def layer_counts(self, config: Mapping[str, Any]) -> tuple[int, int]:
+        """Returns how many layers the encoder and the decoder have."""
+        return config["encoder_layers"], config["decoder_layers"]
+
+    def max_positions(self, config: Mapping[str, Any]) -> int | None:
+        """Returns the longest input or output that positions allow."""
+        return config.get("max_position_embeddings")
+
+    def layer_keys(self, encoder: int, decoder: int) -> dict[str, int]:
+        """Returns the configuration of a model with so many layers."""
+        return {"encoder_layers": encoder, "decoder_layers": decoder, "num_hidden_layers": encoder}
+
+    def head_keys(self, heads: int, head_width: int) -> dict[str, int]:
+        """Returns the configuration of a model with so many heads in every attention, and the width that they make."""
+        return {"d_model": heads * head_width, "encoder_attention_heads": heads, "decoder_attention_heads": heads}
+
+    def feed_forward_keys(self, encoder: int, decoder: int) -> dict[str, int]:
+        """Returns the configuration of a model with feed-forwards of these widths."""
+        return {"encoder_ffn_dim": encoder, "decoder_ffn_dim": decoder}
+
+    def converter_keys(self) -> dict[str, Any]:
+        """Returns the configuration that CTranslate2's own converter asks for, and transformers does not write."""
+        return {
+            "normalize_before": self.is_pre_norm,
+            "normalize_embedding": self.has_embedding_norm,
+            "add_final_layer_norm": self.is_pre_norm,
+            "add_bias_logits": False,
+        }
+
+    def new_configuration(
+        self, *, width: int, positions: int, dropout: float, is_gated: bool, is_tied: bool
+    ) -> dict[str, Any]:
+        """Returns the configuration of a new model, which is tied and not gated."""
+        return {
+            "d_model": width,
+            "max_position_embeddings": positions,
+            "dropout": dropout,
+            "attention_dropout": 0.0,
+            "activation_dropout": 0.0,
+            "scale_embedding": True,
+            "forced_eos_token_id": self.special_tokens.index("</s>"),
+            **self.converter_keys(),
+        }
+
+
+def _heads(width: int, count: int) -> Heads:
+    return Heads(count, width // count, (width // count) ** -0.5)
+
+
+def _layer(name: str, stack: str) -> Layer:
+    def attention(part: str) -> Attention:
+        module = f"{name}.{part}"
+        query, key, value, output = (f"{module}.{name}_proj" for name in ("q", "k", "v", "out"))
+        return Attention(query, key, value, output, f"{module}_layer_norm")
+
+    return Layer(
+        name=name,
+        self_attention=attention("self_attn"),
+        cross_attention=attention("encoder_attn") if stack == "decoder" else None,
+        feed_forward=FeedForward((f"{name}.fc1",), f"{name}.fc2", f"{name}.activation_fn", f"{name}.final_layer_norm"),
+    )

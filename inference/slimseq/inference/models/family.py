@@ -1,0 +1,173 @@
+"""What Slimseq has to know of a model family. A family is one file here and one line in `registry`.
+
+The base class has what most families share. A family overrides what differs; most are small overrides of BART.
+Graphs and CTranslate2 need nothing of their own: `slimseq.inference.graphs.encoder_decoder` writes graphs, and
+`slimseq.compression.export.ctranslate2` fills that library's specification, from the names and switches of the
+`Architecture`, which are enough for every family here.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from slimseq.inference.models.architecture import Architecture
+from slimseq.inference.models.weights import Floats
+from slimseq.models_store.errors import BadSource
+from slimseq.models_store.manifest import Family
+
+
+class Tensors(Protocol):
+    """The tensors of a model, by name: those of its files, or of a model that transformers opened."""
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is such a tensor."""
+
+    def first_of(self, *names: str) -> str:
+        """Returns the first of some names that there is; raises BadSource where there is none."""
+
+    def read(self, name: str) -> Floats:
+        """Returns a tensor, float32."""
+
+
+class ModelFamily(ABC):
+    """A model family: how its configuration and tensors are read, and what can be changed of them.
+
+    Attributes:
+        model_type: as a `config.json` says it.
+        title: as people write it.
+        artifact_family: what a manifest records.
+        defaults: what transformers takes for keys that a `config.json` leaves out.
+        token_matrices: tensors with one row a token; those that are tied are one tensor under several names.
+        output_bias: the tensor with one column a token; empty where the family has none.
+        vocabulary_keys: configuration keys that say how many tokens there are.
+        has_own_head_width: whether the configuration says how wide a head is. Else it is the width divided by the
+            heads, so that heads can be removed only together with residual channels.
+        has_one_feed_forward_width: whether one configuration key holds for the feed-forwards of both stacks.
+        sensitive_products: patterns of matrix products that lose most where their inputs share a quantization scale,
+            found on dev splits (docs/decisions/001-sensitive-layers.md): outliers of a few tokens set the scale.
+        fp16_refusal: why weights are not stored in fp16; empty where they may be.
+        language_token: tokens that say which language a text has, one for the source and one for the target; group 1 is
+            the language's own name.
+        target_token: tokens at the start of a source that choose the target's language, which group 1 names.
+        pair_in_name: finds the languages in the name of a model on the hub.
+        learns_languages_from_prefix: whether words before a text are all that says what to translate.
+        tokenizer: the kind that is made for a new model.
+        special_tokens: what a new tokenizer begins with, in the order of ids.
+        has_sentinels: whether a new tokenizer ends with `<extra_id_N>`.
+        decoder_start: which of the special tokens the decoder of a new model begins with.
+        vocabulary_multiple: what the number of token rows of a new model is a multiple of.
+    """
+
+    model_type: ClassVar[str]
+    title: ClassVar[str]
+    artifact_family: ClassVar[Family]
+    defaults: ClassVar[Mapping[str, Any]]
+    token_matrices: ClassVar[tuple[str, ...]]
+    output_bias: ClassVar[str] = ""
+    vocabulary_keys: ClassVar[tuple[str, ...]] = ("vocab_size",)
+    has_own_head_width: ClassVar[bool] = False
+    has_one_feed_forward_width: ClassVar[bool] = False
+    sensitive_products: ClassVar[tuple[str, ...]]
+    fp16_refusal: ClassVar[str] = ""
+    language_token: ClassVar[re.Pattern[str] | None] = None
+    target_token: ClassVar[re.Pattern[str] | None] = None
+    pair_in_name: ClassVar[re.Pattern[str] | None] = None
+    learns_languages_from_prefix: ClassVar[bool] = False
+    tokenizer: ClassVar[Literal["unigram", "byte-pairs"]]
+    special_tokens: ClassVar[tuple[str, ...]]
+    has_sentinels: ClassVar[bool] = False
+    decoder_start: ClassVar[str]
+    vocabulary_multiple: ClassVar[int] = 1
+
+    def architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
+        """Reads a model's names and switches.
+
+        Args:
+            config: what `config.json` says.
+            tensors: the model's.
+
+        Raises:
+            BadSource: a key or a tensor is missing.
+        """
+        try:
+            return self._architecture({**self.defaults, **config}, tensors)
+        except KeyError as error:
+            raise BadSource(f"config.json says nothing of {error}") from error
+
+    @abstractmethod
+    def _architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
+        """Reads names and switches, `config` with defaults."""
+
+    @abstractmethod
+    def layer_counts(self, config: Mapping[str, Any]) -> tuple[int, int]:
+        """Returns how many layers the encoder and the decoder have."""
+
+    def max_positions(self, config: Mapping[str, Any]) -> int | None:
+        """Returns the longest input or output that positions allow; None where there is no limit."""
+        return None
+
+    def sinusoidal_positions(self, positions: int, width: int) -> Floats:
+        """Returns positions that no file holds, `(positions, width)`, float32: all sines, then all cosines.
+
+        Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
+        """
+        angles = np.arange(positions)[:, None] / 10000 ** (2 * (np.arange(width) // 2) / width)
+        sentinel = width // 2 + width % 2
+        table = np.empty((positions, width), dtype=np.float32)
+        table[:, :sentinel] = np.sin(angles[:, 0::2])
+        table[:, sentinel:] = np.cos(angles[:, 1::2])
+        return table
+
+    @abstractmethod
+    def layer_keys(self, encoder: int, decoder: int) -> dict[str, int]:
+        """Returns the configuration of a model with so many layers."""
+
+    @abstractmethod
+    def head_keys(self, heads: int, head_width: int) -> dict[str, int]:
+        """Returns the configuration of a model with so many heads in every attention."""
+
+    @abstractmethod
+    def feed_forward_keys(self, encoder: int, decoder: int) -> dict[str, int]:
+        """Returns the configuration of a model with feed-forwards of these widths.
+
+        Raises:
+            ValueError: the family has one width for both stacks, and they differ.
+        """
+
+    def vocabulary_keys_of(self, tokens: int) -> dict[str, int]:
+        """Returns the configuration of a model with so many tokens."""
+        return dict.fromkeys(self.vocabulary_keys, tokens)
+
+    def converter_keys(self) -> dict[str, Any]:
+        """Returns the configuration that CTranslate2's own converter asks for, and transformers does not write.
+
+        An import adds it, so that the library's tools read the artifact too.
+        """
+        return {}
+
+    def special_ids(self) -> dict[str, int]:
+        """Returns the special ids that the configuration of a new model names."""
+        ids = {token: number for number, token in enumerate(self.special_tokens)}
+        start = {"bos_token_id": ids["<s>"]} if "<s>" in ids else {}
+        return start | {
+            "pad_token_id": ids["<pad>"],
+            "eos_token_id": ids["</s>"],
+            "decoder_start_token_id": ids[self.decoder_start],
+        }
+
+    @abstractmethod
+    def new_configuration(
+        self, *, width: int, positions: int, dropout: float, is_gated: bool, is_tied: bool
+    ) -> dict[str, Any]:
+        """Returns the configuration of a new model, but for its sizes and special ids.
+
+        Args:
+            width: of the residual stream.
+            positions: longest input or output, where the family has a limit.
+            dropout: of hidden states.
+            is_gated: whether feed-forwards are gated, where the family has such.
+            is_tied: whether the output matrix is the embedding, where the family leaves a choice.
+        """

@@ -1,0 +1,50 @@
+"""Which model families there are, by the `model_type` of transformers. A family is one file and one line here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from slimseq.inference.models.architecture import Architecture
+from slimseq.inference.models.bart import Bart
+from slimseq.inference.models.family import ModelFamily, Tensors
+from slimseq.inference.models.marian import Marian
+from slimseq.inference.models.mbart import MBart
+from slimseq.inference.models.pegasus import Pegasus
+from slimseq.inference.models.t5 import MT5, T5
+from slimseq.models_store.errors import BadSource
+
+FAMILIES: dict[str, ModelFamily] = {
+    family.model_type: family
+    for family in (
+        T5(),
+        MT5(),
+        Bart(),
+        MBart(),
+        Marian(),
+        Pegasus(),
+    )
+}
+
+
+def family_named(model_type: str | None) -> ModelFamily:
+    """Returns the family of a `model_type`.
+
+    Raises:
+        BadSource: there is none.
+    """
+    family = FAMILIES.get(model_type or "")
+    if family is None:
+        raise BadSource(f"model type {model_type!r} is not supported; Slimseq takes {', '.join(FAMILIES)}")
+    return family
+
+
+def architecture_of(config: Mapping[str, Any], tensors: Tensors) -> Architecture:
+    """Reads the names and switches of a model.
+
+    Args:
+        config: what its `config.json` says.
+        tensors: the model's.
+
+    Raises:
+        BadSource: a key or a tensor is missing, or its family is none that is known.
+    """
+    return family_named(config.get("model_type")).architecture(config, tensors)

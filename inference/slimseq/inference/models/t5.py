@@ -1,0 +1,151 @@
+"""T5, original, 1.1 and flan, and mT5: RMS norms before each part, relative position biases, plain or gated.
+
+Raffel et al. 2020, https://arxiv.org/abs/1910.10683; mT5: Xue et al. 2021, https://arxiv.org/abs/2010.11934.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from slimseq.inference.models.architecture import Architecture, Attention, Buckets, FeedForward, Heads, Layer, Stack
+from slimseq.inference.models.family import ModelFamily, Tensors
+from slimseq.models_store.manifest import Family
+
+OUTPUT_TABLE = "lm_head.weight"
+
+
+class T5(ModelFamily):
+    """T5. The width of a head (`d_kv`) and one width of all feed-forwards (`d_ff`) are keys of their own."""
+
+    model_type = "t5"
+    title = "T5"
+    artifact_family = Family.T5
+    defaults = MappingProxyType(
+        {
+            "feed_forward_proj": "relu",
+            "layer_norm_epsilon": 1e-6,
+            "relative_attention_num_buckets": 32,
+            "relative_attention_max_distance": 128,
+            "tie_word_embeddings": True,
+        }
+    )
+    token_matrices = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", OUTPUT_TABLE)
+    has_own_head_width = True
+    has_one_feed_forward_width = True
+    sensitive_products = (r"^encoder/", r"^decoder/.*/DenseReluDense/wo/")
+    # It was trained in bfloat16: its feed-forward outputs exceed 65504 where the model is run in the type that it is
+    # stored in (https://github.com/huggingface/transformers/issues/5651).
+    fp16_refusal = "fp16 is not for T5, whose activations overflow in it; store bf16 instead"
+    learns_languages_from_prefix = True
+    tokenizer = "unigram"
+    special_tokens = ("<pad>", "</s>", "<unk>")
+    has_sentinels = True
+    decoder_start = "<pad>"
+    # As stock T5 pads its own: 32,100 tokens to 32,128.
+    vocabulary_multiple = 64
+
+    def _architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
+        # As in T5Config: two keys follow from a third, if they are not there, and `gated-gelu` is the approximation.
+        gate, _, activation = config["feed_forward_proj"].rpartition("-")
+        activation = "gelu_new" if (gate, activation) == ("gated", "gelu") else activation
+        is_gated = bool(config.get("is_gated_act", gate == "gated"))
+        heads = Heads(config["num_heads"], config["d_kv"])
+        is_tied = bool(config["tie_word_embeddings"])
+        table = tensors.first_of(*self.token_matrices[:3])
+        encoder, decoder = (
+            _stack(name, layers, heads, table, is_gated)
+            for name, layers in zip(("encoder", "decoder"), self.layer_counts(config), strict=True)
+        )
+        return Architecture(
+            family=self,
+            width=config["d_model"],
+            encoder=encoder,
+            decoder=decoder,
+            activation=config.get("dense_act_fn", activation),
+            norm="rms",
+            norm_epsilon=config["layer_norm_epsilon"],
+            is_pre_norm=True,
+            max_positions=0,
+            position_offset=0,
+            buckets=Buckets(config["relative_attention_num_buckets"], config["relative_attention_max_distance"]),
+            embedding_scale=1.0,
+            output_scale=config["d_model"] ** -0.5 if is_tied else 1.0,
+            is_tied=is_tied,
+            output_table=table if is_tied else OUTPUT_TABLE,
+            output_bias=None,
+        )
+
+    def layer_counts(self, config: Mapping[str, Any]) -> tuple[int, int]:
+        """Returns how many layers the encoder and the decoder have: as many, where one key is all there is."""
+        return config["num_layers"], config.get("num_decoder_layers") or config["num_layers"]
+
+    def layer_keys(self, encoder: int, decoder: int) -> dict[str, int]:
+        """Returns the configuration of a model with so many layers."""
+        return {"num_layers": encoder, "num_decoder_layers": decoder}
+
+    def head_keys(self, heads: int, head_width: int) -> dict[str, int]:
+        """Returns the configuration of a model with so many heads in every attention."""
+        return {"num_heads": heads, "d_kv": head_width}
+
+    def feed_forward_keys(self, encoder: int, decoder: int) -> dict[str, int]:
+        """Returns the configuration of a model with feed-forwards of one width.
+
+        Raises:
+            ValueError: the widths differ.
+        """
+        if encoder != decoder:
+            raise ValueError(f"T5 has one feed-forward width for both stacks, not {encoder} and {decoder}")
+        return {"d_ff": encoder}
+
+    def new_configuration(
+        self, *, width: int, positions: int, dropout: float, is_gated: bool, is_tied: bool
+    ) -> dict[str, Any]:
+        """Returns the configuration of a new model; its positions have no limit."""
+        return {
+            "d_model": width,
+            "dropout_rate": dropout,
+            "feed_forward_proj": "gated-gelu" if is_gated else "relu",
+            "tie_word_embeddings": is_tied,
+        }
+
+
+class MT5(T5):
+    """mT5: a T5 1.1 over a vocabulary of a hundred languages."""
+
+    model_type = "mt5"
+    title = "mT5"
+
+
+def _stack(name: str, count: int, heads: Heads, table: str, is_gated: bool) -> Stack:
+    layers_name = f"{name}.block"
+    return Stack(
+        name=name,
+        module=name,
+        layers_name=layers_name,
+        layers=tuple(_layer(f"{layers_name}.{number}", number, name, is_gated) for number in range(count)),
+        heads=heads,
+        tokens=table,
+        positions=None,
+        embedding_norm=None,
+        final_norm=f"{name}.final_layer_norm",
+    )
+
+
+def _layer(name: str, index: int, stack: str, is_gated: bool) -> Layer:
+    def attention(part: int, module: str) -> Attention:
+        path = f"{name}.layer.{part}"
+        # The bias of the first layer serves all others of its stack.
+        bias = f"{path}.{module}.relative_attention_bias" if (part, index) == (0, 0) else None
+        query, key, value, output = (f"{path}.{module}.{projection}" for projection in "qkvo")
+        return Attention(query, key, value, output, f"{path}.layer_norm", bias)
+
+    is_decoder = stack == "decoder"
+    part = f"{name}.layer.{2 if is_decoder else 1}"
+    dense = f"{part}.DenseReluDense"
+    up = (f"{dense}.wi_0", f"{dense}.wi_1") if is_gated else (f"{dense}.wi",)
+    return Layer(
+        name=name,
+        self_attention=attention(0, "SelfAttention"),
+        cross_attention=attention(1, "EncDecAttention") if is_decoder else None,
+        feed_forward=FeedForward(up, f"{dense}.wo", f"{dense}.act", f"{part}.layer_norm"),
+    )

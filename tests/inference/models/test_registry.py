@@ -1,0 +1,42 @@
+"""What a family says of a model is so: each name is a tensor of the model in transformers, and none is missing."""
+
+from typing import Any
+
+import pytest
+from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
+
+from slimseq.compression.models import architecture_of_model
+from slimseq.inference.models.registry import FAMILIES, family_named
+from slimseq.models_store.errors import BadSource
+from tests.inference.graphs.test_kin import BART_SHAPE, KIN, T5_SHAPE
+
+MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "T5": (T5ForConditionalGeneration, T5Config, T5_SHAPE),
+    "BART": (BartForConditionalGeneration, BartConfig, BART_SHAPE),
+    **KIN,
+}
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_the_names_of_a_family_are_those_of_the_tensors_of_its_models(name: str) -> None:
+    kind, configuration, switches = MODELS[name]
+    model = kind(configuration(**switches))
+    architecture = architecture_of_model(model)
+
+    named = {architecture.output_table, *architecture.family.token_matrices, architecture.family.output_bias}
+    modules: set[str | None] = set()
+    for stack in architecture.stacks:
+        modules |= {stack.positions, *stack.norms}
+        for layer in stack.layers:
+            modules |= {*layer.projections, *(attention.position_bias for attention in layer.attentions)}
+    named |= {f"{module}.{ending}" for module in modules if module for ending in ("weight", "bias")}
+
+    assert architecture.family.title in name
+    assert set(model.state_dict()) <= named
+    assert {f"{module}.weight" for module in modules if module} <= set(model.state_dict())
+
+
+def test_another_model_type_is_refused_with_those_there_are() -> None:
+    assert list(FAMILIES) == ["t5", "mt5", "bart", "mbart", "marian", "pegasus"]
+    with pytest.raises(BadSource, match="'gpt2' is not supported; Slimseq takes t5, mt5, bart, mbart, marian, pegasus"):
+        family_named("gpt2")
