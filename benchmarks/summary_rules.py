@@ -14,7 +14,7 @@ from rich.table import Table
 
 from benchmarks.agreement import add_origin, of_origins, outputs
 from slimseq.compression.training.data import read_examples
-from slimseq.compression.training.extraction import claim, leading_sentences
+from slimseq.compression.training.embedded.extractive import claim, leading_sentences
 from slimseq.evaluation.baselines import baseline
 from slimseq.evaluation.bootstrap import PERCENTILES, resampled_sums
 from slimseq.evaluation.examples import Example

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.training.position_prior import add_previous_token_heads
+from slimseq.compression.training.embedded.previous_token_heads import add_previous_token_heads
 from slimseq.models_store.manifest import Family
 
 if TYPE_CHECKING:
