@@ -1,18 +1,17 @@
 """`python -m benchmarks.ablation`: what each choice is worth, one option at a time under one budget.
 
 A recipe whose variants are named `CHOICE.OPTION` is built into a store of its own and measured on its dev files. The
-figures go into `ablation.json` of the build folder, which `compression report --build` shows.
+figures go into `ablation.json` of the build folder, which `slimseq report --build` shows.
 """
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks.sections import ablation_section
 from slimseq.compression.build.build import BuildOptions, build
 from slimseq.compression.context import Context
 from slimseq.compression.copies import copy_artifact
@@ -45,26 +44,16 @@ def ablation(context: Context, recipe: Recipe, data_folder: Path, folder: Path) 
     if BASE not in own.store.variants(recipe.task):
         copy_artifact(context.store, own.store, context.store.manifest(recipe.task, BASE))
     build(own, recipe, BuildOptions(data_folder=data_folder, folder=folder))
-    return _ablations(own.store, recipe)
-
-
-def _ablations(store: Store, recipe: Recipe) -> list[Ablation]:
     metric = PRIMARY_METRIC[recipe.task]
     found: dict[tuple[str, str, int], list[AblationRow]] = {}
-    for name in recipe.variants:
+    for name, variant in recipe.variants.items():
         group, _, option = name.partition(".")
-        manifest = store.manifest(recipe.task, name)
+        manifest = own.store.manifest(recipe.task, name)
+        seconds = sum(step.seconds for step in manifest.lineage[-len(variant.steps) :])
         for score in manifest.quality:
             if score.metric == metric:
-                row = AblationRow(
-                    group=group,
-                    name=option,
-                    value=score.value,
-                    interval=score.interval,
-                    retention=score.retention,
-                    retention_interval=score.retention_interval,
-                    seconds=sum(step.seconds for step in manifest.lineage[-len(recipe.variants[name].steps) :]),
-                )
+                measured = score.model_dump(include={"value", "interval", "retention", "retention_interval"})
+                row = AblationRow(group=group, name=option, seconds=seconds, **measured)
                 found.setdefault((score.dataset, score.split, score.samples), []).append(row)
     return [
         Ablation(task=recipe.task, dataset=dataset, split=split, samples=samples, metric=metric, rows=rows)
@@ -85,15 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = ablation(Context(Store(given.store), recipe.seed), recipe, given.data_folder, folder)
     write_text(folder / ABLATION, json.dumps([each.model_dump(mode="json") for each in found], indent=2) + "\n")
     for each in found:
-        title = f"{each.task}, {each.dataset} ({each.split}), {each.samples} samples"
-        table = Table("choice", "option", each.metric, "95 %", "retention", "seconds", title=title)
-        for row in each.rows:
-            low, high = row.interval or (float("nan"), float("nan"))
-            kept = f"{row.retention:.3f}" if row.retention is not None else ""
-            table.add_row(
-                row.group, row.name, f"{row.value:.2f}", f"[{low:.2f}, {high:.2f}]", kept, f"{row.seconds:.0f}"
-            )
-        Console().print(table)
+        sys.stdout.write("\n".join(ablation_section(each)) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,42 +1,34 @@
-"""What the commands that compare outputs have in common: a store to export into, generation, arguments."""
+"""What the commands that compare outputs have in common: options, a store to export into, and the comparison."""
 
 import argparse
 import shutil
-import tempfile
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from benchmarks.command import Record, parser_of
+from slimseq.evaluation.bootstrap import PERCENTILES, resampled_sums
+from slimseq.evaluation.datasets import BUNDLED
 from slimseq.evaluation.examples import Example
-from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.evaluation.metrics import MetricStatistics, score
 from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 
-BATCH = 16
 
-
-@contextmanager
-def copied(store: Store, task: Task, variant: str) -> Iterator[Store]:
-    """Yields a store of its own with one variant in it, without what was derived from that."""
-    with tempfile.TemporaryDirectory(prefix="slimseq-agreement-") as folder:
-        scratch = Store(Path(folder))
-        source = store.folder(task, variant)
-        shutil.copytree(source, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*DERIVED_FORMATS))
-        yield scratch
-
-
-def outputs(generator: TextGenerator, examples: Sequence[Example], beams: int) -> list[TextOutput]:
-    """Generates for all examples, in batches; settings other than the beams are the variant's own."""
-    options = generator.manifest.generation.options(num_beams=beams)
-    encodings = [generator.encode(example.source, example.prefix) for example in examples]
-    starts = range(0, len(encodings), BATCH)
-    return [text for start in starts for text in generator.generate(encodings[start : start + BATCH], options)]
+def variant_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Returns a parser that reads which variant to compare, and on what."""
+    parser = parser_of(name, description)
+    parser.add_argument("task", type=Task, choices=list(Task))
+    parser.add_argument("variant", nargs="?", default="original", help="one with safetensors")
+    parser.add_argument("--data", default=BUNDLED, help="a file, or the name of a data set; `sample` is bundled")
+    parser.add_argument("--samples", type=int, help="the first how many; all by default")
+    return parser
 
 
 def add_origin(parser: argparse.ArgumentParser) -> None:
-    """Adds the argument that `of_origins` takes."""
+    """Adds the option that `of_origins` takes."""
     parser.add_argument("--origin", action="append", help="only examples of this origin and of none; repeatable")
 
 
@@ -45,12 +37,41 @@ def of_origins(examples: Sequence[Example], origins: Collection[str] | None) -> 
     return [example for example in examples if origins is None or example.origin is None or example.origin in origins]
 
 
-def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Returns a parser that reads which variant to compare, and on what."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
-    parser.add_argument("task", type=Task, choices=list(Task))
-    parser.add_argument("variant", nargs="?", default="original", help="one with safetensors")
-    parser.add_argument("--data", default="sample", help="a file, or the name of a data set; `sample` is bundled")
-    parser.add_argument("--samples", type=int, default=None, help="the first how many; all by default")
-    parser.add_argument("--store", type=Path, default=embedded_store())
-    return parser
+def copied(store: Store, task: Task, variant: str, scratch: Path) -> Store:
+    """Returns a store of its own with one variant in it, without what was derived from that."""
+    copy = Store(scratch / "artifacts")
+    shutil.copytree(
+        store.folder(task, variant), copy.folder(task, variant), ignore=shutil.ignore_patterns(*DERIVED_FORMATS)
+    )
+    return copy
+
+
+def compared(
+    task: Task, texts: Mapping[str, Sequence[str]], examples: Sequence[Example], metrics: Sequence[str]
+) -> list[Record]:
+    """Compares outputs with those of the first who wrote any.
+
+    Returns:
+        A row each: `name`, the share of the `same` outputs, `words` of an output on average, every metric against the
+        written targets, and as `METRIC_above` how far that is above the first one's.
+    """
+    targets = [example.target for example in examples]
+    scores = {name: score(task, written, targets).metrics for name, written in texts.items()}
+    first = next(iter(texts))
+    return [
+        {
+            "name": name,
+            "same": float(np.mean([text == other for text, other in zip(written, texts[first], strict=True)])),
+            "words": float(np.mean([len(text.split()) for text in written])),
+            **{metric: scores[name][metric].value for metric in metrics},
+            **{f"{metric}_above": _difference(scores[name][metric], scores[first][metric]) for metric in metrics},
+        }
+        for name, written in texts.items()
+    ]
+
+
+def _difference(found: MetricStatistics, base: MetricStatistics) -> str:
+    """Returns how far a metric is above another one's on the same samples, and the 95 % paired bootstrap interval."""
+    values = [each.value_of(resampled_sums(each.per_sample)) for each in (found, base)]
+    low, high = np.percentile(values[0] - values[1], PERCENTILES)
+    return f"{found.value - base.value:+.2f} [{low:+.2f}, {high:+.2f}]"

@@ -6,78 +6,69 @@ takes. Packages come from wherever pip finds them; the seconds of the first star
 """
 
 import argparse
-import json
 import os
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from benchmarks.servers.process import free_port
-from slimseq.evaluation.host import host_name
+from benchmarks.command import BenchmarkFailed, Record, parser_of, record, run
+from benchmarks.load import Client
+from benchmarks.servers.process import POLL_SECONDS, STOP_SECONDS, free_port
 
 ROOT = Path(__file__).parents[1]
-BODY = json.dumps({"text": "The children are playing in the garden."}).encode()
-POLL_SECONDS = 0.1
-STOP_SECONDS = 30
+TEXT = "The children are playing in the garden."
 
 
-@contextmanager
-def running(clone: Path, port: int) -> Iterator[None]:
-    """Runs `make run` in a clone until the block ends."""
-    process = subprocess.Popen(
-        ["make", "run", f"PORT={port}"], cwd=clone, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(STOP_SECONDS)
-
-
-def seconds_to_answer(port: int, limit_seconds: float) -> tuple[float, str]:
-    """Asks until there is an answer; returns the seconds since the call, and the translation.
+def measure(given: argparse.Namespace, scratch: Path) -> Record:
+    """Measures both starts.
 
     Raises:
-        TimeoutError: there was none in time.
+        BenchmarkFailed: there was no answer in time.
     """
-    started = time.monotonic()
-    headers = {"Content-Type": "application/json"}
-    while time.monotonic() - started < limit_seconds:
+    clone = scratch / "slimseq"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    starts = {}
+    for name in ("first", "next"):
+        port, started = free_port(), time.monotonic()
+        command = ["make", "run", f"PORT={port}"]
+        process = subprocess.Popen(command, cwd=clone, stdout=subprocess.DEVNULL, start_new_session=True)
         try:
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/translate", BODY, headers)
-            with urllib.request.urlopen(request, timeout=limit_seconds) as answer:
-                return time.monotonic() - started, json.load(answer)["outputs"][0]["text"]
-        except (urllib.error.URLError, ConnectionError):
+            text = first_answer(Client(port), started + given.limit_seconds)
+            starts[name] = {"seconds": time.monotonic() - started, "text": text}
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(STOP_SECONDS)
+    return record(starts=starts)
+
+
+def first_answer(client: Client, deadline: float) -> str:
+    """Asks until there is an answer; returns the translation.
+
+    Raises:
+        BenchmarkFailed: there was none in time.
+    """
+    while True:
+        try:
+            return str(client.call("POST", "/translate", {"text": TEXT})["outputs"][0]["text"])
+        except BenchmarkFailed:
+            if time.monotonic() > deadline:
+                raise
             time.sleep(POLL_SECONDS)
-    raise TimeoutError(f"no answer within {limit_seconds:g} s")
 
 
-def main() -> None:
-    """Measures and prints both starts."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.first_answer", description=__doc__.split("\n\n")[0])
+def lines(found: Record) -> Iterator[str]:
+    """Yields a line a start."""
+    for name, start in found["starts"].items():
+        yield f"{name} start: {start['seconds']:.1f} s to “{start['text']}”  ({found['host']})"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = parser_of("first_answer", __doc__)
     parser.add_argument("--limit-seconds", type=float, default=600, help="after which a start has failed [600]")
-    arguments = parser.parse_args()
-    console = Console()
-    with tempfile.TemporaryDirectory(prefix="slimseq-clone-") as folder:
-        clone = Path(folder) / "slimseq"
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-        for name in ("first", "next"):
-            port = free_port()
-            with running(clone, port):
-                try:
-                    seconds, text = seconds_to_answer(port, arguments.limit_seconds)
-                except TimeoutError as error:
-                    sys.exit(f"error: {error}")
-            console.print(f"{name} start: {seconds:.1f} s to “{text}”  ({host_name()})")
+    run(parser, arguments, measure, lines)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Puts a server under load: clients that each wait for their answer, or requests that arrive when they please.
+"""Puts a server under load: clients that each wait for their answer, or requests that arrive as a Poisson process.
 
-What is sent and how is the caller's: a load only decides when, and keeps what became of each request.
+Requests go through aiohttp (docs/decisions/012-benchmarks.md says why); a load decides when each is sent and keeps what
+became of it.
 """
 
 import asyncio
@@ -9,20 +10,29 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any, TypeVar
 
+import aiohttp
 import numpy as np
 
+from benchmarks.command import BenchmarkFailed
 from benchmarks.workload import Ask
 
+T = TypeVar("T")
 # Sends one request; returns how many tokens were written, or raises.
 Send = Callable[[Ask], Awaitable[int]]
 
+HOST = "127.0.0.1"
+MILLISECONDS = 1000.0
 RAMP_SHARE = 0.2
 REQUEST_SECONDS = 60.0
 # What a server that falls behind gets after the last arrival.
 DRAIN_SECONDS = 20.0
 # Arrivals beyond so many open requests are errors: file descriptors have an end.
 MOST_OPEN = 512
+# Uvicorn ends connections that were idle for 5 seconds, and a POST on one that just ended would be an error.
+IDLE_SECONDS = 4.0
+DETAIL_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
@@ -40,20 +50,128 @@ class Outcome:
         return replace(self, asked=self.asked - window, ended=self.ended - window)
 
 
-async def closed_loop(send: Send, asks: Sequence[Ask], clients: int, seconds: float) -> list[Outcome]:
-    """Lets clients ask one request after the other, each waiting for its answer.
-
-    The window begins after a fifth of its length and an answer for each client: sooner, what the server has begun would
-    weigh less at the window's beginning than at its end. After that, requests on their way are awaited.
+@dataclass(frozen=True)
+class Figures:
+    """What a server did under one load.
 
     Args:
-        send: sends one request.
-        asks: what to ask in turns, whichever client is free.
-        clients: how many ask at once.
-        seconds: length of the window.
+        requests_per_second: answered within the window; `tokens_per_second` were written in these answers.
+        p50_ms: median of the latency of all requests that were open within the window and answered, whenever they were
+            sent: what waits for longer than the window lasts must not vanish. None where there were none.
+        answered: how many requests this percentile and the others are of.
+        errors: how many requests failed, or had no answer in time; `first_error` is the first one's.
+    """
 
-    Returns:
-        All outcomes, those of the ramp with negative times.
+    requests_per_second: float
+    tokens_per_second: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    answered: int
+    errors: int
+    first_error: str | None = None
+
+
+def figures(outcomes: Sequence[Outcome], seconds: float) -> Figures:
+    """Returns the figures of a load whose window had so many seconds."""
+    within = [each for each in outcomes if each.error is None and 0 <= each.ended < seconds]
+    latencies = [each.ended - each.asked for each in outcomes if each.error is None and each.ended >= 0]
+    errors = [each.error for each in outcomes if each.error is not None]
+    tokens = sum(each.tokens for each in within)
+    p50, p95, p99 = (percentile_ms(latencies, percentile) for percentile in (50, 95, 99))
+    first_error = errors[0] if errors else None
+    speeds = len(within) / seconds, tokens / seconds
+    return Figures(*speeds, p50, p95, p99, len(latencies), len(errors), first_error)
+
+
+def percentile_ms(seconds: Sequence[float], percentile: float) -> float | None:
+    """Returns a percentile of durations in milliseconds, linear between two of them; None where there are none."""
+    return float(np.percentile(seconds, percentile)) * MILLISECONDS if seconds else None
+
+
+@dataclass(frozen=True)
+class Client:
+    """Where a running server is, and what generations are posted to."""
+
+    port: int
+    path: str = "/"
+
+    def closed(self, asks: Sequence[Ask], clients: int, seconds: float) -> Figures:
+        """Returns the figures under clients that each wait for their answer."""
+        return figures(self.run(lambda send: closed_loop(send, asks, clients, seconds)), seconds)
+
+    def poisson(self, asks: Sequence[Ask], rate: float, seconds: float) -> Figures:
+        """Returns the figures under requests that arrive at a rate, whatever the server does."""
+        return figures(self.run(lambda send: poisson(send, asks, rate, seconds)), seconds)
+
+    def call(self, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
+        """Sends one request with a JSON body, and a bearer token if there is one; returns the answer's value.
+
+        Raises:
+            BenchmarkFailed: the server cannot be reached, or refuses.
+        """
+
+        async def once() -> Any:
+            headers = {"Authorization": f"Bearer {token}"} if token else None
+            async with session(self.port) as connections:
+                return await answer(connections, method, path, body, headers)
+
+        try:
+            return asyncio.run(once())
+        except (aiohttp.ClientError, OSError) as error:
+            raise BenchmarkFailed(f"{path}: {error or type(error).__name__}") from error
+
+    def is_ready(self, path: str) -> bool:
+        """Whether a path answers with success."""
+        try:
+            self.call("GET", path)
+        except BenchmarkFailed:
+            return False
+        return True
+
+    def run(self, load: Callable[[Send], Awaitable[T]]) -> T:
+        """Runs a load on an event loop and connections of its own."""
+
+        async def connected() -> T:
+            async with session(self.port) as connections:
+
+                async def send(ask: Ask) -> int:
+                    outputs = (await answer(connections, "POST", self.path, ask.body))["outputs"]
+                    return sum(output["output_tokens"] for output in outputs)
+
+                return await load(send)
+
+        return asyncio.run(connected())
+
+
+def session(port: int) -> aiohttp.ClientSession:
+    """Returns as many connections to a server as there are requests at once."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=2 * REQUEST_SECONDS)
+    return aiohttp.ClientSession(f"http://{HOST}:{port}", connector=connector, timeout=timeout)
+
+
+async def answer(
+    connections: aiohttp.ClientSession, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+) -> Any:
+    """Returns the JSON value of an answer.
+
+    Raises:
+        BenchmarkFailed: the server refuses.
+        aiohttp.ClientError, OSError: it cannot be reached, or ends the connection before its answer is whole.
+    """
+    async with connections.request(method, path, json=body, headers=headers) as response:
+        if response.ok:
+            return await response.json(content_type=None)
+        detail = (await response.text())[:DETAIL_CHARACTERS]
+        raise BenchmarkFailed(f"{path}: status {response.status}: {detail}")
+
+
+async def closed_loop(send: Send, asks: Sequence[Ask], clients: int, seconds: float) -> list[Outcome]:
+    """Lets clients send one request after the other, each waiting for its answer; returns all outcomes.
+
+    The window of so many seconds begins after a fifth of its length and an answer for each client: sooner, what the
+    server has begun would weigh less at the window's beginning than at its end. Open requests are awaited at its end.
     """
     started, turns = time.perf_counter(), count()
     # When each client's first request ended.
@@ -65,48 +183,17 @@ async def closed_loop(send: Send, asks: Sequence[Ask], clients: int, seconds: fl
     async def client() -> list[Outcome]:
         found: list[Outcome] = []
         while (asked := time.perf_counter()) < begins() + seconds:
-            found.append(await _outcome(send, asks[next(turns) % len(asks)], asked))
+            found.append(await outcome(send, asks[next(turns) % len(asks)], asked))
             if len(found) == 1:
                 first.append(found[0].ended)
         return found
 
-    outcomes = [outcome for found in await asyncio.gather(*(client() for _ in range(clients))) for outcome in found]
+    outcomes = [each for found in await asyncio.gather(*(client() for _ in range(clients))) for each in found]
     return [each.since(begins()) for each in outcomes]
 
 
-async def by_turns(
-    send: Send, ask: Ask, other: Callable[[], object], seconds: float
-) -> tuple[list[Outcome], list[float]]:
-    """Sends a request and does something else in turns, one at a time, so that both see the same machine.
-
-    Args:
-        send: sends one request.
-        ask: what is asked, again and again.
-        other: what is done in between, in this thread.
-        seconds: how long; each has one turn at least.
-
-    Returns:
-        What became of the requests, and how many seconds each of the others took.
-    """
-    outcomes: list[Outcome] = []
-    durations: list[float] = []
-    ends = time.perf_counter() + seconds
-    while not outcomes or time.perf_counter() < ends:
-        outcomes.append(await _outcome(send, ask, time.perf_counter()))
-        started = time.perf_counter()
-        other()
-        durations.append(time.perf_counter() - started)
-    return outcomes, durations
-
-
 def arrivals(rate: float, seconds: float, seed: int = 0) -> list[float]:
-    """Returns the seconds at which requests of a Poisson process arrive.
-
-    Args:
-        rate: arrivals a second, on average.
-        seconds: when the process ends.
-        seed: the same one gives the same arrivals.
-    """
+    """Returns the seconds at which requests of a Poisson process arrive, `rate` a second on average."""
     generator = np.random.default_rng(seed)
     times: list[float] = []
     now = generator.exponential(1 / rate)
@@ -119,15 +206,7 @@ def arrivals(rate: float, seconds: float, seed: int = 0) -> list[float]:
 async def poisson(send: Send, asks: Sequence[Ask], rate: float, seconds: float, seed: int = 0) -> list[Outcome]:
     """Sends requests at the times of a Poisson process, whether or not earlier ones are answered.
 
-    Args:
-        send: sends one request.
-        asks: what to ask in turns.
-        rate: requests a second.
-        seconds: length of the window.
-        seed: of the arrivals.
-
-    Returns:
-        All outcomes. Each counts from when its request was to be sent, so that a load that falls behind shows.
+    All outcomes are returned. Each counts from when its request was due, so that a load that falls behind shows.
     """
     window = time.perf_counter()
     running: set[asyncio.Task[Outcome]] = set()
@@ -144,7 +223,7 @@ async def poisson(send: Send, asks: Sequence[Ask], rate: float, seconds: float, 
             found.append(Outcome(ask.kind, arrival, arrival, error=f"{MOST_OPEN} requests are open already"))
             continue
         limit = window + seconds + DRAIN_SECONDS - time.perf_counter()
-        task = asyncio.create_task(_outcome(send, ask, window + arrival, limit))
+        task = asyncio.create_task(outcome(send, ask, window + arrival, limit))
         running.add(task)
         task.add_done_callback(ended)
     while running:
@@ -152,8 +231,8 @@ async def poisson(send: Send, asks: Sequence[Ask], rate: float, seconds: float, 
     return found
 
 
-async def _outcome(send: Send, ask: Ask, asked: float, limit_seconds: float = REQUEST_SECONDS) -> Outcome:
-    """Sends a request; its times are the clock's."""
+async def outcome(send: Send, ask: Ask, asked: float, limit_seconds: float = REQUEST_SECONDS) -> Outcome:
+    """Sends a request and returns what became of it, by the clock's times."""
     error, tokens = None, 0
     try:
         async with asyncio.timeout(min(limit_seconds, REQUEST_SECONDS)):

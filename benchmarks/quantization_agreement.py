@@ -1,63 +1,40 @@
-"""`python -m benchmarks.quantization_agreement`: what each way of rounding sensitive layers keeps, and what it costs.
+"""`python -m benchmarks.quantization_agreement`: what each way to quantize sensitive layers keeps, and what it costs.
 
 Outputs of each int8 model, greedy unless beams are asked for, beside those of the float32 one on the same texts: the
 share of identical ones and chrF against them, and the task's metric of both. Times are processor time of one thread,
 the models taking turns.
 """
 
+import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-from rich.table import Table
+from onnx import NodeProto
 
-from benchmarks.agreement import add_origin, copied, of_origins, outputs, parser_of
-from benchmarks.block_products import BlockWeights
-from benchmarks.command_line import wide_console
+from benchmarks.agreement import add_origin, compared, copied, of_origins, variant_parser
+from benchmarks.command import BenchmarkFailed, Record, record, run
+from benchmarks.sections import table_of
+from benchmarks.workload import beams_in_words
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_onnx
-from slimseq.compression.quantize import int8_dynamic
-from slimseq.compression.quantize.block_embedding import Blocks
+from slimseq.compression.quantize.block_embedding import DOMAIN, Blocks, round_rows
 from slimseq.compression.quantize.int8_dynamic import Int8Dynamic, by_fixed_scale, by_row, by_scaled_row
-from slimseq.compression.quantize.integer_matmuls import IntegerWeights
+from slimseq.compression.quantize.int8_dynamic import Way as Choice
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
-from slimseq.compression.quantize.rewriting import How
+from slimseq.compression.quantize.rewriting import Rewriting
 from slimseq.compression.quantize.row_matmuls import RowInputs
 from slimseq.evaluation.datasets import load_examples
-from slimseq.evaluation.examples import Example
 from slimseq.evaluation.metrics import PRIMARY_METRIC, score
+from slimseq.evaluation.run import generate_with
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
-# Of the table, in characters.
-WIDTH = 120
 FLOAT = "float32"
-
-
-def _rows(weights: IntegerWeights, *_: object) -> How:
-    return RowInputs(weights)
-
-
-def _tensor(weights: IntegerWeights, *_: object) -> How:
-    return weights
-
-
-# Level 4 of MatMulNBits rounds inputs in blocks too.
-ACCURACY_LEVEL = 4
-USUAL_BLOCK = 128
-
-
-def in_blocks(size: int, accuracy_level: int = ACCURACY_LEVEL) -> int8_dynamic.Way:
-    """Returns what rounds weights in blocks of a size, and inputs too unless the level is 0."""
-    how = BlockWeights(Blocks(bits=8, size=size, is_symmetric=True), accuracy_level)
-    return lambda _weights, _reading, _products: how
-
-
-USUAL_BLOCKS = in_blocks(USUAL_BLOCK)
 # Patterns of layers, for both families at once.
 OUTPUTS = r"^(?:model/)?decoder/.*/(?:wo|fc2)/"
 FEED_FORWARD = (r"^encoder/.*/(?:DenseReluDense/w|fc[12]/)", OUTPUTS)
@@ -66,150 +43,135 @@ DECODER_ATTENTION = r"^(?:model/)?decoder/.*/(?:SelfAttention|EncDecAttention|se
 
 
 @dataclass(frozen=True)
-class Way:
-    """Which layers are rounded more finely, and how; the decoder's in blocks of 128, and others by a scale a tensor."""
+class BlockWeights:
+    """Products with a scale a block of weights, as ONNX Runtime's `MatMulNBitsQuantizer` makes them.
 
-    layers: tuple[str, ...]
-    encoder: int8_dynamic.Way = by_row
-    decoder: int8_dynamic.Way = USUAL_BLOCKS
-    others: int8_dynamic.Way = _tensor
+    Args:
+        blocks: of the weights.
+        accuracy_level: the kernel's: 4 quantizes inputs in blocks too, 0 leaves them in float.
+    """
+
+    blocks: Blocks
+    accuracy_level: int
+
+    def add(self, graph: Rewriting, node: NodeProto) -> None:
+        """Adds what takes the place of a product."""
+        states, matrix = node.input
+        weights = graph.matrix(matrix)
+        bits, size = self.blocks.bits, self.blocks.size
+        parts = round_rows(weights.T, self.blocks)
+        names = [f"{matrix}_Q{bits}", f"{matrix}_scales", f"{matrix}_zero_points"][: len(parts)]
+        for name, values in zip(names, parts, strict=True):
+            graph.tensor(name, values)
+        attributes = {"K": weights.shape[0], "N": weights.shape[1], "bits": bits, "block_size": size}
+        if self.accuracy_level:
+            attributes["accuracy_level"] = self.accuracy_level
+        graph.node("MatMulNBits", [states, *names], f"{node.name}_Q{bits}", node.output[0], domain=DOMAIN, **attributes)
 
 
-WAYS: Mapping[str, Way] = {
-    "feed-forward: blocks, inputs in float": Way(FEED_FORWARD, in_blocks(USUAL_BLOCK, accuracy_level=0)),
-    "feed-forward: blocks": Way(FEED_FORWARD, USUAL_BLOCKS),
-    "feed-forward: rows": Way(FEED_FORWARD, _rows),
-    "feed-forward: rows, large channels in float": Way(FEED_FORWARD),
-    "feed-forward: the same, decoder: blocks of 32": Way(FEED_FORWARD, decoder=in_blocks(32)),
-    "feed-forward: the same, decoder: rows, large channels in float": Way(FEED_FORWARD, decoder=by_scaled_row),
-    "feed-forward: the same, decoder: one scale a tensor": Way(FEED_FORWARD, decoder=_tensor),
-    "feed-forward: rows, large channels in float; others: fixed scales": Way(
-        FEED_FORWARD, decoder=by_scaled_row, others=by_fixed_scale
+def in_blocks(size: int, accuracy_level: int = 4) -> Choice:
+    """Returns what quantizes weights in blocks of a size, and inputs too unless the level is 0."""
+    how = BlockWeights(Blocks(bits=8, size=size, is_symmetric=True), accuracy_level)
+    return lambda _weights, _reading, _products: how
+
+
+BLOCKS = in_blocks(128)
+ROWS: Choice = lambda weights, _reading, _products: RowInputs(weights)  # noqa: E731
+TENSOR: Choice = lambda weights, _reading, _products: weights  # noqa: E731
+FIXED = Int8Dynamic(by_row, by_scaled_row, by_fixed_scale)
+# Which layers are quantized more finely, and how: those of the encoder, those of the decoder, and all others.
+WAYS: dict[str, tuple[tuple[str, ...], Int8Dynamic]] = {
+    "feed-forward: blocks, inputs in float": (FEED_FORWARD, Int8Dynamic(in_blocks(128, 0), BLOCKS, TENSOR)),
+    "feed-forward: blocks": (FEED_FORWARD, Int8Dynamic(BLOCKS, BLOCKS, TENSOR)),
+    "feed-forward: rows": (FEED_FORWARD, Int8Dynamic(ROWS, BLOCKS, TENSOR)),
+    **{
+        f"{layers}: {name}": (patterns, scheme)
+        for layers, patterns in (("feed-forward", FEED_FORWARD), ("encoder", ENCODER_WHOLE))
+        for name, scheme in {
+            "rows, large channels in float": Int8Dynamic(by_row, BLOCKS, TENSOR),
+            "the same, decoder: blocks of 32": Int8Dynamic(by_row, in_blocks(32), TENSOR),
+            "the same, decoder: rows, large channels in float": Int8Dynamic(by_row, by_scaled_row, TENSOR),
+            "the same, decoder: one scale a tensor": Int8Dynamic(by_row, TENSOR, TENSOR),
+            "the same, decoder: rows, large channels in float; others: fixed scales": FIXED,
+        }.items()
+    },
+    "encoder: rows": (ENCODER_WHOLE, Int8Dynamic(ROWS, BLOCKS, TENSOR)),
+    "encoder: the same, decoder's attention in blocks": (
+        (*ENCODER_WHOLE, DECODER_ATTENTION),
+        Int8Dynamic(by_row, BLOCKS, TENSOR),
     ),
-    "encoder: rows": Way(ENCODER_WHOLE, _rows),
-    "encoder: rows, large channels in float": Way(ENCODER_WHOLE),
-    "encoder: the same, decoder: blocks of 32": Way(ENCODER_WHOLE, decoder=in_blocks(32)),
-    "encoder: the same, decoder: rows, large channels in float": Way(ENCODER_WHOLE, decoder=by_scaled_row),
-    "encoder: the same, decoder: one scale a tensor": Way(ENCODER_WHOLE, decoder=_tensor),
-    "encoder: the same, decoder: rows, large channels in float; others: fixed scales": Way(
-        ENCODER_WHOLE, decoder=by_scaled_row, others=by_fixed_scale
-    ),
-    "encoder: the same, decoder's attention in blocks": Way((*ENCODER_WHOLE, DECODER_ATTENTION)),
-    "one scale a tensor": Way(()),
+    "one scale a tensor": ((), Int8Dynamic(by_row, BLOCKS, TENSOR)),
 }
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What one way of rounding keeps.
+def measure(given: argparse.Namespace, scratch: Path) -> Record:
+    """Quantizes a variant in every way and generates with all of them in turns, one thread each.
 
-    Args:
-        way: its name.
-        same: share of outputs that equal the float32 ones.
-        chrf: of the outputs against the float32 ones, 0 to 100.
-        metric: the task's primary metric against the written targets.
-        seconds: processor time of one pass, least of all passes.
+    Raises:
+        SlimseqError: there is no such variant or data.
     """
-
-    way: str
-    same: float
-    chrf: float
-    metric: float
-    seconds: float
-
-
-def kept(
-    store: Store,
-    task: Task,
-    variant: str,
-    examples: Sequence[Example],
-    repeats: int,
-    beams: int = 1,
-    ways: Mapping[str, Way] = WAYS,
-) -> list[Kept]:
-    """Rounds a variant in every way and generates with all of them in turns, one thread each.
-
-    Args:
-        store: holds the variant, with safetensors.
-        task: the variant's.
-        variant: what to round.
-        examples: sources and written targets.
-        repeats: passes over the texts; what is slow in one pass alone does not count.
-        beams: of the searches.
-        ways: in which to round.
-
-    Returns:
-        The float32 model, then one for each way.
-    """
-    with copied(store, task, variant) as scratch, ExitStack() as stack:
-        context = Context(store=scratch)
-        add_onnx(context, task, variant)
-        named = {FLOAT: variant}
-        for number, (name, way) in enumerate(ways.items()):
-            options, scheme = (
-                QuantizeOptions(sensitive_layers=way.layers),
-                Int8Dynamic(way.encoder, way.decoder, way.others),
-            )
-            named[name] = quantize(context, task, variant, f"way-{number}", options, scheme=scheme).variant
+    task, variant = given.task, given.variant
+    # A collection's first ones may be anywhere in the file.
+    data = load_examples(task, given.data, samples=given.samples if given.origin is None else None)
+    examples = of_origins(data.examples, given.origin)[: given.samples]
+    origins = ", ".join(given.origin or ())
+    if not examples:
+        raise BenchmarkFailed(f"{data.name} has no examples of {origins}")
+    store = copied(Store(given.store), task, variant, scratch)
+    add_onnx(Context(store), task, variant)
+    named = {FLOAT: variant}
+    for place, name in enumerate(given.ways):
+        layers, scheme = WAYS[name]
+        sensitive = QuantizeOptions(sensitive_layers=layers)
+        named[name] = quantize(Context(store), task, variant, f"way-{place}", sensitive, scheme=scheme).variant
+    with ExitStack() as stack:
         generators = {
-            name: stack.enter_context(open_generator(scratch, task, made, "onnxruntime", threads=1))
+            name: stack.enter_context(open_generator(store, task, made, "onnxruntime", threads=1))
             for name, made in named.items()
         }
-        seconds = dict.fromkeys(generators, np.inf)
+        # What is slow in one pass alone does not count.
+        seconds = dict.fromkeys(generators, float("inf"))
         texts: dict[str, list[str]] = {}
-        for _ in range(repeats):
+        for _ in range(given.repeats):
             for name, generator in generators.items():
                 started = time.process_time()
-                texts[name] = [output.text for output in outputs(generator, examples, beams=beams)]
+                options = generator.manifest.generation.options(num_beams=given.beams)
+                texts[name] = [output.text for output in generate_with(generator, options)(examples)]
                 seconds[name] = min(seconds[name], time.process_time() - started)
-    return [_kept(task, name, examples, texts[name], texts[FLOAT], seconds[name]) for name in texts]
+    metric, rows = PRIMARY_METRIC[task], []
+    for row in compared(task, texts, examples, [PRIMARY_METRIC[task]]):
+        chrf = score(Task.TRANSLATION, texts[row["name"]], texts[FLOAT]).metrics["chrf"].value
+        rows.append({**row, "chrf": chrf, "seconds": seconds[row["name"]]})
+    read = {"data": f"{data.name}, {origins}" if origins else data.name, "split": data.split, "samples": len(examples)}
+    return record(**read, beams=given.beams, metric=metric, rows=rows)
 
 
-def _kept(
-    task: Task, way: str, examples: Sequence[Example], texts: list[str], floats: list[str], seconds: float
-) -> Kept:
-    return Kept(
-        way=way,
-        same=float(np.mean([text == other for text, other in zip(texts, floats, strict=True)])),
-        chrf=score(Task.TRANSLATION, texts, floats).metrics["chrf"].value,
-        metric=score(task, texts, [example.target for example in examples]).metrics[PRIMARY_METRIC[task]].value,
-        seconds=seconds,
-    )
-
-
-def table(task: Task, found: Sequence[Kept]) -> Table:
-    """Returns a table; times are beside those of the first way."""
-    shown = Table("sensitive layers", "same as float32", "chrF to float32", PRIMARY_METRIC[task], "times as long")
-    first = next(each.seconds for each in found if each.way != FLOAT)
-    for each in found:
-        shown.add_row(
-            each.way, f"{each.same:.2f}", f"{each.chrf:.1f}", f"{each.metric:.2f}", f"{each.seconds / first:.2f}"
-        )
-    return shown
+def lines(found: Record) -> Iterator[str]:
+    """Yields a table, whose times are beside those of the first way, and what was read."""
+    first = next(row["seconds"] for row in found["rows"] if row["name"] != FLOAT)
+    rows = [{**row, "times": row["seconds"] / first} for row in found["rows"]]
+    columns = {
+        "sensitive layers": "{name}",
+        "same as float32": "{same:.2f}",
+        "chrF to float32": "{chrf:.1f}",
+        found["metric"]: f"{{{found['metric']}:.2f}}",
+        "times as long": "{times:.2f}",
+    }
+    yield from table_of(rows, columns)
+    yield ""
+    yield f"{found['data']} ({found['split']}), {found['samples']} samples, {beams_in_words(found['beams'])}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
-    parser = parser_of("rounding_agreement", __doc__)
+    parser = variant_parser("quantization_agreement", __doc__)
     parser.add_argument("--repeats", type=int, default=3, help="passes over the texts")
     parser.add_argument("--beams", type=int, default=1, help="1 is greedy search")
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), metavar="WAY", help="some of them alone")
+    parser.add_argument(
+        "--ways", nargs="+", choices=list(WAYS), default=list(WAYS), metavar="WAY", help="all by default"
+    )
     add_origin(parser)
-    options = parser.parse_args(arguments)
-    # A collection's first ones may be anywhere in the file.
-    read = options.samples if options.origin is None else None
-    data = load_examples(options.task, options.data, samples=read)
-    examples = of_origins(data.examples, options.origin)[: options.samples]
-    origins = ", ".join(options.origin or ())
-    if not examples:
-        parser.error(f"{data.name} has no examples of {origins}")
-    ways = {name: way for name, way in WAYS.items() if options.ways is None or name in options.ways}
-    found = kept(Store(options.store), options.task, options.variant, examples, options.repeats, options.beams, ways)
-    console = wide_console(WIDTH)
-    console.print(table(options.task, found))
-    named = f"{data.name}, {origins}" if origins else data.name
-    search = "greedy" if options.beams == 1 else f"{options.beams} beams"
-    console.print(f"{named} ({data.split}), {len(examples)} samples, {search}")
+    run(parser, arguments, measure, lines)
 
 
 if __name__ == "__main__":

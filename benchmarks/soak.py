@@ -1,20 +1,36 @@
-"""Keeps a service under a constant load for long, and looks whether its latency or its memory grows."""
+"""What a service does under a constant load for minutes, and with long texts beside short ones."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.client import Client
-from benchmarks.connection import BadAnswer, Connections
-from benchmarks.figures import percentile_ms
-from benchmarks.load import Outcome, poisson
+import aiohttp
+
+from benchmarks.command import BenchmarkFailed
+from benchmarks.load import (
+    RAMP_SHARE,
+    Client,
+    Figures,
+    Outcome,
+    Send,
+    answer,
+    closed_loop,
+    figures,
+    percentile_ms,
+    poisson,
+    session,
+)
 from benchmarks.workload import Ask
 
 MINUTE_SECONDS = 60.0
-SAMPLES_A_MINUTE = 12
+MEMORY_READS_A_MINUTE = 12
 # A machine that others use too has seconds of more and of less speed than the minutes that follow.
 CAPACITY_WINDOWS = 5
+# Short ones arrive whether or not the last is answered: each server is asked as often, however long they wait.
+SHORTS_A_SECOND = 4.0
+LONG_CLIENTS = 8
+MIXED_TOKENS = (16, 192)
 
 
 @dataclass(frozen=True)
@@ -41,88 +57,104 @@ class Soak:
     errors: int
 
 
-def capacities(client: Client, asks: Sequence[Ask], clients: int, seconds: float) -> list[float]:
-    """Returns the answers a second for clients who wait, in windows that follow each other."""
-    return [client.closed(asks, clients, seconds).requests_per_second for _ in range(CAPACITY_WINDOWS)]
-
-
-def soak(
-    client: Client,
-    asks: Sequence[Ask],
-    capacities: Sequence[float],
-    share: float,
-    seconds: float,
-    minute_seconds: float = MINUTE_SECONDS,
-) -> Soak:
-    """Puts a service under requests that arrive at a rate, and reads `GET /memory` meanwhile.
+def soak(client: Client, asks: Sequence[Ask], clients: int, share: float, window: float, seconds: float) -> Soak:
+    """Keeps a service under a share of its own capacity, and reads `GET /memory` meanwhile.
 
     Args:
-        client: asks the service.
+        client: of the service.
         asks: what to ask in turns.
-        capacities: requests a second that it answers, by window.
-        share: of their median, for the rate.
-        seconds: how long.
-        minute_seconds: the stretch of time that figures are of.
+        clients: how many wait for their answers while the capacity is measured.
+        share: of the capacity, for the rate at which requests arrive.
+        window: seconds of each measurement of the capacity.
+        seconds: how long the load lasts.
+
+    Raises:
+        BenchmarkFailed: the service answers nothing.
     """
+    capacities = [client.closed(asks, clients, window).requests_per_second for _ in range(CAPACITY_WINDOWS)]
     rate = share * median(capacities)
+    if not rate:
+        raise BenchmarkFailed("slimseq answered nothing that a capacity could be measured by")
+    resident: list[tuple[float, int]] = []
 
-    async def work(connections: Connections) -> tuple[list[Outcome], list[tuple[float, int]]]:
-        resident: list[tuple[float, int]] = []
-        watch = asyncio.create_task(_watch(connections, resident, minute_seconds / SAMPLES_A_MINUTE))
-        try:
-            return await poisson(client.send_on(connections), asks, rate, seconds), resident
-        finally:
-            watch.cancel()
+    async def load(send: Send) -> list[Outcome]:
+        async with session(client.port) as connections:
+            watch = asyncio.create_task(_watch_memory(connections, resident))
+            try:
+                return await poisson(send, asks, rate, seconds)
+            finally:
+                watch.cancel()
 
-    outcomes, resident = client.run(work)
-    p95 = p95_by_minute(outcomes, seconds, minute_seconds)
-    minutes = int(seconds // minute_seconds)
-    return Soak(
-        capacities=list(capacities),
-        rate=rate,
-        p95_ms=p95,
-        p95_ratio=last_by_second(p95),
-        resident_bytes=resident,
-        resident_ratio=last_by_second(median_by_minute(resident, minutes, minute_seconds)),
-        errors=sum(each.error is not None for each in outcomes),
-    )
+    return soak_of(capacities, rate, client.run(load), resident, seconds)
 
 
-def p95_by_minute(outcomes: Sequence[Outcome], seconds: float, minute_seconds: float) -> list[float | None]:
-    """Returns the 95th percentile of the latency for each whole minute, of what arrived in it."""
-    minutes: list[list[float]] = [[] for _ in range(int(seconds // minute_seconds))]
-    for each in outcomes:
-        place = int(each.asked // minute_seconds)
-        if each.error is None and 0 <= place < len(minutes):
-            minutes[place].append(each.ended - each.asked)
-    return [percentile_ms(durations, 95) for durations in minutes]
+def soak_of(
+    capacities: list[float],
+    rate: float,
+    outcomes: Sequence[Outcome],
+    resident: list[tuple[float, int]],
+    seconds: float,
+) -> Soak:
+    """Returns the figures of a load of so many seconds, by whole minutes."""
+    minutes = int(seconds // MINUTE_SECONDS)
+    latencies = [(each.asked, each.ended - each.asked) for each in outcomes if each.error is None]
+    p95 = [percentile_ms(each, 95) for each in _by_minute(latencies, minutes)]
+    held = [median(each) if each else None for each in _by_minute(resident, minutes)]
+    errors = sum(each.error is not None for each in outcomes)
+    return Soak(capacities, rate, p95, _last_by_second(p95), resident, _last_by_second(held), errors)
 
 
-def median_by_minute(resident: Sequence[tuple[float, int]], minutes: int, minute_seconds: float) -> list[float | None]:
-    """Returns the median of each whole minute's bytes, None where none were read."""
-    read: list[list[int]] = [[] for _ in range(minutes)]
-    for at, held in resident:
-        if at < minutes * minute_seconds:
-            read[int(at // minute_seconds)].append(held)
-    return [median(held) if held else None for held in read]
+def _by_minute(figures: Sequence[tuple[float, float]], minutes: int) -> list[list[float]]:
+    found: list[list[float]] = [[] for _ in range(minutes)]
+    for at, figure in figures:
+        if 0 <= at < minutes * MINUTE_SECONDS:
+            found[int(at // MINUTE_SECONDS)].append(figure)
+    return found
 
 
-def last_by_second(figures: Sequence[float | None]) -> float | None:
-    """Returns the last minute's figure by the second's: the first is for warming up."""
+def _last_by_second(figures: Sequence[float | None]) -> float | None:
+    # The first minute is for warming up.
     if len(figures) < 3:
         return None
     second, last = figures[1], figures[-1]
     return last / second if last is not None and second else None
 
 
-async def _watch(connections: Connections, resident: list[tuple[float, int]], every_seconds: float) -> None:
+async def _watch_memory(connections: aiohttp.ClientSession, resident: list[tuple[float, int]]) -> None:
     clock = asyncio.get_running_loop().time
     started = clock()
     while True:
         try:
-            report = (await connections.get("/memory")).json
+            report = await answer(connections, "GET", "/memory")
             resident.append((round(clock() - started, 1), int(report["process_resident_bytes"])))
-        except (OSError, BadAnswer, ValueError, KeyError):
+        except (aiohttp.ClientError, OSError, BenchmarkFailed):
             # A service under load that does not answer shows in the load's errors.
             pass
-        await asyncio.sleep(every_seconds)
+        await asyncio.sleep(MINUTE_SECONDS / MEMORY_READS_A_MINUTE)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What one server did with short texts, alone and beside long ones: continuous batching lets them in."""
+
+    name: str
+    description: str
+    alone: Figures
+    beside: Figures
+    long: Figures
+
+
+def mixed(client: Client, name: str, description: str, asks: Sequence[Ask], seconds: float) -> Mixed:
+    """Measures one running server, with short and long requests, in two windows of so many seconds."""
+    short, long = ([ask for ask in asks if ask.kind == kind] for kind in ("short", "long"))
+
+    async def shorts(send: Send) -> list[Outcome]:
+        await asyncio.sleep(seconds * RAMP_SHARE)
+        return await poisson(send, short, SHORTS_A_SECOND, seconds)
+
+    async def both(send: Send) -> tuple[list[Outcome], list[Outcome]]:
+        return await asyncio.gather(shorts(send), closed_loop(send, long, LONG_CLIENTS, seconds))
+
+    alone = client.poisson(short, SHORTS_A_SECOND, seconds)
+    short_outcomes, long_outcomes = client.run(both)
+    return Mixed(name, description, alone, figures(short_outcomes, seconds), figures(long_outcomes, seconds))

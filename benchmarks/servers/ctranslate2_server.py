@@ -4,11 +4,9 @@ Requests that wait while all of the library's workers are busy, and have the sam
 what the library recommends, and the best that a server of static batches does.
 """
 
-import argparse
 import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +15,32 @@ import uvicorn
 from fastapi import FastAPI
 from tokenizers import Tokenizer
 
-from benchmarks.servers.schema import GenerateRequest, GenerateResponse, Output
+from benchmarks.servers import GenerateRequest, GenerateResponse, Output, server_parser
 
 # Finished hypotheses a beam before a search without early stopping ends, as Slimseq's own CTranslate2 runtime has it.
 PATIENCE = 3.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Waiting:
     """One text that waits for a batch: its tokens, its settings, and who wants the output's tokens."""
 
     tokens: list[str]
     settings: dict[str, Any]
-    output: "asyncio.Future[list[str]]"
+    output: "asyncio.Future[list[str]]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Batches:
-    """Keeps the library's workers busy with batches of what waits. Used from the event loop alone."""
+    """Keeps the library's workers busy with batches of what waits. Used from the event loop alone.
+
+    Args:
+        translator: the library's, open.
+        target_prefix: tokens that every output begins with.
+        workers: how many batches the translator runs at once.
+        max_batch_size: the most texts of one batch.
+    """
 
     def __init__(self, translator: Any, target_prefix: list[str] | None, workers: int, max_batch_size: int) -> None:
-        """Begins with nothing.
-
-        Args:
-            translator: the library's, open.
-            target_prefix: tokens that every output begins with.
-            workers: how many batches the translator runs at once.
-            max_batch_size: the most texts of one batch.
-        """
         self._translator = translator
         self._target_prefix = target_prefix
         self._free = workers
@@ -53,7 +50,7 @@ class Batches:
 
     async def translate(self, tokens: list[str], settings: dict[str, Any]) -> list[str]:
         """Returns the tokens that a text becomes, the end token included."""
-        waiting = Waiting(tokens, settings, asyncio.get_running_loop().create_future())
+        waiting = Waiting(tokens, settings)
         self._waiting.append(waiting)
         self._fill()
         return await waiting.output
@@ -62,8 +59,7 @@ class Batches:
         while self._free and self._waiting:
             settings = self._waiting[0].settings
             batch = [each for each in self._waiting if each.settings == settings][: self._max_batch_size]
-            taken = set(map(id, batch))
-            self._waiting = [each for each in self._waiting if id(each) not in taken]
+            self._waiting = [each for each in self._waiting if each not in batch]
             self._free -= 1
             task = asyncio.create_task(self._run(batch))
             self._running.add(task)
@@ -82,49 +78,16 @@ class Batches:
             )
             # `AsyncTranslationResult.result` blocks.
             outputs = await asyncio.to_thread(lambda: [result.result().hypotheses[0] for result in results])
+            for each, tokens in zip(batch, outputs, strict=True):
+                if not each.output.done():
+                    each.output.set_result(tokens)
         except Exception as error:
             for each in batch:
                 if not each.output.done():
                     each.output.set_exception(error)
-        else:
-            for each, tokens in zip(batch, outputs, strict=True):
-                if not each.output.done():
-                    each.output.set_result(tokens)
         finally:
             self._free += 1
             self._fill()
-
-
-def create_app(folder: Path, batches: Batches, tokens: Sequence[str], prefix: str, max_input_tokens: int) -> FastAPI:
-    """Returns the application that translates with batches.
-
-    Args:
-        folder: holds `tokenizer.json`.
-        batches: of an open translator.
-        tokens: the model's token strings, by id.
-        prefix: put before each text.
-        max_input_tokens: how much of a text is read.
-    """
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_input_tokens)
-    ids = {token: token_id for token_id, token in enumerate(tokens)}
-    app = FastAPI()
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        """Say that the model is loaded."""
-        return {"status": "ok"}
-
-    @app.post("/generate")
-    async def generate(request: GenerateRequest) -> GenerateResponse:
-        """Generate from one text."""
-        source = [tokens[token_id] for token_id in tokenizer.encode(prefix + request.text).ids]
-        written = [ids[token] for token in await batches.translate(source, settings_of(request))]
-        text = tokenizer.decode(written, skip_special_tokens=True)
-        return GenerateResponse(outputs=[Output(text=text, output_tokens=len(written))])
-
-    return app
 
 
 def settings_of(request: GenerateRequest) -> dict[str, Any]:
@@ -139,30 +102,37 @@ def settings_of(request: GenerateRequest) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Serves until it is stopped."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.servers.ctranslate2_server", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="a CTranslate2 folder")
+    parser = server_parser("ctranslate2_server", __doc__)
     parser.add_argument("--tokenizer", type=Path, required=True, help="the Hugging Face folder that it was made from")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--prefix", default="")
-    parser.add_argument("--max-input-tokens", type=int, default=512)
     parser.add_argument("--compute-type", choices=["int8", "float32"], default="float32")
-    parser.add_argument("--workers", type=int, default=1, help="batches that run at once")
-    parser.add_argument("--threads", type=int, default=0, help="of each batch; 0 lets the library choose")
-    parser.add_argument("--max-batch-size", type=int, default=32)
-    given = parser.parse_args(arguments)
+    parser.add_argument("--workers", type=int, required=True, help="batches that run at once, on one thread each")
+    parser.add_argument("--max-batch-size", type=int, required=True)
+    given = parser.parse_args()
     translator = ctranslate2.Translator(
-        str(given.model),
-        device="cpu",
-        compute_type=given.compute_type,
-        inter_threads=given.workers,
-        intra_threads=given.threads,
+        str(given.model), compute_type=given.compute_type, inter_threads=given.workers, intra_threads=1
     )
     tokens = json.loads((given.model / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    ids = {token: token_id for token_id, token in enumerate(tokens)}
     forced = json.loads((given.tokenizer / "config.json").read_text(encoding="utf-8")).get("forced_bos_token_id")
     batches = Batches(translator, None if forced is None else [tokens[forced]], given.workers, given.max_batch_size)
-    app = create_app(given.tokenizer, batches, tokens, given.prefix, given.max_input_tokens)
+    tokenizer = Tokenizer.from_file(str(given.tokenizer / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(given.max_input_tokens)
+    app = FastAPI()
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.post("/generate")
+    async def generate(request: GenerateRequest) -> GenerateResponse:
+        source = [tokens[token_id] for token_id in tokenizer.encode(given.prefix + request.text).ids]
+        written = [ids[token] for token in await batches.translate(source, settings_of(request))]
+        output = Output(text=tokenizer.decode(written, skip_special_tokens=True), output_tokens=len(written))
+        return GenerateResponse(outputs=[output])
+
     uvicorn.run(app, port=given.port, log_level="warning")
 
 

@@ -8,19 +8,15 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from benchmarks.connection import HOST
+from benchmarks.command import BenchmarkFailed
+from benchmarks.load import HOST, Client
 
 START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.1
 LINE_CHARACTERS = 300
-
-
-class ServerFailed(Exception):
-    """Raised when a server cannot be made or does not start. Says why in one line."""
 
 
 @dataclass(frozen=True)
@@ -49,32 +45,29 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(server: Server, folder: Path) -> Iterator[int]:
-    """Starts a server and yields its port once it is ready.
+def running(server: Server, folder: Path) -> Iterator[Client]:
+    """Starts a server and yields a client of it once it is ready.
 
     Args:
         server: what to start.
         folder: where its log goes.
 
     Raises:
-        ServerFailed: it ends, or is not ready in time.
+        BenchmarkFailed: it ends, or is not ready in time.
     """
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
-    environment |= server.environment
-    command = [sys.executable, *server.arguments]
-    if server.port_variable:
-        environment[server.port_variable] = str(port)
-    else:
-        command += ["--port", str(port)]
+    environment |= server.environment | ({server.port_variable: str(port)} if server.port_variable else {})
+    command = [sys.executable, *server.arguments, *([] if server.port_variable else ["--port", str(port)])]
     log = folder / f"{server.name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=server.folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        _wait_until_ready(server, process, port, log)
-        yield port
+        client = Client(port, server.path)
+        _wait_until_ready(server, process, client, log)
+        yield client
     finally:
         process.terminate()
         try:
@@ -88,33 +81,21 @@ def free_port() -> int:
     """Returns a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def _wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None:
-        if _status(port, server.ready) == 200:
-            return
-        if time.monotonic() > deadline:
-            raise ServerFailed(f"{server.name} is not ready after {START_SECONDS:.0f} seconds: {last_line(log)}")
-        time.sleep(POLL_SECONDS)
-    raise ServerFailed(f"{server.name} ended with {process.returncode}: {last_line(log)}")
-
-
-def _status(port: int, path: str) -> int | None:
-    connection = HTTPConnection(HOST, port, timeout=5)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except (OSError, HTTPException):
-        return None
-    finally:
-        connection.close()
+        return int(probe.getsockname()[1])
 
 
 def last_line(log: Path) -> str:
     """Returns the last line of a log that says something, cut where it is long."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return lines[-1][:LINE_CHARACTERS] if lines else "it wrote nothing"
+
+
+def _wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", client: Client, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None:
+        if client.is_ready(server.ready):
+            return
+        if time.monotonic() > deadline:
+            raise BenchmarkFailed(f"{server.name} is not ready after {START_SECONDS:.0f} seconds: {last_line(log)}")
+        time.sleep(POLL_SECONDS)
+    raise BenchmarkFailed(f"{server.name} ended with {process.returncode}: {last_line(log)}")

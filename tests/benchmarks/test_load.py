@@ -1,17 +1,28 @@
 import asyncio
-import json
+import contextlib
 import time
-from typing import get_args
+from typing import Any, get_args
 
+import aiohttp
 import numpy as np
 import pytest
+import uvicorn
 
-from benchmarks.connection import BadAnswer, Connections
-from benchmarks.figures import figures, percentile_ms
-from benchmarks.load import Outcome, arrivals, by_turns, closed_loop, poisson
-from benchmarks.soak import last_by_second, median_by_minute, p95_by_minute
-from benchmarks.workload import FIELDS, Ask, Kind, Lengths, Searching, workload
-from slimseq.evaluation.datasets import load_examples
+from benchmarks.command import BenchmarkFailed
+from benchmarks.in_process import by_turns
+from benchmarks.load import (
+    IDLE_SECONDS,
+    Outcome,
+    answer,
+    arrivals,
+    closed_loop,
+    figures,
+    percentile_ms,
+    poisson,
+    session,
+)
+from benchmarks.soak import soak_of
+from benchmarks.workload import FIELDS, Ask, Kind, workload
 from slimseq.models_store.manifest import GenerationOptions, Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
@@ -80,7 +91,7 @@ def test_arrivals_do_not_wait_for_a_slow_server_whose_delay_shows_in_its_latency
 def test_failures_are_counted_with_what_the_first_says_and_have_no_latency() -> None:
     async def send(ask: Ask) -> int:
         if ask.kind == "long":
-            raise BadAnswer("status 500")
+            raise BenchmarkFailed("status 500")
         return 1
 
     outcomes = asyncio.run(poisson(send, ASKS, rate=100, seconds=0.2))
@@ -88,7 +99,7 @@ def test_failures_are_counted_with_what_the_first_says_and_have_no_latency() -> 
     found = figures(outcomes, 0.2)
     assert found.errors == len(outcomes) // 2 > 0
     assert found.answered == len(outcomes) - found.errors
-    assert found.first_error == "BadAnswer: status 500"
+    assert found.first_error == "BenchmarkFailed: status 500"
 
 
 def test_requests_and_something_else_take_turns() -> None:
@@ -98,7 +109,7 @@ def test_requests_and_something_else_take_turns() -> None:
         await asyncio.sleep(0.01)
         done.append("asked")
         if len(done) == 1:
-            raise BadAnswer("status 500")
+            raise BenchmarkFailed("status 500")
         return 7
 
     outcomes, durations = asyncio.run(by_turns(send, ASKS[0], lambda: done.append("other"), seconds=0.1))
@@ -128,60 +139,66 @@ def test_percentiles_are_linear_between_durations_and_none_of_nothing() -> None:
 
 def test_a_soak_compares_the_last_whole_minute_with_the_second() -> None:
     outcomes = [Outcome("short", 60.0 * minute + 1, 60.0 * minute + 1 + 0.1 * (minute + 1)) for minute in range(4)]
+    failed = Outcome("short", 70, 90, error="status 500")
 
-    p95 = p95_by_minute(outcomes, seconds=230, minute_seconds=60)
+    found = soak_of([2.0], 1.6, [*outcomes, failed], [], seconds=230)
 
-    assert p95 == pytest.approx([100, 200, 300])
-    assert last_by_second(p95) == pytest.approx(1.5)
-    assert last_by_second(p95[:2]) is None and last_by_second([1.0, None, 2.0]) is None
+    assert found.p95_ms == pytest.approx([100, 200, 300])
+    assert found.p95_ratio == pytest.approx(1.5)
+    assert found.errors == 1 and found.resident_ratio is None
+    assert soak_of([2.0], 1.6, outcomes[:2], [], seconds=120).p95_ratio is None
+    assert soak_of([2.0], 1.6, [outcomes[0], outcomes[2]], [], seconds=180).p95_ms[1] is None
 
 
 def test_a_soak_compares_medians_of_the_memory_by_minute() -> None:
-    held = median_by_minute([(1, 900), (61, 100), (70, 500), (119, 120), (121, 130), (170, 1), (180, 7)], 3, 60)
+    resident = [(1.0, 900), (61.0, 100), (70.0, 500), (119.0, 120), (121.0, 130), (170.0, 1), (180.0, 7)]
 
-    assert held == pytest.approx([900, 120, 65.5])
-    assert last_by_second(held) == pytest.approx(65.5 / 120)
-    assert median_by_minute([], 2, 60) == [None, None]
+    assert soak_of([2.0], 1.6, [], resident, seconds=180).resident_ratio == pytest.approx(65.5 / 120)
+    assert soak_of([2.0], 1.6, [], resident[:4], seconds=180).resident_ratio is None
 
 
 def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_all_settings() -> None:
     manifest = Store(embedded_store()).manifest(Task.TRANSLATION, "original")
-    examples = load_examples(Task.TRANSLATION, "sample").examples
 
-    asks = workload(manifest, examples, Lengths(short=9, long=10_000), Searching(beams=2, early_stopping=True))
-    free = workload(manifest, examples, Lengths(0, 0))
+    asks = workload(manifest, (9, 10_000), num_beams=2, early_stopping=True)
+    free = workload(manifest)
 
     assert [ask.kind for ask in asks[:4]] == ["short", "long", "short", "long"]
     assert max(len(ask.text) for ask in asks[::2]) <= min(len(ask.text) for ask in asks[1::2])
-    body = json.loads(asks[0].body)
+    body = asks[0].body
     assert set(body) == {"text", *FIELDS} and body["num_beams"] == 2 and body["early_stopping"]
     assert body["min_new_tokens"] == body["max_new_tokens"] == 9
     assert asks[1].options.max_new_tokens == manifest.generation.max_new_tokens
     assert free[0].options == manifest.generation.options()
 
 
-def test_connections_are_kept_and_made_anew_where_the_server_ended_them() -> None:
+def test_connections_are_kept_and_made_anew_where_they_were_idle_for_long() -> None:
     served: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.append(0)
-        # Two answers a connection, then it ends as one that was idle for long does.
-        for _ in range(2):
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
-            served[-1] += 1
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-            await writer.drain()
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
+                served[-1] += 1
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                # As Uvicorn does: a connection that is idle ends.
+                asyncio.get_running_loop().call_later(0.5, writer.close)
         writer.close()
 
-    async def ask() -> list[int]:
+    async def ask() -> list[Any]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        async with server, Connections(server.sockets[0].getsockname()[1]) as connections:
-            answers = [await connections.post("/", b"{}") for _ in range(5)]
-        return [answer.status for answer in answers]
+        async with server, session(server.sockets[0].getsockname()[1]) as connections:
+            answers = [await answer(connections, "POST", "/", {}) for _ in range(3)]
+            await asyncio.sleep(0.8)
+            return [*answers, await answer(connections, "POST", "/", {})]
 
-    assert asyncio.run(ask()) == [200] * 5
-    assert served == [2, 2, 1]
+    assert asyncio.run(ask()) == [{}] * 4
+    assert served == [3, 1]
+
+
+def test_an_idle_connection_is_ended_before_the_service_ends_it() -> None:
+    assert uvicorn.Config(app="").timeout_keep_alive > IDLE_SECONDS
 
 
 def test_an_answer_that_breaks_off_is_an_error_at_once() -> None:
@@ -192,10 +209,25 @@ def test_an_answer_that_breaks_off_is_an_error_at_once() -> None:
 
     async def ask() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        async with server, Connections(server.sockets[0].getsockname()[1]) as connections:
-            await connections.post("/", b"{}")
+        async with server, session(server.sockets[0].getsockname()[1]) as connections:
+            await answer(connections, "POST", "/", {})
 
     started = time.monotonic()
-    with pytest.raises(BadAnswer, match="within its answer"):
+    with pytest.raises(aiohttp.ClientPayloadError):
         asyncio.run(ask())
     assert time.monotonic() - started < 5
+
+
+def test_a_refusal_is_an_error_that_says_why() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 15\r\n\r\nno such variant")
+        writer.close()
+
+    async def ask() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server, session(server.sockets[0].getsockname()[1]) as connections:
+            await answer(connections, "GET", "/here")
+
+    with pytest.raises(BenchmarkFailed, match="/here: status 404: no such variant"):
+        asyncio.run(ask())

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.search_agreement import RUNTIMES, agreements, main
+from benchmarks.search_agreement import RUNTIMES, main
 from slimseq.evaluation.datasets import load_examples
 from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context
@@ -15,12 +15,16 @@ def test_greedy_search_agrees_on_every_runtime_and_the_first_is_as_good_as_itsel
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
 
-    found = agreements(context.store, Task.TRANSLATION, "original", EXAMPLES[:SAMPLES], [1, 2])
+    out = tmp_path / "found.json"
+    asked = ["translation", "--samples", str(SAMPLES), "--beams", "1", "2", "--store", str(context.store.root)]
 
-    assert [(each.beams, each.runtime) for each in found] == [(beams, name) for beams in (1, 2) for name in RUNTIMES]
-    assert [each.same for each in found[: len(RUNTIMES)]] == [1.0, 1.0, 1.0]
-    assert found[3].same == 1.0 and found[3].difference == (0.0, 0.0, 0.0)
-    assert all(each.tokens > 1 for each in found)
+    main([*asked, "--json", str(out)])
+
+    found = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert [(row["beams"], row["name"]) for row in found] == [(beams, name) for beams in (1, 2) for name in RUNTIMES]
+    assert [row["same"] for row in found[: len(RUNTIMES)]] == [1.0, 1.0, 1.0]
+    assert found[3]["same"] == 1.0 and found[3]["bleu_above"] == "+0.00 [+0.00, +0.00]"
+    assert all(row["tokens"] > 1 for row in found)
 
 
 def test_the_table_names_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

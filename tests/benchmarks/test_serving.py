@@ -12,13 +12,13 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.beside import TURNS
-from benchmarks.contest import ROUNDS
-from benchmarks.performance_page import page
+from benchmarks.command import BenchmarkFailed
+from benchmarks.in_process import TURNS
+from benchmarks.sections import serving_section
 from benchmarks.servers import contenders
 from benchmarks.servers.contenders import Setup
-from benchmarks.servers.process import Server, ServerFailed, running
-from benchmarks.serving import main
+from benchmarks.servers.process import Server, running
+from benchmarks.serving import ROUNDS, main
 from benchmarks.soak import CAPACITY_WINDOWS
 from slimseq.models_store.manifest import Family, Task
 from slimseq.models_store.store import Store
@@ -96,7 +96,7 @@ def test_all_three_servers_are_measured_under_every_load(
     assert found["beside"]["layout"]["workers"] >= 1
     assert found["host"] and found["cpu_flags"] and "ctranslate2" in found["versions"]
     assert plot.read_bytes().startswith(b"\x89PNG")
-    written = page([], [found])
+    written = "\n".join(serving_section(found))
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS)
     assert "times the answers a second of ctranslate2 (median" in written and "alone with as many in flight" in written
     contest = found["contest"]
@@ -124,7 +124,7 @@ def test_a_soak_and_a_mix_are_measured_without_other_loads(store: Store, tmp_pat
     assert found["soak"]["errors"] == 0
     assert len(found["soak"]["capacities"]) == CAPACITY_WINDOWS
     assert found["soak"]["rate"] == pytest.approx(0.3 * median(found["soak"]["capacities"]))
-    written = page([], [found])
+    written = "\n".join(serving_section(found))
     assert "slimseq on onnxruntime: p95 of short answers is " in written and "Soak, " in written
     assert all(held > 10_000_000 for _, held in found["soak"]["resident_bytes"]) and found["soak"]["resident_bytes"]
 
@@ -150,7 +150,8 @@ def test_a_server_is_stopped_where_its_block_fails_and_does_not_see_our_settings
     monkeypatch.setenv("SLIMSEQ_PORT", "1")
     code = "import http.server, sys, os; assert 'SLIMSEQ_PORT' not in os.environ; "
     code += "http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[2]), bind='127.0.0.1')"
-    server = Server("files", "serves files", ["-c", code], "/", ready="/")
+    (tmp_path / "ready.json").write_text("{}", encoding="utf-8")
+    server = Server("files", "serves files", ["-c", code], "/", ready="/ready.json", folder=tmp_path)
     before = set(psutil.Process().children())
     started: list[psutil.Process] = []
 
@@ -184,7 +185,7 @@ def test_a_variant_without_safetensors_is_compared_with_int8_of_its_original(sto
 
     assert (own.weights, own.stored_type) == ("original", "float32")
     assert (other.weights, other.stored_type) == ("original", "int8")
-    with pytest.raises(ServerFailed, match="has safetensors"):
+    with pytest.raises(BenchmarkFailed, match="has safetensors"):
         _ = Setup(Store(tmp_path), Task.TRANSLATION, "quantized", tmp_path, threads=2).weights
 
 
@@ -196,7 +197,7 @@ def test_a_random_model_of_a_shape_is_served_in_int8_in_turns_with_its_original(
     assert (found["task"], found["variant"], found["left_out"]) == ("tiny-t5", "quantized", {})
     assert [server["name"] for server in found["servers"]] == ["original", "slimseq"]
     assert all(load["figures"]["answered"] > 0 for server in found["servers"] for load in server["loads"])
-    written = page([], [found])
+    written = "\n".join(serving_section(found))
     assert "tiny-t5/quantized, greedy" in written
     assert re.search(r"gives [\d.]+ \([\d.]+ to [\d.]+\) times the answers a second of original", written)
     assert "original: translation/original, runtime auto" in written

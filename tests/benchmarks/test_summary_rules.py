@@ -36,7 +36,7 @@ def test_a_variant_stands_beside_the_rules(embedded: Store, tmp_path: Path, caps
     main([str(file), "--variant", "distilled", "--store", str(embedded.root)])
 
     row = next(line for line in capsys.readouterr().out.splitlines() if "distilled" in line)
-    assert float(row.split("│")[2]) > 0
+    assert float(row.split("|")[2]) > 0
 
 
 def test_a_claim_is_what_authors_say_they_do() -> None:

@@ -1,8 +1,8 @@
 import pytest
 
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.training.embedded.substitution import SubstitutedExample
 from slimseq.compression.training.mixture import Mixture, mixed
-from slimseq.compression.training.substitution import SubstitutedExample
 from slimseq.evaluation.examples import Example
 
 NEWS = [

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.batches import Position
-from slimseq.compression.training.copying import FIRST_WINDOW
+from slimseq.compression.training.embedded.copying import FIRST_WINDOW
 
 CURRENT = "checkpoint"
 WRITING = "checkpoint.writing"

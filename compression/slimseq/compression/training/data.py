@@ -10,8 +10,8 @@ from itertools import chain
 from pathlib import Path
 
 from slimseq.compression.errors import BadData, BadParameters
+from slimseq.compression.training.embedded.substitution import SubstitutedExample, substitutions
 from slimseq.compression.training.mixture import Mixture, mixed
-from slimseq.compression.training.substitution import SubstitutedExample, substitutions
 from slimseq.compression.training.targets import TargetTokenizer
 from slimseq.compression.training.unlabelled import read_unlabelled
 from slimseq.evaluation.datasets import load_examples

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.training.excerpts import excerpt
-from slimseq.compression.training.extraction import claim, extractive_summary, leading_sentences
-from slimseq.compression.training.substitution import SubstitutedExample
+from slimseq.compression.training.embedded.extractive import claim, excerpt, extractive_summary, leading_sentences
+from slimseq.compression.training.embedded.substitution import SubstitutedExample
 from slimseq.evaluation.examples import Example
 
 SEEDS = 2**31

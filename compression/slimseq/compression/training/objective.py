@@ -8,8 +8,8 @@ import torch
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import layer_counts
-from slimseq.compression.training.alignment import copy_alignments
 from slimseq.compression.training.batches import IGNORED_LABEL, Batch
+from slimseq.compression.training.embedded.copy_alignment import copy_alignments
 from slimseq.compression.training.forward import autocast, output_of
 from slimseq.compression.training.layer_map import LayerMap, layer_map
 from slimseq.compression.training.losses import (

@@ -7,7 +7,7 @@ import torch
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.training.position_prior import add_previous_token_heads
+from slimseq.compression.training.embedded.previous_token_heads import add_previous_token_heads
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.registry import FAMILIES
 

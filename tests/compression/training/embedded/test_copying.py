@@ -5,8 +5,8 @@ import torch
 
 from slimseq.compression.errors import BadData
 from slimseq.compression.training.batches import Position
-from slimseq.compression.training.copying import LONGEST_WINDOW, CopiedWindows, next_window
 from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.embedded.copying import LONGEST_WINDOW, CopiedWindows, next_window
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Family

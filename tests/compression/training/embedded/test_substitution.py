@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from slimseq.compression.training.data import TrainingSet
-from slimseq.compression.training.substitution import SubstitutedExample, substitutions
+from slimseq.compression.training.embedded.substitution import SubstitutedExample, substitutions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Family

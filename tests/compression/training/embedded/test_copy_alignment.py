@@ -3,7 +3,7 @@ import time
 import numpy as np
 import torch
 
-from slimseq.compression.training.alignment import copy_alignment, copy_alignments
+from slimseq.compression.training.embedded.copy_alignment import copy_alignment, copy_alignments
 
 
 def test_a_copied_run_is_aligned_token_by_token() -> None:

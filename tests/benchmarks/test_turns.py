@@ -4,8 +4,9 @@ from dataclasses import astuple, dataclass, replace
 
 import pytest
 
-from benchmarks.contest import ROUNDS, contest
-from benchmarks.figures import Figures
+from benchmarks.load import Figures
+from benchmarks.serving import ROUNDS, contest
+from benchmarks.turns import ratio_of
 
 NOTHING = Figures(0, 0, None, None, None, 0, 0)
 
@@ -55,28 +56,43 @@ class Failing(Server):
 
 def test_ratios_are_of_figures_that_were_taken_together() -> None:
     machine = Machine()
+    servers = [Server(machine, "slimseq", 300), Server(machine, "other", 100)]
 
-    found = contest([Server(machine, "slimseq", 300), Server(machine, "other", 100)], clients=32, rate=5.0, seconds=2)
+    found = contest(servers, clients=32, rate=5.0, seconds=2)
 
     assert machine.asked[:8] == [
         *(("slimseq", 32), ("other", 32), ("slimseq", 5.0), ("other", 5.0)),
         *(("other", 32), ("slimseq", 32), ("other", 5.0), ("slimseq", 5.0)),
     ]
-    assert len(found.rounds) == ROUNDS
+    assert len(found["rounds"]) == ROUNDS
     # Whoever is second in a round has nine tenths of the speed: most rounds began with the first.
-    throughput, p95 = found.throughput("slimseq", "other"), found.p95("slimseq", "other")
+    (name, ratios) = found["ratios"].popitem()
+    throughput, p95 = ratios["throughput"], ratios["p95"]
+    assert name == "other" and not found["ratios"], "the service is compared with itself"
     assert throughput is not None and astuple(throughput) == pytest.approx((3 / 0.9, 3 * 0.9, 3 / 0.9))
     assert p95 is not None and astuple(p95) == pytest.approx((0.9 / 3, 0.9 / 3, 1 / 0.9 / 3))
     assert str(throughput) == "3.33 (2.70 to 3.33)"
-    assert found.ratios("slimseq") == {"other": {"throughput": throughput, "p95": p95}}
-    assert found.ratios("third") == {}
+
+
+def test_the_ratio_is_that_of_the_median_round() -> None:
+    found = ratio_of([(11, 10), (90, 10), (24, 20)])
+
+    assert found is not None and astuple(found) == (1.2, 1.1, 9)
 
 
 def test_a_server_that_answers_nothing_or_fails_has_no_ratio_under_that_load() -> None:
     machine = Machine()
     servers = [Server(machine, "slimseq", 1), Failing(machine, "other", 1), Dead(machine, "third", 1)]
 
-    found = contest(servers, clients=1, rate=1.0, seconds=2)
+    ratios = contest(servers, clients=1, rate=1.0, seconds=2)["ratios"]
 
-    assert found.throughput("slimseq", "third") is None and found.p95("slimseq", "third") is not None
-    assert found.throughput("slimseq", "other") is not None and found.p95("slimseq", "other") is None
+    assert ratios["third"]["throughput"] is None and ratios["third"]["p95"] is not None
+    assert ratios["other"]["throughput"] is not None and ratios["other"]["p95"] is None
+
+
+def test_servers_without_the_service_among_them_have_no_ratios() -> None:
+    machine = Machine()
+
+    found = contest([Server(machine, "original", 1), Server(machine, "other", 1)], clients=1, rate=1.0, seconds=2)
+
+    assert found["ratios"] == {}

@@ -1,13 +1,15 @@
-"""Summaries made of a document's own sentences: more targets for a small model, which learns to copy before all else.
+"""Targets and excerpts made of a document's own sentences: many training pairs from few documents.
 
-Nallapati et al. 2017, https://arxiv.org/abs/1611.04230, section 3: sentences are added greedily while the overlap with
-the written summary grows. A news agency's dateline is left out, as editors do.
+A small model learns to copy before all else, so it is given targets that it can copy: the sentences that overlap the
+written summary most, the leading ones, or the one that says what authors do. A news agency's dateline is left out of
+targets, as editors do.
 """
 
 import re
 from collections import Counter
 
-from slimseq.compression.training.attribution import without_attribution
+import numpy as np
+
 from slimseq.evaluation.sentences import sentences
 
 # Written summaries mostly rest on how a text begins, and a small model sees only that.
@@ -21,10 +23,21 @@ CLAIM = re.compile(
     re.IGNORECASE,
 )
 DATELINE = re.compile(r"^.{0,60}?\((?:CNN|Reuters|AP)\)\s*(?:--|-)?\s*")
+VERBS = (
+    r"(?:said|says|told [A-Z]\w+|tells [A-Z]\w+|reported|wrote|added|announced|confirmed)"
+    r"(?: (?:on |in |at )?[\w ]{0,30})?"
+)
+# A comma inside quotation marks is left alone: what follows it says whose words were quoted.
+AT_THE_END = re.compile(rf", (?:[\w.'\u2019-]+ ){{1,6}}{VERBS}\.$")
+ACCORDING = re.compile(r",? according to [^,.;]{3,60}(?=[,.]$|\.$|, )")
+LONGEST_EXCERPT = 300  # words; about what a small model's input window holds
 
 
 def extractive_summary(document: str, summary: str) -> str | None:
     """Returns the sentences of a document that together overlap its summary most.
+
+    Sentences are added greedily while the overlap grows (Nallapati et al. 2017, https://arxiv.org/abs/1611.04230,
+    section 3).
 
     Args:
         document: a text.
@@ -74,6 +87,43 @@ def claim(document: str) -> str | None:
     None where there is none. Of an abstract it is the strongest summary that a rule can make.
     """
     return next((sentence for sentence in sentences(document) if CLAIM.search(sentence)), None)
+
+
+def without_attribution(sentence: str) -> str:
+    """Returns a sentence without the clause that names its source, or as it is where it has none.
+
+    Those who write summaries leave it out (", police said.", "according to …"). On 500 training and dev articles of
+    CNN/DailyMail, leads of 38 words without attributions have ROUGE-1 0.3 and ROUGE-2 0.2 above those of 40 words with
+    them.
+
+    Args:
+        sentence: one sentence with its full stop.
+    """
+    return ACCORDING.sub("", AT_THE_END.sub(".", sentence))
+
+
+def excerpt(document: str, words: int, kept: str | None, draw: np.random.Generator) -> str:
+    """Returns some of a document's sentences in their order, after its dateline where it has one.
+
+    Args:
+        document: a text.
+        words: the excerpt has at least so many words if the document does.
+        kept: a sentence that must be among them; None asks for no certain one.
+        draw: decides where the excerpt begins and ends.
+    """
+    match = DATELINE.match(document)
+    dateline = match.group() if match else ""
+    parts = sentences(document[len(dateline) :])
+    lengths = [len(part.split()) for part in parts]
+    starts = [start for start in range(len(parts)) if sum(lengths[start:]) >= words] or [0]
+    if kept in parts:
+        starts = list(range(parts.index(kept) + 1))
+    start = int(draw.choice(starts))
+    wanted = int(draw.integers(words, max(words, LONGEST_EXCERPT) + 1))
+    end = start + 1
+    while end < len(parts) and (sum(lengths[start:end]) < wanted or (kept in parts and end <= parts.index(kept))):
+        end += 1
+    return dateline + " ".join(parts[start:end])
 
 
 def _overlap(words: list[str], reference: list[str]) -> float:

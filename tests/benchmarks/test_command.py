@@ -8,7 +8,7 @@ SCRIPT = """
 import signal
 import time
 
-from benchmarks.command_line import end_on_termination
+from benchmarks.command import end_on_termination
 
 
 class Finalized:
