@@ -13,7 +13,7 @@ from benchmarks.client import Client
 from benchmarks.in_flight import continuous_tokens_per_second
 from benchmarks.in_process import InProcess, OpenIn, crew_in, tokens_per_second
 from benchmarks.workload import Ask
-from slimseq.evaluation.layouts import Layout
+from slimseq.evaluation.fastest import Layout
 
 TURNS = 5
 

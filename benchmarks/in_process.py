@@ -9,7 +9,7 @@ from itertools import cycle, islice
 
 from benchmarks.figures import percentile_ms
 from benchmarks.workload import Ask
-from slimseq.evaluation.layouts import Layout
+from slimseq.evaluation.fastest import Layout
 from slimseq.inference.generator import TextGenerator
 
 BATCHES = (1, 4, 8, 16, 32, 64)

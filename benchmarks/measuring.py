@@ -25,7 +25,7 @@ from benchmarks.serving_results import Load, Results, ServerResult
 from benchmarks.soak import Soak, capacities, soak
 from benchmarks.workload import Ask, beams_in_words
 from slimseq.compression.context import Context
-from slimseq.evaluation.layouts import Layout, even_layouts
+from slimseq.evaluation.fastest import Layout, even_layouts
 from slimseq.inference.generator import TextGenerator, open_generator
 
 # That servers, and the service and its runtime, are compared with, or the nearest number that is asked for.

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from benchmarks.peer_systems import SYSTEMS, Generate, Place
+from slimseq.evaluation.fastest import Layout
 from slimseq.evaluation.host import resident_bytes
-from slimseq.evaluation.layouts import Layout
 from slimseq.models_store.manifest import GenerationOptions, Task
 
 Message = dict[str, Any]

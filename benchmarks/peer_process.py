@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from benchmarks.peer_systems import Place
 from benchmarks.servers.process import last_line
-from slimseq.evaluation.layouts import Layout
+from slimseq.evaluation.fastest import Layout
 
 ANSWER_SECONDS = 1800.0
 STOP_SECONDS = 20.0

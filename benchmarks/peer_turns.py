@@ -12,7 +12,7 @@ from benchmarks.peer_models import Subject
 from benchmarks.peer_process import Child, SystemFailed
 from benchmarks.peer_results import Results, Row, Setting, with_ratios
 from benchmarks.peer_systems import SYSTEMS
-from slimseq.evaluation.layouts import Layout
+from slimseq.evaluation.fastest import Layout
 from slimseq.models_store.manifest import GenerationOptions
 
 MILLISECONDS_PER_SECOND = 1000.0

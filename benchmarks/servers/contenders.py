@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.servers.process import Server, ServerFailed
-from slimseq.app.serving.layout import layout_for
-from slimseq.evaluation.layouts import Layout
+from slimseq.evaluation.fastest import Layout, default_layout
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import FORMATS, Store
@@ -56,7 +55,7 @@ class Setup:
     @property
     def layout(self) -> Layout:
         """The service's workers and their threads."""
-        return layout_for(self.threads)
+        return default_layout(self.threads)
 
     @property
     def original(self) -> Manifest:
