@@ -7,14 +7,13 @@ from contextlib import ExitStack, contextmanager
 from itertools import cycle, islice
 from statistics import median
 
-from slimseq.inference.runtimes.protocol import Engine
-
 from benchmarks.command import Record
 from benchmarks.load import MILLISECONDS, Client, Outcome, Send, outcome
 from benchmarks.servers.contenders import Setup
 from benchmarks.workload import Ask
-from slimseq.evaluation.layouts import Layout, even_layouts
+from slimseq.evaluation.fastest import Layout, even_layouts
 from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.runtime import Engine
 from slimseq.inference.tokenizer import Encoding
 
 BATCHES = (1, 4, 8, 16, 32, 64)

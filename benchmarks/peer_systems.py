@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.child import peak_bytes
+from slimseq.evaluation.fastest import Layout, even_layouts
 from slimseq.evaluation.host import cpu_flags
-from slimseq.evaluation.layouts import Layout, even_layouts
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.models_store.manifest import GenerationOptions, Task

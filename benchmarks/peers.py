@@ -26,8 +26,8 @@ from benchmarks.peer_systems import ORIGINAL, SYSTEMS, Place, generate, open_sys
 from benchmarks.random_models import HUB_SHAPES, SHAPES, publish_random
 from benchmarks.sections import peers_section
 from slimseq.evaluation.datasets import BUNDLED, load_examples
+from slimseq.evaluation.fastest import Layout
 from slimseq.evaluation.host import available_cores
-from slimseq.evaluation.layouts import Layout
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import SlimseqError

@@ -12,11 +12,10 @@ from typing import Literal
 
 from benchmarks.command import BenchmarkFailed
 from benchmarks.servers.process import Server
-from slimseq.app.serving.layout import layout_for
 from slimseq.compression.context import Context
 from slimseq.compression.export.ctranslate2 import export_ctranslate2
 from slimseq.compression.export.exporting import add_ctranslate2
-from slimseq.evaluation.layouts import Layout
+from slimseq.evaluation.fastest import Layout, default_layout
 from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
@@ -53,7 +52,7 @@ class Setup:
     @property
     def layout(self) -> Layout:
         """The service's workers and their threads."""
-        return layout_for(self.threads)
+        return default_layout(self.threads)
 
     @property
     def weights(self) -> str:

@@ -6,8 +6,8 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.tune import TuneOptions, tune
+from slimseq.evaluation.fastest import even_layouts
 from slimseq.evaluation.host import available_cores, cpu_flags
-from slimseq.evaluation.layouts import even_layouts
 from slimseq.models_store.manifest import Task
 from tests.command_line import compression
 from tests.compression.tiny import tiny_file

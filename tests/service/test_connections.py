@@ -66,7 +66,7 @@ def test_silent_and_trickling_connections_are_closed_and_nobody_waits_for_them(e
     assert health.slowest_seconds < 2
     # One line says it for all of them.
     logged = [warning["message"] for warning in warnings(log)]
-    assert sorted(logged) == ["connection without a request is closed", "headers did not arrive in time"]
+    assert sorted(logged) == ["headers did not arrive in time", "idle connection is closed"]
 
 
 def test_silent_connections_keep_no_client_out(embedded: Store, log: Path) -> None:
@@ -79,7 +79,7 @@ def test_silent_connections_keep_no_client_out(embedded: Store, log: Path) -> No
     assert served == [200] * 10
     assert oldest == b""
     assert len(warnings(log)) == 1
-    assert "the oldest without a request is closed" in warnings(log)[0]["message"]
+    assert "the oldest idle one is closed" in warnings(log)[0]["message"]
 
 
 def test_a_connection_too_many_is_refused_while_all_others_have_requests(embedded: Store, log: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_connection_too_many_is_refused_while_all_others_have_requests(embedde
     assert refused[0].problem.type == "/problems/too-many-connections"
     assert later.status == 200
     # Each limit is logged once; to be refused needs a moment, in which such a connection may be the oldest.
-    assert warnings(log)[0]["message"] == "too many connections: one is refused"
+    assert warnings(log)[0]["message"] == "too many connections: one is rejected"
     assert warnings(log)[0]["client"] == "127.0.0.1"
     assert len(warnings(log)) <= 2
 

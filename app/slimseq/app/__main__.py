@@ -5,7 +5,7 @@ import sys
 
 from pydantic import ValidationError
 
-from slimseq.app.http.problems import describe
+from slimseq.app.http.validation import describe
 from slimseq.app.main import create_app
 from slimseq.app.observability.logs import configure_logging
 from slimseq.app.server.server import serve
@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Serves until it is stopped.
+    """Serves until a signal stops it.
 
     Returns:
-        0 after a clean stop, 1 after one line that says why nothing can be served, 3 where the port is taken.
+        0 after a clean stop, 1 with an error message if nothing can be served, 3 if the port is in use.
     """
     bound_heaps()
     try:

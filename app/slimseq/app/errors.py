@@ -1,8 +1,4 @@
-"""What can go wrong between a request and its answer, on top of the store's own errors.
-
-Each class owns its HTTP status and title and says when it is raised; `slimseq.app.http.problems` turns any of them into
-`application/problem+json`. Routes and services raise, they never build error responses.
-"""
+"""The errors of the service, in addition to those of the store. `slimseq.app.http.problems` has their HTTP statuses."""
 
 from collections.abc import Sequence
 
@@ -10,136 +6,91 @@ from slimseq.models_store.errors import SlimseqError
 
 
 class InternalError(SlimseqError):
-    """Raised in place of an unexpected exception, whose text stays in the log."""
-
-    status = 500
-    title = "Internal error"
+    """Raised in place of an unexpected exception, whose text is only logged."""
 
     def __init__(self) -> None:
-        super().__init__("something went wrong here; the service's log tells more under this request id")
+        super().__init__("unexpected error in the service; its log has details under this request id")
 
 
 class InvalidRequest(SlimseqError):
-    """Raised when a body, query or path holds something that the service does not take. Says what and where."""
-
-    status = 422
-    title = "Invalid request"
+    """Raised when a body, query or path is invalid. Names the place and the reason."""
 
 
 class MalformedBody(SlimseqError):
-    """Raised when a body is not JSON in UTF-8. Says where it stops being that."""
-
-    status = 422
-    title = "Malformed body"
+    """Raised when a body is not JSON in UTF-8. Names the position."""
 
 
 class BodyTooComplex(SlimseqError):
-    """Raised while a body is read, as soon as it holds more values than any request of the API may."""
-
-    status = 422
-    title = "Body too complex"
+    """Raised while a body is read, once it has more values than any request of the API needs."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"the body has more than {limit} commas, colons and opening brackets outside of strings, the most that any "
-            "request needs; send fewer texts or pairs"
+            f"the body has more than {limit} commas, colons and opening brackets outside of strings, the "
+            "limit of a request; send fewer texts or pairs"
         )
 
 
 class BodyTimeout(SlimseqError):
-    """Raised when a client does not send its body to the end in time."""
-
-    status = 408
-    title = "Body timeout"
+    """Raised when a client does not send the whole body in time."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the body did not arrive within {seconds:g} s")
 
 
 class MalformedRequest(SlimseqError):
-    """Raised when what arrives on a connection is not HTTP."""
-
-    status = 400
-    title = "Malformed request"
+    """Raised when the data of a connection is not HTTP."""
 
     def __init__(self) -> None:
         super().__init__("the connection's data is not a valid HTTP/1.1 request")
 
 
 class HeadersTooLarge(SlimseqError):
-    """Raised when a request's first line and headers, or a body's trailers, are larger than the service reads."""
-
-    status = 431
-    title = "Headers too large"
+    """Raised when the request line and headers, or the trailers of a body, exceed the limit."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the first line and headers are larger than {limit} bytes, the most that is read")
+        super().__init__(f"the request line and headers are larger than the limit of {limit} bytes")
 
 
 class HeadersTimeout(SlimseqError):
-    """Raised when a client does not send its headers to the end in time."""
-
-    status = 408
-    title = "Headers timeout"
+    """Raised when a client does not send all headers in time."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"the first line and headers did not arrive within {seconds:g} s")
+        super().__init__(f"the request line and headers did not arrive within {seconds:g} s")
 
 
 class TooManyConnections(SlimseqError):
-    """Raised when a client connects while as many requests are in progress as there may be connections."""
-
-    status = 503
-    title = "Too many connections"
+    """Raised when a client connects while every allowed connection has a request in progress."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"{limit} connections are open, the most that are allowed; retry later")
+        super().__init__(f"the limit of {limit} connections is reached; retry later")
 
 
 class UnsupportedLanguages(SlimseqError):
-    """Raised when a translation is asked from or into a language that the variant was not made for."""
-
-    status = 422
-    title = "Unsupported languages"
+    """Raised when a request names a language that the variant does not translate from or to."""
 
 
 class UnfitRuntime(SlimseqError):
-    """Raised when a request names a runtime that cannot open the variant here. Says what would."""
-
-    status = 422
-    title = "Runtime cannot open the variant"
+    """Raised when a request names a runtime that cannot load the variant here. Names those that can."""
 
 
 class TextTooLong(SlimseqError):
-    """Raised when one of several texts does not fit the model and truncation was refused. Says which."""
-
-    status = 422
-    title = "Input too long"
+    """Raised when a text exceeds the context window and the request forbids truncation. Names the text."""
 
 
 class NotFound(SlimseqError):
-    """Raised when a path leads nowhere."""
-
-    status = 404
-    title = "Not found"
+    """Raised when a path has no endpoint."""
 
 
 class MethodNotAllowed(SlimseqError):
-    """Raised when a path exists and the method does not."""
-
-    status = 405
-    title = "Method not allowed"
+    """Raised when an endpoint does not have the method."""
 
     def __init__(self, method: str, path: str, allowed: str) -> None:
-        super().__init__(f"{path} does not take {method}; it takes {allowed}")
+        super().__init__(f"{path} does not allow {method}; it allows {allowed}")
         self.allowed = allowed
 
 
 class NoVariantRetains(SlimseqError):
-    """Raised when no variant keeps as much quality as the client asks for. Says what each one keeps."""
-
-    status = 404
-    title = "No variant retains enough"
+    """Raised when no variant has the requested retention. Lists the retention of each."""
 
     def __init__(self, task: str, wanted: float, retentions: Sequence[tuple[str, float | None]]) -> None:
         kept = ", ".join(
@@ -151,118 +102,85 @@ class NoVariantRetains(SlimseqError):
 
 
 class UnknownEvaluation(SlimseqError):
-    """Raised when an evaluation's id is of no job that is still remembered."""
-
-    status = 404
-    title = "Unknown evaluation"
+    """Raised when there is no evaluation with an id, or it was deleted because it is old."""
 
     def __init__(self, identifier: str) -> None:
-        super().__init__(f"there is no evaluation {identifier!r}; finished ones are forgotten after a while")
+        super().__init__(f"there is no evaluation {identifier!r}; old evaluations are deleted")
 
 
 class EvaluationEnded(SlimseqError):
-    """Raised when an evaluation's process ended before it had results. Says how, and what to do."""
-
-    status = 500
-    title = "Evaluation ended"
+    """Raised when the process of an evaluation ended without results. Names the reason, and what to do."""
 
 
 class PayloadTooLarge(SlimseqError):
-    """Raised when a body is larger than the service reads."""
-
-    status = 413
-    title = "Payload too large"
+    """Raised when a body is larger than the limit."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the body is larger than {limit} bytes, the most that is read")
+        super().__init__(f"the body is larger than the limit of {limit} bytes")
 
 
 class UnsupportedMediaType(SlimseqError):
-    """Raised when a body is declared to be something else than plain JSON."""
-
-    status = 415
-    title = "Unsupported media type"
+    """Raised when the declared media type of a body is not JSON, or the body is compressed."""
 
 
 class Overloaded(SlimseqError):
-    """Raised when the queue is full. `retry_after_seconds` says when there may be room."""
-
-    status = 429
-    title = "Overloaded"
+    """Raised when the queue is full. The client may retry after `retry_after_seconds`."""
 
     def __init__(self, detail: str, retry_after_seconds: int) -> None:
-        super().__init__(f"{detail}; try again in {retry_after_seconds} s")
+        super().__init__(f"{detail}; retry in {retry_after_seconds} s")
         self.retry_after_seconds = retry_after_seconds
 
 
 class Forbidden(SlimseqError):
-    """Raised when an operator's call comes without the operator's token, or where none is set."""
-
-    status = 403
-    title = "Forbidden"
+    """Raised when a request that only operators may send has no valid token, or no token is set."""
 
 
 class VariantInUse(SlimseqError):
-    """Raised when a variant is to be closed that requests are being answered with."""
-
-    status = 409
-    title = "Variant in use"
+    """Raised when a variant cannot be unloaded because requests use it."""
 
     def __init__(self, artifact: str, requests: int) -> None:
-        super().__init__(f"{artifact} is in use by {requests} request{'s' * (requests > 1)}; try again later")
+        super().__init__(f"{artifact} is in use by {requests} request{'s' * (requests > 1)}; retry later")
 
 
 class VariantTooLarge(SlimseqError):
-    """Raised when a variant takes more memory than all variants together may."""
-
-    status = 503
-    title = "Variant too large"
+    """Raised when a variant needs more memory than the memory budget of all variants."""
 
     def __init__(self, artifact: str, needed: int, budget: int) -> None:
         super().__init__(
-            f"{artifact} takes about {needed} bytes of memory; {budget} are allowed: raise SLIMSEQ_MAX_RESIDENT_BYTES"
+            f"{artifact} needs about {needed} bytes of memory; the budget is {budget}: raise SLIMSEQ_MAX_RESIDENT_BYTES"
         )
 
 
 class NotReady(SlimseqError):
-    """Raised by the readiness probe while the service cannot serve. Says what it waits for."""
-
-    status = 503
-    title = "Not ready"
+    """Raised by the readiness probe while the service cannot serve. Names the reason."""
 
 
 class ShuttingDown(SlimseqError):
-    """Raised when work arrives, or is still queued, while the service stops."""
-
-    status = 503
-    title = "Shutting down"
+    """Raised for requests that arrive or wait while the service stops."""
 
     def __init__(self) -> None:
         super().__init__("the service is stopping")
 
 
 class DeadlineExceeded(SlimseqError):
-    """Raised when an answer was not there in time. Rows that still wait are dropped."""
-
-    status = 504
-    title = "Deadline exceeded"
+    """Raised when a request exceeds its deadline. Its waiting rows are dropped."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"no answer within {seconds:g} s; send less text or ask again when it is quieter")
+        super().__init__(f"deadline of {seconds:g} s exceeded; shorten the input or retry later")
 
 
 class GenerationFailed(SlimseqError):
-    """Raised for every request of a batch whose generation broke; other batches go on."""
-
-    status = 500
-    title = "Generation failed"
+    """Raised for the requests of a batch whose generation failed. Other batches continue."""
 
     def __init__(self, artifact: str) -> None:
-        super().__init__(f"{artifact} failed while it generated; the service's log tells why")
+        super().__init__(f"generation with {artifact} failed; see the log of the service")
 
 
 class UnusableStore(SlimseqError):
-    """Raised at the start when there is nothing to serve. Says where it looked."""
+    """Raised at the start when the store is missing or empty. Names the store."""
 
-    status = 503
-    title = "Unusable store"
+
+def named_error(name: str, detail: str) -> SlimseqError:
+    """Returns the error that another process raised: an instance of the class of that name, with that text."""
+    kind = next((each for each in SlimseqError.__subclasses__() if each.__name__ == name), SlimseqError)
+    return kind.__new__(kind, detail)

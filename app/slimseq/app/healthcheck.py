@@ -1,6 +1,6 @@
-"""`python -m slimseq.app.healthcheck`: exits with 0 if the service on this machine is ready; for containers.
+"""`python -m slimseq.app.healthcheck`: exits with 0 if the service on this machine is ready. For containers.
 
-A command of its own, for some container engines split a health check's arguments at spaces.
+It is a command of its own because some container engines split the arguments of a health check at spaces.
 """
 
 import sys
@@ -13,7 +13,7 @@ TIMEOUT_SECONDS = 2
 
 
 def main() -> int:
-    """Asks `GET /readyz` on the port of the settings, and returns the exit code."""
+    """Requests `GET /readyz` on the port of the settings, and returns the exit code."""
     address = f"http://127.0.0.1:{Settings().port}/readyz"
     try:
         with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS):

@@ -1,34 +1,40 @@
-"""The application: settings in, a FastAPI app out, with its layers, routes, error handling and life span."""
+"""Builds the FastAPI application from the settings: routes, middleware, error handling and lifespan."""
 
 import asyncio
 import contextlib
 import importlib.metadata
+import re
 from collections.abc import AsyncIterator
 
+from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from starlette.routing import Route
 
 from slimseq.app.http.middleware.body import BodyMiddleware
 from slimseq.app.http.middleware.disconnect import DisconnectMiddleware
-from slimseq.app.http.middleware.failure import FailureMiddleware
+from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
 from slimseq.app.http.middleware.observation import ObservationMiddleware
-from slimseq.app.http.middleware.request_id import RequestIdMiddleware
-from slimseq.app.http.openapi import install_openapi
-from slimseq.app.http.problems import install_problems
+from slimseq.app.http.problems import document_media_type
 from slimseq.app.http.routes import ROUTERS
 from slimseq.app.http.strict_query import KNOWN_QUERY_ONLY, install_strict_query
 from slimseq.app.services import Services
 from slimseq.app.settings import Settings
 
 VERSION = importlib.metadata.version("slimseq")
-DESCRIPTION = "Serves compressed T5 and BART models side by side, and says what each variant costs and keeps."
+DESCRIPTION = "Serves compressed T5 and BART models side by side, and shows the cost and the quality of each variant."
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+
+
+def is_valid_request_id(value: str) -> bool:
+    """Whether a client's request id is used. Other ids are replaced by new ones."""
+    return REQUEST_ID.fullmatch(value) is not None
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Builds the service; variants are opened once it starts.
+    """Builds the service. Variants are loaded when it starts.
 
     Args:
-        settings: what to serve and how; None reads `SLIMSEQ_*` from the environment.
+        settings: None reads the `SLIMSEQ_*` environment variables.
 
     Raises:
         UnusableStore: the store is missing or holds nothing.
@@ -40,10 +46,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
-    install_problems(app)
-    install_openapi(app)
+    translate_exceptions(app)
+    document_media_type(app)
     install_strict_query(app)
-    # Added innermost first: the last one added sees a request first.
+    # The last one added sees a request first.
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(
         BodyMiddleware,
@@ -52,10 +58,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         seconds=settings.request_timeout_seconds,
     )
     app.add_middleware(FailureMiddleware)
-    # Those of the documentation are no part of it.
+    # The paths of the documentation pages are not in the OpenAPI document.
     paths = [*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))]
     app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=paths)
-    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(CorrelationIdMiddleware, validator=is_valid_request_id)
     return app
 
 

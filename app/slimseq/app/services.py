@@ -1,4 +1,4 @@
-"""Builds the objects that routes call, once an application, from settings; and closes them in order."""
+"""The service objects of an application: built once from the settings, and closed in order."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -10,18 +10,17 @@ from slimseq.app.jobs.evaluation_service import EvaluationService
 from slimseq.app.jobs.evaluations import EvaluationJobs
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.catalogue import Catalogue
-from slimseq.app.serving.chooser import Chooser
+from slimseq.app.serving.batching.request_queue import WorkLimits
+from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.inventory import Inventory
-from slimseq.app.serving.layout import LayoutChooser
-from slimseq.app.serving.loading import Loader
-from slimseq.app.serving.planner import Planner
-from slimseq.app.serving.pool import Pool, PoolLimits
-from slimseq.app.serving.readiness import Readiness
-from slimseq.app.serving.request_queue import WorkLimits
-from slimseq.app.serving.runtimes import RuntimeChooser
+from slimseq.app.serving.pool.loading import Loader
+from slimseq.app.serving.pool.pool import Pool, PoolLimits
+from slimseq.app.serving.pool.readiness import Readiness
+from slimseq.app.serving.pool.trimming import HeapTrimmer
+from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.app.serving.service import GenerationService
-from slimseq.app.serving.trimming import HeapTrimmer
 from slimseq.app.settings import Settings
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -29,7 +28,7 @@ from slimseq.models_store.store import Store
 
 @dataclass(frozen=True)
 class Services:
-    """What one application is made of."""
+    """The service objects that routes use."""
 
     generation: GenerationService
     evaluations: EvaluationService
@@ -45,11 +44,11 @@ class Services:
 
     @classmethod
     def build(cls, settings: Settings, version: str) -> Self:
-        """Connects everything; opens nothing yet.
+        """Builds the objects. No variant is loaded yet.
 
         Raises:
             UnusableStore: the store is missing or holds nothing.
-            UnknownVariant: a default or a variant to preload is not there.
+            UnknownVariant: a default or a variant to preload is not in the store.
         """
         catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
         check_store(settings, catalogue)
@@ -59,7 +58,7 @@ class Services:
         )
         runtimes = RuntimeChooser(catalogue, settings.runtime_name)
         pool = Pool(
-            Loader(catalogue.store, metrics, limits, LayoutChooser(settings.workers, settings.threads)),
+            Loader(catalogue.store, metrics, limits, settings.workers, settings.threads),
             metrics,
             runtimes,
             PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
@@ -84,7 +83,7 @@ class Services:
         )
 
     async def close(self) -> None:
-        """Kills evaluations, ends what runs and gives back memory."""
+        """Cancels evaluations, stops the workers and unloads all variants."""
         self.planner.close()
         await self.trimmer.close()
         await self.jobs.close()
@@ -92,11 +91,11 @@ class Services:
 
 
 def check_store(settings: Settings, catalogue: Catalogue) -> None:
-    """Checks at the start that there is something to serve.
+    """Checks at the start that the store can be served.
 
     Raises:
         UnusableStore: the store is missing or holds nothing.
-        UnknownVariant: a default or a variant to preload is not there.
+        UnknownVariant: a default or a variant to preload is not in the store.
     """
     if not settings.store.is_dir():
         raise UnusableStore(f"there is no store at {settings.store}; set SLIMSEQ_STORE to a folder of artifacts")

@@ -1,6 +1,6 @@
-"""Every setting of the service, read once from `SLIMSEQ_*` environment variables.
+"""The settings of the service, read once from `SLIMSEQ_*` environment variables.
 
-Values that cannot work are refused here, with the setting's name, before anything is opened.
+Invalid values are rejected at the start, with the name of the setting.
 """
 
 import ipaddress
@@ -21,94 +21,121 @@ RuntimeChoice = Literal["auto", "onnxruntime", "ctranslate2", "torch", "torch-bf
 
 
 class Settings(BaseSettings):
-    """What an operator may choose; the defaults are right for a laptop."""
+    """The settings. The defaults suit a laptop."""
 
     model_config = SettingsConfigDict(env_prefix="SLIMSEQ_", extra="ignore", frozen=True)
 
     store: Path = Field(
         default_factory=default_store,
-        description="Folder of the artifacts, `<task>/<variant>/` each; unset: ./artifacts where it holds any, else "
-        "the embedded models.",
+        description="Folder of the artifacts, with one folder `<task>/<variant>/` each. Default: ./artifacts if it has "
+        "artifacts, else the embedded models.",
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on. 0 means any free port.")
     runtime: RuntimeChoice = Field(
-        default="auto", description="Runtime that opens artifacts; `auto` takes the fastest measured on such a CPU."
+        default="auto",
+        description="Runtime of all variants. `auto` selects the fastest one measured on this type of CPU.",
     )
     workers: int = Field(
         default=0,
         ge=0,
         le=512,
-        description="Generations of a variant at a time; 0: what `benchmark --tune` found, else one a core, up to 4.",
+        description="Number of concurrent generations of a variant. 0 means the fastest number that `benchmark --tune` "
+        "measured, else one for each core, at most 4.",
     )
-    threads: int = Field(default=0, ge=0, le=512, description="Threads of one generation; 0 shares the cores out.")
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=512,
+        description="Number of threads of one generation. 0 divides the cores among the generations.",
+    )
     default_summarization: str | None = Field(
         default=None,
-        description="Variant that summarizes when none is named; else quantized, original or another that serves.",
+        description="Default variant for summarization. If unset: quantized, original or any that can be loaded.",
     )
     default_translation: str | None = Field(
         default=None,
-        description="Variant that translates when none is named; else quantized, original or another that serves.",
+        description="Default variant for translation. If unset: quantized, original or any that can be loaded.",
     )
     preload: Annotated[tuple[tuple[Task, str], ...], NoDecode] = Field(
-        default=(), description="Variants to open at the start, `task/variant` with commas; empty: the defaults."
+        default=(),
+        description="Variants to load at the start: `task/variant`, comma-separated. Default: the default variants.",
     )
     max_resident_bytes: int = Field(
-        default=0, ge=0, description="Bytes that open variants may take together, the least used go; 0: no limit."
+        default=0,
+        ge=0,
+        description="Memory budget for loaded variants, in bytes. The least recently used are unloaded first. 0 means "
+        "no limit.",
     )
     idle_unload_seconds: float = Field(
-        default=0, ge=0, description="A variant that no request has used for so long is closed; 0: never."
+        default=0, ge=0, description="Seconds without a request after which a variant is unloaded. 0 means never."
     )
     admin_token: SecretStr | None = Field(
-        default=None, description="What loads and unloads variants, as `Authorization: Bearer TOKEN`; unset: nobody."
+        default=None,
+        description="Bearer token for loading and unloading variants. If unset, nobody can.",
     )
     max_body_bytes: int = Field(
-        default=8 * 1024 * 1024, ge=1024, le=1024**3, description="Bytes of a request's body that are read."
+        default=8 * 1024 * 1024, ge=1024, le=1024**3, description="Maximum size of a request body, in bytes."
     )
-    max_texts: int = Field(default=64, ge=1, le=4096, description="Texts in one request.")
-    max_text_characters: int = Field(default=1_000_000, ge=1, description="Characters of one request's texts.")
+    max_texts: int = Field(default=64, ge=1, le=4096, description="Maximum number of texts in a request.")
+    max_text_characters: int = Field(
+        default=1_000_000, ge=1, description="Maximum number of characters in the texts of a request."
+    )
     max_batch_rows: int = Field(
         default=32,
         ge=1,
         le=1024,
-        description="Sequences that one batch decodes, its rows times their beams, where rows start and end together.",
+        description="Maximum number of sequences (texts times beams) in a batch, with static batching.",
     )
     max_batch_tokens: int = Field(
         default=16384,
         ge=64,
-        description="Tokens, in and out, that rows in flight are likely to come to, where rows join and leave.",
+        description="Maximum number of expected input and output tokens in progress, with continuous batching.",
     )
     batch_wait_seconds: float = Field(
         default=0.003,
         ge=0,
         le=1,
-        description="How long an idle worker waits for others to batch with, where requests meet.",
+        description="Seconds that an idle worker waits for more requests to fill a batch, with static batching.",
     )
-    queue_rows: int = Field(default=4096, ge=1, description="Rows that may wait for one variant; more are refused.")
-    request_timeout_seconds: float = Field(default=60, gt=0, le=3600, description="After this a request gets a 504.")
+    queue_rows: int = Field(
+        default=4096, ge=1, description="Maximum number of rows in the queue of a variant. More are rejected with 429."
+    )
+    request_timeout_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=3600,
+        description="Deadline of a request, in seconds. After it, the request is answered with 504.",
+    )
     max_connections: int = Field(
         default=512,
         ge=1,
         le=65_536,
-        description="Open connections. At the limit, a new one replaces the oldest that has no request in progress.",
+        description="Maximum number of connections. At the limit, a new one replaces the oldest idle one.",
     )
     max_header_bytes: int = Field(
-        default=32 * 1024, ge=1024, le=1024**2, description="Bytes of a request's first line and headers."
+        default=32 * 1024, ge=1024, le=1024**2, description="Maximum size of the request line and headers, in bytes."
     )
     header_timeout_seconds: float = Field(
-        default=10, gt=0, le=600, description="Time for a new connection to send the first line and all headers."
+        default=10, gt=0, le=600, description="Seconds for a client to send the request line and all headers."
     )
     shutdown_grace_seconds: int = Field(
         default=10,
         ge=0,
         le=600,
-        description="Time for running requests to end after SIGTERM or SIGINT; the process ends within a second after.",
+        description="Seconds for running requests to finish after SIGTERM or SIGINT. The process ends a second later.",
     )
-    latency_window_seconds: float = Field(default=300, gt=0, le=86400, description="The window of `GET /latency`.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level to log.")
-    evaluation_max_pairs: int = Field(default=1000, ge=1, le=100_000, description="Pairs of one evaluation.")
-    evaluation_queue: int = Field(default=8, ge=1, le=1000, description="Evaluations that wait; one runs at a time.")
-    evaluation_kept: int = Field(default=50, ge=1, le=10_000, description="Finished evaluations that are remembered.")
+    latency_window_seconds: float = Field(
+        default=300, gt=0, le=86400, description="Length of the window of `GET /latency`, in seconds."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
+    evaluation_max_pairs: int = Field(
+        default=1000, ge=1, le=100_000, description="Maximum number of pairs or samples in an evaluation."
+    )
+    evaluation_queue: int = Field(
+        default=8, ge=1, le=1000, description="Maximum number of queued evaluations. One runs at a time."
+    )
+    evaluation_kept: int = Field(default=50, ge=1, le=10_000, description="Number of finished evaluations to keep.")
 
     @field_validator("host")
     @classmethod
@@ -135,18 +162,18 @@ class Settings(BaseSettings):
         return value or None
 
     def default_variant(self, task: Task) -> str | None:
-        """Returns the variant that the operator chose as the task's default, if any."""
+        """Returns the default variant of a task, if it is set."""
         return self.default_summarization if task is Task.SUMMARIZATION else self.default_translation
 
     @property
     def max_values(self) -> int:
-        """The most values in a body: of as many texts, or evaluation pairs, as are allowed, with every other field."""
+        """Maximum number of values in a body: those of the largest allowed request, with all fields."""
         pair = 5  # one bracket, two colons, one comma inside and one behind
         return max(self.max_texts, pair * self.evaluation_max_pairs) + 256
 
     @property
     def runtime_name(self) -> str | None:
-        """The runtime that must be used, None where any may be."""
+        """The runtime of all variants. None if the service selects it."""
         return None if self.runtime == "auto" else self.runtime
 
 

@@ -6,29 +6,17 @@ from slimseq.models_store.errors import SlimseqError
 class BadData(SlimseqError):
     """Raised when training or calibration data is missing, empty or malformed."""
 
-    status = 422
-    title = "Bad data"
-
 
 class BadParameters(SlimseqError):
     """Raised when a technique's parameters don't fit the model."""
-
-    status = 422
-    title = "Bad parameters"
 
 
 class TrainingDiverged(SlimseqError):
     """Raised when the loss stops being a number."""
 
-    status = 500
-    title = "Training diverged"
-
 
 class BadRecipe(SlimseqError):
     """Raised when a recipe cannot be followed; names file and place."""
-
-    status = 422
-    title = "Bad recipe"
 
 
 class GateFailed(SlimseqError):

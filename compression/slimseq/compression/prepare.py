@@ -26,8 +26,7 @@ from slimseq.compression.evaluate import EvaluateOptions, evaluate_variants
 from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
 from slimseq.compression.quantize.options import WHOLE
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
-from slimseq.evaluation.fastest import fastest_runtime
-from slimseq.evaluation.host import cpu_flags
+from slimseq.evaluation.fastest import choose_runtime
 from slimseq.inference.graphs.beside import is_outdated
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
@@ -233,7 +232,7 @@ def _lacks_onnx(context: Context, manifest: Manifest) -> bool:
 def _lacks_ctranslate2(context: Context, manifest: Manifest) -> bool:
     """Whether CTranslate2 was measured to be faster on this kind of CPU, and what it reads is missing or broken."""
     task, variant = manifest.task, manifest.variant
-    if fastest_runtime(manifest.performance, ["onnxruntime", "ctranslate2"], cpu_flags()) != "ctranslate2":
+    if choose_runtime(manifest, ["onnxruntime", "ctranslate2"]) != "ctranslate2":
         return False
     try:
         if context.store.export_of(task, variant, "ctranslate2") is None:

@@ -18,6 +18,7 @@ from slimseq.compression.fields import check_names, filled
 from slimseq.compression.importing.importing import ImportOptions
 from slimseq.compression.technique import technique_named
 from slimseq.compression.training.mixture import Mixture
+from slimseq.evaluation.gate import Gate
 from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import NAME_PATTERN, Family, Task, first_complaint
@@ -69,26 +70,6 @@ class Data(Part):
     dev: list[str] = []
     test: list[TestSet] = []
     mixture: dict[str, Any] = {}
-
-
-class Gate(Part):
-    """What a variant must keep and save, beside its reference, on every test set that is named.
-
-    Args:
-        retention: least retention of the metric.
-        metric: None takes the task's primary one.
-        test_sets: whose retention counts; none means all.
-        smaller: least ratio of the reference's fp32 bytes to the variant's bytes as served.
-        faster: least ratio of output tokens a second to the reference's.
-        fewer_parameters: least share of parameters removed.
-    """
-
-    retention: float | None = Field(default=None, gt=0)
-    metric: str | None = None
-    test_sets: list[str] = []
-    smaller: float | None = Field(default=None, gt=0)
-    faster: float | None = Field(default=None, gt=0)
-    fewer_parameters: float | None = Field(default=None, gt=0, lt=1)
 
 
 class RecipeStep(Part):

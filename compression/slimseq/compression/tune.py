@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.timed_texts import TimedTexts
+from slimseq.evaluation.benchmark import measure_layouts
+from slimseq.evaluation.fastest import even_layouts
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name
-from slimseq.evaluation.layouts import even_layouts
-from slimseq.evaluation.tuning import measure_layouts
 from slimseq.inference.generator import open_generator, possible_runtimes
 from slimseq.models_store.manifest import MeasuredLayout, Task
 

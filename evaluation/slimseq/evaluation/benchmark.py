@@ -1,16 +1,18 @@
-"""Measures how long open artifacts take to generate, how many tokens a second that is, and the memory it takes.
+"""Measures latency, throughput and memory of open artifacts, and the throughput of layouts.
 
 Several variants are measured in turns, batch by batch, so that noise on the machine hits all of them alike.
 """
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import cycle, islice
 
 import numpy as np
 
+from slimseq.evaluation.fastest import Layout
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.tokenizer import Encoding
@@ -131,3 +133,59 @@ def _performance(
         resident_bytes=resident,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def measure_layouts(
+    generators: Mapping[Layout, TextGenerator],
+    texts: Sequence[str],
+    options: GenerationOptions,
+    batch: int,
+    repeats: int = 3,
+) -> dict[Layout, float]:
+    """Measures several layouts of one artifact in turns.
+
+    Args:
+        generators: the artifact, opened once for each layout, with its workers and threads.
+        texts: what is read, the same for all; enough that every worker has several batches to take.
+        options: the settings of every generation.
+        batch: texts that a worker generates at once.
+        repeats: how often all texts are generated in each layout, once untimed before.
+
+    Returns:
+        Output tokens a second of all workers together, by layout.
+
+    Raises:
+        ValueError: there are no texts, or `batch` or `repeats` is below 1.
+        InvalidOptions: the model cannot follow the options.
+    """
+    if not texts or batch < 1 or repeats < 1:
+        raise ValueError(f"cannot measure {repeats} repeats of {len(texts)} texts in batches of {batch}")
+    tokens, seconds = dict.fromkeys(generators, 0), dict.fromkeys(generators, 0.0)
+    for turn in range(repeats + 1):
+        layouts = list(generators)
+        for layout in layouts[turn % len(layouts) :] + layouts[: turn % len(layouts)]:
+            made, elapsed = _generate_all(generators[layout], layout.workers, texts, options, batch)
+            # The first run of each warms up.
+            if turn:
+                tokens[layout] += made
+                seconds[layout] += elapsed
+    return {layout: tokens[layout] / seconds[layout] for layout in generators}
+
+
+def _generate_all(
+    generator: TextGenerator, workers: int, texts: Sequence[str], options: GenerationOptions, batch: int
+) -> tuple[int, float]:
+    """Generates from all texts on several threads; returns the output tokens of all and the seconds."""
+    generator.check(options)
+    encodings = [generator.encode(text) for text in texts]
+    # The longest first, so that no worker is left with a long batch at the end.
+    encodings.sort(key=lambda encoding: -len(encoding.ids))
+    batches = [encodings[start : start + batch] for start in range(0, len(encodings), batch)]
+
+    def run(inputs: Sequence[Encoding]) -> int:
+        return sum(output.output_tokens for output in generator.generate(inputs, options))
+
+    with ThreadPoolExecutor(workers) as pool:
+        started = time.perf_counter()
+        tokens = sum(pool.map(run, batches))
+        return tokens, time.perf_counter() - started

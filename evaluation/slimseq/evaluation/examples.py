@@ -8,9 +8,6 @@ from slimseq.models_store.errors import SlimseqError
 class DatasetUnavailable(SlimseqError):
     """Raised when a data set is not there, cannot be reached, or is not in a form that can be read."""
 
-    status = 422
-    title = "Data set unavailable"
-
 
 @dataclass(frozen=True)
 class Example:

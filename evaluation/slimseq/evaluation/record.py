@@ -1,9 +1,10 @@
-"""Puts measured quality into an artifact's manifest, and reads it from there for the service and the reports."""
+"""Writes measured quality to an artifact's manifest, and reads it for the service and the reports."""
 
 from collections.abc import Iterable, Sequence
 
+from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.manifest import Manifest, QualityScore, Task
-from slimseq.models_store.roots import reference_of
+from slimseq.models_store.roots import is_root, reference_of
 from slimseq.models_store.store import Store
 
 # What older scores, which do not say it, are relative to.
@@ -37,6 +38,30 @@ def recorded_scores(manifest: Manifest, manifests: Iterable[Manifest]) -> list[Q
         score if (score.reference == digest if score.reference else is_old_reference) else _without_retention(score)
         for score in manifest.quality
     ]
+
+
+def least_retention(manifest: Manifest, manifests: Iterable[Manifest]) -> QualityScore | None:
+    """Returns the score with the least retention of the primary metric, None where none is recorded.
+
+    Of several scores on one data set, the one measured last counts.
+
+    Args:
+        manifest: of the variant.
+        manifests: of the store that holds it.
+    """
+    latest: dict[tuple[str, str], QualityScore] = {}
+    for score in sorted(recorded_scores(manifest, manifests), key=lambda score: score.measured_at):
+        if score.metric == PRIMARY_METRIC[manifest.task] and score.retention is not None:
+            latest[score.dataset, score.split] = score
+    return min(latest.values(), key=lambda score: score.retention or 0.0, default=None)
+
+
+def retention_of(manifest: Manifest, manifests: Iterable[Manifest]) -> float | None:
+    """Returns a variant's least retention: 1 for a base model, None where it was not measured."""
+    if is_root(manifest):
+        return 1.0
+    score = least_retention(manifest, manifests)
+    return score.retention if score is not None else None
 
 
 def _without_retention(score: QualityScore) -> QualityScore:

@@ -19,9 +19,6 @@ REASON = re.compile("|".join(map(re.escape, REASONS)))
 class CannotWrite(SlimseqError):
     """Raised when there is no room for a file, or no permission to write it."""
 
-    status = 507
-    title = "Cannot write"
-
     def __init__(self, place: Path, reason: str) -> None:
         super().__init__(f"{place} cannot be written: {reason}")
 

@@ -1,25 +1,15 @@
-"""The root of the error hierarchy, and the errors of the store.
-
-Each class owns the HTTP status that the service answers with, so that nothing above has to translate.
-"""
+"""The root of the error hierarchy, and the errors of the store. `slimseq.app.http.problems` has their HTTP statuses."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 
 class SlimseqError(Exception):
-    """Root of what callers may see; `status` is the HTTP status that the service answers with."""
-
-    status: ClassVar[int] = 500
-    title: ClassVar[str] = "Internal error"
+    """Base class of every error whose message a caller may see."""
 
 
 class UnknownVariant(SlimseqError):
     """Raised when a request names a variant that the store does not hold. Names those it does."""
-
-    status = 404
-    title = "Unknown variant"
 
     def __init__(self, task: str, variant: str, known: Sequence[str]) -> None:
         has = f"it has {', '.join(known)}" if known else "it has none"
@@ -29,15 +19,9 @@ class UnknownVariant(SlimseqError):
 class InvalidArtifact(SlimseqError):
     """Raised when an artifact's manifest or configuration cannot be understood."""
 
-    status = 503
-    title = "Invalid artifact"
-
 
 class CorruptArtifact(SlimseqError):
     """Raised when a file of an artifact is missing or differs from its recorded size or hash."""
-
-    status = 503
-    title = "Artifact failed verification"
 
     def __init__(self, artifact: str, file: str, reason: str) -> None:
         super().__init__(f"{artifact}: {file} {reason}; rebuild or restore the artifact")
@@ -47,9 +31,6 @@ class CorruptArtifact(SlimseqError):
 class ArtifactInUse(SlimseqError):
     """Raised when another process is writing an artifact."""
 
-    status = 409
-    title = "Artifact in use"
-
     def __init__(self, artifact: str) -> None:
         super().__init__(f"another command is writing {artifact}; try again when it has ended")
 
@@ -57,15 +38,9 @@ class ArtifactInUse(SlimseqError):
 class RuntimeUnavailable(SlimseqError):
     """Raised when no runtime here can open an artifact, or the one asked for cannot."""
 
-    status = 503
-    title = "Runtime unavailable"
-
 
 class Unprepared(SlimseqError):
     """Raised when files of an artifact are not built, and cannot be built here. Says the command that builds them."""
-
-    status = 503
-    title = "Artifact is not prepared"
 
     def __init__(self, artifact: str, reason: str, store: Path) -> None:
         super().__init__(f"{artifact}: {reason}; run `slimseq prepare --store {store}` where that folder is writable")
@@ -74,15 +49,9 @@ class Unprepared(SlimseqError):
 class InvalidOptions(SlimseqError):
     """Raised when generation options are outside of what the model can do."""
 
-    status = 422
-    title = "Invalid generation options"
-
 
 class InputTooLong(SlimseqError):
     """Raised when a text has more tokens than the model reads and truncation was refused."""
-
-    status = 422
-    title = "Input too long"
 
     def __init__(self, tokens: int, limit: int, is_counted: bool = True) -> None:
         more = "" if is_counted else " or more"
@@ -92,26 +61,14 @@ class InputTooLong(SlimseqError):
 class UnsafeArtifactPath(SlimseqError):
     """Raised when a task, variant or file name would leave the store's folder."""
 
-    status = 422
-    title = "Unsafe name"
-
 
 class BadSource(SlimseqError):
     """Raised when a model to import is not there, not allowed, or not one that Slimseq takes."""
-
-    status = 422
-    title = "Bad source"
 
 
 class BadSignature(SlimseqError):
     """Raised when an artifact's files are not shown to be those that a key's owner signed."""
 
-    status = 422
-    title = "Bad signature"
-
 
 class UnusableKey(SlimseqError):
     """Raised when a file is not a key that can sign, or check a signature."""
-
-    status = 422
-    title = "Unusable key"

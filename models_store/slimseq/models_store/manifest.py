@@ -56,39 +56,62 @@ class Record(BaseModel):
 class GenerationOptions(Record):
     """Every setting of a generation, pinned. Names and meaning are those of `transformers.GenerationConfig`."""
 
-    num_beams: int = Field(default=1, ge=1, le=MOST_BEAMS, description="Beams; 1 is greedy search.")
+    num_beams: int = Field(
+        default=1, ge=1, le=MOST_BEAMS, description="Number of beams for beam search. 1 means no beam search."
+    )
     length_penalty: float = Field(
-        default=1.0, ge=-5, le=5, description="Exponent of the length that divides a beam's log-probability."
+        default=1.0,
+        ge=-5,
+        le=5,
+        description="Exponential penalty to the length in beam search: the log-likelihood of a sequence is divided by "
+        "its length to this power. Above 0 promotes longer sequences, below 0 shorter ones.",
     )
     early_stopping: bool = Field(
-        default=False, description="Whether beam search ends once `num_beams` candidates are finished."
+        default=False,
+        description="Stopping condition of beam search. True: stop as soon as there are `num_beams` complete "
+        "candidates. False: stop when better candidates are unlikely.",
     )
     no_repeat_ngram_size: int = Field(
-        default=0, ge=0, le=32, description="Size of the n-grams that may occur only once; 0 is off."
+        default=0, ge=0, le=32, description="If above 0, all n-grams of that size can only occur once."
     )
-    min_new_tokens: int = Field(default=0, ge=0, le=1024, description="Tokens before the end may come.")
-    max_new_tokens: int = Field(default=128, ge=1, le=1024, description="Tokens after which generation ends.")
+    min_new_tokens: int = Field(default=0, ge=0, le=1024, description="Minimum number of tokens to generate.")
+    max_new_tokens: int = Field(
+        default=128,
+        ge=1,
+        le=1024,
+        description="Maximum number of tokens to generate (for translation, for each sentence).",
+    )
     repetition_penalty: float = Field(
         default=1.0,
         ge=LEAST_REPETITION_PENALTY,
         le=10,
-        description="Penalty for tokens that were already generated; above 1 discourages repetition.",
+        description="Penalty for tokens that were already generated. 1 means no penalty; above 1 discourages "
+        "repetition.",
     )
-    do_sample: bool = Field(default=False, description="Whether to sample; sampling uses a single beam.")
+    do_sample: bool = Field(
+        default=False, description="Whether to sample instead of greedy decoding. Sampling uses a single beam."
+    )
     temperature: float = Field(
-        default=1.0, ge=LEAST_TEMPERATURE, le=100, description="Divides the logits before sampling."
+        default=1.0, ge=LEAST_TEMPERATURE, le=100, description="Value that divides the logits before sampling."
     )
     top_k: int = Field(
-        default=0, ge=0, description="Sample among the `top_k` most probable tokens; 0 keeps all of them."
+        default=0,
+        ge=0,
+        description="Number of highest-probability tokens to keep for sampling. 0 keeps the whole vocabulary.",
     )
     top_p: float = Field(
         default=1.0,
         ge=LEAST_TOP_P,
         le=1,
-        description="Sample among the most probable tokens whose probabilities add up to `top_p`.",
+        description="If below 1, only the smallest set of most probable tokens with probabilities that add up to "
+        "`top_p` or higher is kept for sampling.",
     )
     seed: int | None = Field(
-        default=None, ge=0, le=2**63 - 1, description="Draws with the same seed are the same; None: never twice."
+        default=None,
+        ge=0,
+        le=2**63 - 1,
+        description="Seed of the random generator. The same seed gives the same samples, whatever else is in the "
+        "batch. Default: a random seed.",
     )
 
     @model_validator(mode="after")

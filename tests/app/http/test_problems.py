@@ -1,9 +1,25 @@
 import json
+from pathlib import Path
 from typing import Any
 
-from slimseq.app.errors import MethodNotAllowed, NoVariantRetains, Overloaded
-from slimseq.app.http.problems import describe, problem_of, problem_response, slug_of
-from slimseq.models_store.errors import CorruptArtifact, UnknownVariant
+from slimseq.app.errors import InternalError, MethodNotAllowed, NoVariantRetains, Overloaded
+from slimseq.app.http.problems import PROBLEM_TYPES, problem_of, problem_response
+from slimseq.app.http.validation import describe
+from slimseq.evaluation.examples import DatasetUnavailable
+from slimseq.evaluation.gate import NotMeasured
+from slimseq.models_store.disk import CannotWrite
+from slimseq.models_store.errors import (
+    ArtifactInUse,
+    BadSignature,
+    BadSource,
+    CorruptArtifact,
+    SlimseqError,
+    UnknownVariant,
+    UnusableKey,
+)
+
+# Raised by offline commands alone.
+OFFLINE = {ArtifactInUse, BadSignature, BadSource, NotMeasured, UnusableKey}
 
 
 def test_a_problem_is_named_after_its_error() -> None:
@@ -11,7 +27,34 @@ def test_a_problem_is_named_after_its_error() -> None:
 
     assert (problem.type, problem.status) == ("/problems/unknown-variant", 404)
     assert problem.detail == "translation has no variant 'nope'; it has original"
-    assert slug_of(CorruptArtifact("translation/original", "onnx/decoder.onnx", "is missing")) == "corrupt-artifact"
+    corrupt = problem_of(CorruptArtifact("translation/original", "onnx/decoder.onnx", "is missing"))
+    assert (corrupt.type, corrupt.status) == ("/problems/corrupt-artifact", 503)
+    assert corrupt.title == "Artifact failed verification"
+
+
+def test_errors_of_the_lower_rooms_have_the_status_that_clients_know() -> None:
+    full, lost = CannotWrite(Path("a store"), "No space left on device"), DatasetUnavailable("there is no such file")
+
+    assert (problem_of(full).status, problem_of(full).title) == (507, "Cannot write")
+    assert (problem_of(lost).status, problem_of(lost).title) == (422, "Data set unavailable")
+
+
+def test_every_error_that_the_service_may_raise_has_a_type_of_its_own() -> None:
+    rooms = ("slimseq.app", "slimseq.evaluation", "slimseq.inference", "slimseq.models_store")
+    kinds = {kind for kind in SlimseqError.__subclasses__() if kind.__module__.startswith(rooms)}
+    slugs = [each.slug for kind, each in PROBLEM_TYPES.items() if kind not in (SlimseqError, InternalError)]
+
+    assert kinds - set(PROBLEM_TYPES) == OFFLINE
+    assert len(set(slugs)) == len(slugs)
+
+
+def test_an_error_that_the_table_does_not_know_is_answered_as_its_base_class() -> None:
+    class Late(CorruptArtifact):
+        """A class that somebody adds."""
+
+    problem = problem_of(Late("translation/original", "onnx/decoder.onnx", "is missing"))
+
+    assert (problem.type, problem.status) == ("/problems/corrupt-artifact", 503)
 
 
 def test_an_answer_carries_what_its_status_asks_for() -> None:
@@ -20,7 +63,7 @@ def test_an_answer_carries_what_its_status_asks_for() -> None:
 
     assert (overloaded.status_code, overloaded.headers["retry-after"]) == (429, "7")
     assert overloaded.headers["content-type"] == "application/problem+json"
-    assert json.loads(bytes(overloaded.body))["detail"] == "the queue is full; try again in 7 s"
+    assert json.loads(bytes(overloaded.body))["detail"] == "the queue is full; retry in 7 s"
     assert not_allowed.headers["allow"] == "POST"
 
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ValidationError
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.http.schemas.evaluation import EvaluationRequest
 from slimseq.app.http.schemas.generation import CompareRequest, SummarizeRequest, TranslateRequest
+from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.models_store.manifest import GenerationOptions, Task
 
 
@@ -21,7 +22,7 @@ def test_options_have_the_bounds_of_the_manifest(name: str) -> None:
 
 
 def test_a_request_becomes_a_prompt() -> None:
-    prompt = TranslateRequest.model_validate({"text": "Yes.", "num_beams": 2, "source": "en"}).prompt()
+    prompt = Prompt.of(TranslateRequest.model_validate({"text": "Yes.", "num_beams": 2, "source": "en"}))
 
     assert prompt.texts == ["Yes."] and prompt.source == "en" and prompt.on_overflow == "truncate"
     assert {name: value for name, value in prompt.options.items() if value is not None} == {"num_beams": 2}
@@ -30,9 +31,10 @@ def test_a_request_becomes_a_prompt() -> None:
 def test_a_comparison_refuses_fields_of_the_other_task() -> None:
     request = CompareRequest.model_validate({"text": "Yes.", "source": "en"})
 
-    assert request.prompt(Task.TRANSLATION).source == "en"
+    request.check_fields(Task.TRANSLATION)
+    assert Prompt.of(request).source == "en"
     with pytest.raises(InvalidRequest, match="source"):
-        request.prompt(Task.SUMMARIZATION)
+        request.check_fields(Task.SUMMARIZATION)
 
 
 @pytest.mark.parametrize("text", [5, True, None, {}, "", " ", [], [""], ["a", 5], [["a"]], "\udc00"])
@@ -44,7 +46,7 @@ def test_only_texts_are_texts(text: object) -> None:
 def test_a_text_may_hold_anything_that_is_unicode() -> None:
     text = "null \x00, emoji \U0001f600, line \u2028 and right-to-left \u202e"
 
-    assert SummarizeRequest.model_validate({"text": text}).prompt().texts == [text]
+    assert Prompt.of(SummarizeRequest.model_validate({"text": text})).texts == [text]
 
 
 def test_an_evaluation_takes_the_pairs_of_its_task() -> None:

@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 
 from slimseq.app.errors import InvalidRequest, Overloaded, UnknownEvaluation
-from slimseq.app.http.schemas.evaluation import EvaluationJob, EvaluationRequest
-from slimseq.app.jobs.evaluation_job import Status
+from slimseq.app.http.schemas.evaluation import EvaluationJob, EvaluationRequest, Status
 from slimseq.app.jobs.evaluation_service import EvaluationService
 from slimseq.app.jobs.evaluations import EvaluationJobs
-from slimseq.app.serving.chooser import Chooser
-from slimseq.models_store.errors import CorruptArtifact, UnknownVariant
+from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.models_store.errors import UnknownVariant
 from slimseq.models_store.store import Store
 from tests.app.serving.parts import parts_of
 
@@ -97,7 +96,11 @@ def test_a_variant_that_cannot_be_opened_fails_the_evaluation(own_store: Store) 
         job = await ended(service, service.post(request()))
 
         assert job.status is Status.FAILED and job.error is not None
-        assert job.error.status == CorruptArtifact.status and "decoder.onnx" in job.error.detail
+        assert (
+            job.error.type == "/problems/corrupt-artifact"
+            and job.error.status == 503
+            and "decoder.onnx" in job.error.detail
+        )
 
     with_service(own_store, scenario)
 

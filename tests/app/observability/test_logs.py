@@ -2,7 +2,7 @@ import json
 import logging
 import sys
 
-from slimseq.app.observability.logs import JsonFormatter
+from slimseq.app.observability.logs import LineFormatter
 
 
 def test_a_record_is_one_line_of_json_with_its_extra_fields() -> None:
@@ -10,7 +10,7 @@ def test_a_record_is_one_line_of_json_with_its_extra_fields() -> None:
         {"msg": "variant %s", "args": ("opened",), "levelname": "INFO", "name": "app", "artifact": "a/b"}
     )
 
-    line = json.loads(JsonFormatter().format(record))
+    line = json.loads(LineFormatter().format(record))
 
     assert (line["message"], line["level"], line["logger"], line["artifact"]) == (
         "variant opened",
@@ -26,6 +26,6 @@ def test_an_exception_stays_on_the_line() -> None:
     except ValueError:
         record = logging.makeLogRecord({"msg": "failed", "exc_info": sys.exc_info()})
 
-    text = JsonFormatter().format(record)
+    text = LineFormatter().format(record)
 
     assert "\n" not in text and "ValueError: broken" in json.loads(text)["exception"]

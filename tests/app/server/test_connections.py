@@ -23,15 +23,15 @@ def opened(shared: Connections, number: int) -> list[Client]:
     clients = [Client() for _ in range(number)]
     for client in clients:
         assert shared.opened(client)
-        shared.waits(client)
+        shared.mark_idle(client)
     return clients
 
 
 def test_at_the_limit_the_connection_that_has_waited_longest_makes_room() -> None:
     shared = Connections(LIMITS)
     first, second = opened(shared, 2)
-    shared.works(first)
-    shared.waits(first)
+    shared.mark_busy(first)
+    shared.mark_idle(first)
 
     is_open = shared.opened(Client())
 
@@ -42,7 +42,7 @@ def test_connections_with_requests_are_never_closed_for_a_new_one() -> None:
     shared = Connections(LIMITS)
     clients = opened(shared, 2)
     for client in clients:
-        shared.works(client)
+        shared.mark_busy(client)
 
     is_open = shared.opened(Client())
 
@@ -52,19 +52,19 @@ def test_connections_with_requests_are_never_closed_for_a_new_one() -> None:
 def test_refused_connections_that_are_not_closed_yet_make_no_room() -> None:
     shared = Connections(LIMITS)
     for client in opened(shared, 2):
-        shared.works(client)
+        shared.mark_busy(client)
 
     for _ in range(10):
         refused = Client()
         assert not shared.opened(refused)
-        shared.waits(refused)
+        shared.mark_idle(refused)
 
 
 def test_a_closed_connection_makes_room() -> None:
     shared = Connections(LIMITS)
     clients = opened(shared, 2)
     for client in clients:
-        shared.works(client)
+        shared.mark_busy(client)
     shared.closed(clients[0])
 
     assert shared.opened(Client())

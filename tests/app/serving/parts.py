@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.catalogue import Catalogue
-from slimseq.app.serving.layout import LayoutChooser
-from slimseq.app.serving.loading import Loader, Opener
-from slimseq.app.serving.pool import Pool
-from slimseq.app.serving.request_queue import WorkLimits
-from slimseq.app.serving.runtimes import RuntimeChooser
+from slimseq.app.serving.batching.request_queue import WorkLimits
+from slimseq.app.serving.pool.loading import Loader, Opener
+from slimseq.app.serving.pool.pool import Pool
+from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.store import Store
 
@@ -22,11 +21,11 @@ class Parts:
     pool: Pool
 
 
-def parts_of(store: Store, layouts: LayoutChooser | None = None, opener: Opener = open_generator) -> Parts:
+def parts_of(store: Store, workers: int = 1, opener: Opener = open_generator) -> Parts:
     """Connects them; nothing is open yet."""
     catalogue, metrics = Catalogue(store, {}), ServiceMetrics("test")
     runtimes = RuntimeChooser(catalogue)
-    loader = Loader(store, metrics, WorkLimits(), layouts, opener)
+    loader = Loader(store, metrics, WorkLimits(), workers, opener=opener)
     pool = Pool(loader, metrics, runtimes)
     catalogue.can_serve = pool.can_serve
     return Parts(catalogue, runtimes, pool)

@@ -1,10 +1,10 @@
 import asyncio
 from pathlib import Path
+from typing import Any
 
-from slimseq.app.observability.memory import memory_report
-from slimseq.app.serving.inventory import Inventory
-from slimseq.app.serving.pool import Pool
-from slimseq.models_store.manifest import Reference, Task
+from slimseq.app.serving.inventory import Inventory, quality_of
+from slimseq.app.serving.pool.pool import Pool
+from slimseq.models_store.manifest import Check, Reference, Task, Verdict
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.app.serving.parts import parts_of
@@ -24,7 +24,7 @@ def test_each_variant_says_whether_it_serves(own_store: Store) -> None:
             async with pool.lease(Task.TRANSLATION, "quantized"):
                 pass
             listed = inventory.variants().variants
-            memory = memory_report(pool)
+            memory = inventory.memory()
             assert [(each.task, each.variant) for each in memory.variants] == [(Task.TRANSLATION, "quantized")]
             return {(each.task.value, each.variant): (each.status, each.default) for each in listed}
         finally:
@@ -55,10 +55,27 @@ def test_quality_is_what_the_manifests_say(tmp_path: Path) -> None:
     original, quantized = inventory.quality().qualities
     [_, full] = inventory.quality(detail="full").qualities
 
-    assert original.gate.verdict == "reference" and quantized.gate.verdict == "none"
+    assert original.gate.verdict == "none" and quantized.gate.verdict == "none"
     assert quantized.reference.variant == "original" and quantized.scores is None
     assert quantized.retention is not None and quantized.retention.value == 0.97
     assert full.scores == measured.quality
+
+
+def test_the_gate_shown_is_the_one_that_the_manifest_keeps() -> None:
+    passed = [Check(name="retention of bleu on sample", value=0.97, limit=0.95, is_passed=True)]
+    failed = [Check(name="times smaller", value=1.5, limit=3.5, is_passed=False)]
+    original = manifest()
+
+    def shown(**more: Any) -> tuple[str, list[Check]]:
+        variant = variant_of(original, "small", quality=[score(0.1)], **more)
+        gate = quality_of(variant, [original, variant]).gate
+        return gate.verdict, gate.checks
+
+    assert shown(technique="quantize", gate=Verdict(status="passed", checks=passed)) == ("passed", passed)
+    assert shown(gate=Verdict(status="rejected", checks=failed)) == ("rejected", failed)
+    for technique in ("quantize", "prune", "distill"):
+        assert shown(technique=technique) == ("none", [])
+    assert quality_of(original, [original]).gate.verdict == "none"
 
 
 def test_a_variant_whose_base_model_is_gone_says_so(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 
-from slimseq.app.serving.request import Generated, QueuedRequest
-from slimseq.app.serving.request_queue import RequestQueue
+from slimseq.app.serving.batching.request import Generated, QueuedRequest
+from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.models_store.manifest import GenerationOptions
 from tests.app.serving.generators import rows
 

@@ -1,138 +1,136 @@
-"""Turns every error into an RFC 9457 problem: the store's and the service's own, FastAPI's, and unexpected ones."""
+"""Errors as RFC 9457 problems: one table from error class to HTTP status, type and title, and the responses made of it.
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+Routes and services raise. `slimseq.app.http.middleware.failure` is the handler that answers with a problem.
+"""
+
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from asgi_correlation_id import correlation_id
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException
 
-from slimseq.app.errors import InvalidRequest, MalformedBody, MethodNotAllowed, NotFound, Overloaded
-from slimseq.app.http.request_id import current_request_id
+from slimseq.app import errors
+from slimseq.evaluation.examples import DatasetUnavailable
+from slimseq.models_store import errors as store_errors
+from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import SlimseqError
 
 MEDIA_TYPE = "application/problem+json"
-PARAMETERS = ("query", "path", "header", "cookie")
-OWN_WORDS = ("value_error", "slimseq_text")
-LONGEST_SHOWN = 60
-FIXED_WORDS = {
-    "extra_forbidden": "is not a field here",
-    "missing": "is required",
-    "model_attributes_type": "the body must be a JSON object",
-    "model_type": "must be a JSON object",
+
+
+class ProblemType(NamedTuple):
+    """How an error class is answered. The `slug` is the end of the problem's `type`, which clients may compare with."""
+
+    status: int
+    slug: str
+    title: str
+
+
+PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
+    SlimseqError: ProblemType(500, "internal-error", "Internal error"),
+    # The connection and the body.
+    errors.MalformedRequest: ProblemType(400, "malformed-request", "Malformed request"),
+    errors.HeadersTimeout: ProblemType(408, "headers-timeout", "Headers timeout"),
+    errors.BodyTimeout: ProblemType(408, "body-timeout", "Body timeout"),
+    errors.PayloadTooLarge: ProblemType(413, "payload-too-large", "Payload too large"),
+    errors.UnsupportedMediaType: ProblemType(415, "unsupported-media-type", "Unsupported media type"),
+    errors.MalformedBody: ProblemType(422, "malformed-body", "Malformed body"),
+    errors.BodyTooComplex: ProblemType(422, "body-too-complex", "Body too complex"),
+    errors.HeadersTooLarge: ProblemType(431, "headers-too-large", "Headers too large"),
+    errors.TooManyConnections: ProblemType(503, "too-many-connections", "Too many connections"),
+    # The request.
+    errors.Forbidden: ProblemType(403, "forbidden", "Forbidden"),
+    errors.NotFound: ProblemType(404, "not-found", "Not found"),
+    errors.NoVariantRetains: ProblemType(404, "no-variant-retains", "No variant retains enough"),
+    errors.UnknownEvaluation: ProblemType(404, "unknown-evaluation", "Unknown evaluation"),
+    store_errors.UnknownVariant: ProblemType(404, "unknown-variant", "Unknown variant"),
+    errors.MethodNotAllowed: ProblemType(405, "method-not-allowed", "Method not allowed"),
+    errors.VariantInUse: ProblemType(409, "variant-in-use", "Variant in use"),
+    errors.InvalidRequest: ProblemType(422, "invalid-request", "Invalid request"),
+    errors.UnsupportedLanguages: ProblemType(422, "unsupported-languages", "Unsupported languages"),
+    errors.UnfitRuntime: ProblemType(422, "unfit-runtime", "Runtime cannot open the variant"),
+    errors.TextTooLong: ProblemType(422, "text-too-long", "Input too long"),
+    store_errors.InputTooLong: ProblemType(422, "input-too-long", "Input too long"),
+    store_errors.InvalidOptions: ProblemType(422, "invalid-options", "Invalid generation options"),
+    store_errors.UnsafeArtifactPath: ProblemType(422, "unsafe-artifact-path", "Unsafe name"),
+    DatasetUnavailable: ProblemType(422, "dataset-unavailable", "Data set unavailable"),
+    # The service and its artifacts.
+    errors.Overloaded: ProblemType(429, "overloaded", "Overloaded"),
+    errors.InternalError: ProblemType(500, "internal-error", "Internal error"),
+    errors.EvaluationEnded: ProblemType(500, "evaluation-ended", "Evaluation ended"),
+    errors.GenerationFailed: ProblemType(500, "generation-failed", "Generation failed"),
+    errors.NotReady: ProblemType(503, "not-ready", "Not ready"),
+    errors.ShuttingDown: ProblemType(503, "shutting-down", "Shutting down"),
+    errors.UnusableStore: ProblemType(503, "unusable-store", "Unusable store"),
+    errors.VariantTooLarge: ProblemType(503, "variant-too-large", "Variant too large"),
+    store_errors.CorruptArtifact: ProblemType(503, "corrupt-artifact", "Artifact failed verification"),
+    store_errors.InvalidArtifact: ProblemType(503, "invalid-artifact", "Invalid artifact"),
+    store_errors.RuntimeUnavailable: ProblemType(503, "runtime-unavailable", "Runtime unavailable"),
+    store_errors.Unprepared: ProblemType(503, "unprepared", "Artifact is not prepared"),
+    errors.DeadlineExceeded: ProblemType(504, "deadline-exceeded", "Deadline exceeded"),
+    CannotWrite: ProblemType(507, "cannot-write", "Cannot write"),
 }
 
 
 class Problem(BaseModel):
-    """An error as RFC 9457 has it."""
+    """An error as RFC 9457 defines it."""
 
-    type: str = Field(
-        description="Stable URI reference of the kind of problem.", examples=["/problems/unknown-variant"]
-    )
-    title: str = Field(description="The kind of problem in words.")
-    status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What is wrong this time, where, and what to do.")
-    request_id: str = Field(description="Id of the request, also in the `X-Request-ID` header and the log.")
+    type: str = Field(description="Stable URI reference of the problem's type.", examples=["/problems/unknown-variant"])
+    title: str = Field(description="Short name of the problem's type.")
+    status: int = Field(description="HTTP status.")
+    detail: str = Field(description="What went wrong in this request, where, and what to do.")
+    request_id: str = Field(description="Id of the request, as in the `X-Request-ID` header and in the log.")
+
+
+def problem_type(error: SlimseqError) -> ProblemType:
+    """Returns the row of the table for an error: that of its class, else of the nearest base class."""
+    return next(PROBLEM_TYPES[kind] for kind in type(error).__mro__ if kind in PROBLEM_TYPES)
 
 
 def problem_of(error: SlimseqError) -> Problem:
-    """Describes an error for the client, under the current request's id."""
+    """Describes an error for the client, with the id of the current request."""
+    status, slug, title = problem_type(error)
     return Problem(
-        type=f"/problems/{slug_of(error)}",
-        title=error.title,
-        status=error.status,
-        # What a client sent may hold half a surrogate pair, which no answer can carry.
+        type=f"/problems/{slug}",
+        title=title,
+        status=status,
+        # A client may have sent a lone surrogate, which UTF-8 cannot encode.
         detail=str(error).encode("utf-8", "backslashreplace").decode(),
-        request_id=current_request_id(),
+        request_id=correlation_id.get() or "",
     )
 
 
-def slug_of(error: SlimseqError) -> str:
-    """Returns the stable name of an error's class, such as `unknown-variant`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
-
-
 def problem_response(error: SlimseqError) -> JSONResponse:
-    """Answers with an error."""
+    """Returns the response to a request that ended with an error."""
     headers = {}
-    if isinstance(error, Overloaded):
+    if isinstance(error, errors.Overloaded):
         headers["Retry-After"] = str(error.retry_after_seconds)
-    if isinstance(error, MethodNotAllowed):
+    if isinstance(error, errors.MethodNotAllowed):
         headers["Allow"] = error.allowed
-    return JSONResponse(problem_of(error).model_dump(), error.status, headers, MEDIA_TYPE)
+    problem = problem_of(error)
+    return JSONResponse(problem.model_dump(), problem.status, headers, MEDIA_TYPE)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns the `responses` of a route that may answer with these problems."""
+    """Returns the `responses` of a route that may answer with problems of these statuses."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
-def install_problems(app: FastAPI) -> None:
-    """Registers the handlers for what routes raise; the rest is `slimseq.app.http.middleware.failure`'s."""
+def document_media_type(app: FastAPI) -> None:
+    """Makes `/openapi.json` list every error as `application/problem+json`, where FastAPI has `application/json`."""
+    original = app.openapi
 
-    def answer(request: Request, error: Exception) -> JSONResponse:
-        translated = _translated(request, error)
-        request.state.problem = slug_of(translated)
-        return problem_response(translated)
+    def openapi() -> dict[str, Any]:
+        document = original()
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                for status, response in operation["responses"].items():
+                    content = response.get("content", {})
+                    if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in content:
+                        content[MEDIA_TYPE] = content.pop("application/json")
+        return document
 
-    for kind in (SlimseqError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, answer)
-
-
-def _translated(request: Request, error: Exception) -> SlimseqError:
-    if isinstance(error, SlimseqError):
-        return error
-    if isinstance(error, RequestValidationError):
-        return _from_validation(error.errors())
-    if not isinstance(error, HTTPException):
-        raise error
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return MethodNotAllowed(request.method, request.url.path, (error.headers or {}).get("Allow", "other methods"))
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        return NotFound(f"there is nothing at {request.url.path}; /docs lists what there is")
-    return MalformedBody("the body cannot be read as JSON; it may be nested too deeply or hold too long a number")
-
-
-def _from_validation(errors: Sequence[Mapping[str, Any]]) -> SlimseqError:
-    if errors[0]["type"] == "json_invalid":
-        position = errors[0]["loc"][-1]
-        return MalformedBody(f"the body is not JSON: {errors[0]['ctx']['error']} at character {position}")
-    return InvalidRequest(describe(errors))
-
-
-def describe(errors: Sequence[Mapping[str, Any]]) -> str:
-    """Says in words which fields are wrong and how, from pydantic's list of errors."""
-    said = list(dict.fromkeys(f"{_place(error['loc'])}{_words(error)}" for error in errors))
-    shown = said[:5]
-    return "; ".join(shown) + (f"; and {len(said) - 5} more" if len(said) > 5 else "")
-
-
-def _place(location: Sequence[str | int]) -> str:
-    first, *rest = location or ("",)
-    if first not in ("body", *PARAMETERS):
-        rest = [first, *rest]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest).removeprefix(".")
-    kind = f"{first} parameter " if first in PARAMETERS else ""
-    return f"{kind}{path}: " if path else ""
-
-
-def _words(error: Mapping[str, Any]) -> str:
-    kind, given, context = error["type"], error.get("input"), error.get("ctx", {})
-    if kind == "missing" and tuple(error["loc"]) == ("body",):
-        return "a JSON body is required"
-    if kind in FIXED_WORDS:
-        return FIXED_WORDS[kind]
-    if kind == "too_short":
-        return f"needs at least {context['min_length']}, not {context['actual_length']}"
-    if kind == "too_long":
-        return f"takes at most {context['max_length']}, not {context['actual_length']}"
-    message = re.sub(r"^(Value error, |Input |String |List )", "", str(error["msg"]))
-    if kind in OWN_WORDS or not isinstance(given, bool | int | float | str):
-        return message
-    shown = json.dumps(given, ensure_ascii=False)
-    return f"{message}, not {shown}" if len(shown) <= LONGEST_SHOWN else message
+    app.openapi = openapi  # type: ignore[method-assign]

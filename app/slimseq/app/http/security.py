@@ -1,26 +1,35 @@
-"""Who may do what an operator does: load and unload variants."""
+"""Authorization of operators, who load and unload variants."""
 
 import hmac
 
+from fastapi import Depends, Request
 from pydantic import SecretStr
 
 from slimseq.app.errors import Forbidden
+from slimseq.app.http.dependencies import ServicesDep
 
 SCHEME = "Bearer "
 
 
 def check_operator(authorization: str | None, token: SecretStr | None) -> None:
-    """Checks that a call comes from the operator.
+    """Checks that a request comes from an operator.
 
     Args:
         authorization: the request's `Authorization` header.
-        token: the operator's, None where none is set.
+        token: the operators' token, None where none is set.
 
     Raises:
         Forbidden: no token is set, or the header holds another one.
     """
     if token is None or not token.get_secret_value():
-        raise Forbidden("this call is the operator's: start the service with SLIMSEQ_ADMIN_TOKEN to allow it")
+        raise Forbidden("only operators may do this: start the service with SLIMSEQ_ADMIN_TOKEN to allow it")
     given = (authorization or "").removeprefix(SCHEME)
     if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
-        raise Forbidden("this call is the operator's: it needs the header `Authorization: Bearer TOKEN`")
+        raise Forbidden("only operators may do this: send the header `Authorization: Bearer TOKEN`")
+
+
+async def _operator(request: Request, services: ServicesDep) -> None:
+    check_operator(request.headers.get("authorization"), services.admin_token)
+
+
+OperatorOnly = Depends(_operator)

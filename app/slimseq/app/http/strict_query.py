@@ -1,17 +1,15 @@
-"""Refuses query parameters that an endpoint does not know, and repeated ones: one would be ignored without a word."""
+"""Rejects unknown query parameters, and repeated ones, which would otherwise be ignored without an error."""
 
 from collections import Counter
-from collections.abc import Collection
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
-from starlette.datastructures import QueryParams
 
 from slimseq.app.errors import InvalidRequest
 
 
 def install_strict_query(app: FastAPI) -> None:
-    """Notes which query parameters each endpoint documents, once all are there."""
+    """Records the documented query parameters of each endpoint. Call it once all routes are included."""
     app.state.queries = {
         (method.upper(), path): _queries(operation)
         for path, operations in app.openapi()["paths"].items()
@@ -20,36 +18,21 @@ def install_strict_query(app: FastAPI) -> None:
 
 
 async def check_query(request: Request) -> None:
-    """Checks a request's query against the endpoint's documented parameters.
+    """Checks a request's query against the documented parameters of its endpoint.
 
     Raises:
-        InvalidRequest: there is another, which is named with those there are; or one is repeated that is no list.
+        InvalidRequest: a parameter is unknown, or one that is no list is given more than once.
     """
-    if not request.query_params:
+    query = request.query_params
+    if not query:
         return
     known = request.app.state.queries.get((request.method, request.scope["route"].path), {})
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        has = f"it has {', '.join(known)}" if known else "it has none"
-        raise InvalidRequest(f"query parameter {unknown[0][:64]!r}: is not one of this endpoint's; {has}")
-    check_repeated(request.query_params, [name for name, is_list in known.items() if is_list])
-
-
-def check_repeated(query: QueryParams, lists: Collection[str] = ()) -> None:
-    """Checks that each parameter is given once.
-
-    Args:
-        query: what a request has.
-        lists: parameters that may be repeated.
-
-    Raises:
-        InvalidRequest: another is repeated; it is named.
-    """
-    if len(query.multi_items()) == len(query):
-        return
-    for name, given in Counter(name for name, _ in query.multi_items()).items():
-        if given > 1 and name not in lists:
-            raise InvalidRequest(f"query parameter {name[:64]!r}: is given {given} times; give it once")
+    for name, count in Counter(name for name, _ in query.multi_items()).items():
+        if name not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise InvalidRequest(f"query parameter {name[:64]!r}: is not one of this endpoint's; {has}")
+        if count > 1 and not known[name]:
+            raise InvalidRequest(f"query parameter {name[:64]!r}: is given {count} times; give it once")
 
 
 def _queries(operation: dict[str, Any]) -> dict[str, bool]:

@@ -1,1 +1,1 @@
-"""Work that outlives a request: quality evaluations."""
+"""Quality evaluations, which run longer than a request."""

@@ -1,8 +1,8 @@
 """`python -m slimseq.app.jobs.evaluation_child`: one quality evaluation, in a process that may be killed at any time.
 
-Standard input brings an `EvaluationOrder` and the posted pairs, and stays open as long as the service lives. Standard
-output takes one JSON object a line: `progress` again and again, then a `result`, an `error` of ours or the trace of a
-`crash`. The service's side is `slimseq.app.jobs.evaluation_process`.
+It reads an `EvaluationOrder` and the posted pairs from standard input, which stays open while the service runs. It
+writes JSON lines to standard output: `progress` several times, then a `result`, the class name of an `error` with its
+`detail`, or the traceback of a `crash`. `slimseq.app.jobs.evaluation_process` starts it.
 """
 
 import json
@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimseq.app.jobs.evaluation_order import EvaluationOrder
-from slimseq.app.serving.plan import planning
-from slimseq.app.serving.planner import finished
-from slimseq.app.serving.prompt import Prompt
+from slimseq.app.jobs.evaluation_process import EvaluationOrder
+from slimseq.app.serving.documents.plan import planning
+from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample, Example
 from slimseq.evaluation.host import bound_heaps
@@ -26,27 +26,27 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
-Say = Callable[[dict[str, Any]], None]
+Write = Callable[[dict[str, Any]], None]
 
-# Sentences of a chunk's texts that are generated at once.
+# Sentences that are generated at once.
 BATCH_ROWS = 16
-# Sentences of a chunk's texts, which are bounded by the words of a text.
-MOST_ROWS = 1_000_000
+# No limit: the number of words in a text bounds its sentences.
+MAX_ROWS = 1_000_000
 
 
 def main() -> None:
-    """Runs the evaluation that standard input asks for."""
+    """Runs the evaluation that standard input describes."""
     bound_heaps()
-    say = _speaker()
+    write = _writer()
     with os.fdopen(0, "rb", closefd=False) as given:
         order = EvaluationOrder.of_line(given.readline())
         pairs = given.read(order.pair_bytes)
     threading.Thread(target=_end_with_input, daemon=True, name="end with input").start()
-    run(order, pairs, say)
+    run(order, pairs, write)
 
 
-def run(order: EvaluationOrder, pairs: bytes, say: Say) -> None:
-    """Evaluates, and says how far it is and what came of it."""
+def run(order: EvaluationOrder, pairs: bytes, write: Write) -> None:
+    """Evaluates, and writes progress and result."""
     try:
         task, store = Task(order.task), Store(Path(order.store))
         sample = _sample(order, task, pairs)
@@ -59,14 +59,13 @@ def run(order: EvaluationOrder, pairs: bytes, say: Say) -> None:
             sample,
             systems,
             order.references,
-            progress=lambda done, whole: say({"progress": round(done / whole, 4)}),
+            progress=lambda done, whole: write({"progress": round(done / whole, 4)}),
         )
-        say({"result": found.model_dump(mode="json")})
+        write({"result": found.model_dump(mode="json")})
     except SlimseqError as error:
-        about = {"status": error.status, "title": error.title, "detail": str(error)}
-        say({"error": {"kind": type(error).__name__, **about}})
+        write({"error": type(error).__name__, "detail": str(error)})
     except Exception:
-        say({"crash": traceback.format_exc()})
+        write({"crash": traceback.format_exc()})
 
 
 def _sample(order: EvaluationOrder, task: Task, pairs: bytes) -> DatasetSample:
@@ -78,11 +77,11 @@ def _sample(order: EvaluationOrder, task: Task, pairs: bytes) -> DatasetSample:
 
 
 def _system(generator: TextGenerator) -> Generate:
-    """Generates as the service does: a translation sentence by sentence, with the variant's own options."""
+    """Returns a function that generates as the service does, with the variant's default options."""
 
     def generate(examples: Sequence[Example]) -> list[TextOutput]:
         prompt = Prompt(texts=[example.source for example in examples])
-        planned = finished(planning(generator, prompt, MOST_ROWS))
+        planned = finished(planning(generator, prompt, MAX_ROWS))
         outputs = [
             output
             for start in range(0, len(planned.rows), BATCH_ROWS)
@@ -93,20 +92,20 @@ def _system(generator: TextGenerator) -> Generate:
     return generate
 
 
-def _speaker() -> Say:
-    """Returns what writes messages to standard output; whatever libraries print goes to standard error from now on."""
+def _writer() -> Write:
+    """Returns a function that writes to standard output. What libraries print goes to standard error from now on."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
-    def say(message: dict[str, Any]) -> None:
+    def write(message: dict[str, Any]) -> None:
         out.write(json.dumps(message) + "\n")
         out.flush()
 
-    return say
+    return write
 
 
 def _end_with_input() -> None:
-    # Not through `sys.stdin`, whose lock an interpreter that ends would wait for.
+    # Not through `sys.stdin`, whose lock would block the end of the interpreter.
     os.read(0, 1)
     os._exit(1)
 

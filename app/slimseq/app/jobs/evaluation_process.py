@@ -1,7 +1,7 @@
-"""Runs a quality evaluation in a process of its own, which can be killed, and gives way to what the service does.
+"""Runs a quality evaluation in a child process of low priority, which can be killed at any time.
 
-Whatever an evaluation takes, generating or scoring, it takes from its process: no worker of live requests, no lock of
-this interpreter, and no memory that would stay. The other side is `slimseq.app.jobs.evaluation_child`.
+An evaluation shares no worker, interpreter lock or heap with live requests. `slimseq.app.jobs.evaluation_child` is the
+program of the child.
 """
 
 import contextlib
@@ -12,21 +12,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Self
 
-from slimseq.app.errors import EvaluationEnded, InternalError
-from slimseq.app.jobs.evaluation_order import EvaluationOrder
+from slimseq.app.errors import EvaluationEnded, InternalError, named_error
 from slimseq.evaluation.results import Evaluation
-from slimseq.models_store.errors import SlimseqError
 
 COMMAND = (sys.executable, "-m", "slimseq.app.jobs.evaluation_child")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1") | {
     "TOKENIZERS_PARALLELISM": "false"
 }
 LEAST_PRIORITY = 19
-# proc_pid_oom_score_adj(5): when memory ends, this process is killed before all others.
+# proc_pid_oom_score_adj(5): when the system runs out of memory, this process is killed first.
 KILLED_FIRST = "1000"
 
 logger = logging.getLogger(__name__)
@@ -35,13 +34,46 @@ _running: "set[EvaluationProcess]" = set()
 
 
 def kill_evaluations() -> None:
-    """Kills every evaluation's process at once. May be called from any thread, also while the service ends."""
+    """Kills all child processes at once. May be called on any thread, also while the service ends."""
     for process in tuple(_running):
         process.kill()
 
 
+@dataclass(frozen=True)
+class EvaluationOrder:
+    """The input of the child process: one line of JSON, before the posted pairs.
+
+    Args:
+        store: folder of the artifacts.
+        task: of all variants.
+        runtimes: the runtime of each variant, in the order of the results.
+        references: the reference of each variant. A variant without one has no retention.
+        dataset: name of the data set.
+        samples: maximum number of samples.
+        pair_bytes: length of the pairs that follow, as a JSON list of `[source, target]`. 0 for a data set.
+    """
+
+    store: str
+    task: str
+    runtimes: Mapping[str, str]
+    references: Mapping[str, str]
+    dataset: str
+    samples: int
+    pair_bytes: int
+
+    def line(self) -> bytes:
+        """Serializes the order."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def of_line(cls, line: bytes) -> Self:
+        """Reads an order that `line` wrote."""
+        fields: dict[str, Any] = json.loads(line)
+        return cls(**fields)
+
+
 class EvaluationProcess:
-    """One evaluation's process. `run` is called once, `kill` by anyone at any time."""
+    """The child process of one evaluation. `run` is called once, `kill` on any thread at any time."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -54,14 +86,14 @@ class EvaluationProcess:
         """Starts the process and waits for its end.
 
         Args:
-            order: what is evaluated.
-            take_pairs: gives the pairs away, which this process does not hold longer than it must.
-            on_progress: told which part of the texts were generated.
+            order: the evaluation.
+            take_pairs: returns the posted pairs, and frees them in this process.
+            on_progress: called with the share of the texts that were generated.
 
         Raises:
-            EvaluationEnded: it was killed, or ended by itself without a result.
-            SlimseqError: what the evaluation failed with there.
-            InternalError: the same, where it was nothing that a client should see.
+            EvaluationEnded: it was killed, or ended without a result.
+            SlimseqError: the evaluation failed with this error.
+            InternalError: the evaluation failed with an unexpected exception, which is logged.
         """
         _running.add(self)
         try:
@@ -69,7 +101,7 @@ class EvaluationProcess:
             try:
                 return self._result(process, order, take_pairs, on_progress)
             finally:
-                # Nothing that it still holds is of use.
+                # It has no further results.
                 process.kill()
                 process.wait()
                 for pipe in filter(None, (process.stdin, process.stdout)):
@@ -79,7 +111,7 @@ class EvaluationProcess:
             _running.discard(self)
 
     def kill(self) -> None:
-        """Ends the process at once, or keeps it from starting."""
+        """Kills the process, or prevents its start."""
         with self._lock:
             self._is_killed = True
             if self._process is not None:
@@ -94,10 +126,10 @@ class EvaluationProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=_environment(),
-                # A terminal's Ctrl-C is for the service, which then ends this process.
+                # Ctrl-C in a terminal goes to the service only, which then kills this process.
                 process_group=0,
             )
-        _give_way(self._process.pid)
+        _lower_priority(self._process.pid)
         return self._process
 
     def _result(
@@ -119,8 +151,8 @@ class EvaluationProcess:
                     on_progress(part)
                 case {"result": found}:
                     return Evaluation.model_validate(found)
-                case {"error": error}:
-                    _raise(error)
+                case {"error": name, "detail": detail}:
+                    raise named_error(name, detail)
                 case {"crash": trace}:
                     logger.error("evaluation failed", extra={"exception": trace})
                     raise InternalError()
@@ -128,12 +160,12 @@ class EvaluationProcess:
 
 
 def _environment() -> dict[str, str]:
-    # The same code as this process runs, wherever it was started.
+    # The child imports the same code as this process.
     return {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
-def _give_way(process_id: int) -> None:
-    """Makes a process that has just started, and has one thread, the last to get a core and the first to be killed."""
+def _lower_priority(process_id: int) -> None:
+    """Gives a process that just started, with one thread, the lowest CPU priority and the highest OOM score."""
     with contextlib.suppress(OSError):
         Path(f"/proc/{process_id}/oom_score_adj").write_text(KILLED_FIRST)
     with contextlib.suppress(OSError):
@@ -145,18 +177,10 @@ def _give_way(process_id: int) -> None:
             os.sched_setscheduler(process_id, os.SCHED_IDLE, os.sched_param(0))
 
 
-def _raise(error: dict[str, Any]) -> NoReturn:
-    """Raises what was raised in the other process: an error of the same name, status, title and text."""
-    kind: type[SlimseqError] = type(
-        error["kind"], (SlimseqError,), {"status": error["status"], "title": error["title"]}
-    )
-    raise kind(error["detail"])
-
-
 def _how_it_ended(code: int) -> str:
     if code >= 0:
-        return f"its process ended with exit code {code}; the service's log may tell why"
+        return f"its process ended with exit code {code}; see the log of the service"
     name = signal.Signals(-code).name
     if -code == signal.SIGKILL:
-        return f"its process was killed ({name}), as the system does when memory ends; evaluate fewer or shorter texts"
+        return f"its process was killed ({name}), probably for lack of memory; evaluate fewer or shorter texts"
     return f"its process crashed ({name})"

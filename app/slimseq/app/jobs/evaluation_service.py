@@ -1,4 +1,4 @@
-"""Makes a job of a posted evaluation: its variants known, its examples bounded, its data set one that has a name."""
+"""The service of the `/evaluations` routes: checks a posted evaluation and makes a job of it."""
 
 import importlib.util
 
@@ -12,18 +12,17 @@ from slimseq.app.http.schemas.evaluation import (
     EvaluationRequest,
     EvaluationSummary,
 )
-from slimseq.app.jobs.evaluation_job import Job
-from slimseq.app.jobs.evaluations import EvaluationJobs
-from slimseq.app.serving.chooser import Chooser
+from slimseq.app.jobs.evaluations import EvaluationJobs, Job
+from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.evaluation.datasets import BUNDLED, dataset_names
 from slimseq.models_store.manifest import Task
 
-# What the data set of posted pairs is called.
+# Name of the data set of posted pairs.
 POSTED = "pairs"
 
 
 class EvaluationService:
-    """What the routes of `/evaluations` call."""
+    """Submits, lists and cancels evaluations."""
 
     def __init__(self, chooser: Chooser, jobs: EvaluationJobs, max_pairs: int) -> None:
         self._chooser = chooser
@@ -35,58 +34,58 @@ class EvaluationService:
 
         Raises:
             UnknownVariant: there is no variant of a name.
-            InvalidRequest: there is no such data set, or there are too many examples.
-            Overloaded: too many evaluations wait already.
+            InvalidRequest: there is no such data set, or there are too many samples.
+            Overloaded: too many evaluations are queued.
         """
         for variant in request.variants:
             self._chooser.check_exists(request.task, variant)
         return answer_of(self._jobs.submit(self._job(request)))
 
     def list(self) -> EvaluationList:
-        """Returns all evaluations that are remembered, without their results."""
+        """Returns all evaluations, without their results."""
         return EvaluationList(evaluations=[summary_of(job) for job in self._jobs.newest_first()])
 
     def get(self, identifier: str) -> EvaluationJob:
-        """Returns where an evaluation stands.
+        """Returns an evaluation.
 
         Raises:
-            UnknownEvaluation: there is none of that id.
+            UnknownEvaluation: there is no evaluation with that id.
         """
         return answer_of(self._jobs.find(identifier))
 
     def cancel(self, identifier: str) -> EvaluationJob:
-        """Ends an evaluation that has not ended.
+        """Cancels an evaluation, unless it has ended.
 
         Raises:
-            UnknownEvaluation: there is none of that id.
+            UnknownEvaluation: there is no evaluation with that id.
         """
         return answer_of(self._jobs.cancel(identifier))
 
     def _job(self, request: EvaluationRequest) -> Job:
-        asked = len(request.pairs) if request.pairs is not None else request.samples or self._max_pairs
-        if asked > self._max_pairs:
+        count = len(request.pairs) if request.pairs is not None else request.samples or self._max_pairs
+        if count > self._max_pairs:
             field = "pairs" if request.pairs is not None else "samples"
-            raise InvalidRequest(f"{field}: {asked} are too many; at most {self._max_pairs} an evaluation")
+            raise InvalidRequest(f"{field}: {count} are too many; at most {self._max_pairs} are allowed")
         task, variants = request.task, tuple(request.variants)
         references = self._chooser.references(task, variants)
         if request.pairs is not None:
             source, target = PAIR_KEYS[task]
             pairs = to_json([(pair[source], pair[target]) for pair in request.pairs])
-            return Job(task, variants, POSTED, asked, pairs, references)
-        # A path would let a client read this machine's files: only names are taken.
+            return Job(task, variants, POSTED, count, pairs, references)
+        # Only names are allowed: a path would let a client read files of this machine.
         if request.dataset not in known_datasets(task):
             known = ", ".join(known_datasets(task))
             raise InvalidRequest(f"dataset: there is no {request.dataset!r} here; there is {known}")
-        return Job(task, variants, request.dataset, asked, references=references)
+        return Job(task, variants, request.dataset, count, references=references)
 
 
 def known_datasets(task: Task) -> tuple[str, ...]:
-    """Returns the data sets that can be named here: the bundled one, and the hub's where its library is installed."""
+    """Returns the names of the data sets: the bundled one, and those of the hub if its library is installed."""
     return dataset_names(task) if importlib.util.find_spec("datasets") else (BUNDLED,)
 
 
 def summary_of(job: Job) -> EvaluationSummary:
-    """Describes a job for a list."""
+    """Returns the summary of a job."""
     return EvaluationSummary(
         id=job.identifier,
         status=job.status,
@@ -100,7 +99,7 @@ def summary_of(job: Job) -> EvaluationSummary:
 
 
 def answer_of(job: Job) -> EvaluationJob:
-    """Describes a job for the client, with what it found."""
+    """Returns a job with its results."""
     found = job.results
     return EvaluationJob(
         **summary_of(job).model_dump(),

@@ -1,32 +1,88 @@
-"""Quality evaluations as jobs of the service: one runs at a time, in a process of its own."""
+"""Quality evaluations as jobs: one runs at a time, in a process of its own."""
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from slimseq.app.errors import InternalError, Overloaded, ShuttingDown, UnknownEvaluation
-from slimseq.app.http.problems import problem_of
-from slimseq.app.jobs.evaluation_job import Job, Status
-from slimseq.app.jobs.evaluation_order import EvaluationOrder
-from slimseq.app.serving.runtimes import RuntimeChooser
+from slimseq.app.http.problems import Problem, problem_of
+from slimseq.app.http.schemas.evaluation import Status
+from slimseq.app.jobs.evaluation_process import EvaluationOrder, EvaluationProcess
+from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.evaluation.results import Evaluation
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass
+class Job:
+    """One evaluation: the request, its status and its results.
+
+    Args:
+        task: of all variants.
+        variants: their names.
+        dataset: name of the data set.
+        samples: maximum number of samples; once the job succeeded, the number that was evaluated.
+        pairs: the posted pairs as `EvaluationOrder` describes, until the process has them or the job has ended.
+        references: the reference of each variant, if it is one of them.
+    """
+
+    task: Task
+    variants: Sequence[str]
+    dataset: str
+    samples: int
+    pairs: bytes = b""
+    references: Mapping[str, str] = field(default_factory=dict)
+    identifier: str = field(default_factory=lambda: uuid.uuid4().hex)
+    status: Status = Status.QUEUED
+    progress: float = 0.0
+    results: Evaluation | None = None
+    error: Problem | None = None
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    process: EvaluationProcess = field(default_factory=EvaluationProcess)
+
+    def take_pairs(self) -> bytes:
+        """Returns the pairs, and frees them here."""
+        pairs, self.pairs = self.pairs, b""
+        return pairs
+
+    def succeed(self, results: Evaluation) -> None:
+        """Ends the job with its results, unless it has ended."""
+        if not self.status.is_final:
+            self.status, self.progress = Status.SUCCEEDED, 1.0
+            self.results, self.samples = results, results.samples
+
+    def fail(self, error: Problem) -> None:
+        """Ends the job with an error, unless it has ended."""
+        if not self.status.is_final:
+            self.status, self.error = Status.FAILED, error
+            self.take_pairs()
+
+    def cancel(self) -> None:
+        """Cancels the job, unless it has ended. Its process is killed and its pairs are freed."""
+        if not self.status.is_final:
+            self.status = Status.CANCELLED
+            self.take_pairs()
+            self.process.kill()
+
+
 class EvaluationJobs:
-    """The jobs, in the order of their posting. Used from the event loop."""
+    """The jobs, in the order of submission. Used from the event loop."""
 
     def __init__(self, store: Path, runtimes: RuntimeChooser, max_queued: int, max_kept: int) -> None:
-        """Has no jobs yet.
+        """Starts without jobs.
 
         Args:
             store: folder of the artifacts.
-            runtimes: says what opens a variant.
-            max_queued: jobs that may wait.
-            max_kept: ended jobs that are remembered.
+            runtimes: selects the runtime of a variant.
+            max_queued: maximum number of queued jobs.
+            max_kept: maximum number of ended jobs that are kept.
         """
         self._store = store
         self._runtimes = runtimes
@@ -41,14 +97,14 @@ class EvaluationJobs:
         """Queues a job.
 
         Raises:
-            Overloaded: too many wait already.
+            Overloaded: too many jobs are queued.
             ShuttingDown: the service is stopping.
         """
         if self._is_closing:
             raise ShuttingDown()
         waiting = sum(each.status is Status.QUEUED for each in self._jobs.values())
         if waiting >= self._max_queued:
-            raise Overloaded(f"{waiting} evaluations are waiting already", retry_after_seconds=30)
+            raise Overloaded(f"{waiting} evaluations are queued", retry_after_seconds=30)
         self._jobs[job.identifier] = job
         self._forget_old()
         task = asyncio.create_task(self._run(job), name=f"evaluation {job.identifier}")
@@ -60,28 +116,28 @@ class EvaluationJobs:
         """Returns a job.
 
         Raises:
-            UnknownEvaluation: there is none of that id.
+            UnknownEvaluation: there is no job with that id.
         """
         if identifier not in self._jobs:
             raise UnknownEvaluation(identifier)
         return self._jobs[identifier]
 
     def newest_first(self) -> Iterable[Job]:
-        """Returns every job that is remembered."""
+        """Returns all jobs, the newest first."""
         return reversed(self._jobs.values())
 
     def cancel(self, identifier: str) -> Job:
-        """Ends a job that has not ended; the process of a running one is killed.
+        """Cancels a job, unless it has ended. The process of a running job is killed.
 
         Raises:
-            UnknownEvaluation: there is none of that id.
+            UnknownEvaluation: there is no job with that id.
         """
         job = self.find(identifier)
         job.cancel()
         return job
 
     async def close(self) -> None:
-        """Cancels every job and waits until none runs."""
+        """Cancels all jobs and waits for their end."""
         self._is_closing = True
         for job in self._jobs.values():
             job.cancel()

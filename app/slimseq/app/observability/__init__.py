@@ -1,1 +1,1 @@
-"""What the service shows of itself: logs, metrics, latency and memory."""
+"""Logs, metrics and latency."""

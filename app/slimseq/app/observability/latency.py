@@ -1,4 +1,4 @@
-"""How long served requests took: a sliding window of measurements a variant, and its percentiles."""
+"""Latency of successful requests: a sliding window of measurements for each variant, and percentiles."""
 
 import threading
 import time
@@ -10,11 +10,11 @@ import numpy
 from slimseq.app.http.schemas.latency import LatencyReport, Percentiles, VariantLatency
 from slimseq.models_store.manifest import Task
 
-KEPT_A_VARIANT = 20_000
+MAX_KEPT = 20_000
 
 
 class LatencyWindow:
-    """Measurements of the last so many seconds, at most `KEPT_A_VARIANT` a variant."""
+    """The measurements of the last seconds, at most `MAX_KEPT` for each variant."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -25,11 +25,11 @@ class LatencyWindow:
     def record(self, task: Task, variant: str, queue_ms: float, inference_ms: float, total_ms: float) -> None:
         """Adds one request."""
         with self._lock:
-            measured = self._measured.setdefault((task, variant), deque(maxlen=KEPT_A_VARIANT))
+            measured = self._measured.setdefault((task, variant), deque(maxlen=MAX_KEPT))
             measured.append((self._clock(), (queue_ms, inference_ms, total_ms)))
 
     def report(self, task: Task | None = None, variant: str | None = None) -> LatencyReport:
-        """Returns the percentiles of every variant that was served in the window, or of those asked for."""
+        """Returns the percentiles of all variants with requests in the window, or of those requested."""
         since = self._clock() - self._seconds
         latencies = []
         with self._lock:

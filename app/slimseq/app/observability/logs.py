@@ -1,41 +1,40 @@
-"""The service's log: one JSON object a line on standard error, with the request id where there is one."""
+"""The log of the service: one JSON object a line on standard error, with the request id inside of a request."""
 
-import json
 import logging
 import logging.config
-from datetime import UTC, datetime
 
-from slimseq.app.http.request_id import current_request_id
+from asgi_correlation_id import correlation_id
+from pythonjsonlogger.core import RESERVED_ATTRS, LogData
+from pythonjsonlogger.json import JsonFormatter
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
-
-class JsonFormatter(logging.Formatter):
+class LineFormatter(JsonFormatter):
     """Writes a record with its `extra` fields as one line of JSON."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Returns the line."""
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if identifier := current_request_id():
-            line["request_id"] = identifier
-        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+    def __init__(self) -> None:
+        super().__init__(
+            ["levelname", "name", "message"],
+            rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
+            timestamp="time",
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],
+            json_ensure_ascii=False,
+        )
+
+    def process_log_record(self, log_data: LogData) -> LogData:
+        """Adds the request id, and writes the level in lower case."""
+        if identifier := correlation_id.get():
+            log_data["request_id"] = identifier
+        log_data["level"] = log_data["level"].lower()
+        return log_data
 
 
 def configure_logging(level: str) -> None:
-    """Sends every logger of the process, uvicorn's included, through the formatter."""
+    """Sends the records of every logger, including uvicorn's, through the formatter."""
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"json": {"()": JsonFormatter}},
+            "formatters": {"json": {"()": LineFormatter}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
             "root": {"handlers": ["stderr"], "level": level.upper()},
             "loggers": {name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.error")},

@@ -1,4 +1,4 @@
-"""The Prometheus side: every series that the service keeps, in a registry of its own, with bounded labels."""
+"""The Prometheus metrics of the service, with bounded labels."""
 
 import platform
 from collections.abc import Callable
@@ -22,71 +22,76 @@ VARIANT = ("task", "variant")
 
 
 class ServiceMetrics:
-    """Counters, histograms and gauges of one application; several can live in one process."""
+    """The metrics of one application, in a registry of its own."""
 
     def __init__(self, version: str) -> None:
-        # The times at which series began double the page and answer no question.
+        # The creation times of series would double the size of the page.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        build = Info("slimseq_build", "What runs here.", registry=registry)
+        build = Info("slimseq_build", "Version of the service, Python and machine.", registry=registry)
         build.info({"version": version, "python": platform.python_version(), "machine": platform.machine()})
         self._requests = Counter(
-            "slimseq_requests", "Requests answered.", ("method", "route", "status"), registry=registry
+            "slimseq_requests", "Number of answered requests.", ("method", "route", "status"), registry=registry
         )
         self._request_seconds = Histogram(
             "slimseq_request_duration_seconds",
-            "From a request's arrival to the end of its answer.",
+            "Time from the arrival of a request to the end of its response.",
             ("route",),
             buckets=SECONDS,
             registry=registry,
         )
         self._rejected = Counter(
-            "slimseq_rejected", "Requests answered with a problem, by its kind.", ("reason",), registry=registry
+            "slimseq_rejected",
+            "Number of requests answered with a problem, by problem type.",
+            ("reason",),
+            registry=registry,
         )
         self._queue_wait = Histogram(
             "slimseq_queue_wait_seconds",
-            "What a request waited for its first row to begin.",
+            "Time of a request in the queue, until generation started.",
             VARIANT,
             buckets=SECONDS,
             registry=registry,
         )
         self._inference = Histogram(
             "slimseq_inference_duration_seconds",
-            "What a request took from then on.",
+            "Time of a request from the start of generation to its end.",
             VARIANT,
             buckets=SECONDS,
             registry=registry,
         )
-        self._input_tokens = Counter("slimseq_input_tokens", "Tokens read for requests.", VARIANT, registry=registry)
-        self._output_tokens = Counter("slimseq_output_tokens", "Tokens made for requests.", VARIANT, registry=registry)
+        self._input_tokens = Counter("slimseq_input_tokens", "Number of input tokens.", VARIANT, registry=registry)
+        self._output_tokens = Counter("slimseq_output_tokens", "Number of output tokens.", VARIANT, registry=registry)
         self._batch_rows = Histogram(
             "slimseq_batch_rows",
-            "Rows that shared a batch, or a step where they join and leave.",
+            "Number of rows in a batch, or in a step with continuous batching.",
             VARIANT,
             buckets=ROWS,
             registry=registry,
         )
-        self._queue_rows = Gauge("slimseq_queue_rows", "Rows that wait for their turn.", VARIANT, registry=registry)
-        self._loaded = Gauge("slimseq_variant_loaded", "1 while the variant is in memory.", VARIANT, registry=registry)
+        self._queue_rows = Gauge("slimseq_queue_rows", "Number of rows in the queue.", VARIANT, registry=registry)
+        self._loaded = Gauge("slimseq_variant_loaded", "1 while the variant is loaded.", VARIANT, registry=registry)
         self._resident = Gauge(
             "slimseq_variant_resident_bytes",
-            "What loading added to the process, on all runtimes.",
+            "Measured memory of the loaded variant, on all runtimes.",
             VARIANT,
             registry=registry,
         )
         self._load_seconds = Gauge(
-            "slimseq_variant_load_seconds", "What verifying and opening took.", VARIANT, registry=registry
+            "slimseq_variant_load_seconds", "Time to verify and load the variant.", VARIANT, registry=registry
         )
 
-        # What each variant's open copies take and where their queues are read, by runtime.
+        # By variant and runtime: resident bytes, and the function that reads the queue.
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
-        # Looking series up by their labels takes longer than counting.
+        # A lookup by labels takes longer than an increment.
         self._of_generations: dict[tuple[Task, str], tuple[Histogram, Histogram, Counter, Counter]] = {}
-        self._evictions = Counter("slimseq_evictions", "Variants closed to make room for others.", registry=registry)
+        self._evictions = Counter(
+            "slimseq_evictions", "Number of variants unloaded to free memory for others.", registry=registry
+        )
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, problem: str | None) -> None:
-        """Counts one answered request; `problem` is the slug of the error that it was answered with."""
+        """Counts an answered request. `problem` is the slug of its problem type, if it failed."""
         self._requests.labels(method, route, f"{status // 100}xx").inc()
         self._request_seconds.labels(route).observe(seconds)
         if problem:
@@ -95,7 +100,7 @@ class ServiceMetrics:
     def generation_ended(
         self, task: Task, variant: str, queue_seconds: float, inference_seconds: float, tokens: tuple[int, int]
     ) -> None:
-        """Counts one request's generation; `tokens` are those read and those made."""
+        """Counts the generation of a request. `tokens` are its input and output tokens."""
         key = (task, variant)
         if key not in self._of_generations:
             self._of_generations[key] = (
@@ -111,7 +116,7 @@ class ServiceMetrics:
         output_tokens.inc(tokens[1])
 
     def rows_counter(self, task: Task, variant: str) -> Callable[[int], None]:
-        """Returns what counts a variant's batches or steps: it is told the rows of each."""
+        """Returns a function that counts the batches or steps of a variant, called with the number of rows."""
         counter: Callable[[int], None] = self._batch_rows.labels(task, variant).observe
         return counter
 
@@ -124,18 +129,18 @@ class ServiceMetrics:
         load_seconds: float,
         queue_rows: Callable[[], float],
     ) -> None:
-        """Notes a variant that a runtime has opened, whose queue is read whenever it is asked for."""
+        """Records that a runtime loaded a variant. `queue_rows` is called when metrics are read."""
         self._open.setdefault((task, variant), {})[runtime] = (resident_bytes, queue_rows)
         self._load_seconds.labels(task, variant).set(load_seconds)
         self._show_open(task, variant)
 
     def variant_closed(self, task: Task, variant: str, runtime: str) -> None:
-        """Notes that a variant was closed which a runtime had open; other runtimes may still have it open."""
+        """Records that a variant was unloaded from a runtime. It may still be loaded on others."""
         self._open[task, variant].pop(runtime)
         self._show_open(task, variant)
 
     def _show_open(self, task: Task, variant: str) -> None:
-        """Sets a variant's gauges to what it takes on all runtimes together."""
+        """Sets the gauges of a variant to the sum over its runtimes."""
         copies = self._open[task, variant]
         self._loaded.labels(task, variant).set(bool(copies))
         self._resident.labels(task, variant).set(sum(resident_bytes for resident_bytes, _ in copies.values()))
@@ -147,9 +152,9 @@ class ServiceMetrics:
             self._queue_rows.remove(task, variant)
 
     def variant_evicted(self) -> None:
-        """Counts a variant that was closed to make room for another."""
+        """Counts a variant that was unloaded to free memory for another."""
         self._evictions.inc()
 
     def render(self) -> bytes:
-        """Returns everything in the Prometheus text format."""
+        """Returns all metrics in the Prometheus text format."""
         return generate_latest(self.registry)

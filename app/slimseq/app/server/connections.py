@@ -1,6 +1,6 @@
-"""The limits on connections, and what all connections of a server share: which ones wait, and the log of limits.
+"""The limits of connections, and the state that the connections of a server share: which are idle, and the log.
 
-`slimseq.app.server.protocol` has one connection; `slimseq.app.server.server` ends them all.
+`slimseq.app.server.protocol` implements a connection. `slimseq.app.server.server` closes them.
 """
 
 import logging
@@ -10,20 +10,20 @@ from typing import Protocol
 
 from slimseq.app.settings import Settings
 
-LOG_SECONDS = 10.0  # A limit is logged at most once in this time, so that the log is not an attack of its own.
+LOG_SECONDS = 10.0  # Each limit is logged at most once in this time, so that an attack does not fill the log.
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """Limits of a server's connections.
+    """Limits of the connections of a server.
 
     Args:
-        connections: how many may be open.
-        header_bytes: bytes of a request's first line and headers.
+        connections: maximum number of connections.
+        header_bytes: maximum size of the request line and headers.
         header_seconds: time to send them, from the connection or their first byte on.
-        stall_seconds: how long a client may leave its answer unread while more is to be sent.
+        stall_seconds: maximum time without progress while a response is sent.
     """
 
     connections: int
@@ -33,7 +33,7 @@ class ConnectionLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> "ConnectionLimits":
-        """Returns what the settings say."""
+        """Returns the limits of the settings."""
         return cls(
             connections=settings.max_connections,
             header_bytes=settings.max_header_bytes,
@@ -43,7 +43,7 @@ class ConnectionLimits:
 
 
 class Droppable(Protocol):
-    """A connection as this module sees it."""
+    """The part of a connection that this module needs."""
 
     client: tuple[str, int] | None
 
@@ -52,51 +52,51 @@ class Droppable(Protocol):
 
 
 class Connections:
-    """What the connections of one server share. Used from the event loop."""
+    """The shared state of the connections of a server. Used from the event loop."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self.is_stopping = False
         self._open: set[Droppable] = set()
-        # Connections with no request in progress, the oldest first.
-        self._waiting: dict[Droppable, None] = {}
+        # Connections without a request in progress, the oldest first.
+        self._idle: dict[Droppable, None] = {}
         self._logged: dict[str, tuple[float, int]] = {}
 
     def opened(self, connection: Droppable) -> bool:
-        """Notes a new connection; says whether it may be used.
+        """Adds a new connection. Returns whether it may be used.
 
-        At the limit, the oldest connection with no request in progress is closed. Without one, the new one is refused.
+        At the limit, the oldest idle connection is closed. If there is none, the new one is rejected.
         """
         self._open.add(connection)
-        if len(self._open) > self.limits.connections and self._waiting:
-            self._drop(next(iter(self._waiting)))
-        return len(self._open) - len(self._waiting) <= self.limits.connections
+        if len(self._open) > self.limits.connections and self._idle:
+            self._drop(next(iter(self._idle)))
+        return len(self._open) - len(self._idle) <= self.limits.connections
 
     def closed(self, connection: Droppable) -> None:
-        """Forgets a connection."""
+        """Removes a connection."""
         self._open.discard(connection)
-        self._waiting.pop(connection, None)
+        self._idle.pop(connection, None)
 
-    def waits(self, connection: Droppable) -> None:
-        """Notes that a connection has no request in progress."""
+    def mark_idle(self, connection: Droppable) -> None:
+        """Marks a connection as idle."""
         if connection in self._open:
-            self._waiting[connection] = None
+            self._idle[connection] = None
 
-    def works(self, connection: Droppable) -> None:
-        """Notes that a connection has a request in progress."""
-        self._waiting.pop(connection, None)
+    def mark_busy(self, connection: Droppable) -> None:
+        """Marks a connection as busy."""
+        self._idle.pop(connection, None)
 
     def _drop(self, connection: Droppable) -> None:
-        self.log("too many connections: the oldest without a request is closed", connection.client)
+        self.log("too many connections: the oldest idle one is closed", connection.client)
         self.closed(connection)
         connection.drop()
 
     def log(self, limit: str, client: tuple[str, int] | None) -> None:
-        """Logs that a connection reached a limit, unless that limit was logged a moment ago.
+        """Logs that a connection reached a limit, unless the limit was logged recently.
 
         Args:
-            limit: what happened.
-            client: the address.
+            limit: the message.
+            client: the address of the client.
         """
         now = time.monotonic()
         last, unlogged = self._logged.get(limit, (-LOG_SECONDS, 0))

@@ -1,8 +1,8 @@
-"""A timer of the C library that ends the process with exit code 0, though no Python code can run.
+"""A timer of the C library that ends the process with exit code 0 even if no Python code can run.
 
 POSIX's `timer_create` with `SIGEV_THREAD` calls a C function on a thread of the C library: here `_exit` with 0. It
-needs neither the interpreter's lock, which C code may hold for seconds, nor an interpreter that is not ending already.
-Linux has it, macOS and Windows do not; there `slimseq.app.server.watchdog` is alone.
+does not need the interpreter lock, which C code may hold for seconds, and works while the interpreter shuts down. It
+exists on Linux only. On macOS and Windows, `slimseq.app.server.watchdog` works without it.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ class _Event(ctypes.Structure):
 
 
 class _Times(ctypes.Structure):
-    """`struct itimerspec`: the interval of a repeated timer, and the time until the first end."""
+    """`struct itimerspec`: the interval of a repeated timer, and the time until it first expires."""
 
     _fields_ = (
         ("interval_seconds", ctypes.c_long),
@@ -39,10 +39,10 @@ class _Times(ctypes.Structure):
 
 
 class ExitTimer:
-    """Ends the process after some time, once it is set."""
+    """Ends the process some time after it is set."""
 
     def __init__(self) -> None:
-        """Makes the timer where the platform has one."""
+        """Creates the timer if the platform has one."""
         self._timer: ctypes.c_void_p | None = None
         try:
             self._library = ctypes.CDLL(None)
@@ -52,10 +52,10 @@ class ExitTimer:
             if self._library.timer_create(time.CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)) == 0:
                 self._timer = timer
         except (AttributeError, OSError, TypeError):
-            logger.debug("no timer of the C library here")
+            logger.debug("the C library has no timers")
 
     def set(self, seconds: float) -> None:
-        """Sets when the process ends; replaces what was set before."""
+        """Sets the time until the process ends, in place of an earlier one."""
         if self._timer is not None:
             whole, part = divmod(max(int(seconds * 1e9), 1), 10**9)
             self._library.timer_settime(self._timer, 0, ctypes.byref(_Times(0, 0, whole, part)), None)

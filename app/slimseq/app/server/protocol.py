@@ -1,37 +1,37 @@
-"""One HTTP connection: uvicorn's httptools protocol with limits on header bytes, silence, pipelining and stalls.
+"""An HTTP connection: uvicorn's httptools protocol with limits on header bytes, time, pipelining and slow readers.
 
-An answer that begins before its request has arrived to the end closes the connection, whatever the method. Then the
-rest of the request is dropped unparsed for a moment, so that a client that is still sending sees its answer instead of
-a reset (RFC 9112, 9.6).
+A response that starts before the end of its request closes the connection. The rest of the request is then read and
+discarded for a moment, so that a client that is still sending gets the response instead of a reset (RFC 9112, 9.6).
 """
 
 import asyncio
 import contextvars
+import uuid
 from collections.abc import Callable
 from typing import Any, cast
 
 import httptools
+from asgi_correlation_id import correlation_id
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from slimseq.app.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, TooManyConnections
 from slimseq.app.http.problems import MEDIA_TYPE, problem_of
-from slimseq.app.http.request_id import HEADER, enter_request
 from slimseq.app.server.connections import Connections
 from slimseq.models_store.errors import SlimseqError
 
-LINGER_BYTES = 16 * 1024**2  # Twice the largest body by default: a body that is a little too large is read to its end.
+LINGER_BYTES = 16 * 1024**2  # Twice the default `max_body_bytes`: a body slightly above the limit is read to its end.
 LINGER_SECONDS = 2.0
-MAX_PIPELINED = 16  # Requests of one connection that wait for their turn; a client that sends more may send them again.
+MAX_PIPELINED = 16  # Maximum number of waiting requests of a connection. The client may send more requests again.
 
 
 class TooManyPipelined(Exception):
-    """Ends the parsing of a connection's data."""
+    """Stops the parser."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """A connection within `ConnectionLimits`."""
+    """A connection with `ConnectionLimits`."""
 
     def __init__(
         self,
@@ -42,15 +42,15 @@ class LimitedProtocol(HttpToolsProtocol):
         *,
         shared: Connections,
     ) -> None:
-        """Made by uvicorn, once a connection; `shared` is what all have in common."""
+        """Called by uvicorn for each connection. `shared` is the state of all connections."""
         super().__init__(config, server_state, app_state, _loop)
         self._shared = shared
         self._limits = shared.limits
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
-        self._is_deaf = False
-        self._dropped_bytes = 0
-        # Of the request that is arriving.
+        self._ignores_data = False
+        self._discarded_bytes = 0
+        # State of the request that is being received.
         self._is_in_head = True
         self._heads = 0
         self._head_bytes = 0
@@ -60,13 +60,13 @@ class LimitedProtocol(HttpToolsProtocol):
     # Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begins a connection, or refuses it where too many are open."""
+        """Starts a connection, or rejects it if there are too many."""
         super().connection_made(cast(asyncio.Transport, LingeringTransport(cast(asyncio.Transport, transport), self)))
         if not self._shared.opened(self):
-            self._shared.log("too many connections: one is refused", self.client)
+            self._shared.log("too many connections: one is rejected", self.client)
             self._refuse(TooManyConnections(self._limits.connections))
             return
-        self._shared.waits(self)
+        self._shared.mark_idle(self)
         self._timer = self.loop.call_later(self._limits.header_seconds, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -81,24 +81,24 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def shutdown(self) -> None:
-        """Makes the newest request the connection's last; without one, a request that is on its way is still read."""
+        """Makes the current request the last one. If there is none, a request that is being received is still read."""
         self._keeps_alive = False
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
 
     @property
     def has_unsent(self) -> bool:
-        """Whether a part of an answer is still to be sent."""
+        """Whether a part of a response is not sent yet."""
         return self.transport.get_write_buffer_size() > 0
 
     # Data
 
     def data_received(self, data: bytes) -> None:
-        """Parses what arrived, a head only up to its limit."""
+        """Parses data, the request line and headers only up to their limit."""
         self._unset_keepalive_if_required()
-        if self._is_deaf:
-            self._dropped_bytes += len(data)
-            if self._dropped_bytes > LINGER_BYTES:
+        if self._ignores_data:
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > LINGER_BYTES:
                 self.drop()
             return
         heads = self._heads
@@ -114,62 +114,62 @@ class LimitedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if len(data) > left:
                 self._head_is_too_large()
-            elif self._timer is None and not self._is_deaf:
+            elif self._timer is None and not self._ignores_data:
                 self._timer = self.loop.call_later(self._limits.header_seconds, self._head_is_late)
         elif len(data) > left:
             self._parse(data[left:])
 
     def _parse(self, data: bytes) -> None:
-        if self._is_deaf:
+        if self._ignores_data:
             return
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # No other protocol is spoken here: the request is answered, and the connection ends.
-            self._hear_no_more()
+            # Upgrades are not supported: the request is answered, and the connection is closed.
+            self._stop_reading()
         except httptools.HttpParserCallbackError as error:
             if isinstance(error.__context__, TooManyPipelined):
                 self._shared.log("too many pipelined requests: the rest is not read", self.client)
-                self._hear_no_more()
+                self._stop_reading()
             else:
                 self._is_malformed()
         except httptools.HttpParserError:
             self._is_malformed()
 
     def on_message_begin(self) -> None:
-        """Begins a request."""
+        """Starts a request."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise TooManyPipelined
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Begins to answer a request; unless its end arrives first, the connection ends with the answer."""
+        """Starts the application. A response that starts before the end of the request closes the connection."""
         super().on_headers_complete()
         self._is_in_head = False
         self._heads += 1
         self._head_bytes = self._silent_bytes = 0
         self._cancel_timer()
-        self._shared.works(self)
+        self._shared.mark_busy(self)
         self._keeps_alive = self.cycle.keep_alive and not self._shared.is_stopping
         self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        """Takes a part of a body."""
+        """Receives a part of a body."""
         self._silent_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Ends a request's arrival."""
+        """Ends the request."""
         self._is_in_head = True
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keeps_alive
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Goes on with the next request, or waits for one."""
+        """Continues with the next request, or waits for one."""
         super().on_response_complete()
         if self.cycle.response_complete and not self.transport.is_closing():
-            self._shared.waits(self)
+            self._shared.mark_idle(self)
 
     # Limits
 
@@ -179,7 +179,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._shared.log("headers did not arrive in time", self.client)
             self._refuse(HeadersTimeout(self._limits.header_seconds))
         else:
-            self._shared.log("connection without a request is closed", self.client)
+            self._shared.log("idle connection is closed", self.client)
             self.transport.close()
 
     def _head_is_too_large(self) -> None:
@@ -191,26 +191,26 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refuse(MalformedRequest())
 
     def _refuse(self, error: SlimseqError) -> None:
-        """Answers what arrives now with an error and ends the connection, after the answers that are due before."""
-        arriving = self.cycle
-        if arriving is not None and not arriving.response_complete:
+        """Answers the current request with an error and closes the connection, after pending responses."""
+        current = self.cycle
+        if current is not None and not current.response_complete:
             if self._is_in_head:
-                self._hear_no_more()
+                self._stop_reading()
                 return
-            # The request itself is broken; whoever answers it is told that the client left.
-            arriving.disconnected = True
-            arriving.message_event.set()
-            if arriving.response_started or self.pipeline:
+            # The request is malformed. Its application sees a disconnect.
+            current.disconnected = True
+            current.message_event.set()
+            if current.response_started or self.pipeline:
                 self.drop()
                 return
-        # A context of its own, as each request has.
+        # In a context of its own, as each request.
         self.transport.write(contextvars.copy_context().run(_answer, error))
-        self._is_deaf = True
+        self._ignores_data = True
         self.transport.close()
 
-    def _hear_no_more(self) -> None:
-        """Ends the connection with the answer to the newest request, and reads nothing more."""
-        self._is_deaf = True
+    def _stop_reading(self) -> None:
+        """Closes the connection with the response to the current request, and reads nothing more."""
+        self._ignores_data = True
         self._keeps_alive = False
         self._cancel_timer()
         if self.cycle is None or self.cycle.response_complete:
@@ -221,36 +221,36 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @property
     def is_arriving(self) -> bool:
-        """Whether a request has begun to arrive whose end has not."""
-        return not self._is_in_head or self._is_deaf
+        """Whether a request has started and not ended."""
+        return not self._is_in_head or self._ignores_data
 
     def linger(self, end: Callable[[], None]) -> None:
-        """Reads what still comes, and drops it; calls `end` soon."""
-        self._is_deaf = True
+        """Reads and discards further data for a moment, then calls `end`."""
+        self._ignores_data = True
         self._cancel_timer()
         self._timer = self.loop.call_later(LINGER_SECONDS, end)
-        self._shared.waits(self)
+        self._shared.mark_idle(self)
         self.flow.resume_reading()
 
     # Stalls
 
     def pause_writing(self) -> None:
-        """Told when the client reads more slowly than its answer is made."""
+        """Called when the write buffer is full."""
         super().pause_writing()
         self.expect_reading()
 
     def resume_writing(self) -> None:
-        """Told when the client has caught up."""
+        """Called when the write buffer has space again."""
         super().resume_writing()
         self._cancel_stall()
 
     def expect_reading(self) -> None:
-        """Gives the client some time to read what was written."""
+        """Starts the timeout for the client to read what was written."""
         if self._stall is None:
             self._stall = self.loop.call_later(self._limits.stall_seconds, self._is_stalled)
 
     def _is_stalled(self) -> None:
-        self._shared.log("client does not read its answer", self.client)
+        self._shared.log("client does not read its response", self.client)
         self.drop()
 
     def _cancel_stall(self) -> None:
@@ -265,7 +265,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 class LingeringTransport:
-    """A transport whose closing gives the client time to read what was written, where it is still sending."""
+    """A transport that stays open for a moment after `close` if the client is still sending, so that it can read."""
 
     def __init__(self, transport: asyncio.Transport, protocol: LimitedProtocol) -> None:
         self._transport = transport
@@ -279,11 +279,11 @@ class LingeringTransport:
         self.get_write_buffer_size = transport.get_write_buffer_size
 
     def is_closing(self) -> bool:
-        """Whether the connection takes no more requests."""
+        """Whether the connection accepts no more requests."""
         return self._is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
-        """Closes once what was written is sent."""
+        """Closes once everything is sent."""
         if self.is_closing():
             return
         if self._transport.get_write_buffer_size():
@@ -297,10 +297,12 @@ class LingeringTransport:
 
 
 def _answer(error: SlimseqError) -> bytes:
-    identifier = enter_request(None)
-    body = problem_of(error).model_dump_json().encode()
+    identifier = uuid.uuid4().hex
+    correlation_id.set(identifier)
+    problem = problem_of(error)
+    body = problem.model_dump_json().encode()
     head = (
-        f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n{HEADER.lower()}: {identifier}\r\n"
+        f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nx-request-id: {identifier}\r\n"
         "connection: close\r\n\r\n"
     )
-    return STATUS_LINE[error.status] + head.encode() + body
+    return STATUS_LINE[problem.status] + head.encode() + body

@@ -1,9 +1,9 @@
-"""uvicorn's server with an end that always comes: in the order below, at most a second after the grace.
+"""uvicorn's server with a bounded shutdown, which takes at most a second longer than the grace period.
 
 1. SIGTERM or SIGINT: no new connections; requests in progress and those on open connections are answered.
-2. Nothing runs any more, or the grace is over: what still runs is answered with 503.
+2. No request is left, or the grace period is over: running requests are cancelled and answered with 503.
 3. The application closes: evaluations, workers, models.
-4. Whatever hangs meanwhile, `watchdog` ends the process with exit code 0. A second signal goes to 2 at once.
+4. If any of this hangs, `watchdog` ends the process with exit code 0. A second signal skips to step 2.
 """
 
 import asyncio
@@ -27,18 +27,20 @@ from slimseq.app.server.watchdog import Watchdog
 from slimseq.app.settings import Settings
 
 STARTUP_FAILED = 3  # uvicorn's exit code
-AFTER_GRACE_SECONDS = 0.5  # From the end of the grace to the end by force; a busy machine gets the rest of a second.
-CUT_OFF_SECONDS = 0.2  # Of those: for the answers of requests that are cut off.
-CLOSING_SECONDS = 2.0  # For closing the application once every request is answered, within the above.
-QUIET_SECONDS = 0.2  # How long open connections may still send a request after everything was answered.
-EXIT_SECONDS = 1.0  # For the interpreter's own end, within the above too.
+AFTER_GRACE_SECONDS = (
+    0.5  # From the end of the grace period to the deadline of `watchdog`. The rest of the second is a margin.
+)
+CUT_OFF_SECONDS = 0.2  # Part of it: for the responses of cancelled requests.
+CLOSING_SECONDS = 2.0  # To close the application once every request is answered, within the above.
+QUIET_SECONDS = 0.2  # Time in which open connections may still send a request after the last response.
+EXIT_SECONDS = 1.0  # For the shutdown of the interpreter, within the above too.
 POLL_SECONDS = 0.02
 
 logger = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Serves until a signal comes, and then ends in time."""
+    """Serves until a signal comes, and then shuts down in time."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections, grace_seconds: float) -> None:
         super().__init__(config)
@@ -50,14 +52,14 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Takes the signals and never gives them back, so that one during the interpreter's end does no harm either."""
+        """Installs the signal handlers and keeps them, so that a signal during the shutdown does no harm."""
         self._watchdog.start()
         for number in HANDLED_SIGNALS:
             signal.signal(number, self.handle_exit)
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begins the end, or with a second signal ends the grace."""
+        """Starts the shutdown. A second signal ends the grace period."""
         self.force_exit = self.should_exit
         self.should_exit = True
         grace = 0 if self.force_exit else self._grace_seconds
@@ -65,7 +67,7 @@ class Server(uvicorn.Server):
         self._watchdog.end_within(grace + AFTER_GRACE_SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends in the order that the module describes."""
+        """Shuts down in the order that the module describes."""
         logger.info("shutting down")
         for server in self.servers:
             server.close()
@@ -82,8 +84,10 @@ class Server(uvicorn.Server):
         self._watchdog.end_within(EXIT_SECONDS)
 
     async def _cut_off(self) -> None:
-        """Answers what still runs with 503."""
-        logger.warning("requests cut off at the end of the grace", extra={"requests": len(self.server_state.tasks)})
+        """Cancels running requests, which are then answered with 503."""
+        logger.warning(
+            "requests cancelled at the end of the grace period", extra={"requests": len(self.server_state.tasks)}
+        )
         for task in list(self.server_state.tasks):
             task.cancel()
         until = time.monotonic() + CUT_OFF_SECONDS
@@ -94,7 +98,7 @@ class Server(uvicorn.Server):
         return bool(state.tasks) or any(map(_has_unsent, state.connections))
 
     def _is_quiet(self) -> bool:
-        """Whether no request has been in progress for a while, or no client is left to send one."""
+        """Whether there has been no request for a while, or there are no connections."""
         if self._is_busy():
             self._busy_at = time.monotonic()
             return False
@@ -110,7 +114,7 @@ def serve(app: FastAPI, settings: Settings) -> int:
     """Serves until a signal comes.
 
     Returns:
-        The exit code: 0, or 3 where the service could not start, which the log explains.
+        The exit code: 0, or 3 if the service could not start, which is logged.
     """
     connections = Connections(ConnectionLimits.of(settings))
     config = uvicorn.Config(

@@ -1,7 +1,7 @@
-"""Ends the process in time, whatever still runs: threads in C code, executors that Python joins, a blocked event loop.
+"""Ends the process at a deadline, whatever still runs: threads in C code, executors, a blocked event loop.
 
-A thread of its own ends child processes, flushes the log and exits. Where even this thread cannot run, `ExitTimer` does
-it a moment later. `slimseq.app.server.server` says until when they wait.
+A thread kills child processes, flushes the log and exits. If this thread cannot run, `ExitTimer` ends the process a
+moment later. `slimseq.app.server.server` sets the deadlines.
 """
 
 import logging
@@ -14,31 +14,31 @@ import psutil
 
 from slimseq.app.server.exit_timer import ExitTimer
 
-LAST_WORDS_SECONDS = 0.15  # For ending child processes and flushing the log, which could block as well.
-WITHOUT_PYTHON_SECONDS = 0.2  # Behind the deadline: when the process ends though no Python code can run.
+CLEANUP_SECONDS = 0.15  # Time to kill child processes and flush the log, which could block as well.
+TIMER_DELAY_SECONDS = 0.2  # After the deadline: `ExitTimer` ends the process.
 
 logger = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """Ends the process with exit code 0 at a deadline, once there is one."""
+    """Ends the process with exit code 0 at a deadline."""
 
     def __init__(self) -> None:
         self._deadline = float("inf")
-        # Its `put` may be called from a signal's handler, at any moment.
+        # `put` of a SimpleQueue is safe in signal handlers.
         self._deadlines: queue.SimpleQueue[float] = queue.SimpleQueue()
         self._timer = ExitTimer()
 
     def start(self) -> None:
-        """Starts to wait for a deadline."""
+        """Starts the thread, which waits for a deadline."""
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def end_within(self, seconds: float) -> None:
-        """Sets the deadline, unless there is an earlier one. Called on one thread, by handlers of signals too."""
+        """Sets the deadline, unless there is an earlier one. Called on the main thread, also by signal handlers."""
         deadline = time.monotonic() + seconds
         if deadline < self._deadline:
             self._deadline = deadline
-            self._timer.set(seconds + WITHOUT_PYTHON_SECONDS)
+            self._timer.set(seconds + TIMER_DELAY_SECONDS)
             self._deadlines.put(deadline)
 
     def _watch(self) -> None:
@@ -48,14 +48,14 @@ class Watchdog:
                 deadline = min(deadline, self._deadlines.get(timeout=max(deadline - time.monotonic(), 0)))
             except queue.Empty:
                 break
-        last_words = threading.Thread(target=_say_last_words, name="last words", daemon=True)
-        last_words.start()
-        last_words.join(LAST_WORDS_SECONDS)
+        cleanup = threading.Thread(target=_clean_up, name="cleanup", daemon=True)
+        cleanup.start()
+        cleanup.join(CLEANUP_SECONDS)
         os._exit(0)
 
 
-def _say_last_words() -> None:
+def _clean_up() -> None:
     for child in psutil.Process().children(recursive=True):
         child.kill()
-    logger.warning("process ended by force: something did not end in time by itself")
+    logger.warning("process ended by force: something did not stop in time")
     logging.shutdown()

@@ -1,1 +1,1 @@
-"""What happens between a request and its answer: choosing a variant, opening it, batching, assembling text."""
+"""From a request to its response: selection of a variant, loading, batching, and assembly of the text."""

@@ -1,30 +1,42 @@
-"""What there is: the store's variants with their state, their quality, and what this process is made of."""
+"""The read-only endpoints: the variants of the store with status and quality, memory, and versions."""
 
 import importlib.metadata
 import importlib.util
 import platform
 from collections.abc import Sequence
 
+import psutil
+
 from slimseq.app.http.schemas.info import ArtifactInfo, HostInfo, Info, RuntimeInfo
-from slimseq.app.http.schemas.quality import Detail, QualityReport, VariantQuality
+from slimseq.app.http.schemas.memory import MemoryReport, VariantMemory
+from slimseq.app.http.schemas.quality import (
+    Detail,
+    Gate,
+    Quality,
+    QualityReport,
+    ReferenceModel,
+    Retention,
+    VariantQuality,
+)
 from slimseq.app.http.schemas.variants import VariantDetail, VariantList, VariantSummary
-from slimseq.app.serving.catalogue import Catalogue
-from slimseq.app.serving.loading import format_bytes
-from slimseq.app.serving.pool import Pool
-from slimseq.app.serving.quality import quality_of, shown_reference
-from slimseq.app.serving.runtimes import RuntimeChooser
-from slimseq.evaluation.host import available_cores, cpu_flags, host_name
-from slimseq.evaluation.record import recorded_scores
+from slimseq.app.serving.pool.loading import format_bytes
+from slimseq.app.serving.pool.pool import Pool
+from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
+from slimseq.evaluation.metrics import PRIMARY_METRIC
+from slimseq.evaluation.record import least_retention, recorded_scores
 from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.roots import is_root, reference_of, root_of
 from slimseq.models_store.store import Entry
 
 LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenizers", "numpy", "sentencex", "sacrebleu")
 
 
 class Inventory:
-    """Answers about variants, from the store and the pool. Opens nothing."""
+    """Describes variants, from the store and the pool. Loads nothing."""
 
     def __init__(self, catalogue: Catalogue, pool: Pool, version: str, runtimes: RuntimeChooser) -> None:
         self._catalogue = catalogue
@@ -33,11 +45,11 @@ class Inventory:
         self._runtimes = runtimes
 
     def variants(self) -> VariantList:
-        """Returns every variant, the broken ones too."""
+        """Returns all variants, including broken ones."""
         return VariantList(variants=[self._summary(entry) for entry in self._catalogue.entries()])
 
     def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
-        """Returns one variant with its manifest, and as it is with a runtime where one is named.
+        """Returns a variant with its manifest, for a certain runtime if one is given.
 
         Raises:
             UnknownVariant: there is none of that name.
@@ -46,7 +58,7 @@ class Inventory:
         return VariantDetail(**self._summary(entry, runtime).model_dump(), manifest=entry.manifest)
 
     def quality(self, task: Task | None = None, variant: str | None = None, detail: Detail = "short") -> QualityReport:
-        """Returns what the manifests record of quality.
+        """Returns the quality that the manifests record.
 
         Args:
             task: only this task.
@@ -72,7 +84,7 @@ class Inventory:
         )
 
     def _tasks_with(self, variant: str, tasks: Sequence[Task]) -> list[Task]:
-        """Returns those of the tasks that have a variant of that name."""
+        """Returns the tasks that have a variant of that name."""
         names = {task: self._catalogue.names(task) for task in tasks}
         found = [task for task in tasks if variant in names[task]]
         if found:
@@ -82,19 +94,37 @@ class Inventory:
 
     def _quality(self, manifest: Manifest, detail: Detail) -> VariantQuality:
         manifests = self._catalogue.manifests(manifest.task)
-        found = quality_of(manifest, manifests)
         return VariantQuality(
+            **dict(quality_of(manifest, manifests)),
             task=manifest.task,
             variant=manifest.variant,
             digest=manifest.digest,
             reference=shown_reference(manifest, manifests),
-            retention=found.retention,
-            gate=found.gate,
             scores=recorded_scores(manifest, manifests) if detail == "full" else None,
         )
 
+    def memory(self) -> MemoryReport:
+        """Returns the memory of the process now, and of each loaded variant as measured when it was loaded."""
+        return MemoryReport(
+            process_resident_bytes=resident_bytes(),
+            host_available_bytes=psutil.virtual_memory().available,
+            budget_bytes=self._pool.limits.resident_bytes,
+            evictions=self._pool.evictions,
+            variants=[
+                VariantMemory(
+                    task=loaded.key.task,
+                    variant=loaded.key.variant,
+                    runtime=loaded.runtime,
+                    resident_bytes=loaded.resident_bytes,
+                    disk_bytes=loaded.disk_bytes,
+                    load_seconds=loaded.load_seconds,
+                )
+                for loaded in self._pool.loaded()
+            ],
+        )
+
     def info(self) -> Info:
-        """Returns versions, runtimes, the machine and the artifacts' digests."""
+        """Returns versions, runtimes, the machine and the digests of the artifacts."""
         opened = {(loaded.key.task, loaded.key.variant): loaded.digest for loaded in self._pool.loaded()}
         return Info(
             version=self._version,
@@ -150,3 +180,34 @@ class Inventory:
         if isinstance(found, SlimseqError):
             return None, found
         return runtime_named(found), self._pool.last_error(task, name)
+
+
+def quality_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Quality:
+    """Returns the retention of a variant, and the gate of its manifest."""
+    verdict = manifest.gate
+    gate = Gate(verdict=verdict.status, checks=verdict.checks) if verdict else Gate(verdict="none", checks=[])
+    return Quality(retention=_retention(manifest, manifests), gate=gate)
+
+
+def _retention(manifest: Manifest, manifests: Sequence[Manifest]) -> Retention | None:
+    metric = PRIMARY_METRIC[manifest.task]
+    if is_root(manifest):
+        return Retention(metric=metric, value=1.0, interval=(1.0, 1.0), dataset=None)
+    score = least_retention(manifest, manifests)
+    if score is None or score.retention is None:
+        return None
+    return Retention(
+        metric=metric,
+        value=score.retention,
+        interval=score.retention_interval,
+        dataset=score.dataset,
+        split=score.split,
+        samples=score.samples,
+    )
+
+
+def shown_reference(manifest: Manifest, manifests: Sequence[Manifest]) -> ReferenceModel:
+    """Returns the base model of a variant, and whether the store holds it."""
+    found = reference_of(manifest, manifests)
+    is_stored = root_of(manifest, manifests) is not None
+    return ReferenceModel(variant=found.variant, digest=found.digest, is_stored=is_stored)

@@ -1,4 +1,4 @@
-"""What the generation routes call: from a prompt and a choice of variant to an answer, measured on the way."""
+"""The service of the generation routes: from a prompt and a choice of variant to a measured response."""
 
 import asyncio
 import contextlib
@@ -12,23 +12,23 @@ from slimseq.app.http.problems import problem_of
 from slimseq.app.http.schemas.generation import CompareResponse, FailedVariant, GenerationResponse, Output, Timings
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.assembly import Assembly
-from slimseq.app.serving.chooser import Choice, Chooser
-from slimseq.app.serving.events import TokenRelay, generation_events
-from slimseq.app.serving.loading import LoadedVariant
-from slimseq.app.serving.long_input import condense
-from slimseq.app.serving.plan import Plan, is_short, planning
-from slimseq.app.serving.planner import Planner, finished
-from slimseq.app.serving.pool import Pool
-from slimseq.app.serving.prompt import Prompt
-from slimseq.app.serving.request import Generated
+from slimseq.app.serving.batching.request import Generated
+from slimseq.app.serving.documents.long_input import condense
+from slimseq.app.serving.documents.plan import Plan, is_short, planning
+from slimseq.app.serving.documents.planner import Planner, finished
+from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.pool.loading import LoadedVariant
+from slimseq.app.serving.pool.pool import Pool
+from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.streaming.assembly import Assembly
+from slimseq.app.serving.streaming.events import TokenRelay, generation_events
 from slimseq.app.settings import Settings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
 
 class GenerationService:
-    """Generates, streams and compares. One a process, used from the event loop."""
+    """Generates, streams and compares. There is one for each process, used from the event loop."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class GenerationService:
         self._metrics = metrics
 
     async def generate(self, task: Task, prompt: Prompt, choice: Choice) -> GenerationResponse:
-        """Answers a prompt with the variant that is named, that keeps enough, or that is the default.
+        """Generates from a prompt with the selected variant.
 
         Raises:
             SlimseqError: what `Chooser.choose`, `Pool.lease`, `planning` and `RequestQueue.wait` raise.
@@ -56,11 +56,11 @@ class GenerationService:
         self._check_size(prompt)
         return await self._generate(task, choice, prompt, started, self._deadline(started))
 
-    async def stream(self, task: Task, prompt: Prompt, choice: Choice) -> AsyncIterator[str]:
-        """Answers as `generate` does, with Server-Sent Events from the first piece on.
+    async def stream(self, task: Task, prompt: Prompt, choice: Choice) -> AsyncIterator[bytes]:
+        """Generates as `generate` does, as Server-Sent Events. It returns when the first event is there.
 
         Raises:
-            SlimseqError: as `generate` does; after the first piece it becomes an `error` event.
+            SlimseqError: as `generate` does, before the first piece. Later errors become an `error` event.
         """
         started = time.monotonic()
         self._check_size(prompt)
@@ -84,11 +84,11 @@ class GenerationService:
     async def compare(
         self, task: Task, variants: Sequence[str], prompt: Prompt, runtime: str | None = None
     ) -> CompareResponse:
-        """Answers with several variants one after the other, so that their timings compare; all share one deadline.
+        """Generates with several variants one after the other, so that timings are comparable. All share one deadline.
 
         Raises:
             InvalidRequest: a variant is named twice.
-            UnknownVariant: there is no variant of a name. What else one of them fails with stands in its place.
+            UnknownVariant: there is no variant of a name. Other errors of a variant are in its result.
         """
         started = time.monotonic()
         self._check_size(prompt)
@@ -118,7 +118,7 @@ class GenerationService:
     async def _prepare(
         self, held: AsyncExitStack, task: Task, choice: Choice, prompt: Prompt, deadline: float
     ) -> tuple[LoadedVariant, Plan]:
-        """Leases a variant for as long as `held` is open, and plans the prompt for it."""
+        """Leases a variant while `held` is open, and plans the prompt for it."""
         try:
             async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
                 loaded = await self._lease(held, task, choice)
@@ -139,23 +139,25 @@ class GenerationService:
         return finished(work) if is_short(prompt) else await self._planner.run(work)
 
     async def _lease(self, held: AsyncExitStack, task: Task, choice: Choice) -> LoadedVariant:
-        """Leases the variant that is chosen; where no request names it and it cannot be opened, the next best."""
+        """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
         while True:
             name = self._chooser.choose(task, choice)
             try:
                 return await held.enter_async_context(self._pool.lease(task, name, choice.runtime))
             except SlimseqError:
-                # What failed is known by now, and another one chosen where there is one.
+                # The failure is recorded by now, so that the next choice is another variant where there is one.
                 if self._chooser.choose(task, choice) == name:
                     raise
 
     def _check_size(self, prompt: Prompt) -> None:
         if len(prompt.texts) > self._settings.max_texts:
-            raise InvalidRequest(f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} a request")
+            raise InvalidRequest(
+                f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"
+            )
         characters = sum(map(len, prompt.texts))
         if characters > self._settings.max_text_characters:
             raise InvalidRequest(
-                f"text: has {characters} characters; at most {self._settings.max_text_characters} a request"
+                f"text: has {characters} characters; at most {self._settings.max_text_characters} are allowed"
             )
 
     def _deadline(self, started: float) -> float:
@@ -185,8 +187,8 @@ class GenerationService:
         )
 
 
-async def _after_first(first: str, events: AsyncGenerator[str], held: AsyncExitStack) -> AsyncIterator[str]:
-    """Yields all events, and gives back what they needed at their end or where the client leaves."""
+async def _after_first(first: bytes, events: AsyncGenerator[bytes], held: AsyncExitStack) -> AsyncIterator[bytes]:
+    """Yields all events, and releases the variant at their end or when the client disconnects."""
     async with held, contextlib.aclosing(events):
         yield first
         async for event in events:

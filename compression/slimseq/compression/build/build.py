@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from slimseq.compression.build.gate import verdict_on
+from slimseq.evaluation.gate import verdict_on
 from slimseq.compression.build.keys import folder_digest, key_of
 from slimseq.compression.build.measure import measure_variants
 from slimseq.compression.build.plan import check_nothing_is_replaced, is_base_made_so, whole_manifest

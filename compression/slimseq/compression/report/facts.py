@@ -6,39 +6,12 @@ from dataclasses import dataclass
 
 from slimseq.compression.errors import BadData
 from slimseq.evaluation.baselines import BASELINE_NAME
+from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import recorded_scores
 from slimseq.models_store.manifest import Manifest, Performance, QualityScore, Task
 from slimseq.models_store.roots import lineage_words, reference_words, root_of
 from slimseq.models_store.store import Store
-
-
-@dataclass(frozen=True, order=True)
-class Setting:
-    """What two measurements of speed must share to be compared: the machine and the work.
-
-    Args:
-        batch: texts generated at once.
-        num_beams: of the search; 0 where each variant has its own, as it serves.
-        threads: of the runtime.
-        host: the machine, in words.
-    """
-
-    batch: int
-    num_beams: int
-    threads: int
-    host: str
-
-    @classmethod
-    def of(cls, performance: Performance, manifest: Manifest) -> "Setting":
-        """Returns the setting of a measurement of a variant."""
-        beams = 0 if performance.num_beams == manifest.generation.num_beams else performance.num_beams
-        return cls(performance.batch, beams, performance.threads, performance.host)
-
-    def words(self) -> str:
-        """Returns the same for people."""
-        beams = counted(self.num_beams, "beam") if self.num_beams else "each variant's own beams"
-        return f"batch {self.batch}, {beams}, {counted(self.threads, 'thread')}, {self.host}"
 
 
 @dataclass(frozen=True)
@@ -207,17 +180,6 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
             default=None,
         ),
     )
-
-
-def speed_ratio(measured: Performance, manifest: Manifest, root: Manifest | None) -> float | None:
-    """Divides by the root's speed in the same setting, on the same runtime where it was measured on several."""
-    setting = Setting.of(measured, manifest)
-    alike = [each for each in root.performance if Setting.of(each, root) == setting] if root else []
-    if not alike:
-        return None
-    on_runtime = [each for each in alike if each.runtime == measured.runtime]
-    reference = (on_runtime or alike)[-1].tokens_per_second
-    return measured.tokens_per_second / reference if reference else None
 
 
 def _datasets(task: Task, manifests: Sequence[Manifest]) -> tuple[DatasetFacts, ...]:

@@ -17,15 +17,9 @@ METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rougeLsum"
 class BadReadme(SlimseqError):
     """Raised when a README cannot be read or written, or lacks the markers."""
 
-    status = 422
-    title = "Bad README"
-
 
 class OutdatedTables(SlimseqError):
     """Raised when a README's tables are not what the manifests say; names the first line that differs."""
-
-    status = 409
-    title = "Outdated tables"
 
 
 def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:

@@ -1,1 +1,1 @@
-"""ASGI layers around every route, outermost first: request id, observation, failure, body, disconnect."""
+"""ASGI middleware around the router, outermost first: request id, observation, failure, body, disconnect."""

@@ -1,6 +1,6 @@
-"""Guards request bodies: at most so many bytes and values, declared as JSON, in UTF-8. Nothing larger is ever held.
+"""Reads request bodies within limits: bytes, JSON values, JSON depth and time. Only UTF-8 JSON is accepted.
 
-The first byte over a limit ends the reading. A body is a single piece for the route; it is scanned as it arrives.
+Reading ends with the first byte above a limit. The body is scanned as it arrives, and the route gets it as one piece.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class BodyMiddleware:
-    """Reads a body whole before the route sees it, and refuses what routes could not read."""
+    """Reads the whole body before the route runs, and rejects bodies that routes could not read."""
 
     def __init__(self, app: ASGIApp, max_bytes: int, max_values: int, seconds: float = 60) -> None:
-        """Wraps the layers below.
+        """Wraps an ASGI application.
 
         Args:
-            app: the layers below.
-            max_bytes: the largest body that is read.
-            max_values: the most values in a body, counted as `JsonScanner` does.
-            seconds: how long a client may take to send it.
+            app: the application.
+            max_bytes: maximum size of a body.
+            max_values: maximum number of values in a body, as `JsonScanner` counts them.
+            seconds: maximum time to receive a body.
         """
         self.app = app
         self._max_bytes = max_bytes
@@ -35,7 +35,7 @@ class BodyMiddleware:
         """Handles one request.
 
         Raises:
-            PayloadTooLarge: the declared or the arrived length is above the limit.
+            PayloadTooLarge: the declared or the received length is above the limit.
             UnsupportedMediaType: the body is not declared as plain JSON.
             MalformedBody: the body is not UTF-8, or nested too deeply.
             BodyTooComplex: the body has too many values.
@@ -63,7 +63,7 @@ class BodyMiddleware:
         await self.app(scope, receive_body, send)
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
-        """Returns the body, or None when the client left before its end."""
+        """Returns the body, or None if the client disconnected before its end."""
         body = bytearray()
         scanner: JsonScanner | None = None
         while True:
@@ -87,7 +87,7 @@ class BodyMiddleware:
 
 
 async def _scan(scanner: JsonScanner, chunk: bytes, is_last: bool) -> None:
-    """Scans a chunk of any size, piece by piece; others have their turn in between."""
+    """Scans a chunk of any size in pieces, so that other requests run in between."""
     for start in range(0, len(chunk), PIECE_BYTES):
         if start:
             await asyncio.sleep(0)
@@ -97,7 +97,7 @@ async def _scan(scanner: JsonScanner, chunk: bytes, is_last: bool) -> None:
 
 
 def check_media_type(headers: Headers) -> None:
-    """Checks what a body is declared to be.
+    """Checks the declared media type and encoding.
 
     Raises:
         UnsupportedMediaType: it is not `application/json`, or is compressed.

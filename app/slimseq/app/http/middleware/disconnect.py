@@ -1,4 +1,4 @@
-"""Stops the work for a client that left: its route is cancelled, and with it whatever waits in a queue for it."""
+"""Cancels the route of a client that disconnects, and with it the queued work of its request."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class DisconnectMiddleware:
-    """Runs the route beside a watch on the connection. Innermost: the body has been read when it starts."""
+    """Runs the route while it watches the connection. It is the innermost middleware: the body was read before."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -18,32 +18,32 @@ class DisconnectMiddleware:
             return
         body = await receive()
         waiting = [body]
-        has_left = asyncio.Event()
-        has_answered = False
+        has_disconnected = asyncio.Event()
+        has_responded = False
 
         async def receive_body() -> Message:
             if waiting:
                 return waiting.pop()
-            await has_left.wait()
+            await has_disconnected.wait()
             return {"type": "http.disconnect"}
 
-        async def send_and_note(message: Message) -> None:
-            nonlocal has_answered
+        async def observed_send(message: Message) -> None:
+            nonlocal has_responded
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
-                has_answered = True
+                has_responded = True
 
         async def watch() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        handling = asyncio.ensure_future(self.app(scope, receive_body, send_and_note))
+        handling = asyncio.ensure_future(self.app(scope, receive_body, observed_send))
         watching = asyncio.ensure_future(watch())
         try:
             await asyncio.wait({handling, watching}, return_when=asyncio.FIRST_COMPLETED)
-            # A server reports a disconnect too when its answer is complete: then the route may end in peace.
-            if not handling.done() and not has_answered:
-                has_left.set()
+            # The server also reports a disconnect after a complete response: then the route is not cancelled.
+            if not handling.done() and not has_responded:
+                has_disconnected.set()
                 handling.cancel()
             await asyncio.wait({handling})
         finally:

@@ -1,14 +1,14 @@
-"""Counts the values of a JSON body and its depth while the body arrives, before a parser makes objects of it.
+"""Counts the values and the depth of a JSON body while it arrives, before a parser allocates objects.
 
-`slimseq.app.http.middleware.body` feeds it. What is no JSON may be counted wrongly: a parser stops at the first wrong
-character, and up to there the count is right.
+`slimseq.app.http.middleware.body` feeds it. Invalid JSON may be counted wrongly after its first wrong character, where
+the parser stops anyway.
 """
 
 import codecs
 
 from slimseq.app.errors import BodyTooComplex, MalformedBody
 
-PIECE_BYTES = 64 * 1024  # Scanning this many takes about 0.3 ms, so that the event loop serves others in between.
+PIECE_BYTES = 64 * 1024  # A scan takes about 0.3 ms, so that the event loop is not blocked.
 MAX_DEPTH = 16  # The deepest request of the API has 3 levels.
 
 _QUOTE, _BACKSLASH = b'"', b"\\"
@@ -19,13 +19,13 @@ _OPENING = b"[{"
 
 
 class JsonScanner:
-    """Scans one body. Each piece takes operations on whole bytes objects only, never a step of Python per character."""
+    """Scans one body, with operations on whole bytes objects and no Python loop over characters."""
 
     def __init__(self, max_values: int) -> None:
-        """Begins outside of any string.
+        """Starts outside of any string.
 
         Args:
-            max_values: the most commas, colons and opening brackets outside of strings.
+            max_values: maximum number of commas, colons and opening brackets outside of strings.
         """
         self._max_values = max_values
         self._decoder = codecs.getincrementaldecoder("utf-8")()
@@ -58,11 +58,11 @@ class JsonScanner:
         self._bytes += len(piece)
 
     def _outside_of_strings(self, piece: bytes) -> bytes:
-        """Returns the structural characters of a piece that are in no string."""
+        """Returns the structural characters of a piece that are outside of strings."""
         piece = self._kept + piece
         self._kept = b""
         if _BACKSLASH in piece:
-            # A backslash at the end escapes the first character of the next piece, unless it is escaped itself.
+            # A backslash at the end escapes the first character of the next piece, unless it is itself escaped.
             if (len(piece) - len(piece.rstrip(_BACKSLASH))) % 2:
                 piece, self._kept = piece[:-1], _BACKSLASH
             piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -84,15 +84,15 @@ class JsonScanner:
 
 
 def may_exceed(body: bytes, max_values: int) -> bool:
-    """Says whether a body could have too many values or levels; what is short cannot."""
+    """Whether a body could have too many values or levels. A short body cannot."""
     return len(body) > max_values or body.count(b"[") + body.count(b"{") > MAX_DEPTH
 
 
 def check_encoding(body: bytes) -> None:
-    """Checks a whole body that needs no `JsonScanner`.
+    """Checks the encoding of a body that needs no `JsonScanner`.
 
     Raises:
-        MalformedBody: it is not UTF-8; says at which byte.
+        MalformedBody: it is not UTF-8. Names the byte.
     """
     try:
         body.decode("utf-8")

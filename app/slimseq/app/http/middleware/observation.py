@@ -1,4 +1,4 @@
-"""Counts, times and logs every request once, by its route's template so that labels stay bounded."""
+"""Counts, times and logs each request once. Labels are route templates, so that their number is bounded."""
 
 import logging
 import time
@@ -8,22 +8,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slimseq.app.observability.metrics import ServiceMetrics
 
-PROBES = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds by machines
-CLIENT_CLOSED = 499  # nginx's status for a client that left before its answer
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})  # Requested every few seconds by monitoring.
+CLIENT_CLOSED = 499  # nginx's status for a client that disconnected before the response.
 
 logger = logging.getLogger(__name__)
 
 
 class ObservationMiddleware:
-    """Records a request's status and duration, whoever answers it below."""
+    """Records the status and duration of a request."""
 
     def __init__(self, app: ASGIApp, metrics: ServiceMetrics, paths: Collection[str] = ()) -> None:
-        """Wraps the layers below.
+        """Wraps an ASGI application.
 
         Args:
-            app: the layers below.
+            app: the application.
             metrics: counts requests.
-            paths: fixed paths that may be labels even where a layer below refused before the route was found.
+            paths: paths that may be labels if a request was rejected before it reached the router.
         """
         self.app = app
         self._paths = frozenset(paths)
@@ -37,7 +37,7 @@ class ObservationMiddleware:
         status = CLIENT_CLOSED
         started = time.perf_counter()
 
-        async def send_and_note(message: Message) -> None:
+        async def observed_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -45,7 +45,7 @@ class ObservationMiddleware:
 
         scope.setdefault("state", {})
         try:
-            await self.app(scope, receive, send_and_note)
+            await self.app(scope, receive, observed_send)
         finally:
             self._record(scope, status, time.perf_counter() - started)
 

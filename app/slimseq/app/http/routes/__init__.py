@@ -1,9 +1,8 @@
-"""One file a family of endpoints; `ROUTERS` lists them in the order of the documentation page."""
+"""The endpoints, one file for each group. `ROUTERS` lists them in the order of `/docs`."""
 
 from fastapi import APIRouter
 
 from slimseq.app.http.routes import (
-    compare,
     evaluations,
     generate,
     health,
@@ -17,7 +16,6 @@ from slimseq.app.http.routes import (
 
 ROUTERS: tuple[APIRouter, ...] = (
     generate.router,
-    compare.router,
     variants.router,
     latency.router,
     memory.router,

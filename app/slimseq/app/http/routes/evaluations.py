@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response, status
 
-from slimseq.app.http.dependencies import EvaluationsDep
+from slimseq.app.http.dependencies import ServicesDep
 from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.evaluation import EvaluationJob, EvaluationList, EvaluationRequest
@@ -17,9 +17,9 @@ router = APIRouter(tags=["measurements"], route_class=JsonRoute)
     status_code=status.HTTP_202_ACCEPTED,
     responses=documented(404, 413, 415, 422, 429, 500, 503),
 )
-async def post_evaluation(body: EvaluationRequest, service: EvaluationsDep, response: Response) -> EvaluationJob:
-    """Queue an evaluation of variants on a named data set or on posted pairs; `Location` says where to ask for it."""
-    job = service.post(body)
+async def post_evaluation(body: EvaluationRequest, services: ServicesDep, response: Response) -> EvaluationJob:
+    """Queue an evaluation of variants on a named data set or on posted pairs. `Location` has the evaluation's path."""
+    job = services.evaluations.post(body)
     response.headers["Location"] = f"/evaluations/{job.id}"
     return job
 
@@ -27,12 +27,12 @@ async def post_evaluation(body: EvaluationRequest, service: EvaluationsDep, resp
 @router.get(
     "/evaluations",
     operation_id="list_evaluations",
-    summary="List the evaluations",
+    summary="List evaluations",
     responses=documented(500),
 )
-async def list_evaluations(service: EvaluationsDep) -> EvaluationList:
-    """List the evaluations that are remembered, the newest first; each one's own address has its results."""
-    return service.list()
+async def list_evaluations(services: ServicesDep) -> EvaluationList:
+    """List the evaluations, the newest first. The path of each evaluation has its results."""
+    return services.evaluations.list()
 
 
 @router.get(
@@ -41,9 +41,9 @@ async def list_evaluations(service: EvaluationsDep) -> EvaluationList:
     summary="Show an evaluation",
     responses=documented(404, 500),
 )
-async def get_evaluation(identifier: str, service: EvaluationsDep) -> EvaluationJob:
-    """Show where an evaluation stands, and what it found once it succeeded."""
-    return service.get(identifier)
+async def get_evaluation(identifier: str, services: ServicesDep) -> EvaluationJob:
+    """Show the status of an evaluation, and its results once it succeeded."""
+    return services.evaluations.get(identifier)
 
 
 @router.delete(
@@ -52,6 +52,6 @@ async def get_evaluation(identifier: str, service: EvaluationsDep) -> Evaluation
     summary="Cancel an evaluation",
     responses=documented(404, 500),
 )
-async def cancel_evaluation(identifier: str, service: EvaluationsDep) -> EvaluationJob:
-    """End an evaluation that has not ended, and show where it stands; one that has ended stays as it is."""
-    return service.cancel(identifier)
+async def cancel_evaluation(identifier: str, services: ServicesDep) -> EvaluationJob:
+    """Cancel an evaluation that is queued or running, and show its status. A finished evaluation does not change."""
+    return services.evaluations.cancel(identifier)

@@ -1,24 +1,34 @@
-"""`POST /summarize` and `POST /translate`."""
+"""`POST /summarize`, `POST /translate` and `POST /compare`."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Query
+from fastapi.sse import EventSourceResponse
 
-from slimseq.app.http.dependencies import ChoiceDep, GenerationDep
-from slimseq.app.http.direct_route import DirectRoute
+from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, runtime_name
+from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import documented
-from slimseq.app.http.schemas.generation import GenerationResponse, SummarizeRequest, TranslateRequest
-from slimseq.app.serving.events import MEDIA_TYPE
+from slimseq.app.http.schemas.generation import (
+    CompareRequest,
+    CompareResponse,
+    GenerationRequest,
+    GenerationResponse,
+    SummarizeRequest,
+    TranslateRequest,
+)
+from slimseq.app.services import Services
+from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.selection.chooser import Choice
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["generation"], route_class=DirectRoute)
+router = APIRouter(tags=["generation"], route_class=JsonRoute)
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The outputs; with `stream`, `token` events and a last `done` event with them.",
-        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+        "description": "The outputs. With `stream`: a `token` event for each piece, then a `done` event with the "
+        "outputs.",
+        "content": {EventSourceResponse.media_type: {"schema": {"type": "string"}}},
     },
     **documented(404, 413, 415, 422, 429, 500, 503, 504),
 }
@@ -32,13 +42,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model=GenerationResponse,
 )
 async def summarize(
-    body: SummarizeRequest, service: GenerationDep, choice: ChoiceDep
-) -> GenerationResponse | StreamingResponse:
-    """Summarize one text or several with the chosen variant."""
-    if body.stream:
-        events = await service.stream(Task.SUMMARIZATION, body.prompt(), choice)
-        return StreamingResponse(events, headers=STREAM_HEADERS, media_type=MEDIA_TYPE)
-    return await service.generate(Task.SUMMARIZATION, body.prompt(), choice)
+    body: SummarizeRequest, services: ServicesDep, choice: ChoiceDep
+) -> GenerationResponse | EventSourceResponse:
+    """Summarize one or more texts with the selected variant."""
+    return await _generate(Task.SUMMARIZATION, body, services, choice)
 
 
 @router.post(
@@ -49,10 +56,34 @@ async def summarize(
     response_model=GenerationResponse,
 )
 async def translate(
-    body: TranslateRequest, service: GenerationDep, choice: ChoiceDep
-) -> GenerationResponse | StreamingResponse:
-    """Translate one text or several with the chosen variant, sentence by sentence, with their paragraphs kept."""
+    body: TranslateRequest, services: ServicesDep, choice: ChoiceDep
+) -> GenerationResponse | EventSourceResponse:
+    """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
+    return await _generate(Task.TRANSLATION, body, services, choice)
+
+
+@router.post(
+    "/compare",
+    operation_id="compare",
+    summary="Compare variants",
+    responses=documented(404, 413, 415, 422, 500, 503),
+)
+async def compare(
+    body: CompareRequest,
+    services: ServicesDep,
+    task: Annotated[Task, Query(description="Task of the variants.")],
+    variant: Annotated[list[str], Query(min_length=2, max_length=8, description="Name of a variant, 2 to 8 times.")],
+    runtime: RuntimeQuery = "auto",
+) -> CompareResponse:
+    """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
+    body.check_fields(task)
+    return await services.generation.compare(task, variant, Prompt.of(body), runtime_name(runtime))
+
+
+async def _generate(
+    task: Task, body: GenerationRequest, services: Services, choice: Choice
+) -> GenerationResponse | EventSourceResponse:
     if body.stream:
-        events = await service.stream(Task.TRANSLATION, body.prompt(), choice)
-        return StreamingResponse(events, headers=STREAM_HEADERS, media_type=MEDIA_TYPE)
-    return await service.generate(Task.TRANSLATION, body.prompt(), choice)
+        events = await services.generation.stream(task, Prompt.of(body), choice)
+        return EventSourceResponse(events, headers=STREAM_HEADERS)
+    return await services.generation.generate(task, Prompt.of(body), choice)

@@ -2,21 +2,21 @@
 
 from fastapi import APIRouter
 
-from slimseq.app.http.dependencies import ReadinessDep
+from slimseq.app.http.dependencies import ServicesDep
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.info import Health
 
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/healthz", operation_id="health", summary="Alive?")
+@router.get("/healthz", operation_id="health", summary="Liveness probe")
 async def health() -> Health:
-    """Answer as long as the process lives."""
+    """Answer 200 while the process runs."""
     return Health(status="ok")
 
 
-@router.get("/readyz", operation_id="readiness", summary="Able to serve?", responses=documented(503))
-async def readiness(ready: ReadinessDep) -> Health:
-    """Answer once the chosen variants are open and a task's default can serve, `degraded` where a run just broke."""
-    degraded = ready.check()
+@router.get("/readyz", operation_id="readiness", summary="Readiness probe", responses=documented(503))
+async def readiness(services: ServicesDep) -> Health:
+    """Answer 200 once the preloaded variants are loaded and the default variant of a task can serve, else 503."""
+    degraded = services.readiness.check()
     return Health(status="degraded" if degraded else "ready", degraded=degraded)

@@ -2,15 +2,14 @@
 
 from fastapi import APIRouter
 
-from slimseq.app.http.dependencies import PoolDep
+from slimseq.app.http.dependencies import ServicesDep
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.memory import MemoryReport
-from slimseq.app.observability.memory import memory_report
 
 router = APIRouter(tags=["measurements"])
 
 
-@router.get("/memory", operation_id="memory", summary="Show memory", responses=documented(500))
-async def memory(pool: PoolDep) -> MemoryReport:
-    """Show what the process takes now and what opening each variant added to it, measured."""
-    return memory_report(pool)
+@router.get("/memory", operation_id="memory", summary="Show memory use", responses=documented(500))
+async def memory(services: ServicesDep) -> MemoryReport:
+    """Show the resident memory of the process and the measured memory of each loaded variant."""
+    return services.inventory.memory()

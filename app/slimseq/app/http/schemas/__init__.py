@@ -1,1 +1,1 @@
-"""Bodies of requests and answers, as the HTTP contract has them, one file a family of endpoints."""
+"""Request and response bodies, one file for each group of endpoints."""

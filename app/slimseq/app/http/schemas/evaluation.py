@@ -1,24 +1,39 @@
-"""The body and the answers of `/evaluations`."""
+"""The request and the responses of `/evaluations`."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slimseq.app.http.problems import Problem
 from slimseq.app.http.schemas.generation import check_unicode
-from slimseq.app.jobs.evaluation_job import Status
 from slimseq.evaluation.results import BaselineResult, VariantResult
 from slimseq.models_store.manifest import Task
 
-# Of one text. The process of 20 pairs of the longest texts, which fill a body of 8 MiB, takes 320 MB (measured).
-MOST_PAIR_WORDS = 20_000
-MOST_PAIR_CHARACTERS = 200_000
+# For each text. The process of 20 pairs of the longest texts, which fill a body of 8 MiB, uses 320 MB (measured).
+MAX_PAIR_WORDS = 20_000
+MAX_PAIR_CHARACTERS = 200_000
 PAIR_KEYS = {Task.SUMMARIZATION: ("document", "summary"), Task.TRANSLATION: ("source", "target")}
 
 
+class Status(StrEnum):
+    """Status of an evaluation."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the evaluation has ended."""
+        return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+
 class EvaluationRequest(BaseModel):
-    """Which variants to evaluate, on a named data set or on the client's own pairs."""
+    """The variants to evaluate, and a named data set or the client's own pairs."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -26,22 +41,22 @@ class EvaluationRequest(BaseModel):
     variants: list[str] = Field(
         min_length=1,
         max_length=8,
-        description="Retention is relative to each variant's reference where that is among them.",
+        description="Names of the variants. Retention is relative to a variant's reference, if it is one of them.",
     )
-    dataset: str | None = Field(default=None, description="A data set by name, such as `sample`.")
+    dataset: str | None = Field(default=None, description="Name of a data set, such as `sample`.")
     samples: int | None = Field(
-        default=None, ge=1, description="How many of the data set; all that are allowed if absent."
+        default=None, ge=1, description="Number of samples of the data set. Default: the maximum of the service."
     )
-    # The first wrong pair is enough: wording thousands of errors takes longer than the event loop may be held.
+    # Validation stops at the first wrong pair: to describe thousands of errors would block the event loop too long.
     pairs: list[dict[str, str]] | None = Field(
         default=None,
         min_length=1,
         fail_fast=True,
-        description="`source` and `target` for translation, `document` and `summary` for summarization.",
+        description="Pairs with `source` and `target` for translation, or `document` and `summary` for summarization.",
     )
 
     @model_validator(mode="after")
-    def _says_what_and_on_what(self) -> Self:
+    def _fields_agree(self) -> Self:
         if len(set(self.variants)) < len(self.variants):
             raise ValueError("variants names a variant twice")
         if (self.dataset is None) == (self.pairs is None):
@@ -61,40 +76,40 @@ class EvaluationRequest(BaseModel):
 
 
 class EvaluationSummary(BaseModel):
-    """Where an evaluation stands."""
+    """Status of an evaluation."""
 
     id: str
     status: Status
-    progress: float = Field(ge=0, le=1, description="Part of the texts that were generated.")
+    progress: float = Field(ge=0, le=1, description="Share of the texts that were generated.")
     task: Task
     variants: list[str]
     created_at: datetime
-    dataset: str = Field(description="What is evaluated on; `pairs` for the client's own.")
-    samples: int = Field(description="How many are evaluated at most; once it succeeded, how many were.")
+    dataset: str = Field(description="Name of the data set; `pairs` for posted pairs.")
+    samples: int = Field(description="Maximum number of samples; once the evaluation succeeded, their number.")
 
 
 class EvaluationList(BaseModel):
-    """The evaluations that are remembered, the newest first, without their results."""
+    """The evaluations, the newest first, without their results."""
 
     evaluations: list[EvaluationSummary]
 
 
 class EvaluationJob(EvaluationSummary):
-    """Where an evaluation stands, and what it found once it succeeded."""
+    """Status of an evaluation, and its results once it succeeded."""
 
-    baseline: BaselineResult | None = Field(default=None, description="What a trivial system reaches on the same.")
+    baseline: BaselineResult | None = Field(default=None, description="Scores of a trivial system on the same samples.")
     results: list[VariantResult] | None = None
     error: Problem | None = None
 
 
 def check_length(text: str, place: str) -> None:
-    """Refuses a text that would take too long, and too much memory, to score.
+    """Rejects a text that would take too much time and memory to score.
 
     Raises:
         ValueError: it has too many words or characters.
     """
-    if len(text) > MOST_PAIR_CHARACTERS:
-        raise ValueError(f"{place} has {len(text):,} characters; an evaluation takes {MOST_PAIR_CHARACTERS:,} a text")
-    # The pieces after the most are not split: the last one is the rest.
-    if len(text.split(maxsplit=MOST_PAIR_WORDS)) > MOST_PAIR_WORDS:
-        raise ValueError(f"{place} has more than {MOST_PAIR_WORDS:,} words, the most that an evaluation takes a text")
+    if len(text) > MAX_PAIR_CHARACTERS:
+        raise ValueError(f"{place} has {len(text):,} characters; the limit of an evaluation is {MAX_PAIR_CHARACTERS:,}")
+    # `maxsplit` leaves the rest unsplit, as the last piece.
+    if len(text.split(maxsplit=MAX_PAIR_WORDS)) > MAX_PAIR_WORDS:
+        raise ValueError(f"{place} has more than {MAX_PAIR_WORDS:,} words, the limit of an evaluation")

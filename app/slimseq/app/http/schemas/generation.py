@@ -1,29 +1,23 @@
-"""Bodies of generation requests and their answers, as the HTTP contract has them.
+"""Bodies of generation requests and of their responses.
 
-Types are strict: a number is never taken for a text, nor a text for a number. Bounds of options are those of
-`slimseq.models_store.manifest.GenerationOptions`.
+Types are strict: numbers and strings are not converted into each other. Generation options, with their bounds and
+descriptions, come from `slimseq.models_store.manifest.GenerationOptions`.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.http.problems import Problem
-from slimseq.app.serving.prompt import LongInput, Prompt
 from slimseq.inference.generator import OnOverflow
-from slimseq.models_store.manifest import (
-    LEAST_REPETITION_PENALTY,
-    LEAST_TEMPERATURE,
-    LEAST_TOP_P,
-    GenerationOptions,
-    Task,
-)
+from slimseq.models_store.manifest import GenerationOptions, Task
 
 
 def check_texts(value: Any) -> Any:
-    """Checks that a value is a text or a list of texts with something in each, in words where it is not."""
+    """Checks that a value is a string or a list of strings, none of them blank. Error messages name the entry."""
     texts = value if isinstance(value, list) else [value]
     if not texts:
         raise PydanticCustomError("slimseq_text", "must not be an empty list")
@@ -44,7 +38,7 @@ def check_texts(value: Any) -> Any:
 
 
 def check_unicode(text: str, place: str) -> None:
-    """Refuses half a surrogate pair, which JSON can write and no tokenizer can read."""
+    """Rejects a lone surrogate, which JSON can express and UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -61,123 +55,102 @@ JSON_KINDS[type(None)] = "null"
 Texts = Annotated[
     str | list[str],
     BeforeValidator(check_texts),
-    Field(description="One text or a list of texts.", examples=["The children are playing in the garden."]),
+    Field(description="A text or a list of texts.", examples=["The children are playing in the garden."]),
 ]
 
 
 def check_prefix(prefix: str) -> str:
-    """Refuses what `check_unicode` does."""
+    """Rejects a lone surrogate, as `check_unicode` does."""
     check_unicode(prefix, "")
     return prefix
 
 
-LONG_INPUT = (
-    "What to do with a document beyond the model's window: `truncate` as `on_overflow` says, or `map_reduce`: "
-    "summarise it part by part, and the parts' summaries again until they fit."
-)
+LongInput = Literal["truncate", "map_reduce"]
 Prefix = Annotated[str, Field(max_length=1000), AfterValidator(check_prefix)]
 Stop = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(check_prefix)]
 Language = Annotated[str, Field(min_length=2, max_length=35, examples=["en"])]
 
+PrefixField = Annotated[
+    Prefix | None, Field(description="Text before each input, in place of the model's own prefix. Summarization only.")
+]
+LongInputField = Annotated[
+    LongInput,
+    Field(
+        description="What to do with a document that exceeds the model's context window. `truncate`: see "
+        "`on_overflow`. `map_reduce`: summarize it in parts, then summarize the summaries until they fit."
+    ),
+]
+SourceField = Annotated[
+    Language | None, Field(description="Language of the texts. Must be the source language of the variant.")
+]
+TargetField = Annotated[
+    Language | None, Field(description="Language of the outputs. Must be the target language of the variant.")
+]
 
-class TextRequest(BaseModel):
-    """What every generation takes. An option left out takes the variant's own default."""
+
+class TextField(BaseModel):
+    """The texts of a request."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     text: Texts
-    num_beams: int | None = Field(default=None, ge=1, le=16, description="Beams; 1 is greedy search.")
-    length_penalty: float | None = Field(
-        default=None, ge=-5, le=5, description="Exponent of the length that divides a beam's log-probability."
-    )
-    early_stopping: bool | None = Field(
-        default=None, description="Whether beam search ends once `num_beams` candidates are finished."
-    )
-    no_repeat_ngram_size: int | None = Field(
-        default=None, ge=0, le=32, description="Size of the n-grams that may occur only once; 0 is off."
-    )
-    min_new_tokens: int | None = Field(default=None, ge=0, le=1024, description="Tokens before the end may come.")
-    max_new_tokens: int | None = Field(
-        default=None, ge=1, le=1024, description="Tokens after which generation ends; for translation, a sentence."
-    )
-    repetition_penalty: float | None = Field(
-        default=None,
-        ge=LEAST_REPETITION_PENALTY,
-        le=10,
-        description="Penalty for tokens that were already generated; above 1 discourages repetition.",
-    )
-    do_sample: bool | None = Field(default=None, description="Whether to sample; sampling uses a single beam.")
-    temperature: float | None = Field(
-        default=None, ge=LEAST_TEMPERATURE, le=100, description="Divides the logits before sampling."
-    )
-    top_k: int | None = Field(
-        default=None,
-        ge=0,
-        description="Sample among the `top_k` most probable tokens, at most the vocabulary; 0 keeps all of them.",
-    )
-    top_p: float | None = Field(
-        default=None,
-        ge=LEAST_TOP_P,
-        le=1,
-        description="Sample among the most probable tokens whose probabilities add up to `top_p`.",
-    )
-    seed: int | None = Field(
-        default=None,
-        ge=0,
-        le=2**63 - 1,
-        description="A text's draws with the same seed are the same, whatever else is asked for; without, never twice.",
-    )
+
+
+def _optional(field: FieldInfo) -> Any:
+    """Returns the annotation of a generation option that may be left out, with its bounds and description."""
+    return Annotated[field.annotation | None, *field.metadata, Field(description=field.description)]  # type: ignore[operator]
+
+
+OptionFields = create_model(  # type: ignore[call-overload]
+    "OptionFields",
+    __base__=TextField,
+    **{name: (_optional(field), None) for name, field in GenerationOptions.model_fields.items()},
+)
+
+
+class TextRequest(OptionFields):
+    """Texts and generation options. An option that is left out has the default of the variant."""
+
     stop: list[Stop] = Field(
-        default=[], max_length=8, description="Texts that end an output, in translation a sentence, where they come."
+        default=[], max_length=8, description="Strings that end an output (for translation, of each sentence)."
     )
     on_overflow: OnOverflow = Field(
-        default="truncate", description="What to do with a text that is longer than the model reads."
+        default="truncate",
+        description="What to do with a text that exceeds the model's context window: `truncate` it, or answer with an "
+        "`error`.",
     )
 
-    def _prompt(self, **more: Any) -> Prompt:
-        return Prompt(
-            texts=[self.text] if isinstance(self.text, str) else self.text,
-            options=self.model_dump(include=set(GenerationOptions.model_fields)),
-            on_overflow=self.on_overflow,
-            stop=tuple(self.stop),
-            **more,
-        )
+
+class GenerationRequest(TextRequest):
+    """A request whose answer can be streamed."""
+
+    stream: bool = Field(default=False, description="Whether to answer with Server-Sent Events.")
 
 
-class SummarizeRequest(TextRequest):
+class SummarizeRequest(GenerationRequest):
     """Texts to summarize."""
 
-    prefix: Prefix | None = Field(default=None, description="Put before each text, not the model's own.")
-    long_input: LongInput = Field(default="truncate", description=LONG_INPUT)
-    stream: bool = Field(default=False, description="Answer with Server-Sent Events.")
-
-    def prompt(self) -> Prompt:
-        """Returns what is asked for, freed of HTTP."""
-        return self._prompt(prefix=self.prefix, long_input=self.long_input)
+    prefix: PrefixField = None
+    long_input: LongInputField = "truncate"
 
 
-class TranslateRequest(TextRequest):
+class TranslateRequest(GenerationRequest):
     """Texts to translate, sentence by sentence."""
 
-    source: Language | None = Field(default=None, description="Language of the texts; must be the variant's.")
-    target: Language | None = Field(default=None, description="Language of the outputs; must be the variant's.")
-    stream: bool = Field(default=False, description="Answer with Server-Sent Events.")
-
-    def prompt(self) -> Prompt:
-        """Returns what is asked for, freed of HTTP."""
-        return self._prompt(source=self.source, target=self.target)
+    source: SourceField = None
+    target: TargetField = None
 
 
 class CompareRequest(TextRequest):
-    """Texts for several variants: the body of the task that is asked for, without `stream`."""
+    """Texts for several variants: the fields of `/summarize` or of `/translate`, without `stream`."""
 
-    prefix: Prefix | None = Field(default=None, description="As for `/summarize`.")
-    long_input: LongInput | None = Field(default=None, description="As for `/summarize`.")
-    source: Language | None = Field(default=None, description="As for `/translate`.")
-    target: Language | None = Field(default=None, description="As for `/translate`.")
+    prefix: PrefixField = None
+    long_input: LongInputField | None = None
+    source: SourceField = None
+    target: TargetField = None
 
-    def prompt(self, task: Task) -> Prompt:
-        """Returns what is asked for, freed of HTTP.
+    def check_fields(self, task: Task) -> None:
+        """Checks that the fields are those of the task.
 
         Raises:
             InvalidRequest: a field belongs to the other task.
@@ -186,9 +159,6 @@ class CompareRequest(TextRequest):
         for name in foreign:
             if getattr(self, name) is not None:
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
-        return self._prompt(
-            prefix=self.prefix, long_input=self.long_input or "truncate", source=self.source, target=self.target
-        )
 
 
 class Output(BaseModel):
@@ -196,41 +166,42 @@ class Output(BaseModel):
 
     text: str
     finish_reason: Literal["eos", "length", "stop"] = Field(
-        description="`length` where `max_new_tokens` cut it, `stop` where one of the texts in `stop` came."
+        description="Why generation ended: `eos` at the end-of-sequence token, `length` at `max_new_tokens`, `stop` at "
+        "one of the `stop` strings."
     )
-    input_tokens: int
-    output_tokens: int
-    truncated: bool = Field(description="Whether the model read less than the whole text.")
+    input_tokens: int = Field(description="Tokens of the input that the model read.")
+    output_tokens: int = Field(description="Generated tokens.")
+    truncated: bool = Field(description="Whether the text was truncated to the model's context window.")
 
 
 class Timings(BaseModel):
-    """Where the time went, in milliseconds."""
+    """Durations in milliseconds."""
 
-    queue_ms: float = Field(description="Waiting for its first row to begin.")
-    inference_ms: float = Field(description="From then on until its last row was complete.")
-    total_ms: float = Field(description="All of it, with choosing, loading and tokenizing.")
+    queue_ms: float = Field(description="Time in the queue, until generation started.")
+    inference_ms: float = Field(description="Time from the start of generation to its end.")
+    total_ms: float = Field(description="Total time, including variant selection, loading and tokenization.")
 
 
 class GenerationResponse(BaseModel):
-    """What one variant made of the request's texts, in their order."""
+    """The outputs of one variant, in the order of the request's texts."""
 
     task: Task
     variant: str
-    digest: str
-    runtime: str
+    digest: str = Field(description="Digest of the artifact that generated.")
+    runtime: str = Field(description="Runtime that generated.")
     outputs: list[Output]
     timings: Timings
 
 
 class FailedVariant(BaseModel):
-    """Why one variant of a comparison gave no answer."""
+    """A variant of a comparison that failed, and why."""
 
     variant: str
     error: Problem
 
 
 class CompareResponse(BaseModel):
-    """The variants' answers in the order in which they were named."""
+    """The results of the variants, in the order of the request."""
 
     task: Task
     results: list[GenerationResponse | FailedVariant]

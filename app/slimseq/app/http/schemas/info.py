@@ -1,4 +1,4 @@
-"""The answers of `GET /info` and of the probes."""
+"""The responses of `GET /info` and of the probes."""
 
 from typing import Literal
 
@@ -8,14 +8,14 @@ from slimseq.models_store.manifest import Task
 
 
 class Health(BaseModel):
-    """A probe's answer."""
+    """The response of a probe."""
 
     status: Literal["ok", "ready", "degraded"]
-    degraded: list[str] = Field(default=[], description="Variants that serve, and whose last run broke.")
+    degraded: list[str] = Field(default=[], description="Loaded variants whose last generation failed.")
 
 
 class RuntimeInfo(BaseModel):
-    """One runtime that artifacts can be opened with."""
+    """A runtime for artifacts."""
 
     name: str
     format: str
@@ -23,16 +23,16 @@ class RuntimeInfo(BaseModel):
 
 
 class ArtifactInfo(BaseModel):
-    """Which artifact is on disk, and which of it is in memory."""
+    """The digest of an artifact on disk and in memory."""
 
     task: Task
     variant: str
     digest: str
-    loaded_digest: str | None = Field(description="Of what answers requests; None while it is not in memory.")
+    loaded_digest: str | None = Field(description="Digest of the loaded artifact. None if it is not loaded.")
 
 
 class HostInfo(BaseModel):
-    """The machine: what decides how fast int8 is."""
+    """The machine. The CPU flags decide the speed of int8."""
 
     cpu: str
     cpu_flags: list[str]
@@ -40,12 +40,12 @@ class HostInfo(BaseModel):
 
 
 class Info(BaseModel):
-    """What runs here."""
+    """Versions, runtimes, machine and artifacts of the service."""
 
     version: str
     python: str
     platform: str
-    libraries: dict[str, str] = Field(description="Version by name, of what serves.")
+    libraries: dict[str, str] = Field(description="Versions of the libraries, by name.")
     runtimes: list[RuntimeInfo]
     host: HostInfo
     artifacts: list[ArtifactInfo]

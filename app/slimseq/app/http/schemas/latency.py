@@ -1,4 +1,4 @@
-"""The answer of `GET /latency`."""
+"""The response of `GET /latency`."""
 
 from pydantic import BaseModel, Field
 
@@ -14,18 +14,18 @@ class Percentiles(BaseModel):
 
 
 class VariantLatency(BaseModel):
-    """What one variant's requests took."""
+    """Latency of the requests of one variant."""
 
     task: Task
     variant: str
     count: int = Field(description="Requests in the window.")
-    queue_ms: Percentiles = Field(description="Waiting for batches of others.")
-    inference_ms: Percentiles = Field(description="The batches that the request was in.")
-    total_ms: Percentiles = Field(description="All of it, with choosing, loading and tokenizing.")
+    queue_ms: Percentiles = Field(description="Time in the queue, until generation started.")
+    inference_ms: Percentiles = Field(description="Time from the start of generation to its end.")
+    total_ms: Percentiles = Field(description="Total time, including variant selection, loading and tokenization.")
 
 
 class LatencyReport(BaseModel):
-    """What requests took over the sliding window."""
+    """Latency of successful requests in the sliding window."""
 
     window_seconds: float
-    latencies: list[VariantLatency] = Field(description="Of every variant that was served in the window.")
+    latencies: list[VariantLatency] = Field(description="One entry for each variant with requests in the window.")

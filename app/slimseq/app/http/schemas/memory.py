@@ -1,4 +1,4 @@
-"""The answer of `GET /memory`."""
+"""The response of `GET /memory`."""
 
 from pydantic import BaseModel, Field
 
@@ -6,21 +6,21 @@ from slimseq.models_store.manifest import Task
 
 
 class VariantMemory(BaseModel):
-    """What one open variant takes."""
+    """Memory of a loaded variant."""
 
     task: Task
     variant: str
     runtime: str
-    resident_bytes: int = Field(description="What opening it added to the process, measured.")
-    disk_bytes: int = Field(description="On disk, of the format that the runtime reads.")
-    load_seconds: float = Field(description="What verifying and opening it took.")
+    resident_bytes: int = Field(description="Measured growth of the process when the variant was loaded.")
+    disk_bytes: int = Field(description="Bytes on disk of the format that the runtime reads.")
+    load_seconds: float = Field(description="Time to verify and load it.")
 
 
 class MemoryReport(BaseModel):
-    """What the process and its open variants take."""
+    """Memory of the process and of its loaded variants."""
 
     process_resident_bytes: int
     host_available_bytes: int
-    budget_bytes: int | None = Field(description="The most that variants may take together; None: no limit is set.")
-    evictions: int = Field(description="Variants closed to stay within the budget.")
+    budget_bytes: int | None = Field(description="Memory budget for loaded variants. None means no limit.")
+    evictions: int = Field(description="Number of variants unloaded to stay within the budget.")
     variants: list[VariantMemory]

@@ -1,4 +1,4 @@
-"""The answer of `GET /quality`, and what `GET /variants` says of a variant's quality."""
+"""The response of `GET /quality`, and the quality in the responses of `GET /variants`."""
 
 from typing import Literal
 
@@ -7,53 +7,52 @@ from pydantic import BaseModel, Field
 from slimseq.models_store.manifest import Check, QualityScore, Task
 
 Detail = Literal["short", "full"]
-Verdict = Literal["reference", "passed", "rejected", "none"]
 
 
 class ReferenceModel(BaseModel):
-    """The model that a variant's lineage starts from; retention, speed and size are relative to it."""
+    """The base model of a variant. Retention, speed and size are relative to it."""
 
-    variant: str | None = Field(description="Its name in the store, or the last known one where it is not there.")
+    variant: str | None = Field(description="Its name in the store. If it is not there: its last known name.")
     digest: str
-    is_stored: bool = Field(description="Whether the store holds it.")
+    is_stored: bool = Field(description="Whether it is in the store.")
 
 
 class Retention(BaseModel):
-    """The part of the reference's primary metric that a variant keeps: the least over the recorded data sets."""
+    """The share of the reference's score that a variant keeps: the least over the recorded data sets."""
 
-    metric: str
+    metric: str = Field(description="Primary metric of the task.")
     value: float
     interval: tuple[float, float] | None = Field(description="95 % paired bootstrap interval.")
-    dataset: str | None = Field(description="The data set of the least value; None for the reference itself.")
+    dataset: str | None = Field(description="Data set with the least value. None for the reference itself.")
     split: str | None = None
     samples: int | None = None
 
 
 class Gate(BaseModel):
-    """The gate that a recipe applied, as the manifest keeps it."""
+    """The quality gate of the recipe that built the variant, as its manifest stores it."""
 
-    verdict: Verdict = Field(description="`none` where no gate was applied; `reference` for a base model without one.")
-    checks: list[Check] = Field(description="The gate's conditions, with the measured values.")
+    verdict: Literal["passed", "rejected", "none"] = Field(description="`none` if no gate was applied.")
+    checks: list[Check] = Field(description="The conditions of the gate, with the measured values.")
 
 
 class Quality(BaseModel):
-    """What a variant keeps of its reference, and what its gate says."""
+    """Retention and gate of a variant."""
 
-    retention: Retention | None = Field(description="None where it was not measured.")
+    retention: Retention | None = Field(description="None if it was not measured.")
     gate: Gate
 
 
 class VariantQuality(Quality):
-    """What was measured of one variant, as its manifest records it."""
+    """The recorded quality of a variant."""
 
     task: Task
     variant: str
     digest: str
     reference: ReferenceModel
-    scores: list[QualityScore] | None = Field(default=None, description="Every score, with `detail=full` only.")
+    scores: list[QualityScore] | None = Field(default=None, description="All scores, with `detail=full` only.")
 
 
 class QualityReport(BaseModel):
-    """What was measured of every variant whose manifest can be read, each base model before its variants."""
+    """The recorded quality of all variants with a readable manifest, each base model before its variants."""
 
     qualities: list[VariantQuality]

@@ -1,4 +1,4 @@
-"""The answers of `GET /variants` and `GET /variants/{task}/{variant}`."""
+"""The responses of `GET /variants` and `GET /variants/{task}/{variant}`."""
 
 from typing import Literal
 
@@ -9,37 +9,37 @@ from slimseq.models_store.manifest import Family, Manifest, Task
 
 
 class VariantSummary(BaseModel):
-    """One variant: what it is, whether it serves, what it weighs and keeps."""
+    """A variant with its status, size and quality."""
 
     task: Task
     variant: str
     status: Literal["loaded", "available", "broken"] = Field(
-        description="In memory; opened when first asked for; or cannot be opened, as `error` says."
+        description="`loaded`: in memory. `available`: loaded on first use. `broken`: cannot be loaded, see `error`."
     )
     error: str | None
-    runtime: str | None = Field(description="What opened it or would; None where nothing can.")
-    default: bool = Field(description="Whether it answers when a request names no variant.")
+    runtime: str | None = Field(description="Runtime of the variant. None if no runtime can load it.")
+    default: bool = Field(description="Whether it is the default variant of its task.")
     digest: str | None
     loaded_digest: str | None = Field(
-        description="Of what is in memory; another than `digest` once the artifact on disk was replaced."
+        description="Digest of the loaded artifact. It differs from `digest` if the artifact on disk was replaced."
     )
     family: Family | None
     languages: list[str]
     parameters: int | None
-    bytes: int | None = Field(description="On disk, of the format that the runtime reads.")
+    bytes: int | None = Field(description="Bytes on disk of the format that the runtime reads.")
     reference: ReferenceModel | None = Field(
-        description="The model that its lineage starts from: itself for a base model, None where it cannot be read."
+        description="Base model of the variant: itself for a base model. None if the manifest cannot be read."
     )
-    quality: Quality | None = Field(description="What it keeps of its reference, and its gate.")
+    quality: Quality | None = Field(description="Retention and gate.")
 
 
 class VariantList(BaseModel):
-    """All variants by task: each base model, `original` first, and its variants after it."""
+    """All variants by task: each base model, `original` first, followed by its variants."""
 
     variants: list[VariantSummary]
 
 
 class VariantDetail(VariantSummary):
-    """One variant with its whole manifest."""
+    """A variant with its manifest."""
 
-    manifest: Manifest | None = Field(description="None where it cannot be read.")
+    manifest: Manifest | None = Field(description="None if it cannot be read.")

@@ -1,0 +1,271 @@
+"""Continuous batching: rows join and leave an engine between steps (Orca, Yu et al. 2022).
+
+Running rows share a budget of expected tokens, which bounds the memory of caches and the time of steps. Rows start in
+the order of fair queueing (`slimseq.app.serving.batching.request_queue`). The next row waits until the budget has
+enough left, so that a long row does not starve. A part of the budget is reserved for short rows, which therefore start
+at the next step. Encoders run one chunk at a time between steps, so that neither new nor running rows starve. A row
+that is no longer awaited leaves at the next step.
+
+After an error, the rows of the engine run again in halves until the failing row is found, so that only that row fails.
+The outputs of the others do not change, since outputs are batch-invariant.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from slimseq.app.errors import DeadlineExceeded, ShuttingDown
+from slimseq.app.serving.batching.request import QueuedRequest
+from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits, by_virtual_finish
+from slimseq.app.serving.batching.stops import place_of_stop
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.runtime import Engine, GeneratedSequence
+from slimseq.inference.tokenizer import Encoding, TextStream
+from slimseq.models_store.manifest import GenerationOptions
+
+# A share of 1/8 of the budget is reserved for short rows. A short row uses at most 1/4 of the reserve.
+RESERVE_DIVISOR = 8
+SHORT_DIVISOR = 4
+SEED_BITS = 63
+
+
+class EngineGenerator(Protocol):
+    """The part of `slimseq.inference.generator.TextGenerator` that continuous batching needs."""
+
+    def engine(self) -> Engine | None:
+        """Returns an engine without rows."""
+
+    def stream(self) -> TextStream:
+        """Returns an incremental decoder for the token ids of one row."""
+
+    def output(self, encoding: Encoding, sequence: GeneratedSequence) -> TextOutput:
+        """Returns the output text of an input."""
+
+
+@dataclass
+class InFlight:
+    """A row that an engine runs.
+
+    Args:
+        request: the request of the row.
+        row: its index in the request.
+        options: those of the request, with a seed if it samples, so that it can run again.
+        tokens: its expected tokens.
+        is_reserved: whether these count for the reserve for short rows.
+        reported: the number of tokens that the listener has received, including earlier runs.
+    """
+
+    request: QueuedRequest
+    row: int
+    options: GenerationOptions
+    tokens: int
+    is_reserved: bool
+    started: float = field(default_factory=time.monotonic)
+    reported: int = 0
+    generated: int = 0
+    stream: TextStream | None = None
+    written: list[str] = field(default_factory=list)
+
+    def restart(self, stream: TextStream | None) -> None:
+        """Starts the row again. The number of reported tokens is kept."""
+        self.generated = 0
+        self.stream = stream
+        self.written = []
+
+    def report(self, tokens: Sequence[int]) -> None:
+        """Passes the listener the tokens that it has not received yet."""
+        listener = self.request.listener
+        for token in tokens:
+            self.generated += 1
+            if self.generated > self.reported:
+                self.reported = self.generated
+                if listener and not self.request.is_abandoned:
+                    listener.on_token(self.row, token)
+
+    def has_stopped(self, tokens: Sequence[int]) -> bool:
+        """Adds new tokens of the row. Returns whether its text has a stop string."""
+        if self.stream is None:
+            return False
+        self.written.extend(map(self.stream.push, tokens))
+        return place_of_stop("".join(self.written), self.request.stops) is not None
+
+
+@dataclass
+class EngineWorker:
+    """The engine of one thread, its rows by key, and the rows that will join it.
+
+    `retries` are groups of rows that shared an engine when it failed. They run again, one group after the other.
+    """
+
+    engine: Engine | None = None
+    rows: dict[int, InFlight] = field(default_factory=dict)
+    joining: list[InFlight] = field(default_factory=list)
+    retries: list[list[InFlight]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.joining)
+
+    def tokens(self, *, is_reserved: bool) -> int:
+        """Returns the expected tokens of its rows that count for the reserve, or of the others."""
+        return sum(each.tokens for each in self.rows.values() if each.is_reserved is is_reserved)
+
+
+class ContinuousBatching(RequestQueue):
+    """Runs queued rows on engines, one for each thread. The engines share the weights of the model."""
+
+    def __init__(
+        self,
+        generator: EngineGenerator,
+        name: str,
+        limits: WorkLimits | None = None,
+        workers: int = 1,
+        on_rows: Callable[[int], None] | None = None,
+    ) -> None:
+        """Starts the threads.
+
+        Args:
+            generator: makes the engines; used by the threads only.
+            name: names the artifact in errors and threads.
+            limits: the token budget, which the threads share, and the size of the queue.
+            workers: number of engines.
+            on_rows: called with the number of rows of each step.
+        """
+        super().__init__(name, limits or WorkLimits(), on_rows)
+        self._generator = generator
+        self._workers: list[EngineWorker] = []
+        self._budget = self._limits.max_tokens // workers
+        self._reserve = self._budget // RESERVE_DIVISOR
+        self._count = workers
+        self._start(workers)
+
+    def _work(self) -> None:
+        worker = EngineWorker()
+        with self._changed:
+            self._workers.append(worker)
+        while self._take_rows(worker):
+            if not len(worker):
+                continue
+            try:
+                self._leave(worker)
+                engine = self._join(worker)
+                if engine.waiting:
+                    engine.admit()
+                self._step(worker, engine)
+            except Exception as error:
+                self._recover(worker, error)
+        self._leave(worker)
+        # The engine references the model, which must be freed when the generator closes.
+        with self._changed:
+            self._workers.remove(worker)
+
+    def _take_rows(self, worker: EngineWorker) -> bool:
+        """Assigns rows to an engine within the budget, and waits if there are none. Returns False once closing."""
+        with self._changed:
+            if not worker.rows and not worker.retries:
+                self._changed.wait_for(lambda: self._queue or self._is_closing)
+            if self._is_closing:
+                return False
+            if worker.retries:
+                # No new rows join a retry, so that a second failure does not affect them.
+                if not worker.rows:
+                    worker.joining = [each for each in worker.retries.pop() if not each.request.is_over]
+            elif self._queue:
+                # At most steps the queue is empty.
+                self._fill(worker)
+            return True
+
+    def _fill(self, worker: EngineWorker) -> None:
+        """Assigns rows to an engine within the budget, while the queue is locked."""
+        self._queue = [request for request in self._queue if not request.is_over]
+        # Rows are divided evenly among the engines.
+        in_flight = sum(map(len, self._workers))
+        share = -(-(self._queued_rows() + in_flight) // self._count)
+        budget = self._budget - worker.tokens(is_reserved=False)
+        reserve = self._reserve - worker.tokens(is_reserved=True)
+        while self._queue and len(worker) < share:
+            request = min(self._queue, key=by_virtual_finish)
+            if is_reserved := request.next_tokens > budget and len(worker) > 0:
+                most = min(self._reserve // SHORT_DIVISOR, reserve)
+                short = [each for each in self._queue if each.next_tokens <= most]
+                if not short:
+                    break
+                request = min(short, key=by_virtual_finish)
+                reserve -= request.next_tokens
+            else:
+                budget -= request.next_tokens
+            worker.joining.append(self._start_row(request, is_reserved=is_reserved))
+        if self._queue:
+            self._changed.notify()
+
+    def _start_row(self, request: QueuedRequest, *, is_reserved: bool) -> InFlight:
+        tokens = request.next_tokens
+        row = self._take_row(request)
+        request.begin()
+        options = request.options
+        if options.do_sample and options.seed is None:
+            # With a seed, a retry samples the same tokens.
+            options = options.model_copy(update={"seed": secrets.randbits(SEED_BITS)})
+        return InFlight(request, row, options, tokens, is_reserved)
+
+    def _join(self, worker: EngineWorker) -> Engine:
+        """Adds the joining rows to the engine of a thread. After an error it is a new engine."""
+        if worker.engine is None:
+            worker.engine = self._generator.engine()
+        assert worker.engine is not None, "continuous batching needs a runtime with an engine"
+        while worker.joining:
+            flight = worker.joining[0]
+            request = flight.request
+            flight.restart(self._generator.stream() if request.stops else None)
+            key = worker.engine.add(request.rows[flight.row].ids, flight.options)
+            with self._changed:
+                worker.rows[key] = worker.joining.pop(0)
+        return worker.engine
+
+    def _recover(self, worker: EngineWorker, error: Exception) -> None:
+        """Fails the row if it is the only one; else schedules the rows of the engine to run again in two groups."""
+        flights = [*worker.rows.values(), *worker.joining]
+        with self._changed:
+            # The state of an engine after an error is unknown: a new one is made.
+            worker.rows.clear()
+            worker.joining.clear()
+            worker.engine = None
+            if len(flights) > 1:
+                half = len(flights) // 2
+                worker.retries += [flights[half:], flights[:half]]
+        if len(flights) == 1:
+            self._failed([flights[0].request], error)
+
+    def _leave(self, worker: EngineWorker) -> None:
+        """Removes the rows that are no longer awaited, or all rows once closing."""
+        keys = [key for key, each in worker.rows.items() if self._is_closing or each.request.is_over]
+        over = {worker.rows[key].request: None for key in keys}
+        if keys and worker.engine is not None:
+            worker.engine.drop(keys)
+        with self._changed:
+            for key in keys:
+                del worker.rows[key]
+            if self._is_closing:
+                over |= {each.request: None for group in (worker.joining, *worker.retries) for each in group}
+                worker.joining.clear()
+                worker.retries.clear()
+        for request in over:
+            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.seconds))
+
+    def _step(self, worker: EngineWorker, engine: Engine) -> None:
+        if self._on_rows and worker.rows:
+            self._on_rows(len(worker.rows))
+        for key, progress in engine.step().items():
+            flight = worker.rows[key]
+            request = flight.request
+            flight.report(progress.tokens)
+            ended = progress.ended
+            if ended is None and flight.has_stopped(progress.tokens):
+                ended = engine.drop([key])[key]
+            if ended is not None:
+                output = self._generator.output(request.rows[flight.row], ended)
+                with self._changed:
+                    del worker.rows[key]
+                request.complete({flight.row: output})
+                self._succeeded((time.monotonic() - flight.started) / (len(worker.rows) + 1))

@@ -1,0 +1,131 @@
+"""A request in the queue of a variant. Its result crosses from a worker thread to the event loop."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from slimseq.app.serving.batching.stops import cut
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.manifest import GenerationOptions
+
+
+class Listener(Protocol):
+    """Receives tokens and rows of a request while it runs. Called on the generating thread."""
+
+    def on_token(self, row: int, token: int) -> None:
+        """Called with each final token of a row."""
+
+    def on_row(self, row: int, output: TextOutput) -> None:
+        """Called with the output of a complete row."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The outputs of a request, its time in the queue, and its time from first row start to last row end."""
+
+    outputs: list[TextOutput]
+    queue_seconds: float
+    inference_seconds: float
+
+
+class QueuedRequest:
+    """Rows with the same options. Worker threads take and complete rows, the event loop awaits the request."""
+
+    def __init__(
+        self,
+        rows: Sequence[Encoding],
+        options: GenerationOptions,
+        deadline: float,
+        listener: Listener | None = None,
+        stops: Sequence[str] = (),
+    ) -> None:
+        """Makes a request on the event loop that awaits it.
+
+        Args:
+            rows: the encoded inputs.
+            options: generation options of all rows.
+            deadline: `time.monotonic()` at which the request expires.
+            listener: receives tokens and rows. With a listener, rows run in reading order.
+            stops: strings that end the output of a row.
+        """
+        self.rows = rows
+        self.options = options
+        self.deadline = deadline
+        self.listener = listener
+        self.stops = stops
+        self.is_abandoned = False
+        self._has_failed = False
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[Generated] = self._loop.create_future()
+        self.arrival = time.monotonic()
+        self._begun: float | None = None
+        self._outputs: dict[int, TextOutput] = {}
+        # Rows may be completed by several threads.
+        self._completing = threading.Lock()
+        order = range(len(rows))
+        # Rows of similar length share a batch with little padding. A stream needs reading order.
+        self.waiting = deque(order if listener else sorted(order, key=lambda row: -len(rows[row].ids)))
+        # Fair queueing: the expected tokens of the next row, and the virtual time at which it finishes.
+        self.next_tokens = 0
+        self.virtual_finish = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the result is no longer awaited: abandoned, failed, complete or expired."""
+        return self.is_abandoned or self._has_failed or self._future.done() or time.monotonic() > self.deadline
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from its arrival to its deadline."""
+        seconds = self.deadline - self.arrival
+        return round(seconds, 1 if seconds >= 0.1 else 3)
+
+    def begin(self) -> None:
+        """Called when a row starts. The first call ends the time in the queue."""
+        if self._begun is None:
+            self._begun = time.monotonic()
+
+    def complete(self, outputs: dict[int, TextOutput]) -> None:
+        """Adds the outputs of rows. The last ones resolve the future."""
+        outputs = {row: cut(output, self.stops) for row, output in outputs.items()}
+        with self._completing:
+            self._outputs |= outputs
+            is_whole = len(self._outputs) == len(self.rows)
+        if self.listener:
+            for row, output in sorted(outputs.items()):
+                self.listener.on_row(row, output)
+        if is_whole:
+            begun = self._begun or self.arrival
+            result = Generated(
+                outputs=[self._outputs[row] for row in range(len(self.rows))],
+                queue_seconds=begun - self.arrival,
+                inference_seconds=time.monotonic() - begun,
+            )
+            self._on_loop(lambda: None if self._future.done() else self._future.set_result(result))
+
+    def abandon(self) -> None:
+        """Marks the request as no longer awaited. Called on the event loop."""
+        self.is_abandoned = True
+        self._future.cancel()
+
+    def fail(self, error: Exception) -> None:
+        """Ends the request with an error. Waiting rows are dropped."""
+        self._has_failed = True
+        self.waiting.clear()
+        self._on_loop(lambda: None if self._future.done() else self._future.set_exception(error))
+
+    @property
+    def future(self) -> asyncio.Future[Generated]:
+        """Resolves to the outputs or to an error."""
+        return self._future
+
+    def _on_loop(self, resolve: Callable[[], object]) -> None:
+        # The loop may have ended while a row was running.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(resolve)

@@ -1,0 +1,204 @@
+"""The request queue of a loaded variant, with its worker threads. Static and continuous batching are its subclasses.
+
+`submit`, `wait` and `abandon` are called on the event loop. Subclasses process the rows.
+
+Rows are ordered by weighted fair queueing over tokens (Demers, Keshav and Shenker 1989,
+https://dl.acm.org/doi/10.1145/75246.75248): the next row is the one that would finish first if all requests were served
+in parallel at the same rate. So a short request overtakes any number of long ones, and no request starves.
+"""
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
+from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import GenerationOptions
+
+logger = logging.getLogger(__name__)
+
+# Outputs rarely exceed their input by more tokens. `max_new_tokens` is usually much larger.
+EXPECTED_EXTRA_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class WorkLimits:
+    """Sizes of batches and queue.
+
+    Args:
+        max_rows: static batching: maximum number of sequences (rows times beams) in a batch.
+        max_tokens: continuous batching: maximum number of expected tokens of the rows in progress.
+        wait_seconds: static batching: how long an idle worker waits for more rows before a batch starts.
+        queue_rows: maximum number of rows in the queue.
+    """
+
+    max_rows: int = 32
+    max_tokens: int = 16384
+    wait_seconds: float = 0.003
+    queue_rows: int = 4096
+
+
+class RequestQueue(ABC):
+    """The queue and the worker threads of one loaded variant."""
+
+    def __init__(self, name: str, limits: WorkLimits, on_rows: Callable[[int], None] | None) -> None:
+        """Starts no thread. Subclasses call `_start` at the end of their constructor.
+
+        Args:
+            name: names the artifact in errors and threads.
+            limits: sizes of what runs and of the queue.
+            on_rows: called with the number of rows of each batch or step.
+        """
+        self._name = name
+        self._limits = limits
+        self._on_rows = on_rows
+        self._queue: list[QueuedRequest] = []
+        self._changed = threading.Condition()
+        self._is_closing = False
+        # Virtual time of fair queueing: the tokens that every waiting request would have got by now.
+        self._virtual_time = 0.0
+        self._seconds_a_row = 0.05
+        # Failed runs since the last successful one.
+        self.failures = 0
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def queued_rows(self) -> int:
+        """Number of rows in the queue."""
+        with self._changed:
+            return self._queued_rows()
+
+    def submit(
+        self,
+        rows: Sequence[Encoding],
+        options: GenerationOptions,
+        deadline: float,
+        listener: Listener | None = None,
+        stops: Sequence[str] = (),
+    ) -> QueuedRequest:
+        """Queues rows. The caller must `wait` or `abandon`.
+
+        Raises:
+            InvalidRequest: there are more rows than the queue can ever hold.
+            Overloaded: the queue is full.
+            ShuttingDown: the worker is closing.
+        """
+        if len(rows) > self._limits.queue_rows:
+            raise InvalidRequest(f"text: has {len(rows)} segments; at most {self._limits.queue_rows} are allowed")
+        request = QueuedRequest(rows, options, deadline, listener, stops)
+        with self._changed:
+            if self._is_closing:
+                raise ShuttingDown()
+            queued = self._queued_rows()
+            if queued + len(rows) > self._limits.queue_rows:
+                seconds = math.ceil(min(max(queued * self._seconds_a_row, 1), 60))
+                raise Overloaded(f"{self._name} has {queued} queued rows, too many for {len(rows)} more", seconds)
+            self._arrived(request)
+            request.next_tokens = next_tokens(request)
+            request.virtual_finish = self._virtual_time + request.next_tokens
+            self._queue.append(request)
+            self._changed.notify()
+        return request
+
+    async def wait(self, request: QueuedRequest) -> Generated:
+        """Returns the outputs of a request. To cancel the wait abandons the request.
+
+        Raises:
+            DeadlineExceeded: the request expired.
+            SlimseqError: generation failed.
+        """
+        seconds = request.deadline - time.monotonic()
+        try:
+            return await asyncio.wait_for(request.future, max(seconds, 0))
+        except TimeoutError:
+            raise DeadlineExceeded(request.seconds) from None
+        finally:
+            self.abandon(request)
+
+    def abandon(self, request: QueuedRequest) -> None:
+        """Drops the waiting rows of a request. Its running rows end at their next step."""
+        request.abandon()
+        self._unqueue(request)
+
+    def close(self) -> None:
+        """Stops running rows, fails waiting requests with `ShuttingDown`, and joins the threads."""
+        with self._changed:
+            self._is_closing = True
+            waiting, self._queue = self._queue, []
+            self._changed.notify_all()
+        for request in waiting:
+            request.fail(ShuttingDown())
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, workers: int) -> None:
+        """Starts the threads. Called at the end of a subclass's constructor."""
+        for number in range(workers):
+            thread = threading.Thread(target=self._work, name=f"worker {number} {self._name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _arrived(self, request: QueuedRequest) -> None:  # noqa: B027
+        """Called with each request before it is queued, while the queue is locked. Does nothing by default."""
+
+    @abstractmethod
+    def _work(self) -> None:
+        """Processes the queue until it closes, on one of the threads."""
+
+    def _queued_rows(self) -> int:
+        return sum(len(request.waiting) for request in self._queue)
+
+    def _take_row(self, request: QueuedRequest) -> int:
+        """Takes the next row of a request, while the queue is locked, and advances the virtual time by its tokens."""
+        self._virtual_time += request.next_tokens / len(self._queue)
+        row = request.waiting.popleft()
+        if request.waiting:
+            request.next_tokens = next_tokens(request)
+            request.virtual_finish += request.next_tokens
+        else:
+            self._queue.remove(request)
+        return row
+
+    def _succeeded(self, seconds_a_row: float) -> None:
+        """Updates the estimate of seconds for each row, from which `Retry-After` is computed."""
+        self.failures = 0
+        self._seconds_a_row += 0.2 * (seconds_a_row - self._seconds_a_row)
+
+    def _failed(self, requests: Iterable[QueuedRequest], error: Exception) -> None:
+        if not isinstance(error, SlimseqError):
+            self.failures += 1
+            logger.error("generation failed", exc_info=error, extra={"artifact": self._name})
+        for request in requests:
+            self._drop(request, error if isinstance(error, SlimseqError) else GenerationFailed(self._name))
+
+    def _drop(self, request: QueuedRequest, error: Exception) -> None:
+        self._unqueue(request)
+        request.fail(error)
+
+    def _unqueue(self, request: QueuedRequest) -> None:
+        with self._changed:
+            if request in self._queue:
+                self._queue.remove(request)
+
+
+# The order of fair queueing: the request with the smallest value is next.
+by_virtual_finish = attrgetter("virtual_finish")
+
+
+def next_tokens(request: QueuedRequest) -> int:
+    """Returns the expected tokens of the next row of a request."""
+    return expected_tokens(request.rows[request.waiting[0]], request.options)
+
+
+def expected_tokens(encoding: Encoding, options: GenerationOptions) -> int:
+    """Returns the expected tokens of a row: its input, which the beams share, and the output of each beam."""
+    expected = min(options.max_new_tokens, max(len(encoding.ids) + EXPECTED_EXTRA_TOKENS, options.min_new_tokens))
+    return len(encoding.ids) + options.num_beams * expected

@@ -1,0 +1,180 @@
+"""Static batching, for runtimes whose rows start and end together.
+
+Requests with the same options share batches, in the order of fair queueing
+(`slimseq.app.serving.batching.request_queue`). An idle worker waits a little for more rows, but only after requests
+arrived at the same time recently. If a batch fails, it runs again in halves, so that only the failing row fails.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from slimseq.app.errors import DeadlineExceeded, ShuttingDown
+from slimseq.app.serving.batching.request import QueuedRequest
+from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits, by_virtual_finish
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.runtime import GenerationCallbacks
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.manifest import GenerationOptions
+
+# For this long after two requests were there at the same time, workers wait for more rows.
+MEETING_SECONDS = 1.0
+
+
+class BatchGenerator(Protocol):
+    """The part of `slimseq.inference.generator.TextGenerator` that batching needs."""
+
+    def generate(
+        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: GenerationCallbacks | None = None
+    ) -> list[TextOutput]:
+        """Generates one output for each input, as one batch."""
+
+
+@dataclass
+class Batch:
+    """Rows that run together, as `(request, row)` pairs with equal options."""
+
+    options: GenerationOptions
+    rows: list[tuple[QueuedRequest, int]] = field(default_factory=list)
+    # The number of tokens that the listener of a row has received, including earlier runs.
+    reported: Counter[tuple[QueuedRequest, int]] = field(default_factory=Counter)
+
+    @property
+    def requests(self) -> list[QueuedRequest]:
+        """The requests of the rows, each once."""
+        return list(dict.fromkeys(request for request, _ in self.rows))
+
+    def halves(self) -> list["Batch"]:
+        """Returns two batches of the rows that are still awaited and can run again."""
+        # Without a seed, a second run would sample other tokens than those already sent.
+        is_random = self.options.do_sample and self.options.seed is None
+        rows = [row for row in self.rows if not row[0].is_over and not (is_random and self.reported[row])]
+        half = -(-len(rows) // 2)
+        return [Batch(self.options, part, self.reported) for part in (rows[:half], rows[half:]) if part]
+
+
+class StaticBatching(RequestQueue):
+    """Runs one batch after the other on each worker."""
+
+    def __init__(
+        self,
+        generator: BatchGenerator,
+        name: str,
+        limits: WorkLimits | None = None,
+        workers: int = 1,
+        on_rows: Callable[[int], None] | None = None,
+    ) -> None:
+        """Starts the threads.
+
+        Args:
+            generator: used by the threads only.
+            name: names the artifact in errors and threads.
+            limits: sizes of batches and queue.
+            workers: number of concurrent batches.
+            on_rows: called with the number of rows of each batch.
+        """
+        super().__init__(name, limits or WorkLimits(), on_rows)
+        self._generator = generator
+        self._running = 0
+        # When a request last arrived while another one was there.
+        self._met = -MEETING_SECONDS
+        self._start(workers)
+
+    def _arrived(self, request: QueuedRequest) -> None:
+        """Records when requests are there at the same time."""
+        if self._running or self._queue:
+            self._met = request.arrival
+
+    def _work(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            if batch.rows:
+                self._run(batch)
+
+    def _next_batch(self) -> Batch | None:
+        """Waits for rows, then if requests arrive together for more rows. Returns None once closing."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._is_closing)
+            if self._queue and self._queue[0].arrival - self._met < MEETING_SECONDS:
+                until = self._queue[0].arrival + self._limits.wait_seconds
+                self._changed.wait_for(
+                    lambda: self._is_closing or self._queued_rows() >= self._limits.max_rows,
+                    timeout=max(until - time.monotonic(), 0),
+                )
+            return None if self._is_closing else self._form_batch()
+
+    def _form_batch(self) -> Batch:
+        self._queue = [request for request in self._queue if not request.is_over]
+        if not self._queue:
+            return Batch(GenerationOptions())
+        batch = Batch(min(self._queue, key=by_virtual_finish).options)
+        capacity = max(self._limits.max_rows // batch.options.num_beams, 1)
+        sharing = [request for request in self._queue if request.options == batch.options]
+        while sharing and len(batch.rows) < capacity:
+            request = min(sharing, key=by_virtual_finish)
+            batch.rows.append((request, self._take_row(request)))
+            if not request.waiting:
+                sharing.remove(request)
+        return batch
+
+    def _run(self, batch: Batch) -> None:
+        requests = batch.requests
+        if self._on_rows:
+            self._on_rows(len(batch.rows))
+
+        generated = Counter[int]()
+
+        def on_token(position: int, token: int) -> None:
+            generated[position] += 1
+            request, row = key = batch.rows[position]
+            if generated[position] > batch.reported[key]:
+                batch.reported[key] = generated[position]
+                if request.listener and not request.is_abandoned:
+                    request.listener.on_token(row, token)
+
+        def is_cancelled() -> bool:
+            return self._is_closing or all(request.is_over for request in requests)
+
+        is_followed = any(request.listener for request in requests)
+        watch = GenerationCallbacks(on_token=on_token if is_followed else None, is_cancelled=is_cancelled)
+        started = time.monotonic()
+        for request in requests:
+            request.begin()
+        try:
+            outputs = self._generated(batch, watch)
+            self._succeeded((time.monotonic() - started) / len(batch.rows))
+            if any(output.finish_reason == "cancelled" for output in outputs):
+                self._cancelled(requests)
+            else:
+                self._deliver(batch, outputs)
+        except Exception as error:
+            self._recover(batch, error)
+
+    def _recover(self, batch: Batch, error: Exception) -> None:
+        """Fails the row of a batch of one; runs the rows of a larger batch again in two batches."""
+        halves = batch.halves() if len(batch.rows) > 1 else []
+        again = {row for half in halves for row in half.rows}
+        if failed := dict.fromkeys(row[0] for row in batch.rows if row not in again):
+            self._failed(failed, error)
+        for half in halves:
+            self._run(half)
+
+    def _generated(self, batch: Batch, watch: GenerationCallbacks) -> list[TextOutput]:
+        with self._changed:
+            self._running += 1
+        try:
+            return self._generator.generate([request.rows[row] for request, row in batch.rows], batch.options, watch)
+        finally:
+            # Before the results are delivered, so that the client's next request does not count as concurrent.
+            with self._changed:
+                self._running -= 1
+
+    def _deliver(self, batch: Batch, outputs: Sequence[TextOutput]) -> None:
+        pairs = list(zip(batch.rows, outputs, strict=True))
+        for request in batch.requests:
+            request.complete({row: output for (owner, row), output in pairs if owner is request})
+
+    def _cancelled(self, requests: list[QueuedRequest]) -> None:
+        for request in requests:
+            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.seconds))

@@ -1,0 +1,44 @@
+"""The texts of a request and how to generate from them, independent of HTTP."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from slimseq.app.http.schemas.generation import LongInput, TextRequest
+from slimseq.inference.generator import OnOverflow
+from slimseq.models_store.manifest import GenerationOptions
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Texts and generation options of one request. None means the default of the artifact.
+
+    Args:
+        texts: the texts to summarize or translate.
+        options: generation options by name. None or absent means the artifact's default.
+        on_overflow: what to do with a text that exceeds the model's context window.
+        long_input: whether such a document is truncated or summarized in parts.
+        stop: strings that end an output.
+        prefix: text before each input, in place of the artifact's prefix.
+        source: language of the texts.
+        target: language of the outputs.
+    """
+
+    texts: list[str]
+    options: dict[str, Any] = field(default_factory=dict)
+    on_overflow: OnOverflow = "truncate"
+    long_input: LongInput = "truncate"
+    stop: tuple[str, ...] = ()
+    prefix: str | None = None
+    source: str | None = None
+    target: str | None = None
+
+    @classmethod
+    def of(cls, body: TextRequest) -> Self:
+        """Returns the prompt of a request's body."""
+        names = {each.name for each in fields(cls)} - {"stop"}
+        return cls(
+            texts=[body.text] if isinstance(body.text, str) else body.text,
+            options=body.model_dump(include=set(GenerationOptions.model_fields)),
+            stop=tuple(body.stop),
+            **{name: value for name, value in body if name in names and value is not None},
+        )

@@ -1,0 +1,1 @@
+"""The variants in memory: loading, eviction, readiness."""

@@ -1,0 +1,149 @@
+"""Loads a variant with its request queue, and measures time and memory."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.batching.continuous import ContinuousBatching
+from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits
+from slimseq.app.serving.batching.static import StaticBatching
+from slimseq.evaluation.fastest import choose_layout
+from slimseq.evaluation.host import resident_bytes, trim_memory
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.runtimes.registry import runtime_named
+from slimseq.models_store.errors import InvalidArtifact, SlimseqError
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+logger = logging.getLogger(__name__)
+
+Opener = Callable[[Store, Task, str, str | None, int, int], TextGenerator]
+
+
+@dataclass(frozen=True)
+class VariantKey:
+    """A variant and the runtime that loads it."""
+
+    task: Task
+    variant: str
+    runtime: str
+
+    def __str__(self) -> str:
+        return f"{self.task}/{self.variant}"
+
+
+@dataclass(frozen=True)
+class LoadedVariant:
+    """A loaded artifact with its request queue, and the measured cost of loading."""
+
+    key: VariantKey
+    generator: TextGenerator
+    worker: RequestQueue
+    resident_bytes: int
+    disk_bytes: int
+    load_seconds: float
+
+    @property
+    def runtime(self) -> str:
+        """The name of its runtime."""
+        return self.generator.runtime.name
+
+    @property
+    def digest(self) -> str:
+        """The digest of the loaded artifact, which may differ from that on disk."""
+        return self.generator.manifest.digest
+
+    def close(self) -> None:
+        """Stops its threads and frees its memory."""
+        self.worker.close()
+        self.generator.close()
+        trim_memory()
+
+
+class Loader:
+    """Loads variants. Called on one thread at a time, so that the memory of each can be measured."""
+
+    def __init__(
+        self,
+        store: Store,
+        metrics: ServiceMetrics,
+        limits: WorkLimits,
+        workers: int = 1,
+        threads: int = 0,
+        opener: Opener = open_generator,
+    ) -> None:
+        """Makes a loader.
+
+        Args:
+            store: of the artifacts.
+            metrics: counts the rows of batches.
+            limits: of every request queue.
+            workers: generations of a variant at a time. 0 uses the fastest measured layout.
+            threads: threads of each. 0 uses the fastest measured layout.
+            opener: opens an artifact.
+        """
+        self.store = store
+        self._metrics = metrics
+        self._limits = limits
+        self._workers, self._threads = workers, threads
+        self._opener = opener
+
+    def open(self, key: VariantKey) -> LoadedVariant:
+        """Loads a variant and starts its threads.
+
+        Raises:
+            SlimseqError: as `open_generator` does; what else goes wrong becomes `InvalidArtifact`.
+        """
+        try:
+            # The runtime's library is imported first, so that its memory does not count for the first variant.
+            runtime_named(key.runtime).opener()
+            # Freed memory would be reused, and the measured growth would be too small.
+            trim_memory()
+            before = resident_bytes()
+            started = time.perf_counter()
+            manifest = self.store.manifest(key.task, key.variant)
+            layout = choose_layout(manifest, key.runtime, self._workers, self._threads)
+            generator = self._opener(self.store, key.task, key.variant, key.runtime, layout.threads, layout.workers)
+            seconds = time.perf_counter() - started
+        except SlimseqError:
+            raise
+        except Exception as error:
+            logger.exception("unexpected exception while a variant was loaded")
+            raise InvalidArtifact(f"{key} cannot be loaded: {type(error).__name__}") from error
+        disk_bytes = self.disk_bytes(key)
+        return LoadedVariant(
+            key=key,
+            generator=generator,
+            worker=self._worker(key, generator, layout.workers),
+            # The whole model is in memory: if the process grew by less, other requests freed memory meanwhile.
+            resident_bytes=max(resident_bytes() - before, disk_bytes),
+            disk_bytes=disk_bytes,
+            load_seconds=round(seconds, 4),
+        )
+
+    def disk_bytes(self, key: VariantKey) -> int:
+        """Returns the bytes on disk of the format that the runtime reads."""
+        return format_bytes(self.store, key.task, key.variant, runtime_named(key.runtime).format)
+
+    def _worker(self, key: VariantKey, generator: TextGenerator, workers: int) -> RequestQueue:
+        """Starts continuous batching if the runtime has an engine, else static batching."""
+        kind = StaticBatching if generator.engine() is None else ContinuousBatching
+        return kind(
+            generator,
+            str(key),
+            self._limits,
+            workers=workers,
+            on_rows=self._metrics.rows_counter(key.task, key.variant),
+        )
+
+
+def format_bytes(store: Store, task: Task, variant: str, name: str) -> int:
+    """Returns the bytes on disk of a format, exported or the artifact's own."""
+    export = store.export_of(task, variant, name)
+    if export is not None:
+        return sum(file.bytes for file in export.files)
+    sizes = store.manifest(task, variant).size.bytes_by_format
+    # A format that is built when the variant is loaded is about as large as its source.
+    return sizes.get(name) or sizes.get("safetensors", 0)

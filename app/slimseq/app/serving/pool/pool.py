@@ -1,0 +1,270 @@
+"""The loaded variants: loaded on first use, leased while in use, unloaded to free memory for others.
+
+Loads run one at a time on a thread of their own, while loaded variants keep serving. All requests for a variant share
+its load. The least recently used variant is unloaded first, and never one that is in use.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from slimseq.app.errors import ShuttingDown, VariantInUse, VariantTooLarge
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
+from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+
+logger = logging.getLogger(__name__)
+
+# Estimated ratio of a variant's memory to its bytes on disk, until the memory was measured.
+GROWTH = 1.5
+# Consecutive failed runs after which a variant is loaded again.
+MAX_FAILURES = 2
+
+
+@dataclass(frozen=True)
+class PoolLimits:
+    """Limits of the pool.
+
+    Args:
+        resident_bytes: memory budget of all variants, as measured when they were loaded. None means no limit.
+        idle_seconds: time without a request after which a variant is unloaded. None means never.
+    """
+
+    resident_bytes: int | None = None
+    idle_seconds: float | None = None
+
+
+@dataclass(eq=False)
+class _Slot:
+    """A variant that is loading or loaded. It is not unloaded while `leases` is above 0."""
+
+    key: VariantKey
+    leases: int = 0
+    last_used: float = field(default_factory=time.monotonic)
+    load: "asyncio.Task[LoadedVariant]" = field(init=False)
+
+    @property
+    def loaded(self) -> LoadedVariant | None:
+        """The loaded variant. None while it is loading, or if that failed."""
+        is_there = self.load.done() and not self.load.cancelled() and self.load.exception() is None
+        return self.load.result() if is_there else None
+
+
+class Pool:
+    """Loads variants on demand. Used from the event loop only."""
+
+    def __init__(
+        self,
+        loader: Loader,
+        metrics: ServiceMetrics,
+        runtimes: RuntimeChooser,
+        limits: PoolLimits | None = None,
+    ) -> None:
+        """Makes an empty pool.
+
+        Args:
+            loader: loads variants.
+            metrics: counts loaded variants.
+            runtimes: selects the runtime of a variant.
+            limits: of memory and time.
+        """
+        self.limits = limits or PoolLimits()
+        self.evictions = 0
+        self._loader = loader
+        self._metrics = metrics
+        self._runtimes = runtimes
+        self._slots: dict[VariantKey, _Slot] = {}
+        self._measured: dict[VariantKey, int] = {}
+        self._errors: dict[VariantKey, SlimseqError] = {}
+        # Running unloads. Their variants have no slot any more.
+        self._closings: dict[asyncio.Task[None], VariantKey] = {}
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        self._one_load = asyncio.Lock()
+        self._released = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self._last_used = time.monotonic()
+
+    @contextlib.asynccontextmanager
+    async def lease(self, task: Task, variant: str, runtime: str | None = None) -> AsyncIterator[LoadedVariant]:
+        """Leases a variant, which is loaded first if needed. The load continues if the client disconnects.
+
+        Args:
+            task: its task.
+            variant: its name.
+            runtime: its runtime. None selects the fastest on this machine.
+
+        Raises:
+            UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: as `open_generator` does. The next
+                call loads it again.
+            VariantTooLarge: it needs more than the memory budget.
+            ShuttingDown: the pool is closing.
+        """
+        if self._is_closing:
+            raise ShuttingDown()
+        slot = self._slot(VariantKey(task, variant, self._runtimes.choose(task, variant, runtime)))
+        slot.leases += 1
+        try:
+            yield await asyncio.shield(slot.load)
+        finally:
+            slot.leases -= 1
+            slot.last_used = self._last_used = time.monotonic()
+            self._released.set()
+            await self._replace_broken(slot)
+
+    def loaded(self) -> list[LoadedVariant]:
+        """Returns the loaded variants, in the order of loading."""
+        return [loaded for slot in self._slots.values() if (loaded := slot.loaded)]
+
+    def find(self, task: Task, variant: str) -> LoadedVariant | None:
+        """Returns a variant if it is loaded, on any runtime."""
+        return next((each for each in self.loaded() if (each.key.task, each.key.variant) == (task, variant)), None)
+
+    def idle_seconds(self) -> float:
+        """Returns the seconds since the last lease ended, 0 while there is one."""
+        if any(slot.leases for slot in self._slots.values()):
+            return 0.0
+        return time.monotonic() - self._last_used
+
+    def degraded(self) -> list[str]:
+        """Returns the loaded variants whose last run failed."""
+        return list(dict.fromkeys(str(loaded.key) for loaded in self.loaded() if loaded.worker.failures))
+
+    def last_error(self, task: Task, variant: str) -> SlimseqError | None:
+        """Returns why a variant cannot be loaded, None if no reason is known."""
+        runtime = self._runtimes.find(task, variant)
+        return runtime if isinstance(runtime, SlimseqError) else self._errors.get(VariantKey(task, variant, runtime))
+
+    def has_failed(self, task: Task, variant: str) -> bool:
+        """Whether the last attempt to load a variant failed, on any runtime."""
+        return any((key.task, key.variant) == (task, variant) for key in self._errors)
+
+    def can_serve(self, task: Task, variant: str) -> bool:
+        """Whether no reason is known why a variant cannot be loaded."""
+        return self.last_error(task, variant) is None
+
+    async def unload(self, task: Task, variant: str) -> None:
+        """Unloads a variant from all runtimes. Returns once its memory is freed.
+
+        A variant that is not loaded is ignored. One that is loading for a client that disconnected is unloaded after.
+
+        Raises:
+            VariantInUse: requests use it, or wait until it is loaded.
+        """
+        slots = [slot for slot in self._slots.values() if (slot.key.task, slot.key.variant) == (task, variant)]
+        if leases := sum(slot.leases for slot in slots):
+            raise VariantInUse(f"{task}/{variant}", leases)
+        for slot in slots:
+            self._start_closing(slot, "unload")
+        # This includes unloads that other callers started.
+        closings = [closing for closing, key in self._closings.items() if (key.task, key.variant) == (task, variant)]
+        await asyncio.shield(asyncio.gather(*closings))
+
+    async def close(self) -> None:
+        """Waits for a running load, then unloads everything."""
+        self._is_closing = True
+        if self._watch is not None:
+            self._watch.cancel()
+        await asyncio.gather(*(slot.load for slot in self._slots.values()), return_exceptions=True)
+        for slot in list(self._slots.values()):
+            self._start_closing(slot, "shutdown")
+        await asyncio.gather(*self._closings, return_exceptions=True)
+        self._thread.shutdown()
+
+    def _slot(self, key: VariantKey) -> _Slot:
+        if key not in self._slots:
+            slot = self._slots[key] = _Slot(key)
+            slot.load = asyncio.create_task(self._load(slot), name=f"load {key}")
+        if self._watch is None and self.limits.idle_seconds is not None:
+            self._watch = asyncio.create_task(self._close_idle(self.limits.idle_seconds), name="idle variants")
+        return self._slots[key]
+
+    async def _load(self, slot: _Slot) -> LoadedVariant:
+        key = slot.key
+        try:
+            async with self._one_load:
+                await self._free_memory(key)
+                loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.open, key)
+        except SlimseqError as error:
+            self._errors[key] = error
+            # An operator may have unloaded this one, and another may be in its place.
+            if self._slots.get(key) is slot:
+                del self._slots[key]
+            logger.warning("variant cannot be loaded", extra={"artifact": str(key), "reason": str(error)})
+            raise
+        self._errors.pop(key, None)
+        self._measured[key] = loaded.resident_bytes
+        self._metrics.variant_loaded(
+            key.task,
+            key.variant,
+            key.runtime,
+            loaded.resident_bytes,
+            loaded.load_seconds,
+            lambda: float(loaded.worker.queued_rows),
+        )
+        logger.info(
+            "variant loaded",
+            extra={
+                "artifact": str(key),
+                "runtime": loaded.runtime,
+                "resident_bytes": loaded.resident_bytes,
+                "load_seconds": loaded.load_seconds,
+            },
+        )
+        return loaded
+
+    async def _free_memory(self, key: VariantKey) -> None:
+        """Unloads the least recently used variants until another fits. Waits if all are in use."""
+        budget = self.limits.resident_bytes
+        if budget is None:
+            return
+        needed = self._measured.get(key) or int(self._loader.disk_bytes(key) * GROWTH)
+        if needed > budget:
+            raise VariantTooLarge(str(key), needed, budget)
+        while sum(loaded.resident_bytes for loaded in self.loaded()) + needed > budget:
+            idle = [slot for slot in self._slots.values() if slot.loaded and not slot.leases]
+            if idle:
+                self.evictions += 1
+                self._metrics.variant_evicted()
+                await self._start_closing(min(idle, key=lambda slot: slot.last_used), "memory for another")
+            else:
+                self._released.clear()
+                await self._released.wait()
+
+    def _start_closing(self, slot: _Slot, reason: str) -> "asyncio.Task[None]":
+        """Removes a variant from its slot, so that it is not leased or unloaded again, and starts to unload it."""
+        del self._slots[slot.key]
+        closing = asyncio.create_task(self._close(slot, reason), name=f"close {slot.key}")
+        self._closings[closing] = slot.key
+        closing.add_done_callback(self._closings.pop)
+        return closing
+
+    async def _close(self, slot: _Slot, reason: str) -> None:
+        try:
+            loaded = await slot.load
+        except SlimseqError:
+            return
+        self._metrics.variant_closed(slot.key.task, slot.key.variant, slot.key.runtime)
+        logger.info("variant unloaded", extra={"artifact": str(slot.key), "reason": reason})
+        await asyncio.get_running_loop().run_in_executor(self._thread, loaded.close)
+
+    async def _replace_broken(self, slot: _Slot) -> None:
+        """Unloads a variant with repeated failures once it is not in use. The next request loads it again."""
+        loaded = slot.loaded
+        is_there = self._slots.get(slot.key) is slot and not self._is_closing
+        if loaded and is_there and not slot.leases and loaded.worker.failures >= MAX_FAILURES:
+            await asyncio.shield(self._start_closing(slot, "broken"))
+
+    async def _close_idle(self, idle_seconds: float) -> None:
+        while True:
+            await asyncio.sleep(min(idle_seconds / 4, 30))
+            before = time.monotonic() - idle_seconds
+            for slot in list(self._slots.values()):
+                if slot.loaded and not slot.leases and slot.last_used < before:
+                    self._start_closing(slot, "idle")

@@ -1,0 +1,99 @@
+"""Preloads variants at the start, and decides whether the service is ready.
+
+If the default variant of a task cannot be loaded, the next best takes its place. The preferred one is tried again from
+time to time, so that it serves once it is repaired.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from slimseq.app.errors import NotReady
+from slimseq.app.serving.pool.pool import Pool
+from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+
+logger = logging.getLogger(__name__)
+
+# Interval at which defaults that could not be loaded are tried again.
+RETRY_SECONDS = 60.0
+
+
+class Readiness:
+    """The preloading. A variant that cannot be loaded does not prevent the others from serving."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        pool: Pool,
+        preload: Sequence[tuple[Task, str]] = (),
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self._catalogue = catalogue
+        self._retry_seconds = retry_seconds
+        self._pool = pool
+        self._preload = preload
+        self._waiting: list[tuple[Task, str]] = list(preload) or self._defaults()
+
+    async def preload(self) -> None:
+        """Loads the variants of the setting, or the default of each task, one after the other."""
+        while self._waiting:
+            task, variant = self._waiting[0]
+            if not await self._loads(task, variant) and not self._preload:
+                # By now another variant is the default, unless none can be loaded.
+                name = self._catalogue.find_default(task)
+                if name is not None and self._pool.can_serve(task, name):
+                    self._waiting.append((task, name))
+            self._waiting.pop(0)
+
+    async def keep_trying(self) -> None:
+        """Loads preferred defaults that could not be loaded, once they can be."""
+        while True:
+            await asyncio.sleep(self._retry_seconds)
+            for task in Task:
+                default = self._catalogue.find_default(task)
+                for variant in self._catalogue.preferred(task)[:1]:
+                    if variant != default and self._pool.has_failed(task, variant):
+                        await self._retry(task, variant)
+
+    def start(self) -> "asyncio.Task[None]":
+        """Starts to preload in the background."""
+        return asyncio.create_task(self._run(), name="preload")
+
+    async def _run(self) -> None:
+        await self.preload()
+        await self.keep_trying()
+
+    async def _loads(self, task: Task, variant: str) -> bool:
+        try:
+            async with self._pool.lease(task, variant):
+                return True
+        except SlimseqError as error:
+            logger.error("preload failed", extra={"artifact": f"{task}/{variant}", "reason": str(error)})
+            return False
+
+    async def _retry(self, task: Task, variant: str) -> None:
+        try:
+            # Verified first, since to load it may unload others.
+            await asyncio.to_thread(self._catalogue.store.verify, task, variant)
+        except SlimseqError:
+            return
+        await self._loads(task, variant)
+
+    def check(self) -> list[str]:
+        """Checks that requests can be served. Returns the variants whose last run failed.
+
+        Raises:
+            NotReady: variants are still loading, or no task has a variant that can be loaded.
+        """
+        if self._waiting:
+            raise NotReady(f"loading {', '.join(f'{task}/{variant}' for task, variant in self._waiting)}")
+        defaults = self._defaults()
+        errors = [error for task, variant in defaults if (error := self._pool.last_error(task, variant))]
+        if len(errors) == len(defaults):
+            raise NotReady("; ".join(map(str, errors)) or "the store holds no variant")
+        return self._pool.degraded()
+
+    def _defaults(self) -> list[tuple[Task, str]]:
+        return [(task, name) for task in Task if (name := self._catalogue.find_default(task))]

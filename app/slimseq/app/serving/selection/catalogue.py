@@ -1,0 +1,96 @@
+"""The variants of the store for requests: read again at most once a second, with the default of each task."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from slimseq.models_store.errors import UnknownVariant
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.store import Entry, Store
+
+FRESH_SECONDS = 1.0
+USUAL_DEFAULTS = ("quantized", "original")
+
+
+class Catalogue:
+    """The artifacts of the store, cached for a second so that requests do not read every manifest."""
+
+    def __init__(
+        self, store: Store, defaults: Mapping[Task, str | None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.store = store
+        # The pool replaces it. Until then every variant is assumed to be loadable.
+        self.can_serve: Callable[[Task, str], bool] = lambda task, variant: True
+        self._defaults = defaults
+        self._clock = clock
+        self._entries: list[Entry] = []
+        self._read_at = float("-inf")
+
+    def entries(self, task: Task | None = None) -> list[Entry]:
+        """Returns the artifacts of one or all tasks, including unreadable ones, in the order of `Store.scan`."""
+        if self._clock() - self._read_at > FRESH_SECONDS:
+            self._entries = self.store.scan(self._entries)
+            self._read_at = self._clock()
+        return [entry for entry in self._entries if task in (None, entry.task)]
+
+    def entry(self, task: Task, variant: str) -> Entry:
+        """Returns an artifact.
+
+        Raises:
+            UnknownVariant: the store has no variant of that name.
+        """
+        for attempt in range(2):
+            for entry in self.entries(task):
+                if entry.variant == variant:
+                    return entry
+            if attempt == 0:
+                self._read_at = float("-inf")
+        raise UnknownVariant(task.value, variant, self.names(task))
+
+    def manifest(self, task: Task, variant: str) -> Manifest:
+        """Returns the manifest of an artifact.
+
+        Raises:
+            UnknownVariant: the store has no variant of that name.
+            InvalidArtifact: its manifest cannot be read.
+        """
+        entry = self.entry(task, variant)
+        if entry.manifest is None:
+            raise entry.error or UnknownVariant(task.value, variant, self.names(task))
+        return entry.manifest
+
+    def manifests(self, task: Task) -> list[Manifest]:
+        """Returns the readable manifests of a task."""
+        return [entry.manifest for entry in self.entries(task) if entry.manifest is not None]
+
+    def names(self, task: Task) -> list[str]:
+        """Returns the names of the variants of a task."""
+        return [entry.variant for entry in self.entries(task)]
+
+    def default(self, task: Task) -> str:
+        """Returns the default variant of a task.
+
+        Raises:
+            UnknownVariant: the task has no default variant.
+        """
+        name = self.find_default(task)
+        if name is None:
+            raise UnknownVariant(task.value, self._defaults.get(task) or "original", self.names(task))
+        return name
+
+    def find_default(self, task: Task) -> str | None:
+        """Returns the default variant of a task, or None if there is none.
+
+        It is the first preferred variant that can be loaded, or the first preferred one if none can.
+        """
+        names = self.preferred(task)
+        return next((name for name in names if self.can_serve(task, name)), next(iter(names), None))
+
+    def preferred(self, task: Task) -> list[str]:
+        """Returns the variants that may be the default, in order of preference: only the setting's, if it is set."""
+        names = self.names(task)
+        chosen = self._defaults.get(task)
+        if chosen:
+            return [chosen] if chosen in names else []
+        rejected = {e.variant for e in self.entries(task) if e.manifest is not None and e.manifest.is_rejected}
+        ordered = dict.fromkeys([*USUAL_DEFAULTS, *names])
+        return [name for name in ordered if name in names and name not in rejected]

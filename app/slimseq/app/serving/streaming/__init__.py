@@ -1,0 +1,1 @@
+"""From generated tokens to Server-Sent Events."""

@@ -1,0 +1,114 @@
+"""Server-Sent Events of one generation: a `token` event for each piece, then `done` with the response, or `error`.
+
+A worker thread reports tokens and complete rows; the event loop assembles and sends them.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+
+from fastapi.sse import format_sse_event
+from pydantic_core import to_json
+
+from slimseq.app.errors import DeadlineExceeded, InternalError
+from slimseq.app.http.problems import problem_of
+from slimseq.app.http.schemas.generation import GenerationResponse
+from slimseq.app.serving.batching.request import Generated, QueuedRequest
+from slimseq.app.serving.batching.request_queue import RequestQueue
+from slimseq.app.serving.streaming.assembly import Assembly, Piece
+from slimseq.inference.generator import TextOutput
+from slimseq.models_store.errors import SlimseqError
+
+logger = logging.getLogger(__name__)
+
+
+def event(name: str, data: object) -> bytes:
+    """Returns one Server-Sent Event with JSON data."""
+    return format_sse_event(event=name, data_str=to_json(data).decode())
+
+
+class TokenRelay:
+    """Listens to a request on the generating thread, and passes tokens and rows to the event loop in order."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._received: asyncio.Queue[tuple[int, int | TextOutput] | None] = asyncio.Queue()
+
+    def on_token(self, row: int, token: int) -> None:
+        """Receives a token."""
+        self._pass_on(row, token)
+
+    def on_row(self, row: int, output: TextOutput) -> None:
+        """Receives a complete row."""
+        self._pass_on(row, output)
+
+    def follow(self, request: QueuedRequest) -> None:
+        """Receives the end of a request, after all of its tokens and rows."""
+        request.future.add_done_callback(lambda _: self._received.put_nowait(None))
+
+    async def next(self, deadline: float) -> tuple[int, int | TextOutput] | None:
+        """Returns the row and the token or output that came next, or None at the end.
+
+        Raises:
+            TimeoutError: nothing came before the deadline.
+        """
+        if not self._received.empty():
+            return self._received.get_nowait()
+        return await asyncio.wait_for(self._received.get(), max(deadline - time.monotonic(), 0))
+
+    def _pass_on(self, row: int, received: int | TextOutput) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._received.put_nowait, (row, received))
+
+
+async def generation_events(
+    worker: RequestQueue,
+    request: QueuedRequest,
+    relay: TokenRelay,
+    assembly: Assembly,
+    answer: Callable[[Generated], GenerationResponse],
+) -> AsyncGenerator[bytes]:
+    """Yields the events of a request. To close the generator early abandons the request.
+
+    Args:
+        worker: the queue that the request was submitted to.
+        request: the request.
+        relay: its listener.
+        assembly: turns tokens and rows into pieces of text.
+        answer: makes the final response.
+
+    Raises:
+        SlimseqError: it failed before the first piece. Later failures become an `error` event.
+    """
+    has_started = False
+    relay.follow(request)
+    try:
+        while (received := await relay.next(request.deadline)) is not None:
+            for piece in _pieces(assembly, *received):
+                has_started = True
+                yield event("token", piece)
+        generated = await request.future
+        has_started = True
+        yield event("done", answer(generated))
+    except Exception as error:
+        problem = _known(error, request)
+        if not has_started:
+            raise problem from error
+        yield event("error", problem_of(problem))
+    finally:
+        worker.abandon(request)
+
+
+def _pieces(assembly: Assembly, row: int, received: int | TextOutput) -> list[Piece]:
+    return assembly.on_row(row, received) if isinstance(received, TextOutput) else assembly.on_token(row, received)
+
+
+def _known(error: Exception, request: QueuedRequest) -> SlimseqError:
+    if isinstance(error, SlimseqError):
+        return error
+    if isinstance(error, TimeoutError):
+        return DeadlineExceeded(request.seconds)
+    logger.error("unexpected exception in a stream", exc_info=error)
+    return InternalError()

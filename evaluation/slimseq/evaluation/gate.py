@@ -1,0 +1,109 @@
+"""Quality gates: the conditions of a recipe, and the verdict on a variant that its manifest stores.
+
+Nothing else decides or changes a verdict. The service shows the one of the manifest.
+"""
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from slimseq.evaluation.fastest import speed_ratio
+from slimseq.evaluation.host import are_alike, cpu_flags, host_name
+from slimseq.evaluation.metrics import PRIMARY_METRIC
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Check, Manifest, QualityScore, Verdict
+
+
+class NotMeasured(SlimseqError):
+    """Raised when a gate has a condition on something that was not measured. Names the variant and the condition."""
+
+
+class Gate(BaseModel):
+    """The conditions that a variant must meet, relative to its reference.
+
+    Args:
+        retention: minimum retention of the metric, on every test set that is named.
+        metric: None means the task's primary metric.
+        test_sets: the test sets that count; empty means all.
+        smaller: minimum ratio of the reference's fp32 bytes to the variant's bytes as served.
+        faster: minimum ratio of output tokens a second to the reference's.
+        fewer_parameters: minimum share of parameters removed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    retention: float | None = Field(default=None, gt=0)
+    metric: str | None = None
+    test_sets: list[str] = []
+    smaller: float | None = Field(default=None, gt=0)
+    faster: float | None = Field(default=None, gt=0)
+    fewer_parameters: float | None = Field(default=None, gt=0, lt=1)
+
+
+def verdict_on(manifest: Manifest, reference: Manifest, gate: Gate) -> Verdict:
+    """Checks every condition of a gate.
+
+    Args:
+        manifest: of the variant, with its scores and speeds.
+        reference: of the root of its lineage.
+        gate: the conditions.
+
+    Returns:
+        Every condition with its value. The status is `passed` if all conditions are met.
+
+    Raises:
+        NotMeasured: a condition is on something that was not measured.
+    """
+    checks: list[Check] = []
+    if gate.retention is not None:
+        checks += [
+            _check(f"retention of {score.metric} on {score.dataset}", score.retention or 0.0, gate.retention)
+            for score in _scores(manifest, gate)
+        ]
+    if gate.smaller is not None:
+        checks.append(_check("times smaller", reference.size.fp32_bytes / served_bytes(manifest), gate.smaller))
+    if gate.faster is not None:
+        checks.append(_check("times the tokens a second", _speed(manifest, reference), gate.faster))
+    if gate.fewer_parameters is not None:
+        removed = 1 - manifest.size.parameters / reference.size.parameters
+        checks.append(_check("share of parameters removed", removed, gate.fewer_parameters))
+    passed = all(check.is_passed for check in checks)
+    return Verdict(status="passed" if passed else "rejected", checks=checks)
+
+
+def served_bytes(manifest: Manifest) -> int:
+    """Returns the bytes of an artifact's weights on disk, in its smallest format."""
+    return min(manifest.size.bytes_by_format.values())
+
+
+def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
+    metric = gate.metric or PRIMARY_METRIC[manifest.task]
+    scores = [
+        score
+        for score in manifest.quality
+        if score.metric == metric and (not gate.test_sets or score.dataset in gate.test_sets)
+    ]
+    if not scores:
+        raise NotMeasured(f"{manifest.variant}: its gate asks for {metric}, which no test set measures")
+    return scores
+
+
+def _speed(manifest: Manifest, reference: Manifest) -> float:
+    """Divides speeds at the largest batch: on the variant's fastest runtime, by the reference's on that runtime.
+
+    A manifest keeps the figures of every kind of machine. Those of this one count, where there are any.
+    """
+    if not manifest.performance or not reference.performance:
+        raise NotMeasured(f"{manifest.variant}: its gate asks for speed, and the recipe measures none")
+    own = [each for each in manifest.performance if each.host == host_name() and are_alike(each.cpu_flags, cpu_flags())]
+    fastest = max(own or manifest.performance, key=lambda each: (each.batch, each.tokens_per_second))
+    ratio = speed_ratio(fastest, manifest, reference)
+    if ratio is None:
+        raise NotMeasured(
+            f"{manifest.variant}: its gate asks for speed, and its reference was measured in other settings"
+        )
+    return ratio
+
+
+def _check(name: str, value: float, limit: float) -> Check:
+    return Check(name=name, value=round(value, 4), limit=limit, is_passed=value >= limit)

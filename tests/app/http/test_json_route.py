@@ -1,0 +1,111 @@
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from slimseq.app.errors import Forbidden
+from slimseq.app.http.dependencies import ChoiceDep, ServicesDep
+from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
+from slimseq.app.http.routes import ROUTERS
+from slimseq.app.http.strict_query import KNOWN_QUERY_ONLY, check_query, install_strict_query
+from slimseq.app.main import create_app
+from slimseq.app.settings import Settings
+from slimseq.models_store.store import Store
+from tests.app.http.middleware.asgi import Connection
+
+
+class Body(BaseModel):
+    """What is asked."""
+
+    number: int
+
+
+class Answer(BaseModel):
+    """What is answered."""
+
+    text: str
+    number: int
+
+
+def app() -> FastAPI:
+    router = APIRouter(route_class=JsonRoute)
+
+    @router.post("/", response_model=Answer)
+    async def route(body: Body, services: ServicesDep, choice: ChoiceDep) -> Answer:
+        said = f"{services.generation}, {choice.variant}, {choice.min_retention}, {choice.runtime}, ä"
+        return Answer(text=said, number=body.number)
+
+    made = FastAPI()
+    made.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
+    made.state.services = SimpleNamespace(generation="the service")
+    translate_exceptions(made)
+    install_strict_query(made)
+    made.add_middleware(FailureMiddleware)
+    return made
+
+
+def asked(to: FastAPI, body: bytes, query: bytes = b"", path: str = "/", method: str = "POST") -> tuple[int, Any]:
+    connection = Connection(method, [("Content-Type", "application/json")], [body])
+    connection.scope |= {"path": path, "query_string": query}
+    asyncio.run(connection.call(to))
+    return connection.status, connection.json
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        (b"", "None, None, None"),
+        (b"variant=quantized&runtime=torch", "quantized, None, torch"),
+        (b"min_retention=0.95&runtime=auto", "None, 0.95, None"),
+    ],
+)
+def test_body_and_query_reach_the_endpoint(query: bytes, told: str) -> None:
+    assert asked(app(), b'{"number": 3}', query) == (200, {"text": f"the service, {told}, ä", "number": 3})
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "detail"),
+    [
+        (b"", b"", "a JSON body is required"),
+        (b'{"number": "three"}', b"", "number: "),
+        (b'{"number": 3}', b"min_retention=3", "query parameter min_retention: "),
+        (b'{"number": 3}', b"varinat=quantized", "query parameter 'varinat': "),
+        (b'{"number": 3}', b"variant=a&variant=b", "query parameter 'variant': is given 2 times"),
+        (b'{"number": "' + b"3" * 300_000 + b'"}', b"", "number: "),
+        (b'{"number": "' + b"3" * 300_000, b"", "the body is not JSON: EOF while parsing a string at line 1"),
+    ],
+)
+def test_what_is_wrong_is_told_in_fastapis_words(body: bytes, query: bytes, detail: str) -> None:
+    status, problem = asked(app(), body, query)
+
+    assert status == 422
+    assert problem["detail"].startswith(detail)
+
+
+async def forbid() -> None:
+    raise Forbidden("not you")
+
+
+ENDPOINTS = [
+    (method, route.path)
+    for router in ROUTERS
+    for route in router.routes
+    if isinstance(route, APIRoute)
+    for method in sorted(route.methods or ())
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+@pytest.mark.parametrize("words", [1, 300_000])
+def test_no_endpoint_runs_past_a_dependency_of_its_router(embedded: Store, method: str, path: str, words: int) -> None:
+    made = create_app(Settings(store=embedded.root))
+    made.dependency_overrides[check_query] = forbid
+
+    status, problem = asked(made, b'{"text": "' + b"a " * words + b'a"}', path=path, method=method)
+
+    assert (status, problem["detail"]) == (403, "not you")

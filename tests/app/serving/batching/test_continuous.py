@@ -1,0 +1,399 @@
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from slimseq.app.errors import DeadlineExceeded, GenerationFailed, Overloaded, ShuttingDown
+from slimseq.app.serving.batching.continuous import ContinuousBatching
+from slimseq.app.serving.batching.request import Generated
+from slimseq.app.serving.batching.request_queue import EXPECTED_EXTRA_TOKENS, WorkLimits, expected_tokens
+from slimseq.inference.generator import TextOutput, open_generator
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.store import Store
+from tests.app.serving.generators import SteppingGenerator, rows
+from tests.app.serving.working import run, submit, texts, until
+
+SHORT = GenerationOptions(max_new_tokens=4)
+BEAMS = GenerationOptions(num_beams=4, max_new_tokens=4)
+
+
+@contextmanager
+def scheduling(generator: SteppingGenerator, **limits: Any) -> Iterator[ContinuousBatching]:
+    scheduler = ContinuousBatching(generator, "translation/test", WorkLimits(**limits))
+    try:
+        yield scheduler
+    finally:
+        generator.open()
+        scheduler.close()
+
+
+async def steps(generator: SteppingGenerator, count: int) -> None:
+    """Lets so many steps run, and waits for the one behind them to begin."""
+    before = len(generator.steps)
+    generator.permits.release(count)
+    await until(lambda: len(generator.steps) >= before + count)
+
+
+def test_outputs_come_in_the_order_of_the_rows() -> None:
+    async def scenario() -> None:
+        with scheduling(SteppingGenerator()) as scheduler:
+            generated = await scheduler.wait(submit(scheduler, 3, 9, 1))
+
+            assert texts(generated) == ["3", "9", "1"]
+            assert generated.queue_seconds >= 0 and generated.inference_seconds > 0
+
+    run(scenario)
+
+
+def test_a_row_joins_those_in_flight_at_the_next_step_whatever_its_options() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator) as scheduler:
+            long = submit(scheduler, 9)
+            await until(generator.has_stepped.is_set)
+            short = submit(scheduler, 2, options=BEAMS)
+            await steps(generator, 3)
+
+            assert texts(await scheduler.wait(short)) == ["2"]
+            generator.open()
+            assert texts(await scheduler.wait(long)) == ["9"]
+        assert generator.steps == [[9], [2, 9], [2, 9], *[[9]] * 6]
+
+    run(scenario)
+
+
+def test_rows_in_flight_share_a_budget_of_tokens_and_beams_take_more_of_it() -> None:
+    async def scenario() -> None:
+        greedy, beams = SteppingGenerator(), SteppingGenerator()
+        # A row of 6 tokens may come to 10, with four beams to 22.
+        with scheduling(greedy, max_tokens=44) as first, scheduling(beams, max_tokens=44) as second:
+            await first.wait(submit(first, *[6] * 8))
+            await second.wait(submit(second, *[6] * 8, options=BEAMS))
+
+        assert max(map(len, greedy.steps)) == 4
+        assert max(map(len, beams.steps)) == 2
+
+    run(scenario)
+
+
+def test_rows_take_what_they_are_likely_to_come_to_and_not_all_that_they_may() -> None:
+    encoding = Encoding(list(range(20)), 20)
+
+    def tokens(**options: Any) -> int:
+        return expected_tokens(encoding, GenerationOptions(**options))
+
+    assert tokens(num_beams=1, max_new_tokens=10) == 20 + 10
+    assert tokens(num_beams=4, max_new_tokens=200) == 20 + 4 * (20 + EXPECTED_EXTRA_TOKENS)
+    assert tokens(num_beams=1, max_new_tokens=200, min_new_tokens=100) == 20 + 100
+
+
+def test_a_row_that_is_larger_than_the_budget_runs_alone() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator()
+        with scheduling(generator, max_tokens=20) as scheduler:
+            generated = await scheduler.wait(submit(scheduler, 50, 3, 4))
+
+        assert texts(generated) == ["50", "3", "4"]
+        assert [50] in generator.steps and all(len(step) == 1 for step in generator.steps if 50 in step)
+
+    run(scenario)
+
+
+def test_a_long_request_leaves_room_for_others() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, max_tokens=40) as scheduler:
+            long = submit(scheduler, *[6] * 40)
+            await until(generator.has_stepped.is_set)
+            other = submit(scheduler, 5)
+            await steps(generator, 7)
+            await until(lambda: any(5 in step for step in generator.steps))
+            generator.open()
+            await asyncio.gather(scheduler.wait(long), scheduler.wait(other))
+
+        assert [5 in step for step in generator.steps].index(True) <= 7
+
+    run(scenario)
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, queue_rows=3, max_tokens=10) as scheduler:
+            running = submit(scheduler, 6)
+            await until(generator.has_stepped.is_set)
+            waiting = submit(scheduler, 6, 6)
+
+            with pytest.raises(Overloaded) as refused:
+                submit(scheduler, 6, 6)
+
+            assert refused.value.retry_after_seconds >= 1
+            assert scheduler.queued_rows == 2
+            generator.open()
+            await asyncio.gather(scheduler.wait(running), scheduler.wait(waiting))
+
+    run(scenario)
+
+
+def test_a_row_past_its_deadline_leaves_at_the_next_step_and_the_others_go_on() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator) as scheduler:
+            late, other = submit(scheduler, 900, seconds=0.1), submit(scheduler, 12)
+
+            with pytest.raises(DeadlineExceeded, match="deadline of"):
+                await scheduler.wait(late)
+            await steps(generator, 3)
+
+            assert generator.steps[-1] == [12]
+            assert generator.dropped == 1
+            generator.open()
+            assert texts(await scheduler.wait(other)) == ["12"]
+
+    run(scenario)
+
+
+def test_a_client_that_leaves_takes_its_rows_along() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator) as scheduler:
+            leaving = asyncio.create_task(scheduler.wait(submit(scheduler, 900, 800)))
+            staying = asyncio.create_task(scheduler.wait(submit(scheduler, 12)))
+            await until(lambda: bool(generator.steps))
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+            await steps(generator, 3)
+
+            assert generator.steps[-1] == [12]
+            generator.open()
+            assert texts(await staying) == ["12"]
+
+    run(scenario)
+
+
+def test_after_an_error_another_engine_begins() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator()
+        with scheduling(generator) as scheduler:
+            generator.error = ValueError("a bug")
+            with pytest.raises(GenerationFailed, match="translation/test"):
+                await scheduler.wait(submit(scheduler, 1, 2))
+            generator.error = None
+
+            assert texts(await scheduler.wait(submit(scheduler, 3))) == ["3"]
+        # The two rows broke one engine together and, as nobody knew which of them did it, another one alone.
+        assert generator.engines == 3
+
+    run(scenario)
+
+
+def test_a_row_that_breaks_an_engine_fails_alone_and_the_others_answer_as_they_would_have() -> None:
+    heard: list[tuple[int, int]] = []
+
+    class Listener:
+        def on_token(self, row: int, token: int) -> None:
+            heard.append((row, token))
+
+        def on_row(self, row: int, output: TextOutput) -> None:
+            pass
+
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        generator.bad_length, generator.bad_from = 7, 4
+        with scheduling(generator) as scheduler:
+            good = [submit(scheduler, length) for length in (9, 5, 8)]
+            streamed = scheduler.submit(rows(6, 9), SHORT, time.monotonic() + 10, Listener())
+            bad = submit(scheduler, 7)
+            generator.open()
+            answers = await asyncio.gather(*map(scheduler.wait, (*good, streamed, bad)), return_exceptions=True)
+
+            assert [texts(each) for each in answers[:4] if isinstance(each, Generated)] == [
+                ["9"],
+                ["5"],
+                ["8"],
+                ["6", "9"],
+            ]
+            assert isinstance(answers[4], GenerationFailed) and scheduler.failures <= 1
+
+    run(scenario)
+    # Tokens that came before the engine broke do not come again.
+    assert sorted(heard) == [(0, 6)] * 6 + [(1, 9)] * 9
+
+
+def test_a_row_that_samples_without_a_seed_draws_the_same_again() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator()
+        generator.bad_length = 7
+        with scheduling(generator) as scheduler:
+            drawn = submit(scheduler, 9, options=GenerationOptions(do_sample=True, max_new_tokens=20))
+            with pytest.raises(GenerationFailed):
+                await scheduler.wait(submit(scheduler, 7))
+            await scheduler.wait(drawn)
+
+        seeds = [options.seed for length, options in generator.added if length == 9]
+        assert len(set(seeds)) == 1 and seeds[0] is not None
+
+    run(scenario)
+
+
+def test_a_short_request_begins_at_the_next_step_whatever_others_have_queued() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        options = GenerationOptions(max_new_tokens=100)
+        with scheduling(generator, max_tokens=4000) as scheduler:
+            long = [submit(scheduler, *[300] * 64, options=options) for _ in range(30)]
+            await until(generator.has_stepped.is_set)
+            await steps(generator, 2)
+            short = submit(scheduler, 3)
+            await steps(generator, 2 + 3)
+
+            assert texts(await scheduler.wait(short)) == ["3"]
+            for each in long:
+                scheduler.abandon(each)
+
+    run(scenario)
+
+
+def test_a_long_row_is_not_overtaken_for_ever_by_short_ones_that_keep_coming() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator()
+        with scheduling(generator, max_tokens=60) as scheduler:
+
+            async def keep_asking() -> None:
+                while not long.done():
+                    await scheduler.wait(submit(scheduler, 6))
+
+            feeders = [asyncio.create_task(keep_asking()) for _ in range(8)]
+            long = asyncio.create_task(scheduler.wait(submit(scheduler, 40)))
+            await asyncio.gather(long, *feeders)
+
+        before = next(index for index, step in enumerate(generator.steps) if 40 in step)
+        assert before < 60
+
+    run(scenario)
+
+
+def test_closing_ends_what_runs_and_fails_what_waits() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, max_tokens=10) as scheduler:
+            running = asyncio.create_task(scheduler.wait(submit(scheduler, 900)))
+            await until(generator.has_stepped.is_set)
+            waiting = asyncio.create_task(scheduler.wait(submit(scheduler, 6)))
+            await asyncio.sleep(0)
+            closing = asyncio.create_task(asyncio.to_thread(scheduler.close))
+            await asyncio.sleep(0.02)
+            generator.open()
+            await closing
+
+            for each in (running, waiting):
+                with pytest.raises(ShuttingDown):
+                    await each
+            with pytest.raises(ShuttingDown):
+                submit(scheduler, 3)
+
+    run(scenario)
+
+
+def test_a_listener_hears_tokens_as_they_come_and_then_the_row() -> None:
+    heard: list[object] = []
+
+    class Listener:
+        def on_token(self, row: int, token: int) -> None:
+            heard.append((row, token))
+
+        def on_row(self, row: int, output: TextOutput) -> None:
+            heard.append((row, output.text))
+
+    async def scenario() -> None:
+        with scheduling(SteppingGenerator()) as scheduler:
+            await scheduler.wait(scheduler.submit(rows(2, 1), SHORT, time.monotonic() + 10, Listener()))
+
+    run(scenario)
+    assert heard == [(0, 2), (1, 1), (1, "1"), (0, 2), (0, "2")]
+
+
+def test_requests_that_come_and_go_get_the_texts_of_the_model(embedded: Store) -> None:
+    sentences = ["The sun is shining.", "A dog runs across the street.", "We need more time.", "He reads a long book."]
+
+    async def scenario() -> None:
+        with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime") as generator:
+            options = [generator.manifest.generation.options(num_beams=beams, max_new_tokens=24) for beams in (1, 4)]
+            encodings = [generator.encode(sentence) for sentence in sentences]
+            wanted = [[output.text for output in generator.generate(encodings, each)] for each in options]
+            scheduler = ContinuousBatching(generator, "translation/original")
+            waits = []
+            for encoding in encodings:
+                for each in options:
+                    waits.append(scheduler.wait(scheduler.submit([encoding], each, time.monotonic() + 30)))
+                    await asyncio.sleep(0.003)
+            found = [texts(generated)[0] for generated in await asyncio.gather(*waits)]
+            scheduler.close()
+
+            assert [found[0::2], found[1::2]] == wanted
+
+    run(scenario)
+
+
+def test_a_stop_ends_a_row_where_it_comes(embedded: Store) -> None:
+    async def scenario() -> None:
+        with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime") as generator:
+            encoding = generator.encode("The children are playing in the garden.")
+            scheduler = ContinuousBatching(generator, "translation/original")
+            found = {}
+            for beams in (1, 4):
+                options = generator.manifest.generation.options(num_beams=beams)
+                for stops in ((), (" im ", "never"), ("spielen im Garten.",)):
+                    request = scheduler.submit([encoding], options, time.monotonic() + 30, stops=stops)
+                    [found[beams, stops]] = (await scheduler.wait(request)).outputs
+            scheduler.close()
+
+        whole = found[1, ()]
+        assert whole.text == "Die Kinder spielen im Garten."
+        for beams in (1, 4):
+            assert (found[beams, (" im ", "never")].text, found[beams, (" im ", "never")].finish_reason) == (
+                "Die Kinder spielen",
+                "stop",
+            )
+            assert found[beams, ("spielen im Garten.",)].text == "Die Kinder"
+        assert found[1, (" im ", "never")].output_tokens < whole.output_tokens
+
+    run(scenario)
+
+
+def test_two_engines_share_what_waits(embedded: Store) -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        scheduler = ContinuousBatching(generator, "translation/test", WorkLimits(), workers=2)
+        try:
+            request = submit(scheduler, 3, 4, 5, 6)
+            await until(lambda: len(generator.steps) == 2)
+            generator.open()
+
+            assert texts(await scheduler.wait(request)) == ["3", "4", "5", "6"]
+            assert [len(step) for step in generator.steps[:2]] == [2, 2]
+        finally:
+            generator.open()
+            scheduler.close()
+
+    run(scenario)
+
+
+def test_many_at_a_time_on_two_engines_get_the_texts_of_the_model(embedded: Store) -> None:
+    async def scenario() -> None:
+        with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime", threads=1) as generator:
+            options = generator.manifest.generation.options(num_beams=2, max_new_tokens=24)
+            encodings = [generator.encode(f"There are {number} birds in the tree.") for number in range(24)]
+            wanted = [output.text for output in generator.generate(encodings, options)]
+            scheduler = ContinuousBatching(generator, "translation/original", workers=2)
+            waits = [scheduler.wait(scheduler.submit([each], options, time.monotonic() + 60)) for each in encodings]
+            found = [texts(generated)[0] for generated in await asyncio.gather(*waits)]
+            scheduler.close()
+
+            assert found == wanted
+
+    run(scenario)

@@ -1,0 +1,293 @@
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+
+import pytest
+
+from slimseq.app.errors import GenerationFailed, ShuttingDown, UnfitRuntime, VariantInUse, VariantTooLarge
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.batching.request_queue import WorkLimits
+from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey, format_bytes
+from slimseq.app.serving.pool.pool import GROWTH, Pool, PoolLimits
+from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.evaluation.fastest import default_layout
+from slimseq.evaluation.host import available_cores, cpu_flags
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.app.serving.generators import SteppingGenerator
+from tests.app.serving.parts import parts_of
+from tests.measured import measured_layout
+
+TRANSLATION = Task.TRANSLATION
+
+
+class CountingOpener:
+    """Opens artifacts for real, once `gate` is open, unless `error` is set."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.layouts: list[tuple[int, int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self.is_poisoned = False
+
+    def __call__(
+        self, store: Store, task: Task, variant: str, runtime: str | None, threads: int, workers: int
+    ) -> TextGenerator:
+        self.opened.append(variant)
+        self.layouts.append((workers, threads))
+        assert self.gate.wait(10)
+        if self.error:
+            raise self.error
+        generator = open_generator(store, task, variant, runtime, threads, workers)
+        if self.is_poisoned:
+            broken = SteppingGenerator()
+            broken.error = MemoryError()
+            generator.engine = broken.engine  # type: ignore[method-assign]
+        return generator
+
+
+class LoaderOfKnownSizes(Loader):
+    """Takes a variant to be as large as its files: what is measured differs from run to run."""
+
+    def open(self, key: VariantKey) -> LoadedVariant:
+        loaded = super().open(key)
+        return replace(loaded, resident_bytes=loaded.disk_bytes)
+
+
+def with_pool(
+    store: Store,
+    opener: CountingOpener,
+    scenario: Callable[[Pool], Coroutine[None, None, None]],
+    limits: PoolLimits | None = None,
+) -> None:
+    async def run() -> None:
+        metrics = ServiceMetrics("test")
+        loader = LoaderOfKnownSizes(store, metrics, WorkLimits(), opener=opener)
+        pool = Pool(loader, metrics, RuntimeChooser(Catalogue(store, {})), limits)
+        try:
+            await asyncio.wait_for(scenario(pool), 30)
+        finally:
+            opener.gate.set()
+            await pool.close()
+
+    asyncio.run(run())
+
+
+async def opened(pool: Pool, variant: str, runtime: str | None = None) -> LoadedVariant:
+    async with pool.lease(TRANSLATION, variant, runtime) as loaded:
+        return loaded
+
+
+def names(pool: Pool) -> list[str]:
+    return [f"{loaded.key.variant}@{loaded.runtime}" for loaded in pool.loaded()]
+
+
+def test_many_who_ask_share_one_load(embedded: Store) -> None:
+    opener = CountingOpener()
+
+    async def scenario(pool: Pool) -> None:
+        loaded = await asyncio.gather(*(opened(pool, "quantized") for _ in range(5)))
+
+        assert opener.opened == ["quantized"] and len({id(each) for each in loaded}) == 1
+        assert loaded[0].runtime == "onnxruntime" and loaded[0].load_seconds > 0
+        files = (embedded.folder(TRANSLATION, "quantized") / "onnx").iterdir()
+        assert loaded[0].disk_bytes == sum(file.stat().st_size for file in files)
+        assert pool.find(TRANSLATION, "quantized") is loaded[0] and pool.find(TRANSLATION, "original") is None
+
+    with_pool(embedded, opener, scenario)
+
+
+def test_a_load_stalls_neither_the_event_loop_nor_open_variants(embedded: Store) -> None:
+    opener = CountingOpener()
+
+    async def scenario(pool: Pool) -> None:
+        await opened(pool, "quantized")
+        opener.gate.clear()
+        loading = asyncio.create_task(opened(pool, "original"))
+        started = time.monotonic()
+        await asyncio.sleep(0.05)
+        await opened(pool, "quantized")
+
+        assert time.monotonic() - started < 1 and not loading.done()
+        opener.gate.set()
+        assert (await loading).key.variant == "original"
+
+    with_pool(embedded, opener, scenario)
+
+
+def test_one_who_leaves_does_not_stop_the_load_for_others(embedded: Store) -> None:
+    opener = CountingOpener()
+    opener.gate.clear()
+
+    async def scenario(pool: Pool) -> None:
+        leaving, staying = (asyncio.create_task(opened(pool, "quantized")) for _ in range(2))
+        await asyncio.sleep(0.05)
+        leaving.cancel()
+        opener.gate.set()
+
+        assert (await staying).key.variant == "quantized" and len(opener.opened) == 1
+
+    with_pool(embedded, opener, scenario)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (CorruptArtifact("translation/quantized", "onnx/decoder.onnx", "is missing"), CorruptArtifact),
+        (MemoryError(), InvalidArtifact),
+    ],
+)
+def test_a_failed_load_is_told_and_tried_again(embedded: Store, error: Exception, raised: type[Exception]) -> None:
+    opener = CountingOpener()
+    opener.error = error
+
+    async def scenario(pool: Pool) -> None:
+        with pytest.raises(raised):
+            await opened(pool, "quantized")
+        assert isinstance(pool.last_error(TRANSLATION, "quantized"), raised) and pool.loaded() == []
+        opener.error = None
+
+        assert (await opened(pool, "quantized")).key.variant == "quantized"
+        assert pool.last_error(TRANSLATION, "quantized") is None
+
+    with_pool(embedded, opener, scenario)
+
+
+def test_a_closed_pool_opens_nothing(embedded: Store) -> None:
+    async def scenario(pool: Pool) -> None:
+        await opened(pool, "quantized")
+        await pool.close()
+
+        assert pool.loaded() == []
+        with pytest.raises(ShuttingDown):
+            await opened(pool, "quantized")
+
+    with_pool(embedded, CountingOpener(), scenario)
+
+
+def test_what_was_used_longest_ago_makes_room(embedded: Store) -> None:
+    async def lease(pool: Pool, task: Task, variant: str) -> None:
+        async with pool.lease(task, variant, "onnxruntime"):
+            pass
+
+    async def scenario(pool: Pool) -> None:
+        await lease(pool, Task.TRANSLATION, "original")
+        await lease(pool, Task.TRANSLATION, "quantized")
+        await lease(pool, Task.TRANSLATION, "original")
+
+        await lease(pool, Task.SUMMARIZATION, "original")
+
+        assert [str(loaded.key) for loaded in pool.loaded()] == ["translation/original", "summarization/original"]
+        assert pool.evictions == 1
+
+    held, wanted = (format_bytes(embedded, task, "original", "onnx") for task in (TRANSLATION, Task.SUMMARIZATION))
+    with_pool(embedded, CountingOpener(), scenario, PoolLimits(resident_bytes=int(held + wanted * GROWTH)))
+
+
+def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: Store) -> None:
+    async def summarizer(pool: Pool) -> None:
+        async with pool.lease(Task.SUMMARIZATION, "original", "onnxruntime"):
+            pass
+
+    async def scenario(pool: Pool) -> None:
+        async with pool.lease(TRANSLATION, "original") as held:
+            waiting = asyncio.create_task(summarizer(pool))
+            await asyncio.sleep(0.3)
+
+            assert not waiting.done() and pool.loaded() == [held]
+            with pytest.raises(VariantInUse, match="in use by 1 request;"):
+                await pool.unload(TRANSLATION, "original")
+
+        await waiting
+        assert [str(loaded.key) for loaded in pool.loaded()] == ["summarization/original"]
+
+    budget = int(max(format_bytes(embedded, task, "original", "onnx") for task in Task) * GROWTH)
+    with_pool(embedded, CountingOpener(), scenario, PoolLimits(resident_bytes=budget))
+
+
+def test_what_would_not_fit_alone_is_refused(embedded: Store) -> None:
+    async def scenario(pool: Pool) -> None:
+        with pytest.raises(VariantTooLarge, match="translation/original needs about"):
+            await opened(pool, "original")
+
+    with_pool(embedded, CountingOpener(), scenario, PoolLimits(resident_bytes=1_000_000))
+
+
+def test_what_nobody_asks_for_is_closed_after_a_while_and_opened_again(embedded: Store) -> None:
+    opener = CountingOpener()
+
+    async def scenario(pool: Pool) -> None:
+        async with pool.lease(TRANSLATION, "quantized"):
+            await asyncio.sleep(0.3)
+            assert names(pool) == ["quantized@onnxruntime"]
+        while pool.loaded():
+            await asyncio.sleep(0.02)
+
+        await opened(pool, "quantized")
+
+        assert opener.opened == ["quantized", "quantized"]
+
+    with_pool(embedded, opener, scenario, PoolLimits(idle_seconds=0.1))
+
+
+def test_a_runtime_can_be_asked_for_beside_the_chosen_one(embedded: Store) -> None:
+    async def scenario(pool: Pool) -> None:
+        await opened(pool, "quantized")
+        await opened(pool, "quantized", "onnxruntime")
+        assert names(pool) == ["quantized@onnxruntime"]
+
+        with pytest.raises(UnfitRuntime, match="has no ctranslate2 files"):
+            await opened(pool, "quantized", "ctranslate2")
+
+    with_pool(embedded, CountingOpener(), scenario)
+
+
+def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
+    opener = CountingOpener()
+    opener.is_poisoned = True
+
+    async def ask(pool: Pool) -> str:
+        async with pool.lease(TRANSLATION, "quantized") as loaded:
+            rows = [loaded.generator.encode("The sun is shining.")]
+            options = loaded.generator.manifest.generation.options()
+            answer = await loaded.worker.wait(loaded.worker.submit(rows, options, time.monotonic() + 30))
+            return answer.outputs[0].text
+
+    async def scenario(pool: Pool) -> None:
+        for degraded in (["translation/quantized"], []):
+            with pytest.raises(GenerationFailed):
+                await ask(pool)
+            assert pool.degraded() == degraded
+        assert pool.loaded() == []
+        opener.is_poisoned = False
+
+        assert await ask(pool) == "Die Sonne scheint."
+        assert opener.opened == ["quantized"] * 2
+
+    with_pool(embedded, opener, scenario)
+
+
+def test_a_variant_is_opened_in_the_layout_that_was_measured_to_be_fastest(own_store: Store) -> None:
+    opener = CountingOpener()
+    tuned = [measured_layout(3, 2, 100, cores=available_cores(), cpu_flags=cpu_flags())]
+    manifest = own_store.manifest(TRANSLATION, "quantized")
+    own_store.rewrite_manifest(manifest.model_copy(update={"layouts": tuned}))
+
+    async def run() -> None:
+        parts = parts_of(own_store, workers=0, opener=opener)
+        try:
+            for variant in ("quantized", "original"):
+                await opened(parts.pool, variant)
+        finally:
+            await parts.pool.close()
+
+    asyncio.run(run())
+    untuned = default_layout(available_cores())
+    assert opener.layouts == [(3, 2), (untuned.workers, untuned.threads)]

@@ -1,0 +1,90 @@
+import asyncio
+
+import pytest
+
+from slimseq.app.errors import NotReady
+from slimseq.app.serving.pool.readiness import Readiness
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.app.serving.parts import parts_of
+from tests.app.serving.working import run, until
+from tests.damage import flip_bytes
+
+
+def after_preload(store: Store, *preload: tuple[Task, str]) -> list[str]:
+    async def run() -> list[str]:
+        parts = parts_of(store)
+        readiness = Readiness(parts.catalogue, parts.pool, preload)
+        try:
+            with pytest.raises(NotReady, match="loading"):
+                readiness.check()
+            await readiness.preload()
+            readiness.check()
+            return [str(loaded.key) for loaded in parts.pool.loaded()]
+        finally:
+            await parts.pool.close()
+
+    return asyncio.run(run())
+
+
+def test_the_defaults_are_opened_and_then_it_is_ready(embedded: Store) -> None:
+    assert after_preload(embedded) == ["summarization/quantized", "translation/quantized"]
+
+
+def test_chosen_variants_are_opened_instead(embedded: Store) -> None:
+    assert after_preload(embedded, (Task.TRANSLATION, "original")) == ["translation/original"]
+
+
+def break_all(store: Store, task: Task) -> None:
+    for variant in store.variants(task):
+        flip_bytes(store.folder(task, variant) / "tokenizer.json")
+
+
+def test_one_task_is_enough_to_be_ready(own_store: Store) -> None:
+    break_all(own_store, Task.TRANSLATION)
+
+    assert after_preload(own_store) == ["summarization/quantized"]
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["changed", "missing"])
+def test_where_the_usual_default_does_not_open_the_next_best_takes_its_place(own_store: Store, is_there: bool) -> None:
+    encoder = own_store.folder(Task.TRANSLATION, "quantized") / "onnx" / "encoder.onnx"
+    if is_there:
+        flip_bytes(encoder)
+    else:
+        encoder.unlink()
+
+    assert after_preload(own_store) == ["summarization/quantized", "translation/original"]
+
+
+def test_it_is_not_ready_where_no_variant_opens(own_store: Store) -> None:
+    for task in Task:
+        break_all(own_store, task)
+
+    with pytest.raises(NotReady, match=r"tokenizer\.json does not match its sha256"):
+        after_preload(own_store)
+
+
+def test_a_default_that_was_mended_takes_its_place_again(own_store: Store) -> None:
+    decoder = own_store.folder(Task.TRANSLATION, "quantized") / "onnx" / "decoder.onnx"
+    whole = decoder.read_bytes()
+    flip_bytes(decoder)
+
+    async def scenario() -> None:
+        parts = parts_of(own_store)
+        readiness = Readiness(parts.catalogue, parts.pool, retry_seconds=0.05)
+        trying = readiness.start()
+        try:
+            await until(lambda: parts.catalogue.find_default(Task.TRANSLATION) == "original")
+            await asyncio.sleep(0.3)
+            assert parts.catalogue.find_default(Task.TRANSLATION) == "original"
+
+            decoder.write_bytes(whole)
+
+            await until(lambda: parts.catalogue.find_default(Task.TRANSLATION) == "quantized")
+            assert parts.pool.find(Task.TRANSLATION, "quantized") is not None
+        finally:
+            trying.cancel()
+            await parts.pool.close()
+
+    run(scenario)

@@ -1,0 +1,136 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimseq.app.errors import InvalidRequest, NoVariantRetains
+from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.models_store.errors import UnknownVariant
+from slimseq.models_store.manifest import Check, Manifest, Size, Task, Verdict
+from slimseq.models_store.store import Store
+from tests.app.serving.artifacts import manifest, put, score, variant_of
+from tests.measured import performance
+
+TRANSLATION = Task.TRANSLATION
+
+
+def chooser(root: Path) -> Chooser:
+    catalogue = Catalogue(Store(root), {})
+    return Chooser(catalogue, RuntimeChooser(catalogue))
+
+
+def variant(name: str, kept: float | None, tokens_per_second: float = 0, **more: Any) -> Manifest:
+    speed = [performance(tokens_per_second)] if tokens_per_second else []
+    quality = [] if kept is None else [score(kept)]
+    if name == "original":
+        return manifest(quality=quality, performance=speed, **more)
+    return variant_of(manifest(), name, quality=quality, performance=speed, **more)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return put(
+        tmp_path,
+        variant("original", None, 100),
+        variant("quantized", 0.995, 150),
+        variant("pruned", 0.96, 300),
+        variant("unmeasured", None, 900),
+    )
+
+
+def test_a_named_variant_answers_and_the_default_otherwise(store: Path) -> None:
+    assert chooser(store).choose(TRANSLATION, Choice("pruned")) == "pruned"
+    assert chooser(store).choose(TRANSLATION, Choice()) == "quantized"
+    with pytest.raises(UnknownVariant, match="original, pruned, quantized, unmeasured"):
+        chooser(store).choose(TRANSLATION, Choice("nope"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"), [(0.9, "pruned"), (0.96, "pruned"), (0.97, "quantized"), (0.999, "original")]
+)
+def test_the_fastest_that_keeps_enough_is_chosen(store: Path, wanted: float, chosen: str) -> None:
+    assert chooser(store).choose(TRANSLATION, Choice(min_retention=wanted)) == chosen
+
+
+def test_speeds_of_two_machines_are_not_compared(tmp_path: Path) -> None:
+    old, new = performance(1000, host="old"), performance(1900, host="new")
+    store = put(
+        tmp_path,
+        variant("original", None).model_copy(update={"performance": [new, old]}),
+        variant("quantized", 0.995).model_copy(update={"performance": [performance(1800, host="old")]}),
+    )
+
+    assert chooser(store).choose(TRANSLATION, Choice(min_retention=0.9)) == "quantized"
+
+
+def test_where_none_keeps_enough_each_ones_retention_is_said(store: Path) -> None:
+    with pytest.raises(NoVariantRetains) as refused:
+        chooser(store).choose(TRANSLATION, Choice(min_retention=1.01))
+
+    said = str(refused.value)
+    assert "original keeps 1.0000" in said and "pruned keeps 0.9600" in said and "unmeasured is unmeasured" in said
+
+
+def test_among_unmeasured_speeds_the_fewest_bytes_are_chosen(tmp_path: Path) -> None:
+    small = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"onnx": 5})
+    store = put(tmp_path, variant("original", None), variant("small", 0.99, size=small))
+
+    assert chooser(store).choose(TRANSLATION, Choice(min_retention=0.9)) == "small"
+
+
+def test_a_variant_that_no_runtime_here_opens_is_never_chosen(tmp_path: Path) -> None:
+    alien = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"alien": 5})
+    store = put(tmp_path, variant("original", None, 1), variant("fast", 1.0, 999, size=alien))
+
+    assert chooser(store).choose(TRANSLATION, Choice(min_retention=0.9)) == "original"
+
+
+def test_a_name_and_a_retention_exclude_each_other(store: Path) -> None:
+    with pytest.raises(InvalidRequest, match="exclude"):
+        chooser(store).choose(TRANSLATION, Choice("original", 0.9))
+
+
+def test_a_rejected_variant_answers_only_where_it_is_named(tmp_path: Path) -> None:
+    rejected = Verdict(status="rejected", checks=[Check(name="x", value=0.5, limit=0.9, is_passed=False)])
+    root = put(
+        tmp_path,
+        variant("original", None, 100),
+        variant("quantized", 0.995, 500, gate=rejected),
+        variant("slow", 0.99, 1),
+    )
+
+    assert chooser(root).choose(TRANSLATION, Choice()) == "original"
+    assert chooser(root).choose(TRANSLATION, Choice(min_retention=0.9)) == "original"
+    assert chooser(root).choose(TRANSLATION, Choice("quantized")) == "quantized"
+
+
+def test_only_variants_of_the_defaults_base_model_are_chosen_by_what_they_keep(tmp_path: Path) -> None:
+    opus = manifest(variant="opus", performance=[performance(5000)])
+    kept = [score(0.99, reference=opus.digest)]
+    store = put(
+        tmp_path,
+        variant("original", None, 100),
+        variant("quantized", 0.97, 150),
+        opus,
+        variant_of(opus, "opus-int8", quality=kept, performance=[performance(9000)]),
+    )
+
+    by_default = chooser(store)
+    catalogue = Catalogue(Store(store), {TRANSLATION: "opus-int8"})
+    by_setting = Chooser(catalogue, RuntimeChooser(catalogue))
+
+    assert by_default.choose(TRANSLATION, Choice(min_retention=0.9)) == "quantized"
+    assert by_default.choose(TRANSLATION, Choice(min_retention=0.98)) == "original"
+    assert by_setting.choose(TRANSLATION, Choice(min_retention=0.98)) == "opus-int8"
+    assert by_setting.choose(TRANSLATION, Choice(min_retention=0.995)) == "opus"
+
+
+def test_a_reference_is_named_only_where_it_is_among_the_variants(tmp_path: Path) -> None:
+    opus = manifest(variant="opus")
+    store = put(tmp_path, variant("original", None), variant("quantized", None), opus, variant_of(opus, "opus-int8"))
+
+    references = chooser(store).references(TRANSLATION, ["quantized", "opus", "opus-int8"])
+
+    assert references == {"opus": "opus", "opus-int8": "opus"}

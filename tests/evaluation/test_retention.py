@@ -1,0 +1,56 @@
+from typing import Any
+
+from slimseq.evaluation.record import least_retention, retention_of
+from slimseq.models_store.manifest import Manifest, QualityScore, Task
+from tests.app.serving.artifacts import manifest, score, variant_of
+
+ORIGINAL = manifest()
+
+
+def kept(judged: Manifest, *others: Manifest) -> float | None:
+    return retention_of(judged, [ORIGINAL, *others, judged])
+
+
+def small(*scores: QualityScore, **more: Any) -> Manifest:
+    return variant_of(ORIGINAL, "small", quality=list(scores), **more)
+
+
+def test_a_base_model_keeps_all_of_itself() -> None:
+    assert kept(ORIGINAL) == 1.0
+
+
+def test_the_worst_data_set_counts_with_its_interval_and_only_the_primary_metric() -> None:
+    scores = score(0.99), score(0.97, dataset="news"), score(0.5, metric="chrf")
+
+    found = least_retention(small(*scores), [ORIGINAL])
+
+    assert found is not None and (found.retention, found.dataset, found.metric) == (0.97, "news", "bleu")
+    assert found.retention_interval == (0.96, 0.98)
+
+
+def test_summaries_are_judged_by_rouge_l() -> None:
+    original = manifest(Task.SUMMARIZATION)
+    scores = [score(0.98, metric="rougeL"), score(0.1, metric="rouge1")]
+
+    assert kept(variant_of(original, "small", quality=scores), original) == 0.98
+
+
+def test_a_later_measurement_replaces_an_earlier_one() -> None:
+    first, last = score(0.90, measured_at="2026-01-01T00:00:00Z"), score(0.99, measured_at="2026-02-01T00:00:00Z")
+
+    assert kept(small(last, first)) == 0.99
+
+
+def test_a_variant_that_was_not_measured_has_no_retention() -> None:
+    assert kept(small()) is None
+    assert kept(small(score(None))) is None
+
+
+def test_what_was_compared_with_another_model_says_no_retention() -> None:
+    opus = manifest(variant="opus")
+    against_original = variant_of(opus, "opus-int8", quality=[score(0.017)])
+    against_opus = variant_of(opus, "opus-int8", quality=[score(0.017), score(0.99, reference=opus.digest)])
+
+    assert kept(against_original, opus) is None
+    assert kept(against_opus, opus) == 0.99
+    assert kept(opus.model_copy(update={"quality": [score(9.0)]})) == 1.0
