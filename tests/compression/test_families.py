@@ -47,7 +47,7 @@ TRIED: dict[str, dict[str, Any]] = {
         **ONE,
     },
     "average": {"other": "original"},
-    "beams": {"num_beams": 2},
+    "tune-beams": {"num_beams": 2},
     "quantize --scheme int8-static": {"scheme": "int8-static", "calibration_samples": 4},
     "quantize --scheme int4-weight-only": {"scheme": "int4-weight-only", "aware_steps": 1},
 }
@@ -95,7 +95,8 @@ def apply(context: Context, step: FamilyStep, name: str, folder: Path) -> None:
     options = TRIED.get(step.name) or {"scheme": step.name.split()[-1]}
     parent = "train-from" if step.technique == "average" else "original"
     files = DataFiles([tiny_file(folder)])
-    technique_named(step.technique).apply(Job(context, TASK, parent, name, files), options)
+    technique = technique_named(step.technique)
+    technique.apply(Job(context, TASK, parent, name, files), technique.read(options))
 
 
 def assert_serves(context: Context, variant: str) -> None:
@@ -146,9 +147,9 @@ def test_a_base_from_nothing_is_a_t5_or_a_bart() -> None:
     for model_type in NAMES:
         if model_type in refused:
             with pytest.raises(BadParameters, match="family: Input should be 't5' or 'bart'"):
-                technique_named("train").options({"family": model_type})
+                technique_named("train").read({"family": model_type})
         else:
-            technique_named("train").options({"family": model_type})
+            technique_named("train").read({"family": model_type})
 
 
 RECIPE = """

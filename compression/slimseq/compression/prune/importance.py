@@ -1,6 +1,6 @@
 """How much each part of a model matters. Pruning ranks by what stands here; criteria are in `pruning/criteria/`."""
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
@@ -9,6 +9,7 @@ from slimseq.compression.prune.criteria.magnitude import magnitude
 from slimseq.compression.prune.criteria.protocol import CALIBRATION_TOKENS, Criterion, Importance
 from slimseq.compression.prune.criteria.taylor import taylor
 from slimseq.compression.prune.criteria.wanda import wanda
+from slimseq.compression.prune.options import CriterionName
 from slimseq.compression.training.data import TrainingSet
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CALIBRATION_TOKENS", "CriterionName", "Importance", "measure_importance"]
 
-CriterionName = Literal["wanda", "magnitude", "taylor", "random"]
 CRITERIA: dict[str, Criterion] = {"wanda": wanda, "magnitude": magnitude, "taylor": taylor, "random": chance}
 
 

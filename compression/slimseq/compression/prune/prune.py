@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from slimseq.compression.anatomy import family_of_model
 from slimseq.compression.context import Context
-from slimseq.compression.fields import flat
 from slimseq.compression.outcome import Derivation, Outcome, learn_from_parent
 from slimseq.compression.parent import Parent, open_parent
 from slimseq.compression.prune.bart_heads import prune_bart_heads
@@ -29,6 +28,7 @@ from slimseq.compression.prune.structure import cut_structure, kept_channels, wa
 from slimseq.compression.prune.t5_heads import prune_t5_heads
 from slimseq.compression.prune.unstructured import held_sparse, sparsity_masks
 from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
+from slimseq.compression.recipe_options import flat_values
 from slimseq.compression.training.data import DataFiles, Material, TrainingSet, read_material
 from slimseq.compression.training.sequence_level import learning_from_outputs
 from slimseq.compression.training.trainer import TrainingOptions
@@ -135,7 +135,7 @@ def prune(
             name=name,
             description=description,
             parameters={
-                **flat(asdict(options)),
+                **flat_values(options),
                 "kept_channels": shape.feed_forward,
                 **({} if options.budget is None else {"feed_forward": None}),
                 "shape": asdict(shape),
