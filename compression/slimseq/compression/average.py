@@ -122,7 +122,7 @@ def _run(job: Job, options: AverageOptions) -> Outcome:
     return average(job.context, job.task, job.parent, job.name, options)
 
 
-TECHNIQUE = Technique("average", _run, [AverageOptions])
+TECHNIQUE = Technique("average", _run, [AverageOptions], requires="torch")
 
 
 def command(

@@ -50,7 +50,7 @@ def run(arguments: Sequence[str] | None = None, more_verbs: Mapping[str, Verb] |
         KeyboardInterrupt: it was stopped with Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    app = _app({**(more_verbs or {}), **VERBS}, called=next(iter(arguments), ""))
+    app = make_app({**(more_verbs or {}), **VERBS}, called=next(iter(arguments), ""))
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except GateFailed as error:
@@ -68,7 +68,14 @@ def run(arguments: Sequence[str] | None = None, more_verbs: Mapping[str, Verb] |
         _end(f"error: {place}{error.strerror or error}", 1)
 
 
-def _app(verbs: Mapping[str, Verb], called: str) -> App:
+def make_app(verbs: Mapping[str, Verb] = VERBS, called: str | None = None) -> App:
+    """Returns the command line.
+
+    Args:
+        verbs: its verbs.
+        called: the verb to run, which its function's docstring explains; all others have only their line in the
+            overview, and are not imported. None gives every verb its docstring.
+    """
     app = App(
         name="slimseq",
         help=f"{HELP} `slimseq VERB --help` explains a verb.",
@@ -81,8 +88,8 @@ def _app(verbs: Mapping[str, Verb], called: str) -> App:
     )
     groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
     for place, (verb, (group, function, line)) in enumerate(verbs.items()):
-        # The verb that is called is explained by its function's docstring.
-        app.command(function, name=verb, help=None if verb == called else line, group=groups[group], sort_key=place)
+        help_line = None if called in (None, verb) else line
+        app.command(function, name=verb, help=help_line, group=groups[group], sort_key=place)
     app.register_install_completion_command(help="Install completion for your shell (bash, zsh, fish or PowerShell).")
     return app
 

@@ -173,7 +173,7 @@ def _run(job: Job, options: DistillOptions, training: TrainingOptions) -> Outcom
     )
 
 
-TECHNIQUE = Technique("distill", _run, [DistillOptions, StudentTraining], needs_data=True)
+TECHNIQUE = Technique("distill", _run, [DistillOptions, StudentTraining], needs_data=True, requires="torch")
 
 
 def command(

@@ -62,6 +62,7 @@ class Technique:
         options: the options dataclasses. All of their fields have defaults.
         needs_data: whether a recipe must name training data for it.
         takes_folder: whether it may start from a model folder in place of a variant.
+        requires: a library without which nothing of it works.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Technique:
     options: Sequence[type[Any]]
     needs_data: bool = False
     takes_folder: bool = False
+    requires: str = ""
 
     @property
     def key_name(self) -> str:

@@ -270,7 +270,9 @@ def _run(job: Job, options: BaseOptions, architecture: Architecture, training: T
     return train_base(job.context, job.task, job.name, options, job.files, training, start, job.checkpoint)
 
 
-TECHNIQUE = Technique("train", _run, [BaseOptions, Architecture, BaseTraining], needs_data=True, takes_folder=True)
+TECHNIQUE = Technique(
+    "train", _run, [BaseOptions, Architecture, BaseTraining], needs_data=True, takes_folder=True, requires="torch"
+)
 
 
 def command(

@@ -20,6 +20,7 @@ from slimseq.compression.commands.options import (
     open_context,
     print_json,
     print_line,
+    require,
 )
 from slimseq.compression.context import Context
 from slimseq.compression.copies import copy_with_ancestors
@@ -75,6 +76,8 @@ def apply_technique(
     Raises:
         SlimseqError: whatever the technique raises.
     """
+    if technique.requires:
+        require(technique.requires)
     context = open_context(common.store, common.seed, common.device, common.force)
     is_folder = technique.takes_folder and ("/" in parent or Path(parent).is_dir())
     if parent and not is_folder:

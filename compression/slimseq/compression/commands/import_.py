@@ -12,6 +12,7 @@ from slimseq.compression.commands.options import (
     open_context,
     print_json,
     print_line,
+    require,
 )
 from slimseq.compression.importing.importing import ImportOptions, import_model
 
@@ -26,6 +27,7 @@ def import_command(
     as_json: JsonOption = False,
 ) -> None:
     """Import a T5 or BART from a folder or a hub as an artifact (bf16 safetensors, manifest, model card)."""
+    require("torch")
     context = open_context(store, force=force)
     with context.store.claim(options.task, options.variant):
         manifest = import_model(context, source, options)

@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, and how a command answers."""
 
+import importlib
 import json
 import os
 import sys
@@ -41,6 +42,15 @@ RecordOption = Annotated[
 ]
 # Columns of a table that no terminal cuts: none is wider than what is in it.
 PIPED_WIDTH = 1000
+
+
+def require(library: str) -> None:
+    """Imports a library of the offline side before anything is opened or written.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    importlib.import_module(library)
 
 
 def named_store(store: Path | None) -> Path | None:

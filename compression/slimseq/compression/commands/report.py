@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from slimseq.compression.commands.options import StoreOption, print_line, reading_context
+from slimseq.compression.commands.options import StoreOption, print_line, reading_context, require
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.option_groups import COMMON
 from slimseq.models_store.manifest import Task
@@ -41,6 +41,7 @@ def report_command(
     store: StoreOption = None,
 ) -> None:
     """Write the report (--out), the README's tables (--readme), or both, from what the store's manifests record."""
+    require("jinja2")
     from slimseq.compression.report.facts import facts_of
     from slimseq.compression.report.page import ReportOptions, write_report
     from slimseq.compression.report.readme import check_readme, update_readme

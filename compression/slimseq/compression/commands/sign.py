@@ -10,6 +10,7 @@ from slimseq.compression.commands.options import (
     TaskArgument,
     open_context,
     print_line,
+    require,
 )
 from slimseq.compression.option_groups import COMMON
 
@@ -32,5 +33,6 @@ def sign_command(
     """
     from slimseq.models_store.signing import sign
 
+    require("model_signing")
     path = sign(open_context(store).store, task, variant, key, password)
     print_line(f"{task}/{variant}: signed, {path.name}")

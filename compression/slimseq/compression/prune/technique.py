@@ -30,7 +30,7 @@ def _run(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcome
     return prune(job.context, job.task, job.parent, job.name, job.files, options, training, job.checkpoint, job.outputs)
 
 
-TECHNIQUE = Technique("prune", _run, [PruneOptions, Recovery], needs_data=True)
+TECHNIQUE = Technique("prune", _run, [PruneOptions, Recovery], needs_data=True, requires="torch")
 
 
 def command(
