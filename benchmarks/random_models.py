@@ -30,11 +30,11 @@ def publish_random(shape: str, folder: Path, generation: GenerationDefaults | No
         The store.
     """
     from slimseq.compression.publish import Identity, publish_model
-    from slimseq.compression.training.scratch import Architecture, make_model
+    from slimseq.compression.training.scratch import NewModelOptions, make_model
     from slimseq.compression.training.tokenizer_maker import make_tokenizer
 
     family, width, layers, heads, feed_forward, vocabulary, positions = SHAPES[shape]
-    architecture = Architecture(family, width, layers, layers, heads, feed_forward, positions)
+    architecture = NewModelOptions(family.value, width, layers, layers, heads, feed_forward, positions)
     make_tokenizer(family, SENTENCES * 20, TOKENS, folder / "tokenizer", max_tokens=512, sentinels=4)
     identity = Identity(
         task=Task.TRANSLATION,

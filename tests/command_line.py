@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from slimseq.compression.cli import run
 from slimseq.models_store.places import embedded_store
 
 
@@ -30,6 +33,17 @@ def compression(*arguments: object, **environment: str) -> Finished:
     It works on the embedded models where no store is named.
     """
     return _run([sys.executable, "-m", "slimseq", *map(str, arguments)], environment)
+
+
+def invoked(*arguments: object) -> Finished:
+    """Runs the command line in this process: faster, and without the service's verb."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as error:
+        try:
+            run(list(map(str, arguments)))
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return Finished(code, out.getvalue(), error.getvalue())
 
 
 def compression_in(folder: Path, *arguments: object) -> Finished:

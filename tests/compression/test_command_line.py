@@ -14,7 +14,7 @@ VERBS = (
     "prune",
     "distill",
     "average",
-    "beams",
+    "tune-beams",
     "quantize",
     "export",
     "prepare",

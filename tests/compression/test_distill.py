@@ -12,8 +12,8 @@ from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.prune.layers import evenly_spaced, keep_layers
 from slimseq.compression.publish import write_model
 from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.schedule import Bounds
-from slimseq.compression.training.sequence_level import SequenceLevel
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.models_store.manifest import Family, Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_model, tiny_tokenizer

@@ -48,7 +48,7 @@ TRIED: dict[str, dict[str, Any]] = {
         **ONE,
     },
     "average": {"other": "original"},
-    "beams": {"num_beams": 2},
+    "tune-beams": {"num_beams": 2},
     "quantize --scheme int8-static": {"scheme": "int8-static", "calibration_samples": 4},
     "quantize --scheme int4-weight-only": {"scheme": "int4-weight-only", "aware_steps": 1},
 }
@@ -96,7 +96,8 @@ def apply(context: Context, step: FamilyStep, name: str, folder: Path) -> None:
     options = TRIED.get(step.name) or {"scheme": step.name.split()[-1]}
     parent = "train-from" if step.technique == "average" else "original"
     files = DataFiles([tiny_file(folder)])
-    technique_named(step.technique).apply(Job(context, TASK, parent, name, files), options)
+    technique = technique_named(step.technique)
+    technique.apply(Job(context, TASK, parent, name, files), technique.read(options))
 
 
 def assert_serves(context: Context, variant: str) -> None:
@@ -147,7 +148,8 @@ def test_a_base_of_every_family_is_trained_from_nothing_and_serves(model_type: s
     size = {"width": 32, "encoder_layers": 1, "decoder_layers": 2, "heads": 4, "feed_forward": 64, "positions": 64}
     options = {"family": model_type, **size, "vocabulary": 320, "max_new_tokens": 8, "learning_rate": 0.01, **FIVE}
 
-    technique_named("train").apply(Job(context, TASK, "", "base", DataFiles([tiny_file(tmp_path)])), options)
+    train = technique_named("train")
+    train.apply(Job(context, TASK, "", "base", DataFiles([tiny_file(tmp_path)])), train.read(options))
     add_ctranslate2(context, TASK, "base")
 
     assert read_json(context.store.folder(TASK, "base") / "config.json")["model_type"] == model_type
@@ -155,10 +157,13 @@ def test_a_base_of_every_family_is_trained_from_nothing_and_serves(model_type: s
 
 
 def test_a_base_of_no_known_family_is_refused(tmp_path: Path) -> None:
-    job = Job(tiny_context(tmp_path), TASK, "", "base", DataFiles([tiny_file(tmp_path)]))
+    job, train = (
+        Job(tiny_context(tmp_path), TASK, "", "base", DataFiles([tiny_file(tmp_path)])),
+        technique_named("train"),
+    )
 
     with pytest.raises(BadParameters, match="--family gpt2 is none of t5, mt5, bart, mbart, marian, pegasus"):
-        technique_named("train").apply(job, {"family": "gpt2", **ONE})
+        train.apply(job, train.read({"family": "gpt2", **ONE}))
 
 
 RECIPE = """

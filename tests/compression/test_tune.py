@@ -5,7 +5,8 @@ import pytest
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
-from slimseq.compression.tune import TuneOptions, tune
+from slimseq.compression.timed_texts import TimedTexts
+from slimseq.compression.tune import tune
 from slimseq.evaluation.fastest import even_layouts
 from slimseq.evaluation.host import available_cores, cpu_flags
 from slimseq.models_store.manifest import Task
@@ -16,8 +17,8 @@ from tests.measured import measured_layout
 TASK = Task.TRANSLATION
 
 
-def options(folder: Path, runtime: str | None = None) -> TuneOptions:
-    return TuneOptions(dataset=tiny_file(folder), samples=8, batch=4, repeats=1, runtime=runtime)
+def options(folder: Path, runtime: str | None = None) -> TimedTexts:
+    return TimedTexts(dataset=tiny_file(folder), samples=8, batch=4, repeats=1, runtime=runtime)
 
 
 def test_every_layout_of_every_runtime_is_measured_and_kept(context: Context, tmp_path: Path) -> None:

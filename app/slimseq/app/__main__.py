@@ -16,15 +16,18 @@ from slimseq.models_store.errors import SlimseqError
 logger = logging.getLogger(__name__)
 
 
-def main() -> int:
+def main(settings: Settings | None = None) -> int:
     """Serves until a signal stops it.
+
+    Args:
+        settings: what to serve and how; None reads `SLIMSEQ_*` from the environment.
 
     Returns:
         0 after a clean stop, 1 with an error message if nothing can be served, 3 if the port is in use.
     """
     bound_heaps()
     try:
-        settings = Settings()
+        settings = settings or Settings()
         app = create_app(settings)
     except ValidationError as error:
         sys.stderr.write(f"SLIMSEQ_* settings: {describe(error.errors())}\n")

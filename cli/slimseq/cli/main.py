@@ -1,14 +1,10 @@
-"""`slimseq VERB`: hands `serve` to the service, and every other verb to the offline side."""
+"""`slimseq VERB`: `serve`, and the verbs of the offline side."""
 
-import sys
+from slimseq.compression.__main__ import main as run
+
+SERVE = ("Serve", "slimseq.cli.serve:serve", "Serve the variants of a store over HTTP.")
 
 
 def main() -> None:
     """Runs the command line."""
-    if sys.argv[1:2] == ["serve"]:
-        from slimseq.app.__main__ import main as serve
-
-        sys.exit(serve())
-    from slimseq.compression.__main__ import main as compress
-
-    compress()
+    run({"serve": SERVE})

@@ -3,14 +3,19 @@
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
 
-def main() -> None:
-    """Runs the command line of the offline side."""
+def main(more_verbs: Mapping[str, tuple[str, str, str]] | None = None) -> None:
+    """Runs the command line of the offline side.
+
+    Args:
+        more_verbs: verbs beside its own, each with its group, its function and its line in the overview.
+    """
     try:
-        from slimseq.compression.cli import main as run
+        from slimseq.compression.cli import run
 
-        run()
+        run(more_verbs=more_verbs)
     except KeyboardInterrupt:
         # Nothing is left to be interrupted: what was being written has been given up already.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

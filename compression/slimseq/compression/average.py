@@ -9,30 +9,33 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from slimseq.compression.commands.apply_technique import CommonOptions, NameOption, apply_technique
+from slimseq.compression.commands.options import TaskArgument, VariantArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import load_model
+from slimseq.compression.option_groups import COMMON, flat
 from slimseq.compression.outcome import Outcome, step_of
 from slimseq.compression.parent import open_parent
 from slimseq.compression.publish import derived, publish_model
+from slimseq.compression.technique import Job, Technique
+from slimseq.compression.training.data import DataFiles
 from slimseq.models_store.manifest import Manifest, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+@flat(COMMON)
 @dataclass(frozen=True)
 class AverageOptions:
-    """What is averaged, and how.
-
-    Args:
-        other: the variant that stands for before; none takes the one that the last step started from.
-        share: of the variant's own weights in the average; the rest is the other's.
-    """
+    """What to average, and how."""
 
     other: str = ""
+    """Variant to average with. By default the one that the last step of the lineage started from."""
     share: float = 0.5
+    """Share of the variant's own weights in the average; the rest is the other's."""
 
     def check(self) -> None:
         """Checks what needs no model.
@@ -113,3 +116,23 @@ def _move_towards(model: "PreTrainedModel", other: "PreTrainedModel", share: flo
     with torch.no_grad():
         for key, value in ours.items():
             value.lerp_(theirs[key], share)
+
+
+def _run(job: Job, options: AverageOptions) -> Outcome:
+    return average(job.context, job.task, job.parent, job.name, options)
+
+
+TECHNIQUE = Technique("average", _run, [AverageOptions], requires="torch")
+
+
+def command(
+    task: TaskArgument,
+    variant: VariantArgument,
+    /,
+    *,
+    name: NameOption = "averaged",
+    options: AverageOptions = AverageOptions(),
+    common: CommonOptions = CommonOptions(),
+) -> None:
+    """Average a variant's weights with those of another of its shape, or with those from before its training."""
+    apply_technique(TECHNIQUE, task, variant, name, DataFiles(()), [options], common)

@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from slimseq.compression.context import Context
+from slimseq.compression.option_groups import COMMON, flat
 from slimseq.compression.timed_texts import TimedTexts
 from slimseq.evaluation.benchmark import compare
 from slimseq.evaluation.host import give_back_memory, resident_bytes
@@ -12,17 +17,16 @@ from slimseq.inference.generator import TextGenerator, choose_runtime, open_gene
 from slimseq.models_store.manifest import Performance, Task
 
 
+@flat(COMMON)
 @dataclass(frozen=True)
 class BenchmarkOptions(TimedTexts):
-    """What to generate, and how.
+    """What to generate, and how."""
 
-    Args:
-        new_tokens: output tokens of every text, so that variants do equal work; None lets each end its texts.
-        threads: intra-operator threads; 0 lets the runtime choose.
-    """
-
-    new_tokens: int | None = None
-    threads: int = 0
+    new_tokens: Annotated[int | None, Parameter(validator=Number(gte=1, lte=1024))] = None
+    """Number of output tokens of every text, so that all variants do equal work. By default a text ends where the model
+    ends it."""
+    threads: Annotated[int, Parameter(validator=Number(gte=0))] = 0
+    """Number of threads of the runtime. 0 lets the runtime choose."""
 
 
 def benchmark_variants(

@@ -1,125 +1,122 @@
 """The command line: `slimseq VERB …`. Exit code 1 is bad input, 2 a failed quality gate.
 
-Verbs are imported when they are called: what trains needs seconds to import, and `--help` should not.
+A verb is imported when it is called: what trains needs seconds to import, and `--help` should not.
 """
 
-import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
-import typer
-from typer.core import TyperGroup
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from slimseq.compression.errors import GateFailed
-from slimseq.compression.technique import technique_named, technique_names
+from slimseq.compression.techniques import TECHNIQUES
 from slimseq.models_store.errors import SlimseqError
 
-# Verb and its line in the overview, in the order of a day's work.
-VERBS = {
-    "import": "Import a T5 or BART from a folder or a hub as an artifact.",
-    "train": "Train a base model from text files, or a variant further.",
-    "prune": "Remove parts of a variant, and let it recover.",
-    "distill": "Train a smaller student on labels and on its teacher.",
-    "average": "Average a variant's weights with those that it was trained on from.",
-    "quantize": "Store a variant in fewer bits.",
-    "beams": "Give a variant's search the fewest beams that lose nothing on dev data.",
-    "build": "Build every variant that a recipe names, measure it, and apply its gates.",
-    "export": "Add ONNX or CTranslate2 files to a variant.",
-    "prepare": "Build what derives from the artifacts in the store: ONNX and int8.",
-    "evaluate": "Measure the quality of variants on the same samples in the same run.",
-    "benchmark": "Measure the speed of variants, interleaved in the same run.",
-    "report": "Write the report: tables, plots and examples, and the README's table.",
-    "verify": "Check artifacts against their hashes.",
-    "sign": "Sign an artifact's files with a private key.",
-    "list": "List the artifacts in the store.",
-    "remove": "Remove an artifact from the store.",
-    "rename": "Give an artifact another name.",
+# A verb's group, its function and its line in the overview.
+Verb = tuple[str, str, str]
+
+SERVE, MAKE, MEASURE, KEEP = GROUPS = ("Serve", "Make variants", "Measure", "Keep a store")
+COMMANDS = "slimseq.compression.commands"
+VERBS: Mapping[str, Verb] = {
+    "import": (MAKE, f"{COMMANDS}.import_:import_command", "Import a T5 or BART from a folder or a hub."),
+    **{name: (MAKE, f"{module}:command", line) for name, (module, line) in TECHNIQUES.items()},
+    "build": (MAKE, f"{COMMANDS}.build:build_command", "Build and measure every variant of a recipe."),
+    "export": (MAKE, f"{COMMANDS}.export:export_command", "Add ONNX or CTranslate2 files to a variant."),
+    "prepare": (MAKE, f"{COMMANDS}.prepare:prepare_command", "Build the ONNX files and int8 variants of a store."),
+    "evaluate": (MEASURE, f"{COMMANDS}.evaluate:evaluate_command", "Measure the quality of variants."),
+    "benchmark": (MEASURE, f"{COMMANDS}.benchmark:benchmark_command", "Measure the speed of variants."),
+    "report": (MEASURE, f"{COMMANDS}.report:report_command", "Write a report with tables, plots and examples."),
+    "list": (KEEP, f"{COMMANDS}.list:list_command", "List the artifacts of a store."),
+    "verify": (KEEP, f"{COMMANDS}.verify:verify_command", "Check artifacts against their hashes."),
+    "sign": (KEEP, f"{COMMANDS}.sign:sign_command", "Sign an artifact's files with a private key."),
+    "rename": (KEEP, f"{COMMANDS}.rename:rename_command", "Give an artifact another name."),
+    "remove": (KEEP, f"{COMMANDS}.remove:remove_command", "Remove an artifact from a store."),
 }
-# The exit code of what Ctrl-C ended, as shells know it.
-STOPPED = 130
+HELP = "Compress T5 and BART models, and serve every variant side by side."
 # What is missing of these is a bug, and not an extra that was not installed.
 OWN = "slimseq"
-# A technique that has no line above is a verb all the same.
-VERBS |= {name: f"Apply the technique `{name}`." for name in technique_names() if name not in VERBS}
 
 
-class Verbs(TyperGroup):
-    """The verbs: those that the overview lists are names and lines, the one that is called is imported."""
-
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        """Returns the verbs' names."""
-        return list(VERBS)
-
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
-        """Returns a verb's name and line."""
-        return _command(cmd_name, _nothing, VERBS[cmd_name]) if cmd_name in VERBS else None
-
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:  # type: ignore[override]
-        """Imports the verb that is called."""
-        name, command, rest = super().resolve_command(ctx, args)
-        return name, _command(name, _function_of(name)) if name else command, rest
-
-
-app = typer.Typer(
-    name="slimseq",
-    cls=Verbs,
-    help="Compress T5 and BART models into artifacts that Slimseq serves.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-@app.callback()
-def _whole() -> None:
-    """Compress T5 and BART models into artifacts that Slimseq serves."""
-
-
-def main() -> None:
+def run(arguments: Sequence[str] | None = None, more_verbs: Mapping[str, Verb] | None = None) -> None:
     """Runs the command line, turning what may go wrong into one line and an exit code.
+
+    Args:
+        arguments: verb and options; None takes those of the process.
+        more_verbs: verbs beside those of the offline side.
 
     Raises:
         KeyboardInterrupt: it was stopped with Ctrl-C.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    app = make_app({**(more_verbs or {}), **VERBS}, called=next(iter(arguments), ""))
     try:
-        app()
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except GateFailed as error:
-        sys.stderr.write(f"gate failed: {' '.join(str(error).split())}\n")
-        sys.exit(2)
+        _end(f"gate failed: {error}", 2)
     except SlimseqError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        sys.exit(1)
+        _end(f"error: {error}", 1)
+    except CycloptsError as error:
+        _end(f"error: {_complaint(error)}", 1)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == OWN:
             raise
-        sys.stderr.write(f"error: this needs {error.name}; install the offline side: pip install 'slimseq[compress]'\n")
-        sys.exit(1)
+        _end(f"error: this needs {error.name}; install the offline side: pip install 'slimseq[compress]'", 1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"error: {place}{error.strerror or error}\n")
-        sys.exit(1)
-    except SystemExit as ended:
-        # Typer turns Ctrl-C into this code, without a word.
-        if ended.code == STOPPED:
-            raise KeyboardInterrupt from None
-        raise
+        _end(f"error: {place}{error.strerror or error}", 1)
 
 
-def _command(name: str, function: Callable[..., None], line: str | None = None) -> Any:
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name, help=line)(function)
-    return typer.main.get_command(single)
+def make_app(verbs: Mapping[str, Verb] = VERBS, called: str | None = None) -> App:
+    """Returns the command line.
+
+    Args:
+        verbs: its verbs.
+        called: the verb to run, which its function's docstring explains; all others have only their line in the
+            overview, and are not imported. None gives every verb its docstring.
+    """
+    app = App(
+        name="slimseq",
+        help=f"{HELP} `slimseq VERB --help` explains a verb.",
+        help_format="markdown",
+        version=_version,
+        group_commands=Group("Other", sort_key=len(GROUPS)),
+        group_parameters=Group("Options", sort_key=0),
+        default_parameter=Parameter(negative_iterable=(), show_default=_shown),
+        suppress_keyboard_interrupt=False,
+    )
+    groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
+    for place, (verb, (group, function, line)) in enumerate(verbs.items()):
+        help_line = None if called in (None, verb) else line
+        app.command(function, name=verb, help=help_line, group=groups[group], sort_key=place)
+    app.register_install_completion_command(help="Install completion for your shell (bash, zsh, fish or PowerShell).")
+    return app
 
 
-def _nothing() -> None:
-    """Stands for a verb in the overview."""
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"slimseq {version('slimseq')}"
 
 
-def _function_of(verb: str) -> Any:
-    if verb in technique_names():
-        from slimseq.compression.commands.technique_command import command_of
+def _complaint(error: CycloptsError) -> str:
+    """Returns what is wrong with the arguments, on one line also where pydantic found it."""
+    from pydantic import ValidationError
 
-        return command_of(technique_named(verb))
-    module = importlib.import_module(f"slimseq.compression.commands.{'import_' if verb == 'import' else verb}")
-    return getattr(module, f"{verb}_command")
+    from slimseq.models_store.manifest import first_complaint
+
+    cause = error.__cause__
+    return first_complaint(cause, "option") if isinstance(cause, ValidationError) else str(error)
+
+
+def _end(message: str, code: int) -> None:
+    sys.stderr.write(f"{' '.join(message.split())}\n")
+    sys.exit(code)
+
+
+def _shown(default: Any) -> str | None:
+    """Returns how `--help` shows a default; what is empty or off needs no words."""
+    if default is None or default is False or default in ("", (), {}):
+        return None
+    return str(default.value) if isinstance(default, Enum) else str(default)

@@ -5,23 +5,26 @@ Its distribution, its hidden states and attention, and the texts that it writes 
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
+from slimseq.compression.commands.options import TaskArgument, VariantArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.fields import flat
 from slimseq.compression.models import architecture_of_model
+from slimseq.compression.option_groups import STUDENT, TRAINING, flat
 from slimseq.compression.outcome import Derivation, Outcome, learn_from_parent
 from slimseq.compression.parent import open_parent
-from slimseq.compression.prune.layers import check_layers, evenly_spaced, keep_layers, layers_in_words
+from slimseq.compression.recipe_options import flat_values
+from slimseq.compression.technique import Job, Technique
 from slimseq.compression.training.data import DataFiles, read_material
-from slimseq.compression.training.options import TrainingOptions
-from slimseq.compression.training.sequence_level import SequenceLevel, learning_from_outputs
+from slimseq.compression.training.options import SequenceLevel, TrainingOptions
 from slimseq.inference.models.architecture import Architecture
 from slimseq.models_store.manifest import Task
 
 
+@flat(STUDENT)
 @dataclass(frozen=True)
 class DistillOptions:
     """What the student is made of, and whether it learns from what the teacher writes.
@@ -29,18 +32,16 @@ class DistillOptions:
     Without a loss of the teacher (`alpha` 0) and without its outputs this is shrink and fine-tune, the baseline of
     Shleifer & Rush 2020, https://arxiv.org/abs/2010.13002: the student learns from labels alone.
 
-    Args:
-        encoder_layers: how many of the teacher's encoder layers are kept, evenly spread; None keeps all.
-        decoder_layers: how many of the teacher's decoder layers are kept, evenly spread; None keeps half.
-        encoder_layers_kept: which encoder layers are kept, counted from 0, in place of a number of them.
-        decoder_layers_kept: which decoder layers are kept, counted from 0, in place of a number of them.
-        sequence: whether and how much it learns from what a teacher writes.
     """
 
     encoder_layers: int | None = None
+    """Number of encoder layers to keep, evenly spaced. By default all."""
     decoder_layers: int | None = None
+    """Number of decoder layers to keep, evenly spaced. By default half."""
     encoder_layers_kept: tuple[str, ...] = ()
+    """Encoder layer to keep, counted from 0. Repeatable. Replaces --encoder-layers."""
     decoder_layers_kept: tuple[str, ...] = ()
+    """Decoder layer to keep, counted from 0. Repeatable. Replaces --decoder-layers."""
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
 
     def check(self) -> None:
@@ -53,6 +54,16 @@ class DistillOptions:
         for stack in ("encoder", "decoder"):
             if getattr(self, f"{stack}_layers") is not None and getattr(self, f"{stack}_layers_kept"):
                 raise BadParameters(f"give {stack} layers by their number or name the kept ones, not both")
+
+
+@flat(TRAINING)
+@dataclass(frozen=True)
+class StudentTraining(TrainingOptions):
+    """How to train a student: on the teacher's whole distribution, without regularization."""
+
+    learning_rate: float = 5e-4
+    label_smoothing: float = 0.0
+    dropout: float | None = 0.0
 
 
 def distill(
@@ -87,6 +98,9 @@ def distill(
         BadData: a file cannot be used.
         TrainingDiverged: training failed; nothing is published.
     """
+    from slimseq.compression.prune.layers import keep_layers, layers_in_words
+    from slimseq.compression.training.sequence_level import learning_from_outputs
+
     started = time.monotonic()
     training.check()
     options.check()
@@ -110,7 +124,7 @@ def distill(
         technique="distill",
         name=name,
         description=description,
-        parameters={**flat(asdict(options)), "kept_layers": kept},
+        parameters={**flat_values(options), "kept_layers": kept},
         files=files,
         started=started,
         doing="Distilling",
@@ -137,6 +151,8 @@ def kept_layers(architecture: Architecture, options: DistillOptions) -> dict[str
 
 
 def _spread(stack: str, teacher_layers: int, keep: int) -> list[int]:
+    from slimseq.compression.prune.layers import check_layers, evenly_spaced
+
     check_layers(stack, teacher_layers, keep)
     return evenly_spaced(teacher_layers, keep)
 
@@ -149,3 +165,31 @@ def _named_layers(stack: str, teacher_layers: int, names: Sequence[str]) -> list
             f"{stack} layers {', '.join(names)} cannot be kept: name some of 0 to {teacher_layers - 1} in their order"
         )
     return layers
+
+
+def _run(job: Job, options: DistillOptions, training: TrainingOptions) -> Outcome:
+    return distill(
+        job.context, job.task, job.parent, job.name, job.files, options, training, job.checkpoint, job.outputs
+    )
+
+
+TECHNIQUE = Technique("distill", _run, [DistillOptions, StudentTraining], needs_data=True, requires="torch")
+
+
+def command(
+    task: TaskArgument,
+    variant: VariantArgument,
+    /,
+    *,
+    files: DataFiles,
+    name: NameOption = "distilled",
+    options: DistillOptions = DistillOptions(),
+    training: StudentTraining = StudentTraining(),
+    checkpoint: CheckpointOption = None,
+    common: CommonOptions = CommonOptions(),
+) -> None:
+    """Distill a variant into a student made of some of its layers.
+
+    Without --max-seconds, --max-steps or --epochs training takes ten minutes; --max-steps 0 skips it.
+    """
+    apply_technique(TECHNIQUE, task, variant, name, files, [options, training], common, checkpoint)

@@ -4,10 +4,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from slimseq.compression.card import write_card
 from slimseq.compression.context import Context
+from slimseq.compression.option_groups import COMMON, flat
+from slimseq.compression.timed_texts import POSITIVE
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import record
@@ -20,27 +25,25 @@ from slimseq.models_store.roots import root_of
 from slimseq.models_store.store import Store
 
 
+@flat(COMMON)
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What to evaluate on, and how.
+    """What to evaluate on, and how."""
 
-    Args:
-        dataset: `sample`, a hub data set's name, or a file.
-        samples: the first how many; None takes all.
-        split: where the data set has several.
-        runtime: None takes the one that serves.
-        threads: intra-operator threads; 0 lets the runtime choose.
-        generation: settings in place of the artifacts' defaults.
-        prefix: put before every source in place of the artifacts' default.
-    """
-
-    dataset: str = "sample"
-    samples: int | None = None
+    dataset: Annotated[str, Parameter(name="--data")] = "sample"
+    """Data set: `sample` (bundled), cnn_dailymail, wmt14-de-en, or a file."""
+    samples: Annotated[int | None, POSITIVE] = None
+    """Number of samples, from the start of the data set. By default all."""
     split: str = "test"
+    """Split of a hub data set."""
     runtime: str | None = None
-    threads: int = 0
-    generation: Mapping[str, Any] = field(default_factory=dict)
+    """Runtime: onnxruntime, ctranslate2 or torch. By default the one that serves."""
+    threads: Annotated[int, Parameter(validator=Number(gte=0))] = 0
+    """Number of threads of the runtime. 0 lets the runtime choose."""
+    generation: Annotated[Mapping[str, Any], Parameter(parse=False)] = field(default_factory=dict)
+    """Generation options that replace the artifacts' defaults."""
     prefix: str | None = None
+    """Text before every source. By default the artifact's own."""
 
 
 def evaluate_variants(

@@ -64,7 +64,7 @@ STEPS = (
     ),
     FamilyStep("distill", "distill"),
     FamilyStep("average", "average"),
-    FamilyStep("beams", "beams"),
+    FamilyStep("tune-beams", "tune-beams"),
     *map(_quantized, get_args(SchemeName)),
     FamilyStep("export --format onnx"),
     FamilyStep("export --format ctranslate2"),

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from slimseq.compression.beams import TECHNIQUE as BEAMS
-from slimseq.compression.beams import BeamOptions, fewer_beams
 from slimseq.compression.context import Context
 from slimseq.compression.copies import copy_artifact
 from slimseq.compression.evaluate import EvaluateOptions, evaluate_variants
 from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
 from slimseq.compression.quantize.options import WHOLE
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.tune_beams import TECHNIQUE as BEAMS
+from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.fastest import choose_runtime
 from slimseq.inference.graphs.beside import is_outdated
 from slimseq.models_store.disk import CannotWrite
@@ -156,7 +156,7 @@ def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
 
 def _quantizer(manifest: Manifest) -> Step:
     """Returns the last step but for those that only gave the search other beams."""
-    steps = [step for step in manifest.lineage if step.technique != BEAMS]
+    steps = [step for step in manifest.lineage if step.technique not in (BEAMS.name, BEAMS.key_name)]
     return steps[-1] if steps else manifest.lineage[-1]
 
 
@@ -209,7 +209,7 @@ def _quantized(context: Context, task: Task, name: str, derivation: Derivation) 
         apart = replace(context, store=Store(Path(folder)))
         copy_artifact(context.store, apart.store, context.store.manifest(task, derivation.parent))
         quantize(apart, task, derivation.parent, name, derivation.options)
-        made = fewer_beams(apart, task, name, name, BeamOptions(derivation.num_beams)).manifest
+        made = tune_beams(apart, task, name, name, BeamOptions(derivation.num_beams)).manifest
         copy_artifact(apart.store, context.store, made)
     return made
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.families import check_step
-from slimseq.compression.fields import check_names, filled
 from slimseq.compression.importing.importing import ImportOptions
+from slimseq.compression.recipe_options import check_names, read_options
 from slimseq.compression.technique import technique_named
 from slimseq.compression.training.mixture import Mixture
 from slimseq.evaluation.gate import Gate
@@ -203,10 +203,10 @@ def _check_step(recipe: Recipe, step: RecipeStep, place: str) -> None:
     with _at(place):
         technique = technique_named(step.technique)
     with _at(f"{place}.{step.technique}"):
-        technique.options(step.options)
+        technique.read(step.options)
         data = data_of(recipe, step)
         mixture_of(data.mixture)
-        if technique.data == "needed" and not data.train:
+        if technique.needs_data and not data.train:
             raise BadRecipe("no training data: name it under data.train")
 
 
@@ -217,7 +217,7 @@ def _at(place: str) -> Iterator[None]:
         yield
     except ValidationError as error:
         raise BadRecipe(f"{place}: {first_complaint(error, 'value')}") from error
-    except (SlimseqError, TypeError) as error:
+    except SlimseqError as error:
         raise BadRecipe(f"{place}: {error}") from error
 
 
@@ -239,7 +239,7 @@ def mixture_of(values: Mapping[str, Any]) -> Mixture:
         BadParameters: a key is unknown, a value is of the wrong kind, or a weight is negative.
     """
     check_names([Mixture], list(values))
-    mixture = filled(Mixture, values)
+    mixture = read_options(Mixture, values)
     mixture.check()
     return mixture
 
@@ -288,9 +288,10 @@ def import_options(recipe: Recipe) -> ImportOptions:
     """Returns how the base is imported.
 
     Raises:
-        TypeError: an option is unknown.
+        BadParameters: an option is unknown, or a value is of the wrong type.
     """
-    return ImportOptions(task=recipe.task, variant=BASE, **recipe.base.options)
+    check_names([ImportOptions], list(recipe.base.options))
+    return read_options(ImportOptions, {**recipe.base.options, "task": recipe.task, "variant": BASE})
 
 
 def shipped_recipe(name: str) -> Path:

@@ -1,23 +1,22 @@
-"""What a technique is: something that makes one artifact of another. A new one is one file in `techniques/`.
+"""What a technique is: a function that makes one artifact from another, and its options.
 
-Its verb on the command line and its step in a recipe are made from the same object, so that both take the same
-options under the same names.
+A technique is one file or folder: its options, its function, its `command` on the command line, and its `TECHNIQUE`,
+which recipes apply. One line in `techniques.py` registers it.
 """
 
 import importlib
-import inspect
-import pkgutil
-import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 
-from slimseq.compression import techniques
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.families import check_step
-from slimseq.compression.fields import OptionField, check_names, fields_of, filled
+from slimseq.compression.recipe_options import check_names, flat_values, read_options
+from slimseq.compression.techniques import FORMER_NAMES, TECHNIQUES
+from slimseq.compression.training.options import TrainingOptions
+from slimseq.compression.training.schedule import Bounds
 from slimseq.inference.models.configuration import read_json
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from slimseq.compression.outcome import Outcome
     from slimseq.compression.training.data import DataFiles
 
-# What ends a training, and where nothing does: enough for a small model to recover, and short enough to wait for.
-BOUNDS = ("max_steps", "max_seconds", "epochs")
+# How long training takes where nothing else ends it: enough for a small model to recover, and short enough to wait for.
 DEFAULT_SECONDS = 600.0
 
 
@@ -59,96 +57,84 @@ class Technique:
     """A technique.
 
     Args:
-        name: its verb.
-        run: applies it; takes the job and one object for each options dataclass that its signature names. Its
-            docstring is the verb's help.
-        default_name: what results are called where nobody says.
-        default_parent: what is started from where nobody says; None insists on a parent, empty starts from none.
-        defaults: values in place of the options' own defaults.
-        flags: flags in place of those made from fields' names.
-        data: whether training data must be named, may be, or is of no use; `dev`: what is measured on alone.
+        name: its verb, and its key in a recipe.
+        run: applies it. Takes the job and one object of each options dataclass.
+        options: the options dataclasses. All of their fields have defaults.
+        needs_data: whether a recipe must name training data for it.
+        takes_folder: whether it may start from a model folder in place of a variant.
+        requires: a library without which nothing of it works.
     """
 
     name: str
     run: "Callable[..., Outcome]"
-    default_name: str
-    default_parent: str | None = None
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    flags: Mapping[str, str] = field(default_factory=dict)
-    data: Literal["needed", "taken", "dev", "unused"] = "needed"
+    options: Sequence[type[Any]]
+    needs_data: bool = False
+    takes_folder: bool = False
+    requires: str = ""
 
     @property
-    def option_types(self) -> list[type[Any]]:
-        """The options dataclasses, in the order of `run`'s parameters."""
-        hints = typing.get_type_hints(self.run)
-        return [hints[name] for name in list(inspect.signature(self.run).parameters)[1:]]
-
-    def fields(self) -> list[OptionField]:
-        """Returns all options as flat fields, with this technique's defaults."""
-        found = [field for kind in self.option_types for field in fields_of(kind)]
-        return [
-            OptionField(field.name, field.type, self.defaults.get(field.name, field.default), field.help)
-            for field in found
-        ]
+    def key_name(self) -> str:
+        """The name in the keys of finished steps, which a new name does not make stale."""
+        return FORMER_NAMES.get(self.name, self.name)
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the value of every option, for a step's record and its key."""
-        return {field.name: values.get(field.name, field.default) for field in self.fields()}
+        """Returns the value of every option, for a step's key: those of a recipe, and defaults."""
+        defaults = {name: value for kind in self.options for name, value in flat_values(kind()).items()}
+        return {name: values.get(name, default) for name, default in defaults.items()}
 
-    def apply(self, job: Job, values: Mapping[str, Any]) -> "Outcome":
+    def read(self, values: Mapping[str, Any]) -> list[Any]:
+        """Returns the options objects of a recipe's step.
+
+        Raises:
+            BadParameters: a name is unknown or a value is of the wrong type.
+        """
+        check_names(self.options, list(values))
+        return [read_options(kind, values) for kind in self.options]
+
+    def apply(self, job: Job, options: Sequence[Any]) -> "Outcome":
         """Applies the technique.
 
         Args:
             job: what to work on.
-            values: options by their flat names; what is not named keeps its default.
+            options: one object of each options dataclass.
 
         Raises:
-            BadParameters: a name is unknown, a value is of the wrong kind or out of range.
+            BadParameters: the technique does not work for the model's family, or a value is out of range.
             SlimseqError: whatever the technique itself raises.
         """
-        options = self.options(values)
-        self.check_family(job, values)
+        self._check_family(job, options)
         with job.context.working(f"{self.name} {job.task}/{job.parent or job.name}"):
-            return self.run(job, *options)
+            return self.run(job, *map(_ending, options))
 
-    def check_family(self, job: Job, values: Mapping[str, Any]) -> None:
-        """Checks, before any data is read, that the technique works for the family of what it starts from.
-
-        Raises:
-            BadParameters: it does not.
-        """
+    def _check_family(self, job: Job, options: Sequence[Any]) -> None:
+        """Checks, before any data is read, that the technique works for the family of what it starts from."""
         if not job.parent:
             return
         try:
             config = read_json(job.context.store.folder(job.task, job.parent) / "config.json")
         except SlimseqError:  # the technique says what is wrong with what it starts from
             return
-        check_step(str(config.get("model_type", "")), self.name, self.settings(values))
-
-    def options(self, values: Mapping[str, Any]) -> list[Any]:
-        """Returns the options objects of flat values.
-
-        Raises:
-            BadParameters: a name is unknown or a value is of the wrong kind.
-        """
-        check_names(self.option_types, list(values))
-        bounds = {name for name in BOUNDS if any(field.name == name for field in self.fields())}
-        unbounded = bounds and all(values.get(name) is None for name in bounds)
-        chosen = {**self.defaults, **values} | ({"max_seconds": DEFAULT_SECONDS} if unbounded else {})
-        return [filled(kind, chosen) for kind in self.option_types]
-
-
-def technique_names() -> list[str]:
-    """Returns the names of all techniques, without importing them."""
-    return sorted(module.name for module in pkgutil.iter_modules(techniques.__path__))
+        settings = {name: value for each in options for name, value in flat_values(each).items()}
+        check_step(str(config.get("model_type", "")), self.name, settings)
 
 
 def technique_named(name: str) -> Technique:
     """Imports a technique.
 
+    Args:
+        name: its name, or the name that an earlier version gave it.
+
     Raises:
         BadParameters: there is none of that name.
     """
-    if name not in technique_names():
-        raise BadParameters(f"there is no technique {name!r}; there are {', '.join(technique_names())}")
-    return typing.cast(Technique, importlib.import_module(f"slimseq.compression.techniques.{name}").TECHNIQUE)
+    name = next((new for new, old in FORMER_NAMES.items() if old == name), name)
+    if name not in TECHNIQUES:
+        raise BadParameters(f"there is no technique {name!r}; there are {', '.join(sorted(TECHNIQUES))}")
+    return cast(Technique, importlib.import_module(TECHNIQUES[name][0]).TECHNIQUE)
+
+
+def _ending(options: Any) -> Any:
+    """Returns training options that end: after ten minutes where nothing else ends them."""
+    if isinstance(options, TrainingOptions) and not options.bounds.is_bounded:
+        return replace(options, bounds=Bounds(max_seconds=DEFAULT_SECONDS))
+    return options

@@ -1,32 +1,37 @@
-"""Which texts a speed measurement generates from, and the settings that all kinds of it take."""
+"""What speed measurements of all kinds generate from, and how often."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from slimseq.compression.option_groups import COMMON, flat
 from slimseq.evaluation.datasets import load_examples
 from slimseq.models_store.manifest import Task
 
+POSITIVE = Parameter(validator=Number(gte=1))
 
+
+@flat(COMMON)
 @dataclass(frozen=True)
 class TimedTexts:
-    """What is generated from, and how often.
+    """What to generate from, and how often."""
 
-    Args:
-        dataset: `sample`, a hub data set's name, or a file.
-        split: where the data set has several.
-        samples: the first so many texts.
-        batch: texts generated at once, by each worker.
-        repeats: how often each batch is timed.
-        num_beams: None takes each variant's own.
-        runtime: None takes the one that serves, or all of them where they are compared.
-    """
-
-    dataset: str = "sample"
-    split: str = "test"
-    samples: int = 16
-    batch: int = 1
-    repeats: int = 3
-    num_beams: int | None = None
+    dataset: Annotated[str, Parameter(name="--data")] = "sample"
+    """Texts: `sample` (bundled), the name of a hub data set, or a file."""
+    split: Annotated[str, Parameter(parse=False)] = "test"
+    """Split of a hub data set."""
+    samples: Annotated[int, Parameter(parse=False)] = 16
+    """Number of texts to generate from."""
+    batch: Annotated[int, Parameter(parse=False)] = 1
+    """Batch size. Every worker generates batches of this size."""
+    repeats: Annotated[int, POSITIVE] = 3
+    """How often each batch is timed."""
+    num_beams: Annotated[int | None, POSITIVE] = None
+    """Number of beams for beam search. By default each variant's own."""
     runtime: str | None = None
+    """Runtime: onnxruntime, ctranslate2 or torch. By default the one that serves; --tune compares all of them."""
 
     def texts(self, task: Task) -> list[str]:
         """Reads the sources.

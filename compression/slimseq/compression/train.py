@@ -6,24 +6,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
 from pydantic import ValidationError
 
+from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
+from slimseq.compression.commands.options import TaskArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import family_of_model, load_model
+from slimseq.compression.option_groups import ARTIFACT, COMMON, TRAINING, flat
 from slimseq.compression.outcome import Outcome, step_of, training_parameters
 from slimseq.compression.publish import Identity, check_name, derived, publish_model
-from slimseq.compression.training import checkpoint
+from slimseq.compression.technique import Job, Technique
 from slimseq.compression.training.data import DataFiles, limits_of, read_examples, read_material
 from slimseq.compression.training.distributed import Processes
 from slimseq.compression.training.forward import dev_loss
+from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.report import too_short
 from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
-from slimseq.compression.training.trainer import TrainingOptions, train
 from slimseq.inference.models.configuration import family_of, read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
@@ -36,35 +40,34 @@ if TYPE_CHECKING:
 LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 
 
+@flat(ARTIFACT)
 @dataclass(frozen=True)
 class BaseOptions:
-    """What the new artifact is, where nothing that it starts from tells.
+    """What the new artifact is, where the model that it starts from does not say."""
 
-    Args:
-        languages: codes; None takes the task's usual ones.
-        license: of the weights.
-        training_data: what the card says of the data; empty names the files.
-        description: one sentence for the card.
-        prefix: text before every input that brings none of its own.
-        num_beams: default beams.
-        no_repeat_ngram_size: default size of n-grams that may occur only once.
-        length_penalty: default exponent of the length that a hypothesis' score is divided by; below 1 shortens.
-        max_new_tokens: default length limit of outputs, also where targets are cut.
-        max_input_tokens: where sources are cut.
-        vocabulary: pieces of a new tokenizer at most.
-    """
-
-    languages: list[str] | None = None
+    languages: Annotated[list[str] | None, Parameter(name="--language")] = None
+    """Language code. Repeatable. By default the task's usual languages."""
     license: str = "unknown"
+    """License of the weights."""
     training_data: str = ""
+    """What the model card says of the training data. By default the names of the files."""
     description: str = ""
+    """One sentence for the model card."""
     prefix: str = ""
+    """Text before every input that has no prefix of its own."""
     num_beams: int = 4
+    """Number of beams for beam search. 1 means no beam search."""
     no_repeat_ngram_size: int = 0
+    """All n-grams of this size can occur only once. 0 turns it off."""
     length_penalty: float = 1.0
+    """Exponential penalty to the length, used with beam search. Above 0 promotes longer sequences, below 0 shorter
+    ones."""
     max_new_tokens: int = 128
+    """Maximum number of tokens to generate. Targets are truncated there too."""
     max_input_tokens: int = 512
+    """Maximum number of input tokens. Sources are truncated there."""
     vocabulary: int = 8000
+    """Maximum number of tokens of a new tokenizer."""
 
     def generation(self) -> GenerationDefaults:
         """Returns the artifact's generation defaults.
@@ -77,6 +80,16 @@ class BaseOptions:
             return GenerationDefaults(**{name: getattr(self, name) for name in names})
         except ValidationError as error:
             raise BadParameters(first_complaint(error, "generation")) from error
+
+
+@flat(TRAINING)
+@dataclass(frozen=True)
+class BaseTraining(TrainingOptions):
+    """How to train a base model."""
+
+    learning_rate: float = 9e-4
+    warmup_steps: int = 600
+    tokens_per_batch: int = 1800
 
 
 @dataclass(frozen=True)
@@ -122,6 +135,9 @@ def train_base(
         BadSource, UnknownVariant, InvalidArtifact, CorruptArtifact: what to go on from cannot be opened.
         TrainingDiverged: training failed; nothing is published.
     """
+    from slimseq.compression.training.checkpoint import discard
+    from slimseq.compression.training.trainer import train
+
     started = time.monotonic()
     check_name(context, task, name)
     training.check()
@@ -182,7 +198,7 @@ def train_base(
         manifest = publish_model(context.store, beginning.model, beginning.folder, identity)
         add_onnx(context, manifest.task, manifest.variant)
     if checkpoint_folder is not None:
-        checkpoint.discard(checkpoint_folder)
+        discard(checkpoint_folder)
     return Outcome(manifest, report, parent_dev_loss, remark=too_short(report, training))
 
 
@@ -247,3 +263,40 @@ def _folder(checkpoint_folder: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
+
+
+def _run(job: Job, options: BaseOptions, new: NewModelOptions, training: TrainingOptions) -> Outcome:
+    start = job.parent or new
+    return train_base(job.context, job.task, job.name, options, job.files, training, start, job.checkpoint)
+
+
+TECHNIQUE = Technique(
+    "train", _run, [BaseOptions, NewModelOptions, BaseTraining], needs_data=True, takes_folder=True, requires="torch"
+)
+
+
+def command(
+    task: TaskArgument,
+    /,
+    *,
+    files: DataFiles,
+    start: Annotated[
+        str,
+        Parameter(
+            name="--from", group=COMMON, help="Variant or model folder to train further. By default a new model."
+        ),
+    ] = "",
+    name: NameOption = "original",
+    options: BaseOptions = BaseOptions(),
+    new: NewModelOptions = NewModelOptions(),
+    training: BaseTraining = BaseTraining(),
+    checkpoint: CheckpointOption = None,
+    common: CommonOptions = CommonOptions(),
+) -> None:
+    """Train a new model from text files, or train a variant or a model folder further.
+
+    Without --max-seconds, --max-steps or --epochs training takes ten minutes. With --checkpoint, the same command
+    resumes a training that was interrupted (Ctrl-C).
+    """
+    chosen = [options, new, training]
+    apply_technique(TECHNIQUE, task, start, name, files, chosen, common, checkpoint)

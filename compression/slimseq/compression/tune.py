@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from slimseq.compression.context import Context
@@ -18,22 +17,14 @@ from slimseq.models_store.manifest import MeasuredLayout, Task
 NOT_TUNED = ("torch", "torch-bf16")
 
 
-@dataclass(frozen=True)
-class TuneOptions(TimedTexts):
-    """What to generate in every layout: enough texts for several workers, in batches that keep them busy."""
-
-    samples: int = 64
-    batch: int = 16
-
-
-def tune(context: Context, task: Task, variant: str, options: TuneOptions) -> list[MeasuredLayout]:
+def tune(context: Context, task: Task, variant: str, options: TimedTexts) -> list[MeasuredLayout]:
     """Measures the layouts of one variant, and keeps them in its manifest, from where the service takes the fastest.
 
     Args:
         context: the store, and where progress goes.
         task: the variant's task.
         variant: its name.
-        options: texts and settings.
+        options: texts and settings: enough texts for several workers, in batches that keep them busy.
 
     Returns:
         What was measured, the fastest first.

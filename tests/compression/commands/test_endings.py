@@ -113,8 +113,8 @@ def test_beams_say_which_number_was_chosen_and_why(embedded: Store, tmp_path: Pa
     ]
     dev.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
 
-    found = run(context, "beams", "translation", "quantized", "--dev", dev, "--tolerance", 0.9)
-    named = run(context, "beams", "translation", "quantized", "--num-beams", 2, "--name", "two")
+    found = run(context, "tune-beams", "translation", "quantized", "--dev", dev, "--tolerance", 0.9)
+    named = run(context, "tune-beams", "translation", "quantized", "--num-beams", 2, "--name", "two")
 
     assert "Beams: 1 instead of 4, the fewest that lose at most 90.0% on the dev data." in found.out
     assert re.search(r"Of what 4 beams reach, beams keep: 1: [\d.]+%, 2: [\d.]+%, 3: [\d.]+%, 4: 100\.0%\.", found.out)

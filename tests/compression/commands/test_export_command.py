@@ -1,10 +1,8 @@
 from pathlib import Path
 
-from typer.testing import CliRunner
-
-from slimseq.compression.cli import app
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Family, Task
+from tests.command_line import invoked
 from tests.compression.tiny import tiny_artifact, tiny_context
 
 TASK = Task.TRANSLATION
@@ -16,9 +14,8 @@ def test_an_exporter_can_be_chosen_and_what_it_writes_serves_alike(tmp_path: Pat
     written = []
 
     for exporter in ("optimum", "slimseq"):
-        words = ("export", TASK.value, "original", "--exporter", exporter, "--store", str(store.root))
-        result = CliRunner().invoke(app, words)
-        assert result.exit_code == 0, result.output
+        result = invoked("export", TASK.value, "original", "--exporter", exporter, "--store", store.root)
+        assert result.code == 0, result.error
         export = store.export_of(TASK, "original", "onnx")
         assert export is not None
         assert export.exporter == exporter
@@ -30,7 +27,7 @@ def test_an_exporter_can_be_chosen_and_what_it_writes_serves_alike(tmp_path: Pat
 
 
 def test_an_exporter_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["export", TASK.value, "original", "--exporter", "none", "--store", str(tmp_path)])
+    result = invoked("export", TASK.value, "original", "--exporter", "none", "--store", tmp_path)
 
-    assert result.exit_code == 2
-    assert "slimseq" in result.output
+    assert result.code == 1
+    assert "slimseq" in result.error

@@ -3,25 +3,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from slimseq.compression.cli import app
-from slimseq.compression.errors import BadData
 from slimseq.models_store.manifest import Family, Task
 from slimseq.models_store.store import Store
+from tests.command_line import Finished, invoked
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 
 SMALL = "--width 32 --encoder-layers 1 --decoder-layers 1 --heads 2 --feed-forward 64 --positions 64 --vocabulary 320"
 
 
-def invoked(store: Store, *words: str) -> Result:
-    return CliRunner().invoke(app, [*words, "--store", str(store.root)])
+def invoked_on(store: Store, *words: str) -> Finished:
+    return invoked(*words, "--store", store.root)
 
 
 def answered(store: Store, *words: str) -> dict[str, Any]:
-    result = invoked(store, *words, "--json")
-    assert result.exit_code == 0, result.output
-    answer: dict[str, Any] = json.loads(result.stdout)
+    result = invoked_on(store, *words, "--json")
+    assert result.code == 0, result.error
+    answer: dict[str, Any] = json.loads(result.out)
     return answer
 
 
@@ -45,11 +43,11 @@ def test_people_get_lines_and_machines_json(tmp_path: Path) -> None:
     tiny_artifact(context, Family.T5, tmp_path)
 
     words = ("prune", "translation", "original", "--data", data, "--max-steps", "2", "--heads", "2")
-    result = invoked(context.store, *words)
+    result = invoked_on(context.store, *words)
 
-    assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("translation/pruned: ")
-    assert "2 steps" in result.stdout
+    assert result.code == 0, result.error
+    assert result.out.startswith("translation/pruned: ")
+    assert "2 steps" in result.out
 
 
 def test_bad_data_names_file_and_line(tmp_path: Path) -> None:
@@ -58,19 +56,19 @@ def test_bad_data_names_file_and_line(tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"source": "a", "target": "b"}\n{"source": "a"\n')
 
-    result = invoked(context.store, "distill", "translation", "original", "--data", str(bad), "--max-steps", "1")
+    result = invoked_on(context.store, "distill", "translation", "original", "--data", str(bad), "--max-steps", "1")
 
-    assert isinstance(result.exception, BadData)
-    assert "line 2 of bad.jsonl" in str(result.exception)
+    assert result.code == 1
+    assert result.error.splitlines()[-1].startswith("error: ") and "line 2 of bad.jsonl" in result.error
     assert context.store.variants(Task.TRANSLATION) == ["original"]
 
 
 @pytest.mark.parametrize("verb", ["train", "prune", "distill"])
 def test_help_says_what_ends_training(verb: str) -> None:
-    result = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"})
+    result = invoked(verb, "--help")
 
-    assert result.exit_code == 0
-    assert "ten minutes" in result.output
+    assert result.code == 0
+    assert "ten minutes" in result.out
 
 
 def test_an_average_takes_no_data(tmp_path: Path) -> None:
@@ -80,18 +78,18 @@ def test_an_average_takes_no_data(tmp_path: Path) -> None:
     answered(context.store, *words, "--name", "trained")
 
     averaged = answered(context.store, "average", "translation", "trained", "--share", "0.75")
-    refused = invoked(context.store, "average", "translation", "trained", "--data", data)
+    refused = invoked_on(context.store, "average", "translation", "trained", "--data", data)
 
     assert averaged["lineage"][-2:] == ["distill", "average"] and averaged["variant"] == "averaged"
-    assert refused.exit_code == 2 and "No such option" in refused.output
+    assert refused.code == 1 and "Unknown option: --data" in refused.error
 
 
 def test_beams_are_chosen_on_dev_data_and_nothing_is_trained_on(tmp_path: Path) -> None:
     context, data = tiny_context(tmp_path), tiny_file(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
 
-    chosen = answered(context.store, "beams", "translation", "original", "--dev", data, "--samples", "4")
-    refused = invoked(context.store, "beams", "translation", "original", "--data", data)
+    chosen = answered(context.store, "tune-beams", "translation", "original", "--dev", data, "--samples", "4")
+    refused = invoked_on(context.store, "tune-beams", "translation", "original", "--data", data)
 
-    assert chosen["lineage"][-1] == "beams" and chosen["variant"] == "fewer-beams"
-    assert refused.exit_code == 2 and "No such option" in refused.output
+    assert chosen["lineage"][-1] == "tune-beams" and chosen["variant"] == "fewer-beams"
+    assert refused.code == 1 and "Unknown option: --data" in refused.error

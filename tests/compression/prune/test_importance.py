@@ -8,7 +8,8 @@ from transformers import PreTrainedModel
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.prune.importance import CriterionName, measure_importance
+from slimseq.compression.prune.importance import measure_importance
+from slimseq.compression.prune.options import CriterionName
 from slimseq.compression.training.batches import one_pass
 from slimseq.compression.training.forward import logits_of
 from slimseq.models_store.manifest import Family

@@ -7,8 +7,8 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.prune.prune import PruneOptions, prune
 from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.schedule import Bounds
-from slimseq.compression.training.sequence_level import SequenceLevel
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Family, Manifest, Task

@@ -12,8 +12,8 @@ from slimseq.compression.quantize.registry import scheme_named
         (QuantizeOptions(block_size=8), "block size"),
         (QuantizeOptions(calibration_samples=0), "calibration samples"),
         (QuantizeOptions(fallback=-0.1), "fallback"),
-        (QuantizeOptions(fallback=0.1, scheme="bf16"), "bf16 rounds all layers alike"),
-        (QuantizeOptions(fallback=0.1, scheme="ctranslate2-int8"), "rounds all layers alike"),
+        (QuantizeOptions(fallback=0.1, scheme="bf16"), "bf16 quantizes all layers alike"),
+        (QuantizeOptions(fallback=0.1, scheme="ctranslate2-int8"), "quantizes all layers alike"),
         (QuantizeOptions(aware_steps=5), "aware steps are for int4-weight-only"),
     ],
 )

@@ -5,8 +5,9 @@ import pytest
 from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.data import DataFiles, Material
+from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.schedule import Bounds
-from slimseq.compression.training.sequence_level import SequenceLevel, learning_from_outputs
+from slimseq.compression.training.sequence_level import learning_from_outputs
 from slimseq.compression.training.teacher_outputs import teacher_outputs
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.models_store.manifest import Family, Task

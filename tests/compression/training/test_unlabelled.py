@@ -8,8 +8,9 @@ from slimseq.compression.errors import BadData, BadParameters
 from slimseq.compression.train import BaseOptions, train_base
 from slimseq.compression.training.data import DataFiles, read_material
 from slimseq.compression.training.mixture import Mixture
+from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.schedule import Bounds
-from slimseq.compression.training.sequence_level import SequenceLevel, learning_from_outputs
+from slimseq.compression.training.sequence_level import learning_from_outputs
 from slimseq.compression.training.teacher_outputs import teacher_outputs
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.compression.training.unlabelled import read_unlabelled

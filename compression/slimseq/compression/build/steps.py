@@ -62,7 +62,7 @@ class BuildWorkspace:
         digests = [data_digest(names) for names in (files.train, files.calibration, files.dev)]
         # What is as ever says nothing, so that an option that is new makes nothing stale.
         data = [*digests, files.mixture.record(), *([data_digest(files.unlabelled)] if files.unlabelled else [])]
-        return key_of(technique.name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
+        return key_of(technique.key_name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
 
     def is_current(self, manifest: Manifest, steps: Sequence[RecipeStep], parent: str | None) -> bool:
         """Whether an artifact's last steps are these, from that parent, with these options and this data."""
@@ -113,7 +113,7 @@ class BuildWorkspace:
             checkpoint=checkpoint,
             outputs=self.outputs,
         )
-        outcome = technique.apply(job, step.options)
+        outcome = technique.apply(job, technique.read(step.options))
         manifest = outcome.manifest
         for line in outcome.lines():
             self.context.say(f"  {line}")

@@ -1,16 +1,20 @@
 """`benchmark`: speed of variants, interleaved, in one process."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 from rich.table import Table
 
+from slimseq.compression.benchmark import BenchmarkOptions, benchmark_variants
 from slimseq.compression.commands.next_step import command_line, serving_line
 from slimseq.compression.commands.options import (
     JsonOption,
+    RecordOption,
     StoreOption,
     TaskArgument,
+    VariantsArgument,
     chosen_variants,
     open_context,
     print_json,
@@ -18,41 +22,34 @@ from slimseq.compression.commands.options import (
     print_table,
     reading_context,
 )
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.option_groups import COMMON
+from slimseq.compression.timed_texts import POSITIVE, TimedTexts
 from slimseq.models_store.manifest import Task
 
-if TYPE_CHECKING:
-    from slimseq.compression.context import Context
+SIZE = Parameter.combine(POSITIVE, Parameter(group=COMMON))
 
 
 def benchmark_command(
     task: TaskArgument,
-    variants: Annotated[list[str] | None, typer.Argument(help="Variants; none means all of the task.")] = None,
-    dataset: Annotated[str, typer.Option("--data", help="`sample` (bundled), a hub data set's name, or a file.")] = (
-        "sample"
-    ),
+    variants: VariantsArgument = None,
+    /,
+    *,
+    options: BenchmarkOptions = BenchmarkOptions(),
     samples: Annotated[
-        int | None, typer.Option(help="Texts to generate from; 16, or 64 to tune.", min=1, show_default=False)
+        int | None, SIZE, Parameter(help="Number of texts to generate from. By default 16, or 64 with --tune.")
     ] = None,
-    batch: Annotated[
-        int | None, typer.Option(help="Texts generated at once; 1, or 16 to tune.", min=1, show_default=False)
-    ] = None,
-    repeats: Annotated[int, typer.Option(help="How often each batch is timed.", min=1)] = 3,
-    num_beams: Annotated[int | None, typer.Option(help="Beams, instead of each artifact's default.", min=1)] = None,
-    new_tokens: Annotated[
-        int | None,
-        typer.Option(help="Output tokens of every text, so that all variants do equal work.", min=1, max=1024),
-    ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="onnxruntime, ctranslate2 or torch; by default the one that serves.")
-    ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of the runtime; 0 lets it choose.", min=0)] = 0,
-    keep: Annotated[bool, typer.Option("--record", help="Write the figures into the variants' manifests.")] = False,
-    tuned: Annotated[
+    batch: Annotated[int | None, SIZE, Parameter(help="Batch size. By default 1, or 16 with --tune.")] = None,
+    is_recorded: RecordOption = False,
+    is_tuned: Annotated[
         bool,
-        typer.Option(
-            "--tune",
-            help="Find the fastest workers and threads for this machine on every runtime, and write them into the "
-            "manifests, from where the service takes them.",
+        Parameter(
+            name="--tune",
+            group=COMMON,
+            negative="",
+            help="Find the fastest number of workers and threads for this machine on every runtime, and write them "
+            "into the manifests, where the service reads them.",
         ),
     ] = False,
     store: StoreOption = None,
@@ -63,25 +60,22 @@ def benchmark_command(
     The speed-up is relative to each variant's reference, the model that its lineage starts from, where that is among
     the measured variants.
     """
-    from slimseq.compression.benchmark import BenchmarkOptions, benchmark_variants
     from slimseq.compression.evaluate import references_among
 
-    context = open_context(store) if keep or tuned else reading_context(store)
+    context = open_context(store) if is_recorded or is_tuned else reading_context(store)
     names = chosen_variants(context, task, variants)
-    given = {"samples": samples, "batch": batch, "repeats": repeats, "num_beams": num_beams, "runtime": runtime}
-    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None} | {"dataset": dataset}
-    if tuned:
-        _refuse(("--new-tokens", new_tokens), ("--threads", threads), ("--record", keep))
-        _tune(context, task, names, chosen, as_json)
+    if is_tuned:
+        _refuse(("--new-tokens", options.new_tokens), ("--threads", options.threads), ("--record", is_recorded))
+        _tune(context, task, names, replace(options, samples=samples or 64, batch=batch or 16), as_json)
         return
-    options = BenchmarkOptions(**chosen, new_tokens=new_tokens, threads=threads)
+    options = replace(options, samples=samples or options.samples, batch=batch or options.batch)
     with context.working(f"benchmark {task}: {', '.join(names)}"):
-        measured = benchmark_variants(context, task, names, options, keep)
+        measured = benchmark_variants(context, task, names, options, is_recorded)
     if as_json:
         print_json({name: performance.model_dump(mode="json") for name, performance in measured.items()})
         return
     references = references_among(context.store, task, names)
-    title = f"{task}, batch {options.batch}, {options.samples} texts, {repeats} repeats"
+    title = f"{task}, batch {options.batch}, {options.samples} texts, {options.repeats} repeats"
     table = Table("variant", "beams", "tokens/s", "speed-up", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
     for name, each in measured.items():
         reference = measured.get(references.get(name, ""))
@@ -102,13 +96,12 @@ def benchmark_command(
 def _refuse(*given: tuple[str, object]) -> None:
     for name, value in given:
         if value:
-            raise typer.BadParameter(f"{name} says nothing where --tune finds out")
+            raise BadParameters(f"{name} has no effect with --tune; leave it out")
 
 
-def _tune(context: "Context", task: Task, names: Sequence[str], chosen: dict[str, Any], as_json: bool) -> None:
-    from slimseq.compression.tune import TuneOptions, tune
+def _tune(context: Context, task: Task, names: Sequence[str], options: TimedTexts, as_json: bool) -> None:
+    from slimseq.compression.tune import tune
 
-    options = TuneOptions(**chosen)
     with context.working(f"tune {task}"):
         measured = {name: tune(context, task, name, options) for name in names}
     if as_json:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 from rich.table import Table
 
 from slimseq.compression.commands.next_step import serving_line
@@ -16,31 +16,46 @@ from slimseq.compression.commands.options import (
     print_line,
     print_table,
 )
+from slimseq.compression.option_groups import COMMON, OUTPUT
 
 
 def build_command(
-    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of one that comes with Slimseq.")],
+    recipe: Annotated[Path, Parameter(help="A recipe file, or the name of a recipe that comes with Slimseq.")],
+    /,
+    *,
     data_folder: Annotated[
-        Path | None,
-        typer.Option("--data-folder", help="What paths in the recipe are relative to; the recipe's folder by default."),
+        Path | None, Parameter(group=COMMON, help="Folder of the recipe's data. By default the recipe's own folder.")
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--build-folder", help="Where finished steps and checkpoints are kept; .slimseq/NAME by default."),
+        Parameter(
+            name="--build-folder",
+            group=COMMON,
+            help="Folder for finished steps and checkpoints. By default .slimseq/NAME.",
+        ),
     ] = None,
-    is_clean: Annotated[
-        bool, typer.Option("--clean", help="Remove what builds of the recipe keep in the build folder; build nothing.")
-    ] = False,
-    retrain_base: Annotated[
-        bool, typer.Option("--retrain-base", help="Make the base anew although the recipe keeps the one in the store.")
-    ] = False,
     import_: Annotated[
         str | None,
-        typer.Option("--import", help="Import this model, a hub id or a folder, in place of the one the recipe names."),
+        Parameter(name="--import", group=COMMON, help="Import this hub id or folder instead of the recipe's own."),
     ] = None,
-    measure: Annotated[bool, typer.Option(help="Measure the variants and apply their gates.")] = True,
+    measure: Annotated[bool, Parameter(group=COMMON, help="Measure the variants and apply their gates.")] = True,
+    retrain_base: Annotated[
+        bool,
+        Parameter(
+            group=COMMON, negative="", help="Make the base again, even if the recipe keeps the one in the store."
+        ),
+    ] = False,
+    is_clean: Annotated[
+        bool,
+        Parameter(
+            name="--clean",
+            group=COMMON,
+            negative="",
+            help="Remove what builds of the recipe left in the build folder, and build nothing.",
+        ),
+    ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace artifacts that are not what the recipe makes.")
+        bool, Parameter(group=OUTPUT, negative="", help="Replace artifacts that this recipe did not make.")
     ] = False,
     store: StoreOption = None,
     device: DeviceOption = "cpu",

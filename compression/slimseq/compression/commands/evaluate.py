@@ -1,15 +1,20 @@
 """`evaluate`: quality of variants, on the runtime that serves them."""
 
+import sys
+from dataclasses import replace
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.table import Table
 
 from slimseq.compression.commands.next_step import command_line
 from slimseq.compression.commands.options import (
     JsonOption,
+    RecordOption,
     StoreOption,
     TaskArgument,
+    VariantsArgument,
     chosen_variants,
     open_context,
     print_json,
@@ -17,6 +22,10 @@ from slimseq.compression.commands.options import (
     print_table,
     reading_context,
 )
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.evaluate import EvaluateOptions, evaluate_variants, references_among
+from slimseq.compression.option_groups import COMMON
+from slimseq.compression.timed_texts import POSITIVE
 from slimseq.evaluation.results import Evaluation
 from slimseq.models_store.manifest import Task
 
@@ -25,22 +34,24 @@ GATE_FAILED = 2
 
 def evaluate_command(
     task: TaskArgument,
-    variants: Annotated[list[str] | None, typer.Argument(help="Variants; none means all of the task.")] = None,
-    dataset: Annotated[
-        str, typer.Option("--data", help="`sample` (bundled), cnn_dailymail, wmt14-de-en, or a file.")
-    ] = "sample",
-    samples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
-    split: Annotated[str, typer.Option(help="Split of a hub data set.")] = "test",
-    runtime: Annotated[
-        str | None, typer.Option(help="onnxruntime, ctranslate2 or torch; by default the one that serves.")
+    variants: VariantsArgument = None,
+    /,
+    *,
+    options: EvaluateOptions = EvaluateOptions(),
+    num_beams: Annotated[
+        int | None,
+        POSITIVE,
+        Parameter(group=COMMON, help="Number of beams for beam search. By default the artifact's."),
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of the runtime; 0 lets it choose.", min=0)] = 0,
-    num_beams: Annotated[int | None, typer.Option(help="Beams, instead of the artifacts' default.", min=1)] = None,
-    prefix: Annotated[str | None, typer.Option(help="Put before every source, instead of the default.")] = None,
     min_retention: Annotated[
-        float | None, typer.Option(help="Exit with 2 if a variant keeps less of ROUGE-L or BLEU.", min=0, max=1)
+        float | None,
+        Parameter(
+            group=COMMON,
+            validator=Number(gte=0, lte=1),
+            help="Exit with code 2 if a variant has a lower retention of ROUGE-L or BLEU.",
+        ),
     ] = None,
-    keep: Annotated[bool, typer.Option("--record", help="Write the scores into the variants' manifests.")] = False,
+    is_recorded: RecordOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,10 +59,7 @@ def evaluate_command(
 
     Retention is relative to each variant's reference, the model that its lineage starts from, which is evaluated too.
     """
-    from slimseq.compression.errors import BadParameters
-    from slimseq.compression.evaluate import EvaluateOptions, evaluate_variants, references_among
-
-    context = open_context(store) if keep else reading_context(store)
+    context = open_context(store) if is_recorded else reading_context(store)
     names = chosen_variants(context, task, variants)
     if min_retention is not None:
         references = references_among(context.store, task, names)
@@ -59,24 +67,16 @@ def evaluate_command(
             raise BadParameters(
                 f"--min-retention: the reference of {task}/{lost[0]} is not in the store; import it again"
             )
-    options = EvaluateOptions(
-        dataset=dataset,
-        samples=samples,
-        split=split,
-        runtime=runtime,
-        threads=threads,
-        generation={"num_beams": num_beams},
-        prefix=prefix,
-    )
+    options = replace(options, generation={"num_beams": num_beams})
     with context.working(f"evaluate {task}"):
-        evaluation = evaluate_variants(context, task, names, options, keep=names if keep else ())
+        evaluation = evaluate_variants(context, task, names, options, keep=names if is_recorded else ())
     if as_json:
         print_json(evaluation.model_dump(mode="json"))
     else:
         print_table(table_of(evaluation))
         for metric in evaluation.variants[0].metrics:
             print_line(f"{metric.metric}: {metric.signature}")
-        if not keep:
+        if not is_recorded:
             print_line("Nothing was recorded: with --record the manifests have these scores, which /quality shows.")
         words = ("benchmark", task.value, *names, "--record")
         print_line(f"Next, measure their speed, which `?min_retention=` needs: {command_line(context, *words)}")
@@ -90,7 +90,7 @@ def evaluate_command(
                 else f"{task}/{name} has no retention {of}, which scores 0"
             )
         if failed:
-            raise typer.Exit(GATE_FAILED)
+            sys.exit(GATE_FAILED)
 
 
 def below(evaluation: Evaluation, limit: float) -> dict[str, float | None]:

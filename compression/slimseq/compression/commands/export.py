@@ -1,55 +1,45 @@
 """`export`: other formats of an artifact, beside its safetensors."""
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
-import typer
+from cyclopts import Parameter
 
 from slimseq.compression.commands.next_step import command_line
 from slimseq.compression.commands.options import (
     StoreOption,
     TaskArgument,
-    VariantArgument,
     open_context,
     print_line,
 )
-from slimseq.compression.export.exporting import OnnxExporter
-
-
-class Form(StrEnum):
-    """Formats that derive from safetensors."""
-
-    ONNX = "onnx"
-    CTRANSLATE2 = "ctranslate2"
-
-
-class ComputeTypeName(StrEnum):
-    """What CTranslate2 stores matrices in."""
-
-    FLOAT32 = "float32"
-    INT8 = "int8"
-    INT8_FLOAT16 = "int8_float16"
+from slimseq.compression.export.exporting import OnnxExporter, add_ctranslate2, add_onnx
+from slimseq.compression.option_groups import COMMON
 
 
 def export_command(
     task: TaskArgument,
-    variant: VariantArgument = "original",
-    form: Annotated[Form, typer.Option("--format", help="What to add.")] = Form.ONNX,
-    compute_type: Annotated[ComputeTypeName, typer.Option(help="Of CTranslate2's weights.")] = ComputeTypeName.FLOAT32,
-    exporter: Annotated[OnnxExporter, typer.Option(help="Of ONNX graphs.")] = OnnxExporter.SLIMSEQ,
+    variant: Annotated[str, Parameter(help="Variant to export.")] = "original",
+    /,
+    *,
+    form: Annotated[
+        Literal["onnx", "ctranslate2"], Parameter(name="--format", group=COMMON, help="Format to add.")
+    ] = "onnx",
+    compute_type: Annotated[
+        Literal["float32", "int8", "int8_float16"], Parameter(group=COMMON, help="Type of CTranslate2's weights.")
+    ] = "float32",
+    exporter: Annotated[
+        OnnxExporter, Parameter(group=COMMON, help="Exporter of the ONNX graphs.")
+    ] = OnnxExporter.SLIMSEQ,
     store: StoreOption = None,
 ) -> None:
     """Export an artifact's safetensors to ONNX (fp32) or CTranslate2, so that it serves without PyTorch."""
-    from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
-
     context = open_context(store)
-    if form is Form.ONNX:
+    if form == "onnx":
         add_onnx(context, task, variant, exporter)
     else:
-        add_ctranslate2(context, task, variant, compute_type.value)
-    folder = context.store.folder(task, variant) / form.value
+        add_ctranslate2(context, task, variant, compute_type)
+    folder = context.store.folder(task, variant) / form
     stored = sum(path.stat().st_size for path in folder.iterdir())
-    print_line(f"{task}/{variant}: {form.value}, {stored / 1e6:.1f} MB")
-    runtime = "ctranslate2" if form is Form.CTRANSLATE2 else "onnxruntime"
+    print_line(f"{task}/{variant}: {form}, {stored / 1e6:.1f} MB")
+    runtime = "ctranslate2" if form == "ctranslate2" else "onnxruntime"
     words = ("benchmark", task.value, variant, "--runtime", runtime)
     print_line(f"Next, measure its speed: {command_line(context, *words)}")

@@ -1,19 +1,27 @@
 """`list`: what the store holds."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.table import Column, Table
 
-from slimseq.compression.commands.options import JsonOption, StoreOption, print_json, print_table, reading_context
+from slimseq.compression.commands.options import (
+    JsonOption,
+    StoreOption,
+    TaskFilter,
+    print_json,
+    print_table,
+    reading_context,
+)
 from slimseq.models_store.formats import DERIVED_FORMATS
-from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.roots import is_root, lineage_words, reference_of
 
 
 def list_command(
-    task: Annotated[Task | None, typer.Argument(help="Only this task.", show_default=False)] = None,
+    task: TaskFilter = None,
+    /,
+    *,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:

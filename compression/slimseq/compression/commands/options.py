@@ -1,43 +1,73 @@
 """Arguments and options that several commands share, and how a command answers."""
 
+import importlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.option_groups import COMMON, OUTPUT
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, make_own_store
 from slimseq.models_store.store import Store
 
-TaskArgument = Annotated[Task, typer.Argument(help="The task.", show_default=False)]
-VariantArgument = Annotated[str, typer.Argument(help="The variant to start from, such as `original`.")]
+TaskArgument = Annotated[Task, Parameter(help="Task of the model.")]
+TaskFilter = Annotated[Task | None, Parameter(help="Only this task.")]
+VariantArgument = Annotated[str, Parameter(help="Variant to start from, such as `original`.")]
+VariantsArgument = Annotated[list[str] | None, Parameter(help="Variants. By default all of the task.")]
 StoreOption = Annotated[
     Path | None,
-    typer.Option(
-        "--store",
-        help="Folder of artifacts. Without it ./artifacts is used; what only reads takes the embedded models where "
-        "that holds none.",
-        envvar="SLIMSEQ_STORE",
-        file_okay=False,
-        show_default=False,
+    Parameter(
+        group=OUTPUT,
+        help="Folder of the artifacts; SLIMSEQ_STORE sets it too. By default ./artifacts. Verbs that only read use the "
+        "embedded models where ./artifacts holds none.",
     ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seeds every random choice.", min=0)]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace an artifact of that name.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+SeedOption = Annotated[int, Parameter(group=OUTPUT, help="Seed of every random choice.", validator=Number(gte=0))]
+DeviceOption = Annotated[str, Parameter(group=OUTPUT, help="Device: cpu, cuda or cuda:N.")]
+ForceOption = Annotated[bool, Parameter(group=OUTPUT, negative="", help="Replace an artifact of that name.")]
+JsonOption = Annotated[
+    bool, Parameter(name=("--json", "-j"), group=OUTPUT, negative="", help="Print JSON instead of text for people.")
+]
+RecordOption = Annotated[
+    bool, Parameter(name="--record", group=COMMON, negative="", help="Write the results into the variants' manifests.")
+]
 # Columns of a table that no terminal cuts: none is wider than what is in it.
 PIPED_WIDTH = 1000
 
 
+def require(library: str) -> None:
+    """Imports a library of the offline side before anything is opened or written.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    importlib.import_module(library)
+
+
+def named_store(store: Path | None) -> Path | None:
+    """Returns the store of `--store`, else of `SLIMSEQ_STORE`, else None.
+
+    Raises:
+        BadParameters: it is a file.
+    """
+    store = store or (Path(named) if (named := os.environ.get("SLIMSEQ_STORE")) else None)
+    if store is not None and store.is_file():
+        raise BadParameters(f"--store {store} is a file; a store is a folder")
+    return store
+
+
 def open_context(store: Path | None, seed: int = 0, device: str = "cpu", force: bool = False) -> Context:
     """Returns the context of a command that writes: where no store is named, to `./artifacts`."""
+    store = named_store(store)
     context = Context(store=Store(store or make_own_store()), seed=seed, device=device, may_replace=force)
     if store is None:
         context.say(_default(OWN_STORE))
@@ -46,6 +76,7 @@ def open_context(store: Path | None, seed: int = 0, device: str = "cpu", force: 
 
 def reading_context(store: Path | None) -> Context:
     """Returns the context of a command that only reads."""
+    store = named_store(store)
     context = Context(store=Store(store or default_store()))
     if store is None:
         context.say(_default(context.store.root))

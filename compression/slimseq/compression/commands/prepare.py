@@ -2,13 +2,15 @@
 
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 
 from slimseq.compression.commands.options import JsonOption, StoreOption, open_context, print_json, print_line
+from slimseq.compression.option_groups import COMMON
 
 
 def prepare_command(
-    measure: Annotated[bool, typer.Option(help="Evaluate new int8 variants on the bundled sample.")] = True,
+    *,
+    measure: Annotated[bool, Parameter(group=COMMON, help="Evaluate new int8 variants on the bundled sample.")] = True,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:

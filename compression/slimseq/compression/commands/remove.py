@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 
 from slimseq.compression.commands.options import (
     JsonOption,
@@ -13,6 +13,7 @@ from slimseq.compression.commands.options import (
     print_line,
 )
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.option_groups import COMMON
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -20,8 +21,12 @@ from slimseq.models_store.store import Store
 
 def remove_command(
     task: TaskArgument,
-    variant: Annotated[str, typer.Argument(help="The variant to remove.")],
-    force: Annotated[bool, typer.Option("--force", help="Remove it although other variants derive from it.")] = False,
+    variant: Annotated[str, Parameter(help="Variant to remove.")],
+    /,
+    *,
+    force: Annotated[
+        bool, Parameter(group=COMMON, negative="", help="Remove it even if other variants derive from it.")
+    ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 
 from slimseq.compression.card import write_card
 from slimseq.compression.commands.options import (
@@ -27,8 +27,10 @@ from slimseq.models_store.store import write_manifest
 
 def rename_command(
     task: TaskArgument,
-    variant: Annotated[str, typer.Argument(help="The variant to rename.")],
-    name: Annotated[str, typer.Argument(help="Its new name.", metavar="NEW")],
+    variant: Annotated[str, Parameter(help="Variant to rename.")],
+    name: Annotated[str, Parameter(help="Its new name.")],
+    /,
+    *,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -3,36 +3,45 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from slimseq.compression.commands.options import StoreOption, print_line, reading_context
+from slimseq.compression.commands.options import StoreOption, print_line, reading_context, require
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.option_groups import COMMON
 from slimseq.models_store.manifest import Task
 
 
 def report_command(
-    tasks: Annotated[
-        list[Task] | None, typer.Argument(help="Tasks; none means all in the store.", show_default=False)
-    ] = None,
+    tasks: Annotated[list[Task] | None, Parameter(help="Tasks. By default all in the store.")] = None,
+    /,
+    *,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder to write report.html and its plots to; an earlier report is replaced."),
+        Parameter(group=COMMON, help="Folder for report.html and its plots. An earlier report is replaced."),
     ] = None,
-    build: Annotated[
-        Path | None, typer.Option("--build", help="Folder of a build: its loss logs and ablation.json are shown.")
-    ] = None,
-    examples: Annotated[
-        int, typer.Option(help="Sample texts that every variant generates from; 0 leaves them out.", min=0)
-    ] = 5,
     readme: Annotated[
-        Path | None, typer.Option("--readme", help="File whose tables between the report markers are rewritten.")
+        Path | None, Parameter(group=COMMON, help="File to rewrite the tables in, between the report markers.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only check the README's tables: exit 1 at the first line that differs.")
+        bool,
+        Parameter(group=COMMON, negative="", help="Only check the tables of --readme: exit 1 at the first difference."),
     ] = False,
+    build: Annotated[
+        Path | None, Parameter(group=COMMON, help="Folder of a build, to show its loss logs and ablation.json.")
+    ] = None,
+    examples: Annotated[
+        int,
+        Parameter(
+            group=COMMON,
+            validator=Number(gte=0),
+            help="Number of sample texts that every variant generates from. 0 leaves them out.",
+        ),
+    ] = 5,
     store: StoreOption = None,
 ) -> None:
     """Write the report (--out), the README's tables (--readme), or both, from what the store's manifests record."""
-    from slimseq.compression.errors import BadParameters
+    require("jinja2")
     from slimseq.compression.report.facts import facts_of
     from slimseq.compression.report.page import ReportOptions, write_report
     from slimseq.compression.report.readme import check_readme, update_readme

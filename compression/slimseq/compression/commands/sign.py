@@ -3,23 +3,26 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 
 from slimseq.compression.commands.options import (
     StoreOption,
     TaskArgument,
-    VariantArgument,
     open_context,
     print_line,
+    require,
 )
+from slimseq.compression.option_groups import COMMON
 
 
 def sign_command(
     task: TaskArgument,
-    variant: VariantArgument,
-    key: Annotated[Path, typer.Option("--key", help="Private elliptic-curve key, PEM.", dir_okay=False)],
+    variant: Annotated[str, Parameter(help="Variant to sign.")],
+    /,
+    *,
+    key: Annotated[Path, Parameter(group=COMMON, help="Private elliptic-curve key (PEM).")],
     password: Annotated[
-        str | None, typer.Option(help="Of the key.", envvar="SLIMSEQ_KEY_PASSWORD", show_envvar=True)
+        str | None, Parameter(group=COMMON, env_var="SLIMSEQ_KEY_PASSWORD", help="Password of the key.")
     ] = None,
     store: StoreOption = None,
 ) -> None:
@@ -30,5 +33,6 @@ def sign_command(
     """
     from slimseq.models_store.signing import sign
 
+    require("model_signing")
     path = sign(open_context(store).store, task, variant, key, password)
     print_line(f"{task}/{variant}: signed, {path.name}")

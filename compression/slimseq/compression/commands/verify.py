@@ -1,24 +1,32 @@
 """`verify`: checks artifacts against their recorded hashes."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 
-from slimseq.compression.commands.options import JsonOption, StoreOption, print_json, print_line, reading_context
+from slimseq.compression.commands.options import (
+    JsonOption,
+    StoreOption,
+    TaskFilter,
+    print_json,
+    print_line,
+    reading_context,
+)
+from slimseq.compression.option_groups import COMMON
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import check_signature
 
 
 def verify_command(
-    task: Annotated[Task | None, typer.Argument(help="Only this task.", show_default=False)] = None,
-    variant: Annotated[str | None, typer.Argument(help="Only this variant.", show_default=False)] = None,
+    task: TaskFilter = None,
+    variant: Annotated[str | None, Parameter(help="Only this variant.")] = None,
+    /,
+    *,
     signature: Annotated[
         Path | None,
-        typer.Option(
-            "--signature", help="Public key (PEM): also check that its owner signed the files.", dir_okay=False
-        ),
+        Parameter(group=COMMON, help="Public key (PEM): also check that its owner signed the files."),
     ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -45,4 +53,4 @@ def verify_command(
         for name, reason in errors.items():
             print_line(f"{name}: ok" if reason is None else f"FAILED {reason}")
     if any(errors.values()):
-        raise typer.Exit(1)
+        sys.exit(1)

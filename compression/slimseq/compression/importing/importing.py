@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from pydantic import ValidationError
 
 from slimseq.compression.context import Context, library_versions
@@ -20,6 +21,7 @@ from slimseq.compression.importing.language_tokens import set_language_tokens
 from slimseq.compression.importing.languages import Languages, resolve_languages
 from slimseq.compression.importing.marian_tokenizer import is_marian_tokenizer, write_fast_marian_tokenizer
 from slimseq.compression.models import load_model
+from slimseq.compression.option_groups import ARTIFACT, COMMON, flat
 from slimseq.compression.publish import Identity, check_name, copy_tokenizer, publish_model
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.tokenizer import Tokenizer
@@ -30,27 +32,40 @@ MAX_NEW_TOKENS = 128
 MAX_INPUT_TOKENS = 512
 
 
+@flat(ARTIFACT)
 @dataclass(frozen=True)
 class ImportOptions:
-    """What to call the artifact, and what its files do not tell. None takes what the model's files say.
+    """What to call the artifact, and what its files do not say. None takes what the model's files say."""
 
-    `export` adds ONNX beside the safetensors, so that the artifact serves without PyTorch.
-    """
-
-    task: Task
-    variant: str = "original"
-    languages: list[str] | None = None
+    task: Annotated[Task, Parameter(group=COMMON)]
+    """Task of the model."""
+    variant: Annotated[str, Parameter(name="--name", group=COMMON)] = "original"
+    """Name of the new variant."""
+    languages: Annotated[list[str] | None, Parameter(name="--language", group=COMMON)] = None
+    """Language code. Twice for translation: source, then target."""
+    revision: Annotated[str | None, Parameter(group=COMMON)] = None
+    """Branch, tag or commit on the hub."""
+    export: Annotated[bool, Parameter(group=COMMON)] = True
+    """Add ONNX files, to serve without PyTorch."""
     license: str = "unknown"
+    """License of the weights."""
     training_data: str = "not stated"
+    """What the weights were trained on."""
     description: str = ""
+    """One sentence for the model card."""
     prefix: str | None = None
+    """Text before every input."""
     num_beams: int | None = None
+    """Number of beams for beam search. 1 means no beam search."""
     length_penalty: float | None = None
+    """Exponential penalty to the length, used with beam search. Above 0 promotes longer sequences, below 0 shorter
+    ones."""
     no_repeat_ngram_size: int | None = None
+    """All n-grams of this size can occur only once."""
     max_new_tokens: int | None = None
+    """Maximum number of tokens to generate."""
     max_input_tokens: int | None = None
-    revision: str | None = None
-    export: bool = True
+    """Maximum number of input tokens. Longer inputs are truncated."""
 
 
 def import_model(

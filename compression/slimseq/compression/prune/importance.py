@@ -1,17 +1,18 @@
 """How much each part of a model matters, which pruning ranks by. A criterion is one file in `criteria/`.
 
-A criterion's file is named after it and has `score`; its name is in `CriterionName`.
+A criterion's file is named after it and has `score`; its name is in `prune.options.CriterionName`.
 """
 
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Protocol, cast, get_args
 
 import torch
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.prune.options import CriterionName
 from slimseq.compression.training.batches import one_pass
 from slimseq.compression.training.data import TrainingSet
 from slimseq.compression.training.forward import logits_of, pad_id_of
@@ -21,7 +22,6 @@ from slimseq.inference.models.architecture import Architecture, Attention, FeedF
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CriterionName = Literal["wanda", "magnitude", "taylor", "random"]
 # Small enough that the logits of a large vocabulary stay below the model itself.
 CALIBRATION_TOKENS = 1024
 

@@ -4,47 +4,44 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.importance import CriterionName
-from slimseq.compression.prune.unstructured import check_sparsity
-from slimseq.compression.training.sequence_level import SequenceLevel
+from slimseq.compression.option_groups import STRUCTURE, flat
+from slimseq.compression.training.options import SequenceLevel
 
 LayerChoice = Literal["loss", "even"]
+CriterionName = Literal["wanda", "magnitude", "taylor", "random"]
 
 
+@flat(STRUCTURE)
 @dataclass(frozen=True)
 class PruneOptions:
-    """What to keep.
-
-    Args:
-        feed_forward: share of each stack's feed-forward channels to keep where at most 1, else their number. With a
-            budget it is searched for instead.
-        heads: attention heads in every attention; None keeps all. A BART's width falls along with them.
-        encoder_layers: encoder layers to keep; None keeps all, or searches where there is a budget.
-        decoder_layers: decoder layers to keep; None keeps all, or searches where there is a budget.
-        layer_choice: which layers go: those whose absence costs the least calibration loss, or evenly spaced ones.
-        budget: share of the parameters to remove; the shape whose loss rises least before recovery is searched for
-            (what the options above name is not). The loss is that of dev files, or of calibration data without them.
-        vocabulary: token ids to keep at most, the rarest in the training data dropped first; 0 keeps those that the
-            training data uses, None all.
-        sparsity: share of the weights in the stacks' linear layers to set to zero. Saves compressed bytes, not time.
-        pattern: `N:M`, such as 2:4, keeps N of every M neighbouring weights; in place of a sparsity.
-        criterion: what makes a part important: wanda (activation times weight), magnitude, taylor (gradient times
-            activation) or random.
-        samples: calibration pairs; the paper on Wanda takes 128.
-        sequence: whether and how much recovery learns from what a teacher writes.
-    """
+    """What to keep."""
 
     feed_forward: float = 0.5
+    """Feed-forward channels to keep in each stack: a share where at most 1, else a number. With a budget, the search
+    decides instead."""
     heads: int | None = None
+    """Attention heads to keep in every attention. By default all. A BART's width falls along with them."""
     encoder_layers: int | None = None
+    """Encoder layers to keep. By default all, or what the search decides where there is a budget."""
     decoder_layers: int | None = None
+    """Decoder layers to keep. By default all, or what the search decides where there is a budget."""
     layer_choice: LayerChoice = "loss"
+    """Which layers to remove: those whose removal costs the least calibration loss, or evenly spaced layers."""
     budget: float | None = None
+    """Share of the parameters to remove. The shape with the least rise in loss before recovery is searched for; options
+    above that have a value stay as they are. The loss is measured on dev files, or on calibration data without them."""
     vocabulary: int | None = None
+    """Maximum number of tokens to keep; the rarest in the training data are removed first. 0 keeps the tokens that the
+    training data uses. By default all."""
     sparsity: float = 0.0
+    """Share of the weights in the stacks' linear layers to set to zero. This saves compressed bytes, not time."""
     pattern: str = ""
+    """Sparsity pattern N:M, such as 2:4: keep N of every M neighbouring weights. Replaces --sparsity."""
     criterion: CriterionName = "wanda"
+    """Importance criterion: wanda (activation times weight), magnitude, taylor (gradient times activation) or
+    random."""
     samples: int = 128
+    """Number of calibration pairs. The Wanda paper uses 128."""
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
 
     @property
@@ -58,6 +55,8 @@ class PruneOptions:
         Raises:
             BadParameters: an option is out of range, or two contradict each other.
         """
+        from slimseq.compression.prune.unstructured import check_sparsity
+
         self.sequence.check()
         check_sparsity(self.criterion, self.sparsity, self.pattern)
         if self.budget is not None and not 0 < self.budget < 1:

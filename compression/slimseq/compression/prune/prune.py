@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from slimseq.compression.context import Context
-from slimseq.compression.fields import flat
 from slimseq.compression.outcome import Derivation, Outcome, learn_from_parent
 from slimseq.compression.parent import Parent, open_parent
 from slimseq.compression.prune.layers import layers_in_words
@@ -24,6 +23,7 @@ from slimseq.compression.prune.shape import Shape, shape_of
 from slimseq.compression.prune.structure import cut_structure, wanted_shape
 from slimseq.compression.prune.unstructured import held_sparse, sparsity_masks
 from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
+from slimseq.compression.recipe_options import flat_values
 from slimseq.compression.training.data import DataFiles, Material, TrainingSet, read_material
 from slimseq.compression.training.sequence_level import learning_from_outputs
 from slimseq.compression.training.trainer import TrainingOptions
@@ -130,7 +130,7 @@ def prune(
             name=name,
             description=description,
             parameters={
-                **flat(asdict(options)),
+                **flat_values(options),
                 "kept_channels": shape.feed_forward,
                 **({} if options.budget is None else {"feed_forward": None}),
                 "shape": asdict(shape),

@@ -1,9 +1,12 @@
 """How to quantize: one set of options for all schemes, checked before any work."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.option_groups import COMMON, SCHEME, flat
 from slimseq.evaluation.host import has_vnni
 
 SchemeName = Literal[
@@ -16,7 +19,7 @@ SchemeName = Literal[
     "ctranslate2-int8",
     "ctranslate2-int8-float16",
 ]
-# What these round, they round in all layers alike, and by its values alone.
+# They quantize all layers alike, and need no data.
 WHOLE: tuple[SchemeName, ...] = ("bf16", "fp16", "ctranslate2-int8", "ctranslate2-int8-float16")
 CalibrationMethod = Literal["minmax", "entropy", "percentile"]
 
@@ -24,41 +27,39 @@ CalibrationMethod = Literal["minmax", "entropy", "percentile"]
 SMALLEST_BLOCK = 16
 
 
+@flat(SCHEME)
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """How to round.
+    """How to quantize."""
 
-    Args:
-        per_channel: one scale for each output channel instead of one a matrix.
-        reduce_range: 7-bit weights, which keep CPUs without VNNI from saturating their 16-bit sums.
-        sensitive_layers: patterns of matrix products to round more finely, a row of inputs at a time; searched in
-            names such as `encoder/block.0/layer.1/DenseReluDense/wi/MatMul`. None takes those known to be sensitive.
-            Of int8-dynamic.
-        scheme: what is rounded, to what, and for which runtime.
-        symmetric: ranges around 0, so that no zero points are stored: of activations in int8-static, of blocks in
-            the weight-only schemes. Rounds more coarsely where values lie to one side.
-        calibration_method: how int8-static chooses activation ranges.
-        calibration_samples: pairs that int8-static runs to see activations.
-        block_size: weights that share a scale in the weight-only schemes.
-        fallback: greatest mean divergence from the unrounded model on dev data, in nats a target token. The fewest
-            groups of layers that must stay in float for it do. None rounds everything.
-        fallback_samples: dev pairs that divergence is measured on.
-        aware_steps: steps of fine-tuning with rounded weights before int4-weight-only rounds them; 0 for none.
-        aware_learning_rate: its peak in that fine-tuning.
-    """
-
+    scheme: Annotated[SchemeName, Parameter(group=COMMON)] = "int8-dynamic"
+    """Quantization scheme: which values are quantized, to which type, and for which runtime."""
     per_channel: bool = True
+    """One scale for each output channel instead of one for each matrix."""
     reduce_range: bool = not has_vnni()
-    sensitive_layers: tuple[str, ...] | None = None
-    scheme: SchemeName = "int8-dynamic"
+    """7-bit weights. They keep CPUs without VNNI from saturating their 16-bit sums."""
+    sensitive_layers: Annotated[tuple[str, ...] | None, Parameter(name="--sensitive")] = None
+    """Pattern of matrix products to quantize one row of inputs at a time, which is more precise. Matched against names
+    such as `encoder/block.0/layer.1/DenseReluDense/wi/MatMul`. Repeatable. By default those known to be sensitive.
+    int8-dynamic only."""
     symmetric: bool = False
+    """Ranges around 0, without zero points: of activations in int8-static, of blocks in the weight-only schemes. Less
+    precise where values lie to one side of 0."""
     calibration_method: CalibrationMethod = "minmax"
+    """How int8-static chooses the ranges of activations."""
     calibration_samples: int = 64
+    """Number of calibration pairs for int8-static."""
     block_size: int = 32
+    """Number of weights that share a scale in the weight-only schemes."""
     fallback: float | None = None
+    """Maximum mean divergence from the float model on dev data, in nats per target token. The fewest groups of layers
+    that this needs stay in float. By default all layers are quantized."""
     fallback_samples: int = 64
+    """Number of dev pairs to measure the divergence on."""
     aware_steps: int = 0
+    """Steps of quantization-aware fine-tuning before int4-weight-only quantizes. 0 turns it off."""
     aware_learning_rate: float = 1e-4
+    """Peak learning rate of that fine-tuning."""
 
     def check(self) -> None:
         """Checks that the options make sense.
@@ -79,6 +80,6 @@ class QuantizeOptions:
         if wrong:
             raise BadParameters(f"out of range: {', '.join(wrong)}")
         if self.fallback is not None and self.scheme in WHOLE:
-            raise BadParameters(f"{self.scheme} rounds all layers alike; fallback is for the ONNX schemes")
+            raise BadParameters(f"{self.scheme} quantizes all layers alike; fallback is for the ONNX schemes")
         if self.aware_steps and self.scheme != "int4-weight-only":
             raise BadParameters(f"aware steps are for int4-weight-only, not for {self.scheme}")

@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from slimseq.compression.errors import BadData, BadParameters
+from slimseq.compression.option_groups import COMMON, DATA, flat
 from slimseq.compression.training.embedded.substitution import SubstitutedExample, substitutions
 from slimseq.compression.training.mixture import Mixture, mixed
 from slimseq.compression.training.targets import TargetTokenizer
@@ -122,23 +126,21 @@ def read_examples(task: Task, files: Sequence[str], samples: int | None = None, 
         raise BadData(str(error)) from error
 
 
+@flat(DATA)
 @dataclass(frozen=True)
 class DataFiles:
-    """Files of one run, each as `read_examples` takes them.
+    """Files of one run, each as `read_examples` takes them; `unlabelled` as `read_unlabelled` takes them."""
 
-    Args:
-        train: what to learn from.
-        calibration: what importance is measured on; none takes the first rows of `train`.
-        dev: what the loss is measured on before and after; may be none.
-        mixture: how often the examples of each origin are seen.
-        unlabelled: sources whose targets a teacher writes, as `read_unlabelled` takes them.
-    """
-
-    train: Sequence[str]
+    train: Annotated[Sequence[str], Parameter(name="--data", group=COMMON)]
+    """Training data: a .jsonl or .tsv file (also .gz), or two parallel texts as SOURCE:TARGET. Repeatable."""
     calibration: Sequence[str] = ()
-    dev: Sequence[str] = ()
+    """Calibration data. Repeatable. By default the first rows of --data."""
+    dev: Annotated[Sequence[str], Parameter(group=COMMON)] = ()
+    """Held-out data: its loss is printed before and after. Repeatable."""
     mixture: Mixture = field(default_factory=Mixture)
     unlabelled: Sequence[str] = ()
+    """Texts without targets, which a teacher generates (--sequence-level): a .jsonl file (also .gz), or a text file
+    with one text a line. Repeatable. For translation, texts are split into sentences."""
 
     @property
     def names(self) -> str:

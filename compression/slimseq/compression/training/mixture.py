@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.option_groups import MIXTURE, WEIGHTS, flat
 from slimseq.compression.training.embedded.extractive import claim, excerpt, extractive_summary, leading_sentences
 from slimseq.compression.training.embedded.substitution import SubstitutedExample
 from slimseq.evaluation.examples import Example
@@ -14,35 +15,33 @@ from slimseq.evaluation.examples import Example
 SEEDS = 2**31
 
 
+@flat(MIXTURE)
 @dataclass(frozen=True)
 class Mixture:
-    """How examples are drawn. Weights say how often a pass sees an example: 3 is three times, 0.5 every other one.
+    """How examples are drawn. A weight says how often a pass sees an example: 3 is three times, 0.5 every other one."""
 
-    Args:
-        weights: of examples as they are, by their origin; origins that are not named weigh 1.
-        extract: of the same documents with a target made of those of their sentences that overlap the written one most,
-            by origin; origins that are not named weigh 0.
-        lead: of the same documents with their leading sentences as target, by origin.
-        lead_words: leading sentences are taken until there are so many words.
-        claim: of the same documents with the sentence as target in which their authors first say what they do, by
-            origin. Documents without one are left out.
-        excerpts: share of the documents with leads and claims as targets that are cut to an excerpt before, another
-            one each time; where there are few documents, these keep a model from learning them by heart.
-        attributions: whether leads keep the clauses that say whose words they are.
-        substituted: share of the documents with leads and claims as targets in which some rare tokens are others, the
-            same in the target: so copying is learned, and not names.
-        added_prefix: text before documents with made targets; None keeps each example's own.
-    """
-
-    weights: Mapping[str, float] = field(default_factory=dict)
-    extract: Mapping[str, float] = field(default_factory=dict)
-    lead: Mapping[str, float] = field(default_factory=dict)
+    weights: Annotated[Mapping[str, float], WEIGHTS] = field(default_factory=dict)
+    """Weight of the examples of an origin, as NAME=NUMBER. Repeatable. Origins without a weight have 1."""
+    extract: Annotated[Mapping[str, float], WEIGHTS] = field(default_factory=dict)
+    """Weight of extractive summaries of an origin's documents, made of the sentences that overlap the written target
+    most, as NAME=NUMBER. Repeatable. Origins without a weight have 0."""
+    lead: Annotated[Mapping[str, float], WEIGHTS] = field(default_factory=dict)
+    """Weight of an origin's documents with their leading sentences as target, as NAME=NUMBER. Repeatable."""
     lead_words: int = 32
-    claim: Mapping[str, float] = field(default_factory=dict)
+    """Leading sentences are taken until they have this many words."""
+    claim: Annotated[Mapping[str, float], WEIGHTS] = field(default_factory=dict)
+    """Weight of an origin's documents with the sentence as target in which the authors first say what they do, as
+    NAME=NUMBER. Repeatable. Documents without such a sentence are left out."""
     excerpts: float = 0.0
+    """Share of the documents with a lead or a claim as target that are cut to an excerpt, another one in each pass.
+    This keeps a model from memorizing a small set of documents."""
     attributions: bool = True
+    """Keep the clauses of leads that attribute words to a speaker."""
     substituted: float = 0.0
+    """Share of the documents with a lead or a claim as target in which rare tokens are substituted, in the source and
+    in the target alike. This teaches copying instead of names."""
     added_prefix: str | None = None
+    """Text before documents with such targets. By default each example's own prefix."""
 
     def record(self) -> dict[str, Any]:
         """Returns what differs from taking every example once."""

@@ -1,62 +1,92 @@
 """How to train: the options of one run, checked before it starts."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.option_groups import DISTILLATION, SEQUENCE_LEVEL, TRAINING, flat
 from slimseq.compression.training.schedule import Bounds
 
 Precision = Literal["bf16", "fp32"]
+IN_DISTILLATION = Parameter(group=DISTILLATION)
 
 
+@flat(SEQUENCE_LEVEL)
+@dataclass(frozen=True)
+class SequenceLevel:
+    """Whether a model learns from outputs that a teacher generates, and from how many."""
+
+    sequence_level: Literal["off", "replace", "add"] = "off"
+    """Whether the teacher's beam search outputs replace the written targets, or are added to them."""
+    sequence_beams: int = 4
+    """Number of beams of the teacher's search."""
+    sequence_share: float = 1.0
+    """Share of the training examples that the teacher generates outputs for."""
+    sequence_teacher: str = ""
+    """Variant that generates the outputs. By default the variant to start from."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a teacher is asked at all."""
+        return self.sequence_level != "off"
+
+    def check(self) -> None:
+        """Checks what needs no model.
+
+        Raises:
+            BadParameters: the share is not above 0 and at most 1.
+        """
+        if not 0 < self.sequence_share <= 1:
+            raise BadParameters(f"the sequence share is {self.sequence_share:g}; it is above 0 and at most 1")
+
+
+@flat(TRAINING)
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train.
+    """How to train."""
 
-    Args:
-        bounds: what ends the run.
-        learning_rate: its peak.
-        warmup_steps: steps until the peak; a short run warms up over its first tenth instead.
-        decay_fraction: share of the run, at its end, over which the rate falls to 0.
-        tokens_per_batch: bound of rows times the longest side of a batch.
-        accumulation: batches whose gradients make one step.
-        label_smoothing: of the cross entropy with the labels.
-        weight_decay: AdamW's.
-        precision: `bf16` autocast, or `fp32`.
-        dropout: of hidden states; None keeps what the model's configuration says.
-        alpha: weight of the teacher's loss, that of the labels being 1 - alpha; unused without a teacher. With 0 and no
-            other teacher's loss this is shrink and fine-tune.
-        temperature: softens the teacher's and the student's distributions.
-        hidden_states: weight of the difference to the teacher's hidden states; 0 is off.
-        attention: weight of the difference to the teacher's attention; 0 is off.
-        guided_alignment: weight of the loss that points one head at the source token to copy next; 0 is off.
-        guided_layers: decoder layers whose first head is guided, counted from 0; none takes the middle ones.
-        copy_warmup_steps: first steps, in which only windows of the sources are copied; for T5 from scratch.
-        distributed: whether processes that `accelerate launch` or `torchrun` started train together.
-        checkpoint_seconds: time between two checkpoints.
-        checkpoint_steps: steps between two checkpoints; None goes by time alone.
-    """
-
-    bounds: Bounds
+    bounds: Bounds = field(default_factory=Bounds)
     learning_rate: float = 3e-4
+    """Peak learning rate."""
     warmup_steps: int = 50
+    """Steps until the learning rate reaches its peak. A short run warms up over its first tenth instead."""
     decay_fraction: float = 0.3
+    """Share of the run, at its end, over which the learning rate falls to 0."""
     tokens_per_batch: int = 2048
+    """Maximum size of a batch: its number of rows times its longest side, in tokens."""
     accumulation: int = 1
+    """Number of batches whose gradients are accumulated for one step."""
     label_smoothing: float = 0.1
+    """Label smoothing of the cross entropy."""
     weight_decay: float = 0.01
+    """Weight decay of AdamW."""
     precision: Precision = "bf16"
+    """Precision of the forward pass: bf16 autocast, or fp32."""
     dropout: float | None = None
-    alpha: float = 0.5
-    temperature: float = 1.0
-    hidden_states: float = 0.0
-    attention: float = 0.0
+    """Dropout of hidden states. By default the model's own."""
+    alpha: Annotated[float, IN_DISTILLATION] = 0.5
+    """Weight of the distillation loss; the loss on labels has 1 - alpha. 0, with no other loss on a teacher, is shrink
+    and fine-tune. Unused without a teacher."""
+    temperature: Annotated[float, IN_DISTILLATION] = 1.0
+    """Temperature of the teacher's and the student's distributions."""
+    hidden_states: Annotated[float, IN_DISTILLATION] = 0.0
+    """Weight of the loss on the teacher's hidden states. 0 turns it off."""
+    attention: Annotated[float, IN_DISTILLATION] = 0.0
+    """Weight of the loss on the teacher's attention. 0 turns it off."""
     guided_alignment: float = 0.0
+    """Weight of the loss that guides one attention head to the source token to copy next. 0 turns it off."""
     guided_layers: tuple[str, ...] = ()
+    """Decoder layer whose first head is guided, counted from 0. Repeatable. By default the middle layers."""
     copy_warmup_steps: int = 0
+    """First steps, which train on copying windows of the sources only. For a T5 from scratch."""
     distributed: bool = False
+    """Train with all processes that `accelerate launch` or `torchrun` started."""
     checkpoint_seconds: float = 300.0
+    """Seconds between two checkpoints."""
     checkpoint_steps: int | None = None
+    """Steps between two checkpoints. By default checkpoints depend on time alone."""
 
     @property
     def needs_teacher(self) -> bool:

@@ -6,6 +6,8 @@ decayed as one bounded by steps does.
 
 from dataclasses import dataclass
 
+from slimseq.compression.option_groups import COMMON, flat
+
 WARMUP_SHARE = 0.1
 
 
@@ -37,19 +39,17 @@ class Trapezoid:
         return warm * decay
 
 
+@flat(COMMON)
 @dataclass(frozen=True)
 class Bounds:
-    """What ends a run, whichever comes first. None is no bound.
-
-    Args:
-        max_steps: optimizer steps.
-        max_seconds: time spent training, that before an interruption included.
-        epochs: passes over the data, may be a fraction.
-    """
+    """What ends a run, whichever comes first. None is no bound."""
 
     max_steps: int | None = None
+    """Stop after this many optimizer steps. 0 skips training."""
     max_seconds: float | None = None
+    """Stop after this many seconds of training. Time before an interruption counts."""
     epochs: float | None = None
+    """Stop after this many passes over the data. May be a fraction."""
 
     @property
     def is_bounded(self) -> bool:

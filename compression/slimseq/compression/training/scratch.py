@@ -1,13 +1,12 @@
 """A new model with random weights, described by a few flags: where `train` starts when it starts from nothing."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
+from cyclopts import Parameter
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.models import architecture_of_model
-from slimseq.compression.training.embedded.previous_token_heads import add_previous_token_heads
+from slimseq.compression.option_groups import ARCHITECTURE, flat
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.registry import FAMILIES
 
@@ -18,35 +17,33 @@ if TYPE_CHECKING:
 ATTENTION = "eager"
 
 
+@flat(ARCHITECTURE)
 @dataclass(frozen=True)
 class NewModelOptions:
-    """What to build.
-
-    Args:
-        family: as transformers calls it: t5, mt5, bart, mbart, marian or pegasus.
-        width: of the residual stream (`d_model`).
-        encoder_layers: layers of the encoder.
-        decoder_layers: layers of the decoder.
-        heads: attention heads; `width` is divisible by them.
-        feed_forward: width of the feed-forward.
-        positions: longest input or output; T5 and mT5 have no limit.
-        hidden_dropout: of hidden states, as the new configuration says it.
-        is_gated: T5 1.1's gated GELU instead of ReLU.
-        is_tied: whether T5's output layer is the token matrix; BART's always is.
-        previous_token_heads: whether some of T5's heads look at the token before from the start, for tasks that copy.
-    """
+    """What to build."""
 
     family: str = "bart"
+    """Family of the model: t5, mt5, bart, mbart, marian or pegasus."""
     width: int = 256
+    """Width of the hidden states (`d_model`)."""
     encoder_layers: int = 4
+    """Number of encoder layers."""
     decoder_layers: int = 4
+    """Number of decoder layers."""
     heads: int = 4
+    """Number of attention heads. The width must be divisible by it."""
     feed_forward: int = 1024
+    """Width of the feed-forward layers."""
     positions: int = 512
+    """Maximum length of inputs and outputs, in tokens. BART only."""
     hidden_dropout: float = 0.1
-    is_gated: bool = False
-    is_tied: bool = True
+    """Dropout in the configuration of the new model."""
+    is_gated: Annotated[bool, Parameter(name="--gated")] = False
+    """Gated GELU, as in T5 1.1, instead of ReLU. T5 only."""
+    is_tied: Annotated[bool, Parameter(name="--tied")] = True
+    """Tie the output layer to the token embedding. T5 only; BART always ties them."""
     previous_token_heads: bool = False
+    """Initialize some heads of a T5 to attend to the previous token, for tasks that copy."""
 
     @property
     def model_family(self) -> ModelFamily:
@@ -111,7 +108,11 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
     Raises:
         BadParameters: such a model cannot be built.
     """
+    import torch
     from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    from slimseq.compression.models import architecture_of_model
+    from slimseq.compression.training.embedded.previous_token_heads import add_previous_token_heads
 
     options.check()
     torch.manual_seed(seed)

@@ -6,9 +6,8 @@ Kim & Rush 2016, https://arxiv.org/abs/1606.07947.
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,43 +15,13 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.data import Material
 from slimseq.compression.training.distributed import Processes
+from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.teacher_outputs import teacher_outputs
 from slimseq.evaluation.examples import Example
 from slimseq.models_store.manifest import Task
 
 # Keeps this draw apart from those that mix and order the data.
 SEQUENCE_STREAM = 0x5E9
-
-
-@dataclass(frozen=True)
-class SequenceLevel:
-    """Whether a model learns from what a teacher writes, and how much of it.
-
-    Args:
-        sequence_level: whether the teacher's beam search outputs replace the written targets or come in addition.
-        sequence_beams: beams of that search.
-        sequence_share: share of the training examples that the teacher writes outputs for.
-        sequence_teacher: the variant that writes them; none takes the one that is started from.
-    """
-
-    sequence_level: Literal["off", "replace", "add"] = "off"
-    sequence_beams: int = 4
-    sequence_share: float = 1.0
-    sequence_teacher: str = ""
-
-    @property
-    def is_on(self) -> bool:
-        """Whether a teacher is asked at all."""
-        return self.sequence_level != "off"
-
-    def check(self) -> None:
-        """Checks what needs no model.
-
-        Raises:
-            BadParameters: the share is not above 0 and at most 1.
-        """
-        if not 0 < self.sequence_share <= 1:
-            raise BadParameters(f"the sequence share is {self.sequence_share:g}; it is above 0 and at most 1")
 
 
 def learning_from_outputs(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.beams import BeamOptions, fewer_beams
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prepare import prepare
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.compression.training.data import DataFiles
+from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Task
@@ -24,10 +24,10 @@ TASK = Task.TRANSLATION
 def test_only_the_search_changes(context: Context) -> None:
     before = context.store.manifest(TASK, "original")
 
-    manifest = fewer_beams(context, TASK, "original", "two", BeamOptions(num_beams=2)).manifest
+    manifest = tune_beams(context, TASK, "original", "two", BeamOptions(num_beams=2)).manifest
 
     assert manifest.generation == before.generation.model_copy(update={"num_beams": 2})
-    assert manifest.lineage[-1].technique == "beams" and manifest.lineage[-1].parent == before.digest
+    assert manifest.lineage[-1].technique == "tune-beams" and manifest.lineage[-1].parent == before.digest
     folders = [context.store.folder(TASK, name) for name in ("original", "two")]
     weights = [(folder / "model.safetensors").read_bytes() for folder in folders]
     assert weights[0] == weights[1]
@@ -45,8 +45,8 @@ def test_the_fewest_that_keep_enough_are_found_on_dev_data(embedded: Store, tmp_
     dev.write_text("".join(json.dumps({"source": pair.source, "target": pair.target}) + "\n" for pair in pairs))
     files = DataFiles([], dev=[str(dev)])
 
-    careful = fewer_beams(context, TASK, "quantized", "careful", BeamOptions(tolerance=0.0), files).manifest
-    careless = fewer_beams(context, TASK, "quantized", "careless", BeamOptions(tolerance=0.9), files).manifest
+    careful = tune_beams(context, TASK, "quantized", "careful", BeamOptions(tolerance=0.0), files).manifest
+    careless = tune_beams(context, TASK, "quantized", "careless", BeamOptions(tolerance=0.9), files).manifest
 
     for manifest, least in ((careful, 1.0), (careless, 0.1)):
         found = manifest.lineage[-1].parameters
@@ -63,7 +63,7 @@ def test_what_reaches_nothing_keeps_its_own_beams(context: Context, tmp_path: Pa
     """A random model writes nothing that a metric counts, with however many beams."""
     options, files = BeamOptions(samples=4), DataFiles([], dev=[tiny_file(tmp_path)])
 
-    manifest = fewer_beams(context, TASK, "original", "same", options, files).manifest
+    manifest = tune_beams(context, TASK, "original", "same", options, files).manifest
 
     assert manifest.generation.num_beams == context.store.manifest(TASK, "original").generation.num_beams
 
@@ -74,14 +74,14 @@ def test_measurements_of_other_beams_are_not_taken_over(context: Context, tmp_pa
     measured = context.store.manifest(TASK, "quantized")
     assert measured.quality
 
-    fewer_beams(context, TASK, "quantized", "quantized", BeamOptions(num_beams=3))
+    tune_beams(context, TASK, "quantized", "quantized", BeamOptions(num_beams=3))
 
     assert context.store.manifest(TASK, "quantized").quality == []
 
 
 def test_a_manifest_alone_says_how_many_beams(context: Context) -> None:
     quantize(context, TASK, "original", "compact.1", QuantizeOptions(scheme="ctranslate2-int8"))
-    made = fewer_beams(context, TASK, "compact.1", "compact", BeamOptions(num_beams=2)).manifest
+    made = tune_beams(context, TASK, "compact.1", "compact", BeamOptions(num_beams=2)).manifest
     shutil.rmtree(context.store.folder(TASK, "compact.1"))
     folder = context.store.folder(TASK, "compact")
     before = (folder / "manifest.json").read_bytes()
@@ -97,7 +97,7 @@ def test_a_manifest_alone_says_how_many_beams(context: Context) -> None:
 
 def test_an_interruption_leaves_what_was_there(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     quantize(context, TASK, "original", "compact.1", QuantizeOptions(scheme="ctranslate2-int8"))
-    fewer_beams(context, TASK, "compact.1", "compact", BeamOptions(num_beams=2))
+    tune_beams(context, TASK, "compact.1", "compact", BeamOptions(num_beams=2))
     shutil.rmtree(context.store.folder(TASK, "compact.1"))
     folder = context.store.folder(TASK, "compact")
     before = (folder / "manifest.json").read_bytes()
@@ -107,7 +107,7 @@ def test_an_interruption_leaves_what_was_there(context: Context, monkeypatch: py
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("slimseq.compression.prepare.fewer_beams", interrupted)
+        patched.setattr("slimseq.compression.prepare.tune_beams", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepare(context, measure=False)
     assert (folder / "manifest.json").read_bytes() == before
@@ -124,7 +124,7 @@ def test_what_draws_its_tokens_has_no_beams(context: Context) -> None:
     context.store.rewrite_manifest(manifest.model_copy(update={"generation": drawing}))
 
     with pytest.raises(BadParameters, match="draws its tokens"):
-        fewer_beams(context, TASK, "original", "fewer", BeamOptions(num_beams=2))
+        tune_beams(context, TASK, "original", "fewer", BeamOptions(num_beams=2))
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_what_draws_its_tokens_has_no_beams(context: Context) -> None:
 )
 def test_what_cannot_be_is_refused_in_one_line(context: Context, options: BeamOptions, words: str) -> None:
     with pytest.raises(BadParameters, match=words):
-        fewer_beams(context, TASK, "original", "fewer", options)
+        tune_beams(context, TASK, "original", "fewer", options)
     assert "fewer" not in context.store.variants(TASK)
 
 
 def test_a_variant_is_not_replaced_unasked(context: Context) -> None:
     with pytest.raises(BadParameters, match="exists already"):
-        fewer_beams(context, TASK, "original", "original", BeamOptions(num_beams=2))
+        tune_beams(context, TASK, "original", "original", BeamOptions(num_beams=2))

@@ -11,16 +11,22 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import numpy as np
+from cyclopts import Parameter
 from rich.progress import Progress
 
+from slimseq.compression.commands.apply_technique import CommonOptions, NameOption, apply_technique
+from slimseq.compression.commands.options import TaskArgument, VariantArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
+from slimseq.compression.option_groups import COMMON, flat
 from slimseq.compression.outcome import Outcome, step_of
 from slimseq.compression.publish import check_name, derived, publishing, write_json
+from slimseq.compression.technique import Job, Technique
+from slimseq.compression.training.data import DataFiles
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample
 from slimseq.evaluation.metrics import PRIMARY_METRIC
@@ -29,26 +35,20 @@ from slimseq.evaluation.run import Generate, evaluate, generate_with
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import MOST_BEAMS, Manifest, Task
 
-if TYPE_CHECKING:
-    from slimseq.compression.training.data import DataFiles
-
-TECHNIQUE = "beams"
 GENERATION_CONFIG = "generation_config.json"
 
 
+@flat(COMMON)
 @dataclass(frozen=True)
 class BeamOptions:
-    """How many beams, or how they are found.
-
-    Args:
-        num_beams: how many; none finds the fewest that keep enough on dev data.
-        tolerance: greatest share of the metric that fewer beams may lose, on average over the dev files.
-        samples: pairs of each dev file that are generated for; none takes all.
-    """
+    """How many beams, or how to find their number."""
 
     num_beams: int | None = None
+    """Number of beams. By default the fewest that keep enough quality on dev data."""
     tolerance: float = 0.01
+    """Maximum share of the metric that fewer beams may lose, on average over the dev files."""
     samples: int | None = 500
+    """Number of pairs of each dev file to generate for."""
 
     def check(self) -> None:
         """Checks what needs no model.
@@ -64,8 +64,8 @@ class BeamOptions:
             raise BadParameters(f"{self.samples} samples are too few to measure on")
 
 
-def fewer_beams(
-    context: Context, task: Task, variant: str, name: str, options: BeamOptions, files: "DataFiles | None" = None
+def tune_beams(
+    context: Context, task: Task, variant: str, name: str, options: BeamOptions, files: DataFiles | None = None
 ) -> Outcome:
     """Publishes an artifact again, with the same weights and a search of fewer beams.
 
@@ -108,7 +108,7 @@ def fewer_beams(
         "dev": [Path(file).name for file in dev] if kept else [],
     }
     description = f"{parent.description} Searches with {chosen} {'beam' if chosen == 1 else 'beams'}."
-    identity = derived(parent, name, description, step_of(context, TECHNIQUE, parameters, parent.digest, started))
+    identity = derived(parent, name, description, step_of(context, TECHNIQUE.name, parameters, parent.digest, started))
     generation = parent.generation.model_copy(update={"num_beams": chosen})
     with publishing(context.store, replace(identity, generation=generation)) as draft:
         _copy(parent, context.store.folder(task, variant), draft.folder)
@@ -170,3 +170,33 @@ def _compared(
         references=dict.fromkeys(systems, reference),
         progress=lambda done, total: progress.update(bar, completed=done, total=total),
     ).variants
+
+
+def _run(job: Job, options: BeamOptions) -> Outcome:
+    return tune_beams(job.context, job.task, job.parent, job.name, options, job.files)
+
+
+TECHNIQUE = Technique("tune-beams", _run, [BeamOptions])
+
+
+def command(
+    task: TaskArgument,
+    variant: VariantArgument,
+    /,
+    *,
+    dev: Annotated[
+        Sequence[str],
+        Parameter(
+            group=COMMON,
+            help="Held-out data to measure on: a .jsonl or .tsv file (also .gz), or a hub data set's name. Repeatable.",
+        ),
+    ] = (),
+    name: NameOption = "fewer-beams",
+    options: BeamOptions = BeamOptions(),
+    common: CommonOptions = CommonOptions(),
+) -> None:
+    """Find the fewest beams that keep a variant's quality on dev data, and make a variant that searches with them.
+
+    The weights stay the same. Each beam less makes generation faster.
+    """
+    apply_technique(TECHNIQUE, task, variant, name, DataFiles((), dev=dev), [options], common)

@@ -1,0 +1,55 @@
+"""`quantize`: its verb and its step in recipes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
+from slimseq.compression.commands.options import TaskArgument, VariantArgument
+from slimseq.compression.option_groups import COMMON, DATA, flat
+from slimseq.compression.outcome import Outcome
+from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.technique import Job, Technique
+from slimseq.compression.training.data import DataFiles
+
+
+@flat(DATA)
+@dataclass(frozen=True)
+class OptionalData(DataFiles):
+    """Data files, which only some schemes need."""
+
+    train: Annotated[Sequence[str], Parameter(name="--data", group=COMMON)] = ()
+
+
+def _run(job: Job, options: QuantizeOptions) -> Outcome:
+    from slimseq.compression.quantize.quantize import quantize
+
+    manifest = quantize(job.context, job.task, job.parent, job.name, options, job.files)
+    found = manifest.lineage[-1].parameters
+    in_float = found.get("in_float", [])
+    chosen = [f"Scheme: {options.scheme}."]
+    if options.scheme not in ("bf16", "fp16"):
+        chosen = [f"Scheme: {options.scheme}. Layers left in float: {', '.join(in_float) or 'none'}."]
+    if "divergence" in found:
+        chosen.append(f"Divergence from the float model: {found['divergence']:.4f} nats a target token.")
+    return Outcome(manifest, chosen=chosen)
+
+
+TECHNIQUE = Technique("quantize", _run, [QuantizeOptions])
+
+
+def command(
+    task: TaskArgument,
+    variant: VariantArgument = "original",
+    /,
+    *,
+    files: OptionalData = OptionalData(),
+    name: NameOption = "quantized",
+    options: QuantizeOptions = QuantizeOptions(),
+    checkpoint: CheckpointOption = None,
+    common: CommonOptions = CommonOptions(),
+) -> None:
+    """Quantize a variant: by default to int8 ONNX with dynamic quantization of activations."""
+    apply_technique(TECHNIQUE, task, variant, name, files, [options], common, checkpoint)

@@ -1,0 +1,67 @@
+"""Options from the flat keys of a recipe, checked against the options' declarations.
+
+A field that is itself an options dataclass stands for the fields of that one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from slimseq.compression.errors import BadParameters
+
+Options = TypeVar("Options")
+
+
+def option_names(kind: type[Any]) -> Iterator[str]:
+    """Yields the names of all options that a dataclass declares."""
+    for field in fields(kind):
+        if is_dataclass(field.type):
+            yield from option_names(cast(type[Any], field.type))
+        else:
+            yield field.name
+
+
+def flat_values(options: Any) -> dict[str, Any]:
+    """Returns the values of an options object by name, those of nested options in their place."""
+    found: dict[str, Any] = {}
+    for field in fields(options):
+        value = getattr(options, field.name)
+        found |= flat_values(value) if is_dataclass(value) else {field.name: value}
+    return found
+
+
+def check_names(kinds: Sequence[type[Any]], names: Sequence[str]) -> None:
+    """Checks that every name is an option of one of the kinds.
+
+    Raises:
+        BadParameters: one is not; the message lists the options that exist.
+    """
+    known = [name for kind in kinds for name in option_names(kind)]
+    for name in names:
+        if name not in known:
+            raise BadParameters(f"unknown key {name!r}; known are {', '.join(known) or 'none'}")
+
+
+def read_options(kind: type[Options], values: Mapping[str, Any]) -> Options:
+    """Makes an options object from flat values. Options without a value keep their default.
+
+    Raises:
+        BadParameters: a value is not of its option's type; the message names the option.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(_nested(kind, values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadParameters(f"{first['loc'][-1]}: {first['msg']}, not {first['input']!r}") from error
+
+
+def _nested(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in fields(kind):
+        if is_dataclass(field.type):
+            found[field.name] = _nested(cast(type[Any], field.type), values)
+        elif field.name in values:
+            found[field.name] = values[field.name]
+    return found

@@ -1,0 +1,16 @@
+"""Every technique: one line here makes it a verb of the command line and a step of recipes.
+
+Nothing is imported here, so that `slimseq --help` is fast.
+"""
+
+# A technique's module and its line in `slimseq --help`, in the order of a day's work.
+TECHNIQUES = {
+    "train": ("slimseq.compression.train", "Train a new model from text files, or train a variant further."),
+    "prune": ("slimseq.compression.prune.technique", "Remove parts of a variant, then train it to recover."),
+    "distill": ("slimseq.compression.distill", "Train a smaller student on labels and on its teacher."),
+    "average": ("slimseq.compression.average", "Average a variant's weights with those from before its training."),
+    "quantize": ("slimseq.compression.quantize.technique", "Store a variant in fewer bits."),
+    "tune-beams": ("slimseq.compression.tune_beams", "Find the fewest beams that keep a variant's quality."),
+}
+# What earlier versions called techniques. Their recipes say so, and so do the keys of finished steps, which stay valid.
+FORMER_NAMES = {"tune-beams": "beams"}
