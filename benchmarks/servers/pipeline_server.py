@@ -26,7 +26,7 @@ def create_app(folder: Path, prefix: str, max_input_tokens: int) -> FastAPI:
         max_input_tokens: how much of a text is read.
     """
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
-    model: Any = AutoModelForSeq2SeqLM.from_pretrained(folder, torch_dtype=torch.float32).eval()
+    model: Any = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
     lock = threading.Lock()
     app = FastAPI()
 

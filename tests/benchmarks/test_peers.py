@@ -30,6 +30,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_all_systems_are_measured_and_set_beside_the_baselines(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optimum")
     before = psutil.Process().children(recursive=True)
 
     found = run("--models", "tiny-bart", "--beams", "1", "2", "--threads", "1")

@@ -7,6 +7,8 @@ import torch
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.position_prior import add_previous_token_heads
+from slimseq.inference.models.architecture import OUTPUT_TABLE
+from slimseq.inference.models.pretrained import is_output_tied, untie_output
 from slimseq.models_store.manifest import Family
 
 if TYPE_CHECKING:
@@ -86,6 +88,10 @@ def make_model(architecture: Architecture, vocabulary: int, seed: int) -> "PreTr
     torch.manual_seed(seed)
     if architecture.family is Family.T5:
         t5: PreTrainedModel = T5ForConditionalGeneration(_t5_config(architecture, vocabulary))
+        if not architecture.is_tied and is_output_tied(t5):
+            # transformers 5 ties every new T5.
+            untie_output(t5)
+            torch.nn.init.normal_(t5.get_parameter(OUTPUT_TABLE))
         if architecture.previous_token_heads:
             add_previous_token_heads(t5)
         return _evaluating(t5)

@@ -120,7 +120,7 @@ def _byte_pairs(texts: Iterable[str], vocabulary: int) -> tuple[Tokenizer, dict[
     )
     _learn(tokenizer, texts, trainer, vocabulary)
     tokenizer.post_processor = processors.RobertaProcessing(
-        sep=("</s>", tokenizer.token_to_id("</s>")), cls=("<s>", tokenizer.token_to_id("<s>")), add_prefix_space=False
+        ("</s>", tokenizer.token_to_id("</s>")), ("<s>", tokenizer.token_to_id("<s>")), add_prefix_space=False
     )
     return tokenizer, {
         "tokenizer_class": "BartTokenizer",

@@ -120,6 +120,16 @@ def architecture_of(config: dict[str, Any], weights: Weights) -> Architecture:
     raise BadSource(f"model type {config.get('model_type')!r} is not known; {', '.join(FAMILIES)} are")
 
 
+def tie_word_embeddings(config: dict[str, Any]) -> bool:
+    """Returns the switch of this name as transformers 4 means it: a tied T5 scales its outputs too.
+
+    transformers 5 ties every T5, says under a key of its own whether outputs are scaled, and scales those of no mT5.
+    """
+    if config.get("model_type") == "mt5" and not str(config.get("transformers_version", "4")).startswith("4"):
+        return False
+    return bool(config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)))
+
+
 def _t5(config: dict[str, Any], weights: Weights) -> Architecture:
     # As in T5Config: two keys follow from a third, if they are not there, and `gated-gelu` is the approximation.
     gate, _, activation = config["feed_forward_proj"].rpartition("-")
@@ -127,8 +137,10 @@ def _t5(config: dict[str, Any], weights: Weights) -> Architecture:
     is_gated = bool(config.get("is_gated_act", gate == "gated"))
     layers = config["num_layers"]
     heads = Heads(config["num_heads"], config["d_kv"])
-    is_tied = bool(config["tie_word_embeddings"])
+    is_scaled = tie_word_embeddings(config)
     table = weights.first_of("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+    # transformers 5 says of an unscaled T5 that it is tied; its tensors tell.
+    is_tied = is_scaled or (config["tie_word_embeddings"] and OUTPUT_TABLE not in weights)
     return Architecture(
         family=Family.T5,
         width=config["d_model"],
@@ -144,7 +156,7 @@ def _t5(config: dict[str, Any], weights: Weights) -> Architecture:
         max_positions=0,
         buckets=Buckets(config["relative_attention_num_buckets"], config["relative_attention_max_distance"]),
         embedding_scale=1.0,
-        output_scale=config["d_model"] ** -0.5 if is_tied else 1.0,
+        output_scale=config["d_model"] ** -0.5 if is_scaled else 1.0,
         is_tied=is_tied,
         tables={"encoder": table, "decoder": table},
         output_table=table if is_tied else OUTPUT_TABLE,
