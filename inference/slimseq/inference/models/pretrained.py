@@ -97,7 +97,8 @@ def _refuse_unplaced(folder: Path, model: "PreTrainedModel", info: dict[str, Any
     unexpected = [name for name in sorted(info["unexpected_keys"]) if not UNUSED.fullmatch(name)]
     if unexpected:
         raise BadSource(f"{folder.name}: the safetensors hold {unexpected[0]}, for which a {_kind(model)} has no place")
-    for name, *_ in info["mismatched_keys"]:
+    for key in info["mismatched_keys"]:
+        name = key if isinstance(key, str) else key[0]
         raise BadSource(f"{folder.name}: {name} has another shape than config.json says")
 
 
@@ -112,9 +113,7 @@ def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
     }
     inputs = [name for name in stored if name != OUTPUT_TABLE]
     if OUTPUT_TABLE not in stored and not config.get("tie_word_embeddings", True):
-        raise BadSource(
-            f"{folder.name}: the safetensors hold no {OUTPUT_TABLE}, and config.json says that it is not tied"
-        )
+        raise BadSource(f"{folder.name}: the safetensors hold no {OUTPUT_TABLE}, which config.json says is not tied")
     for name in (*INPUT_TABLES[1:], OUTPUT_TABLE):
         if tie_word_embeddings(config):
             expected = list(stored)
