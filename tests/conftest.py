@@ -1,6 +1,7 @@
 """What every room's tests share: the embedded artifacts, built once, and copies of them to break."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,21 @@ from slimseq.models_store.store import Store
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell that runs the tests in the background has them ignore SIGINT, and so all commands that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+COMPRESSION_TESTS = Path(__file__).parent / "compression"
+LIBRARIES = re.compile(r"\b(torch|transformers|optimum)\b")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what `make test-transformers4` runs: tests of the offline side, and others that name its libraries."""
+    marked = {
+        path: path.is_relative_to(COMPRESSION_TESTS) or LIBRARIES.search(path.read_text(encoding="utf-8"))
+        for path in {item.path for item in items}
+    }
+    for item in items:
+        if marked[item.path]:
+            item.add_marker(pytest.mark.transformers4)
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,8 @@ def mbart_folder(
     codes = [*CODES[kind], *more]
     pieces = [*SPECIALS, *(f"▁{word}" for word in WORDS)]
     pieces += sorted({letter for word in WORDS for letter in word} | {"▁"})
+    # As converters of transformers leave them: pieces of the vocabulary that are special tokens too.
+    pieces += [*codes, "<mask>"]
     fast = Tokenizer(Unigram([(piece, -float(place)) for place, piece in enumerate(pieces)], unk_id=3))
     fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     fast.decoder = decoders.Metaspace(prepend_scheme="always")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slimseq.inference.models.architecture import Architecture
 from slimseq.inference.models.configuration import family_of
 from slimseq.inference.models.family import ModelFamily
+from slimseq.inference.models.pretrained import load_pretrained
 from slimseq.inference.models.registry import architecture_of, family_named
 from slimseq.inference.models.weights import Floats
 from slimseq.models_store.errors import BadSource
@@ -28,28 +29,16 @@ def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
         The model, fp32, in evaluation mode.
 
     Raises:
-        BadSource: there are no safetensors, or the files are no such model.
+        BadSource: there are no safetensors, the files are no such model, or a tensor of them has no place in it.
     """
     import torch
-    from transformers import AutoModelForSeq2SeqLM
 
     family_of(folder)
     if not list(folder.glob("*.safetensors")):
         raise BadSource(f"{folder} holds no safetensors; pickled weights are never read")
-    try:
-        model = AutoModelForSeq2SeqLM.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            # On a CPU, plain matrix products train a fifth faster than torch's fused attention, and only they can
-            # return their weights, which some losses are about.
-            attn_implementation="eager",
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
-    except Exception as error:  # transformers raises whatever its loaders raise
-        raise BadSource(f"{folder} cannot be loaded: {str(error).splitlines()[0]}") from error
-    return model.to(device).eval()  # type: ignore[no-any-return]
+    # On a CPU, plain matrix products train a fifth faster than torch's fused attention, and only they can return their
+    # weights, which some losses are about.
+    return load_pretrained(folder, torch.float32, attention="eager").to(device)  # type: ignore[arg-type]
 
 
 def architecture_of_model(model: "PreTrainedModel") -> Architecture:

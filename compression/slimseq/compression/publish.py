@@ -17,6 +17,7 @@ from slimseq.compression.card import write_card
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.targets import TARGET_TOKENIZER
+from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import list_files
 from slimseq.models_store.formats import format_of
@@ -49,6 +50,8 @@ TOKENIZER_FILES = (
     "merges.txt",
 )
 FP32_BYTES = 4
+# What transformers looks for under each of these names in a model that is not tied.
+UNTIED_TABLES = (OUTPUT_TABLE, "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 
 
 @dataclass(frozen=True)
@@ -190,19 +193,24 @@ def write_model(model: "PreTrainedModel", folder: Path) -> None:
     seen: set[int] = set()
     tensors: dict[str, torch.Tensor] = {}
     state = model.state_dict()
-    for name in sorted(state, key=lambda name: ("shared" not in name, name)):
-        tensor = state[name]
-        if tensor.data_ptr() in seen:
-            continue
-        seen.add(tensor.data_ptr())
-        low = tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
-        tensors[name] = low.contiguous().cpu()
-    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
     config: dict[str, Any] = model.config.to_dict() | {
         "architectures": [type(model).__name__],
         "dtype": "bfloat16",
     }
-    config.pop("_name_or_path", None)
+    # As transformers 4 has it, which transformers 5 understands: what is not tied has an output matrix of its own.
+    config["tie_word_embeddings"] = tie_word_embeddings(config)
+    for name in ("_name_or_path", "scale_decoder_outputs"):
+        config.pop(name, None)
+    for name in sorted(state, key=lambda name: ("shared" not in name, name)):
+        tensor = state[name]
+        if tensor.data_ptr() in seen:
+            if config["tie_word_embeddings"] or name not in UNTIED_TABLES:
+                continue
+            tensor = tensor.clone()
+        seen.add(tensor.data_ptr())
+        low = tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
+        tensors[name] = low.contiguous().cpu()
+    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
     write_json(folder / "config.json", config)
     assert model.generation_config is not None
     generation = model.generation_config.to_diff_dict()

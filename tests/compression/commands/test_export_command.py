@@ -1,5 +1,11 @@
+import sys
 from pathlib import Path
 
+import pytest
+
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.export.exporting import OnnxExporter, add_onnx
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Family, Task
 from tests.command_line import invoked
@@ -9,6 +15,7 @@ TASK = Task.TRANSLATION
 
 
 def test_an_exporter_can_be_chosen_and_what_it_writes_serves_alike(tmp_path: Path) -> None:
+    pytest.importorskip("optimum")
     store = tiny_context(tmp_path).store
     tiny_artifact(tiny_context(tmp_path), Family.T5, tmp_path)
     written = []
@@ -24,6 +31,19 @@ def test_an_exporter_can_be_chosen_and_what_it_writes_serves_alike(tmp_path: Pat
             written.append(generator.generate([generator.encode("The cat sleeps.", None)], options)[0].text)
 
     assert written[0] == written[1]
+
+
+def test_an_exporter_that_is_not_installed_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tiny_context(tmp_path).store
+    tiny_artifact(tiny_context(tmp_path), Family.T5, tmp_path)
+    monkeypatch.setitem(sys.modules, "optimum.exporters.onnx", None)
+
+    with pytest.raises(BadParameters, match=r"pip install 'slimseq\[compress,optimum\]'"):
+        add_onnx(Context(store), TASK, "original", OnnxExporter.OPTIMUM)
+
+    assert store.export_of(TASK, "original", "onnx") is None
 
 
 def test_an_exporter_that_is_not_there_is_refused(tmp_path: Path) -> None:

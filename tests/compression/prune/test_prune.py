@@ -194,7 +194,7 @@ def test_everything_at_once_gives_an_artifact_that_serves(tmp_path: Path) -> Non
 def test_recovery_can_learn_from_what_the_unpruned_model_writes(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
-    options = PruneOptions(sequence=SequenceLevel(sequence_level="replace", sequence_beams=1))
+    options = PruneOptions(sequence=SequenceLevel(sequence_level="replace", sequence_beams=4))
     training = TrainingOptions(bounds=Bounds(max_steps=1), tokens_per_batch=200)
     files = DataFiles([tiny_file(tmp_path)])
 

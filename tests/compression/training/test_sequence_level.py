@@ -45,8 +45,8 @@ def test_another_variant_than_the_parent_can_write(tmp_path: Path) -> None:
     tiny_artifact(context, Family.T5, tmp_path)
     files, training = DataFiles([tiny_file(tmp_path)]), TrainingOptions(bounds=Bounds(max_steps=2))
     distill(context, TASK, "original", "small", files, DistillOptions(decoder_layers=1), training)
-    options = SequenceLevel(sequence_level="replace", sequence_beams=1, sequence_teacher="original")
+    options = SequenceLevel(sequence_level="replace", sequence_beams=4, sequence_teacher="original")
 
     learned = learning_from_outputs(context, TASK, "small", material(tmp_path), options, tmp_path / "outputs")
 
-    assert learned.train.examples == teacher_outputs(context, TASK, "original", EXAMPLES, tmp_path / "outputs", 1)
+    assert learned.train.examples == teacher_outputs(context, TASK, "original", EXAMPLES, tmp_path / "outputs", 4)

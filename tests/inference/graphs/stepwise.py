@@ -29,9 +29,16 @@ def randomized(model: Any) -> Any:
 
 
 def largest_differences(model: Any, folder: Path, sources_kept: CrossAttentionCache | None = None) -> dict[str, float]:
-    """Exports a model and returns how far its graphs are from it, by output: logits and caches without padding."""
+    """Exports a model and returns how far its graphs are from it, by output: logits and caches without padding.
+
+    Args:
+        model: saved as transformers does it, unless the folder has a `model` already.
+        folder: where to write `model` and `onnx`.
+        sources_kept: how cross-attention is cached; None caches floats.
+    """
     kept = sources_kept or FloatCrossAttentionCache()
-    model.save_pretrained(folder / "model")
+    if not (folder / "model").exists():
+        model.save_pretrained(folder / "model")
     export_onnx(folder / "model", folder / "onnx", kept)
     generator = np.random.default_rng(0)
     sources = generator.integers(FIRST_ID, model.config.vocab_size, (ROWS, LENGTH))

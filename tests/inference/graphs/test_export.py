@@ -115,6 +115,7 @@ def test_the_embedding_is_stored_once(context: Context) -> None:
 
 
 def test_optimum_exports_too_where_it_is_chosen(tmp_path: Path) -> None:
+    pytest.importorskip("optimum")
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
 

@@ -23,6 +23,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module", params=list(Family), ids=[family.value for family in Family])
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[TextGenerator]]:
+    pytest.importorskip("optimum")
     folder = tmp_path_factory.mktemp("traced")
     context = tiny_context(folder)
     tiny_artifact(context, request.param, folder)

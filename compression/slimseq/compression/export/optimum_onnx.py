@@ -13,6 +13,7 @@ from onnx import ModelProto, NodeProto
 from onnx.numpy_helper import to_array
 from onnx.utils import Extractor
 
+from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.quiet import quiet_libraries
 from slimseq.inference.graphs.names import DECODER, ENCODER
 from slimseq.models_store.errors import BadSource
@@ -30,6 +31,7 @@ def export_with_optimum(source: Path, folder: Path) -> None:
         folder: where to write; made if it is missing.
 
     Raises:
+        BadParameters: optimum is not installed.
         BadSource: optimum cannot export the model.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -48,7 +50,13 @@ def _save(model: ModelProto, path: Path) -> None:
 
 
 def _optimum_export(source: Path, folder: Path) -> Path:
-    from optimum.exporters.onnx import main_export
+    try:
+        from optimum.exporters.onnx import main_export
+    except ImportError as error:
+        raise BadParameters(
+            "optimum is not installed: pip install 'slimseq[compress,optimum]' in an environment of its own; "
+            "it needs transformers below 4.58"
+        ) from error
 
     with quiet_libraries():
         try:

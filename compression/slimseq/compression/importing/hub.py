@@ -25,7 +25,6 @@ def download(context: Context, source: str, revision: str | None, folder: Path, 
     Raises:
         BadSource: there is no such model, it is gated, or the hub cannot be reached; one line says which.
     """
-    import requests
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
     from huggingface_hub.errors import (
@@ -58,7 +57,8 @@ def download(context: Context, source: str, revision: str | None, folder: Path, 
     except HFValidationError as error:
         raise BadSource(f"{source!r} is neither a folder here nor a hub id such as google-t5/t5-small") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        is_unreachable = any(isinstance(cause, requests.ConnectionError) for cause in (error, error.__cause__))
+        # The cause is of the HTTP client that the library's release uses: requests, httpx or httpx2.
+        is_unreachable = isinstance(error, LocalEntryNotFoundError) and not isinstance(error.__cause__, HfHubHTTPError)
         reason = "it cannot be reached" if is_unreachable else str(error.__cause__ or error).splitlines()[0]
         raise BadSource(f"{source} is not a folder here, and {ENDPOINT} did not give it: {reason}") from error
 

@@ -19,7 +19,11 @@ from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.importing.hub import download
 from slimseq.compression.importing.language_tokens import set_language_tokens
 from slimseq.compression.importing.languages import Languages, resolve_languages
-from slimseq.compression.importing.marian_tokenizer import is_marian_tokenizer, write_fast_marian_tokenizer
+from slimseq.compression.importing.marian_tokenizer import (
+    is_marian_tokenizer,
+    restore_normalizer,
+    write_fast_marian_tokenizer,
+)
 from slimseq.compression.models import load_model
 from slimseq.compression.option_groups import ARTIFACT, COMMON, flat
 from slimseq.compression.publish import Identity, check_name, copy_tokenizer, publish_model
@@ -157,6 +161,7 @@ def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
                 folder, use_fast=True, local_files_only=True
             )
             tokenizer.save_pretrained(scratch)
+            restore_normalizer(folder, scratch)
         except Exception as error:  # whatever the tokenizer's converter raises
             raise BadSource(f"{folder} has no tokenizer that can be read: {str(error).splitlines()[0]}") from error
     Tokenizer(scratch)

@@ -21,6 +21,7 @@ from slimseq.models_store.errors import BadSource
 
 SOURCE = "source.spm"
 TARGET = "target.spm"
+SENTENCEPIECE_MODELS = ("sentencepiece.bpe.model", "spiece.model")
 VOCABULARY = "vocab.json"
 SEPARATE_VOCABULARY = "target_vocab.json"
 UNKNOWN, END, PADDING = SPECIALS = ("<unk>", "</s>", "<pad>")
@@ -55,6 +56,28 @@ def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
     named = {"eos_token": END, "pad_token": PADDING, "unk_token": UNKNOWN}
     # There is no class of Marian's own that reads it.
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
+
+
+def restore_normalizer(source: Path, folder: Path) -> None:
+    """Gives a converted `tokenizer.json` the normalizer of its SentencePiece model, where it has none.
+
+    transformers 5 leaves that of mBART away, so that ligatures and full-width letters are cut into other pieces.
+
+    Args:
+        source: a model folder with a SentencePiece model.
+        folder: holds the `tokenizer.json` that was made of it.
+
+    Raises:
+        BadSource: the SentencePiece model cannot be read.
+    """
+    path = folder / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(path))
+    models = [source / name for name in SENTENCEPIECE_MODELS if (source / name).exists()]
+    if tokenizer.normalizer is None and models:
+        charsmap = _read_pieces(models[0]).normalizer_spec.precompiled_charsmap
+        if charsmap:
+            tokenizer.normalizer = normalizers.Precompiled(charsmap)
+            tokenizer.save(str(path))
 
 
 def _fast(ids: dict[str, int], pieces: Any) -> Tokenizer:

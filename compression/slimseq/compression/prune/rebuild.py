@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from slimseq.compression.errors import BadParameters
+from slimseq.inference.models.pretrained import is_output_tied, untie_output
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -76,7 +77,10 @@ def rebuild(
 
 def empty(model: "Model", changes: dict[str, Any]) -> "Model":
     """Returns a model of the same class and another configuration on the meta device: it has shapes, but no weights."""
-    from transformers.modeling_utils import no_init_weights
+    try:
+        from transformers.initialization import no_init_weights
+    except ImportError:  # transformers 4
+        from transformers.modeling_utils import no_init_weights
 
     config = copy.deepcopy(model.config)
     for name, value in changes.items():
@@ -85,6 +89,8 @@ def empty(model: "Model", changes: dict[str, Any]) -> "Model":
         built = type(model)(config)
     # Without initialisation nothing is tied either.
     built.tie_weights()  # type: ignore[no-untyped-call]
+    if not is_output_tied(model):
+        untie_output(built)
     return built
 
 

@@ -113,11 +113,17 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
 
     from slimseq.compression.models import architecture_of_model
     from slimseq.compression.training.embedded.previous_token_heads import add_previous_token_heads
+    from slimseq.inference.models.pretrained import is_output_tied, untie_output
+    from slimseq.inference.models.t5 import OUTPUT_TABLE
 
     options.check()
     torch.manual_seed(seed)
     configuration = options.configuration(vocabulary) | {"attn_implementation": ATTENTION}
     model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(options.family, **configuration))
+    if not configuration.get("tie_word_embeddings", True) and is_output_tied(model):
+        # transformers 5 ties every new T5.
+        untie_output(model)
+        torch.nn.init.normal_(model.get_parameter(OUTPUT_TABLE))
     architecture = architecture_of_model(model)
     if options.previous_token_heads:
         add_previous_token_heads(model)

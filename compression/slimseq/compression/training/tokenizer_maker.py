@@ -125,7 +125,7 @@ def _byte_pairs(family: ModelFamily, texts: Iterable[str], vocabulary: int) -> t
     )
     _learn(tokenizer, texts, trainer, vocabulary)
     tokenizer.post_processor = processors.RobertaProcessing(
-        sep=("</s>", tokenizer.token_to_id("</s>")), cls=("<s>", tokenizer.token_to_id("<s>")), add_prefix_space=False
+        ("</s>", tokenizer.token_to_id("</s>")), ("<s>", tokenizer.token_to_id("<s>")), add_prefix_space=False
     )
     return tokenizer, {
         "tokenizer_class": "BartTokenizer",

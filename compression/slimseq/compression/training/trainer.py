@@ -127,9 +127,8 @@ class _Run:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=options.learning_rate, betas=BETAS, weight_decay=options.weight_decay, fused=True
         )
-        self.copies = CopiedWindows(
-            dataset, options.tokens_per_batch, pad_id_of(model), model.config.bos_token_id, context.seed
-        )
+        begin_id = getattr(model.config, "bos_token_id", None)
+        self.copies = CopiedWindows(dataset, options.tokens_per_batch, pad_id_of(model), begin_id, context.seed)
         self.progress = Progress()
         self.schedule = Trapezoid(options.warmup_steps, options.decay_fraction)
 

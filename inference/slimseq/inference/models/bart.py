@@ -22,7 +22,6 @@ class Bart(ModelFamily):
     Attributes:
         is_pre_norm: whether a norm stands before each part, and one behind each stack; else one behind each part.
         has_embedding_norm: whether a norm follows the sum of embeddings and positions.
-        has_sinusoidal_positions: whether positions that no file holds are computed; else they are learned.
         position_offset: rows of stored positions before the first position's.
     """
 
@@ -50,7 +49,6 @@ class Bart(ModelFamily):
     decoder_start = "</s>"
     is_pre_norm: ClassVar[bool] = False
     has_embedding_norm: ClassVar[bool] = True
-    has_sinusoidal_positions: ClassVar[bool] = False
     position_offset: ClassVar[int] = 2
 
     def _architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:

@@ -42,6 +42,7 @@ class ModelFamily(ABC):
         defaults: what transformers takes for keys that a `config.json` leaves out.
         token_matrices: tensors with one row a token; those that are tied are one tensor under several names.
         output_bias: the tensor with one column a token; empty where the family has none.
+        has_sinusoidal_positions: whether positions that no file holds are computed.
         vocabulary_keys: configuration keys that say how many tokens there are.
         has_own_head_width: whether the configuration says how wide a head is. Else it is the width divided by the
             heads, so that heads can be removed only together with residual channels.
@@ -67,6 +68,7 @@ class ModelFamily(ABC):
     defaults: ClassVar[Mapping[str, Any]]
     token_matrices: ClassVar[tuple[str, ...]]
     output_bias: ClassVar[str] = ""
+    has_sinusoidal_positions: ClassVar[bool] = False
     vocabulary_keys: ClassVar[tuple[str, ...]] = ("vocab_size",)
     has_own_head_width: ClassVar[bool] = False
     has_one_feed_forward_width: ClassVar[bool] = False

@@ -14,6 +14,16 @@ from slimseq.models_store.manifest import Family
 OUTPUT_TABLE = "lm_head.weight"
 
 
+def tie_word_embeddings(config: Mapping[str, Any]) -> bool:
+    """Returns the switch of this name as transformers 4 means it: a tied T5 scales its outputs too.
+
+    transformers 5 ties every T5, says under a key of its own whether outputs are scaled, and scales those of no mT5.
+    """
+    if config.get("model_type") == "mt5" and not str(config.get("transformers_version", "4")).startswith("4"):
+        return False
+    return bool(config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)))
+
+
 class T5(ModelFamily):
     """T5. The width of a head (`d_kv`) and one width of all feed-forwards (`d_ff`) are keys of their own."""
 
@@ -50,7 +60,9 @@ class T5(ModelFamily):
         activation = "gelu_new" if (gate, activation) == ("gated", "gelu") else activation
         is_gated = bool(config.get("is_gated_act", gate == "gated"))
         heads = Heads(config["num_heads"], config["d_kv"])
-        is_tied = bool(config["tie_word_embeddings"])
+        is_scaled = tie_word_embeddings(config)
+        # transformers 5 says of a T5 without scaled outputs that it is tied; its tensors tell.
+        is_tied = is_scaled or bool(config["tie_word_embeddings"] and OUTPUT_TABLE not in tensors)
         table = tensors.first_of(*self.token_matrices[:3])
         encoder, decoder = (
             _stack(name, layers, heads, table, is_gated)
@@ -69,7 +81,7 @@ class T5(ModelFamily):
             position_offset=0,
             buckets=Buckets(config["relative_attention_num_buckets"], config["relative_attention_max_distance"]),
             embedding_scale=1.0,
-            output_scale=config["d_model"] ** -0.5 if is_tied else 1.0,
+            output_scale=config["d_model"] ** -0.5 if is_scaled else 1.0,
             is_tied=is_tied,
             output_table=table if is_tied else OUTPUT_TABLE,
             output_bias=None,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from slimseq.inference.decoding.search import finish_reason_of
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
+from slimseq.inference.models.pretrained import load_pretrained
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.seeded import DRAWING, has_seed, one_by_one
-from slimseq.models_store.errors import InvalidArtifact
+from slimseq.models_store.errors import BadSource, InvalidArtifact
 from slimseq.models_store.files import short_name
 from slimseq.models_store.manifest import GenerationOptions
 
@@ -42,8 +43,12 @@ class TorchRuntime:
         threads: int,
         has_static_caches: bool = False,
     ) -> None:
+        from transformers import GenerationConfig
+
         self.name = name
         self._model: Any = model
+        # Else what a request leaves out would come from the model's own settings.
+        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         self._configuration = configuration
         self._threads = threads
         self._has_static_caches = has_static_caches
@@ -90,7 +95,7 @@ class TorchRuntime:
                 input_ids=ids,
                 attention_mask=mask,
                 generation_config=self._generation_config(options),
-                use_model_defaults=False,
+                **self._caches(),
                 stopping_criteria=[stop] if watch.is_cancelled else None,
             )
         sequences = []
@@ -103,6 +108,16 @@ class TorchRuntime:
             for token in row_ids if watch.on_token else []:
                 watch.on_token(row, token)  # type: ignore[misc]
         return sequences
+
+    def _caches(self) -> dict[str, Any]:
+        """Returns the argument with empty caches, which transformers makes for as many layers as a T5's encoder has."""
+        import transformers
+
+        if self._has_static_caches:
+            return {}
+        name = "past_key_values" if transformers.__version__.startswith("4.") else "cache"
+        caches = transformers.EncoderDecoderCache(transformers.DynamicCache(), transformers.DynamicCache())
+        return {name: caches}
 
     def _trim(self, ids: list[int]) -> list[int]:
         """Cuts a row behind its end token, or before the padding of one that was cancelled."""
@@ -124,8 +139,7 @@ class TorchRuntime:
             decoder_start_token_id=configuration.decoder_start_id,
             forced_bos_token_id=configuration.forced_bos_id,
             forced_eos_token_id=configuration.forced_eos_id,
-            # By default transformers makes a T5's caches for as many layers as its encoder has.
-            cache_implementation="static" if self._has_static_caches else "dynamic_full",
+            cache_implementation="static" if self._has_static_caches else None,
             # A compiler would need minutes for each new shape of a batch.
             disable_compile=True,
         )
@@ -151,17 +165,9 @@ def load_model(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
     """Loads an artifact's safetensors on the CPU, in evaluation mode.
 
     Raises:
-        InvalidArtifact: transformers cannot load the folder.
+        InvalidArtifact: transformers cannot load the folder, or not as our graphs have it.
     """
-    from transformers import AutoModelForSeq2SeqLM
-
     try:
-        model: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # transformers raises whatever its loaders raise
-        raise InvalidArtifact(
-            f"{short_name(folder / 'model.safetensors')} cannot be opened: {str(error).splitlines()[0]}"
-        ) from error
-    model.train(False)
-    return model
+        return load_pretrained(folder, dtype)
+    except BadSource as error:
+        raise InvalidArtifact(f"{short_name(folder / 'model.safetensors')} cannot be opened: {error}") from error

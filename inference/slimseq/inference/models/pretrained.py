@@ -1,0 +1,160 @@
+"""Opens a model folder with transformers, and refuses a model that is not the one that the files hold.
+
+transformers draws random values for a tensor that it does not find and drops one that it does not know, and releases of
+it have tied matrices that a file holds apart (https://github.com/huggingface/transformers/issues/45005, 48154). Here
+either is an error that names the tensor.
+
+transformers 4 scales a T5's outputs where `tie_word_embeddings` is true. transformers 5 reads that key the same way and
+then calls every T5 tied; where the files hold an output matrix of its own, only the loaded model has it.
+`untie_output` keeps it so.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.registry import family_named
+from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
+from slimseq.inference.models.weights import Weights
+from slimseq.models_store.errors import BadSource
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+INPUT_TABLES = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+# A version number of fairseq, which old BART files hold.
+UNUSED = re.compile(r"(model\.)?(encoder|decoder)\.version")
+POSITIONS = re.compile(r"(model\.)?(encoder|decoder)\.embed_positions\.weight")
+
+
+def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = None) -> "PreTrainedModel":
+    """Loads a model for conditional generation from safetensors, on the CPU, in evaluation mode.
+
+    Args:
+        folder: a Hugging Face model folder.
+        dtype: of the loaded weights, whatever the files' is.
+        attention: an implementation that transformers knows; None takes its default.
+
+    Raises:
+        BadSource: transformers cannot load the folder, or a tensor of its files is not in its place afterwards.
+    """
+    from transformers import AutoModelForSeq2SeqLM
+    from transformers.utils import logging
+
+    # What is wrong becomes an error here, and bars rewrite their line, which a file or another program cannot show.
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        model, info = AutoModelForSeq2SeqLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation=attention,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    except Exception as error:  # transformers raises whatever its loaders raise
+        raise BadSource(f"{folder} cannot be loaded: {str(error).splitlines()[0]}") from error
+    _refuse_unplaced(folder, model, info)
+    _refuse_other_tables(folder, model)
+    _refuse_other_scale(folder, model)
+    if not is_output_tied(model):
+        untie_output(model)
+    model.train(False)
+    return model  # type: ignore[no-any-return]
+
+
+def is_output_tied(model: "PreTrainedModel") -> bool:
+    """Whether a model's output matrix is its token matrix."""
+    return _table(model, OUTPUT_TABLE) is model.get_input_embeddings().weight
+
+
+def untie_output(model: "PreTrainedModel") -> None:
+    """Gives a model an output matrix of its own, in place; transformers 5 does not tie it again."""
+    import torch
+
+    if is_output_tied(model):
+        own = torch.nn.Parameter(_table(model, OUTPUT_TABLE).detach().clone())
+        model.get_output_embeddings().weight = own  # type: ignore[union-attr]
+    keys: Any = model._tied_weights_keys
+    if isinstance(keys, dict):
+        model._tied_weights_keys = {name: source for name, source in keys.items() if name != OUTPUT_TABLE}
+        model.all_tied_weights_keys.pop(OUTPUT_TABLE, None)
+
+
+def _refuse_unplaced(folder: Path, model: "PreTrainedModel", info: dict[str, Any]) -> None:
+    family = family_named(model.config.model_type)
+    missing = [
+        name
+        for name in sorted(info["missing_keys"])
+        if name != family.output_bias and not (family.has_sinusoidal_positions and POSITIONS.fullmatch(name))
+    ]
+    if missing:
+        raise BadSource(f"{folder.name}: the safetensors hold no {missing[0]}, which a {_kind(model)} needs")
+    unexpected = [name for name in sorted(info["unexpected_keys"]) if not UNUSED.fullmatch(name)]
+    if unexpected:
+        raise BadSource(f"{folder.name}: the safetensors hold {unexpected[0]}, for which a {_kind(model)} has no place")
+    for key in info["mismatched_keys"]:
+        name = key if isinstance(key, str) else key[0]
+        raise BadSource(f"{folder.name}: {name} has another shape than config.json says")
+
+
+def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
+    """Checks the token matrices and the output matrix, which files may leave out where they are tied."""
+    weights, config = Weights(folder), read_json(folder / "config.json")
+    stored = {
+        name: in_file
+        for name in (*INPUT_TABLES, OUTPUT_TABLE)
+        for in_file in (name, f"model.{name}")
+        if in_file in weights
+    }
+    inputs = [name for name in stored if name != OUTPUT_TABLE]
+    if OUTPUT_TABLE not in stored and not config.get("tie_word_embeddings", True):
+        raise BadSource(f"{folder.name}: the safetensors hold no {OUTPUT_TABLE}, which config.json says is not tied")
+    for name in (*INPUT_TABLES[1:], OUTPUT_TABLE):
+        if tie_word_embeddings(config):
+            expected = list(stored)
+        elif name in stored:
+            expected = [name]
+        else:
+            expected = inputs or list(stored)
+        found = _table(model, name)
+        for other in expected:
+            if not _is_same(found, weights, stored[other]):
+                raise BadSource(
+                    f"{folder.name}: {stored[other]} has other values in the safetensors than {name} in the loaded "
+                    f"{_kind(model)}; config.json and the tensors disagree about which matrices are tied"
+                )
+
+
+def _is_same(found: "torch.Tensor", weights: Weights, name: str) -> bool:
+    import torch
+
+    return torch.equal(found.detach(), torch.from_numpy(weights.read(name)).to(found.dtype))
+
+
+def _refuse_other_scale(folder: Path, model: "PreTrainedModel") -> None:
+    import transformers
+
+    config = read_json(folder / "config.json")
+    is_old = transformers.__version__.startswith("4.")
+    is_tied = model.config.tie_word_embeddings if is_old else tie_word_embeddings(model.config.to_dict())
+    if is_tied != tie_word_embeddings(config):
+        raise BadSource(
+            f"{folder.name}: transformers {config.get('transformers_version', '4')} wrote this {_kind(model)}, and the "
+            f"installed {transformers.__version__} scales its outputs otherwise; install that version"
+        )
+
+
+def _table(model: "PreTrainedModel", name: str) -> "torch.nn.Parameter":
+    """Returns a matrix by the name that a T5 has for it."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return parameters[name] if name in parameters else parameters[f"model.{name}"]
+
+
+def _kind(model: "PreTrainedModel") -> str:
+    return str(model.config.model_type)
