@@ -4,7 +4,7 @@ from pathlib import Path
 
 from slimseq.models_store.files import write_text
 from slimseq.models_store.manifest import Manifest, QualityScore, Task
-from slimseq.models_store.roots import is_root, words_of
+from slimseq.models_store.roots import is_root, label_of
 
 LIBRARY_NAME = "slimseq"
 PIPELINE_TAGS = {Task.SUMMARIZATION: "summarization", Task.TRANSLATION: "translation"}
@@ -61,7 +61,7 @@ def _reference(manifest: Manifest) -> list[str]:
     """Returns what retention is relative to, for a variant that records it."""
     if manifest.reference is None or is_root(manifest):
         return []
-    named = f"`{words_of(manifest.reference)}`, `{manifest.reference.digest}`"
+    named = f"`{label_of(manifest.reference)}`, `{manifest.reference.digest}`"
     return [f"- Reference, which retention is relative to: {named}"]
 
 

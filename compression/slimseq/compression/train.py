@@ -27,7 +27,7 @@ from slimseq.compression.training.trainer import TrainingOptions, train
 from slimseq.inference.models.configuration import family_of, read_configuration, read_json
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import Family, GenerationDefaults, Manifest, Task, first_complaint
+from slimseq.models_store.manifest import Family, GenerationDefaults, Manifest, Task, first_error
 from slimseq.models_store.store import MANIFEST, read_manifest
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class BaseOptions:
         try:
             return GenerationDefaults(**{name: getattr(self, name) for name in names})
         except ValidationError as error:
-            raise BadParameters(first_complaint(error, "generation")) from error
+            raise BadParameters(first_error(error, "generation")) from error
 
 
 @dataclass(frozen=True)

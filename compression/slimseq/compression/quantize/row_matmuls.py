@@ -14,7 +14,7 @@ from onnx import NodeProto, numpy_helper
 from slimseq.compression.quantize.embedding import Floats
 from slimseq.compression.quantize.integer_matmuls import IntegerWeights, QuantizedInputs, add_quantized_matmul
 from slimseq.compression.quantize.rewriting import MIDDLE, Rewriting
-from slimseq.inference.graphs.cross_attention_cache import INT8_MOST, LEAST, UINT8_MOST
+from slimseq.inference.graphs.cross_attention_cache import INT8_MAX, MIN_ABSOLUTE_MAX, UINT8_MAX
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,12 @@ def _mask(graph: Rewriting, name: str, width: int, large: Sequence[int]) -> str:
 
 def _largest(graph: Rewriting, sizes: str, name: str) -> str:
     largest = graph.node("ReduceMax", [sizes, graph.integers([-1])], f"{name}_largest", keepdims=1)
-    return graph.node("Max", [largest, graph.number(LEAST)], f"{name}_at_least")
+    return graph.node("Max", [largest, graph.number(MIN_ABSOLUTE_MAX)], f"{name}_at_least")
 
 
 def _reach(is_positive: bool) -> tuple[float, int]:
     """Returns how far integers reach, and what stands for 0."""
-    return (UINT8_MOST, 0) if is_positive else (INT8_MOST, MIDDLE)
+    return (UINT8_MAX, 0) if is_positive else (INT8_MAX, MIDDLE)
 
 
 def _rounded_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]) -> _QuantizedRows:

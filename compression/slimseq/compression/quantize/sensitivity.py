@@ -20,8 +20,8 @@ from slimseq.compression.quantize.groups import OUTPUT_PROJECTION, Group, groups
 from slimseq.compression.quantize.protocol import Work
 from slimseq.compression.quantize.quantizer import GRAPHS, Quantizer, names_in, save_quantized
 from slimseq.compression.quantize.teacher_forcing import Batch, Feeds, batches, cross_feeds, steps
-from slimseq.inference.decoding.scores import Scores, log_normaliser
-from slimseq.inference.graphs.external import bring_in
+from slimseq.inference.decoding.scores import Scores, log_sum_exp_of
+from slimseq.inference.graphs.external import load_weights
 from slimseq.inference.graphs.names import DECODER, ENCODER
 from slimseq.inference.models.configuration import read_configuration
 
@@ -154,7 +154,7 @@ class Meter:
         if set(self._products[graph]) <= set(names):
             return self._floats[graph]
         model = self._quantizer.round(self._exported / graph, names)
-        bring_in(model, self._exported)
+        load_weights(model, self._exported)
         return open_session(model.SerializeToString())
 
 
@@ -170,4 +170,4 @@ def open_session(graph: Path | bytes) -> "ort.InferenceSession":
 
 
 def _log_softmax(logits: Scores) -> Scores:
-    return logits - log_normaliser(logits)[:, None]
+    return logits - log_sum_exp_of(logits)[:, None]

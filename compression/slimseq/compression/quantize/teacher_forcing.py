@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids, Scores
-from slimseq.inference.engine.encoder import encoded
-from slimseq.inference.engine.padding import pad
+from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.graphs.names import (
+    CACHE_SLOTS,
     CROSS_ATTENTION_BIAS,
     DISTANCES,
     LOG_SUM_EXP_ROWS,
     LOGITS,
     MASKED,
-    PLACES,
     POSITIONS,
     SELF_ATTENTION_BIAS,
     TOP,
@@ -70,7 +69,7 @@ def encoder_feeds(batch: Batch) -> Feeds:
 
 def cross_feeds(encoder: Any, batch: Batch) -> Feeds:
     """Runs the encoder; returns the decoder graph's inputs that are the same at every step."""
-    feeds = encoded(encoder, batch.sources, batch.mask)
+    feeds = run_encoder(encoder, batch.sources, batch.mask)
     absent = np.where(batch.mask > 0, np.float32(0.0), np.float32(MASKED))
     return feeds | {
         CROSS_ATTENTION_BIAS: absent[:, None, None, :],
@@ -92,14 +91,18 @@ def whole_steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feed
     heads = next(iter(caches.values())).shape[1]
     asked = {entry.name for entry in decoder.get_inputs()}
     for step in range(length):
-        places = np.zeros((rows, heads, 4), dtype=np.int64)
-        places[:, :, 0], places[:, :, 1], places[:, :, 3] = np.arange(rows)[:, None], np.arange(heads), step
+        cache_slots = np.zeros((rows, heads, 4), dtype=np.int64)
+        cache_slots[:, :, 0], cache_slots[:, :, 1], cache_slots[:, :, 3] = (
+            np.arange(rows)[:, None],
+            np.arange(heads),
+            step,
+        )
         distances = step - np.arange(length)
         self_attention_bias = np.where(distances < 0, np.float32(MASKED), np.float32(0.0))
         now = {
             "input_ids": batch.tokens[:, step],
             POSITIONS: np.full(rows, step, dtype=np.int64),
-            PLACES: places,
+            CACHE_SLOTS: cache_slots,
             SELF_ATTENTION_BIAS: np.tile(self_attention_bias, (rows, 1, 1, 1, 1)),
             DISTANCES: np.tile(distances.clip(min=0), (rows, 1)),
         }

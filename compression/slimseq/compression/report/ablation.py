@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import Field, TypeAdapter, ValidationError
 
 from slimseq.compression.errors import BadData
-from slimseq.models_store.manifest import Record, Task, first_complaint
+from slimseq.models_store.manifest import Record, Task, first_error
 
 ABLATION = "ablation.json"
 
@@ -66,6 +66,6 @@ def read_ablations(build: Path) -> list[Ablation]:
             return [Ablation.model_validate_json(text)]
         return TypeAdapter(list[Ablation]).validate_json(text)
     except ValidationError as error:
-        raise BadData(f"{path} is not an ablation: {first_complaint(error, ABLATION)}") from error
+        raise BadData(f"{path} is not an ablation: {first_error(error, ABLATION)}") from error
     except OSError as error:
         raise BadData(f"{path} cannot be read: {error.strerror}") from error

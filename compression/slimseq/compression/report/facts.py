@@ -9,7 +9,7 @@ from slimseq.evaluation.baselines import BASELINE_NAME
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import recorded_scores
 from slimseq.models_store.manifest import Manifest, Performance, QualityScore, Task
-from slimseq.models_store.roots import lineage_words, reference_words, root_of
+from slimseq.models_store.roots import lineage_labels, reference_label, root_of
 from slimseq.models_store.store import Store
 
 
@@ -195,8 +195,8 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
     has_parameters = root is not None and root.size.parameters > 0
     return VariantFacts(
         manifest=manifest,
-        reference=reference_words(manifest, manifests),
-        lineage=lineage_words(manifest, manifests),
+        reference=reference_label(manifest, manifests),
+        lineage=lineage_labels(manifest, manifests),
         disk_bytes=disk_bytes,
         times_smaller=root.size.fp32_bytes / disk_bytes if root is not None and disk_bytes else None,
         parameter_ratio=manifest.size.parameters / root.size.parameters if root and has_parameters else None,

@@ -14,9 +14,9 @@ from slimseq.app.http.problems import Problem
 from slimseq.app.serving.prompt import LongInput, Prompt
 from slimseq.inference.generator import OnOverflow
 from slimseq.models_store.manifest import (
-    LEAST_REPETITION_PENALTY,
-    LEAST_TEMPERATURE,
-    LEAST_TOP_P,
+    MIN_REPETITION_PENALTY,
+    MIN_TEMPERATURE,
+    MIN_TOP_P,
     GenerationOptions,
     Task,
 )
@@ -102,13 +102,13 @@ class TextRequest(BaseModel):
     )
     repetition_penalty: float | None = Field(
         default=None,
-        ge=LEAST_REPETITION_PENALTY,
+        ge=MIN_REPETITION_PENALTY,
         le=10,
         description="Penalty for tokens that were already generated; above 1 discourages repetition.",
     )
     do_sample: bool | None = Field(default=None, description="Whether to sample; sampling uses a single beam.")
     temperature: float | None = Field(
-        default=None, ge=LEAST_TEMPERATURE, le=100, description="Divides the logits before sampling."
+        default=None, ge=MIN_TEMPERATURE, le=100, description="Divides the logits before sampling."
     )
     top_k: int | None = Field(
         default=None,
@@ -117,7 +117,7 @@ class TextRequest(BaseModel):
     )
     top_p: float | None = Field(
         default=None,
-        ge=LEAST_TOP_P,
+        ge=MIN_TOP_P,
         le=1,
         description="Sample among the most probable tokens whose probabilities add up to `top_p`.",
     )
