@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from slimseq.compression.quantize.block_embedding import DOMAIN, Blocks, round_rows
-from slimseq.compression.quantize.rewriting import Rewriting
+from slimseq.compression.quantize.rewriting import DOMAIN, GraphRewriter
+from slimseq.compression.quantize.weight_only import Blocks, quantize_rows_in_blocks
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class BlockWeights:
     blocks: Blocks
     accuracy_level: int
 
-    def add(self, graph: Rewriting, node: NodeProto) -> None:
-        """Adds the product, as `How.add` says."""
+    def add(self, graph: GraphRewriter, node: NodeProto) -> None:
+        """Adds the product, as `MatmulQuantizer.add` says."""
         states, matrix = node.input
         weights = graph.matrix(matrix)
         bits, size = self.blocks.bits, self.blocks.size
-        parts = round_rows(weights.T, self.blocks)
+        parts = quantize_rows_in_blocks(weights.T, self.blocks)
         names = [f"{matrix}_Q{bits}", f"{matrix}_scales", f"{matrix}_zero_points"][: len(parts)]
         for name, values in zip(names, parts, strict=True):
             graph.tensor(name, values)

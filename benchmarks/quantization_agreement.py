@@ -19,13 +19,13 @@ from benchmarks.command_line import wide_console
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.quantize import int8_dynamic
-from slimseq.compression.quantize.block_embedding import Blocks
-from slimseq.compression.quantize.int8_dynamic import Int8Dynamic, by_fixed_scale, by_row, by_scaled_row
-from slimseq.compression.quantize.integer_matmuls import IntegerWeights
+from slimseq.compression.quantize.int8_dynamic import Int8Dynamic, normalized_rows, row_scales, static_input_scales
+from slimseq.compression.quantize.integer_matmuls import Int8Weights
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
-from slimseq.compression.quantize.rewriting import How
-from slimseq.compression.quantize.row_matmuls import RowInputs
+from slimseq.compression.quantize.rewriting import MatmulQuantizer
+from slimseq.compression.quantize.row_matmuls import RowScales
+from slimseq.compression.quantize.weight_only import Blocks
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import Example
 from slimseq.evaluation.metrics import PRIMARY_METRIC, score
@@ -38,11 +38,11 @@ WIDTH = 120
 FLOAT = "float32"
 
 
-def _rows(weights: IntegerWeights, *_: object) -> How:
-    return RowInputs(weights)
+def _rows(weights: Int8Weights, *_: object) -> MatmulQuantizer:
+    return RowScales(weights)
 
 
-def _tensor(weights: IntegerWeights, *_: object) -> How:
+def _tensor(weights: Int8Weights, *_: object) -> MatmulQuantizer:
     return weights
 
 
@@ -51,7 +51,7 @@ ACCURACY_LEVEL = 4
 USUAL_BLOCK = 128
 
 
-def in_blocks(size: int, accuracy_level: int = ACCURACY_LEVEL) -> int8_dynamic.Way:
+def in_blocks(size: int, accuracy_level: int = ACCURACY_LEVEL) -> int8_dynamic.MakeMatmulQuantizer:
     """Returns what rounds weights in blocks of a size, and inputs too unless the level is 0."""
     how = BlockWeights(Blocks(bits=8, size=size, is_symmetric=True), accuracy_level)
     return lambda _weights, _reading, _products: how
@@ -70,9 +70,9 @@ class Way:
     """Which layers are rounded more finely, and how; the decoder's in blocks of 128, and others by a scale a tensor."""
 
     layers: tuple[str, ...]
-    encoder: int8_dynamic.Way = by_row
-    decoder: int8_dynamic.Way = USUAL_BLOCKS
-    others: int8_dynamic.Way = _tensor
+    encoder: int8_dynamic.MakeMatmulQuantizer = row_scales
+    decoder: int8_dynamic.MakeMatmulQuantizer = USUAL_BLOCKS
+    others: int8_dynamic.MakeMatmulQuantizer = _tensor
 
 
 WAYS: Mapping[str, Way] = {
@@ -81,18 +81,18 @@ WAYS: Mapping[str, Way] = {
     "feed-forward: rows": Way(FEED_FORWARD, _rows),
     "feed-forward: rows, large channels in float": Way(FEED_FORWARD),
     "feed-forward: the same, decoder: blocks of 32": Way(FEED_FORWARD, decoder=in_blocks(32)),
-    "feed-forward: the same, decoder: rows, large channels in float": Way(FEED_FORWARD, decoder=by_scaled_row),
+    "feed-forward: the same, decoder: rows, large channels in float": Way(FEED_FORWARD, decoder=normalized_rows),
     "feed-forward: the same, decoder: one scale a tensor": Way(FEED_FORWARD, decoder=_tensor),
     "feed-forward: rows, large channels in float; others: fixed scales": Way(
-        FEED_FORWARD, decoder=by_scaled_row, others=by_fixed_scale
+        FEED_FORWARD, decoder=normalized_rows, others=static_input_scales
     ),
     "encoder: rows": Way(ENCODER_WHOLE, _rows),
     "encoder: rows, large channels in float": Way(ENCODER_WHOLE),
     "encoder: the same, decoder: blocks of 32": Way(ENCODER_WHOLE, decoder=in_blocks(32)),
-    "encoder: the same, decoder: rows, large channels in float": Way(ENCODER_WHOLE, decoder=by_scaled_row),
+    "encoder: the same, decoder: rows, large channels in float": Way(ENCODER_WHOLE, decoder=normalized_rows),
     "encoder: the same, decoder: one scale a tensor": Way(ENCODER_WHOLE, decoder=_tensor),
     "encoder: the same, decoder: rows, large channels in float; others: fixed scales": Way(
-        ENCODER_WHOLE, decoder=by_scaled_row, others=by_fixed_scale
+        ENCODER_WHOLE, decoder=normalized_rows, others=static_input_scales
     ),
     "encoder: the same, decoder's attention in blocks": Way((*ENCODER_WHOLE, DECODER_ATTENTION)),
     "one scale a tensor": Way(()),
