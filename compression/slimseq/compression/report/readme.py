@@ -1,4 +1,4 @@
-"""The README's tables: the block between two markers is made from the manifests, and checked to be what they say."""
+"""Writes and checks the tables of the README: the block between two markers is made from the manifests."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -23,20 +23,20 @@ class BadReadme(SlimseqError):
 
 
 class OutdatedTables(SlimseqError):
-    """Raised when a README's tables are not what the manifests say; names the first line that differs."""
+    """Raised when a README's tables do not match the manifests; names the first line that differs."""
 
     status = 409
     title = "Outdated tables"
 
 
 def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
-    """Writes the tables between the markers, atomically, and leaves everything else as it is.
+    """Writes the tables between the markers, atomically; the rest of the file is unchanged.
 
     Returns:
         Whether the file changed.
 
     Raises:
-        BadReadme: the file cannot be read or written, or does not have each marker once, on a line of its own.
+        BadReadme: the file cannot be read or written, or does not have each marker once, on its own line.
     """
     text = _read(path)
     begin, end = _markers(path, text)
@@ -52,25 +52,25 @@ def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
 
 
 def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
-    """Checks that the tables between the markers are what `update_readme` would write.
+    """Checks that `update_readme` would change nothing.
 
     Raises:
         BadReadme: as `update_readme` does.
-        OutdatedTables: they are not.
+        OutdatedTables: it would.
     """
     text = _read(path)
     begin, end = _markers(path, text)
-    there = text.split("\n")[begin + 1 : end]
-    for number, (has, wanted) in enumerate(zip_longest(there, block(facts)), begin + 2):
-        if has != wanted:
+    present = text.split("\n")[begin + 1 : end]
+    for number, (found, expected) in enumerate(zip_longest(present, block(facts)), begin + 2):
+        if found != expected:
             raise OutdatedTables(
-                f"{path}: line {number} {_quoted(has)} where the manifests say {_quoted(wanted, 'nothing')}; "
+                f"{path}: line {number} {_quoted(found)} but the manifests give {_quoted(expected, 'nothing')}; "
                 "run the same command without --check"
             )
 
 
 def block(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns the lines between the markers: for each task a table of variants and one of scores, and how measured."""
+    """Returns the lines between the markers: for each task a table of variants and one of scores, then notes."""
     lines = [""]
     for each in facts:
         lines += [*_variants(each), ""]
@@ -104,7 +104,7 @@ def _variants(facts: TaskFacts) -> list[str]:
 
 
 def _scores(facts: TaskFacts) -> list[str]:
-    """Returns the table of scores; it names the variants' references where the task has several."""
+    """Returns the table of scores, with the variants' references if the task has several."""
     metric = METRIC_NAMES.get(facts.primary_metric, facts.primary_metric)
     has_several = len(facts.references()) > 1
     rows = [
@@ -130,7 +130,7 @@ def _score_row(dataset: DatasetFacts, names: Sequence[str], score: QualityScore)
 
 
 def _notes(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns how things were measured: settings of speed, signatures of metrics, days."""
+    """Returns notes on the measurements: settings of speed, signatures of metrics, dates."""
     settings = dict.fromkeys(each.setting.words() for each in facts if each.setting)
     primary = [
         (METRIC_NAMES.get(each.primary_metric, each.primary_metric), score)
@@ -149,8 +149,8 @@ def _notes(facts: Sequence[TaskFacts]) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int]) -> list[str]:
-    """Returns a Markdown table whose columns are aligned to the right, but for those of `texts`."""
-    rule = ["---" if place in texts else "---:" for place in range(len(head))]
+    """Returns a Markdown table. Columns are right-aligned, except the text columns `texts`."""
+    rule = ["---" if column in texts else "---:" for column in range(len(head))]
     return [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
 
 
