@@ -4,8 +4,8 @@ from collections.abc import Iterator
 import pytest
 
 from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator
-from slimseq.inference.graphs.beside import GRAPHS
 from slimseq.inference.graphs.names import CONTRACT
+from slimseq.inference.graphs.on_demand import GRAPHS
 from slimseq.models_store.errors import CorruptArtifact, InputTooLong, InvalidOptions, RuntimeUnavailable
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

@@ -27,7 +27,7 @@ from slimseq.compression.quantize.options import WHOLE
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.evaluation.fastest import fastest_runtime
 from slimseq.evaluation.host import cpu_flags
-from slimseq.inference.graphs.beside import is_outdated
+from slimseq.inference.graphs.on_demand import is_outdated
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.formats import DERIVED_FORMATS

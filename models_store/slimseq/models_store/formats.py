@@ -13,7 +13,7 @@ DERIVED_FORMATS: Final[dict[str, tuple[str, ...]]] = {
     "ctranslate2": ("model.bin", "shared_vocabulary.json", "config.json"),
 }
 FORMATS: Final = (SAFETENSORS_FORMAT, *DERIVED_FORMATS)
-# The files that every format needs beside its own.
+# The files that every format needs in addition to its own.
 COMMON_FILES: Final = ("config.json", "tokenizer.json")
 
 

@@ -163,7 +163,7 @@ def _read(path: Path) -> str:
 
 
 def _markers(path: Path, text: str) -> tuple[int, int]:
-    """Returns the places of the two markers' lines."""
+    """Returns the line indices of the two markers."""
     lines = [line.strip() for line in text.split("\n")]
     for marker in (BEGIN, END):
         if lines.count(marker) != 1:

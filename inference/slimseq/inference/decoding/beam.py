@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from slimseq.inference.decoding.rules import Rules, allowed
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores, best_first
 from slimseq.inference.decoding.search import Advance, finish_reason
-from slimseq.inference.decoding.table import joined, kept
+from slimseq.inference.decoding.table import concatenate_rows, select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions
@@ -78,16 +78,19 @@ class BeamSearch:
         running, finished = self._blank(options)
         # At the start all beams are the same, so only the first one counts.
         running.scores[:, 0] = 0
-        self._running, self._finished = joined(self._running, running), joined(self._finished, finished)
+        self._running, self._finished = (
+            concatenate_rows(self._running, running),
+            concatenate_rows(self._finished, finished),
+        )
         self._lengths = np.append(self._lengths, np.zeros(len(options), dtype=np.int64))
-        self._rules = joined(self._rules, Rules.of(options))
+        self._rules = concatenate_rows(self._rules, Rules.of(options))
         self._update_derived()
 
     def keep(self, order: Ids) -> None:
         """Keeps inputs, as `Search.keep` says."""
-        self._running, self._finished = kept(self._running, order), kept(self._finished, order)
+        self._running, self._finished = select_rows(self._running, order), select_rows(self._finished, order)
         self._lengths = self._lengths[order]
-        self._rules = kept(self._rules, order)
+        self._rules = select_rows(self._rules, order)
         self._update_derived()
 
     def _update_derived(self) -> None:
@@ -95,7 +98,7 @@ class BeamSearch:
         inputs = len(self)
         self._every = np.arange(inputs)[:, None]
         self._positions = self._lengths.repeat(self.num_beams)
-        self._rules_of_beams = kept(self._rules, np.arange(inputs).repeat(self.num_beams))
+        self._rules_of_beams = select_rows(self._rules, np.arange(inputs).repeat(self.num_beams))
         self._update_worst()
 
     def next_tokens(self) -> Ids:
@@ -168,7 +171,7 @@ class BeamSearch:
         [rows] = np.nonzero((just_finished & (scores > self._worst[:, None])).any(axis=1))
         if not len(rows):
             return
-        earlier, just_finished = kept(self._finished, rows), just_finished[rows]
+        earlier, just_finished = select_rows(self._finished, rows), just_finished[rows]
         lengths = self._lengths[rows][:, None]
         ids = self._running.ids[rows[:, None], found.origins[rows, first]]
         ids[np.arange(len(rows))[:, None], self._beams, lengths] = found.tokens[rows, first]

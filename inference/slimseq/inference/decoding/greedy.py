@@ -8,7 +8,7 @@ import numpy as np
 from slimseq.inference.decoding.rules import Rules, allowed
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.decoding.search import Advance, finish_reason
-from slimseq.inference.decoding.table import joined, kept
+from slimseq.inference.decoding.table import concatenate_rows, select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions
@@ -39,13 +39,13 @@ class GreedySearch:
 
     def join(self, options: Sequence[GenerationOptions]) -> None:
         """Appends inputs, as `Search.join` says."""
-        self._rows = joined(self._rows, self._new_rows(options))
-        self._rules = joined(self._rules, Rules.of(options))
+        self._rows = concatenate_rows(self._rows, self._new_rows(options))
+        self._rules = concatenate_rows(self._rules, Rules.of(options))
 
     def keep(self, order: Ids) -> None:
         """Keeps inputs, as `Search.keep` says."""
-        self._rows = kept(self._rows, order)
-        self._rules = kept(self._rules, order)
+        self._rows = select_rows(self._rows, order)
+        self._rules = select_rows(self._rules, order)
 
     def next_tokens(self) -> Ids:
         """Returns each row's last token."""

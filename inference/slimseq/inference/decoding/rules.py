@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores, highest
-from slimseq.inference.decoding.table import kept
+from slimseq.inference.decoding.table import select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.manifest import GenerationOptions
 
@@ -153,7 +153,7 @@ def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, r
 def banned_in(row: int, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids:
     """Returns the forbidden next tokens of one row."""
     one = slice(row, row + 1)
-    return _banned(ids[one], positions[one], kept(rules, np.array([row])), configuration)[1]
+    return _banned(ids[one], positions[one], select_rows(rules, np.array([row])), configuration)[1]
 
 
 def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> tuple[Ids, Ids]:

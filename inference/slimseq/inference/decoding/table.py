@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 Table = TypeVar("Table", bound="DataclassInstance")
 
 
-def joined(first: Table, second: Table) -> Table:
+def concatenate_rows(first: Table, second: Table) -> Table:
     """Returns the rows of both. A shorter last axis is padded with zeros."""
     return replace(
         first, **{name: _concatenated(getattr(first, name), getattr(second, name)) for name in _names(first)}
     )
 
 
-def kept(table: Table, order: Ids) -> Table:
+def select_rows(table: Table, order: Ids) -> Table:
     """Returns the rows `order`, in that order."""
     return replace(table, **{name: getattr(table, name)[order] for name in _names(table)})
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from slimseq.inference.graphs.beside import ensure_beside, is_to_be_built
+from slimseq.inference.graphs.on_demand import ensure_exported, needs_export
 from slimseq.inference.runtime import RuntimeOpener
 from slimseq.models_store.errors import CorruptArtifact, RuntimeUnavailable, SlimseqError, Unprepared
 from slimseq.models_store.formats import DERIVED_FORMATS
@@ -25,7 +25,7 @@ Condition = Callable[[Store, Manifest], bool]
 class RuntimeKind:
     """One runtime: the format that it opens, the module with its `open_runtime`, and the library that it needs.
 
-    `builder` makes the format from the format `built_from` when an artifact is opened; `is_to_be_built` says whether it
+    `builder` makes the format from the format `built_from` when an artifact is opened; `needs_build` says whether it
     has to.
     """
 
@@ -35,7 +35,7 @@ class RuntimeKind:
     library: str
     built_from: str | None = None
     builder: Builder | None = None
-    is_to_be_built: Condition | None = None
+    needs_build: Condition | None = None
 
     @property
     def is_installed(self) -> bool:
@@ -55,13 +55,13 @@ class RuntimeKind:
         """
         task, variant, name = manifest.task, manifest.variant, f"{manifest.task}/{manifest.variant}"
         try:
-            is_to_be_built = self.is_to_be_built is not None and self.is_to_be_built(store, manifest)
+            needs_build = self.needs_build is not None and self.needs_build(store, manifest)
         except SlimseqError as error:
             return error
-        if is_to_be_built and not store.may_write(task, variant):
+        if needs_build and not store.may_write(task, variant):
             reason = f"its {self.format} files are not built and its folder is read-only"
             return Unprepared(name, reason, store.root)
-        missing = store.missing_file(manifest, self.built_from if is_to_be_built and self.built_from else self.format)
+        missing = store.missing_file(manifest, self.built_from if needs_build and self.built_from else self.format)
         if missing is None:
             return None
         if (
@@ -93,8 +93,8 @@ RUNTIMES = {
             module="slimseq.inference.runtimes.onnxruntime",
             library="onnxruntime",
             built_from="safetensors",
-            builder=ensure_beside,
-            is_to_be_built=is_to_be_built,
+            builder=ensure_exported,
+            needs_build=needs_export,
         ),
         RuntimeKind("torch", "safetensors", "slimseq.inference.runtimes.torch", "transformers"),
         RuntimeKind("torch-bf16", "safetensors", "slimseq.inference.runtimes.torch_bf16", "transformers"),

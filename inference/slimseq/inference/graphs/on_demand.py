@@ -15,17 +15,17 @@ EXPORTER = "slimseq"
 GRAPHS = "graphs"
 
 
-def ensure_beside(store: Store, task: Task, variant: str) -> None:
+def ensure_exported(store: Store, task: Task, variant: str) -> None:
     """Builds `onnx/` of an artifact where it is missing or was made for another contract.
 
     Raises:
-        SlimseqError: as `build_beside` does, or the record of an export cannot be read.
+        SlimseqError: as `export_artifact` does, or the record of an export cannot be read.
     """
-    if is_to_be_built(store, store.manifest(task, variant)):
-        build_beside(store, task, variant)
+    if needs_export(store, store.manifest(task, variant)):
+        export_artifact(store, task, variant)
 
 
-def is_to_be_built(store: Store, manifest: Manifest) -> bool:
+def needs_export(store: Store, manifest: Manifest) -> bool:
     """Whether an artifact has no graphs, or graphs of our exporter for another contract.
 
     Raises:
@@ -35,7 +35,7 @@ def is_to_be_built(store: Store, manifest: Manifest) -> bool:
     return is_outdated(export) if export is not None else not manifest.has_format(FORMAT)
 
 
-def build_beside(store: Store, task: Task, variant: str) -> None:
+def export_artifact(store: Store, task: Task, variant: str) -> None:
     """Writes `onnx/` of an artifact with safetensors, in fp32.
 
     Args:
