@@ -74,10 +74,10 @@ class System:
 
 
 def _build_graphs(place: Place) -> None:
-    from slimseq.inference.graphs.beside import build_beside
+    from slimseq.inference.graphs.on_demand import export_artifact
 
     if not place.store.has_format(place.task, ORIGINAL, "onnx"):
-        build_beside(place.store, place.task, ORIGINAL)
+        export_artifact(place.store, place.task, ORIGINAL)
 
 
 def _quantize(place: Place) -> None:

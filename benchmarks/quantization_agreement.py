@@ -20,13 +20,18 @@ from benchmarks.sections import table_of
 from benchmarks.workload import beams_in_words
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_onnx
-from slimseq.compression.quantize.block_embedding import DOMAIN, Blocks, round_rows
-from slimseq.compression.quantize.int8_dynamic import Int8Dynamic, by_fixed_scale, by_row, by_scaled_row
-from slimseq.compression.quantize.int8_dynamic import Way as Choice
+from slimseq.compression.quantize.int8_dynamic import (
+    Int8Dynamic,
+    MakeMatmulQuantizer,
+    normalized_rows,
+    row_scales,
+    static_input_scales,
+)
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
-from slimseq.compression.quantize.rewriting import Rewriting
-from slimseq.compression.quantize.row_matmuls import RowInputs
+from slimseq.compression.quantize.rewriting import DOMAIN, GraphRewriter
+from slimseq.compression.quantize.row_matmuls import RowScales
+from slimseq.compression.quantize.weight_only import Blocks, quantize_rows_in_blocks
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.metrics import PRIMARY_METRIC, score
 from slimseq.evaluation.run import generate_with
@@ -54,12 +59,12 @@ class BlockWeights:
     blocks: Blocks
     accuracy_level: int
 
-    def add(self, graph: Rewriting, node: NodeProto) -> None:
+    def add(self, graph: GraphRewriter, node: NodeProto) -> None:
         """Adds what takes the place of a product."""
         states, matrix = node.input
         weights = graph.matrix(matrix)
         bits, size = self.blocks.bits, self.blocks.size
-        parts = round_rows(weights.T, self.blocks)
+        parts = quantize_rows_in_blocks(weights.T, self.blocks)
         names = [f"{matrix}_Q{bits}", f"{matrix}_scales", f"{matrix}_zero_points"][: len(parts)]
         for name, values in zip(names, parts, strict=True):
             graph.tensor(name, values)
@@ -69,16 +74,16 @@ class BlockWeights:
         graph.node("MatMulNBits", [states, *names], f"{node.name}_Q{bits}", node.output[0], domain=DOMAIN, **attributes)
 
 
-def in_blocks(size: int, accuracy_level: int = 4) -> Choice:
+def in_blocks(size: int, accuracy_level: int = 4) -> MakeMatmulQuantizer:
     """Returns what quantizes weights in blocks of a size, and inputs too unless the level is 0."""
     how = BlockWeights(Blocks(bits=8, size=size, is_symmetric=True), accuracy_level)
     return lambda _weights, _reading, _products: how
 
 
 BLOCKS = in_blocks(128)
-ROWS: Choice = lambda weights, _reading, _products: RowInputs(weights)  # noqa: E731
-TENSOR: Choice = lambda weights, _reading, _products: weights  # noqa: E731
-FIXED = Int8Dynamic(by_row, by_scaled_row, by_fixed_scale)
+ROWS: MakeMatmulQuantizer = lambda weights, _reading, _products: RowScales(weights)  # noqa: E731
+TENSOR: MakeMatmulQuantizer = lambda weights, _reading, _products: weights  # noqa: E731
+FIXED = Int8Dynamic(row_scales, normalized_rows, static_input_scales)
 # Which layers are quantized more finely, and how: those of the encoder, those of the decoder, and all others.
 WAYS: dict[str, tuple[tuple[str, ...], Int8Dynamic]] = {
     "feed-forward: blocks, inputs in float": (FEED_FORWARD, Int8Dynamic(in_blocks(128, 0), BLOCKS, TENSOR)),
@@ -88,19 +93,19 @@ WAYS: dict[str, tuple[tuple[str, ...], Int8Dynamic]] = {
         f"{layers}: {name}": (patterns, scheme)
         for layers, patterns in (("feed-forward", FEED_FORWARD), ("encoder", ENCODER_WHOLE))
         for name, scheme in {
-            "rows, large channels in float": Int8Dynamic(by_row, BLOCKS, TENSOR),
-            "the same, decoder: blocks of 32": Int8Dynamic(by_row, in_blocks(32), TENSOR),
-            "the same, decoder: rows, large channels in float": Int8Dynamic(by_row, by_scaled_row, TENSOR),
-            "the same, decoder: one scale a tensor": Int8Dynamic(by_row, TENSOR, TENSOR),
+            "rows, large channels in float": Int8Dynamic(row_scales, BLOCKS, TENSOR),
+            "the same, decoder: blocks of 32": Int8Dynamic(row_scales, in_blocks(32), TENSOR),
+            "the same, decoder: rows, large channels in float": Int8Dynamic(row_scales, normalized_rows, TENSOR),
+            "the same, decoder: one scale a tensor": Int8Dynamic(row_scales, TENSOR, TENSOR),
             "the same, decoder: rows, large channels in float; others: fixed scales": FIXED,
         }.items()
     },
     "encoder: rows": (ENCODER_WHOLE, Int8Dynamic(ROWS, BLOCKS, TENSOR)),
     "encoder: the same, decoder's attention in blocks": (
         (*ENCODER_WHOLE, DECODER_ATTENTION),
-        Int8Dynamic(by_row, BLOCKS, TENSOR),
+        Int8Dynamic(row_scales, BLOCKS, TENSOR),
     ),
-    "one scale a tensor": ((), Int8Dynamic(by_row, BLOCKS, TENSOR)),
+    "one scale a tensor": ((), Int8Dynamic(row_scales, BLOCKS, TENSOR)),
 }
 
 

@@ -38,7 +38,7 @@ def test_variants_come_after_what_they_start_from(tmp_path: Path) -> None:
     ("old", "new", "complaint"),
     [
         ("task: translation", "task: poetry", "small.yaml: task: .*'summarization' or 'translation'"),
-        ("name: small", "name: small\nspeed: 9", "small.yaml: speed: is not a field here"),
+        ("name: small", "name: small\nspeed: 9", "small.yaml: speed: is not a known field"),
         ("from: pruned", "from: nowhere", "variants.both.from: there is no variant 'nowhere'"),
         ("steps: [{prune", "from: both\n    steps: [{prune", "variants: a cycle: .*both.*pruned"),
         ("feed_forward: 0.5", "width: 3", r"variants.pruned.steps\[0\].prune: unknown key 'width'"),

@@ -19,7 +19,7 @@ def test_the_bundled_sample_needs_no_file_and_no_network(task: Task, examples: i
 
 
 def test_the_bundled_sample_has_no_other_split() -> None:
-    with pytest.raises(DatasetUnavailable, match="split 'test' alone, not 'dev'"):
+    with pytest.raises(DatasetUnavailable, match="only the split 'test', not 'dev'"):
         load_examples(Task.TRANSLATION, "sample", split="dev")
 
 
@@ -82,7 +82,7 @@ def test_a_file_without_examples_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     path.write_text("\n\n", encoding="utf-8")
 
-    with pytest.raises(DatasetUnavailable, match="holds no examples"):
+    with pytest.raises(DatasetUnavailable, match="has no examples"):
         load_examples(Task.TRANSLATION, str(path))
 
 

@@ -37,7 +37,7 @@ def test_random_texts_score_exactly_as_in_rouge_score(seed: int) -> None:
 def test_texts_longer_than_a_stretch_of_columns_score_exactly_as_in_rouge_score(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rouge, "LEAST_KEPT_COLUMNS", 1)
+    monkeypatch.setattr(rouge, "MIN_STORED_COLUMNS", 1)
     draw = random.Random(0)
     for _ in range(100):
         reference, output = random_text(draw, 120), random_text(draw, 120)

@@ -148,7 +148,7 @@ def test_an_unknown_reference_is_refused() -> None:
 
 
 def test_an_empty_sample_is_refused() -> None:
-    with pytest.raises(DatasetUnavailable, match="ducks holds no examples"):
+    with pytest.raises(DatasetUnavailable, match="ducks has no examples"):
         evaluate(Task.TRANSLATION, DatasetSample("ducks", "test", ()), {"original": perfect})
 
 

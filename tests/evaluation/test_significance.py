@@ -89,7 +89,7 @@ def test_one_sample_proves_nothing(p_value_of: PValueOf) -> None:
 
 @pytest.mark.parametrize("p_value_of", [randomization_p_value, bootstrap_p_value])
 def test_different_samples_have_no_pairs(p_value_of: PValueOf) -> None:
-    with pytest.raises(ValueError, match="mean of 2 samples has no pairs with mean of 3"):
+    with pytest.raises(ValueError, match="mean of 2 samples cannot be paired with mean of 3"):
         p_value_of(mean_of(np.ones(2)), mean_of(np.ones(3)))
 
 
@@ -114,7 +114,7 @@ def test_the_memory_of_the_p_value_does_not_grow_with_the_samples(monkeypatch: p
     random = np.random.default_rng(0)
     first, second = mean_of(random.normal(40, 10, size=2000)), mean_of(random.normal(41, 10, size=2000))
     whole = randomization_p_value(first, second)
-    monkeypatch.setattr("slimseq.evaluation.significance.CHUNK_COINS", 100_000)
+    monkeypatch.setattr("slimseq.evaluation.significance.CHUNK_FLIPS", 100_000)
 
     tracemalloc.start()
     in_small_chunks = randomization_p_value(first, second)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 import pytest
 
 from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator
-from slimseq.inference.graphs.beside import GRAPHS
 from slimseq.inference.graphs.names import CONTRACT
+from slimseq.inference.graphs.on_demand import GRAPHS
 from slimseq.models_store.errors import CorruptArtifact, InputTooLong, InvalidOptions, RuntimeUnavailable
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -86,5 +86,5 @@ def test_a_runtime_that_cannot_open_the_artifact_is_refused_with_a_hint(embedded
         RuntimeUnavailable, match=f"export translation original --format ctranslate2 --store {own_store.root}`"
     ):
         choose_runtime(own_store, Task.TRANSLATION, "original", "ctranslate2")
-    with pytest.raises(RuntimeUnavailable, match="there are onnxruntime, torch"):
+    with pytest.raises(RuntimeUnavailable, match="known are onnxruntime, torch"):
         choose_runtime(embedded, Task.TRANSLATION, "quantized", "tensorrt")

@@ -44,7 +44,7 @@ def test_a_manifest_that_lists_no_files_is_refused(own_store: Store) -> None:
 def test_a_manifest_of_another_place_is_refused(own_store: Store, change: dict[str, str]) -> None:
     edit(manifest_path(own_store, "quantized"), lambda content: content.update(change))
 
-    with pytest.raises(InvalidArtifact, match=r"lies in translation/quantized; put the artifact where"):
+    with pytest.raises(InvalidArtifact, match=r"is in translation/quantized; move the artifact to"):
         own_store.manifest(TRANSLATION, "quantized")
     entries = {(entry.task, entry.variant): entry for entry in own_store.scan()}
     assert isinstance(entries[TRANSLATION, "quantized"].error, InvalidArtifact)
@@ -54,17 +54,17 @@ def test_a_manifest_of_another_place_is_refused(own_store: Store, change: dict[s
 def test_an_artifact_that_was_moved_to_another_name_is_refused(own_store: Store) -> None:
     shutil.move(own_store.folder(TRANSLATION, "quantized"), own_store.folder(TRANSLATION, "fast"))
 
-    with pytest.raises(InvalidArtifact, match="is of translation/quantized and lies in translation/fast"):
+    with pytest.raises(InvalidArtifact, match="belongs to translation/quantized and is in translation/fast"):
         open_generator(own_store, TRANSLATION, "fast")
 
 
 @pytest.mark.parametrize(
     ("variant", "name", "said"),
     [
-        ("quantized", "onnx/decoder.onnx", "claims the format onnx and does not list onnx/decoder.onnx"),
-        ("quantized", "tokenizer.json", "claims the format onnx and does not list tokenizer.json"),
-        ("original", "config.json", "claims the format safetensors and does not list config.json"),
-        ("original", "model.safetensors", "claims the format safetensors and does not list a .safetensors file"),
+        ("quantized", "onnx/decoder.onnx", "has the format onnx but does not list onnx/decoder.onnx"),
+        ("quantized", "tokenizer.json", "has the format onnx but does not list tokenizer.json"),
+        ("original", "config.json", "has the format safetensors but does not list config.json"),
+        ("original", "model.safetensors", "has the format safetensors but does not list a .safetensors file"),
     ],
 )
 def test_a_manifest_lists_what_its_format_needs(own_store: Store, variant: str, name: str, said: str) -> None:

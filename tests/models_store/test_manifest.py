@@ -27,7 +27,7 @@ def test_a_manifest_whose_digest_is_not_that_of_its_files_is_refused(embedded: S
     content = json.loads((embedded.folder(Task.TRANSLATION, "original") / "manifest.json").read_text())
     content["files"][0]["bytes"] += 1
 
-    with pytest.raises(ValidationError, match="digest is not that of the listed files"):
+    with pytest.raises(ValidationError, match="digest does not match the listed files"):
         Manifest.model_validate(content)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from slimseq.models_store.manifest import Manifest, Reference, Step, Task
 from slimseq.models_store.places import embedded_store
-from slimseq.models_store.roots import is_root, lineage_words, reference_of, reference_words, root_of
+from slimseq.models_store.roots import is_root, lineage_labels, reference_label, reference_of, root_of
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, variant_of
 
@@ -24,7 +24,7 @@ def test_a_variant_belongs_to_the_base_model_that_it_was_made_from_and_not_to_or
     assert [reference_of(each, manifests).variant for each in manifests] == [
         "original", "opus", "opus", "opus", "original",
     ]  # fmt: skip
-    assert lineage_words(int8, manifests) == ("opus", "prune", "quantize")
+    assert lineage_labels(int8, manifests) == ("opus", "prune", "quantize")
 
 
 def test_a_base_model_that_is_trained_further_is_a_base_model_of_its_own() -> None:
@@ -50,7 +50,7 @@ def test_a_renamed_base_model_stays_the_reference() -> None:
     manifests = [renamed, small, old]
 
     assert is_root(renamed)
-    assert [reference_words(each, manifests) for each in manifests] == ["base", "base", "base"]
+    assert [reference_label(each, manifests) for each in manifests] == ["base", "base", "base"]
 
 
 def test_what_is_recorded_counts_before_the_lineage() -> None:
@@ -67,8 +67,8 @@ def test_a_reference_that_was_replaced_is_missing_and_never_another_model_of_its
     other = opus.model_copy(update={"digest": UNKNOWN})
 
     assert root_of(int8, [other, int8]) is None
-    assert reference_words(int8, [other, int8]) == "opus (missing)"
-    assert reference_words(variant_of(opus, "old"), [other]) == f"{opus.digest[:19]} (missing)"
+    assert reference_label(int8, [other, int8]) == "opus (missing)"
+    assert reference_label(variant_of(opus, "old"), [other]) == f"{opus.digest[:19]} (missing)"
 
 
 def test_of_two_base_models_with_the_same_files_the_recorded_name_counts() -> None:

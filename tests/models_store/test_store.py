@@ -137,7 +137,7 @@ def test_measurements_are_added_to_a_manifest_but_files_never(own_store: Store) 
 
     assert own_store.manifest(TRANSLATION, "original").quality == []
     other = own_store.manifest(TRANSLATION, "quantized")
-    with pytest.raises(InvalidArtifact, match="changed on disk meanwhile"):
+    with pytest.raises(InvalidArtifact, match="changed on disk in the meantime"):
         own_store.rewrite_manifest(copy_of(other, "original"))
 
 

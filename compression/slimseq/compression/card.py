@@ -1,10 +1,10 @@
-"""Generates an artifact's `README.md`, the model card, from its manifest alone."""
+"""Generates an artifact's model card, `README.md`, from its manifest."""
 
 from pathlib import Path
 
 from slimseq.models_store.files import write_text
 from slimseq.models_store.manifest import Manifest, QualityScore, Task
-from slimseq.models_store.roots import is_root, words_of
+from slimseq.models_store.roots import is_root, label_of
 
 LIBRARY_NAME = "slimseq"
 PIPELINE_TAGS = {Task.SUMMARIZATION: "summarization", Task.TRANSLATION: "translation"}
@@ -16,7 +16,7 @@ def write_card(folder: Path, manifest: Manifest) -> None:
 
 
 def card_of(manifest: Manifest) -> str:
-    """Returns the card's Markdown, with the front matter that model hubs read."""
+    """Returns the card's Markdown, with the front matter for model hubs."""
     front = [
         "---",
         f"library_name: {LIBRARY_NAME}",
@@ -58,15 +58,15 @@ def card_of(manifest: Manifest) -> str:
 
 
 def _reference(manifest: Manifest) -> list[str]:
-    """Returns what retention is relative to, for a variant that records it."""
+    """Returns the line about the reference, for a variant with one."""
     if manifest.reference is None or is_root(manifest):
         return []
-    named = f"`{words_of(manifest.reference)}`, `{manifest.reference.digest}`"
-    return [f"- Reference, which retention is relative to: {named}"]
+    named = f"`{label_of(manifest.reference)}`, `{manifest.reference.digest}`"
+    return [f"- Reference of retention: {named}"]
 
 
 def parameters_of(parameters: dict[str, object]) -> str:
-    """Returns a step's parameters on one line; tables of measurements, which the report shows, are left out."""
+    """Returns a step's parameters on one line, without tables of measurements, which the report shows."""
     plain = {name: value for name, value in parameters.items() if not _is_table(value)}
     return ", ".join(f"{name}={value}" for name, value in plain.items())
 
@@ -77,9 +77,9 @@ def _is_table(value: object) -> bool:
 
 
 def quality_table(scores: list[QualityScore]) -> list[str]:
-    """Returns a Markdown table of scores, or a sentence where nothing was measured yet."""
+    """Returns a Markdown table of scores, or a sentence if there are none."""
     if not scores:
-        return ["Not measured yet: `slimseq evaluate` does."]
+        return ["Not measured yet. `slimseq evaluate` measures it."]
     rows = [
         "| data set | samples | metric | value | 95 % interval | retention | baseline | runtime |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -104,10 +104,10 @@ def _complaint(error: CycloptsError) -> str:
     """Returns what is wrong with the arguments, on one line also where pydantic found it."""
     from pydantic import ValidationError
 
-    from slimseq.models_store.manifest import first_complaint
+    from slimseq.models_store.manifest import first_error
 
     cause = error.__cause__
-    return first_complaint(cause, "option") if isinstance(cause, ValidationError) else str(error)
+    return first_error(cause, "option") if isinstance(cause, ValidationError) else str(error)
 
 
 def _end(message: str, code: int) -> None:

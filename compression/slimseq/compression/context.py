@@ -1,6 +1,6 @@
-"""What every command works with: the store, the seed, the device and where progress goes.
+"""The explicit state of a command: store, seed, device and console.
 
-Nothing below the command line reads the environment; it is handed this object.
+Only the command line reads the environment; all other code gets this object.
 """
 
 from collections.abc import Iterator
@@ -29,14 +29,14 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class Context:
-    """Explicit state of one command.
+    """The state of one command.
 
     Args:
-        store: where artifacts are read and written.
-        seed: seeds every random choice.
+        store: for reading and writing artifacts.
+        seed: of every random choice.
         device: `cpu`, `cuda` or `cuda:N`.
-        may_replace: whether a new artifact may take the place of another of its name.
-        console: progress and messages go here (standard error); results go to standard output.
+        may_replace: whether a new artifact may replace one with the same name.
+        console: for progress and messages, on standard error. Results go to standard output.
     """
 
     store: Store
@@ -47,24 +47,24 @@ class Context:
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
-        """Yields a display of progress: bars on a terminal, else a line every few seconds."""
+        """Yields a progress display: bars on a terminal, otherwise a line every few seconds."""
         with progress_on(self.console) as display:
             yield display
 
     @contextmanager
     def working(self, description: str) -> Iterator[None]:
-        """Shows work whose end is not known, such as reading a file, for the block."""
+        """Shows progress without a known end while the block runs, such as for reading a file."""
         with self.progress() as display:
             display.add_task(description, total=None, status="")
             yield
 
     def say(self, message: str) -> None:
-        """Prints one line for the person who watches."""
+        """Prints one message for the user."""
         self.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
 def library_versions() -> dict[str, str]:
-    """Returns the versions of what an artifact's bytes depend on, of those that are installed."""
+    """Returns the versions of the installed libraries that an artifact's bytes depend on."""
     versions = {}
     for name in LIBRARIES:
         try:

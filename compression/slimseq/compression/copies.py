@@ -9,7 +9,7 @@ from slimseq.models_store.store import Store
 
 
 def copy_artifact(source: Store, target: Store, manifest: Manifest) -> None:
-    """Copies an artifact from one store to another, exports beside it included."""
+    """Copies an artifact, with its exports, to another store."""
     task, name = manifest.task, manifest.variant
     with target.writing(task, name) as folder:
         unfinished = shutil.ignore_patterns(f"{TEMPORARY}*")
@@ -19,15 +19,15 @@ def copy_artifact(source: Store, target: Store, manifest: Manifest) -> None:
 
 
 def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) -> list[str]:
-    """Copies an artifact, and those that it was made from, as far as the source holds them.
+    """Copies an artifact and its ancestors, as far as the source store has them.
 
     Returns:
-        The names of what was copied; nothing where the source does not have the artifact, or the target has another
-        artifact of one of the names.
+        The names of the copied artifacts; an empty list if the source does not have the artifact, or the target has
+        another artifact with one of the names.
 
     Raises:
         CorruptArtifact, InvalidArtifact: the artifact cannot be read.
-        CannotWrite: the disk is full, or may not be written.
+        CannotWrite: the disk is full or read-only.
     """
     if variant not in source.variants(task):
         return []
@@ -36,17 +36,17 @@ def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) 
     parents = {step.parent for step in manifest.lineage}
     entries = [entry.manifest for entry in source.scan() if entry.task is task and entry.manifest is not None]
     wanted = [each for each in entries if each.digest in parents or each.variant == variant]
-    missing = [each for each in wanted if not _holds(target, each)]
+    missing = [each for each in wanted if not _has(target, each)]
     if any(each.variant in target.variants(task) for each in missing):
         return []
     for each in missing:
         with target.claim(task, each.variant, wait=True):
-            if not _holds(target, each):
+            if not _has(target, each):
                 copy_artifact(source, target, each)
     return [each.variant for each in missing]
 
 
-def _holds(store: Store, manifest: Manifest) -> bool:
+def _has(store: Store, manifest: Manifest) -> bool:
     try:
         return store.manifest(manifest.task, manifest.variant).digest == manifest.digest
     except SlimseqError:

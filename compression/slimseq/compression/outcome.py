@@ -1,4 +1,4 @@
-"""What techniques end with: a published artifact and, where something was trained, the report of its training."""
+"""The result of a technique: a published artifact and, after a training, its report."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -23,14 +23,14 @@ OPTIONAL_LOSSES = ("hidden_states", "attention", "guided_alignment", "guided_lay
 
 @dataclass(frozen=True)
 class Outcome:
-    """A published artifact, and how its training went.
+    """A published artifact and its training.
 
     Args:
-        manifest: the artifact's.
-        report: None where nothing was to be trained.
-        parent_dev_loss: the loss of what it was made from on the same data, where dev files were given.
-        chosen: what was decided on the way, a line each.
-        remark: one line where the training was too short to mean anything, else empty.
+        manifest: of the artifact.
+        report: of the training; None without one.
+        parent_dev_loss: the parent's loss on the same dev data; None without dev files.
+        chosen: choices that the technique made, one line each.
+        remark: a warning if the training was too short, else empty.
     """
 
     manifest: Manifest
@@ -40,7 +40,7 @@ class Outcome:
     remark: str = ""
 
     def summary(self) -> dict[str, Any]:
-        """Returns identity, size and training as plain values, for machines."""
+        """Returns identity, size and training as JSON values."""
         summary = {
             **self.manifest.model_dump(mode="json", include={"task", "variant", "family", "digest", "size"}),
             "lineage": [step.technique for step in self.manifest.lineage],
@@ -52,12 +52,12 @@ class Outcome:
         return summary
 
     def lines(self) -> list[str]:
-        """Returns the same for people."""
+        """Returns the same as lines of text."""
         size, report = self.manifest.size, self.report
         stored = sum(size.bytes_by_format.values())
         lines = [
             f"{self.manifest.task}/{self.manifest.variant}: {size.parameters:,} parameters, {stored / 1e6:.1f} MB, "
-            f"{size.fp32_bytes / stored:.2f} times smaller than their fp32, {self.manifest.digest}"
+            f"{size.fp32_bytes / stored:.2f} times smaller than in fp32, {self.manifest.digest}"
         ]
         lines += self.chosen
         if report is None:
@@ -83,14 +83,14 @@ class Derivation:
     """How a model is made from an artifact, for its lineage.
 
     Args:
-        technique: the step's name.
-        name: what to call the result.
-        description: one sentence for its card.
-        parameters: what was chosen beside the training's own settings.
-        files: the training files, and how they were mixed.
-        started: reading of `time.monotonic()` at the beginning.
-        doing: what the progress bar says.
-        chosen: what was decided, for whoever waits.
+        technique: the step's technique.
+        name: of the new artifact.
+        description: one sentence for the model card.
+        parameters: of the step, in addition to those of the training.
+        files: the training files and their mixture.
+        started: `time.monotonic()` at the start.
+        doing: the text of the progress bar.
+        chosen: choices that the technique made, one line each.
     """
 
     technique: str
@@ -113,17 +113,17 @@ def learn_from_parent(
     checkpoint_folder: Path | None = None,
     kept_layers: Mapping[str, Sequence[int]] | None = None,
 ) -> Outcome:
-    """Trains a model on labels and on the parent that it was made from, and publishes it ready to serve.
+    """Trains a model with its parent as the teacher, publishes it and exports it to ONNX.
 
     Args:
         context: store, seed and device.
-        parent: the artifact, which teaches.
-        model: made from the parent's; trained in place.
+        parent: the teacher.
+        model: made from the parent's model; trained in place.
         material: training and dev sets.
         training: how to train.
-        derivation: what was done, for the lineage.
-        checkpoint_folder: where training is checkpointed and resumed from.
-        kept_layers: the parent's layers that the model has, by stack; None where it has all or they are unknown.
+        derivation: for the lineage.
+        checkpoint_folder: for checkpoints; training resumes from the last one.
+        kept_layers: the parent's layers that the model has, by stack; None if it has all or they are unknown.
 
     Raises:
         TrainingDiverged: training failed; nothing is published.
@@ -156,7 +156,7 @@ def learn_from_parent(
 
 
 def step_of(context: Context, technique: str, parameters: dict[str, Any], parent: str | None, started: float) -> Step:
-    """Returns the record of a step that started at `started`, a reading of `time.monotonic()`, and ends now."""
+    """Returns the record of a step that ends now. `started` is `time.monotonic()` at its start."""
     return Step(
         technique=technique,
         parameters=parameters,
@@ -171,16 +171,16 @@ def step_of(context: Context, technique: str, parameters: dict[str, Any], parent
 def training_parameters(
     report: "TrainingReport", options: "TrainingOptions", files: "DataFiles", has_teacher: bool
 ) -> dict[str, Any]:
-    """Returns what a step records of its training: the options that matter, what was done, files' names and mixture.
+    """Returns the parameters of a training step: options, results, names of the data files, and mixture.
 
-    Folders are left out: they say something of the machine and nothing of the data.
+    Folders are left out, since they depend on the machine.
     """
     names = ["learning_rate", "tokens_per_batch", "accumulation", "label_smoothing", "dropout", "precision"]
     values = asdict(options)
     done = asdict(report)
     return {
         **{name: values[name] for name in (*names, *(("alpha", "temperature") if has_teacher else ()))},
-        # Losses that most runs are without stand in the record of those that have them.
+        # Losses that most runs do not use are recorded only if they are used.
         **{name: values[name] for name in OPTIONAL_LOSSES if values[name]},
         **{name: done[name] for name in ("steps", "tokens", "first_loss", "last_loss", "dev_loss_after")},
         "data": [":".join(Path(part).name for part in file.split(":")) for file in files.train],

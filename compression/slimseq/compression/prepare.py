@@ -1,14 +1,13 @@
-"""Builds what derives from the artifacts in a store: ONNX of each that has safetensors, and the int8 variants.
+"""Builds the derived files of a store: ONNX exports of all artifacts with safetensors, and the int8 variants.
 
-CTranslate2 files are added where a manifest says that they are faster on this kind of CPU.
+It also makes CTranslate2 exports if a manifest's measurements say that they are faster on this kind of CPU.
 
-Nothing is done where everything is there and was made from the artifact as it is now, so it may run before every
-start of the service. The embedded int8 variants are kept in git as manifests alone, which say what to round and how:
-where the bytes that come out are those that a manifest describes, its measurements hold for them, and it stays as it
-is.
+It does nothing if everything exists and is current, so it may run before every start of the service. Git has only the
+manifests of the embedded int8 variants, which say how to quantize. If the files that are built match the digest in the
+manifest, its measurements are valid and the manifest is kept.
 
-An artifact is replaced only where it can be made again from its parent, or was made here from an earlier original. What
-is broken otherwise, and what a gate rejected, is skipped with a line that says so: neither stops the rest.
+An artifact is replaced only if it can be made again from its parent, or if `prepare` made it from an earlier original.
+Other broken artifacts and rejected ones are skipped with a message.
 """
 
 import os
@@ -27,26 +26,26 @@ from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.compression.tune_beams import TECHNIQUE as BEAMS
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.fastest import choose_runtime
-from slimseq.inference.graphs.beside import is_outdated
+from slimseq.inference.graphs.on_demand import is_outdated
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Step, Task
 from slimseq.models_store.store import Store
 
-# What of a recorded step says how to round; whether the CPU wants 7 bits, each machine decides itself.
+# The recorded options that say how to quantize. `reduce_range` is not one: it depends on the CPU.
 RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")
 DEFAULT = "quantized"
-# In the parameters of a step: this module made it, and may make it anew of another original.
+# A parameter of a step: `prepare` made the artifact and may make it again from another original.
 MADE_BY = "made_by"
 PREPARE = "prepare"
-# These are rounded from the parent's weights alone: no data is needed to make them again.
-WEIGHTS_ALONE = ("int8-dynamic", "int8-weight-only", "int4-weight-only", *WHOLE)
+# Schemes that need no data, so that an artifact can be made again from its parent.
+DATA_FREE_SCHEMES = ("int8-dynamic", "int8-weight-only", "int4-weight-only", *WHOLE)
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """How an int8 variant is made: from which variant, how it is rounded, and how many beams it is given then."""
+    """How an int8 variant is made: its parent, the quantization, and the number of beams that is set afterwards."""
 
     parent: str
     options: QuantizeOptions = field(default_factory=QuantizeOptions)
@@ -54,17 +53,17 @@ class Derivation:
 
 
 def prepare(context: Context, measure: bool = True) -> list[str]:
-    """Builds what is missing or stale, and skips what is broken or rejected.
+    """Builds missing and outdated files, and skips broken and rejected artifacts.
 
     Args:
         context: the store.
-        measure: evaluate each new int8 variant on the bundled sample, so that `/quality` has scores.
+        measure: whether to evaluate new int8 variants on the bundled sample, so that `/quality` has scores.
 
     Returns:
-        One sentence for each thing that was built.
+        One sentence for each build.
 
     Raises:
-        CannotWrite: the disk is full, or may not be written.
+        CannotWrite: the disk is full or read-only.
     """
     done: list[str] = []
     for entry in context.store.scan():
@@ -84,13 +83,13 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
 
 
 def _named(task: Task, name: str, error: SlimseqError) -> str:
-    """Returns what is wrong with an artifact, with its name once."""
+    """Returns the message of an error, with the artifact's name once."""
     return f"{task}/{name}: {str(error).removeprefix(f'{task}/{name}: ')}"
 
 
 @contextmanager
 def _skipping(context: Context, task: Task, name: str) -> Iterator[None]:
-    """Turns what is wrong with one artifact into a line, so that the others are prepared."""
+    """Turns an error of one artifact into a message, so that the others are prepared."""
     try:
         yield
     except CannotWrite:
@@ -110,32 +109,32 @@ def _say_rejected(context: Context, manifest: Manifest) -> None:
         if not check.is_passed
     ]
     context.say(
-        f"Skipped {task}/{name}: its gate rejected it ({'; '.join(failed)}), and it answers only where a request names "
-        f"it. Build it again, or remove it: slimseq remove {task} {name} --store {context.store.root}"
+        f"Skipped {task}/{name}: its gate rejected it ({'; '.join(failed)}). It serves only requests that name it. "
+        f"Build it again, or remove it: slimseq remove {task} {name} --store {context.store.root}"
     )
 
 
 def _export(context: Context, manifest: Manifest) -> list[str]:
-    """Exports an artifact to the formats that serve it, as far as they are missing."""
+    """Makes the missing exports of an artifact."""
     task, name = manifest.task, manifest.variant
     done = []
-    for words, is_due, add in (
+    for label, is_due, add in (
         ("ONNX", _lacks_onnx, add_onnx),
         ("CTranslate2", _lacks_ctranslate2, add_ctranslate2),
     ):
         if not is_due(context, manifest):
             continue
         with context.store.claim(task, name, wait=True):
-            # Another process may just have made it.
+            # Another process may have made it in the meantime.
             if is_due(context, manifest):
-                context.say(f"Exporting {task}/{name} to {words} …")
+                context.say(f"Exporting {task}/{name} to {label} …")
                 add(context, task, name)
-                done.append(f"exported {task}/{name} to {words}")
+                done.append(f"exported {task}/{name} to {label}")
     return done
 
 
 def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
-    """Returns what can be made again: int8 of a variant that is there, and else `quantized` of the original."""
+    """Returns the int8 variants that can be made: those in the store, and `quantized` from the original."""
     manifests = context.store.manifests(task)
     sources = {manifest.digest: manifest.variant for manifest in manifests if manifest.has_format("safetensors")}
     found = {}
@@ -144,12 +143,12 @@ def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
         if (parent := sources.get(step.parent or "")) and (options := _options_of(step)):
             is_last = step is manifest.lineage[-1]
             found[manifest.variant] = Derivation(parent, options, None if is_last else manifest.generation.num_beams)
-    usual = Derivation("original")
-    if usual.parent in sources.values() and DEFAULT not in found:
+    default = Derivation("original")
+    if default.parent in sources.values() and DEFAULT not in found:
         before = next((manifest for manifest in manifests if manifest.variant == DEFAULT), None)
         is_free = not os.path.lexists(context.store.folder(task, DEFAULT))
         if is_free or (before is not None and _quantizer(before).parameters.get(MADE_BY) == PREPARE):
-            found[DEFAULT] = usual
+            found[DEFAULT] = default
     rejected = {manifest.variant for manifest in manifests if manifest.is_rejected}
     return {name: derivation for name, derivation in found.items() if name not in rejected}
 
@@ -161,11 +160,11 @@ def _quantizer(manifest: Manifest) -> Step:
 
 
 def _options_of(step: Step) -> QuantizeOptions | None:
-    """Returns how a step rounded; None where it did not, or not by its parent's weights alone."""
+    """Returns the options of a quantization step; None for other steps, and for schemes that need data."""
     given = step.parameters
     if step.technique != "quantize" or given.get("fallback") is not None or given.get("aware_steps"):
         return None
-    if given.get("scheme") not in WEIGHTS_ALONE:
+    if given.get("scheme") not in DATA_FREE_SCHEMES:
         return None
     recorded = {name: given[name] for name in RECORDED if name in given}
     if recorded.get("sensitive_layers") is not None:
@@ -176,7 +175,7 @@ def _options_of(step: Step) -> QuantizeOptions | None:
 def _derive(context: Context, task: Task, name: str, derivation: Derivation, measure: bool) -> list[str]:
     with context.store.claim(task, name, wait=True):
         flaw = _flaw(context, task, name, derivation)
-        if flaw is None:  # another process has just made it
+        if flaw is None:  # another process has made it in the meantime
             return []
         if flaw:
             context.say(f"Found broken: {flaw}")
@@ -184,7 +183,7 @@ def _derive(context: Context, task: Task, name: str, derivation: Derivation, mea
         context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
         made = _quantized(replace(context, may_replace=True), task, name, derivation)
         if before is not None and before.digest == made.digest:
-            # What was measured holds, and so do the verdict and the key of a build.
+            # Measurements, verdict and build key stay valid.
             context.store.rewrite_manifest(before)
             return [f"quantized {task}/{derivation.parent} to {name}"]
         context.store.rewrite_manifest(_marked(made))
@@ -195,14 +194,14 @@ def _derive(context: Context, task: Task, name: str, derivation: Derivation, mea
 
 
 def _marked(manifest: Manifest) -> Manifest:
-    """Returns a manifest that says who made the int8 variant."""
+    """Returns a manifest that says that `prepare` made the int8 variant."""
     step = _quantizer(manifest)
     marked = step.model_copy(update={"parameters": {**step.parameters, MADE_BY: PREPARE}})
     return manifest.model_copy(update={"lineage": [marked if each is step else each for each in manifest.lineage]})
 
 
 def _quantized(context: Context, task: Task, name: str, derivation: Derivation) -> Manifest:
-    """Makes an int8 variant; what was there before stays until all of it is made."""
+    """Makes an int8 variant. An earlier one stays until the new one is complete."""
     if derivation.num_beams is None:
         return quantize(context, task, derivation.parent, name, derivation.options)
     with TemporaryDirectory(prefix="slimseq-prepare-") as folder:
@@ -215,7 +214,7 @@ def _quantized(context: Context, task: Task, name: str, derivation: Derivation) 
 
 
 def _lacks_onnx(context: Context, manifest: Manifest) -> bool:
-    """Whether an artifact's ONNX export is missing, broken, or not made from the artifact as it is."""
+    """Whether an artifact's ONNX export is missing, broken or outdated."""
     task, variant = manifest.task, manifest.variant
     try:
         export = context.store.export_of(task, variant, "onnx")
@@ -230,7 +229,7 @@ def _lacks_onnx(context: Context, manifest: Manifest) -> bool:
 
 
 def _lacks_ctranslate2(context: Context, manifest: Manifest) -> bool:
-    """Whether CTranslate2 was measured to be faster on this kind of CPU, and what it reads is missing or broken."""
+    """Whether CTranslate2 is the fastest runtime on this kind of CPU, and its export is missing or broken."""
     task, variant = manifest.task, manifest.variant
     if choose_runtime(manifest, ["onnxruntime", "ctranslate2"]) != "ctranslate2":
         return False
@@ -244,7 +243,7 @@ def _lacks_ctranslate2(context: Context, manifest: Manifest) -> bool:
 
 
 def _flaw(context: Context, task: Task, name: str, derivation: Derivation) -> str | None:
-    """Returns what is broken in an int8 variant, "" where it is only missing or stale, None where nothing is to do."""
+    """Returns what is broken in an int8 variant, "" if it is only missing or outdated, None if it is current."""
     if name not in context.store.variants(task) or _is_unbuilt(context, task, name):
         return ""
     try:
@@ -256,5 +255,5 @@ def _flaw(context: Context, task: Task, name: str, derivation: Derivation) -> st
 
 
 def _is_unbuilt(context: Context, task: Task, name: str) -> bool:
-    """Whether a manifest describes files that were never built here, which is no damage."""
+    """Whether the files of a manifest were never built here, so that the artifact is not broken."""
     return not any((context.store.folder(task, name) / name_of_format).exists() for name_of_format in DERIVED_FORMATS)

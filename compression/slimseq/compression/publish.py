@@ -1,6 +1,6 @@
-"""Writes artifacts: model files, manifest and model card together, atomically.
+"""Publishes artifacts: writes model files, manifest and model card together, atomically.
 
-Every technique ends here, so that every artifact has a full manifest.
+Every technique ends here, so that every artifact has a complete manifest.
 """
 
 import json
@@ -38,7 +38,7 @@ from slimseq.models_store.store import Store, write_manifest
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# What a tokenizer is made of; whichever of these a model folder has goes along with it.
+# The files of a tokenizer. A model folder has some of them.
 TOKENIZER_FILES = (
     "tokenizer.json",
     TARGET_TOKENIZER,
@@ -56,7 +56,7 @@ UNTIED_TABLES = (OUTPUT_TABLE, "model.encoder.embed_tokens.weight", "model.decod
 
 @dataclass(frozen=True)
 class Identity:
-    """What a new artifact is, before its files exist. Without a `reference`, that follows from the lineage."""
+    """The identity of a new artifact, before its files exist. Without a `reference`, it follows from the lineage."""
 
     task: Task
     variant: str
@@ -71,14 +71,16 @@ class Identity:
 
 
 def check_name(context: Context, task: Task, name: str) -> None:
-    """Checks, before any work, that an artifact may be published under a name.
+    """Checks before any work that an artifact can be published with a name.
 
     Raises:
-        BadParameters: it is no name for an artifact, or one of that name is there and may not be replaced.
+        BadParameters: the name is not valid, or an artifact with that name exists and must not be replaced.
     """
     if not re.fullmatch(NAME_PATTERN, name):
-        raise BadParameters(f"{name!r} is not a name: lower-case letters, digits, dots, dashes and underscores are")
-    # A folder without a manifest is not an artifact, and somebody's work all the same.
+        raise BadParameters(
+            f"{name!r} is not a valid name: use lower-case letters, digits, dots, dashes and underscores"
+        )
+    # A folder without a manifest is not an artifact, but may have files of the user.
     if os.path.lexists(context.store.folder(task, name)) and not context.may_replace:
         raise BadParameters(f"{task}/{name} exists already; give another --name, or --force to replace it")
 
@@ -86,7 +88,7 @@ def check_name(context: Context, task: Task, name: str) -> None:
 def derived(parent: Manifest, variant: str, description: str, step: Step) -> Identity:
     """Returns the identity of an artifact made from `parent` by one step.
 
-    Its reference is that of its parent, but for a base model that is trained further: that is a base model of its own.
+    Its reference is its parent's reference, except for a base model that is trained further: that is a new base model.
     """
     is_base = step.technique in BASE_TECHNIQUES and is_root(parent)
     return Identity(
@@ -105,7 +107,7 @@ def derived(parent: Manifest, variant: str, description: str, step: Step) -> Ide
 
 @dataclass
 class Draft:
-    """An artifact being written: the folder to fill, what it is, and its parameter counts once known."""
+    """An artifact that is being written: its folder, its identity, and its parameter counts."""
 
     folder: Path
     identity: Identity
@@ -115,11 +117,11 @@ class Draft:
 
 @contextmanager
 def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
-    """Yields a draft to fill; at the end lists its files, writes manifest and card, and puts it into the store.
+    """Yields a draft; after the block lists its files, writes manifest and card, and moves it into the store.
 
     Args:
-        store: where it goes, atomically; an artifact of that name is replaced.
-        identity: what it is. The block may refine it (a step's seconds) by setting the draft's.
+        store: the store. An artifact with the same name is replaced atomically.
+        identity: of the artifact. The block may replace it in the draft, for example to set a step's seconds.
     """
     with store.writing(identity.task, identity.variant) as folder:
         draft = Draft(folder, identity)
@@ -151,9 +153,9 @@ def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
 
 
 def manifest_of_the_same(store: Store, new: Identity | Manifest, digest: str) -> Manifest | None:
-    """Returns the manifest of an artifact to be replaced where it has the same files and settings, built here or not.
+    """Returns the manifest of the artifact to replace if it has the same files and generation options, else None.
 
-    What was measured of them holds for those that come in their place.
+    Its measurements are valid for the new artifact. Its files need not exist here.
     """
     try:
         before = store.manifest(new.task, new.variant)
@@ -163,13 +165,13 @@ def manifest_of_the_same(store: Store, new: Identity | Manifest, digest: str) ->
 
 
 def publish_model(store: Store, model: "PreTrainedModel", tokenizer_folder: Path, identity: Identity) -> Manifest:
-    """Publishes a torch model as bf16 safetensors beside its tokenizer's files.
+    """Publishes a torch model as bf16 safetensors with its tokenizer files.
 
     Args:
-        store: where it goes.
-        model: a T5 or BART for conditional generation, any dtype; left as it is.
-        tokenizer_folder: the folder whose tokenizer files go along, such as the parent artifact's.
-        identity: what it is.
+        store: the store.
+        model: a model for conditional generation, of any dtype; unchanged.
+        tokenizer_folder: the folder of the tokenizer files, such as the parent artifact's.
+        identity: of the artifact.
 
     Returns:
         The new artifact's manifest.
@@ -219,14 +221,14 @@ def write_model(model: "PreTrainedModel", folder: Path) -> None:
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Copies the tokenizer's files that are there."""
+    """Copies the tokenizer files that exist."""
     for name in TOKENIZER_FILES:
         if (source / name).exists():
             shutil.copyfile(source / name, folder / name)
 
 
 def count_parameters(model: "PreTrainedModel") -> tuple[int, int]:
-    """Returns how many parameters a model has (tied ones once), and how many of them are not zero."""
+    """Returns the number of parameters of a model, tied ones once, and the number of non-zero ones."""
     parameters = list(model.parameters())
     return sum(p.numel() for p in parameters), sum(int(p.count_nonzero()) for p in parameters)
 

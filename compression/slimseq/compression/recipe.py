@@ -21,7 +21,7 @@ from slimseq.compression.training.mixture import Mixture
 from slimseq.evaluation.gate import Gate
 from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.manifest import NAME_PATTERN, Family, Task, first_complaint
+from slimseq.models_store.manifest import NAME_PATTERN, Family, Task, first_error
 
 BASE = "original"
 # Keys of a step beside its technique's options: what data it uses, and how it is mixed.
@@ -167,7 +167,7 @@ def read_recipe(path: Path) -> Recipe:
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        raise BadRecipe(f"{path.name}: {first_complaint(error, 'recipe')}") from error
+        raise BadRecipe(f"{path.name}: {first_error(error, 'recipe')}") from error
     _check(recipe, path.name)
     return recipe
 
@@ -216,7 +216,7 @@ def _at(place: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise BadRecipe(f"{place}: {first_complaint(error, 'value')}") from error
+        raise BadRecipe(f"{place}: {first_error(error, 'value')}") from error
     except SlimseqError as error:
         raise BadRecipe(f"{place}: {error}") from error
 

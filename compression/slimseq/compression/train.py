@@ -31,7 +31,7 @@ from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_o
 from slimseq.inference.models.configuration import family_of, read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import GenerationDefaults, Manifest, Task, first_complaint
+from slimseq.models_store.manifest import GenerationDefaults, Manifest, Task, first_error
 from slimseq.models_store.store import MANIFEST, read_manifest
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class BaseOptions:
         try:
             return GenerationDefaults(**{name: getattr(self, name) for name in names})
         except ValidationError as error:
-            raise BadParameters(first_complaint(error, "generation")) from error
+            raise BadParameters(first_error(error, "generation")) from error
 
 
 @flat(TRAINING)

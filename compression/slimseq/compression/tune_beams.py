@@ -33,7 +33,7 @@ from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.results import VariantResult
 from slimseq.evaluation.run import Generate, evaluate, generate_with
 from slimseq.inference.generator import open_generator
-from slimseq.models_store.manifest import MOST_BEAMS, Manifest, Task
+from slimseq.models_store.manifest import MAX_BEAMS, Manifest, Task
 
 GENERATION_CONFIG = "generation_config.json"
 
@@ -56,8 +56,8 @@ class BeamOptions:
         Raises:
             BadParameters: an option is out of range.
         """
-        if self.num_beams is not None and not 1 <= self.num_beams <= MOST_BEAMS:
-            raise BadParameters(f"the beams are {self.num_beams}; there are from 1, which is greedy, to {MOST_BEAMS}")
+        if self.num_beams is not None and not 1 <= self.num_beams <= MAX_BEAMS:
+            raise BadParameters(f"the beams are {self.num_beams}; there are from 1, which is greedy, to {MAX_BEAMS}")
         if not 0 <= self.tolerance < 1:
             raise BadParameters(f"the tolerance is {self.tolerance:g}; it is a share from 0 to below 1")
         if self.samples is not None and self.samples < 1:

@@ -1,6 +1,6 @@
-"""The trivial systems that a model has to beat: the first three sentences, and the untranslated source.
+"""The trivial baselines: the first three sentences of a document (lead-3), and the untranslated source (source copy).
 
-Reports print their scores beside every model's, so that nobody mistakes a bad number for a good one.
+Reports show their scores next to every model's.
 """
 
 from slimseq.evaluation.sentences import sentences
@@ -11,14 +11,14 @@ BASELINE_NAME: dict[Task, str] = {Task.SUMMARIZATION: "lead-3", Task.TRANSLATION
 
 
 def baseline(task: Task, source: str) -> str:
-    """Returns what the task's baseline makes of a source.
+    """Returns the output of a task's baseline.
 
     Args:
         task: summarization takes the document's first three sentences, translation copies the source.
         source: one document or sentence.
 
     Returns:
-        The baseline's output, with sentences joined by a space and line breaks taken out of them.
+        The output. Sentences are joined by spaces and have no line breaks.
     """
     if task is Task.SUMMARIZATION:
         return " ".join(" ".join(sentence.split()) for sentence in sentences(source)[:LEAD_SENTENCES])

@@ -1,7 +1,7 @@
-"""How sure a measured value is: percentile bootstrap intervals, and the retention of a variant with its own.
+"""Percentile bootstrap intervals of metrics and of retention.
 
-Resampling is paired: two systems scored on the same samples are compared on the same 1,000 resampled corpora, so that
-what makes a sample easy or hard for both cancels out (Koehn 2004, https://aclanthology.org/W04-3250).
+Resampling is paired: two systems are compared on the same 1,000 resampled corpora, so that the difficulty of samples
+cancels out (Koehn 2004, https://aclanthology.org/W04-3250).
 """
 
 import numpy as np
@@ -16,25 +16,25 @@ Interval = tuple[float, float]
 
 
 def interval(statistics: MetricStatistics) -> Interval:
-    """Returns the 95 % interval of a metric's value; with fewer than two samples, the value twice."""
+    """Returns the 95 % interval of a metric's value. With fewer than two samples both bounds are the value."""
     if statistics.samples < 2:
         return statistics.value, statistics.value
     return _between(statistics.value_of(resampled_sums(statistics.per_sample)))
 
 
 def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[float, Interval] | None:
-    """Returns which part of its reference's value a variant keeps, and the 95 % interval of that part.
+    """Returns a variant's value divided by its reference's, with the 95 % interval.
 
     Args:
-        variant: the variant's statistics.
-        reference: the reference's, of the same metric on the same samples in the same order.
+        variant: statistics of the variant.
+        reference: statistics of the reference, of the same metric on the same samples in the same order.
 
     Returns:
-        The ratio of the two values and its paired interval, or None where the reference's value is 0. With fewer than
-        two samples the interval is the ratio twice. Resampled corpora on which the reference scores 0 do not count.
+        The ratio and its paired interval, or None if the reference's value is 0. With fewer than two samples both
+        bounds are the ratio. Resampled corpora on which the reference scores 0 are ignored.
 
     Raises:
-        ValueError: the two do not measure the same.
+        ValueError: metric or number of samples differ.
     """
     if (variant.metric, variant.samples) != (reference.metric, reference.samples):
         raise ValueError(
@@ -51,9 +51,12 @@ def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[f
 
 
 def resampled_sums(per_sample: Statistics) -> Statistics:
-    """Draws corpora with replacement and sums their statistics: `(samples, statistics)` to `(RESAMPLES, statistics)`.
+    """Resamples corpora with replacement and sums their statistics; returns `(RESAMPLES, statistics)`.
 
-    The seed is fixed and the draws depend on the number of samples alone: that is what pairs two systems.
+    The seed is fixed and the draws depend only on the number of samples, so that two systems get the same corpora.
+
+    Args:
+        per_sample: `(samples, statistics)`.
     """
     random = np.random.default_rng(SEED)
     samples = len(per_sample)

@@ -1,7 +1,7 @@
 """Reads examples from files: JSON lines, tab-separated pairs, and two parallel text files, plain or gzipped.
 
-Lines are read one by one, so that the first few examples of a large file cost little. Every error is one line that
-names the file and the line.
+Lines are read one by one, so that the first examples of a large file are read quickly. Errors name the file and the
+line.
 """
 
 import gzip
@@ -24,11 +24,11 @@ SOURCE_FIELDS = ("document", "article", "source", "text")
 
 
 def read_json_lines(task: Task, path: Path) -> Iterator[Example]:
-    """Yields one example for each line that holds a JSON object.
+    """Yields one example for each line with a JSON object.
 
     Args:
-        task: says which keys are known: `source` and `target`, for summaries also `document` and `summary` or `article`
-            and `highlights`. `prefix` and `origin` may stand beside them.
+        task: determines the keys: `source` and `target`; for summarization also `document` and `summary`, or `article`
+            and `highlights`. `prefix` and `origin` are optional.
         path: a `.jsonl` or `.jsonl.gz` file.
 
     Raises:
@@ -37,8 +37,8 @@ def read_json_lines(task: Task, path: Path) -> Iterator[Example]:
     for number, line in _lines(path):
         if not line.strip():
             continue
-        place = f"line {number} of {path.name}"
-        yield _example_of(task, _object(line, place), place)
+        location = f"line {number} of {path.name}"
+        yield _example_of(task, _object(line, location), location)
 
 
 def read_tab_separated(path: Path) -> Iterator[Example]:
@@ -55,10 +55,10 @@ def read_tab_separated(path: Path) -> Iterator[Example]:
 
 
 def read_parallel_text(source: Path, target: Path) -> Iterator[Example]:
-    """Yields one example for each pair of lines that stand at the same place in two files.
+    """Yields one example for each pair of lines with the same number in two files.
 
     Raises:
-        DatasetUnavailable: a file cannot be read, they differ in their number of lines, or one side of a pair is empty.
+        DatasetUnavailable: a file cannot be read, the numbers of lines differ, or one side of a pair is empty.
     """
     lengths = [sum(1 for _ in _lines(path)) for path in (source, target)]
     if lengths[0] != lengths[1]:
@@ -68,16 +68,16 @@ def read_parallel_text(source: Path, target: Path) -> Iterator[Example]:
     for (number, first), (_, second) in zip(_lines(source), _lines(target), strict=True):
         if not first.strip() and not second.strip():
             continue
-        place = f"line {number} of {source.name}:{target.name}"
-        yield _example_of(Task.TRANSLATION, {"source": first, "target": second}, place)
+        location = f"line {number} of {source.name}:{target.name}"
+        yield _example_of(Task.TRANSLATION, {"source": first, "target": second}, location)
 
 
 def read_sources(path: Path) -> Iterator[tuple[str, str | None]]:
-    """Yields texts that need no target, each with its origin where there is one.
+    """Yields texts without targets, each with its origin or None.
 
     Args:
-        path: JSON lines whose objects hold a `document`, `article`, `source` or `text`, and perhaps an `origin`, in a
-            `.jsonl` or `.jsonl.gz` file; any other file is read as text, one a line.
+        path: a `.jsonl` or `.jsonl.gz` file of objects with a `document`, `article`, `source` or `text`, and optionally
+            an `origin`. Any other file is read as plain text, one text a line.
 
     Raises:
         DatasetUnavailable: the file cannot be read, or a line is not such an object.
@@ -86,51 +86,51 @@ def read_sources(path: Path) -> Iterator[tuple[str, str | None]]:
     for number, line in _lines(path):
         if not line.strip():
             continue
-        place = f"line {number} of {path.name}"
-        row = _object(line, place) if is_json else {"text": line}
+        location = f"line {number} of {path.name}"
+        row = _object(line, location) if is_json else {"text": line}
         name = next((name for name in SOURCE_FIELDS if name in row), None)
         if name is None:
-            raise DatasetUnavailable(f"{place} has none of {', '.join(SOURCE_FIELDS)}")
-        _check_text(row, name, place, is_optional=False)
-        _check_text(row, "origin", place, is_optional=True)
+            raise DatasetUnavailable(f"{location} has none of {', '.join(SOURCE_FIELDS)}")
+        _check_text(row, name, location, is_optional=False)
+        _check_text(row, "origin", location, is_optional=True)
         yield row[name].strip(), row.get("origin")
 
 
-def _object(line: str, place: str) -> dict[str, Any]:
+def _object(line: str, location: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except ValueError as error:
-        raise DatasetUnavailable(f"{place} is not JSON") from error
+        raise DatasetUnavailable(f"{location} is not JSON") from error
     if not isinstance(row, dict):
-        raise DatasetUnavailable(f"{place} is not a JSON object")
+        raise DatasetUnavailable(f"{location} is not a JSON object")
     return row
 
 
-def _example_of(task: Task, row: dict[str, Any], place: str) -> Example:
+def _example_of(task: Task, row: dict[str, Any], location: str) -> Example:
     known = FIELDS[task]
     names = next((pair for pair in known if any(name in row for name in pair)), known[0])
     for name in names:
         if name not in row:
-            raise DatasetUnavailable(f"{place} has no `{name}`")
-        _check_text(row, name, place, is_optional=False)
+            raise DatasetUnavailable(f"{location} has no `{name}`")
+        _check_text(row, name, location, is_optional=False)
     for name in sorted(OPTIONAL_FIELDS):
-        _check_text(row, name, place, is_optional=True)
+        _check_text(row, name, location, is_optional=True)
     return Example(row[names[0]].strip(), row[names[1]].strip(), row.get("prefix"), row.get("origin"))
 
 
-def _check_text(row: dict[str, Any], name: str, place: str, is_optional: bool) -> None:
+def _check_text(row: dict[str, Any], name: str, location: str, is_optional: bool) -> None:
     if is_optional and row.get(name) is None:
         return
     if not isinstance(row[name], str):
-        raise DatasetUnavailable(f"{place}: `{name}` is not text")
+        raise DatasetUnavailable(f"{location}: `{name}` is not text")
     if not is_optional and not row[name].strip():
-        raise DatasetUnavailable(f"{place}: `{name}` is empty")
+        raise DatasetUnavailable(f"{location}: `{name}` is empty")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields each line's number, from 1, and its text without the line end."""
+    """Yields the number of each line, from 1, and its text without the line end."""
     try:
-        # newline="\n" keeps other separators inside a line from shifting one of two parallel files.
+        # With newline="\n" other separators inside a line do not split it, so parallel files stay aligned.
         with (
             gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
             if path.suffix == ".gz"

@@ -1,6 +1,6 @@
-"""Finds examples to evaluate on by name: the bundled sample, a public test set on the hub, or a file of one's own.
+"""Loads examples for evaluation: the bundled sample, a public test set on the hub, or a file.
 
-A result names its data set, never the path on the machine where it was measured.
+Results contain the name of the data set, never the path of a file.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ ENDINGS = (".jsonl.gz", ".jsonl", ".tsv.gz", ".tsv")
 
 
 def dataset_names(task: Task) -> tuple[str, ...]:
-    """Returns the data sets of a task that have a name; everything else is taken for a path."""
+    """Returns the named data sets of a task. Every other name is a path."""
     return (BUNDLED, *(name for name, dataset in HUB_DATASETS.items() if dataset.task is task))
 
 
@@ -30,21 +30,21 @@ def load_examples(task: Task, name_or_path: str, split: str = "test", samples: i
     """Loads the first examples of a data set.
 
     Args:
-        task: what the examples are for.
+        task: of the examples.
         name_or_path: a name of `dataset_names(task)`, a `.jsonl` or `.tsv` file (either may end in `.gz`), or two
             parallel text files as `SOURCE:TARGET`.
-        split: the split of a named data set. A file's split is its name before the first dot where that is `train`,
-            `dev`, `validation` or `test`, and this otherwise.
-        samples: how many examples to take; None takes all.
+        split: the split of a named data set. A file's split is its name before the first dot if that is `train`,
+            `dev`, `validation` or `test`, else this.
+        samples: the number of examples; None means all.
 
     Returns:
-        At least one example, with the data set's name: that of the file without its endings for a path.
+        At least one example, with the name of the data set; for a path, the file name without extensions.
 
     Raises:
-        DatasetUnavailable: there is no such data set, it holds nothing, or it cannot be reached or read.
+        DatasetUnavailable: the data set does not exist, is empty, or cannot be read.
     """
     if samples is not None and samples < 1:
-        raise DatasetUnavailable(f"cannot take {samples} samples; take at least 1")
+        raise DatasetUnavailable(f"samples must be at least 1, not {samples}")
     if name_or_path in HUB_DATASETS:
         name, found = name_or_path, _from_hub(task, name_or_path, split, samples)
     elif name_or_path == BUNDLED:
@@ -53,7 +53,7 @@ def load_examples(task: Task, name_or_path: str, split: str = "test", samples: i
         name, split, found = _from_path(task, name_or_path, split)
     examples = tuple(islice(found, samples))
     if not examples:
-        raise DatasetUnavailable(f"{name_or_path} holds no examples")
+        raise DatasetUnavailable(f"{name_or_path} has no examples")
     return DatasetSample(name, split, examples)
 
 
@@ -66,7 +66,7 @@ def _from_hub(task: Task, name: str, split: str, samples: int | None) -> Iterato
 
 def _bundled(task: Task, split: str) -> Iterator[Example]:
     if split != BUNDLED_SPLIT:
-        raise DatasetUnavailable(f"the bundled sample has the split {BUNDLED_SPLIT!r} alone, not {split!r}")
+        raise DatasetUnavailable(f"the bundled sample has only the split {BUNDLED_SPLIT!r}, not {split!r}")
     with resources.as_file(resources.files("slimseq.evaluation") / "samples" / f"{task.value}.jsonl") as path:
         yield from read_json_lines(task, path)
 

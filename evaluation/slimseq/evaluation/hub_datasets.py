@@ -1,4 +1,4 @@
-"""Reads the public test sets that papers report on from the Hugging Face hub, row by row, without a full download."""
+"""Reads public test sets from the Hugging Face hub, row by row, without a full download."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ MAX_REASON_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class HubDataset:
-    """One data set on the hub, and how one of its rows becomes a source and a target."""
+    """One data set on the hub. `pair` returns the source and the target of a row."""
 
     task: Task
     repository: str
@@ -44,20 +44,20 @@ def read_from_hub(name: str, split: str, samples: int | None) -> Iterator[Exampl
 
     Args:
         name: a key of `HUB_DATASETS`.
-        split: `train`, `test`, or `validation`, which may be called `dev`.
-        samples: how many to read; None reads the whole split.
+        split: `train`, `test`, or `validation` (also `dev`).
+        samples: the number of examples; None means all.
 
     Raises:
-        DatasetUnavailable: `datasets` is not installed, or the hub cannot be reached or refuses.
+        DatasetUnavailable: `datasets` is not installed, or the hub cannot be reached or returns an error.
     """
     try:
         import datasets
     except ImportError as error:
         raise DatasetUnavailable(
-            f"{name} is read with the `datasets` library, which is not installed here: pip install '.[compress]'"
+            f"{name} needs the `datasets` library, which is not installed here: pip install '.[compress]'"
         ) from error
     dataset = HUB_DATASETS[name]
-    # Its retries without a network are told line by line, and the one error below says it all.
+    # Without a network the library logs each retry; the error below says enough.
     hub_log = logging.getLogger("huggingface_hub")
     level = hub_log.level
     hub_log.setLevel(logging.ERROR)
@@ -66,12 +66,12 @@ def read_from_hub(name: str, split: str, samples: int | None) -> Iterator[Exampl
             dataset.repository,
             dataset.configuration,
             split=HUB_SPLITS.get(split, split),
-            streaming=not datasets.config.HF_HUB_OFFLINE,  # offline, only what is in the cache can be read
+            streaming=not datasets.config.HF_HUB_OFFLINE,  # offline, only the cache can be read
         )
         for row in islice(rows, samples):
             source, target = dataset.pair(row)
             yield Example(source.strip(), target.strip())
-    except Exception as error:  # the library lets those of several HTTP clients through
+    except Exception as error:  # the library also raises errors of several HTTP clients
         raise DatasetUnavailable(
             f"{name} cannot be read from {dataset.repository} on the Hugging Face hub: {_reason(error)}"
         ) from error

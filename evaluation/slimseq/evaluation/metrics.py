@@ -1,8 +1,7 @@
-"""ROUGE for summaries, BLEU and chrF for translations, as statistics of each sample that add up to the corpus value.
+"""ROUGE for summaries, BLEU and chrF for translations, as additive statistics of each sample.
 
-Keeping the statistics apart is what lets `slimseq.evaluation.bootstrap` resample thousands of corpora without scoring a
-text twice. Values are those of `rouge-score` (`slimseq.evaluation.rouge`) and `sacrebleu`, so that they compare with
-what others publish.
+Their sums give the corpus value, so `slimseq.evaluation.bootstrap` can resample thousands of corpora without scoring a
+text twice. Values are those of `rouge-score` (`slimseq.evaluation.rouge`) and `sacrebleu`, as in publications.
 """
 
 import functools
@@ -23,7 +22,7 @@ from slimseq.models_store.manifest import Task
 METRICS: dict[Task, tuple[str, ...]] = {Task.SUMMARIZATION: ROUGE_METRICS, Task.TRANSLATION: ("bleu", "chrf")}
 PRIMARY_METRIC: dict[Task, str] = {Task.SUMMARIZATION: "rougeL", Task.TRANSLATION: "bleu"}
 
-# What `sacrebleu.corpus_bleu` uses and the signature says; the formula alone would not smooth.
+# The smoothing of `sacrebleu.corpus_bleu`, as in the signature. `BLEU.compute_bleu` has none by default.
 BLEU_SMOOTHING = "exp"
 
 Statistics = NDArray[np.float64]
@@ -36,7 +35,7 @@ class MetricStatistics:
 
     Attributes:
         metric: its name, one of `metrics_for`.
-        signature: how it was computed, in sacrebleu's manner.
+        signature: how it was computed, in sacrebleu's format.
         per_sample: additive statistics, `(samples, statistics)`.
         value_of: turns summed statistics, `(corpora, statistics)`, into values between 0 and 100, `(corpora,)`.
     """
@@ -48,7 +47,7 @@ class MetricStatistics:
 
     @property
     def samples(self) -> int:
-        """How many samples were scored."""
+        """The number of samples."""
         return len(self.per_sample)
 
     @property
@@ -71,7 +70,7 @@ def metrics_for(task: Task) -> tuple[str, ...]:
 
 
 def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> Scored:
-    """Scores a system's outputs against one reference each.
+    """Scores a system's outputs, with one reference each.
 
     Args:
         task: chooses the metrics.
@@ -82,7 +81,7 @@ def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> S
         Statistics of every metric that `metrics_for(task)` names.
 
     Raises:
-        ValueError: there is nothing to score, or not one reference for each hypothesis.
+        ValueError: there are no hypotheses, or not one reference for each.
     """
     if not hypotheses or len(hypotheses) != len(references):
         raise ValueError(f"cannot score {len(hypotheses)} hypotheses against {len(references)} references")
@@ -91,7 +90,7 @@ def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> S
 
 
 def _rouge(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricStatistics]:
-    """Scores with ROUGE F-measures, stemmed, the corpus value being their mean (https://aclanthology.org/W04-1013)."""
+    """Computes ROUGE F-measures with stemming; the corpus value is their mean (https://aclanthology.org/W04-1013)."""
     rouge = Rouge()
     scores = [
         rouge.score(_one_sentence_a_line(reference), _one_sentence_a_line(hypothesis))
@@ -112,7 +111,7 @@ def _rouge(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricS
 
 
 def _one_sentence_a_line(text: str) -> str:
-    # Reference summaries often come one sentence a line and without full stops, so that lines are boundaries too.
+    # Reference summaries often have one sentence a line without full stops, so a line break ends a sentence.
     return "\n".join(sentence for line in text.splitlines() for sentence in sentences(line))
 
 
@@ -123,7 +122,7 @@ def _mean(sums: Statistics) -> Statistics:
 
 def _bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricStatistics]:
     bleu_signature, chrf_signature = _sacrebleu_signatures()
-    # The order in effect changes a sentence's score, which is not used, but not its counts; sacrebleu warns without it.
+    # The effective order does not change the counts, which are all that is used; sacrebleu warns without it.
     bleu = BLEU(effective_order=True)
     pairs = list(zip(hypotheses, references, strict=True))
     bleu_counts = np.array([_bleu_counts(bleu, *pair) for pair in pairs], dtype=np.float64)
@@ -144,13 +143,13 @@ def _sacrebleu_signatures() -> tuple[str, str]:
 
 
 def _bleu_counts(bleu: BLEU, hypothesis: str, reference: str) -> list[int]:
-    """Counts one sentence: its length, its reference's, matches of 1- to 4-grams, and 1- to 4-grams."""
+    """Returns the counts of one sentence: its length, its reference's, matches of 1- to 4-grams, and 1- to 4-grams."""
     counted = bleu.sentence_score(hypothesis, [reference])
     return [counted.sys_len, counted.ref_len, *counted.counts, *counted.totals]
 
 
 def _bleu_of(sums: Statistics) -> Statistics:
-    """Computes corpus BLEU with sacrebleu's own formula (https://aclanthology.org/W18-6319)."""
+    """Computes corpus BLEU with sacrebleu's formula (https://aclanthology.org/W18-6319)."""
     values = []
     for hypothesis_length, reference_length, *counts in sums.astype(np.int64).tolist():
         matches, totals = counts[:MAX_NGRAM_ORDER], counts[MAX_NGRAM_ORDER:]
@@ -160,21 +159,21 @@ def _bleu_of(sums: Statistics) -> Statistics:
 
 
 def _chrf_counts(hypothesis: str, reference: str) -> list[int]:
-    """Counts one sentence: for 1- to 6-grams of characters those of the hypothesis, of the reference, and matches."""
+    """Returns the counts of one sentence for character 1- to 6-grams: hypothesis, reference and matches."""
     counts: list[int] = []
-    # Order by order: the n-grams of all orders of a long text take six times the memory.
+    # One order at a time: the n-grams of all orders of a long text need six times the memory.
     for order in range(1, CHRF.CHAR_ORDER + 1):
-        made, expected = extract_char_ngrams(hypothesis, order), extract_char_ngrams(reference, order)
-        counts += [made.total() if expected else 0, expected.total(), (made & expected).total()]
+        found, expected = extract_char_ngrams(hypothesis, order), extract_char_ngrams(reference, order)
+        counts += [found.total() if expected else 0, expected.total(), (found & expected).total()]
     return counts
 
 
 def _chrf_of(sums: Statistics) -> Statistics:
-    """Computes corpus chrF2 as sacrebleu does: orders that either side lacks do not count (W15-3049)."""
-    made, expected, matches = np.moveaxis(sums.reshape(len(sums), CHRF.CHAR_ORDER, 3), 2, 0)
-    counts = (made > 0) & (expected > 0)
+    """Computes corpus chrF2 as sacrebleu does: orders that either side lacks are ignored (W15-3049)."""
+    found, expected, matches = np.moveaxis(sums.reshape(len(sums), CHRF.CHAR_ORDER, 3), 2, 0)
+    counts = (found > 0) & (expected > 0)
     orders = np.maximum(counts.sum(axis=1), 1)
-    precision = np.divide(matches, made, out=np.zeros_like(matches), where=counts).sum(axis=1) / orders
+    precision = np.divide(matches, found, out=np.zeros_like(matches), where=counts).sum(axis=1) / orders
     recall = np.divide(matches, expected, out=np.zeros_like(matches), where=counts).sum(axis=1) / orders
     factor = CHRF.BETA**2
     weighted = factor * precision + recall

@@ -1,6 +1,6 @@
-"""What an evaluation found: each variant's metrics with intervals and retention, its speed, and the baseline's scores.
+"""The results of an evaluation: metrics with intervals and retention, speed, and the baseline's scores.
 
-It serialises to the JSON that the command line prints and the service answers; texts stay out of it.
+They serialize to the JSON of the command line and the service, without texts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,24 +26,21 @@ class MetricResult(Record):
         default=None,
         ge=0,
         le=1,
-        description="Two-sided p-value of paired approximate randomization: is it like the reference?",
+        description="Two-sided p-value of paired approximate randomization, against the reference.",
     )
     baseline: float = Field(description="The trivial baseline's value on the same samples.")
 
 
 class VariantResult(Record):
-    """All that was measured of one variant.
-
-    `hypotheses` are its outputs in the data set's order, none in what was read from JSON.
-    """
+    """The results of one variant. `hypotheses` are its outputs in the data set's order; they are not in the JSON."""
 
     variant: str
     reference: str | None = Field(default=None, description="The variant that retention is relative to.")
     metrics: tuple[MetricResult, ...]
-    seconds: float = Field(description="Spent generating, scoring not counted.")
+    seconds: float = Field(description="Time of generation, without scoring.")
     output_tokens: int
     tokens_per_second: float
-    truncated: int = Field(description="Sources that the model could not read to their end.")
+    truncated: int = Field(description="Number of truncated sources.")
     hypotheses: tuple[str, ...] = Field(default=(), exclude=True)
 
     def metric(self, name: str) -> MetricResult:
@@ -56,14 +53,14 @@ class VariantResult(Record):
 
 
 class BaselineResult(Record):
-    """What the task's trivial baseline reaches on the same samples, by metric."""
+    """The trivial baseline's values on the same samples, by metric."""
 
     name: str
     values: dict[str, float]
 
 
 class Evaluation(Record):
-    """Variants evaluated on the same samples in the same run."""
+    """The results of variants on the same samples in the same run."""
 
     task: Task
     dataset: str
@@ -90,15 +87,15 @@ class Evaluation(Record):
         generation: Mapping[str, Any] | None = None,
         reference: str | None = None,
     ) -> list[QualityScore]:
-        """Turns one variant's results into what its manifest keeps.
+        """Turns the results of one variant into scores for its manifest.
 
         Args:
-            variant: one of the evaluated.
-            runtime: the name of the runtime that generated.
-            cpu_flags: of the machine that it ran on.
+            variant: one of the evaluated variants.
+            runtime: the name of the runtime.
+            cpu_flags: of the machine.
             measured_at: ISO 8601 date and time, UTC.
-            generation: settings of this variant where they differ from the evaluation's.
-            reference: digest of what its retention is relative to.
+            generation: options of this variant, if they differ from the evaluation's.
+            reference: digest of the model that its retention is relative to.
 
         Raises:
             KeyError: it was not evaluated.

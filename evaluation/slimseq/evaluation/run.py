@@ -1,7 +1,8 @@
-"""Evaluates variants of one task on the same samples in the same run, whoever generates.
+"""Evaluates variants of a task on the same samples in the same run.
 
-The command line brings open generators (`generate_with`), the service's child process plans each text as a request's;
-both become a `Generate`. Systems take turns chunk by chunk, so that a machine that slows down slows all of them.
+A variant is a function from examples to outputs (`Generate`). The command line makes it from an open artifact
+(`generate_with`), the service from its own request path. Systems take turns after each chunk, so that changes in the
+machine's speed affect all of them.
 """
 
 import time
@@ -26,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class _Tally:
-    """What one system has made so far; `outputs` is keyed by the example's place in the sample."""
+    """The outputs of one system so far, by the index of the example."""
 
     outputs: dict[int, TextOutput] = field(default_factory=dict)
     seconds: float = 0.0
@@ -40,23 +41,23 @@ def evaluate(
     generation: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Generates with every system and scores what comes.
+    """Generates with every system and scores the outputs.
 
     Args:
         task: chooses metrics and baseline.
         sample: the examples.
-        systems: by variant, what generates one output an example, in order. It is called with chunks of up to 16
-            examples of similar length.
-        references: for each system the one that its retention is relative to; a system that has none has no retention.
-        generation: the settings that the systems generate with, for the record.
-        progress: told `(texts generated, texts in all)` after each chunk of each system.
+        systems: by variant, a function that generates one output for each example, in order. It is called with chunks
+            of up to 16 examples of similar length.
+        references: the reference of each system, for its retention; a system without one has no retention.
+        generation: the generation options, for the record.
+        progress: called with `(texts generated, texts in total)` after each chunk of each system.
 
     Returns:
         Results in the order of `systems`.
 
     Raises:
         DatasetUnavailable: the sample is empty.
-        ValueError: there are no systems, a reference is none of them, or a system lost an output.
+        ValueError: there are no systems, a reference is not a system, or a system returned too few outputs.
     """
     references = references or {}
     if not systems:
@@ -65,7 +66,7 @@ def evaluate(
         if reference not in systems:
             raise ValueError(f"the reference {reference!r} is not among {', '.join(systems)}")
     if not sample.examples:
-        raise DatasetUnavailable(f"{sample.name} holds no examples")
+        raise DatasetUnavailable(f"{sample.name} has no examples")
     tallies = _generate_all(sample.examples, systems, progress)
     targets = [example.target for example in sample.examples]
     trivial = score(task, [baseline(task, example.source) for example in sample.examples], targets)
@@ -94,15 +95,15 @@ def evaluate(
 
 
 def generate_with(generator: TextGenerator, options: GenerationOptions, batch: int = CHUNK_EXAMPLES) -> Generate:
-    """Makes an open artifact into a system to evaluate.
+    """Returns a system that generates with an open artifact.
 
     Args:
-        generator: stays open as long as the result is used.
-        options: the settings of every generation.
-        batch: how many texts are generated at once.
+        generator: must stay open while the system is used.
+        options: of every generation.
+        batch: texts that are generated at once.
 
     Returns:
-        A function that encodes examples, with their own prefix where they have one, and generates their outputs.
+        A function that generates outputs for examples, with their own prefix if they have one.
     """
 
     def generate(examples: Sequence[Example]) -> list[TextOutput]:
@@ -122,23 +123,23 @@ def _generate_all(
     progress: Progress | None,
 ) -> dict[str, _Tally]:
     tallies = {name: _Tally() for name in systems}
-    for turn, places in enumerate(_chunks_of_like_length(examples)):
+    for turn, indices in enumerate(_chunks_by_length(examples)):
         for name in _rotated(list(systems), turn):
             started = time.perf_counter()
-            outputs = systems[name]([examples[place] for place in places])
+            outputs = systems[name]([examples[index] for index in indices])
             tallies[name].seconds += time.perf_counter() - started
-            tallies[name].outputs.update(zip(places, outputs, strict=True))
+            tallies[name].outputs.update(zip(indices, outputs, strict=True))
             if progress is not None:
                 done = sum(len(tally.outputs) for tally in tallies.values())
                 progress(done, len(examples) * len(systems))
     return tallies
 
 
-def _chunks_of_like_length(examples: Sequence[Example]) -> Iterator[list[int]]:
-    """Yields places in `examples`, longest sources first: what needs most memory fails at once, not at the end."""
-    places = sorted(range(len(examples)), key=lambda place: -len(examples[place].source))
-    for start in range(0, len(places), CHUNK_EXAMPLES):
-        yield places[start : start + CHUNK_EXAMPLES]
+def _chunks_by_length(examples: Sequence[Example]) -> Iterator[list[int]]:
+    """Yields indices of examples, longest sources first, so that a lack of memory shows at the start."""
+    indices = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
+    for start in range(0, len(indices), CHUNK_EXAMPLES):
+        yield indices[start : start + CHUNK_EXAMPLES]
 
 
 def _rotated(names: list[str], turn: int) -> list[str]:
@@ -147,7 +148,7 @@ def _rotated(names: list[str], turn: int) -> list[str]:
 
 
 def _in_order(tally: _Tally) -> tuple[str, ...]:
-    return tuple(tally.outputs[place].text for place in sorted(tally.outputs))
+    return tuple(tally.outputs[index].text for index in sorted(tally.outputs))
 
 
 def _metric_results(scored: Scored, reference: Scored | None, trivial: Scored) -> tuple[MetricResult, ...]:

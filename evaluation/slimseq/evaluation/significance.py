@@ -1,8 +1,8 @@
-"""Whether two systems really differ: paired tests on the same samples, from statistics that add up to corpus values.
+"""Paired significance tests of the difference between two systems, on corpus values.
 
-Both tests ask how often chance alone would make a difference as large as the one seen, in either direction, and answer
-with a p-value between 1 / (trials + 1) and 1. They work on corpus values, so that BLEU is tested as BLEU and not as a
-mean of sentence scores. Seeds are fixed: the same outputs give the same p-value.
+Both tests return a two-sided p-value between 1 / (trials + 1) and 1: the probability of a difference at least as large
+as the observed one if the systems were the same. They use corpus values, so that BLEU is corpus BLEU and not a mean of
+sentence scores. Seeds are fixed: the same outputs give the same p-value.
 """
 
 from collections.abc import Iterator
@@ -14,28 +14,27 @@ from slimseq.evaluation.metrics import MetricStatistics, Statistics
 
 RANDOMIZATION_TRIALS = 10_000
 SEED = 12345
-# Trials at once, and their coins at once: 64 MB, whatever the number of samples.
+# Trials and coin flips of one chunk: 64 MB for any number of samples.
 CHUNK_TRIALS = 500
-CHUNK_COINS = 4_000_000
-# Differences of floating-point sums that would be equal in exact arithmetic count as equal. In points of the metric.
+CHUNK_FLIPS = 4_000_000
+# Smaller differences, in points of the metric, are floating-point errors.
 TOLERANCE = 1e-9
 
 
 def randomization_p_value(variant: MetricStatistics, original: MetricStatistics) -> float:
-    """Tests by paired approximate randomization: each sample's two outputs are swapped or not, by a fair coin.
+    """Tests by paired approximate randomization: swaps the two outputs of each sample with probability 1/2.
 
-    If the systems were alike, it would not matter whose output is whose. Riezler and Maxwell (2005,
-    https://aclanthology.org/W05-0908) find it the safer of the two tests: it less often sees a difference in noise.
+    It has fewer false positives than the bootstrap test (Riezler and Maxwell 2005, https://aclanthology.org/W05-0908).
 
     Args:
-        variant: one system's statistics.
-        original: the other's, of the same metric on the same samples in the same order.
+        variant: statistics of one system.
+        original: statistics of the other, of the same metric on the same samples in the same order.
 
     Returns:
         The two-sided p-value over 10,000 trials.
 
     Raises:
-        ValueError: the two do not measure the same.
+        ValueError: metric or number of samples differ.
     """
     observed = _observed_difference(variant, original)
     totals = variant.per_sample.sum(axis=0), original.per_sample.sum(axis=0)
@@ -47,21 +46,20 @@ def randomization_p_value(variant: MetricStatistics, original: MetricStatistics)
 
 
 def bootstrap_p_value(variant: MetricStatistics, original: MetricStatistics) -> float:
-    """Tests by paired bootstrap: both systems are scored on the same corpora drawn with replacement.
+    """Tests by paired bootstrap: scores both systems on the same resampled corpora.
 
-    Koehn (2004, https://aclanthology.org/W04-3250) proposes the draws; as Riezler and Maxwell (2005) ask, their
-    differences are moved to a mean of zero, which is what no difference would give.
+    The method is that of Koehn (2004, https://aclanthology.org/W04-3250), with differences shifted to a mean of 0, the
+    null hypothesis, as in Riezler and Maxwell (2005).
 
     Args:
-        variant: one system's statistics.
-        original: the other's, of the same metric on the same samples in the same order.
+        variant: statistics of one system.
+        original: statistics of the other, of the same metric on the same samples in the same order.
 
     Returns:
-        The two-sided p-value over the resamples of `slimseq.evaluation.bootstrap`; 1 with fewer than two samples, which
-        have no spread.
+        The two-sided p-value over the resamples of `slimseq.evaluation.bootstrap`; 1 with fewer than two samples.
 
     Raises:
-        ValueError: the two do not measure the same.
+        ValueError: metric or number of samples differ.
     """
     observed = _observed_difference(variant, original)
     if variant.samples < 2:
@@ -77,15 +75,16 @@ def bootstrap_p_value(variant: MetricStatistics, original: MetricStatistics) -> 
 def _observed_difference(variant: MetricStatistics, original: MetricStatistics) -> float:
     if (variant.metric, variant.samples) != (original.metric, original.samples):
         raise ValueError(
-            f"{variant.metric} of {variant.samples} samples has no pairs with {original.metric} of {original.samples}"
+            f"{variant.metric} of {variant.samples} samples cannot be paired with"
+            f" {original.metric} of {original.samples}"
         )
     return abs(variant.value - original.value)
 
 
 def _moved_by_swaps(difference: Statistics) -> Iterator[Statistics]:
-    """Yields what random swaps take from one system's sums and give to the other's, `(trials, statistics)` a chunk."""
+    """Yields the amounts that random swaps move between the systems' sums, in chunks of `(trials, statistics)`."""
     random = np.random.default_rng(SEED)
-    chunk = max(min(CHUNK_TRIALS, CHUNK_COINS // len(difference)), 1)
+    chunk = max(min(CHUNK_TRIALS, CHUNK_FLIPS // len(difference)), 1)
     for start in range(0, RANDOMIZATION_TRIALS, chunk):
         trials = min(chunk, RANDOMIZATION_TRIALS - start)
         yield random.integers(2, size=(trials, len(difference))).astype(np.float64) @ difference

@@ -1,4 +1,7 @@
-"""Opens an artifact to generate text with it: verification, tokenizer and runtime in one object."""
+"""Opens an artifact for text generation: chooses a runtime, verifies the files, and joins tokenizer and runtime.
+
+`slimseq.inference.load` is the public API over it; the service uses it directly.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ OnOverflow = Literal["truncate", "error"]
 
 @dataclass(frozen=True)
 class TextOutput:
-    """One generated text. `output_tokens` counts the ids that the decoder made, the end token included."""
+    """One generated text. `output_tokens` counts the generated ids, the end token included."""
 
     text: str
     finish_reason: FinishReason
@@ -37,8 +40,8 @@ class TextOutput:
 class TextGenerator:
     """An open artifact.
 
-    `encode`, `check`, `stream`, `engine` and `output` may be called from any thread, `generate` from as many at a time
-    as the artifact was opened for, `close` once nothing else is called.
+    `encode`, `check`, `stream`, `engine` and `output` may be called from any thread. `generate` may be called from as
+    many threads at a time as the artifact was opened for. `close` must be the last call.
     """
 
     def __init__(
@@ -51,15 +54,15 @@ class TextGenerator:
 
     @property
     def max_input_tokens(self) -> int:
-        """How many ids of input are read, specials included."""
+        """The largest number of input ids, special tokens included."""
         limit = self.manifest.generation.max_input_tokens
         return min(limit, self.configuration.max_positions or limit)
 
     def check(self, options: GenerationOptions) -> None:
-        """Checks that the model can follow the options.
+        """Checks that the model supports the options.
 
         Raises:
-            InvalidOptions: the output could be longer than the model's positions, or `top_k` is above its vocabulary.
+            InvalidOptions: `max_new_tokens` is above the model's positions, or `top_k` above its vocabulary size.
         """
         positions, vocabulary = self.configuration.max_positions, self.configuration.vocabulary
         if options.top_k > vocabulary:
@@ -70,48 +73,48 @@ class TextGenerator:
             )
 
     def encode(self, text: str, prefix: str | None = None, on_overflow: OnOverflow = "truncate") -> Encoding:
-        """Turns one text, after the artifact's or the given prefix, into input ids.
+        """Encodes one text. `prefix` is put before it; None means the artifact's own prefix.
 
         Raises:
-            InputTooLong: the text does not fit and `on_overflow` is `error`.
+            InputTooLong: the text is too long and `on_overflow` is `error`.
         """
-        before = self.manifest.generation.prefix if prefix is None else prefix
-        encoding = self._tokenizer.encode(before + text, self.max_input_tokens)
+        start = self.manifest.generation.prefix if prefix is None else prefix
+        encoding = self._tokenizer.encode(start + text, self.max_input_tokens)
         if on_overflow == "error":
             self.check_fits(encoding)
         return encoding
 
     def check_fits(self, encoding: Encoding) -> None:
-        """Checks that the model reads all of a text.
+        """Checks that a text was not truncated.
 
         Raises:
-            InputTooLong: it does not.
+            InputTooLong: it was.
         """
         if encoding.is_truncated:
             raise InputTooLong(encoding.full_length, self.max_input_tokens, encoding.is_counted)
 
     def encode_many(self, texts: Sequence[str], prefix: str | None = None) -> list[Encoding]:
-        """Encodes texts as `encode` does, without holding the interpreter meanwhile."""
-        before = self.manifest.generation.prefix if prefix is None else prefix
-        return self._tokenizer.encode_many([before + text for text in texts], self.max_input_tokens)
+        """Encodes texts as `encode` does, with the interpreter lock released."""
+        start = self.manifest.generation.prefix if prefix is None else prefix
+        return self._tokenizer.encode_many([start + text for text in texts], self.max_input_tokens)
 
     def stream(self) -> TextStream:
-        """Returns a decoder for one row's ids as they come."""
+        """Returns an incremental decoder for one output."""
         return self._tokenizer.stream()
 
     def generate(
-        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: GenerationCallbacks | None = None
+        self, inputs: Sequence[Encoding], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[TextOutput]:
-        """Generates one text for each encoded input, as one batch."""
-        sequences = self.runtime.generate([encoding.ids for encoding in inputs], options, watch)
+        """Generates one output for each encoded input, as one batch."""
+        sequences = self.runtime.generate([encoding.ids for encoding in inputs], options, callbacks)
         return [self.output(encoding, sequence) for encoding, sequence in zip(inputs, sequences, strict=True)]
 
     def engine(self) -> Engine | None:
-        """Returns an engine that takes inputs between steps, None where the runtime has none."""
+        """Returns an engine for continuous batching, or None if the runtime has none."""
         return self.runtime.engine() if isinstance(self.runtime, ContinuousRuntime) else None
 
     def output(self, encoding: Encoding, sequence: GeneratedSequence) -> TextOutput:
-        """Returns what an input has become as text."""
+        """Decodes a generated sequence."""
         return TextOutput(
             text=self._tokenizer.decode(sequence.ids),
             finish_reason=sequence.finish_reason,
@@ -121,7 +124,7 @@ class TextGenerator:
         )
 
     def close(self) -> None:
-        """Gives back what the runtime holds."""
+        """Frees the runtime's memory."""
         self.runtime.close()
 
     def __enter__(self) -> Self:
@@ -137,17 +140,17 @@ def open_generator(
     """Verifies an artifact and opens it.
 
     Args:
-        store: where the artifact is.
+        store: the store of the artifact.
         task: its task.
         variant: its name.
-        runtime: the runtime's name; None takes the first that can open what is there.
+        runtime: the runtime's name; None means the first one that can open the artifact.
         threads: of one generation; 0 lets the runtime choose.
-        workers: generations that may run at a time.
+        workers: generations that may run at the same time.
 
     Raises:
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
-        RuntimeUnavailable: no runtime here opens the artifact.
-        Unprepared: files that it needs are not built, and cannot be built here.
+        RuntimeUnavailable: no installed runtime opens the artifact.
+        Unprepared: files that the runtime needs are not built and cannot be built here.
     """
     manifest = store.manifest(task, variant)
     kind = choose_runtime(store, task, variant, runtime)
@@ -169,7 +172,7 @@ def open_generator(
 
 
 def choose_runtime(store: Store, task: Task, variant: str, name: str | None = None) -> RuntimeKind:
-    """Returns the named runtime, or the first that can open an artifact here.
+    """Returns the named runtime, or the first one that can open an artifact here.
 
     Raises:
         SlimseqError: as `runtimes_for` does.
@@ -178,7 +181,7 @@ def choose_runtime(store: Store, task: Task, variant: str, name: str | None = No
 
 
 def possible_runtimes(store: Store, task: Task, variant: str, name: str | None = None) -> list[RuntimeKind]:
-    """Returns the runtimes that can open an artifact here, the preferred first; with a name, that one alone.
+    """Returns the runtimes that can open an artifact here, in order of preference; with a name, only that one.
 
     Raises:
         UnknownVariant, InvalidArtifact: as `Store.manifest` does.
@@ -188,20 +191,20 @@ def possible_runtimes(store: Store, task: Task, variant: str, name: str | None =
 
 
 def runtimes_for(store: Store, manifest: Manifest, name: str | None = None) -> list[RuntimeKind]:
-    """Does the same as `possible_runtimes` for an artifact whose manifest is read already.
+    """Does the same as `possible_runtimes`, given the artifact's manifest.
 
     Raises:
-        RuntimeUnavailable: there is no such runtime, or none for this artifact.
-        CorruptArtifact: files that every runtime would need are missing; names one.
-        Unprepared: files that every runtime would need are not built, and cannot be built here.
-        InvalidArtifact: an export's record cannot be read.
+        RuntimeUnavailable: the runtime is unknown, or none can open this artifact.
+        CorruptArtifact: files that every runtime needs are missing; names one.
+        Unprepared: files that every runtime needs are not built and cannot be built here.
+        InvalidArtifact: the record of an export cannot be read.
     """
     artifact = f"{manifest.task}/{manifest.variant}"
     kinds = [runtime_named(name)] if name else list(RUNTIMES.values())
     formats = [kind for kind in kinds if kind.has_files(store, manifest)]
     if not formats:
         wanted = " or ".join(dict.fromkeys(kind.format for kind in kinds))
-        raise RuntimeUnavailable(f"{artifact} has no {wanted} files; {_way_out(store, manifest, kinds)}")
+        raise RuntimeUnavailable(f"{artifact} has no {wanted} files; {_advice(store, manifest, kinds)}")
     installed = [kind for kind in formats if kind.is_installed]
     if not installed:
         missing = " or ".join(dict.fromkeys(kind.library for kind in formats))
@@ -213,9 +216,8 @@ def runtimes_for(store: Store, manifest: Manifest, name: str | None = None) -> l
     return possible
 
 
-def _way_out(store: Store, manifest: Manifest, kinds: Sequence[RuntimeKind]) -> str:
-    """Says what would make the files that runtimes miss, or where nothing would, what opens those that there are."""
-    # Safetensors are what all else is made of, and are made of nothing else.
+def _advice(store: Store, manifest: Manifest, kinds: Sequence[RuntimeKind]) -> str:
+    """Returns the command that makes the missing files or, without safetensors, the runtimes that work."""
     if manifest.has_format("safetensors"):
         options = {"onnx": "", "ctranslate2": " --format ctranslate2"}
         commands = [
@@ -223,5 +225,5 @@ def _way_out(store: Store, manifest: Manifest, kinds: Sequence[RuntimeKind]) -> 
             for kind in kinds
         ]
         return f"make them with {' or '.join(commands)}"
-    able = [kind.name for kind in RUNTIMES.values() if kind.has_files(store, manifest)]
-    return f"it has no safetensors to make them from, and {' and '.join(able) or 'no runtime'} can open it"
+    usable = [kind.name for kind in RUNTIMES.values() if kind.has_files(store, manifest)]
+    return f"it has no safetensors to make them from; {' and '.join(usable) or 'no runtime'} can open it"

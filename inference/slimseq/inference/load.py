@@ -15,7 +15,7 @@ from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, o
 from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidOptions, UnsafeArtifactPath
-from slimseq.models_store.manifest import GenerationOptions, Manifest, Task, first_complaint
+from slimseq.models_store.manifest import GenerationOptions, Manifest, Task, first_error
 from slimseq.models_store.store import Store
 
 
@@ -127,7 +127,7 @@ class Model:
         try:
             chosen = self.manifest.generation.options(**options)
         except ValidationError as error:
-            raise InvalidOptions(first_complaint(error, whole="options")) from error
+            raise InvalidOptions(first_error(error, whole="options")) from error
         self._generator.check(chosen)
         return chosen
 

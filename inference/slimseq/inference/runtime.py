@@ -1,6 +1,6 @@
-"""What a runtime is: something that turns rows of input ids into rows of output ids.
+"""The protocols of a runtime and its engine: a runtime turns rows of input ids into rows of output ids.
 
-Runtimes know nothing of text, tasks or HTTP. A new one is one file here and one line in `registry.py`.
+Runtimes know no text, tasks or HTTP. A new one is one file in `runtimes/` and one entry in `runtimes/registry.py`.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -15,7 +15,7 @@ FinishReason = Literal["eos", "length", "stop", "cancelled"]
 
 @dataclass(frozen=True)
 class GeneratedSequence:
-    """One generated row: ids without the decoder's start token, with the end token where it came."""
+    """One generated row: ids without the decoder's start token, with the end token if it was generated."""
 
     ids: list[int]
     finish_reason: FinishReason
@@ -23,12 +23,12 @@ class GeneratedSequence:
 
 @dataclass(frozen=True)
 class GenerationCallbacks:
-    """How a caller follows a generation while it runs. Both are called on the generating thread.
+    """Callbacks of a running generation, called on the generating thread.
 
     Args:
-        on_token: told `(row, token id)` as soon as a token is final. Greedy search tells each token at its step;
-            beam search tells all tokens of a row once the row is decided.
-        is_cancelled: asked before each step, or only before the first by a runtime that cannot be interrupted; True
+        on_token: receives `(row, token id)` as soon as a token is final: at its step with greedy search, at the end of
+            the row with beam search.
+        is_cancelled: called before each step, or only before the first by a runtime that cannot be interrupted. True
             ends every row with finish reason `cancelled`.
     """
 
@@ -37,78 +37,79 @@ class GenerationCallbacks:
 
 
 class Runtime(Protocol):
-    """Generates token ids with one artifact, for as many threads at a time as it was opened for."""
+    """Generates token ids with one artifact. As many threads as it was opened for may use it at a time."""
 
     name: str
 
     def generate(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks | None = None
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[GeneratedSequence]:
         """Generates one output for each row.
 
         Args:
-            rows: input ids, unpadded, specials included, each at most the model's positions long.
-            options: pinned settings, the same for every row.
-            watch: callbacks while it runs.
+            rows: input ids, unpadded, special tokens included, each at most as long as the model's positions.
+            options: generation options, the same for every row.
+            callbacks: called while it runs.
 
         Returns:
             One `GeneratedSequence` a row, in order.
         """
 
     def close(self) -> None:
-        """Gives back what the runtime holds. It cannot be used afterwards."""
+        """Frees the runtime's memory. It cannot be used afterwards."""
 
 
 @dataclass
 class Progress:
-    """What a step brought an input: tokens that are final, and its whole output once it has ended."""
+    """The progress of one input in a step: tokens that are now final, and the whole output once it has ended."""
 
     tokens: list[int] = field(default_factory=list)
     ended: GeneratedSequence | None = None
 
 
 class Engine(Protocol):
-    """Inputs in flight, which join and leave between steps. It is used by one thread at a time."""
+    """The inputs in flight, which join and leave between steps. One thread at a time may use it."""
 
     def __len__(self) -> int:
-        """How many inputs have not ended, those that wait among them."""
+        """Unfinished inputs, waiting ones included."""
 
     @property
     def waiting(self) -> int:
-        """How many inputs have been added whose encoder has not run."""
+        """Inputs whose encoder has not run."""
 
     def add(self, ids: Sequence[int], options: GenerationOptions) -> int:
-        """Adds an input, unpadded, specials included; returns its key."""
+        """Adds an input, unpadded, special tokens included; returns its key."""
 
     def admit(self, tokens: int = ...) -> None:
-        """Runs the encoder for those that have waited longest: as many as have so many tokens, but at least one."""
+        """Runs the encoder for waiting inputs in order of arrival, up to a number of tokens, but for at least one."""
 
     def step(self) -> dict[int, Progress]:
-        """Runs one decoder step for all inputs whose encoder has run; returns what it brought, by key."""
+        """Runs one decoder step for all inputs whose encoder has run; returns their progress by key."""
 
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
-        """Takes inputs out before they have ended; returns what each has come to, with reason `cancelled`."""
+        """Removes unfinished inputs; returns their output so far, with finish reason `cancelled`."""
 
 
 @runtime_checkable
 class ContinuousRuntime(Protocol):
-    """A runtime whose inputs need not begin and end together."""
+    """A runtime with continuous batching."""
 
     def engine(self) -> Engine:
-        """Returns an engine with nothing in flight; several share the model's weights."""
+        """Returns an engine without inputs. Several engines share the model's weights."""
 
 
 class RuntimeOpener(Protocol):
-    """Opens the runtime's format in an artifact's folder."""
+    """The function `open_runtime` of a runtime's module."""
 
     def __call__(self, folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:
-        """Opens the model.
+        """Opens an artifact.
 
         Args:
             folder: the artifact's folder.
             threads: of one generation; 0 lets the runtime choose.
-            workers: generations that may run at a time.
+            workers: generations that may run at the same time.
 
         Raises:
-            RuntimeUnavailable: the library or the format is not there.
+            RuntimeUnavailable: the library is not installed.
+            InvalidArtifact: the files cannot be loaded.
         """

@@ -1,4 +1,4 @@
-"""What the system says of a disk that is full or cannot be written, as an error that names the place."""
+"""Turns the operating system's write errors (disk full, read-only, quota, permissions) into `CannotWrite`."""
 
 import errno
 import os
@@ -12,26 +12,26 @@ from slimseq.models_store.errors import SlimseqError
 REASONS = tuple(
     os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 )
-# Libraries written in other languages have exceptions of their own, with the system's words in them.
+# Libraries in other languages raise their own exceptions, with the system's message in them.
 REASON = re.compile("|".join(map(re.escape, REASONS)))
 
 
 class CannotWrite(SlimseqError):
-    """Raised when there is no room for a file, or no permission to write it."""
+    """Raised when the disk is full, or there is no permission to write."""
 
-    def __init__(self, place: Path, reason: str) -> None:
-        super().__init__(f"{place} cannot be written: {reason}")
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be written: {reason}")
 
 
 @contextmanager
-def writing_to(place: Path) -> Iterator[None]:
-    """Runs a block that writes to one place.
+def writing_to(path: Path) -> Iterator[None]:
+    """Turns write errors in the block into `CannotWrite`.
 
     Args:
-        place: a file or folder, for the error.
+        path: the file or folder that is written, for the message.
 
     Raises:
-        CannotWrite: the disk is full, a quota or a file's greatest size is reached, or it may not be written.
+        CannotWrite: the disk is full, a quota or size limit is reached, or permission is missing.
     """
     try:
         yield
@@ -39,5 +39,5 @@ def writing_to(place: Path) -> Iterator[None]:
         raise
     except Exception as error:
         if found := REASON.search(str(error)):
-            raise CannotWrite(place, found.group()) from error
+            raise CannotWrite(path, found.group()) from error
         raise

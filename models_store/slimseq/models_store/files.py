@@ -1,7 +1,7 @@
-"""Hashing and writing files: what an artifact's list of files is made of and checked with.
+"""Lists, hashes, checks and writes the files of an artifact.
 
-Only files that are listed and that lie inside the store are opened: what a runtime would read beside them makes the
-check fail.
+Runtimes open listed files inside the store only: the check fails on any other file in the folder that a runtime would
+read. `slimseq.models_store.store` uses it.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from slimseq.models_store.manifest import FileEntry
 
 SIGNATURE = "model.sig"
 UNLISTED = frozenset({"manifest.json", "export.json", "README.md", SIGNATURE})
-# What transformers and tokenizers read in a model's folder: configurations, vocabularies, tokenizer models, weights.
+# The files that transformers and tokenizers read in a model folder: configurations, vocabularies, tokenizers, weights.
 READ_SUFFIXES = (".json", ".model", ".spm", SAFETENSORS)
 READ_NAMES = ("merges.txt", "vocab.txt")
 
 
 def short_name(path: Path) -> str:
-    """Returns the end of a path, from the task's folder on: what an error may tell a client."""
+    """Returns a path relative to the store, for errors that clients see."""
     return "/".join(path.parts[-4:] if path.parent.name in DERIVED_FORMATS else path.parts[-3:])
 
 
@@ -36,8 +36,8 @@ def sha256_of(path: Path) -> str:
 def list_files(folder: Path) -> list[FileEntry]:
     """Lists a folder's files with size and hash, sorted by path.
 
-    Left out are the manifest, export records and the model card, which change with every measurement, the
-    signature, and formats that were derived later (folders that hold an `export.json`).
+    It leaves out the manifest, export records and the model card, which change with every measurement, the signature,
+    and formats that were derived later (folders with an `export.json`).
     """
     entries = []
     for path in sorted(folder.rglob("*")):
@@ -49,32 +49,32 @@ def list_files(folder: Path) -> list[FileEntry]:
 
 
 def check_inside(path: Path, root: Path, artifact: str) -> None:
-    """Checks that a path does not lead out of the store by a link.
+    """Checks that a path does not lead out of the store through a symbolic link.
 
     Args:
-        path: any, whether it is there or not.
+        path: of a file or folder; it need not exist.
         root: the store's folder, which may be a link itself.
-        artifact: whose path it is, for the error.
+        artifact: its name, for the message.
 
     Raises:
-        InvalidArtifact: it does.
+        InvalidArtifact: the path leads out of the store.
     """
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise InvalidArtifact(
-            f"{artifact}: {path.relative_to(root)} is behind a link that leads out of the store; put the files there"
+            f"{artifact}: {path.relative_to(root)} is behind a link that leads out of the store; move the files into it"
         )
 
 
-def check_files(folder: Path, files: Iterable[FileEntry], artifact: str, root: Path, shown_below: str = "") -> None:
+def check_files(folder: Path, files: Iterable[FileEntry], artifact: str, root: Path, prefix: str = "") -> None:
     """Checks files against their recorded size and hash.
 
     Raises:
-        CorruptArtifact: a file is missing or differs; names it, with `shown_below` before it.
-        InvalidArtifact: a file is outside of `root`, the store.
+        CorruptArtifact: a file is missing or differs; names the file, with `prefix` before it.
+        InvalidArtifact: a file is outside `root`, the store.
     """
     for entry in files:
         path = folder / entry.path
-        shown = f"{shown_below}/{entry.path}" if shown_below else entry.path
+        shown = f"{prefix}/{entry.path}" if prefix else entry.path
         check_inside(path, root, artifact)
         if not path.is_file():
             raise CorruptArtifact(artifact, shown, "is missing")
@@ -85,18 +85,18 @@ def check_files(folder: Path, files: Iterable[FileEntry], artifact: str, root: P
 
 
 def check_no_others(folder: Path, listed: Iterable[str], formats: Iterable[str], artifact: str) -> None:
-    """Checks that nothing stands beside an artifact's files that a runtime would read too.
+    """Checks that an artifact's folder has no unlisted file that a runtime would read.
 
-    Hidden files are left aside: systems put them there, and no runtime reads them.
+    Hidden files are ignored: operating systems create them, and no runtime reads them.
 
     Args:
         folder: the artifact's folder.
         listed: the paths of its files and of its exports' files.
-        formats: those to look at; of `onnx` and `ctranslate2` everything in their folders counts.
-        artifact: its name, for the error.
+        formats: the formats to check; in the folders `onnx` and `ctranslate2` every file counts.
+        artifact: its name, for the message.
 
     Raises:
-        CorruptArtifact: there is such a file; names it.
+        CorruptArtifact: there is such a file; names the file.
     """
     known, formats = set(listed), set(formats)
     found = [path for path in folder.iterdir() if path.suffix in READ_SUFFIXES or path.name in READ_NAMES]
@@ -106,9 +106,9 @@ def check_no_others(folder: Path, listed: Iterable[str], formats: Iterable[str],
         found += (folder / name).rglob("*")
     for path in sorted(found):
         relative = path.relative_to(folder)
-        is_left_aside = path.name in UNLISTED or any(part.startswith(".") for part in relative.parts)
+        is_ignored = path.name in UNLISTED or any(part.startswith(".") for part in relative.parts)
         is_folder = path.is_dir() and not path.is_symlink()
-        if not is_left_aside and not is_folder and relative.as_posix() not in known:
+        if not is_ignored and not is_folder and relative.as_posix() not in known:
             raise CorruptArtifact(artifact, relative.as_posix(), "is not in its list of files")
 
 
@@ -116,7 +116,7 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically, through a temporary file and a rename.
 
     Raises:
-        CannotWrite: the disk is full, or may not be written.
+        CannotWrite: the disk is full or read-only.
     """
     with writing_to(path):
         descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)

@@ -1,7 +1,6 @@
-"""The formats that an artifact's weights may have: which files each needs, and which format a file belongs to.
+"""The formats of an artifact's weights: the files that each needs, and the format that a file belongs to.
 
-A format other than safetensors has a folder of its own name. Runtimes name the format that they open
-(`slimseq.inference.runtimes.registry`).
+A derived format has a folder with its name. `slimseq.inference.runtimes.registry` says which runtime opens it.
 """
 
 from typing import Final
@@ -14,12 +13,12 @@ DERIVED_FORMATS: Final[dict[str, tuple[str, ...]]] = {
     "ctranslate2": ("model.bin", "shared_vocabulary.json", "config.json"),
 }
 FORMATS: Final = (SAFETENSORS_FORMAT, *DERIVED_FORMATS)
-# The files that every format needs beside its own.
+# The files that every format needs in addition to its own.
 COMMON_FILES: Final = ("config.json", "tokenizer.json")
 
 
 def format_of(path: str) -> str | None:
-    """Returns the format that a file's path belongs to, or None for a file that every format needs."""
+    """Returns the format that a file belongs to, or None for a file that every format needs."""
     top = path.split("/", 1)[0]
     if top in DERIVED_FORMATS:
         return top
@@ -27,10 +26,10 @@ def format_of(path: str) -> str | None:
 
 
 def missing_files(name: str, paths: set[str]) -> list[str]:
-    """Returns the files that a format needs and that are not among an artifact's; for safetensors any such file does.
+    """Returns the files of a format that an artifact lacks. For safetensors, one file of any name suffices.
 
     Args:
-        name: a format. One that is not known here needs nothing.
+        name: the format. An unknown one needs no files.
         paths: the artifact's files, relative to its folder.
     """
     if name not in FORMATS:

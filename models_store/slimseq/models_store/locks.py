@@ -1,7 +1,8 @@
-"""Locks between processes that write to one store.
+"""Locks between processes that write to the same store.
 
-They are advisory (`flock`), and the system releases them when a process ends, however it ends. So whoever gets the lock
-of a work folder knows that its last owner is gone, and cleans up after it (`slimseq.models_store.replacing`).
+They are advisory (`flock`). The operating system releases them when a process ends, also when it crashes. A process
+that gets the lock of a work folder therefore knows that the last owner is gone, and cleans up after it
+(`slimseq.models_store.replacing`).
 """
 
 import fcntl
@@ -14,22 +15,22 @@ LOCK = ".lock"
 
 
 def try_lock(path: Path) -> int | None:
-    """Locks a file, and makes it where there is none.
+    """Locks a file; creates it if it is missing.
 
     Args:
-        path: the file, in a folder that exists.
+        path: of the file, in an existing folder.
 
     Returns:
-        A descriptor that holds the lock until it is closed; None where another one holds it.
+        A descriptor that holds the lock until it is closed; None if another process holds the lock.
 
     Raises:
-        OSError: the file cannot be opened or made.
+        OSError: the file cannot be opened or created.
     """
     while True:
         descriptor = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its last owner may have removed the file meanwhile: then this lock is worth nothing.
+            # The last owner may have removed the file in the meantime: then the lock is on a deleted file.
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return descriptor
         except BlockingIOError:
@@ -45,13 +46,13 @@ def try_lock(path: Path) -> int | None:
 
 @contextmanager
 def store_lock(root: Path) -> Iterator[None]:
-    """Waits for the lock of a whole store, and holds it while the block renames or rewrites something in it.
+    """Waits for the lock of the whole store and holds it while the block renames or rewrites files.
 
     Args:
-        root: the store's folder, which exists.
+        root: the store's folder, which must exist.
 
     Raises:
-        OSError: the lock's file cannot be opened or made.
+        OSError: the lock file cannot be opened or created.
     """
     descriptor = _open(root / LOCK)
     try:
@@ -62,7 +63,7 @@ def store_lock(root: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> int:
-    # Another user's file may be read only, which suffices on local file systems; those of a network want to write.
+    # A read-only descriptor suffices for another user's file on local file systems; network ones need write access.
     with suppress(PermissionError):
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     return os.open(path, os.O_RDONLY)

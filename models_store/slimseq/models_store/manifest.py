@@ -1,6 +1,6 @@
-"""The schema of `manifest.json`: what an artifact is, where it came from, and what it costs and keeps.
+"""The schema of `manifest.json`: an artifact's identity, lineage, files, quality and performance.
 
-A manifest is the only thing that the rooms above need to know of an artifact before they open it.
+Other packages need only the manifest to list, choose or describe an artifact. `slimseq.models_store.store` reads it.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from slimseq.models_store.formats import missing_files
 
 SCHEMA_VERSION: Final = 1
-# Of a search: each costs as much as a text more.
-MOST_BEAMS: Final = 16
-# Below this, scores divided by the temperature leave float32: vLLM's least temperature (`_MAX_TEMP`) is the same.
-LEAST_TEMPERATURE: Final = 0.01
-# A smaller share of probability than float32 can tell from none keeps the likeliest token alone, which 1e-6 does too.
-LEAST_TOP_P: Final = 1e-6
-LEAST_REPETITION_PENALTY: Final = 0.1
+# Upper bound of `num_beams`: each beam costs as much as one more text.
+MAX_BEAMS: Final = 16
+# Below it, logits divided by the temperature may exceed float32. vLLM has the same minimum (`_MAX_TEMP`).
+MIN_TEMPERATURE: Final = 0.01
+# A smaller value has the same effect: only the most probable token is kept.
+MIN_TOP_P: Final = 1e-6
+MIN_REPETITION_PENALTY: Final = 0.1
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -34,7 +34,7 @@ def _inside(path: str) -> str:
 
 
 class Task(StrEnum):
-    """What an artifact is for."""
+    """The task of an artifact."""
 
     SUMMARIZATION = "summarization"
     TRANSLATION = "translation"
@@ -48,16 +48,16 @@ class Family(StrEnum):
 
 
 class Record(BaseModel):
-    """Base of every part of a manifest: immutable, and strict about unknown keys."""
+    """Base of every part of a manifest: immutable, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class GenerationOptions(Record):
-    """Every setting of a generation, pinned. Names and meaning are those of `transformers.GenerationConfig`."""
+    """All generation options. Names and meanings are those of `transformers.GenerationConfig`."""
 
     num_beams: int = Field(
-        default=1, ge=1, le=MOST_BEAMS, description="Number of beams for beam search. 1 means no beam search."
+        default=1, ge=1, le=MAX_BEAMS, description="Number of beams for beam search. 1 means no beam search."
     )
     length_penalty: float = Field(
         default=1.0,
@@ -83,7 +83,7 @@ class GenerationOptions(Record):
     )
     repetition_penalty: float = Field(
         default=1.0,
-        ge=LEAST_REPETITION_PENALTY,
+        ge=MIN_REPETITION_PENALTY,
         le=10,
         description="Penalty for tokens that were already generated. 1 means no penalty; above 1 discourages "
         "repetition.",
@@ -92,7 +92,7 @@ class GenerationOptions(Record):
         default=False, description="Whether to sample instead of greedy decoding. Sampling uses a single beam."
     )
     temperature: float = Field(
-        default=1.0, ge=LEAST_TEMPERATURE, le=100, description="Value that divides the logits before sampling."
+        default=1.0, ge=MIN_TEMPERATURE, le=100, description="Value that divides the logits before sampling."
     )
     top_k: int = Field(
         default=0,
@@ -101,7 +101,7 @@ class GenerationOptions(Record):
     )
     top_p: float = Field(
         default=1.0,
-        ge=LEAST_TOP_P,
+        ge=MIN_TOP_P,
         le=1,
         description="If below 1, only the smallest set of most probable tokens with probabilities that add up to "
         "`top_p` or higher is kept for sampling.",
@@ -117,22 +117,23 @@ class GenerationOptions(Record):
     @model_validator(mode="after")
     def _bounds_agree(self) -> Self:
         if self.do_sample and self.num_beams > 1:
-            raise ValueError(f"do_sample draws for a single beam; num_beams is {self.num_beams}")
+            raise ValueError(f"do_sample uses a single beam; num_beams is {self.num_beams}")
         if self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"min_new_tokens ({self.min_new_tokens}) is above max_new_tokens ({self.max_new_tokens})")
         return self
 
 
 class GenerationDefaults(GenerationOptions):
-    """What an artifact generates with when a request says nothing else."""
+    """The generation options of an artifact, for requests without options of their own."""
 
     prefix: str = Field(default="", description="Text put before every input, such as `summarize: `.")
-    max_input_tokens: int = Field(default=512, ge=8, le=16384, description="Tokens of input, specials included.")
+    max_input_tokens: int = Field(default=512, ge=8, le=16384, description="Tokens of input, special tokens included.")
     source_language_token: str | None = Field(
-        default=None, description="Token that marks an input's language, where the model has such tokens."
+        default=None, description="Token of the input language, if the model has such tokens."
     )
     target_language_token: str | None = Field(
-        default=None, description="Token that an output begins with, where the model has such tokens."
+        default=None,
+        description="Token of the output language, the first of each output, if the model has such tokens.",
     )
 
     def options(self, **overrides: Any) -> GenerationOptions:
@@ -142,15 +143,15 @@ class GenerationDefaults(GenerationOptions):
             pydantic.ValidationError: an override is out of range or contradicts another option.
         """
         chosen = self.model_dump(include=set(GenerationOptions.model_fields))
-        said = {name: value for name, value in overrides.items() if value is not None}
-        if said.get("do_sample"):
+        given = {name: value for name, value in overrides.items() if value is not None}
+        if given.get("do_sample"):
             chosen["num_beams"] = 1
-        chosen |= said
+        chosen |= given
         return GenerationOptions(**chosen)
 
 
 class FileEntry(Record):
-    """One file of an artifact. `path` is relative to the artifact's folder, with forward slashes."""
+    """One file of an artifact. `path` is relative to the artifact's folder and has forward slashes."""
 
     path: Annotated[str, AfterValidator(_inside)]
     bytes: int = Field(ge=0)
@@ -171,14 +172,14 @@ class Step(Record):
 
 
 class Reference(Record):
-    """The root of a lineage, which retention, speed and size are relative to. `slimseq.models_store.roots` finds it."""
+    """The root of a lineage: retention, speed and size are relative to it. `slimseq.models_store.roots` finds it."""
 
-    variant: Name | None = Field(default=None, description="What it was called; it may have been renamed.")
+    variant: Name | None = Field(default=None, description="Its name when this was recorded; it may have been renamed.")
     digest: Digest
 
 
 class Check(Record):
-    """One condition of a gate. `limit` is the least `value` that passes."""
+    """One condition of a gate. It passes if `value` is at least `limit`."""
 
     name: str
     value: float
@@ -187,23 +188,23 @@ class Check(Record):
 
 
 class Verdict(Record):
-    """What a recipe's gate said of an artifact: a rejected one is kept, and never served unless it is named."""
+    """The result of a recipe's gate. A rejected artifact is kept, and served only if a request names it."""
 
     status: Literal["passed", "rejected"]
     checks: list[Check]
 
 
 class Size(Record):
-    """What an artifact weighs."""
+    """The size of an artifact."""
 
     parameters: int = Field(ge=0)
     nonzero_parameters: int = Field(ge=0)
     bytes_by_format: dict[str, int] = {}
-    fp32_bytes: int = Field(default=0, ge=0, description="What the parent's or own parameters take in fp32.")
+    fp32_bytes: int = Field(default=0, ge=0, description="Bytes of the parameters, or of the parent's, in fp32.")
 
 
 class QualityScore(Record):
-    """One metric of one evaluation, with everything needed to repeat it."""
+    """One metric of one evaluation, with all that is needed to repeat it."""
 
     dataset: str
     split: str
@@ -216,7 +217,8 @@ class QualityScore(Record):
     runtime: str
     cpu_flags: list[str] = []
     reference: Digest | None = Field(
-        default=None, description="Digest of what retention is relative to; older scores are relative to `original`."
+        default=None,
+        description="Digest of the model that retention is relative to; None means `original`, in older scores.",
     )
     retention: float | None = Field(default=None, description="Value / the reference's value, same samples and run.")
     retention_interval: tuple[float, float] | None = None
@@ -224,7 +226,7 @@ class QualityScore(Record):
         default=None,
         ge=0,
         le=1,
-        description="Two-sided p-value of paired approximate randomization: is it like the reference?",
+        description="Two-sided p-value of paired approximate randomization, against the reference.",
     )
     baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
     measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
@@ -250,22 +252,22 @@ class Performance(Record):
 
 
 class MeasuredLayout(Record):
-    """What one way to share out a machine's cores among generations brought."""
+    """The measured speed of one division of a machine's cores among concurrent generations."""
 
     host: str
     cpu_flags: list[str] = []
-    cores: int = Field(ge=1, description="Those that there were to share out.")
+    cores: int = Field(ge=1, description="Cores that were divided.")
     runtime: str
-    workers: int = Field(ge=1, description="Generations at a time.")
-    threads: int = Field(ge=1, description="Threads of each.")
-    batch: int = Field(ge=1, description="Texts of each.")
+    workers: int = Field(ge=1, description="Concurrent generations.")
+    threads: int = Field(ge=1, description="Threads of each generation.")
+    batch: int = Field(ge=1, description="Texts of each generation.")
     num_beams: int = 1
     tokens_per_second: float = Field(description="Of all workers together.")
     measured_at: str = ""
 
 
 class Manifest(Record):
-    """All that `manifest.json` says."""
+    """The content of `manifest.json`."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     task: Task
@@ -277,7 +279,7 @@ class Manifest(Record):
     description: str = ""
     lineage: list[Step]
     reference: Reference | None = Field(
-        default=None, description="Root of the lineage, itself for a root. Older manifests have none."
+        default=None, description="Root of the lineage; a root is its own. Older manifests have none."
     )
     size: Size
     files: list[FileEntry]
@@ -286,7 +288,7 @@ class Manifest(Record):
     quality: list[QualityScore] = []
     performance: list[Performance] = []
     layouts: list[MeasuredLayout] = []
-    gate: Verdict | None = Field(default=None, description="None where no gate was applied.")
+    gate: Verdict | None = Field(default=None, description="None if no gate was applied.")
 
     @property
     def is_rejected(self) -> bool:
@@ -296,17 +298,17 @@ class Manifest(Record):
     @model_validator(mode="after")
     def _digest_matches_files(self) -> Self:
         if self.digest != digest_of(self.files):
-            raise ValueError("digest is not that of the listed files")
+            raise ValueError("digest does not match the listed files")
         return self
 
     @model_validator(mode="after")
     def _files_are_whole(self) -> Self:
         if not self.files:
-            raise ValueError("lists no files, and nothing is opened that is not listed")
+            raise ValueError("lists no files, and only listed files are opened")
         paths = {file.path for file in self.files}
         for name in self.size.bytes_by_format:
             if missing := missing_files(name, paths):
-                raise ValueError(f"claims the format {name} and does not list {', '.join(missing)}")
+                raise ValueError(f"has the format {name} but does not list {', '.join(missing)}")
         return self
 
     @property
@@ -316,7 +318,7 @@ class Manifest(Record):
 
     @property
     def measured(self) -> dict[str, Any]:
-        """The fields that were measured of the files, which hold for the same files wherever they are made again."""
+        """The measured fields. They stay valid when the same files are built again."""
         return {"quality": self.quality, "performance": self.performance, "layouts": self.layouts}
 
     def has_format(self, name: str) -> bool:
@@ -324,11 +326,11 @@ class Manifest(Record):
         return name in self.size.bytes_by_format
 
 
-def first_complaint(error: ValidationError, whole: str) -> str:
-    """Returns the first thing that a validation found wrong, on one line: the field, or `whole`, and what of it."""
+def first_error(error: ValidationError, whole: str) -> str:
+    """Returns the first validation error on one line: the field, or `whole`, and the message."""
     first = error.errors()[0]
-    words = "is not a field here" if first["type"] == "extra_forbidden" else first["msg"]
-    return f"{'.'.join(map(str, first['loc'])) or whole}: {words}"
+    message = "is not a known field" if first["type"] == "extra_forbidden" else first["msg"]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {message}"
 
 
 def digest_of(files: list[FileEntry]) -> str:

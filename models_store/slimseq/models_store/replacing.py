@@ -1,9 +1,8 @@
-"""How a folder takes another's place, so that a crash at any moment leaves the old one or the new one.
+"""Replaces a folder so that a crash at any moment leaves either the old one or the new one.
 
-Whatever writes a folder `NAME` works in `.tmp-NAME` beside it, and holds that locked: the new folder is filled there,
-and the old one is moved there before the new one is renamed to `NAME`. A process that was killed leaves its work folder
-behind. The next one that reads puts an old folder back that has no successor yet; the next one that writes removes what
-is left.
+A process that writes a folder `NAME` holds the lock of a work folder `.tmp-NAME` next to it. It fills the new folder
+there, moves the old one there, and renames the new one to `NAME`. A killed process leaves its work folder. The next
+reader restores an old folder that has no successor; the next writer removes the work folder.
 """
 
 import errno
@@ -21,33 +20,33 @@ from slimseq.models_store.errors import ArtifactInUse
 from slimseq.models_store.locks import LOCK, store_lock, try_lock
 
 TEMPORARY = ".tmp-"
-# A folder is whole where it has its record.
+# A folder is complete if it has its record.
 RECORDS = ("manifest.json", "export.json")
 OLD = "old"
 REMOVED = "removed"
 NEW = "new-"
 POLL_SECONDS = 0.1
-# Text files are written within moments: one that is older was left by a process that was killed.
+# Text files are written within moments: an older temporary file was left by a killed process.
 STALE_FILE_SECONDS = 3600.0
 
-# Work folders of this process, with the descriptor of their lock and how many blocks use them.
+# Work folders of this process, with their lock's descriptor and the number of blocks that use them.
 _held: dict[Path, tuple[int, int]] = {}
-# Stores that claims have made; one that stays empty goes with its last claim.
-_made: set[Path] = set()
+# Stores that this process created; an empty one is removed with its last work folder.
+_created: set[Path] = set()
 _guard = threading.Lock()
 
 
 @contextmanager
 def work_folder(final: Path, wait: bool = False) -> Iterator[Path]:
-    """Holds the folder that `final` is written in; within one process, blocks share it.
+    """Creates and locks the work folder of `final`. Blocks of the same process share it.
 
     Args:
-        final: the folder that is written or removed.
-        wait: whether to wait while another process holds it.
+        final: the folder to write or remove.
+        wait: whether to wait while another process holds the lock.
 
     Raises:
-        ArtifactInUse: another process holds it.
-        CannotWrite: the disk is full, or may not be written.
+        ArtifactInUse: another process holds the lock.
+        CannotWrite: the disk is full or read-only.
     """
     work = final.absolute().with_name(TEMPORARY + final.name)
     with writing_to(final):
@@ -60,7 +59,7 @@ def work_folder(final: Path, wait: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(work: Path) -> Iterator[Path]:
-    """Yields an empty folder in a work folder, and removes it if it is still there."""
+    """Yields an empty folder in a work folder, and removes it unless it was renamed."""
     folder = Path(tempfile.mkdtemp(prefix=NEW, dir=work))
     folder.chmod(0o755)
     try:
@@ -70,12 +69,12 @@ def new_folder(work: Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, final: Path, work: Path, root: Path) -> None:
-    """Renames a folder to `final`, and removes the one that was there.
+    """Renames a folder to `final` and removes the old one.
 
     Args:
-        new: in the work folder.
-        final: what it becomes.
-        work: the work folder of `final`, held.
+        new: the new folder, in the work folder.
+        final: its final path.
+        work: the locked work folder of `final`.
         root: the store's folder.
     """
     _make_readable(new)
@@ -85,38 +84,38 @@ def replace_folder(new: Path, final: Path, work: Path, root: Path) -> None:
                 _move(final, work / OLD)
             new.replace(final)
     except BaseException:
-        _put_back(work, final)
+        _restore(work, final)
         raise
     shutil.rmtree(work / OLD, ignore_errors=True)
 
 
 def remove_folder(final: Path, root: Path) -> None:
-    """Removes a folder: at once for those who read the store.
+    """Removes a folder, in one step for readers of the store.
 
     Raises:
-        ArtifactInUse: another process writes it.
-        CannotWrite: it may not be removed.
+        ArtifactInUse: another process is writing it.
+        CannotWrite: it cannot be removed.
     """
     try:
         with work_folder(final) as work, writing_to(final), store_lock(root):
             _move(final, work / REMOVED)
     except CannotWrite:
-        # A full disk has no room for a work folder either.
+        # On a full disk the work folder cannot be created.
         with writing_to(final):
             _remove_in_place(final)
 
 
-def put_back_interrupted(parent: Path) -> None:
-    """Puts back what a killed process had moved aside and not replaced yet; does nothing where it may not write."""
+def restore_interrupted(parent: Path) -> None:
+    """Restores folders that a killed process moved away and did not replace; does nothing on a read-only disk."""
     for work in parent.glob(f"{TEMPORARY}*"):
         final = parent / work.name.removeprefix(TEMPORARY)
-        if (work / OLD).exists() and not _is_whole(final, work / OLD):
+        if (work / OLD).exists() and not _is_complete(final, work / OLD):
             with suppress(OSError):
                 _clean(work, final)
 
 
 def remove_stale_files(folder: Path) -> None:
-    """Removes temporary files that a killed process left in a folder."""
+    """Removes temporary files of killed processes from a folder."""
     for path in folder.glob(f"{TEMPORARY}*"):
         with suppress(OSError):
             if path.is_file() and time.time() - path.stat().st_mtime > STALE_FILE_SECONDS:
@@ -131,15 +130,15 @@ def _acquire(work: Path, final: Path, wait: bool) -> None:
                 _held[work] = descriptor, count + 1
                 return
             if not work.parent.parent.exists():
-                _made.add(work.parent.parent)
+                _created.add(work.parent.parent)
             work.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # of its owner, who has just removed it
+            with suppress(FileNotFoundError):  # its owner has just removed it
                 work.mkdir(exist_ok=True)
-                taken = try_lock(work / LOCK)
-                if taken is not None:
-                    _put_back(work, final)
-                    _clean_beside(work)
-                    _held[work] = taken, 1
+                lock = try_lock(work / LOCK)
+                if lock is not None:
+                    _restore(work, final)
+                    _clean_others(work)
+                    _held[work] = lock, 1
                     return
                 if not wait:
                     raise ArtifactInUse("/".join(final.parts[-2:]))
@@ -153,20 +152,20 @@ def _release(work: Path, final: Path) -> None:
             _held[work] = descriptor, count - 1
             return
         try:
-            _put_back(work, final)
+            _restore(work, final)
             shutil.rmtree(work, ignore_errors=True)
             with suppress(OSError):  # not empty
                 work.parent.rmdir()
-                # A store that was made for nothing goes too; one that was there stays, empty or not.
-                if work.parent.parent in _made:
+                # A store that this process created goes too if it is empty; an existing one stays.
+                if work.parent.parent in _created:
                     work.parent.parent.rmdir()
         finally:
             del _held[work]
             os.close(descriptor)
 
 
-def _clean_beside(work: Path) -> None:
-    """Removes what killed processes left in the same folder."""
+def _clean_others(work: Path) -> None:
+    """Removes other work folders that killed processes left."""
     for other in work.parent.glob(f"{TEMPORARY}*"):
         if other != work:
             with suppress(OSError):
@@ -174,25 +173,25 @@ def _clean_beside(work: Path) -> None:
 
 
 def _clean(work: Path, final: Path) -> None:
-    """Removes a work folder that no process holds."""
-    # A folder with a manifest was moved aside by an earlier release, which had no work folders.
+    """Removes a work folder unless a process holds its lock."""
+    # An earlier release had no work folders and moved an artifact to this name.
     if not work.is_dir() or (work / RECORDS[0]).exists():
         return
     descriptor = try_lock(work / LOCK)
     if descriptor is not None:
         try:
-            _put_back(work, final)
+            _restore(work, final)
             shutil.rmtree(work, ignore_errors=True)
         finally:
             os.close(descriptor)
 
 
-def _put_back(work: Path, final: Path) -> None:
-    """Gives a folder its name back where nothing has come in its place, and removes it otherwise."""
+def _restore(work: Path, final: Path) -> None:
+    """Moves an old folder back unless a complete successor exists; then removes it."""
     old = work / OLD
     if not os.path.lexists(old):
         return
-    if _is_whole(final, old):
+    if _is_complete(final, old):
         shutil.rmtree(old, ignore_errors=True)
         return
     if final.exists():
@@ -200,13 +199,13 @@ def _put_back(work: Path, final: Path) -> None:
     old.replace(final)
 
 
-def _is_whole(final: Path, old: Path) -> bool:
-    """Whether a folder has the records that its predecessor has."""
+def _is_complete(final: Path, old: Path) -> bool:
+    """Whether a folder exists and has the records of its predecessor."""
     return all((final / name).exists() for name in RECORDS if (old / name).exists()) and final.exists()
 
 
 def _move(folder: Path, to: Path) -> None:
-    """Renames a folder, or copies and removes it: overlayfs renames nothing that is in a lower layer of an image."""
+    """Renames a folder, or copies and removes it: overlayfs cannot rename folders of a lower image layer."""
     try:
         folder.replace(to)
     except OSError as error:
@@ -218,13 +217,13 @@ def _move(folder: Path, to: Path) -> None:
 
 
 def _remove_in_place(folder: Path) -> None:
-    """Removes a folder, its records first: what is left of it when this is interrupted does not look whole."""
+    """Removes a folder, its records first, so that an interrupted removal leaves an incomplete one."""
     for name in RECORDS:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder)
 
 
 def _make_readable(folder: Path) -> None:
-    """Lets every user read the files: some writers make them private, and a service runs as another user."""
+    """Makes all files readable for every user: a service may run as another one."""
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

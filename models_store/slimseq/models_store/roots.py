@@ -1,7 +1,7 @@
-"""The root of a variant's lineage: the model that its retention, speed and size are relative to.
+"""Finds the root of a variant's lineage: the model that its retention, speed and size are relative to.
 
-A manifest names it as its `reference`. The digest is what counts: names change. Older manifests have no `reference`;
-theirs follows from the lineage. Every report, gate and request asks here, so that all refer to the same model.
+A manifest names it as its `reference`, by digest, since names can change. For older manifests without a `reference` it
+follows from the lineage. All reports, gates and requests use this module, so that they refer to the same model.
 """
 
 from collections.abc import Iterable
@@ -9,26 +9,26 @@ from itertools import takewhile
 
 from slimseq.models_store.manifest import Manifest, Reference
 
-# What these make is a base model. What any other technique makes is compared with the base model that it started from.
+# These techniques make a base model. Results of other techniques are compared with the base model they started from.
 BASE_TECHNIQUES = ("import", "train")
-Place = tuple[bool, str, bool, str, bool, str]
+SortKey = tuple[bool, str, bool, str, bool, str]
 
 
 def is_root(manifest: Manifest) -> bool:
     """Whether an artifact is a base model, which is its own reference."""
-    # A step can leave every file as it was: then the digest alone does not tell the result from its parent.
+    # A step may change no file: then the result has the digest of its parent.
     return _digests(manifest)[0] == manifest.digest and manifest.parent != manifest.digest
 
 
 def root_of(manifest: Manifest, manifests: Iterable[Manifest]) -> Manifest | None:
-    """Returns the root of an artifact's lineage, which is the artifact itself where it is a root.
+    """Returns the root of an artifact's lineage; a root is its own.
 
     Args:
         manifest: of the artifact.
-        manifests: of the store that holds it.
+        manifests: of its store.
 
     Returns:
-        The root's manifest, None where the store does not hold it.
+        The root's manifest; None if the store does not have the root.
     """
     if is_root(manifest):
         return manifest
@@ -37,52 +37,52 @@ def root_of(manifest: Manifest, manifests: Iterable[Manifest]) -> Manifest | Non
     for digest in _digests(manifest):
         same = [each for each in manifests if each.digest == digest and is_root(each)]
         if same:
-            # A store may hold the same files under two names.
+            # A store may have the same files under two names.
             return next((each for each in same if each.variant == hint), same[0])
     return None
 
 
 def reference_of(manifest: Manifest, manifests: Iterable[Manifest]) -> Reference:
-    """Returns the root of an artifact's lineage by its name in the store, or as it was called where it is not there."""
+    """Returns the root of an artifact's lineage, with its name in the store or else its recorded name."""
     root = root_of(manifest, manifests)
     if root is not None:
         return Reference(variant=root.variant, digest=root.digest)
     return manifest.reference or Reference(digest=_digests(manifest)[0])
 
 
-def place_among(manifest: Manifest, manifests: Iterable[Manifest]) -> Place:
-    """Returns the key that orders one task's artifacts: each root, `original` first, then its variants by name."""
+def sort_key(manifest: Manifest, manifests: Iterable[Manifest]) -> SortKey:
+    """Returns the key that sorts the artifacts of a task: each root, `original` first, then its variants by name."""
     manifests = list(manifests)
     root, reference = root_of(manifest, manifests), reference_of(manifest, manifests)
     group = reference.variant or ""
     return group != "original", group, root is None, reference.digest, not is_root(manifest), manifest.variant
 
 
-def reference_words(manifest: Manifest, manifests: Iterable[Manifest]) -> str:
-    """Returns the name of an artifact's reference for people, with a note where the store does not hold it."""
+def reference_label(manifest: Manifest, manifests: Iterable[Manifest]) -> str:
+    """Returns the name of an artifact's reference, with a note if the store does not have it."""
     manifests = list(manifests)
-    words = words_of(reference_of(manifest, manifests))
-    return words if root_of(manifest, manifests) is not None else f"{words} (missing)"
+    label = label_of(reference_of(manifest, manifests))
+    return label if root_of(manifest, manifests) is not None else f"{label} (missing)"
 
 
-def lineage_words(manifest: Manifest, manifests: Iterable[Manifest]) -> tuple[str, ...]:
-    """Returns the techniques that made a variant, with its reference's name in place of the steps that made that."""
+def lineage_labels(manifest: Manifest, manifests: Iterable[Manifest]) -> tuple[str, ...]:
+    """Returns the name of a variant's reference and the techniques that made the variant from it."""
     manifests = list(manifests)
-    reference, words = reference_of(manifest, manifests), reference_words(manifest, manifests)
+    reference, label = reference_of(manifest, manifests), reference_label(manifest, manifests)
     techniques = tuple(step.technique for step in manifest.lineage)
     if is_root(manifest):
-        return (words,)
-    starts = [place for place, step in enumerate(manifest.lineage) if step.parent == reference.digest]
-    return (words, *techniques[starts[0] :]) if starts else techniques
+        return (label,)
+    starts = [index for index, step in enumerate(manifest.lineage) if step.parent == reference.digest]
+    return (label, *techniques[starts[0] :]) if starts else techniques
 
 
-def words_of(reference: Reference) -> str:
-    """Returns a reference's name, or the beginning of its digest where no name is known."""
+def label_of(reference: Reference) -> str:
+    """Returns a reference's name, or the start of its digest if it has no name."""
     return reference.variant or reference.digest[: len("sha256:") + 12]
 
 
 def _digests(manifest: Manifest) -> list[str]:
-    """Returns the digests that the root may have: as recorded, or those of the lineage's base models, last first."""
+    """Returns possible digests of the root: the recorded one, or those of the lineage's base models, last first."""
     if manifest.reference is not None:
         return [manifest.reference.digest]
     results = [*(step.parent for step in manifest.lineage[1:]), manifest.digest]

@@ -1,7 +1,7 @@
-"""Signs artifacts, and checks who signed them, with OpenSSF's `model-signing` and a pair of elliptic-curve keys.
+"""Signs artifacts and checks signatures, with OpenSSF's `model-signing` and a pair of elliptic-curve keys.
 
-The signature (`model.sig`, a Sigstore bundle) covers the files that the manifest lists: an artifact's identity. The
-manifest itself and the card change with every measurement, and exports derive from what is signed.
+The signature (`model.sig`, a Sigstore bundle) covers the files that the manifest lists. It does not cover the manifest
+and the model card, which change with every measurement, nor exports, which derive from the signed files.
 """
 
 from collections.abc import Iterator
@@ -22,17 +22,17 @@ def sign(store: Store, task: Task, variant: str, private_key: Path, password: st
     """Signs an artifact.
 
     Args:
-        store: holds it.
+        store: the store of the artifact.
         task: the artifact's task.
         variant: its name.
         private_key: a PEM file with an elliptic-curve key (P-256, P-384 or P-521).
-        password: of the key, where it has one.
+        password: of the key, if it has one.
 
     Returns:
-        The signature's path; an earlier one is replaced.
+        The path of the signature. It replaces an earlier one.
 
     Raises:
-        UnknownVariant, CorruptArtifact: as `Store.verify` does; what differs from its hashes is not signed.
+        UnknownVariant, CorruptArtifact: as `Store.verify` does; files that differ from their hashes are not signed.
         UnusableKey: the key cannot be used.
     """
     from model_signing import signing
@@ -42,7 +42,7 @@ def sign(store: Store, task: Task, variant: str, private_key: Path, password: st
     writing = folder / f".tmp-{SIGNATURE}"
     try:
         config = signing.Config().use_elliptic_key_signer(private_key=private_key, password=password)  # type: ignore[no-untyped-call]
-    except Exception as error:  # cryptography raises whatever a file that is no key leads to
+    except Exception as error:  # cryptography raises many types for a file that is not a key
         raise UnusableKey(f"{private_key} cannot be used to sign: {_reason(error)}") from error
     try:
         config.set_hashing_config(_listed_files(store, task, variant)).sign(folder, writing)
@@ -56,14 +56,14 @@ def check_signature(store: Store, task: Task, variant: str, public_key: Path) ->
     """Checks that an artifact's files are those that the key's owner signed.
 
     Args:
-        store: holds it.
+        store: the store of the artifact.
         task: the artifact's task.
         variant: its name.
         public_key: a PEM file.
 
     Raises:
         UnknownVariant, CorruptArtifact: as `Store.verify` does.
-        BadSignature: there is no signature, it was made with another key, or it is of other files.
+        BadSignature: there is no signature, or it belongs to another key or other files.
         UnusableKey: the key cannot be used.
     """
     from model_signing import verifying
@@ -81,7 +81,7 @@ def check_signature(store: Store, task: Task, variant: str, public_key: Path) ->
 
 
 def _listed_files(store: Store, task: Task, variant: str) -> "hashing.Config":
-    """Returns a hashing configuration that leaves out whatever the manifest does not list."""
+    """Returns a hashing configuration for the files that the manifest lists."""
     from model_signing import hashing
 
     folder = store.folder(task, variant)
@@ -94,8 +94,8 @@ def _listed_files(store: Store, task: Task, variant: str) -> "hashing.Config":
 def _refusing(name: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # the library lets those of sigstore, cryptography and its own through
-        raise BadSignature(f"{name}: the signature does not hold: {_reason(error)}") from error
+    except Exception as error:  # the library also raises errors of sigstore and cryptography
+        raise BadSignature(f"{name}: the signature is not valid: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

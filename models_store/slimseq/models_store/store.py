@@ -1,10 +1,10 @@
 """Finds, reads, verifies and writes artifacts on disk.
 
-An artifact is `<root>/<task>/<variant>/` with a `manifest.json`. Everything is written to a temporary folder
-beside its place and renamed, so that a crash leaves the old artifact or none (`slimseq.models_store.replacing`).
-Formats that derive from an artifact (`onnx/`, `ctranslate2/`) may be added later as exports, each with an
-`export.json` that names the artifact's digest and its own files' hashes. Nothing outside of the store is read: the
-store's own folder may be a link, what is in it may not lead elsewhere.
+An artifact is the folder `<root>/<task>/<variant>/` with a `manifest.json`. It is written to a temporary folder and
+renamed, so that a crash leaves the old artifact or none (`slimseq.models_store.replacing`). Derived formats (`onnx/`,
+`ctranslate2/`) may be added later as exports, each with an `export.json` that has the artifact's digest and the hashes
+of the export's files. Nothing outside the store is read: the store's folder may be a link, but links in it that lead
+out are refused.
 """
 
 import os
@@ -32,26 +32,26 @@ from slimseq.models_store.manifest import (
     Manifest,
     Record,
     Task,
-    first_complaint,
+    first_error,
 )
 from slimseq.models_store.replacing import (
     new_folder,
-    put_back_interrupted,
     remove_folder,
     remove_stale_files,
     replace_folder,
+    restore_interrupted,
     work_folder,
 )
-from slimseq.models_store.roots import Place, place_among
+from slimseq.models_store.roots import SortKey, sort_key
 
 MANIFEST = "manifest.json"
 EXPORT = "export.json"
-# When a file was last written, its size, and its number in the file system, which one that replaces it does not have.
+# Modification time in nanoseconds, size in bytes, and inode of a file: they change when the file is replaced.
 Stamp = tuple[int, int, int]
 
 
 class Export(Record):
-    """What `export.json` says of a format that derives from an artifact."""
+    """The content of `export.json`, the record of a derived format."""
 
     source: Digest
     exporter: str
@@ -61,10 +61,7 @@ class Export(Record):
 
 @dataclass(frozen=True)
 class Entry:
-    """One folder found in the store: its manifest, or the error that reading it gave.
-
-    `stamp` is another once the manifest's file is.
-    """
+    """One folder in the store: its manifest, or the error of reading it. `stamp` identifies the manifest's file."""
 
     task: Task
     variant: str
@@ -75,32 +72,32 @@ class Entry:
 
 
 class Store:
-    """The artifacts below one folder."""
+    """The artifacts in one folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def folder(self, task: Task, variant: str) -> Path:
-        """Returns where the artifact lies or would lie.
+        """Returns the folder of an artifact, which need not exist.
 
         Raises:
-            UnsafeArtifactPath: the name would leave the store.
+            UnsafeArtifactPath: the name leads out of the store.
         """
         if not variant or variant.startswith(".") or Path(variant).name != variant:
-            raise UnsafeArtifactPath(f"{variant!r} is not a name for a variant")
+            raise UnsafeArtifactPath(f"{variant!r} is not a valid variant name")
         return self.root / task.value / variant
 
     def scan(self, known: Iterable[Entry] = ()) -> list[Entry]:
-        """Returns every artifact, readable or not, by task: each root, `original` first, and its variants after it.
+        """Returns all artifacts, readable or not, by task: each root, `original` first, followed by its variants.
 
         Args:
-            known: what an earlier scan found: a manifest that was read and is the same file still is not read again.
+            known: the result of an earlier scan; manifests whose file is unchanged are not read again.
         """
         read = {(entry.folder, entry.stamp): entry.manifest for entry in known}
         found = []
         for task in Task:
             entries = []
-            put_back_interrupted(self.root / task.value)
+            restore_interrupted(self.root / task.value)
             for folder in sorted((self.root / task.value).glob("*/")):
                 stamp = None if folder.name.startswith(".") else _stamp_of(folder / MANIFEST)
                 if stamp is not None:
@@ -109,11 +106,11 @@ class Store:
         return found
 
     def variants(self, task: Task) -> list[str]:
-        """Returns the names of the task's artifacts, each root's variants after it, `original` first."""
+        """Returns the names of the task's artifacts, in the order of `scan`."""
         return [entry.variant for entry in self.scan() if entry.task is task]
 
     def manifests(self, task: Task) -> list[Manifest]:
-        """Returns the manifests of the task's artifacts that can be read, in the same order."""
+        """Returns the readable manifests of the task's artifacts, in the order of `scan`."""
         return [entry.manifest for entry in self.scan() if entry.task is task and entry.manifest is not None]
 
     def manifest(self, task: Task, variant: str) -> Manifest:
@@ -121,21 +118,21 @@ class Store:
 
         Raises:
             UnknownVariant: there is no such artifact.
-            InvalidArtifact: its manifest cannot be read, is of another artifact, or is outside of the store.
+            InvalidArtifact: its manifest cannot be read, belongs to another artifact, or is outside the store.
         """
         return self._manifest(task, self._existing(task, variant))
 
     def verify(self, task: Task, variant: str, only: str | None = None) -> None:
-        """Checks an artifact's files against their recorded sizes and sha256, and that there are no others to read.
+        """Checks an artifact's files against their recorded sizes and sha256, and that no unlisted files exist.
 
         Args:
             task: the artifact's task.
             variant: the artifact's name.
-            only: a format (`safetensors`, `onnx`, `ctranslate2`): leaves the weights of other formats unread.
+            only: a format (`safetensors`, `onnx`, `ctranslate2`); weights of other formats are not read.
 
         Raises:
             UnknownVariant, InvalidArtifact: as `manifest` does.
-            CorruptArtifact: a file is missing, differs or is not listed; names the file.
+            CorruptArtifact: a file is missing, changed or not listed; names the file.
         """
         folder = self._existing(task, variant)
         manifest = self._manifest(task, folder)
@@ -150,39 +147,39 @@ class Store:
             if export is not None:
                 if export.source != manifest.digest:
                     raise CorruptArtifact(name, f"{format_name}/{EXPORT}", "was made from another artifact")
-                check_files(folder / format_name, export.files, name, self.root, shown_below=format_name)
+                check_files(folder / format_name, export.files, name, self.root, prefix=format_name)
                 listed += [f"{format_name}/{file.path}" for file in export.files]
         check_no_others(folder, listed, FORMATS if only is None else [only], name)
 
     def has_format(self, task: Task, variant: str, name: str) -> bool:
-        """Whether the format is there, in the artifact itself or as an export."""
+        """Whether an artifact has a format, among its own files or as an export."""
         return self.manifest(task, variant).has_format(name) or self.has_export(task, variant, name)
 
     def has_export(self, task: Task, variant: str, name: str) -> bool:
-        """Whether a format was derived from an artifact; its record may be unreadable."""
+        """Whether an artifact has an export of a format, readable or not."""
         return (self.folder(task, variant) / name / EXPORT).exists()
 
     def missing_file(self, manifest: Manifest, name: str) -> str | None:
-        """Returns the first of an artifact's own files that is not there, None where all are.
+        """Returns the first missing file among an artifact's own files, or None.
 
         Args:
-            manifest: the artifact's.
-            name: a format, whose files and those that every format needs are looked for.
+            manifest: of the artifact.
+            name: the format; files of other formats are not checked.
         """
         folder = self.folder(manifest.task, manifest.variant)
         needed = (file.path for file in manifest.files if format_of(file.path) in (name, None))
         return next((path for path in needed if not (folder / path).is_file()), None)
 
     def may_write(self, task: Task, variant: str) -> bool:
-        """Whether this process may put files beside an artifact: neither permissions nor a read-only disk forbid it."""
+        """Whether this process can write files into an artifact's folder."""
         needed = os.W_OK | os.X_OK
         return os.access(self.folder(task, variant), needed, effective_ids=os.access in os.supports_effective_ids)
 
     def export_of(self, task: Task, variant: str, name: str) -> Export | None:
-        """Reads a derived format's record, or None where that format was not derived.
+        """Reads the record of an export; None if there is no export of the format.
 
         Raises:
-            InvalidArtifact: the record cannot be read, or does not list what the format needs.
+            InvalidArtifact: the record cannot be read, or does not list the files that the format needs.
         """
         path = self.folder(task, variant) / name / EXPORT
         if not path.exists():
@@ -199,14 +196,14 @@ class Store:
 
     @contextmanager
     def writing(self, task: Task, variant: str) -> Iterator[Path]:
-        """Yields an empty temporary folder that replaces the artifact when the block ends well.
+        """Yields an empty temporary folder that replaces the artifact if the block raises no error.
 
-        The block fills the folder, `manifest.json` included. When it raises, the old artifact stays.
+        The block writes all files, `manifest.json` included. If it raises, the old artifact stays.
 
         Raises:
-            InvalidArtifact: the block left no valid manifest, or the task's folder is outside of the store.
+            InvalidArtifact: the block wrote no valid manifest, or the task's folder is outside the store.
             ArtifactInUse: another process is writing the artifact.
-            CannotWrite: the disk is full, or may not be written.
+            CannotWrite: the disk is full or read-only.
         """
         final = self.folder(task, variant)
         check_inside(final.parent, self.root, f"{task}/{variant}")
@@ -214,21 +211,21 @@ class Store:
             yield folder
             manifest = read_manifest(folder)
             if (manifest.task, manifest.variant) != (task, variant):
-                raise InvalidArtifact(f"{task}/{variant}: the manifest is of {manifest.task}/{manifest.variant}")
+                raise InvalidArtifact(f"{task}/{variant}: the manifest belongs to {manifest.task}/{manifest.variant}")
             replace_folder(folder, final, work, self.root)
 
     @contextmanager
     def exporting(self, task: Task, variant: str, name: str, exporter: str, versions: dict[str, str]) -> Iterator[Path]:
-        """Yields an empty temporary folder that becomes the artifact's folder `name` when the block ends well.
+        """Yields an empty temporary folder that becomes the artifact's folder `name` if the block raises no error.
 
         Raises:
             UnknownVariant: there is no such artifact.
-            CannotWrite: the disk is full, or may not be written.
+            CannotWrite: the disk is full or read-only.
         """
         artifact = self._existing(task, variant)
         source = self._manifest(task, artifact).digest
         final = artifact / name
-        # Whoever else makes this export makes the same one, within moments.
+        # Another process would make the same export within moments, so it is worth the wait.
         with work_folder(final, wait=True) as work, writing_to(final), new_folder(work) as folder:
             yield folder
             export = Export(source=source, exporter=exporter, versions=versions, files=list_files(folder))
@@ -236,31 +233,33 @@ class Store:
             replace_folder(folder, final, work, self.root)
 
     def rewrite_manifest(self, manifest: Manifest) -> None:
-        """Replaces an artifact's manifest atomically: for new measurements, never for other files.
+        """Replaces an artifact's manifest atomically, with new measurements of the same files.
 
         Raises:
             UnknownVariant: there is no such artifact.
-            InvalidArtifact: the files differ from those of the artifact on disk.
+            InvalidArtifact: the artifact on disk has other files.
         """
         folder = self._existing(manifest.task, manifest.variant)
         with writing_to(folder), store_lock(self.root):
             if self._manifest(manifest.task, folder).digest != manifest.digest:
-                raise InvalidArtifact(f"{manifest.task}/{manifest.variant} changed on disk meanwhile; measure it again")
+                raise InvalidArtifact(
+                    f"{manifest.task}/{manifest.variant} changed on disk in the meantime; measure it again"
+                )
             remove_stale_files(folder)
             write_manifest(folder, manifest)
 
     @contextmanager
     def claim(self, task: Task, variant: str, wait: bool = False) -> Iterator[None]:
-        """Keeps other processes from writing an artifact while the block works towards it.
+        """Locks an artifact: no other process can write it while the block runs.
 
         Args:
             task: the artifact's task.
-            variant: its name, whether or not there is one of that name.
-            wait: whether to wait while another process writes it.
+            variant: its name; the artifact need not exist.
+            wait: whether to wait while another process holds the lock.
 
         Raises:
-            ArtifactInUse: another process is writing it.
-            CannotWrite: the disk is full, or may not be written.
+            ArtifactInUse: another process holds the lock.
+            CannotWrite: the disk is full or read-only.
         """
         with work_folder(self.folder(task, variant), wait):
             yield
@@ -271,26 +270,26 @@ class Store:
         Raises:
             UnknownVariant: there is no such artifact.
             ArtifactInUse: another process is writing it.
-            CannotWrite: it may not be removed.
+            CannotWrite: it cannot be removed.
         """
         remove_folder(self._existing(task, variant), self.root)
 
     def _existing(self, task: Task, variant: str) -> Path:
         folder = self.folder(task, variant)
         if not (folder / MANIFEST).exists():
-            put_back_interrupted(folder.parent)
+            restore_interrupted(folder.parent)
         if not (folder / MANIFEST).exists():
             raise UnknownVariant(task.value, variant, self.variants(task))
         return folder
 
     def _manifest(self, task: Task, folder: Path) -> Manifest:
-        """Reads the manifest of an artifact that is in the store, and is the one that its place says."""
+        """Reads a manifest and checks that it belongs to its folder."""
         check_inside(folder / MANIFEST, self.root, f"{task}/{folder.name}")
         manifest = read_manifest(folder)
         if (manifest.task, manifest.variant) != (task, folder.name):
             raise InvalidArtifact(
-                f"{short_name(folder / MANIFEST)} is of {manifest.task}/{manifest.variant} and lies in"
-                f" {task}/{folder.name}; put the artifact where its manifest says"
+                f"{short_name(folder / MANIFEST)} belongs to {manifest.task}/{manifest.variant} and is in"
+                f" {task}/{folder.name}; move the artifact to the folder of its manifest"
             )
         return manifest
 
@@ -303,19 +302,19 @@ class Store:
 
 
 def _by_root(entries: Sequence[Entry]) -> list[Entry]:
-    """Orders one task's artifacts by the root of their lineage; an unreadable one is a group of its own."""
+    """Sorts the artifacts of a task by the root of their lineage; an unreadable one is its own root."""
     manifests = [entry.manifest for entry in entries if entry.manifest is not None]
 
-    def place(entry: Entry) -> Place:
+    def key(entry: Entry) -> SortKey:
         if entry.manifest is None:
             return entry.variant != "original", entry.variant, False, "", False, entry.variant
-        return place_among(entry.manifest, manifests)
+        return sort_key(entry.manifest, manifests)
 
-    return sorted(entries, key=place)
+    return sorted(entries, key=key)
 
 
 def _stamp_of(path: Path) -> Stamp | None:
-    """Returns what tells a file from another or from what it was; None where there is none."""
+    """Returns what identifies a version of a file; None if there is no file."""
     try:
         found = path.stat()
     except OSError:
@@ -327,7 +326,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Reads `manifest.json` in a folder.
 
     Raises:
-        InvalidArtifact: it is missing, not JSON, or not of this schema.
+        InvalidArtifact: it is missing, not JSON, or does not match the schema.
     """
     path = folder / MANIFEST
     try:
@@ -343,5 +342,5 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return first_complaint(error, "manifest")
+        return first_error(error, "manifest")
     return getattr(error, "strerror", None) or str(error).splitlines()[0]

@@ -307,7 +307,7 @@ def test_a_build_replaces_nothing_without_force_and_names_what_is_there_before_i
     assert refused.code == 1 and kept == before and not has_begun
     assert refused.error.removesuffix("\n") == (
         f"error: mine would replace translation/original, translation/quantized in {context.store.root}; give another "
-        "--store, move what is there away with `rename`, or replace it with --force"
+        "--store, move them away with `rename`, or replace them with --force"
     )
     assert forced.code == 0, forced.error
     assert forced.json["built"] == ["original", "quantized"]
@@ -350,7 +350,7 @@ def test_a_build_says_where_it_works_and_how_much_that_takes_and_clean_removes_t
 
     assert finished.code == 0, finished.error
     first, *_, last = finished.error.splitlines()
-    assert first == f"Working in {folder}, where finished steps and checkpoints are kept"
+    assert first == f"Finished steps and checkpoints are in {folder}"
     assert last.startswith(f"{folder} takes {taken / 1e6:,.1f} MB") and last.endswith(f"{folder} --clean")
     assert cleaned.code == 0 and cleaned.out == f"{folder}: removed {taken / 1e6:,.1f} MB\n"
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from slimseq.compression.context import Context
-from slimseq.compression.quantize.sensitivity import open_session
-from slimseq.compression.quantize.teacher_forcing import batches, cross_feeds, steps
+from slimseq.compression.quantize.teacher_forcing import batches, cross_feeds, open_session, steps
 from slimseq.compression.training.data import DataFiles
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
@@ -31,8 +30,8 @@ def data_files(folder: Path) -> DataFiles:
     return DataFiles(train=[sentences], dev=[sentences])
 
 
-def with_large_channels(folder: Path, norms: Sequence[str], channels: Sequence[int]) -> Path:
-    """Returns the folder of a random T5 some of whose norms make some channels 60 times as large."""
+def with_outlier_channels(folder: Path, norms: Sequence[str], channels: Sequence[int]) -> Path:
+    """Returns the folder of a random T5 in which some norms make some channels 60 times as large."""
     context = tiny_context(folder)
     tiny_artifact(context, Family.T5, folder)
     source = folder / "source"

@@ -7,9 +7,9 @@ import torch
 
 from slimseq.compression.context import Context
 from slimseq.compression.models import load_model
-from slimseq.compression.quantize.aware import make_aware, make_plain, round_blocks
-from slimseq.compression.quantize.block_embedding import Blocks, round_rows
+from slimseq.compression.quantize.aware import add_fake_quantization, fake_quantize, remove_fake_quantization
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.quantize.weight_only import Blocks, quantize_rows_in_blocks
 from slimseq.models_store.manifest import Task
 from tests.compression.quantize.measured import data_files
 
@@ -22,9 +22,9 @@ def test_rounding_is_that_of_the_kernel(symmetric: bool, width: int) -> None:
     floats[4:6] = np.abs(floats[4:6])
     blocks = Blocks(4, 32, symmetric)
 
-    ours = round_blocks(torch.tensor(floats), blocks).numpy()
+    ours = fake_quantize(torch.tensor(floats), blocks).numpy()
 
-    packed, scales, *points = round_rows(floats, blocks)
+    packed, scales, *points = quantize_rows_in_blocks(floats, blocks)
     integers = np.stack([packed & 15, packed >> 4], axis=-1).reshape(50, -1, 32).astype(np.float32)
     zeros = (
         np.stack([points[0] & 15, points[0] >> 4], axis=-1).reshape(50, -1)[:, : scales.shape[1]] if points else 8
@@ -38,14 +38,14 @@ def test_the_model_sees_rounded_weights_and_learns_through_them(context: Context
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     before, count = head.weight.detach().clone(), model.num_parameters()
 
-    make_aware(model, Blocks(4, 32, False))
+    add_fake_quantization(model, Blocks(4, 32, False))
     quantized = head.weight.detach()
     head(torch.ones(1, head.in_features)).sum().backward()
 
-    torch.testing.assert_close(quantized, round_blocks(before, Blocks(4, 32, False)))
+    torch.testing.assert_close(quantized, fake_quantize(before, Blocks(4, 32, False)))
     assert model.num_parameters() == count
     assert all(bool(parameter.grad.any()) for parameter in head.parameters() if parameter.grad is not None)
-    make_plain(model)
+    remove_fake_quantization(model)
     torch.testing.assert_close(head.weight.detach(), before)
     assert head.weight is model.get_input_embeddings().weight
 

@@ -2,7 +2,7 @@ import pytest
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
-from slimseq.compression.quantize.registry import scheme_named
+from slimseq.compression.quantize.quantize import scheme_named
 
 
 @pytest.mark.parametrize(

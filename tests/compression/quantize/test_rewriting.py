@@ -2,18 +2,18 @@ from pathlib import Path
 
 import onnx
 
-from slimseq.compression.quantize.integer_matmuls import IntegerWeights
-from slimseq.compression.quantize.rewriting import round_products
-from slimseq.compression.quantize.row_matmuls import RowInputs
-from slimseq.compression.quantize.sensitivity import open_session
+from slimseq.compression.quantize.integer_matmuls import Int8Weights
+from slimseq.compression.quantize.rewriting import quantize_matmuls
+from slimseq.compression.quantize.row_matmuls import RowScales
+from slimseq.compression.quantize.teacher_forcing import open_session
 
-WEIGHTS = IntegerWeights(per_channel=True, reduce_range=False)
+WEIGHTS = Int8Weights(per_channel=True, reduce_range=False)
 
 
 def test_only_named_products_are_rounded(graph: Path) -> None:
     model = onnx.load(graph)
 
-    round_products(model, graph.parent, {"second": WEIGHTS})
+    quantize_matmuls(model, graph.parent, {"second": WEIGHTS})
 
     operators = [node.op_type for node in model.graph.node]
     assert operators == ["MatMul", "DynamicQuantizeLinear", "MatMulInteger", "Cast", "Mul", "Mul"]
@@ -25,7 +25,7 @@ def test_only_named_products_are_rounded(graph: Path) -> None:
 def test_products_that_are_rounded_alike_share_their_inputs(graph: Path) -> None:
     model = onnx.load(graph)
 
-    round_products(model, graph.parent, {"first": WEIGHTS, "second": WEIGHTS})
+    quantize_matmuls(model, graph.parent, {"first": WEIGHTS, "second": WEIGHTS})
 
     assert [node.op_type for node in model.graph.node].count("DynamicQuantizeLinear") == 1
 
@@ -33,7 +33,7 @@ def test_products_that_are_rounded_alike_share_their_inputs(graph: Path) -> None
 def test_what_the_runtime_alone_knows_is_declared(graph: Path) -> None:
     model = onnx.load(graph)
 
-    round_products(model, graph.parent, {"first": RowInputs(WEIGHTS)})
+    quantize_matmuls(model, graph.parent, {"first": RowScales(WEIGHTS)})
 
     assert [opset.domain for opset in model.opset_import] == ["", "com.microsoft"]
     open_session(model.SerializeToString())

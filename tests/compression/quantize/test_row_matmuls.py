@@ -7,15 +7,15 @@ import pytest
 from onnx import helper, numpy_helper
 
 from slimseq.compression.quantize.embedding import Floats
-from slimseq.compression.quantize.integer_matmuls import IntegerWeights
-from slimseq.compression.quantize.rewriting import round_products
-from slimseq.compression.quantize.row_matmuls import RowInputs, ScaledRows
-from slimseq.compression.quantize.sensitivity import open_session
+from slimseq.compression.quantize.integer_matmuls import Int8Weights
+from slimseq.compression.quantize.rewriting import quantize_matmuls
+from slimseq.compression.quantize.row_matmuls import NormalizedRows, RowScales
+from slimseq.compression.quantize.teacher_forcing import open_session
 from slimseq.evaluation.host import has_vnni
 from tests.compression.quantize.measured import PRODUCTS
 
-Way = type[RowInputs] | type[ScaledRows]
-BOTH = pytest.mark.parametrize("way", [RowInputs, ScaledRows])
+Way = type[RowScales] | type[NormalizedRows]
+BOTH = pytest.mark.parametrize("way", [RowScales, NormalizedRows])
 
 
 @BOTH
@@ -66,7 +66,7 @@ def test_where_nothing_is_negative_all_integers_are_used(graph: Path) -> None:
     errors = [
         # The weights' error would hide what this is about with 7 bits.
         np.abs(_quantized(graph.with_name(name), way, reduce_range=False)(states)["first"] - wanted).std()
-        for name, way in (("graph.onnx", RowInputs), ("positive.onnx", RowInputs), ("positive.onnx", ScaledRows))
+        for name, way in (("graph.onnx", RowScales), ("positive.onnx", RowScales), ("positive.onnx", NormalizedRows))
     ]
 
     assert errors[1] < errors[0] * 0.9
@@ -80,8 +80,8 @@ def _quantized(
     model = onnx.load(graph)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim.insert(0, onnx.TensorShapeProto.Dimension(dim_param="texts"))
-    how = way(IntegerWeights(per_channel=True, reduce_range=reduce_range), {"states": large})
-    round_products(model, graph.parent, dict.fromkeys(PRODUCTS, how))
+    how = way(Int8Weights(per_channel=True, reduce_range=reduce_range), {"states": large})
+    quantize_matmuls(model, graph.parent, dict.fromkeys(PRODUCTS, how))
     session = open_session(model.SerializeToString())
     return lambda states: dict(zip(PRODUCTS, session.run(PRODUCTS, {"states": states}), strict=True))
 

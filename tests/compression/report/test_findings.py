@@ -13,7 +13,7 @@ def found(**parameters: Any) -> list[Finding]:
 def test_a_list_of_rows_is_one_table_with_the_columns_that_are_there() -> None:
     [finding] = found(importance=[{"part": "encoder.0", "mean": 0.5}, {"part": "encoder.1", "mean": 0.25, "kept": 1}])
 
-    assert finding.columns == ("part", "mean", "kept") and finding.title == "How much each part matters"
+    assert finding.columns == ("part", "mean", "kept") and finding.title == "Importance of each part"
     assert finding.labels() == ["encoder.0", "encoder.1"] and finding.column_to_plot() == "mean"
 
 

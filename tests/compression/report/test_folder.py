@@ -19,7 +19,7 @@ def test_an_earlier_report_is_replaced_as_a_whole(tmp_path: Path) -> None:
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("mine")
 
-    with pytest.raises(BadParameters, match=r"holds notes\.md, which a report would replace"):
+    with pytest.raises(BadParameters, match=r"contains notes\.md, which a report would delete"):
         write_folder(tmp_path, {"report.html": b""})
 
     assert [path.name for path in tmp_path.iterdir()] == ["notes.md"]

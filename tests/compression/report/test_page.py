@@ -158,7 +158,7 @@ def test_an_unmeasured_store_still_tells_sizes_and_lineage(store: Store, tmp_pat
 
 
 def test_a_store_without_artifacts_for_the_task_is_refused(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=r"nothing to report: .* holds no artifacts for summarization"):
+    with pytest.raises(BadData, match=r"nothing to report: .* has no artifacts for summarization"):
         write_report(Context(store), tmp_path / "report", [Task.SUMMARIZATION], ReportOptions())
 
     assert not (tmp_path / "report").exists()

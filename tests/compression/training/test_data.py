@@ -36,7 +36,7 @@ def test_files_of_every_kind_are_read_in_order(tmp_path: Path) -> None:
     [
         ("a.jsonl", '{"source": "a", "target": "b"}\n{"source": "a"}\n', "line 2"),
         ("a.jsonl", "not json\n", "line 1"),
-        ("a.jsonl", "", "holds no examples"),
+        ("a.jsonl", "", "has no examples"),
         ("a.jsonl", None, "no file"),
     ],
 )

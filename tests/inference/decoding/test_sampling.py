@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimseq.inference.decoding.sampling import SamplingSearch, likeliest
+from slimseq.inference.decoding.sampling import SamplingSearch, most_probable
 from slimseq.inference.decoding.scores import scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.manifest import GenerationOptions
@@ -38,7 +38,7 @@ def test_draws_are_among_the_tokens_that_transformers_leaves(top_k: int, top_p: 
     if top_p < 1:
         left = TopPLogitsWarper(top_p)(torch.zeros(1, 1), left)
 
-    tokens, weights = likeliest(logits, top_k, top_p)
+    tokens, weights = most_probable(logits, top_k, top_p)
 
     wanted = left[0].softmax(0).numpy()
     assert sorted(tokens.tolist()) == np.nonzero(wanted)[0].tolist()
@@ -73,9 +73,9 @@ def test_rules_hold_for_draws_too() -> None:
 
 
 @pytest.mark.parametrize("top_p", [1e-320, 1e-45, 1e-6])
-def test_the_likeliest_token_is_kept_whatever_the_share(top_p: float) -> None:
+def test_the_most_probable_token_is_kept_for_every_top_p(top_p: float) -> None:
     logits = np.array([0.5, 3.0, 1.0], dtype=np.float32)
 
-    tokens, probabilities = likeliest(logits, 0, top_p)
+    tokens, probabilities = most_probable(logits, 0, top_p)
 
     assert tokens.tolist() == [1] and probabilities.tolist() == [1.0]

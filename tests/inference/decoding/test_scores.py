@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from slimseq.inference.decoding.scores import Scores, log_normaliser, scores_of
+from slimseq.inference.decoding.scores import Scores, log_sum_exp_of, scores_of
 
 ROWS, COUNT = 12, 8
 
@@ -26,6 +26,6 @@ def test_the_best_tokens_are_those_of_a_full_sort(vocabulary: int) -> None:
 def test_a_normaliser_makes_probabilities_of_logits() -> None:
     logits = random_logits(100) + np.float32(90)
 
-    probabilities = np.exp(logits - log_normaliser(logits)[:, None])
+    probabilities = np.exp(logits - log_sum_exp_of(logits)[:, None])
 
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)

@@ -4,79 +4,79 @@ from numpy.typing import NDArray
 
 from slimseq.inference.engine.beam_cache_index import BeamCacheIndex
 
-PLACES, CAPACITY = 4, 64
+MAX_INPUTS, CAPACITY = 4, 64
 
 
-def columns(num_beams: int, inputs: int) -> BeamCacheIndex:
+def index(num_beams: int, inputs: int) -> BeamCacheIndex:
     made = BeamCacheIndex(num_beams)
-    made.resize(PLACES, CAPACITY)
+    made.resize(MAX_INPUTS, CAPACITY)
     made.join(inputs)
     return made
 
 
-def scores(made: BeamCacheIndex) -> NDArray[np.float32]:
-    """Returns what masks columns, `(inputs, num_beams, capacity)`."""
-    return made.scores(is_alone=False)[:, 0, 0]
+def bias(made: BeamCacheIndex) -> NDArray[np.float32]:
+    """Returns the mask of the slots, `(inputs, num_beams, capacity)`."""
+    return made.bias(one_row_groups=False)[:, 0, 0]
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_a_hypothesis_attends_to_its_own_ancestors_and_nothing_else(num_beams: int) -> None:
-    made, drawn = columns(num_beams, inputs=3), np.random.default_rng(0)
-    # What stands for the keys and values of a column: which step wrote it, and for which hypothesis.
+    made, drawn = index(num_beams, inputs=3), np.random.default_rng(0)
+    # Instead of keys and values, each slot has the step and the hypothesis that wrote it.
     written = np.full((3, CAPACITY), -1)
     histories = [[[] for _ in range(num_beams)] for _ in range(3)]  # type: list[list[list[int]]]
 
     for step in range(20):
-        taken = made.take()
-        for place in range(3):
+        slots = made.allocate()
+        for number in range(3):
             for beam in range(num_beams):
-                written[place, taken[place, beam]] = mark = step * num_beams + beam
-                histories[place][beam] = [*histories[place][beam], mark]
-        for place in range(3):
+                written[number, slots[number, beam]] = mark = step * num_beams + beam
+                histories[number][beam] = [*histories[number][beam], mark]
+        for number in range(3):
             for beam in range(num_beams):
-                attended = written[place, scores(made)[place, beam] == 0]
-                assert sorted(attended) == histories[place][beam]
-                alive = scores(made)[place, beam] == 0
-                assert (made.distances[place, alive] == step - attended // num_beams).all()
+                attended = written[number, bias(made)[number, beam] == 0]
+                assert sorted(attended) == histories[number][beam]
+                used = bias(made)[number, beam] == 0
+                assert (made.distances[number, used] == step - attended // num_beams).all()
         origins = drawn.integers(num_beams, size=(3, num_beams))
-        made.move(origins)
-        histories = [[histories[place][beam] for beam in origins[place]] for place in range(3)]
+        made.reorder(origins)
+        histories = [[histories[number][beam] for beam in origins[number]] for number in range(3)]
 
-    assert made.wanted() <= 20 * num_beams + num_beams
+    assert made.needed_slots() <= 20 * num_beams + num_beams
 
 
-def test_columns_of_the_dead_are_written_over() -> None:
-    made = columns(4, inputs=1)
+def test_slots_of_dropped_hypotheses_are_reused() -> None:
+    made = index(4, inputs=1)
 
     for _ in range(40):
-        made.take()
-        made.move(np.zeros((1, 4), dtype=np.int64))
+        made.allocate()
+        made.reorder(np.zeros((1, 4), dtype=np.int64))
 
-    # One history, and room for four tokens.
-    assert made.wanted() == 40 + 4
-    assert made.last() < 40 + 4
+    # One history, and slots for four new tokens.
+    assert made.needed_slots() == 40 + 4
+    assert made.end_of_used() < 40 + 4
 
 
-def test_places_take_over_what_others_were() -> None:
-    made = columns(2, inputs=3)
-    made.take()
+def test_an_input_that_moves_keeps_its_slots() -> None:
+    made = index(2, inputs=3)
+    made.allocate()
     made.join(1)
-    made.take()
-    before = scores(made)[2].copy(), made.distances[2].copy()
+    made.allocate()
+    before = bias(made)[2].copy(), made.distances[2].copy()
 
     made.keep([(0, 2)], 2)
 
-    assert len(scores(made)) == 2
-    assert (scores(made)[0] == before[0]).all() and (made.distances[0] == before[1]).all()
-    assert (scores(made)[1] == 0).sum() == 4
+    assert len(bias(made)) == 2
+    assert (bias(made)[0] == before[0]).all() and (made.distances[0] == before[1]).all()
+    assert (bias(made)[1] == 0).sum() == 4
 
 
-def test_those_that_join_attend_to_nothing_of_those_that_left() -> None:
-    made = columns(2, inputs=1)
+def test_new_inputs_do_not_attend_to_slots_of_inputs_that_left() -> None:
+    made = index(2, inputs=1)
     for _ in range(5):
-        made.take()
+        made.allocate()
     made.keep([], 0)
 
     made.join(1)
 
-    assert made.wanted() == 2 and made.last() == 0
+    assert made.needed_slots() == 2 and made.end_of_used() == 0

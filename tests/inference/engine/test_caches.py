@@ -10,21 +10,21 @@ def caches() -> Caches:
     return Caches(["inputs", HEADS, "positions", WIDTH], axis=2, names=list(NAMES))
 
 
-def filled(places: int, length: int) -> Caches:
-    """Caches whose numbers tell name, input, head and position."""
+def filled(inputs: int, length: int) -> Caches:
+    """Caches whose values encode name, input, head and position."""
     made = caches()
-    made.resize(places, length, 0, np.dtype(np.float32))
-    for name, view in made.views(places).items():
-        view[:] = numbers(name, places, length)
+    made.resize(inputs, length, 0, np.dtype(np.float32))
+    for name, view in made.views(inputs).items():
+        view[:] = numbers(name, inputs, length)
     return made
 
 
-def numbers(name: str, places: int, length: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    at = 1000 * NAMES.index(name) + 100 * np.arange(places)[:, None, None] + 50 * np.arange(HEADS)[:, None]
+def numbers(name: str, inputs: int, length: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    at = 1000 * NAMES.index(name) + 100 * np.arange(inputs)[:, None, None] + 50 * np.arange(HEADS)[:, None]
     return np.repeat((at + np.arange(length) + 1)[..., None], WIDTH, axis=-1).astype(np.float32)
 
 
-def test_what_fits_stays_and_the_rest_is_clear_however_often_the_length_changes() -> None:
+def test_a_new_length_keeps_what_fits_and_clears_the_rest() -> None:
     made, kept = filled(4, 8), 8
     for length in (9, 12, 10, 12, 11, 40, 5, 6):
         made.resize(4, length, 4, np.dtype(np.float32))
@@ -35,7 +35,7 @@ def test_what_fits_stays_and_the_rest_is_clear_however_often_the_length_changes(
             assert (view[:, :, kept:] == 0).all(), (length, name)
 
 
-def test_inputs_that_are_kept_stay_where_others_join() -> None:
+def test_inputs_keep_their_caches_when_others_join() -> None:
     made = filled(2, 8)
     made.resize(5, 8, 2, np.dtype(np.float32))
     for name, view in made.views(2).items():
@@ -43,7 +43,7 @@ def test_inputs_that_are_kept_stay_where_others_join() -> None:
     assert made.views(5)["a"].shape == (5, HEADS, 8, WIDTH)
 
 
-def test_memory_stays_while_a_length_grows_and_shrinks_a_little() -> None:
+def test_a_small_change_of_length_needs_no_allocation() -> None:
     made = filled(4, 16)
     first = made.array
     assert first is not None
@@ -53,7 +53,7 @@ def test_memory_stays_while_a_length_grows_and_shrinks_a_little() -> None:
         assert np.shares_memory(first, made.array), length
 
 
-def test_cleared_caches_hold_nothing() -> None:
+def test_cleared_caches_are_empty() -> None:
     made = filled(4, 16)
     made.clear()
     assert made.array is None

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slimseq.compression.quantize.sensitivity import open_session
-from slimseq.compression.quantize.teacher_forcing import Batch, cross_feeds, steps
+from slimseq.compression.quantize.teacher_forcing import Batch, cross_feeds, open_session, steps
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimseq.compression.quantize.sensitivity import open_session
-from slimseq.compression.quantize.teacher_forcing import Batch, cross_feeds, encoder_feeds, steps
+from slimseq.compression.quantize.teacher_forcing import Batch, cross_feeds, encoder_feeds, open_session, steps
 from slimseq.evaluation.host import has_vnni
 from slimseq.inference.graphs.cross_attention_cache import (
     CrossAttentionCache,

@@ -9,7 +9,7 @@ from slimseq.compression.publish import write_model
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.data_file import DataFile
 from slimseq.inference.graphs.names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
-from slimseq.inference.graphs.top import add_best, add_normalisers, block_size
+from slimseq.inference.graphs.top import add_log_sum_exp, add_top_tokens, block_size
 from slimseq.inference.models.weights import Weights
 from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_model, tiny_tokenizer
@@ -29,8 +29,8 @@ def session(weights: Weights, vocabulary: int) -> ort.InferenceSession:
     builder.input(LOGITS, ["rows", vocabulary], TensorProto.FLOAT)
     builder.input(TOP, [1])
     builder.input(LOG_SUM_EXP_ROWS, [1])
-    add_best(builder, vocabulary)
-    add_normalisers(builder)
+    add_top_tokens(builder, vocabulary)
+    add_log_sum_exp(builder)
     builder.output(TOP_LOGITS, ["rows", "top"])
     builder.output(TOP_TOKENS, ["rows", "top"], TensorProto.INT64)
     builder.output(LOG_SUM_EXP, ["normalised", 1])

@@ -145,7 +145,7 @@ def test_a_graph_that_is_no_onnx_is_named(own_store: Store) -> None:
         open_runtime(folder)
 
 
-def test_graphs_for_an_older_engine_are_refused_in_words(own_store: Store) -> None:
+def test_graphs_of_an_older_contract_are_refused(own_store: Store) -> None:
     from slimseq.inference.runtimes.onnxruntime import open_runtime
 
     folder = own_store.folder(Task.TRANSLATION, "original")
@@ -158,7 +158,7 @@ def test_graphs_for_an_older_engine_are_refused_in_words(own_store: Store) -> No
             part.name = "other_scores"
     onnx.save(graph, str(path))
 
-    with pytest.raises(InvalidArtifact, match="older Slimseq: quantize or export it anew"):
+    with pytest.raises(InvalidArtifact, match="older Slimseq: quantize or export it again"):
         open_runtime(folder)
 
 

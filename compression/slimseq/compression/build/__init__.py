@@ -1,1 +1,1 @@
-"""Builds what a recipe describes: what is missing or stale, one step after the other, resumable."""
+"""Builds the variants of a recipe: runs missing and outdated steps, and resumes after an interruption."""

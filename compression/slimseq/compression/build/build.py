@@ -1,4 +1,4 @@
-"""Builds a recipe: the base, every variant in order, their measurements, and the verdicts of their gates."""
+"""Builds a recipe: makes the base and all variants in order, measures them and applies their gates."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -8,7 +8,7 @@ from pathlib import Path
 from slimseq.evaluation.gate import verdict_on
 from slimseq.compression.build.keys import folder_digest, key_of
 from slimseq.compression.build.measure import measure_variants
-from slimseq.compression.build.plan import check_nothing_is_replaced, is_base_made_so, whole_manifest
+from slimseq.compression.build.plan import check_nothing_is_replaced, is_base_current, whole_manifest
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.build.work import CHECKPOINTS, STEPS, working_in
 from slimseq.compression.card import write_card
@@ -31,9 +31,9 @@ class BuildOptions:
     """How to build.
 
     Args:
-        data_folder: what relative paths in the recipe are relative to.
-        folder: where steps, checkpoints and what was measured are kept.
-        retrain_base: whether to make the base anew although the recipe keeps the one in the store.
+        data_folder: the base of relative paths in the recipe.
+        folder: for steps, checkpoints and measurements.
+        retrain_base: whether to make the base again even if the recipe keeps the one in the store.
         measure: whether to measure and apply gates.
     """
 
@@ -45,12 +45,12 @@ class BuildOptions:
 
 @dataclass
 class Built:
-    """What a build did.
+    """The result of a build.
 
     Args:
-        built: variants whose files are new.
+        built: variants that were made.
         current: variants that were up to date.
-        measured: whether anything was measured.
+        measured: whether a measurement was run.
         verdicts: of the gates, by variant.
     """
 
@@ -66,21 +66,21 @@ class Built:
 
 
 def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
-    """Builds what is missing or stale, and publishes it.
+    """Builds missing and outdated variants and publishes them.
 
     Args:
-        context: the store to publish to, device and progress, and whether artifacts in it may be replaced.
+        context: the store to publish to, whether artifacts in it may be replaced, device and progress.
         recipe: what to build.
-        options: where, and how much of it.
+        options: how to build.
 
     Returns:
-        What was done. A rejected variant is published too, and marked.
+        The result. A rejected variant is published too, with its verdict.
 
     Raises:
         BadData: a data file is missing.
-        BadRecipe: an artifact would be replaced that may not be; names all of them, before anything is made.
-        ArtifactInUse: another command builds in the same folder, or writes one of the variants.
-        SlimseqError: a step failed. What was finished before stays, and the next build goes on from there.
+        BadRecipe: artifacts would be replaced and must not be; names all of them, before any work.
+        ArtifactInUse: another command uses the same folder, or writes one of the variants.
+        SlimseqError: a step failed. Finished steps stay, and the next build resumes after them.
     """
     own = replace(context, store=Store(options.folder / STEPS), may_replace=True)
     workspace = BuildWorkspace(recipe, own, options.data_folder, options.folder / CHECKPOINTS, options.folder)
@@ -89,7 +89,7 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
     if not context.may_replace:
         check_nothing_is_replaced(context, workspace, base, _import_key(workspace))
     with working_in(options.folder), ExitStack() as claims:
-        context.say(f"Working in {options.folder}, where finished steps and checkpoints are kept")
+        context.say(f"Finished steps and checkpoints are in {options.folder}")
         for name in [*([] if base is not None else [BASE]), *recipe.variants]:
             claims.enter_context(context.store.claim(recipe.task, name))
         return _build(context, workspace, options, base)
@@ -101,7 +101,7 @@ def _build(context: Context, workspace: BuildWorkspace, options: BuildOptions, b
     if base is None:
         base = _make_base(context, workspace)
     else:
-        _bring(context.store, workspace.store, base)
+        _copy_to_build_store(context.store, workspace.store, base)
     root = root_of(base, context.store.manifests(recipe.task))
     if root is None:
         raise BadRecipe(f"base: the reference of {recipe.task}/{BASE}, its own base model, is not in the store")
@@ -111,7 +111,7 @@ def _build(context: Context, workspace: BuildWorkspace, options: BuildOptions, b
         published = whole_manifest(context, recipe, name)
         if published is not None and workspace.is_current(published, variant.steps, digests[variant.start]):
             result.current.append(name)
-            _bring(context.store, workspace.store, published)
+            _copy_to_build_store(context.store, workspace.store, published)
         else:
             manifest = workspace.run(name, variant.start, variant.steps)
             _publish(context, workspace, manifest, root)
@@ -124,12 +124,12 @@ def _build(context: Context, workspace: BuildWorkspace, options: BuildOptions, b
 
 
 def _base_in_store(context: Context, workspace: BuildWorkspace, options: BuildOptions) -> Manifest | None:
-    """Returns the original that is there and is kept or up to date; None where it is to be made."""
+    """Returns the base model if it is kept or current; None if it must be made."""
     recipe = workspace.recipe
     published = whole_manifest(context, recipe, BASE)
     if published is not None:
         is_kept = recipe.base.keep and not options.retrain_base
-        if is_kept or is_base_made_so(workspace, published.lineage, _import_key(workspace)):
+        if is_kept or is_base_current(workspace, published.lineage, _import_key(workspace)):
             _check_family(recipe, context.store.folder(recipe.task, BASE))
             return published
     if recipe.base.import_ is None and not recipe.base.steps:
@@ -140,7 +140,7 @@ def _base_in_store(context: Context, workspace: BuildWorkspace, options: BuildOp
 
 
 def _make_base(context: Context, workspace: BuildWorkspace) -> Manifest:
-    """Imports and trains the original in the build's own store, and publishes it."""
+    """Imports and trains the base model in the build's own store, and publishes it."""
     recipe = workspace.recipe
     start = ""
     if recipe.base.import_ is not None:
@@ -165,7 +165,7 @@ def _make_base(context: Context, workspace: BuildWorkspace) -> Manifest:
 
 
 def _import_key(workspace: BuildWorkspace) -> str | None:
-    """Returns the key of the recipe's import; None where it imports nothing."""
+    """Returns the key of the recipe's import; None without one."""
     base = workspace.recipe.base
     if base.import_ is None:
         return None
@@ -175,14 +175,14 @@ def _import_key(workspace: BuildWorkspace) -> str | None:
 
 
 def _check_family(recipe: Recipe, folder: Path) -> None:
-    """Checks the recipe against its base, whose configuration is in a folder."""
+    """Checks that the recipe supports the family of its base, given the base's folder."""
     check_family(recipe, str(read_json(folder / "config.json").get("model_type", "")))
 
 
 def _publish(context: Context, workspace: BuildWorkspace, manifest: Manifest, root: Manifest) -> None:
-    """Puts what was built into the store, with what was measured of the same files before.
+    """Copies an artifact into the store, with earlier measurements of the same files.
 
-    Its reference is the recipe's base, whatever steps are between the two.
+    Its reference is the root of the recipe's base.
     """
     task, name = manifest.task, manifest.variant
     check_name(context, task, name)
@@ -197,8 +197,8 @@ def _publish(context: Context, workspace: BuildWorkspace, manifest: Manifest, ro
         write_card(context.store.folder(task, name), manifest)
 
 
-def _bring(source: Store, target: Store, manifest: Manifest) -> None:
-    """Puts an artifact into the build's own store, where steps find their parents."""
+def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> None:
+    """Copies an artifact into the build's own store, unless it is there, so that steps can start from it."""
     try:
         if target.manifest(manifest.task, manifest.variant).digest == manifest.digest:
             target.verify(manifest.task, manifest.variant)
@@ -209,7 +209,7 @@ def _bring(source: Store, target: Store, manifest: Manifest) -> None:
 
 
 def _check_data(workspace: BuildWorkspace) -> None:
-    """Checks that files which the recipe names are there, before anything is trained for hours."""
+    """Checks before any work that the data files of the recipe exist."""
     data = workspace.recipe.data
     given = (data.train, data.unlabelled, data.calibration, data.dev, [test.data for test in data.test])
     names: Sequence[str] = [name for names in given for name in names]

@@ -1,6 +1,6 @@
-"""What a step depends on, as one hash: its parent's files, its options, its seed, and the content of its data.
+"""Computes the key of a step: a hash of its parent, options, seed and data.
 
-A step whose key stands in an artifact's lineage needs not be done again.
+A step is not run again if an artifact has its key in the lineage.
 """
 
 import hashlib
@@ -10,21 +10,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-# Raised when a technique's results change although its options do not: everything is then stale.
+# Increase it when results change for the same options: all steps are then outdated.
 KEY_VERSION = 1
 
 
 def key_of(*parts: Any) -> str:
-    """Returns the hash of some values that JSON can hold, `sha256:` and 64 digits."""
+    """Returns the hash of JSON values, `sha256:` and 64 digits."""
     text = json.dumps([KEY_VERSION, *parts], sort_keys=True, separators=(",", ":"), default=_plain)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def data_digest(names: Sequence[str]) -> list[str]:
-    """Returns one hash for each file that the names mean; a name that is no file stands for itself."""
+    """Returns one hash for each named file; a name that is not a file is returned unchanged."""
     digests = []
     for name in names:
-        # Two parallel texts are one name with a colon in it.
+        # The name of two parallel texts has a colon.
         paths = [Path(part) for part in ([name] if Path(name).exists() else name.split(":"))]
         if all(path.is_file() for path in paths):
             digests += [_file_digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
@@ -34,7 +34,7 @@ def data_digest(names: Sequence[str]) -> list[str]:
 
 
 def folder_digest(folder: Path) -> list[str]:
-    """Returns the hashes of a model folder's own files."""
+    """Returns the hashes of the files in a model folder, without subfolders."""
     return data_digest([str(path) for path in sorted(folder.iterdir()) if path.is_file()])
 
 

@@ -1,6 +1,6 @@
-"""Measures every variant of a build beside its reference: quality on each test set, speed in one interleaved run.
+"""Measures the variants of a build and their reference: quality on each test set, speed in one interleaved run.
 
-What was measured of the same artifacts on the same data is not measured again.
+Measurements of the same artifacts on the same data are not repeated.
 """
 
 import json
@@ -22,20 +22,20 @@ from slimseq.models_store.manifest import Task
 
 MEASUREMENTS = "measurements.json"
 BATCHES = (1, 16)
-# What one core yields: more cores serve more workers, and figures of machines with different counts stay comparable.
+# One core, so that figures of machines with different numbers of cores are comparable.
 THREADS = 1
 SAMPLES = 32
-# So many that a ratio comes out the same again, but for 2 % or so.
+# Enough for speed ratios that repeat within about 2 %.
 REPEATS = 5
-# Those that serve without torch.
+# The runtimes that do not need torch.
 RUNTIMES = ("onnxruntime", "ctranslate2")
 
 
 class Measurements:
-    """What has been measured, kept in one JSON file of keys.
+    """The keys of finished measurements, stored in a JSON file.
 
     Args:
-        path: the file; made when there is something to keep.
+        path: the file; created by the first `keep`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,22 +46,22 @@ class Measurements:
             self._done = {}
 
     def is_done(self, name: str, key: str) -> bool:
-        """Whether that was measured with that key."""
+        """Whether a measurement was finished with this key."""
         return self._done.get(name) == key
 
     def keep(self, name: str, key: str) -> None:
-        """Remembers that it was."""
+        """Records a finished measurement."""
         self._done[name] = key
         write_text(self._path, json.dumps(self._done, indent=2) + "\n")
 
 
 def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mapping[str, str], folder: Path) -> bool:
-    """Measures what is not measured yet, and writes it into the manifests.
+    """Runs missing measurements and writes them into the manifests.
 
     Args:
         workspace: the recipe and its data.
-        context: of the store that holds the finished variants.
-        digests: of every variant, the base and its reference included, by name.
+        context: with the store of the finished variants.
+        digests: of all variants, the base and its reference included, by name.
         folder: the build's folder.
 
     Returns:
@@ -98,19 +98,19 @@ def _benchmark(workspace: BuildWorkspace, context: Context, names: Sequence[str]
     for name in names:
         _export_ctranslate2(context, task, name)
     for runtime in map(runtime_named, RUNTIMES):
-        able = [name for name in names if context.store.has_format(task, name, runtime.format)]
-        for batch in BATCHES if able and runtime.is_installed else ():
-            context.say(f"Timing {', '.join(able)}, {runtime.name}, batch {batch}")
+        openable = [name for name in names if context.store.has_format(task, name, runtime.format)]
+        for batch in BATCHES if openable and runtime.is_installed else ():
+            context.say(f"Timing {', '.join(openable)}, {runtime.name}, batch {batch}")
             options = BenchmarkOptions(
                 batch=batch, samples=SAMPLES, repeats=REPEATS, runtime=runtime.name, threads=THREADS
             )
-            benchmark_variants(context, task, able, options, keep=True)
+            benchmark_variants(context, task, openable, options, keep=True)
     done.keep("speed", key)
     return True
 
 
 def _export_onnx(context: Context, task: Task, name: str) -> None:
-    """Gives a variant what serves it, where it can be made: quality is measured on the runtime that serves."""
+    """Exports a variant with safetensors to ONNX, since quality is measured on the default runtime."""
     if not context.store.manifest(task, name).has_format("safetensors"):
         return
     if context.store.export_of(task, name, "onnx") is None:
@@ -118,7 +118,7 @@ def _export_onnx(context: Context, task: Task, name: str) -> None:
 
 
 def _export_ctranslate2(context: Context, task: Task, name: str) -> None:
-    """Gives a variant what CTranslate2 opens, where it can be made, so that every runtime is measured."""
+    """Exports a variant with safetensors to CTranslate2, so that speed is measured on every runtime."""
     if not context.store.manifest(task, name).has_format("safetensors"):
         return
     if context.store.export_of(task, name, "ctranslate2") is None:

@@ -1,4 +1,4 @@
-"""What a build would replace, found before it starts."""
+"""Checks before a build starts that it replaces no artifact of others."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from slimseq.models_store.manifest import Manifest, Step
 
 
 def whole_manifest(context: Context, recipe: Recipe, name: str) -> Manifest | None:
-    """Returns the manifest of a variant that is in the store and whole."""
+    """Returns the manifest of a variant; None if it is missing or fails verification."""
     try:
         context.store.verify(recipe.task, name)
         return context.store.manifest(recipe.task, name)
@@ -20,13 +20,13 @@ def whole_manifest(context: Context, recipe: Recipe, name: str) -> Manifest | No
         return None
 
 
-def is_base_made_so(workspace: BuildWorkspace, lineage: Sequence[Step], import_key: str | None) -> bool:
-    """Whether a lineage is an import and trainings as the recipe's base says.
+def is_base_current(workspace: BuildWorkspace, lineage: Sequence[Step], import_key: str | None) -> bool:
+    """Whether a lineage is what the recipe's base describes: an import, trainings, or both.
 
     Args:
         workspace: the recipe and its data.
-        lineage: of an original, from its beginning.
-        import_key: of the recipe's import, None where it imports nothing.
+        lineage: the whole lineage of a base model.
+        import_key: of the recipe's import; None without one.
     """
     steps = workspace.recipe.base.steps
     imports = 0 if import_key is None else 1
@@ -40,38 +40,38 @@ def is_base_made_so(workspace: BuildWorkspace, lineage: Sequence[Step], import_k
 def check_nothing_is_replaced(
     context: Context, workspace: BuildWorkspace, base: Manifest | None, import_key: str | None
 ) -> None:
-    """Checks that nothing but what the recipe itself has made is where its variants will be.
+    """Checks that the recipe would replace only artifacts that it made itself.
 
     Args:
-        context: the store to publish to.
+        context: with the store to publish to.
         workspace: the recipe and its data.
-        base: the original that is kept or up to date; None where it is to be made.
-        import_key: of the recipe's import, None where it imports nothing.
+        base: the base model that is kept or current; None if it must be made.
+        import_key: of the recipe's import; None without one.
 
     Raises:
-        BadRecipe: something would be replaced; names all of it.
+        BadRecipe: other artifacts would be replaced; names all of them.
     """
     recipe = workspace.recipe
-    names = [] if base is not None or not _is_taken(context, recipe, BASE) else [BASE]
+    names = [] if base is not None or not _exists(context, recipe, BASE) else [BASE]
     for name in recipe.variants:
-        if _is_taken(context, recipe, name) and not _is_made_so(context, workspace, name, base, import_key):
+        if _exists(context, recipe, name) and not _is_own(context, workspace, name, base, import_key):
             names.append(name)
     if names:
-        taken = ", ".join(f"{recipe.task}/{name}" for name in names)
+        listed = ", ".join(f"{recipe.task}/{name}" for name in names)
         raise BadRecipe(
-            f"{recipe.name} would replace {taken} in {context.store.root}; give another --store, move what is there "
-            "away with `rename`, or replace it with --force"
+            f"{recipe.name} would replace {listed} in {context.store.root}; give another --store, move them "
+            "away with `rename`, or replace them with --force"
         )
 
 
-def _is_taken(context: Context, recipe: Recipe, name: str) -> bool:
+def _exists(context: Context, recipe: Recipe, name: str) -> bool:
     return os.path.lexists(context.store.folder(recipe.task, name))
 
 
-def _is_made_so(
+def _is_own(
     context: Context, workspace: BuildWorkspace, name: str, base: Manifest | None, import_key: str | None
 ) -> bool:
-    """Whether a variant is what the recipe makes, all of its steps from the base on included."""
+    """Whether the recipe made a variant, with all steps from the base on."""
     manifest = whole_manifest(context, workspace.recipe, name)
     if manifest is None:
         return False
@@ -81,7 +81,7 @@ def _is_made_so(
         return False
     if base is not None:
         return workspace.are_current(own, steps, base.digest)
-    return is_base_made_so(workspace, before, import_key) and workspace.are_current(own, steps, own[0].parent)
+    return is_base_current(workspace, before, import_key) and workspace.are_current(own, steps, own[0].parent)
 
 
 def _steps_from_base(recipe: Recipe, name: str) -> list[RecipeStep]:

@@ -1,8 +1,8 @@
-"""Runs the steps of one variant in the build's own store, and knows which of them are done.
+"""Runs the steps of a variant in the build's own store, and skips finished ones.
 
-Every finished step is an artifact there, `NAME.1`, `NAME.2`, …, with its key in its lineage; the last one has the
-variant's own name. So a build that was killed goes on at the step that it was in, and within that at its checkpoint.
-Variants that begin with the same steps share them.
+Each finished step is an artifact there, `NAME.1`, `NAME.2`, …, with its key in the lineage; the last one has the
+variant's name. An interrupted build resumes at its step, and within a training at the last checkpoint. Variants with the
+same first steps share them.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from slimseq.models_store.store import Store
 
 @dataclass(frozen=True)
 class BuildWorkspace:
-    """Where and on what a build works.
+    """The recipe of a build and its folders.
 
     Args:
-        recipe: what is built.
+        recipe: what to build.
         context: device and progress; its store is the build's own one.
-        data_folder: what relative paths in the recipe are relative to.
-        checkpoints: each step's checkpoints go into a folder of its own in here.
-        outputs: what teachers write goes here, where every step finds it.
+        data_folder: the base of relative paths in the recipe.
+        checkpoints: the parent folder of each step's checkpoint folder.
+        outputs: the folder of teacher outputs, shared by all steps.
     """
 
     recipe: Recipe
@@ -43,7 +43,7 @@ class BuildWorkspace:
         return self.context.store
 
     def path(self, name: str) -> str:
-        """Returns a data name of the recipe as it can be opened: a file in the data folder, or the name itself."""
+        """Returns the path of a data name of the recipe: a file in the data folder, else the name itself."""
         parts = [self.data_folder / part for part in name.split(":")]
         return ":".join(map(str, parts)) if all(part.exists() for part in parts) else name
 
@@ -56,48 +56,48 @@ class BuildWorkspace:
         return DataFiles(train, calibration, dev, mixture_of(data.mixture), unlabelled)
 
     def key(self, step: RecipeStep, parent: str | None) -> str:
-        """Returns the key of a step that starts from an artifact of that digest."""
+        """Returns the key of a step. `parent` is the digest of the artifact that it starts from."""
         technique = technique_named(step.technique)
         files = self.files(step)
         digests = [data_digest(names) for names in (files.train, files.calibration, files.dev)]
-        # What is as ever says nothing, so that an option that is new makes nothing stale.
+        # Defaults of newer options are left out, so that older keys stay valid.
         data = [*digests, files.mixture.record(), *([data_digest(files.unlabelled)] if files.unlabelled else [])]
         return key_of(technique.key_name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
 
     def is_current(self, manifest: Manifest, steps: Sequence[RecipeStep], parent: str | None) -> bool:
-        """Whether an artifact's last steps are these, from that parent, with these options and this data."""
+        """Whether an artifact's last steps have these keys: the same parent, options and data."""
         return self.are_current(manifest.lineage[len(manifest.lineage) - len(steps) :], steps, parent)
 
-    def are_current(self, taken: Sequence[Step], steps: Sequence[RecipeStep], parent: str | None) -> bool:
-        """Whether steps of a lineage are these, from that parent, with these options and this data."""
-        if len(taken) != len(steps) or not taken or taken[0].parent != parent:
+    def are_current(self, recorded: Sequence[Step], steps: Sequence[RecipeStep], parent: str | None) -> bool:
+        """Whether steps of a lineage have these keys: the same parent, options and data."""
+        if len(recorded) != len(steps) or not recorded or recorded[0].parent != parent:
             return False
-        return all(done.key == self.key(step, done.parent) for done, step in zip(taken, steps, strict=True))
+        return all(done.key == self.key(step, done.parent) for done, step in zip(recorded, steps, strict=True))
 
     def run(self, name: str, start: str, steps: Sequence[RecipeStep]) -> Manifest:
-        """Takes the steps that are not done yet.
+        """Runs the steps that are not finished.
 
         Args:
-            name: the variant.
-            start: the artifact in the build's store to start from; empty starts from nothing.
+            name: of the variant.
+            start: the artifact in the build's store to start from; empty for none.
             steps: at least one.
 
         Raises:
-            SlimseqError: a step failed; those before it stay done.
+            SlimseqError: a step failed; earlier steps stay finished.
         """
         parent = self.store.manifest(self.recipe.task, start).digest if start else None
         for index, step in enumerate(steps, start=1):
             is_last = index == len(steps)
             target = name if is_last else f"{name}.{index}"
             key = self.key(step, parent)
-            place = f"{name}: {step.technique} ({index} of {len(steps)})"
+            title = f"{name}: {step.technique} ({index} of {len(steps)})"
             done = self._done(target, key) if is_last else self._done_for_any(target, key)
-            self.context.say(f"{place} is done" if done else f"{place} from {start or 'nothing'}")
-            manifest = done or self._take(step, start, target, key)
+            self.context.say(f"{title} is done" if done else f"{title} from {start or 'nothing'}")
+            manifest = done or self._run_step(step, start, target, key)
             start, parent = manifest.variant, manifest.digest
         return self.store.manifest(self.recipe.task, name)
 
-    def _take(self, step: RecipeStep, start: str, target: str, key: str) -> Manifest:
+    def _run_step(self, step: RecipeStep, start: str, target: str, key: str) -> Manifest:
         technique = technique_named(step.technique)
         checkpoint = self.checkpoints / key.removeprefix("sha256:")[:16]
         job = Job(
@@ -127,7 +127,7 @@ class BuildWorkspace:
         return keyed
 
     def _done_for_any(self, target: str, key: str) -> Manifest | None:
-        """Returns the step's artifact, or that of another variant which began with the same steps."""
+        """Returns the artifact of a finished step, of this or another variant with the same first steps."""
         names = [target, *self.store.variants(self.recipe.task)]
         return next((done for name in names if (done := self._done(name, key))), None)
 

@@ -1,4 +1,4 @@
-"""The folder that a build works in: one build at a time, how much it holds, and how it is removed."""
+"""The working folder of a build: its lock, its size and its removal."""
 
 import os
 import shutil
@@ -14,17 +14,17 @@ from slimseq.models_store.locks import LOCK, try_lock
 
 STEPS = "steps"
 CHECKPOINTS = "checkpoints"
-# Whatever else is in the folder is not of a build.
+# Other files in the folder do not belong to a build.
 CONTENT = (STEPS, CHECKPOINTS, MEASUREMENTS, CACHE, LOCK)
 
 
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
-    """Keeps other builds out of a folder while the block runs.
+    """Locks a folder against other builds while the block runs.
 
     Raises:
-        ArtifactInUse: another build works there.
-        CannotWrite: the disk is full, or may not be written.
+        ArtifactInUse: another build uses the folder.
+        CannotWrite: the disk is full or read-only.
     """
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,21 +38,21 @@ def working_in(folder: Path) -> Iterator[None]:
 
 
 def size_of(folder: Path) -> int:
-    """Returns the bytes of the files that builds keep in a folder."""
+    """Returns the bytes of the build files in a folder."""
     paths = [folder / name for name in CONTENT]
     files = [each for path in paths for each in [path, *path.rglob("*")]]
     return sum(each.lstat().st_size for each in files if each.is_file() and not each.is_symlink())
 
 
 def clean(folder: Path) -> int:
-    """Removes what builds keep in a folder, and the folder where it is empty then.
+    """Removes the build files in a folder, and the folder if it is then empty.
 
     Returns:
-        How many bytes it took.
+        The removed bytes.
 
     Raises:
-        ArtifactInUse: a build works there.
-        CannotWrite: it may not be removed.
+        ArtifactInUse: a build uses the folder.
+        CannotWrite: a file cannot be removed.
     """
     if not folder.is_dir():
         return 0

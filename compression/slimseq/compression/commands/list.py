@@ -15,7 +15,7 @@ from slimseq.compression.commands.options import (
 )
 from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest
-from slimseq.models_store.roots import is_root, lineage_words, reference_of
+from slimseq.models_store.roots import is_root, lineage_labels, reference_of
 
 
 def list_command(
@@ -63,7 +63,7 @@ def _lineage(manifest: Manifest, manifests: list[Manifest]) -> Sequence[str]:
     """Returns the techniques that made an artifact, a variant's from its reference on."""
     if is_root(manifest):
         return [step.technique for step in manifest.lineage]
-    return lineage_words(manifest, manifests)
+    return lineage_labels(manifest, manifests)
 
 
 def _described(manifest: Manifest, manifests: list[Manifest]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from slimseq.compression.context import Context, library_versions
 from slimseq.compression.errors import BadParameters
-from slimseq.inference.graphs.beside import build_beside
+from slimseq.inference.graphs.on_demand import export_artifact
 from slimseq.models_store.manifest import Task
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter 
     if exporter is OnnxExporter.SLIMSEQ:
         with context.progress() as progress:
             bar = progress.add_task(f"export {task}/{variant}", total=1, status="to onnx")
-            build_beside(context.store, task, variant)
+            export_artifact(context.store, task, variant)
             progress.update(bar, advance=1)
         return
     from slimseq.compression.export.optimum_onnx import export_with_optimum

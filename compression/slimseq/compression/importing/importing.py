@@ -30,7 +30,7 @@ from slimseq.compression.publish import Identity, check_name, copy_tokenizer, pu
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import GenerationDefaults, Manifest, Step, Task, first_complaint
+from slimseq.models_store.manifest import GenerationDefaults, Manifest, Step, Task, first_error
 
 MAX_NEW_TOKENS = 128
 MAX_INPUT_TOKENS = 512
@@ -200,7 +200,7 @@ def _defaults(folder: Path, options: ImportOptions, languages: Languages) -> Gen
             target_language_token=languages.tokens.target if languages.tokens else None,
         )
     except ValidationError as error:
-        raise BadParameters(first_complaint(error, "generation")) from error
+        raise BadParameters(first_error(error, "generation")) from error
 
 
 def _task_parameters(config: dict[str, Any], task: Task, languages: Sequence[str]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Schemes of storing a model in fewer bits, one file a scheme, all behind `protocol.Scheme`."""
+"""Quantization: one module a scheme (`scheme.Scheme`), listed in `quantize.SCHEMES`."""

@@ -1,8 +1,8 @@
-"""Fine-tunes a model with its weights rounded to 4-bit blocks, so that rounding them afterwards costs less.
+"""Quantization-aware fine-tuning for `int4-weight-only`: trains with weights in 4-bit blocks.
 
-Forward passes see rounded weights, gradients pass the rounding as if it were not there (the straight-through estimator,
-Bengio et al. 2013, https://arxiv.org/abs/1308.3432; for weights of networks, Jacob et al. 2018,
-https://arxiv.org/abs/1712.05877). Rounding is that of ONNX Runtime's `MatMulNBits`.
+Forward passes use fake-quantized weights; gradients pass the quantization unchanged (straight-through estimator, Bengio
+et al. 2013, https://arxiv.org/abs/1308.3432; for weights: Jacob et al. 2018, https://arxiv.org/abs/1712.05877). The
+quantization is that of ONNX Runtime's `MatMulNBits`.
 """
 
 from dataclasses import asdict
@@ -15,8 +15,8 @@ from torch.nn.utils import parametrize
 
 from slimseq.compression.models import load_model
 from slimseq.compression.publish import copy_tokenizer, write_model
-from slimseq.compression.quantize.block_embedding import Blocks
-from slimseq.compression.quantize.protocol import Work
+from slimseq.compression.quantize.scheme import QuantizationRun
+from slimseq.compression.quantize.weight_only import Blocks
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions, train
 
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BITS = 4
-LARGEST = 2**BITS - 1
-MIDDLE = 2 ** (BITS - 1)
+MAX_INTEGER = 2**BITS - 1
+ZERO_POINT = 2 ** (BITS - 1)
 
 
-def write_aware(work: Work, folder: Path) -> dict[str, Any]:
-    """Fine-tunes the source and writes it, with its tokenizer, as a Hugging Face folder.
+def fine_tune(run: QuantizationRun, folder: Path) -> dict[str, Any]:
+    """Fine-tunes the source model and writes it, with its tokenizer, as a Hugging Face folder.
 
     Args:
-        work: gives options, training data and, where dev files are named, dev data.
+        run: options, training data and, if there are dev files, dev data.
         folder: an existing folder.
 
     Returns:
-        The training's report.
+        The report of the training.
 
     Raises:
-        BadParameters: no training files are named.
+        BadParameters: there are no training files.
         BadData: a file cannot be used.
-        TrainingDiverged: the loss stopped being a number.
+        TrainingDiverged: the loss is not a finite number.
     """
-    options = work.options
-    model = load_model(work.source, work.context.device)
-    dataset = work.train()
-    dev = work.dev() if work.files is not None and work.files.dev else None
-    work.say("fine-tuning with rounded weights")
-    make_aware(model, Blocks(BITS, options.block_size, options.symmetric))
-    # No dropout and no smoothing: the model is trained already, and only has to follow its rounded weights.
+    options = run.options
+    model = load_model(run.source, run.context.device)
+    dataset = run.train()
+    dev = run.dev() if run.files is not None and run.files.dev else None
+    run.report_status("fine-tuning with quantized weights")
+    add_fake_quantization(model, Blocks(BITS, options.block_size, options.symmetric))
+    # No dropout and no label smoothing: the model is trained already, and only adapts to its quantized weights.
     training = TrainingOptions(
         bounds=Bounds(max_steps=options.aware_steps),
         learning_rate=options.aware_learning_rate,
@@ -57,52 +57,52 @@ def write_aware(work: Work, folder: Path) -> dict[str, Any]:
         weight_decay=0.0,
         dropout=0.0,
     )
-    report = train(model, dataset, training, work.context, dev=dev, describe="Fine-tuning with rounded weights")
-    make_plain(model)
+    report = train(model, dataset, training, run.context, dev=dev, describe="Fine-tuning with quantized weights")
+    remove_fake_quantization(model)
     write_model(model, folder)
-    copy_tokenizer(work.source, folder)
+    copy_tokenizer(run.source, folder)
     return {name: value for name, value in asdict(report).items() if value is not None}
 
 
-def make_aware(model: "PreTrainedModel", blocks: Blocks) -> None:
-    """Makes every matrix that quantization rounds look rounded, in place; embeddings that are tied to one included."""
-    seen: dict[int, QuantizedBlocks] = {}
+def add_fake_quantization(model: "PreTrainedModel", blocks: Blocks) -> None:
+    """Adds fake quantization to every matrix that is quantized later, in place. Tied matrices share it."""
+    seen: dict[int, FakeQuantization] = {}
     for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Embedding) and _is_rounded(model, module):
+        if isinstance(module, nn.Linear | nn.Embedding) and _is_quantized(model, module):
             key = module.weight.data_ptr()
-            seen.setdefault(key, QuantizedBlocks(blocks))
+            seen.setdefault(key, FakeQuantization(blocks))
             parametrize.register_parametrization(module, "weight", seen[key])
 
 
-def make_plain(model: "PreTrainedModel") -> None:
-    """Takes the rounding off again, in place; what was learned stays, unrounded."""
+def remove_fake_quantization(model: "PreTrainedModel") -> None:
+    """Removes fake quantization, in place. The trained float weights stay."""
     for module in model.modules():
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
     model.tie_weights()  # type: ignore[no-untyped-call]
 
 
-class QuantizedBlocks(nn.Module):
-    """Rounds a matrix `(outputs, inputs)` in blocks along its inputs, and hands gradients through unchanged."""
+class FakeQuantization(nn.Module):
+    """Fake-quantizes a matrix `(outputs, inputs)` in blocks along its inputs; gradients pass unchanged."""
 
     def __init__(self, blocks: Blocks) -> None:
         super().__init__()
         self._blocks = blocks
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Returns the rounded matrix, of the same shape and dtype."""
-        return weight + (round_blocks(weight.detach(), self._blocks) - weight.detach())
+        """Returns the fake-quantized matrix, of the same shape and dtype."""
+        return weight + (fake_quantize(weight.detach(), self._blocks) - weight.detach())
 
 
-def round_blocks(weight: Tensor, blocks: Blocks) -> Tensor:
-    """Rounds to 4 bits as `MatMulNBits` weights are, and back.
+def fake_quantize(weight: Tensor, blocks: Blocks) -> Tensor:
+    """Quantizes to 4 bits as `MatMulNBits` does, and dequantizes.
 
-    Symmetric: the value farthest from 0 becomes -8 scales, and zero points are 8. Otherwise the range from the lowest
-    to the highest value, with 0 in it, becomes 0 to 15.
+    Symmetric: the value farthest from 0 becomes -8, and the zero point is 8. Asymmetric: the range from the lowest to
+    the highest value, extended to include 0, becomes 0 to 15.
 
     Args:
         weight: `(outputs, inputs)`, float32.
-        blocks: 4 bits.
+        blocks: with 4 bits.
 
     Returns:
         The nearest representable values, `(outputs, inputs)`, float32.
@@ -112,17 +112,17 @@ def round_blocks(weight: Tensor, blocks: Blocks) -> Tensor:
     low, high = padded.amin(dim=2, keepdim=True), padded.amax(dim=2, keepdim=True)
     if blocks.is_symmetric:
         farthest = torch.where(high.abs() > low.abs(), high, low)
-        scale = farthest / -MIDDLE
-        zero = torch.full_like(scale, MIDDLE)
+        scale = farthest / -ZERO_POINT
+        zero = torch.full_like(scale, ZERO_POINT)
     else:
         low, high = low.clamp(max=0), high.clamp(min=0)
-        scale = (high - low) / LARGEST
-        zero = torch.where(scale == 0, MIDDLE, -low / scale).round().clamp(0, LARGEST)
+        scale = (high - low) / MAX_INTEGER
+        zero = torch.where(scale == 0, ZERO_POINT, -low / scale).round().clamp(0, MAX_INTEGER)
     steps = torch.where(scale == 0, 0, padded / scale)
-    quantized: Tensor = ((steps + zero).round().clamp(0, LARGEST) - zero) * scale
+    quantized: Tensor = ((steps + zero).round().clamp(0, MAX_INTEGER) - zero) * scale
     return quantized.reshape(outputs, -1)[:, :inputs]
 
 
-def _is_rounded(model: "PreTrainedModel", module: nn.Linear | nn.Embedding) -> bool:
-    """Whether quantization rounds a module's matrix: every linear one, and embeddings of the vocabulary."""
+def _is_quantized(model: "PreTrainedModel", module: nn.Linear | nn.Embedding) -> bool:
+    """Whether a module's matrix is quantized: all linear layers, and the embedding of the vocabulary."""
     return isinstance(module, nn.Linear) or module.num_embeddings == model.config.vocab_size

@@ -1,8 +1,8 @@
-"""Stores a model's embedding as int8 with one scale a token, once for all graphs that read it.
+"""Stores a model's embedding once for all graphs and the tied output projection, in int8 or in float.
 
-A dynamic quantizer leaves embeddings in float, and the tied output matrix beside them in int8: at small widths
-most of an artifact would be copies of one matrix. Here lookups read int8 rows and scale them, the output
-projection reads the same rows transposed, and encoder and decoder share one data file.
+In int8 each row (token) has one scale. Lookups read int8 rows and multiply by their scales, a tied output projection
+reads the same rows transposed, and encoder and decoder share one data file. Dynamic quantizers of ONNX Runtime keep the
+embedding in float and a copy in int8 for the projection, which in small models is most of the artifact.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from slimseq.inference.graphs.external import array_of, move_out, save_whole
 SHARED_DATA = "embedding.data"
 QUANTIZED_SUFFIX = "_quantized"
 SCALE_SUFFIX = "_scale"
-LARGEST = 127
+INT8_MAX = 127
 ROWS_AT_ONCE = 4096
 
 Int8 = NDArray[np.int8]
@@ -25,20 +25,20 @@ Floats = NDArray[np.float32]
 
 
 def quantize_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> None:
-    """Quantizes the embeddings of graphs whose matrix products are already int8, and saves the graphs.
+    """Quantizes the embeddings of graphs whose matmuls are already int8, and saves the graphs.
 
     Args:
-        graphs: the graphs by the path to save to; all in one folder. Changed in place.
+        graphs: the graphs by the path to save to, all in the same folder. Changed in place.
         vocabulary: rows of an embedding; other lookups (positions) stay in float.
-        exported: the folder of the fp32 graphs, in whose data file tables may still be.
+        exported: the folder of the fp32 graphs, whose data file may have the embeddings.
     """
     tables = _shared_tables(graphs, vocabulary, exported)
     folder = next(iter(graphs)).parent
     offset = 0
-    places: dict[bytes, tuple[int, int]] = {}
+    locations: dict[bytes, tuple[int, int]] = {}
     with (folder / SHARED_DATA).open("wb") as data:
         for key, (integers, _scales) in tables.items():
-            places[key] = (offset, integers.nbytes)
+            locations[key] = (offset, integers.nbytes)
             offset += data.write(integers.tobytes())
     for path, model in graphs.items():
         for initializer in embeddings_of(model.graph, vocabulary):
@@ -48,15 +48,14 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exporte
             projection = _projection_of(model.graph, integers)
             if projection is not None:
                 read_transposed(model.graph, projection, initializer.name)
-            move_out(initializer, TensorProto.INT8, integers.shape, SHARED_DATA, *places[key])
+            move_out(initializer, TensorProto.INT8, integers.shape, SHARED_DATA, *locations[key])
         save_whole(model, path, exported)
 
 
 def _shared_tables(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> dict[bytes, tuple[Int8, Floats]]:
-    """Returns each different embedding once: int8 rows and their scales `(vocabulary, 1)`.
+    """Returns each distinct embedding once: int8 rows and their scales `(vocabulary, 1)`.
 
-    Where a graph's output projection is the same matrix, its integers and scales are taken, so that one copy
-    serves both.
+    If a graph's output projection is the same matrix, its integers and scales are used, so that both share one copy.
     """
     tables: dict[bytes, tuple[Int8, Floats]] = {}
     for model in graphs.values():
@@ -70,7 +69,7 @@ def _shared_tables(graphs: dict[Path, ModelProto], vocabulary: int, exported: Pa
 
 
 def quantize_rows(floats: Floats) -> tuple[Int8, Floats]:
-    """Rounds each row to int8, symmetrically.
+    """Quantizes each row to int8, symmetrically.
 
     Args:
         floats: `(rows, width)`, float32.
@@ -79,7 +78,7 @@ def quantize_rows(floats: Floats) -> tuple[Int8, Floats]:
         Integers `(rows, width)`, int8, and scales `(rows, 1)`, float32; their product approximates `floats`.
     """
     largest = np.maximum(floats.max(axis=1, keepdims=True), -floats.min(axis=1, keepdims=True))
-    scales = largest / LARGEST
+    scales = largest / INT8_MAX
     scales = np.where(scales == 0, 1, scales).astype(np.float32)
     scaled = floats / scales
     np.rint(scaled, out=scaled)
@@ -100,12 +99,12 @@ def embeddings_of(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
 
 
 def key_of(values: Floats) -> bytes:
-    """Returns a hash of a matrix, which stands for it where equal ones are stored once."""
+    """Returns a hash of a matrix, which identifies equal ones."""
     return hashlib.sha256(np.ascontiguousarray(values).data).digest()
 
 
 def _tied_projection(graph: GraphProto, floats: Floats) -> tuple[Int8, Floats] | None:
-    """Returns integers and scales of the output projection, row by token, where it rounds the same matrix."""
+    """Returns integers and scales of the output projection, one row a token, if it is the same matrix, quantized."""
     named = {initializer.name: initializer for initializer in graph.initializer}
     for initializer in graph.initializer:
         if initializer.data_type != TensorProto.INT8 or list(initializer.dims) != list(floats.shape[::-1]):
@@ -115,14 +114,14 @@ def _tied_projection(graph: GraphProto, floats: Floats) -> tuple[Int8, Floats] |
             continue
         integers = np.ascontiguousarray(numpy_helper.to_array(initializer).T)
         scales = numpy_helper.to_array(named[scale_name]).reshape(-1, 1).astype(np.float32)
-        # Rounding moves a weight by half a step at most; a different matrix is off by far more.
-        if scales.shape[0] == floats.shape[0] and _is_rounded(floats, integers, scales):
+        # Quantization changes a weight by half a step at most; a different matrix differs far more.
+        if scales.shape[0] == floats.shape[0] and _is_quantized(floats, integers, scales):
             return integers, scales
     return None
 
 
-def _is_rounded(floats: Floats, integers: Int8, scales: Floats) -> bool:
-    """Whether every integer is at most half a step from its weight, looking at some rows at once to save memory."""
+def _is_quantized(floats: Floats, integers: Int8, scales: Floats) -> bool:
+    """Whether every weight is at most half a step from its integer. It works in chunks of rows to save memory."""
     chunks = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(floats), ROWS_AT_ONCE))
     return all(
         bool((np.abs(integers[rows] * scales[rows] - floats[rows]) <= scales[rows] * 0.51).all()) for rows in chunks
@@ -139,7 +138,7 @@ def _projection_of(graph: GraphProto, integers: Int8) -> TensorProto | None:
 
 
 def _rewrite_lookups(graph: GraphProto, name: str, scales: Floats) -> None:
-    """Turns each lookup of the table into a lookup of int8 rows times a lookup of their scales."""
+    """Replaces each lookup in the table by a lookup of int8 rows times a lookup of their scales."""
     graph.initializer.append(numpy_helper.from_array(scales, f"{name}_row_scales"))
     nodes: list[NodeProto] = []
     for node in graph.node:
@@ -160,7 +159,41 @@ def _rewrite_lookups(graph: GraphProto, name: str, scales: Floats) -> None:
 
 
 def read_transposed(graph: GraphProto, projection: TensorProto, table: str) -> None:
-    """Makes the output projection read the table transposed, which the runtime folds when it loads the graph."""
+    """Makes the output projection read the table transposed. ONNX Runtime folds it at load time."""
     node = helper.make_node("Transpose", [table], [projection.name], name=f"{projection.name}_transpose", perm=[1, 0])
     graph.initializer.remove(projection)
     graph.node.insert(0, node)
+
+
+def share_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> None:
+    """Moves the float embeddings of some graphs into one data file, each distinct one once. The graphs are not saved.
+
+    Args:
+        graphs: the graphs by the path to save to, all in the same folder. Changed in place.
+        vocabulary: rows of an embedding; other lookups (positions) stay unchanged.
+        exported: the folder of the fp32 graphs, whose data file may have the embeddings.
+    """
+    locations: dict[bytes, tuple[int, int]] = {}
+    offset = 0
+    with (next(iter(graphs)).parent / SHARED_DATA).open("wb") as data:
+        for model in graphs.values():
+            for initializer in embeddings_of(model.graph, vocabulary):
+                floats: Floats = array_of(initializer, exported)
+                key = key_of(floats)
+                if key not in locations:
+                    locations[key] = (offset, floats.nbytes)
+                    offset += data.write(floats.tobytes())
+                projection = _float_projection_of(model.graph, floats, exported)
+                if projection is not None:
+                    read_transposed(model.graph, projection, initializer.name)
+                move_out(initializer, TensorProto.FLOAT, floats.shape, SHARED_DATA, *locations[key])
+
+
+def _float_projection_of(graph: GraphProto, floats: Floats, exported: Path) -> TensorProto | None:
+    """Returns the matrix of the output projection if it equals the embedding."""
+    initializer: TensorProto
+    for initializer in graph.initializer:
+        is_candidate = initializer.data_type == TensorProto.FLOAT and list(initializer.dims) == [*floats.shape[::-1]]
+        if is_candidate and np.array_equal(array_of(initializer, exported).T, floats):
+            return initializer
+    return None

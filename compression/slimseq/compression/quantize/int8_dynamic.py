@@ -1,10 +1,13 @@
-"""`int8-dynamic`: weights per output channel, activations by ONNX Runtime's kernels, without any data.
+"""The scheme `int8-dynamic`: weights and activations in int8, without calibration data.
 
-Rounding weights to int8 with one scale a channel is as in Jacob et al. 2018 (https://arxiv.org/abs/1712.05877).
-Activations that a norm bounds, or that attention averages, get a scale beforehand. Those of layers that lose too much
-that way are rounded more finely: each row gets a scale of its own at run time, and channels that are the largest of
-every row stay in float. So no row is rounded by what another holds. What is left, where other layers are named as
-sensitive, gets a scale at run time from the tensor's own range.
+Weights have one scale for each output channel (Jacob et al. 2018, https://arxiv.org/abs/1712.05877). There are three
+kinds of activation scales:
+
+- Inputs of sensitive matmuls: one dynamic scale a row. Outlier channels stay in float.
+- Outputs of norms and of attention: a static scale, measured on random ids.
+- Other inputs: one dynamic scale a tensor, by ONNX Runtime.
+
+With the default sensitive layers no input has the third kind, so outputs are batch-invariant.
 """
 
 import re
@@ -15,17 +18,20 @@ from typing import Any
 
 import onnx
 
+from slimseq.compression.quantize.activations import (
+    GraphInputs,
+    outlier_channels,
+    random_batch,
+    static_query_scales,
+    static_scales,
+)
 from slimseq.compression.quantize.embedding import quantize_embeddings
-from slimseq.compression.quantize.graphs import write_graphs
-from slimseq.compression.quantize.groups import products_of, searched_name
-from slimseq.compression.quantize.integer_matmuls import IntegerWeights
-from slimseq.compression.quantize.outlier_channels import large_channels
-from slimseq.compression.quantize.protocol import Work
-from slimseq.compression.quantize.random_inputs import Reading, random_batch
-from slimseq.compression.quantize.rewriting import How, round_products
-from slimseq.compression.quantize.row_matmuls import RowInputs, ScaledRows
-from slimseq.compression.quantize.static_matmuls import StaticInputs, StaticQueries
-from slimseq.compression.quantize.static_scales import fixed_queries, fixed_scales
+from slimseq.compression.quantize.graphs import matmuls_of, qualified_name
+from slimseq.compression.quantize.integer_matmuls import Int8Weights, StaticQueryScale, StaticScales
+from slimseq.compression.quantize.mixed_precision import write_graphs
+from slimseq.compression.quantize.rewriting import MatmulQuantizer, quantize_matmuls
+from slimseq.compression.quantize.row_matmuls import NormalizedRows, RowScales
+from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.inference.graphs.cross_attention_cache import Int8CrossAttentionCache
 from slimseq.inference.graphs.names import DECODER, ENCODER
 from slimseq.inference.models.configuration import family_of
@@ -35,24 +41,24 @@ from slimseq.models_store.manifest import Task
 # saves bytes.
 INT8_CROSS_ATTENTION = frozenset({Task.SUMMARIZATION})
 
-# How some products of a graph are rounded, given how weights are, what shows how large activations get, and the
-# products' names.
-Way = Callable[[IntegerWeights, Reading, Collection[str]], How]
+# Makes the quantizer of some matmuls of a graph from: how weights are quantized, the graph with inputs to run it on,
+# and the names of the matmuls.
+MakeMatmulQuantizer = Callable[[Int8Weights, GraphInputs, Collection[str]], MatmulQuantizer]
 
 
-def by_row(weights: IntegerWeights, reading: Reading, products: Collection[str]) -> How:
-    """Rounds inputs a row at a time, with large channels in float."""
-    return RowInputs(weights, large_channels(reading, products))
+def row_scales(weights: Int8Weights, inputs: GraphInputs, matmuls: Collection[str]) -> MatmulQuantizer:
+    """One scale a row, with outlier channels in float: for many rows."""
+    return RowScales(weights, outlier_channels(inputs, matmuls))
 
 
-def by_scaled_row(weights: IntegerWeights, reading: Reading, products: Collection[str]) -> How:
-    """The same for few rows."""
-    return ScaledRows(weights, large_channels(reading, products))
+def normalized_rows(weights: Int8Weights, inputs: GraphInputs, matmuls: Collection[str]) -> MatmulQuantizer:
+    """One scale a row, with outlier channels in float: for few rows."""
+    return NormalizedRows(weights, outlier_channels(inputs, matmuls))
 
 
-def by_fixed_scale(weights: IntegerWeights, reading: Reading, products: Collection[str]) -> How:
-    """Rounds inputs by scales that are known before anything is read."""
-    return StaticInputs(weights, fixed_scales(reading, products))
+def static_input_scales(weights: Int8Weights, inputs: GraphInputs, matmuls: Collection[str]) -> MatmulQuantizer:
+    """Static scales where a norm or attention bounds the inputs, else one dynamic scale a tensor."""
+    return StaticScales(weights, static_scales(inputs, matmuls))
 
 
 @dataclass(frozen=True)
@@ -60,72 +66,71 @@ class Int8Dynamic:
     """The scheme.
 
     Args:
-        encoder: how sensitive products of the encoder are rounded.
-        decoder: how those of the decoder are, whose rows are few.
-        others: how products are that are not sensitive.
+        encoder: for sensitive matmuls of the encoder.
+        decoder: for sensitive matmuls of the decoder, which have few rows.
+        others: for all other matmuls.
     """
 
-    encoder: Way = by_row
-    decoder: Way = by_scaled_row
-    others: Way = by_fixed_scale
+    encoder: MakeMatmulQuantizer = row_scales
+    decoder: MakeMatmulQuantizer = normalized_rows
+    others: MakeMatmulQuantizer = static_input_scales
 
     description = "Quantized to int8."
 
-    def write(self, work: Work, folder: Path) -> dict[str, Any]:
+    def write(self, run: QuantizationRun, folder: Path) -> dict[str, Any]:
         """Writes `onnx/`, as `Scheme.write` says."""
-        patterns = work.options.sensitive_layers
+        patterns = run.options.sensitive_layers
         if patterns is None:
-            patterns = family_of(work.source).sensitive_products
+            patterns = family_of(run.source).sensitive_products
 
-        def quantizer(work: Work, exported: Path) -> DynamicQuantizer:
-            work.say("looking at how large activations get")
-            batch = random_batch(work.source)
-            weights = IntegerWeights(work.options.per_channel, work.options.reduce_range)
-            ways: dict[str, dict[str, How]] = {}
-            for graph, finely in ((ENCODER, self.encoder), (DECODER, self.decoder)):
-                ways[graph] = {}
-                reading = Reading(exported, graph, batch)
-                products = products_of(reading.path)
-                sensitive = {name for name in products if is_sensitive(patterns, graph, name)}
-                for names, way in ((sensitive, finely), (set(products) - sensitive, self.others)):
-                    ways[graph] |= dict.fromkeys(names, way(weights, reading, names))
-            steps = fixed_queries(Reading(exported, DECODER, batch))
-            ways[DECODER] |= {name: StaticQueries(step) for name, step in steps.items()}
-            return DynamicQuantizer(ways)
+        def make_quantizer(run: QuantizationRun, exported: Path) -> DynamicQuantizer:
+            run.report_status("measuring activations")
+            batch = random_batch(run.source)
+            weights = Int8Weights(run.options.per_channel, run.options.reduce_range)
+            quantizers: dict[str, dict[str, MatmulQuantizer]] = {}
+            for graph, for_sensitive in ((ENCODER, self.encoder), (DECODER, self.decoder)):
+                quantizers[graph] = {}
+                inputs = GraphInputs(exported, graph, batch)
+                matmuls = matmuls_of(inputs.path)
+                sensitive = {name for name in matmuls if is_sensitive(patterns, graph, name)}
+                for names, make in ((sensitive, for_sensitive), (set(matmuls) - sensitive, self.others)):
+                    quantizers[graph] |= dict.fromkeys(names, make(weights, inputs, names))
+            scales = static_query_scales(GraphInputs(exported, DECODER, batch))
+            quantizers[DECODER] |= {name: StaticQueryScale(scale) for name, scale in scales.items()}
+            return DynamicQuantizer(quantizers)
 
-        task = work.parent.task
-        sources = Int8CrossAttentionCache(work.options.reduce_range) if task in INT8_CROSS_ATTENTION else None
-        found = write_graphs(work, folder, quantizer, sources)
+        is_int8 = run.parent.task in INT8_CROSS_ATTENTION
+        cross_attention = Int8CrossAttentionCache(run.options.reduce_range) if is_int8 else None
+        found = write_graphs(run, folder, make_quantizer, cross_attention)
         return {"sensitive_layers": patterns, **found}
 
 
 def is_sensitive(patterns: Sequence[str], graph: str, name: str) -> bool:
-    """Whether one of some patterns matches a product of a graph."""
-    return any(re.search(pattern, searched_name(graph, name)) for pattern in patterns)
+    """Whether a pattern matches a matmul of a graph."""
+    return any(re.search(pattern, qualified_name(graph, name)) for pattern in patterns)
 
 
 @dataclass(frozen=True)
 class DynamicQuantizer:
-    """Rounds graphs.
+    """Quantizes both graphs.
 
     Args:
-        ways: how each node that is rounded is, by its name, by the graph's.
+        quantizers: the quantizer of each node, by the graph's file and the node's name.
     """
 
-    ways: Mapping[str, Mapping[str, How]]
+    quantizers: Mapping[str, Mapping[str, MatmulQuantizer]]
 
-    def round(self, path: Path, in_float: Collection[str]) -> onnx.ModelProto:
-        """Returns the graph with products by constant matrices in int8."""
+    def quantize(self, path: Path, in_float: Collection[str]) -> onnx.ModelProto:
+        """Returns the graph with constant matmuls in int8, as `Quantizer.quantize` says."""
         model: onnx.ModelProto = onnx.load(path, load_external_data=False)
         kept = set(in_float)
-        round_products(
-            model, path.parent, {name: way for name, way in self.ways[path.name].items() if name not in kept}
-        )
+        chosen = {name: quantizer for name, quantizer in self.quantizers[path.name].items() if name not in kept}
+        quantize_matmuls(model, path.parent, chosen)
         return model
 
     def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int, exported: Path) -> None:
-        """Saves the graphs over one int8 embedding."""
+        """Saves the graphs with a shared int8 embedding."""
         quantize_embeddings(graphs, vocabulary, exported)
 
 
-SCHEME = Int8Dynamic()
+INT8_DYNAMIC = Int8Dynamic()

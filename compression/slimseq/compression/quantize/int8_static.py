@@ -1,9 +1,9 @@
-"""`int8-static`: weights per output channel, activations with one scale a tensor that calibration data sets beforehand.
+"""The scheme `int8-static`: int8 weights with one scale an output channel, int8 activations with calibrated scales.
 
-Quantize and dequantize nodes stand around each product (ONNX Runtime's QDQ form), which the runtime fuses into integer
-kernels. Ranges come from running the fp32 graphs: the encoder over sources, the decoder step by step over targets with
-real caches. `entropy` chooses the range whose rounding keeps the histogram closest (Migacz 2017, "8-bit inference with
-TensorRT"), `percentile` leaves out the 0.001 % that lie farthest (Wu et al. 2020, https://arxiv.org/abs/2004.09602).
+The graphs are in ONNX Runtime's QDQ form (quantize and dequantize nodes around each matmul), which the runtime fuses
+into integer kernels. Activation ranges are measured with the fp32 graphs: the encoder runs on inputs, the decoder step
+by step on targets. `entropy` chooses the range that preserves the histogram best (Migacz 2017, "8-bit inference with
+TensorRT"), `percentile` ignores the 0.001 % farthest values (Wu et al. 2020, https://arxiv.org/abs/2004.09602).
 """
 
 from collections.abc import Collection, Iterator
@@ -15,16 +15,23 @@ import onnx
 
 from slimseq.compression.export.quiet import quiet_libraries
 from slimseq.compression.quantize.embedding import quantize_embeddings
-from slimseq.compression.quantize.graphs import write_graphs
-from slimseq.compression.quantize.groups import products_of
+from slimseq.compression.quantize.graphs import matmuls_of
+from slimseq.compression.quantize.mixed_precision import write_graphs
 from slimseq.compression.quantize.options import QuantizeOptions
-from slimseq.compression.quantize.protocol import Work
-from slimseq.compression.quantize.sensitivity import open_session
-from slimseq.compression.quantize.teacher_forcing import Batch, Feeds, batches, cross_feeds, encoder_feeds, steps
+from slimseq.compression.quantize.scheme import QuantizationRun
+from slimseq.compression.quantize.teacher_forcing import (
+    Batch,
+    Feeds,
+    batches,
+    cross_feeds,
+    encoder_feeds,
+    open_session,
+    steps,
+)
 from slimseq.inference.graphs.names import DECODER, ENCODER
 from slimseq.inference.models.configuration import read_configuration
 
-# Target tokens of a calibration pair: the caches' lengths, and so attention's inputs, vary enough by then.
+# Target tokens of a calibration pair: enough for the inputs of attention to vary.
 MAX_STEPS = 48
 
 
@@ -33,24 +40,24 @@ class Int8Static:
 
     description = "Quantized to int8 with calibrated activations."
 
-    def write(self, work: Work, folder: Path) -> dict[str, Any]:
+    def write(self, run: QuantizationRun, folder: Path) -> dict[str, Any]:
         """Writes `onnx/`, as `Scheme.write` says."""
-        data = batches(work.calibration(), read_configuration(work.source), MAX_STEPS)
+        data = batches(run.calibration(), read_configuration(run.source), MAX_STEPS)
 
-        def calibrated(work: Work, exported: Path) -> StaticQuantizer:
-            work.say("calibrating")
-            return StaticQuantizer(work.options, calibrate(exported, data, work.options))
+        def make_quantizer(run: QuantizationRun, exported: Path) -> StaticQuantizer:
+            run.report_status("calibrating")
+            return StaticQuantizer(run.options, calibrate(exported, data, run.options))
 
-        found = write_graphs(work, folder, calibrated)
+        found = write_graphs(run, folder, make_quantizer)
         return {"calibration_pairs": sum(len(batch.sources) for batch in data), **found}
 
 
 def calibrate(exported: Path, data: list[Batch], options: QuantizeOptions) -> dict[str, Any]:
-    """Returns the ranges of activations, as ONNX Runtime's quantizers take them, by graph file.
+    """Returns the ranges of activations, in the form of ONNX Runtime's quantizers, by graph file.
 
     Args:
         exported: the folder of the fp32 graphs.
-        data: what to run.
+        data: the calibration pairs.
         options: the method, and whether ranges are symmetric.
     """
     encoder, decoder = open_session(exported / ENCODER), open_session(exported / DECODER)
@@ -78,14 +85,14 @@ def _ranges(path: Path, feeds: Iterator[Feeds], options: QuantizeOptions) -> Any
             extra_options={"symmetric": options.symmetric},
         )
         for feed in feeds:
-            # One at a time: steps differ in shape, which the library's own loop over a reader does not take.
-            calibrator.collect_data(_Once(feed))
+            # One at a time: the library's own loop does not support steps of different shapes.
+            calibrator.collect_data(_SingleFeed(feed))
             calibrator.clear_collected_data()
         return calibrator.compute_data()
 
 
-class _Once:
-    """A calibration reader of one feed."""
+class _SingleFeed:
+    """A calibration data reader with one feed."""
 
     def __init__(self, feed: Feeds) -> None:
         self._feeds = [feed]
@@ -96,18 +103,18 @@ class _Once:
 
 @dataclass(frozen=True)
 class StaticQuantizer:
-    """Rounds graphs with ranges that were measured beforehand."""
+    """Quantizes both graphs with measured ranges, by graph file."""
 
     options: QuantizeOptions
     ranges: dict[str, Any]
 
-    def round(self, path: Path, in_float: Collection[str]) -> onnx.ModelProto:
-        """Returns the graph with quantized and dequantized inputs around products by constant matrices."""
+    def quantize(self, path: Path, in_float: Collection[str]) -> onnx.ModelProto:
+        """Returns the graph in QDQ form, as `Quantizer.quantize` says."""
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         kept = set(in_float)
-        quantized = [name for name in products_of(path) if name not in kept]
+        quantized = [name for name in matmuls_of(path) if name not in kept]
         if not quantized:
             return onnx.load(path)
         with quiet_libraries():
@@ -132,8 +139,8 @@ class StaticQuantizer:
         return model
 
     def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int, exported: Path) -> None:
-        """Saves the graphs over one int8 embedding."""
+        """Saves the graphs with a shared int8 embedding."""
         quantize_embeddings(graphs, vocabulary, exported)
 
 
-SCHEME = Int8Static()
+INT8_STATIC = Int8Static()

@@ -1,8 +1,10 @@
-"""Products of integers: weights rounded to int8, inputs as they come, with one scale a tensor, or rounded before.
+"""Integer matmuls: int8 weights and inputs with one scale a tensor, dynamic or static.
 
-Of inputs as they come, the nodes and values are those that ONNX Runtime's `quantize_dynamic` makes.
+For dynamic scales the nodes and values are those of ONNX Runtime's `quantize_dynamic`. `row_matmuls` has the matmuls
+with one scale a row.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,40 +12,47 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from slimseq.compression.quantize.block_embedding import DOMAIN
-from slimseq.compression.quantize.embedding import LARGEST, QUANTIZED_SUFFIX, SCALE_SUFFIX, Floats, Int8
-from slimseq.compression.quantize.rewriting import Rewriting
+from slimseq.compression.quantize.activations import StaticScale
+from slimseq.compression.quantize.embedding import INT8_MAX, QUANTIZED_SUFFIX, SCALE_SUFFIX, Floats, Int8
+from slimseq.compression.quantize.rewriting import DOMAIN, ZERO_POINT, GraphRewriter
 
 ZERO_POINT_SUFFIX = "_zero_point"
-# 7 bits: two products of them and of 8-bit inputs cannot saturate a sum of 16 bits.
-LARGEST_REDUCED = 64
+# 7 bits: the sum of two products with 8-bit inputs fits in 16 bits, which CPUs without VNNI use.
+INT8_REDUCED_MAX = 64
 
 
 @dataclass(frozen=True)
-class IntegerWeights:
-    """How weights are rounded: one scale for each output instead of one a matrix; to 7 bits instead of 8."""
+class Int8Weights:
+    """Quantizes weights to int8 and inputs with one dynamic scale a tensor.
+
+    Args:
+        per_channel: whether each output channel has a scale; otherwise one for the matrix.
+        reduce_range: whether weights have 7 bits instead of 8.
+    """
 
     per_channel: bool
     reduce_range: bool
 
-    def add(self, graph: Rewriting, node: NodeProto) -> None:
-        """Adds the product, as `How.add` says."""
+    def add(self, graph: GraphRewriter, node: NodeProto) -> None:
+        """Replaces a matmul, as `MatmulQuantizer.add` says."""
         states, matrix = node.input
-        self.add_product(graph, states, matrix, graph.matrix(matrix), node.name, node.output[0])
+        self.add_matmul(graph, states, matrix, graph.matrix(matrix), node.name, node.output[0])
 
-    def add_product(self, graph: Rewriting, states: str, matrix: str, weights: Floats, name: str, output: str) -> None:
-        """Adds a product.
+    def add_matmul(
+        self, graph: GraphRewriter, states: str, matrix: str, weights: Floats, name: str, output: str
+    ) -> None:
+        """Adds a matmul.
 
         Args:
-            graph: what to add it to.
-            states: the name of its inputs, `(..., inputs)`, float32.
-            matrix: what the weights' tensors are named after.
+            graph: the graph.
+            states: the name of the inputs, `(..., inputs)`, float32.
+            matrix: the prefix of the names of the weights' tensors.
             weights: `(inputs, outputs)`, float32.
-            name: what nodes are named after.
-            output: the name of the product, `(..., outputs)`, float32.
+            name: the prefix of the nodes' names.
+            output: the name of the outputs, `(..., outputs)`, float32.
         """
-        quantized, scale, zero_point = graph.once(("integers", states), lambda: _quantized(graph, states))
-        integers, scales = round_weights(weights, self)
+        quantized, scale, zero_point = graph.once(("integers", states), lambda: _dynamically_quantized(graph, states))
+        integers, scales = quantize_weights(weights, self)
         names = [matrix + suffix for suffix in (QUANTIZED_SUFFIX, ZERO_POINT_SUFFIX, SCALE_SUFFIX)]
         parts: list[NDArray[Any]] = [integers, np.zeros(scales.shape, dtype=np.int8), scales]
         for tensor, values in zip(names, parts, strict=True):
@@ -52,7 +61,7 @@ class IntegerWeights:
             f"{name}_quant",
             (f"{output}_{part}" for part in ("integers", "floats", "scales")),
         )
-        # In the order in which the runtime knows them as one operator.
+        # In the order that ONNX Runtime fuses into one operator.
         graph.node("MatMulInteger", [quantized, names[0], zero_point, names[1]], node, product)
         graph.node("Cast", [product], f"{node}_cast", floats, to=TensorProto.FLOAT)
         graph.node("Mul", [scale, names[2]], f"{node}_scales_mul", factor)
@@ -61,67 +70,129 @@ class IntegerWeights:
 
 @dataclass(frozen=True)
 class QuantizedInputs:
-    """Names of a product's inputs as integers, of their step and of what stands for 0."""
+    """The names of a matmul's quantized inputs, of their scale and of their zero point."""
 
     integers: str
-    step: str
+    scale: str
     zero_point: str
 
 
 def add_quantized_matmul(
-    graph: Rewriting,
+    graph: GraphRewriter,
     inputs: QuantizedInputs,
     node: NodeProto,
     weights: Floats,
-    how: IntegerWeights,
+    how: Int8Weights,
     output: str | None = None,
     bias: str = "",
 ) -> str:
-    """Adds a product of inputs that are rounded already.
+    """Adds a matmul of quantized inputs.
 
     Args:
-        graph: what to add it to.
+        graph: the graph.
         inputs: the inputs, `(..., inputs)`, uint8.
-        node: the product by floats, after which nodes and tensors are named.
+        node: the float matmul; nodes and tensors are named after it.
         weights: `(inputs, outputs)`, float32.
-        how: how they are rounded.
-        output: the name of the product, after the node where none is given.
-        bias: the name of what to add, `(outputs,)`, float32.
+        how: how weights are quantized.
+        output: the name of the outputs; None derives it from the node.
+        bias: the name of the bias, `(outputs,)`, float32; empty for none.
 
     Returns:
-        The name of the product, `(..., outputs)`, float32.
+        The name of the outputs, `(..., outputs)`, float32.
     """
     integers, scales = (node.input[1] + suffix for suffix in (QUANTIZED_SUFFIX, SCALE_SUFFIX))
-    parts: tuple[NDArray[Any], ...] = round_weights(weights, how)
+    parts: tuple[NDArray[Any], ...] = quantize_weights(weights, how)
     for tensor, values in zip((integers, scales), parts, strict=True):
         graph.tensor(tensor, values)
-    given = [inputs.integers, integers, inputs.step, scales, inputs.zero_point]
+    given = [inputs.integers, integers, inputs.scale, scales, inputs.zero_point]
     given += ["", bias] if bias else []
     return graph.node("MatMulIntegerToFloat", given, f"{node.name}_integers", output, domain=DOMAIN)
 
 
-def round_weights(weights: Floats, how: IntegerWeights) -> tuple[Int8, Floats]:
-    """Rounds a matrix symmetrically.
+def quantize_weights(weights: Floats, how: Int8Weights) -> tuple[Int8, Floats]:
+    """Quantizes a matrix symmetrically.
 
     Args:
         weights: `(inputs, outputs)`, float32.
-        how: how.
+        how: the range and the number of scales.
 
     Returns:
-        Integers like `weights`, int8, and scales, `(outputs,)` or `()`, float32.
+        Integers `(inputs, outputs)`, int8, and scales `(outputs,)` or `()`, float32.
     """
     axis = 0 if how.per_channel else None
     largest = np.maximum(weights.max(axis=axis), -weights.min(axis=axis))
-    steps = LARGEST_REDUCED if how.reduce_range else LARGEST
-    scales = np.asarray(largest.astype(np.float64) / steps)
+    max_integer = INT8_REDUCED_MAX if how.reduce_range else INT8_MAX
+    scales = np.asarray(largest.astype(np.float64) / max_integer)
     scales = np.where(scales < np.finfo(np.float32).tiny, 1, scales).astype(np.float32)
     scaled = weights / scales
     np.rint(scaled, out=scaled)
     return scaled.astype(np.int8), scales
 
 
-def _quantized(graph: Rewriting, states: str) -> tuple[str, str, str]:
-    """Returns the names of a product's inputs as integers, of their scale and of what stands for 0."""
+def _dynamically_quantized(graph: GraphRewriter, states: str) -> tuple[str, str, str]:
+    """Returns the names of a matmul's quantized inputs, of their scale and of their zero point."""
     names = f"{states}_quantized", f"{states}_scale", f"{states}_zero_point"
     graph.add(helper.make_node("DynamicQuantizeLinear", [states], names, name=f"{states}_QuantizeLinear"))
     return names
+
+
+@dataclass(frozen=True)
+class StaticScales:
+    """Quantizes inputs with static scales, and inputs without one with a dynamic scale.
+
+    Args:
+        weights: how weights, and inputs without a static scale, are quantized.
+        scales: by the name of the inputs.
+    """
+
+    weights: Int8Weights
+    scales: Mapping[str, StaticScale]
+
+    def add(self, graph: GraphRewriter, node: NodeProto) -> None:
+        """Replaces a matmul, as `MatmulQuantizer.add` says."""
+        states, matrix = node.input
+        scale = self.scales.get(states)
+        if scale is None:
+            self.weights.add(graph, node)
+            return
+        quantized = graph.once(("fixed", states), lambda: _statically_quantized(graph, states, scale))
+        weights = graph.matrix(matrix) * scale.factors[:, None]
+        bias, output = graph.fuse_bias(node)
+        add_quantized_matmul(graph, quantized, node, weights, self.weights, output, bias)
+
+
+@dataclass(frozen=True)
+class StaticQueryScale:
+    """Quantizes queries of int8 cross-attention with a static scale."""
+
+    scale: float
+
+    def add(self, graph: GraphRewriter, node: NodeProto) -> None:
+        """Replaces `DynamicQuantizeLinear`, as `MatmulQuantizer.add` says."""
+        integers, scale, zero_point = node.output
+        graph.tensor(scale, np.array(self.scale, dtype=np.float32))
+        graph.tensor(zero_point, np.array(ZERO_POINT, dtype=np.uint8))
+        graph.node("QuantizeLinear", [node.input[0], scale, zero_point], node.name, integers)
+
+
+def _statically_quantized(graph: GraphRewriter, states: str, static: StaticScale) -> QuantizedInputs:
+    scale, zero_point = graph.number(static.scale), graph.zero_point(ZERO_POINT)
+    smoothed = states if (static.factors == 1).all() else _smoothed(graph, states, static.factors)
+    integers = graph.node("QuantizeLinear", [smoothed, scale, zero_point], f"{states}_integers")
+    return QuantizedInputs(integers, scale, zero_point)
+
+
+def _smoothed(graph: GraphRewriter, states: str, factors: Floats) -> str:
+    """Divides channels by factors: in the weights of the norm before them if only matmuls read its output."""
+    name = f"{states}_even"
+    norm = graph.scalable_norm(states)
+    if norm is None:
+        return graph.node("Mul", [states, graph.constant(f"{states}_factors", 1 / factors)], name)
+    maker, weights = norm
+    node = NodeProto()
+    node.CopyFrom(maker)
+    node.name = node.output[0] = name
+    for index, values in enumerate(weights, start=1):
+        node.input[index] = graph.constant(f"{name}_{index}", (values / factors).astype(np.float32))
+    graph.add(node)
+    return name

@@ -1,19 +1,19 @@
-"""Quantizes an artifact: stores its model in fewer bits, by the scheme that the options name.
+"""Quantizes an artifact: runs the scheme that the options name and publishes the result.
 
-Schemes are in `slimseq.compression.quantize`, one file each; this checks, runs one, and publishes what it wrote.
+Each scheme is a module of this folder; `scheme` has their protocol.
 """
 
+import importlib
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 from slimseq.compression.context import Context, library_versions
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.publish import Draft, check_name, copy_tokenizer, derived, publishing
-from slimseq.compression.quantize.options import QuantizeOptions
-from slimseq.compression.quantize.protocol import Scheme, Work
-from slimseq.compression.quantize.registry import scheme_named
+from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
+from slimseq.compression.quantize.scheme import QuantizationRun, Scheme
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Manifest, Step, Task
 
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     from slimseq.compression.training.data import DataFiles
 
 __all__ = ["QuantizeOptions", "quantize"]
+
+# The module and the name of each scheme. A module is imported only when it is used, since schemes need large libraries.
+SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {
+    "int8-dynamic": ("int8_dynamic", "INT8_DYNAMIC"),
+    "int8-static": ("int8_static", "INT8_STATIC"),
+    "int8-weight-only": ("weight_only", "INT8"),
+    "int4-weight-only": ("weight_only", "INT4"),
+    "bf16": ("half_precision", "BF16"),
+    "fp16": ("half_precision", "FP16"),
+    "ctranslate2-int8": ("ctranslate2_int8", "INT8"),
+    "ctranslate2-int8-float16": ("ctranslate2_int8", "INT8_FLOAT16"),
+}
 
 
 def quantize(
@@ -32,26 +44,26 @@ def quantize(
     files: "DataFiles | None" = None,
     scheme: Scheme | None = None,
 ) -> Manifest:
-    """Makes a quantized artifact of one that has safetensors.
+    """Makes a quantized artifact from one with safetensors.
 
     Args:
         context: the store.
         task: the artifact's task.
         variant: the artifact to start from.
         name: the new artifact's name.
-        options: how to round; by default to int8 as this CPU wants it.
-        files: data, for the schemes that calibrate, for a fallback and for fine-tuning.
-        scheme: takes the place of the one that the options name.
+        options: how to quantize; by default `int8-dynamic`, with the weight range that suits this CPU.
+        files: data for calibration, for a fallback and for fine-tuning.
+        scheme: used instead of the scheme that the options name.
 
     Returns:
-        The new artifact's manifest. Its last step's parameters are the options and, with a fallback, `sensitivity`
-        (a list of `{"group", "divergence"}`, most sensitive first), `in_float` and `divergence`.
+        The new artifact's manifest. The parameters of its last step are the options and, with a fallback,
+        `sensitivity` (a list of `{"group", "divergence"}`, most sensitive first), `in_float` and `divergence`.
 
     Raises:
         UnknownVariant, CorruptArtifact: as `Store.verify` does.
-        BadParameters: the artifact has no safetensors or would replace itself, an option is out of range or not for
-            this model, or data is needed that nobody named.
-        BadData: a file of data cannot be used.
+        BadParameters: the artifact has no safetensors or would replace itself, an option is out of range or does not
+            suit the model, or data is needed and was not given.
+        BadData: a data file cannot be used.
     """
     options = options or QuantizeOptions()
     options.check()
@@ -69,8 +81,10 @@ def quantize(
     description = f"{parent.description} {scheme.description}"
     with context.progress() as progress, publishing(context.store, derived(parent, name, description, step)) as draft:
         bar = progress.add_task(f"quantize {task}/{variant}", total=1, status="")
-        work = Work(context, parent, source, options, files, lambda status: progress.update(bar, status=status))
-        found = scheme.write(work, draft.folder)
+        run = QuantizationRun(
+            context, parent, source, options, files, lambda status: progress.update(bar, status=status)
+        )
+        found = scheme.write(run, draft.folder)
         _copy_configuration(source, draft)
         draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
         finished = step.model_copy(
@@ -85,8 +99,14 @@ def quantize(
 
 
 def _copy_configuration(source: Path, draft: Draft) -> None:
-    """Copies configurations that the scheme did not write, and the tokenizer."""
+    """Copies the tokenizer, and the configuration files that the scheme did not write."""
     for name in ("config.json", "generation_config.json"):
         if (source / name).exists() and not (draft.folder / name).exists():
             (draft.folder / name).write_bytes((source / name).read_bytes())
     copy_tokenizer(source, draft.folder)
+
+
+def scheme_named(name: SchemeName) -> Scheme:
+    """Imports a scheme."""
+    module, attribute = SCHEMES[name]
+    return cast(Scheme, getattr(importlib.import_module(f"slimseq.compression.quantize.{module}"), attribute))

@@ -1,8 +1,8 @@
-"""Products whose inputs have a scale a row: what one row holds does not coarsen another.
+"""Integer matmuls whose inputs have one dynamic scale a row, so that rows do not influence each other.
 
-Channels that are the largest of nearly every row may stay in float with their weights: where the same few are, no scale
-of a row is fine enough for the others. LLM.int8 (Dettmers et al. 2022, https://arxiv.org/abs/2208.07339) looks for them
-in each batch; here they are known before.
+Outlier channels may stay in float with their weights, since they would make a row's scale too coarse for the others.
+LLM.int8 (Dettmers et al. 2022, https://arxiv.org/abs/2208.07339) finds them in each batch; here they are known
+beforehand (`activations.outlier_channels`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,68 +12,68 @@ import numpy as np
 from onnx import NodeProto, numpy_helper
 
 from slimseq.compression.quantize.embedding import Floats
-from slimseq.compression.quantize.integer_matmuls import IntegerWeights, QuantizedInputs, add_quantized_matmul
-from slimseq.compression.quantize.rewriting import MIDDLE, Rewriting
-from slimseq.inference.graphs.cross_attention_cache import INT8_MOST, LEAST, UINT8_MOST
+from slimseq.compression.quantize.integer_matmuls import Int8Weights, QuantizedInputs, add_quantized_matmul
+from slimseq.compression.quantize.rewriting import ZERO_POINT, GraphRewriter
+from slimseq.inference.graphs.cross_attention_cache import INT8_MAX, MIN_ABSOLUTE_MAX, UINT8_MAX
 
 
 @dataclass(frozen=True)
-class _ByRow:
-    """What both ways are told.
+class _PerRow:
+    """The arguments of both quantizers.
 
     Args:
-        weights: how weights are rounded.
-        large: channels of inputs that stay in float with their weights, by the inputs' name.
+        weights: how weights are quantized.
+        outliers: outlier channels, by the name of the inputs.
     """
 
-    weights: IntegerWeights
-    large: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    weights: Int8Weights
+    outliers: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
-class RowInputs(_ByRow):
-    """Rounds each row by its own scale; arguments as `_ByRow` has them."""
+class RowScales(_PerRow):
+    """Quantizes each row with its own scale. The arguments are those of `_PerRow`."""
 
-    def add(self, graph: Rewriting, node: NodeProto) -> None:
-        """Adds the product, as `How.add` says."""
+    def add(self, graph: GraphRewriter, node: NodeProto) -> None:
+        """Replaces a matmul, as `MatmulQuantizer.add` says."""
         states = node.input[0]
-        weights, large, apart = _apart(graph, node, self.large)
-        rows = graph.once(("rows", states), lambda: _rounded_rows(graph, states, weights.shape[0], large))
+        weights, outliers, outlier_weights = _split_outliers(graph, node, self.outliers)
+        rows = graph.once(("rows", states), lambda: _quantized_rows(graph, states, weights.shape[0], outliers))
         name = f"{node.name}_rows"
         product = add_quantized_matmul(graph, rows.quantized, node, weights, self.weights)
         product = graph.node("Mul", [product, rows.scale], f"{name}_scaled")
-        if large:
-            selected = graph.node("Gather", [rows.flat, graph.integers(large)], f"{name}_large", axis=1)
-            product = graph.node("Gemm", [selected, apart, product], f"{name}_with_large")
+        if outliers:
+            selected = graph.node("Gather", [rows.flat, graph.integers(outliers)], f"{name}_large", axis=1)
+            product = graph.node("Gemm", [selected, outlier_weights, product], f"{name}_with_large")
         shape = graph.node("Concat", [rows.leading, graph.integers([weights.shape[1]])], f"{name}_shape", axis=0)
         graph.node("Reshape", [product, shape], f"{name}_back", node.output[0])
 
 
-class ScaledRows(_ByRow):
-    """Divides each row by its largest, rounds all of them by one step, and multiplies the product's rows again.
+class NormalizedRows(_PerRow):
+    """Divides each row by its largest value, quantizes all rows with the same scale, and rescales the output rows.
 
-    By fewer operators than `RowInputs`, which counts where rows are few, which pass over the inputs twice more, which
-    counts where rows are many. Arguments as `_ByRow` has them.
+    It has fewer operators than `RowScales`, which is faster for few rows. It reads the inputs two more times, which
+    is slower for many rows. The arguments are those of `_PerRow`.
     """
 
-    def add(self, graph: Rewriting, node: NodeProto) -> None:
-        """Adds the product, as `How.add` says."""
+    def add(self, graph: GraphRewriter, node: NodeProto) -> None:
+        """Replaces a matmul, as `MatmulQuantizer.add` says."""
         states = node.input[0]
-        weights, large, apart = _apart(graph, node, self.large)
-        rows = graph.once(("scaled", states), lambda: _scaled_rows(graph, states, weights.shape[0], large))
+        weights, outliers, outlier_weights = _split_outliers(graph, node, self.outliers)
+        rows = graph.once(("scaled", states), lambda: _normalized_rows(graph, states, weights.shape[0], outliers))
         name, output = f"{node.name}_scaled", node.output[0]
         product = add_quantized_matmul(graph, rows.quantized, node, weights, self.weights)
-        if not large:
+        if not outliers:
             graph.node("Mul", [product, rows.largest], f"{name}_back", output)
             return
         product = graph.node("Mul", [product, rows.largest], f"{name}_back")
-        selected = graph.node("Gather", [states, graph.integers(large)], f"{name}_large", axis=-1)
-        selected = graph.node("MatMul", [selected, apart], f"{name}_large_product")
+        selected = graph.node("Gather", [states, graph.integers(outliers)], f"{name}_large", axis=-1)
+        selected = graph.node("MatMul", [selected, outlier_weights], f"{name}_large_product")
         graph.node("Add", [product, selected], f"{name}_with_large", output)
 
 
 @dataclass(frozen=True)
 class _QuantizedRows:
-    """Inputs as integers, and names of them as floats in two dimensions, of their scales and of leading sizes."""
+    """Quantized rows, and the names of the float rows `(rows, width)`, their scales and the leading dimensions."""
 
     quantized: QuantizedInputs
     flat: str
@@ -82,17 +82,19 @@ class _QuantizedRows:
 
 
 @dataclass(frozen=True)
-class _Scaled:
-    """Inputs whose rows are divided by their largest, as integers, and the name of that."""
+class _NormalizedRows:
+    """Quantized rows after division by their largest absolute value, and the name of that value."""
 
     quantized: QuantizedInputs
     largest: str
 
 
-def _apart(graph: Rewriting, node: NodeProto, large: Mapping[str, Sequence[int]]) -> tuple[Floats, list[int], str]:
-    """Returns weights without those of large channels, which these are, and the name of theirs, if there are any."""
+def _split_outliers(
+    graph: GraphRewriter, node: NodeProto, outliers: Mapping[str, Sequence[int]]
+) -> tuple[Floats, list[int], str]:
+    """Returns the weights with those of outlier channels set to 0, the channels, and the name of their weights."""
     states, matrix = node.input
-    weights, channels, name = graph.matrix(matrix), list(large.get(states, ())), f"{matrix}_large"
+    weights, channels, name = graph.matrix(matrix), list(outliers.get(states, ())), f"{matrix}_large"
     if channels:
         graph.tensor(name, weights[channels])
         weights = weights.copy()
@@ -100,48 +102,52 @@ def _apart(graph: Rewriting, node: NodeProto, large: Mapping[str, Sequence[int]]
     return weights, channels, name
 
 
-def _mask(graph: Rewriting, name: str, width: int, large: Sequence[int]) -> str:
-    kept = np.ones(width, dtype=np.float32)
-    kept[large] = 0
-    return graph.constant(f"{name}_kept", kept)
+def _channel_mask(graph: GraphRewriter, name: str, width: int, outliers: Sequence[int]) -> str:
+    mask = np.ones(width, dtype=np.float32)
+    mask[outliers] = 0
+    return graph.constant(f"{name}_kept", mask)
 
 
-def _largest(graph: Rewriting, sizes: str, name: str) -> str:
+def _largest(graph: GraphRewriter, sizes: str, name: str) -> str:
     largest = graph.node("ReduceMax", [sizes, graph.integers([-1])], f"{name}_largest", keepdims=1)
-    return graph.node("Max", [largest, graph.number(LEAST)], f"{name}_at_least")
+    return graph.node("Max", [largest, graph.number(MIN_ABSOLUTE_MAX)], f"{name}_at_least")
 
 
-def _reach(is_positive: bool) -> tuple[float, int]:
-    """Returns how far integers reach, and what stands for 0."""
-    return (UINT8_MOST, 0) if is_positive else (INT8_MOST, MIDDLE)
+def _integer_range(is_positive: bool) -> tuple[float, int]:
+    """Returns the largest integer above the zero point, and the zero point."""
+    return (UINT8_MAX, 0) if is_positive else (INT8_MAX, ZERO_POINT)
 
 
-def _rounded_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]) -> _QuantizedRows:
+def _quantized_rows(graph: GraphRewriter, states: str, width: int, outliers: Sequence[int]) -> _QuantizedRows:
     name, is_positive = f"{states}_rows", graph.is_positive(states)
     flat = graph.node("Reshape", [states, graph.integers([-1, width])], f"{name}_flat")
     sizes = flat if is_positive else graph.node("Abs", [flat], f"{name}_sizes")
-    if large:
-        sizes = graph.node("Mul", [sizes, _mask(graph, name, width, large)], f"{name}_kept_sizes")
-    most, middle = _reach(is_positive)
-    scale = graph.node("Div", [_largest(graph, sizes, name), graph.number(most)], f"{name}_scale")
-    steps = graph.node("Reshape", [scale, graph.integers([-1])], f"{name}_steps")
-    count = graph.node("Shape", [steps], f"{name}_count")
-    value = numpy_helper.from_array(np.array([middle], dtype=np.uint8))
+    if outliers:
+        sizes = graph.node("Mul", [sizes, _channel_mask(graph, name, width, outliers)], f"{name}_kept_sizes")
+    max_integer, zero = _integer_range(is_positive)
+    scale = graph.node("Div", [_largest(graph, sizes, name), graph.number(max_integer)], f"{name}_scale")
+    scales = graph.node("Reshape", [scale, graph.integers([-1])], f"{name}_steps")
+    count = graph.node("Shape", [scales], f"{name}_count")
+    value = numpy_helper.from_array(np.array([zero], dtype=np.uint8))
     zeros = graph.node("ConstantOfShape", [count], f"{name}_zeros", value=value)
-    integers = graph.node("QuantizeLinear", [flat, steps, zeros], f"{name}_integers", axis=0)
+    integers = graph.node("QuantizeLinear", [flat, scales, zeros], f"{name}_integers", axis=0)
     leading = graph.node("Shape", [states], f"{name}_leading", start=0, end=-1)
-    quantized = QuantizedInputs(integers, graph.number(1.0), graph.zero_point(middle))
+    quantized = QuantizedInputs(integers, graph.number(1.0), graph.zero_point(zero))
     return _QuantizedRows(quantized, flat, scale, leading)
 
 
-def _scaled_rows(graph: Rewriting, states: str, width: int, large: Sequence[int]) -> _Scaled:
+def _normalized_rows(graph: GraphRewriter, states: str, width: int, outliers: Sequence[int]) -> _NormalizedRows:
     name = f"{states}_rows"
-    kept = graph.node("Mul", [states, _mask(graph, name, width, large)], f"{name}_small") if large else states
+    masked = (
+        graph.node("Mul", [states, _channel_mask(graph, name, width, outliers)], f"{name}_small")
+        if outliers
+        else states
+    )
     is_positive = graph.is_positive(states)
-    sizes = kept if is_positive else graph.node("Abs", [kept], f"{name}_sizes")
+    sizes = masked if is_positive else graph.node("Abs", [masked], f"{name}_sizes")
     largest = _largest(graph, sizes, name)
-    scaled = graph.node("Div", [kept, largest], f"{name}_scaled")
-    most, middle = _reach(is_positive)
-    step, zero_point = graph.number(1 / most), graph.zero_point(middle)
-    integers = graph.node("QuantizeLinear", [scaled, step, zero_point], f"{name}_integers")
-    return _Scaled(QuantizedInputs(integers, step, zero_point), largest)
+    scaled = graph.node("Div", [masked, largest], f"{name}_scaled")
+    max_integer, zero = _integer_range(is_positive)
+    scale, zero_point = graph.number(1 / max_integer), graph.zero_point(zero)
+    integers = graph.node("QuantizeLinear", [scaled, scale, zero_point], f"{name}_integers")
+    return _NormalizedRows(QuantizedInputs(integers, scale, zero_point), largest)

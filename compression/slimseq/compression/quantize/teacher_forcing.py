@@ -1,26 +1,26 @@
-"""Runs exported graphs step by step over known targets: what calibration and the measuring of divergence feed on.
+"""Runs the exported graphs step by step on given targets (teacher forcing).
 
-Each step goes through `decoder.onnx` as the runtime does it, one token a row with all caches, but the token is the
-target's and not the one that the model prefers: every model sees the same inputs, so that their outputs compare.
+Each step runs `decoder.onnx` as the engine does, with one token a row and all caches, but feeds the target's token. So
+all models get the same inputs, and their outputs can be compared. Calibration and the measurement of divergence use it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids, Scores
-from slimseq.inference.engine.encoder import encoded
-from slimseq.inference.engine.padding import pad
+from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.graphs.names import (
+    CACHE_SLOTS,
     CROSS_ATTENTION_BIAS,
     DISTANCES,
     LOG_SUM_EXP_ROWS,
     LOGITS,
     MASKED,
-    PLACES,
     POSITIONS,
     SELF_ATTENTION_BIAS,
     TOP,
@@ -28,18 +28,35 @@ from slimseq.inference.graphs.names import (
 from slimseq.inference.models.configuration import ModelConfiguration
 
 if TYPE_CHECKING:
+    import onnxruntime as ort
+
     from slimseq.compression.training.data import TrainingSet
 
 Feeds = dict[str, NDArray[Any]]
+# Pairs of one batch.
 ROWS = 32
+
+
+def open_session(graph: Path | bytes) -> "ort.InferenceSession":
+    """Opens a graph, given as a file or as bytes, on the CPU, without warnings about its optimization."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    # Steps are short: spinning threads would only take time from other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(str(graph) if isinstance(graph, Path) else graph, options, ["CPUExecutionProvider"])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A few pairs. `sources` and their `mask` are `(rows, source_length)`, int64.
+    """A batch of pairs.
 
-    `tokens` `(rows, steps)` are the decoder's inputs, the start token first; `is_target` says at which steps a row
-    still has a target to predict.
+    Args:
+        sources: input ids, `(rows, source_length)`, int64.
+        mask: of their tokens, `(rows, source_length)`, int64.
+        tokens: the decoder's inputs, the start token first, `(rows, steps)`, int64.
+        is_target: whether a row has a target at a step, `(rows, steps)`.
     """
 
     sources: Ids
@@ -49,7 +66,7 @@ class Batch:
 
 
 def batches(dataset: "TrainingSet", configuration: ModelConfiguration, max_steps: int) -> list[Batch]:
-    """Returns all pairs in batches of similar lengths, targets cut after `max_steps` tokens."""
+    """Returns all pairs in batches of similar target lengths, with at most `max_steps` target tokens."""
     pairs = sorted((dataset[index] for index in range(len(dataset))), key=lambda pair: len(pair.target))
     made = []
     for start in range(0, len(pairs), ROWS):
@@ -64,46 +81,50 @@ def batches(dataset: "TrainingSet", configuration: ModelConfiguration, max_steps
 
 
 def encoder_feeds(batch: Batch) -> Feeds:
-    """Returns the encoder graph's inputs."""
+    """Returns the inputs of the encoder graph."""
     return {"input_ids": batch.sources, "attention_mask": batch.mask}
 
 
 def cross_feeds(encoder: Any, batch: Batch) -> Feeds:
-    """Runs the encoder; returns the decoder graph's inputs that are the same at every step."""
-    feeds = encoded(encoder, batch.sources, batch.mask)
-    absent = np.where(batch.mask > 0, np.float32(0.0), np.float32(MASKED))
+    """Runs the encoder; returns the inputs of the decoder graph that are the same at every step."""
+    feeds = run_encoder(encoder, batch.sources, batch.mask)
+    padding_bias = np.where(batch.mask > 0, np.float32(0.0), np.float32(MASKED))
     return feeds | {
-        CROSS_ATTENTION_BIAS: absent[:, None, None, :],
+        CROSS_ATTENTION_BIAS: padding_bias[:, None, None, :],
         TOP: np.ones(1, dtype=np.int64),
         LOG_SUM_EXP_ROWS: np.zeros(1, dtype=np.int64),
     }
 
 
 def steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feeds, Scores]]:
-    """Yields each step's inputs and the logits that the decoder gives, `(rows, vocabulary)`, float32."""
-    return ((feeds, outputs[LOGITS]) for feeds, outputs in whole_steps(decoder, batch, cross))
+    """Yields the inputs of each step and its logits, `(rows, vocabulary)`, float32."""
+    return ((feeds, outputs[LOGITS]) for feeds, outputs in steps_with_outputs(decoder, batch, cross))
 
 
-def whole_steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feeds, Feeds]]:
-    """Yields each step's inputs and all that the decoder gives, both by name."""
+def steps_with_outputs(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feeds, Feeds]]:
+    """Yields the inputs and the outputs of each step, both by name."""
     names = [output.name for output in decoder.get_outputs()]
     rows, length = batch.tokens.shape
     caches = _empty_caches(decoder, rows, length)
     heads = next(iter(caches.values())).shape[1]
-    asked = {entry.name for entry in decoder.get_inputs()}
+    input_names = {entry.name for entry in decoder.get_inputs()}
     for step in range(length):
-        places = np.zeros((rows, heads, 4), dtype=np.int64)
-        places[:, :, 0], places[:, :, 1], places[:, :, 3] = np.arange(rows)[:, None], np.arange(heads), step
+        cache_slots = np.zeros((rows, heads, 4), dtype=np.int64)
+        cache_slots[:, :, 0], cache_slots[:, :, 1], cache_slots[:, :, 3] = (
+            np.arange(rows)[:, None],
+            np.arange(heads),
+            step,
+        )
         distances = step - np.arange(length)
         self_attention_bias = np.where(distances < 0, np.float32(MASKED), np.float32(0.0))
-        now = {
+        step_inputs = {
             "input_ids": batch.tokens[:, step],
             POSITIONS: np.full(rows, step, dtype=np.int64),
-            PLACES: places,
+            CACHE_SLOTS: cache_slots,
             SELF_ATTENTION_BIAS: np.tile(self_attention_bias, (rows, 1, 1, 1, 1)),
             DISTANCES: np.tile(distances.clip(min=0), (rows, 1)),
         }
-        feeds = {name: values for name, values in {**now, **caches, **cross}.items() if name in asked}
+        feeds = {name: values for name, values in {**step_inputs, **caches, **cross}.items() if name in input_names}
         outputs = dict(zip(names, decoder.run(names, feeds), strict=True))
         yield feeds, outputs
         caches = {name: outputs[name.replace("past_key_values.", "present.")] for name in caches}

@@ -1,1 +1,1 @@
-"""The proof: a page, plots and the README's tables, all from what the manifests record."""
+"""The report: an HTML page, plots and the README's tables, made from the manifests of a store."""

@@ -1,4 +1,4 @@
-"""Draws one plot twice, for light and for dark pages, as PNG. Colours and type are chosen here alone."""
+"""Draws a plot as PNG in a light and a dark theme, with all colours and fonts. `plots` draws the content."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ FONT_POINTS = 9
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a plot. `series` can be told apart with any colour vision (Okabe and Ito 2008)."""
+    """The colours of a plot. `series` is safe for all types of colour vision (Okabe and Ito 2008)."""
 
     background: str
     ink: str
@@ -34,13 +34,13 @@ class Plot:
     """A drawn plot.
 
     Attributes:
-        name: the file's name without ending.
-        caption: what it shows.
-        alternative: the same in words, for who cannot see it.
+        name: the file name without extension.
+        caption: of the plot.
+        alternative: a description, for readers who cannot see the plot.
         light: PNG for light pages.
         dark: PNG for dark pages.
-        width: in pixels of the page, half of the image's own.
-        height: the same.
+        width: in CSS pixels, half of the image's width.
+        height: in CSS pixels.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Plot:
         return {f"{self.name}.png": self.light, f"{self.name}-dark.png": self.dark}
 
     def address(self, is_dark: bool = False) -> str:
-        """Returns the image as a `data:` address, which needs no request."""
+        """Returns the image as a `data:` URL."""
         return "data:image/png;base64," + base64.b64encode(self.dark if is_dark else self.light).decode()
 
 
@@ -66,12 +66,12 @@ def drawn(
     """Draws a plot in both themes.
 
     Args:
-        name: the file's name without ending.
-        caption: what it shows.
-        alternative: the same in words.
-        draw: fills the axes; colours come from the theme it is given.
-        width_inches: of the figure, axes' labels included.
-        height_inches: the same.
+        name: the file name without extension.
+        caption: of the plot.
+        alternative: a description.
+        draw: draws on the axes, with the colours of the theme.
+        width_inches: of the figure, with labels.
+        height_inches: of the figure, with labels.
     """
     return Plot(
         name=name,
@@ -89,7 +89,7 @@ def _png(draw: Draw, theme: Theme, width_inches: float, height_inches: float) ->
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # The stubs list every key as a literal, which no inferred dictionary matches.
+    # The type stubs list every key as a literal, which no inferred dictionary type matches.
     settings: dict[Any, Any] = {
         "font.size": FONT_POINTS,
         "text.color": theme.ink,

@@ -1,4 +1,4 @@
-"""Outputs of every variant on the same texts, side by side, generated when the report is written."""
+"""Generates outputs of all variants for the same sample texts, for the report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from slimseq.inference.generator import open_generator
 
 @dataclass(frozen=True)
 class ShownOutput:
-    """What one variant makes of a source. `same_as` is its reference where that makes the same of it."""
+    """The output of one variant. `same_as` is its reference if the reference has the same output."""
 
     variant: str
     text: str
@@ -21,7 +21,7 @@ class ShownOutput:
 
 @dataclass(frozen=True)
 class ShownExample:
-    """One source, the text expected of it, and each variant's output in the order of the facts."""
+    """One source, its reference text, and the output of each variant in the order of the facts."""
 
     source: str
     reference: str
@@ -29,14 +29,14 @@ class ShownExample:
 
 
 def generate_examples(context: Context, facts: TaskFacts, count: int) -> list[ShownExample]:
-    """Generates from the first of the bundled sample texts, on each variant's default runtime and settings.
+    """Generates outputs for the first bundled sample texts, with each variant's default runtime and options.
 
-    Variants are opened one after the other, so that a store larger than the memory can be reported.
+    One variant is open at a time, so that the store may be larger than the memory.
 
     Args:
-        context: the store, and where progress goes.
+        context: the store, and the console for progress.
         facts: the task and its variants.
-        count: how many texts; 0 generates nothing.
+        count: the number of texts.
 
     Raises:
         CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
@@ -55,15 +55,15 @@ def generate_examples(context: Context, facts: TaskFacts, count: int) -> list[Sh
                 outputs[variant.name] = [output.text for output in generate_with(generator, options)(examples)]
             progress.advance(bar)
     return [
-        ShownExample(example.source, example.target, _outputs(facts, outputs, place))
-        for place, example in enumerate(examples)
+        ShownExample(example.source, example.target, _outputs(facts, outputs, index))
+        for index, example in enumerate(examples)
     ]
 
 
-def _outputs(facts: TaskFacts, texts: Mapping[str, Sequence[str]], place: int) -> tuple[ShownOutput, ...]:
+def _outputs(facts: TaskFacts, texts: Mapping[str, Sequence[str]], index: int) -> tuple[ShownOutput, ...]:
     shown = []
     for name, each in texts.items():
         reference = facts.reference_of(name)
-        is_same = reference != name and reference in texts and texts[reference][place] == each[place]
-        shown.append(ShownOutput(name, each[place], reference if is_same else None))
+        is_same = reference != name and reference in texts and texts[reference][index] == each[index]
+        shown.append(ShownOutput(name, each[index], reference if is_same else None))
     return tuple(shown)

@@ -1,4 +1,4 @@
-"""What a report says of a store: every figure comes from the manifests, and ratios are made here and nowhere else."""
+"""The figures of a report, from the manifests of a store. All ratios are computed here."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import recorded_scores
 from slimseq.models_store.manifest import Manifest, Performance, QualityScore, Task
-from slimseq.models_store.roots import lineage_words, reference_words, root_of
+from slimseq.models_store.roots import lineage_labels, reference_label, root_of
 from slimseq.models_store.store import Store
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One measurement of speed. `ratio` is tokens a second over the reference's in the same setting."""
+    """One measurement of speed. `ratio` is tokens a second divided by the reference's in the same setting."""
 
     measured: Performance
     ratio: float | None
 
     @property
     def token_ms(self) -> float | None:
-        """Median milliseconds that a batch takes for each output token of one of its texts."""
+        """Median milliseconds of a batch, divided by the output tokens of one text."""
         return self.measured.p50_ms / self.measured.output_tokens if self.measured.output_tokens else None
 
 
@@ -32,14 +32,14 @@ class VariantFacts:
     """One variant.
 
     Attributes:
-        manifest: what it records.
-        reference: name of the root of its lineage, which ratios are relative to; its own for a root.
-        lineage: the reference's name, then techniques from there on.
-        disk_bytes: its own weights in the smallest format that it has; None where it has none.
-        times_smaller: the reference's size in fp32 over `disk_bytes`.
-        parameter_ratio: its parameters over the reference's.
-        speeds: every measurement.
-        speed: the one on its fastest runtime in the setting that most variants of the task share, the largest batch.
+        manifest: of the variant.
+        reference: name of the root of its lineage, which ratios are relative to; a root's own name.
+        lineage: the reference's name and the techniques after it.
+        disk_bytes: bytes of its weights in its smallest format; None without weights.
+        times_smaller: the reference's fp32 bytes divided by `disk_bytes`.
+        parameter_ratio: its parameters divided by the reference's.
+        speeds: all measurements.
+        speed: on its fastest runtime, in the setting that most variants of the task have, with the largest batch.
     """
 
     manifest: Manifest
@@ -59,7 +59,7 @@ class VariantFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """One data set's scores: by metric, the primary one first, pairs of a variant's name and its score."""
+    """The scores on one data set: by metric, the primary one first, pairs of a variant's name and its score."""
 
     dataset: str
     split: str
@@ -67,13 +67,13 @@ class DatasetFacts:
     scores: dict[str, list[tuple[str, QualityScore]]]
 
     def title(self) -> str:
-        """Returns the data set, its split and how many samples were scored."""
+        """Returns the data set, its split and the number of samples."""
         return f"{self.dataset} ({self.split}), {counted(self.samples, 'sample')}"
 
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """One task: its variants, each root before those made from it, its data sets and the shared setting."""
+    """One task: its variants, each root before its derived variants, its data sets and the common setting."""
 
     task: Task
     variants: tuple[VariantFacts, ...]
@@ -82,12 +82,12 @@ class TaskFacts:
 
     @property
     def primary_metric(self) -> str:
-        """The metric that the task is judged by."""
+        """The primary metric of the task."""
         return PRIMARY_METRIC[self.task]
 
     @property
     def baseline_name(self) -> str:
-        """What the trivial baseline is called."""
+        """The name of the trivial baseline."""
         return BASELINE_NAME[self.task].replace("source-copy", "source copy")
 
     def references(self) -> list[str]:
@@ -99,12 +99,12 @@ class TaskFacts:
         return next(each.reference for each in self.variants if each.name == variant)
 
     def main_dataset(self, reference: str | None = None) -> DatasetFacts | None:
-        """Returns the data set that plots show: that on which most variants' retention is known, then the largest.
+        """Returns the data set for plots: the one with most variants' retention, then the largest.
 
         Args:
-            reference: counts only the variants with this reference.
+            reference: counts only variants with this reference; None counts all.
         """
-        ranked = [(self._retained(each, reference), each.samples, -place) for place, each in enumerate(self.datasets)]
+        ranked = [(self._retained(each, reference), each.samples, -index) for index, each in enumerate(self.datasets)]
         best = max(ranked, default=(0, 0, 0))
         return self.datasets[-best[2]] if best[0] else None
 
@@ -119,7 +119,7 @@ def facts_of(store: Store, tasks: Sequence[Task] = ()) -> list[TaskFacts]:
 
     Args:
         store: the artifacts.
-        tasks: which tasks; none means all that have artifacts.
+        tasks: empty means all tasks with artifacts.
 
     Raises:
         InvalidArtifact: a manifest cannot be read.
@@ -135,12 +135,12 @@ def facts_of(store: Store, tasks: Sequence[Task] = ()) -> list[TaskFacts]:
     ]
     if not found:
         wanted = " or ".join(task.value for task in tasks) or "any task"
-        raise BadData(f"there is nothing to report: {store.root} holds no artifacts for {wanted}")
+        raise BadData(f"there is nothing to report: {store.root} has no artifacts for {wanted}")
     return found
 
 
 def counted(count: int, noun: str) -> str:
-    """Returns a count and its noun, in the plural where there is not exactly one."""
+    """Returns a count and its noun, in the plural unless the count is 1."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
@@ -168,8 +168,8 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
     has_parameters = root is not None and root.size.parameters > 0
     return VariantFacts(
         manifest=manifest,
-        reference=reference_words(manifest, manifests),
-        lineage=lineage_words(manifest, manifests),
+        reference=reference_label(manifest, manifests),
+        lineage=lineage_labels(manifest, manifests),
         disk_bytes=disk_bytes,
         times_smaller=root.size.fp32_bytes / disk_bytes if root is not None and disk_bytes else None,
         parameter_ratio=manifest.size.parameters / root.size.parameters if root and has_parameters else None,

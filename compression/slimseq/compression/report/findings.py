@@ -1,6 +1,6 @@
-"""What techniques found out on the way: sensitivity, importance and pruning candidates, as steps record them.
+"""Collects the tables that techniques recorded in their lineage steps: sensitivity, importance, pruning candidates.
 
-Tables are shown with whatever columns a step recorded, so that a technique may record more without a change here.
+A table may have any columns, so that a technique can record more without a change here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +10,9 @@ from typing import Any
 from slimseq.models_store.manifest import Manifest, Step
 
 KINDS = {
-    "sensitivity": "What quantizing each group of weights alone changes",
-    "importance": "How much each part matters",
-    "tried": "Shapes that pruning tried",
+    "sensitivity": "Effect of quantizing each group of weights alone",
+    "importance": "Importance of each part",
+    "tried": "Shapes tried by pruning",
 }
 
 
@@ -22,11 +22,11 @@ class Finding:
 
     Attributes:
         kind: `sensitivity`, `importance` or `tried`, the step's parameter.
-        part: which of several tables of that parameter; empty where there is one.
-        technique: the step's.
-        variants: all that have this step in their lineage, the first made from it directly.
-        columns: names, in the order of the first row that has them.
-        rows: values by column; a column may be missing.
+        part: which of several tables of that parameter; empty if there is one.
+        technique: of the step.
+        variants: all variants with this step in their lineage, shortest lineage first.
+        columns: names, in order of appearance.
+        rows: values by column; columns may be missing.
     """
 
     kind: str
@@ -38,27 +38,27 @@ class Finding:
 
     @property
     def title(self) -> str:
-        """What the table is about, for people."""
+        """The table's title."""
         return KINDS[self.kind] + (f": {self.part.replace('_', ' ')}" if self.part else "")
 
     def labels(self) -> list[str]:
-        """Returns each row's name: its texts."""
+        """Returns the name of each row: its texts."""
         return [" ".join(str(value) for value in row.values() if isinstance(value, str)) for row in self.rows]
 
     def column_to_plot(self) -> str | None:
-        """Returns the column that bars can show: the first that is a number in every row of a table with names."""
+        """Returns the column for a bar plot: the first numeric one of a table with names; None if there is none."""
         if not all(self.labels()):
             return None
         return next((name for name in self.columns if self.is_number(name)), None)
 
     def is_number(self, column: str) -> bool:
-        """Whether a column holds a number in every row."""
+        """Whether a column has a number in every row."""
         values = [row.get(column) for row in self.rows]
         return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def findings_of(manifests: Sequence[Manifest]) -> list[Finding]:
-    """Returns every table that the steps of some variants recorded; a step that several share is told once."""
+    """Returns all tables that the steps of some variants recorded, each step once."""
     shared: dict[str, tuple[Step, list[Manifest]]] = {}
     for manifest in manifests:
         for step in manifest.lineage:
@@ -75,7 +75,7 @@ def findings_of(manifests: Sequence[Manifest]) -> list[Finding]:
 
 
 def _tables(value: Any) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Yields the tables of a parameter: a list of rows is one, a mapping of such lists is several."""
+    """Yields the tables of a parameter: a list of rows is one table, a mapping of lists has several."""
     if isinstance(value, Mapping):
         for name, part in value.items():
             yield from ((" ".join(filter(None, (str(name), deeper))), rows) for deeper, rows in _tables(part))
@@ -86,7 +86,7 @@ def _tables(value: Any) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Puts the entries of nested mappings into the row, under their own names where those are free."""
+    """Moves the entries of nested mappings into the row, with a prefix if their names are taken."""
     flat: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Writes a report's files as one folder: a crash leaves the earlier report or none."""
+"""Writes a report's files into one folder, atomically: a crash leaves the earlier report or none."""
 
 import shutil
 import tempfile
@@ -11,10 +11,10 @@ PAGE = "report.html"
 
 
 def check_folder(folder: Path) -> None:
-    """Checks that a report may take a folder's place: it is new, empty, or holds an earlier report and nothing else.
+    """Checks that a report may replace a folder: it is new, empty, or contains only an earlier report.
 
     Raises:
-        BadParameters: it is a file, or holds something that would be lost.
+        BadParameters: it is a file, or contains other files.
     """
     if not folder.exists():
         return
@@ -22,15 +22,15 @@ def check_folder(folder: Path) -> None:
         raise BadParameters(f"--out {folder} is a file, not a folder")
     foreign = sorted(path.name for path in folder.iterdir() if path.name != PAGE and path.suffix != ".png")
     if foreign:
-        raise BadParameters(f"--out {folder} holds {foreign[0]}, which a report would replace: name another folder")
+        raise BadParameters(f"--out {folder} contains {foreign[0]}, which a report would delete: name another folder")
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes files to a temporary folder beside the place, and puts it there in one rename.
+    """Writes files to a temporary folder and renames it.
 
     Args:
-        folder: where the report goes; what is there is replaced.
-        files: contents by name, without folders.
+        folder: the folder of the report; an earlier report is replaced.
+        files: contents by file name.
 
     Raises:
         BadParameters: as `check_folder` does, or the folder cannot be written.
@@ -42,19 +42,19 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
     except OSError as error:
         raise BadParameters(f"--out {folder} cannot be written: {error.strerror}") from error
-    aside = temporary.with_name(temporary.name + "-old")
+    old = temporary.with_name(temporary.name + "-old")
     try:
         temporary.chmod(0o755)
         for name, content in files.items():
             (temporary / name).write_bytes(content)
         if folder.exists():
-            folder.replace(aside)
+            folder.replace(old)
         try:
             temporary.replace(folder)
         except OSError:
-            if aside.exists():
-                aside.replace(folder)
+            if old.exists():
+                old.replace(folder)
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

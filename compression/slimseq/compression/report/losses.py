@@ -1,4 +1,4 @@
-"""Reads the loss logs that training leaves (`losses.jsonl`, one JSON object a step) and smooths them for a plot."""
+"""Reads the loss logs of trainings (`losses.jsonl`, one JSON object a step) and smooths them for plots."""
 
 import json
 import math
@@ -10,19 +10,20 @@ from typing import Any
 from slimseq.compression.errors import BadData
 
 LOSS_LOG = "losses.jsonl"
-# A hundredth of a run is what its smoothed curve averages over, and more points than these no plot can show.
+# The share of a run that the smoothed curve averages over.
 SMOOTHED_SHARE = 0.01
-SHOWN_POINTS = 1000
+# A plot cannot show more points.
+MAX_POINTS = 1000
 
 
 @dataclass(frozen=True)
 class LossCurve:
-    """One run. Losses are in nats a target token, as the log has them.
+    """The losses of one run, in nats a target token.
 
     Attributes:
         title: the log's folder, relative to the build.
         steps: numbers of optimizer steps, ascending.
-        series: losses by name, one for each step: `loss`, and the parts that it is made of where the log has them.
+        series: one loss for each step, by name: `loss` and, if the log has them, its parts.
     """
 
     title: str
@@ -31,10 +32,10 @@ class LossCurve:
 
 
 def read_loss_curves(build: Path) -> list[LossCurve]:
-    """Reads every loss log below a folder, sorted by title; an empty log is left out.
+    """Reads all loss logs in a folder and its subfolders, sorted by title; empty logs are left out.
 
     Raises:
-        BadData: a line is not a step's JSON object; names file and line.
+        BadData: a line is not the JSON object of a step; names file and line.
     """
     curves = []
     for path in sorted(build.rglob(LOSS_LOG)):
@@ -46,10 +47,10 @@ def read_loss_curves(build: Path) -> list[LossCurve]:
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """Returns the running mean of a series, exponentially weighted over about a hundredth of its length.
+    """Returns the exponential moving average of a series, over about a hundredth of its length.
 
-    The weights of the first values are corrected for their missing past (Kingma and Ba 2015, section 3,
-    https://arxiv.org/abs/1412.6980), so that the curve starts where the series does.
+    It has bias correction (Kingma and Ba 2015, section 3, https://arxiv.org/abs/1412.6980), so that the curve starts
+    at the first value.
     """
     decay = 1 - 1 / max(len(values) * SMOOTHED_SHARE, 1)
     total, weight, means = 0.0, 0.0, []
@@ -61,8 +62,8 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def thinned(values: Sequence[float]) -> list[float]:
-    """Returns at most 1,000 values at even distances, the last among them."""
-    stride = max(1, math.ceil(len(values) / SHOWN_POINTS))
+    """Returns at most `MAX_POINTS` values at even distances, with the last one."""
+    stride = max(1, math.ceil(len(values) / MAX_POINTS))
     return list(values[::-stride][::-1])
 
 
@@ -75,8 +76,8 @@ def _entries(path: Path) -> list[dict[str, Any]]:
             entry = {"step": int(entry["step"]), "loss": float(entry["loss"]), "parts": dict(entry.get("parts") or {})}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if number == len(lines):
-                break  # A run that is still going may be in the middle of its last line.
-            raise BadData(f"{path}: line {number} is not a step's JSON object with step and loss") from error
+                break  # A running training may not have finished the last line.
+            raise BadData(f"{path}: line {number} is not a JSON object with step and loss") from error
         if math.isfinite(entry["loss"]):
             entries.append(entry)
     return entries

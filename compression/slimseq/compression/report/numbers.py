@@ -1,20 +1,20 @@
-"""How a report writes numbers: the page and the README's tables say the same thing in the same way."""
+"""Formats numbers, for the page and for the README's tables."""
 
 from collections.abc import Sequence
 
 NOTHING = "\N{EM DASH}"
-# What 10,000 trials can tell apart from zero, rounded up.
-LEAST_P_VALUE = 0.001
+# The smallest p-value of 10,000 trials, rounded up.
+MIN_P_VALUE = 0.001
 MEGA = 1e6
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
-    """Returns a number with so many decimals and thousands apart, or a dash for None."""
+    """Returns a number with a number of decimals and thousands separators, or a dash for None."""
     return NOTHING if value is None else f"{value:,.{digits}f}"
 
 
 def interval(bounds: Sequence[float] | None, digits: int = 2) -> str:
-    """Returns `[low, high]`, or nothing for None."""
+    """Returns `[low, high]`, or an empty string for None."""
     return "" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
 
 
@@ -32,11 +32,11 @@ def p_value(value: float | None) -> str:
     """Returns a p-value with three decimals, `< 0.001` below that, or a dash for None."""
     if value is None:
         return NOTHING
-    return f"< {LEAST_P_VALUE}" if value < LEAST_P_VALUE else f"{value:.3f}"
+    return f"< {MIN_P_VALUE}" if value < MIN_P_VALUE else f"{value:.3f}"
 
 
 def plain(value: object) -> str:
-    """Returns anything a manifest may hold as short text: numbers with four significant digits, the rest as it is."""
+    """Returns any value of a manifest as short text, with four significant digits for floats."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

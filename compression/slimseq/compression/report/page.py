@@ -1,4 +1,4 @@
-"""Makes the page of a report: facts, findings, plots, curves, ablations and examples into one HTML file."""
+"""Writes the HTML page of a report: facts, findings, plots, loss curves, ablations and examples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ TEMPLATE = "report.html.jinja"
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report holds beside what the manifests say.
+    """The optional parts of a report.
 
     Args:
-        build: folder of a build, with loss logs and ablations; None leaves both out.
-        examples: how many sample texts every variant generates from.
+        build: the folder of a build, with loss logs and ablations; None leaves both out.
+        examples: the number of sample texts for which every variant generates an output.
     """
 
     build: Path | None = None
@@ -34,7 +34,7 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class TaskSection:
-    """All that the page shows of one task."""
+    """The content of the page for one task."""
 
     facts: TaskFacts
     trade_offs: list[Plot]
@@ -44,20 +44,20 @@ class TaskSection:
 
 
 def write_report(context: Context, folder: Path, tasks: Sequence[Task], options: ReportOptions) -> Path:
-    """Writes `report.html`, which needs no other file, and its plots beside it as PNG.
+    """Writes `report.html`, which is self-contained, and its plots as PNG files.
 
     Args:
-        context: the store, and where progress goes.
-        folder: where to write; new, empty, or an earlier report, which is replaced.
-        tasks: which tasks; none means all in the store.
-        options: what else goes in.
+        context: the store, and the console for progress.
+        folder: new, empty, or of an earlier report, which is replaced.
+        tasks: empty means all tasks in the store.
+        options: the optional parts.
 
     Returns:
-        The page's path.
+        The path of the page.
 
     Raises:
-        BadParameters: the folder cannot be taken.
-        BadData: the store holds nothing to report, or a file of the build cannot be read.
+        BadParameters: the folder cannot be replaced.
+        BadData: the store has nothing to report, or a file of the build cannot be read.
         InvalidArtifact, CorruptArtifact, RuntimeUnavailable: an artifact cannot be read or opened.
     """
     check_folder(folder)
@@ -65,7 +65,7 @@ def write_report(context: Context, folder: Path, tasks: Sequence[Task], options:
     ablations = read_ablations(options.build) if options.build else []
     curves = read_loss_curves(options.build) if options.build else []
     sections = [_section(context, facts, ablations, options) for facts in found]
-    training = [loss_plot(curve, f"training-{place}") for place, curve in enumerate(curves, 1)]
+    training = [loss_plot(curve, f"training-{number}") for number, curve in enumerate(curves, 1)]
     plots = [*training, *(plot for section in sections for plot in _plots(section))]
     files = {name: content for plot in plots for name, content in plot.files().items()}
     write_folder(folder, {PAGE: rendered(sections, training).encode(), **files})
@@ -73,7 +73,7 @@ def write_report(context: Context, folder: Path, tasks: Sequence[Task], options:
 
 
 def rendered(sections: Sequence[TaskSection], training: Sequence[Plot]) -> str:
-    """Returns the page. Every number that a manifest holds is in a `data` element, whose value has all its digits."""
+    """Returns the HTML page. Numbers from manifests are in `data` elements, whose value has all digits."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -83,8 +83,8 @@ def rendered(sections: Sequence[TaskSection], training: Sequence[Plot]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = ("fixed", "interval", "megabytes", "times", "p_value", "plain")
-    environment.filters.update({name: getattr(numbers, name) for name in shown})
+    filters = ("fixed", "interval", "megabytes", "times", "p_value", "plain")
+    environment.filters.update({name: getattr(numbers, name) for name in filters})
     return environment.get_template(TEMPLATE).render(sections=sections, training=training, nothing=numbers.NOTHING)
 
 
@@ -94,8 +94,8 @@ def _section(context: Context, facts: TaskFacts, ablations: Sequence[Ablation], 
         facts=facts,
         trade_offs=trade_offs(facts),
         findings=[
-            (finding, finding_plot(finding, f"{facts.task.value}-{finding.kind}-{place}"))
-            for place, finding in enumerate(findings, 1)
+            (finding, finding_plot(finding, f"{facts.task.value}-{finding.kind}-{number}"))
+            for number, finding in enumerate(findings, 1)
         ],
         ablations=[ablation for ablation in ablations if ablation.task is facts.task],
         examples=generate_examples(context, facts, options.examples),

@@ -1,7 +1,8 @@
-"""The report's plots: quality against each cost with the Pareto front, bars, pruning candidates and loss curves."""
+"""Draws the plots of a report: quality against cost with the Pareto front, findings and loss curves."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING
 from slimseq.compression.report.drawing import Plot, Theme, drawn
 from slimseq.compression.report.facts import DatasetFacts, TaskFacts, VariantFacts
 from slimseq.compression.report.findings import Finding
-from slimseq.compression.report.front import Point, pareto_front
 from slimseq.compression.report.losses import LossCurve, smoothed, thinned
 from slimseq.compression.report.numbers import MEGA, plain
 
@@ -17,14 +17,37 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BAR_INCHES = 0.2
-MOST_BARS = 60
+MAX_BARS = 60
 MARKERS = "osD^vP*X"
 
 
-def trade_offs(facts: TaskFacts) -> list[Plot]:
-    """Draws retention of the primary metric against size, latency and memory, for each reference apart.
+@dataclass(frozen=True)
+class Point:
+    """One variant in a plot of quality against cost. `interval` is the 95 % interval of its quality."""
 
-    A plot is left out where no variant has both figures.
+    name: str
+    cost: float
+    quality: float
+    interval: tuple[float, float] | None = None
+
+
+def pareto_front(points: Sequence[Point]) -> list[Point]:
+    """Returns the points that no other point dominates, cheapest first. Equal points are all kept.
+
+    A point dominates another if it is at least as good in cost and quality, and better in one of them.
+    """
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.cost, -point.quality)):
+        is_equal = bool(front) and (front[-1].cost, front[-1].quality) == (point.cost, point.quality)
+        if not front or point.quality > front[-1].quality or is_equal:
+            front.append(point)
+    return front
+
+
+def trade_offs(facts: TaskFacts) -> list[Plot]:
+    """Draws retention of the primary metric against size, latency and memory, one set of plots for each reference.
+
+    Plots without a variant that has both figures are left out.
     """
     setting = facts.setting.words() if facts.setting else ""
     costs = {
@@ -34,7 +57,7 @@ def trade_offs(facts: TaskFacts) -> list[Plot]:
     }
     references = facts.references()
     plots = []
-    # What is kept of two models is not on one scale.
+    # Retentions relative to different models are not comparable.
     for reference in references:
         dataset = facts.main_dataset(reference)
         if dataset is None:
@@ -54,7 +77,10 @@ def trade_offs(facts: TaskFacts) -> list[Plot]:
                     f"On the Pareto front of retention and {words}: "
                     + ", ".join(f"{point.name} ({plain(point.cost)}, {point.quality:.3f})" for point in front),
                     partial(
-                        _scatter, points=points, x_label=label, y_label=f"{facts.primary_metric} kept of {reference}"
+                        _scatter,
+                        points=points,
+                        x_label=label,
+                        y_label=f"{facts.primary_metric} retention of {reference}",
                     ),
                 )
             )
@@ -62,16 +88,16 @@ def trade_offs(facts: TaskFacts) -> list[Plot]:
 
 
 def finding_plot(finding: Finding, name: str) -> Plot | None:
-    """Draws a step's table: candidates' loss against parameters, anything else with names and numbers as bars."""
+    """Draws a finding: loss against parameters for pruning candidates, bars for other tables; None if not possible."""
     if finding.is_number("parameters") and finding.is_number("loss"):
         return drawn(
             name,
-            "Every shape that was measured, before recovery; the line joins those that no other beats.",
+            "All measured shapes, before recovery training. The line is the Pareto front.",
             f"{len(finding.rows)} shapes, loss against parameters; the table has the numbers.",
             lambda axes, theme: _candidates(axes, theme, finding),
         )
     column = finding.column_to_plot()
-    if column is None or len(finding.rows) > MOST_BARS:
+    if column is None or len(finding.rows) > MAX_BARS:
         return None
     values = [float(row[column]) for row in finding.rows]
     highest = max(range(len(values)), key=values.__getitem__)
@@ -85,10 +111,10 @@ def finding_plot(finding: Finding, name: str) -> Plot | None:
 
 
 def loss_plot(curve: LossCurve, name: str) -> Plot:
-    """Draws a run's loss, raw and smoothed, and its smoothed parts."""
+    """Draws the loss of a run, raw and smoothed, and its smoothed parts."""
     return drawn(
         name,
-        f"{curve.title}: training loss in nats a target token, smoothed; the faint line is each step's own.",
+        f"{curve.title}: training loss in nats a target token, smoothed. The faint line is not smoothed.",
         f"Smoothed loss goes from {smoothed(curve.series['loss'])[0]:.3f} to {smoothed(curve.series['loss'])[-1]:.3f} "
         f"between steps {curve.steps[0]:,} and {curve.steps[-1]:,}.",
         lambda axes, theme: _curve(axes, theme, curve),
@@ -129,7 +155,7 @@ def _scatter(axes: "Axes", theme: Theme, points: Sequence[Point], x_label: str, 
         )
     for point, colour, marker in zip(points, cycle(theme.series), cycle(MARKERS), strict=False):
         low, high = point.interval or (point.quality, point.quality)
-        # A bootstrap interval need not hold the value that it belongs to.
+        # A bootstrap interval may not contain its value.
         errors = [[max(0.0, point.quality - low)], [max(0.0, high - point.quality)]]
         axes.errorbar(
             [point.cost],
@@ -153,16 +179,16 @@ def _scatter(axes: "Axes", theme: Theme, points: Sequence[Point], x_label: str, 
 
 
 def _bars(axes: "Axes", theme: Theme, labels: Sequence[str], values: Sequence[float], label: str) -> None:
-    places = range(len(values))
-    axes.barh(places, values, color=theme.series[0], height=0.7)
-    axes.set_yticks(places, labels=list(labels))
+    positions = range(len(values))
+    axes.barh(positions, values, color=theme.series[0], height=0.7)
+    axes.set_yticks(positions, labels=list(labels))
     axes.invert_yaxis()
     axes.set_xlabel(label)
     axes.grid(visible=True, axis="x")
 
 
 def _candidates(axes: "Axes", theme: Theme, finding: Finding) -> None:
-    # The front of small and good: quality is the loss with its sign turned.
+    # Quality is the negative loss.
     points = [Point("", float(row["parameters"]) / MEGA, -float(row["loss"])) for row in finding.rows]
     front = pareto_front(points)
     axes.step(

@@ -19,7 +19,7 @@ class BadReadme(SlimseqError):
 
 
 class OutdatedTables(SlimseqError):
-    """Raised when a README's tables are not what the manifests say; names the first line that differs."""
+    """Raised when a README's tables do not match the manifests; names the first line that differs."""
 
 
 def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
@@ -51,7 +51,7 @@ def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
 
     Raises:
         BadReadme: as `update_readme` does.
-        OutdatedTables: they are not.
+        OutdatedTables: it would.
     """
     text = _read(path)
     lines = text.split("\n")
@@ -67,7 +67,7 @@ def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
 
 
 def block(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns the lines between the markers: for each task a table of variants and one of scores, and how measured."""
+    """Returns the lines between the markers: for each task a table of variants and one of scores, then notes."""
     lines = [""]
     for each in facts:
         lines += [*_variants(each), ""]
@@ -135,7 +135,7 @@ def _variants(facts: TaskFacts) -> list[str]:
 
 
 def _scores(facts: TaskFacts) -> list[str]:
-    """Returns the table of scores; it names the variants' references where the task has several."""
+    """Returns the table of scores, with the variants' references if the task has several."""
     metric = METRIC_NAMES.get(facts.primary_metric, facts.primary_metric)
     has_several = len(facts.references()) > 1
     rows = [
@@ -161,7 +161,7 @@ def _score_row(dataset: DatasetFacts, names: Sequence[str], score: QualityScore)
 
 
 def _notes(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns how things were measured: settings of speed, signatures of metrics, days."""
+    """Returns notes on the measurements: settings of speed, signatures of metrics, dates."""
     settings = dict.fromkeys(each.setting.words() for each in facts if each.setting)
     primary = [
         (METRIC_NAMES.get(each.primary_metric, each.primary_metric), score)
@@ -180,8 +180,8 @@ def _notes(facts: Sequence[TaskFacts]) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int]) -> list[str]:
-    """Returns a Markdown table whose columns are aligned to the right, but for those of `texts`."""
-    rule = ["---" if place in texts else "---:" for place in range(len(head))]
+    """Returns a Markdown table. Columns are right-aligned, except the text columns `texts`."""
+    rule = ["---" if column in texts else "---:" for column in range(len(head))]
     return [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
 
 

@@ -22,7 +22,7 @@ from slimseq.evaluation.examples import Example
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.disk import writing_to
 from slimseq.models_store.formats import DERIVED_FORMATS
-from slimseq.models_store.manifest import MOST_BEAMS, GenerationOptions, Task
+from slimseq.models_store.manifest import MAX_BEAMS, GenerationOptions, Task
 from slimseq.models_store.store import Store
 
 CACHE = "teacher_outputs.jsonl"
@@ -52,8 +52,8 @@ def teacher_outputs(
         CannotWrite: the disk is full, or may not be written; what fitted stays.
         UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
     """
-    if not 1 <= beams <= MOST_BEAMS:
-        raise BadParameters(f"the teacher cannot search with {beams} beams; take 1 to {MOST_BEAMS}")
+    if not 1 <= beams <= MAX_BEAMS:
+        raise BadParameters(f"the teacher cannot search with {beams} beams; take 1 to {MAX_BEAMS}")
     manifest = context.store.manifest(task, variant)
     options = manifest.generation.options(num_beams=beams)
     settings = {

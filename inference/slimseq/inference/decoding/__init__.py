@@ -1,1 +1,1 @@
-"""Search over next-token scores in numpy: what each row takes next, and when an input has ended."""
+"""Greedy search, beam search and sampling in numpy: choose the next token of each row and detect the end."""

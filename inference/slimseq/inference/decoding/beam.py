@@ -1,8 +1,8 @@
-"""Beam search with transformers' rules, so that the same weights give the same token ids.
+"""Beam search that gives the same token ids as transformers.
 
-The rules are those of `GenerationMixin._beam_search` (transformers 4.57): twice as many candidates as beams,
-finished ones scored by log-probability over length to the power of the length penalty, and an end once the best
-open beam cannot beat the worst finished one. Inputs are decided each for itself, whatever their ages.
+The rules are those of `GenerationMixin._beam_search` (transformers 4.57). Each step considers twice as many candidates
+as beams. The score of a finished hypothesis is its log-probability divided by its length to the power of the length
+penalty. An input ends once its best open beam cannot beat its worst finished one. Inputs are independent of each other.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from slimseq.inference.decoding.rules import Rules, allowed
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores, best_first
 from slimseq.inference.decoding.search import Advance, finish_reason
-from slimseq.inference.decoding.table import joined, kept
+from slimseq.inference.decoding.table import concatenate_rows, select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions
 
 NEVER = np.float32(-1.0e9)
-# Beyond twice the beams, so that a forbidden token or two need no look at the whole vocabulary.
-SPARE = 2
+# Candidates beyond twice the beams: one or two forbidden tokens then need no search of the whole vocabulary.
+SPARE_CANDIDATES = 2
 
 
 @dataclass
 class Running:
-    """Open hypotheses of every input: `ids` `(inputs, beams, length)`, `scores` `(inputs, beams)`."""
+    """The open hypotheses of every input: `ids` `(inputs, beams, length)`, `scores` `(inputs, beams)`."""
 
     ids: Ids
     scores: Scores
@@ -35,9 +35,9 @@ class Running:
 
 @dataclass
 class Finished(Running):
-    """The best finished hypotheses of every input, best first, where there are some.
+    """The best finished hypotheses of every input, best first; `is_finished` is False for unused entries.
 
-    `lengths` counts each one's new tokens; both `(inputs, beams)`.
+    `lengths` counts the new tokens of each; both are `(inputs, beams)`.
     """
 
     lengths: Ids
@@ -49,81 +49,84 @@ class Candidates:
     """The best continuations of every input, best first, each `(inputs, 2 * beams)`."""
 
     tokens: Ids
-    # Which of its input's beams each continues.
+    # The beam that each candidate continues.
     origins: Ids
     scores: Scores
 
 
 class BeamSearch:
-    """`num_beams` rows an input."""
+    """Beam search, with `num_beams` rows an input. See `Search` for the methods."""
 
     needs_log_sum_exp = True
 
     def __init__(self, configuration: ModelConfiguration, num_beams: int) -> None:
         self.num_beams = num_beams
-        self.top = min(2 * num_beams + SPARE, configuration.vocabulary)
+        self.top = min(2 * num_beams + SPARE_CANDIDATES, configuration.vocabulary)
         self._configuration = configuration
         self._beams = np.arange(num_beams)
         self._rules = Rules.of([])
-        # How many new tokens each input's hypotheses have, `(inputs,)`.
+        # New tokens of each input's hypotheses, `(inputs,)`.
         self._lengths: Ids = np.zeros(0, dtype=np.int64)
         self._running, self._finished = self._blank([])
-        self._settle()
+        self._update_derived()
 
     def __len__(self) -> int:
         return len(self._lengths)
 
     def join(self, options: Sequence[GenerationOptions]) -> None:
-        """Adds inputs, as `Search.join` says."""
+        """Appends inputs, as `Search.join` says."""
         running, finished = self._blank(options)
-        # Only the first beam counts at the start: all hold the same.
+        # At the start all beams are the same, so only the first one counts.
         running.scores[:, 0] = 0
-        self._running, self._finished = joined(self._running, running), joined(self._finished, finished)
+        self._running, self._finished = (
+            concatenate_rows(self._running, running),
+            concatenate_rows(self._finished, finished),
+        )
         self._lengths = np.append(self._lengths, np.zeros(len(options), dtype=np.int64))
-        self._rules = joined(self._rules, Rules.of(options))
-        self._settle()
+        self._rules = concatenate_rows(self._rules, Rules.of(options))
+        self._update_derived()
 
     def keep(self, order: Ids) -> None:
         """Keeps inputs, as `Search.keep` says."""
-        self._running, self._finished = kept(self._running, order), kept(self._finished, order)
+        self._running, self._finished = select_rows(self._running, order), select_rows(self._finished, order)
         self._lengths = self._lengths[order]
-        self._rules = kept(self._rules, order)
-        self._settle()
+        self._rules = select_rows(self._rules, order)
+        self._update_derived()
 
-    def _settle(self) -> None:
-        """Works out, after inputs joined or left, what every step would else work out anew."""
+    def _update_derived(self) -> None:
+        """Computes what stays the same until inputs join or leave."""
         inputs = len(self)
         self._every = np.arange(inputs)[:, None]
         self._positions = self._lengths.repeat(self.num_beams)
-        self._rules_of_beams = kept(self._rules, np.arange(inputs).repeat(self.num_beams))
-        self._look_at_finished()
+        self._rules_of_beams = select_rows(self._rules, np.arange(inputs).repeat(self.num_beams))
+        self._update_worst()
 
     def next_tokens(self) -> Ids:
         """Returns the last token of each row."""
         return self._running.ids[self._every, self._beams, self._lengths[:, None]].reshape(-1)
 
     def positions(self) -> Ids:
-        """Returns each row's count of tokens behind the start token."""
+        """Returns the number of tokens after the start token, for each row."""
         return self._positions
 
     def advance(self, scores: StepScores) -> Advance:
-        """Takes each input's best continuations, and decides the inputs that have nothing better to come."""
+        """Extends each input's best hypotheses, and ends the inputs that cannot improve."""
         found = self._candidates(scores)
         self._lengths, self._positions = self._lengths + 1, self._positions + 1
         is_last = (found.tokens == self._configuration.eos_id) | (self._lengths == self._rules.max_new_tokens)[:, None]
-        # Most steps end nothing, and are asked for less.
+        # Most steps finish no hypothesis and take this short path.
         if has_ends := bool(is_last.any()):
             self._keep_best(found, is_last)
             found = self._open(found, is_last)
-        origins = self._go_on(found)
+        origins = self._extend(found)
         if not (has_ends or self._has_full):
             return Advance(origins=origins)
         is_done = ~self._may_improve() | is_last.all(axis=1)
         if self._rules.may_stop_early:
             is_done |= self._finished.is_finished.all(axis=1) & self._rules.early_stopping
-        done = {row: self._ended(row) for row in is_done.nonzero()[0].tolist()}
-        told = [(row, token) for row, sequence in done.items() for token in sequence.ids]
-        return Advance(told, done, origins)
+        finished = {row: self._best(row) for row in is_done.nonzero()[0].tolist()}
+        new_tokens = [(row, token) for row, sequence in finished.items() for token in sequence.ids]
+        return Advance(new_tokens, finished, origins)
 
     def cut(self, row: int) -> GeneratedSequence:
         """Returns the best open hypothesis."""
@@ -139,71 +142,70 @@ class BeamSearch:
         )
         offsets = self._running.scores.reshape(-1) - scores.log_sum_exp
         totals = (logits + offsets[:, None]).reshape(inputs, -1)
-        places = best_first(totals)[:, : 2 * beams]
+        best = best_first(totals)[:, : 2 * beams]
         every = self._every
-        return Candidates(tokens.reshape(inputs, -1)[every, places], places // tokens.shape[1], totals[every, places])
+        return Candidates(tokens.reshape(inputs, -1)[every, best], best // tokens.shape[1], totals[every, best])
 
     def _open(self, found: Candidates, is_last: NDArray[np.bool_]) -> Candidates:
-        """Returns candidates with those that end behind all others."""
+        """Returns the candidates with finished ones after all others."""
         scores = np.where(is_last, found.scores + NEVER, found.scores)
         order = best_first(scores)
         every = self._every
         return Candidates(found.tokens[every, order], found.origins[every, order], scores[every, order])
 
-    def _go_on(self, candidates: Candidates) -> Ids:
-        """Makes the first candidates the open hypotheses; returns what each of them continues, `(inputs, beams)`."""
+    def _extend(self, candidates: Candidates) -> Ids:
+        """Makes the first candidates the open hypotheses; returns the beams that they continue, `(inputs, beams)`."""
         every, first = self._every, slice(self.num_beams)
         origins = candidates.origins[:, first]
-        held = self._running.ids[:, :, : int(self._lengths.max(initial=0))]
-        held[:] = held[every, origins]
+        history = self._running.ids[:, :, : int(self._lengths.max(initial=0))]
+        history[:] = history[every, origins]
         self._running.ids[every, self._beams, self._lengths[:, None]] = candidates.tokens[:, first]
         self._running.scores = candidates.scores[:, first]
         return origins
 
     def _keep_best(self, found: Candidates, is_last: NDArray[np.bool_]) -> None:
-        """Keeps the best finished hypotheses of those held and of those of the first `beams` candidates that end."""
+        """Merges finished candidates among the first `beams` into the finished hypotheses, and keeps the best."""
         first = slice(self.num_beams)
         just_finished, scores = is_last[:, first], found.scores[:, first] / self._penalties()
-        # Most that end late are no better than what is held, and change nothing.
+        # Most late candidates are worse than all finished hypotheses and change nothing.
         [rows] = np.nonzero((just_finished & (scores > self._worst[:, None])).any(axis=1))
         if not len(rows):
             return
-        held, just_finished = kept(self._finished, rows), just_finished[rows]
-        own_lengths = self._lengths[rows][:, None]
+        earlier, just_finished = select_rows(self._finished, rows), just_finished[rows]
+        lengths = self._lengths[rows][:, None]
         ids = self._running.ids[rows[:, None], found.origins[rows, first]]
-        ids[np.arange(len(rows))[:, None], self._beams, own_lengths] = found.tokens[rows, first]
+        ids[np.arange(len(rows))[:, None], self._beams, lengths] = found.tokens[rows, first]
         scores = scores[rows] + ~just_finished * NEVER
         merged = (
-            np.concatenate([held.ids, ids], axis=1),
-            np.concatenate([held.scores, scores.astype(np.float32)], axis=1),
-            np.concatenate([held.lengths, np.broadcast_to(own_lengths, scores.shape)], axis=1),
-            np.concatenate([held.is_finished, just_finished], axis=1),
+            np.concatenate([earlier.ids, ids], axis=1),
+            np.concatenate([earlier.scores, scores.astype(np.float32)], axis=1),
+            np.concatenate([earlier.lengths, np.broadcast_to(lengths, scores.shape)], axis=1),
+            np.concatenate([earlier.is_finished, just_finished], axis=1),
         )
         best = best_first(merged[1])[:, : self.num_beams]
         finished = self._finished
-        mine: tuple[NDArray[Any], ...] = (finished.ids, finished.scores, finished.lengths, finished.is_finished)
-        for all_rows, part in zip(mine, merged, strict=True):
-            all_rows[rows] = part[np.arange(len(rows))[:, None], best]
-        self._look_at_finished()
+        targets: tuple[NDArray[Any], ...] = (finished.ids, finished.scores, finished.lengths, finished.is_finished)
+        for target, part in zip(targets, merged, strict=True):
+            target[rows] = part[np.arange(len(rows))[:, None], best]
+        self._update_worst()
 
     def _may_improve(self) -> NDArray[np.bool_]:
-        """Whether each input's best open beam could still beat its worst finished one, at the length it has now."""
+        """Whether each input's best open beam, at its current length, beats its worst finished one."""
         best_open = self._running.scores.max(axis=1) / self._penalties()[:, 0]
         return np.asarray(best_open > self._worst)
 
-    def _look_at_finished(self) -> None:
-        """Works out what each input's open beams have to beat, `(inputs,)`, and whether that is anything yet."""
+    def _update_worst(self) -> None:
+        """Computes the score that open beams must beat, `(inputs,)`: `NEVER` if fewer hypotheses than beams ended."""
         finished = self._finished
         worst = np.where(finished.is_finished, finished.scores.min(axis=1, keepdims=True), NEVER)
         self._worst: Scores = worst.min(axis=1)
-        # With fewer finished hypotheses than beams, any other is wanted.
         self._has_full = bool((self._worst > NEVER).any())
 
     def _penalties(self) -> Scores:
-        """Returns what sums of log-probabilities are divided by, `(inputs, 1)`."""
+        """Returns the divisors of log-probabilities, `(inputs, 1)`."""
         return (self._lengths.astype(np.float64) ** self._rules.length_penalty).astype(np.float32)[:, None]
 
-    def _ended(self, row: int) -> GeneratedSequence:
+    def _best(self, row: int) -> GeneratedSequence:
         finished = self._finished
         ids: list[int] = finished.ids[row, 0, 1 : finished.lengths[row, 0] + 1].tolist()
         return GeneratedSequence(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))

@@ -1,4 +1,4 @@
-"""Greedy search: the likeliest token at each step."""
+"""Greedy search: takes the most probable token at each step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from slimseq.inference.decoding.rules import Rules, allowed
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.decoding.search import Advance, finish_reason
-from slimseq.inference.decoding.table import joined, kept
+from slimseq.inference.decoding.table import concatenate_rows, select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions
@@ -16,14 +16,14 @@ from slimseq.models_store.manifest import GenerationOptions
 
 @dataclass(frozen=True)
 class _Rows:
-    """`ids` `(rows, length)`, the decoder's start token first, and how many tokens each row has behind it."""
+    """`ids` `(rows, length)` begin with the start token; `positions` `(rows,)` counts the tokens after it."""
 
     ids: Ids
     positions: Ids
 
 
 class GreedySearch:
-    """One row an input."""
+    """Greedy search, with one row an input. See `Search` for the methods."""
 
     num_beams = 1
     top = 1
@@ -31,40 +31,40 @@ class GreedySearch:
 
     def __init__(self, configuration: ModelConfiguration) -> None:
         self._configuration = configuration
-        self._rows = self._fresh([])
+        self._rows = self._new_rows([])
         self._rules = Rules.of([])
 
     def __len__(self) -> int:
         return len(self._rows.positions)
 
     def join(self, options: Sequence[GenerationOptions]) -> None:
-        """Adds inputs, as `Search.join` says."""
-        self._rows = joined(self._rows, self._fresh(options))
-        self._rules = joined(self._rules, Rules.of(options))
+        """Appends inputs, as `Search.join` says."""
+        self._rows = concatenate_rows(self._rows, self._new_rows(options))
+        self._rules = concatenate_rows(self._rules, Rules.of(options))
 
     def keep(self, order: Ids) -> None:
         """Keeps inputs, as `Search.keep` says."""
-        self._rows = kept(self._rows, order)
-        self._rules = kept(self._rules, order)
+        self._rows = select_rows(self._rows, order)
+        self._rules = select_rows(self._rules, order)
 
     def next_tokens(self) -> Ids:
         """Returns each row's last token."""
         return self._rows.ids[np.arange(len(self)), self._rows.positions]
 
     def positions(self) -> Ids:
-        """Returns each row's count of tokens behind the start token."""
+        """Returns the number of tokens after the start token, for each row."""
         return self._rows.positions
 
     def advance(self, scores: StepScores) -> Advance:
-        """Takes the likeliest token that a row's rules allow."""
+        """Appends the chosen token to each row."""
         rows, every = self._rows, np.arange(len(self))
         chosen = self._chosen(scores)
         rows.positions[:] += 1
         rows.ids[every, rows.positions] = chosen
         is_done = (chosen == self._configuration.eos_id) | (rows.positions == self._rules.max_new_tokens)
         return Advance(
-            told=list(enumerate(chosen.tolist())),
-            done={int(row): self._ended(int(row)) for row in np.nonzero(is_done)[0]},
+            new_tokens=list(enumerate(chosen.tolist())),
+            finished={int(row): self._finished(int(row)) for row in np.nonzero(is_done)[0]},
         )
 
     def cut(self, row: int) -> GeneratedSequence:
@@ -72,13 +72,13 @@ class GreedySearch:
         return GeneratedSequence(self._ids(row), "cancelled")
 
     def _chosen(self, scores: StepScores) -> Ids:
-        """Returns each row's token."""
+        """Returns the most probable token that the rules allow, for each row."""
         rows = self._rows
         tokens, logits = allowed(scores, rows.ids, rows.positions, self._rules, self._configuration, needed=1)
         chosen: Ids = tokens[np.arange(len(self)), logits.argmax(axis=1)]
         return chosen
 
-    def _ended(self, row: int) -> GeneratedSequence:
+    def _finished(self, row: int) -> GeneratedSequence:
         ids = self._ids(row)
         return GeneratedSequence(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))
 
@@ -86,7 +86,7 @@ class GreedySearch:
         ids: list[int] = self._rows.ids[row, 1 : self._rows.positions[row] + 1].tolist()
         return ids
 
-    def _fresh(self, options: Sequence[GenerationOptions]) -> _Rows:
+    def _new_rows(self, options: Sequence[GenerationOptions]) -> _Rows:
         width = max((each.max_new_tokens for each in options), default=0) + 1
         ids = np.zeros((len(options), width), dtype=np.int64)
         ids[:, 0] = self._configuration.decoder_start_id

@@ -1,7 +1,7 @@
-"""Rules that forbid or force tokens, each row its own, applied in the order in which transformers applies them.
+"""Generation rules that forbid, force or penalize tokens, in the order in which transformers applies them.
 
-They are applied to the best tokens of a step and not to the whole vocabulary: only where a row's rules leave too few of
-those are all its logits looked at.
+Each row has its own. They apply to a step's best tokens. All logits of a row are searched only where the rules leave
+too few of its best tokens.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores, highest
-from slimseq.inference.decoding.table import kept
+from slimseq.inference.decoding.table import select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.manifest import GenerationOptions
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Options of several rows, each `(rows,)`."""
+    """The options of several rows, each `(rows,)`."""
 
     min_new_tokens: Ids
     max_new_tokens: Ids
@@ -41,62 +41,62 @@ class Rules:
             np.array([each.repetition_penalty for each in options], dtype=np.float32),
         )
 
-    # Asked at every step, and the same until rows join or leave.
+    # The properties are used at every step and change only when rows join or leave.
     @cached_property
     def ngram_sizes(self) -> list[tuple[int, NDArray[np.bool_] | None]]:
-        """Sizes of n-grams that some rows may not repeat, and which rows those are, `(rows,)`: None for all."""
+        """The n-gram sizes that may not repeat, each with a mask of its rows, `(rows,)`; None means all rows."""
         sizes = [int(size) for size in np.unique(self.no_repeat_ngram_size) if size > 0]
         rows = [self.no_repeat_ngram_size == size for size in sizes]
         return [(size, None if which.all() else which) for size, which in zip(sizes, rows, strict=True)]
 
     @cached_property
     def last_positions(self) -> Ids:
-        """How many tokens have come before the last that each row may have, `(rows,)`."""
+        """The position of each row's last possible token, `(rows,)`."""
         return self.max_new_tokens - 1
 
     @cached_property
     def is_penalized(self) -> NDArray[np.bool_]:
-        """Which rows' repetitions are penalized, `(rows,)`."""
+        """Which rows have a repetition penalty, `(rows,)`."""
         return np.not_equal(self.repetition_penalty, 1)
 
     @cached_property
     def has_penalties(self) -> bool:
-        """Whether any row's repetitions are penalized."""
+        """Whether any row has a repetition penalty."""
         return bool(self.is_penalized.any())
 
     @cached_property
     def may_stop_early(self) -> bool:
-        """Whether any row ends with its last beam that has finished."""
+        """Whether any row has early stopping."""
         return bool(self.early_stopping.any())
 
     @cached_property
     def has_minimum(self) -> bool:
-        """Whether any row may not end at once."""
+        """Whether any row has a minimum length."""
         return bool(self.min_new_tokens.any())
 
 
 def allowed(
     scores: StepScores, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration, needed: int
 ) -> tuple[Ids, Scores]:
-    """Returns the best tokens that may come next and their logits, both `(rows, top)`; what may not has -inf.
+    """Applies the rules; returns the best tokens and their logits, both `(rows, top)`; forbidden ones have -inf.
 
     Args:
-        scores: the step's.
-        ids: what the rows hold, the decoder's start token first, `(rows, any length)`.
-        positions: how many tokens came behind the start token, `(rows,)`.
+        scores: of the step.
+        ids: the rows' tokens, the start token first, `(rows, any length)`.
+        positions: the number of tokens after the start token, `(rows,)`.
         rules: of the rows.
-        configuration: the ids that they speak of.
-        needed: how many tokens must be possible where the vocabulary has so many.
+        configuration: the model's special ids.
+        needed: allowed tokens that each row must have, where the vocabulary has so many.
     """
     tokens, logits = scores.top_tokens, scores.top_logits
     rows, banned = _banned(ids, positions, rules, configuration)
     if len(rows) or rules.has_penalties:
-        hit, place = (tokens[rows] == banned[:, None]).nonzero()
+        hit, rank = (tokens[rows] == banned[:, None]).nonzero()
         if len(hit):
             logits = logits.copy()
-            logits[rows[hit], place] = -np.inf
+            logits[rows[hit], rank] = -np.inf
         spare = tokens.shape[1] - needed
-        for row in _lacking(rows[hit], spare, rules):
+        for row in _rows_to_search(rows[hit], spare, rules):
             whole = allowed_logits(scores, ids, positions, rules, row, banned[rows == row])[None]
             tokens, logits = _writable(tokens, scores.top_tokens), _writable(logits, scores.top_logits)
             tokens[row] = highest(whole, tokens.shape[1])[0]
@@ -109,55 +109,55 @@ def allowed(
             tokens, logits = tokens.copy(), logits.copy()
             tokens[is_forced] = forced
             logits[is_forced] = -np.inf
-            # What stands for a probability of 1; greedy search needs no normalisers, and any number will do.
+            # A probability of 1. Greedy search has no logsumexp, and any number works for it.
             logits[is_forced, 0] = scores.log_sum_exp[is_forced] if len(scores.log_sum_exp) else 0.0
     return tokens, logits
 
 
-def _lacking(hit: Ids, spare: int, rules: Rules) -> list[int]:
-    """Returns the rows whose best tokens do not do: those that are penalized, and those with too few that are allowed.
+def _rows_to_search(hit: Ids, spare: int, rules: Rules) -> list[int]:
+    """Returns the rows whose whole vocabulary must be searched: penalized ones, and those with too few allowed tokens.
 
     Args:
-        hit: the row of each best token that is banned.
-        spare: how many of a row's best tokens may be banned.
+        hit: the row of each forbidden token among the best ones.
+        spare: how many of a row's best tokens may be forbidden.
         rules: of the rows.
     """
     if len(hit) <= spare:
         return np.nonzero(rules.is_penalized)[0].tolist() if rules.has_penalties else []
     is_lacking = np.bincount(hit, minlength=len(rules.is_penalized)) > spare
-    lacking: list[int] = np.nonzero(rules.is_penalized | is_lacking)[0].tolist()
-    return lacking
+    found: list[int] = np.nonzero(rules.is_penalized | is_lacking)[0].tolist()
+    return found
 
 
 def _writable(values: NDArray[Any], shared: NDArray[Any]) -> NDArray[Any]:
-    """Returns a copy of values that are still a step's own."""
+    """Returns `values`, or a copy where they are the step's own array."""
     return values.copy() if values is shared else values
 
 
 def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, row: int, banned: Ids) -> Scores:
-    """Returns all logits of a row, penalized where the row has the token already, -inf where it is banned.
+    """Returns all logits of a row after the repetition penalty, -inf for forbidden tokens.
 
-    The penalty is that of CTRL (Keskar et al. 2019, https://arxiv.org/abs/1909.05858): it divides scores above 0 and
-    multiplies those below. Scores are log-probabilities where there are normalisers, as transformers has it for beams.
+    The penalty is that of CTRL (Keskar et al. 2019, https://arxiv.org/abs/1909.05858): it divides positive scores and
+    multiplies negative ones. As in transformers, beam search penalizes log-probabilities, the other methods logits.
     """
     whole: Scores = scores.logits[row].copy()
     if (penalty := rules.repetition_penalty[row]) != 1:
         base = scores.log_sum_exp[row] if len(scores.log_sum_exp) else np.float32(0)
-        held = ids[row, : positions[row] + 1]
-        values = whole[held] - base
-        whole[held] = np.where(values < 0, values * penalty, values / penalty) + base
+        history = ids[row, : positions[row] + 1]
+        values = whole[history] - base
+        whole[history] = np.where(values < 0, values * penalty, values / penalty) + base
     whole[banned] = -np.inf
     return whole
 
 
 def banned_in(row: int, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids:
-    """Returns which tokens may not come next in one row."""
+    """Returns the forbidden next tokens of one row."""
     one = slice(row, row + 1)
-    return _banned(ids[one], positions[one], kept(rules, np.array([row])), configuration)[1]
+    return _banned(ids[one], positions[one], select_rows(rules, np.array([row])), configuration)[1]
 
 
 def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> tuple[Ids, Ids]:
-    """Returns which tokens may not come in which rows, as two arrays of one length."""
+    """Returns the forbidden next tokens as two arrays of the same length: rows and tokens."""
     found = []
     if rules.has_minimum:
         [early] = (positions < rules.min_new_tokens).nonzero()
@@ -179,15 +179,15 @@ def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfigur
 
 
 def repeated_ngrams(ids: Ids, lengths: Ids, size: int) -> tuple[Ids, Ids]:
-    """Returns the rows and the tokens that would complete an n-gram of `size` that the row already holds.
+    """Returns the rows and the tokens that would complete an n-gram of `size` that the row already has.
 
     Args:
         ids: `(rows, any length)`.
-        lengths: how many ids of a row count, each at least 1.
+        lengths: the valid ids of each row, at least 1.
         size: at least 1.
     """
     ids = ids[:, : lengths.max()]
-    # Where an n-gram would end its repetition: behind a token like the last, where the row holds so many before it.
+    # Candidates for the end of a repeated n-gram: after an earlier token that equals the last one.
     ends = np.arange(size - 1, ids.shape[1])
     is_earlier = ends < lengths[:, None]
     if size > 1:

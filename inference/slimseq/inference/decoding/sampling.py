@@ -1,7 +1,7 @@
-"""Sampling: each token is drawn, from all of them, from the likeliest few, or from those that make up a share.
+"""Sampling with temperature, top-k and top-p, in that order, as in transformers.
 
-Top-k is of Fan et al. 2018 (https://arxiv.org/abs/1805.04833), top-p of Holtzman et al. 2020
-(https://arxiv.org/abs/1904.09751); the order is transformers': temperature, then top-k, then top-p.
+Top-k: Fan et al. 2018 (https://arxiv.org/abs/1805.04833). Top-p (nucleus sampling): Holtzman et al. 2020
+(https://arxiv.org/abs/1904.09751).
 """
 
 from collections.abc import Sequence
@@ -16,39 +16,39 @@ from slimseq.models_store.manifest import GenerationOptions
 
 
 class SamplingSearch(GreedySearch):
-    """One row an input, each with random numbers of its own, so that a row is the same alone and in any batch."""
+    """Sampling, with one row an input. Each row has its own random generator, so outputs are batch-invariant."""
 
     def __init__(self, configuration: ModelConfiguration) -> None:
         super().__init__(configuration)
         self._options: list[GenerationOptions] = []
-        self._draws: list[np.random.Generator] = []
+        self._generators: list[np.random.Generator] = []
 
     def join(self, options: Sequence[GenerationOptions]) -> None:
-        """Adds inputs, as `Search.join` says."""
+        """Appends inputs, as `Search.join` says."""
         super().join(options)
         self._options += options
-        self._draws += [np.random.default_rng(each.seed) for each in options]
+        self._generators += [np.random.default_rng(each.seed) for each in options]
 
     def keep(self, order: Ids) -> None:
         """Keeps inputs, as `Search.keep` says."""
         super().keep(order)
         self._options = [self._options[row] for row in order]
-        self._draws = [self._draws[row] for row in order]
+        self._generators = [self._generators[row] for row in order]
 
     def _chosen(self, scores: StepScores) -> Ids:
-        """Draws each row's token."""
-        return np.array([self._drawn(scores, row) for row in range(len(self))], dtype=np.int64)
+        """Samples the token of each row."""
+        return np.array([self._sample(scores, row) for row in range(len(self))], dtype=np.int64)
 
-    def _drawn(self, scores: StepScores, row: int) -> int:
+    def _sample(self, scores: StepScores, row: int) -> int:
         rows, rules, options = self._rows, self._rules, self._options[row]
         if (forced := self._forced(row)) is not None:
             return forced
         banned = banned_in(row, rows.ids, rows.positions, rules, self._configuration)
         logits = allowed_logits(scores, rows.ids, rows.positions, rules, row, banned)
-        tokens, probabilities = likeliest(logits / np.float32(options.temperature), options.top_k, options.top_p)
+        tokens, probabilities = most_probable(logits / np.float32(options.temperature), options.top_k, options.top_p)
         sums = np.cumsum(probabilities, dtype=np.float64)
-        place = np.searchsorted(sums, self._draws[row].random() * sums[-1], side="right")
-        return int(tokens[min(int(place), len(tokens) - 1)])
+        index = np.searchsorted(sums, self._generators[row].random() * sums[-1], side="right")
+        return int(tokens[min(int(index), len(tokens) - 1)])
 
     def _forced(self, row: int) -> int | None:
         position, configuration = int(self._rows.positions[row]), self._configuration
@@ -58,13 +58,13 @@ class SamplingSearch(GreedySearch):
         return configuration.forced_eos_id if is_last else None
 
 
-def likeliest(logits: Scores, top_k: int, top_p: float) -> tuple[Ids, Scores]:
-    """Returns the tokens that a draw is from, and their probabilities, not normalised; the likeliest is always there.
+def most_probable(logits: Scores, top_k: int, top_p: float) -> tuple[Ids, Scores]:
+    """Returns the tokens to sample from and their unnormalized probabilities. The most probable token is always kept.
 
     Args:
-        logits: `(vocabulary,)`, float32, -inf for what may not come.
-        top_k: how many tokens at most; 0 for all.
-        top_p: the share of probability that they make up at least.
+        logits: `(vocabulary,)`, float32, -inf for forbidden tokens.
+        top_k: the number of most probable tokens to keep; 0 keeps all.
+        top_p: keeps the smallest set of most probable tokens whose probabilities add up to it.
     """
     tokens = np.arange(len(logits))
     if 0 < top_k < len(logits):
@@ -74,7 +74,7 @@ def likeliest(logits: Scores, top_k: int, top_p: float) -> tuple[Ids, Scores]:
     exponentials = np.exp(logits[tokens] - logits.max())
     if top_p < 1:
         before = np.cumsum(exponentials) - exponentials
-        # The first is always kept, however small the share is in float32.
+        # At least one token, also where `top_p` times the sum is 0 in float32.
         count = max(int((before < top_p * exponentials.sum()).sum()), 1)
         tokens, exponentials = tokens[:count], exponentials[:count]
     return tokens, exponentials

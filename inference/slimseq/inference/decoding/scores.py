@@ -1,4 +1,4 @@
-"""What a search sees of one step: each row's logits, the best of them, and their normalisers."""
+"""The scores of one decoder step: logits, the highest logits and their tokens, and the logsumexp."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class StepScores:
-    """One step's outcome for all rows.
+    """The scores of one step for all rows.
 
     Args:
         logits: `(rows, vocabulary)`, float32.
-        top_logits: the highest of each row, best first, `(rows, top)`, float32.
-        top_tokens: which tokens they are, `(rows, top)`, int64.
-        log_sum_exp: logarithm of the sum of exponentials, `(rows,)`, float32; may be empty where no search asks.
+        top_logits: the highest logits of each row, best first, `(rows, top)`, float32.
+        top_tokens: their tokens, `(rows, top)`, int64.
+        log_sum_exp: logsumexp of the logits, `(rows,)`, float32; may be empty where the search does not need it.
     """
 
     logits: Scores
@@ -27,20 +27,20 @@ class StepScores:
 
 
 def scores_of(logits: Scores, top: int, *, needs_log_sum_exp: bool) -> StepScores:
-    """Finds the best tokens and the normalisers of logits, for graphs that don't.
+    """Computes the highest logits and the logsumexp, for graphs that return logits only.
 
     Args:
         logits: `(rows, vocabulary)`, float32.
         top: how many tokens a row.
-        needs_log_sum_exp: whether normalisers are wanted.
+        needs_log_sum_exp: whether to compute the logsumexp.
     """
     top_tokens = highest(logits, top)
-    log_sum_exp = log_normaliser(logits) if needs_log_sum_exp else np.empty(0, dtype=np.float32)
+    log_sum_exp = log_sum_exp_of(logits) if needs_log_sum_exp else np.empty(0, dtype=np.float32)
     return StepScores(logits, np.take_along_axis(logits, top_tokens, axis=1), top_tokens, log_sum_exp)
 
 
 def highest(scores: Scores, count: int) -> Ids:
-    """Returns the positions of the `count` highest scores of each row, best first."""
+    """Returns the indices of the `count` highest scores of each row, best first."""
     if count >= scores.shape[1]:
         return best_first(scores)
     some = np.argpartition(scores, -count, axis=1)[:, -count:]
@@ -48,13 +48,13 @@ def highest(scores: Scores, count: int) -> Ids:
 
 
 def best_first(scores: Scores) -> Ids:
-    """Returns the order of each row's scores, the highest first."""
+    """Returns the indices that sort each row's scores, highest first; ties keep their order."""
     order: Ids = (-scores).argsort(axis=1, kind="stable")
     return order
 
 
-def log_normaliser(logits: Scores) -> Scores:
-    """Returns the logarithm of the sum of exponentials of each row, `(rows,)`, float32."""
+def log_sum_exp_of(logits: Scores) -> Scores:
+    """Returns the logsumexp of each row, `(rows,)`, float32."""
     largest = logits.max(axis=-1)
     shifted = logits - largest[:, None]
     np.exp(shifted, out=shifted)

@@ -1,4 +1,4 @@
-"""Arrays whose first axis is rows, as fields of a dataclass: rows are put behind others or taken out of all at once."""
+"""Dataclasses of arrays with the same first axis, rows: concatenates or selects the rows of all fields at once."""
 
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 Table = TypeVar("Table", bound="DataclassInstance")
 
 
-def joined(first: Table, second: Table) -> Table:
-    """Returns both's rows; where the last axis differs, the shorter is filled up with zeros."""
+def concatenate_rows(first: Table, second: Table) -> Table:
+    """Returns the rows of both. A shorter last axis is padded with zeros."""
     return replace(
         first, **{name: _concatenated(getattr(first, name), getattr(second, name)) for name in _names(first)}
     )
 
 
-def kept(table: Table, order: Ids) -> Table:
-    """Returns the rows at `order`, in that order."""
+def select_rows(table: Table, order: Ids) -> Table:
+    """Returns the rows `order`, in that order."""
     return replace(table, **{name: getattr(table, name)[order] for name in _names(table)})
 
 

@@ -1,1 +1,1 @@
-"""Runs exported graphs over rows of any age: encoders in chunks, decoders step by step, caches in place."""
+"""Runs the exported graphs with continuous batching: encoder in chunks, decoder step by step, caches in place."""

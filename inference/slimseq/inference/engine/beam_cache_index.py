@@ -1,9 +1,8 @@
-"""Which columns of its input's self-attention cache each hypothesis attends to.
+"""Tracks which slots of the self-attention cache each hypothesis attends to.
 
-The hypotheses of an input are a tree: what two of them have in common was computed once and stands once. A token's key
-and value go to the first column that no living hypothesis attends to, so that nothing moves when beams go on with each
-other's tokens, and what only the dead attended to is written over. Columns stand in no order: which of them a
-hypothesis attends to, and how long ago they were written, is told to the decoder's graph.
+The hypotheses of one input share one cache: a common prefix is computed and stored once. A new token goes to the first
+slot that no live hypothesis uses, so a beam reorder copies no keys or values. Slots are not in token order. The decoder
+graph therefore gets a mask and the age of each slot. `slimseq.inference.engine.memory` holds the caches themselves.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from slimseq.inference.graphs.names import MASKED
 
 
 class BeamCacheIndex:
-    """The columns of several inputs, each with as many hypotheses.
+    """The slots of several inputs, each with the same number of hypotheses.
 
     Args:
         num_beams: hypotheses an input.
@@ -28,91 +27,91 @@ class BeamCacheIndex:
         self.clear()
 
     def clear(self) -> None:
-        """Gives all memory back."""
+        """Frees all memory."""
         self._inputs = 0
-        # Which columns some living hypothesis attends to, `(inputs, capacity)`; None where it has to be worked out.
-        self._alive: NDArray[np.bool_] | None = None
-        # What masks them, `(inputs, num_beams, capacity)`.
-        self._scores = np.empty((0, self._num_beams, 0), dtype=np.float32)
+        # Slots that a live hypothesis uses, `(inputs, capacity)`; None means it must be computed again.
+        self._used: NDArray[np.bool_] | None = None
+        # 0 for slots that a hypothesis attends to, else `MASKED`: `(inputs, num_beams, capacity)`.
+        self._bias = np.empty((0, self._num_beams, 0), dtype=np.float32)
         self._distances = np.empty((0, 0), dtype=np.int64)
 
     @property
     def capacity(self) -> int:
-        """How many columns there are."""
-        return self._scores.shape[-1]
+        """Slots an input."""
+        return self._bias.shape[-1]
 
-    def scores(self, *, is_alone: bool) -> NDArray[np.float32]:
-        """Returns what masks the columns that a hypothesis does not attend to, `(inputs, 1, groups, rows, capacity)`.
+    def bias(self, *, one_row_groups: bool) -> NDArray[np.float32]:
+        """Returns the additive mask of the slots, `(inputs, 1, groups, rows a group, capacity)`.
 
         Args:
-            is_alone: whether each hypothesis is a group of one; else those of an input are one group.
+            one_row_groups: whether each hypothesis is a group; otherwise those of one input are one group.
         """
-        groups, rows = (self._num_beams, 1) if is_alone else (1, self._num_beams)
-        return self._scores[: self._inputs].reshape(self._inputs, 1, groups, rows, self.capacity)
+        groups, rows = (self._num_beams, 1) if one_row_groups else (1, self._num_beams)
+        return self._bias[: self._inputs].reshape(self._inputs, 1, groups, rows, self.capacity)
 
     @property
     def distances(self) -> Ids:
-        """How many steps ago each column was written, `(inputs, capacity)`."""
+        """How many steps ago each slot was written, `(inputs, capacity)`."""
         return self._distances[: self._inputs]
 
-    def resize(self, places: int, capacity: int) -> None:
-        """Makes room for so many inputs with so many columns; those there are keep their first ones."""
-        scores = np.full((places, self._num_beams, capacity), MASKED, dtype=np.float32)
-        distances = np.zeros((places, capacity), dtype=np.int64)
-        inputs, columns = slice(self._inputs), slice(min(capacity, self.capacity))
-        scores[inputs, ..., columns] = self._scores[inputs, ..., columns]
-        distances[inputs, columns] = self._distances[inputs, columns]
-        self._scores, self._distances = scores, distances
-        self._alive = None
+    def resize(self, max_inputs: int, capacity: int) -> None:
+        """Allocates `capacity` slots for each of `max_inputs` inputs. Current inputs keep their first slots."""
+        bias = np.full((max_inputs, self._num_beams, capacity), MASKED, dtype=np.float32)
+        distances = np.zeros((max_inputs, capacity), dtype=np.int64)
+        inputs, slots = slice(self._inputs), slice(min(capacity, self.capacity))
+        bias[inputs, ..., slots] = self._bias[inputs, ..., slots]
+        distances[inputs, slots] = self._distances[inputs, slots]
+        self._bias, self._distances = bias, distances
+        self._used = None
 
     def join(self, inputs: int) -> None:
-        """Adds inputs that attend to nothing yet, for which there is room."""
-        self._scores[self._inputs : self._inputs + inputs] = MASKED
+        """Appends inputs that attend to nothing yet. `resize` has allocated their slots."""
+        self._bias[self._inputs : self._inputs + inputs] = MASKED
         self._inputs += inputs
-        self._alive = None
+        self._used = None
 
-    def keep(self, moved: Sequence[tuple[int, int]], inputs: int) -> None:
-        """Makes places what others are, pair by pair; so many inputs are left."""
-        for place, source in moved:
-            self._scores[place] = self._scores[source]
-            self._distances[place] = self._distances[source]
+    def keep(self, moves: Sequence[tuple[int, int]], inputs: int) -> None:
+        """Copies input `source` over input `target` for each pair `(target, source)`, then keeps the first inputs."""
+        for target, source in moves:
+            self._bias[target] = self._bias[source]
+            self._distances[target] = self._distances[source]
         self._inputs = inputs
-        self._alive = None
+        self._used = None
 
-    def move(self, origins: Ids) -> None:
-        """Lets each hypothesis go on with what one of its input had, `(inputs, num_beams)`."""
-        scores = self._scores[: self._inputs]
-        scores[:] = scores[np.arange(self._inputs)[:, None], origins]
-        self._alive = None
+    def reorder(self, origins: Ids) -> None:
+        """Makes each hypothesis a continuation of hypothesis `origins[input, beam]` of the same input."""
+        bias = self._bias[: self._inputs]
+        bias[:] = bias[np.arange(self._inputs)[:, None], origins]
+        self._used = None
 
-    def wanted(self) -> int:
-        """How many columns the next step wants."""
-        return int(self._is_alive().sum(axis=1).max(initial=0)) + self._num_beams
+    def needed_slots(self) -> int:
+        """Slots that the next step needs."""
+        return int(self._is_used().sum(axis=1).max(initial=0)) + self._num_beams
 
-    def last(self) -> int:
-        """Behind how many columns no living hypothesis attends to any."""
-        alive = np.nonzero(self._is_alive().any(axis=0))[0]
-        return int(alive[-1]) + 1 if len(alive) else 0
+    def end_of_used(self) -> int:
+        """Index after the last slot that a live hypothesis uses."""
+        used = np.nonzero(self._is_used().any(axis=0))[0]
+        return int(used[-1]) + 1 if len(used) else 0
 
-    def take(self) -> Ids:
-        """Returns where each hypothesis writes its next token, `(inputs, num_beams)`, and lets it attend to that."""
-        is_alive = self._is_alive()
-        is_free = ~is_alive
+    def allocate(self) -> Ids:
+        """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`, and unmasks it."""
+        is_used = self._is_used()
+        is_free = ~is_used
         if self._num_beams == 1:
-            columns: Ids = is_free.argmax(axis=1)[:, None]
+            slots: Ids = is_free.argmax(axis=1)[:, None]
         else:
             first = is_free & (is_free.cumsum(axis=1) <= self._num_beams)
-            columns = first.nonzero()[1].reshape(self._inputs, self._num_beams)
+            slots = first.nonzero()[1].reshape(self._inputs, self._num_beams)
         every = np.arange(self._inputs)[:, None]
-        self._scores[every, self._beams, columns] = 0.0
+        self._bias[every, self._beams, slots] = 0.0
         distances = self.distances
         distances += 1
-        distances[every, columns] = 0
-        is_alive[every, columns] = True
-        return columns
+        distances[every, slots] = 0
+        is_used[every, slots] = True
+        return slots
 
-    def _is_alive(self) -> NDArray[np.bool_]:
-        if self._alive is None:
-            scores = self._scores[: self._inputs]
-            self._alive = scores[:, 0] == 0 if self._num_beams == 1 else scores.max(axis=1) == 0
-        return self._alive
+    def _is_used(self) -> NDArray[np.bool_]:
+        if self._used is None:
+            bias = self._bias[: self._inputs]
+            self._used = bias[:, 0] == 0 if self._num_beams == 1 else bias.max(axis=1) == 0
+        return self._used

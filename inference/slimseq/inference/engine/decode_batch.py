@@ -1,4 +1,7 @@
-"""Inputs that are searched for in the same way and so share a decoder step, whatever their ages."""
+"""A batch of inputs with the same search method. They share each decoder step, whenever they joined.
+
+It connects a `Search`, which chooses tokens, with the caches in `Memory` and the bound decoder graph.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -9,24 +12,19 @@ from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.bound_decoder import BoundDecoder, StepBuffers
 from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.memory import Memory
-from slimseq.inference.graphs.names import (
-    LOG_SUM_EXP_ROWS,
-    TOP,
-    past,
-    present,
-)
+from slimseq.inference.graphs.names import LOG_SUM_EXP_ROWS, TOP, past, present
 from slimseq.inference.runtime import GeneratedSequence, Progress
 from slimseq.models_store.manifest import GenerationOptions
 
 
 class DecodeBatch:
-    """A search over rows in flight, and the decoder that gives it scores.
+    """The batch.
 
     Args:
         decoder: the session of `decoder.onnx`.
-        search: decides what comes next.
-        layers: how many layers the decoder has.
-        vocabulary: how many logits a row has.
+        search: chooses the next tokens.
+        layers: of the decoder.
+        vocabulary: logits a row.
     """
 
     def __init__(self, decoder: ort.InferenceSession, search: Search, layers: int, vocabulary: int) -> None:
@@ -54,9 +52,9 @@ class DecodeBatch:
         """Adds inputs whose encoder has run.
 
         Args:
-            keys: what the caller knows them by.
-            options: of each.
-            lengths: of their sources, in tokens.
+            keys: the caller's identifiers.
+            options: of each input.
+            lengths: of each input, in tokens.
             cross_attention: cross-attention keys and values of one or several chunks, by the decoder graph's names.
         """
         self._memory.join(lengths, cross_attention)
@@ -65,40 +63,40 @@ class DecodeBatch:
         self._decoder_step = None
 
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
-        """Takes inputs out before they have ended; returns what they have come to."""
+        """Removes unfinished inputs; returns their output so far by key."""
         rows = [row for row, key in enumerate(self._keys) if key in keys]
         cut = {self._keys[row]: self._search.cut(row) for row in rows}
-        self._leave(rows)
+        self._remove(rows)
         return cut
 
     def step(self) -> dict[int, Progress]:
-        """Runs the decoder on one token a row; returns what that brought, by key."""
+        """Runs the decoder on one token a row; returns the progress of each input, by key."""
         search = self._search
-        if self._memory.hold() or self._decoder_step is None:
+        if self._memory.ensure_capacity() or self._decoder_step is None:
             self._decoder_step = self._bind()
-        scores = self._decoder_step.run(search.next_tokens(), search.positions(), self._memory.take())
+        scores = self._decoder_step.run(search.next_tokens(), search.positions(), self._memory.allocate_slots())
         found = search.advance(scores)
         if found.origins is not None:
-            self._memory.move(found.origins)
+            self._memory.reorder(found.origins)
         progress: dict[int, Progress] = {}
-        for row, token in found.told:
+        for row, token in found.new_tokens:
             progress.setdefault(self._keys[row], Progress()).tokens.append(token)
-        for row, sequence in found.done.items():
+        for row, sequence in found.finished.items():
             progress.setdefault(self._keys[row], Progress()).ended = sequence
-        self._leave(list(found.done))
+        self._remove(list(found.finished))
         return progress
 
-    def _leave(self, rows: Sequence[int]) -> None:
-        """Takes inputs out; the last ones take the places of those before them."""
+    def _remove(self, rows: Sequence[int]) -> None:
+        """Removes inputs. The last ones move into the gaps."""
         if not rows:
             return
-        left = len(self._keys) - len(rows)
-        gone = set(rows)
-        late = [row for row in range(left, len(self._keys)) if row not in gone]
-        order = np.arange(left)
-        for place in sorted(gone):
-            if place < left:
-                order[place] = late.pop()
+        count = len(self._keys) - len(rows)
+        removed = set(rows)
+        movable = [row for row in range(count, len(self._keys)) if row not in removed]
+        order = np.arange(count)
+        for gap in sorted(removed):
+            if gap < count:
+                order[gap] = movable.pop()
         self._memory.keep(order)
         self._search.keep(order)
         self._keys = [self._keys[row] for row in order]
@@ -115,10 +113,10 @@ class DecodeBatch:
             LOG_SUM_EXP_ROWS: np.array([rows if search.needs_log_sum_exp else 0], dtype=np.int64),
             **views,
         }
-        written = {
+        updated_caches = {
             output: views[cache]
             for layer in range(self._layers)
             for cache, output in zip(past(layer, "decoder"), present(layer, "decoder"), strict=True)
         }
         buffers = self._buffers.first(rows, log_sum_exp_rows=int(fixed[LOG_SUM_EXP_ROWS][0]))
-        return BoundDecoder(self._decoder, buffers, fixed, written)
+        return BoundDecoder(self._decoder, buffers, fixed, updated_caches)

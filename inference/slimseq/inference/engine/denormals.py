@@ -1,9 +1,9 @@
-"""Denormal numbers taken for zero while a graph runs.
+"""Flushes denormal numbers to zero while a graph runs.
 
-What is masked, or far below the largest score, leaves a softmax as a number near 1e-38 that float32 can only hold
-denormal, and Intel's cores take a hundred cycles for each (Intel 64 and IA-32 Architectures Optimization Reference
-Manual, "Floating-Point Exceptions/Denormals"). ONNX Runtime's `session.set_denormal_as_zero` reaches the threads of a
-session's pool, not those that call `run`.
+A softmax gives masked and very low scores a probability near 1e-38, which float32 stores as a denormal number. Intel
+CPUs need about a hundred cycles for each (Intel 64 and IA-32 Architectures Optimization Reference Manual,
+"Floating-Point Exceptions/Denormals"). ONNX Runtime's `session.set_denormal_as_zero` sets the threads of the session's
+pool, but not the thread that calls `run`.
 """
 
 import ctypes
@@ -25,10 +25,10 @@ class _Environment(ctypes.Structure):
 
 
 def _library() -> ctypes.PyDLL | None:
-    """Returns what sets a thread's floating-point environment; None where its layout is not known."""
+    """Returns the C library, which sets a thread's floating-point environment; None on other platforms."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
-    # Not a `CDLL`: that lets go of the interpreter at every call, and has to wait for it again.
+    # A `CDLL` would release the interpreter lock at every call and wait for it again.
     library = ctypes.PyDLL(None)
     return library if hasattr(library, "fesetenv") else None
 
@@ -37,27 +37,27 @@ _LIBRARY = _library()
 
 
 def without_denormals(run: Callable[..., Result], *arguments: object) -> Result:
-    """Calls something that takes denormal numbers for zero meanwhile, in its own thread.
+    """Calls a function with denormal numbers flushed to zero in the calling thread.
 
-    Where the CPU is not one that is known to need it, it is called as it is.
+    On platforms other than Linux on x86-64 it only calls the function.
 
     Args:
-        run: what is called.
-        arguments: its own.
+        run: the function.
+        arguments: of the function.
 
     Returns:
-        What it returns.
+        The function's result.
     """
     if _LIBRARY is None:
         return run(*arguments)
     environment = _Environment()
-    place = ctypes.byref(environment)
-    _LIBRARY.fegetenv(place)
+    pointer = ctypes.byref(environment)
+    _LIBRARY.fegetenv(pointer)
     before = environment.mxcsr
     environment.mxcsr = before | _FLUSHING
-    _LIBRARY.fesetenv(place)
+    _LIBRARY.fesetenv(pointer)
     try:
         return run(*arguments)
     finally:
         environment.mxcsr = before
-        _LIBRARY.fesetenv(place)
+        _LIBRARY.fesetenv(pointer)

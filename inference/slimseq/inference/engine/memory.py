@@ -1,9 +1,8 @@
-"""The caches of the rows in flight, in memory that the decoder's graph reads and writes in place.
+"""The key-value caches of the inputs in flight, which the decoder graph reads and updates in place.
 
-Inputs stand one behind the other without gaps: when some leave, the last ones take their places, so that a step touches
-what is alive and nothing else. Self-attention caches grow by `BLOCK` columns, whatever each input has written of them;
-whose they are is told by `slimseq.inference.engine.beam_cache_index`. Those of one shape are one array, whatever layer
-they are of: what moves in one of them moves in all.
+Inputs are contiguous. When some leave, the last ones move into the gaps, so that a step reads live inputs only.
+Self-attention caches grow by blocks of slots; `BeamCacheIndex` says which slots each hypothesis attends to. Caches of
+the same shape, of all layers, are one array (`Caches`).
 """
 
 import platform
@@ -17,65 +16,66 @@ from slimseq.inference.engine.beam_cache_index import BeamCacheIndex
 from slimseq.inference.engine.caches import Array, Caches
 from slimseq.inference.graphs.names import CROSS_ATTENTION_BIAS, DISTANCES, MASKED, SELF_ATTENTION_BIAS, SOURCE, past
 
-# Columns by which self-attention caches grow: fewer mean more copies, more mean more masked columns to attend to. Those
-# that a few inputs attend to for nothing take less time than growing does.
-BLOCK = 16
-COLUMNS_OF_FEW = 64
-# By how much the places of inputs grow when there are too few, so that not every one that joins moves all the others.
-GROWTH = 1.5
-# How much longer than the longest source there is the memory of sources may be.
-LOOSE = 1.5
-# What the length of that memory is a multiple of where sources are int8: ONNX Runtime's products take columns by 16 and
-# what is left over one at a time, for which those with 287 keys take one and a half times as long as with 288.
-ALIGNED = 16
-# Caches that groups of rows attend to have a dimension for groups. Where all of them together are larger than what a
-# core has close by, products of a row alone are faster, and else those of all rows of an input; and so they are where
-# ONNX Runtime has no product of a row and a transposed matrix that reads the matrix where it lies.
+# Slots by which self-attention caches grow. Smaller blocks mean more copies, larger ones more masked slots to attend
+# to. A small batch grows by more slots, `SMALL_BATCH_SLOTS` over its inputs, since a copy costs it more than masked
+# slots.
+BLOCK_SLOTS = 16
+SMALL_BATCH_SLOTS = 64
+# Factor by which the number of inputs grows at a reallocation, so that most inputs join without one.
+INPUT_GROWTH = 1.5
+# Largest ratio of the allocated cross-attention length to the longest input in flight.
+MAX_LENGTH_RATIO = 1.5
+# Int8 cross-attention caches have a length that is a multiple of this: ONNX Runtime's integer matmul takes 16 columns
+# at a time and the rest singly; 287 keys take 1.5 times as long as 288.
+INT8_ALIGNMENT = 16
+# Caches with a dimension for groups of rows. Where they exceed the second-level cache of a core, one matrix-vector
+# product a row is faster, else one matmul for all rows of an input. On platforms where ONNX Runtime has no
+# matrix-vector kernel for a transposed matrix, the matmul is always faster.
 GROUPED_DIMENSIONS = 5
-CACHED_BYTES = 2 * 2**20
-HAS_ROW_PRODUCTS = platform.machine() in ("x86_64", "AMD64")
-# How many times the columns that any input wants there may be.
-ROOMY = 1.2
+L2_CACHE_BYTES = 2 * 2**20
+HAS_MATRIX_VECTOR_KERNEL = platform.machine() in ("x86_64", "AMD64")
+# Largest ratio of allocated slots to needed ones.
+MAX_SLOT_RATIO = 1.2
 
 
 class Memory:
-    """Caches of the inputs that one search is at.
+    """The caches of one `DecodeBatch`.
 
     Args:
-        shapes: of the decoder graph's inputs, by name; dimensions that are no integers are known only at run time.
-        layers: how many layers the decoder has.
+        shapes: of the decoder graph's inputs, by name; symbolic dimensions are known only at run time.
+        layers: of the decoder.
         num_beams: hypotheses an input.
     """
 
     def __init__(self, shapes: Mapping[str, Sequence[int | str]], layers: int, num_beams: int) -> None:
-        own = [name for layer in range(layers) for name in past(layer, "decoder")]
-        self._own = Caches(shapes[own[0]], axis=3, names=own)
+        names = [name for layer in range(layers) for name in past(layer, "decoder")]
+        self._self_attention = Caches(shapes[names[0]], axis=3, names=names)
         self._index = BeamCacheIndex(num_beams)
         self._has_groups = not isinstance(shapes[SELF_ATTENTION_BIAS][2], int)
-        # Keys and values of sources, and their scales where they are rounded.
-        self._cross: list[Caches] = []
+        # Cross-attention keys and values and, where they are int8, their scales: one entry a shape.
+        self._cross_attention: list[Caches] = []
         prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
         for name, shape in shapes.items():
             if name.startswith(prefixes):
-                self._kind_of(shape).names.append(name)
+                self._caches_of(shape).names.append(name)
         self.clear()
 
-    def _kind_of(self, shape: Sequence[int | str]) -> Caches:
-        """Returns the caches of sources of a shape."""
-        alike = [kind for kind in self._cross if list(kind.shape) == list(shape)]
-        if not alike:
-            axis = list(shape).index(SOURCE) if SOURCE in shape else None
-            self._cross += (alike := [Caches(shape, axis)])
-        return alike[0]
+    def _caches_of(self, shape: Sequence[int | str]) -> Caches:
+        """Returns the cross-attention caches of a shape."""
+        for caches in self._cross_attention:
+            if list(caches.shape) == list(shape):
+                return caches
+        self._cross_attention.append(Caches(shape, list(shape).index(SOURCE) if SOURCE in shape else None))
+        return self._cross_attention[-1]
 
     def clear(self) -> None:
-        """Gives all memory back."""
+        """Frees all memory."""
         self._lengths: list[int] = []
-        for kind in (self._own, *self._cross):
-            kind.clear()
+        for caches in (self._self_attention, *self._cross_attention):
+            caches.clear()
         self._index.clear()
-        # Inputs and source positions that there is room for.
-        self._places = self._longest = 0
+        # Allocated inputs and cross-attention positions.
+        self._max_inputs = self._max_length = 0
 
     @property
     def inputs(self) -> int:
@@ -83,95 +83,95 @@ class Memory:
         return len(self._lengths)
 
     def join(self, lengths: Sequence[int], cross_attention: Sequence[Mapping[str, Array]]) -> None:
-        """Adds inputs behind those there are.
+        """Appends inputs.
 
         Args:
-            lengths: of their sources, in tokens.
+            lengths: of the inputs, in tokens.
             cross_attention: keys and values by the decoder graph's names, of one or several chunks of inputs, in order.
         """
         first = self.inputs
         self._lengths += lengths
         self._grow(first, cross_attention[0])
         self._index.join(len(lengths))
-        for kind in self._cross:
-            place = first
+        for caches in self._cross_attention:
+            start = first
             for chunk in cross_attention:
-                kind.write(place, chunk)
-                place += len(chunk[kind.names[0]])
+                caches.write(start, chunk)
+                start += len(chunk[caches.names[0]])
 
     def _grow(self, kept: int, source: Mapping[str, Array]) -> None:
-        """Moves the caches of the first inputs to where there is room for all, unless they are there already.
-
-        What an input that has left wrote into the rest of a place is masked, as padding is.
+        """Makes room for all inputs. Old values in unused positions are masked, as padding is.
 
         Args:
-            kept: how many have caches.
-            source: some input's keys and values, whose types all have.
+            kept: inputs that have caches already.
+            source: the keys and values of a new input, for their dtypes.
         """
-        longest = max(self._lengths)
-        if any(source[kind.names[0]].dtype == np.int8 for kind in self._cross):
-            longest = -(-longest // ALIGNED) * ALIGNED
-        is_fitting = longest <= self._longest <= LOOSE * longest
-        is_roomy = self.inputs <= self._places
-        if not is_roomy:
-            self._places = max(self.inputs, int(GROWTH * self._places))
-        if not is_roomy or not is_fitting:
-            self._longest = longest
-            for kind in self._cross:
-                kind.resize(self._places, longest, kept, source[kind.names[0]].dtype)
-        if not is_roomy or self._own.array is None:
-            self._resize_own(max(self._index.capacity, BLOCK), kept)
+        length = max(self._lengths)
+        if any(source[caches.names[0]].dtype == np.int8 for caches in self._cross_attention):
+            length = -(-length // INT8_ALIGNMENT) * INT8_ALIGNMENT
+        is_length_kept = length <= self._max_length <= MAX_LENGTH_RATIO * length
+        is_count_kept = self.inputs <= self._max_inputs
+        if not is_count_kept:
+            self._max_inputs = max(self.inputs, int(INPUT_GROWTH * self._max_inputs))
+        if not is_count_kept or not is_length_kept:
+            self._max_length = length
+            for caches in self._cross_attention:
+                caches.resize(self._max_inputs, length, kept, source[caches.names[0]].dtype)
+        if not is_count_kept or self._self_attention.array is None:
+            self._resize_self_attention(max(self._index.capacity, BLOCK_SLOTS), kept)
 
-    def _resize_own(self, capacity: int, kept: int) -> None:
-        self._own.resize(self._places, capacity, kept, np.dtype(np.float32))
-        self._index.resize(self._places, capacity)
+    def _resize_self_attention(self, capacity: int, kept: int) -> None:
+        self._self_attention.resize(self._max_inputs, capacity, kept, np.dtype(np.float32))
+        self._index.resize(self._max_inputs, capacity)
 
-    def hold(self) -> bool:
-        """Makes room for a step's tokens in self-attention caches; returns whether memory has moved.
+    def ensure_capacity(self) -> bool:
+        """Makes room for the next step in the self-attention caches; returns whether they were reallocated.
 
-        Where there is far more room than that, since inputs that were older have left, it is given up: a step attends
-        to all of it.
+        It also shrinks caches that are much too large, as they are after older inputs left: a step reads all slots.
         """
-        block = max(COLUMNS_OF_FEW // self.inputs, BLOCK)
-        wanted = -(-self._index.wanted() // block) * block
+        block = max(SMALL_BATCH_SLOTS // self.inputs, BLOCK_SLOTS)
+        needed = -(-self._index.needed_slots() // block) * block
         capacity = self._index.capacity
-        if wanted <= capacity and (capacity <= ROOMY * wanted or self._index.last() > wanted):
+        if needed <= capacity and (capacity <= MAX_SLOT_RATIO * needed or self._index.end_of_used() > needed):
             return False
-        self._resize_own(wanted, self.inputs)
+        self._resize_self_attention(needed, self.inputs)
         return True
 
-    def take(self) -> Ids:
-        """Returns the column that each hypothesis writes its token to, `(inputs, num_beams)`: there is room for it."""
-        return self._index.take()
+    def allocate_slots(self) -> Ids:
+        """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`."""
+        return self._index.allocate()
 
     def keep(self, order: Ids) -> None:
-        """Makes input `i` what input `order[i]` was, in place; a place takes its own or a later input alone."""
-        cross_attention = order.tolist()
-        moved = [(place, source) for place, source in enumerate(cross_attention) if place != source]
-        for kind in (self._own, *self._cross):
-            kind.keep(moved)
-        self._index.keep(moved, len(cross_attention))
-        self._lengths = [self._lengths[source] for source in cross_attention]
+        """Makes input `i` the former input `order[i]`, in place; `order[i] >= i`. Inputs not in `order` leave."""
+        sources = order.tolist()
+        moves = [(target, source) for target, source in enumerate(sources) if target != source]
+        for caches in (self._self_attention, *self._cross_attention):
+            caches.keep(moves)
+        self._index.keep(moves, len(sources))
+        self._lengths = [self._lengths[source] for source in sources]
         if not self._lengths:
             self.clear()
 
-    def move(self, origins: Ids) -> None:
-        """Lets each hypothesis go on with what one of its input had, `(inputs, num_beams)`: nothing is copied."""
-        self._index.move(origins)
+    def reorder(self, origins: Ids) -> None:
+        """Makes each hypothesis a continuation of `origins[input, beam]`, without copies of keys or values."""
+        self._index.reorder(origins)
 
     def views(self) -> dict[str, Array]:
-        """Returns the caches of the inputs in flight and what masks them, by the decoder graph's names, contiguous."""
-        caches = {name: view for kind in (self._own, *self._cross) for name, view in kind.views(self.inputs).items()}
-        if not caches:
+        """Returns the caches of the inputs in flight and their masks, by the decoder graph's names, contiguous."""
+        every = (self._self_attention, *self._cross_attention)
+        views = {name: view for caches in every for name, view in caches.views(self.inputs).items()}
+        if not views:
             return {}
-        columns = self._index
-        grouped = sum(cache.nbytes for cache in caches.values() if cache.ndim == GROUPED_DIMENSIONS)
-        is_large = grouped > CACHED_BYTES
-        scores = columns.scores(is_alone=self._has_groups and HAS_ROW_PRODUCTS and is_large)
-        told: dict[str, Array] = {SELF_ATTENTION_BIAS: scores, DISTANCES: columns.distances}
-        return caches | told | {CROSS_ATTENTION_BIAS: self._source_scores()}
+        grouped_bytes = sum(cache.nbytes for cache in views.values() if cache.ndim == GROUPED_DIMENSIONS)
+        is_large = grouped_bytes > L2_CACHE_BYTES
+        views[SELF_ATTENTION_BIAS] = self._index.bias(
+            one_row_groups=self._has_groups and HAS_MATRIX_VECTOR_KERNEL and is_large
+        )
+        views[DISTANCES] = self._index.distances
+        views[CROSS_ATTENTION_BIAS] = self._padding_bias()
+        return views
 
-    def _source_scores(self) -> NDArray[np.float32]:
-        """Returns what masks each source's padding, `(inputs, 1, 1, length)`."""
-        is_source = np.arange(self._longest) < np.array(self._lengths)[:, None]
-        return np.where(is_source, np.float32(0.0), np.float32(MASKED))[:, None, None, :]
+    def _padding_bias(self) -> NDArray[np.float32]:
+        """Returns the additive mask of the inputs' padding, `(inputs, 1, 1, length)`."""
+        is_token = np.arange(self._max_length) < np.array(self._lengths)[:, None]
+        return np.where(is_token, np.float32(0.0), np.float32(MASKED))[:, None, None, :]

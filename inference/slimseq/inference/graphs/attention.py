@@ -3,7 +3,7 @@
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
 from slimseq.inference.graphs.layers import attend, attend_in_groups, linear
-from slimseq.inference.graphs.names import CROSS_ATTENTION_BIAS, PLACES, SELF_ATTENTION_BIAS
+from slimseq.inference.graphs.names import CACHE_SLOTS, CROSS_ATTENTION_BIAS, SELF_ATTENTION_BIAS
 from slimseq.inference.models.architecture import Attention, Heads
 
 
@@ -61,7 +61,7 @@ def own_attention(
     for name, cache, output in zip((names.key, names.value), caches, written, strict=True):
         shape = builder.integers(-1, heads.count, heads.width)
         own = builder.node("Reshape", [linear(builder, states, name), shape], path)
-        builder.node("ScatterND", [cache, PLACES, own], path, output)
+        builder.node("ScatterND", [cache, CACHE_SLOTS, own], path, output)
     context = attend_in_groups(builder, query, written, added, path)
     return _joined(builder, context, names, heads, path, are_grouped=True)
 

@@ -1,4 +1,7 @@
-"""Writes one graph: operators named by the module they compute, constants, and weights by their name in the model."""
+"""Builds one ONNX graph. Nodes are named after the module that they compute, weights after the model's tensors.
+
+The families' graphs (`t5`, `bart`) are made with it; `data_file` stores the large tensors.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,24 +14,24 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 from slimseq.inference.graphs.data_file import DataFile
 from slimseq.inference.models.weights import Floats, Weights
 
-# The first opset with Gelu; its graphs are of intermediate representation 9.
+# The first opset with Gelu, and the IR version that belongs to it.
 OPSET = 20
 IR_VERSION = 9
 PRODUCER = "slimseq"
-# What a graph computes for another stack than its own, the encoder's for the decoder, is named after this.
+# Prefix of nodes that compute a module of the other stack, such as cross-attention projections in the encoder graph.
 CROSS = "cross/"
-# Smaller tensors stay in the graph: norms and biases, which are many and weigh nothing.
-LARGEST_INSIDE_BYTES = 4096
+# Tensors up to this size stay in the graph file: norms and biases.
+MAX_INLINE_BYTES = 4096
 
 
 class GraphBuilder:
-    """A graph in the making. Values are known by name, as ONNX has it; every method that makes one returns its name.
+    """Builds one graph. Values are identified by name, as in ONNX; methods that make a value return its name.
 
     Args:
         name: the graph's name.
         weights: the model's tensors.
-        data: where large ones are written.
-        root: the prefix of tensor names that node names leave out, such as `model.encoder.`.
+        data: the file of large tensors.
+        root: the prefix that is removed from tensor names in node names, such as `model.encoder.`.
     """
 
     def __init__(self, name: str, weights: Weights, data: DataFile, root: str = "") -> None:
@@ -44,17 +47,17 @@ class GraphBuilder:
         self._shared: dict[str, str] = {}
 
     def path(self, module: str) -> str:
-        """Returns the start of node names for a module, such as `/block.0/layer.0/SelfAttention/q`."""
+        """Returns the prefix of a module's node names, such as `/block.0/layer.0/SelfAttention/q`."""
         start = "/" if module.startswith(self._root) else f"{CROSS}/"
         return start + re.sub(r"\.(?=\D)", "/", module.removeprefix(self._root))
 
     def input(self, name: str, dimensions: Sequence[int | str], kind: int = TensorProto.INT64) -> str:
-        """Adds an input of the graph."""
+        """Adds a graph input."""
         self._inputs.append(helper.make_tensor_value_info(name, kind, dimensions))
         return name
 
     def output(self, name: str, dimensions: Sequence[int | str], kind: int = TensorProto.FLOAT) -> None:
-        """Makes a value an output of the graph."""
+        """Makes a value a graph output."""
         self._outputs.append(helper.make_tensor_value_info(name, kind, dimensions))
 
     def node(
@@ -65,14 +68,14 @@ class GraphBuilder:
         output: str | Sequence[str] | None = None,
         **attributes: Any,
     ) -> str:
-        """Adds an operator, and returns its first output's name.
+        """Adds an operator and returns the name of its first output.
 
         Args:
             operator: the operator.
             inputs: names of values.
-            path: the module it computes a part of; the node's name is this and the operator, numbered if need be.
-            output: the output's name, or one for each; by default a single one, the node's with an ending.
-            attributes: the operator's.
+            path: the module's path. The node's name is this and the operator, with a number if it exists already.
+            output: the output's name, or the names of several outputs; None derives one from the node's name.
+            attributes: of the operator.
         """
         name = unique = f"{path}/{operator}"
         number = 0
@@ -85,7 +88,7 @@ class GraphBuilder:
         return outputs[0]
 
     def once(self, name: str, make: Callable[[], str]) -> str:
-        """Returns a value that several layers ask for, made where it is asked for first; it is known by a name."""
+        """Returns a value that several layers share. `make` is called at the first use of `name`."""
         if name not in self._shared:
             self._shared[name] = make()
         return self._shared[name]
@@ -103,21 +106,21 @@ class GraphBuilder:
         return self._constant(np.array(value, dtype=np.float32), f"number_{value!r}")
 
     def table(self, name: str, values: Floats) -> str:
-        """Returns a constant that was worked out from weights and is small enough to lie in the graph."""
+        """Returns a small computed constant, float32, stored in the graph file."""
         return self._constant(values, name)
 
     def stored(self, name: str, make: Callable[[], Floats]) -> str:
-        """Returns a constant that was worked out and is stored once beside the weights, for all graphs."""
+        """Returns a computed constant that is stored once in the data file, for all graphs."""
         if name not in self._initializers:
             self._initializers[name] = self._data.tensor(name, make)
         return name
 
     def weight(self, name: str, factor: float = 1.0) -> str:
-        """Returns one of the model's tensors, times a factor."""
+        """Returns a tensor of the model, times a factor."""
         return self._weight(name, name, factor, is_transposed=False)
 
     def matrix(self, name: str, factor: float = 1.0) -> str:
-        """Returns a linear layer's matrix as products want it, `(inputs, outputs)`, times a factor."""
+        """Returns the transposed matrix of a linear layer, `(inputs, outputs)`, times a factor."""
         return self._weight(name, f"{name}.transposed", factor, is_transposed=True)
 
     def _weight(self, source: str, name: str, factor: float, *, is_transposed: bool) -> str:
@@ -131,7 +134,7 @@ class GraphBuilder:
 
         if name not in self._initializers:
             size = int(np.prod(self.weights.shape(source), dtype=np.int64)) * np.dtype(np.float32).itemsize
-            if size > LARGEST_INSIDE_BYTES:
+            if size > MAX_INLINE_BYTES:
                 self._initializers[name] = self._data.tensor(name, read)
             else:
                 self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(read()), name)

@@ -1,8 +1,8 @@
-"""The inputs and outputs that the engine knows by name: ids, places, masks, caches and the best next tokens.
+"""Adds the inputs and outputs of both graphs that the engine knows by name.
 
-A decoder's step takes rows of any age together. The rows of an input share its caches: each row says which places its
-new keys and values go to, and which columns it attends to. Where a cache's output is bound to the memory of its input,
-only those places are written.
+A decoder step takes rows of any age. The rows (hypotheses) of one input share its caches. Each row has indices for its
+new keys and values and a mask of the slots that it attends to. The engine binds a cache's output to the memory of its
+input, so that a step writes only the new slots.
 """
 
 from onnx import TensorProto
@@ -10,11 +10,11 @@ from onnx import TensorProto
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.cross_attention_cache import INPUTS, CrossAttentionCache
 from slimseq.inference.graphs.names import (
+    CACHE_SLOTS,
     CROSS_ATTENTION_BIAS,
     LOG_SUM_EXP,
     LOG_SUM_EXP_ROWS,
     LOGITS,
-    PLACES,
     SELF_ATTENTION_BIAS,
     SOURCE,
     TOP,
@@ -23,12 +23,11 @@ from slimseq.inference.graphs.names import (
     past,
     present,
 )
-from slimseq.inference.graphs.top import add_best, add_normalisers
+from slimseq.inference.graphs.top import add_log_sum_exp, add_top_tokens
 from slimseq.inference.models.architecture import Heads
 
-# Hypotheses: as many for each input as the search has beams, those of an input one behind the other.
+# Names of symbolic dimensions. Rows are hypotheses: `num_beams` consecutive ones for each input, in groups.
 ROWS = "rows"
-# Those of an input are in groups of as many.
 GROUPS = "groups"
 ROWS_A_GROUP = "rows_a_group"
 CAPACITY = "capacity"
@@ -41,23 +40,25 @@ def add_encoder_inputs(builder: GraphBuilder) -> None:
 
 
 def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads, cross_attention: CrossAttentionCache) -> None:
-    """Adds what a step takes.
+    """Adds the inputs of a decoder step, by the constants in `names`.
 
-    `input_ids` `(rows,)`, int64, is each row's token; `places` `(rows, heads, 4)`, int64, says where its keys and
-    values go: input, head, 0 and column. `self_attention_bias` `(inputs, 1, groups, rows a group, capacity)` is added
-    to the scores of columns, and says by its shape which rows of an input share a product (`layers.attend_in_groups`),
-    which is all of them where sources are short; `cross_attention_bias` `(inputs, 1, 1, length)` is added to those of
-    source positions. `top` `(1,)` says how many next tokens are wanted a row, and `log_sum_exp_rows` `(1,)` is 0 where
-    no normalisers are.
+    - `input_ids` `(rows,)`, int64: the token of each row.
+    - `CACHE_SLOTS` `(rows, heads, 4)`, int64: the indices `[input, head, 0, slot]` of the new keys and values.
+    - `SELF_ATTENTION_BIAS` `(inputs, 1, groups, rows a group, capacity)`, float32: masks slots. Its shape says which
+      rows of an input share a matmul (`layers.attend_in_groups`); for sentences it is all of them.
+    - `CROSS_ATTENTION_BIAS` `(inputs, 1, 1, length)`, float32: masks padding of the input.
+    - `TOP` `(1,)`, int64: the number of best tokens to return for each row.
+    - `LOG_SUM_EXP_ROWS` `(1,)`, int64: 0 if no logsumexp is needed.
+    - the caches of all layers.
 
-    What a model wants to know of where a row stands it adds itself: `positions` `(rows,)`, int64, how many tokens came
-    before each row's; `distances` `(inputs, capacity)`, int64, how many steps ago a column was written.
+    A family adds what it needs for positions: `POSITIONS` `(rows,)`, int64, the position of each token, or `DISTANCES`
+    `(inputs, capacity)`, int64, how many steps ago each slot was written.
     """
     builder.input("input_ids", [ROWS])
-    builder.input(PLACES, [ROWS, heads.count, 4])
+    builder.input(CACHE_SLOTS, [ROWS, heads.count, 4])
     builder.input(
         SELF_ATTENTION_BIAS,
-        [INPUTS, 1, GROUPS if cross_attention.are_long else 1, ROWS_A_GROUP, CAPACITY],
+        [INPUTS, 1, GROUPS if cross_attention.is_for_documents else 1, ROWS_A_GROUP, CAPACITY],
         TensorProto.FLOAT,
     )
     builder.input(CROSS_ATTENTION_BIAS, [INPUTS, 1, 1, SOURCE], TensorProto.FLOAT)
@@ -70,13 +71,15 @@ def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads, cross_a
 
 
 def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabulary: int) -> None:
-    """Makes the logits `(rows, vocabulary)`, what is best in them, and the caches outputs of the decoder's graph.
+    """Adds the outputs of a decoder step, by the constants in `names`.
 
-    `top_logits` and `top_tokens` are `(rows, top)`, best first, and `log_sum_exp` `(rows, 1)` or `(0, 1)`: the
-    logarithm of the sum of the logits' exponentials.
+    - `LOGITS` `(rows, vocabulary)`, float32.
+    - `TOP_LOGITS` float32 and `TOP_TOKENS` int64, `(rows, top)`: the best tokens, best first.
+    - `LOG_SUM_EXP` `(rows, 1)` or `(0, 1)`, float32: logsumexp of the logits.
+    - the updated self-attention caches.
     """
-    add_best(builder, vocabulary)
-    add_normalisers(builder)
+    add_top_tokens(builder, vocabulary)
+    add_log_sum_exp(builder)
     builder.output(LOGITS, [ROWS, vocabulary])
     builder.output(TOP_LOGITS, [ROWS, "top"])
     builder.output(TOP_TOKENS, [ROWS, "top"], TensorProto.INT64)

@@ -1,9 +1,10 @@
-"""How a source's keys and values are kept from the encoder's run to the decoder's steps: as floats, or rounded to int8.
+"""The cross-attention cache: keys and values of the encoder's output, in float32 or int8.
 
-A step reads all of them, for every layer, and with beams as many times: kept in int8, they are a quarter of the bytes,
-and products with them run on integers. Keys get a scale a position and head, values one a channel (as in KIVI, Liu et
-al. 2024, https://arxiv.org/abs/2402.02750, the other way round: keys are laid out along positions here); queries are
-rounded by their largest, or by what a quantizer knows beforehand, and weights of positions by the largest of their row.
+The encoder graph computes it once an input; each decoder step reads all of it for every layer. In int8 it has a quarter
+of the bytes, and attention uses integer matmuls. Keys have one scale for each position and head, values one for each
+channel (the reverse of KIVI, Liu et al. 2024, https://arxiv.org/abs/2402.02750, since keys are transposed here).
+Queries are quantized with a dynamic scale, which a quantizer may replace by a static one, and attention weights with
+one scale a row.
 """
 
 from typing import Protocol
@@ -17,42 +18,42 @@ from slimseq.inference.models.architecture import Attention, Heads
 from slimseq.models_store.manifest import Task
 
 INPUTS = "inputs"
-INT8_MOST = 127.0
-# 7 bits: two products with an unsigned 8-bit integer stay within the 16-bit sums of CPUs without VNNI.
-REDUCED_MOST = 64.0
-UINT8_MOST = 255.0
-# Below it, a scale would be no number.
-LEAST = 1e-12
+INT8_MAX = 127.0
+# 7 bits: the sum of two products with an unsigned 8-bit integer fits in 16 bits, which CPUs without VNNI use.
+INT8_REDUCED_MAX = 64.0
+UINT8_MAX = 255.0
+# Lower bound of the largest absolute value, so that no scale is 0.
+MIN_ABSOLUTE_MAX = 1e-12
 
 
 class CrossAttentionCache(Protocol):
-    """Adds what keeps sources to both graphs."""
+    """Adds the cross-attention cache to both graphs."""
 
     @property
-    def are_long(self) -> bool:
-        """Whether they are documents and not sentences, and so is what is written of them."""
+    def is_for_documents(self) -> bool:
+        """Whether inputs and outputs are documents, not sentences."""
 
     @property
     def are_queries_grouped(self) -> bool:
-        """Whether `attend` takes queries in groups, `(inputs, heads, groups, rows a group, width)`."""
+        """Whether `attend` takes grouped queries, `(inputs, heads, groups, rows a group, width)`."""
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Makes a decoder layer's keys and values outputs of the encoder's graph."""
+        """Adds a decoder layer's keys and values to the outputs of the encoder graph."""
 
     def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Makes them inputs of the decoder's graph."""
+        """Adds them to the inputs of the decoder graph."""
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
-        """Computes them of the encoder's last states, `(inputs, length, width)`, float32."""
+        """Computes them from the encoder's last states, `(inputs, length, width)`, float32."""
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
-        """Lets queries `(inputs, heads, queries, width)`, scaled, attend to them; returns contexts of their shape."""
+        """Adds attention of scaled queries `(inputs, heads, queries, width)`; returns contexts of the same shape."""
 
 
 class FloatCrossAttentionCache:
-    """Keys `(inputs, heads, width, length)` and values `(inputs, heads, length, width)`, float32: for sentences."""
+    """For sentences: keys `(inputs, heads, width, length)` and values `(inputs, heads, length, width)`, float32."""
 
-    are_long = False
+    is_for_documents = False
     are_queries_grouped = False
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
@@ -74,23 +75,25 @@ class FloatCrossAttentionCache:
             builder.node("Transpose", [split], path, output, perm=turned)
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
-        """Adds attention in floats, as `CrossAttentionCache.attend` says."""
+        """Adds attention in float32, as `CrossAttentionCache.attend` says."""
         key, value = past(layer, "encoder")
         return attend(builder, query, key, value, CROSS_ATTENTION_BIAS, path)
 
 
 class Int8CrossAttentionCache:
-    """The same in int8. Scales of keys are `(inputs, heads, 1, length)`, of values `(inputs, heads, 1, width)`.
+    """The shapes of `FloatCrossAttentionCache` in int8, with float32 scales.
+
+    Scales of keys are `(inputs, heads, 1, length)`, those of values `(inputs, heads, 1, width)`.
 
     Args:
-        reduce_range: whether keys and values have 7 bits, for CPUs whose 8-bit products saturate.
+        reduce_range: whether keys and values have 7 bits, for CPUs whose 8-bit multiply-add saturates (without VNNI).
     """
 
-    are_long = True
+    is_for_documents = True
     are_queries_grouped = False
 
     def __init__(self, reduce_range: bool = False) -> None:
-        self._most = REDUCED_MOST if reduce_range else INT8_MOST
+        self._max_integer = INT8_REDUCED_MAX if reduce_range else INT8_MAX
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
         """Adds the encoder's outputs, as `CrossAttentionCache.add_outputs` says."""
@@ -107,45 +110,46 @@ class Int8CrossAttentionCache:
             builder.input(scale_of(name), scales, TensorProto.FLOAT)
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
-        """Adds the projections and their rounding, as `CrossAttentionCache.store` says."""
+        """Adds the projections and their quantization, as `CrossAttentionCache.store` says."""
         path = builder.path(names.query.rpartition(".")[0])
         key_output, value_output = present(layer, "encoder")
         keys = _split(builder, linear(builder, states, names.key), heads, path)
-        rounded, scale = _rounded(builder, keys, -1, path, None, self._most)
-        builder.node("Transpose", [rounded], path, key_output, perm=[0, 2, 3, 1])
+        quantized, scale = _quantize(builder, keys, -1, path, None, self._max_integer)
+        builder.node("Transpose", [quantized], path, key_output, perm=[0, 2, 3, 1])
         builder.node("Transpose", [scale], path, scale_of(key_output), perm=[0, 2, 3, 1])
         values = _split(builder, linear(builder, states, names.value), heads, path)
-        # Of padding no channel's scale may depend: an input is the same beside longer ones.
-        is_source = builder.once("what is source", lambda: _is_source(builder))
-        rounded, scale = _rounded(builder, values, 1, path, is_source, self._most)
-        builder.node("Transpose", [rounded], path, value_output, perm=[0, 2, 1, 3])
+        # The scales of channels must not depend on padding, so that the batch has no influence.
+        is_token = builder.once("token mask", lambda: _token_mask(builder))
+        quantized, scale = _quantize(builder, values, 1, path, is_token, self._max_integer)
+        builder.node("Transpose", [quantized], path, value_output, perm=[0, 2, 1, 3])
         builder.node("Transpose", [scale], path, scale_of(value_output), perm=[0, 2, 1, 3])
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
-        """Adds attention in integers, as `CrossAttentionCache.attend` says."""
+        """Adds attention with integer matmuls, as `CrossAttentionCache.attend` says."""
         key, value = past(layer, "encoder")
-        rounded = [f"{path}/query/{part}" for part in ("rounded", "scale", "zero")]
-        builder.node("DynamicQuantizeLinear", [query], path, rounded)
-        scales = builder.node("Mul", [scale_of(key), rounded[1]], path)
-        scores = builder.node("Mul", [_product(builder, rounded[0], key, path, rounded[2]), scales], path)
+        quantized = [f"{path}/query/{part}" for part in ("rounded", "scale", "zero")]
+        builder.node("DynamicQuantizeLinear", [query], path, quantized)
+        scales = builder.node("Mul", [scale_of(key), quantized[1]], path)
+        scores = builder.node("Mul", [_integer_matmul(builder, quantized[0], key, path, quantized[2]), scales], path)
         scores = builder.node("Add", [scores, CROSS_ATTENTION_BIAS], path)
         weights = builder.node("Softmax", [scores], path, axis=-1)
         largest = builder.node("ReduceMax", [weights, builder.integers(-1)], path, keepdims=1)
-        step = builder.node("Div", [largest, builder.number(UINT8_MOST)], path)
-        # One row of positions a query, for that is what can have a scale of its own.
-        shape = builder.once("weights of sources", lambda: builder.node("Shape", [weights], path))
-        rows = builder.once("rows of weights of sources", lambda: _rows_of(builder, shape, path))
-        flat = builder.node("Reshape", [weights, rows], path)
-        steps = builder.node("Reshape", [step, builder.integers(-1)], path)
-        whole = builder.node("Reshape", [builder.node("QuantizeLinear", [flat, steps], path, axis=0), shape], path)
-        summed = builder.node("Mul", [_product(builder, whole, value, path), step], path)
-        return builder.node("Mul", [summed, scale_of(value)], path)
+        scale = builder.node("Div", [largest, builder.number(UINT8_MAX)], path)
+        # `QuantizeLinear` has one scale for each index of one axis, so each query's weights become a row of a matrix.
+        shape = builder.once("shape of weights", lambda: builder.node("Shape", [weights], path))
+        matrix_shape = builder.once("matrix shape of weights", lambda: _matrix_shape(builder, shape, path))
+        matrix = builder.node("Reshape", [weights, matrix_shape], path)
+        row_scales = builder.node("Reshape", [scale, builder.integers(-1)], path)
+        integers = builder.node("QuantizeLinear", [matrix, row_scales], path, axis=0)
+        integers = builder.node("Reshape", [integers, shape], path)
+        context = builder.node("Mul", [_integer_matmul(builder, integers, value, path), scale], path)
+        return builder.node("Mul", [context, scale_of(value)], path)
 
 
 class LongCrossAttentionCache:
-    """Keys and values `(inputs, heads, 1, length, width)`, float32: for documents, whose products groups pay for."""
+    """For documents: keys and values `(inputs, heads, 1, length, width)`, float32, for attention in groups."""
 
-    are_long = True
+    is_for_documents = True
     are_queries_grouped = True
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
@@ -167,52 +171,52 @@ class LongCrossAttentionCache:
             builder.node("Transpose", [split], path, output, perm=[0, 2, 3, 1, 4])
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
-        """Adds attention in floats, as `CrossAttentionCache.attend` says."""
+        """Adds attention in float32, as `CrossAttentionCache.attend` says."""
         added = builder.once(
-            "source scores of groups",
+            "cross-attention bias of groups",
             lambda: builder.node("Unsqueeze", [CROSS_ATTENTION_BIAS, builder.integers(1)], path),
         )
         return attend_in_groups(builder, query, past(layer, "encoder"), added, path)
 
 
 def float_cross_attention_cache(task: Task) -> CrossAttentionCache:
-    """Returns how floats are kept: summarizers read documents, and translators sentences."""
+    """Returns the float32 cache for a task: summarization reads documents, translation sentences."""
     return LongCrossAttentionCache() if task is Task.SUMMARIZATION else FloatCrossAttentionCache()
 
 
-def _rows_of(builder: GraphBuilder, shape: str, path: str) -> str:
-    """Returns the shape of values of a shape `(..., length)` as rows: `(-1, length)`."""
+def _matrix_shape(builder: GraphBuilder, shape: str, path: str) -> str:
+    """Returns the shape `(-1, length)` for a shape `(..., length)` of four dimensions."""
     length = builder.node("Slice", [shape, builder.integers(3), builder.integers(4)], path)
     return builder.node("Concat", [builder.integers(-1), length], path, axis=0)
 
 
 def scale_of(name: str) -> str:
-    """Returns what the scales of rounded keys or values are called."""
+    """Returns the name of the scales of int8 keys or values."""
     return f"{name}_scale"
 
 
-def _product(builder: GraphBuilder, left: str, right: str, path: str, zero: str = "") -> str:
-    """Multiplies integers; returns floats."""
-    product = builder.node("MatMulInteger", [left, right, zero] if zero else [left, right], path)
-    return builder.node("Cast", [product], path, to=TensorProto.FLOAT)
+def _integer_matmul(builder: GraphBuilder, left: str, right: str, path: str, zero: str = "") -> str:
+    """Adds an integer matmul; returns float32 values, without scales."""
+    integers = builder.node("MatMulInteger", [left, right, zero] if zero else [left, right], path)
+    return builder.node("Cast", [integers], path, to=TensorProto.FLOAT)
 
 
-def _rounded(
-    builder: GraphBuilder, values: str, axis: int, path: str, counted: str | None, most: float
+def _quantize(
+    builder: GraphBuilder, values: str, axis: int, path: str, mask: str | None, max_integer: float
 ) -> tuple[str, str]:
-    """Quantizes to integers up to `most`, with scales by the largest of what counts along an axis; returns both."""
+    """Quantizes symmetrically to int8 with one scale along an axis; masked values do not count. Returns both."""
     sizes = builder.node("Abs", [values], path)
-    if counted is not None:
-        sizes = builder.node("Mul", [sizes, counted], path)
+    if mask is not None:
+        sizes = builder.node("Mul", [sizes, mask], path)
     largest = builder.node("ReduceMax", [sizes, builder.integers(axis)], path, keepdims=1)
-    safe = builder.node("Max", [largest, builder.number(LEAST)], path)
-    scale = builder.node("Div", [safe, builder.number(most)], path)
+    safe = builder.node("Max", [largest, builder.number(MIN_ABSOLUTE_MAX)], path)
+    scale = builder.node("Div", [safe, builder.number(max_integer)], path)
     ratios = builder.node("Round", [builder.node("Div", [values, scale], path)], path)
     return builder.node("Cast", [ratios], path, to=TensorProto.INT8), scale
 
 
-def _is_source(builder: GraphBuilder) -> str:
-    """Returns which positions are no padding, `(inputs, length, 1, 1)`, float32."""
+def _token_mask(builder: GraphBuilder) -> str:
+    """Returns 1 for tokens and 0 for padding, `(inputs, length, 1, 1)`, float32."""
     floats = builder.node("Cast", ["attention_mask"], "/sources", to=TensorProto.FLOAT)
     return builder.node("Unsqueeze", [floats, builder.integers(2, 3)], "/sources")
 

@@ -1,11 +1,11 @@
-"""Exports to ONNX: the two graphs that our runtime wants, and one file with the weights of both.
+"""Exports a model to ONNX: the two graphs that our engine runs, and one file with the weights of both.
 
-`encoder.onnx` maps ids and mask to every layer's cross-attention keys and values; `decoder.onnx` maps one token a row
-and all caches to logits, the best of them, and caches with that token in its place. So no weight belongs to two graphs
-but the embedding, which both read from the same bytes, and cross-attention caches are computed once a request.
+`encoder.onnx` maps ids and mask to the cross-attention keys and values of every decoder layer. `decoder.onnx` maps one
+token a row and all caches to logits, best tokens and updated caches. So the cross-attention cache is computed once an
+input, and the graphs share no weights except the embedding, which is stored once.
 
-The graphs are made by `slimseq.inference.graphs` from the configuration and the weights, which takes little memory:
-one tensor at a time. `slimseq.compression.export.optimum_onnx` has them traced instead.
+The graphs are built from the configuration and the weights, one tensor in memory at a time.
+`slimseq.compression.export.optimum_onnx` traces them instead.
 """
 
 from pathlib import Path
@@ -30,10 +30,10 @@ def export_onnx(
 
     Args:
         source: a Hugging Face model folder with safetensors.
-        folder: where to write; made if it is missing.
-        cross_attention: how the source's keys and values are kept.
-        is_projection_shared: whether an output projection that is tied to the embedding reads the embedding's bytes
-            transposed, so that the matrix is stored once. Quantizers want it as a matrix of its own.
+        folder: the folder to write; created if missing.
+        cross_attention: the form of the cross-attention cache.
+        is_projection_shared: whether an output projection that is tied to the embedding shares its bytes. Quantizers
+            need it as a separate matrix.
 
     Raises:
         BadSource: the model is of no known family, lacks a tensor, or has an activation that is not known.

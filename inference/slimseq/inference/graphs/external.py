@@ -1,4 +1,4 @@
-"""Tensors whose bytes are in a data file beside the graph: moving them there, reading them, bringing them back."""
+"""ONNX external data: moves tensors to a data file, reads them, and loads them back into the graph."""
 
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ from slimseq.inference.graphs.names import WEIGHTS_DATA
 def move_out(
     initializer: TensorProto, data_type: int, shape: tuple[int, ...], location: str, offset: int, length: int
 ) -> None:
-    """Makes an initializer of a type and shape, with its bytes in a file beside the graph.
+    """Makes an initializer refer to bytes in a data file in the graph's folder.
 
     Args:
         initializer: changed in place; keeps its name.
         data_type: of `TensorProto.DataType`.
         shape: its new shape.
         location: the file's name.
-        offset: where in the file it starts.
-        length: its bytes.
+        offset: of its first byte.
+        length: in bytes.
     """
     name = initializer.name
     initializer.Clear()
@@ -36,11 +36,11 @@ def move_out(
 
 
 def array_of(tensor: TensorProto, folder: Path) -> NDArray[Any]:
-    """Returns a tensor's values; those in a file are read without becoming a part of the graph.
+    """Returns a tensor's values. External data is read without loading it into the graph.
 
     Args:
-        tensor: any.
-        folder: where the graph lies.
+        tensor: of any kind.
+        folder: of the graph.
     """
     if not uses_external_data(tensor):
         return numpy_helper.to_array(tensor)
@@ -51,12 +51,12 @@ def array_of(tensor: TensorProto, folder: Path) -> NDArray[Any]:
     return values.reshape(tuple(tensor.dims))
 
 
-def bring_in(model: ModelProto, folder: Path) -> None:
-    """Makes the tensors that are in an export's own data file a part of the graph; others stay where they are.
+def load_weights(model: ModelProto, folder: Path) -> None:
+    """Loads the tensors of `weights.data` into the graph; other external tensors stay external.
 
     Args:
         model: changed in place.
-        folder: where the export is.
+        folder: of the export.
     """
     for tensor in model.graph.initializer:
         if uses_external_data(tensor) and ExternalDataInfo(tensor).location == WEIGHTS_DATA:
@@ -66,12 +66,12 @@ def bring_in(model: ModelProto, folder: Path) -> None:
 
 
 def save_whole(model: ModelProto, path: Path, exported: Path) -> None:
-    """Saves a graph that was made of an export, without the export's data file.
+    """Saves a graph that was made from an export, so that it does not need the export's `weights.data`.
 
     Args:
         model: changed in place.
-        path: where to save to.
+        path: the file to write.
         exported: the folder of the export.
     """
-    bring_in(model, exported)
+    load_weights(model, exported)
     onnx.save(model, str(path))

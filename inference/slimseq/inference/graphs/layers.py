@@ -1,4 +1,7 @@
-"""What both families' graphs are made of beside attention: linear layers, activations, masks, the output matrix."""
+"""Building blocks of all families' graphs: linear layers, activations, attention scores, masks, output projection.
+
+`slimseq.inference.graphs.attention` builds attention layers from them.
+"""
 
 from onnx import TensorProto
 
@@ -8,29 +11,29 @@ from slimseq.models_store.errors import BadSource
 
 
 def linear(builder: GraphBuilder, states: str, module: str, factor: float = 1.0) -> str:
-    """Applies a linear layer, with its bias if it has one.
+    """Adds a linear layer, with its bias if it has one.
 
     Args:
         builder: the graph.
         states: `(..., inputs)`, float32.
         module: the layer's name in the model.
-        factor: of the outputs; it goes into the weights, so that no step multiplies with it.
+        factor: of the outputs. It is multiplied into the weights at export.
 
     Returns:
         `(..., outputs)`.
     """
     path = builder.path(module)
-    product = builder.node("MatMul", [states, builder.matrix(f"{module}.weight", factor)], path)
+    outputs = builder.node("MatMul", [states, builder.matrix(f"{module}.weight", factor)], path)
     if f"{module}.bias" not in builder.weights:
-        return product
-    return builder.node("Add", [builder.weight(f"{module}.bias", factor), product], path)
+        return outputs
+    return builder.node("Add", [builder.weight(f"{module}.bias", factor), outputs], path)
 
 
 def activate(builder: GraphBuilder, states: str, function: str, path: str) -> str:
-    """Applies an activation, by the name that transformers has for it.
+    """Adds an activation function, by its name in transformers.
 
     Raises:
-        BadSource: it is not known here.
+        BadSource: the function is not supported.
     """
     match function:
         case "relu":
@@ -41,19 +44,19 @@ def activate(builder: GraphBuilder, states: str, function: str, path: str) -> st
             return builder.node("Gelu", [states], path, approximate="tanh")
         case "silu" | "swish":
             return builder.node("Mul", [states, builder.node("Sigmoid", [states], path)], path)
-    raise BadSource(f"activation {function!r} has no ONNX operators here; relu, gelu, gelu_new and silu have")
+    raise BadSource(f"activation {function!r} is not supported; relu, gelu, gelu_new and silu are")
 
 
 def attend(builder: GraphBuilder, query: str, key: str, value: str, added: str | None, path: str) -> str:
-    """Weighs values by the softmax of scores.
+    """Adds scaled dot-product attention (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762).
 
     Args:
         builder: the graph.
-        query: `(rows, heads, ..., queries, width)`, scaled.
+        query: `(rows, heads, ..., queries, width)`, scaled already.
         key: `(rows, heads, ..., width, keys)`.
         value: `(rows, heads, ..., keys, width)`.
-        added: what to add to the scores, `(rows or 1, heads or 1, ..., queries or 1, keys)`.
-        path: the attention's.
+        added: bias of the scores, `(rows or 1, heads or 1, ..., queries or 1, keys)`.
+        path: of the attention module.
 
     Returns:
         `(rows, heads, ..., queries, width)`.
@@ -65,28 +68,28 @@ def attend(builder: GraphBuilder, query: str, key: str, value: str, added: str |
 
 
 def attend_in_groups(builder: GraphBuilder, query: str, caches: tuple[str, str], added: str, path: str) -> str:
-    """Lets groups of queries attend, by a product for each group, to what all queries of their input share.
+    """Adds attention of grouped queries to the keys and values of their input, with one matmul a group.
 
-    A matrix product copies its right side into another order first, which takes longer than to multiply it with a few
-    rows; with a row alone it is read where it lies. So groups of one read the right side once a row without a copy:
-    what that takes of a large one is half, and of what is in a core's cache anyway a little more.
+    A matmul first packs its right-hand matrix, which takes longer than the multiplication with a few rows. A group of
+    one row is a matrix-vector product, which reads the matrix in place: half the time for caches larger than the
+    second-level cache, a little more time for smaller ones. The engine chooses the groups at run time.
 
     Args:
         builder: the graph.
-        query: `(inputs, heads, groups, rows a group, width)`, scaled.
+        query: `(inputs, heads, groups, rows a group, width)`, scaled already.
         caches: keys and values, `(inputs, heads, 1, keys, width)`.
-        added: what to add to the scores, `(inputs, heads or 1, groups or 1, rows a group or 1, keys)`.
-        path: the attention's.
+        added: bias of the scores, `(inputs, heads or 1, groups or 1, rows a group or 1, keys)`.
+        path: of the attention module.
 
     Returns:
-        Like `query`.
+        The shape of `query`.
     """
     key = builder.node("Transpose", [caches[0]], path, perm=[0, 1, 2, 4, 3])
     return attend(builder, query, key, caches[1], added, path)
 
 
 def masked_scores(builder: GraphBuilder, mask: str) -> str:
-    """Returns what to add to scores: `(rows, 1, 1, length)`, float32, of a mask `(rows, length)`, int64."""
+    """Turns a padding mask `(rows, length)`, int64, into a bias of scores, `(rows, 1, 1, length)`, float32."""
     path = "/mask"
     floats = builder.node("Cast", [mask], path, to=TensorProto.FLOAT)
     absent = builder.node("Sub", [builder.number(1.0), floats], path)
@@ -95,14 +98,14 @@ def masked_scores(builder: GraphBuilder, mask: str) -> str:
 
 
 def output_projection(builder: GraphBuilder, states: str, table: str, *, is_shared: bool, output: str) -> None:
-    """Multiplies one token's states `(rows, width)` with the output matrix: logits `(rows, vocabulary)`.
+    """Adds the output projection: states `(rows, width)` to logits `(rows, vocabulary)`.
 
     Args:
         builder: the graph.
-        states: the values.
+        states: the last states of one token a row.
         table: name of the matrix in the model, `(vocabulary, width)`.
-        is_shared: whether to read the very bytes that lookups read, which the runtime transposes when it loads the
-            graph; else a transposed copy is stored.
+        is_shared: whether the projection shares its bytes with the embedding; the runtime then transposes the matrix
+            when it loads the graph. Otherwise a transposed copy is stored.
         output: name of the logits.
     """
     path = "/lm_head"

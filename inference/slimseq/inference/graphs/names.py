@@ -1,43 +1,44 @@
-"""What our graphs call their inputs and outputs: all that the engine needs to know of them.
+"""Names of the graphs' files, inputs and outputs: the contract between the graph builder and the engine.
 
-It is apart from what builds graphs, so that serving imports no graph library.
+The engine imports only this module of `graphs`, so that serving needs no graph library. Some strings differ from the
+names of their constants: graphs that exist already have them.
 """
 
 import numpy as np
 
 ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
-# What an export keeps its weights in, for all of its graphs.
+# The weights of both graphs.
 WEIGHTS_DATA = "weights.data"
-# Which graphs of ours an export holds: those that record others are made anew, for they may be slower or not run.
+# Version of the contract. An export with another version is built again, since it may be slower or fail to run.
 CONTRACT = "5"
 PARTS = ("key", "value")
-# The dimension of source positions.
+# The dimension of input positions.
 SOURCE = "source_length"
-# Inputs of one step beside caches.
+# Inputs of a decoder step other than caches.
 POSITIONS = "positions"
-PLACES = "places"
+CACHE_SLOTS = "places"
 SELF_ATTENTION_BIAS = "own_scores"
 DISTANCES = "distances"
 CROSS_ATTENTION_BIAS = "source_scores"
 TOP = "top"
 LOG_SUM_EXP_ROWS = "normalised"
-# Its outputs beside caches.
+# Outputs of a decoder step other than caches.
 LOGITS = "logits"
 TOP_LOGITS = "top_logits"
 TOP_TOKENS = "top_tokens"
 LOG_SUM_EXP = "normalisers"
-# What is added to the scores of positions that are padding or another hypothesis', as transformers does it.
+# Bias of masked attention scores, as in transformers.
 MASKED = float(np.finfo(np.float32).min)
 
 
 def past(layer: int, stack: str) -> tuple[str, str]:
-    """Returns the names of the keys and values that come in. `stack` is where their states come from."""
+    """Returns the names of a layer's input keys and values. `stack` is the stack whose states they are made from."""
     key, value = (f"past_key_values.{layer}.{stack}.{part}" for part in PARTS)
     return key, value
 
 
 def present(layer: int, stack: str) -> tuple[str, str]:
-    """Returns the names of the keys and values that go out."""
+    """Returns the names of a layer's output keys and values."""
     key, value = (f"present.{layer}.{stack}.{part}" for part in PARTS)
     return key, value

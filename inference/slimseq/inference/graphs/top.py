@@ -1,26 +1,26 @@
-"""What a decoder's step returns of its logits: the best of them, and the logarithm of the sum of their exponentials."""
+"""Adds the best tokens and the logsumexp of the logits to the decoder graph."""
 
 from onnx import TensorProto, helper
 
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
 
-# Fewer blocks are no fewer than the tokens that a search asks for; smaller ones are no work for a vector unit.
-LEAST_BLOCKS = 16
+# At least as many blocks as a search needs tokens, and blocks large enough for vector instructions.
+MIN_BLOCKS = 16
 BLOCK_SIZES = range(32, 257)
-# For how many tokens a row the size of blocks is chosen: 4 beams ask for as many.
+# The block size is chosen for this number of tokens a row: what 4 beams need.
 USUAL_TOP = 10
 
 
-def add_best(builder: GraphBuilder, vocabulary: int) -> None:
+def add_top_tokens(builder: GraphBuilder, vocabulary: int) -> None:
     """Adds `top_logits` and `top_tokens`, both `(rows, top)`, best first.
 
-    No token of a block is better than the block's largest, so that the best tokens are in the blocks whose largest are
-    the best: the operator that sorts sees those alone, a third of the time or less.
+    The vocabulary is split into blocks. The best tokens are in the blocks with the highest maxima, so `TopK` runs on
+    the maxima and then on those blocks only: a third of the time or less.
 
     Args:
-        builder: the graph, which has the logits `(rows, vocabulary)`.
-        vocabulary: how many there are.
+        builder: the graph, with the logits `(rows, vocabulary)`.
+        vocabulary: its size.
     """
     path = "/top"
     size = block_size(vocabulary)
@@ -34,19 +34,21 @@ def add_best(builder: GraphBuilder, vocabulary: int) -> None:
     count = builder.node("Min", [TOP, blocks], path)
     _, chosen = (largest_blocks := [f"{path}/blocks/{part}" for part in ("logits", "numbers")])
     builder.node("TopK", [largest, count], path, largest_blocks, axis=-1)
-    places = builder.node("Unsqueeze", [chosen, last], path)
-    taken = builder.node("GatherND", [split, places], path, batch_dims=1)
-    _, place = (best := [TOP_LOGITS, f"{path}/places"])
-    builder.node("TopK", [builder.node("Reshape", [taken, builder.integers(0, -1)], path), TOP], path, best, axis=-1)
-    number = builder.node("GatherElements", [chosen, builder.node("Div", [place, width], path)], path, axis=1)
+    indices = builder.node("Unsqueeze", [chosen, last], path)
+    candidates = builder.node("GatherND", [split, indices], path, batch_dims=1)
+    _, index = (best := [TOP_LOGITS, f"{path}/places"])
+    builder.node(
+        "TopK", [builder.node("Reshape", [candidates, builder.integers(0, -1)], path), TOP], path, best, axis=-1
+    )
+    number = builder.node("GatherElements", [chosen, builder.node("Div", [index, width], path)], path, axis=1)
     start = builder.node("Mul", [number, width], path)
-    builder.node("Add", [start, builder.node("Mod", [place, width], path)], path, TOP_TOKENS)
+    builder.node("Add", [start, builder.node("Mod", [index, width], path)], path, TOP_TOKENS)
 
 
-def add_normalisers(builder: GraphBuilder) -> None:
-    """Adds `log_sum_exp`, `(rows, 1)`, or `(0, 1)` where `log_sum_exp_rows` is 0: greedy search needs none."""
+def add_log_sum_exp(builder: GraphBuilder) -> None:
+    """Adds `log_sum_exp`, `(rows, 1)`, or `(0, 1)` if `log_sum_exp_rows` is 0, as for greedy search."""
     path = "/normalisers"
-    # The difference from one logit is the same for all: so the sum needs no operator of its own, whose kernel is slow.
+    # Logit minus log-softmax is the logsumexp, for any token. The kernel of ReduceLogSumExp is slow.
     first = [builder.integers(0), builder.integers(1), builder.integers(1)]
     wanted = helper.make_graph(
         [
@@ -78,6 +80,6 @@ def add_normalisers(builder: GraphBuilder) -> None:
 
 
 def block_size(vocabulary: int) -> int | None:
-    """Returns how many tokens a block has, all of them as many; None where no number of them would do."""
-    possible = [size for size in BLOCK_SIZES if vocabulary % size == 0 and vocabulary // size >= LEAST_BLOCKS]
+    """Returns the number of tokens of each block; None if the vocabulary cannot be split evenly."""
+    possible = [size for size in BLOCK_SIZES if vocabulary % size == 0 and vocabulary // size >= MIN_BLOCKS]
     return min(possible, key=lambda size: vocabulary // size + USUAL_TOP * size, default=None)

@@ -1,1 +1,1 @@
-"""One file a runtime, all behind `protocol.Runtime`."""
+"""The runtimes, one file each. `registry` lists them; `slimseq.inference.runtime` has the protocol."""

@@ -1,4 +1,4 @@
-"""What runtimes on ONNX Runtime hold: an artifact's two sessions and its configuration."""
+"""The base class of the runtimes on ONNX Runtime: an artifact's two sessions and its configuration."""
 
 import onnxruntime as ort
 
@@ -18,5 +18,5 @@ class OnnxSessions:
         self._configuration = configuration
 
     def close(self) -> None:
-        """Drops both sessions, which frees their memory."""
+        """Frees the memory of both sessions."""
         del self._encoder, self._decoder

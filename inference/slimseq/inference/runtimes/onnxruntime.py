@@ -1,7 +1,7 @@
-"""ONNX Runtime on the CPU: `onnx/encoder.onnx` and `onnx/decoder.onnx` under our own engine.
+"""The ONNX Runtime runtime, on the CPU: runs `onnx/encoder.onnx` and `onnx/decoder.onnx` with our engine.
 
-Graphs that were traced, and so know neither rows of different ages nor caches in place, run under
-`slimseq.inference.runtimes.traced_onnx`.
+Graphs that optimum traced support neither continuous batching nor in-place updates of caches. For them `open_runtime`
+returns `slimseq.inference.runtimes.traced_onnx.TracedOnnxRuntime`.
 """
 
 import logging
@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from slimseq.inference.engine.denormals import without_denormals
 from slimseq.inference.engine.engine import Engine
-from slimseq.inference.graphs.names import DECODER, ENCODER, PLACES, SELF_ATTENTION_BIAS
+from slimseq.inference.graphs.names import CACHE_SLOTS, DECODER, ENCODER, SELF_ATTENTION_BIAS
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Runtime
 from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
@@ -26,35 +26,35 @@ from slimseq.models_store.manifest import GenerationOptions
 
 logger = logging.getLogger(__name__)
 
-# How long a session's threads spin after work, in microseconds: longer than what is between two of its operators or
-# steps, and not so long that a decoder's thread keeps the core from the encoder, whose threads are its own.
+# How long idle threads of a session spin, in microseconds. It must be longer than the time between two operators or
+# steps, and short enough that the decoder's threads leave the cores to the encoder's.
 SPIN_MICROSECONDS = 1000
 
 
 class OnnxRuntime(OnnxSessions):
-    """Graphs of ours: rows of any age share a step."""
+    """The runtime for graphs of our exporter, with continuous batching."""
 
     def engine(self) -> Engine:
-        """Returns an engine with nothing in flight, for callers that let inputs join and leave."""
+        """Returns an engine without inputs, as `ContinuousRuntime.engine` says."""
         return Engine(self._encoder, self._decoder, self._configuration)
 
     def generate(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks | None = None
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[GeneratedSequence]:
         """Generates one output for each row, as `Runtime.generate` says."""
-        watch = watch or GenerationCallbacks()
+        callbacks = callbacks or GenerationCallbacks()
         engine = self.engine()
         row_of = {engine.add(ids, options): row for row, ids in enumerate(rows)}
         engine.admit(sum(map(len, rows)))
         outputs: dict[int, GeneratedSequence] = {}
         while len(engine):
-            if watch.is_cancelled is not None and watch.is_cancelled():
+            if callbacks.is_cancelled is not None and callbacks.is_cancelled():
                 outputs |= engine.drop(row_of)
                 break
             for key, progress in engine.step().items():
-                if watch.on_token is not None:
+                if callbacks.on_token is not None:
                     for token in progress.tokens:
-                        watch.on_token(row_of[key], token)
+                        callbacks.on_token(row_of[key], token)
                 if progress.ended is not None:
                     outputs[key] = progress.ended
         return [outputs[key] for key in row_of]
@@ -65,41 +65,41 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
 
     Args:
         folder: the artifact's folder.
-        threads: intra-operator threads; 0 takes one for each physical core.
-        workers: taken as they come; each generation has caches of its own.
+        threads: intra-operator threads; 0 means one for each physical core.
+        workers: generations that may run at the same time; each has its own caches.
 
     Raises:
-        InvalidArtifact: a graph is missing, cannot be loaded, or was made for an older engine.
+        InvalidArtifact: a graph is missing, cannot be loaded, or was made for an older Slimseq.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     if workers > 1:
-        # Threads that spin between the operators of one generation would take the cores of another.
+        # Spinning threads of one generation would take the cores of another.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     else:
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
-    # Of the threads that it makes; whoever calls it flushes them himself.
+    # For the session's own threads; `without_denormals` does it for the calling thread.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    # The arena never gives memory back; without it an unloaded variant's bytes return to the system.
+    # The arena never frees memory; without it the memory of an unloaded variant returns to the system.
     options.enable_cpu_mem_arena = False
     sessions = []
     with _private_copy(folder / "onnx") as copied:
         for name in (ENCODER, DECODER):
             path = str(copied / name)
             try:
-                # A process's first session changes the arithmetic of the thread that opens it: here, until it is open.
+                # The first session sets the flush mode of the thread that opens it; `without_denormals` restores it.
                 sessions.append(without_denormals(ort.InferenceSession, path, options, ["CPUExecutionProvider"]))
-            except Exception as error:  # the library's exceptions share no base of their own
+            except Exception as error:  # the library's exceptions have no common base class
                 reason = str(error).splitlines()[0].replace(str(copied), short_name(folder / "onnx"))
                 raise InvalidArtifact(f"{short_name(folder / 'onnx' / name)} cannot be opened: {reason}") from error
     encoder, decoder = sessions
-    asked = {entry.name for entry in decoder.get_inputs()}
-    if PLACES in asked and SELF_ATTENTION_BIAS not in asked:
+    inputs = {entry.name for entry in decoder.get_inputs()}
+    if CACHE_SLOTS in inputs and SELF_ATTENTION_BIAS not in inputs:
         raise InvalidArtifact(
-            f"{short_name(folder / 'onnx')} was made for the engine of an older Slimseq: quantize or export it anew"
+            f"{short_name(folder / 'onnx')} was made for an older Slimseq: quantize or export it again"
         )
-    kind = OnnxRuntime if PLACES in asked else TracedOnnxRuntime
+    kind = OnnxRuntime if CACHE_SLOTS in inputs else TracedOnnxRuntime
     return kind(encoder, decoder, read_configuration(folder))
 
 

@@ -1,4 +1,7 @@
-"""Which runtimes there are, what format each opens, and which of them can run here."""
+"""The registry of runtimes: the format that each opens, the library that it needs, and whether it can open an artifact.
+
+A new runtime is one module with `open_runtime` and one entry in `RUNTIMES`.
+"""
 
 import functools
 import importlib
@@ -7,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from slimseq.inference.graphs.beside import ensure_beside, is_to_be_built
+from slimseq.inference.graphs.on_demand import ensure_exported, needs_export
 from slimseq.inference.runtime import RuntimeOpener
 from slimseq.models_store.errors import CorruptArtifact, RuntimeUnavailable, SlimseqError, Unprepared
 from slimseq.models_store.formats import DERIVED_FORMATS
@@ -20,10 +23,10 @@ Condition = Callable[[Store, Manifest], bool]
 
 @dataclass(frozen=True)
 class RuntimeKind:
-    """One runtime: the format it opens, the module that has its `open_runtime`, and the library it needs.
+    """One runtime: the format that it opens, the module with its `open_runtime`, and the library that it needs.
 
-    `built_from` is another format that its own can be made of when an artifact is opened, `builder` what makes it, and
-    `is_to_be_built` says whether it would.
+    `builder` makes the format from the format `built_from` when an artifact is opened; `needs_build` says whether it
+    has to.
     """
 
     name: str
@@ -32,33 +35,33 @@ class RuntimeKind:
     library: str
     built_from: str | None = None
     builder: Builder | None = None
-    is_to_be_built: Condition | None = None
+    needs_build: Condition | None = None
 
     @property
     def is_installed(self) -> bool:
-        """Whether the library that the runtime needs is there."""
+        """Whether the library that the runtime needs is installed."""
         return _is_installed(self.library)
 
     def has_files(self, store: Store, manifest: Manifest) -> bool:
-        """Whether an artifact has the runtime's format, as its manifest says, or what it is built from."""
+        """Whether an artifact has the runtime's format, or the format that it is built from."""
         if manifest.has_format(self.format) or store.has_export(manifest.task, manifest.variant, self.format):
             return True
         return self.built_from is not None and manifest.has_format(self.built_from)
 
     def obstacle(self, store: Store, manifest: Manifest) -> SlimseqError | None:
-        """Returns what keeps the runtime from opening an artifact whose files it has, None where nothing is seen to.
+        """Returns the error that would keep the runtime from opening an artifact with its files, or None.
 
-        Seen are files that are not there, and a folder that may not be written where files are to be built.
+        It looks for missing files, and for a read-only folder where files must be built first.
         """
         task, variant, name = manifest.task, manifest.variant, f"{manifest.task}/{manifest.variant}"
         try:
-            is_to_be_built = self.is_to_be_built is not None and self.is_to_be_built(store, manifest)
+            needs_build = self.needs_build is not None and self.needs_build(store, manifest)
         except SlimseqError as error:
             return error
-        if is_to_be_built and not store.may_write(task, variant):
-            reason = f"its {self.format} files are not built, and the folder that they belong in cannot be written"
+        if needs_build and not store.may_write(task, variant):
+            reason = f"its {self.format} files are not built and its folder is read-only"
             return Unprepared(name, reason, store.root)
-        missing = store.missing_file(manifest, self.built_from if is_to_be_built and self.built_from else self.format)
+        missing = store.missing_file(manifest, self.built_from if needs_build and self.built_from else self.format)
         if missing is None:
             return None
         if (
@@ -80,7 +83,7 @@ class RuntimeKind:
         return cast(RuntimeOpener, importlib.import_module(self.module).open_runtime)
 
 
-# In order of preference: the first whose format and library are there is the default.
+# In order of preference: the first one whose format and library are present is the default.
 RUNTIMES = {
     kind.name: kind
     for kind in (
@@ -90,8 +93,8 @@ RUNTIMES = {
             module="slimseq.inference.runtimes.onnxruntime",
             library="onnxruntime",
             built_from="safetensors",
-            builder=ensure_beside,
-            is_to_be_built=is_to_be_built,
+            builder=ensure_exported,
+            needs_build=needs_export,
         ),
         RuntimeKind("torch", "safetensors", "slimseq.inference.runtimes.torch", "transformers"),
         RuntimeKind("torch-bf16", "safetensors", "slimseq.inference.runtimes.torch_bf16", "transformers"),
@@ -101,13 +104,13 @@ RUNTIMES = {
 
 
 def runtime_named(name: str) -> RuntimeKind:
-    """Returns the runtime of that name.
+    """Returns the runtime with a name.
 
     Raises:
         RuntimeUnavailable: there is none.
     """
     if name not in RUNTIMES:
-        raise RuntimeUnavailable(f"there is no runtime {name!r}; there are {', '.join(RUNTIMES)}")
+        raise RuntimeUnavailable(f"unknown runtime {name!r}; known are {', '.join(RUNTIMES)}")
     return RUNTIMES[name]
 
 
@@ -117,5 +120,5 @@ def _is_installed(library: str) -> bool:
 
 
 def _is_quantized(manifest: Manifest) -> bool:
-    """Whether an artifact's own files come from another artifact's in seconds, so that they need not be stored."""
+    """Whether an artifact was quantized: such files can be built again within seconds and need not be stored."""
     return any(step.technique == "quantize" for step in manifest.lineage)

@@ -1,6 +1,6 @@
-"""Rows that draw with a seed, on runtimes whose rows share one source of random numbers: each runs alone.
+"""Seeded sampling for runtimes whose rows share one random generator: generates row by row.
 
-So what a row draws depends on its seed and on nothing that it is batched with.
+The output of a row then depends on its seed only, and not on the batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,24 +9,24 @@ from threading import Lock
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.manifest import GenerationOptions
 
-# Libraries keep one seed a process: between setting it and the last draw nobody else may draw.
-DRAWING = Lock()
+# Libraries have one seed a process: nobody else may sample between setting it and the end of the generation.
+SEED_LOCK = Lock()
 
 Generate = Callable[[Sequence[Sequence[int]], GenerationOptions, GenerationCallbacks], list[GeneratedSequence]]
 
 
 def has_seed(options: GenerationOptions) -> bool:
-    """Whether what is drawn can be drawn again."""
+    """Whether the options ask for reproducible sampling."""
     return options.do_sample and options.seed is not None
 
 
 def one_by_one(
-    generate: Generate, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks
+    generate: Generate, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks
 ) -> list[GeneratedSequence]:
-    """Generates row by row; arguments as `Runtime.generate` has them, and what does it for one row."""
+    """Calls `generate` for each row alone. The other arguments are those of `Runtime.generate`."""
 
-    def alone(number: int) -> GenerationCallbacks:
-        told = watch.on_token
-        return GenerationCallbacks(told and (lambda _, token: told(number, token)), watch.is_cancelled)
+    def callbacks_of(number: int) -> GenerationCallbacks:
+        on_token = callbacks.on_token
+        return GenerationCallbacks(on_token and (lambda _, token: on_token(number, token)), callbacks.is_cancelled)
 
-    return [output for number, row in enumerate(rows) for output in generate([row], options, alone(number))]
+    return [output for number, row in enumerate(rows) for output in generate([row], options, callbacks_of(number))]

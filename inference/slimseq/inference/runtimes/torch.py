@@ -1,4 +1,7 @@
-"""PyTorch through transformers' own `generate`, in fp32: the reference that other runtimes are held to."""
+"""The PyTorch runtimes: transformers' own `generate`, in fp32 (`torch`) or in bfloat16 on a GPU (`torch_bf16`).
+
+`torch` is the reference: other runtimes must give the same token ids.
+"""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -10,7 +13,7 @@ from slimseq.inference.decoding.search import finish_reason_of
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
 from slimseq.inference.models.pretrained import load_pretrained
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
-from slimseq.inference.runtimes.seeded import DRAWING, has_seed, one_by_one
+from slimseq.inference.runtimes.seeded import SEED_LOCK, has_seed, one_by_one
 from slimseq.models_store.errors import BadSource, InvalidArtifact
 from slimseq.models_store.files import short_name
 from slimseq.models_store.manifest import GenerationOptions
@@ -20,19 +23,19 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel
 
 
-# transformers warns of them where nothing is drawn.
-OF_DRAWS = ("temperature", "top_k", "top_p")
+# transformers warns about these options without sampling.
+SAMPLING_OPTIONS = ("temperature", "top_k", "top_p")
 
 
 class TorchRuntime:
     """One artifact's transformers model.
 
     Args:
-        name: the runtime's.
-        model: on the device where it is to run.
-        configuration: the artifact's.
-        threads: intra-operator threads, for the whole process; 0 leaves PyTorch's default.
-        has_static_caches: whether caches are made for the longest output at once, instead of growing by a copy a step.
+        name: of the runtime.
+        model: on the device on which it runs.
+        configuration: of the artifact.
+        threads: intra-operator threads, for the whole process; 0 keeps PyTorch's default.
+        has_static_caches: whether caches are allocated once for the longest output, instead of copied at each step.
     """
 
     def __init__(
@@ -52,25 +55,25 @@ class TorchRuntime:
         self._configuration = configuration
         self._threads = threads
         self._has_static_caches = has_static_caches
-        # transformers keeps static caches with the model, for one generation at a time.
-        self._turn = Lock() if has_static_caches else nullcontext()
+        # transformers stores static caches in the model, so only one generation may run at a time.
+        self._lock = Lock() if has_static_caches else nullcontext()
 
     def generate(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks | None = None
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[GeneratedSequence]:
-        """Generates one output for each row, as `Runtime.generate` says. Tokens are told once all rows are done."""
+        """Generates one output for each row, as `Runtime.generate` says. `on_token` is called after all rows ended."""
         if not rows:
             return []
         if has_seed(options):
-            return one_by_one(self._generated, rows, options, watch or GenerationCallbacks())
-        return self._generated(rows, options, watch or GenerationCallbacks())
+            return one_by_one(self._generate, rows, options, callbacks or GenerationCallbacks())
+        return self._generate(rows, options, callbacks or GenerationCallbacks())
 
     def close(self) -> None:
-        """Drops the model, which frees its memory."""
+        """Frees the model's memory."""
         del self._model
 
-    def _generated(
-        self, rows: Sequence[Sequence[int]], options: GenerationOptions, watch: GenerationCallbacks
+    def _generate(
+        self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks
     ) -> list[GeneratedSequence]:
         import torch
         from torch.nn.utils.rnn import pad_sequence
@@ -85,10 +88,10 @@ class TorchRuntime:
 
         def stop(_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
             nonlocal was_cancelled
-            was_cancelled = was_cancelled or bool(watch.is_cancelled and watch.is_cancelled())
+            was_cancelled = was_cancelled or bool(callbacks.is_cancelled and callbacks.is_cancelled())
             return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool, device=_ids.device)
 
-        with DRAWING if options.do_sample else nullcontext(), self._turn, torch.inference_mode():
+        with SEED_LOCK if options.do_sample else nullcontext(), self._lock, torch.inference_mode():
             if options.do_sample:
                 torch.seed() if options.seed is None else torch.manual_seed(options.seed)
             outputs = self._model.generate(
@@ -96,7 +99,7 @@ class TorchRuntime:
                 attention_mask=mask,
                 generation_config=self._generation_config(options),
                 **self._caches(),
-                stopping_criteria=[stop] if watch.is_cancelled else None,
+                stopping_criteria=[stop] if callbacks.is_cancelled else None,
             )
         sequences = []
         for row, output in enumerate(outputs.tolist()):
@@ -105,8 +108,8 @@ class TorchRuntime:
             sequences.append(
                 GeneratedSequence(row_ids, "cancelled" if was_cancelled and reason == "length" else reason)
             )
-            for token in row_ids if watch.on_token else []:
-                watch.on_token(row, token)  # type: ignore[misc]
+            for token in row_ids if callbacks.on_token else []:
+                callbacks.on_token(row, token)  # type: ignore[misc]
         return sequences
 
     def _caches(self) -> dict[str, Any]:
@@ -120,7 +123,7 @@ class TorchRuntime:
         return {name: caches}
 
     def _trim(self, ids: list[int]) -> list[int]:
-        """Cuts a row behind its end token, or before the padding of one that was cancelled."""
+        """Removes what follows the end token, or the padding of a cancelled row."""
         end, pad = self._configuration.eos_id, self._configuration.pad_id
         if end in ids:
             return ids[: ids.index(end) + 1]
@@ -133,7 +136,7 @@ class TorchRuntime:
 
         configuration = self._configuration
         return GenerationConfig(  # type: ignore[no-untyped-call]
-            **options.model_dump(exclude={"seed"} if options.do_sample else {"seed", *OF_DRAWS}),
+            **options.model_dump(exclude={"seed"} if options.do_sample else {"seed", *SAMPLING_OPTIONS}),
             pad_token_id=configuration.pad_id,
             eos_token_id=configuration.eos_id,
             decoder_start_token_id=configuration.decoder_start_id,
@@ -150,8 +153,8 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRu
 
     Args:
         folder: the artifact's folder.
-        threads: intra-operator threads, for the whole process; 0 leaves PyTorch's default.
-        workers: taken as they come; each generation keeps its own state.
+        threads: intra-operator threads, for the whole process; 0 keeps PyTorch's default.
+        workers: generations that may run at the same time; each has its own state.
 
     Raises:
         InvalidArtifact: transformers cannot load the folder.

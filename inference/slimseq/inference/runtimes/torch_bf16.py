@@ -1,6 +1,6 @@
-"""PyTorch in bfloat16: on a GPU with caches made once, where there is one, else on the CPU.
+"""The `torch-bf16` runtime: PyTorch in bfloat16, on a GPU with static caches if there is one, else on the CPU.
 
-bfloat16 and not float16, in which a T5's feed-forward overflows.
+It does not use float16, in which T5's feed-forward layers overflow.
 """
 
 from pathlib import Path
@@ -14,8 +14,8 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRu
 
     Args:
         folder: the artifact's folder.
-        threads: intra-operator threads, for the whole process; 0 leaves PyTorch's default.
-        workers: on a GPU, generations take turns.
+        threads: intra-operator threads, for the whole process; 0 keeps PyTorch's default.
+        workers: generations that may run at the same time; on a GPU they run one after the other.
 
     Raises:
         InvalidArtifact: transformers cannot load the folder.

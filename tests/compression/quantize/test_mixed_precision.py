@@ -5,7 +5,7 @@ import pytest
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.groups import OUTPUT_PROJECTION, groups_of, products_of
+from slimseq.compression.quantize.graphs import OUTPUT_PROJECTION, groups_of, matmuls_of
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.inference.generator import open_generator
@@ -24,7 +24,7 @@ def quantized(context: Context, folder: Path, name: str, **options: Any) -> Mani
     return quantize(context, Task.TRANSLATION, "original", name, chosen, data_files(folder))
 
 
-def test_every_product_is_in_one_group(context: Context, tmp_path: Path) -> None:
+def test_every_matmul_is_in_one_group(context: Context, tmp_path: Path) -> None:
     source = context.store.folder(Task.TRANSLATION, "original")
     export_onnx(source, tmp_path / "onnx", FloatCrossAttentionCache(), is_projection_shared=False)
 
@@ -40,8 +40,8 @@ def test_every_product_is_in_one_group(context: Context, tmp_path: Path) -> None
         OUTPUT_PROJECTION,
     ]
     for graph in ("encoder.onnx", "decoder.onnx"):
-        names = [name for group in groups for name in group.products.get(graph, ())]
-        assert sorted(names) == sorted(products_of(tmp_path / "onnx" / graph))
+        names = [name for group in groups for name in group.matmuls.get(graph, ())]
+        assert sorted(names) == sorted(matmuls_of(tmp_path / "onnx" / graph))
 
 
 def test_a_bound_leaves_the_most_sensitive_groups_in_float_and_is_held(context: Context, tmp_path: Path) -> None:

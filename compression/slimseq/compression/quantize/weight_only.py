@@ -1,30 +1,41 @@
-"""Stores an embedding in blocks that share a scale, once for lookups and the tied output projection.
+"""The schemes `int8-weight-only` and `int4-weight-only`: weights quantized in blocks, activations in float.
 
-Lookups become `GatherBlockQuantized`, which reads the very bytes that the projection's `MatMulNBits` reads: packed
-integers, scales and zero points (ONNX Runtime's contrib operators, domain `com.microsoft`). The two operators want
-them in different shapes, so each has tensors of its own over the same range of one file.
+8 bits are nearly lossless and not faster than float. 4 bits are rounded to nearest in small blocks, which keep them
+accurate (Dettmers and Zettlemoyer 2023, https://arxiv.org/abs/2212.09720), optionally after a quantization-aware
+fine-tuning (`aware`).
+
+Matmuls become `MatMulNBits` and lookups `GatherBlockQuantized`, contrib operators of ONNX Runtime. The embedding is
+stored once: a lookup and a tied output projection read the same integers, scales and zero points. They need different
+shapes, so each has its own tensors over the same bytes of the data file.
 """
 
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from slimseq.compression.export.quiet import unchanged_logging
+from slimseq.compression.export.quiet import quiet_libraries, unchanged_logging
 from slimseq.compression.quantize.embedding import SHARED_DATA, Floats, embeddings_of, key_of
+from slimseq.compression.quantize.mixed_precision import write_graphs
+from slimseq.compression.quantize.rewriting import DOMAIN
+from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.inference.graphs.external import array_of, move_out, save_whole
 
-DOMAIN = "com.microsoft"
-# Mapped files need no alignment in particular; float scales read faster on a boundary of their own.
-ALIGNMENT = 64
+# ONNX Runtime's level of float inputs and sums; higher levels quantize the inputs too.
+ACCURACY_LEVEL = 1
+# The alignment of float scales in the data file, for fast reads.
+ALIGNMENT_BYTES = 64
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """How rows are rounded: `bits` (4 or 8) a weight, `size` weights a scale, with zero points unless symmetric."""
+    """How rows are quantized: `bits` (4 or 8) a weight, `size` weights a scale, zero points unless symmetric."""
 
     bits: int
     size: int
@@ -33,21 +44,21 @@ class Blocks:
 
 @dataclass(frozen=True)
 class QuantizedRows:
-    """A rounded matrix: its parts (integers, scales, then zero points if any), each with its place in the file."""
+    """A quantized matrix: integers, scales and, unless symmetric, zero points, each with its offset in the file."""
 
     parts: list[NDArray[Any]]
     offsets: list[int]
 
 
-def round_rows(floats: Floats, blocks: Blocks) -> list[NDArray[Any]]:
-    """Rounds each row in blocks with ONNX Runtime's own kernel.
+def quantize_rows_in_blocks(floats: Floats, blocks: Blocks) -> list[NDArray[Any]]:
+    """Quantizes each row in blocks, with ONNX Runtime's kernel.
 
     Args:
         floats: `(rows, width)`, float32.
-        blocks: how.
+        blocks: how rows are quantized.
 
     Returns:
-        Packed integers `(rows, blocks, block bytes)`, uint8, low half first; scales `(rows, blocks)`, float32; and
+        Packed integers `(rows, blocks, block bytes)`, uint8, low half first; scales `(rows, blocks)`, float32; and,
         unless symmetric, packed zero points `(rows, zero point bytes)`, uint8.
     """
     with unchanged_logging():
@@ -65,13 +76,13 @@ def round_rows(floats: Floats, blocks: Blocks) -> list[NDArray[Any]]:
 
 
 def quantize_block_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path, blocks: Blocks) -> None:
-    """Rounds the embeddings of graphs whose products are already in blocks, and saves the graphs.
+    """Quantizes the embeddings of graphs whose matmuls are already quantized in blocks, and saves the graphs.
 
     Args:
-        graphs: the graphs by the path to save to; all in one folder. Changed in place.
+        graphs: the graphs by the path to save to, all in the same folder. Changed in place.
         vocabulary: rows of an embedding; other lookups (positions) stay in float.
-        exported: the folder of the fp32 graphs, in whose data file tables may still be.
-        blocks: how rows are rounded: as the graphs' products are, or the tied projection is not found.
+        exported: the folder of the fp32 graphs, whose data file may have the embeddings.
+        blocks: how rows are quantized. It must be the same as for the matmuls, so that a tied projection is found.
     """
     quantized: dict[bytes, QuantizedRows] = {}
     with (next(iter(graphs)).parent / SHARED_DATA).open("wb") as data:
@@ -80,10 +91,10 @@ def quantize_block_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, e
                 floats: Floats = array_of(initializer, exported)
                 key = key_of(floats)
                 if key not in quantized:
-                    parts = round_rows(floats, blocks)
+                    parts = quantize_rows_in_blocks(floats, blocks)
                     offsets = []
                     for part in parts:
-                        data.write(bytes(-data.tell() % ALIGNMENT))
+                        data.write(bytes(-data.tell() % ALIGNMENT_BYTES))
                         offsets.append(data.tell())
                         data.write(part.tobytes())
                     quantized[key] = QuantizedRows(parts, offsets)
@@ -93,7 +104,7 @@ def quantize_block_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, e
 
 
 def _share_projection(graph: GraphProto, rows: QuantizedRows) -> None:
-    """Moves the tied output projection's tensors to where the embedding's are."""
+    """Makes a tied output projection read the bytes of the embedding."""
     named = {initializer.name: initializer for initializer in graph.initializer}
     for node in graph.node:
         if node.op_type != "MatMulNBits" or len(node.input) != len(rows.parts) + 1:
@@ -107,7 +118,7 @@ def _share_projection(graph: GraphProto, rows: QuantizedRows) -> None:
 
 
 def _rewrite_lookups(model: ModelProto, table: TensorProto, rows: QuantizedRows, blocks: Blocks, width: int) -> None:
-    """Turns each lookup of the table into one of rounded rows, cut where the last block is padded."""
+    """Replaces each lookup by one of quantized rows, and removes the padding of the last block."""
     graph, name = model.graph, table.name
     graph.initializer.remove(table)
     inputs = []
@@ -147,3 +158,63 @@ def _rewrite_lookups(model: ModelProto, table: TensorProto, rows: QuantizedRows,
     graph.node.extend(nodes)
     if all(opset.domain != DOMAIN for opset in model.opset_import):
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+
+
+@dataclass(frozen=True)
+class BlockQuantizer:
+    """Quantizes both graphs, in blocks along the input dimension of each matrix."""
+
+    blocks: Blocks
+
+    def quantize(self, path: Path, in_float: Collection[str]) -> onnx.ModelProto:
+        """Returns the graph with constant matmuls as `MatMulNBits`, as `Quantizer.quantize` says."""
+        with unchanged_logging():
+            from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+        with quiet_libraries():
+            quantizer = MatMulNBitsQuantizer(
+                onnx.load(path),
+                bits=self.blocks.bits,
+                block_size=self.blocks.size,
+                is_symmetric=self.blocks.is_symmetric,
+                accuracy_level=ACCURACY_LEVEL,
+                nodes_to_exclude=list(in_float),
+            )
+            quantizer.process()
+        model: onnx.ModelProto = quantizer.model.model
+        return model
+
+    def save(self, graphs: dict[Path, onnx.ModelProto], vocabulary: int, exported: Path) -> None:
+        """Saves the graphs with a shared embedding in blocks."""
+        quantize_block_embeddings(graphs, vocabulary, exported, self.blocks)
+
+
+@dataclass(frozen=True)
+class WeightOnly:
+    """The scheme.
+
+    Args:
+        bits: 4 or 8.
+        description: for the model card.
+    """
+
+    bits: int
+    description: str
+
+    def write(self, run: QuantizationRun, folder: Path) -> dict[str, Any]:
+        """Writes `onnx/`, as `Scheme.write` says."""
+        if not run.options.aware_steps:
+            return self._write(run, folder)
+        from slimseq.compression.quantize.aware import fine_tune
+
+        with tempfile.TemporaryDirectory() as scratch:
+            report = fine_tune(run, Path(scratch))
+            return self._write(replace(run, source=Path(scratch)), folder) | {"aware": report}
+
+    def _write(self, run: QuantizationRun, folder: Path) -> dict[str, Any]:
+        blocks = Blocks(self.bits, run.options.block_size, run.options.symmetric)
+        return write_graphs(run, folder, lambda *_: BlockQuantizer(blocks))
+
+
+INT8 = WeightOnly(8, "Weights quantized to int8.")
+INT4 = WeightOnly(4, "Weights quantized to int4.")

@@ -1,4 +1,7 @@
-"""What a scheme is: something that writes a rounded model into a folder. A new one is one file here, named after it."""
+"""The protocol of a quantization scheme, and its input.
+
+A new scheme is one module here, one name in `options.SchemeName` and one line in `quantize.SCHEMES`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,16 +20,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What one quantization works on.
+class QuantizationRun:
+    """The input of one quantization.
 
     Args:
         context: seed, device and progress.
-        parent: the manifest of the artifact that is rounded.
-        source: its folder, or another Hugging Face folder whose weights take their place.
-        options: how to round.
-        files: the data that was named; may be none.
-        say: shows one short status to the person who watches.
+        parent: the manifest of the artifact to quantize.
+        source: a Hugging Face folder with the weights: the artifact's, or one that replaces it.
+        options: how to quantize.
+        files: data files; None if none were given.
+        report_status: shows a short status to the user.
     """
 
     context: Context
@@ -34,36 +37,36 @@ class Work:
     source: Path
     options: QuantizeOptions
     files: "DataFiles | None"
-    say: Callable[[str], None]
+    report_status: Callable[[str], None]
 
     def calibration(self) -> "TrainingSet":
-        """Returns the first calibration pairs, or training pairs where no calibration files are named.
+        """Returns the first pairs of the calibration files, or of the training files if there are none.
 
         Raises:
-            BadParameters: neither is named.
+            BadParameters: there are neither.
             BadData: a file cannot be used.
         """
-        return self._read(self._named("calibration", "train"), self.options.calibration_samples)
+        return self._read(self._files("calibration", "train"), self.options.calibration_samples)
 
     def dev(self) -> "TrainingSet":
-        """Returns the first dev pairs, or calibration pairs where no dev files are named.
+        """Returns the first pairs of the dev files, or of the calibration files if there are none.
 
         Raises:
-            BadParameters: neither is named.
+            BadParameters: there are neither.
             BadData: a file cannot be used.
         """
-        return self._read(self._named("dev", "calibration"), self.options.fallback_samples)
+        return self._read(self._files("dev", "calibration"), self.options.fallback_samples)
 
     def train(self) -> "TrainingSet":
         """Returns all training pairs.
 
         Raises:
-            BadParameters: no training files are named.
+            BadParameters: there are no training files.
             BadData: a file cannot be used.
         """
-        return self._read(self._named("train"), None)
+        return self._read(self._files("train"), None)
 
-    def _named(self, *kinds: str) -> Sequence[str]:
+    def _files(self, *kinds: str) -> Sequence[str]:
         for kind in kinds:
             names: Sequence[str] = getattr(self.files, kind) if self.files is not None else ()
             if names:
@@ -80,21 +83,23 @@ class Work:
 
 
 class Scheme(Protocol):
-    """Rounds a model its own way. Each module of a scheme has one as `SCHEME`."""
+    """A quantization scheme."""
 
-    description: str
+    @property
+    def description(self) -> str:
+        """One sentence for the model card."""
 
-    def write(self, work: Work, folder: Path) -> dict[str, Any]:
-        """Writes the rounded model's files, configuration and tokenizer left out.
+    def write(self, run: QuantizationRun, folder: Path) -> dict[str, Any]:
+        """Writes the quantized model's files, without configuration and tokenizer.
 
         Args:
-            work: what to round and how.
+            run: what to quantize and how.
             folder: the artifact's folder.
 
         Returns:
-            What the step's record says beside the options.
+            Entries of the lineage step's parameters, in addition to the options.
 
         Raises:
-            BadParameters: the model cannot be rounded so, or data is needed that nobody named.
+            BadParameters: the scheme does not support the model, or needs data that was not given.
             BadSource: the model cannot be exported.
         """

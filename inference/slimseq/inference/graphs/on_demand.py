@@ -1,4 +1,7 @@
-"""Builds an artifact's graphs beside its safetensors, once: what opens it later finds them there."""
+"""Builds the ONNX graphs of an artifact with safetensors, once, into its folder `onnx/`.
+
+The registry of runtimes calls it when an artifact is opened for the first time.
+"""
 
 from importlib.metadata import version
 
@@ -8,44 +11,44 @@ from slimseq.models_store.store import Export, Store
 
 FORMAT = "onnx"
 EXPORTER = "slimseq"
-# The key of the graphs' contract in an export's versions.
+# The key of `CONTRACT` in an export's versions.
 GRAPHS = "graphs"
 
 
-def ensure_beside(store: Store, task: Task, variant: str) -> None:
-    """Builds `onnx/` of an artifact that has none, or one of our own that was made for another engine.
+def ensure_exported(store: Store, task: Task, variant: str) -> None:
+    """Builds `onnx/` of an artifact where it is missing or was made for another contract.
 
     Raises:
-        SlimseqError: what `build_beside` raises, or an export's record cannot be read.
+        SlimseqError: as `export_artifact` does, or the record of an export cannot be read.
     """
-    if is_to_be_built(store, store.manifest(task, variant)):
-        build_beside(store, task, variant)
+    if needs_export(store, store.manifest(task, variant)):
+        export_artifact(store, task, variant)
 
 
-def is_to_be_built(store: Store, manifest: Manifest) -> bool:
-    """Whether an artifact has no graphs, or some of our own that were made for another engine.
+def needs_export(store: Store, manifest: Manifest) -> bool:
+    """Whether an artifact has no graphs, or graphs of our exporter for another contract.
 
     Raises:
-        InvalidArtifact: an export's record cannot be read.
+        InvalidArtifact: the record of an export cannot be read.
     """
     export = store.export_of(manifest.task, manifest.variant, FORMAT)
     return is_outdated(export) if export is not None else not manifest.has_format(FORMAT)
 
 
-def build_beside(store: Store, task: Task, variant: str) -> None:
-    """Writes `onnx/` of an artifact that has safetensors, fp32.
+def export_artifact(store: Store, task: Task, variant: str) -> None:
+    """Writes `onnx/` of an artifact with safetensors, in fp32.
 
     Args:
-        store: where the artifact is.
+        store: the store of the artifact.
         task: its task.
         variant: its name.
 
     Raises:
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
-        CannotWrite: the artifact's folder may not be written.
+        CannotWrite: the artifact's folder cannot be written.
         BadSource: the model cannot be exported.
     """
-    # The graph library is large, and only needed here.
+    # Imported here because `onnx` is large and serving does not need it otherwise.
     from slimseq.inference.graphs.cross_attention_cache import float_cross_attention_cache
     from slimseq.inference.graphs.export import export_onnx
 
@@ -56,5 +59,5 @@ def build_beside(store: Store, task: Task, variant: str) -> None:
 
 
 def is_outdated(export: Export) -> bool:
-    """Whether our exporter made these graphs for another engine than there is now."""
+    """Whether our exporter made these graphs for another contract."""
     return export.exporter == EXPORTER and export.versions.get(GRAPHS) != CONTRACT

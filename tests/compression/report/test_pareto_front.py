@@ -1,4 +1,4 @@
-from slimseq.compression.report.front import Point, pareto_front
+from slimseq.compression.report.plots import Point, pareto_front
 
 
 def names(points: list[Point]) -> list[str]:
