@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from slimseq.compression.families import NAMES
 from slimseq.compression.models import load_model
 from slimseq.compression.training.batches import one_pass
 from slimseq.compression.training.data import Limits, TrainingSet
 from slimseq.compression.training.forward import decoder_inputs, pad_id_of
 from slimseq.inference.tokenizer import Tokenizer
-from tests.compression.test_families import NAMES, TASK, imported
+from tests.compression.test_families import TASK, imported
 from tests.compression.tiny import EXAMPLES
 
 
