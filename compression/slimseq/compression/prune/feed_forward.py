@@ -46,7 +46,8 @@ def prune_feed_forward(
                 if f"{up}.bias" in state:
                     state[f"{up}.bias"] = state[f"{up}.bias"][kept]
             state[f"{part.down}.weight"] = state[f"{part.down}.weight"][:, kept]
-    return rebuild(model, family.feed_forward_keys(keep["encoder"], keep["decoder"]), state, takes_over)
+    changes = family.resized(**{f"{stack}_feed_forward": count for stack, count in keep.items()})
+    return rebuild(model, changes, state, takes_over)
 
 
 def feed_forward_widths(model: "PreTrainedModel") -> dict[str, int]:

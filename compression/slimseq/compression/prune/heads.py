@@ -52,7 +52,7 @@ def prune_heads(
         assert importance.residual is not None, "residual channels are scored where they can be cut"
         channels = best(importance.residual, heads.width * keep, "residual channels")
         _cut_width(state, architecture, channels)
-    return rebuild(model, family.head_keys(keep, heads.width), state, takes_over)
+    return rebuild(model, family.resized(heads=keep, width=keep * heads.width), state, takes_over)
 
 
 def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) -> None:

@@ -181,8 +181,8 @@ def keep_layers(model: "PreTrainedModel", kept: Mapping[str, Sequence[int]]) -> 
     state: dict[str, torch.Tensor] = model.state_dict()
     for stack in architecture.stacks:
         _take_layers(state, stack, kept[stack.name])
-    encoder, decoder = len(kept["encoder"]), len(kept["decoder"])
-    return rebuild(model, architecture.family.layer_keys(encoder, decoder), state)
+    changes = architecture.family.resized(encoder_layers=len(kept["encoder"]), decoder_layers=len(kept["decoder"]))
+    return rebuild(model, changes, state)
 
 
 def _take_layers(state: dict[str, torch.Tensor], stack: Stack, kept: Sequence[int]) -> None:

@@ -76,7 +76,9 @@ def rebuild(
 
 
 def empty(model: "Model", changes: dict[str, Any]) -> "Model":
-    """Returns a model of the same class and another configuration on the meta device: it has shapes, but no weights."""
+    """Returns a model of the same class and another configuration: its parameters have shapes, but no values."""
+    from accelerate import init_empty_weights
+
     try:
         from transformers.initialization import no_init_weights
     except ImportError:  # transformers 4
@@ -85,7 +87,8 @@ def empty(model: "Model", changes: dict[str, Any]) -> "Model":
     config = copy.deepcopy(model.config)
     for name, value in changes.items():
         setattr(config, name, value)
-    with no_init_weights(), torch.device("meta"):
+    # Buffers that no state dict has, such as sinusoidal positions of some families, are computed.
+    with no_init_weights(), init_empty_weights(include_buffers=False):
         built = type(model)(config)
     # Without initialisation nothing is tied either.
     built.tie_weights()  # type: ignore[no-untyped-call]

@@ -114,13 +114,9 @@ def parameter_counter(model: "PreTrainedModel", vocabulary: int | None = None) -
 
     @cache
     def count(shape: Shape) -> int:
-        changes = {
-            **family.vocabulary_keys_of(vocabulary or model.config.vocab_size),
-            **family.layer_keys(shape.encoder_layers, shape.decoder_layers),
-            **family.head_keys(shape.heads, architecture.encoder.heads.width),
-            **family.feed_forward_keys(shape.encoder_feed_forward, shape.decoder_feed_forward),
-        }
-        return empty(model, changes).num_parameters()
+        width = shape.heads * architecture.encoder.heads.width
+        tokens = vocabulary or model.config.vocab_size
+        return empty(model, family.resized(**asdict(shape), width=width, tokens=tokens)).num_parameters()
 
     @cache
     def layer(stack: str, heads: int, feed_forward: int) -> int:

@@ -110,7 +110,7 @@ def trim_model(model: "PreTrainedModel", cut: VocabularyCut, takes_over: bool = 
     changes = {
         name: _renumbered(value, new_ids) for name, value in vars(model.config).items() if name.endswith("_token_id")
     }
-    smaller = rebuild(model, changes | family.vocabulary_keys_of(len(cut.kept)), state, takes_over)
+    smaller = rebuild(model, changes | family.resized(tokens=len(cut.kept)), state, takes_over)
     _renumber_generation(smaller, new_ids)
     return smaller
 

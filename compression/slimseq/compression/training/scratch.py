@@ -78,10 +78,16 @@ class NewModelOptions:
         family = self.model_family
         multiple = family.vocabulary_multiple
         return {
-            **family.vocabulary_keys_of(-(-vocabulary // multiple) * multiple),
-            **family.layer_keys(self.encoder_layers, self.decoder_layers),
-            **family.head_keys(self.heads, self.width // self.heads),
-            **family.feed_forward_keys(self.feed_forward, self.feed_forward),
+            **family.resized(
+                encoder_layers=self.encoder_layers,
+                decoder_layers=self.decoder_layers,
+                heads=self.heads,
+                head_width=self.width // self.heads,
+                width=self.width,
+                encoder_feed_forward=self.feed_forward,
+                decoder_feed_forward=self.feed_forward,
+                tokens=-(-vocabulary // multiple) * multiple,
+            ),
             **family.special_ids(),
             **family.new_configuration(
                 width=self.width,

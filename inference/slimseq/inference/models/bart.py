@@ -42,6 +42,17 @@ class Bart(ModelFamily):
         "model.decoder.embed_tokens.weight",
         OUTPUT_TABLE,
     )
+    size_keys = MappingProxyType(
+        {
+            "encoder_layers": ("encoder_layers", "num_hidden_layers"),
+            "decoder_layers": ("decoder_layers",),
+            "heads": ("encoder_attention_heads", "decoder_attention_heads"),
+            "width": ("d_model",),
+            "encoder_feed_forward": ("encoder_ffn_dim",),
+            "decoder_feed_forward": ("decoder_ffn_dim",),
+            "tokens": ("vocab_size",),
+        }
+    )
     output_bias = "final_logits_bias"
     sensitive_products = (r"^encoder/.*/fc[12]/", r"^(?:model/)?decoder/.*/fc2/")
     tokenizer = "byte-pairs"
@@ -96,25 +107,9 @@ class Bart(ModelFamily):
             final_norm=f"{module}.layer_norm" if self.is_pre_norm else None,
         )
 
-    def layer_counts(self, config: Mapping[str, Any]) -> tuple[int, int]:
-        """Returns how many layers the encoder and the decoder have."""
-        return config["encoder_layers"], config["decoder_layers"]
-
     def max_positions(self, config: Mapping[str, Any]) -> int | None:
         """Returns the longest input or output that positions allow."""
         return config.get("max_position_embeddings")
-
-    def layer_keys(self, encoder: int, decoder: int) -> dict[str, int]:
-        """Returns the configuration of a model with so many layers."""
-        return {"encoder_layers": encoder, "decoder_layers": decoder, "num_hidden_layers": encoder}
-
-    def head_keys(self, heads: int, head_width: int) -> dict[str, int]:
-        """Returns the configuration of a model with so many heads in every attention, and the width that they make."""
-        return {"d_model": heads * head_width, "encoder_attention_heads": heads, "decoder_attention_heads": heads}
-
-    def feed_forward_keys(self, encoder: int, decoder: int) -> dict[str, int]:
-        """Returns the configuration of a model with feed-forwards of these widths."""
-        return {"encoder_ffn_dim": encoder, "decoder_ffn_dim": decoder}
 
     def converter_keys(self) -> dict[str, Any]:
         """Returns the configuration that CTranslate2's own converter asks for, and transformers does not write."""
@@ -130,7 +125,6 @@ class Bart(ModelFamily):
     ) -> dict[str, Any]:
         """Returns the configuration of a new model, which is tied and not gated."""
         return {
-            "d_model": width,
             "max_position_embeddings": positions,
             "dropout": dropout,
             "attention_dropout": 0.0,

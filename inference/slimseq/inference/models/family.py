@@ -43,10 +43,8 @@ class ModelFamily(ABC):
         token_matrices: tensors with one row a token; those that are tied are one tensor under several names.
         output_bias: the tensor with one column a token; empty where the family has none.
         has_sinusoidal_positions: whether positions that no file holds are computed.
-        vocabulary_keys: configuration keys that say how many tokens there are.
-        has_own_head_width: whether the configuration says how wide a head is. Else it is the width divided by the
-            heads, so that heads can be removed only together with residual channels.
-        has_one_feed_forward_width: whether one configuration key holds for the feed-forwards of both stacks.
+        size_keys: the configuration keys that say how large a part is: `encoder_layers`, `decoder_layers`, `heads`,
+            `head_width` or `width`, `encoder_feed_forward`, `decoder_feed_forward`, `tokens`.
         sensitive_products: patterns of matrix products that lose most where their inputs share a quantization scale,
             found on dev splits (docs/decisions/001-sensitive-layers.md): outliers of a few tokens set the scale.
         fp16_refusal: why weights are not stored in fp16; empty where they may be.
@@ -69,9 +67,7 @@ class ModelFamily(ABC):
     token_matrices: ClassVar[tuple[str, ...]]
     output_bias: ClassVar[str] = ""
     has_sinusoidal_positions: ClassVar[bool] = False
-    vocabulary_keys: ClassVar[tuple[str, ...]] = ("vocab_size",)
-    has_own_head_width: ClassVar[bool] = False
-    has_one_feed_forward_width: ClassVar[bool] = False
+    size_keys: ClassVar[Mapping[str, tuple[str, ...]]]
     sensitive_products: ClassVar[tuple[str, ...]]
     fp16_refusal: ClassVar[str] = ""
     language_token: ClassVar[re.Pattern[str] | None] = None
@@ -103,9 +99,28 @@ class ModelFamily(ABC):
     def _architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
         """Reads names and switches, `config` with defaults."""
 
-    @abstractmethod
+    @property
+    def has_own_head_width(self) -> bool:
+        """Whether the configuration says how wide a head is.
+
+        Else a head is as wide as the width divided by the heads, so that heads are removed only together with residual
+        channels.
+        """
+        return "head_width" in self.size_keys
+
+    @property
+    def has_one_feed_forward_width(self) -> bool:
+        """Whether one configuration key holds for the feed-forwards of both stacks."""
+        return self.size_keys["encoder_feed_forward"] == self.size_keys["decoder_feed_forward"]
+
+    def resized(self, **sizes: int) -> dict[str, int]:
+        """Returns the configuration of a model whose parts have these sizes, by the names in `size_keys`."""
+        return {key: size for name, size in sizes.items() for key in self.size_keys.get(name, ())}
+
     def layer_counts(self, config: Mapping[str, Any]) -> tuple[int, int]:
-        """Returns how many layers the encoder and the decoder have."""
+        """Returns how many layers the encoder and the decoder have: as many, where one key is all there is."""
+        encoder, decoder = (self.size_keys[f"{stack}_layers"][0] for stack in ("encoder", "decoder"))
+        return config[encoder], config.get(decoder) or config[encoder]
 
     def max_positions(self, config: Mapping[str, Any]) -> int | None:
         """Returns the longest input or output that positions allow; None where there is no limit."""
@@ -122,26 +137,6 @@ class ModelFamily(ABC):
         table[:, :sentinel] = np.sin(angles[:, 0::2])
         table[:, sentinel:] = np.cos(angles[:, 1::2])
         return table
-
-    @abstractmethod
-    def layer_keys(self, encoder: int, decoder: int) -> dict[str, int]:
-        """Returns the configuration of a model with so many layers."""
-
-    @abstractmethod
-    def head_keys(self, heads: int, head_width: int) -> dict[str, int]:
-        """Returns the configuration of a model with so many heads in every attention."""
-
-    @abstractmethod
-    def feed_forward_keys(self, encoder: int, decoder: int) -> dict[str, int]:
-        """Returns the configuration of a model with feed-forwards of these widths.
-
-        Raises:
-            ValueError: the family has one width for both stacks, and they differ.
-        """
-
-    def vocabulary_keys_of(self, tokens: int) -> dict[str, int]:
-        """Returns the configuration of a model with so many tokens."""
-        return dict.fromkeys(self.vocabulary_keys, tokens)
 
     def converter_keys(self) -> dict[str, Any]:
         """Returns the configuration that CTranslate2's own converter asks for, and transformers does not write.

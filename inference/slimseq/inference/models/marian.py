@@ -5,6 +5,7 @@ by a token at the start of a text.
 """
 
 import re
+from types import MappingProxyType
 
 from slimseq.inference.models.bart import Bart
 
@@ -17,7 +18,7 @@ class Marian(Bart):
     has_embedding_norm = False
     has_sinusoidal_positions = True
     position_offset = 0
-    vocabulary_keys = ("vocab_size", "decoder_vocab_size")
+    size_keys = MappingProxyType({**Bart.size_keys, "tokens": ("vocab_size", "decoder_vocab_size")})
     tokenizer = "unigram"
     special_tokens = ("</s>", "<unk>", "<pad>")
     decoder_start = "<pad>"

@@ -40,8 +40,17 @@ class T5(ModelFamily):
         }
     )
     token_matrices = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", OUTPUT_TABLE)
-    has_own_head_width = True
-    has_one_feed_forward_width = True
+    size_keys = MappingProxyType(
+        {
+            "encoder_layers": ("num_layers",),
+            "decoder_layers": ("num_decoder_layers",),
+            "heads": ("num_heads",),
+            "head_width": ("d_kv",),
+            "encoder_feed_forward": ("d_ff",),
+            "decoder_feed_forward": ("d_ff",),
+            "tokens": ("vocab_size",),
+        }
+    )
     sensitive_products = (r"^encoder/", r"^decoder/.*/DenseReluDense/wo/")
     # It was trained in bfloat16: its feed-forward outputs exceed 65504 where the model is run in the type that it is
     # stored in (https://github.com/huggingface/transformers/issues/5651).
@@ -86,28 +95,6 @@ class T5(ModelFamily):
             output_table=table if is_tied else OUTPUT_TABLE,
             output_bias=None,
         )
-
-    def layer_counts(self, config: Mapping[str, Any]) -> tuple[int, int]:
-        """Returns how many layers the encoder and the decoder have: as many, where one key is all there is."""
-        return config["num_layers"], config.get("num_decoder_layers") or config["num_layers"]
-
-    def layer_keys(self, encoder: int, decoder: int) -> dict[str, int]:
-        """Returns the configuration of a model with so many layers."""
-        return {"num_layers": encoder, "num_decoder_layers": decoder}
-
-    def head_keys(self, heads: int, head_width: int) -> dict[str, int]:
-        """Returns the configuration of a model with so many heads in every attention."""
-        return {"num_heads": heads, "d_kv": head_width}
-
-    def feed_forward_keys(self, encoder: int, decoder: int) -> dict[str, int]:
-        """Returns the configuration of a model with feed-forwards of one width.
-
-        Raises:
-            ValueError: the widths differ.
-        """
-        if encoder != decoder:
-            raise ValueError(f"T5 has one feed-forward width for both stacks, not {encoder} and {decoder}")
-        return {"d_ff": encoder}
 
     def new_configuration(
         self, *, width: int, positions: int, dropout: float, is_gated: bool, is_tied: bool
