@@ -5,6 +5,7 @@ import yaml
 
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.recipe import read_recipe
+from slimseq.compression.technique import technique_named
 
 GOOD = """
 name: small
@@ -74,3 +75,13 @@ def test_every_recipe_that_ships_can_be_read() -> None:
     for path in folder.glob("*.yaml"):
         assert read_recipe(path).name == path.stem
         assert yaml.safe_load(path.read_text())["description"]
+
+
+def test_a_recipe_of_an_earlier_version_says_beams(tmp_path: Path) -> None:
+    text = GOOD.replace("{quantize: {per_channel: true}}", "quantize, {beams: {num_beams: 2}}")
+
+    step = read_recipe(written(tmp_path, text)).variants["both"].steps[1]
+
+    assert technique_named(step.technique) is technique_named("tune-beams")
+    # A new name makes no finished step stale.
+    assert technique_named(step.technique).key_name == "beams"

@@ -28,11 +28,11 @@ VERBS: Mapping[str, Verb] = {
     "evaluate": (MEASURE, f"{COMMANDS}.evaluate:evaluate_command", "Measure the quality of variants."),
     "benchmark": (MEASURE, f"{COMMANDS}.benchmark:benchmark_command", "Measure the speed of variants."),
     "report": (MEASURE, f"{COMMANDS}.report:report_command", "Write a report with tables, plots and examples."),
-    "list": (KEEP, f"{COMMANDS}.list:list_command", "List the artifacts of a store."),
-    "verify": (KEEP, f"{COMMANDS}.verify:verify_command", "Check artifacts against their hashes."),
-    "sign": (KEEP, f"{COMMANDS}.sign:sign_command", "Sign an artifact's files with a private key."),
-    "rename": (KEEP, f"{COMMANDS}.rename:rename_command", "Give an artifact another name."),
-    "remove": (KEEP, f"{COMMANDS}.remove:remove_command", "Remove an artifact from a store."),
+    "list": (KEEP, f"{COMMANDS}.store:list_command", "List the artifacts of a store."),
+    "verify": (KEEP, f"{COMMANDS}.store:verify_command", "Check artifacts against their hashes."),
+    "sign": (KEEP, f"{COMMANDS}.store:sign_command", "Sign an artifact's files with a private key."),
+    "rename": (KEEP, f"{COMMANDS}.store:rename_command", "Give an artifact another name."),
+    "remove": (KEEP, f"{COMMANDS}.store:remove_command", "Remove an artifact from a store."),
 }
 HELP = "Compress T5 and BART models, and serve every variant side by side."
 # What is missing of these is a bug, and not an extra that was not installed.
