@@ -41,7 +41,7 @@ def _inside(path: str) -> str:
 
 
 class Task(StrEnum):
-    """What an artifact is for."""
+    """The task of an artifact."""
 
     SUMMARIZATION = "summarization"
     TRANSLATION = "translation"
@@ -131,15 +131,17 @@ class GenerationOptions(Record):
 
 
 class GenerationDefaults(GenerationOptions):
-    """What an artifact generates with when a request says nothing else."""
+    """Default generation settings of an artifact."""
 
-    prefix: str = Field(default="", description="Text put before every input, such as `summarize: `.")
-    max_input_tokens: int = Field(default=512, ge=8, le=16384, description="Tokens of input, specials included.")
+    prefix: str = Field(default="", description="Text before every input, such as `summarize: `.")
+    max_input_tokens: int = Field(
+        default=512, ge=8, le=16384, description="Maximum number of input tokens, including special tokens."
+    )
     source_language_token: str | None = Field(
-        default=None, description="Token that marks an input's language, where the model has such tokens."
+        default=None, description="Token of the source language, if the model has such tokens."
     )
     target_language_token: str | None = Field(
-        default=None, description="Token that an output begins with, where the model has such tokens."
+        default=None, description="Token of the target language, if the model has such tokens."
     )
 
     def options(self, **overrides: Any) -> GenerationOptions:
@@ -157,7 +159,7 @@ class GenerationDefaults(GenerationOptions):
 
 
 class FileEntry(Record):
-    """One file of an artifact. `path` is relative to the artifact's folder, with forward slashes."""
+    """A file of an artifact. `path` is relative to the artifact's folder, with forward slashes."""
 
     path: Annotated[str, AfterValidator(_inside)]
     bytes: int = Field(ge=0)
@@ -165,7 +167,7 @@ class FileEntry(Record):
 
 
 class Step(Record):
-    """One technique applied on the way from the original to this artifact."""
+    """A technique in the lineage of an artifact."""
 
     technique: str
     parameters: dict[str, Any] = {}
@@ -174,18 +176,18 @@ class Step(Record):
     versions: dict[str, str] = {}
     seconds: float = Field(default=0.0, ge=0)
     device: str = "cpu"
-    key: str | None = Field(default=None, description="Hash of parent, options, seed and data, in a recipe.")
+    key: str | None = Field(default=None, description="Hash of parent, options, seed and data, if a recipe built it.")
 
 
 class Reference(Record):
-    """The root of a lineage, which retention, speed and size are relative to. `slimseq.models_store.roots` finds it."""
+    """The root of a lineage. Retention, speed and size are relative to it. `slimseq.models_store.roots` finds it."""
 
-    variant: Name | None = Field(default=None, description="What it was called; it may have been renamed.")
+    variant: Name | None = Field(default=None, description="Its name. It may have been renamed since.")
     digest: Digest
 
 
 class Check(Record):
-    """One condition of a gate. `limit` is the least `value` that passes."""
+    """A condition of a gate. `limit` is the minimum `value` that passes."""
 
     name: str
     value: float
@@ -194,23 +196,23 @@ class Check(Record):
 
 
 class Verdict(Record):
-    """What a recipe's gate said of an artifact: a rejected one is kept, and never served unless it is named."""
+    """The verdict of a recipe's gate. A rejected artifact stays in the store, and is served only if it is named."""
 
     status: Literal["passed", "rejected"]
     checks: list[Check]
 
 
 class Size(Record):
-    """What an artifact weighs."""
+    """Size of an artifact."""
 
     parameters: int = Field(ge=0)
     nonzero_parameters: int = Field(ge=0)
     bytes_by_format: dict[str, int] = {}
-    fp32_bytes: int = Field(default=0, ge=0, description="What the parent's or own parameters take in fp32.")
+    fp32_bytes: int = Field(default=0, ge=0, description="Bytes of the parameters in fp32.")
 
 
 class QualityScore(Record):
-    """One metric of one evaluation, with everything needed to repeat it."""
+    """A metric of an evaluation, with everything needed to repeat it."""
 
     dataset: str
     split: str
@@ -223,22 +225,24 @@ class QualityScore(Record):
     runtime: str
     cpu_flags: list[str] = []
     reference: Digest | None = Field(
-        default=None, description="Digest of what retention is relative to; older scores are relative to `original`."
+        default=None, description="Digest of the reference. Older scores have none and are relative to `original`."
     )
-    retention: float | None = Field(default=None, description="Value / the reference's value, same samples and run.")
+    retention: float | None = Field(
+        default=None, description="Value divided by the reference's value, on the same samples in the same run."
+    )
     retention_interval: tuple[float, float] | None = None
     p_value: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Two-sided p-value of paired approximate randomization: is it like the reference?",
+        description="Two-sided p-value of paired approximate randomization against the reference.",
     )
     baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
     measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
 
 
 class Performance(Record):
-    """One measurement of speed and memory."""
+    """A measurement of speed and memory."""
 
     host: str
     cpu_flags: list[str] = []
@@ -257,22 +261,22 @@ class Performance(Record):
 
 
 class MeasuredLayout(Record):
-    """What one way to share out a machine's cores among generations brought."""
+    """The measured throughput of a layout: so many generations at a time with so many threads each."""
 
     host: str
     cpu_flags: list[str] = []
-    cores: int = Field(ge=1, description="Those that there were to share out.")
+    cores: int = Field(ge=1, description="Number of cores of the machine.")
     runtime: str
-    workers: int = Field(ge=1, description="Generations at a time.")
-    threads: int = Field(ge=1, description="Threads of each.")
-    batch: int = Field(ge=1, description="Texts of each.")
+    workers: int = Field(ge=1, description="Number of concurrent generations.")
+    threads: int = Field(ge=1, description="Number of threads of each generation.")
+    batch: int = Field(ge=1, description="Number of texts of each generation.")
     num_beams: int = 1
-    tokens_per_second: float = Field(description="Of all workers together.")
+    tokens_per_second: float = Field(description="Throughput of all workers together.")
     measured_at: str = ""
 
 
 class Manifest(Record):
-    """All that `manifest.json` says."""
+    """The content of `manifest.json`."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     task: Task
@@ -284,7 +288,7 @@ class Manifest(Record):
     description: str = ""
     lineage: list[Step]
     reference: Reference | None = Field(
-        default=None, description="Root of the lineage, itself for a root. Older manifests have none."
+        default=None, description="Root of the lineage: itself for a root. Older manifests have none."
     )
     size: Size
     files: list[FileEntry]
@@ -293,7 +297,7 @@ class Manifest(Record):
     quality: list[QualityScore] = []
     performance: list[Performance] = []
     layouts: list[MeasuredLayout] = []
-    gate: Verdict | None = Field(default=None, description="None where no gate was applied.")
+    gate: Verdict | None = Field(default=None, description="Verdict of the recipe's gate. None if no gate was applied.")
 
     @property
     def is_rejected(self) -> bool:
