@@ -119,7 +119,7 @@ def test_a_client_that_does_not_read_its_answer_is_disconnected(embedded: Store,
 
     assert time.monotonic() < until
     assert served.status == 200
-    assert "client does not read its answer" in [warning["message"] for warning in warnings(log)]
+    assert "client does not read its response" in [warning["message"] for warning in warnings(log)]
 
 
 def test_a_second_request_on_a_connection_is_answered_after_the_first(service: Service) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from slimseq.evaluation.host import are_alike, available_cores, cpu_flags
+from slimseq.evaluation.host import are_alike, available_cores, cpu_flags, host_name
 from slimseq.models_store.manifest import Manifest, MeasuredLayout, Performance
 
 Row = TypeVar("Row")
@@ -116,16 +116,16 @@ def fastest_variant(runtimes: Sequence[tuple[Manifest, str]]) -> Manifest:
 def fastest_layout(
     measured: Sequence[MeasuredLayout], runtime: str, cores: int, cpu_flags: Sequence[str]
 ) -> Layout | None:
-    """Returns the layout that made most tokens a second.
+    """Returns the layout with the highest throughput on machines with these cores and CPU flags.
 
     Args:
         measured: of one artifact.
-        runtime: that opens it.
-        cores: of this machine; other numbers of them do not count.
-        cpu_flags: of this machine; measurements of CPUs with others do not count.
+        runtime: of the artifact.
+        cores: of this machine.
+        cpu_flags: of this machine.
 
     Returns:
-        None where nothing was measured on a machine like this.
+        None if nothing was measured on such a machine.
     """
     comparable = [each for each in _on_such_machines(measured, cores, cpu_flags) if each.runtime == runtime]
     if not comparable:
@@ -137,7 +137,7 @@ def fastest_layout(
 def fastest_in_its_layout(
     measured: Sequence[MeasuredLayout], possible: Sequence[str], cores: int, cpu_flags: Sequence[str]
 ) -> str | None:
-    """Returns the runtime that made most tokens a second, each in its own best layout.
+    """Returns the runtime with the highest throughput, each in its best layout, on such a machine.
 
     Args:
         measured: of one artifact.
@@ -146,7 +146,7 @@ def fastest_in_its_layout(
         cpu_flags: of this machine.
 
     Returns:
-        None where no two of them were measured with the same batches and beams on a machine like this.
+        None if no two runtimes were measured with the same batch and beams on such a machine.
     """
     settings: dict[tuple[int, int], list[MeasuredLayout]] = {}
     for each in _on_such_machines(measured, cores, cpu_flags):
@@ -159,15 +159,15 @@ def fastest_in_its_layout(
 
 
 def fastest_runtime(measured: Sequence[Performance], possible: Sequence[str], cpu_flags: Sequence[str]) -> str:
-    """Returns the runtime that made most tokens a second at the largest batch that those measured have in common.
+    """Returns the runtime with the highest throughput at the largest batch that all measured runtimes share.
 
     Args:
         measured: of one artifact.
         possible: runtimes that can open it, at least one, the preferred first.
-        cpu_flags: of this machine: measurements of CPUs with others do not count.
+        cpu_flags: of this machine. Measurements on CPUs with other flags do not count.
 
     Returns:
-        The preferred one where it was not measured, or not like others.
+        The preferred runtime if it was not measured, or the measurements are not comparable.
     """
     speeds = {
         name: {
@@ -188,28 +188,41 @@ def fastest_runtime(measured: Sequence[Performance], possible: Sequence[str], cp
 
 
 def speeds_on_one_machine(measured: Mapping[str, Sequence[Performance]], cpu_flags: Sequence[str]) -> dict[str, float]:
-    """Returns tokens a second of artifacts that were measured alike: two machines' figures say nothing of each other.
+    """Returns output tokens a second of artifacts that were measured on the same machine in the same setting.
 
-    Of all machines, batches and threads, those that most of the artifacts were measured with count; among equals those
-    of this kind of CPU, and then those of the largest batch.
+    The machine, batch and threads that most artifacts were measured with are selected; among equals those with the CPU
+    flags of this machine, then those with the largest batch.
 
     Args:
-        measured: of each artifact, by name, each with its own beams.
+        measured: the measurements by name of the artifact, each with its own beams.
         cpu_flags: of this machine.
 
     Returns:
-        Speeds by name, without artifacts that were not measured so.
+        Speeds by name, without artifacts that were not measured in that setting.
     """
     own = tuple(sorted(cpu_flags))
-    alike: dict[tuple[bool, int, int, str, tuple[str, ...]], dict[str, float]] = defaultdict(dict)
+    by_setting: dict[tuple[bool, int, int, str, tuple[str, ...]], dict[str, float]] = defaultdict(dict)
     for name, found in measured.items():
         for each in found:
             flags = tuple(sorted(each.cpu_flags))
-            speeds = alike[flags == own, each.batch, each.threads, each.host, flags]
+            speeds = by_setting[flags == own, each.batch, each.threads, each.host, flags]
             speeds[name] = max(speeds.get(name, 0.0), each.tokens_per_second)
-    if not alike:
+    if not by_setting:
         return {}
-    return alike[max(alike, key=lambda settings: (len(alike[settings]), settings))]
+    return by_setting[max(by_setting, key=lambda settings: (len(by_setting[settings]), settings))]
+
+
+def speed_up(manifest: Manifest, root: Manifest) -> float | None:
+    """Returns the speed of a variant relative to its root, at the largest batch and on its fastest runtime.
+
+    Measurements of this machine are used, or those of others if there are none.
+
+    Returns:
+        None if the root was not measured in that setting.
+    """
+    own = [each for each in manifest.performance if each.host == host_name() and are_alike(each.cpu_flags, cpu_flags())]
+    fastest = max(own or manifest.performance, key=lambda each: (each.batch, each.tokens_per_second))
+    return speed_ratio(fastest, manifest, root)
 
 
 def speed_ratio(measured: Performance, manifest: Manifest, root: Manifest | None) -> float | None:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slimseq.evaluation.fastest import speed_ratio
-from slimseq.evaluation.host import are_alike, cpu_flags, host_name
+from slimseq.evaluation.fastest import speed_up
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Check, Manifest, QualityScore, Verdict
@@ -61,19 +60,15 @@ def verdict_on(manifest: Manifest, reference: Manifest, gate: Gate) -> Verdict:
             for score in _scores(manifest, gate)
         ]
     if gate.smaller is not None:
-        checks.append(_check("times smaller", reference.size.fp32_bytes / served_bytes(manifest), gate.smaller))
+        served_bytes = min(manifest.size.bytes_by_format.values())
+        checks.append(_check("times smaller", reference.size.fp32_bytes / served_bytes, gate.smaller))
     if gate.faster is not None:
-        checks.append(_check("times the tokens a second", _speed(manifest, reference), gate.faster))
+        checks.append(_check("times the tokens a second", _speed_up(manifest, reference), gate.faster))
     if gate.fewer_parameters is not None:
         removed = 1 - manifest.size.parameters / reference.size.parameters
         checks.append(_check("share of parameters removed", removed, gate.fewer_parameters))
     passed = all(check.is_passed for check in checks)
     return Verdict(status="passed" if passed else "rejected", checks=checks)
-
-
-def served_bytes(manifest: Manifest) -> int:
-    """Returns the bytes of an artifact's weights on disk, in its smallest format."""
-    return min(manifest.size.bytes_by_format.values())
 
 
 def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
@@ -84,24 +79,16 @@ def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
         if score.metric == metric and (not gate.test_sets or score.dataset in gate.test_sets)
     ]
     if not scores:
-        raise NotMeasured(f"{manifest.variant}: its gate asks for {metric}, which no test set measures")
+        raise NotMeasured(f"{manifest.variant}: the gate has a condition on {metric}, which no test set measures")
     return scores
 
 
-def _speed(manifest: Manifest, reference: Manifest) -> float:
-    """Divides speeds at the largest batch: on the variant's fastest runtime, by the reference's on that runtime.
-
-    A manifest keeps the figures of every kind of machine. Those of this one count, where there are any.
-    """
+def _speed_up(manifest: Manifest, reference: Manifest) -> float:
     if not manifest.performance or not reference.performance:
-        raise NotMeasured(f"{manifest.variant}: its gate asks for speed, and the recipe measures none")
-    own = [each for each in manifest.performance if each.host == host_name() and are_alike(each.cpu_flags, cpu_flags())]
-    fastest = max(own or manifest.performance, key=lambda each: (each.batch, each.tokens_per_second))
-    ratio = speed_ratio(fastest, manifest, reference)
+        raise NotMeasured(f"{manifest.variant}: the gate has a condition on speed, which was not measured")
+    ratio = speed_up(manifest, reference)
     if ratio is None:
-        raise NotMeasured(
-            f"{manifest.variant}: its gate asks for speed, and its reference was measured in other settings"
-        )
+        raise NotMeasured(f"{manifest.variant}: the speed of its reference was measured in other settings")
     return ratio
 
 

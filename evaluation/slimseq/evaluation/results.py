@@ -13,26 +13,26 @@ from slimseq.models_store.manifest import QualityScore, Record, Task
 
 
 class MetricResult(Record):
-    """One metric of one variant."""
+    """A metric of a variant."""
 
     metric: str
     value: float = Field(description="Between 0 and 100.")
     interval: Interval = Field(description="95 % bootstrap interval.")
     signature: str
     samples: int
-    retention: float | None = Field(default=None, description="Value / the reference's value.")
+    retention: float | None = Field(default=None, description="Value divided by the reference's value.")
     retention_interval: Interval | None = Field(default=None, description="95 % paired bootstrap interval.")
     p_value: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Two-sided p-value of paired approximate randomization, against the reference.",
+        description="Two-sided p-value of paired approximate randomization against the reference.",
     )
-    baseline: float = Field(description="The trivial baseline's value on the same samples.")
+    baseline: float = Field(description="Value of the trivial baseline on the same samples.")
 
 
 class VariantResult(Record):
-    """The results of one variant. `hypotheses` are its outputs in the data set's order; they are not in the JSON."""
+    """The results of a variant. `hypotheses` are its outputs in the order of the data set; they are not in the JSON."""
 
     variant: str
     reference: str | None = Field(default=None, description="The variant that retention is relative to.")
@@ -40,7 +40,7 @@ class VariantResult(Record):
     seconds: float = Field(description="Time of generation, without scoring.")
     output_tokens: int
     tokens_per_second: float
-    truncated: int = Field(description="Number of truncated sources.")
+    truncated: int = Field(description="Number of sources that were truncated.")
     hypotheses: tuple[str, ...] = Field(default=(), exclude=True)
 
     def metric(self, name: str) -> MetricResult:
@@ -53,7 +53,7 @@ class VariantResult(Record):
 
 
 class BaselineResult(Record):
-    """The trivial baseline's values on the same samples, by metric."""
+    """Scores of the task's trivial baseline on the same samples, by metric."""
 
     name: str
     values: dict[str, float]

@@ -124,16 +124,17 @@ class GenerationOptions(Record):
 
 
 class GenerationDefaults(GenerationOptions):
-    """The generation options of an artifact, for requests without options of their own."""
+    """Default generation settings of an artifact."""
 
-    prefix: str = Field(default="", description="Text put before every input, such as `summarize: `.")
-    max_input_tokens: int = Field(default=512, ge=8, le=16384, description="Tokens of input, special tokens included.")
+    prefix: str = Field(default="", description="Text before every input, such as `summarize: `.")
+    max_input_tokens: int = Field(
+        default=512, ge=8, le=16384, description="Maximum number of input tokens, including special tokens."
+    )
     source_language_token: str | None = Field(
-        default=None, description="Token of the input language, if the model has such tokens."
+        default=None, description="Token of the source language, if the model has such tokens."
     )
     target_language_token: str | None = Field(
-        default=None,
-        description="Token of the output language, the first of each output, if the model has such tokens.",
+        default=None, description="Token of the target language, if the model has such tokens."
     )
 
     def options(self, **overrides: Any) -> GenerationOptions:
@@ -151,7 +152,7 @@ class GenerationDefaults(GenerationOptions):
 
 
 class FileEntry(Record):
-    """One file of an artifact. `path` is relative to the artifact's folder and has forward slashes."""
+    """A file of an artifact. `path` is relative to the artifact's folder, with forward slashes."""
 
     path: Annotated[str, AfterValidator(_inside)]
     bytes: int = Field(ge=0)
@@ -159,7 +160,7 @@ class FileEntry(Record):
 
 
 class Step(Record):
-    """One technique applied on the way from the original to this artifact."""
+    """A technique in the lineage of an artifact."""
 
     technique: str
     parameters: dict[str, Any] = {}
@@ -168,18 +169,18 @@ class Step(Record):
     versions: dict[str, str] = {}
     seconds: float = Field(default=0.0, ge=0)
     device: str = "cpu"
-    key: str | None = Field(default=None, description="Hash of parent, options, seed and data, in a recipe.")
+    key: str | None = Field(default=None, description="Hash of parent, options, seed and data, if a recipe built it.")
 
 
 class Reference(Record):
-    """The root of a lineage: retention, speed and size are relative to it. `slimseq.models_store.roots` finds it."""
+    """The root of a lineage. Retention, speed and size are relative to it. `slimseq.models_store.roots` finds it."""
 
-    variant: Name | None = Field(default=None, description="Its name when this was recorded; it may have been renamed.")
+    variant: Name | None = Field(default=None, description="Its name. It may have been renamed since.")
     digest: Digest
 
 
 class Check(Record):
-    """One condition of a gate. It passes if `value` is at least `limit`."""
+    """A condition of a gate. `limit` is the minimum `value` that passes."""
 
     name: str
     value: float
@@ -188,23 +189,23 @@ class Check(Record):
 
 
 class Verdict(Record):
-    """The result of a recipe's gate. A rejected artifact is kept, and served only if a request names it."""
+    """The verdict of a recipe's gate. A rejected artifact stays in the store, and is served only if it is named."""
 
     status: Literal["passed", "rejected"]
     checks: list[Check]
 
 
 class Size(Record):
-    """The size of an artifact."""
+    """Size of an artifact."""
 
     parameters: int = Field(ge=0)
     nonzero_parameters: int = Field(ge=0)
     bytes_by_format: dict[str, int] = {}
-    fp32_bytes: int = Field(default=0, ge=0, description="Bytes of the parameters, or of the parent's, in fp32.")
+    fp32_bytes: int = Field(default=0, ge=0, description="Bytes of the parameters in fp32.")
 
 
 class QualityScore(Record):
-    """One metric of one evaluation, with all that is needed to repeat it."""
+    """A metric of an evaluation, with everything needed to repeat it."""
 
     dataset: str
     split: str
@@ -217,23 +218,24 @@ class QualityScore(Record):
     runtime: str
     cpu_flags: list[str] = []
     reference: Digest | None = Field(
-        default=None,
-        description="Digest of the model that retention is relative to; None means `original`, in older scores.",
+        default=None, description="Digest of the reference. Older scores have none and are relative to `original`."
     )
-    retention: float | None = Field(default=None, description="Value / the reference's value, same samples and run.")
+    retention: float | None = Field(
+        default=None, description="Value divided by the reference's value, on the same samples in the same run."
+    )
     retention_interval: tuple[float, float] | None = None
     p_value: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Two-sided p-value of paired approximate randomization, against the reference.",
+        description="Two-sided p-value of paired approximate randomization against the reference.",
     )
     baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
     measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
 
 
 class Performance(Record):
-    """One measurement of speed and memory."""
+    """A measurement of speed and memory."""
 
     host: str
     cpu_flags: list[str] = []
@@ -252,17 +254,17 @@ class Performance(Record):
 
 
 class MeasuredLayout(Record):
-    """The measured speed of one division of a machine's cores among concurrent generations."""
+    """The measured throughput of a layout: so many generations at a time with so many threads each."""
 
     host: str
     cpu_flags: list[str] = []
-    cores: int = Field(ge=1, description="Cores that were divided.")
+    cores: int = Field(ge=1, description="Number of cores of the machine.")
     runtime: str
-    workers: int = Field(ge=1, description="Concurrent generations.")
-    threads: int = Field(ge=1, description="Threads of each generation.")
-    batch: int = Field(ge=1, description="Texts of each generation.")
+    workers: int = Field(ge=1, description="Number of concurrent generations.")
+    threads: int = Field(ge=1, description="Number of threads of each generation.")
+    batch: int = Field(ge=1, description="Number of texts of each generation.")
     num_beams: int = 1
-    tokens_per_second: float = Field(description="Of all workers together.")
+    tokens_per_second: float = Field(description="Throughput of all workers together.")
     measured_at: str = ""
 
 
@@ -279,7 +281,7 @@ class Manifest(Record):
     description: str = ""
     lineage: list[Step]
     reference: Reference | None = Field(
-        default=None, description="Root of the lineage; a root is its own. Older manifests have none."
+        default=None, description="Root of the lineage: itself for a root. Older manifests have none."
     )
     size: Size
     files: list[FileEntry]
@@ -288,7 +290,7 @@ class Manifest(Record):
     quality: list[QualityScore] = []
     performance: list[Performance] = []
     layouts: list[MeasuredLayout] = []
-    gate: Verdict | None = Field(default=None, description="None if no gate was applied.")
+    gate: Verdict | None = Field(default=None, description="Verdict of the recipe's gate. None if no gate was applied.")
 
     @property
     def is_rejected(self) -> bool:

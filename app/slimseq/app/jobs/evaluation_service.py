@@ -39,11 +39,12 @@ class EvaluationService:
         """
         for variant in request.variants:
             self._chooser.check_exists(request.task, variant)
-        return answer_of(self._jobs.submit(self._job(request)))
+        return _described(self._jobs.submit(self._job(request)))
 
     def list(self) -> EvaluationList:
         """Returns all evaluations, without their results."""
-        return EvaluationList(evaluations=[summary_of(job) for job in self._jobs.newest_first()])
+        summaries = [EvaluationSummary.model_validate(job, from_attributes=True) for job in self._jobs.newest_first()]
+        return EvaluationList(evaluations=summaries)
 
     def get(self, identifier: str) -> EvaluationJob:
         """Returns an evaluation.
@@ -51,7 +52,7 @@ class EvaluationService:
         Raises:
             UnknownEvaluation: there is no evaluation with that id.
         """
-        return answer_of(self._jobs.find(identifier))
+        return _described(self._jobs.find(identifier))
 
     def cancel(self, identifier: str) -> EvaluationJob:
         """Cancels an evaluation, unless it has ended.
@@ -59,7 +60,7 @@ class EvaluationService:
         Raises:
             UnknownEvaluation: there is no evaluation with that id.
         """
-        return answer_of(self._jobs.cancel(identifier))
+        return _described(self._jobs.cancel(identifier))
 
     def _job(self, request: EvaluationRequest) -> Job:
         count = len(request.pairs) if request.pairs is not None else request.samples or self._max_pairs
@@ -84,26 +85,5 @@ def known_datasets(task: Task) -> tuple[str, ...]:
     return dataset_names(task) if importlib.util.find_spec("datasets") else (BUNDLED,)
 
 
-def summary_of(job: Job) -> EvaluationSummary:
-    """Returns the summary of a job."""
-    return EvaluationSummary(
-        id=job.identifier,
-        status=job.status,
-        progress=job.progress,
-        task=job.task,
-        variants=list(job.variants),
-        created_at=job.created_at,
-        dataset=job.dataset,
-        samples=job.samples,
-    )
-
-
-def answer_of(job: Job) -> EvaluationJob:
-    """Returns a job with its results."""
-    found = job.results
-    return EvaluationJob(
-        **summary_of(job).model_dump(),
-        baseline=found.baseline if found else None,
-        results=list(found.variants) if found else None,
-        error=job.error,
-    )
+def _described(job: Job) -> EvaluationJob:
+    return EvaluationJob.model_validate(job, from_attributes=True)

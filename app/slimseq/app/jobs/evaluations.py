@@ -13,7 +13,7 @@ from slimseq.app.http.problems import Problem, problem_of
 from slimseq.app.http.schemas.evaluation import Status
 from slimseq.app.jobs.evaluation_process import EvaluationOrder, EvaluationProcess
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
-from slimseq.evaluation.results import Evaluation
+from slimseq.evaluation.results import BaselineResult, Evaluation, VariantResult
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -39,24 +39,34 @@ class Job:
     samples: int
     pairs: bytes = b""
     references: Mapping[str, str] = field(default_factory=dict)
-    identifier: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
     status: Status = Status.QUEUED
     progress: float = 0.0
-    results: Evaluation | None = None
+    evaluation: Evaluation | None = None
     error: Problem | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     process: EvaluationProcess = field(default_factory=EvaluationProcess)
+
+    @property
+    def baseline(self) -> BaselineResult | None:
+        """The scores of the trivial baseline, once the job succeeded."""
+        return self.evaluation.baseline if self.evaluation else None
+
+    @property
+    def results(self) -> Sequence[VariantResult] | None:
+        """The results of the variants, once the job succeeded."""
+        return self.evaluation.variants if self.evaluation else None
 
     def take_pairs(self) -> bytes:
         """Returns the pairs, and frees them here."""
         pairs, self.pairs = self.pairs, b""
         return pairs
 
-    def succeed(self, results: Evaluation) -> None:
+    def succeed(self, evaluation: Evaluation) -> None:
         """Ends the job with its results, unless it has ended."""
         if not self.status.is_final:
             self.status, self.progress = Status.SUCCEEDED, 1.0
-            self.results, self.samples = results, results.samples
+            self.evaluation, self.samples = evaluation, evaluation.samples
 
     def fail(self, error: Problem) -> None:
         """Ends the job with an error, unless it has ended."""
@@ -105,9 +115,9 @@ class EvaluationJobs:
         waiting = sum(each.status is Status.QUEUED for each in self._jobs.values())
         if waiting >= self._max_queued:
             raise Overloaded(f"{waiting} evaluations are queued", retry_after_seconds=30)
-        self._jobs[job.identifier] = job
+        self._jobs[job.id] = job
         self._forget_old()
-        task = asyncio.create_task(self._run(job), name=f"evaluation {job.identifier}")
+        task = asyncio.create_task(self._run(job), name=f"evaluation {job.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return job
@@ -153,7 +163,7 @@ class EvaluationJobs:
             except SlimseqError as error:
                 job.fail(problem_of(error))
             except Exception:
-                logger.exception("evaluation failed", extra={"evaluation": job.identifier})
+                logger.exception("evaluation failed", extra={"evaluation": job.id})
                 job.fail(problem_of(InternalError()))
 
     async def _evaluate(self, job: Job) -> Evaluation:

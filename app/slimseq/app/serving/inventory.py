@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import psutil
 
@@ -112,9 +113,7 @@ class Inventory:
             evictions=self._pool.evictions,
             variants=[
                 VariantMemory(
-                    task=loaded.key.task,
-                    variant=loaded.key.variant,
-                    runtime=loaded.runtime,
+                    **asdict(loaded.key),
                     resident_bytes=loaded.resident_bytes,
                     disk_bytes=loaded.disk_bytes,
                     load_seconds=loaded.load_seconds,

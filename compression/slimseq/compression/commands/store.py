@@ -29,9 +29,10 @@ from slimseq.compression.option_groups import COMMON
 from slimseq.compression.publish import check_name
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.files import SIGNATURE
+from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.replacing import TEMPORARY
-from slimseq.models_store.roots import is_root, lineage_words, reference_of
+from slimseq.models_store.roots import is_root, lineage_labels, reference_of
 from slimseq.models_store.signing import check_signature, sign
 from slimseq.models_store.store import Store, write_manifest
 
@@ -64,9 +65,7 @@ def list_command(
             table.add_row(entry.task.value, entry.variant, f"broken: {entry.error}")
             continue
         formats = set(entry.manifest.size.bytes_by_format)
-        formats |= {
-            name for name in ("onnx", "ctranslate2") if context.store.export_of(entry.task, entry.variant, name)
-        }
+        formats |= {name for name in DERIVED_FORMATS if context.store.export_of(entry.task, entry.variant, name)}
         table.add_row(
             entry.task.value,
             entry.variant,
@@ -83,7 +82,7 @@ def _lineage(manifest: Manifest, manifests: list[Manifest]) -> Sequence[str]:
     """Returns the techniques that made an artifact, a variant's from its reference on."""
     if is_root(manifest):
         return [step.technique for step in manifest.lineage]
-    return lineage_words(manifest, manifests)
+    return lineage_labels(manifest, manifests)
 
 
 def _described(manifest: Manifest, manifests: list[Manifest]) -> dict[str, Any]:
