@@ -1,5 +1,6 @@
 """A store with the embedded translator, two imported ones and their int8 variants: each is shown against its own."""
 
+import importlib.util
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.command_line import Finished, compression
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="imports models with PyTorch")
 TASK = Task.TRANSLATION
 REFERENCES = {
     "original": "original",
