@@ -1,6 +1,5 @@
 """Models of the hub's exact sizes, made here with random weights, go through every door and are served."""
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +9,9 @@ from slimseq.models_store.manifest import Family
 from tests.command_line import compression
 from tests.hub import running_hub
 from tests.service.client import Service
-from tests.service.conftest import running_service
+from tests.service.conftest import needs_torch, running_service
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="imports models with PyTorch")
+pytestmark = needs_torch
 TEXT = {"text": "The cat sleeps on the warm stone.", "num_beams": 2, "min_new_tokens": 5, "max_new_tokens": 8}
 
 

@@ -1,6 +1,5 @@
 """A store with the embedded translator, two imported ones and their int8 variants: each is shown against its own."""
 
-import importlib.util
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,9 +15,9 @@ from slimseq.models_store.manifest import Check, Task, Verdict
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.service.client import Service
-from tests.service.conftest import running_service
+from tests.service.conftest import needs_torch, running_service
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="imports models with PyTorch")
+pytestmark = needs_torch
 TASK = Task.TRANSLATION
 REFERENCES = {
     "original": "original",
