@@ -14,11 +14,12 @@ DEV_STAMP := $(VENV)/.installed-dev
 VENV4 := .venv-transformers4
 STAMP4 := $(VENV4)/.installed
 INSTALL := -m pip install --quiet --disable-pip-version-check -e
-# Two processes for the tests, as CI has cores. A test file runs in one process.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest
+# Two processes; each test file runs in one of them.
+TWICE := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare check test test-transformers4 test-python314 lint types format clean
+.PHONY: help setup run prepare check test test-transformers4 lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,10 +66,11 @@ run: prepare ## Serve the embedded models on HOST:PORT (127.0.0.1:8000).
 	SLIMSEQ_STORE=$(EMBEDDED) SLIMSEQ_HOST=$(HOST) SLIMSEQ_PORT=$(PORT) $(BIN)/slimseq serve
 
 check: lint ## Lint, and run the tests that start no process and load no embedded model: under 3 minutes.
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) $(TWICE) -m 'not slow'
 
-test: $(DEV_STAMP) ## Run all tests: under 20 minutes on two cores.
-	$(PYTEST)
+test: $(DEV_STAMP) prepare ## Run all tests: under 20 minutes on two cores.
+	$(PYTEST) $(TWICE) -m 'not alone'
+	$(PYTEST) -m alone
 
 test-transformers4: $(STAMP4) ## Run what touches transformers on 4.57, and the optimum extra.
 	$(VENV4)/bin/python -m pip check
