@@ -1,7 +1,9 @@
 # syntax=docker/dockerfile:1
 # A builder and one slim image. No training library is needed to make what the embedded models are served from.
 
-FROM docker.io/library/python:3.11-slim AS base
+# 3.11 to 3.14.
+ARG PYTHON=3.11
+FROM docker.io/library/python:${PYTHON}-slim AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 FROM base AS serving

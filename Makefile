@@ -1,7 +1,8 @@
-# What a developer does in a day. Every target does its own set-up; nothing but python3 and make is needed.
-PYTHON ?= python3
+# What a developer does in a day. Every target does its own set-up; nothing but Python and make is needed.
 HOST ?= 127.0.0.1
 PORT ?= 8000
+# The Pythons to try, in this order. `make PYTHON=/path/to/python3.12 run` names another one.
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 
 # What `run` serves. Without a name, commands use ./artifacts.
 EMBEDDED := models_store/artifacts
@@ -9,24 +10,51 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVE_STAMP := $(VENV)/.installed-serve
 DEV_STAMP := $(VENV)/.installed-dev
+# The environment of the `optimum` extra, which holds transformers below 4.58.
+VENV4 := .venv-transformers4
+STAMP4 := $(VENV4)/.installed
+INSTALL := -m pip install --quiet --disable-pip-version-check -e
+PYTEST := $(BIN)/python -m pytest
+# Two processes; each test file runs in one of them.
+TWICE := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare test lint docs format clean
+.PHONY: help setup run prepare check test docs test-transformers4 lint format clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Makes the environment $(1) with the first Python that is of a supported version and has venv.
+define make_venv
+@seen=; for python in $(PYTHON); do \
+	version=$$($$python -c 'import platform; print(platform.python_version())' 2>/dev/null) || continue; \
+	if ! $$python -c 'import venv, ensurepip' 2>/dev/null; then version="$$version without venv"; \
+	elif $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))'; then \
+		echo "Using Python $$version ($$(command -v $$python))"; exec $$python -m venv $(1); \
+	fi; \
+	seen="$${seen:+$$seen, }$$python is $$version"; \
+done; \
+echo "error: Slimseq needs Python 3.11 to 3.14 with venv (found: $${seen:-none}). Install one, or name one:" \
+	"make PYTHON=/path/to/python3.13. For Python 3.15, ONNX Runtime has no build yet." >&2; exit 1
+endef
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
+	$(call make_venv,$(VENV))
+
+$(VENV4)/bin/python:
+	$(call make_venv,$(VENV4))
 
 $(SERVE_STAMP): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python $(INSTALL) .
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compress,dev]'
+	$(BIN)/python $(INSTALL) '.[compress,dev]'
 	@touch $@ $(SERVE_STAMP)
+
+$(STAMP4): pyproject.toml | $(VENV4)/bin/python
+	$(VENV4)/bin/python $(INSTALL) '.[compress,optimum,dev]'
+	@touch $@
 
 setup: $(DEV_STAMP) ## Install everything for development into .venv, and the pre-commit hook.
 	$(BIN)/pre-commit install
@@ -37,8 +65,16 @@ prepare: $(SERVE_STAMP) ## Build what derives from the embedded models: ONNX and
 run: prepare ## Serve the embedded models on HOST:PORT (127.0.0.1:8000).
 	SLIMSEQ_STORE=$(EMBEDDED) SLIMSEQ_HOST=$(HOST) SLIMSEQ_PORT=$(PORT) $(BIN)/slimseq serve
 
-test: $(DEV_STAMP) ## Run all tests.
-	$(BIN)/python -m pytest
+check: lint ## Lint, and run the tests that start no process and load no embedded model: under 3 minutes.
+	$(PYTEST) $(TWICE) -m 'not slow'
+
+test: $(DEV_STAMP) prepare ## Run all tests: under 20 minutes on two cores.
+	$(PYTEST) $(TWICE) -m 'not alone'
+	$(PYTEST) -m alone
+
+test-transformers4: $(STAMP4) ## Run what touches transformers on 4.57, and the optimum extra.
+	$(VENV4)/bin/python -m pip check
+	$(VENV4)/bin/python -m pytest -m transformers4
 
 lint: $(DEV_STAMP) ## Check style, types, layers, and the README's tables against the manifests.
 	$(BIN)/ruff check .
@@ -55,6 +91,6 @@ format: $(DEV_STAMP) ## Format, and fix what can be fixed.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## Remove the environment and everything derived.
-	rm -rf $(VENV) build docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean: ## Remove the environments and everything derived.
+	rm -rf $(VENV) $(VENV4) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf models_store/artifacts/*/*/onnx models_store/artifacts/*/*/ctranslate2

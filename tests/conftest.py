@@ -1,5 +1,6 @@
 """What every room's tests share: the embedded artifacts, built once, and copies of them to break."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -19,6 +20,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell that runs the tests in the background has them ignore SIGINT, and so all commands that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Their functions start processes.
+STARTING = {"tests.command_line", "tests.service.conftest"}
+# What is in these folders is about seconds and memory.
+ALONE = ("tests/app/jobs", "tests/app/server", "tests/chaos", "tests/service")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests as `slow` and `alone`, for `make check` and `make test`."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        imported = {getattr(value, "__module__", None) for value in vars(item.module).values()}
+        if "embedded" in item.fixturenames or imported & STARTING:
+            item.add_marker("slow")
+        if item.nodeid.startswith(ALONE):
+            item.add_marker("alone")
+
 
 COMPRESSION_TESTS = Path(__file__).parent / "compression"
 LIBRARIES = re.compile(r"\b(torch|transformers|optimum)\b")
@@ -36,10 +53,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def embedded() -> Store:
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The embedded artifacts with everything that derives from them; read only."""
     prepare = [sys.executable, "-m", "slimseq", "prepare", "--store", str(embedded_store())]
-    subprocess.run(prepare, check=True, capture_output=True)
+    # Of several processes that run tests, one makes what is missing, and the others wait for it.
+    with (tmp_path_factory.getbasetemp().parent / "prepare.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(prepare, check=True, capture_output=True)
     return Store(embedded_store())
 
 

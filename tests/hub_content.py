@@ -1,4 +1,7 @@
-"""What the hub recipes find on a hub: models of the exact configurations, with random weights, and small data sets."""
+"""What the hub recipes find on a hub: models of the hub's configurations, random weights, and small data sets.
+
+A narrow model has the layers and heads of the hub's, which are what a recipe removes, in a hundredth of its parameters.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,29 +14,35 @@ from tests.compression.tiny import SENTENCES, tiny_tokenizer
 SPLITS = ("train", "validation", "test")
 
 
-def t5_small() -> Any:
+def t5_small(width: int = 512, vocabulary: int = 32128) -> Any:
     """`google-t5/t5-small`: 6+6 layers, width 512, 8 heads, 32,128 tokens."""
     from transformers import T5Config, T5ForConditionalGeneration
 
     config = T5Config(  # type: ignore[no-untyped-call]
-        d_model=512, d_kv=64, d_ff=2048, num_layers=6, num_heads=8, vocab_size=32128, decoder_start_token_id=0
+        d_model=width,
+        d_kv=width // 8,
+        d_ff=4 * width,
+        num_layers=6,
+        num_heads=8,
+        vocab_size=vocabulary,
+        decoder_start_token_id=0,
     )
     return T5ForConditionalGeneration(config)
 
 
-def bart_base() -> Any:
+def bart_base(width: int = 768, vocabulary: int = 50265) -> Any:
     """`facebook/bart-base`: 6+6 layers, width 768, 12 heads, 50,265 tokens, 1,024 positions."""
     from transformers import BartConfig, BartForConditionalGeneration
 
     config = BartConfig(  # type: ignore[no-untyped-call]
-        d_model=768,
+        d_model=width,
         encoder_layers=6,
         decoder_layers=6,
         encoder_attention_heads=12,
         decoder_attention_heads=12,
-        encoder_ffn_dim=3072,
-        decoder_ffn_dim=3072,
-        vocab_size=50265,
+        encoder_ffn_dim=4 * width,
+        decoder_ffn_dim=4 * width,
+        vocab_size=vocabulary,
         max_position_embeddings=1024,
     )
     return BartForConditionalGeneration(config)

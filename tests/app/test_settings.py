@@ -75,6 +75,30 @@ def test_values_that_cannot_work_are_refused(monkeypatch: pytest.MonkeyPatch, na
         Settings()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("SLIMSEQ_STROE", "SLIMSEQ_STROE is not a setting; did you mean SLIMSEQ_STORE\\?"),
+        ("slimseq_max_body", "slimseq_max_body is not a setting; did you mean SLIMSEQ_MAX_BODY_BYTES\\?"),
+        ("SLIMSEQ_XYZ_QQ", "SLIMSEQ_XYZ_QQ is not a setting \\["),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+
+    with pytest.raises(ValidationError, match=said):
+        Settings()
+
+
+def test_variables_of_other_commands_are_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIMSEQ_KEY_PASSWORD", "secret")
+    monkeypatch.setenv("slimseq_port", "8001")
+
+    assert Settings().port == 8001
+
+
 def test_every_setting_says_what_it_is() -> None:
     assert all(field.description for field in Settings.model_fields.values())
 

@@ -1,6 +1,7 @@
 """Starts the real service in a process of its own, on a free port, with the embedded models."""
 
 import contextlib
+import importlib.util
 import os
 import socket
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 from tests.service.client import Service
+
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="a serving install has no PyTorch")
 
 
 @contextlib.contextmanager

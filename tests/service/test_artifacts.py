@@ -176,19 +176,28 @@ def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -
 
         assert ended.returncode == 1
         assert said in ended.stderr and ended.stderr.count("\n") == 1
+        assert "SLIMSEQ_STORE" in ended.stderr and "slimseq import" in ended.stderr
 
 
-def test_a_senseless_setting_ends_the_start_with_one_line() -> None:
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"SLIMSEQ_PORT": "99999"}, "port: should be less than or equal to 65535"),
+        ({"SLIMSEQ_THREDS": "2"}, "SLIMSEQ_THREDS is not a setting; did you mean SLIMSEQ_THREADS?"),
+    ],
+)
+@pytest.mark.parametrize("command", ["slimseq.app", "slimseq.app.healthcheck"])
+def test_a_senseless_setting_ends_the_start_with_one_line(command: str, setting: dict[str, str], said: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "slimseq.app"],
-        env={"SLIMSEQ_PORT": "99999"},
+        [sys.executable, "-m", command],
+        env=setting,
         capture_output=True,
         text=True,
         check=False,
     )
 
     assert ended.returncode == 1
-    assert "port: should be less than or equal to 65535" in ended.stderr and ended.stderr.count("\n") == 1
+    assert said in ended.stderr and ended.stderr.count("\n") == 1
 
 
 def test_the_service_ends_cleanly(embedded: Store, log: Path) -> None:

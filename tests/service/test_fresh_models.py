@@ -8,16 +8,18 @@ import pytest
 from slimseq.models_store.manifest import Family
 from tests.command_line import compression
 from tests.hub import running_hub
-from tests.hub_content import bart_base, t5_small, write_hub_model
 from tests.service.client import Service
-from tests.service.conftest import running_service
+from tests.service.conftest import needs_torch, running_service
 
+pytestmark = needs_torch
 TEXT = {"text": "The cat sleeps on the warm stone.", "num_beams": 2, "min_new_tokens": 5, "max_new_tokens": 8}
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, Path]:
     import torch
+
+    from tests.hub_content import bart_base, t5_small, write_hub_model
 
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("models")

@@ -10,7 +10,7 @@ import pytest
 
 from slimseq.models_store.store import Store
 from tests.service.client import Service
-from tests.service.conftest import running_service
+from tests.service.conftest import needs_torch, running_service
 
 TEXT = {"text": "Good morning."}
 BIND = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
@@ -55,6 +55,7 @@ def by_name(service: Service) -> dict[str, dict[str, object]]:
     return {f"{each['task']}/{each['variant']}": each for each in listed}
 
 
+@needs_torch
 @pytest.mark.parametrize("is_mounted", [True, False], ids=["mounted read-only", "without permission"])
 def test_the_default_falls_back_and_the_others_say_what_mends_them(
     unprepared: Path, tmp_path: Path, log: Path, is_mounted: bool

@@ -1,9 +1,11 @@
-"""A serving-only install, in an environment of its own: no training library, and it answers all the same."""
+"""The wheel in an environment of its own: complete, without a training library, and it answers all the same."""
 
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,16 +17,69 @@ from tests.service.conftest import running_service
 
 ROOT = Path(__file__).parents[2]
 ABSENT = ("torch", "transformers", "optimum", "datasets")
+ROOMS = ("app", "cli", "compression", "evaluation", "inference", "models_store")
+# Beside the packages' Python files.
+DATA = {
+    *(f"slimseq/{room}/py.typed" for room in ROOMS),
+    *(
+        f"slimseq/compression/recipes/{path.name}"
+        for path in ROOT.glob("compression/slimseq/compression/recipes/*.yaml")
+    ),
+    "slimseq/compression/report/report.html.jinja",
+    "slimseq/evaluation/samples/README.md",
+    "slimseq/evaluation/samples/summarization.jsonl",
+    "slimseq/evaluation/samples/translation.jsonl",
+}
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a fresh environment with `pip install .` and nothing else."""
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source distribution, and with the wheel that is built from it."""
+    folder = tmp_path_factory.mktemp("distributions")
+    build = [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, timeout=280)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def python(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment with the wheel and nothing else."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", str(ROOT)]
+    (wheel,) = distributions.glob("*.whl")
+    install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", str(wheel)]
     subprocess.run(install, check=True, capture_output=True, timeout=280)
     return folder / "bin" / "python"
+
+
+def slimseq(python: Path, folder: Path, *arguments: object, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Runs the installed `slimseq` in a folder that has none of this checkout's code."""
+    command = [str(python.with_name("slimseq")), *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env=clean() | settings, check=False, timeout=280
+    )
+
+
+def test_the_wheel_has_every_file_of_the_packages_below_one_name(distributions: Path) -> None:
+    (path,) = distributions.glob("*.whl")
+    code = {file.relative_to(ROOT / room).as_posix() for room in ROOMS for file in ROOT.glob(f"{room}/slimseq/**/*.py")}
+
+    with zipfile.ZipFile(path) as wheel:
+        names = set(wheel.namelist())
+
+    packaged = {name for name in names if ".dist-info/" not in name}
+    assert packaged == code | DATA
+    assert all(name.startswith("slimseq/") for name in packaged)
+
+
+def test_the_source_distribution_is_small(distributions: Path) -> None:
+    (path,) = distributions.glob("*.tar.gz")
+
+    with tarfile.open(path) as archive:
+        folders = {name.split("/")[1] for name in archive.getnames()}
+
+    assert path.stat().st_size < 2 * 1024**2
+    assert not folders & {"tests", "docs", "benchmarks", "deploy"}
 
 
 def test_no_training_library_is_installed(python: Path, tmp_path: Path) -> None:
@@ -76,13 +131,7 @@ def test_it_prepares_the_int8_variants_without_a_training_library(
         derived = shutil.ignore_patterns("onnx", "ctranslate2")
         shutil.copytree(embedded.folder(Task.TRANSLATION, variant), folder, ignore=derived)
 
-    done = subprocess.run(
-        [python, "-m", "slimseq", "prepare", "--store", store.root],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=clean(),
-    )
+    done = slimseq(python, tmp_path, "prepare", "--store", store.root)
 
     assert done.returncode == 0, done.stderr
     made, wanted = (each.manifest(Task.TRANSLATION, "quantized") for each in (store, embedded))
@@ -90,12 +139,51 @@ def test_it_prepares_the_int8_variants_without_a_training_library(
 
 
 def test_a_verb_of_the_offline_side_says_what_is_missing(python: Path, tmp_path: Path) -> None:
-    command = [str(python), "-m", "slimseq", "prune", "translation", "original", "--data", "nothing.jsonl"]
-
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=clean())
+    done = slimseq(python, tmp_path, "prune", "translation", "original", "--data", "nothing.jsonl")
 
     assert done.returncode == 1
     assert done.stderr == "error: this needs torch; install the offline side: pip install 'slimseq[compress]'\n"
+
+
+def test_without_a_store_serve_says_what_to_do(python: Path, tmp_path: Path) -> None:
+    done = slimseq(python, tmp_path, "serve")
+
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == (
+        "there is no store at artifacts: set SLIMSEQ_STORE to a folder of artifacts, or make the first one with "
+        "`pip install 'slimseq[compress]'` and `slimseq import google-t5/t5-small --task summarization`\n"
+    )
+
+
+def test_a_variant_is_quantized_listed_and_served(python: Path, embedded: Store, tmp_path: Path) -> None:
+    originals = shutil.ignore_patterns("pruned", "distilled", "quantized", "compact", "compact-float", "ctranslate2")
+    shutil.copytree(embedded.root, tmp_path / "artifacts", ignore=originals)
+
+    listed = slimseq(python, tmp_path, "list")
+    quantized = slimseq(python, tmp_path, "quantize", "translation", "original", "--name", "int8")
+    with running_service(tmp_path / "log", python=python, folder=tmp_path, store="artifacts") as service:
+        service.wait_until_ready()
+        answer = ask(service, "/translate", "int8")
+
+    assert listed.returncode == 0 and listed.stderr == "Store: ./artifacts (default)\n"
+    assert quantized.returncode == 0, quantized.stderr
+    assert "Kinder" in answer
+
+
+def test_a_recipe_that_ships_is_found_by_name(python: Path, tmp_path: Path) -> None:
+    refused = slimseq(python, tmp_path, "build", "nope")
+    found = slimseq(python, tmp_path, "build", "wmt14-bart")
+
+    assert refused.returncode == 1 and "cnn_dailymail-t5" in refused.stderr and "wmt14-bart" in refused.stderr
+    # A build trains.
+    assert found.stderr == "error: this needs torch; install the offline side: pip install 'slimseq[compress]'\n"
+
+
+def test_help_is_there_without_a_training_library(python: Path, tmp_path: Path) -> None:
+    done = slimseq(python, tmp_path, "--help")
+
+    assert done.returncode == 0
+    assert "quantize" in done.stdout and "prune" in done.stdout
 
 
 def ask(service: Service, path: str, variant: str) -> str:

@@ -15,8 +15,9 @@ from slimseq.models_store.manifest import Check, Task, Verdict
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.service.client import Service
-from tests.service.conftest import running_service
+from tests.service.conftest import needs_torch, running_service
 
+pytestmark = needs_torch
 TASK = Task.TRANSLATION
 REFERENCES = {
     "original": "original",

@@ -7,7 +7,7 @@ from pathlib import Path
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.service.client import Service
-from tests.service.conftest import running_service
+from tests.service.conftest import needs_torch, running_service
 
 OPERATOR = {"Authorization": "Bearer of tokens"}
 GREETING = {"text": "Good morning."}
@@ -22,6 +22,7 @@ def call(service: Service, variant: str, verb: str, headers: dict[str, str] | No
     return service.send("POST", f"/variants/translation/{variant}/{verb}", headers=headers).status
 
 
+@needs_torch
 def test_an_operator_loads_and_unloads(embedded: Store, log: Path) -> None:
     with running_service(log, store=embedded.root, admin_token="of tokens", preload="translation/quantized") as service:
         service.wait_until_ready()
@@ -58,6 +59,7 @@ def test_memory_comes_back_when_a_variant_is_closed(embedded: Store, log: Path) 
         assert resident(service) < before * 1.1
 
 
+@needs_torch
 def test_unloads_at_once_of_a_variant_on_two_runtimes_under_traffic_give_all_memory_back(
     embedded: Store, log: Path
 ) -> None:

@@ -7,6 +7,8 @@ import sys
 import urllib.error
 import urllib.request
 
+from pydantic import ValidationError
+
 from slimseq.app.settings import Settings
 
 TIMEOUT_SECONDS = 2
@@ -14,13 +16,17 @@ TIMEOUT_SECONDS = 2
 
 def main() -> int:
     """Requests `GET /readyz` on the port of the settings, and returns the exit code."""
-    address = f"http://127.0.0.1:{Settings().port}/readyz"
     try:
+        address = f"http://127.0.0.1:{Settings().port}/readyz"
         with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS):
             return 0
     except (urllib.error.URLError, TimeoutError) as error:
         sys.stderr.write(f"not ready: {error}\n")
-        return 1
+    except ValidationError as error:
+        from slimseq.app.http.problems import describe
+
+        sys.stderr.write(f"not ready: SLIMSEQ_* settings: {describe(error.errors())}\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ from slimseq.app.settings import Settings
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
+FIRST_ARTIFACT = (
+    "set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `pip install 'slimseq[compress]'` and "
+    "`slimseq import google-t5/t5-small --task summarization`"
+)
+
 
 @dataclass(frozen=True)
 class Services:
@@ -98,9 +103,9 @@ def check_store(settings: Settings, catalogue: Catalogue) -> None:
         UnknownVariant: a default or a variant to preload is not in the store.
     """
     if not settings.store.is_dir():
-        raise UnusableStore(f"there is no store at {settings.store}; set SLIMSEQ_STORE to a folder of artifacts")
+        raise UnusableStore(f"there is no store at {settings.store}: {FIRST_ARTIFACT}")
     if not catalogue.entries():
-        raise UnusableStore(f"the store at {settings.store} is empty; fill it with `slimseq import`")
+        raise UnusableStore(f"the store at {settings.store} is empty: {FIRST_ARTIFACT}")
     for task in Task:
         if variant := settings.default_variant(task):
             catalogue.entry(task, variant)

@@ -3,17 +3,22 @@
 Invalid values are rejected at the start, with the name of the setting.
 """
 
+import difflib
 import ipaddress
+import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import default_store
 
+_PREFIX = "SLIMSEQ_"
+# `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`.
+_OF_COMMANDS = ("key_password",)
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -23,7 +28,7 @@ RuntimeChoice = Literal["auto", "onnxruntime", "ctranslate2", "torch", "torch-bf
 class Settings(BaseSettings):
     """The settings. The defaults suit a laptop."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIMSEQ_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True)
 
     store: Path = Field(
         default_factory=default_store,
@@ -136,6 +141,17 @@ class Settings(BaseSettings):
         default=8, ge=1, le=1000, description="Maximum number of queued evaluations. One runs at a time."
     )
     evaluation_kept: int = Field(default=50, ge=1, le=10_000, description="Number of finished evaluations to keep.")
+
+    @model_validator(mode="after")
+    def _environment_has_no_others(self) -> Self:
+        settings = list(type(self).model_fields)
+        for variable in sorted(os.environ):
+            name = variable.lower().removeprefix(_PREFIX.lower())
+            if variable.upper().startswith(_PREFIX) and name not in (*settings, *_OF_COMMANDS):
+                nearest = difflib.get_close_matches(name, settings, n=1)
+                hint = f"; did you mean {_PREFIX}{nearest[0].upper()}?" if nearest else ""
+                raise ValueError(f"{variable} is not a setting{hint}")
+        return self
 
     @field_validator("host")
     @classmethod

@@ -17,9 +17,18 @@ def embedded_store() -> Path:
 
 
 def default_store() -> Path:
-    """Returns what is read and served by default: `./artifacts` where it holds artifacts, else the embedded ones."""
-    is_used = any(any((OWN_STORE / task.value).glob(f"*/{MANIFEST}")) for task in Task)
-    return OWN_STORE if is_used else embedded_store()
+    """Returns what is read and served by default.
+
+    Returns:
+        `./artifacts` where it holds artifacts; else the embedded models; `./artifacts` also where there are none.
+    """
+    embedded = embedded_store()
+    return embedded if not holds_artifacts(OWN_STORE) and holds_artifacts(embedded) else OWN_STORE
+
+
+def holds_artifacts(store: Path) -> bool:
+    """Says whether a folder holds the manifest of at least one artifact."""
+    return any(any((store / task.value).glob(f"*/{MANIFEST}")) for task in Task)
 
 
 def make_own_store() -> Path:

@@ -16,7 +16,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.option_groups import COMMON, OUTPUT
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, make_own_store
+from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts, make_own_store
 from slimseq.models_store.store import Store
 
 TaskArgument = Annotated[Task, Parameter(help="Task of the model.")]
@@ -98,6 +98,8 @@ def chosen_variants(context: Context, task: Task, variants: list[str] | None) ->
 def _default(store: Path) -> str:
     """Says which store is used where none was named."""
     embedded = embedded_store()
+    if not holds_artifacts(embedded):
+        return f"Store: ./{OWN_STORE} (default)"
     shown = embedded.relative_to(Path.cwd()) if embedded.is_relative_to(Path.cwd()) else embedded
     if store == OWN_STORE:
         return f"Store: ./{OWN_STORE} (default; --store {shown} has the embedded models)"

@@ -1,0 +1,85 @@
+"""Which Python `make` takes, of those that are installed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Answers as an interpreter of another version would; its environments are an empty file, for they take seconds to make.
+PRETENDING = """#!/bin/sh
+if [ "$1" = -c ]; then
+  exec {python} -c 'import platform, sys
+sys.version_info = tuple(map(int, "{version}".split(".")))
+platform.python_version = lambda: "{version}"
+exec(sys.argv[1])' "$2"
+fi
+exec {python} -c 'import pathlib, sys
+file = pathlib.Path(sys.argv[1], "bin", "python")
+file.parent.mkdir(parents=True)
+file.touch()' "$3"
+"""
+
+
+def made(folder: Path, versions: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Makes `.venv` where these Pythons alone are installed, each a name and a version; an empty one does not run."""
+    shutil.copy(ROOT / "Makefile", folder)
+    tools = folder / "bin"
+    tools.mkdir()
+    for tool in ("make", "sh"):
+        (tools / tool).symlink_to(shutil.which(tool) or tool)
+    for name, version in versions.items():
+        script = PRETENDING.format(python=sys.executable, version=version) if version else "#!/bin/sh\nexit 127\n"
+        (tools / name).write_text(script)
+        (tools / name).chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(
+        ["make", "--no-print-directory", ".venv/bin/python"],
+        cwd=folder,
+        env=environment | {"PATH": str(tools)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("versions", "taken"),
+    [
+        ({"python3": "3.12.1", "python3.13": "3.13.2"}, "3.12.1"),
+        ({"python3": "3.15.0", "python3.13": "3.13.2", "python3.11": "3.11.9"}, "3.13.2"),
+        ({"python3": "3.9.2", "python3.14": "", "python3.11": "3.11.9"}, "3.11.9"),
+        ({"python3.14": "3.14.0"}, "3.14.0"),
+    ],
+    ids=["the usual one", "the usual one is too new", "the usual one is too old", "no usual one"],
+)
+def test_make_takes_a_python_that_works_and_says_which(tmp_path: Path, versions: dict[str, str], taken: str) -> None:
+    done = made(tmp_path, versions)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Using Python {taken} (") and (tmp_path / ".venv" / "bin" / "python").exists()
+
+
+@pytest.mark.parametrize(
+    ("versions", "found"),
+    [
+        ({"python3": "3.15.0"}, "python3 is 3.15.0"),
+        ({"python3": "3.10.4", "python3.11": ""}, "python3 is 3.10.4"),
+        ({}, "none"),
+    ],
+)
+def test_where_no_python_works_one_line_says_so_and_what_would(
+    tmp_path: Path, versions: dict[str, str], found: str
+) -> None:
+    done = made(tmp_path, versions)
+
+    said, of_make = done.stderr.splitlines()
+    assert done.returncode == 2 and of_make.startswith("make: ***")
+    assert said == (
+        f"error: Slimseq needs Python 3.11 to 3.14 with venv (found: {found}). Install one, or name one: "
+        "make PYTHON=/path/to/python3.13. For Python 3.15, ONNX Runtime has no build yet."
+    )
+    assert not (tmp_path / ".venv").exists()
