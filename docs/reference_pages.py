@@ -35,7 +35,7 @@ def http() -> list[str]:
                 lines += _table(("parameter", "type", "description"), rows)
             body = call.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
             if body:
-                lines += ["Body:", "", *_fields(_resolved(body, schemas), schemas)]
+                lines += ["Body:", "", *_fields(_resolved(body, schemas))]
             rows = [(status, answer["description"]) for status, answer in call["responses"].items()]
             lines += _table(("status", "meaning"), rows)
     return lines
@@ -88,7 +88,7 @@ def _parameter(each: dict[str, Any]) -> Sequence[str]:
     return f"`{each['name']}`", _type(each["schema"]), each.get("description", "")
 
 
-def _fields(schema: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
+def _fields(schema: dict[str, Any]) -> list[str]:
     rows = [
         (
             f"`{name}`",
