@@ -74,7 +74,7 @@ test: $(DEV_STAMP) prepare ## Run all tests: under 20 minutes on two cores.
 
 test-transformers4: $(STAMP4) ## Run what touches transformers on 4.57, and the optimum extra.
 	$(VENV4)/bin/python -m pip check
-	$(VENV4)/bin/python -m pytest -m transformers4
+	$(VENV4)/bin/python -m pytest $(TWICE) -m 'transformers4 and not slow'
 
 lint: $(DEV_STAMP) ## Check style, types, layers, and the README's tables against the manifests.
 	$(BIN)/ruff check .

@@ -52,7 +52,7 @@ def settings() -> list[str]:
     return [
         "# Settings",
         "",
-        "Settings of the service are environment variables.",
+        "Settings of the service are environment variables, and options of `slimseq serve`.",
         "",
         *_table(("setting", "default", "description"), rows),
     ]
@@ -67,13 +67,49 @@ def metrics() -> list[str]:
         for family in ServiceMetrics("0").registry.collect()
         if family.name.startswith("slimseq")
     ]
-    return [
-        "# Metrics",
+    intro = ["# Metrics", "", "`GET /metrics` shows these series to Prometheus.", ""]
+    return [*intro, *_table(("series", "type", "meaning"), rows)]
+
+
+def errors() -> list[str]:
+    """Returns the page of problems, from the table that answers with them."""
+    from slimseq.app.http.problems import PROBLEM_TYPES
+
+    intro = ["# Errors", "", "An error is an RFC 9457 problem. Its `type` is `/problems/` and one of these names.", ""]
+    rows = {
+        f"`{found.slug}`": (str(found.status), found.title, (kind.__doc__ or "").split("\n\n")[0])
+        for kind, found in PROBLEM_TYPES.items()
+        if kind.__name__ != "SlimseqError"
+    }
+    table = sorted(((name, *row) for name, row in rows.items()), key=lambda row: (row[1], row[0]))
+    return [*intro, *_table(("problem", "status", "title", "when"), table)]
+
+
+def command_line() -> list[str]:
+    """Returns the page of all verbs and their options, from their declarations."""
+    from slimseq.cli.main import SERVE
+    from slimseq.compression.cli import VERBS, make_app
+
+    _, _, rest = make_app({"serve": SERVE, **VERBS}).generate_docs().partition("\n")
+    return ["# Command line", *rest.split("\n")]
+
+
+def recipe_keys() -> list[str]:
+    """Returns the page of a recipe's keys, from the models that read it."""
+    from slimseq.compression.recipe import Recipe
+
+    schema = Recipe.model_json_schema(by_alias=True)
+    lines = [
+        "# Recipe keys",
         "",
-        "`GET /metrics` shows these series to Prometheus.",
+        "A recipe is a YAML file. The options of a step are those of its verb on the [command line](command-line.md),",
+        "with underscores instead of dashes.",
         "",
-        *_table(("series", "type", "meaning"), rows),
     ]
+    for name, part in {"Recipe": schema, **schema["$defs"]}.items():
+        if "properties" in part:
+            lines += [f"## {name}", "", part.get("description", "").split("\n\n")[0], "", *_fields(part)]
+    return lines
 
 
 def _application() -> Any:
@@ -89,13 +125,9 @@ def _parameter(each: dict[str, Any]) -> Sequence[str]:
 
 
 def _fields(schema: dict[str, Any]) -> list[str]:
+    required = schema.get("required", ())
     rows = [
-        (
-            f"`{name}`",
-            _type(each),
-            _default(each) if name not in schema.get("required", ()) else "required",
-            each.get("description", ""),
-        )
+        (f"`{name}`", _type(each), "required" if name in required else _default(each), each.get("description", ""))
         for name, each in schema.get("properties", {}).items()
     ]
     return _table(("field", "type", "default", "description"), rows)

@@ -26,8 +26,16 @@ STARTING = {"tests.command_line", "tests.service.conftest"}
 ALONE = ("tests/app/jobs", "tests/app/server", "tests/chaos", "tests/service")
 
 
+COMPRESSION_TESTS = Path(__file__).parent / "compression"
+LIBRARIES = re.compile(r"\b(torch|transformers|optimum)\b")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests as `slow` and `alone`, for `make check` and `make test`."""
+    """Marks tests for `make check` (`slow`), `make test` (`alone`) and `make test-transformers4`."""
+    uses_transformers = {
+        path: path.is_relative_to(COMPRESSION_TESTS) or LIBRARIES.search(path.read_text(encoding="utf-8"))
+        for path in {item.path for item in items}
+    }
     for item in items:
         assert isinstance(item, pytest.Function)
         imported = {getattr(value, "__module__", None) for value in vars(item.module).values()}
@@ -35,21 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if item.nodeid.startswith(ALONE):
             item.add_marker("alone")
-
-
-COMPRESSION_TESTS = Path(__file__).parent / "compression"
-LIBRARIES = re.compile(r"\b(torch|transformers|optimum)\b")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what `make test-transformers4` runs: tests of the offline side, and others that name its libraries."""
-    marked = {
-        path: path.is_relative_to(COMPRESSION_TESTS) or LIBRARIES.search(path.read_text(encoding="utf-8"))
-        for path in {item.path for item in items}
-    }
-    for item in items:
-        if marked[item.path]:
-            item.add_marker(pytest.mark.transformers4)
+        if uses_transformers[item.path]:
+            item.add_marker("transformers4")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from slimseq.evaluation.gate import verdict_on
 from slimseq.compression.build.keys import folder_digest, key_of
 from slimseq.compression.build.measure import measure_variants
 from slimseq.compression.build.plan import check_nothing_is_replaced, is_base_current, whole_manifest
@@ -19,6 +18,7 @@ from slimseq.compression.importing.importing import import_model
 from slimseq.compression.publish import check_name, manifest_of_the_same
 from slimseq.compression.recipe import BASE, Recipe, check_family, import_options
 from slimseq.compression.technique import technique_named
+from slimseq.evaluation.gate import verdict_on
 from slimseq.inference.models.configuration import read_json
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Reference, Verdict

@@ -1,8 +1,8 @@
 """Runs the steps of a variant in the build's own store, and skips finished ones.
 
 Each finished step is an artifact there, `NAME.1`, `NAME.2`, …, with its key in the lineage; the last one has the
-variant's name. An interrupted build resumes at its step, and within a training at the last checkpoint. Variants with the
-same first steps share them.
+variant's name. An interrupted build resumes at its step, and within a training at the last checkpoint. Variants with
+the same first steps share them.
 """
 
 from collections.abc import Sequence
