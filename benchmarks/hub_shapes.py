@@ -117,9 +117,9 @@ def publish_random(
 
     torch.manual_seed(0)
     if family is Family.T5:
-        made: Any = T5ForConditionalGeneration(T5Config(**shape))  # type: ignore[no-untyped-call]
+        made: Any = T5ForConditionalGeneration(T5Config(**shape))
     else:
-        made = BartForConditionalGeneration(BartConfig(**shape))  # type: ignore[no-untyped-call]
+        made = BartForConditionalGeneration(BartConfig(**shape))
     make_tokenizer(family, SENTENCES * 20, TOKENS, folder / "tokenizer", max_tokens=512, sentinels=4)
     identity = Identity(
         task=Task.TRANSLATION,

@@ -15,7 +15,7 @@ def t5_small() -> Any:
     """`google-t5/t5-small`: 6+6 layers, width 512, 8 heads, 32,128 tokens."""
     from transformers import T5Config, T5ForConditionalGeneration
 
-    config = T5Config(  # type: ignore[no-untyped-call]
+    config = T5Config(  # type: ignore[call-arg]
         d_model=512, d_kv=64, d_ff=2048, num_layers=6, num_heads=8, vocab_size=32128, decoder_start_token_id=0
     )
     return T5ForConditionalGeneration(config)
@@ -25,7 +25,7 @@ def bart_base() -> Any:
     """`facebook/bart-base`: 6+6 layers, width 768, 12 heads, 50,265 tokens, 1,024 positions."""
     from transformers import BartConfig, BartForConditionalGeneration
 
-    config = BartConfig(  # type: ignore[no-untyped-call]
+    config = BartConfig(
         d_model=768,
         encoder_layers=6,
         decoder_layers=6,

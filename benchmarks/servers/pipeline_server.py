@@ -25,7 +25,7 @@ def create_app(folder: Path, prefix: str, max_input_tokens: int) -> FastAPI:
         prefix: put before each text.
         max_input_tokens: how much of a text is read.
     """
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model: Any = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
     lock = threading.Lock()
     app = FastAPI()
