@@ -18,7 +18,7 @@ def t5_small(width: int = 512, vocabulary: int = 32128) -> Any:
     """`google-t5/t5-small`: 6+6 layers, width 512, 8 heads, 32,128 tokens."""
     from transformers import T5Config, T5ForConditionalGeneration
 
-    config = T5Config(  # type: ignore[no-untyped-call]
+    config = T5Config(  # type: ignore[call-arg]
         d_model=width,
         d_kv=width // 8,
         d_ff=4 * width,
@@ -34,7 +34,7 @@ def bart_base(width: int = 768, vocabulary: int = 50265) -> Any:
     """`facebook/bart-base`: 6+6 layers, width 768, 12 heads, 50,265 tokens, 1,024 positions."""
     from transformers import BartConfig, BartForConditionalGeneration
 
-    config = BartConfig(  # type: ignore[no-untyped-call]
+    config = BartConfig(
         d_model=width,
         encoder_layers=6,
         decoder_layers=6,

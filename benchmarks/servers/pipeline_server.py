@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True, help="of one generation")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    tokenizer: Any = AutoTokenizer.from_pretrained(given.model)  # type: ignore[no-untyped-call]
+    tokenizer: Any = AutoTokenizer.from_pretrained(given.model)
     model: Any = AutoModelForSeq2SeqLM.from_pretrained(given.model, dtype=torch.float32).eval()
     lock = threading.Lock()
     app = FastAPI()

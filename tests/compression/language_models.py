@@ -72,7 +72,7 @@ def mbart_folder(
         starts |= {"decoder_start_token_id" if kind == "mbart" else "forced_bos_token_id": number(target)}
     shape = BART_SHAPE | {"vocab_size": fast.get_vocab_size(), "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
     torch.manual_seed(3)
-    model = MBartForConditionalGeneration(MBartConfig(**(shape | starts)))  # type: ignore[no-untyped-call]
+    model = MBartForConditionalGeneration(MBartConfig(**(shape | starts)))
     _spread(model)
     for name, value in starts.items():
         setattr(model.generation_config, name, value)
@@ -115,7 +115,7 @@ def marian_folder(folder: Path, pair: tuple[str, str] | None, targets: Sequence[
     specials = {"pad_token_id": tokens["<pad>"], "eos_token_id": 0, "decoder_start_token_id": tokens["<pad>"]}
     shape = BART_SHAPE | {"vocab_size": len(tokens), "activation_function": "swish"} | specials
     torch.manual_seed(3)
-    model = MarianMTModel(MarianConfig(**shape))  # type: ignore[no-untyped-call]
+    model = MarianMTModel(MarianConfig(**shape))
     _spread(model)
     assert model.generation_config is not None
     model.generation_config.bad_words_ids = [[tokens["<pad>"]]]

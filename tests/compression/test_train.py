@@ -45,7 +45,7 @@ def test_a_model_comes_from_nothing_but_a_text_file(tmp_path: Path, family: Fami
     assert [(step.technique, step.seed, step.parent) for step in manifest.lineage] == [("train", 3, None)]
     assert manifest.lineage[0].parameters["width"] == 32
     model = AutoModelForSeq2SeqLM.from_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer("The cat sleeps.", return_tensors="pt")["input_ids"]
     assert model.generate(ids, max_new_tokens=5, num_beams=2).shape[0] == 1
 

@@ -14,7 +14,7 @@ def test_ids_are_those_of_transformers(embedded: Store, task: Task, text: str) -
     from transformers import AutoTokenizer
 
     folder = embedded.folder(task, "original")
-    reference = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    reference = AutoTokenizer.from_pretrained(folder)
 
     encoding = Tokenizer(folder).encode(text, 512)
 
@@ -73,7 +73,7 @@ def test_of_a_very_long_text_the_ids_are_those_of_all_of_it(embedded: Store, tas
     from transformers import AutoTokenizer
 
     folder = embedded.folder(task, "original")
-    whole = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]  # type: ignore[no-untyped-call]
+    whole = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
 
     encoding = Tokenizer(folder).encode(text, 64)
 

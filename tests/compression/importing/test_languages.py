@@ -43,7 +43,7 @@ def test_the_named_languages_mark_texts_and_begin_outputs(tmp_path: Path, kind: 
     assert (manifest.generation.source_language_token, manifest.generation.target_language_token) == ("fr_XX", "en_XX")
     ids = tokenizer.encode(TEXT, 40).ids
     assert ids[-1 if kind == "mbart" else 0] == french and english not in ids
-    assert ids == AutoTokenizer.from_pretrained(folder)(TEXT).input_ids  # type: ignore[no-untyped-call]
+    assert ids == AutoTokenizer.from_pretrained(folder)(TEXT).input_ids
     configuration = read_configuration(folder)
     first = configuration.decoder_start_id if kind == "mbart" else configuration.forced_bos_id
     assert first == english
@@ -71,7 +71,7 @@ def test_training_targets_are_marked_with_the_target_language(tmp_path: Path, ki
     options = ImportOptions(task=TASK, languages=["en", "fr"], export=False)
     import_model(context, str(mbart_folder(tmp_path / kind, kind)), options)
     folder = context.store.folder(TASK, "original")
-    theirs = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    theirs = AutoTokenizer.from_pretrained(folder)
     source, target = SENTENCES[0]
 
     pair = TrainingSet([Example(source, target)], Tokenizer(folder), "", Limits(40, 40))[0]

@@ -36,7 +36,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 def model_of(**changes: Any) -> Any:
     torch.manual_seed(0)
-    return randomized(BartForConditionalGeneration(BartConfig(**(SHAPE | changes))))  # type: ignore[no-untyped-call]
+    return randomized(BartForConditionalGeneration(BartConfig(**(SHAPE | changes))))
 
 
 @pytest.mark.parametrize("name", list(CONFIGURATIONS))

@@ -35,7 +35,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 def model_of(**changes: Any) -> Any:
     torch.manual_seed(0)
-    return randomized(T5ForConditionalGeneration(T5Config(**(SHAPE | changes))))  # type: ignore[no-untyped-call]
+    return randomized(T5ForConditionalGeneration(T5Config(**(SHAPE | changes))))
 
 
 @pytest.mark.parametrize("name", list(CONFIGURATIONS))
