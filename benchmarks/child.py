@@ -51,13 +51,17 @@ class Child:
             raise BenchmarkFailed(error)
         return value
 
+    def close(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.join()
-        self._connection.close()
+        self.close()
 
 
 def _serve(connection: Connection, log: Path, threads: str) -> None:

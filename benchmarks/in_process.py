@@ -84,7 +84,7 @@ def beside(setup: Setup, client: Client, best: Record, asks: Sequence[Ask], clie
         same = layout == best["layout"]
         busy = alone if same else stack.enter_context(opened(setup, best["runtime"], best["layout"]))[1]
         for _ in range(TURNS):
-            turn: dict[str, float | None] = {
+            turn: Record = {
                 "service_tokens_per_second": client.closed(asks, clients, seconds).tokens_per_second,
                 "tokens_per_second": tokens_per_second(busy, asks, best["batch"], seconds),
                 "continuous_tokens_per_second": continuous(generator, asks, layout.workers, clients, seconds),
@@ -98,19 +98,19 @@ def beside(setup: Setup, client: Client, best: Record, asks: Sequence[Ask], clie
             turn["single_p50_ms"] = median(durations) * MILLISECONDS
             turns.append(turn)
 
-    def median_of(function: Callable[[float, float], float], first: str, second: str) -> float | None:
-        pairs = [(a, b) for turn in turns if (a := turn[first]) is not None and (b := turn[second])]
-        return median(function(a, b) for a, b in pairs) if pairs else None
+    def share_of(name: str) -> float | None:
+        shares = [turn["service_tokens_per_second"] / made for turn in turns if (made := turn[name])]
+        return median(shares) if shares else None
 
-    served = "service_tokens_per_second"
+    added = [a - turn["single_p50_ms"] for turn in turns if (a := turn["service_single_p50_ms"]) is not None]
     return {
         "clients": clients,
         "layout": layout,
         "turns": turns,
-        "share": median_of(lambda a, b: a / b, served, "tokens_per_second"),
-        "continuous_share": median_of(lambda a, b: a / b, served, "continuous_tokens_per_second"),
-        "overhead_ms": median_of(lambda a, b: a - b, "service_single_p50_ms", "single_p50_ms"),
-        "single_p50_ms": median_of(lambda a, _: a, "single_p50_ms", "single_p50_ms"),
+        "share": share_of("tokens_per_second"),
+        "continuous_share": share_of("continuous_tokens_per_second"),
+        "overhead_ms": median(added) if added else None,
+        "single_p50_ms": median(turn["single_p50_ms"] for turn in turns),
     }
 
 

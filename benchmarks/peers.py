@@ -156,14 +156,23 @@ def benchmark(given: argparse.Namespace, scratch: Path) -> Record:
 
 def open_systems(subject: Subject, given: argparse.Namespace, found: Record, stack: ExitStack) -> list[Contender]:
     """Makes every system's files, then opens every system in a process of its own for each layout."""
-    contenders: list[Contender] = []
+    prepared, contenders = [], []
+    maker = Child(subject.place.folder / "prepare.log")
     for name in given.systems:
+        try:
+            maker.call(prepare_system, name, subject.place)
+            prepared.append(name)
+        except BenchmarkFailed as error:
+            _leave_out(found, f"{subject.name}: {name}", error)
+            # It may be gone, and what it has loaded may be broken.
+            maker.close()
+            maker = Child(subject.place.folder / "prepare.log")
+    maker.close()
+    for name in prepared:
         opened = []
         try:
-            with Child(subject.place.folder / "prepare.log") as child:
-                child.call(prepare_system, name, subject.place)
             for layout in SYSTEMS[name].layouts(given.threads):
-                log = subject.place.folder / f"{name}-{layout.workers}x{layout.threads}.log"
+                log = subject.place.folder / f"{name}-{_words(layout)}.log"
                 child = stack.enter_context(Child(log, layout.threads))
                 child.call(open_system, name, subject.place, layout)
                 opened.append(Contender(name, layout, child, subject))

@@ -25,7 +25,7 @@ from benchmarks.sections import serving_section
 from benchmarks.servers.contenders import ORIGINAL, SERVERS, USUAL, Setup, ctranslate2, slimseq, slimseq_on_ctranslate2
 from benchmarks.servers.process import Server, running
 from benchmarks.soak import MIXED_TOKENS, mixed, soak
-from benchmarks.turns import in_turns, ratio_of
+from benchmarks.turns import Contestant, in_turns, ratio_of
 from benchmarks.workload import Ask, beams_in_words, workload
 from slimseq.compression.context import Context
 from slimseq.compression.quantize.quantize import quantize
@@ -181,7 +181,9 @@ def measure(contenders: Sequence[Contender], given: argparse.Namespace) -> None:
             each.take("poisson", rate, each.poisson(rate, given.seconds))
 
 
-def contest(contenders: Sequence[Contender], clients: int, rate: float, seconds: float, rounds: int = ROUNDS) -> Record:
+def contest(
+    contestants: Sequence[Contestant], clients: int, rate: float, seconds: float, rounds: int = ROUNDS
+) -> Record:
     """Compares servers in turns, for clients who wait and where requests arrive at random.
 
     Returns:
@@ -190,16 +192,16 @@ def contest(contenders: Sequence[Contender], clients: int, rate: float, seconds:
         95th percentile where requests arrive; None where a server answered nothing, or failed in part.
     """
     measured = in_turns(
-        contenders,
+        contestants,
         {"closed": lambda each: each.closed(clients, seconds), "poisson": lambda each: each.poisson(rate, seconds)},
-        rounds,
+        ROUNDS,
     )
 
     def p95(figures: Figures) -> float | None:
         # Where some requests have no answer, the latencies are those of the lucky.
         return None if figures.errors else figures.p95_ms
 
-    names = [each.name for each in contenders]
+    names = [each.name for each in contestants]
     ratios = {}
     for other in names if "slimseq" in names else ():
         if other != "slimseq":

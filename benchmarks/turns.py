@@ -7,19 +7,23 @@ them is the median of the rounds' ratios, beside the least and the most.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Protocol, TypeVar
+from typing import Protocol
+
+from benchmarks.load import Figures
 
 
-class Named(Protocol):
-    """Something to measure, with a name that tells it from the others."""
+class Contestant(Protocol):
+    """A server that loads can be put on, with a name that tells it from the others."""
 
     @property
     def name(self) -> str:
         """The name."""
 
+    def closed(self, clients: int, seconds: float) -> Figures:
+        """Returns the figures under clients that each wait for their answer."""
 
-Contender = TypeVar("Contender", bound=Named)
-Figure = TypeVar("Figure")
+    def poisson(self, rate: float, seconds: float) -> Figures:
+        """Returns the figures under requests that arrive at a rate."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +39,21 @@ class Ratio:
 
 
 def in_turns(
-    contenders: Sequence[Contender], loads: Mapping[str, Callable[[Contender], Figure]], rounds: int
-) -> list[dict[str, dict[str, Figure]]]:
-    """Measures contenders in turns; every other round begins with the last.
+    contestants: Sequence[Contestant], loads: Mapping[str, Callable[[Contestant], Figures]], rounds: int
+) -> list[dict[str, dict[str, Figures]]]:
+    """Measures servers in turns; every other round begins with the last.
 
     Args:
-        contenders: what is measured.
-        loads: how, by name; within a round, all contenders take one load before the next.
+        contestants: what is measured.
+        loads: how, by name; within a round, all take one load before the next.
         rounds: how often.
 
     Returns:
-        For each round, each load's figures by contender.
+        For each round, each load's figures by server.
     """
     found = []
     for number in range(rounds):
-        order = contenders if number % 2 == 0 else list(reversed(contenders))
+        order = contestants if number % 2 == 0 else list(reversed(contestants))
         found.append({load: {each.name: measure(each) for each in order} for load, measure in loads.items()})
     return found
 

@@ -65,7 +65,14 @@ def serving(**changes: Any) -> dict[str, Any]:
         "seconds": 1,
         "threads": 2,
     }
-    nothing = {"servers": [], "left_out": {}, "in_process": None, "beside": None, "soak": None, "mix": []}
+    nothing: dict[str, Any] = {
+        "servers": [],
+        "left_out": {},
+        "in_process": None,
+        "beside": None,
+        "soak": None,
+        "mix": [],
+    }
     return record(task="translation", variant="quantized", settings=settings, **nothing) | changes
 
 

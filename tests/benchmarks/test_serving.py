@@ -69,13 +69,14 @@ def test_all_three_servers_are_measured_under_every_load(
 ) -> None:
     plot = tmp_path / "serving.png"
 
-    found = benchmark(store, tmp_path, "--clients", "1", "2", "--plot", str(plot))
+    # Little of the fastest server's capacity, for the slowest takes what arrives as well.
+    found = benchmark(store, tmp_path, "--clients", "1", "2", "--share", "0.2", "--plot", str(plot))
 
     assert not found["left_out"] and [server["name"] for server in found["servers"]] == SERVERS
     for server in found["servers"]:
         assert [(load["kind"], load["amount"]) for load in server["loads"][:2]] == [("closed", 1), ("closed", 2)]
         assert server["loads"][2]["kind"] == "poisson"
-        assert server["loads"][2]["amount"] == pytest.approx(0.8 * found["servers"][0]["capacity"])
+        assert server["loads"][2]["amount"] == pytest.approx(0.2 * found["servers"][0]["capacity"])
         for load in server["loads"]:
             figures = load["figures"]
             # What arrives at the rate of a faster server may be more than this one answers in time.
@@ -100,7 +101,7 @@ def test_all_three_servers_are_measured_under_every_load(
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS)
     assert "times the answers a second of ctranslate2 (median" in written and "alone with as many in flight" in written
     contest = found["contest"]
-    assert contest["clients"] == 2 and contest["rate"] == pytest.approx(0.8 * found["servers"][0]["capacity"])
+    assert contest["clients"] == 2 and contest["rate"] == pytest.approx(0.2 * found["servers"][0]["capacity"])
     assert len(contest["rounds"]) == ROUNDS and set(contest["ratios"]) == set(SERVERS) - {"slimseq"}
     for each in contest["ratios"].values():
         assert 0 < each["throughput"]["least"] <= each["throughput"]["median"] <= each["throughput"]["most"]
