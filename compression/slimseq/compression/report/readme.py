@@ -64,7 +64,7 @@ def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
     for number, (found, expected) in enumerate(zip_longest(present, block(facts)), begin + 2):
         if found != expected:
             raise OutdatedTables(
-                f"{path}: line {number} {_quoted(found)} but the manifests give {_quoted(expected, 'nothing')}; "
+                f"{path}: line {number} {_quoted(found)} but the manifests say {_quoted(expected, 'nothing')}; "
                 "run the same command without --check"
             )
 
