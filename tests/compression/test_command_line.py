@@ -169,5 +169,5 @@ def test_a_bad_name_is_refused_before_any_work(own_store: Store) -> None:
     done = compression("quantize", "translation", "original", "--name", "Bad Name", "--store", own_store.root)
 
     assert done.code == 1
-    assert done.error.startswith("error: 'Bad Name' is not a name")
+    assert done.error.startswith("error: 'Bad Name' is not a valid name")
     assert len(done.error.splitlines()) == 1

@@ -142,8 +142,8 @@ def add_a_file(folder: Path, _: Path) -> None:
     ("damage", "said"),
     [
         (list_no_files, "lists no files"),
-        (name_another, "is of translation/other and lies in translation/quantized"),
-        (name_another_task, "is of summarization/quantized and lies in translation/quantized"),
+        (name_another, "belongs to translation/other and is in translation/quantized"),
+        (name_another_task, "belongs to summarization/quantized and is in translation/quantized"),
         (link_out, "translation/quantized/manifest.json is behind a link that leads out of the store"),
         (link_a_file_out, "translation/quantized/tokenizer.json is behind a link that leads out of the store"),
         (add_a_file, "adapter_config.json is not in its list of files"),

@@ -85,7 +85,7 @@ def test_a_name_that_is_taken_or_none_is_refused_and_nothing_changes(context: Co
 
     for name, said in (
         ("quantized", "error: translation/quantized exists already"),
-        ("../away", "error: '../away' is not a name"),
+        ("../away", "error: '../away' is not a valid name"),
         ("original", "error: translation/original exists already"),
     ):
         refused = compression("rename", TASK, "original", name, "--store", context.store.root)

@@ -40,7 +40,7 @@ def test_a_last_line_that_is_still_being_written_is_left_out(tmp_path: Path) -> 
 def test_any_other_broken_line_is_named(tmp_path: Path) -> None:
     log(tmp_path / "a", {"step": 1, "loss": 5.5}, {"step": 2}, {"step": 3, "loss": 5})
 
-    with pytest.raises(BadData, match=r"losses\.jsonl: line 2 is not a step's"):
+    with pytest.raises(BadData, match=r"losses\.jsonl: line 2 is not a JSON object with step and loss"):
         read_loss_curves(tmp_path)
 
 
