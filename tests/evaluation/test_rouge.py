@@ -57,6 +57,7 @@ def test_texts_without_a_common_word_score_nothing(reference: str, output: str) 
     assert set(Rouge().score(reference, output).values()) == {0.0} == set(of_table(reference, output).values())
 
 
+@pytest.mark.slow
 def test_texts_of_25000_words_without_a_full_stop_are_scored_in_a_few_megabytes() -> None:
     draw = random.Random(0)
     first, second = (" ".join(f"w{draw.randrange(3000)}" for _ in range(25_000)) for _ in range(2))

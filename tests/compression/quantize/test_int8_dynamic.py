@@ -14,6 +14,9 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 
+# It loads embedded models.
+pytestmark = pytest.mark.slow
+
 BATCH = 8
 TEXTS = {Task.TRANSLATION: 48, Task.SUMMARIZATION: 16}
 

@@ -19,6 +19,9 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 
+# It loads embedded models.
+pytestmark = pytest.mark.slow
+
 GREEDY: dict[str, dict[str, Any]] = {
     "plain": {"no_repeat_ngram_size": 0},
     "with rules": {"no_repeat_ngram_size": 3, "min_new_tokens": 25},

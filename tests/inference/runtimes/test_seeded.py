@@ -15,6 +15,9 @@ from slimseq.models_store.manifest import GenerationOptions, Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 
+# It loads embedded models.
+pytestmark = pytest.mark.slow
+
 SENTENCES = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples][:4]
 
 
