@@ -42,7 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     services = Services.build(settings, VERSION)
-    app = FastAPI(title="Slimseq", version=VERSION, description=DESCRIPTION, lifespan=_lifespan)
+    app = FastAPI(title="Slimseq", version=VERSION, description=DESCRIPTION, lifespan=_lifespan, redirect_slashes=False)
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])

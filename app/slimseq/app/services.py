@@ -72,7 +72,13 @@ class Services:
         chooser = Chooser(catalogue, runtimes, pool.last_error)
         planner = Planner()
         latency = LatencyWindow(settings.latency_window_seconds)
-        jobs = EvaluationJobs(settings.store, runtimes, settings.evaluation_queue, settings.evaluation_kept)
+        jobs = EvaluationJobs(
+            settings.store,
+            runtimes,
+            settings.evaluation_queue,
+            settings.evaluation_kept,
+            settings.evaluation_timeout_seconds,
+        )
         return cls(
             generation=GenerationService(settings, chooser, pool, latency, metrics, planner),
             evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),

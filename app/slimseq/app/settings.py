@@ -140,6 +140,9 @@ class Settings(BaseSettings):
     evaluation_queue: int = Field(
         default=8, ge=1, le=1000, description="Maximum number of queued evaluations. One runs at a time."
     )
+    evaluation_timeout_seconds: float = Field(
+        default=3600, gt=0, le=604_800, description="Maximum duration of an evaluation, in seconds. It then fails."
+    )
     evaluation_kept: int = Field(default=50, ge=1, le=10_000, description="Number of finished evaluations to keep.")
 
     @model_validator(mode="after")

@@ -80,6 +80,15 @@ def test_places_are_written_as_in_json() -> None:
     )
 
 
+def test_a_long_name_of_a_field_is_shortened() -> None:
+    name = "k" * 4_000_000
+
+    assert (
+        describe([{"loc": ("body", name), "type": "extra_forbidden", "input": 1}])
+        == f"{'k' * 60}…: is not a field here"
+    )
+
+
 def test_many_errors_are_counted_not_listed() -> None:
     errors = [{"type": "missing", "loc": ("body", f"field{n}"), "msg": "Field required"} for n in range(8)]
 

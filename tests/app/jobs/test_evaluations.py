@@ -25,11 +25,15 @@ def request(**change: Any) -> EvaluationRequest:
 
 
 def with_service(
-    store: Store, scenario: Callable[[EvaluationService], Coroutine[None, None, None]], queue: int = 8, kept: int = 50
+    store: Store,
+    scenario: Callable[[EvaluationService], Coroutine[None, None, None]],
+    queue: int = 8,
+    kept: int = 50,
+    seconds: float = 3600,
 ) -> None:
     async def run() -> None:
         parts = parts_of(store)
-        jobs = EvaluationJobs(store.root, parts.runtimes, max_queued=queue, max_kept=kept)
+        jobs = EvaluationJobs(store.root, parts.runtimes, queue, kept, seconds)
         service = EvaluationService(Chooser(parts.catalogue, parts.runtimes), jobs, max_pairs=100)
         try:
             await asyncio.wait_for(scenario(service), 60)
@@ -59,6 +63,17 @@ def test_an_evaluation_ends_with_results_relative_to_the_original(embedded: Stor
         assert job.results[0].metric("bleu").retention in (None, 1.0)
 
     with_service(embedded, scenario)
+
+
+def test_an_evaluation_that_takes_too_long_fails_and_the_next_one_runs(embedded: Store) -> None:
+    async def scenario(service: EvaluationService) -> None:
+        job = await ended(service, service.post(request()))
+
+        assert job.status is Status.FAILED
+        assert job.error is not None and "exceeded the limit of 0.01 s" in job.error.detail
+        assert (await ended(service, service.post(request()))).status is Status.FAILED
+
+    with_service(embedded, scenario, seconds=0.01)
 
 
 def test_one_runs_at_a_time_and_too_many_that_wait_are_refused(embedded: Store) -> None:

@@ -49,6 +49,17 @@ def test_connections_with_requests_are_never_closed_for_a_new_one() -> None:
     assert not is_open and not any(client.is_dropped for client in clients)
 
 
+def test_a_connection_whose_request_is_not_complete_is_closed_for_a_new_one() -> None:
+    shared = Connections(LIMITS)
+    slow, idle = opened(shared, 2)
+    shared.mark_receiving(slow)
+
+    assert shared.opened(Client())
+    assert idle.is_dropped and not slow.is_dropped
+    assert shared.opened(Client())
+    assert slow.is_dropped
+
+
 def test_refused_connections_that_are_not_closed_yet_make_no_room() -> None:
     shared = Connections(LIMITS)
     for client in opened(shared, 2):

@@ -23,8 +23,8 @@ def check_operator(authorization: str | None, token: SecretStr | None) -> None:
     """
     if token is None or not token.get_secret_value():
         raise Forbidden("only operators may do this: start the service with SLIMSEQ_ADMIN_TOKEN to allow it")
-    given = (authorization or "").removeprefix(SCHEME)
-    if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
+    scheme, given = (authorization or "")[: len(SCHEME)], (authorization or "")[len(SCHEME) :]
+    if scheme != SCHEME or not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
         raise Forbidden("only operators may do this: send the header `Authorization: Bearer TOKEN`")
 
 

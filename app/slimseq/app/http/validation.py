@@ -29,9 +29,13 @@ def _place(location: Sequence[str | int]) -> str:
     first, *rest = location or ("",)
     if first not in ("body", *PARAMETERS):
         rest = [first, *rest]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest).removeprefix(".")
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{_shortened(part)}" for part in rest).removeprefix(".")
     kind = f"{first} parameter " if first in PARAMETERS else ""
     return f"{kind}{path}: " if path else ""
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MAX_SHOWN_CHARACTERS else f"{name[:MAX_SHOWN_CHARACTERS]}…"
 
 
 def _message(error: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from slimseq.app.errors import InternalError, Overloaded, ShuttingDown, UnknownEvaluation
+from slimseq.app.errors import EvaluationEnded, InternalError, Overloaded, ShuttingDown, UnknownEvaluation
 from slimseq.app.http.problems import Problem, problem_of
 from slimseq.app.http.schemas.evaluation import Status
 from slimseq.app.jobs.evaluation_process import EvaluationOrder, EvaluationProcess
@@ -85,7 +85,9 @@ class Job:
 class EvaluationJobs:
     """The jobs, in the order of submission. Used from the event loop."""
 
-    def __init__(self, store: Path, runtimes: RuntimeChooser, max_queued: int, max_kept: int) -> None:
+    def __init__(
+        self, store: Path, runtimes: RuntimeChooser, max_queued: int, max_kept: int, timeout_seconds: float = 3600
+    ) -> None:
         """Starts without jobs.
 
         Args:
@@ -93,11 +95,13 @@ class EvaluationJobs:
             runtimes: selects the runtime of a variant.
             max_queued: maximum number of queued jobs.
             max_kept: maximum number of ended jobs that are kept.
+            timeout_seconds: maximum duration of a job.
         """
         self._store = store
         self._runtimes = runtimes
         self._max_queued = max_queued
         self._max_kept = max_kept
+        self._timeout_seconds = timeout_seconds
         self._jobs: dict[str, Job] = {}
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -158,6 +162,7 @@ class EvaluationJobs:
             if job.status.is_final:
                 return
             job.status = Status.RUNNING
+            timer = asyncio.get_running_loop().call_later(self._timeout_seconds, self._expire, job)
             try:
                 job.succeed(await self._evaluate(job))
             except SlimseqError as error:
@@ -165,6 +170,13 @@ class EvaluationJobs:
             except Exception:
                 logger.exception("evaluation failed", extra={"evaluation": job.id})
                 job.fail(problem_of(InternalError()))
+            finally:
+                timer.cancel()
+
+    def _expire(self, job: Job) -> None:
+        limit = f"it exceeded the limit of {self._timeout_seconds:g} s; evaluate fewer or shorter texts"
+        job.fail(problem_of(EvaluationEnded(limit)))
+        job.process.kill()
 
     async def _evaluate(self, job: Job) -> Evaluation:
         def progress(part: float) -> None:

@@ -58,7 +58,7 @@ class Connections:
         self.limits = limits
         self.is_stopping = False
         self._open: set[Droppable] = set()
-        # Connections without a request in progress, the oldest first.
+        # Connections without a complete request, the one that was idle longest first.
         self._idle: dict[Droppable, None] = {}
         self._logged: dict[str, tuple[float, int]] = {}
 
@@ -82,12 +82,18 @@ class Connections:
         if connection in self._open:
             self._idle[connection] = None
 
+    def mark_receiving(self, connection: Droppable) -> None:
+        """Marks an idle connection as the last to be closed. It stays idle until its request is complete."""
+        if connection in self._idle:
+            del self._idle[connection]
+            self._idle[connection] = None
+
     def mark_busy(self, connection: Droppable) -> None:
         """Marks a connection as busy."""
         self._idle.pop(connection, None)
 
     def _drop(self, connection: Droppable) -> None:
-        self.log("too many connections: the oldest idle one is closed", connection.client)
+        self.log("too many connections: the oldest one without a complete request is closed", connection.client)
         self.closed(connection)
         connection.drop()
 

@@ -149,7 +149,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._heads += 1
         self._head_bytes = self._silent_bytes = 0
         self._cancel_timer()
-        self._shared.mark_busy(self)
+        self._shared.mark_receiving(self)
         self._keeps_alive = self.cycle.keep_alive and not self._shared.is_stopping
         self.cycle.keep_alive = False
 
@@ -161,6 +161,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Ends the request."""
         self._is_in_head = True
+        self._shared.mark_busy(self)
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keeps_alive
         super().on_message_complete()

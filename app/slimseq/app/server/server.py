@@ -82,6 +82,9 @@ class Server(uvicorn.Server):
         self._watchdog.end_within(CLOSING_SECONDS)
         await self.lifespan.shutdown()
         self._watchdog.end_within(EXIT_SECONDS)
+        # The interpreter restores the default handlers before it ends, and a further signal would change the exit code.
+        for number in HANDLED_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
     async def _cut_off(self) -> None:
         """Cancels running requests, which are then answered with 503."""

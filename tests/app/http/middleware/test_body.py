@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from slimseq.app.errors import BodyTooComplex, MalformedBody, PayloadTooLarge, UnsupportedMediaType
-from slimseq.app.http.middleware.body import BodyMiddleware
+from slimseq.app.errors import BodyTooComplex, MalformedBody, Overloaded, PayloadTooLarge, UnsupportedMediaType
+from slimseq.app.http.middleware.body import MAX_LARGE_BODIES, BodyMiddleware
 from slimseq.app.http.middleware.json_limits import PIECE_BYTES
 from tests.app.http.middleware.asgi import Connection
 
@@ -106,3 +106,33 @@ def test_others_have_their_turn_while_a_large_chunk_is_scanned() -> None:
 
     # Once between two pieces, nearly.
     assert asyncio.run(run()) >= 18
+
+
+def test_bodies_in_progress_are_limited_together_and_free_their_share_at_their_end() -> None:
+    body = b'{"a": 1  }'
+    has_all, may_end = asyncio.Event(), asyncio.Event()
+    running: list[None] = []
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        running.append(None)
+        if len(running) == MAX_LARGE_BODIES:
+            has_all.set()
+        await may_end.wait()
+        await PlainTextResponse("")(scope, receive, send)
+
+    async def run() -> None:
+        middleware = BodyMiddleware(slow, max_bytes=len(body), max_values=100)
+        calls = [Connection("POST", [JSON], [body]).call(middleware) for _ in range(MAX_LARGE_BODIES)]
+        tasks = [asyncio.create_task(call) for call in calls]
+        await has_all.wait()
+
+        with pytest.raises(Overloaded, match="retry in 1 s"):
+            await Connection("POST", [JSON], [b"{}"]).call(middleware)
+
+        may_end.set()
+        await asyncio.gather(*tasks)
+        await Connection("POST", [JSON], [body]).call(middleware)
+
+    asyncio.run(run())
+    assert len(running) == MAX_LARGE_BODIES + 1

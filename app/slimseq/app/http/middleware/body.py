@@ -4,14 +4,18 @@ Reading ends with the first byte above a limit. The body is scanned as it arrive
 """
 
 import asyncio
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slimseq.app.errors import BodyTimeout, PayloadTooLarge, UnsupportedMediaType
+from slimseq.app.errors import BodyTimeout, Overloaded, PayloadTooLarge, UnsupportedMediaType
 from slimseq.app.http.middleware.json_limits import PIECE_BYTES, JsonScanner, check_encoding, may_exceed
 
 METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
+# Requests with a body of the maximum size that may be in progress together. Parsed, such a body takes about 20 MB.
+MAX_LARGE_BODIES = 8
+RETRY_SECONDS = 1
 
 
 class BodyMiddleware:
@@ -30,6 +34,8 @@ class BodyMiddleware:
         self._max_bytes = max_bytes
         self._max_values = max_values
         self._seconds = seconds
+        self._max_bytes_in_progress = MAX_LARGE_BODIES * max_bytes
+        self._bytes_in_progress = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request.
@@ -40,6 +46,7 @@ class BodyMiddleware:
             MalformedBody: the body is not UTF-8, or nested too deeply.
             BodyTooComplex: the body has too many values.
             BodyTimeout: the body did not arrive in time.
+            Overloaded: the bodies of all requests in progress are too large together.
         """
         if scope["type"] != "http" or scope["method"] not in METHODS_WITH_BODY:
             await self.app(scope, receive, send)
@@ -48,21 +55,31 @@ class BodyMiddleware:
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._max_bytes:
             raise PayloadTooLarge(self._max_bytes)
+        held = _HeldBytes()
         try:
-            async with asyncio.timeout(self._seconds):
-                body = await self._read(headers, receive)
-        except TimeoutError:
-            raise BodyTimeout(self._seconds) from None
-        if body is None:
-            return
-        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+            try:
+                async with asyncio.timeout(self._seconds):
+                    body = await self._read(headers, receive, held)
+            except TimeoutError:
+                raise BodyTimeout(self._seconds) from None
+            if body is None:
+                return
+            waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-        async def receive_body() -> Message:
-            return waiting.pop() if waiting else await receive()
+            async def receive_body() -> Message:
+                return waiting.pop() if waiting else await receive()
 
-        await self.app(scope, receive_body, send)
+            await self.app(scope, receive_body, send)
+        finally:
+            self._bytes_in_progress -= held.count
 
-    async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
+    def _hold(self, size: int, held: "_HeldBytes") -> None:
+        if self._bytes_in_progress + size > self._max_bytes_in_progress:
+            raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
+        self._bytes_in_progress += size
+        held.count += size
+
+    async def _read(self, headers: Headers, receive: Receive, held: "_HeldBytes") -> bytes | None:
         """Returns the body, or None if the client disconnected before its end."""
         body = bytearray()
         scanner: JsonScanner | None = None
@@ -73,9 +90,10 @@ class BodyMiddleware:
             piece, is_last = message.get("body", b""), not message.get("more_body", False)
             if piece and not body:
                 check_media_type(headers)
-            body += piece
-            if len(body) > self._max_bytes:
+            if len(body) + len(piece) > self._max_bytes:
                 raise PayloadTooLarge(self._max_bytes)
+            self._hold(len(piece), held)
+            body += piece
             if scanner is None:
                 if is_last and not may_exceed(piece, self._max_values):
                     check_encoding(piece)
@@ -84,6 +102,13 @@ class BodyMiddleware:
             await _scan(scanner, piece, is_last)
             if is_last:
                 return bytes(body)
+
+
+@dataclass
+class _HeldBytes:
+    """The size of one request's body, as far as it has arrived."""
+
+    count: int = 0
 
 
 async def _scan(scanner: JsonScanner, chunk: bytes, is_last: bool) -> None:
