@@ -27,9 +27,7 @@ from slimseq.app.server.watchdog import Watchdog
 from slimseq.app.settings import Settings
 
 STARTUP_FAILED = 3  # uvicorn's exit code
-AFTER_GRACE_SECONDS = (
-    0.5  # From the end of the grace period to the deadline of `watchdog`. The rest of the second is a margin.
-)
+AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of `watchdog`, with a margin.
 CUT_OFF_SECONDS = 0.2  # Part of it: for the responses of cancelled requests.
 CLOSING_SECONDS = 2.0  # To close the application once every request is answered, within the above.
 QUIET_SECONDS = 0.2  # Time in which open connections may still send a request after the last response.

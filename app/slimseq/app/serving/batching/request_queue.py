@@ -100,7 +100,7 @@ class RequestQueue(ABC):
             queued = self._queued_rows()
             if queued + len(rows) > self._limits.queue_rows:
                 seconds = math.ceil(min(max(queued * self._seconds_a_row, 1), 60))
-                raise Overloaded(f"{self._name} has {queued} queued rows, too many for {len(rows)} more", seconds)
+                raise Overloaded(f"{self._name} has {queued} rows waiting, too many for {len(rows)} more", seconds)
             self._arrived(request)
             request.next_tokens = next_tokens(request)
             request.virtual_finish = self._virtual_time + request.next_tokens
