@@ -1,7 +1,7 @@
 """Builds the documentation site: `make docs`. The reference pages are written from the code before each build."""
 
 import sys
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 project = "Slimseq"
 author = "The Slimseq developers"
-release = version("slimseq")
+version = release = metadata.version("slimseq")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 myst_heading_anchors = 3
 html_theme = "furo"

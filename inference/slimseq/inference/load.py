@@ -55,7 +55,7 @@ class Model:
 
         Args:
             texts: the inputs.
-            prefix: text put before every input. None means the artifact's own, such as `summarize: `.
+            prefix: text put before every input. None means the artifact's own, such as "summarize: ".
             on_overflow: what happens to an input that is longer than the model reads: `truncate` or `error`.
             batch_size: inputs that are generated together.
             **options: fields of `GenerationOptions` (`num_beams`, `max_new_tokens`, `do_sample`, ...) in place of the
