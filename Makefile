@@ -63,7 +63,7 @@ prepare: $(SERVE_STAMP) ## Build what derives from the embedded models: ONNX and
 	$(BIN)/slimseq prepare --store $(EMBEDDED)
 
 run: prepare ## Serve the embedded models on HOST:PORT (127.0.0.1:8000).
-	SLIMSEQ_STORE=$(EMBEDDED) SLIMSEQ_HOST=$(HOST) SLIMSEQ_PORT=$(PORT) $(BIN)/slimseq serve
+	exec env SLIMSEQ_STORE=$(EMBEDDED) SLIMSEQ_HOST=$(HOST) SLIMSEQ_PORT=$(PORT) $(BIN)/slimseq serve
 
 check: lint ## Lint, and run the tests that start no process and load no embedded model: under 3 minutes.
 	$(PYTEST) $(TWICE) -m 'not slow'
