@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, WithJsonSchema, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from slimseq.inference.runtimes.registry import RUNTIMES
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import default_store
 
@@ -22,7 +23,16 @@ _OF_COMMANDS = ("key_password",)
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-RuntimeChoice = Literal["auto", "onnxruntime", "ctranslate2", "torch", "torch-bf16"]
+_RUNTIMES = ("auto", *RUNTIMES)
+
+
+def _known_runtime(name: str) -> str:
+    if name not in _RUNTIMES:
+        raise ValueError(f"there is no runtime {name!r}; there are {', '.join(_RUNTIMES)}")
+    return name
+
+
+RuntimeChoice = Annotated[str, AfterValidator(_known_runtime), WithJsonSchema({"type": "string", "enum": _RUNTIMES})]
 
 
 class Settings(BaseSettings):
