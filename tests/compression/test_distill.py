@@ -146,7 +146,7 @@ def test_the_teachers_outputs_replace_written_targets_or_come_in_addition(
 ) -> None:
     context = tiny_context(tmp_path, seed=4)
     tiny_artifact(context, Family.T5, tmp_path)
-    sequence = SequenceLevel(sequence_level=sequence_level, sequence_beams=1, sequence_share=0.5)
+    sequence = SequenceLevel(sequence_level=sequence_level, sequence_beams=4, sequence_share=0.5)
     options = DistillOptions(decoder_layers=1, sequence=sequence)
     training = TrainingOptions(
         bounds=Bounds(max_steps=2), tokens_per_batch=200, dropout=0.0, alpha=0.5, hidden_states=1.0, attention=1.0

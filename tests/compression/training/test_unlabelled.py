@@ -143,7 +143,7 @@ def test_what_was_learned_from_is_recorded(tmp_path: Path) -> None:
         "original",
         "small",
         files,
-        DistillOptions(decoder_layers=1, sequence=SequenceLevel(sequence_level="replace", sequence_beams=1)),
+        DistillOptions(decoder_layers=1, sequence=SequenceLevel(sequence_level="replace", sequence_beams=4)),
         TrainingOptions(bounds=Bounds(max_steps=1)),
     )
 
