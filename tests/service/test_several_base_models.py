@@ -74,7 +74,7 @@ def test_a_manifest_names_the_base_model_that_its_lineage_starts_from(store: Sto
         assert reference.digest == store.manifest(TASK, REFERENCES[name]).digest
     digest = store.manifest(TASK, "small").digest
     card = (store.folder(TASK, "small-int8") / "README.md").read_text()
-    assert f"- Reference of retention: `small`, `{digest}`" in card
+    assert f"- Retention is relative to: `small`, `{digest}`" in card
 
 
 def test_evaluate_compares_each_variant_with_its_own_base_model(evaluated: Finished) -> None:

@@ -62,7 +62,7 @@ def _reference(manifest: Manifest) -> list[str]:
     if manifest.reference is None or is_root(manifest):
         return []
     named = f"`{label_of(manifest.reference)}`, `{manifest.reference.digest}`"
-    return [f"- Reference of retention: {named}"]
+    return [f"- Retention is relative to: {named}"]
 
 
 def parameters_of(parameters: dict[str, object]) -> str:
