@@ -22,10 +22,7 @@ from slimseq.compression.outcome import Outcome, step_of, training_parameters
 from slimseq.compression.publish import Identity, check_name, derived, publish_model
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.training.data import DataFiles, limits_of, read_examples, read_material
-from slimseq.compression.training.distributed import Processes
-from slimseq.compression.training.forward import dev_loss
 from slimseq.compression.training.options import TrainingOptions
-from slimseq.compression.training.report import too_short
 from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.inference.models.configuration import family_of, read_configuration
@@ -136,6 +133,9 @@ def train_base(
         TrainingDiverged: training failed; nothing is published.
     """
     from slimseq.compression.training.checkpoint import discard
+    from slimseq.compression.training.distributed import Processes
+    from slimseq.compression.training.forward import dev_loss
+    from slimseq.compression.training.report import too_short
     from slimseq.compression.training.trainer import train
 
     started = time.monotonic()

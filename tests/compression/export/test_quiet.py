@@ -9,8 +9,8 @@ from slimseq.compression.export.quiet import unchanged_logging
 ROUNDS = """
 import logging
 import numpy as np
-from slimseq.compression.quantize.weight_only import Blocks, round_rows
-round_rows(np.ones((4, 32), dtype=np.float32), Blocks(bits=8, size=32, is_symmetric=True))
+from slimseq.compression.quantize.weight_only import Blocks, quantize_rows_in_blocks
+quantize_rows_in_blocks(np.ones((4, 32), dtype=np.float32), Blocks(bits=8, size=32, is_symmetric=True))
 logging.getLogger("another").info("talks")
 assert not logging.getLogger().handlers, logging.getLogger().handlers
 """

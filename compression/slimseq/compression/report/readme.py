@@ -61,7 +61,7 @@ def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
         for number, (has, wanted) in enumerate(zip_longest(there, TABLES[name](facts)), begin + 2):
             if has != wanted:
                 raise OutdatedTables(
-                    f"{path}: line {number} {_quoted(has)} where the manifests say {_quoted(wanted, 'nothing')}; "
+                    f"{path}: line {number} {_quoted(has)} but the manifests say {_quoted(wanted, 'nothing')}; "
                     "run the same command without --check"
                 )
 

@@ -103,7 +103,7 @@ class TorchRuntime:
             )
         sequences = []
         for row, output in enumerate(outputs.tolist()):
-            row_ids = self._trim(output[1:])
+            row_ids = self._trim(output[1:], was_cancelled=was_cancelled)
             reason = finish_reason_of(row_ids, options, self._configuration)
             sequences.append(
                 GeneratedSequence(row_ids, "cancelled" if was_cancelled and reason == "length" else reason)
@@ -122,12 +122,12 @@ class TorchRuntime:
         caches = transformers.EncoderDecoderCache(transformers.DynamicCache(), transformers.DynamicCache())
         return {name: caches}
 
-    def _trim(self, ids: list[int]) -> list[int]:
-        """Removes what follows the end token, or the padding of a cancelled row."""
+    def _trim(self, ids: list[int], *, was_cancelled: bool) -> list[int]:
+        """Removes what follows the end token, or the padding of a cancelled row. A model may generate padding too."""
         end, pad = self._configuration.eos_id, self._configuration.pad_id
         if end in ids:
             return ids[: ids.index(end) + 1]
-        while ids and ids[-1] == pad:
+        while was_cancelled and ids and ids[-1] == pad:
             ids = ids[:-1]
         return ids
 
