@@ -16,6 +16,8 @@ from tests.service.raw import HealthWatch, answer_of, connect, head
 
 CONNECTIONS = 200
 HEADER_SECONDS = 2
+# Seconds of work.
+LONG = json.dumps({"text": ["The river is wide and the bridge is old. " * 40] * 64, "num_beams": 4}).encode()
 
 
 def warnings(log: Path) -> list[dict[str, str]]:
@@ -79,7 +81,18 @@ def test_silent_connections_keep_no_client_out(embedded: Store, log: Path) -> No
     assert served == [200] * 10
     assert oldest == b""
     assert len(warnings(log)) == 1
-    assert "the oldest idle one is closed" in warnings(log)[0]["message"]
+    assert "the oldest one without a complete request is closed" in warnings(log)[0]["message"]
+
+
+def test_requests_that_never_arrive_whole_keep_no_client_out(embedded: Store, log: Path) -> None:
+    with running_service(log, store=embedded.root, max_connections=5) as service, ExitStack() as held:
+        service.wait_until_ready()
+        for _ in range(20):
+            half = held.enter_context(connect(service))
+            half.sendall(head("POST", "/translate", "Content-Length: 100") + b"{")
+        served = [service.get("/healthz").status for _ in range(10)]
+
+    assert served == [200] * 10
 
 
 def test_a_connection_too_many_is_refused_while_all_others_have_requests(embedded: Store, log: Path) -> None:
@@ -88,8 +101,7 @@ def test_a_connection_too_many_is_refused_while_all_others_have_requests(embedde
         with contextlib.ExitStack() as held:
             for _ in range(3):
                 busy = held.enter_context(connect(service))
-                # The body never comes.
-                busy.sendall(head("POST", "/translate", "Content-Length: 100"))
+                busy.sendall(head("POST", "/summarize", f"Content-Length: {len(LONG)}") + LONG)
             time.sleep(0.5)
             refused = [service.get("/healthz") for _ in range(5)]
         time.sleep(0.5)

@@ -131,7 +131,7 @@ def test_a_request_can_name_the_runtime(service: Service) -> None:
     assert answers["auto"].json["outputs"] == answers["onnxruntime"].json["outputs"]
     refused = answers["ctranslate2"]
     assert (refused.status, refused.problem.type) == (422, "/problems/unfit-runtime")
-    assert "no ctranslate2 files; it has no safetensors to make them from, and onnxruntime can open it" in (
+    assert "no ctranslate2 files; it has no safetensors to make them from; onnxruntime can open it" in (
         refused.problem.detail
     )
     assert answers["abacus"].status == 422
