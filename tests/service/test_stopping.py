@@ -80,6 +80,16 @@ def test_an_idle_service_ends_soon(embedded: Store, log: Path, number: int) -> N
     assert "by force" not in log.read_text()
 
 
+@pytest.mark.parametrize("milliseconds", [20, 100, 200, 300, 400, 500])
+def test_a_second_signal_keeps_the_exit_code(embedded: Store, log: Path, milliseconds: int) -> None:
+    with stopping(embedded, log) as running:
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(milliseconds / 1000)
+        seconds = running.stop()
+
+    ends_cleanly(running, seconds)
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
