@@ -23,7 +23,7 @@ from slimseq.models_store.manifest import Family, Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.compression.language_models import marian_folder, mbart_folder
-from tests.compression.test_import_kin import saved
+from tests.compression.test_import_kin import never_padding, saved
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_file, tiny_model, tiny_tokenizer
 from tests.hub import HubHandler, running_hub
 
@@ -78,6 +78,7 @@ def model_folder(model_type: str, folder: Path) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
+        never_padding(model)
     write_model(model, folder / "model")
     copy_tokenizer(tokenizer, folder / "model")
     return folder / "model"

@@ -15,9 +15,9 @@ from tests.compression.tiny import SENTENCES, tiny_context
 from tests.inference.models.test_pretrained import FAMILIES
 
 TEXTS = [*(text for pair in SENTENCES for text in pair), "A \ufb01ne \uff26\uff55\uff4c\uff4c width\u2026"]
-SPECIALS = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
+SPECIALS: dict[str, Any] = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
 # Family, its file, the class that its configuration names, and the ids that SentencePiece gives to its special pieces.
-KINDS: dict[str, tuple[str, str, dict[str, int]]] = {
+KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "T5": ("spiece.model", "T5Tokenizer", SPECIALS),
     "mT5": ("spiece.model", "T5Tokenizer", SPECIALS),
     "PEGASUS": ("spiece.model", "PegasusTokenizer", SPECIALS),
