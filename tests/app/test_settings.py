@@ -53,7 +53,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     [
         ("PORT", "99999", "less than or equal to 65535"),
         ("HOST", "not a host", "neither an address nor a host name"),
-        ("RUNTIME", "tensorrt", "'auto', 'onnxruntime', 'ctranslate2', 'torch' or 'torch-bf16'"),
+        ("RUNTIME", "tensorrt", "there are auto, onnxruntime, torch, torch-bf16, ctranslate2"),
         ("THREADS", "-1", "greater than or equal to 0"),
         ("PRELOAD", "quantized", "not of the form task/variant"),
         ("PRELOAD", "haiku/quantized", "not of the form task/variant"),
