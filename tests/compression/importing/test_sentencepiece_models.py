@@ -40,7 +40,7 @@ def test_pieces_are_those_of_sentencepiece(tmp_path: Path, name: str) -> None:
             vocab_size=250,
             hard_vocab_limit=False,
             minloglevel=2,
-            **ids,  # type: ignore[arg-type]
+            **ids,
         )
     own = sentencepiece.SentencePieceProcessor(model_file=str(folder / file_name))
     context = tiny_context(tmp_path)
