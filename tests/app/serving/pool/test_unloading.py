@@ -23,6 +23,9 @@ from slimseq.models_store.store import Store
 from tests.app.serving.pool.test_pool import CountingOpener
 from tests.app.serving.working import until
 
+# A variant is open on two runtimes, one of which is PyTorch.
+pytest.importorskip("transformers")
+
 TRANSLATION = Task.TRANSLATION
 RUNTIMES = ("onnxruntime", "torch")
 
