@@ -93,11 +93,11 @@ WAYS: dict[str, tuple[tuple[str, ...], Int8Dynamic]] = {
         f"{layers}: {name}": (patterns, scheme)
         for layers, patterns in (("feed-forward", FEED_FORWARD), ("encoder", ENCODER_WHOLE))
         for name, scheme in {
-            "rows, large channels in float": Int8Dynamic(row_scales, BLOCKS, TENSOR),
+            "rows, outlier channels in float": Int8Dynamic(row_scales, BLOCKS, TENSOR),
             "the same, decoder: blocks of 32": Int8Dynamic(row_scales, in_blocks(32), TENSOR),
-            "the same, decoder: rows, large channels in float": Int8Dynamic(row_scales, normalized_rows, TENSOR),
+            "the same, decoder: rows, outlier channels in float": Int8Dynamic(row_scales, normalized_rows, TENSOR),
             "the same, decoder: one scale a tensor": Int8Dynamic(row_scales, TENSOR, TENSOR),
-            "the same, decoder: rows, large channels in float; others: fixed scales": FIXED,
+            "the same, decoder: rows, outlier channels in float; others: static scales": FIXED,
         }.items()
     },
     "encoder: rows": (ENCODER_WHOLE, Int8Dynamic(ROWS, BLOCKS, TENSOR)),

@@ -4,7 +4,7 @@ Lines hold no control codes: what is running, how much of it is done, its rate a
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Event, Thread
@@ -90,17 +90,28 @@ def clock(seconds: float) -> str:
 @contextmanager
 def _lines(display: Progress, line_seconds: float) -> Iterator[None]:
     """Prints a line about the innermost task every few seconds, from a thread: also in the middle of one long step."""
+
+    def print_line() -> None:
+        running = [task for task in display.tasks if not task.finished]
+        if running:
+            display.console.print(line_of(running[-1]), highlight=False, markup=False, soft_wrap=True)
+
+    with every(line_seconds, print_line):
+        yield
+
+
+@contextmanager
+def every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+    """Calls something every so many seconds from a thread, until the block ends."""
     ended = Event()
 
-    def talk() -> None:
-        due = time.monotonic() + line_seconds
+    def repeat() -> None:
+        due = time.monotonic() + seconds
         while not ended.wait(max(0.0, due - time.monotonic())):
-            due = time.monotonic() + line_seconds
-            running = [task for task in display.tasks if not task.finished]
-            if running:
-                display.console.print(line_of(running[-1]), highlight=False, markup=False, soft_wrap=True)
+            due = time.monotonic() + seconds
+            action()
 
-    thread = Thread(target=talk, name="progress", daemon=True)
+    thread = Thread(target=repeat, name="progress", daemon=True)
     thread.start()
     try:
         yield

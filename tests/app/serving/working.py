@@ -3,11 +3,30 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 
 from slimseq.app.serving.batching.request import Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
+from slimseq.inference.generator import TextOutput
 from slimseq.models_store.manifest import GenerationOptions
 from tests.app.serving.generators import rows
+
+
+@dataclass
+class Heard:
+    """A listener that remembers `(row, token)` and `(row, text)`, in the order in which they came."""
+
+    events: list[tuple[int, int | str]] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> list[tuple[int, int]]:
+        return [(row, what) for row, what in self.events if isinstance(what, int)]
+
+    def on_token(self, row: int, token: int) -> None:
+        self.events.append((row, token))
+
+    def on_row(self, row: int, output: TextOutput) -> None:
+        self.events.append((row, output.text))
 
 
 def submit(

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 
 from slimseq.compression.context import Context
+from slimseq.compression.progress import every
 from slimseq.models_store.errors import BadSource
 
 PATTERNS = ["*.json", "*.safetensors", "spiece.model", "sentencepiece.bpe.model", "*.spm", "merges.txt", "*.txt"]
@@ -66,21 +66,14 @@ def download(context: Context, source: str, revision: str | None, folder: Path, 
 @contextmanager
 def _showing(context: Context, source: str, folder: Path) -> Iterator[None]:
     """Shows how many megabytes have come, which the library tells nobody but its own bars."""
-    ended = Event()
     with context.progress() as display:
         task = display.add_task(f"Downloading {source}", total=None, status="", unit="MB")
 
         def look() -> None:
-            while not ended.wait(LOOK_SECONDS):
-                display.update(task, completed=_bytes_in(folder) / 1e6)
+            display.update(task, completed=_bytes_in(folder) / 1e6)
 
-        thread = Thread(target=look, name="download", daemon=True)
-        thread.start()
-        try:
+        with every(LOOK_SECONDS, look):
             yield
-        finally:
-            ended.set()
-            thread.join()
 
 
 def _bytes_in(folder: Path) -> int:

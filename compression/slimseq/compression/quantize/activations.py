@@ -164,7 +164,7 @@ def static_query_scales(inputs: GraphInputs) -> dict[str, float]:
 def scale_of(states: Floats, margin: float) -> StaticScale:
     """Returns a scale with smoothing factors for values `(..., channels)` and for values larger by `margin`.
 
-    Large channels are divided by a power of two, and their weights multiplied by it, so that the other channels keep
+    Outlier channels are divided by a power of two, and their weights multiplied by it, so that the other channels keep
     their precision (SmoothQuant, Xiao et al. 2022, https://arxiv.org/abs/2211.10438; its factors are not powers of two
     and apply to all channels).
     """

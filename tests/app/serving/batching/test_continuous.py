@@ -10,12 +10,12 @@ from slimseq.app.errors import DeadlineExceeded, GenerationFailed, Overloaded, S
 from slimseq.app.serving.batching.continuous import ContinuousBatching
 from slimseq.app.serving.batching.request import Generated
 from slimseq.app.serving.batching.request_queue import EXPECTED_EXTRA_TOKENS, WorkLimits, expected_tokens
-from slimseq.inference.generator import TextOutput, open_generator
+from slimseq.inference.generator import open_generator
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.manifest import GenerationOptions, Task
 from slimseq.models_store.store import Store
 from tests.app.serving.generators import SteppingGenerator, rows
-from tests.app.serving.working import run, submit, texts, until
+from tests.app.serving.working import Heard, run, submit, texts, until
 
 SHORT = GenerationOptions(max_new_tokens=4)
 BEAMS = GenerationOptions(num_beams=4, max_new_tokens=4)
@@ -192,21 +192,14 @@ def test_after_an_error_another_engine_begins() -> None:
 
 
 def test_a_row_that_breaks_an_engine_fails_alone_and_the_others_answer_as_they_would_have() -> None:
-    heard: list[tuple[int, int]] = []
-
-    class Listener:
-        def on_token(self, row: int, token: int) -> None:
-            heard.append((row, token))
-
-        def on_row(self, row: int, output: TextOutput) -> None:
-            pass
+    heard = Heard()
 
     async def scenario() -> None:
         generator = SteppingGenerator(is_open=False)
         generator.bad_length, generator.bad_from = 7, 4
         with scheduling(generator) as scheduler:
             good = [submit(scheduler, length) for length in (9, 5, 8)]
-            streamed = scheduler.submit(rows(6, 9), SHORT, time.monotonic() + 10, Listener())
+            streamed = scheduler.submit(rows(6, 9), SHORT, time.monotonic() + 10, heard)
             bad = submit(scheduler, 7)
             generator.open()
             answers = await asyncio.gather(*map(scheduler.wait, (*good, streamed, bad)), return_exceptions=True)
@@ -221,7 +214,7 @@ def test_a_row_that_breaks_an_engine_fails_alone_and_the_others_answer_as_they_w
 
     run(scenario)
     # Tokens that came before the engine broke do not come again.
-    assert sorted(heard) == [(0, 6)] * 6 + [(1, 9)] * 9
+    assert sorted(heard.tokens) == [(0, 6)] * 6 + [(1, 9)] * 9
 
 
 def test_a_row_that_samples_without_a_seed_draws_the_same_again() -> None:
@@ -300,21 +293,14 @@ def test_closing_ends_what_runs_and_fails_what_waits() -> None:
 
 
 def test_a_listener_hears_tokens_as_they_come_and_then_the_row() -> None:
-    heard: list[object] = []
-
-    class Listener:
-        def on_token(self, row: int, token: int) -> None:
-            heard.append((row, token))
-
-        def on_row(self, row: int, output: TextOutput) -> None:
-            heard.append((row, output.text))
+    heard = Heard()
 
     async def scenario() -> None:
         with scheduling(SteppingGenerator()) as scheduler:
-            await scheduler.wait(scheduler.submit(rows(2, 1), SHORT, time.monotonic() + 10, Listener()))
+            await scheduler.wait(scheduler.submit(rows(2, 1), SHORT, time.monotonic() + 10, heard))
 
     run(scenario)
-    assert heard == [(0, 2), (1, 1), (1, "1"), (0, 2), (0, "2")]
+    assert heard.events == [(0, 2), (1, 1), (1, "1"), (0, 2), (0, "2")]
 
 
 def test_requests_that_come_and_go_get_the_texts_of_the_model(embedded: Store) -> None:

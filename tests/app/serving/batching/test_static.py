@@ -9,11 +9,10 @@ import pytest
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
-from slimseq.inference.generator import TextOutput
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.manifest import GenerationOptions
 from tests.app.serving.generators import EchoGenerator, rows
-from tests.app.serving.working import run, submit, texts, until
+from tests.app.serving.working import Heard, run, submit, texts, until
 
 GREEDY = GenerationOptions()
 BEAMS = GenerationOptions(num_beams=4)
@@ -234,14 +233,7 @@ def test_an_exception_fails_its_batch_alone() -> None:
 
 
 def test_a_row_that_breaks_a_batch_fails_alone() -> None:
-    heard: list[tuple[int, int]] = []
-
-    class Listener:
-        def on_token(self, row: int, token: int) -> None:
-            heard.append((row, token))
-
-        def on_row(self, row: int, output: TextOutput) -> None:
-            pass
+    heard = Heard()
 
     async def scenario() -> None:
         generator = EchoGenerator(is_open=False)
@@ -250,9 +242,7 @@ def test_a_row_that_breaks_a_batch_fails_alone() -> None:
             first = submit(batcher, 1)
             await until(generator.has_started.is_set)
             good, bad = submit(batcher, 9, 5), submit(batcher, 7)
-            streamed = batcher.submit(
-                rows(6, 8), GenerationOptions(max_new_tokens=4), time.monotonic() + 10, Listener()
-            )
+            streamed = batcher.submit(rows(6, 8), GenerationOptions(max_new_tokens=4), time.monotonic() + 10, heard)
             generator.gate.set()
 
             assert texts(await batcher.wait(good)) == ["9", "5"] and texts(await batcher.wait(first)) == ["1"]
@@ -261,17 +251,10 @@ def test_a_row_that_breaks_a_batch_fails_alone() -> None:
                 await batcher.wait(bad)
 
     run(scenario)
-    assert sorted(heard) == [(0, 6), (1, 8)]
+    assert sorted(heard.tokens) == [(0, 6), (1, 8)]
 
 
 def test_what_was_drawn_without_a_seed_and_heard_is_not_drawn_again() -> None:
-    class Listener:
-        def on_token(self, row: int, token: int) -> None:
-            pass
-
-        def on_row(self, row: int, output: TextOutput) -> None:
-            pass
-
     async def scenario() -> None:
         generator = EchoGenerator(is_open=False)
         generator.bad_length = 7
@@ -279,7 +262,7 @@ def test_what_was_drawn_without_a_seed_and_heard_is_not_drawn_again() -> None:
         with batching(generator) as batcher:
             first = submit(batcher, 1)
             await until(generator.has_started.is_set)
-            heard = batcher.submit(rows(6), drawing, time.monotonic() + 10, Listener())
+            heard = batcher.submit(rows(6), drawing, time.monotonic() + 10, Heard())
             bad = submit(batcher, 7, options=drawing)
             generator.gate.set()
             await batcher.wait(first)
@@ -340,19 +323,12 @@ def test_closing_ends_what_runs_and_fails_what_waits() -> None:
 
 
 def test_a_listener_hears_tokens_then_complete_rows() -> None:
-    heard: list[object] = []
-
-    class Listener:
-        def on_token(self, row: int, token: int) -> None:
-            heard.append((row, token))
-
-        def on_row(self, row: int, output: TextOutput) -> None:
-            heard.append((row, output.text))
+    heard = Heard()
 
     async def scenario() -> None:
         with batching(EchoGenerator(), max_rows=2) as batcher:
-            request = batcher.submit(rows(5, 6, 7), GREEDY, time.monotonic() + 10, Listener())
+            request = batcher.submit(rows(5, 6, 7), GREEDY, time.monotonic() + 10, heard)
             await batcher.wait(request)
 
     run(scenario)
-    assert heard == [(0, 5), (1, 6), (0, "5"), (1, "6"), (2, 7), (2, "7")]
+    assert heard.events == [(0, 5), (1, 6), (0, "5"), (1, "6"), (2, 7), (2, "7")]

@@ -4,7 +4,6 @@ Reading ends with the first byte above a limit. The body is scanned as it arrive
 """
 
 import asyncio
-from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -55,60 +54,48 @@ class BodyMiddleware:
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._max_bytes:
             raise PayloadTooLarge(self._max_bytes)
-        held = _HeldBytes()
+        body = bytearray()
         try:
             try:
                 async with asyncio.timeout(self._seconds):
-                    body = await self._read(headers, receive, held)
+                    is_whole = await self._read(headers, receive, body)
             except TimeoutError:
                 raise BodyTimeout(self._seconds) from None
-            if body is None:
+            if not is_whole:
                 return
-            waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+            waiting: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
             async def receive_body() -> Message:
                 return waiting.pop() if waiting else await receive()
 
             await self.app(scope, receive_body, send)
         finally:
-            self._bytes_in_progress -= held.count
+            self._bytes_in_progress -= len(body)
 
-    def _hold(self, size: int, held: "_HeldBytes") -> None:
-        if self._bytes_in_progress + size > self._max_bytes_in_progress:
-            raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
-        self._bytes_in_progress += size
-        held.count += size
-
-    async def _read(self, headers: Headers, receive: Receive, held: "_HeldBytes") -> bytes | None:
-        """Returns the body, or None if the client disconnected before its end."""
-        body = bytearray()
+    async def _read(self, headers: Headers, receive: Receive, body: bytearray) -> bool:
+        """Reads the body. Returns False if the client disconnected before its end."""
         scanner: JsonScanner | None = None
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return None
+                return False
             piece, is_last = message.get("body", b""), not message.get("more_body", False)
             if piece and not body:
                 check_media_type(headers)
             if len(body) + len(piece) > self._max_bytes:
                 raise PayloadTooLarge(self._max_bytes)
-            self._hold(len(piece), held)
+            if self._bytes_in_progress + len(piece) > self._max_bytes_in_progress:
+                raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
+            self._bytes_in_progress += len(piece)
             body += piece
             if scanner is None:
                 if is_last and not may_exceed(piece, self._max_values):
                     check_encoding(piece)
-                    return bytes(piece)
+                    return True
                 scanner = JsonScanner(self._max_values)
             await _scan(scanner, piece, is_last)
             if is_last:
-                return bytes(body)
-
-
-@dataclass
-class _HeldBytes:
-    """The size of one request's body, as far as it has arrived."""
-
-    count: int = 0
+                return True
 
 
 async def _scan(scanner: JsonScanner, chunk: bytes, is_last: bool) -> None:
