@@ -15,10 +15,10 @@ from slimseq.compression.quantize.activations import (
     static_query_scales,
     static_scales,
 )
-from slimseq.compression.quantize.graphs import inputs_of, is_output_projection, matmuls_of
+from slimseq.compression.quantize.graphs import inputs_of, matmuls_of
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache, Int8CrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
-from slimseq.inference.graphs.names import DECODER, ENCODER
+from slimseq.inference.graphs.names import DECODER, ENCODER, LM_HEAD_MATMUL
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Family, Task
@@ -84,13 +84,13 @@ def test_the_input_of_the_output_projection_has_no_smoothing_factors(tmp_path: P
     source = with_outlier_channels(tmp_path, norms, [3])
     export_onnx(source, tmp_path / "exported", FloatCrossAttentionCache(), is_projection_shared=False)
     path = tmp_path / "exported" / DECODER
-    projection = [name for name in matmuls_of(path) if is_output_projection(name)]
 
     found = static_scales(GraphInputs(tmp_path / "exported", DECODER, random_batch(source)), matmuls_of(path))
 
-    assert len(projection) == 1
     smoothed = {name for name, scale in found.items() if scale.factors[3] > 1}
-    assert smoothed and not smoothed & inputs_of(path, projection)
+    projected = inputs_of(path, [LM_HEAD_MATMUL])
+    assert len(projected) == 1
+    assert smoothed and not smoothed & projected
 
 
 def test_queries_of_int8_cross_attention_have_a_static_scale(bart: Context, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from slimseq.compression.quantize.embedding import INT8_MAX, Floats
-from slimseq.compression.quantize.graphs import inputs_of, is_output_projection
+from slimseq.compression.quantize.graphs import inputs_of
 from slimseq.compression.quantize.teacher_forcing import (
     Batch,
     cross_feeds,
@@ -23,7 +23,7 @@ from slimseq.compression.quantize.teacher_forcing import (
     steps_with_outputs,
 )
 from slimseq.inference.decoding.scores import Ids
-from slimseq.inference.graphs.names import ENCODER
+from slimseq.inference.graphs.names import ENCODER, LM_HEAD_MATMUL
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 
@@ -146,7 +146,7 @@ def static_scales(inputs: GraphInputs, matmuls: Collection[str]) -> dict[str, St
     read = inputs_of(inputs.path, matmuls)
     margins = {name: margin for name, margin in _margins(inputs.path).items() if name in read}
     # The projection's matrix is the embedding. It is stored once and cannot have factors.
-    projected = inputs_of(inputs.path, [name for name in matmuls if is_output_projection(name)])
+    projected = inputs_of(inputs.path, {LM_HEAD_MATMUL} & set(matmuls))
     return {
         name: uniform_scale_of(states, margins[name]) if name in projected else scale_of(states, margins[name])
         for name, states in inputs.values(margins).items()

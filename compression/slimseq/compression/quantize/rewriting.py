@@ -2,6 +2,8 @@
 
 `integer_matmuls` and `row_matmuls` have the replacements. ONNX Runtime's own quantizers need several copies of the
 whole float graph in memory.
+
+The graph builder does not write the int8 form itself: static activation scales are measured by running the float graph.
 """
 
 from collections.abc import Callable, Mapping, Sequence
