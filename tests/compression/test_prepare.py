@@ -62,7 +62,7 @@ def test_what_was_made_from_another_original_is_built_anew(tmp_path: Path) -> No
 
     done = prepare(context, measure=False)
 
-    assert done == ["exported translation/original to ONNX", "quantized translation/original to quantized"]
+    assert done == ["exported translation/original to onnx", "quantized translation/original to quantized"]
     original = context.store.manifest(Task.TRANSLATION, "original")
     assert context.store.manifest(Task.TRANSLATION, "quantized").parent == original.digest
 
@@ -155,7 +155,7 @@ def test_ctranslate2_files_are_made_where_they_were_measured_to_be_faster(tmp_pa
     ]
     context.store.rewrite_manifest(manifest.model_copy(update={"performance": measured}))
 
-    assert prepare(context) == ["exported translation/original to CTranslate2"]
+    assert prepare(context) == ["exported translation/original to ctranslate2"]
     assert prepare(context) == []
 
 
@@ -164,7 +164,7 @@ def test_graphs_that_were_made_for_another_engine_are_made_anew(tmp_path: Path) 
     record = context.store.folder(Task.TRANSLATION, "original") / "onnx" / "export.json"
     record.write_text(record.read_text(encoding="utf-8").replace('"graphs"', '"other"'), encoding="utf-8")
 
-    assert prepare(context) == ["exported translation/original to ONNX"]
+    assert prepare(context) == ["exported translation/original to onnx"]
     assert prepare(context) == []
 
 
@@ -178,7 +178,7 @@ def test_a_broken_variant_stops_neither_the_others_nor_the_command(tmp_path: Pat
     done = compression("prepare", "--store", context.store.root, "--json")
 
     assert done.code == 0
-    assert done.json == ["exported translation/small to ONNX"]
+    assert done.json == ["exported translation/small to onnx"]
     assert "Skipped translation/original: config.json has" in done.error
     assert "remove translation original" in done.error
     context.store.verify(Task.TRANSLATION, "quantized")
@@ -261,5 +261,5 @@ def test_two_that_prepare_at_once_make_everything_once(tmp_path: Path) -> None:
 
     assert [process.returncode for process in processes] == [0, 0], outputs
     done = sorted(sentence for out, _ in outputs for sentence in json.loads(out))
-    assert done == ["exported translation/original to ONNX", "quantized translation/original to quantized"]
+    assert done == ["exported translation/original to onnx", "quantized translation/original to quantized"]
     assert prepare(context) == []

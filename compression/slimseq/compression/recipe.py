@@ -145,6 +145,12 @@ class Recipe(Part):
         graph = {name: [variant.start] for name, variant in self.variants.items()}
         return [name for name in TopologicalSorter(graph).static_order() if name in self.variants]
 
+    def requires(self) -> set[str]:
+        """Returns the libraries without which a build cannot work: those of its techniques, and torch for an import."""
+        steps = [step for each in (self.base, *self.variants.values()) for step in each.steps]
+        libraries = {technique_named(step.technique).requires for step in steps} - {""}
+        return libraries | ({"torch"} if self.base.import_ is not None else set())
+
 
 def read_recipe(path: Path) -> Recipe:
     """Reads and checks a recipe.

@@ -13,9 +13,6 @@ from slimseq.evaluation.host import available_cores, cpu_flags, host_name
 from slimseq.inference.generator import open_generator, possible_runtimes
 from slimseq.models_store.manifest import MeasuredLayout, Task
 
-# They take their threads for the whole process.
-NOT_TUNED = ("torch", "torch-bf16")
-
 
 def tune(context: Context, task: Task, variant: str, options: TimedTexts) -> list[MeasuredLayout]:
     """Measures the layouts of one variant, and keeps them in its manifest, from where the service takes the fastest.
@@ -36,7 +33,7 @@ def tune(context: Context, task: Task, variant: str, options: TimedTexts) -> lis
     """
     texts = options.texts(task)
     kinds = possible_runtimes(context.store, task, variant, options.runtime)
-    runtimes = [kind.name for kind in kinds if kind.name not in NOT_TUNED]
+    runtimes = [kind.name for kind in kinds if not kind.needs_torch]
     if not runtimes:
         raise BadParameters(f"{task}/{variant} has no runtime but torch, which takes its threads for the whole process")
     layouts = even_layouts(available_cores())

@@ -73,7 +73,6 @@ def build_command(
     from slimseq.compression.build.work import clean, size_of
     from slimseq.compression.errors import GateFailed
     from slimseq.compression.recipe import read_recipe, shipped_recipe, with_import
-    from slimseq.compression.technique import technique_named
 
     path = recipe if recipe.exists() else shipped_recipe(str(recipe))
     described = read_recipe(path)
@@ -83,9 +82,8 @@ def build_command(
     if is_clean:
         print_line(f"{folder}: removed {clean(folder) / 1e6:,.1f} MB")
         return
-    steps = [step for each in (described.base, *described.variants.values()) for step in each.steps]
-    if described.base.import_ or any(technique_named(step.technique).requires for step in steps):
-        require("torch")
+    for library in described.requires():
+        require(library)
     options = BuildOptions(
         data_folder=data_folder or path.parent,
         folder=folder,

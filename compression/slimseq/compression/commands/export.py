@@ -5,14 +5,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from slimseq.compression.commands.next_step import command_line
-from slimseq.compression.commands.options import (
-    StoreOption,
-    TaskArgument,
-    open_context,
-    print_line,
-)
+from slimseq.compression.commands.options import StoreOption, TaskArgument, open_context, print_line
 from slimseq.compression.export.exporting import OnnxExporter, add_ctranslate2, add_onnx
 from slimseq.compression.option_groups import COMMON
+from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 
 
 def export_command(
@@ -40,6 +36,5 @@ def export_command(
     folder = context.store.folder(task, variant) / form
     stored = sum(path.stat().st_size for path in folder.iterdir())
     print_line(f"{task}/{variant}: {form}, {stored / 1e6:.1f} MB")
-    runtime = "ctranslate2" if form == "ctranslate2" else "onnxruntime"
-    words = ("benchmark", task.value, variant, "--runtime", runtime)
+    words = ("benchmark", task.value, variant, "--runtime", SERVING_RUNTIMES[form].name)
     print_line(f"Next, measure its speed: {command_line(context, *words)}")
