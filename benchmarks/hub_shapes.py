@@ -49,7 +49,7 @@ def measure(shape: str, operation: str, folder: Path) -> Record:
         from transformers import BartForConditionalGeneration, T5ForConditionalGeneration
 
         from slimseq.compression.prune.prune import PruneOptions, prune
-        from slimseq.compression.training.data import DataFiles
+        from slimseq.compression.training.data.pairs import DataFiles
         from slimseq.compression.training.schedule import Bounds
         from slimseq.compression.training.trainer import TrainingOptions
 

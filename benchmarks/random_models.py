@@ -29,7 +29,7 @@ def publish_random(shape: str, folder: Path, generation: GenerationDefaults | No
     Returns:
         The store.
     """
-    from slimseq.compression.publish import Identity, publish_model
+    from slimseq.compression.artifacts.publish import Identity, publish_model
     from slimseq.compression.training.scratch import NewModelOptions, make_model
     from slimseq.compression.training.tokenizer_maker import make_tokenizer
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimseq.compression.publish import copy_tokenizer, write_model
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.models_store.manifest import Family
 from tests.compression.tiny import SENTENCES, tiny_tokenizer
 

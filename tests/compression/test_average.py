@@ -11,7 +11,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.prune import PruneOptions, prune
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
 from slimseq.inference.generator import open_generator

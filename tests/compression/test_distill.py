@@ -6,12 +6,12 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.distill import DistillOptions, distill, kept_layers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.prune.layers import evenly_spaced, keep_layers
-from slimseq.compression.publish import write_model
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions

@@ -8,22 +8,22 @@ from typing import Any
 import pytest
 import torch
 
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
 from slimseq.compression.families import NAMES, STEPS, FamilyStep, table
 from slimseq.compression.importing.importing import ImportOptions, import_model
-from slimseq.compression.publish import copy_tokenizer, write_model
 from slimseq.compression.technique import Job, technique_named
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.manifest import Family, Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
+from tests.compression.importing.test_import_kin import never_padding, saved
 from tests.compression.language_models import marian_folder, mbart_folder
-from tests.compression.test_import_kin import never_padding, saved
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_file, tiny_model, tiny_tokenizer
 from tests.hub import HubHandler, running_hub
 

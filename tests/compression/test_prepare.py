@@ -10,7 +10,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare
 from slimseq.compression.prune.prune import PruneOptions, prune
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
 from slimseq.evaluation.host import cpu_flags

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.publish import copy_tokenizer, write_model
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.train import BaseOptions, train_base
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.models_store.errors import BadSource, UnknownVariant

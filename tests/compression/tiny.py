@@ -7,9 +7,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from slimseq.compression.artifacts.publish import Identity, publish_model
 from slimseq.compression.context import Context
-from slimseq.compression.publish import Identity, publish_model
-from slimseq.compression.training.data import Limits, TrainingSet
+from slimseq.compression.training.data.pairs import Limits, TrainingSet
 from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.evaluation.examples import Example

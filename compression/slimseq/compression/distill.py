@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slimseq.compression.artifacts.outcome import Derivation, Outcome, learn_from_parent
+from slimseq.compression.artifacts.parent import open_parent
 from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
-from slimseq.compression.commands.options import TaskArgument, VariantArgument
+from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.option_groups import STUDENT, TRAINING, flat
-from slimseq.compression.outcome import Derivation, Outcome, learn_from_parent
-from slimseq.compression.parent import open_parent
-from slimseq.compression.recipe_options import flat_values
+from slimseq.compression.options import STUDENT, TRAINING, flat, flat_values
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data import DataFiles, read_material
+from slimseq.compression.training.data.pairs import DataFiles, read_material
 from slimseq.compression.training.options import SequenceLevel, TrainingOptions
 from slimseq.inference.models.architecture import Architecture
 from slimseq.models_store.manifest import Task

@@ -1,4 +1,4 @@
-"""Builds the derived files of a store: ONNX exports of all artifacts with safetensors, and the int8 variants.
+"""`prepare`: builds the derived files of a store: ONNX exports of artifacts with safetensors, and int8 variants.
 
 It also makes CTranslate2 exports if a manifest's measurements say that they are faster on this kind of CPU.
 
@@ -16,11 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
+from cyclopts import Parameter
+
+from slimseq.compression.artifacts.copies import copy_artifact
+from slimseq.compression.commands.arguments import JsonOption, StoreOption, open_context, print_json, print_line
 from slimseq.compression.context import Context
-from slimseq.compression.copies import copy_artifact
-from slimseq.compression.evaluate import EvaluateOptions, evaluate_variants
 from slimseq.compression.export.exporting import EXPORTS
+from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_variants
+from slimseq.compression.options import COMMON
 from slimseq.compression.quantize.options import WHOLE
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.compression.tune_beams import TECHNIQUE as BEAMS
@@ -34,7 +39,6 @@ from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Step, Task
 from slimseq.models_store.store import Store
 
-# The recorded options that say how to quantize. `reduce_range` is not one: it depends on the CPU.
 RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")
 DEFAULT = "quantized"
 # A parameter of a step: `prepare` made the artifact and may make it again from another original.
@@ -247,3 +251,19 @@ def _flaw(context: Context, task: Task, name: str, derivation: Derivation) -> st
 def _is_unbuilt(context: Context, task: Task, name: str) -> bool:
     """Whether the files of a manifest were never built here, so that the artifact is not broken."""
     return not any((context.store.folder(task, name) / name_of_format).exists() for name_of_format in DERIVED_FORMATS)
+
+
+def command(
+    *,
+    measure: Annotated[bool, Parameter(group=COMMON, help="Evaluate new int8 variants on the bundled sample.")] = True,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build what is missing: ONNX or CTranslate2 of artifacts with safetensors, and their int8 variants."""
+    context = open_context(store)
+    with context.working("prepare"):
+        done = prepare(context, measure)
+    if as_json:
+        print_json(done)
+    else:
+        print_line("; ".join(done) if done else "nothing to build")

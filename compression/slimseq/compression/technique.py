@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.families import check_step
-from slimseq.compression.recipe_options import check_names, flat_values, read_options
+from slimseq.compression.options import check_names, flat_values, read_options
 from slimseq.compression.techniques import FORMER_NAMES, TECHNIQUES
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
@@ -22,8 +22,8 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
 if TYPE_CHECKING:
-    from slimseq.compression.outcome import Outcome
-    from slimseq.compression.training.data import DataFiles
+    from slimseq.compression.artifacts.outcome import Outcome
+    from slimseq.compression.training.data.pairs import DataFiles
 
 # How long training takes where nothing else ends it: enough for a small model to recover, and short enough to wait for.
 DEFAULT_SECONDS = 600.0

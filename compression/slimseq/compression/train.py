@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from pydantic import ValidationError
 
+from slimseq.compression.artifacts.outcome import Outcome, step_of, training_parameters
+from slimseq.compression.artifacts.publish import Identity, check_name, derived, publish_model
 from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
-from slimseq.compression.commands.options import TaskArgument
+from slimseq.compression.commands.arguments import TaskArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import family_of_model, load_model
-from slimseq.compression.option_groups import ARTIFACT, COMMON, TRAINING, flat
-from slimseq.compression.outcome import Outcome, step_of, training_parameters
-from slimseq.compression.publish import Identity, check_name, derived, publish_model
+from slimseq.compression.options import ARTIFACT, COMMON, TRAINING, flat
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data import DataFiles, limits_of, read_examples, read_material
+from slimseq.compression.training.data.pairs import DataFiles, limits_of, read_examples, read_material
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size

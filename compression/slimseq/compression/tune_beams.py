@@ -17,16 +17,16 @@ import numpy as np
 from cyclopts import Parameter
 from rich.progress import Progress
 
+from slimseq.compression.artifacts.outcome import Outcome, step_of
+from slimseq.compression.artifacts.publish import check_name, derived, publishing, write_json
 from slimseq.compression.commands.apply_technique import CommonOptions, NameOption, apply_technique
-from slimseq.compression.commands.options import TaskArgument, VariantArgument
+from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
-from slimseq.compression.option_groups import COMMON, flat
-from slimseq.compression.outcome import Outcome, step_of
-from slimseq.compression.publish import check_name, derived, publishing, write_json
+from slimseq.compression.options import COMMON, flat
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample
 from slimseq.evaluation.metrics import PRIMARY_METRIC

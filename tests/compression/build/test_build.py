@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.build.build import BuildOptions, Built, build
+from slimseq.compression.build.recipe import Recipe, read_recipe
 from slimseq.compression.build.work import working_in
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
-from slimseq.compression.publish import copy_tokenizer, write_model
 from slimseq.compression.quantize.quantize import quantize
-from slimseq.compression.recipe import Recipe, read_recipe
 from slimseq.models_store.manifest import Family, Reference, Step, Task
 from slimseq.models_store.store import Store, write_manifest
 from tests.command_line import compression

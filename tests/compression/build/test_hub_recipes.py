@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slimseq.compression.recipe import shipped_recipe
+from slimseq.compression.build.recipe import shipped_recipe
 from slimseq.models_store.manifest import Family, Manifest, Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.context import Context
 from slimseq.compression.importing.importing import ImportOptions, import_model
-from slimseq.compression.publish import copy_tokenizer, write_model
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.manifest import Family, Task
 from slimseq.models_store.store import Store

@@ -9,9 +9,9 @@ import pytest
 import sentencepiece
 from transformers import AutoTokenizer, MarianConfig, MarianMTModel, MarianTokenizer
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.importing.marian_tokenizer import write_fast_marian_tokenizer
-from slimseq.compression.publish import write_model
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import open_generator
 from slimseq.inference.tokenizer import Tokenizer

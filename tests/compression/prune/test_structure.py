@@ -5,13 +5,13 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import Importance, measure_importance
 from slimseq.compression.prune.layers import EvenOrder
 from slimseq.compression.prune.shape import cut_to, shape_of
 from slimseq.compression.prune.structure import kept_channels
-from slimseq.compression.publish import write_model
 from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
 

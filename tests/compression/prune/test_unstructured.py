@@ -7,7 +7,7 @@ import torch
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.unstructured import check_sparsity, held_sparse, sparsity_masks
-from slimseq.compression.training.batches import one_pass
+from slimseq.compression.training.data.batches import one_pass
 from slimseq.compression.training.forward import logits_of
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions, train

@@ -5,12 +5,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
 from slimseq.compression.models import load_model
 from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
-from slimseq.compression.publish import write_model
 from slimseq.compression.training.tokenizer_maker import texts_of
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.mbart import MBart

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.publish import Identity, derived, publish_model
+from slimseq.compression.artifacts.publish import Identity, derived, publish_model
 from slimseq.models_store.manifest import Check, Family, Manifest, Performance, QualityScore, Step, Task, Verdict
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model

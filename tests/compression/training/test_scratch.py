@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.publish import write_model
 from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.inference.models.pretrained import is_output_tied
 from slimseq.models_store.manifest import Family

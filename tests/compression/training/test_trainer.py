@@ -9,7 +9,7 @@ import torch
 
 from slimseq.compression.errors import BadParameters, TrainingDiverged
 from slimseq.compression.training.checkpoint import CURRENT, PREVIOUS, WRITING
-from slimseq.compression.training.data import TokenPair, TrainingSet
+from slimseq.compression.training.data.pairs import TokenPair, TrainingSet
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions, train
 from slimseq.inference.tokenizer import Tokenizer

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slimseq.compression.artifacts.publish import publish_model
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import OnnxExporter, add_onnx
-from slimseq.compression.publish import publish_model
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.weights import Weights
@@ -61,7 +61,7 @@ IDENTITY = (
 
 
 def identity_of(fields: dict[str, Any]) -> Any:
-    from slimseq.compression.publish import Identity
+    from slimseq.compression.artifacts.publish import Identity
 
     return Identity(**fields)
 

@@ -5,7 +5,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
-from slimseq.compression.publish import write_model
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.data_file import DataFile
 from slimseq.inference.graphs.names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimseq.compression.benchmark import BenchmarkOptions, benchmark_variants
 from slimseq.compression.build.keys import data_digest, key_of
+from slimseq.compression.build.recipe import BASE, TestSet
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
-from slimseq.compression.evaluate import EvaluateOptions, evaluate_variants
 from slimseq.compression.export.exporting import EXPORTS
-from slimseq.compression.recipe import BASE, TestSet
+from slimseq.compression.measure.benchmark import BenchmarkOptions, benchmark_variants
+from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_variants
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.files import write_text

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from slimseq.compression.commands.next_step import evaluate_next
-from slimseq.compression.commands.options import (
+from slimseq.compression.artifacts.copies import copy_with_ancestors
+from slimseq.compression.commands.arguments import (
     DeviceOption,
     ForceOption,
     JsonOption,
@@ -22,16 +22,16 @@ from slimseq.compression.commands.options import (
     print_line,
     require,
 )
+from slimseq.compression.commands.next_step import evaluate_next
 from slimseq.compression.context import Context
-from slimseq.compression.copies import copy_with_ancestors
-from slimseq.compression.option_groups import COMMON, DATA, OUTPUT, flat
+from slimseq.compression.options import COMMON, DATA, OUTPUT, flat
 from slimseq.compression.technique import Job, Technique
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 
 if TYPE_CHECKING:
-    from slimseq.compression.training.data import DataFiles
+    from slimseq.compression.training.data.pairs import DataFiles
 
 NameOption = Annotated[str, Parameter(group=COMMON, help="Name of the new variant.")]
 CheckpointOption = Annotated[

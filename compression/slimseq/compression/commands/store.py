@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.table import Column, Table
 
-from slimseq.compression.card import write_card
-from slimseq.compression.commands.options import (
+from slimseq.compression.artifacts.card import write_card
+from slimseq.compression.artifacts.publish import check_name
+from slimseq.compression.commands.arguments import (
     JsonOption,
     StoreOption,
     TaskArgument,
@@ -25,8 +26,7 @@ from slimseq.compression.commands.options import (
 )
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.option_groups import COMMON
-from slimseq.compression.publish import check_name
+from slimseq.compression.options import COMMON
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.files import SIGNATURE
 from slimseq.models_store.formats import DERIVED_FORMATS

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimseq.compression.artifacts.publish import write_json
 from slimseq.compression.models import family_of_model
-from slimseq.compression.publish import write_json
-from slimseq.compression.training.targets import SOURCE_KEY, TARGET_KEY
+from slimseq.compression.training.data.targets import SOURCE_KEY, TARGET_KEY
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.models.family import ModelFamily
 from slimseq.models_store.errors import BadSource

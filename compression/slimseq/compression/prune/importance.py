@@ -13,10 +13,10 @@ import torch
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.options import CriterionName
-from slimseq.compression.training.batches import one_pass
-from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.data.batches import one_pass
+from slimseq.compression.training.data.pairs import TrainingSet
 from slimseq.compression.training.forward import logits_of, pad_id_of
-from slimseq.compression.training.losses import label_smoothed_cross_entropy
+from slimseq.compression.training.loss.losses import label_smoothed_cross_entropy
 from slimseq.inference.models.architecture import Architecture, Attention, FeedForward
 
 if TYPE_CHECKING:

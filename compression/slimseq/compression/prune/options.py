@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.option_groups import STRUCTURE, flat
+from slimseq.compression.options import STRUCTURE, flat
 from slimseq.compression.training.options import SequenceLevel
 
 LayerChoice = Literal["loss", "even"]

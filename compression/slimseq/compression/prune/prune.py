@@ -13,9 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from slimseq.compression.artifacts.outcome import Derivation, Outcome, learn_from_parent
+from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.context import Context
-from slimseq.compression.outcome import Derivation, Outcome, learn_from_parent
-from slimseq.compression.parent import Parent, open_parent
+from slimseq.compression.options import flat_values
 from slimseq.compression.prune.layers import layers_in_words
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.prune.rebuild import rebuild
@@ -23,8 +24,7 @@ from slimseq.compression.prune.shape import Shape, shape_of
 from slimseq.compression.prune.structure import cut_structure, wanted_shape
 from slimseq.compression.prune.unstructured import held_sparse, sparsity_masks
 from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
-from slimseq.compression.recipe_options import flat_values
-from slimseq.compression.training.data import DataFiles, Material, TrainingSet, read_material
+from slimseq.compression.training.data.pairs import DataFiles, Material, TrainingSet, read_material
 from slimseq.compression.training.sequence_level import learning_from_outputs
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.evaluation.examples import Example

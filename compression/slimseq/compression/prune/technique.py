@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
-from slimseq.compression.commands.options import TaskArgument, VariantArgument
-from slimseq.compression.option_groups import TRAINING, flat
+from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
+from slimseq.compression.options import TRAINING, flat
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from slimseq.compression.outcome import Outcome
+    from slimseq.compression.artifacts.outcome import Outcome
 
 
 @flat(TRAINING)

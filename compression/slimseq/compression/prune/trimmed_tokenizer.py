@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from slimseq.compression.artifacts.publish import write_json
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.publish import write_json
-from slimseq.compression.training.targets import TARGET_TOKENIZER
+from slimseq.compression.training.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 
 SENTINEL = re.compile(r"<extra_id_\d+>")

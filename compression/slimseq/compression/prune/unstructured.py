@@ -15,7 +15,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.activation_statistics import ActivationStatistics
 from slimseq.compression.prune.importance import weight_of
-from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.data.pairs import TrainingSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.option_groups import COMMON, SCHEME, flat
+from slimseq.compression.options import COMMON, SCHEME, flat
 from slimseq.evaluation.host import has_vnni
 
 SchemeName = Literal[

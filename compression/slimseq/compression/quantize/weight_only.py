@@ -22,8 +22,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from slimseq.compression.export.quiet import quiet_libraries, unchanged_logging
 from slimseq.compression.quantize.embedding import SHARED_DATA, Floats, embeddings_of, key_of
+from slimseq.compression.quantize.int8.rewriting import DOMAIN
 from slimseq.compression.quantize.mixed_precision import write_graphs
-from slimseq.compression.quantize.rewriting import DOMAIN
 from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.inference.graphs.external import array_of, move_out, save_whole
 

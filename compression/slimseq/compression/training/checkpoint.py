@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.training.batches import Position
+from slimseq.compression.training.data.batches import Position
 from slimseq.compression.training.embedded.copying import FIRST_WINDOW
 
 CURRENT = "checkpoint"

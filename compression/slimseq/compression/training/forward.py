@@ -7,9 +7,9 @@ import torch
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.training.batches import IGNORED_LABEL, Batch, one_pass
-from slimseq.compression.training.data import TrainingSet
-from slimseq.compression.training.losses import label_smoothed_cross_entropy
+from slimseq.compression.training.data.batches import IGNORED_LABEL, Batch, one_pass
+from slimseq.compression.training.data.pairs import TrainingSet
+from slimseq.compression.training.loss.losses import label_smoothed_cross_entropy
 from slimseq.compression.training.options import Precision
 
 if TYPE_CHECKING:

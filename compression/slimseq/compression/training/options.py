@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.option_groups import DISTILLATION, SEQUENCE_LEVEL, TRAINING, flat
+from slimseq.compression.options import DISTILLATION, SEQUENCE_LEVEL, TRAINING, flat
 from slimseq.compression.training.schedule import Bounds
 
 Precision = Literal["bf16", "fp32"]

@@ -6,7 +6,7 @@ decayed as one bounded by steps does.
 
 from dataclasses import dataclass
 
-from slimseq.compression.option_groups import COMMON, flat
+from slimseq.compression.options import COMMON, flat
 
 WARMUP_SHARE = 0.1
 

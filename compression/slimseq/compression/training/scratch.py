@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.option_groups import ARCHITECTURE, flat
+from slimseq.compression.options import ARCHITECTURE, flat
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.registry import FAMILIES
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from slimseq.compression.artifacts.publish import write_json
 from slimseq.compression.errors import BadData
-from slimseq.compression.publish import write_json
 from slimseq.evaluation.examples import Example
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.registry import family_named

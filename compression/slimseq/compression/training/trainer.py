@@ -21,16 +21,16 @@ import torch
 from slimseq.compression.context import Context
 from slimseq.compression.errors import TrainingDiverged
 from slimseq.compression.training import checkpoint
-from slimseq.compression.training.batches import Batch, endless_batches
 from slimseq.compression.training.checkpoint import Progress
-from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.data.batches import Batch, endless_batches
+from slimseq.compression.training.data.pairs import TrainingSet
 from slimseq.compression.training.distributed import Processes
 from slimseq.compression.training.dropout import dropout_rate
 from slimseq.compression.training.embedded.copying import CopiedWindows, next_window
 from slimseq.compression.training.forward import dev_loss, pad_id_of
 from slimseq.compression.training.freed_memory import keeping_freed_memory
 from slimseq.compression.training.interruption import watching_for_interruption
-from slimseq.compression.training.objective import Loss, Objective
+from slimseq.compression.training.loss.objective import Loss, Objective
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.report import TrainingReport, report_of
 from slimseq.compression.training.schedule import Trapezoid

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from slimseq.compression.errors import BadData
-from slimseq.compression.training.batches import Position
-from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.data.batches import Position
+from slimseq.compression.training.data.pairs import TrainingSet
 from slimseq.compression.training.embedded.copying import LONGEST_WINDOW, CopiedWindows, next_window
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer

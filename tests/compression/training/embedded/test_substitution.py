@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.data.pairs import TrainingSet
 from slimseq.compression.training.embedded.substitution import SubstitutedExample, substitutions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer

@@ -7,8 +7,8 @@ Some minutes of copying end that (Bengio et al. 2009, https://doi.org/10.1145/15
 import numpy as np
 
 from slimseq.compression.errors import BadData
-from slimseq.compression.training.batches import Batch, Position, padded
-from slimseq.compression.training.data import TokenPair, TrainingSet
+from slimseq.compression.training.data.batches import Batch, Position, padded
+from slimseq.compression.training.data.pairs import TokenPair, TrainingSet
 
 SHORTEST_WINDOW = 3
 FIRST_WINDOW = 6.0
