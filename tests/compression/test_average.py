@@ -11,6 +11,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.prune import PruneOptions, prune
+from slimseq.compression.technique import Job
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
@@ -28,7 +29,7 @@ def context(request: pytest.FixtureRequest, tmp_path: Path) -> Context:
     context = tiny_context(tmp_path)
     tiny_artifact(context, request.param, tmp_path)
     training = TrainingOptions(Bounds(max_steps=3), learning_rate=1e-2)
-    distill(context, TASK, "original", "trained", DataFiles([tiny_file(tmp_path)]), ALL_LAYERS, training)
+    distill(Job(context, TASK, "original", "trained", DataFiles([tiny_file(tmp_path)])), ALL_LAYERS, training)
     return context
 
 
@@ -60,7 +61,9 @@ def test_a_variant_may_be_named_in_place_of_the_one_from_before(context: Context
 def test_what_cannot_be_averaged_is_refused_in_one_line(context: Context, tmp_path: Path) -> None:
     data = DataFiles([tiny_file(tmp_path)])
     prune(
-        context, TASK, "original", "narrow", data, PruneOptions(feed_forward=0.5), TrainingOptions(Bounds(max_steps=0))
+        Job(context, TASK, "original", "narrow", data),
+        PruneOptions(feed_forward=0.5),
+        TrainingOptions(Bounds(max_steps=0)),
     )
 
     for variant, options, words in (

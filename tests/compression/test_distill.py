@@ -11,6 +11,7 @@ from slimseq.compression.distill import DistillOptions, distill, kept_layers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.prune.layers import evenly_spaced, keep_layers
+from slimseq.compression.technique import Job
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.schedule import Bounds
@@ -122,11 +123,7 @@ def test_distilling_an_artifact_publishes_a_student_with_its_lineage(tmp_path: P
     training = TrainingOptions(bounds=Bounds(max_steps=6), tokens_per_batch=200, dropout=0.0, temperature=2.0)
 
     outcome = distill(
-        context,
-        Task.TRANSLATION,
-        "original",
-        "distilled",
-        DataFiles([tiny_file(tmp_path)]),
+        Job(context, Task.TRANSLATION, "original", "distilled", DataFiles([tiny_file(tmp_path)])),
         DistillOptions(decoder_layers=1),
         training,
     )
@@ -153,7 +150,9 @@ def test_the_teachers_outputs_replace_written_targets_or_come_in_addition(
     )
     files, run, cache = DataFiles([tiny_file(tmp_path)]), tmp_path / "run", tmp_path / "cache"
 
-    outcome = distill(context, Task.TRANSLATION, "original", "distilled", files, options, training, run, cache)
+    outcome = distill(
+        Job(context, Task.TRANSLATION, "original", "distilled", files, checkpoint=run, outputs=cache), options, training
+    )
     outputs = [json.loads(line)["text"] for line in (cache / "teacher_outputs.jsonl").read_text("utf-8").splitlines()]
     # A teacher that knows nothing ends some texts at once; those are no targets.
     usable = sum(bool(text) for text in outputs)

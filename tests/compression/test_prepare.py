@@ -10,6 +10,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare
 from slimseq.compression.prune.prune import PruneOptions, prune
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.technique import Job
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
@@ -35,11 +36,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def prune_small(context: Context, tmp_path: Path) -> None:
     """Makes `translation/small` of the original, untrained."""
     prune(
-        context,
-        Task.TRANSLATION,
-        "original",
-        "small",
-        DataFiles([tiny_file(tmp_path)]),
+        Job(context, Task.TRANSLATION, "original", "small", DataFiles([tiny_file(tmp_path)])),
         PruneOptions(),
         TrainingOptions(Bounds(max_steps=0)),
     )

@@ -6,6 +6,7 @@ from transformers import AutoTokenizer
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.prune.prune import PruneOptions, prune
+from slimseq.compression.technique import Job
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.schedule import Bounds
@@ -23,11 +24,7 @@ def test_pruning_an_artifact_publishes_one_with_its_lineage(tmp_path: Path, fami
     training = TrainingOptions(bounds=Bounds(max_steps=6), learning_rate=1e-3, tokens_per_batch=200, dropout=0.0)
 
     outcome = prune(
-        context,
-        Task.TRANSLATION,
-        "original",
-        "pruned",
-        DataFiles([file], dev=[file]),
+        Job(context, Task.TRANSLATION, "original", "pruned", DataFiles([file], dev=[file])),
         PruneOptions(feed_forward=0.5, heads=3, samples=12),
         training,
     )
@@ -54,11 +51,7 @@ def test_a_variant_is_never_replaced_by_what_is_made_from_it(tmp_path: Path) -> 
 
     with pytest.raises(BadParameters, match="--name"):
         prune(
-            context,
-            Task.TRANSLATION,
-            "original",
-            "original",
-            DataFiles([tiny_file(tmp_path)]),
+            Job(context, Task.TRANSLATION, "original", "original", DataFiles([tiny_file(tmp_path)])),
             PruneOptions(),
             TrainingOptions(bounds=Bounds(max_steps=0)),
         )
@@ -71,7 +64,7 @@ def recovered(folder: Path, family: Family, options: PruneOptions, steps: int = 
     file = tiny_file(folder)
     training = TrainingOptions(bounds=Bounds(max_steps=steps), learning_rate=1e-3, tokens_per_batch=200, dropout=0.0)
     files = DataFiles([file], dev=[file])
-    outcome = prune(context, Task.TRANSLATION, "original", "pruned", files, options, training)
+    outcome = prune(Job(context, Task.TRANSLATION, "original", "pruned", files), options, training)
     context.store.verify(Task.TRANSLATION, "pruned")
     return parent, outcome.manifest, context.store.folder(Task.TRANSLATION, "pruned")
 
@@ -117,11 +110,7 @@ def test_the_teacher_of_a_trimmed_student_is_trimmed_alike(tmp_path: Path) -> No
     file = tiny_file(tmp_path)
 
     outcome = prune(
-        context,
-        Task.TRANSLATION,
-        "original",
-        "pruned",
-        DataFiles([file], dev=[file]),
+        Job(context, Task.TRANSLATION, "original", "pruned", DataFiles([file], dev=[file])),
         PruneOptions(feed_forward=1, vocabulary=0),
         TrainingOptions(bounds=Bounds(max_steps=0)),
     )
@@ -199,7 +188,7 @@ def test_recovery_can_learn_from_what_the_unpruned_model_writes(tmp_path: Path) 
     files = DataFiles([tiny_file(tmp_path)])
 
     outcome = prune(
-        context, Task.TRANSLATION, "original", "pruned", files, options, training, outputs_folder=tmp_path / "outputs"
+        Job(context, Task.TRANSLATION, "original", "pruned", files, outputs=tmp_path / "outputs"), options, training
     )
 
     assert len((tmp_path / "outputs" / "teacher_outputs.jsonl").read_text(encoding="utf-8").splitlines()) == 20

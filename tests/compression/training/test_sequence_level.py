@@ -9,6 +9,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.compression.technique import Job
 from slimseq.compression.training import sequence_level as module
 from slimseq.compression.training.data.pairs import DataFiles, Material
 from slimseq.compression.training.options import SequenceLevel
@@ -45,7 +46,7 @@ def test_another_variant_than_the_parent_can_write(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
     files, training = DataFiles([tiny_file(tmp_path)]), TrainingOptions(bounds=Bounds(max_steps=2))
-    distill(context, TASK, "original", "small", files, DistillOptions(decoder_layers=1), training)
+    distill(Job(context, TASK, "original", "small", files), DistillOptions(decoder_layers=1), training)
     options = SequenceLevel(sequence_level="replace", sequence_beams=4, sequence_teacher="original")
 
     learned = learning_from_outputs(context, TASK, "small", material(tmp_path), options, tmp_path / "outputs")

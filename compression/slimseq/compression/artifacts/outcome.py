@@ -1,21 +1,16 @@
 """The result of a technique: a published artifact and, after a training, its report."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimseq.compression.artifacts.parent import Parent
-from slimseq.compression.artifacts.publish import derived, publish_model
 from slimseq.compression.context import Context, library_versions
-from slimseq.compression.export.exporting import add_onnx
 from slimseq.models_store.manifest import Manifest, Step
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from slimseq.compression.training.data.pairs import DataFiles, Material
+    from slimseq.compression.training.data.pairs import DataFiles
     from slimseq.compression.training.trainer import TrainingOptions, TrainingReport
 
 OPTIONAL_LOSSES = ("hidden_states", "attention", "guided_alignment", "guided_layers", "copy_warmup_steps")
@@ -76,83 +71,6 @@ class Outcome:
         if measured:
             lines.append(f"dev loss: {', '.join(measured)}")
         return [*lines, *([self.remark] if self.remark else [])]
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """How a model is made from an artifact, for its lineage.
-
-    Args:
-        technique: the step's technique.
-        name: of the new artifact.
-        description: one sentence for the model card.
-        parameters: of the step, in addition to those of the training.
-        files: the training files and their mixture.
-        started: `time.monotonic()` at the start.
-        doing: the text of the progress bar.
-        chosen: choices that the technique made, one line each.
-    """
-
-    technique: str
-    name: str
-    description: str
-    parameters: dict[str, Any]
-    files: "DataFiles"
-    started: float
-    doing: str
-    chosen: Sequence[str] = ()
-
-
-def learn_from_parent(
-    context: Context,
-    parent: Parent,
-    model: "PreTrainedModel",
-    material: "Material",
-    training: "TrainingOptions",
-    derivation: Derivation,
-    checkpoint_folder: Path | None = None,
-    kept_layers: Mapping[str, Sequence[int]] | None = None,
-) -> Outcome:
-    """Trains a model with its parent as the teacher, publishes it and exports it to ONNX.
-
-    Args:
-        context: store, seed and device.
-        parent: the teacher.
-        model: made from the parent's model; trained in place.
-        material: training and dev sets.
-        training: how to train.
-        derivation: for the lineage.
-        checkpoint_folder: for checkpoints; training resumes from the last one.
-        kept_layers: the parent's layers that the model has, by stack; None if it has all or they are unknown.
-
-    Raises:
-        TrainingDiverged: training failed; nothing is published.
-    """
-    from slimseq.compression.training.forward import dev_loss
-    from slimseq.compression.training.report import too_short
-    from slimseq.compression.training.trainer import train
-
-    parent_dev_loss = dev_loss(parent.model, material.dev, context, training.precision) if material.dev else None
-    report = train(
-        model,
-        material.train,
-        training,
-        context,
-        teacher=parent.model,
-        checkpoint_folder=checkpoint_folder,
-        dev=material.dev,
-        describe=derivation.doing,
-        kept_layers=kept_layers,
-    )
-    parameters = {
-        **derivation.parameters,
-        **training_parameters(report, training, derivation.files, has_teacher=True),
-    }
-    step = step_of(context, derivation.technique, parameters, parent.manifest.digest, derivation.started)
-    identity = derived(parent.manifest, derivation.name, derivation.description, step)
-    manifest = publish_model(context.store, model, parent.folder, identity)
-    add_onnx(context, manifest.task, derivation.name)
-    return Outcome(manifest, report, parent_dev_loss, derivation.chosen, too_short(report, training))
 
 
 def step_of(context: Context, technique: str, parameters: dict[str, Any], parent: str | None, started: float) -> Step:

@@ -27,7 +27,7 @@ class Recovery(TrainingOptions):
 def _run(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcome":
     from slimseq.compression.prune.prune import prune
 
-    return prune(job.context, job.task, job.parent, job.name, job.files, options, training, job.checkpoint, job.outputs)
+    return prune(job, options, training)
 
 
 TECHNIQUE = Technique("prune", _run, [PruneOptions, Recovery], needs_data=True, requires="torch")

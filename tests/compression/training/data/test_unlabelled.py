@@ -5,6 +5,7 @@ import pytest
 
 from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadData, BadParameters
+from slimseq.compression.technique import Job
 from slimseq.compression.train import BaseOptions, train_base
 from slimseq.compression.training.data.mixture import Mixture
 from slimseq.compression.training.data.pairs import DataFiles, read_material
@@ -105,11 +106,7 @@ def test_nobody_to_write_targets_is_an_error_before_training(tmp_path: Path) -> 
 
     with pytest.raises(BadParameters, match="let a teacher write them"):
         distill(
-            context,
-            Task.TRANSLATION,
-            "original",
-            "small",
-            files,
+            Job(context, Task.TRANSLATION, "original", "small", files),
             DistillOptions(decoder_layers=1),
             TrainingOptions(bounds=Bounds(max_steps=1)),
         )
@@ -137,11 +134,7 @@ def test_what_was_learned_from_is_recorded(tmp_path: Path) -> None:
     files = DataFiles([tiny_file(tmp_path)], unlabelled=[rows(tmp_path, {"text": "The lamp is broken again."})])
 
     outcome = distill(
-        context,
-        Task.TRANSLATION,
-        "original",
-        "small",
-        files,
+        Job(context, Task.TRANSLATION, "original", "small", files),
         DistillOptions(decoder_layers=1, sequence=SequenceLevel(sequence_level="replace", sequence_beams=4)),
         TrainingOptions(bounds=Bounds(max_steps=1)),
     )
