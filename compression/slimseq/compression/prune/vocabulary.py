@@ -62,7 +62,7 @@ def plan_vocabulary(
     has_own = (tokenizer_folder / TARGET_TOKENIZER).exists()
     counts = _counts(tokenizer_folder / TOKENIZER, texts, context)
     counts += _counts(tokenizer_folder / (TARGET_TOKENIZER if has_own else TOKENIZER), targets, context)
-    kept = chosen_tokens(tokenizer, counts, _special_ids(model), limit)
+    kept = chosen_tokens(tokenizer, counts, _special_ids(model), limit, family_of_model(model))
     beyond = [token for token in kept if token >= model.config.vocab_size]
     if beyond:
         raise BadParameters(f"the tokenizer has token {beyond[0]} and the model only {model.config.vocab_size} of them")

@@ -31,7 +31,7 @@ def make_tokenizer(
         vocabulary: pieces at most, specials included, sentinels not. Short texts give fewer.
         folder: written to; made where it is missing.
         max_tokens: what `model_max_length` says.
-        sentinels: how many `<extra_id_N>` come after the pieces, in a family that has such.
+        sentinels: number of sentinel tokens after the pieces, in a family that has some.
 
     Returns:
         How many ids there are, sentinels included.
@@ -42,7 +42,7 @@ def make_tokenizer(
     folder.mkdir(parents=True, exist_ok=True)
     family = family_named(model_type)
     if family.tokenizer == "unigram":
-        tokenizer, config = _unigram(family, texts, vocabulary, sentinels if family.has_sentinels else 0)
+        tokenizer, config = _unigram(family, texts, vocabulary, sentinels if family.sentinel else 0)
     else:
         tokenizer, config = _byte_pairs(family, texts, vocabulary)
         # The slow class and some converters read these two instead of tokenizer.json.
@@ -95,11 +95,11 @@ def _unigram(
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", end)]
     )
-    extra = [f"<extra_id_{number}>" for number in range(sentinels)]
+    extra = [family.sentinel.format(number) for number in range(sentinels)]
     # Stock T5 counts them down: the last id is <extra_id_0>.
     tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in reversed(extra)])
     config: dict[str, Any] = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    if not family.has_sentinels:
+    if not family.sentinel:
         return tokenizer, config | {"tokenizer_class": "PreTrainedTokenizerFast"}
     return tokenizer, config | {
         "tokenizer_class": "T5Tokenizer",

@@ -58,7 +58,7 @@ class T5(ModelFamily):
     learns_languages_from_prefix = True
     tokenizer = "unigram"
     special_tokens = ("<pad>", "</s>", "<unk>")
-    has_sentinels = True
+    sentinel = "<extra_id_{}>"
     decoder_start = "<pad>"
     # As stock T5 pads its own: 32,100 tokens to 32,128.
     vocabulary_multiple = 64
