@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from slimseq.compression.artifacts.outcome import Outcome, step_of
 from slimseq.compression.artifacts.parent import open_parent
 from slimseq.compression.artifacts.publish import derived, publish_model
-from slimseq.compression.commands.apply_technique import CommonOptions, NameOption, apply_technique
 from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import load_model
 from slimseq.compression.options import COMMON, flat
-from slimseq.compression.technique import Job, Technique
+from slimseq.compression.technique import CommonOptions, Job, NameOption, Technique, apply_technique
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.models_store.manifest import Manifest, Task
 

@@ -23,16 +23,16 @@ VERBS: Mapping[str, Verb] = {
     "import": (MAKE, f"{ROOM}.importing.importing:command", "Import a T5 or BART from a folder or a hub."),
     **{name: (MAKE, f"{module}:command", line) for name, (module, line) in TECHNIQUES.items()},
     "build": (MAKE, f"{ROOM}.build.command:command", "Build and measure every variant of a recipe."),
-    "export": (MAKE, f"{ROOM}.export.exporting:command", "Add ONNX or CTranslate2 files to a variant."),
+    "export": (MAKE, f"{ROOM}.export.command:command", "Add ONNX or CTranslate2 files to a variant."),
     "prepare": (MAKE, f"{ROOM}.prepare:command", "Build the ONNX files and int8 variants of a store."),
     "evaluate": (MEASURE, f"{ROOM}.measure.evaluate:command", "Measure the quality of variants."),
     "benchmark": (MEASURE, f"{ROOM}.measure.benchmark:command", "Measure the speed of variants."),
     "report": (MEASURE, f"{ROOM}.report.command:command", "Write a report with tables, plots and examples."),
-    "list": (KEEP, f"{ROOM}.commands.store:list_command", "List the artifacts of a store."),
-    "verify": (KEEP, f"{ROOM}.commands.store:verify_command", "Check artifacts against their hashes."),
-    "sign": (KEEP, f"{ROOM}.commands.store:sign_command", "Sign an artifact's files with a private key."),
-    "rename": (KEEP, f"{ROOM}.commands.store:rename_command", "Give an artifact another name."),
-    "remove": (KEEP, f"{ROOM}.commands.store:remove_command", "Remove an artifact from a store."),
+    "list": (KEEP, f"{ROOM}.artifacts.command:list_command", "List the artifacts of a store."),
+    "verify": (KEEP, f"{ROOM}.artifacts.command:verify_command", "Check artifacts against their hashes."),
+    "sign": (KEEP, f"{ROOM}.artifacts.command:sign_command", "Sign an artifact's files with a private key."),
+    "rename": (KEEP, f"{ROOM}.artifacts.command:rename_command", "Give an artifact another name."),
+    "remove": (KEEP, f"{ROOM}.artifacts.command:remove_command", "Remove an artifact from a store."),
 }
 HELP = "Compress T5 and BART models, and serve every variant side by side."
 # What is missing of these is a bug, and not an extra that was not installed.

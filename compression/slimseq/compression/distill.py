@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.parent import open_parent
-from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
 from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.options import STUDENT, TRAINING, flat, flat_values
-from slimseq.compression.technique import Job, Technique
+from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import SequenceLevel, TrainingOptions
 from slimseq.inference.models.architecture import Architecture
@@ -78,8 +77,8 @@ def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Out
         BadData: a file cannot be used.
         TrainingDiverged: training failed; nothing is published.
     """
+    from slimseq.compression.from_parent import Derivation, learn_from_parent, read_data
     from slimseq.compression.prune.layers import keep_layers, layers_in_words
-    from slimseq.compression.training.from_parent import Derivation, learn_from_parent, read_data
 
     started = time.monotonic()
     training.check()

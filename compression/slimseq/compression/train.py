@@ -13,14 +13,13 @@ from pydantic import ValidationError
 
 from slimseq.compression.artifacts.outcome import Outcome, step_of, training_parameters
 from slimseq.compression.artifacts.publish import Identity, check_name, derived, publish_model
-from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
 from slimseq.compression.commands.arguments import TaskArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import family_of_model, load_model
 from slimseq.compression.options import ARTIFACT, COMMON, TRAINING, flat
-from slimseq.compression.technique import Job, Technique
+from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
 from slimseq.compression.training.data.pairs import DataFiles, limits_of, read_examples, read_material
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.scratch import NewModelOptions, make_model
@@ -134,7 +133,7 @@ def train_base(
     """
     from slimseq.compression.training.checkpoint import discard
     from slimseq.compression.training.distributed import Processes
-    from slimseq.compression.training.forward import dev_loss
+    from slimseq.compression.training.loss.dev_loss import dev_loss
     from slimseq.compression.training.report import too_short
     from slimseq.compression.training.trainer import train
 

@@ -18,14 +18,13 @@ from cyclopts import Parameter
 from rich.progress import Progress
 
 from slimseq.compression.artifacts.outcome import Outcome, step_of
-from slimseq.compression.artifacts.publish import check_name, derived, publishing, write_json
-from slimseq.compression.commands.apply_technique import CommonOptions, NameOption, apply_technique
+from slimseq.compression.artifacts.publish import check_name, derived, publishing
 from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.options import COMMON, flat
-from slimseq.compression.technique import Job, Technique
+from slimseq.compression.technique import CommonOptions, Job, NameOption, Technique, apply_technique
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample
@@ -33,6 +32,7 @@ from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.results import VariantResult
 from slimseq.evaluation.run import Generate, evaluate, generate_with
 from slimseq.inference.generator import open_generator
+from slimseq.models_store.files import write_json
 from slimseq.models_store.manifest import MAX_BEAMS, Manifest, Task
 
 GENERATION_CONFIG = "generation_config.json"

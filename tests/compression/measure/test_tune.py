@@ -5,8 +5,7 @@ import pytest
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
-from slimseq.compression.measure.benchmark import BenchmarkOptions
-from slimseq.compression.measure.tune import tune
+from slimseq.compression.measure.benchmark import BenchmarkOptions, tune
 from slimseq.evaluation.fastest import even_layouts
 from slimseq.evaluation.host import available_cores, cpu_flags
 from slimseq.models_store.manifest import Task

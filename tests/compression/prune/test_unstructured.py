@@ -6,7 +6,8 @@ import torch
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.prune.unstructured import check_sparsity, held_sparse, sparsity_masks
+from slimseq.compression.prune.options import check_sparsity
+from slimseq.compression.prune.unstructured import held_sparse, sparsity_masks
 from slimseq.compression.training.data.batches import one_pass
 from slimseq.compression.training.forward import logits_of
 from slimseq.compression.training.schedule import Bounds

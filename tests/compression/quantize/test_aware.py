@@ -8,8 +8,9 @@ import torch
 from slimseq.compression.context import Context
 from slimseq.compression.models import load_model
 from slimseq.compression.quantize.aware import add_fake_quantization, fake_quantize, remove_fake_quantization
+from slimseq.compression.quantize.options import Blocks
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
-from slimseq.compression.quantize.weight_only import Blocks, quantize_rows_in_blocks
+from slimseq.compression.quantize.weight_only import quantize_rows_in_blocks
 from slimseq.models_store.manifest import Task
 from tests.compression.quantize.measured import data_files
 

@@ -3,7 +3,6 @@
 Every technique ends here, so that every artifact has a complete manifest.
 """
 
-import json
 import os
 import re
 import shutil
@@ -19,7 +18,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.files import list_files
+from slimseq.models_store.files import list_files, write_json
 from slimseq.models_store.formats import format_of
 from slimseq.models_store.manifest import (
     NAME_PATTERN,
@@ -231,8 +230,3 @@ def count_parameters(model: "PreTrainedModel") -> tuple[int, int]:
     """Returns the number of parameters of a model, tied ones once, and the number of non-zero ones."""
     parameters = list(model.parameters())
     return sum(p.numel() for p in parameters), sum(int(p.count_nonzero()) for p in parameters)
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Writes a JSON object with sorted keys, so that the same content has the same bytes."""
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimseq.compression.artifacts.publish import write_json
 from slimseq.compression.models import family_of_model
 from slimseq.compression.training.data.targets import SOURCE_KEY, TARGET_KEY
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.models.family import ModelFamily
 from slimseq.models_store.errors import BadSource
+from slimseq.models_store.files import write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

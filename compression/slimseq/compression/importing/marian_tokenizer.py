@@ -13,11 +13,11 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
-from slimseq.compression.artifacts.publish import write_json
 from slimseq.compression.training.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.marian import Marian
 from slimseq.models_store.errors import BadSource
+from slimseq.models_store.files import write_json
 
 SOURCE = "source.spm"
 TARGET = "target.spm"

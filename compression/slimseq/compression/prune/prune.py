@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.context import Context
+from slimseq.compression.from_parent import Derivation, learn_from_parent, read_data
 from slimseq.compression.options import flat_values
 from slimseq.compression.prune.layers import layers_in_words
 from slimseq.compression.prune.options import PruneOptions
@@ -26,7 +27,6 @@ from slimseq.compression.prune.unstructured import held_sparse, sparsity_masks
 from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
 from slimseq.compression.technique import Job
 from slimseq.compression.training.data.pairs import DataFiles, Material, TrainingSet
-from slimseq.compression.training.from_parent import Derivation, learn_from_parent, read_data
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
 from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.options import TRAINING, flat
 from slimseq.compression.prune.options import PruneOptions
-from slimseq.compression.technique import Job, Technique
+from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import TrainingOptions
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slimseq.compression.artifacts.publish import write_json
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.family import ModelFamily
+from slimseq.models_store.files import write_json
 
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 ADDITIONAL = "additional_special_tokens"

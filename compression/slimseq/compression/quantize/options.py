@@ -27,6 +27,15 @@ CalibrationMethod = Literal["minmax", "entropy", "percentile"]
 SMALLEST_BLOCK = 16
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """How rows are quantized: `bits` (4 or 8) a weight, `size` weights a scale, zero points unless symmetric."""
+
+    bits: int
+    size: int
+    is_symmetric: bool
+
+
 @flat(SCHEME)
 @dataclass(frozen=True)
 class QuantizeOptions:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from slimseq.compression.artifacts.publish import write_json
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.ctranslate2 import ComputeType, export_ctranslate2
 from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.inference.models.configuration import family_of, read_json
+from slimseq.models_store.files import write_json
 
 if TYPE_CHECKING:
     import torch

@@ -10,11 +10,11 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from slimseq.compression.artifacts.publish import write_json
 from slimseq.compression.errors import BadData
 from slimseq.evaluation.examples import Example
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.registry import family_named
+from slimseq.models_store.files import write_json
 
 SENTINELS = 100
 SPACE_MARK = "▁"

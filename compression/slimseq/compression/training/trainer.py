@@ -27,9 +27,10 @@ from slimseq.compression.training.data.pairs import TrainingSet
 from slimseq.compression.training.distributed import Processes
 from slimseq.compression.training.dropout import dropout_rate
 from slimseq.compression.training.embedded.copying import CopiedWindows, next_window
-from slimseq.compression.training.forward import dev_loss, pad_id_of
+from slimseq.compression.training.forward import pad_id_of
 from slimseq.compression.training.freed_memory import keeping_freed_memory
 from slimseq.compression.training.interruption import watching_for_interruption
+from slimseq.compression.training.loss.dev_loss import dev_loss
 from slimseq.compression.training.loss.objective import Loss, Objective
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.report import TrainingReport, report_of

@@ -10,7 +10,7 @@ from slimseq.compression.artifacts.publish import derived, publish_model
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.technique import Job
 from slimseq.compression.training.data.pairs import Material, read_material
-from slimseq.compression.training.forward import dev_loss
+from slimseq.compression.training.loss.dev_loss import dev_loss
 from slimseq.compression.training.options import SequenceLevel, TrainingOptions
 from slimseq.compression.training.report import too_short
 from slimseq.compression.training.sequence_level import learning_from_outputs
