@@ -39,6 +39,7 @@ from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Step, Task
 from slimseq.models_store.store import Store
 
+# The recorded options that say how to quantize. `reduce_range` is not one: it depends on the CPU.
 RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")
 DEFAULT = "quantized"
 # A parameter of a step: `prepare` made the artifact and may make it again from another original.

@@ -49,7 +49,7 @@ MAX_INPUT_TOKENS = 512
 @flat(ARTIFACT)
 @dataclass(frozen=True)
 class ImportOptions:
-    """What to call the artifact, and what its files do not say. None takes what the model's files say."""
+    """Name and description of the artifact, and its generation defaults. None takes the value of the model's files."""
 
     task: Annotated[Task, Parameter(group=COMMON)]
     """Task of the model."""
@@ -91,8 +91,8 @@ def import_model(
         context: the store to write to.
         source: a folder, or a hub id such as `google-t5/t5-small`.
         options: names and defaults.
-        check: called with a folder as soon as that has the model's `config.json`, before weights are downloaded or
-            anything is written to the store; what it raises ends the import.
+        check: called with a folder when it has the model's `config.json`, before weights are downloaded and before
+            anything is written to the store; its errors end the import.
 
     Returns:
         The artifact's manifest.
@@ -179,7 +179,7 @@ def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
 
 
 def _defaults(folder: Path, options: ImportOptions, languages: Languages) -> GenerationDefaults:
-    """Pins every generation setting: what was asked, else what the model's files say, else our defaults."""
+    """Returns all generation settings: of the options, else of the model's files, else our defaults."""
     config = read_json(folder / "config.json")
     generation_file = folder / "generation_config.json"
     generation = read_json(generation_file) if generation_file.exists() else {}

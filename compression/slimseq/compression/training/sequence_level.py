@@ -30,10 +30,11 @@ from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import MAX_BEAMS, GenerationOptions, Task
 from slimseq.models_store.store import Store
 
+# Makes these random numbers independent of the mixture and the order of the data.
 SEQUENCE_STREAM = 0x5E9
 CACHE = "teacher_outputs.jsonl"
 BATCH_EXAMPLES = 32
-# Batches of like lengths waste little; sorting by parts keeps the progress display honest.
+# Batches of similar lengths have little padding. Sorting in pools keeps the progress display right.
 POOL_EXAMPLES = 4096
 
 
@@ -46,20 +47,19 @@ def learning_from_outputs(
     folder: Path | None,
     is_distributed: bool = False,
 ) -> Material:
-    """Returns the material with a teacher's outputs among the training targets, or as it is where that is off.
+    """Returns the material with outputs of a teacher as training targets; unchanged if that is off.
 
     Args:
-        context: the store, the seed that draws a share, and where progress goes.
+        context: store, seed of the selection, and progress.
         task: the teacher's task.
-        variant: what is started from, the teacher where the options name none.
+        variant: the variant to start from, which is the teacher by default.
         material: training examples, as texts.
-        options: how many outputs, and in whose place.
-        folder: where outputs are kept; they may be shared by all runs. None keeps none.
-        is_distributed: whether other processes wait for the first to ask.
+        options: the share of outputs, and whether they replace the written targets.
+        folder: for outputs, which several runs may share. None keeps none.
+        is_distributed: whether other processes wait until the first one has the outputs.
 
     Raises:
-        BadParameters: the number of beams is out of range, or there are sources without targets and nobody to write
-            them.
+        BadParameters: the number of beams is out of range, or there are sources without targets and no teacher.
         UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
     """
     if not options.is_on:
@@ -82,7 +82,7 @@ def _with_outputs(
     options: SequenceLevel,
     folder: Path | None,
 ) -> list[Example]:
-    """Returns the training examples; those that were not drawn keep their targets, if they have some."""
+    """Returns the training examples; examples that were not selected keep their targets, if they have some."""
     drawn = np.random.default_rng((SEQUENCE_STREAM, context.seed)).random(len(examples)) < options.sequence_share
     drawn |= np.array([not example.target for example in examples])
     chosen = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_drawn]
@@ -102,7 +102,7 @@ def teacher_outputs(
         context: the store, and where progress goes.
         task: the teacher's task.
         variant: the teacher.
-        examples: sources, with their own prefixes where they have some.
+        examples: sources, with their own prefixes if they have some.
         cache_folder: outputs are read from and appended to `teacher_outputs.jsonl` here.
         beams: of the beam search; its other settings are the teacher's own.
 
@@ -111,7 +111,7 @@ def teacher_outputs(
 
     Raises:
         BadParameters: the number of beams is out of range.
-        CannotWrite: the disk is full, or may not be written; what fitted stays.
+        CannotWrite: the disk is full or read-only; outputs that were written stay.
         UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
     """
     if not 1 <= beams <= MAX_BEAMS:
@@ -139,7 +139,7 @@ def teacher_outputs(
 
 @contextmanager
 def _fastest_generator(context: Context, task: Task, variant: str) -> Iterator[TextGenerator]:
-    """Opens a teacher rounded to int8 for CTranslate2, made for the occasion; where it has no weights, what it has."""
+    """Opens a teacher: quantized to int8 for CTranslate2 if it has safetensors, else as it is."""
     if not context.store.manifest(task, variant).has_format("safetensors"):
         with open_generator(context.store, task, variant) as generator:
             yield generator
@@ -190,7 +190,7 @@ def _key(settings: dict[str, Any], example: Example, prefix: str) -> str:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """Reads the cache, and cuts off a last line that a kill left half written."""
+    """Reads the cache, and removes an incomplete last line."""
     if not path.exists():
         return {}
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Makes a tokenizer from texts, as a folder that transformers' fast tokenizers and the store's `Tokenizer` both read.
+"""Makes a tokenizer from texts, as a folder for transformers' fast tokenizers and for the store's `Tokenizer`.
 
 A family has a unigram vocabulary (Kudo 2018, https://arxiv.org/abs/1804.10959) or byte-level pairs (Radford et al.
 2019).
@@ -26,18 +26,18 @@ def make_tokenizer(
     """Makes a tokenizer and writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
 
     Args:
-        model_type: whose family says the kind of vocabulary and the special tokens that it begins with.
-        texts: what to learn from; prefixes should be among them.
-        vocabulary: pieces at most, specials included, sentinels not. Short texts give fewer.
-        folder: written to; made where it is missing.
-        max_tokens: what `model_max_length` says.
+        model_type: its family determines the kind of vocabulary and the special tokens.
+        texts: training texts, with prefixes.
+        vocabulary: maximum number of pieces, with special tokens, without sentinels. Short texts give fewer.
+        folder: to write to; created if missing.
+        max_tokens: value of `model_max_length`.
         sentinels: number of sentinel tokens after the pieces, in a family that has some.
 
     Returns:
-        How many ids there are, sentinels included.
+        The number of ids, with sentinels.
 
     Raises:
-        BadData: the texts have more distinct characters than the vocabulary has room for, or there are none.
+        BadData: there are no texts, or they have more distinct characters than the vocabulary can have.
     """
     folder.mkdir(parents=True, exist_ok=True)
     family = family_named(model_type)
@@ -58,12 +58,12 @@ def make_tokenizer(
 
 
 def tokenizer_size(folder: Path) -> int:
-    """Returns how many ids the tokenizer in a folder has."""
+    """Returns the number of ids of the tokenizer in a folder."""
     return int(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size(with_added_tokens=True))
 
 
 def texts_of(examples: Sequence[Example], prefix: str) -> Iterator[str]:
-    """Yields what a tokenizer learns from: sources after their prefixes, and targets."""
+    """Yields the training texts of a tokenizer: sources with their prefixes, and targets."""
     for example in examples:
         yield (prefix if example.prefix is None else example.prefix) + example.source
         yield example.target
@@ -77,13 +77,13 @@ def _unigram(
         [
             normalizers.Nmt(),
             normalizers.NFKC(),
-            # News begins "(CNN)Snow fell": a target that begins "Snow" would share no piece with it.
+            # News begins with "(CNN)Snow fell": a target that begins with "Snow" would have no piece in common with it.
             normalizers.Replace(Regex(r"\)(?=\p{L})"), ") "),
             normalizers.Replace(Regex(" {2,}"), " "),
             normalizers.Strip(),
         ]
     )
-    # A mark before the first word too: else a word that starts the target differs from the same word in the source.
+    # The first word gets a space too, so that it has the same pieces at the start of the target and in the source.
     metaspace = {"replacement": SPACE_MARK, "prepend_scheme": "always"}
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
     tokenizer.decoder = decoders.Metaspace(**metaspace)

@@ -1,7 +1,7 @@
-"""Batches of similar lengths under a token budget, the same for the same seed and epoch, and resumable from a position.
+"""Batches of similar lengths under a token budget, deterministic for a seed and an epoch, resumable from a position.
 
-Pairs are shuffled, taken in pools, sorted by length within a pool, cut into batches, and the batches of a pool are
-shuffled again: padding stays small while the order stays random.
+Pairs are shuffled and split into pools. Each pool is sorted by length and cut into batches, and its batches are
+shuffled: so there is little padding and the order is random.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ IGNORED_LABEL = -100
 
 @dataclass(frozen=True)
 class Position:
-    """Where in the stream of batches: the next batch to be made."""
+    """A position in the stream of batches: the next batch."""
 
     epoch: int = 0
     pool: int = 0
@@ -30,7 +30,7 @@ class Batch:
     """Padded ids of a few pairs, and the position after them.
 
     `input_ids` and `attention_mask` are `(rows, source_length)`, `labels` is `(rows, target_length)`, all int64;
-    labels are -100 where the target is padded. `tokens` counts the ids of both sides that are not padding.
+    labels are -100 for padding. `tokens` counts the ids of both sides without padding.
     """
 
     input_ids: torch.Tensor
@@ -41,7 +41,7 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        """How many pairs."""
+        """Number of pairs."""
         return self.input_ids.shape[0]
 
     def to(self, device: str) -> "Batch":
@@ -58,10 +58,10 @@ def endless_batches(
 
     Args:
         dataset: the pairs.
-        tokens_per_batch: bound of rows times the longest side in them; a single pair above it gets its own batch.
-        pad_id: fills sources.
-        seed: with the epoch, decides the order.
-        position: where to go on; the first batch is the one that a stream from the start gives there.
+        tokens_per_batch: maximum of rows times longest side; a longer pair is a batch of its own.
+        pad_id: padding id of sources.
+        seed: determines the order, with the epoch.
+        position: of the first batch in the stream from the start.
     """
     while True:
         order = np.random.default_rng((seed, position.epoch)).permutation(len(dataset))

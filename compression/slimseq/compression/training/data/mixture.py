@@ -1,4 +1,4 @@
-"""Which examples a run sees how often: weights by origin, and targets made of documents beside the written ones."""
+"""The mixture of the training data: weights by origin, and additional targets made of documents."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -44,7 +44,7 @@ class Mixture:
     """Text before documents with such targets. By default each example's own prefix."""
 
     def record(self) -> dict[str, Any]:
-        """Returns what differs from taking every example once."""
+        """Returns the options that differ from the default, which uses every example once."""
         plain = asdict(Mixture())
         return {name: value for name, value in asdict(self).items() if value != plain[name]}
 
@@ -52,7 +52,7 @@ class Mixture:
         """Checks the weights.
 
         Raises:
-            BadParameters: one is negative, leads would have no words, or what should be a share is none.
+            BadParameters: one is negative, leads would have no words, or a share is not between 0 and 1.
         """
         for weights in (self.weights, self.extract, self.lead, self.claim):
             for origin, weight in weights.items():
@@ -69,9 +69,9 @@ def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Exam
     """Returns the examples of one pass, in an order that is the same for the same seed.
 
     Args:
-        examples: what there is.
-        mixture: how often each is to be seen, and with which targets.
-        seed: decides which examples a fraction of a weight takes.
+        examples: all examples.
+        mixture: how often each is used, and with which targets.
+        seed: determines the examples that a fraction of a weight selects.
 
     Raises:
         BadParameters: a weight is negative, or an origin that is named does not occur.

@@ -1,7 +1,7 @@
 """Training pairs: read from text files and turned into token ids.
 
-Reading is that of `slimseq.evaluation.datasets`, so a file that can be evaluated on can be trained on. Text becomes ids
-only when a batch asks for it: a run that is bounded by time touches a small part of a large file.
+Files are read by `slimseq.evaluation.datasets`, so training and evaluation accept the same files. A text is encoded
+only when it is in a batch: a run that is bounded by time uses a small part of a large file.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ from slimseq.evaluation.examples import DatasetUnavailable, Example
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import GenerationDefaults, Task
 
-MOST_PREFIX = 64  # tokens
+# Maximum length of a prefix, in tokens.
+MAX_PREFIX_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,14 @@ class TokenPair:
 
 @dataclass(frozen=True)
 class Limits:
-    """Where texts are cut, in tokens, the closing special included."""
+    """Maximum lengths of texts, in tokens, with the closing special token."""
 
     max_input_tokens: int
     max_target_tokens: int
 
 
 class TrainingSet:
-    """Pairs of texts that give pairs of token ids.
+    """Pairs of texts, encoded on access.
 
     Args:
         examples: the texts; an example's own prefix goes before its source instead of `prefix`.
@@ -84,13 +85,13 @@ class TrainingSet:
 
     def _substituted(self, source: list[int], target: list[int], seed: int) -> TokenPair:
         if not self._replaceable:
-            prefix = self._tokenizer.encode(self._prefix, MOST_PREFIX).ids
+            prefix = self._tokenizer.encode(self._prefix, MAX_PREFIX_TOKENS).ids
             self._replaceable = sorted(set(self._tokenizer.word_ids()) - set(prefix))
         changed = substitutions(source, target, self._replaceable, seed)
         return TokenPair(*([changed.get(token, token) for token in side] for side in (source, target)))
 
     def with_examples(self, examples: Sequence[Example]) -> "TrainingSet":
-        """Returns a set of other texts, read alike.
+        """Returns a set of other texts with the same tokenizer, prefix and limits.
 
         Raises:
             BadData: there are none.
@@ -98,7 +99,7 @@ class TrainingSet:
         return TrainingSet(examples, self._tokenizer, self._prefix, self._limits)
 
     def first(self, count: int) -> "TrainingSet":
-        """Returns a set of the first `count` pairs, or of all where there are fewer."""
+        """Returns a set of the first `count` pairs, or of all if there are fewer."""
         return self.with_examples(self.examples[:count])
 
 

@@ -1,6 +1,6 @@
-"""Encodes training targets, which two families do otherwise than sources.
+"""Encodes training targets, which differ from sources in two families.
 
-An mBART marks a target with the target's language token. A Marian cuts targets into other pieces of its vocabulary.
+An mBART adds the language token of the target. A Marian splits targets into other pieces of its vocabulary.
 """
 
 from slimseq.inference.models.configuration import read_json

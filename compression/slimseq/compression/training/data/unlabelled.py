@@ -1,4 +1,4 @@
-"""Texts without targets: a teacher writes them, so that a student sees more of what it will be asked than was labelled.
+"""Reads texts without targets. A teacher generates the targets, so that a student has more training data.
 
 Forward translation of monolingual text, as in Kim & Rush 2016, https://arxiv.org/abs/1606.07947, and, for small
 translators, Kim et al. 2019, https://aclanthology.org/D19-5632/.
@@ -14,9 +14,9 @@ from slimseq.evaluation.examples import DatasetUnavailable, Example
 from slimseq.evaluation.sentences import sentences
 from slimseq.models_store.manifest import Task
 
-# An unlabelled example's origin begins so: a mixture can weigh it apart from the labelled ones of the same name.
+# Prefix of the origin of unlabelled examples, so that a mixture can give them a weight of their own.
 ORIGIN = "unlabelled"
-# What is shorter is a caption or a piece of one; what is longer is a list or a table whose rows ran together.
+# Number of words of a sentence. Shorter ones are captions, longer ones lists or tables.
 SENTENCE_WORDS = range(4, 61)
 SENTENCE = re.compile(r"[\"'\u201c\u2018(]?[A-Z0-9].*[.!?][\"'\u201d\u2019)]?")
 
@@ -25,7 +25,7 @@ def read_unlabelled(task: Task, files: Sequence[str]) -> list[Example]:
     """Reads sources, each once, with empty targets.
 
     Args:
-        task: for translations, documents are cut into sentences, and what is no whole sentence is left out.
+        task: for translations, documents are split into sentences; incomplete sentences are left out.
         files: JSON lines with a `document`, `article`, `source` or `text`, or text files with one text a line.
 
     Returns:

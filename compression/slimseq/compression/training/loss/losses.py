@@ -1,6 +1,6 @@
-"""What training minimises, part by part: cross entropy with labels, a teacher's distribution, and what stands inside.
+"""The parts of the loss: cross entropy, distillation, guided alignment, hidden states and attention.
 
-Each function is one part on one batch; `objective` weighs them.
+Each function returns one part for one batch; `objective` weighs them.
 """
 
 import torch
@@ -8,19 +8,19 @@ from torch.nn import functional
 
 from slimseq.compression.training.data.batches import IGNORED_LABEL
 
-# Keeps logarithms and quotients finite; far below any weight that matters.
+# Keeps logarithms and quotients finite; far below any relevant weight.
 SMALLEST_WEIGHT = 1e-9
 
 
 def label_smoothed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
     """Returns the mean cross entropy over target tokens, in nats.
 
-    Padding is masked inside the loss, not by selecting rows before it: a copy of the logits is a tenth of a step.
+    Padding is masked in the loss. Selecting rows before it would copy the logits, which takes a tenth of a step.
     Label smoothing is that of Szegedy et al. 2016, https://arxiv.org/abs/1512.00567.
 
     Args:
         logits: `(rows, length, vocabulary)`, floating.
-        labels: `(rows, length)`, int64, -100 where there is no target.
+        labels: `(rows, length)`, int64, -100 for positions without a target.
         smoothing: share of the target's probability that is spread over the vocabulary.
 
     Returns:
@@ -36,8 +36,8 @@ def distillation_loss(
 ) -> torch.Tensor:
     """Returns temperature² times the mean KL(teacher || student) over target tokens, in nats.
 
-    Hinton et al. 2015, https://arxiv.org/abs/1503.02531: both distributions are softened by the temperature, and its
-    square keeps the gradient's size independent of it.
+    Hinton et al. 2015, https://arxiv.org/abs/1503.02531: the temperature softens both distributions; its square keeps
+    the size of the gradient independent of it.
 
     Args:
         student: logits, `(rows, length, vocabulary)`, floating.
@@ -49,11 +49,11 @@ def distillation_loss(
         A scalar, float32.
     """
     scaled = teacher.float() / temperature
-    log_normaliser = scaled.logsumexp(-1)
-    probabilities = torch.exp(scaled - log_normaliser.unsqueeze(-1))
+    log_sum_exp = scaled.logsumexp(-1)
+    probabilities = torch.exp(scaled - log_sum_exp.unsqueeze(-1))
     student_log_probabilities = functional.log_softmax(student.float() / temperature, dim=-1)
-    # einsum sums the products as it makes them; `kl_div` would hold one more tensor of the logits' size.
-    teacher_log_probability = torch.einsum("rlv,rlv->rl", probabilities, scaled) - log_normaliser
+    # `kl_div` would allocate one more tensor of the logits' size; einsum does not.
+    teacher_log_probability = torch.einsum("rlv,rlv->rl", probabilities, scaled) - log_sum_exp
     cross_log_probability = torch.einsum("rlv,rlv->rl", probabilities, student_log_probabilities)
     is_target = (labels != IGNORED_LABEL).to(scaled.dtype)
     divergence = ((teacher_log_probability - cross_log_probability) * is_target).sum() / is_target.sum().clamp(min=1)
@@ -67,10 +67,10 @@ def guided_alignment_loss(attention: torch.Tensor, alignment: torch.Tensor) -> t
 
     Args:
         attention: weights of one head of the cross-attention, `(rows, target_length, source_length)`, floating.
-        alignment: source positions, `(rows, target_length)`, int64, -1 where a target token has none.
+        alignment: source positions, `(rows, target_length)`, int64, -1 for target tokens without one.
 
     Returns:
-        A scalar, float32; 0 where nothing is aligned.
+        A scalar, float32; 0 if nothing is aligned.
     """
     is_aligned = alignment >= 0
     weights = attention.float().gather(-1, alignment.clamp(min=0).unsqueeze(-1)).squeeze(-1)
@@ -80,13 +80,13 @@ def guided_alignment_loss(attention: torch.Tensor, alignment: torch.Tensor) -> t
 def hidden_state_loss(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Returns the mean squared error of hidden states, relative to the teacher's mean square.
 
-    TinyBERT's, Jiao et al. 2020, https://arxiv.org/abs/1909.10351, equation 8. It is divided by the teacher's mean
-    square because a T5's residual stream grows layer by layer: one weight then suits every layer and family.
+    As in TinyBERT, Jiao et al. 2020, https://arxiv.org/abs/1909.10351, equation 8. It is divided by the teacher's mean
+    square, since the residual stream of a T5 grows layer by layer: so one weight is right for all layers and families.
 
     Args:
         student: `(rows, length, width)`, floating, of the teacher's width.
         teacher: of the same shape, without gradient.
-        mask: `(rows, length)`, bool, which positions count.
+        mask: `(rows, length)`, bool: the positions that count.
 
     Returns:
         A scalar, float32.
@@ -100,13 +100,13 @@ def hidden_state_loss(student: torch.Tensor, teacher: torch.Tensor, mask: torch.
 def attention_loss(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Returns the mean KL(teacher || student) of attention distributions over heads and query positions, in nats.
 
-    MiniLM's, Wang et al. 2020, https://arxiv.org/abs/2002.10957, section 3.1. Where the models have different numbers
+    As in MiniLM, Wang et al. 2020, https://arxiv.org/abs/2002.10957, section 3.1. If the models have different numbers
     of heads, the means over their heads are compared.
 
     Args:
         student: weights, `(rows, heads, queries, keys)`, floating, each row of keys summing to 1.
         teacher: weights, `(rows, teacher_heads, queries, keys)`, without gradient.
-        mask: `(rows, queries)`, bool, which queries count.
+        mask: `(rows, queries)`, bool: the queries that count.
 
     Returns:
         A scalar, float32.

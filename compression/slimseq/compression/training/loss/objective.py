@@ -1,4 +1,4 @@
-"""The loss of one run: which parts it has, and what each needs of the student and its teacher."""
+"""The loss of one run: a weighted sum of parts, and the outputs of student and teacher that they need."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,9 +37,9 @@ class LayerMap:
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of one batch: what is minimised, and its parts as they are before weighing, scalars, float32.
+    """The loss of one batch: the total to minimize, and its parts without their weights, scalars, float32.
 
-    `accuracy` is the share of target tokens that are the most probable ones, where it was asked for.
+    `accuracy` is the share of target tokens that are the most probable ones; only for copying.
     """
 
     total: torch.Tensor
@@ -51,12 +51,12 @@ class Objective:
     """Computes a run's loss.
 
     Args:
-        model: the student, on its device; its attention becomes eager where a loss looks at attention weights.
-        teacher: on the same device, without dropout; None learns from labels alone.
+        model: the student, on its device; its attention becomes eager if a loss needs attention weights.
+        teacher: on the same device, without dropout; None if the model learns from labels only.
         options: weights of the parts.
-        device: where both stand.
+        device: of both.
         seed: of the projection between hidden states of different widths.
-        kept: the teacher's layers that the student was made from, by stack; None compares evenly spread ones.
+        kept: the teacher's layers that the student was made from, by stack; None compares evenly spaced layers.
 
     Raises:
         BadParameters: the teacher cannot teach this student, or a guided layer is not there.
@@ -101,7 +101,7 @@ class Objective:
         return options.guided_alignment > 0 or (self._teacher is not None and options.attention > 0)
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
-        """Yields what is learned for the loss alone and thrown away afterwards."""
+        """Yields parameters that only the loss uses; they are not part of the model."""
         return iter(()) if self.projection is None else self.projection.parameters()
 
     def loss(self, batch: Batch) -> Loss:
@@ -131,7 +131,7 @@ class Objective:
         return Loss(total, {name: part.detach() for name, part in parts.items()})
 
     def copying_loss(self, batch: Batch) -> Loss:
-        """Returns the loss of a batch that is to be copied: labels as they are, and one head guided."""
+        """Returns the loss of a copying batch: cross entropy with the labels, and guided alignment of one head."""
         with autocast(self._device, self._options.precision):
             found = output_of(self._model, batch, attentions=True)
             labels = label_smoothed_cross_entropy(found.logits, batch.labels)
@@ -161,7 +161,7 @@ class Objective:
         losses = []
         for stack, mask in zip(("encoder", "decoder"), masks, strict=True):
             ours, theirs = getattr(found, f"{stack}_hidden_states"), getattr(wanted, f"{stack}_hidden_states")
-            # The last layer's output is what the model goes on with, and T5 has normalised it: it meets the last.
+            # The output of the last layer is normalized in a T5, so it is compared with the teacher's last.
             layers = (*getattr(self._layers, stack)[:-1], len(theirs) - 2)
             for layer, teacher_layer in enumerate(layers):
                 state = ours[layer + 1] if self.projection is None else self.projection(ours[layer + 1])
@@ -186,13 +186,13 @@ class Objective:
 def layer_map(
     student: "PreTrainedModel", teacher: "PreTrainedModel", kept: Mapping[str, Sequence[int]] | None = None
 ) -> LayerMap:
-    """Returns the layers that are compared.
+    """Returns the layers of the teacher to compare each layer of the student with.
 
     Args:
         student: of any family.
         teacher: of any family.
-        kept: the teacher's layers that the student was made from, by stack; None spreads the student's evenly so that
-            the last meets the last, TinyBERT's uniform strategy (https://arxiv.org/abs/1909.10351, section 4.1).
+        kept: the teacher's layers that the student was made from, by stack; None takes evenly spaced layers with the
+            last one, TinyBERT's uniform strategy (https://arxiv.org/abs/1909.10351, section 4.1).
 
     Raises:
         BadParameters: `kept` does not fit the models.
@@ -222,7 +222,7 @@ def _guided_layers(options: TrainingOptions, count: int) -> tuple[int, ...]:
 
 def _check_teacher(model: "PreTrainedModel", teacher: "PreTrainedModel", options: TrainingOptions) -> None:
     theirs, ours = teacher.config.vocab_size, model.config.vocab_size
-    # Without its logits a teacher may know more tokens, as long as the student's are among them under the same ids.
+    # If its logits are not used, a teacher may have more tokens, if the student's tokens have the same ids.
     if (options.alpha and theirs != ours) or theirs < ours:
         raise BadParameters(f"the teacher has {theirs} tokens and the student {ours}")
 
