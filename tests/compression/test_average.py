@@ -37,7 +37,7 @@ def tensors(context: Context, variant: str) -> dict[str, torch.Tensor]:
     return load_file(context.store.folder(TASK, variant) / "model.safetensors")
 
 
-def test_weights_lie_between_those_of_before_and_after(context: Context) -> None:
+def test_averaged_weights_are_between_those_before_and_after(context: Context) -> None:
     manifest = average(context, TASK, "trained", "averaged", AverageOptions(share=0.25)).manifest
 
     before, after, between = (tensors(context, name) for name in ("original", "trained", "averaged"))
@@ -52,13 +52,13 @@ def test_weights_lie_between_those_of_before_and_after(context: Context) -> None
         assert generator.generate([generator.encode(EXAMPLES[0].source)], generator.manifest.generation.options())
 
 
-def test_a_variant_may_be_named_in_place_of_the_one_from_before(context: Context) -> None:
+def test_another_variant_can_be_averaged_with(context: Context) -> None:
     named = average(context, TASK, "trained", "named", AverageOptions(other="original")).manifest
 
     assert named.digest == average(context, TASK, "trained", "found", AverageOptions()).manifest.digest
 
 
-def test_what_cannot_be_averaged_is_refused_in_one_line(context: Context, tmp_path: Path) -> None:
+def test_variants_that_cannot_be_averaged_are_refused_in_one_line(context: Context, tmp_path: Path) -> None:
     data = DataFiles([tiny_file(tmp_path)])
     prune(
         Job(context, TASK, "original", "narrow", data),

@@ -33,7 +33,7 @@ IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
         (4, 1, [0]),
     ],
 )
-def test_layers_are_spread_and_keep_both_ends(teacher: int, keep: int, layers: list[int]) -> None:
+def test_layers_are_evenly_spaced_with_the_first_and_the_last(teacher: int, keep: int, layers: list[int]) -> None:
     assert evenly_spaced(teacher, keep) == layers
 
 
@@ -46,7 +46,7 @@ def test_a_student_cannot_have_more_layers_than_its_teacher_or_none(tmp_path: Pa
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_the_encoder_stays_and_half_of_the_decoder_goes_unless_asked(tmp_path: Path, family: Family) -> None:
+def test_by_default_the_encoder_and_half_of_the_decoder_stay(tmp_path: Path, family: Family) -> None:
     model = tiny_model(family, tiny_tokenizer(family, tmp_path), encoder_layers=3, decoder_layers=4)
     parts = architecture_of_model(model)
 
@@ -77,7 +77,7 @@ def test_options_that_contradict_each_other_are_refused(wrong: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_a_student_holds_its_teachers_layers_and_loads_from_its_folder(tmp_path: Path, family: Family) -> None:
+def test_a_student_has_layers_of_its_teacher_and_loads_from_its_folder(tmp_path: Path, family: Family) -> None:
     teacher = tiny_model(family, tiny_tokenizer(family, tmp_path / "tokenizer"), encoder_layers=3, decoder_layers=4)
 
     student = keep_layers(teacher, {"encoder": [0, 2], "decoder": [0, 1, 3]})
@@ -138,7 +138,7 @@ def test_distilling_an_artifact_publishes_a_student_with_its_lineage(tmp_path: P
 
 
 @pytest.mark.parametrize("sequence_level", ["replace", "add"])
-def test_the_teachers_outputs_replace_written_targets_or_come_in_addition(
+def test_teacher_outputs_replace_written_targets_or_are_added(
     tmp_path: Path, sequence_level: Literal["replace", "add"]
 ) -> None:
     context = tiny_context(tmp_path, seed=4)

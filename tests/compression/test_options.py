@@ -39,6 +39,6 @@ def test_a_value_of_the_wrong_kind_names_its_field() -> None:
         read_options(Outer, {"steps": "many"})
 
 
-def test_an_unknown_name_is_told_with_those_there_are() -> None:
+def test_an_unknown_name_is_refused_and_the_known_ones_are_named() -> None:
     with pytest.raises(BadParameters, match="unknown key 'speed'; known are steps, rate, kind, weights"):
         check_names([Outer], ["rate", "speed"])

@@ -29,7 +29,7 @@ TRAINING = TrainingOptions(bounds=Bounds(max_steps=5), learning_rate=3e-3, token
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_a_model_comes_from_nothing_but_a_text_file(tmp_path: Path, family: Family) -> None:
+def test_a_model_is_trained_from_a_text_file(tmp_path: Path, family: Family) -> None:
     context = tiny_context(tmp_path, seed=3)
     architecture = replace(ARCHITECTURE, family=family)
 
@@ -50,7 +50,7 @@ def test_a_model_comes_from_nothing_but_a_text_file(tmp_path: Path, family: Fami
     assert model.generate(ids, max_new_tokens=5, num_beams=2).shape[0] == 1
 
 
-def test_a_bart_is_not_asked_for_more_than_its_positions(tmp_path: Path) -> None:
+def test_a_bart_is_limited_to_its_positions(tmp_path: Path) -> None:
     architecture = replace(ARCHITECTURE, family=Family.BART, positions=32)
     options = replace(OPTIONS, max_input_tokens=512, max_new_tokens=128)
 
@@ -68,7 +68,7 @@ def test_a_bart_is_not_asked_for_more_than_its_positions(tmp_path: Path) -> None
     assert outcome.manifest.generation.max_new_tokens == 31
 
 
-def test_a_variant_is_trained_further_and_says_so(tmp_path: Path) -> None:
+def test_a_variant_is_trained_further_and_its_lineage_says_so(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     parent = tiny_artifact(context, Family.T5, tmp_path)
     file = tiny_file(tmp_path)
@@ -84,7 +84,7 @@ def test_a_variant_is_trained_further_and_says_so(tmp_path: Path) -> None:
     assert outcome.parent_dev_loss == outcome.report.dev_loss_before
 
 
-def test_what_is_trained_further_is_a_base_model_of_its_own(tmp_path: Path) -> None:
+def test_a_base_model_that_is_trained_further_is_a_new_base_model(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     parent = tiny_artifact(context, Family.T5, tmp_path)
     files = DataFiles([tiny_file(tmp_path)])
@@ -115,7 +115,7 @@ def test_a_folder_without_manifest_is_trained_further(tmp_path: Path) -> None:
     assert outcome.manifest.family is Family.BART
 
 
-def test_what_cannot_be_gone_on_from_is_refused(tmp_path: Path) -> None:
+def test_a_start_that_cannot_be_trained_further_is_refused(tmp_path: Path) -> None:
     context, files = tiny_context(tmp_path), DataFiles([tiny_file(tmp_path)])
 
     with pytest.raises(UnknownVariant, match="nowhere"):

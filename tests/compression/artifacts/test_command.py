@@ -17,7 +17,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_what_is_removed_is_said_with_its_bytes_and_the_rest_stays(context: Context) -> None:
+def test_removal_reports_name_and_bytes_and_keeps_the_rest(context: Context) -> None:
     quantize(context, TASK, "original")
     folder = context.store.folder(TASK, "quantized")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -33,7 +33,7 @@ def test_what_is_removed_is_said_with_its_bytes_and_the_rest_stays(context: Cont
     assert [path.name for path in folder.parent.iterdir()] == ["original"]
 
 
-def test_what_others_derive_from_is_removed_by_force_alone(context: Context) -> None:
+def test_a_parent_of_others_is_removed_only_with_force(context: Context) -> None:
     quantize(context, TASK, "original")
 
     refused = compression("remove", TASK, "original", "--store", context.store.root)
@@ -79,7 +79,7 @@ def test_a_renamed_artifact_is_the_same_under_its_new_name_and_its_signature_hol
     assert "# translation/opus" in (context.store.folder(TASK, "opus") / "README.md").read_text()
 
 
-def test_a_name_that_is_taken_or_none_is_refused_and_nothing_changes(context: Context) -> None:
+def test_a_used_or_invalid_name_is_refused_and_nothing_changes(context: Context) -> None:
     quantize(context, TASK, "original")
     before = hashes(context.store.root)
 

@@ -28,7 +28,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_variants_come_after_what_they_start_from(tmp_path: Path) -> None:
+def test_variants_are_built_after_their_parents(tmp_path: Path) -> None:
     recipe = read_recipe(written(tmp_path, GOOD))
 
     assert recipe.order() == ["pruned", "both"]
@@ -62,7 +62,7 @@ def test_a_wrong_recipe_is_one_line_that_names_the_place(tmp_path: Path, old: st
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", ""])
-def test_what_is_no_yaml_mapping_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_without_a_yaml_mapping_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadRecipe, match=r"small\.yaml"):
         read_recipe(written(tmp_path, text))
 

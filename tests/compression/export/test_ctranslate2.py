@@ -121,7 +121,7 @@ def test_rows_beyond_the_tokenizer_get_names_of_their_own(tmp_path: Path) -> Non
     assert tokens[999] == "<unused 999>"
 
 
-def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     parent = tiny_artifact(context, Family.BART, tmp_path)
     quantize(context, Task.TRANSLATION, "original")

@@ -14,7 +14,7 @@ from tests.compression.tiny import tiny_artifact, tiny_context
 TASK = Task.TRANSLATION
 
 
-def test_an_exporter_can_be_chosen_and_what_it_writes_serves_alike(tmp_path: Path) -> None:
+def test_an_exporter_can_be_chosen_and_its_graphs_serve_too(tmp_path: Path) -> None:
     pytest.importorskip("optimum")
     store = tiny_context(tmp_path).store
     tiny_artifact(tiny_context(tmp_path), Family.T5, tmp_path)
@@ -46,7 +46,7 @@ def test_an_exporter_that_is_not_installed_says_how_to_install_it(
     assert store.export_of(TASK, "original", "onnx") is None
 
 
-def test_an_exporter_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_exporter_is_refused(tmp_path: Path) -> None:
     result = invoked("export", TASK.value, "original", "--exporter", "none", "--store", tmp_path)
 
     assert result.code == 1

@@ -80,7 +80,7 @@ def test_training_targets_are_marked_with_the_target_language(tmp_path: Path, ki
     assert pair.target == theirs(text_target=target).input_ids
 
 
-def test_what_an_mbart_says_of_itself_is_taken(tmp_path: Path) -> None:
+def test_the_languages_in_the_files_of_an_mbart_are_used(tmp_path: Path) -> None:
     manifest = taken(tmp_path, mbart_folder(tmp_path / "model", source="ro_RO", target="cs_CZ"), None)
 
     assert manifest.languages == ["ro", "cs"]
@@ -148,7 +148,7 @@ def test_a_marian_is_not_relabelled(
         taken(tmp_path, source, languages)
 
 
-def test_a_marian_of_several_targets_is_told_the_named_one(tmp_path: Path) -> None:
+def test_a_marian_with_several_targets_gets_the_named_one(tmp_path: Path) -> None:
     source = marian_folder(tmp_path / "model", ("en", "ROMANCE"), ("fra", "ita"))
 
     manifest = taken(tmp_path, source, ["en", "ita"])
@@ -174,7 +174,7 @@ def test_a_marian_learns_targets_in_the_pieces_of_its_target_language(tmp_path: 
         assert pairs[index].target == theirs(text_target=example.target).input_ids
 
 
-def test_where_nothing_can_confirm_languages_one_line_says_so(tmp_path: Path) -> None:
+def test_one_line_warns_if_the_model_does_not_confirm_its_languages(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
     write_model(tiny_model(Family.T5, tokenizer), tmp_path / "t5")
     copy_tokenizer(tokenizer, tmp_path / "t5")

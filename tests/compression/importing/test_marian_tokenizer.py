@@ -101,7 +101,7 @@ def test_a_model_as_the_hub_has_it_is_imported_and_generates(folder: Path, tmp_p
         ("source.spm", None, "source.spm is no unigram model"),
     ],
 )
-def test_what_no_fast_tokenizer_can_stand_for_is_refused(
+def test_a_tokenizer_that_cannot_be_converted_is_refused(
     folder: Path, tmp_path: Path, name: str, content: bytes | None, complaint: str
 ) -> None:
     (folder / name).write_bytes(trained(SOURCES, "bpe") if content is None else content)

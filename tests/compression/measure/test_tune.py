@@ -35,7 +35,7 @@ def test_every_layout_of_every_runtime_is_measured_and_kept(context: Context, tm
     assert sorted(kept, key=lambda each: -each.tokens_per_second) == measured
 
 
-def test_what_is_measured_again_takes_the_place_of_what_such_a_machine_had(context: Context, tmp_path: Path) -> None:
+def test_a_new_measurement_replaces_those_of_the_same_kind_of_machine(context: Context, tmp_path: Path) -> None:
     here = {"cores": available_cores(), "cpu_flags": cpu_flags()}
     earlier = [
         measured_layout(64, 1, 1e9, **here),

@@ -103,7 +103,7 @@ def test_a_trimmed_vocabulary_serves_with_its_own_tokenizer(tmp_path: Path, fami
     assert manifest.size.parameters == parent.size.parameters - (before - after) * 32
 
 
-def test_the_teacher_of_a_trimmed_student_is_trimmed_alike(tmp_path: Path) -> None:
+def test_the_teacher_of_a_student_with_a_trimmed_vocabulary_is_trimmed_too(tmp_path: Path) -> None:
     """Nothing but ids is cut, so that before any step the student is its teacher: the loss is the same."""
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.BART, tmp_path)
@@ -180,7 +180,7 @@ def test_everything_at_once_gives_an_artifact_that_serves(tmp_path: Path) -> Non
     assert (folder / "onnx").is_dir()
 
 
-def test_recovery_can_learn_from_what_the_unpruned_model_writes(tmp_path: Path) -> None:
+def test_recovery_can_learn_from_outputs_of_the_unpruned_model(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
     options = PruneOptions(sequence=SequenceLevel(sequence_level="replace", sequence_beams=4))

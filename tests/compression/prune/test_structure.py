@@ -178,7 +178,7 @@ def test_a_share_and_a_number_of_channels_mean_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, 2.5, 65.0])
-def test_a_number_of_channels_that_cannot_be_is_refused(tmp_path: Path, wrong: float) -> None:
+def test_a_number_of_channels_out_of_range_is_refused(tmp_path: Path, wrong: float) -> None:
     model, _ = made("t5-relu", tmp_path)
 
     with pytest.raises(BadParameters, match="--feed-forward"):
@@ -187,7 +187,7 @@ def test_a_number_of_channels_that_cannot_be_is_refused(tmp_path: Path, wrong: f
 
 @pytest.mark.parametrize("kind", list(KINDS))
 @pytest.mark.parametrize("heads", [0, 5])
-def test_a_number_of_heads_that_cannot_be_is_refused(tmp_path: Path, kind: str, heads: int) -> None:
+def test_a_number_of_heads_out_of_range_is_refused(tmp_path: Path, kind: str, heads: int) -> None:
     model, tokenizer = made(kind, tmp_path)
     importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
 

@@ -51,7 +51,7 @@ def test_magnitude_keeps_the_largest_of_every_group(tmp_path: Path) -> None:
         assert torch.all(lost <= groups.masked_fill(~kept, torch.inf).amin(1))
 
 
-def test_wanda_weighs_by_what_comes_in(tmp_path: Path) -> None:
+def test_wanda_weighs_by_the_inputs(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.BART, tmp_path)
     model, dataset = tiny_model(Family.BART, tokenizer), tiny_set(tokenizer)
     # Keys of cross-attention read the encoder's positions, where another mask counts.
@@ -93,7 +93,7 @@ def test_training_leaves_zeros_at_zero_and_moves_the_rest(tmp_path: Path, family
 
 
 @pytest.mark.parametrize("pattern", ["4:2", "0:4", "2/4", "2:"])
-def test_a_pattern_that_is_none_is_refused(pattern: str) -> None:
+def test_an_invalid_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(BadParameters, match="--pattern"):
         check_sparsity("wanda", 0, pattern)
 

@@ -81,7 +81,7 @@ def test_transformers_and_the_store_read_the_same_ids(tmp_path: Path, family: Fa
     assert (theirs.eos_token_id, theirs.pad_token_id) == (model.config.eos_token_id, model.config.pad_token_id)
 
 
-def test_the_files_that_slow_classes_read_are_trimmed_or_gone(tmp_path: Path) -> None:
+def test_the_files_that_slow_classes_read_are_trimmed_or_removed(tmp_path: Path) -> None:
     full = tiny_tokenizer(Family.T5, tmp_path / "spiece")
     (full / "spiece.model").write_bytes(b"the full one")
     cut = plan_vocabulary(tiny_model(Family.T5, full), full, CORPUS, 0, tiny_context(tmp_path))
@@ -116,7 +116,7 @@ def test_logits_are_those_of_the_full_model_at_the_ids_that_stay(
     assert model.num_parameters() - smaller.num_parameters() == removed * (1 if changes.get("is_tied", True) else 2)
 
 
-def test_special_ids_are_renumbered_wherever_they_stand(tmp_path: Path) -> None:
+def test_special_ids_are_renumbered_everywhere(tmp_path: Path) -> None:
     full = tiny_tokenizer(Family.BART, tmp_path / "full")
     model = tiny_model(Family.BART, full)
     assert model.generation_config is not None
@@ -139,7 +139,7 @@ def test_special_ids_are_renumbered_wherever_they_stand(tmp_path: Path) -> None:
     assert model.generation_config.forced_eos_token_id == end
 
 
-def test_a_trimmed_folder_says_the_ids_that_decoding_needs(tmp_path: Path) -> None:
+def test_a_trimmed_folder_has_the_ids_that_decoding_needs(tmp_path: Path) -> None:
     _, _, model, small, _ = trimmed(Family.T5, tmp_path)
 
     write_model(model, small)
@@ -149,7 +149,7 @@ def test_a_trimmed_folder_says_the_ids_that_decoding_needs(tmp_path: Path) -> No
     assert configuration.vocabulary == model.config.vocab_size
 
 
-def test_sentinels_stay_only_where_they_are_used(tmp_path: Path) -> None:
+def test_sentinels_stay_only_if_they_are_used(tmp_path: Path) -> None:
     full = tiny_tokenizer(Family.T5, tmp_path / "full")
     model = tiny_model(Family.T5, full)
     texts = [*CORPUS, "A <extra_id_2> B"]

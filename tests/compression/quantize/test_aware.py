@@ -17,7 +17,7 @@ from tests.compression.quantize.measured import data_files
 
 @pytest.mark.parametrize("width", [64, 40])
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_rounding_is_that_of_the_kernel(symmetric: bool, width: int) -> None:
+def test_fake_quantization_equals_that_of_the_kernel(symmetric: bool, width: int) -> None:
     floats = np.random.default_rng(0).normal(size=(50, width)).astype(np.float32)
     floats[3] = 0
     floats[4:6] = np.abs(floats[4:6])
@@ -34,7 +34,7 @@ def test_rounding_is_that_of_the_kernel(symmetric: bool, width: int) -> None:
     np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 
-def test_the_model_sees_rounded_weights_and_learns_through_them(context: Context) -> None:
+def test_the_model_has_quantized_weights_and_gradients_pass_them(context: Context) -> None:
     model = load_model(context.store.folder(Task.TRANSLATION, "original"))
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     before, count = head.weight.detach().clone(), model.num_parameters()
@@ -51,7 +51,7 @@ def test_the_model_sees_rounded_weights_and_learns_through_them(context: Context
     assert head.weight is model.get_input_embeddings().weight
 
 
-def test_fine_tuning_is_recorded_and_changes_what_is_rounded(bart: Context, tmp_path: Path) -> None:
+def test_fine_tuning_is_recorded_and_changes_the_quantized_weights(bart: Context, tmp_path: Path) -> None:
     options = QuantizeOptions(scheme="int4-weight-only", aware_steps=4, aware_learning_rate=1e-3)
     files = data_files(tmp_path)
 

@@ -44,7 +44,7 @@ def test_every_matmul_is_in_one_part_of_the_model(context: Context, tmp_path: Pa
         assert sorted(names) == sorted(matmuls_of(tmp_path / "onnx" / graph))
 
 
-def test_a_bound_leaves_the_most_sensitive_groups_in_float_and_is_held(context: Context, tmp_path: Path) -> None:
+def test_a_bound_is_met_with_the_most_sensitive_parts_in_float(context: Context, tmp_path: Path) -> None:
     everything = quantized(context, tmp_path, "all", fallback=1e9).lineage[-1].parameters
     bound = everything["divergence"] / 2
 
@@ -63,7 +63,7 @@ def test_a_bound_leaves_the_most_sensitive_groups_in_float_and_is_held(context: 
     )
 
 
-def test_a_bound_of_nothing_leaves_what_matters_in_float_with_one_embedding(context: Context, tmp_path: Path) -> None:
+def test_a_bound_of_zero_leaves_all_that_matters_in_float_with_one_embedding(context: Context, tmp_path: Path) -> None:
     manifest = quantized(context, tmp_path, "none", fallback=0.0)
 
     found = manifest.lineage[-1].parameters
@@ -89,6 +89,6 @@ def test_other_schemes_fall_back_too(bart: Context, tmp_path: Path, scheme: str)
     assert found["divergence"] <= everything["divergence"] / 2
 
 
-def test_without_data_there_is_nothing_to_measure_on(bart: Context) -> None:
+def test_a_fallback_needs_data(bart: Context) -> None:
     with pytest.raises(BadParameters, match="needs dev or calibration data here"):
         quantize(bart, Task.TRANSLATION, "original", "some", QuantizeOptions(fallback=0.1))

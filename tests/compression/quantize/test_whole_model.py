@@ -33,7 +33,7 @@ def relist(context: Context, folder: Path) -> None:
     write_manifest(folder, read_manifest(folder).model_copy(update={"files": files, "digest": digest_of(files)}))
 
 
-def test_weights_are_stored_in_the_type_that_was_asked_for(context: Context) -> None:
+def test_weights_are_stored_in_the_requested_type(context: Context) -> None:
     make_fp32(context)
 
     manifest = quantize(context, Task.TRANSLATION, "original", "small", QuantizeOptions(scheme="bf16"))
@@ -114,7 +114,9 @@ def test_quantizing_twice_gives_the_same_bytes(context: Context) -> None:
     assert first.digest == second.digest
 
 
-def test_what_is_no_matrix_takes_half_the_bytes_in_float16(context: Context, capfd: pytest.CaptureFixture[str]) -> None:
+def test_tensors_that_are_not_matrices_have_half_the_bytes_in_float16(
+    context: Context, capfd: pytest.CaptureFixture[str]
+) -> None:
     sizes, texts = [], []
     for scheme in SCHEMES:
         manifest = quantize(context, Task.TRANSLATION, "original", scheme, QuantizeOptions(scheme=scheme))

@@ -34,7 +34,7 @@ def test_the_page_and_the_readme_are_written_in_one_go(store: Store, readme: Pat
     assert "wanda" in page and "Side by side" not in page and (out / "training-1.png").exists()
 
 
-def test_the_check_exits_with_1_once_the_manifests_say_something_else(store: Store, readme: Path) -> None:
+def test_the_check_exits_with_1_if_the_manifests_have_changed(store: Store, readme: Path) -> None:
     reported(store, "--readme", readme)
     fresh = reported(store, "--readme", readme, "--check")
     amend(store, "compact", gate=None)

@@ -48,7 +48,7 @@ def test_the_seed_decides_the_weights() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"width": 30}, {"encoder_layers": 0}, {"hidden_dropout": 1.0}])
-def test_an_architecture_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+def test_an_impossible_architecture_is_refused(wrong: dict[str, Any]) -> None:
     options: NewModelOptions = replace(ARCHITECTURE, **wrong)
 
     with pytest.raises(BadParameters):

@@ -31,18 +31,18 @@ def material(folder: Path) -> Material:
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5])
-def test_a_share_that_cannot_be_is_refused(share: float) -> None:
+def test_a_share_out_of_range_is_refused(share: float) -> None:
     with pytest.raises(BadParameters, match="at most 1"):
         SequenceLevel(sequence_share=share).check()
 
 
-def test_nothing_is_asked_where_it_is_off(tmp_path: Path) -> None:
+def test_no_teacher_is_needed_if_sequence_level_is_off(tmp_path: Path) -> None:
     given = material(tmp_path)
 
     assert learning_from_outputs(tiny_context(tmp_path), TASK, "missing", given, SequenceLevel(), tmp_path) is given
 
 
-def test_another_variant_than_the_parent_can_write(tmp_path: Path) -> None:
+def test_another_variant_than_the_parent_can_be_the_teacher(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
     files, training = DataFiles([tiny_file(tmp_path)]), TrainingOptions(bounds=Bounds(max_steps=2))
@@ -72,7 +72,7 @@ def expected(context: Context, example: Example, beams: int) -> str:
         return generator.generate([generator.encode(example.source, example.prefix)], options)[0].text
 
 
-def test_targets_become_what_the_teacher_writes(tmp_path: Path) -> None:
+def test_teacher_outputs_become_the_targets(tmp_path: Path) -> None:
     context = teacher(tmp_path)
 
     outputs = teacher_outputs(context, TASK, "original", SOME, tmp_path / "cache", beams=2)
@@ -81,7 +81,7 @@ def test_targets_become_what_the_teacher_writes(tmp_path: Path) -> None:
     assert [each.target for each in outputs] == [expected(context, each, beams=2) for each in SOME]
 
 
-def test_outputs_are_made_once_and_a_torn_last_line_is_made_again(
+def test_outputs_are_generated_once_and_an_incomplete_last_line_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, cache = teacher(tmp_path), tmp_path / "cache"
@@ -109,7 +109,7 @@ def test_outputs_are_made_once_and_a_torn_last_line_is_made_again(
     assert len({entry["key"] for entry in entries}) == len(entries) == 6
 
 
-def test_other_settings_are_other_outputs(tmp_path: Path) -> None:
+def test_other_settings_give_other_outputs(tmp_path: Path) -> None:
     context, cache = teacher(tmp_path), tmp_path / "cache"
 
     for beams in (1, 3, 1):
@@ -119,6 +119,6 @@ def test_other_settings_are_other_outputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("beams", [0, 17])
-def test_a_search_that_cannot_be_is_refused(tmp_path: Path, beams: int) -> None:
+def test_a_number_of_beams_out_of_range_is_refused(tmp_path: Path, beams: int) -> None:
     with pytest.raises(BadParameters, match="1 to 16"):
         teacher_outputs(teacher(tmp_path), TASK, "original", SOME, tmp_path, beams)

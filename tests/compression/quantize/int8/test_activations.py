@@ -34,7 +34,7 @@ def test_a_scale_covers_the_values_and_the_margin() -> None:
     assert (scale.factors == 1).all()
 
 
-def test_a_large_channel_is_divided_by_a_power_of_two() -> None:
+def test_an_outlier_channel_is_divided_by_a_power_of_two() -> None:
     states = STATES.copy()
     states[:, 7] *= 16
 

@@ -22,7 +22,7 @@ TEXTS = {Task.TRANSLATION: 48, Task.SUMMARIZATION: 16}
 
 
 @pytest.mark.parametrize("task", list(Task))
-def test_texts_are_answered_alone_as_in_any_batch(tmp_path: Path, task: Task) -> None:
+def test_outputs_do_not_depend_on_the_batch(tmp_path: Path, task: Task) -> None:
     store = Store(tmp_path / "artifacts")
     shutil.copytree(embedded_store() / task.value / "original", store.folder(task, "original"))
     quantize(Context(store=store), task, "original", "quantized", QuantizeOptions())

@@ -103,7 +103,7 @@ def test_a_row_does_not_depend_on_others() -> None:
     assert np.array_equal(np.delete(alone, 3, 0), np.delete(together, 3, 0))
 
 
-def test_a_large_channel_does_not_reduce_the_precision_of_others() -> None:
+def test_an_outlier_channel_does_not_reduce_the_precision_of_others() -> None:
     states = STATES.copy()
     states[:, 4] *= 64
     scale = scale_of(states, margin=1.0)

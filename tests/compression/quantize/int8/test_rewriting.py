@@ -10,7 +10,7 @@ from slimseq.compression.quantize.teacher_forcing import open_session
 WEIGHTS = Int8Weights(per_channel=True, reduce_range=False)
 
 
-def test_only_named_products_are_rounded(graph: Path) -> None:
+def test_only_named_matmuls_are_quantized(graph: Path) -> None:
     model = onnx.load(graph)
 
     quantize_matmuls(model, graph.parent, {"second": WEIGHTS})
@@ -22,7 +22,7 @@ def test_only_named_products_are_rounded(graph: Path) -> None:
     open_session(model.SerializeToString())
 
 
-def test_products_that_are_rounded_alike_share_their_inputs(graph: Path) -> None:
+def test_matmuls_with_the_same_quantization_share_their_inputs(graph: Path) -> None:
     model = onnx.load(graph)
 
     quantize_matmuls(model, graph.parent, {"first": WEIGHTS, "second": WEIGHTS})
@@ -30,7 +30,7 @@ def test_products_that_are_rounded_alike_share_their_inputs(graph: Path) -> None
     assert [node.op_type for node in model.graph.node].count("DynamicQuantizeLinear") == 1
 
 
-def test_what_the_runtime_alone_knows_is_declared(graph: Path) -> None:
+def test_contrib_operators_are_declared(graph: Path) -> None:
     model = onnx.load(graph)
 
     quantize_matmuls(model, graph.parent, {"first": RowScales(WEIGHTS)})

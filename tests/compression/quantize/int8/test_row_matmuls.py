@@ -19,7 +19,7 @@ BOTH = pytest.mark.parametrize("way", [RowScales, NormalizedRows])
 
 
 @BOTH
-def test_a_row_is_rounded_as_finely_as_its_own_values_allow(graph: Path, way: Way) -> None:
+def test_each_row_has_its_own_scale(graph: Path, way: Way) -> None:
     quantized = _quantized(graph, way)
     states = np.random.default_rng(1).normal(size=(2, 3, 32)).astype(np.float32)
     beside_large = states * np.array([1, 1, 1000], dtype=np.float32)[:, None]
@@ -33,7 +33,7 @@ def test_a_row_is_rounded_as_finely_as_its_own_values_allow(graph: Path, way: Wa
 
 
 @BOTH
-def test_channels_that_are_always_large_do_not_coarsen_the_others(graph: Path, way: Way) -> None:
+def test_outlier_channels_do_not_reduce_the_precision_of_others(graph: Path, way: Way) -> None:
     states = np.random.default_rng(1).normal(size=(2, 3, 32)).astype(np.float32)
     states[..., [4, 20]] += 300
     wanted = _exact(graph, states)
@@ -53,7 +53,7 @@ def test_rows_without_a_value_stay_zero(graph: Path, way: Way) -> None:
     assert all(np.array_equal(outputs[name], np.zeros((1, 2, 8))) for name in PRODUCTS)
 
 
-def test_where_nothing_is_negative_all_integers_are_used(graph: Path) -> None:
+def test_without_negative_values_all_integers_are_used(graph: Path) -> None:
     """A step is half as long; what is left is the error of the weights. Scaled rows use all that there are anyway."""
     positive = onnx.load(graph)
     for node in positive.graph.node:

@@ -28,7 +28,7 @@ def test_every_method_of_calibration_stays_close_to_float(
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_zero_points_of_activations_are_zero_where_ranges_are_symmetric(
+def test_zero_points_of_activations_are_zero_for_symmetric_ranges(
     bart: Context, tmp_path: Path, symmetric: bool
 ) -> None:
     options = QuantizeOptions(scheme="int8-static", symmetric=symmetric)
@@ -62,7 +62,7 @@ def test_the_embedding_is_stored_once_and_the_artifact_generates(context: Contex
     assert output.output_tokens == 8
 
 
-def test_without_data_there_is_nothing_to_calibrate_on(bart: Context) -> None:
+def test_calibration_needs_data(bart: Context) -> None:
     with pytest.raises(BadParameters, match="int8-static needs calibration or train data here"):
         quantize(bart, Task.TRANSLATION, "original", "static", QuantizeOptions(scheme="int8-static"))
 

@@ -47,7 +47,7 @@ def test_the_order_is_that_of_the_seed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", [1, 4, 9])
-def test_a_stream_goes_on_from_any_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
+def test_a_stream_continues_from_any_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
     monkeypatch.setattr(batches, "POOL_PAIRS", 8)
     dataset = tiny_set(tiny_tokenizer(Family.T5, tmp_path))
     whole = list(islice(endless_batches(dataset, BUDGET, 0, seed=5), 20))

@@ -16,13 +16,13 @@ def counts(examples: list[Example]) -> dict[str | None, int]:
     return {origin: sum(example.origin == origin for example in examples) for origin in ("news", "other")}
 
 
-def test_weights_say_how_often_an_origin_is_seen() -> None:
+def test_weights_say_how_often_an_origin_is_used() -> None:
     seen = mixed([*NEWS, *OTHER], Mixture({"news": 3, "other": 0}), seed=0)
 
     assert counts(seen) == {"news": 30, "other": 0}
 
 
-def test_a_fraction_takes_some_and_the_same_ones_for_a_seed() -> None:
+def test_a_fraction_selects_the_same_examples_for_a_seed() -> None:
     mixture = Mixture({"other": 0.5})
 
     seen = mixed(OTHER, mixture, seed=1)
@@ -32,7 +32,7 @@ def test_a_fraction_takes_some_and_the_same_ones_for_a_seed() -> None:
     assert seen != mixed(OTHER, mixture, seed=2)
 
 
-def test_extraction_adds_targets_out_of_the_document() -> None:
+def test_extraction_adds_targets_from_the_document() -> None:
     seen = mixed(NEWS[:1], Mixture(extract={"news": 2}, added_prefix="summarize: "), seed=0)
 
     assert seen[0] == NEWS[0]
@@ -40,13 +40,13 @@ def test_extraction_adds_targets_out_of_the_document() -> None:
     assert seen[1].prefix == "summarize: "
 
 
-def test_leads_can_take_the_place_of_written_targets() -> None:
+def test_leads_can_replace_written_targets() -> None:
     seen = mixed(NEWS, Mixture({"news": 0}, lead={"news": 1}, lead_words=4), seed=0)
 
     assert [example.target for example in seen] == [f"Headline {i}. The mayor opened a bridge." for i in range(10)]
 
 
-def test_claims_are_targets_where_documents_have_some() -> None:
+def test_claims_are_targets_of_documents_that_have_one() -> None:
     paper = Example("Small things matter. We study them. They are small.", "On small things.", origin="papers")
 
     seen = mixed([paper, *NEWS], Mixture({"papers": 0, "news": 0}, claim={"papers": 2, "news": 1}), seed=0)
@@ -80,7 +80,7 @@ def test_leads_can_be_without_attributions_and_copied_documents_substituted() ->
     assert len({example.seed for example in seen if isinstance(example, SubstitutedExample)}) == sum(kinds)
 
 
-def test_a_record_holds_what_was_chosen() -> None:
+def test_a_record_has_the_changed_options() -> None:
     assert Mixture().record() == {}
     assert Mixture({"news": 2}, excerpts=0.5).record() == {"weights": {"news": 2}, "excerpts": 0.5}
 

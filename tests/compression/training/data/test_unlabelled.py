@@ -99,7 +99,7 @@ def test_a_mixture_weighs_them_by_their_origin(tmp_path: Path) -> None:
     assert len(material.train) == len(EXAMPLES) + 3
 
 
-def test_nobody_to_write_targets_is_an_error_before_training(tmp_path: Path) -> None:
+def test_missing_targets_without_a_teacher_are_an_error_before_training(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
     files = DataFiles([tiny_file(tmp_path)], unlabelled=[rows(tmp_path, {"text": "The lamp is broken again."})])
@@ -112,7 +112,7 @@ def test_nobody_to_write_targets_is_an_error_before_training(tmp_path: Path) -> 
         )
 
 
-def test_a_base_is_trained_on_labelled_data_alone(tmp_path: Path) -> None:
+def test_a_base_is_trained_on_labelled_data_only(tmp_path: Path) -> None:
     news = rows(tmp_path, {"text": "The lamp is broken again."})
     options = BaseOptions(vocabulary=320)
 
@@ -128,7 +128,7 @@ def test_a_base_is_trained_on_labelled_data_alone(tmp_path: Path) -> None:
         )
 
 
-def test_what_was_learned_from_is_recorded(tmp_path: Path) -> None:
+def test_the_training_data_is_recorded(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
     files = DataFiles([tiny_file(tmp_path)], unlabelled=[rows(tmp_path, {"text": "The lamp is broken again."})])

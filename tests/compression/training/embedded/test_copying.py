@@ -39,7 +39,7 @@ def test_the_seed_and_the_number_decide_a_batch(tmp_path: Path) -> None:
     assert not torch.equal(first, later)
 
 
-def test_windows_grow_once_copying_is_mastered_and_not_without_end() -> None:
+def test_windows_grow_with_the_accuracy_up_to_a_maximum() -> None:
     assert next_window(10.0, 0.96) == pytest.approx(11.5)
     assert next_window(10.0, 0.95) == 10.0
     assert next_window(LONGEST_WINDOW, 1.0) == LONGEST_WINDOW

@@ -38,7 +38,7 @@ def test_distillation_is_the_divergence_from_the_teacher_over_target_tokens(temp
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_a_student_that_agrees_has_nothing_to_learn() -> None:
+def test_a_student_with_the_teachers_distribution_has_no_loss() -> None:
     student = LOGITS.clone().requires_grad_()
 
     distillation_loss(student, LOGITS, LABELS).backward()  # type: ignore[no-untyped-call]
@@ -47,7 +47,7 @@ def test_a_student_that_agrees_has_nothing_to_learn() -> None:
     assert float(student.grad.abs().max()) < 1e-6
 
 
-def test_guided_alignment_asks_for_the_weight_of_the_aligned_places_alone() -> None:
+def test_guided_alignment_uses_only_the_weights_of_aligned_positions() -> None:
     attention = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [1.0, 0.0, 0.0]]])
 
     loss = guided_alignment_loss(attention, torch.tensor([[1, -1, 0]]))
@@ -56,7 +56,7 @@ def test_guided_alignment_asks_for_the_weight_of_the_aligned_places_alone() -> N
     assert float(guided_alignment_loss(attention, torch.tensor([[-1, -1, -1]]))) == 0
 
 
-def test_hidden_states_are_compared_where_the_mask_says_and_relative_to_the_teachers_size() -> None:
+def test_hidden_states_are_compared_without_padding_and_relative_to_the_teachers_size() -> None:
     teacher = torch.randn(2, 3, 4)
     student = teacher * 1.1
     student[1, 2] = 1e6
@@ -66,7 +66,7 @@ def test_hidden_states_are_compared_where_the_mask_says_and_relative_to_the_teac
     assert float(hidden_state_loss(student * 30, teacher * 30, mask)) == pytest.approx(0.01, rel=1e-3)
 
 
-def test_attention_is_compared_head_by_head_or_by_means_where_their_numbers_differ() -> None:
+def test_attention_is_compared_by_head_or_by_means_if_the_numbers_of_heads_differ() -> None:
     teacher = torch.randn(2, 4, 3, 5).softmax(-1)
     student = torch.randn(2, 4, 3, 5).softmax(-1)
     mask = torch.ones(2, 3, dtype=torch.bool)

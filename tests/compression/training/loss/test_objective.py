@@ -22,7 +22,7 @@ def batch_of(tokenizer: Path) -> Batch:
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_every_part_is_weighed_into_the_total(tmp_path: Path, family: Family) -> None:
+def test_the_total_is_the_weighted_sum_of_the_parts(tmp_path: Path, family: Family) -> None:
     tokenizer = tiny_tokenizer(family, tmp_path)
     student = tiny_model(family, tokenizer, seed=1, decoder_layers=1)
     teacher = tiny_model(family, tokenizer, seed=2)
@@ -43,7 +43,9 @@ def test_every_part_is_weighed_into_the_total(tmp_path: Path, family: Family) ->
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_a_student_that_equals_its_teacher_has_no_more_to_learn_from_its_inside(tmp_path: Path, family: Family) -> None:
+def test_a_student_equal_to_its_teacher_has_no_loss_on_hidden_states_and_attention(
+    tmp_path: Path, family: Family
+) -> None:
     tokenizer = tiny_tokenizer(family, tmp_path)
     options = replace(OPTIONS, hidden_states=1.0, attention=1.0)
     student, teacher, other = (tiny_model(family, tokenizer, seed) for seed in (1, 1, 2))
@@ -93,7 +95,7 @@ def test_guiding_turns_the_first_head_of_the_middle_or_the_chosen_layers(
     assert float(on_copied[:, 0].mean()) > 2 * float(on_copied[:, 1:].mean())
 
 
-def test_without_its_logits_a_teacher_may_know_more_tokens_but_not_fewer(tmp_path: Path) -> None:
+def test_without_its_logits_a_teacher_may_have_more_tokens_but_not_fewer(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path)
     student, teacher = tiny_model(Family.T5, tokenizer), tiny_model(Family.T5, tokenizer)
     teacher.resize_token_embeddings(400)
@@ -116,7 +118,7 @@ def test_a_layer_that_is_not_there_cannot_be_guided(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_layers_meet_those_that_they_were_made_from_or_spread_ones(tmp_path: Path, family: Family) -> None:
+def test_layers_are_compared_with_their_origins_or_with_evenly_spaced_layers(tmp_path: Path, family: Family) -> None:
     tokenizer = tiny_tokenizer(family, tmp_path)
     teacher = tiny_model(family, tokenizer, encoder_layers=4, decoder_layers=3)
     student = tiny_model(family, tokenizer, encoder_layers=2, decoder_layers=1)

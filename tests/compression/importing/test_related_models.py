@@ -53,7 +53,7 @@ def saved(name: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", list(KIN))
-def test_imported_kin_give_the_token_ids_of_transformers(tmp_path: Path, name: str) -> None:
+def test_imported_related_models_give_the_token_ids_of_transformers(tmp_path: Path, name: str) -> None:
     context = tiny_context(tmp_path)
     options = ImportOptions(task=Task.TRANSLATION, languages=["en", "de"], max_new_tokens=20, max_input_tokens=30)
 
@@ -73,7 +73,7 @@ def test_imported_kin_give_the_token_ids_of_transformers(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", ["mT5 as its hub has it, untied", "mBART", "Marian", "PEGASUS"])
-def test_kin_can_be_quantized_and_run_on_ctranslate2(tmp_path: Path, name: str) -> None:
+def test_related_models_can_be_quantized_and_run_on_ctranslate2(tmp_path: Path, name: str) -> None:
     context = tiny_context(tmp_path)
     options = ImportOptions(task=Task.TRANSLATION, languages=["en", "de"], max_new_tokens=20)
     import_model(context, str(saved(name, tmp_path)), options)
