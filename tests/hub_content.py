@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import SENTENCES, tiny_tokenizer
+from tests.families import Family
 
 SPLITS = ("train", "validation", "test")
 

@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks.ablation import ablation
 from slimseq.compression.build.recipe import read_recipe
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 RECIPE = """
 name: tiny

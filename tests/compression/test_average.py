@@ -16,8 +16,9 @@ from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
 from slimseq.inference.generator import open_generator
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 ALL_LAYERS = DistillOptions(encoder_layers=2, decoder_layers=2)

@@ -16,8 +16,9 @@ from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
 

@@ -19,12 +19,13 @@ from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.registry import FAMILIES
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.compression.importing.test_related_models import never_padding, saved
 from tests.compression.language_models import marian_folder, mbart_folder
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_file, tiny_model, tiny_tokenizer
+from tests.families import Family
 from tests.hub import HubHandler, running_hub
 
 TASK = Task.TRANSLATION

@@ -15,10 +15,11 @@ from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
 from slimseq.evaluation.host import cpu_flags
-from slimseq.models_store.manifest import Check, Family, Manifest, Task, Verdict
+from slimseq.models_store.manifest import Check, Manifest, Task, Verdict
 from slimseq.models_store.store import write_manifest
 from tests.command_line import compression
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 from tests.measured import performance
 
 

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from slimseq.compression.progress import progress_on
-from slimseq.models_store.manifest import Family
 from tests.command_line import compression
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 
 def test_piped_progress_is_plain_lines_with_counts_rate_and_time_left() -> None:

@@ -12,7 +12,7 @@ from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.models_store.errors import BadSource, UnknownVariant
-from slimseq.models_store.manifest import Family, Reference, Task
+from slimseq.models_store.manifest import Reference, Task
 from slimseq.models_store.store import read_manifest
 from tests.compression.tiny import (
     ARCHITECTURE,
@@ -23,6 +23,7 @@ from tests.compression.tiny import (
     tiny_model,
     tiny_tokenizer,
 )
+from tests.families import Family
 
 OPTIONS = BaseOptions(prefix=PREFIX, max_input_tokens=48, max_new_tokens=40, vocabulary=320)
 TRAINING = TrainingOptions(bounds=Bounds(max_steps=5), learning_rate=3e-3, tokens_per_batch=200)
@@ -112,7 +113,7 @@ def test_a_folder_without_manifest_is_trained_further(tmp_path: Path) -> None:
     )
 
     assert outcome.manifest.lineage[-1].parameters["from"] == "model"
-    assert outcome.manifest.family is Family.BART
+    assert outcome.manifest.family == Family.BART
 
 
 def test_a_start_that_cannot_be_trained_further_is_refused(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task
+from slimseq.models_store.manifest import GenerationDefaults, Manifest, Step, Task
 from slimseq.models_store.store import Store
+from tests.families import Family
 
 SENTENCES = (
     ("The cat sleeps on the warm stone.", "Die Katze schläft auf dem warmen Stein."),

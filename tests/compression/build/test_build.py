@@ -17,10 +17,11 @@ from slimseq.compression.build.work import working_in
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.quantize.quantize import quantize
-from slimseq.models_store.manifest import Family, Reference, Step, Task
+from slimseq.models_store.manifest import Reference, Step, Task
 from slimseq.models_store.store import Store, write_manifest
 from tests.command_line import compression
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 RECIPE = """

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.context import Context
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.language_models import mbart_folder
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 

@@ -15,8 +15,9 @@ from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 CONFIGURATIONS: dict[str, tuple[Family, dict[str, Any]]] = {
     "T5, relu, tied": (Family.T5, {"feed_forward_proj": "relu", "tie_word_embeddings": True}),

@@ -7,9 +7,10 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import OnnxExporter, add_onnx
 from slimseq.inference.generator import open_generator
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.command_line import invoked
 from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 

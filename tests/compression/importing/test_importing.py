@@ -7,10 +7,11 @@ from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.context import Context
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.compression.tiny import tiny_model, tiny_tokenizer
+from tests.families import Family
 from tests.hub import GATED, HubHandler, running_hub
 
 TRANSLATION = ImportOptions(task=Task.TRANSLATION)

@@ -15,11 +15,12 @@ from slimseq.evaluation.examples import Example
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.language_models import marian_folder, mbart_folder
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 TEXT = SENTENCES[0][1]

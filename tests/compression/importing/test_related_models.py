@@ -12,8 +12,9 @@ from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.compression.training.tokenizer_maker import tokenizer_size
 from slimseq.inference.generator import open_generator
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_tokenizer
+from tests.families import Family
 from tests.inference.graphs.test_kin import KIN
 
 SETTINGS: list[dict[str, Any]] = [

@@ -12,8 +12,8 @@ from slimseq.compression.prune.importance import measure_importance
 from slimseq.compression.prune.options import CriterionName
 from slimseq.compression.training.data.batches import one_pass
 from slimseq.compression.training.forward import logits_of
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 
 @pytest.mark.parametrize("family", list(Family))

@@ -8,8 +8,8 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import one_shot_loss
 from slimseq.compression.prune.layers import EvenOrder, evenly_spaced, keep_layers, measured_order, skipping
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
 

@@ -12,8 +12,9 @@ from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 
 @pytest.mark.parametrize("family", list(Family))

@@ -12,8 +12,8 @@ from slimseq.compression.prune.importance import Importance, measure_importance
 from slimseq.compression.prune.layers import EvenOrder
 from slimseq.compression.prune.shape import cut_to, shape_of
 from slimseq.compression.prune.structure import kept_channels
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 KINDS: dict[str, tuple[Family, dict[str, int | bool]]] = {
     "t5-relu": (Family.T5, {}),

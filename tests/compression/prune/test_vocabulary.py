@@ -15,9 +15,10 @@ from slimseq.compression.training.tokenizer_maker import texts_of
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.mbart import MBart
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.language_models import marian_folder, mbart_folder
 from tests.compression.tiny import EXAMPLES, PREFIX, tiny_context, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 CORPUS = list(texts_of(EXAMPLES[:8], PREFIX))
 NEVER_SEEN = ["Quick zebras, jump! 1234 ΩΩ ½ €", "", "   ", "naïve\tcafé\n\nüber 🦊"]

@@ -16,8 +16,9 @@ from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.models.configuration import read_configuration
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_set
+from tests.families import Family
 
 # Of the graph of two products by constant matrices.
 PRODUCTS = ("first", "second")

@@ -12,9 +12,10 @@ from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.evaluation.host import has_vnni
 from slimseq.inference.generator import open_generator
 from slimseq.inference.graphs.names import past
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.families import Family
 
 TEXTS = ["The cat sleeps on the warm stone.", "It rained all night."]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from slimseq.compression.training.dropout import dropout_rate
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_model, tiny_tokenizer
+from tests.families import Family
 
 
 @pytest.mark.parametrize("family", list(Family))

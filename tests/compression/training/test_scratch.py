@@ -10,8 +10,8 @@ from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.inference.models.pretrained import is_output_tied
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import ARCHITECTURE
+from tests.families import Family
 
 
 @pytest.mark.parametrize("is_gated", [False, True])

@@ -19,8 +19,9 @@ from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.inference.tokenizer import Encoding
-from slimseq.models_store.manifest import Family, GenerationOptions, Task
+from slimseq.models_store.manifest import GenerationOptions, Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_file, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 

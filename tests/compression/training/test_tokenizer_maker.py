@@ -6,8 +6,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from slimseq.compression.errors import BadData
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, tokenizer_size
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import PREFIX, SENTENCES, tiny_tokenizer
+from tests.families import Family
 
 
 def loaded(folder: Path) -> PreTrainedTokenizerFast:

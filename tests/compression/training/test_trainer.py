@@ -13,8 +13,8 @@ from slimseq.compression.training.data.pairs import TokenPair, TrainingSet
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions, train
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import EXAMPLES, LIMITS, PREFIX, tiny_context, tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 STEPS = 12
 OPTIONS = TrainingOptions(

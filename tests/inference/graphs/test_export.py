@@ -13,8 +13,9 @@ from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.weights import Weights
 from slimseq.inference.runtime import GeneratedSequence
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 CONFIGURATIONS: dict[str, tuple[Family, dict[str, Any]]] = {
     "T5, relu, tied": (Family.T5, {"feed_forward_proj": "relu", "tie_word_embeddings": True}),

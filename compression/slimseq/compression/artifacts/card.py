@@ -33,7 +33,7 @@ def card_of(manifest: Manifest) -> str:
         "",
         manifest.description,
         "",
-        f"- Family: {manifest.family.value}; {size.parameters:,} parameters, {size.nonzero_parameters:,} non-zero",
+        f"- Family: {manifest.family}; {size.parameters:,} parameters, {size.nonzero_parameters:,} non-zero",
         f"- Files: {formats}",
         f"- Digest: `{manifest.digest}`",
         f"- Training data: {manifest.training_data}",

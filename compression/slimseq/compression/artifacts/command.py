@@ -69,7 +69,7 @@ def list_command(
         table.add_row(
             entry.task.value,
             entry.variant,
-            entry.manifest.family.value,
+            entry.manifest.family,
             f"{entry.manifest.size.parameters:,}",
             f"{megabytes(entry.manifest):.1f}",
             ", ".join(sorted(formats)),

@@ -22,7 +22,6 @@ from slimseq.models_store.files import list_files, write_json
 from slimseq.models_store.formats import format_of
 from slimseq.models_store.manifest import (
     NAME_PATTERN,
-    Family,
     GenerationDefaults,
     Manifest,
     Reference,
@@ -59,7 +58,7 @@ class Identity:
 
     task: Task
     variant: str
-    family: Family
+    family: str
     languages: list[str]
     license: str
     training_data: str

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.families import check_step
@@ -21,13 +21,20 @@ from slimseq.compression.training.data.mixture import Mixture
 from slimseq.evaluation.gate import Gate
 from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.manifest import NAME_PATTERN, Family, Task, first_error
+from slimseq.models_store.manifest import NAME_PATTERN, Task, first_error
 
 BASE = "original"
 # Keys of a step beside its technique's options: what data it uses, and how it is mixed.
 STEP_DATA = ("train", "calibration", "dev", "mixture", "unlabelled", "seed")
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
+def _known_family(name: str) -> str:
+    known = dict.fromkeys(family.artifact_family for family in FAMILIES.values())
+    if name not in known:
+        raise ValueError(f"{name!r} is not one of {', '.join(known)}")
+    return name
 
 
 class Part(BaseModel):
@@ -132,7 +139,7 @@ class Recipe(Part):
 
     name: Name
     task: Task
-    family: Family | None = None
+    family: Annotated[str, AfterValidator(_known_family)] | None = None
     description: str = ""
     seed: int = Field(default=0, ge=0)
     base: Base
@@ -277,7 +284,7 @@ def check_family(recipe: Recipe, model_type: str) -> None:
     """
     known = FAMILIES.get(model_type)
     family = known.artifact_family if known else None
-    if recipe.family is not None and family is not recipe.family:
+    if recipe.family is not None and family != recipe.family:
         raise BadRecipe(f"{recipe.name} is for {recipe.family}; its base is a {family or model_type}")
     for place, steps in _places(recipe):
         for index, step in enumerate(steps):

@@ -16,7 +16,6 @@ import numpy as np
 from slimseq.inference.models.architecture import Architecture
 from slimseq.inference.models.weights import Floats
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import Family
 
 
 class Tensors(Protocol):
@@ -62,7 +61,7 @@ class ModelFamily(ABC):
 
     model_type: ClassVar[str]
     title: ClassVar[str]
-    artifact_family: ClassVar[Family]
+    artifact_family: ClassVar[str]
     defaults: ClassVar[Mapping[str, Any]]
     token_matrices: ClassVar[tuple[str, ...]]
     output_bias: ClassVar[str] = ""

@@ -21,8 +21,9 @@ from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.graphs.names import DECODER, ENCODER, LM_HEAD_MATMUL
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.quantize.measured import with_outlier_channels
+from tests.families import Family
 
 STATES = np.random.default_rng(0).uniform(-1, 1, (50, 64)).astype(np.float32)
 
@@ -67,7 +68,7 @@ def test_outputs_of_norms_and_attention_have_a_static_scale_and_other_inputs_hav
     source = context.store.folder(Task.TRANSLATION, "original")
     export_onnx(source, tmp_path / "exported", FloatCrossAttentionCache(), is_projection_shared=False)
     family = context.store.manifest(Task.TRANSLATION, "original").family
-    down = "wo" if family is Family.T5 else "fc2"
+    down = "wo" if family == Family.T5 else "fc2"
 
     for graph in (ENCODER, DECODER):
         path = tmp_path / "exported" / graph

@@ -6,8 +6,8 @@ import torch
 
 from slimseq.compression.training.data import batches
 from slimseq.compression.training.data.batches import Batch, endless_batches, one_pass
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import EXAMPLES, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 BUDGET = 120
 

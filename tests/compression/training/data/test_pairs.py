@@ -8,8 +8,9 @@ from slimseq.compression.errors import BadData
 from slimseq.compression.training.data.pairs import Limits, TrainingSet, read_examples
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_tokenizer
+from tests.families import Family
 
 
 def test_files_of_every_kind_are_read_in_order(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.sequence_level import learning_from_outputs, teacher_outputs
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import (
     ARCHITECTURE,
     EXAMPLES,
@@ -26,6 +26,7 @@ from tests.compression.tiny import (
     tiny_file,
     tiny_tokenizer,
 )
+from tests.families import Family
 
 DOCUMENT = "The lamp is broken again. Nobody knows why! and no sentence Nobody answered the old telephone."
 

@@ -9,8 +9,8 @@ from slimseq.compression.training.data.pairs import TrainingSet
 from slimseq.compression.training.embedded.copying import LONGEST_WINDOW, CopiedWindows, next_window
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import LIMITS, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 
 def windows(folder: Path, seed: int = 0, family: Family = Family.T5) -> CopiedWindows:

@@ -5,8 +5,8 @@ import torch
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.scratch import make_model
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import ARCHITECTURE
+from tests.families import Family
 
 IDS = torch.tensor([[5, 9, 17, 30, 8, 4]])
 

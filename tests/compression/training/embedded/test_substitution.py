@@ -4,8 +4,8 @@ from slimseq.compression.training.data.pairs import TrainingSet
 from slimseq.compression.training.embedded.substitution import SubstitutedExample, substitutions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import LIMITS, SENTENCES, tiny_tokenizer
+from tests.families import Family
 
 SOURCE = [7, 10, 11, 7, 12, 13, 7, 14, 7, 15, 1]
 WORDS = list(range(10, 300))

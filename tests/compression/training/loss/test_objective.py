@@ -11,8 +11,8 @@ from slimseq.compression.training.forward import output_of
 from slimseq.compression.training.loss.objective import LayerMap, Objective, layer_map
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 OPTIONS = TrainingOptions(bounds=Bounds(max_steps=1), precision="fp32", label_smoothing=0.0, alpha=0.0)
 
