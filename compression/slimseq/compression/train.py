@@ -205,15 +205,7 @@ def _from_nothing(
     context: Context, task: Task, options: BaseOptions, files: DataFiles, new: NewModelOptions, scratch: Path
 ) -> _Beginning:
     new.check()
-    generation = options.generation()
-    longest = new.max_positions
-    if longest is not None:
-        generation = generation.model_copy(
-            update={
-                "max_input_tokens": min(generation.max_input_tokens, longest),
-                "max_new_tokens": min(generation.max_new_tokens, longest - 1),
-            }
-        )
+    generation = _within(new.max_positions, options.generation())
     folder = scratch / "tokenizer"
     # A resumed run goes on with the tokenizer that it began with.
     if not (folder / "tokenizer_config.json").exists():
@@ -242,16 +234,20 @@ def _further(context: Context, task: Task, start: str, options: BaseOptions) -> 
             f"{start} is {family.model_type} as a hub has it: `import` it first, which sets its languages"
         )
     model = load_model(folder, context.device)
-    generation = manifest.generation if manifest else options.generation()
     positions = read_configuration(folder).max_positions
-    if positions is not None:
-        generation = generation.model_copy(
-            update={
-                "max_input_tokens": min(generation.max_input_tokens, positions),
-                "max_new_tokens": min(generation.max_new_tokens, positions - 1),
-            }
-        )
+    generation = _within(positions, manifest.generation if manifest else options.generation())
     return _Beginning(model, folder, generation, manifest, {"from": folder.name})
+
+
+def _within(positions: int | None, generation: GenerationDefaults) -> GenerationDefaults:
+    """Returns generation defaults with the maximum lengths that a model's positions allow."""
+    if positions is None:
+        return generation
+    limits = {
+        "max_input_tokens": min(generation.max_input_tokens, positions),
+        "max_new_tokens": min(generation.max_new_tokens, positions - 1),
+    }
+    return generation.model_copy(update=limits)
 
 
 @contextmanager
