@@ -1,8 +1,7 @@
-"""Averages the weights of a variant with those that it was trained on from.
+"""Averages the weights of a variant with the weights before its last training.
 
-A model that was trained on for what it was weak at forgets a little of what it was good at. On the line between the
-weights of before and after lie models that have both (Wortsman et al. 2021, https://arxiv.org/abs/2109.01903), at no
-cost when they serve.
+A model that is trained further on new data forgets a little of the old data. An interpolation between the weights
+before and after keeps both (Wortsman et al. 2021, https://arxiv.org/abs/2109.01903), at no cost in serving.
 """
 
 import time
@@ -84,7 +83,7 @@ def average(context: Context, task: Task, variant: str, name: str, options: Aver
 
 
 def _other(context: Context, manifest: Manifest, options: AverageOptions) -> Manifest:
-    """Returns the artifact that stands for before."""
+    """Returns the other artifact of the average."""
     if options.other:
         found: Manifest | None = context.store.manifest(manifest.task, options.other)
     else:
@@ -105,7 +104,7 @@ def _tokens(manifest: Manifest) -> str:
 
 
 def _move_towards(model: "PreTrainedModel", other: "PreTrainedModel", share: float, name: str) -> None:
-    """Moves weights in place, by a share of the way."""
+    """Interpolates weights in place, by a share."""
     import torch
 
     theirs = dict(other.named_parameters())

@@ -68,16 +68,16 @@ class CommonOptions:
 
 @dataclass(frozen=True)
 class Job:
-    """What one application of a technique works on.
+    """The input of one application of a technique.
 
     Args:
         context: store, seed, device and progress.
         task: the artifact's task.
         parent: the artifact to start from; empty where the technique starts from none.
-        name: what to call the result.
-        files: training, calibration and dev data, and how it is mixed.
-        checkpoint: where training is checkpointed and resumed from; None keeps nothing.
-        outputs: where what teachers write is kept, for all applications; None keeps nothing.
+        name: of the new artifact.
+        files: training, calibration and dev data, and their mixture.
+        checkpoint: folder for checkpoints, which training resumes from; None for none.
+        outputs: folder for outputs of teachers, shared by all applications; None for none.
     """
 
     context: Context
@@ -222,7 +222,7 @@ def apply_technique(
 
 
 def _find_parent(context: Context, task: Task, parent: str, is_store_named: bool) -> None:
-    """Checks that the parent is there; where nobody named a store, brings an embedded one into the user's own.
+    """Checks that the parent exists; if no store is named, copies an embedded parent into the user's own store.
 
     Raises:
         UnknownVariant: it is in neither.

@@ -1,8 +1,8 @@
-"""Finds how many beams a variant's search needs: the fewest that lose nothing that counts on dev data.
+"""Finds the smallest number of beams that keeps the quality of a variant on dev data.
 
-A student that learned from what its teacher's beam search wrote puts most of its probability on few outputs, so that
-its own search needs fewer beams than the teacher's (Kim and Rush 2016, https://arxiv.org/abs/1606.07947, whose students
-decode greedily). Every beam less is rows less in each step.
+A student that was trained on outputs of its teacher's beam search has most of its probability on few outputs. So it
+needs fewer beams than the teacher (Kim and Rush 2016, https://arxiv.org/abs/1606.07947, whose students decode greedily). With
+fewer beams each step has fewer rows.
 """
 
 import json
@@ -82,7 +82,7 @@ def tune_beams(
         the metric as a share of what the artifact's own beams reach, on average over the dev files, by beams.
 
     Raises:
-        BadParameters: an option is out of range, the artifact samples, or dev data is needed that nobody named.
+        BadParameters: an option is out of range, the artifact samples, or dev data is needed and missing.
         UnknownVariant, InvalidArtifact, CorruptArtifact: the artifact cannot be read.
         DatasetUnavailable: the dev data cannot be read.
     """

@@ -251,7 +251,7 @@ def derived_from(store: Store, task: Task, variant: str) -> list[str]:
     try:
         digest = store.manifest(task, variant).digest
     except InvalidArtifact:
-        # What nobody can read, nobody can compare with.
+        # An artifact that cannot be read has no known descendants.
         return []
     return [
         entry.variant

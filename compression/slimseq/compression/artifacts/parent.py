@@ -1,4 +1,4 @@
-"""The artifact that a technique starts from: verified, opened, and with what training it further needs."""
+"""The artifact that a technique starts from: verified and opened, with its tokenizer and limits."""
 
 from dataclasses import dataclass
 from pathlib import Path

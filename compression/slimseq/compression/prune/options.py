@@ -1,4 +1,4 @@
-"""What pruning is asked for."""
+"""The options of pruning."""
 
 import re
 from dataclasses import dataclass, field
@@ -65,7 +65,7 @@ class PruneOptions:
 
 
 def check_sparsity(criterion: str, sparsity: float, pattern: str) -> None:
-    """Checks what single weights are to be removed by.
+    """Checks the options of unstructured sparsity.
 
     Raises:
         BadParameters: the share is not from 0 to below 1, the pattern is not `N:M` with 0 < N < M, both are given, or

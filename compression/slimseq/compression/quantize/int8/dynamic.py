@@ -37,8 +37,7 @@ from slimseq.inference.graphs.names import DECODER, ENCODER
 from slimseq.inference.models.configuration import family_of
 from slimseq.models_store.manifest import Task
 
-# Others stay in float: a sentence's keys and values are few, and rounding them would take more operators a step than it
-# saves bytes.
+# For sentences, keys and values stay in float: there are few, and their quantization takes more time than it saves.
 INT8_CROSS_ATTENTION = frozenset({Task.SUMMARIZATION})
 
 # Makes the quantizer of some matmuls of a graph from: how weights are quantized, the graph with inputs to run it on,
