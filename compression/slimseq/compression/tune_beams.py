@@ -1,8 +1,8 @@
 """Finds the smallest number of beams that keeps the quality of a variant on dev data.
 
 A student that was trained on outputs of its teacher's beam search has most of its probability on few outputs. So it
-needs fewer beams than the teacher (Kim and Rush 2016, https://arxiv.org/abs/1606.07947, whose students decode greedily). With
-fewer beams each step has fewer rows.
+needs fewer beams than the teacher (Kim and Rush 2016, https://arxiv.org/abs/1606.07947, whose students decode
+greedily). With fewer beams each step has fewer rows.
 """
 
 import json
