@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.sections import ablation_section
+from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.build.build import BuildOptions, build
+from slimseq.compression.build.recipe import BASE, Recipe, read_recipe
 from slimseq.compression.context import Context
-from slimseq.compression.copies import copy_artifact
-from slimseq.compression.recipe import BASE, Recipe, read_recipe
 from slimseq.compression.report.ablation import ABLATION, Ablation, AblationRow
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.files import write_text

@@ -17,6 +17,7 @@ from benchmarks.command import Record, parser_of, record, run
 from benchmarks.random_models import HUB_SHAPES, SENTENCES, SHAPES, publish_random
 from benchmarks.sections import shapes_section
 from slimseq.compression.context import Context
+from slimseq.compression.technique import Job
 from slimseq.evaluation.host import available_cores, resident_bytes
 from slimseq.models_store.files import write_text
 from slimseq.models_store.manifest import Task
@@ -49,7 +50,7 @@ def measure(shape: str, operation: str, folder: Path) -> Record:
         from transformers import BartForConditionalGeneration, T5ForConditionalGeneration
 
         from slimseq.compression.prune.prune import PruneOptions, prune
-        from slimseq.compression.training.data import DataFiles
+        from slimseq.compression.training.data.pairs import DataFiles
         from slimseq.compression.training.schedule import Bounds
         from slimseq.compression.training.trainer import TrainingOptions
 
@@ -61,7 +62,9 @@ def measure(shape: str, operation: str, folder: Path) -> Record:
         heads = SHAPES[shape][3] * 3 // 4
         options = PruneOptions(feed_forward=0.5, heads=heads, samples=CALIBRATION_PAIRS)
         files = DataFiles(train=[str(folder / "pairs.jsonl")])
-        prune(context, Task.TRANSLATION, "original", "pruned", files, options, TrainingOptions(Bounds(max_steps=0)))
+        prune(
+            Job(context, Task.TRANSLATION, "original", "pruned", files), options, TrainingOptions(Bounds(max_steps=0))
+        )
     seconds, peak = time.perf_counter() - started, peak_bytes()
     fp32_bytes = context.store.manifest(Task.TRANSLATION, "original").size.parameters * FP32_BYTES
     ratio = (peak - imported) / fp32_bytes

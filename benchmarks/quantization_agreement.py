@@ -20,18 +20,18 @@ from benchmarks.sections import table_of
 from benchmarks.workload import beams_in_words
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_onnx
-from slimseq.compression.quantize.int8_dynamic import (
+from slimseq.compression.quantize.int8.dynamic import (
     Int8Dynamic,
     MakeMatmulQuantizer,
     normalized_rows,
     row_scales,
     static_input_scales,
 )
-from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.int8.rewriting import DOMAIN, GraphRewriter
+from slimseq.compression.quantize.int8.row_matmuls import RowScales
+from slimseq.compression.quantize.options import Blocks, QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
-from slimseq.compression.quantize.rewriting import DOMAIN, GraphRewriter
-from slimseq.compression.quantize.row_matmuls import RowScales
-from slimseq.compression.quantize.weight_only import Blocks, quantize_rows_in_blocks
+from slimseq.compression.quantize.weight_only import quantize_rows_in_blocks
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.metrics import PRIMARY_METRIC, score
 from slimseq.evaluation.run import generate_with

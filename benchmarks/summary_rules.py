@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.agreement import add_origin, compared, of_origins
 from benchmarks.command import Record, parser_of, record, run
 from benchmarks.sections import table_of
-from slimseq.compression.training.data import read_examples
+from slimseq.compression.training.data.pairs import read_examples
 from slimseq.compression.training.embedded.extractive import claim, leading_sentences
 from slimseq.evaluation.baselines import baseline
 from slimseq.evaluation.run import generate_with

@@ -96,7 +96,7 @@ def command_line() -> list[str]:
 
 def recipe_keys() -> list[str]:
     """Returns the page of a recipe's keys, from the models that read it."""
-    from slimseq.compression.recipe import Recipe
+    from slimseq.compression.build.recipe import Recipe
 
     schema = Recipe.model_json_schema(by_alias=True)
     lines = [

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ablation import ablation
-from slimseq.compression.recipe import read_recipe
-from slimseq.models_store.manifest import Family
+from slimseq.compression.build.recipe import read_recipe
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 RECIPE = """
 name: tiny

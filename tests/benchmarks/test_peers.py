@@ -10,8 +10,8 @@ import pytest
 from benchmarks.peer_systems import SYSTEMS
 from benchmarks.peers import main
 from benchmarks.sections import COMPARED
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.families import Family
 
 Run = Callable[..., dict[str, Any]]
 # optimum is an extra of its own.

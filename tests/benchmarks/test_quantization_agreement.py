@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.quantization_agreement import FLOAT, WAYS, main
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context
+from tests.families import Family
 
 
 @pytest.mark.parametrize("family", list(Family))

@@ -5,8 +5,9 @@ import pytest
 
 from benchmarks.search_agreement import RUNTIMES, main
 from slimseq.evaluation.datasets import load_examples
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context
+from tests.families import Family
 
 SAMPLES = 6
 

@@ -20,9 +20,10 @@ from benchmarks.servers.contenders import Setup
 from benchmarks.servers.process import Server, running
 from benchmarks.serving import ROUNDS, main
 from benchmarks.soak import CAPACITY_WINDOWS
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.families import Family
 
 SERVERS = ["ctranslate2", "slimseq", "pipeline"]
 # Of `benchmarks/servers/` and the service: what must not be left running.

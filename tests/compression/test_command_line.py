@@ -68,7 +68,7 @@ def test_an_unknown_variant_is_one_line_that_names_the_known(embedded: Store) ->
     assert len(done.error.splitlines()) == 1
 
 
-def test_a_variant_without_safetensors_is_no_start(own_store: Store, tmp_path: Path) -> None:
+def test_a_variant_without_safetensors_cannot_be_a_parent(own_store: Store, tmp_path: Path) -> None:
     words = ("prune", "translation", "quantized", "--name", "slim", "--data", tiny_file(tmp_path))
 
     done = compression(*words, "--store", own_store.root)
@@ -91,7 +91,7 @@ def test_evaluate_prints_every_metric_with_interval_retention_and_baseline(embed
     assert bleu["signature"].startswith("nrefs:1|")
 
 
-def test_scores_are_recorded_where_asked(own_store: Store) -> None:
+def test_scores_are_recorded_on_request(own_store: Store) -> None:
     done = compression("evaluate", "translation", "quantized", "--samples", 10, "--record", "--store", own_store.root)
 
     assert done.code == 0, done.error

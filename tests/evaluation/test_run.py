@@ -3,7 +3,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
-from slimseq.evaluation.metrics import metrics_for, score
+from slimseq.evaluation.metrics import METRICS, score
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, evaluate, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.manifest import GenerationOptions, Task
@@ -66,7 +66,7 @@ def test_the_original_keeps_all_of_itself() -> None:
 def test_without_a_reference_there_is_no_retention() -> None:
     result = evaluate(Task.SUMMARIZATION, SAMPLE, {"pruned": forgetful})
 
-    assert [each.metric for each in result.variant("pruned").metrics] == list(metrics_for(Task.SUMMARIZATION))
+    assert [each.metric for each in result.variant("pruned").metrics] == list(METRICS[Task.SUMMARIZATION])
     assert all(each.retention is None for each in result.variant("pruned").metrics)
     assert result.baseline.name == "lead-3"
 

@@ -40,13 +40,6 @@ class Task(StrEnum):
     TRANSLATION = "translation"
 
 
-class Family(StrEnum):
-    """The architecture, by its switches' owner in `config.json`'s `model_type`."""
-
-    T5 = "t5"
-    BART = "bart"
-
-
 class Record(BaseModel):
     """Base of every part of a manifest: immutable, without unknown keys."""
 
@@ -274,7 +267,9 @@ class Manifest(Record):
     schema_version: Literal[1] = SCHEMA_VERSION
     task: Task
     variant: Name
-    family: Family
+    family: Name = Field(
+        description="Model family, such as `t5`. `slimseq.inference.models.registry` lists the families."
+    )
     languages: list[str]
     license: str
     training_data: str

@@ -23,9 +23,7 @@ def hashes(folder: Path) -> dict[Path, str]:
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_what_is_imported_goes_into_the_current_folders_store_which_git_ignores(
-    context: Context, tmp_path: Path
-) -> None:
+def test_an_import_goes_to_the_store_of_the_current_folder_which_git_ignores(context: Context, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     model = context.store.folder(TASK, "original")
 
@@ -57,14 +55,14 @@ def test_a_newcomer_prunes_an_embedded_model_and_finds_both_in_the_store_of_the_
     assert hashes(embedded.root) == before
 
 
-def test_a_copied_variant_brings_what_it_was_made_from(embedded: Store, tmp_path: Path) -> None:
+def test_a_variant_is_copied_with_its_ancestors(embedded: Store, tmp_path: Path) -> None:
     copied = compression_in(tmp_path, "quantize", TASK, "pruned", "--name", "small")
 
     assert copied.code == 0, copied.error
     assert Store(tmp_path / "artifacts").variants(TASK) == ["original", "pruned", "small"]
 
 
-def test_an_embedded_model_takes_no_name_that_the_user_has_given(context: Context, tmp_path: Path) -> None:
+def test_an_embedded_model_does_not_replace_a_variant_of_the_user(context: Context, tmp_path: Path) -> None:
     context.store.root.rename(tmp_path / "artifacts")
     before = hashes(tmp_path / "artifacts")
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.context import Context
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.language_models import mbart_folder
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 
@@ -40,7 +41,7 @@ def next_command(done: Finished) -> list[str]:
     return words[program + 1 :]
 
 
-def test_pruning_says_what_is_left_and_that_it_hardly_trained(context: Context, tmp_path: Path) -> None:
+def test_pruning_reports_what_is_left_and_warns_of_short_training(context: Context, tmp_path: Path) -> None:
     data = tiny_file(tmp_path)
 
     done = run(
@@ -82,7 +83,7 @@ def test_enough_steps_need_no_remark(context: Context, tmp_path: Path) -> None:
     assert run(context, "distill", "translation", "original", *words).json["remark"] == ""
 
 
-def test_an_average_says_of_what(context: Context, tmp_path: Path) -> None:
+def test_an_average_names_both_variants(context: Context, tmp_path: Path) -> None:
     run(
         context,
         "train",
@@ -103,7 +104,7 @@ def test_an_average_says_of_what(context: Context, tmp_path: Path) -> None:
     assert next_command(done)[:3] == ["evaluate", "translation", "averaged"]
 
 
-def test_beams_say_which_number_was_chosen_and_why(embedded: Store, tmp_path: Path) -> None:
+def test_tune_beams_reports_the_number_and_the_reason(embedded: Store, tmp_path: Path) -> None:
     shutil.copytree(embedded.folder(TASK, "quantized"), tmp_path / "store" / "translation" / "quantized")
     context = tiny_context(tmp_path)
     dev = tmp_path / "dev.jsonl"
@@ -124,7 +125,7 @@ def test_beams_say_which_number_was_chosen_and_why(embedded: Store, tmp_path: Pa
     ]  # fmt: skip
 
 
-def test_quantization_says_what_stays_in_float(context: Context, tmp_path: Path) -> None:
+def test_quantization_reports_what_stays_in_float(context: Context, tmp_path: Path) -> None:
     data = tiny_file(tmp_path)
 
     whole = run(context, "quantize", "translation", "original")
