@@ -23,7 +23,8 @@ from benchmarks.command import (
     task_and_variant,
 )
 from benchmarks.load import Client, Figures, make_requests
-from benchmarks.servers import ORIGINAL, POLL_SECONDS, running, service
+from benchmarks.peer_systems import ORIGINAL
+from benchmarks.servers import POLL_SECONDS, running, service
 from benchmarks.turns import Ratio, compare
 from slimseq.app.http.schemas.evaluation import PAIR_KEYS
 from slimseq.evaluation.datasets import BUNDLED, load_examples

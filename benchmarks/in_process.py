@@ -12,6 +12,7 @@ from benchmarks.load import WARMUP_SHARE, Client, Figures, Outcome, Request, fig
 from benchmarks.servers import Setup
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.runtime import Engine
+from slimseq.inference.tokenizer import Encoding
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class InProcess:
             return figures([each.since(window) for outcomes in found for each in outcomes.result()], seconds)
 
     def _run(self, engine: Engine, requests: Iterator[Request], in_flight: int, end: float) -> list[Outcome]:
-        inputs = {}
+        inputs: dict[int, tuple[Request, Encoding, float]] = {}
         outcomes: list[Outcome] = []
         while not outcomes or time.perf_counter() < end:
             while len(inputs) < in_flight:

@@ -19,8 +19,9 @@ from pathlib import Path
 from benchmarks.command import Record, leaving_out, parser_of, record, run, say, search_name
 from benchmarks.in_process import in_process
 from benchmarks.load import Client, Figures, make_requests
+from benchmarks.peer_systems import ORIGINAL
 from benchmarks.random_models import SHAPES, publish_random
-from benchmarks.servers import ORIGINAL, SERVERS, Setup, running
+from benchmarks.servers import SERVERS, Setup, running
 from benchmarks.serving_lines import lines
 from benchmarks.soak import MIXED_TOKENS, mixed, soak
 from benchmarks.turns import compare

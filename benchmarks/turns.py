@@ -7,12 +7,10 @@ median of the rounds' ratios, with the lowest and the highest.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TypeVar
+from typing import Any
 
 from benchmarks.command import Record
 from benchmarks.load import Figures
-
-S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class Ratio:
 
 
 def compare(
-    servers: Mapping[str, S],
-    loads: Mapping[str, tuple[Callable[[S], Figures], str]],
+    servers: Mapping[str, Any],
+    loads: Mapping[str, tuple[Callable[[Any], Figures], str]],
     rounds: int,
     subject: str = "slimseq",
 ) -> Record:
