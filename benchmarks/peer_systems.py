@@ -221,8 +221,8 @@ _open: list[Generate] = []
 
 
 def open_system(system: str, place: Place, layout: Layout) -> None:
-    """Opens a system in this process."""
-    _open.append(SYSTEMS[system](place, layout))
+    """Opens a system in this process, in place of another one."""
+    _open[:] = [SYSTEMS[system](place, layout)]
 
 
 def generate(rows: Rows, options: GenerationOptions, is_first: bool) -> tuple[float, int, int]:
@@ -231,5 +231,5 @@ def generate(rows: Rows, options: GenerationOptions, is_first: bool) -> tuple[fl
         with contextlib.suppress(OSError):
             CLEAR.write_text("5", encoding="ascii")
     started = time.perf_counter()
-    outputs = _open[-1](rows, options)
+    outputs = _open[0](rows, options)
     return time.perf_counter() - started, sum(map(len, outputs)), peak_bytes()

@@ -166,9 +166,14 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
 def open_systems(model: Model, given: argparse.Namespace, found: Record, stack: ExitStack) -> list[Contender]:
     """Makes the files of every system, then opens every system in a process of its own for each layout."""
     folder, opened = model.place.folder, []
+    maker = stack.enter_context(Child(folder / "make.log"))
     for system in given.systems:
-        with leaving_out(found, f"{model.name}: {system}"), Child(folder / f"{system}.log") as child:
-            child.call(open_system, system, model.place, Layout(1, given.threads))
+        with leaving_out(found, f"{model.name}: {system}"):
+            maker.call(open_system, system, model.place, Layout(1, given.threads))
+            continue
+        # Its process may be gone, or have a library that is broken.
+        maker = stack.enter_context(Child(folder / "make.log"))
+    maker.shutdown()
     for system in given.systems:
         if f"{model.name}: {system}" not in found["left_out"]:
             layouts = even_layouts(given.threads) if system.startswith(WITH_LAYOUTS) else [Layout(1, given.threads)]
