@@ -79,6 +79,8 @@ def test_the_version_is_that_of_the_package() -> None:
         (["train", "translation"], "--data requires an argument"),
         (["train", "translation", "--data", "x", "--weights", "news"], "--weights: give NAME=NUMBER"),
         (["serve", "--prot", "1"], "Did you mean --port?"),
+        (["serve", "--runtime", "onnx"], "error: runtime: there is no runtime 'onnx'; there are auto, onnxruntime"),
+        (["list", "translation", "a", "b"], "error: unexpected arguments: a b"),
         (["serve", "--port", "70000"], "port: Input should be less than or equal to 65535"),
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from slimseq.compression.errors import GateFailed
 from slimseq.compression.techniques import TECHNIQUES
@@ -106,6 +106,8 @@ def _complaint(error: CycloptsError) -> str:
 
     from slimseq.models_store.manifest import first_error
 
+    if isinstance(error, UnusedCliTokensError):
+        return f"unexpected arguments: {' '.join(error.unused_tokens or ())}"
     cause = error.__cause__
     return first_error(cause, "option") if isinstance(cause, ValidationError) else str(error)
 

@@ -331,7 +331,8 @@ class Manifest(Record):
 def first_error(error: ValidationError, whole: str) -> str:
     """Returns the first validation error on one line: the field, or `whole`, and the message."""
     first = error.errors()[0]
-    message = "is not a known field" if first["type"] == "extra_forbidden" else first["msg"]
+    is_unknown = first["type"] == "extra_forbidden"
+    message = "is not a known field" if is_unknown else first["msg"].removeprefix("Value error, ")
     return f"{'.'.join(map(str, first['loc'])) or whole}: {message}"
 
 
