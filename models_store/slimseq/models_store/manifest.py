@@ -41,7 +41,7 @@ class Task(StrEnum):
 
 
 class Family(StrEnum):
-    """The architecture, by its switches' owner in `config.json`'s `model_type`."""
+    """The family of a model, such as T5 or BART."""
 
     T5 = "t5"
     BART = "bart"
@@ -254,7 +254,7 @@ class Performance(Record):
 
 
 class MeasuredLayout(Record):
-    """The measured throughput of a layout: so many generations at a time with so many threads each."""
+    """The throughput that was measured with a number of workers and threads."""
 
     host: str
     cpu_flags: list[str] = []
