@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+# What the text format of Prometheus adds to a name.
+SUFFIXES = {"counter": "_total", "info": "_info"}
+
 
 def write_all(folder: Path) -> None:
     """Writes every page that is not the same already, so that Sphinx rebuilds only what changed."""
@@ -63,7 +66,7 @@ def metrics() -> list[str]:
     from slimseq.app.observability.metrics import ServiceMetrics
 
     rows = [
-        (f"`{family.name}`", family.type, family.documentation)
+        (f"`{family.name}{SUFFIXES.get(family.type, '')}`", family.type, family.documentation)
         for family in ServiceMetrics("0").registry.collect()
         if family.name.startswith("slimseq")
     ]
@@ -73,11 +76,11 @@ def metrics() -> list[str]:
 
 def errors() -> list[str]:
     """Returns the page of problems, from the table that answers with them."""
-    from slimseq.app.http.problems import PROBLEM_TYPES
+    from slimseq.app.http.problems import PROBLEM_TYPES, meaning
 
     intro = ["# Errors", "", "An error is an RFC 9457 problem. Its `type` is `/problems/` and one of these names.", ""]
     rows = {
-        f"`{found.slug}`": (str(found.status), found.title, (kind.__doc__ or "").split("\n\n")[0])
+        f"`{found.slug}`": (str(found.status), found.title, meaning(kind))
         for kind, found in PROBLEM_TYPES.items()
         if kind.__name__ != "SlimseqError"
     }
@@ -108,7 +111,7 @@ def recipe_keys() -> list[str]:
     ]
     for name, part in {"Recipe": schema, **schema["$defs"]}.items():
         if "properties" in part:
-            lines += [f"## {name}", "", part.get("description", "").split("\n\n")[0], "", *_fields(part)]
+            lines += [f"## {name}", "", " ".join(part.get("description", "").split()), "", *_fields(part)]
     return lines
 
 

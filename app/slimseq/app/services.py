@@ -1,6 +1,7 @@
 """The service objects of an application: built once from the settings, and closed in order."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from pydantic import SecretStr
@@ -109,11 +110,15 @@ def check_store(settings: Settings, catalogue: Catalogue) -> None:
         UnknownVariant: a default or a variant to preload is not in the store.
     """
     if not settings.store.is_dir():
-        raise UnusableStore(f"there is no store at {settings.store}: {FIRST_ARTIFACT}")
+        raise UnusableStore(f"there is no store at {_shown(settings.store)}: {FIRST_ARTIFACT}")
     if not catalogue.entries():
-        raise UnusableStore(f"the store at {settings.store} is empty: {FIRST_ARTIFACT}")
+        raise UnusableStore(f"the store at {_shown(settings.store)} is empty: {FIRST_ARTIFACT}")
     for task in Task:
         if variant := settings.default_variant(task):
             catalogue.entry(task, variant)
     for task, variant in settings.preload:
         catalogue.entry(task, variant)
+
+
+def _shown(store: Path) -> str:
+    return str(store) if store.is_absolute() else f"./{store}"

@@ -6,9 +6,10 @@ A verb is imported when it is called: what trains needs seconds to import, and `
 import sys
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from slimseq.compression.errors import GateFailed
 from slimseq.compression.techniques import TECHNIQUES
@@ -106,6 +107,8 @@ def _complaint(error: CycloptsError) -> str:
 
     from slimseq.models_store.manifest import first_error
 
+    if isinstance(error, UnusedCliTokensError):
+        return f"unexpected arguments: {' '.join(error.unused_tokens or ())}"
     cause = error.__cause__
     return first_error(cause, "option") if isinstance(cause, ValidationError) else str(error)
 
@@ -116,7 +119,7 @@ def _end(message: str, code: int) -> None:
 
 
 def _shown(default: Any) -> str | None:
-    """Returns how `--help` shows a default; what is empty or off needs no words."""
-    if default is None or default is False or default in ("", (), {}):
+    """Returns how `--help` shows a default. Empty values, `False` and folders of this machine are not shown."""
+    if default is None or default is False or default in ("", (), {}) or isinstance(default, Path):
         return None
     return str(default.value) if isinstance(default, Enum) else str(default)

@@ -127,7 +127,7 @@ def _in_words(chosen: int, own: int, kept: Mapping[int, float], options: BeamOpt
     shares = ", ".join(f"{beams}: {share:.1%}" for beams, share in kept.items())
     return [
         f"Beams: {chosen} instead of {own}, the fewest that lose at most {options.tolerance:.1%} on the dev data.",
-        f"Of what {own} beams reach, beams keep: {shares}.",
+        f"Quality relative to {own} beams, by number of beams: {shares}.",
     ]
 
 

@@ -19,7 +19,7 @@ MAX_DEFAULT_WORKERS = 4
 
 @dataclass(frozen=True)
 class Layout:
-    """How the cores are used: so many generations at a time, with so many threads each. 0 lets the runtime decide."""
+    """Number of workers (concurrent generations) and of threads of each. 0 lets the runtime decide."""
 
     workers: int = 1
     threads: int = 0

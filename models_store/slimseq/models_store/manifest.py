@@ -247,7 +247,7 @@ class Performance(Record):
 
 
 class MeasuredLayout(Record):
-    """The measured throughput of a layout: so many generations at a time with so many threads each."""
+    """The throughput that was measured with a number of workers and threads."""
 
     host: str
     cpu_flags: list[str] = []
@@ -326,7 +326,8 @@ class Manifest(Record):
 def first_error(error: ValidationError, whole: str) -> str:
     """Returns the first validation error on one line: the field, or `whole`, and the message."""
     first = error.errors()[0]
-    message = "is not a known field" if first["type"] == "extra_forbidden" else first["msg"]
+    is_unknown = first["type"] == "extra_forbidden"
+    message = "is not a known field" if is_unknown else first["msg"].removeprefix("Value error, ")
     return f"{'.'.join(map(str, first['loc'])) or whole}: {message}"
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slimseq.compression.build.recipe import read_recipe
+from slimseq.compression.build.recipe import Recipe, read_recipe
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.technique import technique_named
 
@@ -85,3 +85,17 @@ def test_a_recipe_of_an_earlier_version_says_beams(tmp_path: Path) -> None:
     assert technique_named(step.technique) is technique_named("tune-beams")
     # A new name makes no finished step stale.
     assert technique_named(step.technique).key_name == "beams"
+
+
+def test_every_key_of_a_recipe_says_what_it_is() -> None:
+    schema = Recipe.model_json_schema(by_alias=True)
+    parts = {"Recipe": schema, **schema["$defs"]}
+
+    silent = [
+        f"{name}.{key}"
+        for name, part in parts.items()
+        for key, described in part.get("properties", {}).items()
+        if not described.get("description")
+    ]
+
+    assert silent == []

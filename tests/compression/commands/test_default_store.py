@@ -83,3 +83,33 @@ def test_a_store_without_the_task_is_one_line(context: Context, tmp_path: Path, 
     assert refused.error == (
         f"{OWN}\nerror: artifacts holds no variant for summarization; `import` or `train` makes one\n"
     )
+
+
+def test_a_store_that_is_not_there_does_not_pass_verification(tmp_path: Path) -> None:
+    verified = compression_in(tmp_path, "verify", "--store", "typo")
+
+    assert verified.code == 1
+    assert verified.error == "error: there is no store at typo\n"
+
+
+def test_an_empty_store_is_listed_as_such_and_does_not_pass_verification(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    listed = compression_in(tmp_path, "list", "--store", "empty")
+    verified = compression_in(tmp_path, "verify", Task.TRANSLATION, "--store", "empty")
+
+    assert listed.code == 0 and listed.out == "empty holds no artifact; `import` or `train` makes one\n"
+    assert verified.code == 1
+    assert verified.error == "error: empty holds no artifact for translation to check\n"
+
+
+def test_a_device_that_the_machine_does_not_have_is_one_line_before_anything_is_written(tmp_path: Path) -> None:
+    words = ("prune", TASK, "original", "--data", tiny_file(tmp_path), "--max-steps", 0)
+
+    refused = compression_in(tmp_path, *words, "--device", "cuda:99")
+    misspelt = compression_in(tmp_path, *words, "--device", "gpu")
+
+    assert refused.code == 1 and refused.error.startswith("error: --device cuda:99 is not usable here: ")
+    assert misspelt.code == 1 and misspelt.error.startswith("error: --device gpu is not usable here: ")
+    assert refused.error.count("\n") == misspelt.error.count("\n") == 1
+    assert not (tmp_path / "artifacts").exists()

@@ -118,7 +118,9 @@ def test_tune_beams_reports_the_number_and_the_reason(embedded: Store, tmp_path:
     named = run(context, "tune-beams", "translation", "quantized", "--num-beams", 2, "--name", "two")
 
     assert "Beams: 1 instead of 4, the fewest that lose at most 90.0% on the dev data." in found.out
-    assert re.search(r"Of what 4 beams reach, beams keep: 1: [\d.]+%, 2: [\d.]+%, 3: [\d.]+%, 4: 100\.0%\.", found.out)
+    assert re.search(
+        r"Quality relative to 4 beams, by number of beams: 1: [\d.]+%, 2: [\d.]+%, 3: [\d.]+%, 4: 100\.0%\.", found.out
+    )
     assert "Beams: 2, as named; they were 4." in named.out
     assert next_command(found) == [
         "evaluate", "translation", "fewer-beams", "--record", "--data", str(dev), "--store", str(context.store.root)

@@ -90,6 +90,12 @@ def problem_type(error: SlimseqError) -> ProblemType:
     return next(PROBLEM_TYPES[kind] for kind in type(error).__mro__ if kind in PROBLEM_TYPES)
 
 
+def meaning(error: type[SlimseqError]) -> str:
+    """Returns when a problem occurs: the first paragraph of the error class, without its "Raised"."""
+    paragraph = " ".join((error.__doc__ or "").split("\n\n")[0].split()).removeprefix("Raised ")
+    return paragraph[:1].upper() + paragraph[1:]
+
+
 def problem_of(error: SlimseqError) -> Problem:
     """Describes an error for the client, with the id of the current request."""
     status, slug, title = problem_type(error)

@@ -58,6 +58,9 @@ def list_command(
             ]
         )
         return
+    if not entries:
+        print_line(f"{_nothing(context, task)}; `import` or `train` makes one")
+        return
     columns = (Column(name, no_wrap=True) for name in ("task", "variant"))
     table = Table(*columns, "family", "parameters", "MB", "formats", "lineage")
     for entry in entries:
@@ -90,6 +93,10 @@ def _described(manifest: Manifest, manifests: list[Manifest]) -> dict[str, Any]:
     return manifest.model_copy(update={"reference": reference_of(manifest, manifests)}).model_dump(mode="json")
 
 
+def _nothing(context: Context, task: Task | None) -> str:
+    return f"{context.store.root} holds no artifact{f' for {task}' if task else ''}"
+
+
 def megabytes(manifest: Manifest) -> float:
     """Returns the artifact's own weights on disk, in megabytes (10^6 bytes)."""
     return sum(manifest.size.bytes_by_format.values()) / 1e6
@@ -107,12 +114,17 @@ def verify_command(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the artifacts' files against their recorded hashes, and their signatures; exit 1 if one differs."""
+    """Check the artifacts' files against their recorded hashes, and their signatures; exit 1 if one differs.
+
+    Exit code 1 also says that there was no artifact to check.
+    """
     context = reading_context(store)
     if task is not None and variant is not None:
         chosen = [(task, context.store.manifest(task, variant).variant)]
     else:
         chosen = [(entry.task, entry.variant) for entry in context.store.scan() if task in (None, entry.task)]
+    if not chosen:
+        raise BadParameters(f"{_nothing(context, task)} to check")
     errors: dict[str, str | None] = {}
     for one_task, one_variant in chosen:
         try:

@@ -40,19 +40,11 @@ def _known_family(name: str) -> str:
 class Part(BaseModel):
     """Base of every part of a recipe: strict about unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class TestSet(Part):
-    """A data set to measure on.
-
-    Args:
-        data: a file, or the name of a hub data set.
-        split: where the data set has several.
-        samples: the first how many; None takes all.
-        prefix: text before every source, in place of the variants' own.
-        generation: settings in place of the variants' own.
-    """
+    """A data set to measure on. A string is short for its `data`."""
 
     __test__ = False
 
@@ -62,29 +54,47 @@ class TestSet(Part):
         return {"data": value} if isinstance(value, str) else value
 
     data: str
+    """A file, or the name of a hub data set."""
     split: str = "test"
+    """Split of a hub data set."""
     samples: int | None = Field(default=None, ge=1)
+    """Number of samples, from the start. By default all."""
     prefix: str | None = None
+    """Text before every source. By default the variant's own."""
     generation: dict[str, Any] = {}
+    """Generation settings in place of the variant's own, such as `num_beams`."""
 
 
 class Data(Part):
-    """The data of a recipe; paths are relative to the data folder. Targets of `unlabelled` files are a teacher's."""
+    """The data of a recipe. Paths are relative to the data folder."""
 
     train: list[str] = []
+    """Training files, or names of hub data sets."""
     unlabelled: list[str] = []
+    """Files of texts without targets. A teacher generates the targets."""
     calibration: list[str] = []
+    """Calibration files. By default the first rows of `train`."""
     dev: list[str] = []
+    """Held-out files, to choose settings and to print the loss before and after a step."""
     test: list[TestSet] = []
+    """Data sets on which all variants are measured at the end."""
     mixture: dict[str, Any] = {}
+    """Weights of the training data: the options that `train` has under "Mixture of the training data"."""
 
 
 class RecipeStep(Part):
-    """One technique with its options, and data in place of the recipe's own."""
+    """One technique with its options, written as `- TECHNIQUE: {OPTION: VALUE}`.
+
+    The keys `train`, `calibration`, `dev`, `mixture`, `unlabelled` and `seed` beside the options replace those of the
+    recipe for this step.
+    """
 
     technique: str
+    """Name of the technique: `train`, `prune`, `distill`, `average`, `quantize` or `tune-beams`."""
     options: dict[str, Any] = {}
+    """Options of the technique."""
     data: dict[str, Any] = {}
+    """Data of this step, in place of the recipe's."""
 
     @model_validator(mode="before")
     @classmethod
@@ -108,24 +118,24 @@ class Variant(Part):
     """A variant: what it starts from and the steps from there."""
 
     start: Name = Field(default=BASE, alias="from")
+    """Variant to start from."""
     steps: list[RecipeStep] = Field(min_length=1)
+    """Techniques to apply, in this order."""
     gate: Gate | None = None
+    """Conditions that the variant must meet. By default none."""
 
 
 class Base(Part):
-    """The original: what it starts from, and how it is trained from there.
-
-    Args:
-        import_: a hub id or a folder to import.
-        options: of the import.
-        steps: trainings from there, or from nothing.
-        keep: whether an original that is in the store already is taken as it is.
-    """
+    """The original: what it starts from, and how it is trained from there."""
 
     import_: str | None = Field(default=None, alias="import")
+    """Hub id or folder of the model to import."""
     options: dict[str, Any] = {}
+    """Options of the import."""
     steps: list[RecipeStep] = []
+    """`train` steps. Without `import`, the first one makes a new model."""
     keep: bool = False
+    """Whether to use an original that is in the store already, as it is."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> "Base":
@@ -138,14 +148,23 @@ class Recipe(Part):
     """A whole recipe."""
 
     name: Name
+    """Name of the recipe, and of its build folder."""
     task: Task
+    """`summarization` or `translation`."""
     family: Annotated[str, AfterValidator(_known_family)] | None = None
+    """Family that the base must have. By default any."""
     description: str = ""
+    """A sentence for readers of the recipe."""
     seed: int = Field(default=0, ge=0)
+    """Seed of every random choice."""
     base: Base
+    """The original that all variants derive from."""
     data: Data = Data()
+    """Data sets for training and measuring."""
     variants: dict[Name, Variant] = Field(min_length=1)
+    """The variants to make, by name."""
     benchmark: bool = True
+    """Whether to measure the speed of the variants."""
 
     def order(self) -> list[str]:
         """Returns the variants' names, each after what it starts from."""

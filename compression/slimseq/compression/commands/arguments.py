@@ -67,17 +67,39 @@ def named_store(store: Path | None) -> Path | None:
 
 
 def open_context(store: Path | None, seed: int = 0, device: str = "cpu", force: bool = False) -> Context:
-    """Returns the context of a command that writes: where no store is named, to `./artifacts`."""
+    """Returns the context of a command that writes: where no store is named, to `./artifacts`.
+
+    Raises:
+        BadParameters: the store is a file, or this machine does not have the device.
+    """
     store = named_store(store)
+    _check_device(device)
     context = Context(store=Store(store or make_own_store()), seed=seed, device=device, may_replace=force)
     if store is None:
         context.say(_default(OWN_STORE))
     return context
 
 
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:  # What torch raises without CUDA, and for an unknown name.
+        raise BadParameters(f"--device {device} is not usable here: {str(error).partition(chr(10))[0]}") from error
+
+
 def reading_context(store: Path | None) -> Context:
-    """Returns the context of a command that only reads."""
+    """Returns the context of a command that only reads.
+
+    Raises:
+        BadParameters: the named store is a file, or is not there.
+    """
     store = named_store(store)
+    if store is not None and not store.is_dir():
+        raise BadParameters(f"there is no store at {store}")
     context = Context(store=Store(store or default_store()))
     if store is None:
         context.say(_default(context.store.root))

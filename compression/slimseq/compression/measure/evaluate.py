@@ -204,7 +204,7 @@ def command(
         for metric in evaluation.variants[0].metrics:
             print_line(f"{metric.metric}: {metric.signature}")
         if not is_recorded:
-            print_line("Nothing was recorded: with --record the manifests have these scores, which /quality shows.")
+            print_line("The scores were not recorded. --record writes them into the manifests, for /quality.")
         words = ("benchmark", task.value, *names, "--record")
         print_line(f"Next, measure their speed, which `?min_retention=` needs: {command_line(context, *words)}")
     if min_retention is not None:

@@ -33,7 +33,7 @@ def test_a_default_that_is_not_there_is_unknown(tmp_path: Path) -> None:
 
     with pytest.raises(UnknownVariant, match="'pruned'; it has original"):
         catalogue(store, default="pruned").default(TRANSLATION)
-    with pytest.raises(UnknownVariant, match="it has none"):
+    with pytest.raises(UnknownVariant, match="the store holds no summarization variant"):
         catalogue(store).default(Task.SUMMARIZATION)
 
 

@@ -10,6 +10,7 @@ from slimseq.app.http.routes import (
     latency,
     memory,
     metrics,
+    problems,
     quality,
     variants,
 )
@@ -24,4 +25,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     metrics.router,
     health.router,
     info.router,
+    problems.router,
 )
