@@ -99,7 +99,7 @@ def test_evaluate_shows_agreement_and_how_much_summaries_copy(embedded: Store) -
     done = compression("evaluate", "summarization", "quantized", "--samples", 4)
 
     assert done.code == 0, done.error
-    shown = " ".join(done.output.split())
+    shown = " ".join(done.out.split())
     for words in ("Agreement with the reference's outputs", "equal outputs", "copy_rate", "density", "length_ratio"):
         assert words in shown
 
