@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
 
 def scored(folder: Path) -> Path:
     """Runs the scorer as in its own environment: without our packages, other than by its path."""
-    command = [sys.executable, SCORER, "outputs.jsonl", "scores.json", "--batch", "4"]
+    command = [sys.executable, str(SCORER), "outputs.jsonl", "scores.json", "--batch", "4"]
     environment = {"PYTHONPATH": str(folder / "library")}
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     return folder / "scores.json"
