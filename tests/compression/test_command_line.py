@@ -19,6 +19,7 @@ VERBS = (
     "export",
     "prepare",
     "evaluate",
+    "comet",
     "benchmark",
     "verify",
 )
@@ -89,6 +90,47 @@ def test_evaluate_prints_every_metric_with_interval_retention_and_baseline(embed
     assert bleu["retention"] == pytest.approx(bleu["value"] / original["metrics"][0]["value"])
     assert bleu["baseline"] < bleu["value"]
     assert bleu["signature"].startswith("nrefs:1|")
+    agreement = quantized["agreement"]
+    assert agreement["metric"] == "chrf" and 0.9 < agreement["exact"] <= 1
+    assert agreement["interval"][0] <= agreement["similarity"] <= agreement["interval"][1]
+    assert [metric["metric"] for metric in quantized["metrics"]] == ["bleu", "chrf", "chrf++"]
+
+
+def test_evaluate_shows_agreement_and_how_much_summaries_copy(embedded: Store) -> None:
+    done = compression("evaluate", "summarization", "quantized", "--samples", 4)
+
+    assert done.code == 0, done.error
+    shown = " ".join(done.out.split())
+    for words in ("Agreement with the reference's outputs", "equal outputs", "copy_rate", "density", "length_ratio"):
+        assert words in shown
+
+
+def test_comet_scores_of_written_outputs_are_recorded_unless_the_model_was_replaced(
+    own_store: Store, tmp_path: Path
+) -> None:
+    outputs, scores = tmp_path / "outputs.jsonl", tmp_path / "scores.json"
+    store = ("--store", own_store.root)
+    compression("evaluate", "translation", "quantized", "--samples", 3, "--outputs", outputs, *store)
+    header, *lines = map(json.loads, outputs.read_text(encoding="utf-8").splitlines())
+    found = {"original": [0.9, 0.8, 0.7], "quantized": [0.9, 0.8, 0.6]}
+    scores.write_text(json.dumps({"header": header, "model": "wmt22", "version": "2", "scores": found}))
+
+    done = compression("comet", scores, *store)
+    scores.write_text(scores.read_text().replace(header["variants"]["quantized"]["digest"], "sha256:" + "0" * 64))
+    refused = compression("comet", scores, *store)
+
+    assert len(lines) == 6 and lines[0]["src"] == "The soup is still too hot."
+    assert done.code == 0 and "translation/quantized: COMET 76.67" in done.out, done.error
+    quality = own_store.manifest(Task.TRANSLATION, "quantized").quality
+    [comet] = [score for score in quality if score.metric == "comet"]
+    assert comet.retention == pytest.approx(2.3 / 2.4) and comet.runtime == "onnxruntime"
+    assert refused.code == 1 and "is another model now" in refused.error
+
+
+def test_outputs_into_a_folder_that_is_not_there_are_refused_before_anything_is_generated(embedded: Store) -> None:
+    done = compression("evaluate", "translation", "quantized", "--outputs", "absent/outputs.jsonl")
+
+    assert done.code == 1 and "--outputs: there is no folder absent" in done.error
 
 
 def test_scores_are_recorded_on_request(own_store: Store) -> None:
@@ -98,6 +140,7 @@ def test_scores_are_recorded_on_request(own_store: Store) -> None:
     manifest = own_store.manifest(Task.TRANSLATION, "quantized")
     [bleu] = [score for score in manifest.quality if score.metric == "bleu" and score.samples == 10]
     assert bleu.runtime == "onnxruntime"
+    assert bleu.agreement is not None and bleu.agreement.exact > 0.5
     assert bleu.generation["num_beams"] == 4 and bleu.generation["max_input_tokens"] == 256
     assert (
         "| sample (test) | 10 | bleu |" in (own_store.folder(Task.TRANSLATION, "quantized") / "README.md").read_text()

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -30,9 +31,10 @@ from slimseq.compression.commands.next_step import command_line
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, flat
+from slimseq.evaluation.comet_files import OutputsHeader, ScoredVariant, write_outputs
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.host import cpu_flags
-from slimseq.evaluation.metrics import PRIMARY_METRIC
+from slimseq.evaluation.metrics import PRIMARY_METRIC, metrics_for
 from slimseq.evaluation.record import record
 from slimseq.evaluation.results import Evaluation
 from slimseq.evaluation.run import evaluate, generate_with
@@ -62,6 +64,8 @@ class EvaluateOptions:
     """Generation options that replace the artifacts' defaults."""
     prefix: str | None = None
     """Text before every source. By default the artifact's own."""
+    outputs: Path | None = None
+    """File to write sources, outputs and targets to, which COMET scores in another environment."""
 
 
 def evaluate_variants(
@@ -82,7 +86,11 @@ def evaluate_variants(
     Raises:
         UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
         DatasetUnavailable: the data cannot be read.
+        BadParameters: the folder of the outputs is not there.
+        CannotWrite: the outputs cannot be written.
     """
+    if options.outputs is not None and not options.outputs.parent.is_dir():
+        raise BadParameters(f"--outputs: there is no folder {options.outputs.parent}")
     references = references_among(context.store, task, variants)
     names = with_references(variants, references)
     sample = load_examples(task, options.dataset, options.split, options.samples)
@@ -107,6 +115,7 @@ def evaluate_variants(
             references=references,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
+        measured_at = datetime.now(UTC).isoformat(timespec="seconds")
         for name in keep:
             generator = generators[name]
             defaults = generator.manifest.generation
@@ -118,7 +127,7 @@ def evaluate_variants(
                 name,
                 runtime=generator.runtime.name,
                 cpu_flags=cpu_flags(),
-                measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                measured_at=measured_at,
                 generation=pinned,
                 reference=generators[references[name]].manifest.digest if name in references else None,
             )
@@ -128,6 +137,27 @@ def evaluate_variants(
             except SlimseqError as error:
                 # It was removed or replaced meanwhile: what was measured is shown all the same.
                 context.say(f"The scores of {task}/{name} are not recorded: {error}")
+        if options.outputs is not None:
+            of_each = {
+                name: ScoredVariant(
+                    digest=generator.manifest.digest,
+                    reference=references.get(name),
+                    runtime=generator.runtime.name,
+                    generation=settings[name].model_dump(),
+                )
+                for name, generator in generators.items()
+            }
+            header = OutputsHeader(
+                task=task,
+                dataset=evaluation.dataset,
+                split=evaluation.split,
+                samples=evaluation.samples,
+                cpu_flags=cpu_flags(),
+                measured_at=measured_at,
+                variants=of_each,
+            )
+            texts = {each.variant: each.hypotheses for each in evaluation.variants}
+            write_outputs(options.outputs, header, sample.examples, texts)
     return evaluation
 
 
@@ -201,6 +231,7 @@ def command(
         print_json(evaluation.model_dump(mode="json"))
     else:
         print_table(table_of(evaluation))
+        print_table(agreement_table_of(evaluation))
         for metric in evaluation.variants[0].metrics:
             print_line(f"{metric.metric}: {metric.signature}")
         if not is_recorded:
@@ -229,11 +260,11 @@ def below(evaluation: Evaluation, limit: float) -> dict[str, float | None]:
 def table_of(evaluation: Evaluation) -> Table:
     """Returns the results as a table for people, the trivial baseline in the last row."""
     title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
-    metrics = [metric.metric for metric in evaluation.variants[0].metrics]
+    metrics = metrics_for(evaluation.task)
     table = Table("variant", "reference", *metrics, "tokens/s", "truncated", title=title)
     for variant in evaluation.variants:
         cells = []
-        for metric in variant.metrics:
+        for metric in map(variant.metric, metrics):
             cell = f"{metric.value:.2f} [{metric.interval[0]:.2f}, {metric.interval[1]:.2f}]"
             if metric.retention is not None and metric.retention_interval is not None:
                 low, high = metric.retention_interval
@@ -244,4 +275,22 @@ def table_of(evaluation: Evaluation) -> Table:
         )
     baseline = evaluation.baseline
     table.add_row(baseline.name, "", *(f"{baseline.values[metric]:.2f}" for metric in metrics), "", "")
+    return table
+
+
+def agreement_table_of(evaluation: Evaluation) -> Table:
+    """Returns a table of the agreement with the reference's outputs, and how much summaries copy."""
+    judged = metrics_for(evaluation.task)
+    described = [each.metric for each in evaluation.variants[0].metrics if each.metric not in judged]
+    table = Table("variant", "equal outputs", "similarity", *described, title="Agreement with the reference's outputs")
+    for variant in evaluation.variants:
+        found = variant.agreement
+        cells = ["", ""]
+        if found is not None:
+            low, high = found.interval
+            cells = [f"{found.exact:.3f}", f"{found.similarity:.3f} [{low:.3f}, {high:.3f}]"]
+        table.add_row(variant.variant, *cells, *(f"{variant.metric(name).value:.2f}" for name in described))
+    if described:
+        values = evaluation.baseline.values
+        table.add_row(evaluation.baseline.name, "", "", *(f"{values[name]:.2f}" for name in described))
     return table
