@@ -11,13 +11,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.command import BenchmarkFailed, Record, parser_of, record, run, task_and_variant
-from benchmarks.load import Client
-from benchmarks.sections import table_of, taken_on
-from benchmarks.servers.contenders import service
-from benchmarks.servers.process import running
-from benchmarks.turns import ratio_of
-from benchmarks.workload import workload
+from benchmarks.command import (
+    BenchmarkFailed,
+    Record,
+    measured_on,
+    number,
+    parser_of,
+    record,
+    run,
+    table,
+    task_and_variant,
+)
+from benchmarks.load import Client, Figures, make_requests
+from benchmarks.servers import running, service
+from benchmarks.turns import Ratio, compare
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -34,35 +41,27 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     """
     task, variant = given.variant
     store = Store(given.store)
-    asks = workload(store.manifest(task, variant))
+    requests = make_requests(store.manifest(task, variant))
     alone = service(store, task, variant)
     beside = replace(service(store, task, variant, shadow_share=given.share), name="shadowing")
-    turns = []
-    with running(alone, scratch) as plain, running(beside, scratch) as shadowing:
+    with running(alone, scratch, requests) as plain, running(beside, scratch, requests) as shadowing:
 
-        def p95_ms(client: Client) -> float:
-            measured = client.closed(asks, given.clients, given.seconds)
-            if measured.p95_ms is None or measured.errors:
-                raise BenchmarkFailed(f"{measured.errors} requests failed: {measured.first_error}")
-            return measured.p95_ms
+        def load(client: Client) -> Figures:
+            _settled(shadowing, task, variant)
+            return client.closed(given.clients, given.seconds)
 
-        for number in range(given.turns):
-            measured = {}
-            for client in (plain, shadowing) if number % 2 == 0 else (shadowing, plain):
-                _settled(shadowing, task, variant)
-                measured[client] = p95_ms(client)
-            turns.append({"alone_p95_ms": measured[plain], "beside_p95_ms": measured[shadowing]})
+        clients = {"alone": plain, "beside": shadowing}
+        compared = compare(clients, {"p95": (load, "p95_ms")}, given.turns, subject="beside")
         outputs = _settled(shadowing, task, variant)
     if not outputs:
         raise BenchmarkFailed("no request was answered again; is the variant a base model?")
-    ratio = ratio_of([(turn["beside_p95_ms"], turn["alone_p95_ms"]) for turn in turns])
     return record(
         artifact=f"{task}/{variant}",
         clients=given.clients,
         share=given.share,
         compared_outputs=outputs,
-        turns=turns,
-        ratio=ratio.median if ratio else None,
+        turns=[each["p95"] for each in compared["rounds"]],
+        ratio=compared["ratios"]["alone"]["p95"],
     )
 
 
@@ -81,18 +80,13 @@ def _settled(client: Client, task: Task, variant: str) -> int:
 
 
 def lines(found: Record) -> Iterator[str]:
-    """Yields a table of the turns, and the median turn's ratio."""
-    turns = [{**turn, "ratio": turn["beside_p95_ms"] / turn["alone_p95_ms"]} for turn in found["turns"]]
-    columns = {
-        "p95 without shadowing, ms": "{alone_p95_ms:.1f}",
-        "p95 with shadowing, ms": "{beside_p95_ms:.1f}",
-        "ratio": "{ratio:.2f}",
-    }
-    yield from table_of(turns, columns)
+    """Yields a table of the turns, and their ratio."""
+    rows = [[number(turn[name]["p95_ms"], 1) for name in ("alone", "beside")] for turn in found["turns"]]
+    yield from table(("p95 without shadowing, ms", "p95 with shadowing, ms"), rows)
+    ratio = Ratio(**found["ratio"]) if found["ratio"] else "some requests failed"
     words = f"{found['artifact']}, {found['clients']} clients, {found['share']:.0%} shadowed"
-    compared = f"{found['compared_outputs']} outputs were compared"
-    yield from ("", f"{words}: {found['ratio']:.2f} times, the median turn's; {compared}")
-    yield taken_on(found)
+    yield from ("", f"{words}: {ratio}; {found['compared_outputs']} outputs were compared")
+    yield measured_on(found)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

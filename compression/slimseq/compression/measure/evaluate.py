@@ -34,7 +34,7 @@ from slimseq.compression.options import COMMON, flat
 from slimseq.evaluation.comet_files import OutputsHeader, ScoredVariant, write_outputs
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.host import cpu_flags
-from slimseq.evaluation.metrics import PRIMARY_METRIC, metrics_for
+from slimseq.evaluation.metrics import METRICS, PRIMARY_METRIC
 from slimseq.evaluation.record import record
 from slimseq.evaluation.results import Evaluation
 from slimseq.evaluation.run import evaluate, generate_with
@@ -260,7 +260,7 @@ def below(evaluation: Evaluation, limit: float) -> dict[str, float | None]:
 def table_of(evaluation: Evaluation) -> Table:
     """Returns the results as a table for people, the trivial baseline in the last row."""
     title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
-    metrics = metrics_for(evaluation.task)
+    metrics = METRICS[Task(evaluation.task)]
     table = Table("variant", "reference", *metrics, "tokens/s", "truncated", title=title)
     for variant in evaluation.variants:
         cells = []
@@ -280,7 +280,7 @@ def table_of(evaluation: Evaluation) -> Table:
 
 def agreement_table_of(evaluation: Evaluation) -> Table:
     """Returns a table of the agreement with the reference's outputs, and how much summaries copy."""
-    judged = metrics_for(evaluation.task)
+    judged = METRICS[Task(evaluation.task)]
     described = [each.metric for each in evaluation.variants[0].metrics if each.metric not in judged]
     table = Table("variant", "equal outputs", "similarity", *described, title="Agreement with the reference's outputs")
     for variant in evaluation.variants:
