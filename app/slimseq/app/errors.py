@@ -112,6 +112,15 @@ class EvaluationEnded(SlimseqError):
     """Raised when the process of an evaluation ended without results. Names the reason, and what to do."""
 
 
+class DatabaseUnavailable(SlimseqError):
+    """Raised when the database fails or takes too long. Its log has the reason; texts are served all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database of evaluations and experiments is not available, see the log of the service; retry later"
+        )
+
+
 class PayloadTooLarge(SlimseqError):
     """Raised when a body is larger than the limit."""
 
@@ -178,6 +187,13 @@ class GenerationFailed(SlimseqError):
 
 class UnusableStore(SlimseqError):
     """Raised at the start when the store is missing or empty. Names the store."""
+
+
+class UnusableDatabase(SlimseqError):
+    """Raised at the start when the URL of the database cannot be parsed."""
+
+    def __init__(self) -> None:
+        super().__init__("SLIMSEQ_DATABASE_URL cannot be parsed; write @ in a password as %40")
 
 
 def named_error(name: str, detail: str) -> SlimseqError:
