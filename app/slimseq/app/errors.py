@@ -112,6 +112,36 @@ class EvaluationEnded(SlimseqError):
     """Raised when the process of an evaluation ended without results. Names the reason, and what to do."""
 
 
+class UnknownExperiment(SlimseqError):
+    """Raised when there is no experiment with an id."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(f"there is no experiment {identifier[:64]!r}")
+
+
+class ExperimentRuns(SlimseqError):
+    """Raised when an experiment is started for a task that has a running one. Names it."""
+
+    def __init__(self, task: str, running: str) -> None:
+        super().__init__(f"{task} has a running experiment, {running}: stop it first")
+
+
+class UnknownResponse(SlimseqError):
+    """Raised when feedback names a response or a comparison that does not exist, or that failed."""
+
+    def __init__(self, judged: str) -> None:
+        super().__init__(
+            f"there is no {judged} to judge: its id is wrong, or it is older than a day and part of no experiment"
+        )
+
+
+class AlreadyJudged(SlimseqError):
+    """Raised when a response was rated, or a comparison voted on, before."""
+
+    def __init__(self, judged: str) -> None:
+        super().__init__(f"{judged} was judged before; each is judged once")
+
+
 class DatabaseUnavailable(SlimseqError):
     """Raised when the database fails or takes too long. Its log has the reason; texts are served all the same."""
 

@@ -70,6 +70,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     preloading = services.readiness.start()
     services.trimmer.start()
+    services.traffic.start()
+    services.responses.start()
     try:
         yield
     finally:

@@ -6,8 +6,13 @@ from typing import Self
 from pydantic import SecretStr
 
 from slimseq.app.errors import UnusableStore
+from slimseq.app.jobs.database.database import Database, database_url, default_url
 from slimseq.app.jobs.evaluation_service import EvaluationService
 from slimseq.app.jobs.evaluations import EvaluationJobs
+from slimseq.app.jobs.experiments import ExperimentService
+from slimseq.app.jobs.feedback import FeedbackService
+from slimseq.app.jobs.responses import ResponseLog
+from slimseq.app.jobs.traffic import ExperimentTraffic
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request_queue import WorkLimits
@@ -37,11 +42,16 @@ class Services:
 
     generation: GenerationService
     evaluations: EvaluationService
+    experiments: ExperimentService
+    feedback: FeedbackService
     inventory: Inventory
     latency: LatencyWindow
     readiness: Readiness
     metrics: ServiceMetrics
     pool: Pool
+    database: Database
+    responses: ResponseLog
+    traffic: ExperimentTraffic
     jobs: EvaluationJobs
     planner: Planner
     trimmer: HeapTrimmer
@@ -72,6 +82,10 @@ class Services:
         chooser = Chooser(catalogue, runtimes, pool.last_error)
         planner = Planner()
         latency = LatencyWindow(settings.latency_window_seconds)
+        url = settings.database_url
+        database = Database(database_url(url.get_secret_value()) if url else default_url(settings.store))
+        responses = ResponseLog(database)
+        traffic = ExperimentTraffic(database, responses)
         jobs = EvaluationJobs(
             settings.store,
             runtimes,
@@ -80,13 +94,18 @@ class Services:
             settings.evaluation_timeout_seconds,
         )
         return cls(
-            generation=GenerationService(settings, chooser, pool, latency, metrics, planner),
+            generation=GenerationService(settings, chooser, pool, latency, metrics, planner, traffic),
             evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
+            experiments=ExperimentService(database, chooser, traffic, responses),
+            feedback=FeedbackService(database, responses),
             inventory=Inventory(catalogue, pool, version, runtimes),
             latency=latency,
             readiness=Readiness(catalogue, pool, settings.preload),
             metrics=metrics,
             pool=pool,
+            database=database,
+            responses=responses,
+            traffic=traffic,
             jobs=jobs,
             planner=planner,
             trimmer=HeapTrimmer(pool.idle_seconds),
@@ -98,7 +117,10 @@ class Services:
         self.planner.close()
         await self.trimmer.close()
         await self.jobs.close()
+        await self.traffic.close()
         await self.pool.close()
+        await self.responses.close()
+        self.database.close()
 
 
 def check_store(settings: Settings, catalogue: Catalogue) -> None:

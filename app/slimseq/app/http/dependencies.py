@@ -2,7 +2,7 @@
 
 from typing import Annotated, cast
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from slimseq.app.services import Services
@@ -50,6 +50,14 @@ async def _choice(query: Annotated[ChoiceQuery, Query()]) -> Choice:
     return Choice(query.variant, query.min_retention, runtime_name(query.runtime))
 
 
+UnitHeader = Annotated[
+    str | None,
+    Header(
+        alias="X-Slimseq-Unit",
+        max_length=256,
+        description="What keeps its arm of an experiment, such as the id of a user. By default each request draws one.",
+    ),
+]
 ChoiceDep = Annotated[Choice, Depends(_choice)]
 
 

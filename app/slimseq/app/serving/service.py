@@ -3,13 +3,21 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from http import HTTPStatus
 
 from slimseq.app.errors import DeadlineExceeded, InvalidRequest
-from slimseq.app.http.problems import problem_of
-from slimseq.app.http.schemas.generation import CompareResponse, FailedVariant, GenerationResponse, Output, Timings
+from slimseq.app.http.problems import problem_of, problem_type
+from slimseq.app.http.schemas.generation import (
+    CompareResponse,
+    ExperimentArm,
+    FailedVariant,
+    GenerationResponse,
+    Output,
+    Timings,
+)
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request import Generated
@@ -22,6 +30,7 @@ from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.streaming.assembly import Assembly
 from slimseq.app.serving.streaming.events import TokenRelay, generation_events
+from slimseq.app.serving.traffic import Assignment, NoTraffic, Traffic, new_id
 from slimseq.app.settings import Settings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -38,6 +47,7 @@ class GenerationService:
         latency: LatencyWindow,
         metrics: ServiceMetrics,
         planner: Planner,
+        traffic: Traffic | None = None,
     ) -> None:
         self._settings = settings
         self._planner = planner
@@ -45,18 +55,27 @@ class GenerationService:
         self._pool = pool
         self._latency = latency
         self._metrics = metrics
+        self._traffic: Traffic = traffic or NoTraffic()
 
-    async def generate(self, task: Task, prompt: Prompt, choice: Choice) -> GenerationResponse:
-        """Generates from a prompt with the selected variant.
+    async def generate(self, task: Task, prompt: Prompt, choice: Choice, unit: str | None = None) -> GenerationResponse:
+        """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs.
+
+        Args:
+            task: the task.
+            prompt: texts and options.
+            choice: the variant.
+            unit: what keeps its arm of an experiment.
 
         Raises:
             SlimseqError: what `Chooser.choose`, `Pool.lease`, `planning` and `RequestQueue.wait` raise.
         """
         started = time.monotonic()
         self._check_size(prompt)
-        return await self._generate(task, choice, prompt, started, self._deadline(started))
+        choice, assignment = self._assigned(task, choice, unit)
+        with self._counted(task, assignment):
+            return await self._generate(task, choice, prompt, started, self._deadline(started), assignment)
 
-    async def stream(self, task: Task, prompt: Prompt, choice: Choice) -> AsyncIterator[bytes]:
+    async def stream(self, task: Task, prompt: Prompt, choice: Choice, unit: str | None = None) -> AsyncIterator[bytes]:
         """Generates as `generate` does, as Server-Sent Events. It returns when the first event is there.
 
         Raises:
@@ -65,7 +84,9 @@ class GenerationService:
         started = time.monotonic()
         self._check_size(prompt)
         deadline = self._deadline(started)
+        choice, assignment = self._assigned(task, choice, unit)
         async with AsyncExitStack() as held:
+            held.enter_context(self._counted(task, assignment))
             loaded, planned = await self._prepare(held, task, choice, prompt, deadline)
             relay = TokenRelay()
             request = loaded.worker.submit(planned.rows, planned.options, deadline, relay, planned.stop)
@@ -77,7 +98,7 @@ class GenerationService:
                 request,
                 relay,
                 assembly,
-                lambda generated: self._answer(loaded, planned, generated, started),
+                lambda generated: self._answer(loaded, planned, generated, started, assignment),
             )
             return _after_first(await anext(events), events, held.pop_all())
 
@@ -96,24 +117,48 @@ class GenerationService:
             raise InvalidRequest("query parameter variant: names a variant twice")
         for name in variants:
             self._chooser.check_exists(task, name)
+        comparison = new_id()
         results: list[GenerationResponse | FailedVariant] = []
         for name in variants:
             try:
                 deadline = self._deadline(started)
-                choice = Choice(name, runtime=runtime)
-                results.append(await self._generate(task, choice, prompt, time.monotonic(), deadline))
+                choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, name)
+                results.append(await self._generate(task, choice, prompt, time.monotonic(), deadline, arm, comparison))
             except SlimseqError as error:
                 results.append(FailedVariant(variant=name, error=problem_of(error)))
-        return CompareResponse(task=task, results=results)
+        return CompareResponse(id=comparison, task=task, results=results)
 
     async def _generate(
-        self, task: Task, choice: Choice, prompt: Prompt, started: float, deadline: float
+        self,
+        task: Task,
+        choice: Choice,
+        prompt: Prompt,
+        started: float,
+        deadline: float,
+        assignment: Assignment | None,
+        comparison: str | None = None,
     ) -> GenerationResponse:
         async with AsyncExitStack() as held:
             loaded, planned = await self._prepare(held, task, choice, prompt, deadline)
             request = loaded.worker.submit(planned.rows, planned.options, deadline, stops=planned.stop)
             generated = await loaded.worker.wait(request)
-            return self._answer(loaded, planned, generated, started)
+            return self._answer(loaded, planned, generated, started, assignment, comparison)
+
+    def _assigned(self, task: Task, choice: Choice, unit: str | None) -> tuple[Choice, Assignment | None]:
+        """Returns the choice of the request's arm, if the request leaves the variant to the service."""
+        assignment = self._traffic.assign(task, unit) if choice.is_open else None
+        return (choice, None) if assignment is None else (replace(choice, variant=assignment.arm), assignment)
+
+    @contextlib.contextmanager
+    def _counted(self, task: Task, assignment: Assignment | None) -> Iterator[None]:
+        """Counts a failure of the service as one of the arm."""
+        try:
+            yield
+        except SlimseqError as error:
+            problem = problem_type(error)
+            if assignment is not None and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                self._traffic.record_failure(task, assignment, problem.slug)
+            raise
 
     async def _prepare(
         self, held: AsyncExitStack, task: Task, choice: Choice, prompt: Prompt, deadline: float
@@ -163,7 +208,15 @@ class GenerationService:
     def _deadline(self, started: float) -> float:
         return started + self._settings.request_timeout_seconds
 
-    def _answer(self, loaded: LoadedVariant, planned: Plan, generated: Generated, started: float) -> GenerationResponse:
+    def _answer(
+        self,
+        loaded: LoadedVariant,
+        planned: Plan,
+        generated: Generated,
+        started: float,
+        assignment: Assignment | None,
+        comparison: str | None = None,
+    ) -> GenerationResponse:
         total_seconds = time.monotonic() - started
         outputs = planned.assemble(generated.outputs)
         queue_seconds = planned.queue_seconds + generated.queue_seconds
@@ -177,14 +230,18 @@ class GenerationService:
         self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
         tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
         self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, tokens)
-        return GenerationResponse(
+        response = GenerationResponse(
+            id=new_id(),
             task=task,
             variant=variant,
             digest=loaded.digest,
             runtime=loaded.runtime,
             outputs=[Output.model_validate(output, from_attributes=True) for output in outputs],
             timings=timings,
+            experiment=ExperimentArm(id=assignment.experiment, arm=assignment.arm) if assignment else None,
         )
+        self._traffic.record(response, assignment, comparison)
+        return response
 
 
 async def _after_first(first: bytes, events: AsyncGenerator[bytes], held: AsyncExitStack) -> AsyncIterator[bytes]:

@@ -182,15 +182,24 @@ class Timings(BaseModel):
     total_ms: float = Field(description="Total time, including variant selection, loading and tokenization.")
 
 
+class ExperimentArm(BaseModel):
+    """The arm of an experiment that answered."""
+
+    id: str = Field(description="Id of the experiment.")
+    arm: str = Field(description="The arm, which has the name of its variant.")
+
+
 class GenerationResponse(BaseModel):
     """The outputs of one variant, in the order of the request's texts."""
 
+    id: str = Field(description="Id of this response, for `POST /feedback`.")
     task: Task
     variant: str
     digest: str = Field(description="Digest of the artifact that generated.")
     runtime: str = Field(description="Runtime that generated.")
     outputs: list[Output]
     timings: Timings
+    experiment: ExperimentArm | None = Field(default=None, description="Absent outside of experiments.")
 
 
 class FailedVariant(BaseModel):
@@ -203,5 +212,6 @@ class FailedVariant(BaseModel):
 class CompareResponse(BaseModel):
     """The results of the variants, in the order of the request."""
 
+    id: str = Field(description="Id of this comparison, for `POST /feedback`.")
     task: Task
     results: list[GenerationResponse | FailedVariant]

@@ -27,6 +27,11 @@ class Choice:
     min_retention: float | None = None
     runtime: str | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the request leaves the variant to the service."""
+        return self.variant is None and self.min_retention is None
+
 
 class Chooser:
     """Resolves the choice of a request to the name of a variant."""
