@@ -101,6 +101,15 @@ class NoVariantRetains(SlimseqError):
         )
 
 
+class NoVariantFits(SlimseqError):
+    """Raised when no variant is within the limits of a request. Says what each variant has."""
+
+    def __init__(self, task: str, limits: str, variants: Sequence[str]) -> None:
+        super().__init__(
+            f"no {task} variant that can serve has {limits}; there is {'; '.join(variants) or 'no measured one'}"
+        )
+
+
 class UnknownEvaluation(SlimseqError):
     """Raised when there is no evaluation with an id, or it was deleted because it is old."""
 

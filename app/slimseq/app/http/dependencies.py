@@ -34,6 +34,16 @@ RetentionQuery = Annotated[
         "this share of the quality of the base model. The base model is that of the default variant.",
     ),
 ]
+LatencyQuery = Annotated[
+    float | None,
+    Query(
+        gt=0,
+        allow_inf_nan=False,
+        description="Maximum median latency of one text in milliseconds, as measured beforehand, instead of a variant's "
+        "name. Selects the variant with the best retention; with `min_retention` the fastest one.",
+    ),
+]
+BytesQuery = Annotated[int | None, Query(gt=0, le=2**53, description="Maximum size of the model's files, likewise.")]
 
 
 class ChoiceQuery(BaseModel):
@@ -43,11 +53,15 @@ class ChoiceQuery(BaseModel):
 
     variant: VariantQuery = None
     min_retention: RetentionQuery = None
+    max_latency_ms: LatencyQuery = None
+    max_bytes: BytesQuery = None
     runtime: RuntimeQuery = "auto"
 
 
 async def _choice(query: Annotated[ChoiceQuery, Query()]) -> Choice:
-    return Choice(query.variant, query.min_retention, runtime_name(query.runtime))
+    return Choice(
+        query.variant, query.min_retention, runtime_name(query.runtime), query.max_latency_ms, query.max_bytes
+    )
 
 
 UnitHeader = Annotated[

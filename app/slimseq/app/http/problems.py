@@ -44,6 +44,7 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     # The request.
     errors.Forbidden: ProblemType(403, "forbidden", "Forbidden"),
     errors.NotFound: ProblemType(404, "not-found", "Not found"),
+    errors.NoVariantFits: ProblemType(404, "no-variant-fits", "No variant is within the limits"),
     errors.NoVariantRetains: ProblemType(404, "no-variant-retains", "No variant retains enough"),
     errors.UnknownEvaluation: ProblemType(404, "unknown-evaluation", "Unknown evaluation"),
     errors.UnknownExperiment: ProblemType(404, "unknown-experiment", "Unknown experiment"),

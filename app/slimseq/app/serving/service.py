@@ -11,6 +11,7 @@ from http import HTTPStatus
 from slimseq.app.errors import DeadlineExceeded, InvalidRequest
 from slimseq.app.http.problems import problem_of, problem_type
 from slimseq.app.http.schemas.generation import (
+    ComparedResponse,
     CompareResponse,
     ExperimentArm,
     FailedVariant,
@@ -21,6 +22,7 @@ from slimseq.app.http.schemas.generation import (
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request import Generated
+from slimseq.app.serving.comparison import compare_with, reference_among
 from slimseq.app.serving.documents.long_input import condense
 from slimseq.app.serving.documents.plan import Plan, is_short, planning
 from slimseq.app.serving.documents.planner import Planner, finished
@@ -126,7 +128,12 @@ class GenerationService:
                 results.append(await self._generate(task, choice, prompt, time.monotonic(), deadline, arm, comparison))
             except SlimseqError as error:
                 results.append(FailedVariant(variant=name, error=problem_of(error)))
-        return CompareResponse(id=comparison, task=task, results=results)
+        answered = {result.variant: result for result in results if isinstance(result, GenerationResponse)}
+        compared: list[ComparedResponse | FailedVariant] = [each for each in results if isinstance(each, FailedVariant)]
+        if answered:
+            name = reference_among(list(answered), self._chooser.references(task, variants))
+            compared = await asyncio.to_thread(compare_with, answered[name], results)
+        return CompareResponse(id=comparison, task=task, results=compared)
 
     async def _generate(
         self,
