@@ -1,5 +1,6 @@
 """The service objects of an application: built once from the settings, and closed in order."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,7 +13,9 @@ from slimseq.app.jobs.evaluations import EvaluationJobs
 from slimseq.app.jobs.experiments import ExperimentService
 from slimseq.app.jobs.feedback import FeedbackService
 from slimseq.app.jobs.responses import ResponseLog
+from slimseq.app.jobs.shadowing import Shadowing
 from slimseq.app.jobs.traffic import ExperimentTraffic
+from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request_queue import WorkLimits
@@ -53,6 +56,7 @@ class Services:
     responses: ResponseLog
     traffic: ExperimentTraffic
     jobs: EvaluationJobs
+    shadowing: Shadowing
     planner: Planner
     trimmer: HeapTrimmer
     admin_token: SecretStr | None
@@ -93,12 +97,16 @@ class Services:
             settings.evaluation_kept,
             settings.evaluation_timeout_seconds,
         )
+        monitor = AgreementMonitor()
+        shadowing = Shadowing(settings.shadow_share, catalogue, runtimes, pool, monitor, metrics)
         return cls(
-            generation=GenerationService(settings, chooser, pool, latency, metrics, planner, traffic),
+            generation=GenerationService(
+                settings, chooser, pool, latency, metrics, planner, traffic, shadowing.answered
+            ),
             evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
             experiments=ExperimentService(database, chooser, traffic, responses),
             feedback=FeedbackService(database, responses),
-            inventory=Inventory(catalogue, pool, version, runtimes),
+            inventory=Inventory(catalogue, pool, version, runtimes, monitor),
             latency=latency,
             readiness=Readiness(catalogue, pool, settings.preload),
             metrics=metrics,
@@ -107,16 +115,17 @@ class Services:
             responses=responses,
             traffic=traffic,
             jobs=jobs,
+            shadowing=shadowing,
             planner=planner,
             trimmer=HeapTrimmer(pool.idle_seconds),
             admin_token=settings.admin_token,
         )
 
     async def close(self) -> None:
-        """Cancels evaluations, stops the workers and unloads all variants."""
+        """Cancels evaluations and shadowing, stops the workers and unloads all variants."""
         self.planner.close()
         await self.trimmer.close()
-        await self.jobs.close()
+        await asyncio.gather(self.jobs.close(), self.shadowing.close())
         await self.traffic.close()
         await self.pool.close()
         await self.responses.close()
