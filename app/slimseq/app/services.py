@@ -6,8 +6,9 @@ from typing import Self
 from pydantic import SecretStr
 
 from slimseq.app.errors import UnusableStore
+from slimseq.app.jobs.database.database import Database, database_url, default_url
+from slimseq.app.jobs.evaluation_runner import EvaluationRunner
 from slimseq.app.jobs.evaluation_service import EvaluationService
-from slimseq.app.jobs.evaluations import EvaluationJobs
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request_queue import WorkLimits
@@ -42,7 +43,8 @@ class Services:
     readiness: Readiness
     metrics: ServiceMetrics
     pool: Pool
-    jobs: EvaluationJobs
+    runner: EvaluationRunner
+    database: Database
     planner: Planner
     trimmer: HeapTrimmer
     admin_token: SecretStr | None
@@ -54,6 +56,7 @@ class Services:
         Raises:
             UnusableStore: the store is missing or holds nothing.
             UnknownVariant: a default or a variant to preload is not in the store.
+            UnusableDatabase: the URL of the database cannot be parsed.
         """
         catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
         check_store(settings, catalogue)
@@ -72,32 +75,37 @@ class Services:
         chooser = Chooser(catalogue, runtimes, pool.last_error)
         planner = Planner()
         latency = LatencyWindow(settings.latency_window_seconds)
-        jobs = EvaluationJobs(
-            settings.store,
-            runtimes,
-            settings.evaluation_queue,
-            settings.evaluation_kept,
-            settings.evaluation_timeout_seconds,
-        )
+        url = settings.database_url
+        database = Database(database_url(url.get_secret_value()) if url else default_url(settings.store))
+        runner = EvaluationRunner(settings.store, chooser, runtimes, database, settings.evaluation_timeout_seconds)
         return cls(
             generation=GenerationService(settings, chooser, pool, latency, metrics, planner),
-            evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
+            evaluations=EvaluationService(
+                chooser,
+                database,
+                runner,
+                max_pairs=settings.evaluation_max_pairs,
+                max_queued=settings.evaluation_queue,
+                max_kept=settings.evaluation_kept,
+            ),
             inventory=Inventory(catalogue, pool, version, runtimes),
             latency=latency,
             readiness=Readiness(catalogue, pool, settings.preload),
             metrics=metrics,
             pool=pool,
-            jobs=jobs,
+            runner=runner,
+            database=database,
             planner=planner,
             trimmer=HeapTrimmer(pool.idle_seconds),
             admin_token=settings.admin_token,
         )
 
     async def close(self) -> None:
-        """Cancels evaluations, stops the workers and unloads all variants."""
+        """Stops the evaluation and the workers, and unloads all variants."""
         self.planner.close()
         await self.trimmer.close()
-        await self.jobs.close()
+        await self.runner.close()
+        self.database.close()
         await self.pool.close()
 
 

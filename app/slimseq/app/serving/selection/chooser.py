@@ -79,6 +79,11 @@ class Chooser:
         roots = {each.variant: root_of(each, manifests) for each in manifests if each.variant in variants}
         return {name: root.variant for name, root in roots.items() if root is not None and root.variant in variants}
 
+    def digests(self, task: Task, variants: Sequence[str]) -> dict[str, str | None]:
+        """Returns the digest of each variant, None where its manifest cannot be read."""
+        found = {each.variant: each.digest for each in self._catalogue.manifests(task)}
+        return {name: found.get(name) for name in variants}
+
     def _fastest(self, task: Task, min_retention: float, runtime: str | None) -> str:
         manifests = self._of_one_reference(task)
         servable = [(each, name) for each in manifests if (name := self._runtime_of(each, runtime)) is not None]
