@@ -44,9 +44,10 @@ def test_a_difference_in_spaces_is_not_exact() -> None:
 
 
 def test_the_mean_is_of_all_outputs() -> None:
-    found = agreements(Task.TRANSLATION, [GERMAN, GERMAN, SHORTER, "nein"], [GERMAN] * 4)
+    outputs = [GERMAN, GERMAN, SHORTER, "nein"]
+    found = agreements(Task.TRANSLATION, outputs, [GERMAN] * 4)
 
-    mean = mean_agreement(found)
+    mean = mean_agreement(Task.TRANSLATION, outputs, [GERMAN] * 4)
 
     assert mean.exact == 0.5
     assert mean.similarity == pytest.approx(sum(each.similarity for each in found) / 4)
@@ -54,7 +55,7 @@ def test_the_mean_is_of_all_outputs() -> None:
 
 
 def test_one_output_has_an_interval_without_width() -> None:
-    mean = mean_agreement(agreements(Task.TRANSLATION, [SHORTER], [GERMAN]))
+    mean = mean_agreement(Task.TRANSLATION, [SHORTER], [GERMAN])
 
     assert mean.interval == (mean.similarity, mean.similarity)
 
@@ -66,4 +67,4 @@ def test_lists_of_different_length_are_refused() -> None:
 
 def test_no_outputs_have_no_mean() -> None:
     with pytest.raises(ValueError, match="no outputs"):
-        mean_agreement([])
+        mean_agreement(Task.SUMMARIZATION, [], [])

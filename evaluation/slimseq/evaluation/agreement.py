@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimseq.evaluation.bootstrap import Interval, interval
+from slimseq.evaluation.bootstrap import interval
 from slimseq.evaluation.chrf import chrf
 from slimseq.evaluation.metrics import MetricStatistics, mean_of
 from slimseq.evaluation.rouge import Rouge
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import MeanAgreement, Task
 
 # The metric of `similarity`, as in `slimseq.evaluation.metrics`.
 SIMILARITY_METRIC: dict[Task, str] = {Task.SUMMARIZATION: "rougeL", Task.TRANSLATION: "chrf"}
@@ -34,21 +34,6 @@ class Agreement:
 
     is_exact: bool
     similarity: float
-
-
-@dataclass(frozen=True)
-class MeanAgreement:
-    """Agreement over several outputs.
-
-    Attributes:
-        exact: share of outputs that are equal to the reference's.
-        similarity: mean of `Agreement.similarity`.
-        interval: 95 % bootstrap interval of that mean, for a number of samples that was fixed before.
-    """
-
-    exact: float
-    similarity: float
-    interval: Interval
 
 
 def agreement(task: Task, output: str, reference: str) -> Agreement:
@@ -75,12 +60,13 @@ def agreements(task: Task, outputs: Sequence[str], references: Sequence[str]) ->
     return [agreement(task, *pair) for pair in zip(outputs, references, strict=True)]
 
 
-def mean_agreement(found: Sequence[Agreement]) -> MeanAgreement:
-    """Returns the mean of agreements, with a 95 % bootstrap interval.
+def mean_agreement(task: Task, outputs: Sequence[str], references: Sequence[str]) -> MeanAgreement:
+    """Returns the agreement over all outputs, with a 95 % bootstrap interval.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no outputs, or not one reference for each.
     """
+    found = agreements(task, outputs, references)
     if not found:
         raise ValueError("there are no outputs to compare")
     values = np.array([[each.similarity, 1.0] for each in found])
@@ -89,6 +75,7 @@ def mean_agreement(found: Sequence[Agreement]) -> MeanAgreement:
         exact=sum(each.is_exact for each in found) / len(found),
         similarity=statistics.value,
         interval=interval(statistics),
+        metric=SIMILARITY_METRIC[task],
     )
 
 

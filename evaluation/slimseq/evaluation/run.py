@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.baselines import BASELINE_NAME, baseline
 from slimseq.evaluation.bootstrap import interval, retention
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
+from slimseq.evaluation.extractive import EXTRACTIVE_METRICS, describe
 from slimseq.evaluation.metrics import PRIMARY_METRIC, Scored, score
 from slimseq.evaluation.results import BaselineResult, Evaluation, MetricResult, VariantResult
 from slimseq.evaluation.significance import paired_differences, randomization_p_value
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.manifest import GenerationOptions, MeanAgreement, Task
 
 CHUNK_EXAMPLES = 16
 
@@ -88,16 +90,16 @@ def evaluate(
     found = {name: (tallies or {}).get(name) or Tally() for name in systems}
     _generate_all(sample.examples, systems, found, progress, watcher or Watcher(), longest_first)
     indices = sorted(set.intersection(*(set(tally.outputs) for tally in found.values())))
-    examples = [sample.examples[index] for index in indices]
-    targets = [example.target for example in examples]
-    trivial = score(task, [baseline(task, example.source) for example in examples], targets)
+    sources = [sample.examples[index].source for index in indices]
+    targets = [sample.examples[index].target for index in indices]
+    trivial = _scored(task, sources, [baseline(task, source) for source in sources], targets)
     hypotheses = {name: tuple(tally.outputs[index].text for index in indices) for name, tally in found.items()}
-    scored = {name: score(task, texts, targets) for name, texts in hypotheses.items()}
+    scored = {name: _scored(task, sources, texts, targets) for name, texts in hypotheses.items()}
     return Evaluation(
         task=task,
         dataset=sample.name,
         split=sample.split,
-        samples=len(examples),
+        samples=len(indices),
         generation=dict(generation or {}),
         baseline=BaselineResult(
             name=BASELINE_NAME[task], values={name: each.value for name, each in trivial.metrics.items()}
@@ -108,6 +110,7 @@ def evaluate(
                 references.get(name),
                 tally,
                 hypotheses[name],
+                mean_agreement(task, hypotheses[name], hypotheses[references[name]]) if name in references else None,
                 _metric_results(scored[name], scored[references[name]] if name in references else None, trivial),
             )
             for name, tally in found.items()
@@ -180,10 +183,21 @@ def _rotated(names: list[str], turn: int) -> list[str]:
     return names[first:] + names[:first]
 
 
+def _scored(task: Task, sources: Sequence[str], outputs: Sequence[str], targets: Sequence[str]) -> Scored:
+    """Scores outputs; summaries are described too."""
+    scored = score(task, outputs, targets)
+    if task is not Task.SUMMARIZATION:
+        return scored
+    described = {each.metric: each for each in describe(sources, outputs, targets)}
+    return Scored(task, {**scored.metrics, **described})
+
+
 def _metric_results(scored: Scored, reference: Scored | None, trivial: Scored) -> tuple[MetricResult, ...]:
     results = []
     for name, statistics in scored.metrics.items():
-        against = reference.metrics[name] if reference is not None else None
+        # More copied or longer is neither better nor worse, so that nothing is retained.
+        is_quality = name not in EXTRACTIVE_METRICS
+        against = reference.metrics[name] if reference is not None and is_quality else None
         kept = retention(statistics, against) if against is not None else None
         p_value = None
         if against is not None and against is not statistics:
@@ -209,6 +223,7 @@ def _variant_result(
     reference: str | None,
     tally: Tally,
     hypotheses: tuple[str, ...],
+    agreement: MeanAgreement | None,
     metrics: tuple[MetricResult, ...],
 ) -> VariantResult:
     output_tokens = sum(output.output_tokens for output in tally.outputs.values())
@@ -216,6 +231,7 @@ def _variant_result(
         variant=name,
         reference=reference,
         metrics=metrics,
+        agreement=agreement,
         seconds=tally.seconds,
         output_tokens=output_tokens,
         tokens_per_second=output_tokens / tally.seconds if tally.seconds else 0.0,
