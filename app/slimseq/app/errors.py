@@ -117,6 +117,13 @@ class UnknownEvaluation(SlimseqError):
         super().__init__(f"there is no evaluation {identifier!r}; old evaluations are deleted")
 
 
+class EvaluationRuns(SlimseqError):
+    """Raised when something is done to an evaluation that has to end first."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(f"evaluation {identifier} has not ended; cancel it first, which deletes its texts")
+
+
 class EvaluationEnded(SlimseqError):
     """Raised when the process of an evaluation ended without results. Names the reason, and what to do."""
 
@@ -152,7 +159,9 @@ class AlreadyJudged(SlimseqError):
 
 
 class DatabaseUnavailable(SlimseqError):
-    """Raised when the database fails or takes too long. Its log has the reason; texts are served all the same."""
+    """Raised when the database fails or takes too long. The log has the reason. Generation goes on without it."""
+
+    retry_after_seconds = 5
 
     def __init__(self) -> None:
         super().__init__(

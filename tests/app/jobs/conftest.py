@@ -1,3 +1,3 @@
-from tests.app.jobs.database.databases import database, url
+from tests.app.jobs.database.databases import database, file, url
 
-__all__ = ["database", "url"]
+__all__ = ["database", "file", "url"]

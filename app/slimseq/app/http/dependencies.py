@@ -39,7 +39,7 @@ LatencyQuery = Annotated[
     Query(
         gt=0,
         allow_inf_nan=False,
-        description="Maximum median latency of one text in milliseconds, as measured beforehand, instead of a variant's "
+        description="Maximum median latency of one text in milliseconds, as measured, instead of a variant's "
         "name. Selects the variant with the best retention; with `min_retention` the fastest one.",
     ),
 ]

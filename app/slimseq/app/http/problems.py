@@ -54,6 +54,7 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     errors.AlreadyJudged: ProblemType(409, "already-judged", "Already judged"),
     errors.ExperimentRuns: ProblemType(409, "experiment-runs", "An experiment is running"),
     errors.VariantInUse: ProblemType(409, "variant-in-use", "Variant in use"),
+    errors.EvaluationRuns: ProblemType(409, "evaluation-runs", "Evaluation has not ended"),
     errors.InvalidRequest: ProblemType(422, "invalid-request", "Invalid request"),
     errors.UnsupportedLanguages: ProblemType(422, "unsupported-languages", "Unsupported languages"),
     errors.UnfitRuntime: ProblemType(422, "unfit-runtime", "Runtime cannot open the variant"),
@@ -113,6 +114,8 @@ def problem_of(error: SlimseqError) -> Problem:
 def problem_response(error: SlimseqError) -> JSONResponse:
     """Returns the response to a request that ended with an error."""
     headers = {}
+    if isinstance(error, errors.DatabaseUnavailable):
+        headers["Retry-After"] = str(errors.DatabaseUnavailable.retry_after_seconds)
     if isinstance(error, errors.Overloaded):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, errors.MethodNotAllowed):

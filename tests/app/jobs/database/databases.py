@@ -20,6 +20,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def file(tmp_path: Path) -> str:
+    """The URL of an empty database in a file, where both would show the same."""
+    return f"sqlite:///{tmp_path / 'slimseq.db'}"
+
+
+@pytest.fixture
 def database(url: str) -> Iterator[Database]:
     found = Database(database_url(url))
     yield found

@@ -26,6 +26,7 @@ class EvaluationRow(Base):
         kind: `quality` or `latency`.
         digests: the digest of each variant at the time of submission.
         references: the reference of each variant, if it is one of the variants.
+        runtimes: the runtime of each variant, once a process runs the evaluation.
         options: the gate question, or the settings of a latency measurement.
         samples: maximum number of samples; once they are stored, their number.
         are_samples_stored: whether `SampleRow` has all samples.
@@ -45,6 +46,7 @@ class EvaluationRow(Base):
     variants: Mapped[list[str]]
     digests: Mapped[dict[str, Any]]
     references: Mapped[dict[str, Any]]
+    runtimes: Mapped[dict[str, Any] | None]
     options: Mapped[dict[str, Any]]
     dataset: Mapped[str]
     samples: Mapped[int]
@@ -70,7 +72,6 @@ class SampleRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     source: Mapped[str] = mapped_column(UserText)
     target: Mapped[str] = mapped_column(UserText)
-    prefix: Mapped[str | None] = mapped_column(UserText)
 
 
 class OutputRow(Base):

@@ -143,6 +143,11 @@ class Chooser:
         roots = {each.variant: root_of(each, manifests) for each in manifests if each.variant in variants}
         return {name: root.variant for name, root in roots.items() if root is not None and root.variant in variants}
 
+    def digests(self, task: Task, variants: Sequence[str]) -> dict[str, str | None]:
+        """Returns the digest of each variant, None where its manifest cannot be read."""
+        found = {each.variant: each.digest for each in self._catalogue.manifests(task)}
+        return {name: found.get(name) for name in variants}
+
     def _within(self, task: Task, choice: Choice) -> Selection:
         candidates = self._candidates(task, choice.runtime)
         fitting = [each for each in candidates if each.is_within(choice)]

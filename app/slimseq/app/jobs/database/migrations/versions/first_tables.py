@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("variants", sa.JSON(), nullable=False),
         sa.Column("digests", sa.JSON(), nullable=False),
         sa.Column("references", sa.JSON(), nullable=False),
+        sa.Column("runtimes", sa.JSON(), nullable=True),
         sa.Column("options", sa.JSON(), nullable=False),
         sa.Column("dataset", sa.String(length=64), nullable=False),
         sa.Column("samples", sa.Integer(), nullable=False),
@@ -77,7 +78,6 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("source", sa.LargeBinary(), nullable=False),
         sa.Column("target", sa.LargeBinary(), nullable=False),
-        sa.Column("prefix", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["evaluation"], ["evaluations.number"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("evaluation", "number"),
     )
