@@ -1,3 +1,5 @@
+from slimseq.app.errors import ShuttingDown
+from slimseq.app.http.problems import problem_of
 from slimseq.app.http.schemas.generation import FailedVariant, GenerationResponse, Output, Timings
 from slimseq.app.serving.comparison import MAX_CHARACTERS, compare_with, reference_among, word_diff
 from slimseq.models_store.manifest import Task
@@ -30,7 +32,7 @@ def test_a_diff_marks_the_words_that_changed_and_adds_up_to_both_texts() -> None
 
 def test_results_are_compared_with_the_reference_and_failures_stay() -> None:
     original = response("original", "Guten Morgen.", "Es regnet.")
-    failed = FailedVariant.model_construct(variant="pruned")
+    failed = FailedVariant(variant="pruned", error=problem_of(ShuttingDown()))
 
     first, other, last = compare_with(original, [original, response("compact", "Guten Morgen.", "Es schneit."), failed])
 
