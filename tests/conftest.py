@@ -7,16 +7,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
+from tests.postgresql import PostgreSQL, running_postgresql
 
 # Tiny models gain nothing from several threads of PyTorch, which wait for each other where cores are busy: many times
 # as long. Commands that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Services that tests start keep their databases here, and not among the developer's.
+STATE = tempfile.TemporaryDirectory(prefix="slimseq-state-")
+os.environ["XDG_STATE_HOME"] = STATE.name
 # A shell that runs the tests in the background has them ignore SIGINT, and so all commands that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -56,6 +62,13 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Store:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(prepare, check=True, capture_output=True)
     return Store(embedded_store())
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server that all tests share, each with a database of its own."""
+    with running_postgresql() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
+import io
 from pathlib import Path
 
 import pytest
 
-from slimseq.evaluation.dataset_files import read_json_lines, read_parallel_text, read_tab_separated
+from slimseq.evaluation.dataset_files import read_examples, read_parallel_text, read_uploaded
 from slimseq.evaluation.examples import DatasetUnavailable, Example
 from slimseq.models_store.manifest import Task
 
@@ -16,7 +17,7 @@ def written(path: Path, text: str) -> Path:
 def test_summaries_may_be_keyed_in_three_ways(tmp_path: Path, names: tuple[str, str]) -> None:
     path = written(tmp_path / "a.jsonl", f'{{"{names[0]}": "Ducks.", "{names[1]}": "Birds.", "origin": "pond"}}\n')
 
-    assert list(read_json_lines(Task.SUMMARIZATION, path)) == [Example("Ducks.", "Birds.", origin="pond")]
+    assert list(read_examples(Task.SUMMARIZATION, path)) == [Example("Ducks.", "Birds.", origin="pond")]
 
 
 def test_an_example_may_have_its_own_prefix(tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_an_example_may_have_its_own_prefix(tmp_path: Path) -> None:
     )
     path = written(tmp_path / "a.jsonl", lines)
 
-    assert list(read_json_lines(Task.SUMMARIZATION, path)) == [Example("A", "B", "headline: "), Example("C", "D", None)]
+    assert list(read_examples(Task.SUMMARIZATION, path)) == [Example("A", "B", "headline: "), Example("C", "D", None)]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, problem:
     path = written(tmp_path / "a.jsonl", f"\n{line}\n")
 
     with pytest.raises(DatasetUnavailable) as caught:
-        list(read_json_lines(Task.TRANSLATION, path))
+        list(read_examples(Task.TRANSLATION, path))
 
     assert str(caught.value) == problem
 
@@ -53,20 +54,20 @@ def test_a_missing_key_is_named_after_the_pair_that_the_line_began(tmp_path: Pat
     path = written(tmp_path / "a.jsonl", '{"highlights": "Birds."}\n')
 
     with pytest.raises(DatasetUnavailable, match=r"line 1 of a\.jsonl has no `article`"):
-        list(read_json_lines(Task.SUMMARIZATION, path))
+        list(read_examples(Task.SUMMARIZATION, path))
 
 
 def test_windows_line_ends_and_a_byte_order_mark_are_not_text(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tsv", "\ufeffHi.\tHallo.\r\nThanks.\tDanke.\r\n")
 
-    assert list(read_tab_separated(path)) == [Example("Hi.", "Hallo."), Example("Thanks.", "Danke.")]
+    assert list(read_examples(Task.TRANSLATION, path)) == [Example("Hi.", "Hallo."), Example("Thanks.", "Danke.")]
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tsv", "Hi.\tHallo.\nThanks.\n")
 
     with pytest.raises(DatasetUnavailable, match=r"line 2 of a\.tsv has no `target`"):
-        list(read_tab_separated(path))
+        list(read_examples(Task.TRANSLATION, path))
 
 
 def test_files_of_different_lengths_are_not_parallel(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_an_empty_side_of_a_pair_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetUnavailable, match=r"there is no file .*nothing\.tsv"):
-        list(read_tab_separated(tmp_path / "nothing.tsv"))
+        list(read_examples(Task.TRANSLATION, tmp_path / "nothing.tsv"))
 
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.tsv.gz"])
@@ -104,4 +105,38 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path, name: str) -> None:
     path.write_bytes(b"\xff\xfe\xfa broken")
 
     with pytest.raises(DatasetUnavailable, match=name):
-        list(read_tab_separated(path))
+        list(read_examples(Task.TRANSLATION, path))
+
+
+def test_a_csv_file_names_its_columns_in_any_order_and_may_have_line_breaks_in_a_field(tmp_path: Path) -> None:
+    path = tmp_path / "pond.csv"
+    path.write_text('summary,origin,document\n"Birds, all.",pond,"Ducks.\nGeese."\n', encoding="utf-8")
+
+    assert list(read_examples(Task.SUMMARIZATION, path)) == [Example("Ducks.\nGeese.", "Birds, all.", origin="pond")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("Hello.,Hallo.\n", "line 1 of pairs.csv must name the columns source and target"),
+        ("source,target\nHello.\n", "line 2 of pairs.csv: `target` is not text"),
+        ("source,target\nHello, you,Hallo\n", "line 2 of pairs.csv has more columns"),
+        ('source,target\n"Hello" you,Hallo\n', "line 2 of pairs.csv is not CSV"),
+        ("", "line 1 of pairs.csv must name the columns"),
+    ],
+)
+def test_a_csv_file_that_does_not_align_is_refused(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text(content, encoding="utf-8")
+
+    with pytest.raises(DatasetUnavailable, match=said):
+        list(read_examples(Task.TRANSLATION, path))
+
+
+def test_an_upload_is_read_by_its_name_and_a_compressed_one_is_refused() -> None:
+    file = io.BytesIO(b"Hi.\tHallo.\n")
+
+    assert list(read_uploaded(Task.TRANSLATION, "pairs.tsv", file)) == [Example("Hi.", "Hallo.")]
+    for name in ("pairs.tsv.gz", "pairs.pdf", ""):
+        with pytest.raises(DatasetUnavailable, match="is no data set"):
+            list(read_uploaded(Task.TRANSLATION, name, file))

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
@@ -6,7 +6,7 @@ from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
 from slimseq.evaluation.extractive import EXTRACTIVE_METRICS
 from slimseq.evaluation.metrics import METRICS, score
-from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, evaluate, generate_with
+from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Tally, Watcher, evaluate, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.manifest import GenerationOptions, Task
 from tests.evaluation.conftest import EchoRuntime
@@ -125,6 +125,66 @@ def test_progress_counts_the_texts_of_all_systems() -> None:
     )
 
     assert told == [(16, 80), (32, 80), (48, 80), (64, 80), (72, 80), (80, 80)]
+
+
+class Recorder(Watcher):
+    """Keeps what it sees, and ends a run after some chunks."""
+
+    def __init__(self, chunks: int) -> None:
+        self.tallies = {"original": Tally(), "pruned": Tally()}
+        self._left = chunks
+
+    def see(self, system: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
+        self.tallies[system].outputs.update(outputs)
+        self.tallies[system].seconds += seconds
+
+    def is_enough(self) -> bool:
+        self._left -= 1
+        return self._left == 0
+
+
+def test_a_run_that_ends_early_is_scored_on_what_all_systems_have() -> None:
+    result = evaluate(
+        Task.TRANSLATION,
+        SAMPLE,
+        {"original": perfect, "pruned": forgetful},
+        {"pruned": "original"},
+        watcher=Recorder(chunks=2),
+        longest_first=False,
+    )
+
+    first = DatasetSample("ducks", "test", SAMPLE.examples[:32])
+    expected = evaluate(Task.TRANSLATION, first, {"original": perfect, "pruned": forgetful}, {"pruned": "original"})
+    assert result.samples == 32
+    assert result.variant("pruned").metrics == expected.variant("pruned").metrics
+
+
+def test_a_run_goes_on_from_the_outputs_of_an_earlier_one() -> None:
+    systems, seen = {"original": perfect, "pruned": forgetful}, Recorder(chunks=1)
+    evaluate(Task.TRANSLATION, SAMPLE, systems, watcher=seen)
+    del seen.tallies["pruned"].outputs[min(seen.tallies["pruned"].outputs)]
+    generated: list[Example] = []
+
+    def counted(examples: Sequence[Example]) -> list[TextOutput]:
+        generated.extend(examples)
+        return forgetful(examples)
+
+    resumed = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": counted}, tallies=seen.tallies)
+    whole = evaluate(Task.TRANSLATION, SAMPLE, systems)
+
+    assert len(generated) == 40 - 15
+    assert [each.metrics for each in resumed.variants] == [each.metrics for each in whole.variants]
+    assert resumed.variant("pruned").output_tokens == whole.variant("pruned").output_tokens
+
+
+def test_each_two_systems_are_compared() -> None:
+    result = evaluate(Task.TRANSLATION, SAMPLE, {"a": perfect, "b": forgetful, "c": perfect})
+
+    found = {(each.first, each.second): each for each in result.differences}
+    assert list(found) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert found["a", "b"].value == pytest.approx(100 - result.variant("b").metric("bleu").value)
+    assert found["a", "b"].interval[0] > 0 and found["a", "b"].p_value < 0.01
+    assert (found["a", "c"].value, found["a", "c"].p_value) == (0, 1)
 
 
 def test_texts_stay_out_of_the_serialised_result() -> None:

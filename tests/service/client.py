@@ -2,13 +2,17 @@
 
 import http.client
 import json
+import os
+import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 TIMEOUT_SECONDS = 120
+BOUNDARY = "slimseq-boundary"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class Service:
         self.port = port
         self.pid = pid
 
+    def kill(self) -> None:
+        """Ends the process at once, as `kill -9` does."""
+        os.kill(self.pid, signal.SIGKILL)
+
     def get(self, path: str, headers: dict[str, str] | None = None) -> Response:
         return self.send("GET", path, headers=headers)
 
@@ -63,6 +71,13 @@ class Service:
         return self.send(
             "POST", path, json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})}
         )
+
+    def upload(self, path: str, fields: Sequence[tuple[str, str]], file: tuple[str, bytes]) -> Response:
+        """Posts a form with fields and a file, as a browser does."""
+        parts = [_part(f'name="{name}"', value.encode()) for name, value in fields]
+        name, content = file
+        body = b"".join([*parts, _part(f'name="file"; filename="{name}"', content), f"--{BOUNDARY}--\r\n".encode()])
+        return self.send("POST", path, body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
 
     def send(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, chunked: bool = False
@@ -92,3 +107,8 @@ class Service:
         while self.get("/readyz").status != 200:
             assert time.monotonic() < deadline, self.get("/readyz").text
             time.sleep(0.05)
+
+
+def _part(disposition: str, content: bytes) -> bytes:
+    head = f"--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n"
+    return head.encode() + content + b"\r\n"

@@ -29,12 +29,14 @@ def running_service(
 ) -> Iterator[Service]:
     """Runs `slimseq serve` with `SLIMSEQ_*` settings until the block ends.
 
+    The database is beside the log, so that a service that starts again finds its evaluations.
     `python` may be another environment's interpreter, started in a `folder` that has none of this checkout's code.
     `prefix` is a command that runs another in its own place.
     """
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
-    settings = {"port": port, "store": embedded_store(), **settings}
+    database = f"sqlite:///{log.with_suffix('.db')}"
+    settings = {"port": port, "store": embedded_store(), "database_url": database, **settings}
     environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in settings.items()}
     with log.open("ab") as output:
         process = subprocess.Popen(

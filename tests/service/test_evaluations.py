@@ -111,16 +111,23 @@ def test_evaluations_are_listed_with_the_newest_first_and_without_results(servic
     for job in posted:
         ended(service, f"/evaluations/{job['id']}")
 
-    listed = service.get("/evaluations").json["evaluations"]
+    page = service.get("/evaluations?limit=2").json
+    listed = page["evaluations"]
+    older = service.get(f"/evaluations?before={page['next']}").json["evaluations"] if page["next"] else []
 
+    assert not {each["id"] for each in older} & {each["id"] for each in listed}
+    assert listed[0]["created_at"] <= listed[0]["started_at"] <= listed[0]["ended_at"]
     assert [each["id"] for each in listed[:2]] == [posted[1]["id"], posted[0]["id"]]
     assert listed[0] == {
         "id": posted[1]["id"],
+        "kind": "quality",
         "status": "succeeded",
         "progress": 1,
         "task": "translation",
         "variants": ["quantized"],
         "created_at": posted[1]["created_at"],
+        "started_at": listed[0]["started_at"],
+        "ended_at": listed[0]["ended_at"],
         "dataset": "pairs",
         "samples": 2,
     }
@@ -211,6 +218,13 @@ def test_evaluations_that_were_posted_and_deleted_keep_no_memory(embedded: Store
         ({"task": "haiku"}, 422, "task"),
         ({"pairs": []}, 422, "pairs"),
         ({"pairs": None}, 422, "either dataset or pairs"),
+        ({"latency": {}}, 422, "either dataset or pairs, or latency"),
+        ({"pairs": None, "latency": {"batch": 65}}, 422, "latency.batch"),
+        ({"pairs": None, "latency": {}, "gate": {"retention": 0.9}}, 422, "gate goes with dataset or pairs"),
+        ({"gate": {"retention": 0}}, 422, "gate.retention"),
+        ({"gate": {"retention": 0.9}}, 422, "gate: there is no variant to ask about"),
+        ({"gate": {"retention": 0.9, "metric": "bleu"}}, 422, "gate.metric: is not a field"),
+        ({"variants": ["quantized"], "gate": {"retention": 0.9}}, 422, "reference of quantized is not among"),
         ({"dataset": "sample"}, 422, "either dataset or pairs"),
         ({"pairs": [{"source": "Yes."}]}, 422, "pairs[0] must have source and target"),
         ({"pairs": [{"document": "Yes.", "summary": "Yes."}]}, 422, "pairs[0] must have source and target"),

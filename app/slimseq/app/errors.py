@@ -101,6 +101,15 @@ class NoVariantRetains(SlimseqError):
         )
 
 
+class NoVariantFits(SlimseqError):
+    """Raised when no variant is within the limits of a request. Says what each variant has."""
+
+    def __init__(self, task: str, limits: str, variants: Sequence[str]) -> None:
+        super().__init__(
+            f"no {task} variant that can serve has {limits}; there is {'; '.join(variants) or 'no measured one'}"
+        )
+
+
 class UnknownEvaluation(SlimseqError):
     """Raised when there is no evaluation with an id, or it was deleted because it is old."""
 
@@ -108,8 +117,56 @@ class UnknownEvaluation(SlimseqError):
         super().__init__(f"there is no evaluation {identifier!r}; old evaluations are deleted")
 
 
+class EvaluationRuns(SlimseqError):
+    """Raised when something is done to an evaluation that has to end first."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(f"evaluation {identifier} has not ended; cancel it first, which deletes its texts")
+
+
 class EvaluationEnded(SlimseqError):
     """Raised when the process of an evaluation ended without results. Names the reason, and what to do."""
+
+
+class UnknownExperiment(SlimseqError):
+    """Raised when there is no experiment with an id."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(f"there is no experiment {identifier[:64]!r}")
+
+
+class ExperimentRuns(SlimseqError):
+    """Raised when an experiment is started for a task that has a running one. Names it."""
+
+    def __init__(self, task: str, running: str) -> None:
+        super().__init__(f"{task} has a running experiment, {running}: stop it first")
+
+
+class UnknownResponse(SlimseqError):
+    """Raised when feedback names a response or a comparison that does not exist, or that failed."""
+
+    def __init__(self, judged: str) -> None:
+        super().__init__(
+            f"there is no {judged} to judge: its id is wrong, or it is older than a day and part of no experiment"
+        )
+
+
+class AlreadyJudged(SlimseqError):
+    """Raised when a response was rated, or a comparison voted on, before."""
+
+    def __init__(self, judged: str) -> None:
+        super().__init__(f"{judged} was judged before; each is judged once")
+
+
+class DatabaseUnavailable(SlimseqError):
+    """Raised when the database fails or takes too long. The log has the reason. Generation goes on without it."""
+
+    retry_after_seconds = 5
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database of evaluations and experiments is not available, see the log of the service; retry later"
+        )
 
 
 class PayloadTooLarge(SlimseqError):
@@ -178,6 +235,13 @@ class GenerationFailed(SlimseqError):
 
 class UnusableStore(SlimseqError):
     """Raised at the start when the store is missing or empty. Names the store."""
+
+
+class UnusableDatabase(SlimseqError):
+    """Raised at the start when the URL of the database cannot be parsed."""
+
+    def __init__(self) -> None:
+        super().__init__("SLIMSEQ_DATABASE_URL cannot be parsed; write @ in a password as %40")
 
 
 def named_error(name: str, detail: str) -> SlimseqError:

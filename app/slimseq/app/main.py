@@ -39,6 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Raises:
         UnusableStore: the store is missing or holds nothing.
         UnknownVariant: a default or a variant to preload is not in the store.
+        UnusableDatabase: the URL of the database cannot be parsed.
     """
     settings = settings or Settings()
     services = Services.build(settings, VERSION)
@@ -70,6 +71,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     preloading = services.readiness.start()
     services.trimmer.start()
+    services.traffic.start()
+    services.responses.start()
+    services.runner.start()
     try:
         yield
     finally:

@@ -8,9 +8,14 @@ from typing import Self
 from pydantic import SecretStr
 
 from slimseq.app.errors import UnusableStore
+from slimseq.app.jobs.database.database import Database, database_url, default_url
+from slimseq.app.jobs.evaluation_runner import EvaluationRunner
 from slimseq.app.jobs.evaluation_service import EvaluationService
-from slimseq.app.jobs.evaluations import EvaluationJobs
+from slimseq.app.jobs.experiments import ExperimentService
+from slimseq.app.jobs.feedback import FeedbackService
+from slimseq.app.jobs.responses import ResponseLog
 from slimseq.app.jobs.shadowing import Shadowing
+from slimseq.app.jobs.traffic import ExperimentTraffic
 from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
@@ -41,12 +46,17 @@ class Services:
 
     generation: GenerationService
     evaluations: EvaluationService
+    experiments: ExperimentService
+    feedback: FeedbackService
     inventory: Inventory
     latency: LatencyWindow
     readiness: Readiness
     metrics: ServiceMetrics
     pool: Pool
-    jobs: EvaluationJobs
+    database: Database
+    responses: ResponseLog
+    traffic: ExperimentTraffic
+    runner: EvaluationRunner
     shadowing: Shadowing
     planner: Planner
     trimmer: HeapTrimmer
@@ -59,6 +69,7 @@ class Services:
         Raises:
             UnusableStore: the store is missing or holds nothing.
             UnknownVariant: a default or a variant to preload is not in the store.
+            UnusableDatabase: the URL of the database cannot be parsed.
         """
         catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
         check_store(settings, catalogue)
@@ -77,24 +88,36 @@ class Services:
         chooser = Chooser(catalogue, runtimes, pool.last_error)
         planner = Planner()
         latency = LatencyWindow(settings.latency_window_seconds)
-        jobs = EvaluationJobs(
-            settings.store,
-            runtimes,
-            settings.evaluation_queue,
-            settings.evaluation_kept,
-            settings.evaluation_timeout_seconds,
-        )
+        url = settings.database_url
+        database = Database(database_url(url.get_secret_value()) if url else default_url(settings.store))
+        responses = ResponseLog(database)
+        traffic = ExperimentTraffic(database, responses)
+        runner = EvaluationRunner(settings.store, chooser, runtimes, database, settings.evaluation_timeout_seconds)
         monitor = AgreementMonitor()
         shadowing = Shadowing(settings.shadow_share, catalogue, runtimes, pool, monitor, metrics)
         return cls(
-            generation=GenerationService(settings, chooser, pool, latency, metrics, planner, shadowing.answered),
-            evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
+            generation=GenerationService(
+                settings, chooser, pool, latency, metrics, planner, traffic, shadowing.answered
+            ),
+            evaluations=EvaluationService(
+                chooser,
+                database,
+                runner,
+                max_pairs=settings.evaluation_max_pairs,
+                max_queued=settings.evaluation_queue,
+                max_kept=settings.evaluation_kept,
+            ),
+            experiments=ExperimentService(database, chooser, traffic, responses),
+            feedback=FeedbackService(database, responses),
             inventory=Inventory(catalogue, pool, version, runtimes, monitor),
             latency=latency,
             readiness=Readiness(catalogue, pool, settings.preload),
             metrics=metrics,
             pool=pool,
-            jobs=jobs,
+            database=database,
+            responses=responses,
+            traffic=traffic,
+            runner=runner,
             shadowing=shadowing,
             planner=planner,
             trimmer=HeapTrimmer(pool.idle_seconds),
@@ -102,11 +125,13 @@ class Services:
         )
 
     async def close(self) -> None:
-        """Cancels evaluations and shadowing, stops the workers and unloads all variants."""
+        """Stops the evaluation, shadowing and the workers, and unloads all variants."""
         self.planner.close()
         await self.trimmer.close()
-        await asyncio.gather(self.jobs.close(), self.shadowing.close())
+        await asyncio.gather(self.runner.close(), self.shadowing.close(), self.traffic.close())
         await self.pool.close()
+        await self.responses.close()
+        self.database.close()
 
 
 def check_store(settings: Settings, catalogue: Catalogue) -> None:

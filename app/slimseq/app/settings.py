@@ -4,6 +4,7 @@ Invalid values are rejected at the start, with the name of the setting.
 """
 
 import difflib
+import importlib.util
 import ipaddress
 import os
 import re
@@ -20,6 +21,7 @@ from slimseq.models_store.places import default_store
 _PREFIX = "SLIMSEQ_"
 # `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`.
 _OF_COMMANDS = ("key_password",)
+_DATABASE = re.compile(r"sqlite:///(?!:memory:).+|postgresql://[^/?]*(?<!:)(/[^/]*)?")
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -161,7 +163,15 @@ class Settings(BaseSettings):
     evaluation_timeout_seconds: float = Field(
         default=3600, gt=0, le=604_800, description="Maximum duration of an evaluation, in seconds. It then fails."
     )
-    evaluation_kept: int = Field(default=50, ge=1, le=10_000, description="Number of finished evaluations to keep.")
+    evaluation_kept: int = Field(
+        default=50, ge=1, le=10_000, description="Number of finished evaluations to keep, with their texts."
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Database of evaluations and feedback: `sqlite:///FILE`, or `postgresql://...` with the "
+        "extra `postgres`. Default: a file of SQLite below `$XDG_STATE_HOME/slimseq` or `~/.local/state/slimseq`, one "
+        "for each store.",
+    )
 
     @model_validator(mode="after")
     def _environment_has_no_others(self) -> Self:
@@ -182,6 +192,18 @@ class Settings(BaseSettings):
         except ValueError:
             if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})", value):
                 raise ValueError(f"{value!r} is neither an address nor a host name") from None
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_is_supported(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not (url := value.get_secret_value()):
+            return None
+        if not _DATABASE.fullmatch(url):
+            # Without the URL, which may have a password.
+            raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        if url.startswith("postgresql") and importlib.util.find_spec("psycopg") is None:
+            raise ValueError("PostgreSQL needs psycopg: pip install 'slimseq[postgres]'")
         return value
 
     @field_validator("preload", mode="before")

@@ -4,7 +4,7 @@ Several variants are measured in turns, batch by batch, so that noise on the mac
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -51,6 +51,7 @@ def compare(
     warmup: int = 2,
     threads: int = 0,
     resident: Mapping[str, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Performance]:
     """Measures several open artifacts in turns.
 
@@ -68,6 +69,7 @@ def compare(
         threads: what the generators were opened with, for the record; 0 records the cores that this process may use.
         resident: bytes of memory that each was seen to take, measured by whoever opened them. Without it, this process'
             resident bytes after the measurement are recorded, which hold all that is open in it.
+        progress: called with `(batches timed, batches in total)` after each batch of all variants.
 
     Returns:
         By variant, percentiles of the milliseconds that one batch takes, output tokens a second over all batches, and
@@ -95,6 +97,10 @@ def compare(
                 outputs = generators[name].generate(batches[name][place], options[name])
                 timings[name].seconds.append(time.perf_counter() - started)
                 timings[name].outputs.extend(outputs)
+            if progress is not None:
+                progress(
+                    repeat * _batch_count(len(texts), batch) + place + 1, repeats * _batch_count(len(texts), batch)
+                )
     taken = {name: resident_bytes() for name in generators} | dict(resident or {})
     return {
         name: _performance(generators[name].runtime.name, timings[name], options[name], batch, threads, taken[name])

@@ -1,19 +1,22 @@
-"""Reads examples from files: JSON lines, tab-separated pairs, and two parallel text files, plain or gzipped.
+"""Reads examples from files: JSON lines, CSV, tab-separated pairs, and two parallel text files, plain or gzipped.
 
 Lines are read one by one, so that the first examples of a large file are read quickly. Errors name the file and the
 line.
 """
 
+import csv
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 from slimseq.evaluation.examples import DatasetUnavailable, Example
 from slimseq.models_store.manifest import Task
 
+ENDINGS = (".jsonl", ".csv", ".tsv")
 FIELDS: dict[Task, tuple[tuple[str, str], ...]] = {
     Task.SUMMARIZATION: (("document", "summary"), ("article", "highlights"), ("source", "target")),
     Task.TRANSLATION: (("source", "target"),),
@@ -23,35 +26,82 @@ OPTIONAL_FIELDS = {"prefix", "origin"}
 SOURCE_FIELDS = ("document", "article", "source", "text")
 
 
-def read_json_lines(task: Task, path: Path) -> Iterator[Example]:
-    """Yields one example for each line with a JSON object.
+def read_examples(task: Task, path: Path) -> Iterator[Example]:
+    """Yields the examples of one file.
 
     Args:
-        task: determines the keys: `source` and `target`; for summarization also `document` and `summary`, or `article`
-            and `highlights`. `prefix` and `origin` are optional.
-        path: a `.jsonl` or `.jsonl.gz` file.
+        task: of the examples.
+        path: a file that ends in one of `ENDINGS`, or in one of them and `.gz`.
 
     Raises:
-        DatasetUnavailable: the file cannot be read, or a line is not such an object.
+        DatasetUnavailable: the file cannot be read, or a line is no example.
     """
-    for number, line in _lines(path):
+    yield from _examples(task, path.name, _lines(path))
+
+
+def read_uploaded(task: Task, name: str, file: BinaryIO) -> Iterator[Example]:
+    """Yields the examples of a file that was opened by others.
+
+    Args:
+        task: of the examples.
+        name: of the file; it ends in one of `ENDINGS`.
+        file: its content, not compressed.
+
+    Raises:
+        DatasetUnavailable: it is no such file, or a line is no example.
+    """
+    if not name.endswith(ENDINGS):
+        raise DatasetUnavailable(f"{name!r} is no data set: its name must end in {', '.join(ENDINGS)}")
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n")
+    try:
+        yield from _examples(task, name, _numbered(text, name))
+    finally:
+        text.detach()
+
+
+def _examples(task: Task, name: str, lines: Iterator[tuple[int, str]]) -> Iterator[Example]:
+    plain = name.removesuffix(".gz")
+    if plain.endswith(".csv"):
+        return _comma_separated(task, name, lines)
+    return _json_lines(task, name, lines) if plain.endswith(".jsonl") else _tab_separated(task, name, lines)
+
+
+def _json_lines(task: Task, name: str, lines: Iterator[tuple[int, str]]) -> Iterator[Example]:
+    """Yields one example for each line with a JSON object.
+
+    Its keys are `source` and `target`; for summarization also `document` and `summary`, or `article` and `highlights`.
+    `prefix` and `origin` are optional.
+    """
+    for number, line in lines:
         if not line.strip():
             continue
-        location = f"line {number} of {path.name}"
+        location = f"line {number} of {name}"
         yield _example_of(task, _object(line, location), location)
 
 
-def read_tab_separated(path: Path) -> Iterator[Example]:
-    """Yields one example for each line's first two columns: source, then target.
+def _comma_separated(task: Task, name: str, lines: Iterator[tuple[int, str]]) -> Iterator[Example]:
+    """Yields one example for each row after the first, which names the columns as the keys of `_json_lines`."""
+    rows = csv.DictReader((f"{line}\n" for _, line in lines), strict=True)
+    try:
+        if not any(set(pair) <= set(rows.fieldnames or ()) for pair in FIELDS[task]):
+            pairs = " or ".join(" and ".join(pair) for pair in FIELDS[task])
+            raise DatasetUnavailable(f"line 1 of {name} must name the columns {pairs}")
+        for row in rows:
+            location = f"line {rows.line_num} of {name}"
+            if None in row:
+                raise DatasetUnavailable(f"{location} has more columns than the first line")
+            yield _example_of(task, row, location)
+    except csv.Error as error:
+        raise DatasetUnavailable(f"line {rows.line_num + 1} of {name} is not CSV: {error}") from error
 
-    Raises:
-        DatasetUnavailable: the file cannot be read, or a line lacks a column.
-    """
-    for number, line in _lines(path):
+
+def _tab_separated(task: Task, name: str, lines: Iterator[tuple[int, str]]) -> Iterator[Example]:
+    """Yields one example for each line's first two columns: source, then target."""
+    for number, line in lines:
         if not line.strip():
             continue
         columns = dict(zip(("source", "target"), line.split("\t"), strict=False))
-        yield _example_of(Task.TRANSLATION, columns, f"line {number} of {path.name}")
+        yield _example_of(task, columns, f"line {number} of {name}")
 
 
 def read_parallel_text(source: Path, target: Path) -> Iterator[Example]:
@@ -136,11 +186,16 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             if path.suffix == ".gz"
             else path.open(encoding="utf-8-sig", newline="\n")
         ) as file:
-            for number, line in enumerate(file, start=1):
-                yield number, line.rstrip("\r\n")
+            yield from _numbered(file, path.name)
     except FileNotFoundError as error:
         raise DatasetUnavailable(f"there is no file {path}") from error
-    except UnicodeDecodeError as error:
-        raise DatasetUnavailable(f"{path.name} is not UTF-8 text") from error
     except (EOFError, OSError, zlib.error) as error:
         raise DatasetUnavailable(f"{path.name} cannot be read: {error}") from error
+
+
+def _numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
+    try:
+        for number, line in enumerate(file, start=1):
+            yield number, line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise DatasetUnavailable(f"{name} is not UTF-8 text") from error

@@ -8,7 +8,7 @@ from importlib import resources
 from itertools import islice
 from pathlib import Path
 
-from slimseq.evaluation.dataset_files import read_json_lines, read_parallel_text, read_tab_separated
+from slimseq.evaluation.dataset_files import ENDINGS, read_examples, read_parallel_text
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
 from slimseq.evaluation.hub_datasets import HUB_DATASETS, read_from_hub
 from slimseq.models_store.manifest import Task
@@ -18,7 +18,7 @@ __all__ = ["DatasetSample", "DatasetUnavailable", "Example", "dataset_names", "l
 BUNDLED = "sample"
 BUNDLED_SPLIT = "test"
 SPLITS = frozenset({"train", "dev", "validation", "test"})
-ENDINGS = (".jsonl.gz", ".jsonl", ".tsv.gz", ".tsv")
+FILE_ENDINGS = tuple(f"{ending}{packed}" for ending in ENDINGS for packed in (".gz", ""))
 
 
 def dataset_names(task: Task) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def load_examples(task: Task, name_or_path: str, split: str = "test", samples: i
 
     Args:
         task: of the examples.
-        name_or_path: a name of `dataset_names(task)`, a `.jsonl` or `.tsv` file (either may end in `.gz`), or two
+        name_or_path: a name of `dataset_names(task)`, a `.jsonl`, `.csv` or `.tsv` file (each may end in `.gz`), or two
             parallel text files as `SOURCE:TARGET`.
         split: the split of a named data set. A file's split is its name before the first dot if that is `train`,
             `dev`, `validation` or `test`, else this.
@@ -68,23 +68,23 @@ def _bundled(task: Task, split: str) -> Iterator[Example]:
     if split != BUNDLED_SPLIT:
         raise DatasetUnavailable(f"the bundled sample has only the split {BUNDLED_SPLIT!r}, not {split!r}")
     with resources.as_file(resources.files("slimseq.evaluation") / "samples" / f"{task.value}.jsonl") as path:
-        yield from read_json_lines(task, path)
+        yield from read_examples(task, path)
 
 
 def _from_path(task: Task, text: str, split: str) -> tuple[str, str, Iterator[Example]]:
     path = Path(text)
-    ending = next((ending for ending in ENDINGS if text.endswith(ending)), None)
+    ending = next((ending for ending in FILE_ENDINGS if text.endswith(ending)), None)
     source, separator, target = text.rpartition(":")
     if separator and source and target and not path.exists():
         path = Path(source)
         found, name = read_parallel_text(path, Path(target)), _without_language(path.name)
     elif ending is not None:
-        found = read_json_lines(task, path) if ending.startswith(".jsonl") else read_tab_separated(path)
+        found = read_examples(task, path)
         name = path.name.removesuffix(ending)
     else:
         raise DatasetUnavailable(
             f"there is no data set {text!r}: name one of {', '.join(dataset_names(task))}, a file that ends in "
-            f"{', '.join(ENDINGS)}, or two parallel text files as SOURCE:TARGET"
+            f"{', '.join(FILE_ENDINGS)}, or two parallel text files as SOURCE:TARGET"
         )
     first = name.split(".", 1)[0]
     return name, first if first in SPLITS else split, found

@@ -66,6 +66,19 @@ class BaselineResult(Record):
     values: dict[str, float]
 
 
+class PairedDifference(Record):
+    """The difference of two variants on the same samples."""
+
+    first: str
+    second: str
+    metric: str = Field(description="Primary metric of the task.")
+    value: float = Field(description="Value of the first variant minus that of the second.")
+    interval: Interval = Field(description="95 % paired bootstrap interval.")
+    p_value: float = Field(
+        description="Two-sided p-value of paired approximate randomization, adjusted for the number of pairs (Holm)."
+    )
+
+
 class Evaluation(Record):
     """The results of variants on the same samples in the same run."""
 
@@ -76,6 +89,7 @@ class Evaluation(Record):
     generation: dict[str, Any]
     baseline: BaselineResult
     variants: tuple[VariantResult, ...]
+    differences: tuple[PairedDifference, ...] = Field(default=(), description="Each two of the variants.")
 
     def variant(self, name: str) -> VariantResult:
         """Returns one variant's results.

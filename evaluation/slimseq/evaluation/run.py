@@ -15,9 +15,9 @@ from slimseq.evaluation.baselines import BASELINE_NAME, baseline
 from slimseq.evaluation.bootstrap import interval, retention
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
 from slimseq.evaluation.extractive import EXTRACTIVE_METRICS, describe
-from slimseq.evaluation.metrics import Scored, score
+from slimseq.evaluation.metrics import PRIMARY_METRIC, Scored, score
 from slimseq.evaluation.results import BaselineResult, Evaluation, MetricResult, VariantResult
-from slimseq.evaluation.significance import randomization_p_value
+from slimseq.evaluation.significance import paired_differences, randomization_p_value
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.manifest import GenerationOptions, MeanAgreement, Task
 
@@ -28,11 +28,22 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass
-class _Tally:
-    """The outputs of one system so far, by the index of the example."""
+class Tally:
+    """The outputs of one system so far, by the index of the example, and the seconds that they took."""
 
     outputs: dict[int, TextOutput] = field(default_factory=dict)
     seconds: float = 0.0
+
+
+class Watcher:
+    """Sees the outputs of a run while it runs, and may end it. This one does neither."""
+
+    def see(self, system: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
+        """Is called after each chunk of a system, with its outputs by the index of the example."""
+
+    def is_enough(self) -> bool:
+        """Is called after each chunk of all systems: whether the run ends with the examples that all of them have."""
+        return False
 
 
 def evaluate(
@@ -42,6 +53,10 @@ def evaluate(
     references: Mapping[str, str] | None = None,
     generation: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    *,
+    tallies: Mapping[str, Tally] | None = None,
+    watcher: Watcher | None = None,
+    longest_first: bool = True,
 ) -> Evaluation:
     """Generates with every system and scores the outputs.
 
@@ -53,9 +68,12 @@ def evaluate(
         references: the reference of each system, for its retention; a system without one has no retention.
         generation: the generation options, for the record.
         progress: called with `(texts generated, texts in total)` after each chunk of each system.
+        tallies: outputs of an earlier run of the same systems on the same sample, which are not generated again.
+        watcher: sees the outputs, and may end the run early.
+        longest_first: whether chunks have the examples in the order of length and not in that of the sample.
 
     Returns:
-        Results in the order of `systems`.
+        Results in the order of `systems`, on the examples that all of them have outputs for.
 
     Raises:
         DatasetUnavailable: the sample is empty.
@@ -69,17 +87,19 @@ def evaluate(
             raise ValueError(f"the reference {reference!r} is not among {', '.join(systems)}")
     if not sample.examples:
         raise DatasetUnavailable(f"{sample.name} has no examples")
-    tallies = _generate_all(sample.examples, systems, progress)
-    targets = [example.target for example in sample.examples]
-    sources = [example.source for example in sample.examples]
+    found = {name: (tallies or {}).get(name) or Tally() for name in systems}
+    _generate_all(sample.examples, systems, found, progress, watcher or Watcher(), longest_first)
+    indices = sorted(set.intersection(*(set(tally.outputs) for tally in found.values())))
+    sources = [sample.examples[index].source for index in indices]
+    targets = [sample.examples[index].target for index in indices]
     trivial = _scored(task, sources, [baseline(task, source) for source in sources], targets)
-    hypotheses = {name: _in_order(tally) for name, tally in tallies.items()}
+    hypotheses = {name: tuple(tally.outputs[index].text for index in indices) for name, tally in found.items()}
     scored = {name: _scored(task, sources, texts, targets) for name, texts in hypotheses.items()}
     return Evaluation(
         task=task,
         dataset=sample.name,
         split=sample.split,
-        samples=len(sample.examples),
+        samples=len(indices),
         generation=dict(generation or {}),
         baseline=BaselineResult(
             name=BASELINE_NAME[task], values={name: each.value for name, each in trivial.metrics.items()}
@@ -93,8 +113,9 @@ def evaluate(
                 mean_agreement(task, hypotheses[name], hypotheses[references[name]]) if name in references else None,
                 _metric_results(scored[name], scored[references[name]] if name in references else None, trivial),
             )
-            for name, tally in tallies.items()
+            for name, tally in found.items()
         ),
+        differences=paired_differences({name: each.metrics[PRIMARY_METRIC[task]] for name, each in scored.items()}),
     )
 
 
@@ -124,24 +145,35 @@ def generate_with(generator: TextGenerator, options: GenerationOptions, batch: i
 def _generate_all(
     examples: Sequence[Example],
     systems: Mapping[str, Generate],
+    tallies: Mapping[str, Tally],
     progress: Progress | None,
-) -> dict[str, _Tally]:
-    tallies = {name: _Tally() for name in systems}
-    for turn, indices in enumerate(_chunks_by_length(examples)):
+    watcher: Watcher,
+    longest_first: bool,
+) -> None:
+    for turn, chunk in enumerate(_chunks(examples, longest_first)):
         for name in _rotated(list(systems), turn):
+            tally = tallies[name]
+            indices = [index for index in chunk if index not in tally.outputs]
+            if not indices:
+                continue
             started = time.perf_counter()
-            outputs = systems[name]([examples[index] for index in indices])
-            tallies[name].seconds += time.perf_counter() - started
-            tallies[name].outputs.update(zip(indices, outputs, strict=True))
+            outputs = dict(zip(indices, systems[name]([examples[index] for index in indices]), strict=True))
+            seconds = time.perf_counter() - started
+            tally.seconds += seconds
+            tally.outputs.update(outputs)
+            watcher.see(name, outputs, seconds)
             if progress is not None:
-                done = sum(len(tally.outputs) for tally in tallies.values())
+                done = sum(len(each.outputs) for each in tallies.values())
                 progress(done, len(examples) * len(systems))
-    return tallies
+        if watcher.is_enough():
+            break
 
 
-def _chunks_by_length(examples: Sequence[Example]) -> Iterator[list[int]]:
-    """Yields indices of examples, longest sources first, so that a lack of memory shows at the start."""
-    indices = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
+def _chunks(examples: Sequence[Example], longest_first: bool) -> Iterator[list[int]]:
+    """Yields indices of examples, usually longest sources first, so that a lack of memory shows at the start."""
+    indices = list(range(len(examples)))
+    if longest_first:
+        indices.sort(key=lambda index: -len(examples[index].source))
     for start in range(0, len(indices), CHUNK_EXAMPLES):
         yield indices[start : start + CHUNK_EXAMPLES]
 
@@ -149,10 +181,6 @@ def _chunks_by_length(examples: Sequence[Example]) -> Iterator[list[int]]:
 def _rotated(names: list[str], turn: int) -> list[str]:
     first = turn % len(names)
     return names[first:] + names[:first]
-
-
-def _in_order(tally: _Tally) -> tuple[str, ...]:
-    return tuple(tally.outputs[index].text for index in sorted(tally.outputs))
 
 
 def _scored(task: Task, sources: Sequence[str], outputs: Sequence[str], targets: Sequence[str]) -> Scored:
@@ -193,7 +221,7 @@ def _metric_results(scored: Scored, reference: Scored | None, trivial: Scored) -
 def _variant_result(
     name: str,
     reference: str | None,
-    tally: _Tally,
+    tally: Tally,
     hypotheses: tuple[str, ...],
     agreement: MeanAgreement | None,
     metrics: tuple[MetricResult, ...],

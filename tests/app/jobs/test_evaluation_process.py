@@ -5,17 +5,19 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from slimseq.app.errors import EvaluationEnded, InternalError
 from slimseq.app.jobs import evaluation_process
-from slimseq.app.jobs.evaluation_process import EvaluationOrder, EvaluationProcess, kill_evaluations
+from slimseq.app.jobs.evaluation_order import EvaluationOrder, line_of
+from slimseq.app.jobs.evaluation_process import EvaluationProcess, kill_evaluations
 from slimseq.models_store.errors import CorruptArtifact
 
-PAIRS = b'[["a","b"]]'
-ORDER = EvaluationOrder("store", "translation", {"original": "onnxruntime"}, {}, "pairs", 1, len(PAIRS))
+ORDER = EvaluationOrder("quality", "store", "translation", {"original": "onnxruntime"}, {}, "pairs", 1, True, {})
+SAMPLE = line_of({"sample": ["a", "b"]})
 
 Put = Callable[[str], None]
 
@@ -25,25 +27,35 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Put:
     """Puts a program in the place of the one that evaluates; `read` is what it was told."""
 
     def program(text: str) -> None:
-        begin = f"import os, sys, time\nread = sys.stdin.buffer.readline(), sys.stdin.buffer.read({len(PAIRS)})\n"
+        begin = "import os, sys, time\nread = [sys.stdin.buffer.readline() for _ in range(3)]\n"
         monkeypatch.setattr(evaluation_process, "COMMAND", (sys.executable, "-c", begin + text))
 
     return program
 
 
-def run(process: EvaluationProcess, on_progress: Callable[[float], None] = lambda _: None) -> None:
-    process.run(ORDER, lambda: PAIRS, on_progress)
+def run(process: EvaluationProcess, on_message: Callable[[Any], None] = lambda _: None) -> Any:
+    return process.run([ORDER.line(), SAMPLE], on_message)
 
 
-def test_a_process_is_told_its_order_and_its_pairs_and_says_how_far_it_is(put: Put, tmp_path: Path) -> None:
-    put(f"open({str(tmp_path / 'told')!r}, 'wb').write(b''.join(read)); print('{{\"progress\": 0.5}}')")
-    told: list[float] = []
+def test_a_process_is_told_its_order_and_its_samples_and_says_how_far_it_is(put: Put, tmp_path: Path) -> None:
+    put(
+        f"open({str(tmp_path / 'told')!r}, 'wb').write(b''.join(read)); "
+        'print(\'{"progress": 0.5}\'); print(\'{"result": {"evaluated": 1}}\')'
+    )
+    told: list[object] = []
+
+    result = run(EvaluationProcess(), told.append)
+
+    line, sample, end, _ = (tmp_path / "told").read_bytes().split(b"\n")
+    assert (EvaluationOrder.of_line(line), sample + b"\n", end) == (ORDER, SAMPLE, b"")
+    assert told == [{"progress": 0.5}] and result == {"evaluated": 1}
+
+
+def test_a_process_that_ends_without_a_result_failed(put: Put) -> None:
+    put("print('{\"progress\": 0.5}')")
 
     with pytest.raises(EvaluationEnded, match="exit code 0"):
-        run(EvaluationProcess(), told.append)
-
-    line, pairs = (tmp_path / "told").read_bytes().split(b"\n")
-    assert (EvaluationOrder.of_line(line), pairs, told) == (ORDER, PAIRS, [0.5])
+        run(EvaluationProcess())
 
 
 def test_every_process_that_runs_is_killed_by_one_call_from_another_thread(put: Put) -> None:
@@ -102,7 +114,7 @@ def test_a_process_gives_way_to_all_others(put: Put) -> None:
     process = EvaluationProcess()
     seen: list[tuple[int, int, str]] = []
 
-    def look(_: float) -> None:
+    def look(_: object) -> None:
         [child] = [each for each in psutil.Process().children() if "time.sleep(600)" in each.cmdline()[-1]]
         score = Path(f"/proc/{child.pid}/oom_score_adj").read_text(encoding="ascii").strip()
         seen.append((child.nice(), os.sched_getscheduler(child.pid), score))

@@ -77,6 +77,7 @@ class Shadowed:
             for _ in prompt.texts
         ]
         response = GenerationResponse(
+            id="one",
             task=Task.TRANSLATION,
             variant=variant.variant,
             digest=variant.digest,

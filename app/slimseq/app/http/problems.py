@@ -44,11 +44,17 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     # The request.
     errors.Forbidden: ProblemType(403, "forbidden", "Forbidden"),
     errors.NotFound: ProblemType(404, "not-found", "Not found"),
+    errors.NoVariantFits: ProblemType(404, "no-variant-fits", "No variant is within the limits"),
     errors.NoVariantRetains: ProblemType(404, "no-variant-retains", "No variant retains enough"),
     errors.UnknownEvaluation: ProblemType(404, "unknown-evaluation", "Unknown evaluation"),
+    errors.UnknownExperiment: ProblemType(404, "unknown-experiment", "Unknown experiment"),
+    errors.UnknownResponse: ProblemType(404, "unknown-response", "Unknown response"),
     store_errors.UnknownVariant: ProblemType(404, "unknown-variant", "Unknown variant"),
     errors.MethodNotAllowed: ProblemType(405, "method-not-allowed", "Method not allowed"),
+    errors.AlreadyJudged: ProblemType(409, "already-judged", "Already judged"),
+    errors.ExperimentRuns: ProblemType(409, "experiment-runs", "An experiment is running"),
     errors.VariantInUse: ProblemType(409, "variant-in-use", "Variant in use"),
+    errors.EvaluationRuns: ProblemType(409, "evaluation-runs", "Evaluation has not ended"),
     errors.InvalidRequest: ProblemType(422, "invalid-request", "Invalid request"),
     errors.UnsupportedLanguages: ProblemType(422, "unsupported-languages", "Unsupported languages"),
     errors.UnfitRuntime: ProblemType(422, "unfit-runtime", "Runtime cannot open the variant"),
@@ -62,8 +68,10 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     errors.InternalError: ProblemType(500, "internal-error", "Internal error"),
     errors.EvaluationEnded: ProblemType(500, "evaluation-ended", "Evaluation ended"),
     errors.GenerationFailed: ProblemType(500, "generation-failed", "Generation failed"),
+    errors.DatabaseUnavailable: ProblemType(503, "database-unavailable", "Database unavailable"),
     errors.NotReady: ProblemType(503, "not-ready", "Not ready"),
     errors.ShuttingDown: ProblemType(503, "shutting-down", "Shutting down"),
+    errors.UnusableDatabase: ProblemType(503, "unusable-database", "Unusable database"),
     errors.UnusableStore: ProblemType(503, "unusable-store", "Unusable store"),
     errors.VariantTooLarge: ProblemType(503, "variant-too-large", "Variant too large"),
     store_errors.CorruptArtifact: ProblemType(503, "corrupt-artifact", "Artifact failed verification"),
@@ -112,6 +120,8 @@ def problem_of(error: SlimseqError) -> Problem:
 def problem_response(error: SlimseqError) -> JSONResponse:
     """Returns the response to a request that ended with an error."""
     headers = {}
+    if isinstance(error, errors.DatabaseUnavailable):
+        headers["Retry-After"] = str(errors.DatabaseUnavailable.retry_after_seconds)
     if isinstance(error, errors.Overloaded):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, errors.MethodNotAllowed):

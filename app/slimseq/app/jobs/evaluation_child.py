@@ -1,35 +1,48 @@
-"""`python -m slimseq.app.jobs.evaluation_child`: one quality evaluation, in a process that may be killed at any time.
+"""`python -m slimseq.app.jobs.evaluation_child`: one evaluation, in a process that may be killed at any time.
 
-It reads an `EvaluationOrder` and the posted pairs from standard input, which stays open while the service runs. It
-writes JSON lines to standard output: `progress` several times, then a `result`, the class name of an `error` with its
-`detail`, or the traceback of a `crash`. `slimseq.app.jobs.evaluation_process` starts it.
+`slimseq.app.jobs.evaluation_process` starts it, and `slimseq.app.jobs.evaluation_order` describes its standard input,
+which stays open while the service runs. It writes JSON lines to standard output:
+
+- `samples`: some samples of a named data set, several times, and `sample_count` after the last;
+- `outputs` of a variant, or `progress` alone, several times;
+- the `result`; or the class name of an `error` with its `detail`; or the traceback of a `crash`.
 """
 
 import json
 import os
+import random
 import threading
 import traceback
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from slimseq.app.jobs.evaluation_process import EvaluationOrder
+from slimseq.app.jobs.evaluation_order import END_OF_INPUT, EvaluationOrder
 from slimseq.app.jobs.low_priority import Write, message_writer
 from slimseq.app.serving.documents.plan import planning
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.evaluation.benchmark import compare
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample, Example
 from slimseq.evaluation.host import bound_heaps
-from slimseq.evaluation.run import Generate, evaluate
+from slimseq.evaluation.run import Generate, Tally, Watcher, evaluate
+from slimseq.evaluation.sequential_gate import SequentialGate, sample_score
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
+THREADS = 1
 # Sentences that are generated at once.
 BATCH_ROWS = 16
 # No limit: the number of words in a text bounds its sentences.
 MAX_ROWS = 1_000_000
+# Samples of one message, so that the service does not parse long lines.
+PIECE_SAMPLES = 50
+# Any will do, but the order must be the same each time.
+SEED = 12345
 
 
 def main() -> None:
@@ -38,40 +51,134 @@ def main() -> None:
     write = message_writer()
     with os.fdopen(0, "rb", closefd=False) as given:
         order = EvaluationOrder.of_line(given.readline())
-        pairs = given.read(order.pair_bytes)
+        known = KnownRows(given)
     threading.Thread(target=_end_with_input, daemon=True, name="end with input").start()
-    run(order, pairs, write)
-
-
-def run(order: EvaluationOrder, pairs: bytes, write: Write) -> None:
-    """Evaluates, and writes progress and result."""
     try:
-        task, store = Task(order.task), Store(Path(order.store))
-        sample = _sample(order, task, pairs)
-        systems = {
-            variant: _system(open_generator(store, task, variant, runtime, threads=1))
-            for variant, runtime in order.runtimes.items()
-        }
-        found = evaluate(
-            task,
-            sample,
-            systems,
-            order.references,
-            progress=lambda done, whole: write({"progress": round(done / whole, 4)}),
-        )
-        write({"result": found.model_dump(mode="json")})
+        run = _run_latency if order.kind == "latency" else _run_quality
+        write({"result": run(order, known, write)})
     except SlimseqError as error:
         write({"error": type(error).__name__, "detail": str(error)})
     except Exception:
         write({"crash": traceback.format_exc()})
 
 
-def _sample(order: EvaluationOrder, task: Task, pairs: bytes) -> DatasetSample:
-    if not pairs:
-        return load_examples(task, order.dataset, samples=order.samples)
-    return DatasetSample(
-        order.dataset, "posted", tuple(Example(source, target) for source, target in json.loads(pairs))
+class KnownRows:
+    """The samples and outputs on standard input."""
+
+    def __init__(self, given: BinaryIO) -> None:
+        self.samples: list[Example] = []
+        self.outputs: list[dict[str, Any]] = []
+        while (line := given.readline()) not in (b"", END_OF_INPUT):
+            match json.loads(line):
+                case {"sample": [source, target]}:
+                    self.samples.append(Example(source, target))
+                case {"output": output}:
+                    self.outputs.append(output)
+
+
+class OutputWriter(Watcher):
+    """Writes the outputs with their scores as they come. The answers to a gate question may end the run.
+
+    Samples are evaluated in the order of `numbers`: a random one for a gate question.
+    """
+
+    def __init__(self, order: EvaluationOrder, samples: Sequence[Example], write: Write) -> None:
+        self._task = Task(order.task)
+        self._write = write
+        self._done, self._texts = 0, len(samples) * len(order.runtimes)
+        self.numbers = list(range(len(samples)))
+        self.gate: SequentialGate | None = None
+        if asked := order.options.get("gate"):
+            random.Random(SEED).shuffle(self.numbers)
+            self.gate = SequentialGate(self._task, asked["retention"], order.references)
+        self.samples = tuple(samples[number] for number in self.numbers)
+        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
+
+    def restore(self, outputs: Sequence[dict[str, Any]]) -> None:
+        """Takes over outputs that were written earlier."""
+        places = {number: place for place, number in enumerate(self.numbers)}
+        for output in outputs:
+            fields = dict(output)
+            variant, place = fields.pop("variant"), places[fields.pop("sample")]
+            seconds, score = fields.pop("seconds"), fields.pop("score")
+            self.tallies[variant].outputs[place] = TextOutput(**fields)
+            self.tallies[variant].seconds += seconds
+            self._count(variant, place, score)
+
+    def see(self, system: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
+        """Writes the outputs of a chunk."""
+        rows = []
+        for place, output in outputs.items():
+            score = sample_score(self._task, output.text, self.samples[place].target)
+            share = {"sample": self.numbers[place], "score": score, "seconds": seconds / len(outputs)}
+            rows.append({**vars(output), **share, "variant": system})
+            self._count(system, place, score)
+        self._write({"outputs": rows, "progress": round(self._done / self._texts, 4)})
+
+    def is_enough(self) -> bool:
+        """Whether the gate question is answered."""
+        return self.gate is not None and self.gate.is_decided
+
+    def _count(self, system: str, place: int, score: float) -> None:
+        self._done += 1
+        if self.gate is not None:
+            self.gate.add(system, place, score)
+
+
+def _run_quality(order: EvaluationOrder, known: KnownRows, write: Write) -> dict[str, Any]:
+    task, samples = Task(order.task), known.samples
+    generators = _opened(order)
+    if not order.are_samples_known:
+        samples = list(load_examples(task, order.dataset, samples=order.samples).examples)
+        for start in range(0, len(samples), PIECE_SAMPLES):
+            piece = samples[start : start + PIECE_SAMPLES]
+            write({"samples": [(each.source, each.target) for each in piece]})
+        write({"sample_count": len(samples)})
+    writer = OutputWriter(order, samples, write)
+    writer.restore(known.outputs)
+    found = evaluate(
+        task,
+        DatasetSample(order.dataset, "test", writer.samples),
+        {name: _system(generator) for name, generator in generators.items()},
+        order.references,
+        tallies=writer.tallies,
+        watcher=writer,
+        longest_first=writer.gate is None,
     )
+    return {
+        **found.model_dump(mode="json", include={"baseline", "differences"}),
+        "results": [each.model_dump(mode="json") for each in found.variants],
+        "evaluated": found.samples,
+        "stopped_early": found.samples < len(samples),
+        "gate": [each.model_dump(mode="json") for each in writer.gate.answers()] if writer.gate else None,
+    }
+
+
+def _run_latency(order: EvaluationOrder, known: KnownRows, write: Write) -> dict[str, Any]:
+    asked, generators = order.options["latency"], _opened(order)
+    texts = [each.source for each in load_examples(Task(order.task), order.dataset, samples=order.samples).examples]
+    length = asked["new_tokens"]
+    measured = compare(
+        generators,
+        texts,
+        {
+            name: each.manifest.generation.options(min_new_tokens=length, max_new_tokens=length)
+            for name, each in generators.items()
+        },
+        asked["batch"],
+        asked["repeats"],
+        threads=THREADS,
+        progress=lambda done, whole: write({"progress": round(done / whole, 4)}),
+    )
+    return {"latencies": [{"variant": name, **each.model_dump(mode="json")} for name, each in measured.items()]}
+
+
+def _opened(order: EvaluationOrder) -> dict[str, TextGenerator]:
+    store, task = Store(Path(order.store)), Task(order.task)
+    return {
+        variant: open_generator(store, task, variant, runtime, threads=THREADS)
+        for variant, runtime in order.runtimes.items()
+    }
 
 
 def _system(generator: TextGenerator) -> Generate:

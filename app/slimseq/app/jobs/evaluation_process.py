@@ -1,4 +1,4 @@
-"""Runs a quality evaluation in a child process of low priority, which can be killed at any time.
+"""Runs an evaluation in a child process of low priority, which can be killed at any time.
 
 An evaluation shares no worker, interpreter lock or heap with live requests. `slimseq.app.jobs.evaluation_child` is the
 program of the child.
@@ -11,13 +11,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from slimseq.app.errors import EvaluationEnded, InternalError, named_error
+from slimseq.app.jobs.evaluation_order import END_OF_INPUT
 from slimseq.app.jobs.low_priority import end_child, start_child
-from slimseq.evaluation.results import Evaluation
 
 COMMAND = (sys.executable, "-m", "slimseq.app.jobs.evaluation_child")
 
@@ -32,39 +31,6 @@ def kill_evaluations() -> None:
         process.kill()
 
 
-@dataclass(frozen=True)
-class EvaluationOrder:
-    """The input of the child process: one line of JSON, before the posted pairs.
-
-    Args:
-        store: folder of the artifacts.
-        task: of all variants.
-        runtimes: the runtime of each variant, in the order of the results.
-        references: the reference of each variant. A variant without one has no retention.
-        dataset: name of the data set.
-        samples: maximum number of samples.
-        pair_bytes: length of the pairs that follow, as a JSON list of `[source, target]`. 0 for a data set.
-    """
-
-    store: str
-    task: str
-    runtimes: Mapping[str, str]
-    references: Mapping[str, str]
-    dataset: str
-    samples: int
-    pair_bytes: int
-
-    def line(self) -> bytes:
-        """Serializes the order."""
-        return json.dumps(asdict(self)).encode() + b"\n"
-
-    @classmethod
-    def of_line(cls, line: bytes) -> Self:
-        """Reads an order that `line` wrote."""
-        fields: dict[str, Any] = json.loads(line)
-        return cls(**fields)
-
-
 class EvaluationProcess:
     """The child process of one evaluation. `run` is called once, `kill` on any thread at any time."""
 
@@ -73,15 +39,15 @@ class EvaluationProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._is_killed = False
 
-    def run(
-        self, order: EvaluationOrder, take_pairs: Callable[[], bytes], on_progress: Callable[[float], None]
-    ) -> Evaluation:
+    def run(self, lines: Iterable[bytes], on_message: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Starts the process and waits for its end.
 
         Args:
-            order: the evaluation.
-            take_pairs: returns the posted pairs, and frees them in this process.
-            on_progress: called with the share of the texts that were generated.
+            lines: its input, as `slimseq.app.jobs.evaluation_order` describes.
+            on_message: called with every message before the result. What it raises ends the process.
+
+        Returns:
+            The results, as `slimseq.app.jobs.evaluation_child` describes.
 
         Raises:
             EvaluationEnded: it was killed, or ended without a result.
@@ -92,11 +58,16 @@ class EvaluationProcess:
         try:
             process = self._start()
             try:
-                return self._result(process, order, take_pairs, on_progress)
+                return self._result(process, lines, on_message)
             finally:
                 end_child(process)
         finally:
             _running.discard(self)
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether `kill` was called."""
+        return self._is_killed
 
     def kill(self) -> None:
         """Kills the process, or prevents its start."""
@@ -115,27 +86,27 @@ class EvaluationProcess:
     def _result(
         self,
         process: "subprocess.Popen[bytes]",
-        order: EvaluationOrder,
-        take_pairs: Callable[[], bytes],
-        on_progress: Callable[[float], None],
-    ) -> Evaluation:
+        lines: Iterable[bytes],
+        on_message: Callable[[dict[str, Any]], None],
+    ) -> dict[str, Any]:
         assert process.stdin is not None
         assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(order.line())
-            process.stdin.write(take_pairs())
+            for line in lines:
+                process.stdin.write(line)
+            process.stdin.write(END_OF_INPUT)
             process.stdin.flush()
         for line in process.stdout:
             match json.loads(line):
-                case {"progress": part}:
-                    on_progress(part)
-                case {"result": found}:
-                    return Evaluation.model_validate(found)
+                case {"result": dict(found)}:
+                    return found
                 case {"error": name, "detail": detail}:
                     raise named_error(name, detail)
                 case {"crash": trace}:
                     logger.error("evaluation failed", extra={"exception": trace})
                     raise InternalError()
+                case message:
+                    on_message(message)
         raise EvaluationEnded(_how_it_ended(process.wait()))
 
 

@@ -1,83 +1,253 @@
-"""The service of the `/evaluations` routes: checks a posted evaluation and makes a job of it."""
+"""The service of the `/evaluations` routes: checks a posted evaluation, and reads and changes those in the database."""
 
+import asyncio
 import importlib.util
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import BinaryIO
 
-from pydantic_core import to_json
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.http.schemas.evaluation import (
     PAIR_KEYS,
+    EvaluatedSample,
+    EvaluatedSamples,
     EvaluationJob,
     EvaluationList,
     EvaluationRequest,
     EvaluationSummary,
+    SampleOutput,
+    Status,
 )
-from slimseq.app.jobs.evaluations import EvaluationJobs, Job
+from slimseq.app.http.validation import describe
+from slimseq.app.jobs import evaluation_rows
+from slimseq.app.jobs.database.database import Database
+from slimseq.app.jobs.database.tables import EvaluationRow
+from slimseq.app.jobs.evaluation_rows import Values
+from slimseq.app.jobs.evaluation_runner import EvaluationRunner
 from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.evaluation.dataset_files import read_uploaded
 from slimseq.evaluation.datasets import BUNDLED, dataset_names
 from slimseq.models_store.manifest import Task
 
 # Name of the data set of posted pairs.
 POSTED = "pairs"
+# As long as the column.
+MAX_NAME_CHARACTERS = 64
 
 
 class EvaluationService:
-    """Submits, lists and cancels evaluations."""
+    """Submits, lists, shows and cancels evaluations."""
 
-    def __init__(self, chooser: Chooser, jobs: EvaluationJobs, max_pairs: int) -> None:
+    def __init__(
+        self,
+        chooser: Chooser,
+        database: Database,
+        runner: EvaluationRunner,
+        *,
+        max_pairs: int,
+        max_queued: int,
+        max_kept: int,
+    ) -> None:
+        """Makes the service.
+
+        Args:
+            chooser: knows the variants.
+            database: keeps the evaluations.
+            runner: runs them.
+            max_pairs: maximum number of samples of an evaluation.
+            max_queued: maximum number of queued evaluations.
+            max_kept: maximum number of ended evaluations that are kept.
+        """
         self._chooser = chooser
-        self._jobs = jobs
+        self._database = database
+        self._runner = runner
         self._max_pairs = max_pairs
+        self._max_queued = max_queued
+        self._max_kept = max_kept
 
-    def post(self, request: EvaluationRequest) -> EvaluationJob:
-        """Queues an evaluation.
+    async def post(self, request: EvaluationRequest, name: str = POSTED) -> EvaluationJob:
+        """Queues an evaluation. `name` is that of the data set if the request has pairs.
 
         Raises:
             UnknownVariant: there is no variant of a name.
-            InvalidRequest: there is no such data set, or there are too many samples.
+            InvalidRequest: there is no such data set, there are too many samples, or the gate question has no answer.
             Overloaded: too many evaluations are queued.
+            ShuttingDown: the service is stopping.
+            DatabaseUnavailable: nothing is queued.
         """
         for variant in request.variants:
             self._chooser.check_exists(request.task, variant)
-        return _described(self._jobs.submit(self._job(request)))
+        row = self._row(request, name)
+        samples: Iterable[Values] = ()
+        if request.pairs is not None:
+            source, target = PAIR_KEYS[request.task]
+            samples = (
+                {"number": number, "source": pair[source], "target": pair[target]}
+                for number, pair in enumerate(request.pairs)
+            )
 
-    def list(self) -> EvaluationList:
-        """Returns all evaluations, without their results."""
-        summaries = [EvaluationSummary.model_validate(job, from_attributes=True) for job in self._jobs.newest_first()]
-        return EvaluationList(evaluations=summaries)
+        def submit(session: Session) -> EvaluationJob:
+            evaluation_rows.submit(session, row, samples, self._max_queued, self._max_kept)
+            return _described(row)
 
-    def get(self, identifier: str) -> EvaluationJob:
+        self._runner.check_open()
+        job = await self._database.run(submit)
+        self._runner.wake()
+        return job
+
+    async def post_file(
+        self, task: Task, variants: Sequence[str], retention: float | None, name: str, file: BinaryIO
+    ) -> EvaluationJob:
+        """Queues an evaluation on the pairs of an uploaded file.
+
+        Args:
+            task: of all variants.
+            variants: their names.
+            retention: the share of a gate question, or None.
+            name: of the file.
+            file: JSON lines, CSV or tab-separated pairs, by its name.
+
+        Raises:
+            DatasetUnavailable: it is no such file, or a line is no pair.
+            InvalidRequest: a field or a text is wrong, or there are too many pairs.
+            UnknownVariant, Overloaded, ShuttingDown, DatabaseUnavailable: as `post`.
+        """
+        shown = "".join(each for each in name if each.isprintable())[-MAX_NAME_CHARACTERS:]
+
+        def read() -> EvaluationRequest:
+            # One more shows that there are too many.
+            examples = islice(read_uploaded(task, shown, file), self._max_pairs + 1)
+            pairs = [dict(zip(PAIR_KEYS[task], (each.source, each.target), strict=True)) for each in examples]
+            gate = None if retention is None else {"retention": retention}
+            fields = {"task": task, "variants": list(variants), "pairs": pairs, "gate": gate}
+            try:
+                return EvaluationRequest.model_validate(fields)
+            except ValidationError as error:
+                raise InvalidRequest(describe(error.errors())) from error
+
+        return await self.post(await asyncio.to_thread(read), shown)
+
+    async def list(self, before: int | None, limit: int) -> EvaluationList:
+        """Returns a page of evaluations, without their results.
+
+        Raises:
+            DatabaseUnavailable: they cannot be read.
+        """
+
+        def read(session: Session) -> EvaluationList:
+            # One more shows whether there is a next page.
+            rows = evaluation_rows.newest_first(session, before, limit + 1)
+            page = rows[:limit]
+            return EvaluationList(
+                evaluations=[EvaluationSummary.model_validate(row, from_attributes=True) for row in page],
+                next=page[-1].number if len(rows) > limit else None,
+            )
+
+        return await self._database.run(read, writes=False)
+
+    async def get(self, identifier: str) -> EvaluationJob:
         """Returns an evaluation.
 
         Raises:
             UnknownEvaluation: there is no evaluation with that id.
+            DatabaseUnavailable: it cannot be read.
         """
-        return _described(self._jobs.find(identifier))
+        return await self._database.run(
+            lambda session: _described(evaluation_rows.find(session, identifier)), writes=False
+        )
 
-    def cancel(self, identifier: str) -> EvaluationJob:
+    async def cancel(self, identifier: str) -> EvaluationJob:
         """Cancels an evaluation, unless it has ended.
 
         Raises:
             UnknownEvaluation: there is no evaluation with that id.
+            DatabaseUnavailable: it is not cancelled.
         """
-        return _described(self._jobs.cancel(identifier))
+        job = await self._database.run(lambda session: _described(evaluation_rows.cancel(session, identifier)))
+        if job.status is Status.CANCELLED:
+            self._runner.kill(identifier)
+        return job
 
-    def _job(self, request: EvaluationRequest) -> Job:
-        count = len(request.pairs) if request.pairs is not None else request.samples or self._max_pairs
-        if count > self._max_pairs:
-            field = "pairs" if request.pairs is not None else "samples"
-            raise InvalidRequest(f"{field}: {count} are too many; at most {self._max_pairs} are allowed")
+    async def samples(self, identifier: str, start: int, limit: int) -> EvaluatedSamples:
+        """Returns a page of the samples of an evaluation, with the outputs so far.
+
+        Raises:
+            UnknownEvaluation: there is no evaluation with that id.
+            DatabaseUnavailable: they cannot be read.
+        """
+
+        def read(session: Session) -> EvaluatedSamples:
+            number = evaluation_rows.find(session, identifier).number
+            rows = evaluation_rows.samples_of(session, number, start, limit + 1)
+            page = {
+                row.number: EvaluatedSample(number=row.number, source=row.source, target=row.target, outputs={})
+                for row in rows[:limit]
+            }
+            if page:
+                for output in evaluation_rows.outputs_of(session, number, min(page), max(page) + 1):
+                    page[output.sample].outputs[output.variant] = SampleOutput.model_validate(output)
+            return EvaluatedSamples(samples=list(page.values()), next=rows[-1].number if len(rows) > limit else None)
+
+        return await self._database.run(read, writes=False)
+
+    async def erase(self, identifier: str) -> None:
+        """Deletes the texts of an evaluation that has ended, and keeps its results.
+
+        Raises:
+            UnknownEvaluation: there is no evaluation with that id.
+            EvaluationRuns: it has not ended.
+            DatabaseUnavailable: nothing is deleted.
+        """
+        await self._database.run(lambda session: evaluation_rows.erase_ended(session, identifier))
+
+    def _row(self, request: EvaluationRequest, name: str) -> EvaluationRow:
         task, variants = request.task, tuple(request.variants)
         references = self._chooser.references(task, variants)
-        if request.pairs is not None:
-            source, target = PAIR_KEYS[task]
-            pairs = to_json([(pair[source], pair[target]) for pair in request.pairs])
-            return Job(task, variants, POSTED, count, pairs, references)
+        dataset, samples = self._dataset(request, name)
+        options = request.model_dump(include={"gate", "latency"}, exclude_none=True)
+        if request.gate is not None:
+            _check_gate(variants, references)
+        if request.latency is not None:
+            # `None` is an answer there.
+            options["latency"] = request.latency.model_dump()
+        return EvaluationRow(
+            id=uuid.uuid4().hex,
+            kind="latency" if request.latency else "quality",
+            task=task.value,
+            variants=list(variants),
+            digests=self._chooser.digests(task, variants),
+            references=references,
+            options=options,
+            dataset=dataset,
+            samples=samples,
+            are_samples_stored=request.pairs is not None,
+            status=Status.QUEUED.value,
+            progress=0.0,
+            interruptions=0,
+            created_at=datetime.now(UTC),
+        )
+
+    def _dataset(self, request: EvaluationRequest, name: str) -> tuple[str, int]:
+        """Returns the name and the number of samples."""
+        if request.latency is not None:
+            return BUNDLED, request.latency.texts
+        is_posted = request.pairs is not None
+        count = len(request.pairs) if request.pairs is not None else request.samples or self._max_pairs
+        if count > self._max_pairs:
+            field = "pairs" if is_posted else "samples"
+            raise InvalidRequest(f"{field}: {count} are too many; at most {self._max_pairs} are allowed")
+        if is_posted:
+            return name, count
         # Only names are allowed: a path would let a client read files of this machine.
-        if request.dataset not in known_datasets(task):
-            known = ", ".join(known_datasets(task))
+        if request.dataset not in known_datasets(request.task):
+            known = ", ".join(known_datasets(request.task))
             raise InvalidRequest(f"dataset: there is no {request.dataset!r} here; there is {known}")
-        return Job(task, variants, request.dataset, count, references=references)
+        return request.dataset, count
 
 
 def known_datasets(task: Task) -> tuple[str, ...]:
@@ -85,5 +255,16 @@ def known_datasets(task: Task) -> tuple[str, ...]:
     return dataset_names(task) if importlib.util.find_spec("datasets") else (BUNDLED,)
 
 
-def _described(job: Job) -> EvaluationJob:
-    return EvaluationJob.model_validate(job, from_attributes=True)
+def _check_gate(variants: Iterable[str], references: Mapping[str, str]) -> None:
+    lacking = [name for name in variants if name not in references]
+    if lacking:
+        raise InvalidRequest(f"gate: the reference of {', '.join(lacking)} is not among the variants; name it too")
+    if all(name == reference for name, reference in references.items()):
+        raise InvalidRequest("gate: there is no variant to ask about; name one beside its reference")
+
+
+def _described(row: EvaluationRow) -> EvaluationJob:
+    summary = EvaluationSummary.model_validate(row, from_attributes=True)
+    return EvaluationJob(
+        **summary.model_dump(), digests=row.digests, runtimes=row.runtimes, error=row.error, **(row.results or {})
+    )

@@ -1,5 +1,6 @@
-"""Reads request bodies within limits: bytes, JSON values, JSON depth and time. Only UTF-8 JSON is accepted.
+"""Reads request bodies within limits: bytes, JSON values, JSON depth and time.
 
+Only UTF-8 JSON is accepted, and a form where a file is uploaded.
 Reading ends with the first byte above a limit. The body is scanned as it arrives, and the route gets it as one piece.
 """
 
@@ -11,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from slimseq.app.errors import BodyTimeout, Overloaded, PayloadTooLarge, UnsupportedMediaType
 from slimseq.app.http.middleware.json_limits import PIECE_BYTES, JsonScanner, check_encoding, may_exceed
 
+JSON = "application/json"
+UPLOAD = "multipart/form-data"
+UPLOAD_PATHS = ("/evaluations/upload",)
 METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 # Requests with a body of the maximum size that may be in progress together. Parsed, such a body takes about 20 MB.
 MAX_LARGE_BODIES = 8
@@ -54,25 +58,34 @@ class BodyMiddleware:
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._max_bytes:
             raise PayloadTooLarge(self._max_bytes)
+        media_type = UPLOAD if scope["path"] in UPLOAD_PATHS else JSON
         body = bytearray()
         try:
             try:
                 async with asyncio.timeout(self._seconds):
-                    is_whole = await self._read(headers, receive, body)
+                    is_whole = await self._read(headers, receive, body, media_type)
             except TimeoutError:
                 raise BodyTimeout(self._seconds) from None
             if not is_whole:
                 return
-            waiting: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+            # A form is parsed piece by piece, a JSON body as a whole.
+            piece_bytes = PIECE_BYTES if media_type == UPLOAD else max(len(body), 1)
+            waiting = iter(range(0, max(len(body), 1), piece_bytes))
 
             async def receive_body() -> Message:
-                return waiting.pop() if waiting else await receive()
+                start = next(waiting, None)
+                if start is None:
+                    return await receive()
+                if start:
+                    await asyncio.sleep(0)
+                end = start + piece_bytes
+                return {"type": "http.request", "body": bytes(body[start:end]), "more_body": end < len(body)}
 
             await self.app(scope, receive_body, send)
         finally:
             self._bytes_in_progress -= len(body)
 
-    async def _read(self, headers: Headers, receive: Receive, body: bytearray) -> bool:
+    async def _read(self, headers: Headers, receive: Receive, body: bytearray, media_type: str) -> bool:
         """Reads the body. Returns False if the client disconnected before its end."""
         scanner: JsonScanner | None = None
         while True:
@@ -81,13 +94,17 @@ class BodyMiddleware:
                 return False
             piece, is_last = message.get("body", b""), not message.get("more_body", False)
             if piece and not body:
-                check_media_type(headers)
+                check_media_type(headers, media_type)
             if len(body) + len(piece) > self._max_bytes:
                 raise PayloadTooLarge(self._max_bytes)
             if self._bytes_in_progress + len(piece) > self._max_bytes_in_progress:
                 raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
             self._bytes_in_progress += len(piece)
             body += piece
+            if media_type != JSON:
+                if is_last:
+                    return True
+                continue
             if scanner is None:
                 if is_last and not may_exceed(piece, self._max_values):
                     check_encoding(piece)
@@ -108,14 +125,14 @@ async def _scan(scanner: JsonScanner, chunk: bytes, is_last: bool) -> None:
         scanner.feed(b"", is_last)
 
 
-def check_media_type(headers: Headers) -> None:
+def check_media_type(headers: Headers, wanted: str = JSON) -> None:
     """Checks the declared media type and encoding.
 
     Raises:
-        UnsupportedMediaType: it is not `application/json`, or is compressed.
+        UnsupportedMediaType: it is another one, or the body is compressed.
     """
     media_type = headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise UnsupportedMediaType(f"the body must be application/json, not {media_type or 'undeclared'}")
+    if media_type != wanted:
+        raise UnsupportedMediaType(f"the body must be {wanted}, not {media_type or 'undeclared'}")
     if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType(f"the body must not be compressed, and is {headers['content-encoding']}")

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from slimseq.app.http.routes import (
     evaluations,
+    experiments,
     generate,
     health,
     info,
@@ -22,6 +23,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     memory.router,
     quality.router,
     evaluations.router,
+    experiments.router,
     metrics.router,
     health.router,
     info.router,

@@ -1,11 +1,14 @@
-"""`POST` and `GET /evaluations`, `GET` and `DELETE /evaluations/{id}`."""
+"""`POST` and `GET /evaluations`, and what is below them: uploads, one evaluation, its samples."""
 
-from fastapi import APIRouter, Response, status
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, Query, Response, UploadFile, status
 
 from slimseq.app.http.dependencies import ServicesDep
 from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import documented
-from slimseq.app.http.schemas.evaluation import EvaluationJob, EvaluationList, EvaluationRequest
+from slimseq.app.http.schemas.evaluation import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
+from slimseq.models_store.manifest import Task
 
 router = APIRouter(tags=["measurements"], route_class=JsonRoute)
 
@@ -18,40 +21,108 @@ router = APIRouter(tags=["measurements"], route_class=JsonRoute)
     responses=documented(404, 413, 415, 422, 429, 500, 503),
 )
 async def post_evaluation(body: EvaluationRequest, services: ServicesDep, response: Response) -> EvaluationJob:
-    """Queue an evaluation of variants on a named data set or on posted pairs. `Location` has the evaluation's path."""
-    job = services.evaluations.post(body)
-    response.headers["Location"] = f"/evaluations/{job.id}"
-    return job
+    """Queue an evaluation of variants on a named data set or on posted pairs. `Location` has the evaluation's path.
+
+    It is kept when the service restarts, with its texts.
+    """
+    return _accepted(await services.evaluations.post(body), response)
+
+
+@router.post(
+    "/evaluations/upload",
+    operation_id="upload_evaluation",
+    summary="Evaluate variants on a file",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=documented(404, 413, 415, 422, 429, 500, 503),
+)
+async def upload_evaluation(
+    task: Annotated[Task, Form()],
+    variants: Annotated[list[str], Form(description="Names of the variants, a field each.")],
+    file: Annotated[
+        UploadFile,
+        File(
+            description="Pairs in UTF-8, by the ending of the file's name. `.jsonl`: an object a line. `.csv`: the "
+            "first line names the columns. Both name `source` and `target`, or `document` and `summary`. `.tsv`: the "
+            "source and the target, without names."
+        ),
+    ],
+    services: ServicesDep,
+    response: Response,
+    retention: Annotated[float | None, Form(description="Share of a gate question, as in `gate`.")] = None,
+) -> EvaluationJob:
+    """Queue an evaluation of variants on the pairs of an uploaded file. `Location` has the evaluation's path."""
+    job = await services.evaluations.post_file(task, variants, retention, file.filename or "", file.file)
+    return _accepted(job, response)
 
 
 @router.get(
     "/evaluations",
     operation_id="list_evaluations",
     summary="List evaluations",
-    responses=documented(500),
+    responses=documented(422, 500, 503),
 )
-async def list_evaluations(services: ServicesDep) -> EvaluationList:
+async def list_evaluations(
+    services: ServicesDep,
+    before: Annotated[int | None, Query(ge=0, lt=2**31, description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of evaluations.")] = 50,
+) -> EvaluationList:
     """List the evaluations, the newest first. The path of each evaluation has its results."""
-    return services.evaluations.list()
+    return await services.evaluations.list(before, limit)
 
 
 @router.get(
     "/evaluations/{identifier}",
     operation_id="get_evaluation",
     summary="Show an evaluation",
-    responses=documented(404, 500),
+    responses=documented(404, 500, 503),
 )
 async def get_evaluation(identifier: str, services: ServicesDep) -> EvaluationJob:
     """Show the status of an evaluation, and its results once it succeeded."""
-    return services.evaluations.get(identifier)
+    return await services.evaluations.get(identifier)
 
 
 @router.delete(
     "/evaluations/{identifier}",
     operation_id="cancel_evaluation",
     summary="Cancel an evaluation",
-    responses=documented(404, 500),
+    responses=documented(404, 500, 503),
 )
 async def cancel_evaluation(identifier: str, services: ServicesDep) -> EvaluationJob:
-    """Cancel an evaluation that is queued or running, and show its status. A finished evaluation does not change."""
-    return services.evaluations.cancel(identifier)
+    """Cancel an evaluation that is queued or running, delete its texts, and show its status.
+
+    A finished evaluation does not change.
+    """
+    return await services.evaluations.cancel(identifier)
+
+
+@router.get(
+    "/evaluations/{identifier}/samples",
+    operation_id="list_evaluation_samples",
+    summary="Show samples and outputs",
+    responses=documented(404, 422, 500, 503),
+)
+async def list_evaluation_samples(
+    identifier: str,
+    services: ServicesDep,
+    start: Annotated[int, Query(ge=0, lt=2**31, description="Number of the first sample.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of samples.")] = 20,
+) -> EvaluatedSamples:
+    """Show the samples of an evaluation with each variant's output and score, also while it runs."""
+    return await services.evaluations.samples(identifier, start, limit)
+
+
+@router.delete(
+    "/evaluations/{identifier}/samples",
+    operation_id="delete_evaluation_samples",
+    summary="Delete samples and outputs",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=documented(404, 409, 500, 503),
+)
+async def delete_evaluation_samples(identifier: str, services: ServicesDep) -> None:
+    """Delete the texts of an evaluation that has ended, and keep its results."""
+    await services.evaluations.erase(identifier)
+
+
+def _accepted(job: EvaluationJob, response: Response) -> EvaluationJob:
+    response.headers["Location"] = f"/evaluations/{job.id}"
+    return job

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.sse import EventSourceResponse
 
-from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, runtime_name
+from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, UnitHeader, runtime_name
 from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.generation import (
@@ -40,12 +40,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     summary="Summarize texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
+    response_model_exclude_none=True,
 )
 async def summarize(
-    body: SummarizeRequest, services: ServicesDep, choice: ChoiceDep
+    body: SummarizeRequest, services: ServicesDep, choice: ChoiceDep, unit: UnitHeader = None
 ) -> GenerationResponse | EventSourceResponse:
     """Summarize one or more texts with the selected variant."""
-    return await _generate(Task.SUMMARIZATION, body, services, choice)
+    return await _generate(Task.SUMMARIZATION, body, services, choice, unit)
 
 
 @router.post(
@@ -54,18 +55,20 @@ async def summarize(
     summary="Translate texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
+    response_model_exclude_none=True,
 )
 async def translate(
-    body: TranslateRequest, services: ServicesDep, choice: ChoiceDep
+    body: TranslateRequest, services: ServicesDep, choice: ChoiceDep, unit: UnitHeader = None
 ) -> GenerationResponse | EventSourceResponse:
     """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
-    return await _generate(Task.TRANSLATION, body, services, choice)
+    return await _generate(Task.TRANSLATION, body, services, choice, unit)
 
 
 @router.post(
     "/compare",
     operation_id="compare",
     summary="Compare variants",
+    response_model_exclude_none=True,
     responses=documented(404, 413, 415, 422, 500, 503),
 )
 async def compare(
@@ -81,9 +84,9 @@ async def compare(
 
 
 async def _generate(
-    task: Task, body: GenerationRequest, services: Services, choice: Choice
+    task: Task, body: GenerationRequest, services: Services, choice: Choice, unit: str | None
 ) -> GenerationResponse | EventSourceResponse:
     if body.stream:
-        events = await services.generation.stream(task, Prompt.of(body), choice)
+        events = await services.generation.stream(task, Prompt.of(body), choice, unit)
         return EventSourceResponse(events, headers=STREAM_HEADERS)
-    return await services.generation.generate(task, Prompt.of(body), choice)
+    return await services.generation.generate(task, Prompt.of(body), choice, unit)

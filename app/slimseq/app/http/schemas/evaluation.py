@@ -1,15 +1,17 @@
 """The request and the responses of `/evaluations`."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slimseq.app.http.problems import Problem
 from slimseq.app.http.schemas.generation import check_unicode
-from slimseq.evaluation.results import BaselineResult, VariantResult
-from slimseq.models_store.manifest import Task
+from slimseq.evaluation.results import BaselineResult, PairedDifference, VariantResult
+from slimseq.evaluation.sequential_gate import GateAnswer
+from slimseq.models_store.manifest import Performance, Task
 
 # For each text. The process of 20 pairs of the longest texts, which fill a body of 8 MiB, uses 320 MB (measured).
 MAX_PAIR_WORDS = 20_000
@@ -32,8 +34,38 @@ class Status(StrEnum):
         return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
+class GateQuestion(BaseModel):
+    """Whether variants keep a share of their reference's quality."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    retention: float = Field(
+        gt=0,
+        le=2,
+        description="The share. The samples come in random order, and the evaluation ends as soon as a sequential test "
+        "has decided on every variant. It tests the mean of a score of each sample (chrF of a sentence, ROUGE-L of a "
+        "summary), because corpus BLEU is not a mean.",
+    )
+
+
+class LatencySettings(BaseModel):
+    """How to measure latency: in the process of evaluations, with one thread and at low priority.
+
+    Variants take turns, so that their figures compare with each other. `GET /latency` has those of live requests.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    batch: int = Field(default=1, ge=1, le=64, description="Number of texts that are generated at once.")
+    texts: int = Field(default=16, ge=1, le=64, description="Number of texts, from the bundled sample.")
+    repeats: int = Field(default=3, ge=1, le=100, description="How often each batch is timed.")
+    new_tokens: int | None = Field(
+        default=None, ge=1, le=512, description="Exact length of all outputs. Default: each variant ends its outputs."
+    )
+
+
 class EvaluationRequest(BaseModel):
-    """The variants to evaluate, and a named data set or the client's own pairs."""
+    """The variants to evaluate, and on what: a named data set, the client's own pairs, or the latency alone."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -55,14 +87,18 @@ class EvaluationRequest(BaseModel):
         description="Pairs with `source` and `target` for translation, or `document` and `summary` for summarization.",
     )
 
+    gate: GateQuestion | None = None
+    latency: LatencySettings | None = Field(default=None, description="Measure latency instead of quality.")
+
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        if len(set(self.variants)) < len(self.variants):
-            raise ValueError("variants names a variant twice")
-        if (self.dataset is None) == (self.pairs is None):
-            raise ValueError("give either dataset or pairs")
-        if self.pairs is not None and self.samples is not None:
-            raise ValueError("samples goes with dataset, not with pairs")
+        check_distinct(self.variants)
+        if sum(each is not None for each in (self.dataset, self.pairs, self.latency)) != 1:
+            raise ValueError("give either dataset or pairs, or latency alone")
+        if self.samples is not None and self.dataset is None:
+            raise ValueError("samples goes with dataset, not with pairs or latency")
+        if self.gate is not None and self.latency is not None:
+            raise ValueError("gate goes with dataset or pairs, not with latency")
         for index, pair in enumerate(self.pairs or []):
             keys = PAIR_KEYS[self.task]
             if set(pair) != set(keys):
@@ -79,27 +115,87 @@ class EvaluationSummary(BaseModel):
     """Status of an evaluation."""
 
     id: str
+    kind: Literal["quality", "latency"]
     status: Status
     progress: float = Field(ge=0, le=1, description="Share of the texts that were generated.")
     task: Task
     variants: list[str]
     created_at: datetime
-    dataset: str = Field(description="Name of the data set; `pairs` for posted pairs.")
-    samples: int = Field(description="Maximum number of samples; once the evaluation succeeded, their number.")
+    started_at: datetime | None
+    ended_at: datetime | None
+    dataset: str = Field(
+        description="Name of the data set; `pairs` for posted pairs; the name of the file for an uploaded one."
+    )
+    samples: int = Field(description="Maximum number of samples; once they are loaded, their number.")
 
 
 class EvaluationList(BaseModel):
-    """The evaluations, the newest first, without their results."""
+    """Some evaluations, the newest first, without their results."""
 
     evaluations: list[EvaluationSummary]
+    next: int | None = Field(description="`before` of the next page; None if this is the last one.")
+
+
+class VariantLatency(Performance):
+    """The measured latency of a batch, and the throughput, of a variant."""
+
+    variant: str
 
 
 class EvaluationJob(EvaluationSummary):
     """Status of an evaluation, and its results once it succeeded."""
 
+    digests: Mapping[str, str | None] = Field(description="Digest of each variant when the evaluation was posted.")
+    runtimes: Mapping[str, str] | None = Field(description="Runtime of each variant.")
     baseline: BaselineResult | None = Field(default=None, description="Scores of a trivial system on the same samples.")
     results: list[VariantResult] | None = None
+    differences: list[PairedDifference] | None = Field(default=None, description="Each two of the variants.")
+    gate: list[GateAnswer] | None = Field(default=None, description="The answer to the gate question, by variant.")
+    evaluated: int | None = Field(default=None, description="Number of samples that the results are of.")
+    stopped_early: bool | None = Field(
+        default=None, description="Whether the gate question was answered before all samples were evaluated."
+    )
+    latencies: list[VariantLatency] | None = None
     error: Problem | None = None
+
+
+class SampleOutput(BaseModel):
+    """The output of a variant for a sample."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    text: str
+    score: float = Field(description="Between 0 and 100: chrF of a translation, ROUGE-L of a summary.")
+    finish_reason: str
+    input_tokens: int
+    output_tokens: int
+    truncated: bool
+
+
+class EvaluatedSample(BaseModel):
+    """A sample, and the outputs so far."""
+
+    number: int
+    source: str
+    target: str
+    outputs: dict[str, SampleOutput] = Field(description="By variant.")
+
+
+class EvaluatedSamples(BaseModel):
+    """Some samples of an evaluation, in the order of the data set."""
+
+    samples: list[EvaluatedSample]
+    next: int | None = Field(description="`start` of the next page; None if this is the last one.")
+
+
+def check_distinct(variants: list[str]) -> None:
+    """Rejects a variant that is named twice.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if len(set(variants)) < len(variants):
+        raise ValueError("variants names a variant twice")
 
 
 def check_length(text: str, place: str) -> None:

@@ -1,0 +1,32 @@
+"""Column types that read the same from SQLite and PostgreSQL."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect, LargeBinary, TypeDecorator
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A time in UTC. SQLite stores no time zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Adds the time zone."""
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class UserText(TypeDecorator[str]):
+    """A text of a user or a model, as UTF-8 bytes: PostgreSQL's `text` rejects the character U+0000."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
+        """Encodes the text."""
+        return None if value is None else value.encode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        """Decodes the text."""
+        return None if value is None else bytes(value).decode()

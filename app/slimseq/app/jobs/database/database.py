@@ -1,0 +1,238 @@
+"""Runs transactions on the database, in threads, with a bounded time.
+
+Everything that fails because of the database itself is a `DatabaseUnavailable`, after which the next transaction tries
+again. The first transaction that reaches the database migrates it, so a service starts, and serves, without it.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import exc as database_errors
+from sqlalchemy.orm import Session
+
+from slimseq.app.errors import DatabaseUnavailable, UnusableDatabase
+
+# Of a transaction, with the time that it waits for a connection, a lock and a thread.
+TIMEOUT_SECONDS = 5.0
+# Below it, so that the reason is known before the time is over.
+LOCK_SECONDS = 3
+THREADS = 4
+RETRY_SECONDS = 0.05
+# Identifies the migration among the advisory locks of a PostgreSQL database.
+MIGRATION_LOCK = 0x51153E9
+
+# `sqlite3.Error` is raised by what SQLAlchemy does not run.
+BROKEN = (database_errors.DBAPIError, database_errors.TimeoutError, sqlite3.Error, OSError, CommandError)
+
+Result = TypeVar("Result")
+Work = Callable[[Session], Result]
+
+logger = logging.getLogger(__name__)
+
+
+class Database:
+    """The connections to one database. `transact` may be called on any thread, `run` on the event loop."""
+
+    def __init__(self, url: URL, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        """Makes the object; nothing is opened yet.
+
+        Args:
+            url: of SQLite or PostgreSQL.
+            timeout_seconds: maximum duration of a transaction that the event loop waits for.
+        """
+        self.url = url
+        self._timeout_seconds = timeout_seconds
+        self._engine = _sqlite_engine(url) if _is_sqlite(url) else _postgresql_engine(url)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+        self._migration = threading.Lock()
+        self._is_migrated = False
+        self._is_available = True
+
+    async def run(self, work: Work[Result], *, writes: bool = True) -> Result:
+        """Runs a transaction in a thread.
+
+        Args:
+            work: receives a session. It must return plain values, because rows expire with the transaction.
+            writes: whether it changes something. On SQLite, such transactions run one at a time.
+
+        Raises:
+            DatabaseUnavailable: the database failed, or took too long. Nothing was changed then.
+        """
+        is_given_up = threading.Event()
+        future = self._threads.submit(self.transact, work, writes=writes, is_given_up=is_given_up)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), self._timeout_seconds)
+        except TimeoutError:
+            raise self._unavailable(f"no answer within {self._timeout_seconds:g} s") from None
+        finally:
+            is_given_up.set()
+
+    def transact(
+        self, work: Work[Result], *, writes: bool = True, is_given_up: threading.Event | None = None
+    ) -> Result:
+        """Runs a transaction in this thread. Arguments and errors are those of `run`.
+
+        `is_given_up` rolls it back if nobody waits for its result any more.
+        """
+        try:
+            self._migrate_once()
+            with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                session.connection(execution_options={"writes": writes})
+                result = work(session)
+                if is_given_up is not None and is_given_up.is_set():
+                    session.rollback()
+        except (database_errors.IntegrityError, database_errors.DataError):
+            raise
+        except BROKEN as error:
+            raise self._unavailable(str(error)) from error
+        if not self._is_available:
+            self._is_available = True
+            logger.info("the database is available again")
+        return result
+
+    def close(self) -> None:
+        """Closes all connections. Transactions that still run are not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._engine.dispose()
+
+    def _unavailable(self, reason: str) -> DatabaseUnavailable:
+        if self._is_available:
+            self._is_available = False
+            place = self.url.render_as_string(hide_password=True)
+            logger.warning("the database is not available", extra={"database": place, "reason": reason})
+        return DatabaseUnavailable()
+
+    def _migrate_once(self) -> None:
+        if self._is_migrated:
+            return
+        with self._migration:
+            if not self._is_migrated:
+                if _is_sqlite(self.url):
+                    _make_file(Path(self.url.database or ""))
+                    _until_unlocked(lambda: _turn_on_wal(self._engine))
+                with self._engine.begin() as connection:
+                    _migrate(connection)
+                self._is_migrated = True
+
+
+def default_url(store: Path) -> URL:
+    """Returns the URL of the SQLite file of a store, in the user's folder of state (XDG base directories).
+
+    It is not beside the artifacts, which may be installed, shared or read-only. Every store has its own file, so that
+    no service runs an evaluation of another store.
+    """
+    state = Path(os.environ.get("XDG_STATE_HOME") or _home() / ".local" / "state")
+    place = store.resolve()
+    name = f"{place.name}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}.db"
+    return URL.create("sqlite", database=str(state / "slimseq" / name))
+
+
+def database_url(given: str) -> URL:
+    """Parses the URL of the setting, which `slimseq.app.settings` has checked.
+
+    Raises:
+        UnusableDatabase: it cannot be parsed.
+    """
+    try:
+        url = make_url(given)
+    except (database_errors.ArgumentError, ValueError):
+        raise UnusableDatabase() from None
+    return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        # A container's user may have none.
+        return Path("/nonexistent")
+
+
+def _is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+def _make_file(path: Path) -> None:
+    """Makes the file, which holds users' texts, for this user only."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: object) -> None:
+        # Transactions begin below, and not with the first statement that writes.
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", True)
+        # A transaction that reads first and writes later would fail if another one wrote in between.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _turn_on_wal(engine: Engine) -> None:
+    """Lets readers and a writer run at the same time, from now on (https://sqlite.org/wal.html)."""
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+
+
+def _until_unlocked(work: Callable[[], None]) -> None:
+    """Repeats what SQLite does not wait for by itself while another process starts."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(RETRY_SECONDS)
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    # Not as a parameter of the server, which a connection pooler such as PgBouncer may refuse.
+    engine = create_engine(
+        url,
+        pool_size=THREADS,
+        pool_pre_ping=True,
+        pool_timeout=LOCK_SECONDS,
+        connect_args={"connect_timeout": LOCK_SECONDS, "tcp_user_timeout": LOCK_SECONDS * 1000},
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        limit = LOCK_SECONDS * 1000
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {limit}")
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {2 * limit}")
+
+    return engine
+
+
+def _migrate(connection: Connection) -> None:
+    """Brings the schema up to date. A second process waits for the first one, and then has nothing to do."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+    configuration = Config(attributes={"connection": connection})
+    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    command.upgrade(configuration, "head")

@@ -1,0 +1,155 @@
+"""The tables. A change here needs a migration in `migrations/versions`, which a test compares with them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from slimseq.app.jobs.database.columns import UserText, UtcTime
+
+# Names of tasks, variants and statuses, and ids, are at most this long.
+Name = String(64)
+
+
+class Base(DeclarativeBase):
+    """What all tables share: the types of their columns."""
+
+    type_annotation_map = {str: Name, datetime: UtcTime, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012
+
+
+class EvaluationRow(Base):
+    """An evaluation.
+
+    Attributes:
+        number: the order of submission.
+        kind: `quality` or `latency`.
+        digests: the digest of each variant at the time of submission.
+        references: the reference of each variant, if it is one of the variants.
+        runtimes: the runtime of each variant, once a process runs the evaluation.
+        options: the gate question, or the settings of a latency measurement.
+        samples: maximum number of samples; once they are stored, their number.
+        are_samples_stored: whether `SampleRow` has all samples.
+        owner: the process that runs it, or None.
+        owned_until: the owner's lease, in seconds since the epoch. Another process may take over after it.
+        interruptions: how often a process died while it ran the evaluation.
+        results, error: JSON, once the evaluation has ended.
+    """
+
+    __tablename__ = "evaluations"
+
+    # Counted by the database.
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    task: Mapped[str]
+    variants: Mapped[list[str]]
+    digests: Mapped[dict[str, Any]]
+    references: Mapped[dict[str, Any]]
+    runtimes: Mapped[dict[str, Any] | None]
+    options: Mapped[dict[str, Any]]
+    dataset: Mapped[str]
+    samples: Mapped[int]
+    are_samples_stored: Mapped[bool]
+    status: Mapped[str] = mapped_column(index=True)
+    progress: Mapped[float]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    owner: Mapped[str | None]
+    owned_until: Mapped[float | None]
+    interruptions: Mapped[int]
+    results: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+
+
+class SampleRow(Base):
+    """A sample of an evaluation."""
+
+    __tablename__ = "evaluation_samples"
+
+    evaluation: Mapped[int] = mapped_column(ForeignKey("evaluations.number", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    source: Mapped[str] = mapped_column(UserText)
+    target: Mapped[str] = mapped_column(UserText)
+
+
+class OutputRow(Base):
+    """The output of a variant for a sample. `seconds` is its share of the time of its batch."""
+
+    __tablename__ = "evaluation_outputs"
+
+    evaluation: Mapped[int] = mapped_column(ForeignKey("evaluations.number", ondelete="CASCADE"), primary_key=True)
+    variant: Mapped[str] = mapped_column(primary_key=True)
+    sample: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(UserText)
+    finish_reason: Mapped[str]
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    truncated: Mapped[bool]
+    seconds: Mapped[float]
+    score: Mapped[float]
+
+
+class ExperimentRow(Base):
+    """A split of traffic between variants. `arms` is a JSON list of variants and weights."""
+
+    __tablename__ = "experiments"
+    __table_args__ = (
+        # One experiment runs for each task, whatever processes start at once.
+        Index(
+            "ix_experiments_running",
+            "task",
+            unique=True,
+            sqlite_where=text("stopped_at IS NULL"),
+            postgresql_where=text("stopped_at IS NULL"),
+        ),
+    )
+
+    # Counted by the database.
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    task: Mapped[str]
+    name: Mapped[str] = mapped_column(String(200))
+    arms: Mapped[list[Any]] = mapped_column(JSON)
+    margin: Mapped[float]
+    created_at: Mapped[datetime]
+    stopped_at: Mapped[datetime | None]
+
+
+class ResponseRow(Base):
+    """A response that may get feedback, without its texts. The responses of one comparison share its id."""
+
+    __tablename__ = "responses"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str]
+    variant: Mapped[str]
+    experiment: Mapped[str | None] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), index=True)
+    arm: Mapped[str | None]
+    comparison: Mapped[str | None] = mapped_column(index=True)
+    created_at: Mapped[datetime]
+    problem: Mapped[str | None]
+    queue_ms: Mapped[float | None]
+    inference_ms: Mapped[float | None]
+    total_ms: Mapped[float | None]
+
+
+class RatingRow(Base):
+    """The rating of a response, between 0 and 1. A response has at most one."""
+
+    __tablename__ = "ratings"
+
+    response: Mapped[str] = mapped_column(ForeignKey("responses.id", ondelete="CASCADE"), primary_key=True)
+    rating: Mapped[float]
+    created_at: Mapped[datetime]
+
+
+class VoteRow(Base):
+    """The preferred variant of a comparison. A comparison has at most one vote."""
+
+    __tablename__ = "votes"
+
+    comparison: Mapped[str] = mapped_column(primary_key=True)
+    preferred: Mapped[str]
+    created_at: Mapped[datetime]

@@ -1,0 +1,261 @@
+"""Runs the evaluations of the database, one at a time in each service, the oldest first.
+
+An evaluation whose service dies goes on in the next service that finds it, from its last stored output: results are
+computed from the stored outputs, so that none is missing and none counts twice. A service that stops gives its
+evaluation back at once; one that is killed loses it when its lease ends.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy.orm import Session
+
+from slimseq.app.errors import DatabaseUnavailable, EvaluationEnded, InternalError, ShuttingDown
+from slimseq.app.http.problems import problem_of
+from slimseq.app.http.schemas.evaluation import Status
+from slimseq.app.jobs import evaluation_rows
+from slimseq.app.jobs.database.database import Database
+from slimseq.app.jobs.database.tables import OutputRow
+from slimseq.app.jobs.evaluation_order import EvaluationOrder, line_of
+from slimseq.app.jobs.evaluation_process import EvaluationProcess
+from slimseq.app.jobs.evaluation_rows import LEASE_SECONDS, Claim
+from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+
+# How often evaluations are looked for that another service posted or left.
+POLL_SECONDS = 5.0
+HEARTBEAT_SECONDS = LEASE_SECONDS / 5
+RETRY_SECONDS = 1.0
+# To give the evaluation back while the service stops.
+RELEASE_SECONDS = 1.0
+# Samples that are read at once.
+PAGE_SAMPLES = 50
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+
+class NotOurs(Exception):
+    """Raised when an evaluation was cancelled, or another service has taken it over."""
+
+
+class EvaluationRunner:
+    """The loop that runs evaluations. Used from the event loop."""
+
+    def __init__(
+        self,
+        store: Path,
+        chooser: Chooser,
+        runtimes: RuntimeChooser,
+        database: Database,
+        timeout_seconds: float = 3600,
+    ) -> None:
+        """Makes the runner; `start` starts it.
+
+        Args:
+            store: folder of the artifacts.
+            chooser: knows the variants.
+            runtimes: selects the runtime of a variant.
+            database: has the evaluations.
+            timeout_seconds: maximum duration of an evaluation in one service.
+        """
+        self._store = store
+        self._chooser = chooser
+        self._runtimes = runtimes
+        self._database = database
+        self._timeout_seconds = timeout_seconds
+        self._is_awake = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._running: tuple[Claim, EvaluationProcess] | None = None
+        self._is_closing = False
+
+    def start(self) -> None:
+        """Starts the loop."""
+        self._loop = asyncio.create_task(self._run_all(), name="evaluations")
+
+    def wake(self) -> None:
+        """Makes the loop look for evaluations now."""
+        self._is_awake.set()
+
+    def check_open(self) -> None:
+        """Checks that evaluations may be posted.
+
+        Raises:
+            ShuttingDown: the service is stopping.
+        """
+        if self._is_closing:
+            raise ShuttingDown()
+
+    def kill(self, identifier: str) -> None:
+        """Kills the process of an evaluation that was cancelled, if this service runs it."""
+        if self._running is not None and self._running[0].id == identifier:
+            self._running[1].kill()
+
+    async def close(self) -> None:
+        """Ends the loop and the process, and gives the evaluation back."""
+        self._is_closing = True
+        self.wake()
+        if self._running is not None:
+            self._running[1].kill()
+        if self._loop is not None:
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    async def _run_all(self) -> None:
+        while not self._is_closing:
+            self._is_awake.clear()
+            try:
+                claimed = await self._database.run(evaluation_rows.claim)
+            except DatabaseUnavailable:
+                claimed = None
+            except Exception:
+                logger.exception("no evaluation can be run")
+                claimed = None
+            if claimed is not None:
+                await self._run(claimed)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._is_awake.wait(), POLL_SECONDS)
+
+    async def _run(self, claimed: Claim) -> None:
+        process = EvaluationProcess()
+        self._running = claimed, process
+        timer = asyncio.get_running_loop().call_later(self._timeout_seconds, process.kill)
+        heartbeat = asyncio.create_task(self._keep_lease(claimed, process))
+        until = time.monotonic() + self._timeout_seconds
+        try:
+            ending = await self._ending(claimed, process, until)
+        finally:
+            timer.cancel()
+            heartbeat.cancel()
+            self._running = None
+        if self._is_closing:
+            with contextlib.suppress(DatabaseUnavailable, TimeoutError):
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await self._database.run(lambda session: evaluation_rows.release(session, claimed))
+        elif ending is not None:
+            status, changes = ending
+            await self._persist(lambda session: evaluation_rows.finish(session, claimed, status, **changes))
+
+    async def _ending(
+        self, claimed: Claim, process: EvaluationProcess, until: float
+    ) -> tuple[Status, dict[str, Any]] | None:
+        """Runs an evaluation. Returns how it ended; None if it is not ours any more."""
+        try:
+            order = self._order(claimed)
+            results = await asyncio.to_thread(self._evaluate, claimed, order, process)
+            return Status.SUCCEEDED, {"results": results, "progress": 1.0}
+        except NotOurs:
+            return None
+        except EvaluationEnded as raised:
+            error: SlimseqError = raised
+            if time.monotonic() >= until:
+                limit = f"it exceeded the limit of {self._timeout_seconds:g} s; evaluate fewer or shorter texts"
+                error = EvaluationEnded(limit)
+        except SlimseqError as raised:
+            error = raised
+        except Exception:
+            logger.exception("evaluation failed", extra={"evaluation": claimed.id})
+            error = InternalError()
+        return Status.FAILED, {"error": problem_of(error).model_dump()}
+
+    def _order(self, claimed: Claim) -> EvaluationOrder:
+        task = Task(claimed.task)
+        now = self._chooser.digests(task, claimed.variants)
+        changed = [name for name in claimed.variants if now[name] != claimed.digests[name]]
+        if changed:
+            raise EvaluationEnded(f"{', '.join(changed)} changed in the store since it was posted; post it again")
+        return EvaluationOrder(
+            kind=claimed.kind,
+            store=str(self._store),
+            task=claimed.task,
+            # Those of the outputs that there are already.
+            runtimes=claimed.runtimes or {name: self._runtimes.choose(task, name) for name in claimed.variants},
+            references=claimed.references,
+            dataset=claimed.dataset,
+            samples=claimed.samples,
+            are_samples_known=claimed.are_samples_stored,
+            options=claimed.options,
+        )
+
+    def _evaluate(self, claimed: Claim, order: EvaluationOrder, process: EvaluationProcess) -> dict[str, Any]:
+        """Runs the process of an evaluation, in a thread, and stores what it writes."""
+        samples: list[tuple[str, str]] = []
+
+        def store(change: Callable[[Session], bool]) -> None:
+            if not self._transact(process, change):
+                raise NotOurs
+
+        def keep(message: dict[str, Any]) -> None:
+            match message:
+                case {"samples": piece}:
+                    samples.extend(piece)
+                case {"sample_count": _}:
+                    rows = [
+                        {"number": number, "source": source, "target": target}
+                        for number, (source, target) in enumerate(samples)
+                    ]
+                    store(lambda session: evaluation_rows.add_samples(session, claimed, rows))
+                    samples.clear()
+                case {"outputs": outputs, "progress": part}:
+                    store(lambda session: evaluation_rows.add_outputs(session, claimed, outputs, part))
+                case {"progress": part}:
+                    store(lambda session: evaluation_rows.extend(session, claimed, progress=part))
+
+        def lines() -> Iterator[bytes]:
+            yield order.line()
+            start = 0
+            while page := self._transact(process, partial(_page, number=claimed.number, start=start)):
+                yield from page
+                start += PAGE_SAMPLES
+
+        store(lambda session: evaluation_rows.extend(session, claimed, runtimes=dict(order.runtimes)))
+        return process.run(lines(), keep)
+
+    def _transact(self, process: EvaluationProcess, work: Callable[[Session], Result]) -> Result:
+        """Runs a transaction in this thread as soon as the database is there. The process waits meanwhile."""
+        while True:
+            try:
+                return self._database.transact(work)
+            except DatabaseUnavailable:
+                if process.is_killed:
+                    raise EvaluationEnded("its process was killed while the database was not available") from None
+                time.sleep(RETRY_SECONDS)
+
+    async def _keep_lease(self, claimed: Claim, process: EvaluationProcess) -> None:
+        """Extends the lease until it is cancelled. Kills the process if the evaluation is not ours any more."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            with contextlib.suppress(DatabaseUnavailable):
+                if not await self._database.run(lambda session: evaluation_rows.extend(session, claimed)):
+                    process.kill()
+                    return
+
+    async def _persist(self, work: Callable[[Session], Result]) -> None:
+        """Runs a transaction as soon as the database is there, unless the service stops."""
+        while not self._is_closing:
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._database.run(work)
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def _page(session: Session, number: int, start: int) -> Sequence[bytes]:
+    samples = evaluation_rows.samples_of(session, number, start, PAGE_SAMPLES)
+    outputs = evaluation_rows.outputs_of(session, number, start, start + PAGE_SAMPLES)
+    return [
+        *(line_of({"sample": [sample.source, sample.target]}) for sample in samples),
+        *(line_of({"output": _fields(output)}) for output in outputs),
+    ]
+
+
+def _fields(row: OutputRow) -> dict[str, Any]:
+    return {column.name: getattr(row, column.name) for column in row.__table__.columns if column.name != "evaluation"}

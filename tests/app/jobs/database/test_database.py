@@ -1,0 +1,208 @@
+import asyncio
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from pydantic import SecretStr, ValidationError
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from slimseq.app.errors import DatabaseUnavailable, UnusableDatabase
+from slimseq.app.jobs.database.database import Database, database_url, default_url
+from slimseq.app.jobs.database.tables import Base, RatingRow, ResponseRow, VoteRow
+from slimseq.app.settings import Settings
+from tests.postgresql import PostgreSQL
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+COUNT = """
+import sys
+from slimseq.app.jobs.database.database import Database, database_url
+from slimseq.app.jobs.database.tables import VoteRow
+database = Database(database_url(sys.argv[1]))
+for number in range(20):
+    database.transact(lambda session: session.add(VoteRow(comparison=f"{sys.argv[2]}-{number}", preferred="a",
+        created_at=__import__("datetime").datetime.now())))
+"""
+
+
+def vote(comparison: str = "one") -> VoteRow:
+    return VoteRow(comparison=comparison, preferred="quantized", created_at=NOW)
+
+
+def votes(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(VoteRow)) or 0
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
+    def differences(session: Session) -> list[object]:
+        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        return list(compare_metadata(context, Base.metadata))
+
+    assert database.transact(differences) == []
+
+
+def test_processes_that_start_at_once_on_an_empty_database_all_work(url: str, database: Database) -> None:
+    processes = [subprocess.Popen([sys.executable, "-c", COUNT, url, str(number)]) for number in range(3)]
+
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert database.transact(votes) == 60
+
+
+def test_a_transaction_that_fails_changes_nothing(database: Database) -> None:
+    def add_and_fail(session: Session) -> None:
+        session.add(vote())
+        session.flush()
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        database.transact(add_and_fail)
+
+    assert database.transact(votes) == 0
+
+
+def test_a_comparison_is_voted_on_once_and_a_response_rated_once(database: Database) -> None:
+    response = ResponseRow(id="r", task="translation", variant="quantized", created_at=NOW)
+    database.transact(lambda session: session.add_all([vote(), response]))
+    database.transact(lambda session: session.add(RatingRow(response="r", rating=1.0, created_at=NOW)))
+
+    for again in (vote(), RatingRow(response="r", rating=0.0, created_at=NOW)):
+        with pytest.raises(IntegrityError):
+            database.transact(lambda session, again=again: session.add(again))  # type: ignore[misc]
+
+
+def test_a_rating_of_an_unknown_response_is_refused(database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        database.transact(lambda session: session.add(RatingRow(response="nope", rating=1.0, created_at=NOW)))
+
+
+def test_times_keep_their_time_zone_and_microseconds(database: Database) -> None:
+    database.transact(lambda session: session.add(vote()))
+
+    assert database.transact(lambda session: session.scalar(select(VoteRow.created_at))) == NOW
+
+
+def test_a_slow_transaction_is_given_up_in_time_and_changes_nothing(url: str) -> None:
+    database = Database(database_url(url), timeout_seconds=0.2)
+    database.transact(votes)
+
+    def slow(session: Session) -> None:
+        session.add(vote())
+        time.sleep(1)
+
+    async def given_up() -> float:
+        started = time.monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            await database.run(slow)
+        return time.monotonic() - started
+
+    assert asyncio.run(given_up()) < 0.9
+    time.sleep(1)
+    assert database.transact(votes) == 0
+    database.close()
+
+
+def test_a_postgresql_server_that_goes_down_is_unavailable_until_it_is_back(postgresql: PostgreSQL) -> None:
+    database = Database(database_url(postgresql.new_database("down")))
+    database.transact(lambda session: session.add(vote("before")))
+
+    postgresql.stop()
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            database.transact(votes)
+    finally:
+        postgresql.start()
+
+    assert database.transact(votes) == 1
+    database.close()
+
+
+def test_a_file_that_another_program_locks_is_unavailable_until_it_is_released(tmp_path: Path) -> None:
+    database = Database(default_url(tmp_path).set(database=str(tmp_path / "locked.db")))
+    database.transact(votes)
+    other = sqlite3.connect(tmp_path / "locked.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(DatabaseUnavailable):
+        database.transact(lambda session: session.add(vote()))
+    assert database.transact(votes, writes=False) == 0
+    other.execute("ROLLBACK")
+
+    database.transact(lambda session: session.add(vote()))
+    assert database.transact(votes) == 1
+    database.close()
+
+
+def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Do not overwrite me. " * 100)
+
+    with pytest.raises(DatabaseUnavailable):
+        Database(database_url(f"sqlite:///{path}")).transact(votes)
+
+    assert path.read_text() == "Do not overwrite me. " * 100
+
+
+def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(DatabaseUnavailable):
+        Database(database_url(f"sqlite:///{tmp_path / 'file' / 'folder' / 'x.db'}")).transact(votes)
+
+
+def test_a_database_of_a_newer_version_is_left_as_it_is(database: Database, url: str) -> None:
+    database.transact(
+        lambda session: session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    )
+    older = Database(database_url(url))
+
+    with pytest.raises(DatabaseUnavailable):
+        older.transact(votes)
+    older.close()
+
+
+def test_only_its_user_may_read_the_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    url = default_url(tmp_path / "artifacts")
+    database = Database(url)
+    database.transact(votes)
+
+    path = Path(url.database or "")
+    assert path.parent == tmp_path / "state" / "slimseq" and path.name.startswith("artifacts-")
+    assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
+    assert default_url(tmp_path / "others").database != url.database
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "value", ["sqlite:///state.db", "postgresql://user:a%40b@host:5432/name", "postgresql:///name"]
+)
+def test_these_urls_are_databases(value: str) -> None:
+    given = Settings(database_url=SecretStr(value)).database_url
+
+    assert given is not None and database_url(given.get_secret_value()).database in ("state.db", "name")
+
+
+@pytest.mark.parametrize(
+    "value", ["secret", "sqlite://", "sqlite:///:memory:", "mysql://user:secret@host/name", "postgres://secret@host/x"]
+)
+def test_other_urls_are_refused_by_the_settings_without_their_password(value: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Settings(database_url=SecretStr(value))
+
+    [error] = raised.value.errors()
+    assert "must be sqlite:///FILE or postgresql://" in error["msg"] and "secret" not in error["msg"]
+
+
+def test_a_url_that_cannot_be_parsed_is_refused_without_its_password() -> None:
+    with pytest.raises(UnusableDatabase) as raised:
+        database_url("postgresql://user:secret@host:port/name")
+
+    assert "secret" not in str(raised.value)

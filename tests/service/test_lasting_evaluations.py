@@ -1,0 +1,140 @@
+"""Evaluations outlive the service: kill -9, a restart, two services, and a database that goes down."""
+
+import os
+import signal
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimseq.models_store.store import Store
+from tests.postgresql import PostgreSQL
+from tests.service.client import Service
+from tests.service.conftest import running_service
+from tests.service.test_evaluations import PAIRS, ended, evaluation_processes
+
+MANY = [{"source": f"{number}: {pair['source']}", "target": pair["target"]} for number in range(30) for pair in PAIRS]
+REQUEST = {"task": "translation", "variants": ["original", "quantized"], "pairs": MANY}
+TEXT = {"text": "Good morning."}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'kept.db'}"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.new_database(f"service-{uuid.uuid4().hex}")
+
+
+def begun(service: Service, location: str) -> float:
+    """Returns the progress of an evaluation, once there is some."""
+    deadline = time.monotonic() + 120
+    while not (progress := float(service.get(location).json["progress"])):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return progress
+
+
+def outputs_of(service: Service, location: str) -> list[Any]:
+    found, start = [], 0
+    while start is not None:
+        page = service.get(f"{location}/samples?start={start}&limit=100").json
+        found += page["samples"]
+        start = page["next"]
+    return found
+
+
+def test_an_evaluation_goes_on_after_kill_9_and_nothing_counts_twice(embedded: Store, log: Path, database: str) -> None:
+    with running_service(log, store=embedded.root, database_url=database) as first:
+        whole = first.post("/evaluations", REQUEST).headers["location"]
+        expected = ended(first, whole)
+        location = first.post("/evaluations", REQUEST).headers["location"]
+        progress = begun(first, location)
+        os.kill(first.pid, signal.SIGKILL)
+    with running_service(log, store=embedded.root, database_url=database) as second:
+        found = second.get(location).json
+        job = ended(second, location)
+        samples = outputs_of(second, location)
+        kept = ended(second, whole)
+
+    assert found["status"] == "running" and found["progress"] >= progress
+    assert job["status"] == "succeeded", job
+    assert kept == expected
+    assert [each["number"] for each in samples] == list(range(len(MANY)))
+    assert all(set(each["outputs"]) == {"original", "quantized"} for each in samples)
+    for result, same in zip(job["results"], expected["results"], strict=True):
+        assert result["metrics"] == same["metrics"]
+        assert result["output_tokens"] == same["output_tokens"]
+
+
+def test_an_evaluation_goes_on_at_once_after_a_restart(embedded: Store, log: Path) -> None:
+    with running_service(log, store=embedded.root) as first:
+        location = first.post("/evaluations", REQUEST).headers["location"]
+        progress = begun(first, location)
+    with running_service(log, store=embedded.root) as second:
+        stopped = second.get(location).json
+        job = ended(second, location)
+
+    assert stopped["status"] in ("queued", "running") and stopped["progress"] >= progress
+    assert job["status"] == "succeeded" and job["evaluated"] == len(MANY)
+
+
+def test_two_services_show_and_cancel_the_same_evaluations(embedded: Store, log: Path, database: str) -> None:
+    with (
+        running_service(log, store=embedded.root, database_url=database) as first,
+        running_service(log, store=embedded.root, database_url=database) as second,
+    ):
+        location = first.post("/evaluations", REQUEST).headers["location"]
+        begun(second, location)
+        running = [*evaluation_processes(first), *evaluation_processes(second)]
+        other = second if evaluation_processes(first) else first
+        cancelled = other.delete(location)
+        for process in running:
+            process.wait(timeout=30)
+
+        assert len(running) == 1
+        assert cancelled.json["status"] == first.get(location).json["status"] == "cancelled"
+
+
+def test_while_the_database_is_down_texts_are_served_and_evaluations_wait(
+    embedded: Store, log: Path, postgresql: PostgreSQL
+) -> None:
+    url = postgresql.new_database(f"service-{uuid.uuid4().hex}")
+    with running_service(log, store=embedded.root, database_url=url) as service:
+        service.wait_until_ready()
+        location = service.post("/evaluations", REQUEST).headers["location"]
+        begun(service, location)
+        postgresql.stop()
+        try:
+            refused = [
+                service.post("/evaluations", REQUEST),
+                service.get("/evaluations"),
+                service.get(location),
+                service.delete(location),
+                service.get(f"{location}/samples"),
+            ]
+            served = service.post("/translate", TEXT)
+        finally:
+            postgresql.start()
+        job = ended(service, location)
+
+    assert served.status == 200
+    assert {(each.status, each.problem.type) for each in refused} == {(503, "/problems/database-unavailable")}
+    assert all(int(each.headers["retry-after"]) > 0 for each in refused)
+    assert job["status"] == "succeeded" and job["evaluated"] == len(MANY)
+    assert "the database is not available" in log.read_text() and "available again" in log.read_text()
+
+
+def test_where_nothing_can_be_written_texts_are_served_and_the_log_says_so(
+    embedded: Store, log: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with running_service(log, store=embedded.root, database_url=f"sqlite:///{tmp_path}/file/kept.db") as service:
+        service.wait_until_ready()
+        served, refused = service.post("/translate", TEXT), service.post("/evaluations", REQUEST)
+
+    assert served.status == 200
+    assert (refused.status, refused.problem.type) == (503, "/problems/database-unavailable")
+    assert "the database is not available" in log.read_text()
