@@ -119,6 +119,27 @@ class EvaluationEnded(SlimseqError):
     """Raised when the process of an evaluation ended without results. Names the reason, and what to do."""
 
 
+class UnknownExperiment(SlimseqError):
+    """Raised when there is no experiment with an id."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(f"there is no experiment {identifier!r}")
+
+
+class UnknownResponse(SlimseqError):
+    """Raised when feedback is for a response or a comparison that there is not."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(f"there is no response or comparison {identifier!r} to judge")
+
+
+class AlreadyJudged(SlimseqError):
+    """Raised when feedback is for a response or a comparison that has some already. The first one counts."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(f"{identifier!r} was judged before; the first judgement counts")
+
+
 class DatabaseUnavailable(SlimseqError):
     """Raised when the database fails or takes too long. The log has the reason. Generation goes on without it."""
 
