@@ -26,17 +26,20 @@ FROM base
 LABEL org.opencontainers.image.title="slimseq" \
       org.opencontainers.image.description="Serves compressed T5 and BART models" \
       org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin slimseq
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin slimseq \
+    && install --directory --owner 10001 --mode 700 /var/lib/slimseq
 COPY --from=serving /opt/slimseq /opt/slimseq
 COPY --from=artifacts /artifacts /artifacts
 ENV PATH=/opt/slimseq/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1 \
     SLIMSEQ_STORE=/artifacts \
+    SLIMSEQ_DATABASE_URL=sqlite:////var/lib/slimseq/slimseq.db \
     SLIMSEQ_HOST=0.0.0.0 \
     SLIMSEQ_PORT=8000
 USER 10001
 WORKDIR /tmp
+VOLUME /var/lib/slimseq
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
   CMD ["python3", "-m", "slimseq.app.healthcheck"]

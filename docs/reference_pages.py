@@ -36,8 +36,8 @@ def http() -> list[str]:
             lines += [call.get("description", ""), ""]
             if rows := [_parameter(each) for each in call.get("parameters", [])]:
                 lines += _table(("parameter", "type", "description"), rows)
-            body = call.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-            if body:
+            content = call.get("requestBody", {}).get("content", {})
+            if body := next(iter(content.values()), {}).get("schema"):
                 lines += ["Body:", "", *_fields(_resolved(body, schemas))]
             rows = [(status, answer["description"]) for status, answer in call["responses"].items()]
             lines += _table(("status", "meaning"), rows)

@@ -149,6 +149,7 @@ def test_an_evaluation_whose_process_is_killed_fails_and_the_service_goes_on(ser
 
     assert job["status"] == "failed" and job["results"] is None
     assert job["error"]["type"] == "/problems/evaluation-ended" and "memory" in job["error"]["detail"]
+    assert job["error"]["request_id"] == posted.headers["x-request-id"]
     assert service.post("/translate", {"text": "Good morning."}).status == 200
 
 

@@ -51,6 +51,7 @@ class Claim:
     dataset: str
     samples: int
     are_samples_stored: bool
+    request_id: str
 
 
 def submit(session: Session, row: EvaluationRow, samples: Iterable[Values], max_queued: int, max_kept: int) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from asgi_correlation_id import correlation_id
 from sqlalchemy.orm import Session
 
 from slimseq.app.errors import DatabaseUnavailable, EvaluationEnded, InternalError, ShuttingDown
@@ -34,7 +35,8 @@ from slimseq.models_store.manifest import Task
 POLL_SECONDS = 5.0
 HEARTBEAT_SECONDS = LEASE_SECONDS / 5
 RETRY_SECONDS = 1.0
-# To give the evaluation back while the service stops.
+# To end the loop while the service stops, and of it, to give the evaluation back.
+CLOSING_SECONDS = 1.5
 RELEASE_SECONDS = 1.0
 # Samples that are read at once.
 PAGE_SAMPLES = 50
@@ -107,7 +109,8 @@ class EvaluationRunner:
         if self._running is not None:
             self._running[1].kill()
         if self._loop is not None:
-            await asyncio.gather(self._loop, return_exceptions=True)
+            await asyncio.wait({self._loop}, timeout=CLOSING_SECONDS)
+            self._loop.cancel()
 
     async def _run_all(self) -> None:
         while not self._is_closing:
@@ -126,6 +129,7 @@ class EvaluationRunner:
                     await asyncio.wait_for(self._is_awake.wait(), POLL_SECONDS)
 
     async def _run(self, claimed: Claim) -> None:
+        correlation_id.set(claimed.request_id)
         process = EvaluationProcess()
         self._running = claimed, process
         timer = asyncio.get_running_loop().call_later(self._timeout_seconds, process.kill)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import BinaryIO
 
+from asgi_correlation_id import correlation_id
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
@@ -229,6 +230,7 @@ class EvaluationService:
             status=Status.QUEUED.value,
             progress=0.0,
             interruptions=0,
+            request_id=correlation_id.get() or "",
             created_at=datetime.now(UTC),
         )
 

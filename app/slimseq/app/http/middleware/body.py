@@ -68,18 +68,10 @@ class BodyMiddleware:
                 raise BodyTimeout(self._seconds) from None
             if not is_whole:
                 return
-            # A form is parsed piece by piece, a JSON body as a whole.
-            piece_bytes = PIECE_BYTES if media_type == UPLOAD else max(len(body), 1)
-            waiting = iter(range(0, max(len(body), 1), piece_bytes))
+            waiting: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
             async def receive_body() -> Message:
-                start = next(waiting, None)
-                if start is None:
-                    return await receive()
-                if start:
-                    await asyncio.sleep(0)
-                end = start + piece_bytes
-                return {"type": "http.request", "body": bytes(body[start:end]), "more_body": end < len(body)}
+                return waiting.pop() if waiting else await receive()
 
             await self.app(scope, receive_body, send)
         finally:

@@ -96,8 +96,6 @@ def _translated(request: Request, error: Exception) -> Exception:
         return MethodNotAllowed(request.method, request.url.path, (error.headers or {}).get("Allow", "other methods"))
     if error.status_code == HTTPStatus.NOT_FOUND:
         return NotFound(f"there is nothing at {request.url.path}; /docs lists the endpoints")
-    if request.headers.get("content-type", "").startswith("multipart/"):
-        return MalformedBody(f"the body is not a form: {error.detail}")
     return MalformedBody("the body cannot be parsed as JSON; it may be nested too deeply or hold too long a number")
 
 

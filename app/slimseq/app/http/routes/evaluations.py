@@ -8,9 +8,11 @@ from slimseq.app.http.dependencies import ServicesDep
 from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.evaluation import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
+from slimseq.app.http.upload_route import UploadRoute
 from slimseq.models_store.manifest import Task
 
 router = APIRouter(tags=["measurements"], route_class=JsonRoute)
+uploads = APIRouter(tags=["measurements"], route_class=UploadRoute)
 
 
 @router.post(
@@ -28,7 +30,7 @@ async def post_evaluation(body: EvaluationRequest, services: ServicesDep, respon
     return _accepted(await services.evaluations.post(body), response)
 
 
-@router.post(
+@uploads.post(
     "/evaluations/upload",
     operation_id="upload_evaluation",
     summary="Evaluate variants on a file",
@@ -121,6 +123,9 @@ async def list_evaluation_samples(
 async def delete_evaluation_samples(identifier: str, services: ServicesDep) -> None:
     """Delete the texts of an evaluation that has ended, and keep its results."""
     await services.evaluations.erase(identifier)
+
+
+router.include_router(uploads)
 
 
 def _accepted(job: EvaluationJob, response: Response) -> EvaluationJob:

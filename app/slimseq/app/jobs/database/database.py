@@ -179,6 +179,8 @@ def _sqlite_engine(url: URL) -> Engine:
         # Transactions begin below, and not with the first statement that writes.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
+        # Deleted texts are overwritten.
+        connection.execute("PRAGMA secure_delete = ON")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -33,6 +33,7 @@ class EvaluationRow(Base):
         owner: the process that runs it, or None.
         owned_until: the owner's lease, in seconds since the epoch. Another process may take over after it.
         interruptions: how often a process died while it ran the evaluation.
+        request_id: of the request that posted it, for the log and the error.
         results, error: JSON, once the evaluation has ended.
     """
 
@@ -59,6 +60,7 @@ class EvaluationRow(Base):
     owner: Mapped[str | None]
     owned_until: Mapped[float | None]
     interruptions: Mapped[int]
+    request_id: Mapped[str] = mapped_column(String(128))
     results: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
 

@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(length=64), nullable=True),
         sa.Column("owned_until", sa.Double(), nullable=True),
         sa.Column("interruptions", sa.Integer(), nullable=False),
+        sa.Column("request_id", sa.String(length=128), nullable=False),
         sa.Column("results", sa.JSON(), nullable=True),
         sa.Column("error", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("number"),
