@@ -10,6 +10,7 @@ from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from slimseq.app.http.dialects.libretranslate import FORM_PATHS
 from slimseq.app.http.middleware.body import BodyMiddleware
 from slimseq.app.http.middleware.disconnect import DisconnectMiddleware
 from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_bytes=settings.max_body_bytes,
         max_values=settings.max_values,
         seconds=settings.request_timeout_seconds,
+        form_paths=FORM_PATHS,
     )
     app.add_middleware(FailureMiddleware)
     # The paths of the documentation pages are not in the OpenAPI document.

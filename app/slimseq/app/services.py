@@ -13,6 +13,7 @@ from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.inventory import Inventory
+from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.loading import Loader
 from slimseq.app.serving.pool.pool import Pool, PoolLimits
 from slimseq.app.serving.pool.readiness import Readiness
@@ -38,6 +39,7 @@ class Services:
     generation: GenerationService
     evaluations: EvaluationService
     inventory: Inventory
+    languages: Languages
     latency: LatencyWindow
     readiness: Readiness
     metrics: ServiceMetrics
@@ -83,6 +85,7 @@ class Services:
             generation=GenerationService(settings, chooser, pool, latency, metrics, planner),
             evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
             inventory=Inventory(catalogue, pool, version, runtimes),
+            languages=Languages(catalogue),
             latency=latency,
             readiness=Readiness(catalogue, pool, settings.preload),
             metrics=metrics,

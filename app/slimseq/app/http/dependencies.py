@@ -47,10 +47,15 @@ class ChoiceQuery(BaseModel):
 
 
 async def _choice(query: Annotated[ChoiceQuery, Query()]) -> Choice:
-    return Choice(query.variant, query.min_retention, runtime_name(query.runtime))
+    return choice_of(query)
 
 
 ChoiceDep = Annotated[Choice, Depends(_choice)]
+
+
+def choice_of(query: ChoiceQuery) -> Choice:
+    """Returns the variant and the runtime that the query parameters select."""
+    return Choice(query.variant, query.min_retention, runtime_name(query.runtime))
 
 
 def runtime_name(runtime: RuntimeChoice) -> str | None:

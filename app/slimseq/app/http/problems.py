@@ -51,6 +51,7 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     errors.VariantInUse: ProblemType(409, "variant-in-use", "Variant in use"),
     errors.InvalidRequest: ProblemType(422, "invalid-request", "Invalid request"),
     errors.UnsupportedLanguages: ProblemType(422, "unsupported-languages", "Unsupported languages"),
+    errors.UnclosedMarkup: ProblemType(422, "unclosed-markup", "HTML is not closed"),
     errors.UnfitRuntime: ProblemType(422, "unfit-runtime", "Runtime cannot open the variant"),
     errors.TextTooLong: ProblemType(422, "text-too-long", "Input too long"),
     store_errors.InputTooLong: ProblemType(422, "input-too-long", "Input too long"),
@@ -105,13 +106,15 @@ def problem_of(error: SlimseqError) -> Problem:
 
 def problem_response(error: SlimseqError) -> JSONResponse:
     """Returns the response to a request that ended with an error."""
-    headers = {}
-    if isinstance(error, errors.Overloaded):
-        headers["Retry-After"] = str(error.retry_after_seconds)
-    if isinstance(error, errors.MethodNotAllowed):
-        headers["Allow"] = error.allowed
     problem = problem_of(error)
-    return JSONResponse(problem.model_dump(), problem.status, headers, MEDIA_TYPE)
+    return JSONResponse(problem.model_dump(), problem.status, headers_of(error), MEDIA_TYPE)
+
+
+def headers_of(error: SlimseqError) -> dict[str, str]:
+    """Returns the headers of the response to an error."""
+    if isinstance(error, errors.Overloaded):
+        return {"Retry-After": str(error.retry_after_seconds)}
+    return {"Allow": error.allowed} if isinstance(error, errors.MethodNotAllowed) else {}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -46,6 +46,11 @@ class GenerationService:
         self._latency = latency
         self._metrics = metrics
 
+    @property
+    def max_text_characters(self) -> int:
+        """Maximum number of characters in the texts of a request."""
+        return self._settings.max_text_characters
+
     async def generate(self, task: Task, prompt: Prompt, choice: Choice) -> GenerationResponse:
         """Generates from a prompt with the selected variant.
 
@@ -53,7 +58,7 @@ class GenerationService:
             SlimseqError: what `Chooser.choose`, `Pool.lease`, `planning` and `RequestQueue.wait` raise.
         """
         started = time.monotonic()
-        self._check_size(prompt)
+        self.check_size(prompt)
         return await self._generate(task, choice, prompt, started, self._deadline(started))
 
     async def stream(self, task: Task, prompt: Prompt, choice: Choice) -> AsyncIterator[bytes]:
@@ -63,7 +68,7 @@ class GenerationService:
             SlimseqError: as `generate` does, before the first piece. Later errors become an `error` event.
         """
         started = time.monotonic()
-        self._check_size(prompt)
+        self.check_size(prompt)
         deadline = self._deadline(started)
         async with AsyncExitStack() as held:
             loaded, planned = await self._prepare(held, task, choice, prompt, deadline)
@@ -91,7 +96,7 @@ class GenerationService:
             UnknownVariant: there is no variant of a name. Other errors of a variant are in its result.
         """
         started = time.monotonic()
-        self._check_size(prompt)
+        self.check_size(prompt)
         if len(set(variants)) < len(variants):
             raise InvalidRequest("query parameter variant: names a variant twice")
         for name in variants:
@@ -105,6 +110,21 @@ class GenerationService:
             except SlimseqError as error:
                 results.append(FailedVariant(variant=name, error=problem_of(error)))
         return CompareResponse(task=task, results=results)
+
+    def check_size(self, prompt: Prompt) -> None:
+        """Checks the number of texts and of their characters.
+
+        Raises:
+            InvalidRequest: there are too many.
+        """
+        entries = len(prompt.texts) if prompt.entries is None else prompt.entries
+        if entries > self._settings.max_texts:
+            raise InvalidRequest(f"text: has {entries} entries; at most {self._settings.max_texts} are allowed")
+        characters = sum(map(len, prompt.texts))
+        if characters > self._settings.max_text_characters:
+            raise InvalidRequest(
+                f"text: has {characters} characters; at most {self._settings.max_text_characters} are allowed"
+            )
 
     async def _generate(
         self, task: Task, choice: Choice, prompt: Prompt, started: float, deadline: float
@@ -148,17 +168,6 @@ class GenerationService:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
                 if self._chooser.choose(task, choice) == name:
                     raise
-
-    def _check_size(self, prompt: Prompt) -> None:
-        if len(prompt.texts) > self._settings.max_texts:
-            raise InvalidRequest(
-                f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"
-            )
-        characters = sum(map(len, prompt.texts))
-        if characters > self._settings.max_text_characters:
-            raise InvalidRequest(
-                f"text: has {characters} characters; at most {self._settings.max_text_characters} are allowed"
-            )
 
     def _deadline(self, started: float) -> float:
         return started + self._settings.request_timeout_seconds

@@ -1,14 +1,17 @@
-"""Reads request bodies within limits: bytes, JSON values, JSON depth and time. Only UTF-8 JSON is accepted.
+"""Reads request bodies within limits: bytes, JSON values, JSON depth and time.
 
+Only UTF-8 JSON is accepted, and forms on the paths that take them.
 Reading ends with the first byte above a limit. The body is scanned as it arrives, and the route gets it as one piece.
 """
 
 import asyncio
+from collections.abc import Collection
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slimseq.app.errors import BodyTimeout, Overloaded, PayloadTooLarge, UnsupportedMediaType
+from slimseq.app.http.form import FORM
 from slimseq.app.http.middleware.json_limits import PIECE_BYTES, JsonScanner, check_encoding, may_exceed
 
 METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
@@ -20,7 +23,9 @@ RETRY_SECONDS = 1
 class BodyMiddleware:
     """Reads the whole body before the route runs, and rejects bodies that routes could not read."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_values: int, seconds: float = 60) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, max_values: int, seconds: float = 60, form_paths: Collection[str] = ()
+    ) -> None:
         """Wraps an ASGI application.
 
         Args:
@@ -28,11 +33,13 @@ class BodyMiddleware:
             max_bytes: maximum size of a body.
             max_values: maximum number of values in a body, as `JsonScanner` counts them.
             seconds: maximum time to receive a body.
+            form_paths: paths that take forms too. `parse_form` limits their fields.
         """
         self.app = app
         self._max_bytes = max_bytes
         self._max_values = max_values
         self._seconds = seconds
+        self._form_paths = frozenset(form_paths)
         self._max_bytes_in_progress = MAX_LARGE_BODIES * max_bytes
         self._bytes_in_progress = 0
 
@@ -41,7 +48,7 @@ class BodyMiddleware:
 
         Raises:
             PayloadTooLarge: the declared or the received length is above the limit.
-            UnsupportedMediaType: the body is not declared as plain JSON.
+            UnsupportedMediaType: the body is not declared as plain JSON, or as a form where forms are taken.
             MalformedBody: the body is not UTF-8, or nested too deeply.
             BodyTooComplex: the body has too many values.
             BodyTimeout: the body did not arrive in time.
@@ -58,7 +65,7 @@ class BodyMiddleware:
         try:
             try:
                 async with asyncio.timeout(self._seconds):
-                    is_whole = await self._read(headers, receive, body)
+                    is_whole = await self._read(headers, receive, body, scope["path"] in self._form_paths)
             except TimeoutError:
                 raise BodyTimeout(self._seconds) from None
             if not is_whole:
@@ -72,22 +79,27 @@ class BodyMiddleware:
         finally:
             self._bytes_in_progress -= len(body)
 
-    async def _read(self, headers: Headers, receive: Receive, body: bytearray) -> bool:
+    async def _read(self, headers: Headers, receive: Receive, body: bytearray, takes_form: bool) -> bool:
         """Reads the body. Returns False if the client disconnected before its end."""
         scanner: JsonScanner | None = None
+        is_form = False
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return False
             piece, is_last = message.get("body", b""), not message.get("more_body", False)
             if piece and not body:
-                check_media_type(headers)
+                is_form = check_media_type(headers, takes_form) == FORM
             if len(body) + len(piece) > self._max_bytes:
                 raise PayloadTooLarge(self._max_bytes)
             if self._bytes_in_progress + len(piece) > self._max_bytes_in_progress:
                 raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
             self._bytes_in_progress += len(piece)
             body += piece
+            if is_form:
+                if is_last:
+                    return True
+                continue
             if scanner is None:
                 if is_last and not may_exceed(piece, self._max_values):
                     check_encoding(piece)
@@ -108,14 +120,19 @@ async def _scan(scanner: JsonScanner, chunk: bytes, is_last: bool) -> None:
         scanner.feed(b"", is_last)
 
 
-def check_media_type(headers: Headers) -> None:
+def check_media_type(headers: Headers, takes_form: bool = False) -> str:
     """Checks the declared media type and encoding.
 
+    Returns:
+        The media type.
+
     Raises:
-        UnsupportedMediaType: it is not `application/json`, or is compressed.
+        UnsupportedMediaType: it is not `application/json`, nor a form where one is taken, or the body is compressed.
     """
     media_type = headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise UnsupportedMediaType(f"the body must be application/json, not {media_type or 'undeclared'}")
+    if media_type != "application/json" and not (takes_form and media_type == FORM):
+        wanted = f"application/json or {FORM}" if takes_form else "application/json"
+        raise UnsupportedMediaType(f"the body must be {wanted}, not {media_type or 'undeclared'}")
     if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType(f"the body must not be compressed, and is {headers['content-encoding']}")
+    return media_type

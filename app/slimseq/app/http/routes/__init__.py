@@ -8,6 +8,7 @@ from slimseq.app.http.routes import (
     health,
     info,
     latency,
+    libretranslate,
     memory,
     metrics,
     quality,
@@ -16,6 +17,7 @@ from slimseq.app.http.routes import (
 
 ROUTERS: tuple[APIRouter, ...] = (
     generate.router,
+    libretranslate.router,
     variants.router,
     latency.router,
     memory.router,

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from fastapi.sse import EventSourceResponse
 
 from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, runtime_name
-from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.dialects.route import DialectRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.generation import (
     CompareRequest,
@@ -21,7 +21,7 @@ from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["generation"], route_class=JsonRoute)
+router = APIRouter(tags=["generation"], route_class=DialectRoute)
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -1,7 +1,8 @@
 """Selects the variant of a request: the named one, the fastest with enough retention, or the task's default."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from slimseq.app.errors import InvalidRequest, NoVariantRetains
 from slimseq.app.serving.selection.catalogue import Catalogue
@@ -21,11 +22,18 @@ class Choice:
         variant: the variant's name. None selects the task's default.
         min_retention: minimum retention, instead of a name, relative to the reference of the default.
         runtime: the runtime's name. None selects the fastest on this machine.
+        languages: source and target. Without a name or a retention, selects the default among the variants of that
+            pair. None selects the task's default, whatever it translates.
     """
 
     variant: str | None = None
     min_retention: float | None = None
     runtime: str | None = None
+    languages: tuple[str, str] | None = None
+
+    def with_languages(self, source: str, target: str) -> Self:
+        """Returns the choice for a language pair. A named variant stays the choice, whatever it translates."""
+        return self if self.variant or self.min_retention else replace(self, languages=(source, target))
 
 
 class Chooser:
@@ -61,7 +69,7 @@ class Chooser:
             raise InvalidRequest("query parameters variant and min_retention exclude each other: give one")
         if choice.min_retention is not None:
             return self._fastest(task, choice.min_retention, choice.runtime)
-        name = choice.variant if choice.variant is not None else self._catalogue.default(task)
+        name = choice.variant if choice.variant is not None else self._catalogue.default(task, choice.languages)
         self._catalogue.manifest(task, name)
         return name
 
