@@ -33,10 +33,12 @@ def http() -> list[str]:
             lines += [call.get("description", ""), ""]
             if rows := [_parameter(each) for each in call.get("parameters", [])]:
                 lines += _table(("parameter", "type", "description"), rows)
-            body = call.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-            if body:
-                lines += ["Body:", "", *_fields(_resolved(body, schemas))]
-            rows = [(status, answer["description"]) for status, answer in call["responses"].items()]
+            body = call.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+            for each in body.get("oneOf", [body] if body else []):
+                described = _resolved(each, schemas)
+                lines += [f"Body `{described['title']}`:", "", *_fields(described)]
+            answers = document["components"]["responses"]
+            rows = [(status, _resolved(answer, answers)["description"]) for status, answer in call["responses"].items()]
             lines += _table(("status", "meaning"), rows)
     return lines
 

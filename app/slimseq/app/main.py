@@ -15,7 +15,7 @@ from slimseq.app.http.middleware.body import BodyMiddleware
 from slimseq.app.http.middleware.disconnect import DisconnectMiddleware
 from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
 from slimseq.app.http.middleware.observation import ObservationMiddleware
-from slimseq.app.http.problems import document_media_type
+from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.http.routes import ROUTERS
 from slimseq.app.http.strict_query import KNOWN_QUERY_ONLY, install_strict_query
 from slimseq.app.services import Services
@@ -48,7 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     translate_exceptions(app)
-    document_media_type(app)
+    complete_openapi(app)
     install_strict_query(app)
     # The last one added sees a request first.
     app.add_middleware(DisconnectMiddleware)

@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from asgi_correlation_id import correlation_id
-from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -120,20 +119,3 @@ def headers_of(error: SlimseqError) -> dict[str, str]:
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of a route that may answer with problems of these statuses."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
-
-
-def document_media_type(app: FastAPI) -> None:
-    """Makes `/openapi.json` list every error as `application/problem+json`, where FastAPI has `application/json`."""
-    original = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = original()
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                for status, response in operation["responses"].items():
-                    content = response.get("content", {})
-                    if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in content:
-                        content[MEDIA_TYPE] = content.pop("application/json")
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
