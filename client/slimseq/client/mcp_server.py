@@ -1,7 +1,7 @@
 """A server of the Model Context Protocol, by which assistants use a running service.
 
-`python -m slimseq.client.mcp_server` talks to the assistant over standard input and output, to the service over HTTP. It
-needs the extra `mcp`.
+`python -m slimseq.client.mcp_server` talks to the assistant over standard input and output, and to the service over
+HTTP. It needs the extra `mcp`.
 """
 
 import argparse
