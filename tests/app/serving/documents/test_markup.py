@@ -45,6 +45,7 @@ def test_texts_are_replaced_and_tags_are_kept(html: str, filled: str) -> None:
         '<p translate="no">Acme <b>Bank</b></p>',
         "<p>12 &nbsp;&mdash; 3</p>",
         "<!-- <b> -->",
+        "<!--><!---><!-- a --!><?b?><!c>",
     ],
 )
 def test_what_is_no_language_is_kept_as_it_is_written(html: str) -> None:
@@ -70,6 +71,8 @@ def test_a_line_break_is_a_space_except_in_preformatted_text() -> None:
         ("one\n<p class='a", "the tag at line 2, column 1 is not closed"),
         ("<p>one</p", "the tag at line 1, column 7 is not closed"),
         ("one <!-- two", "the comment at line 1, column 5 is not closed"),
+        ("<!-- two <b>", "the comment at line 1, column 1 is not closed"),
+        ("<!two", "the comment at line 1, column 1 is not closed"),
         ("<script>a", "<script> at line 1, column 1 is not closed"),
     ],
 )

@@ -116,7 +116,7 @@ class _Reader:
             self._start(token)
         elif token.type is TokenType.END_TAG:
             self._close(token)
-        elif token.type is TokenType.COMMENT and not source.endswith(">"):
+        elif token.type is TokenType.COMMENT and not source.endswith(("-->", "--!>") if source[:4] == "<!--" else ">"):
             raise UnclosedMarkup(f"the comment at {_place(token)} is not closed")
 
     def end(self, source: str) -> None:
