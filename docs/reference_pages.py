@@ -37,9 +37,12 @@ def http() -> list[str]:
             if rows := [_parameter(each) for each in call.get("parameters", [])]:
                 lines += _table(("parameter", "type", "description"), rows)
             content = call.get("requestBody", {}).get("content", {})
-            if body := next(iter(content.values()), {}).get("schema"):
-                lines += ["Body:", "", *_fields(_resolved(body, schemas))]
-            rows = [(status, answer["description"]) for status, answer in call["responses"].items()]
+            body = content.get("application/json", next(iter(content.values()), {})).get("schema", {})
+            for each in body.get("oneOf", [body] if body else []):
+                described = _resolved(each, schemas)
+                lines += [f"Body `{described['title']}`:", "", *_fields(described)]
+            answers = document["components"]["responses"]
+            rows = [(status, _resolved(answer, answers)["description"]) for status, answer in call["responses"].items()]
             lines += _table(("status", "meaning"), rows)
     return lines
 

@@ -17,7 +17,7 @@ from tests.service.conftest import running_service
 
 ROOT = Path(__file__).parents[2]
 ABSENT = ("torch", "transformers", "optimum", "datasets")
-ROOMS = ("app", "cli", "compression", "evaluation", "inference", "models_store")
+ROOMS = ("app", "cli", "client", "compression", "evaluation", "inference", "models_store")
 # Beside the packages' Python files.
 DATA = {
     *(f"slimseq/{room}/py.typed" for room in ROOMS),

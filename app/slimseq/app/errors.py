@@ -69,6 +69,10 @@ class UnsupportedLanguages(SlimseqError):
     """Raised when a request names a language that the variant does not translate from or to."""
 
 
+class UnclosedMarkup(SlimseqError):
+    """Raised when HTML has an element, tag or comment that is not closed, or an end tag too many. Names the place."""
+
+
 class UnfitRuntime(SlimseqError):
     """Raised when a request names a runtime that cannot load the variant here. Names those that can."""
 
@@ -177,7 +181,7 @@ class PayloadTooLarge(SlimseqError):
 
 
 class UnsupportedMediaType(SlimseqError):
-    """Raised when the declared media type of a body is not JSON, or the body is compressed."""
+    """Raised when the declared media type of a body is not one that the path reads, or the body is compressed."""
 
 
 class Overloaded(SlimseqError):

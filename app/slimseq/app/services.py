@@ -22,6 +22,7 @@ from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.inventory import Inventory
+from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.loading import Loader
 from slimseq.app.serving.pool.pool import Pool, PoolLimits
 from slimseq.app.serving.pool.readiness import Readiness
@@ -49,6 +50,7 @@ class Services:
     experiments: ExperimentService
     feedback: FeedbackService
     inventory: Inventory
+    languages: Languages
     latency: LatencyWindow
     readiness: Readiness
     metrics: ServiceMetrics
@@ -110,6 +112,7 @@ class Services:
             experiments=ExperimentService(database, chooser, traffic, responses),
             feedback=FeedbackService(database, responses),
             inventory=Inventory(catalogue, pool, version, runtimes, monitor),
+            languages=Languages(catalogue),
             latency=latency,
             readiness=Readiness(catalogue, pool, settings.preload),
             metrics=metrics,

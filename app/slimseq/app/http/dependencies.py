@@ -59,9 +59,7 @@ class ChoiceQuery(BaseModel):
 
 
 async def _choice(query: Annotated[ChoiceQuery, Query()]) -> Choice:
-    return Choice(
-        query.variant, query.min_retention, runtime_name(query.runtime), query.max_latency_ms, query.max_bytes
-    )
+    return choice_of(query)
 
 
 UnitHeader = Annotated[
@@ -73,6 +71,13 @@ UnitHeader = Annotated[
     ),
 ]
 ChoiceDep = Annotated[Choice, Depends(_choice)]
+
+
+def choice_of(query: ChoiceQuery) -> Choice:
+    """Returns the variant and the runtime that the query parameters select."""
+    return Choice(
+        query.variant, query.min_retention, runtime_name(query.runtime), query.max_latency_ms, query.max_bytes
+    )
 
 
 def runtime_name(runtime: RuntimeChoice) -> str | None:

@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from asgi_correlation_id import correlation_id
-from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -57,6 +56,7 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     errors.EvaluationRuns: ProblemType(409, "evaluation-runs", "Evaluation has not ended"),
     errors.InvalidRequest: ProblemType(422, "invalid-request", "Invalid request"),
     errors.UnsupportedLanguages: ProblemType(422, "unsupported-languages", "Unsupported languages"),
+    errors.UnclosedMarkup: ProblemType(422, "unclosed-markup", "HTML is not closed"),
     errors.UnfitRuntime: ProblemType(422, "unfit-runtime", "Runtime cannot open the variant"),
     errors.TextTooLong: ProblemType(422, "text-too-long", "Input too long"),
     store_errors.InputTooLong: ProblemType(422, "input-too-long", "Input too long"),
@@ -119,34 +119,17 @@ def problem_of(error: SlimseqError) -> Problem:
 
 def problem_response(error: SlimseqError) -> JSONResponse:
     """Returns the response to a request that ended with an error."""
-    headers = {}
-    if isinstance(error, errors.DatabaseUnavailable):
-        headers["Retry-After"] = str(errors.DatabaseUnavailable.retry_after_seconds)
-    if isinstance(error, errors.Overloaded):
-        headers["Retry-After"] = str(error.retry_after_seconds)
-    if isinstance(error, errors.MethodNotAllowed):
-        headers["Allow"] = error.allowed
     problem = problem_of(error)
-    return JSONResponse(problem.model_dump(), problem.status, headers, MEDIA_TYPE)
+    return JSONResponse(problem.model_dump(), problem.status, headers_of(error), MEDIA_TYPE)
+
+
+def headers_of(error: SlimseqError) -> dict[str, str]:
+    """Returns the headers of the response to an error."""
+    if isinstance(error, errors.DatabaseUnavailable | errors.Overloaded):
+        return {"Retry-After": str(error.retry_after_seconds)}
+    return {"Allow": error.allowed} if isinstance(error, errors.MethodNotAllowed) else {}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of a route that may answer with problems of these statuses."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
-
-
-def document_media_type(app: FastAPI) -> None:
-    """Makes `/openapi.json` list every error as `application/problem+json`, where FastAPI has `application/json`."""
-    original = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = original()
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                for status, response in operation["responses"].items():
-                    content = response.get("content", {})
-                    if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in content:
-                        content[MEDIA_TYPE] = content.pop("application/json")
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]

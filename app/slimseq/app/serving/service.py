@@ -89,6 +89,11 @@ class GenerationService:
         self._traffic: Traffic = traffic or NoTraffic()
         self._on_answer = on_answer
 
+    @property
+    def max_text_characters(self) -> int:
+        """Maximum number of characters in the texts of a request."""
+        return self._settings.max_text_characters
+
     async def generate(self, task: Task, prompt: Prompt, choice: Choice, unit: str | None = None) -> GenerationResponse:
         """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs.
 
@@ -141,7 +146,7 @@ class GenerationService:
             UnknownVariant: there is no variant of a name. Other errors of a variant are in its result.
         """
         started = time.monotonic()
-        self._check_size(prompt)
+        self.check_size(prompt)
         if len(set(variants)) < len(variants):
             raise InvalidRequest("query parameter variant: names a variant twice")
         for name in variants:
@@ -162,11 +167,28 @@ class GenerationService:
             compared = await asyncio.to_thread(compare_with, answered[name], results)
         return CompareResponse(id=comparison, task=task, results=compared)
 
+    def check_size(self, prompt: Prompt) -> None:
+        """Checks the number of texts and of their characters.
+
+        Raises:
+            InvalidRequest: there are too many.
+        """
+        entries = len(prompt.texts) if prompt.entries is None else prompt.entries
+        if entries > self._settings.max_texts:
+            raise InvalidRequest(f"text: has {entries} entries; at most {self._settings.max_texts} are allowed")
+        characters = sum(map(len, prompt.texts))
+        if characters > self._settings.max_text_characters:
+            raise InvalidRequest(
+                f"text: has {characters} characters; at most {self._settings.max_text_characters} are allowed"
+            )
+
     def _call(self, task: Task, prompt: Prompt, choice: Choice, unit: str | None) -> Call:
         """Returns the call of a request, with the arm that it belongs to if it leaves the variant to the service."""
         started = time.monotonic()
-        self._check_size(prompt)
+        self.check_size(prompt)
         assignment = self._traffic.assign(task, unit) if choice.is_open else None
+        if assignment and choice.languages and not self._chooser.translates(task, assignment.arm, choice.languages):
+            assignment = None
         if assignment is not None:
             choice = replace(choice, variant=assignment.arm)
         return Call(task, prompt, choice, started, self._deadline(started), assignment)
@@ -223,17 +245,6 @@ class GenerationService:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
                 if self._chooser.choose(task, choice) == selection.variant:
                     raise
-
-    def _check_size(self, prompt: Prompt) -> None:
-        if len(prompt.texts) > self._settings.max_texts:
-            raise InvalidRequest(
-                f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"
-            )
-        characters = sum(map(len, prompt.texts))
-        if characters > self._settings.max_text_characters:
-            raise InvalidRequest(
-                f"text: has {characters} characters; at most {self._settings.max_text_characters} are allowed"
-            )
 
     def _deadline(self, started: float) -> float:
         return started + self._settings.request_timeout_seconds

@@ -40,6 +40,13 @@ def store(tmp_path: Path) -> Path:
     )
 
 
+def test_languages_choose_where_nothing_else_is_named(tmp_path: Path) -> None:
+    found = chooser(put(tmp_path, manifest(), manifest(variant="french", languages=["en", "fr"])))
+
+    assert found.choose(TRANSLATION, Choice().with_languages("en", "fr")) == "french"
+    assert found.choose(TRANSLATION, Choice("original").with_languages("en", "fr")) == "original"
+
+
 def test_a_named_variant_answers_and_the_default_otherwise(store: Path) -> None:
     assert chooser(store).choose(TRANSLATION, Choice("pruned")) == "pruned"
     assert chooser(store).choose(TRANSLATION, Choice()) == "quantized"

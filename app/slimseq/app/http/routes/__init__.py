@@ -9,6 +9,7 @@ from slimseq.app.http.routes import (
     health,
     info,
     latency,
+    libretranslate,
     memory,
     metrics,
     problems,
@@ -18,6 +19,7 @@ from slimseq.app.http.routes import (
 
 ROUTERS: tuple[APIRouter, ...] = (
     generate.router,
+    libretranslate.router,
     variants.router,
     latency.router,
     memory.router,

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from fastapi.sse import EventSourceResponse
 
 from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, UnitHeader, runtime_name
-from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.dialects.route import DialectRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.generation import (
     CompareRequest,
@@ -21,14 +21,27 @@ from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["generation"], route_class=JsonRoute)
+router = APIRouter(tags=["generation"], route_class=DialectRoute)
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+EVENT = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {
+        "event": {"enum": ["token", "done", "error"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "`token`: `index` of the output and `text` to add. `done`: the answer. `error`: a problem.",
+        },
+    },
+    "required": ["event", "data"],
+}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The outputs. With `stream`: a `token` event for each piece, then a `done` event with the "
         "outputs.",
-        "content": {EventSourceResponse.media_type: {"schema": {"type": "string"}}},
+        "content": {EventSourceResponse.media_type: {"schema": EVENT}},
     },
     **documented(404, 413, 415, 422, 429, 500, 503, 504),
 }

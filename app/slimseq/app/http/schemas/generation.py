@@ -101,11 +101,11 @@ def _optional(field: FieldInfo) -> Any:
     return Annotated[field.annotation | None, *field.metadata, Field(description=field.description)]  # type: ignore[operator]
 
 
-OptionFields = create_model(  # type: ignore[call-overload]
-    "OptionFields",
-    __base__=TextField,
-    **{name: (_optional(field), None) for name, field in GenerationOptions.model_fields.items()},
-)
+# Fields of a model, as `create_model` takes them.
+OPTIONAL_OPTIONS: dict[str, Any] = {
+    name: (_optional(field), None) for name, field in GenerationOptions.model_fields.items()
+}
+OptionFields = create_model("OptionFields", __base__=TextField, **OPTIONAL_OPTIONS)
 
 
 class TextRequest(OptionFields):

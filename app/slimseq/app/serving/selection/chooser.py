@@ -1,7 +1,8 @@
 """Selects the variant of a request: the named one, the best within limits, or the task's default."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from slimseq.app.errors import InvalidRequest, NoVariantFits, NoVariantRetains
 from slimseq.app.serving.selection.catalogue import Catalogue
@@ -27,6 +28,8 @@ class Choice:
         runtime: the runtime's name. None selects the fastest on this machine.
         max_latency_ms: maximum median latency of one text, as measured.
         max_bytes: maximum size on disk, of the format that the runtime opens.
+        languages: source and target. Without a name or a retention, selects the default among the variants of that
+            pair. None selects the task's default, whatever it translates.
     """
 
     variant: str | None = None
@@ -34,6 +37,7 @@ class Choice:
     runtime: str | None = None
     max_latency_ms: float | None = None
     max_bytes: int | None = None
+    languages: tuple[str, str] | None = None
 
     @property
     def limits(self) -> dict[str, float]:
@@ -45,6 +49,10 @@ class Choice:
     def is_open(self) -> bool:
         """Whether the request leaves the variant to the service."""
         return self.variant is None and not self.limits
+
+    def with_languages(self, source: str, target: str) -> Self:
+        """Returns the choice for a language pair. A named variant stays the choice, whatever it translates."""
+        return replace(self, languages=(source, target)) if self.is_open else self
 
 
 @dataclass(frozen=True)
@@ -125,9 +133,14 @@ class Chooser:
             )
         if choice.limits:
             return self._within(task, choice)
-        name = choice.variant if choice.variant is not None else self._catalogue.default(task)
+        name = choice.variant if choice.variant is not None else self._catalogue.default(task, choice.languages)
         self._catalogue.manifest(task, name)
         return Selection(name)
+
+    def translates(self, task: Task, variant: str, languages: tuple[str, str]) -> bool:
+        """Whether a variant translates from the first language to the second."""
+        found = next((each for each in self._catalogue.manifests(task) if each.variant == variant), None)
+        return found is not None and tuple(found.languages) == languages
 
     def check_exists(self, task: Task, variant: str) -> None:
         """Checks that there is a variant of that name, readable or not.
