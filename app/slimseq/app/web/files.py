@@ -1,4 +1,4 @@
-"""The files of the page in memory and on disk: two HTML pages, and assets under a path that changes with their content."""
+"""The files of the page: HTML pages, and assets below a path that changes with their content."""
 
 import hashlib
 from collections.abc import MutableMapping
