@@ -19,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest
 TWICE := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare check test docs test-transformers4 lint format clean
+.PHONY: help setup run prepare check test docs vendor screenshots test-transformers4 lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,12 @@ lint: $(DEV_STAMP) ## Check style, types, layers, and the README's tables agains
 
 docs: $(DEV_STAMP) ## Build the documentation site: docs/_build/index.html.
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+
+vendor: $(DEV_STAMP) ## Copy the page's libraries from npm, as vendor.json pins them. Needs npm.
+	$(BIN)/python -m slimseq.app.web.vendor
+
+screenshots: $(DEV_STAMP) prepare ## Take the README's pictures of the page. Needs Chromium.
+	$(BIN)/python -m tests.web.screenshots
 
 format: $(DEV_STAMP) ## Format, and fix what can be fixed.
 	$(BIN)/ruff check --fix .

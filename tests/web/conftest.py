@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -51,12 +51,26 @@ class Visitor:
 
         self.page.route(lambda url: urlsplit(url).path == path, respond)
 
-    def offer(self, service: Service, **operations: str) -> None:
-        """Adds operations to the OpenAPI document that the page reads, as `feedback="post"`."""
+    def offer(self, service: Service, *operations: str, fields: Mapping[str, Sequence[str]] = {}) -> None:
+        """Adds operations such as `post /feedback`, and fields of bodies, to the OpenAPI document of the service."""
         document = service.get("/openapi.json").json
-        for name, method in operations.items():
-            document["paths"].setdefault(f"/{name}", {})[method] = {}
+        for method, path in (operation.split() for operation in operations):
+            document["paths"].setdefault(path, {})[method] = {}
+        for schema, names in fields.items():
+            document["components"]["schemas"][schema]["properties"] |= {name: {} for name in names}
         self.answer("/openapi.json", document)
+
+    def serious_violations(self) -> list[str]:
+        """Returns what axe finds, without what it calls minor or moderate."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page).response["violations"]
+        return [
+            f"{each['id']}: {node['html']}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+            for node in each["nodes"]
+        ]
 
     def _on_console(self, kind: str, text: str) -> None:
         # Chromium also writes a line for each answer that is an error, which some tests ask for.

@@ -81,6 +81,21 @@ def test_live_traffic_shows_within_seconds(visitor: Visitor, service: Service) -
     assert page.locator(".timeline canvas").count() == 6
 
 
+def test_live_agreement_stands_beside_what_was_recorded(visitor: Visitor, service: Service) -> None:
+    report = service.get("/quality").json
+    live = {"similarity": 0.913, "interval": [0.88, 0.941], "exact": 0.4, "outputs": 120, "metric": "chrf"}
+    for each in report["qualities"]:
+        each |= {"live_agreement": None, "agreement": None}
+        if (each["task"], each["variant"]) == ("translation", "compact"):
+            each |= {"live_agreement": live, "agreement": {"similarity": 0.925}}
+    visitor.answer("/quality", report)
+
+    page = visitor.open("live")
+    row = page.locator("section", has=page.get_by_role("heading", name="Agreement")).locator("tbody tr")
+
+    assert " ".join(row.inner_text().split()) == "compact Translation 0.913 0.880 to 0.941 40 % 120 0.925"
+
+
 def test_live_says_when_the_service_is_gone_and_when_it_is_back(visitor: Visitor) -> None:
     page = visitor.open("live")
     page.get_by_text("Ready", exact=True).wait_for()

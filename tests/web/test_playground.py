@@ -26,7 +26,7 @@ def test_outputs_stand_side_by_side_with_what_they_cost_and_keep(visitor: Visito
     outputs = page.locator(".output").all_inner_texts()
     assert [text.split("\n")[0] for text in outputs] == ["original", "compact"]
     assert all("Die Kinder spielen im Garten." in text for text in outputs)
-    assert re.search(r"Time\s+[\d.]+ ms\s+Tokens a second\s+\d+", outputs[1])
+    assert re.search(r"Time\s+[\d.]+ ms\s+Tokens/s\s+\d+", outputs[1])
     assert re.search(r"Size\s+4\.7 MB\s+Retention\s+0\.9\d\d\s+0\.9\d\d to", outputs[1])
     assert re.search(r"Agreement\s+100 %", outputs[1])
 
@@ -49,10 +49,12 @@ def test_words_that_differ_from_the_reference_are_marked(visitor: Visitor) -> No
 
     page.get_by_role("button", name="Run").click()
     page.locator(".output ins").first.wait_for()
+    violations = visitor.serious_violations()
     reference, other = page.locator(".output-text").all()
     added = "".join(other.locator("ins").all_inner_texts())
     page.get_by_role("switch").uncheck()
 
+    assert violations == []
     assert reference.locator("ins, del").count() == 0
     assert added and added not in reference.inner_text()
     assert other.locator("ins, del").count() == 0
@@ -134,7 +136,7 @@ def test_an_output_is_rated_where_the_service_takes_feedback(visitor: Visitor, s
         "id": "r1", "variant": "original", "outputs": [{"text": "Hallo.", "output_tokens": 3}],
         "timings": {"queue_ms": 0.1, "inference_ms": 9.0, "total_ms": 9.5},
     }  # fmt: skip
-    visitor.offer(service, feedback="post")
+    visitor.offer(service, "post /feedback")
     visitor.answer("/translate", f"event: done\ndata: {json.dumps(answer)}\n\n", kind="text/event-stream")
     visitor.answer("/feedback", {})
     page = visitor.open("?task=translation&variant=original&text=Hello.")

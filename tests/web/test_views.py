@@ -20,20 +20,12 @@ LAYOUT_SHIFTS = """() => new Promise((resolve) => {
 GOOD_LAYOUT_SHIFT = 0.1
 
 
-def serious_violations(page: Any) -> list[str]:
-    """What axe finds, without what it calls minor or moderate."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    return [f"{each['id']}: {each['nodes'][0]['html']}" for each in found if each["impact"] in ("serious", "critical")]
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_nothing_serious(visit: Visit, view: str, theme: Any) -> None:
     with visit(color_scheme=theme, reduced_motion="reduce") as visitor:
-        page = visitor.open(view)
-        found = serious_violations(page)
+        visitor.open(view)
+        found = visitor.serious_violations()
 
     assert found == []
 
@@ -59,7 +51,7 @@ def test_the_layout_does_not_jump(visit: Visit, view: str) -> None:
 
 @pytest.mark.parametrize("view", NO_SUCH)
 def test_an_address_that_names_nothing_says_so(visitor: Visitor, service: Service, view: str) -> None:
-    visitor.offer(service, experiments="get")
+    visitor.offer(service, "get /experiments")
 
     page = visitor.open(view)
 

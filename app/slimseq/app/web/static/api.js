@@ -92,13 +92,23 @@ function parseEvent(block) {
   return data.length ? { name, data: JSON.parse(data.join("\n")) } : null;
 }
 
-let document_ = null;
+let pending = null;
 
-/** Whether the service documents an operation. The page shows what the service can do. */
-export async function offers(path, method = "get") {
-  document_ ??= getJson("/openapi.json").catch((error) => {
-    document_ = null;
+/** The OpenAPI document. The page shows what the service can do. */
+function openapi() {
+  pending ??= getJson("/openapi.json").catch((error) => {
+    pending = null;
     throw error;
   });
-  return Boolean((await document_).paths[path]?.[method]);
+  return pending;
+}
+
+/** Whether the service has an operation. */
+export async function offers(path, method = "get") {
+  return Boolean((await openapi()).paths[path]?.[method]);
+}
+
+/** Whether a body of the service has a field. */
+export async function accepts(schema, field) {
+  return Boolean((await openapi()).components?.schemas?.[schema]?.properties?.[field]);
 }

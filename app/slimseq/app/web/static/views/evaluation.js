@@ -3,13 +3,14 @@
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { getJson, offers, remove } from "../api.js";
 import { commonDomain, intervalBar } from "../charts/interval.js";
-import { TASKS, count, date, duration, fixed, interval, percent } from "../format.js";
-import { loading, markIcon, marks, problem, shareButton } from "../parts.js";
+import { TASKS, count, date, duration, fixed, interval, milliseconds, percent } from "../format.js";
+import { gateMark, loading, markIcon, marks, problem, shareButton } from "../parts.js";
 import { link } from "../route.js";
-import { statusMark } from "./evaluations.js";
+import { samplesOf, statusMark } from "./evaluations.js";
 import { PAIR_KEYS } from "../text/pairs.js";
 
 const PERIOD_MS = 1000;
+const SAMPLES_A_PAGE = 10;
 const PRIMARY = { translation: "bleu", summarization: "rougeL" };
 const NAMES = { bleu: "BLEU", chrf: "chrF", chrfpp: "chrF++", rouge1: "ROUGE-1", rouge2: "ROUGE-2", rougeL: "ROUGE-L", rougeLsum: "ROUGE-Lsum" };
 
@@ -38,8 +39,8 @@ export function evaluation(container, { parts }) {
   // The outputs, a page at a time, where the service keeps them.
   const more = async () => {
     if (!(await offers("/evaluations/{identifier}/samples"))) return;
-    const after = page.samples?.next ? `?after=${encodeURIComponent(page.samples.next)}` : "";
-    const found = await getJson(`/evaluations/${encodeURIComponent(id)}/samples${after}`);
+    const start = page.samples?.next ?? 0;
+    const found = await getJson(`/evaluations/${encodeURIComponent(id)}/samples?start=${start}&limit=${SAMPLES_A_PAGE}`);
     page.samples = { ...found, samples: [...(page.samples?.samples ?? []), ...found.samples] };
     draw();
   };
@@ -64,20 +65,20 @@ function template(page, actions) {
   const isActive = ["queued", "running"].includes(job.status);
   return html`${crumbs}
     <div class="heading"><div><h1>${job.variants.join(", ")}</h1>
-      <p class="lead">${TASKS[job.task]}, ${isActive ? "at most " : ""}${count(job.samples)} ${job.dataset === "pairs" ? "own pairs" : `samples (${job.dataset})`}, ${date(job.created_at)}</p></div>${shareButton()}</div>
+      <p class="lead">${TASKS[job.task]}, ${isActive && job.kind !== "latency" ? "at most " : ""}${samplesOf(job)}, ${date(job.created_at)}</p></div>${shareButton()}</div>
     <div class="job-state" aria-live="polite">${statusMark(job)}
       ${isActive ? html`<progress max="1" .value=${job.progress} aria-label="Progress">${percent(job.progress)}</progress><button type="button" class="secondary" @click=${actions.cancel}>Cancel</button>` : nothing}</div>
     ${error ? problem(error) : nothing}
     ${job.error ? problem({ title: job.error.title, message: job.error.detail, requestId: job.error.request_id }) : nothing}
-    ${job.decision ?? job.gate?.decision ? html`<p class="lead">${job.decision ?? job.gate.decision}</p>` : nothing}
-    ${job.results ? results(page) : nothing}`;
+    ${job.gate?.length ? gate(page) : nothing}${job.results ? results(page) : nothing}${job.latencies?.length ? latencies(page) : nothing}
+    ${page.samples?.samples.length ? outputs(page, actions.more) : nothing}`;
 }
 
 function results(page) {
   const { job } = page;
   const names = job.results[0].metrics.map((each) => each.metric);
   const metrics = [...names].sort((a, b) => (b === PRIMARY[job.task]) - (a === PRIMARY[job.task]));
-  return html`${metrics.map((name) => metric(page, name))}${cost(page)}${differences(job)}${outputs(page)}`;
+  return html`${metrics.map((name) => metric(page, name))}${cost(page)}${differences(job)}`;
 }
 
 function metric(page, name) {
@@ -120,10 +121,26 @@ function differences(job) {
   </table></div></section>`;
 }
 
-function outputs(page) {
-  if (!page.samples?.samples.length) return nothing;
+/** The answers to a gate question, which may have ended the evaluation early. */
+function gate(page) {
+  const { job } = page;
+  const words = { passed: "keeps", failed: "does not keep", undecided: "may or may not keep" };
+  return html`<section><h2>Gate</h2><ul class="checks">${job.gate.map((each) => html`<li>${each.verdict === "undecided" ? html`<span class="soft">Undecided</span>` : gateMark({ verdict: each.verdict })}
+    <span>${each.variant} ${words[each.verdict]} ${each.retention} of ${each.reference}</span><span class="number soft">${count(each.samples)} samples</span></li>`)}</ul>
+    ${job.stopped_early ? html`<p class="note">The evaluation ended early, after ${count(job.evaluated)} of ${count(job.samples)} samples, because every variant was decided.</p>` : nothing}</section>`;
+}
+
+function latencies(page) {
+  return html`<section><h2>Latency</h2><div class="table-scroll"><table>
+    <thead><tr><th scope="col">Variant</th><th scope="col">Runtime</th><th scope="col" class="number">Texts at a time</th><th scope="col" class="number">p50</th><th scope="col" class="number">p95</th><th scope="col" class="number">p99</th><th scope="col" class="number">Tokens a second</th></tr></thead>
+    <tbody>${page.job.latencies.map((each) => html`<tr><th scope="row"><span class="named">${mark(page, each.variant)}${each.variant}</span></th><td>${each.runtime}</td><td class="number">${each.batch}</td><td class="number">${milliseconds(each.p50_ms)}</td><td class="number"><b>${milliseconds(each.p95_ms)}</b></td><td class="number">${milliseconds(each.p99_ms)}</td><td class="number">${count(each.tokens_per_second)}</td></tr>`)}</tbody>
+  </table></div></section>`;
+}
+
+function outputs(page, more) {
   const [source, target] = PAIR_KEYS[page.job.task];
-  return html`<section><h2>Outputs</h2><ol class="output-list">${page.samples.samples.map((sample) => html`<li class="panel">
-    <dl><dt>${source}</dt><dd>${sample[source] ?? sample.source}</dd><dt>${target}</dt><dd>${sample[target] ?? sample.target}</dd>
-    ${Object.entries(sample.outputs).map(([name, text]) => html`<dt><span class="named">${mark(page, name)}${name}</span></dt><dd>${text}</dd>`)}</dl></li>`)}</ol></section>`;
+  return html`<section><h2>Outputs</h2><ol class="output-list">${page.samples.samples.map((sample) => html`<li class="panel"><dl>
+    <dt>${source}</dt><dd>${sample.source}</dd><dt>${target}</dt><dd>${sample.target}</dd>
+    ${Object.entries(sample.outputs).map(([name, output]) => html`<dt><span class="named">${mark(page, name)}${name}</span></dt><dd>${output.text} <span class="score">${fixed(output.score, 1)}</span></dd>`)}</dl></li>`)}</ol>
+    ${page.samples.next === null ? nothing : html`<button type="button" class="secondary more" @click=${more}>Show more</button>`}</section>`;
 }

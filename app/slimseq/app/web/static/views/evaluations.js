@@ -2,7 +2,7 @@
 
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
-import { getJson, postJson } from "../api.js";
+import { accepts, getJson, postJson } from "../api.js";
 import { TASKS, ago, count, percent } from "../format.js";
 import { heading, loading, markIcon, marks, problem, segments } from "../parts.js";
 import { link } from "../route.js";
@@ -11,6 +11,7 @@ import { PAIR_KEYS, parsePairs } from "../text/pairs.js";
 const PERIOD_MS = 2000;
 const MAX_VARIANTS = 8;
 const SOURCES = { dataset: "Data set", pairs: "Own pairs" };
+const LATENCY = { latency: "Latency" };
 
 export function evaluations(container) {
   const page = new Evaluations(container);
@@ -20,13 +21,16 @@ export function evaluations(container) {
 
 class Evaluations {
   constructor(container) {
-    Object.assign(this, { container, source: "dataset", dataset: "sample", samples: 40, pairs: "", chosen: [], error: null, isSending: false, timer: null, isClosed: false });
+    Object.assign(this, { container, source: "dataset", dataset: "sample", samples: 40, pairs: "", retention: null, chosen: [], error: null, isSending: false, timer: null, isClosed: false });
   }
 
   async open() {
     render(html`${HEADING}${loading(5)}`, this.container);
     try {
-      const [{ variants }, list] = await Promise.all([getJson("/variants"), getJson("/evaluations")]);
+      const [{ variants }, list, ...takes] = await Promise.all([
+        getJson("/variants"), getJson("/evaluations"), accepts("EvaluationRequest", "gate"), accepts("EvaluationRequest", "latency"),
+      ]);
+      [this.takesGate, this.takesLatency] = takes;
       this.usable = variants.filter((each) => each.status !== "broken");
       this.list = list;
       this.setTask(Object.keys(TASKS).find((task) => this.usable.some((each) => each.task === task)));
@@ -74,6 +78,7 @@ class Evaluations {
     this.error = null;
     const body = { task: this.task, variants: this.chosen };
     if (this.source === "dataset") Object.assign(body, { dataset: this.dataset.trim(), samples: this.samples });
+    else if (this.source === "latency") body.latency = {};
     else {
       const { pairs, error } = parsePairs(this.task, this.pairs);
       if (error) {
@@ -82,6 +87,7 @@ class Evaluations {
       }
       body.pairs = pairs;
     }
+    if (this.retention !== null && this.source !== "latency") body.gate = { retention: this.retention };
     this.isSending = true;
     this.draw();
     try {
@@ -116,8 +122,9 @@ class Evaluations {
       <h2>Start an evaluation</h2>
       ${segments("task", "Task", tasks, this.task, (task) => this.setTask(task))}
       <fieldset class="picks"><legend>Variants</legend>${this.variants.map((each) => this.pick(each))}</fieldset>
-      ${segments("source", "Samples", SOURCES, this.source, (source) => this.set({ source }))}
-      ${this.source === "dataset" ? this.namedData() : this.ownPairs()}
+      ${segments("source", "What to measure on", this.takesLatency ? { ...SOURCES, ...LATENCY } : SOURCES, this.source, (source) => this.set({ source }))}
+      ${{ dataset: () => this.namedData(), pairs: () => this.ownPairs(), latency: () => LATENCY_NOTE }[this.source]()}
+      ${this.takesGate && this.source !== "latency" ? this.gate() : nothing}
       ${this.error ? problem(this.error) : nothing}
       <button class="primary" type="submit" ?disabled=${!this.chosen.length || this.isSending}>Start</button>
     </form>`;
@@ -143,6 +150,11 @@ class Evaluations {
       <p class="small soft">JSON with <code>${source}</code> and <code>${target}</code>, or two columns separated by a tab.</p>`;
   }
 
+  gate() {
+    return html`<label class="switch"><input type="checkbox" role="switch" .checked=${live(this.retention !== null)} @change=${(event) => this.set({ retention: event.target.checked ? 0.95 : null })}><span>Stop as soon as a gate is decided</span></label>
+      ${this.retention === null ? nothing : html`<label class="field"><span>Retention that is asked for</span><input type="number" min="0.01" max="2" step="0.001" required .value=${live(String(this.retention))} @input=${(event) => (this.retention = event.target.valueAsNumber)}></label>`}`;
+  }
+
   jobs() {
     const { evaluations: list } = this.list;
     if (!list.length) return html`<section class="jobs"><h2>Evaluations</h2><p class="empty">No evaluation yet. Start one, and share its address.</p></section>`;
@@ -152,7 +164,7 @@ class Evaluations {
 
   async more() {
     try {
-      const page = await getJson(`/evaluations?after=${encodeURIComponent(this.list.next)}`);
+      const page = await getJson(`/evaluations?before=${this.list.next}`);
       this.older = [...(this.older ?? []), ...page.evaluations];
       this.list = { ...page, evaluations: [...this.list.evaluations, ...page.evaluations] };
     } catch (error) {
@@ -162,13 +174,20 @@ class Evaluations {
   }
 }
 
+const LATENCY_NOTE = html`<p class="small soft">Variants take turns on the bundled texts, one text at a time, with one thread.</p>`;
 const HEADING = heading("Evaluations", "Measure variants on a data set or on your own pairs.");
 
 function job(each) {
   return html`<li><a class="job" href=${link(["evaluations", each.id])}>
     <span class="job-title">${each.variants.join(", ")}</span>
-    <span class="job-note">${TASKS[each.task]}, ${count(each.samples)} ${each.dataset === "pairs" ? "own pairs" : `samples (${each.dataset})`}, ${ago(each.created_at)}</span>
+    <span class="job-note">${TASKS[each.task]}, ${samplesOf(each)}, ${ago(each.created_at)}</span>
     ${statusMark(each)}</a></li>`;
+}
+
+/** What a job measures on, in words. */
+export function samplesOf(each) {
+  if (each.kind === "latency") return "latency";
+  return `${count(each.samples)} ${each.dataset === "pairs" ? "own pairs" : `samples (${each.dataset})`}`;
 }
 
 /** The status of a job, with its progress. */

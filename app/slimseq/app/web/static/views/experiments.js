@@ -70,7 +70,7 @@ class Experiments {
       <h2>Start an experiment</h2>
       ${segments("task", "Task", this.tasks, this.task, (task) => this.setTask(task))}
       <label class="field"><span>Name</span><input required maxlength="100" .value=${live(this.name)} @input=${(event) => (this.name = event.target.value)}></label>
-      <fieldset class="arms"><legend>Share of each variant</legend>${this.variants.map((each) => this.arm(each))}</fieldset>
+      <fieldset class="arms"><legend>Weight of each variant</legend>${this.variants.map((each) => this.arm(each))}</fieldset>
       <label class="field"><span>Margin of equivalence</span><input type="number" min="0.001" max="0.5" step="0.001" required .value=${live(String(this.margin))} @input=${(event) => (this.margin = event.target.valueAsNumber)}></label>
       <p class="small soft">Arms whose ratings differ by less than the margin are called equivalent.</p>
       ${this.error ? problem(this.error) : nothing}

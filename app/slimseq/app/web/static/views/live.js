@@ -1,8 +1,9 @@
 // What the service does now: traffic, latency by phase, queue, batches, memory, agreement and errors.
 
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
+import { intervalBar } from "../charts/interval.js";
 import { Timeline } from "../charts/timeline.js";
-import { TASKS, bytes, count, duration, fixed, interval, isNumber, milliseconds } from "../format.js";
+import { TASKS, bytes, count, duration, fixed, interval, isNumber, milliseconds, percent } from "../format.js";
 import { heading, loading, problem } from "../parts.js";
 import { monitor } from "../monitor.js";
 
@@ -102,11 +103,17 @@ function errors() {
     : html`<p class="empty">No request has failed.</p>`}</section>`;
 }
 
-/** Agreement on live traffic, where the service answers some requests again with the reference. */
+/** Agreement on live traffic, where the base model answers some requests again. */
 function agreement() {
-  const measured = monitor.quality.qualities.filter((each) => each.agreement?.live);
+  const measured = monitor.quality.qualities.filter((each) => each.live_agreement);
   if (!measured.length) return nothing;
   return html`<section class="live-section"><h2>Agreement with the base model</h2><div class="table-scroll"><table>
-    <thead><tr><th scope="col">Variant</th><th scope="col" class="number">Live</th><th scope="col">Interval, valid at any time</th><th scope="col" class="number">Requests</th><th scope="col" class="number">Offline</th></tr></thead>
-    <tbody>${measured.map((each) => html`<tr><th scope="row">${each.variant} <span class="row-note">${TASKS[each.task]}</span></th><td class="number"><b>${fixed(each.agreement.live.similarity, 3)}</b></td><td>${interval(each.agreement.live.interval)}</td><td class="number">${count(each.agreement.live.samples)}</td><td class="number">${fixed(each.agreement.offline?.similarity, 3)}</td></tr>`)}</tbody></table></div></section>`;
+    <thead><tr><th scope="col">Variant</th><th scope="col">Live, with an interval that is valid at any time</th><th scope="col" class="number">The same text</th><th scope="col" class="number">Outputs</th><th scope="col" class="number">Recorded</th></tr></thead>
+    <tbody>${measured.map(agreementRow)}</tbody></table></div></section>`;
+}
+
+function agreementRow({ task, variant, live_agreement: now, agreement: recorded }) {
+  return html`<tr><th scope="row">${variant} <span class="row-note">${TASKS[task]}</span></th>
+    <td><div class="retention">${intervalBar(now.similarity, now.interval, [Math.min(0.5, now.interval[0]), 1], { limit: recorded?.similarity ?? null, tone: 4, at: null })}<span><b>${fixed(now.similarity, 3)}</b> <span class="soft">${interval(now.interval)}</span></span></div></td>
+    <td class="number">${percent(now.exact)}</td><td class="number">${count(now.outputs)}</td><td class="number">${fixed(recorded?.similarity, 3)}</td></tr>`;
 }

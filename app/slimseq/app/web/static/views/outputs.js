@@ -74,7 +74,7 @@ function article(page, each, { longest, largest }) {
     <div class="output-text" lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}</div>
     <dl class="figures">
       ${figure("Time", milliseconds(each.milliseconds), bar(each.milliseconds / longest))}
-      ${figure("Tokens a second", count(each.tokensPerSecond), html`<span class="figure-note">${each.tokens ? `${each.tokens} tokens` : nothing}</span>`)}
+      ${figure("Tokens/s", count(each.tokensPerSecond), html`<span class="figure-note">${each.tokens ? `${each.tokens} tokens` : nothing}</span>`)}
       ${figure("Size", bytes(variant.bytes), bar(variant.bytes / largest))}
       ${figure("Retention", fixed(retention?.value, 3), html`<span class="figure-note">${retention?.interval && !isRoot(variant) ? interval(retention.interval) : nothing}</span>`)}
       ${figure("Agreement", each.isReference ? html`<span class="soft">–</span>` : agreementText(each.agreement), html`<span class="figure-note">${each.agreement === 1 ? "the same text" : nothing}</span>`)}
@@ -95,9 +95,11 @@ function text(page, { result, pieces }) {
   return html`<p>${result.text}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>`;
 }
 
+/** One piece of the difference. The space around marked words is not marked. */
 function piece({ text: words, kind }) {
   if (kind === "same" || !words.trim()) return kind === "removed" ? nothing : words;
-  return kind === "added" ? html`<ins>${words}</ins>` : html`<del>${words}</del> `;
+  const [, before, marked, after] = /^(\s*)(.*?)(\s*)$/s.exec(words);
+  return kind === "added" ? html`${before}<ins>${marked}</ins>${after}` : html`${before}<del>${marked}</del>${after || " "}`;
 }
 
 function vote(page, result, name) {

@@ -90,6 +90,7 @@ class Playground {
     this.isRunning = true;
     this.results = new Map(this.chosen.map((name) => [name, { state: "waiting", text: "" }]));
     this.draw();
+    this.showOutputs();
     // One after the other: variants that share the processor would slow each other down.
     for (const name of this.chosen) {
       await this.generate(name, controller);
@@ -101,6 +102,12 @@ class Playground {
     document.getElementById("announcer").textContent = failed
       ? `${failed} of ${this.chosen.length} variants failed.`
       : `All ${this.chosen.length} variants have answered.`;
+  }
+
+  /** On a phone, the outputs are below what can be seen. */
+  showOutputs() {
+    const title = document.getElementById("outputs-title");
+    if (title.getBoundingClientRect().top > window.innerHeight * 0.7) title.scrollIntoView();
   }
 
   async generate(name, controller) {
