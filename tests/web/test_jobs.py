@@ -98,7 +98,7 @@ def test_a_gate_question_is_asked_and_answered(visitor: Visitor, service: Servic
     page.get_by_role("heading", name="Gate").wait_for()
 
     text = page.locator("main").inner_text()
-    assert posted.value.post_data_json["gate"] == {"retention": 0.97}
+    assert (posted.value.post_data_json or {}).get("gate") == {"retention": 0.97}
     assert "compact does not keep 0.97 of original" in text
     assert "ended early, after 24 of 40 samples" in text
 
@@ -118,7 +118,7 @@ def test_latency_is_measured_as_a_job(visitor: Visitor, service: Service) -> Non
         page.get_by_role("button", name="Start").click()
     page.get_by_role("heading", name="Latency").wait_for()
 
-    assert posted.value.post_data_json["latency"] == {}
+    assert (posted.value.post_data_json or {}).get("latency") == {}
     assert "6.5 ms" in page.locator("table").inner_text()
 
 

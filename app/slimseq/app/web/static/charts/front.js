@@ -86,7 +86,7 @@ export function frontPlot(points, axis, { width, height }, lit, light) {
       ${everyTick.map((tick) => svg`<line class="tick-line" x1=${x.at(tick)} x2=${x.at(tick)} y1=${bottom} y2=${bottom + 5}></line>
         <text class="tick" x=${x.at(tick)} y=${bottom + 20} text-anchor="middle">${axis.format(tick)}</text>`)}
       <line class="axis" x1=${MARGIN.left} x2=${right} y1=${bottom} y2=${bottom}></line>
-      <text class="axis-label" x=${right} y=${height - 6} text-anchor="end">${axis.moreIsBetter ? `${axis.label}, more is better →` : `← less is better, ${axis.label.toLowerCase()}`}</text>
+      <text class="axis-label" x=${axis.moreIsBetter ? right : MARGIN.left} y=${height - 6} text-anchor=${axis.moreIsBetter ? "end" : "start"}>${axis.moreIsBetter ? `${axis.label}, more is better →` : `← ${axis.label}, less is better`}</text>
       <text class="axis-label" x=${MARGIN.left - 46} y=${10}>Retention</text>
       <polyline class="front" points=${front.map((point) => `${point.px},${point.py}`).join(" ")}></polyline>
       ${placed.map((point) => svg`<g class="whisker tone-${point.mark.tone} ${lit && lit !== point.name ? "dim" : ""}">
