@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
-TIMEOUT_MS = 30_000
+TIMEOUT_MS = 90_000
 
 
 class Visitor:

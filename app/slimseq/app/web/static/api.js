@@ -16,7 +16,11 @@ function address(path) {
 }
 
 async function problemOf(response) {
-  const fallback = { title: response.statusText || "Error", status: response.status, detail: `The service answered ${response.status}.` };
+  const fallback = {
+    title: response.statusText || "Error",
+    status: response.status,
+    detail: `The service answered ${response.status}.`,
+  };
   try {
     return { ...fallback, ...(await response.json()) };
   } catch {
@@ -29,10 +33,19 @@ async function request(method, path, { body, signal, accept = "application/json"
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
-    response = await fetch(address(path), { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+    response = await fetch(address(path), {
+      method,
+      headers,
+      signal,
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ProblemError({ title: "No connection", status: 0, detail: "The service does not answer. Is it running?" });
+    throw new ProblemError({
+      title: "No connection",
+      status: 0,
+      detail: "The service does not answer. Is it running?",
+    });
   }
   if (!response.ok) throw new ProblemError(await problemOf(response));
   return response;
@@ -60,7 +73,11 @@ export async function remove(path, options) {
 
 /** Yields the Server-Sent Events of a generation as `{name, data}`. An `error` event is thrown. */
 export async function* streamEvents(path, body, signal) {
-  const response = await request("POST", path, { body: { ...body, stream: true }, signal, accept: "text/event-stream" });
+  const response = await request("POST", path, {
+    body: { ...body, stream: true },
+    signal,
+    accept: "text/event-stream",
+  });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let pending = "";
   try {

@@ -20,7 +20,14 @@ const VIEWS = [
   { name: "variants", label: "Variants", icon: "variants", list: variants, detail: variant },
   { name: "live", label: "Live", icon: "live", list: live },
   { name: "evaluations", label: "Evaluations", icon: "evaluations", list: evaluations, detail: evaluation },
-  { name: "experiments", label: "Experiments", icon: "experiments", list: experiments, detail: experiment, needs: "/experiments" },
+  {
+    name: "experiments",
+    label: "Experiments",
+    icon: "experiments",
+    list: experiments,
+    detail: experiment,
+    needs: "/experiments",
+  },
 ];
 
 const main = document.getElementById("main");
@@ -30,9 +37,10 @@ let hidden = new Set(VIEWS.filter((view) => view.needs).map((view) => view.name)
 
 function drawNavigation(current) {
   const links = VIEWS.filter((view) => !hidden.has(view.name)).map(
-    (view) => html`<a href="#/${view.name}" aria-current=${view.name === current ? "page" : nothing}>
-      ${icons[view.icon]}<span>${view.label}</span>
-    </a>`,
+    (view) =>
+      html`<a href="#/${view.name}" aria-current=${view.name === current ? "page" : nothing}>
+        ${icons[view.icon]}<span>${view.label}</span>
+      </a>`,
   );
   render(links, document.getElementById("nav"));
 }

@@ -1,7 +1,8 @@
 // Shows the OpenAPI document with swagger-ui.
 "use strict";
 
-const theme = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+const theme =
+  document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 document.documentElement.classList.toggle("dark-mode", theme === "dark");
 
 window.SwaggerUIBundle({

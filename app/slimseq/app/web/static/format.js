@@ -54,7 +54,8 @@ export const percent = (value, decimals = 0) => (isNumber(value) ? `${(value * 1
 
 export const times = (value) => (isNumber(value) ? `${value.toFixed(value >= 10 ? 1 : 2)}×` : DASH);
 
-export const interval = (pair, decimals = 3) => (pair ? `${fixed(pair[0], decimals)} to ${fixed(pair[1], decimals)}` : DASH);
+export const interval = (pair, decimals = 3) =>
+  pair ? `${fixed(pair[0], decimals)} to ${fixed(pair[1], decimals)}` : DASH;
 
 const dates = new Intl.DateTimeFormat(EN, { dateStyle: "medium", timeStyle: "short" });
 

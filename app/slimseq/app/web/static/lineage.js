@@ -23,12 +23,16 @@ export function stepNames(steps) {
 export function lineage(details) {
   const readable = details.filter((each) => each.manifest);
   const byDigest = new Map(readable.map((each) => [each.digest, each]));
-  const nodes = new Map(readable.map((each) => [each.digest, { detail: each, steps: each.manifest.lineage, children: [] }]));
+  const nodes = new Map(
+    readable.map((each) => [each.digest, { detail: each, steps: each.manifest.lineage, children: [] }]),
+  );
   const roots = [];
   for (const each of readable) {
     const node = nodes.get(each.digest);
     const steps = each.manifest.lineage;
-    const start = steps.findLastIndex((step) => step.parent && step.parent !== each.digest && byDigest.has(step.parent));
+    const start = steps.findLastIndex(
+      (step) => step.parent && step.parent !== each.digest && byDigest.has(step.parent),
+    );
     const base = each.reference?.digest;
     if (start >= 0) {
       node.steps = steps.slice(start);

@@ -58,7 +58,11 @@ class Monitor {
     const turn = (this.turn = {});
     try {
       const [text, latency, memory, quality, ready] = await Promise.all([
-        getText("/metrics"), getJson("/latency"), getJson("/memory"), getJson("/quality"), getJson("/readyz").catch((error) => ({ status: "not ready", degraded: [error.message] })),
+        getText("/metrics"),
+        getJson("/latency"),
+        getJson("/memory"),
+        getJson("/quality"),
+        getJson("/readyz").catch((error) => ({ status: "not ready", degraded: [error.message] })),
       ]);
       if (turn !== this.turn) return;
       this.metrics = parseMetrics(text);

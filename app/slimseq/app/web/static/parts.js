@@ -14,24 +14,36 @@ export function problem(error, retry) {
 }
 
 /** What is shown while a view loads: the shape of what will come. */
-export const loading = (rows = 4) => html`<div class="loading" role="status">
-  <span class="visually-hidden">Loading</span>${Array.from({ length: rows }, () => html`<div class="bone"></div>`)}
-</div>`;
+export const loading = (rows = 4) =>
+  html`<div class="loading" role="status">
+    <span class="visually-hidden">Loading</span>${Array.from({ length: rows }, () => html`<div class="bone"></div>`)}
+  </div>`;
 
 /** The head of a view. */
-export const heading = (title, text, end = nothing) => html`<div class="heading">
-  <div><h1>${title}</h1>${text ? html`<p class="lead">${text}</p>` : nothing}</div>${end}
-</div>`;
+export const heading = (title, text, end = nothing) =>
+  html`<div class="heading">
+    <div>
+      <h1>${title}</h1>
+      ${text ? html`<p class="lead">${text}</p>` : nothing}
+    </div>
+    ${end}
+  </div>`;
 
 /** One of a few choices, as radio buttons that look like one control. */
 export function segments(name, legend, options, chosen, choose) {
   return html`<fieldset class="segments">
     <legend class="visually-hidden">${legend}</legend>
     ${Object.entries(options).map(
-      ([value, label]) => html`<label>
-        <input type="radio" name=${name} .value=${value} .checked=${value === chosen} @change=${() => choose(value)}>
-        <span>${label}</span>
-      </label>`,
+      ([value, label]) =>
+        html`<label>
+          <input
+            type="radio"
+            name=${name}
+            .value=${value}
+            .checked=${value === chosen}
+            @change=${() => choose(value)} />
+          <span>${label}</span>
+        </label>`,
     )}
   </fieldset>`;
 }
@@ -39,7 +51,10 @@ export function segments(name, legend, options, chosen, choose) {
 /** The name of a variant with its mark. */
 export const named = (mark, name) => html`<span class="named">${markIcon(mark)}${name}</span>`;
 
-export const markIcon = (mark) => html`<svg class="mark mark-${mark.tone}" viewBox="-7 -7 14 14" width="14" height="14" aria-hidden="true">${markPath(mark)}</svg>`;
+export const markIcon = (mark) =>
+  html`<svg class="mark mark-${mark.tone}" viewBox="-7 -7 14 14" width="14" height="14" aria-hidden="true">
+    ${markPath(mark)}
+  </svg>`;
 
 /** The shape of a mark around (0, 0). Shape and colour both tell variants apart. */
 export const markPath = (mark) => svg`<path d=${SHAPES[mark.shape]}></path>`;
@@ -90,6 +105,8 @@ export function shareButton() {
 }
 
 /** A bar whose length is a share of the longest. Decoration: the number stands beside it. */
-export const bar = (share, tone = "") => html`<svg class="bar ${tone}" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
-  <rect class="bar-rail" width="100" height="4"></rect><rect class="bar-value" width=${Math.max(0, Math.min(100, (share || 0) * 100))} height="4"></rect>
-</svg>`;
+export const bar = (share, tone = "") =>
+  html`<svg class="bar ${tone}" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
+    <rect class="bar-rail" width="100" height="4"></rect>
+    <rect class="bar-value" width=${Math.max(0, Math.min(100, (share || 0) * 100))} height="4"></rect>
+  </svg>`;

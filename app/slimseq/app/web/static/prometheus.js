@@ -10,7 +10,8 @@ export function parseMetrics(text) {
     const match = line.startsWith("#") ? null : LINE.exec(line);
     if (!match) continue;
     const labels = {};
-    for (const [, name, value] of (match[2] ?? "").matchAll(LABEL)) labels[name] = value.replace(/\\(.)/g, (_, letter) => (letter === "n" ? "\n" : letter));
+    for (const [, name, value] of (match[2] ?? "").matchAll(LABEL))
+      labels[name] = value.replace(/\\(.)/g, (_, letter) => (letter === "n" ? "\n" : letter));
     if (!found.has(match[1])) found.set(match[1], []);
     found.get(match[1]).push({ labels, value: Number(match[3]) });
   }

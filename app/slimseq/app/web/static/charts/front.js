@@ -42,7 +42,10 @@ function placeLabels(points, width) {
       { x: point.px - 9, y: point.py + 14, anchor: "end", left: point.px - 9 - long },
     ].map((side) => ({ ...side, box: box(side.left, side.y - LABEL_HEIGHT / 2, long, LABEL_HEIGHT) }));
     const isInside = (side) => side.box.left >= MARGIN.left && side.box.right <= width - 2;
-    const found = sides.find((side) => isInside(side) && !taken.some((other) => meet(side.box, other))) ?? sides.find(isInside) ?? sides[0];
+    const found =
+      sides.find((side) => isInside(side) && !taken.some((other) => meet(side.box, other))) ??
+      sides.find(isInside) ??
+      sides[0];
     taken.push(found.box);
     return found;
   });
@@ -78,27 +81,53 @@ export function frontPlot(points, axis, { width, height }, lit, light) {
   const front = paretoFront(placed, axis.moreIsBetter);
   const onFront = new Set(front.map((point) => point.name));
   const decimals = y.step < 0.01 ? 3 : 2;
-  const everyTick = width > 520 || x.ticks.length < 4 ? x.ticks : x.ticks.filter((_, index) => index % 2 === x.ticks.length % 2);
-  return html`<svg class="plot" width=${width} height=${height} viewBox="0 0 ${width} ${height}" role="group" aria-label="Retention against ${axis.label}">
+  const everyTick =
+    width > 520 || x.ticks.length < 4 ? x.ticks : x.ticks.filter((_, index) => index % 2 === x.ticks.length % 2);
+  return html`<svg
+    class="plot"
+    width=${width}
+    height=${height}
+    viewBox="0 0 ${width} ${height}"
+    role="group"
+    aria-label="Retention against ${axis.label}">
     <g aria-hidden="true">
-      ${y.ticks.map((tick) => svg`<line class=${Math.abs(tick - 1) < 1e-9 ? "grid grid-one" : "grid"} x1=${MARGIN.left} x2=${right} y1=${y.at(tick)} y2=${y.at(tick)}></line>
-        <text class="tick" x=${MARGIN.left - 10} y=${y.at(tick)} dy="0.32em" text-anchor="end">${fixed(tick, decimals)}</text>`)}
-      ${everyTick.map((tick) => svg`<line class="tick-line" x1=${x.at(tick)} x2=${x.at(tick)} y1=${bottom} y2=${bottom + 5}></line>
-        <text class="tick" x=${x.at(tick)} y=${bottom + 20} text-anchor="middle">${axis.format(tick)}</text>`)}
+      ${y.ticks.map(
+        (
+          tick,
+        ) => svg`<line class=${Math.abs(tick - 1) < 1e-9 ? "grid grid-one" : "grid"} x1=${MARGIN.left} x2=${right} y1=${y.at(tick)} y2=${y.at(tick)}></line>
+        <text class="tick" x=${MARGIN.left - 10} y=${y.at(tick)} dy="0.32em" text-anchor="end">${fixed(tick, decimals)}</text>`,
+      )}
+      ${everyTick.map(
+        (tick) => svg`<line class="tick-line" x1=${x.at(tick)} x2=${x.at(tick)} y1=${bottom} y2=${bottom + 5}></line>
+        <text class="tick" x=${x.at(tick)} y=${bottom + 20} text-anchor="middle">${axis.format(tick)}</text>`,
+      )}
       <line class="axis" x1=${MARGIN.left} x2=${right} y1=${bottom} y2=${bottom}></line>
-      <text class="axis-label" x=${axis.moreIsBetter ? right : MARGIN.left} y=${height - 6} text-anchor=${axis.moreIsBetter ? "end" : "start"}>${axis.moreIsBetter ? `${axis.label}, more is better →` : `← ${axis.label}, less is better`}</text>
+      <text
+        class="axis-label"
+        x=${axis.moreIsBetter ? right : MARGIN.left}
+        y=${height - 6}
+        text-anchor=${axis.moreIsBetter ? "end" : "start"}>
+        ${axis.moreIsBetter ? `${axis.label}, more is better →` : `← ${axis.label}, less is better`}
+      </text>
       <text class="axis-label" x=${MARGIN.left - 46} y=${10}>Retention</text>
       <polyline class="front" points=${front.map((point) => `${point.px},${point.py}`).join(" ")}></polyline>
-      ${placed.map((point) => svg`<g class="whisker tone-${point.mark.tone} ${lit && lit !== point.name ? "dim" : ""}">
+      ${placed.map(
+        (point) => svg`<g class="whisker tone-${point.mark.tone} ${lit && lit !== point.name ? "dim" : ""}">
         <line x1=${point.px} x2=${point.px} y1=${point.top} y2=${point.bottom}></line>
         <line x1=${point.px - 4} x2=${point.px + 4} y1=${point.top} y2=${point.top}></line>
-        <line x1=${point.px - 4} x2=${point.px + 4} y1=${point.bottom} y2=${point.bottom}></line></g>`)}
+        <line x1=${point.px - 4} x2=${point.px + 4} y1=${point.bottom} y2=${point.bottom}></line></g>`,
+      )}
     </g>
-    ${placed.map((point, index) => svg`<a class="point tone-${point.mark.tone} ${onFront.has(point.name) ? "" : "behind"} ${lit && lit !== point.name ? "dim" : ""}" href=${point.href}
+    ${placed.map(
+      (
+        point,
+        index,
+      ) => svg`<a class="point tone-${point.mark.tone} ${onFront.has(point.name) ? "" : "behind"} ${lit && lit !== point.name ? "dim" : ""}" href=${point.href}
         aria-label="${point.title}${onFront.has(point.name) ? ", on the front" : ""}" @pointerenter=${() => light(point.name)} @pointerleave=${() => light(null)} @focus=${() => light(point.name)} @blur=${() => light(null)}>
         <circle class="target" cx=${point.px} cy=${point.py} r="22"></circle>
         <g class="dot" transform="translate(${point.px} ${point.py}) scale(1.3)">${markPath(point.mark)}</g>
         <text class="point-label" x=${labels[index].x} y=${labels[index].y} dy="0.35em" text-anchor=${labels[index].anchor}>${point.name}</text>
-      </a>`)}
+      </a>`,
+    )}
   </svg>`;
 }

@@ -17,7 +17,12 @@ export function commonDomain(pairs) {
 export function intervalBar(value, pair, domain, { limit = null, tone = 0, at = 1 } = {}) {
   const x = (each) => 4 + ((each - domain[0]) / (domain[1] - domain[0])) * (WIDTH - 8);
   const middle = HEIGHT / 2;
-  return html`<svg class="interval tone-${tone}" viewBox="0 0 ${WIDTH} ${HEIGHT}" width=${WIDTH} height=${HEIGHT} aria-hidden="true">
+  return html`<svg
+    class="interval tone-${tone}"
+    viewBox="0 0 ${WIDTH} ${HEIGHT}"
+    width=${WIDTH}
+    height=${HEIGHT}
+    aria-hidden="true">
     <line class="interval-rail" x1="0" x2=${WIDTH} y1=${middle} y2=${middle}></line>
     ${at === null ? "" : svg`<line class="interval-one" x1=${x(at)} x2=${x(at)} y1="2" y2=${HEIGHT - 2}></line>`}
     ${limit === null ? "" : svg`<path class="interval-limit" d="M${x(limit)} ${HEIGHT - 5}l4 5h-8z"></path>`}

@@ -48,15 +48,30 @@ export class Timeline {
         height: HEIGHT,
         legend: { show: false },
         cursor,
-        scales: { x: { range: (_, low, high) => [Math.min(low, high - SHOWN_SECONDS), high] }, y: { range: (_, low, high) => [0, Math.max(high * 1.15, this.format.least ?? 1)] } },
+        scales: {
+          x: { range: (_, low, high) => [Math.min(low, high - SHOWN_SECONDS), high] },
+          y: { range: (_, low, high) => [0, Math.max(high * 1.15, this.format.least ?? 1)] },
+        },
         axes: [
           { ...axis, size: 24, space: 44, grid: { show: false }, values: (_, ticks) => ticks.map(clock) },
-          { ...axis, size: 58, space: 26, grid: { stroke: line, width: 1 }, values: (_, ticks) => ticks.map((tick) => this.format.text(tick).replace(/\.0+(?!\d)/, "")) },
+          {
+            ...axis,
+            size: 58,
+            space: 26,
+            grid: { stroke: line, width: 1 },
+            values: (_, ticks) => ticks.map((tick) => this.format.text(tick).replace(/\.0+(?!\d)/, "")),
+          },
         ],
         series: [
           {},
           ...this.lines.map(({ name, tone, fill, dash }) => ({
-            label: name, stroke: colour(tone), width: 2, dash, spanGaps: true, points: { show: false }, fill: fill ? colour(fill) : undefined,
+            label: name,
+            stroke: colour(tone),
+            width: 2,
+            dash,
+            spanGaps: true,
+            points: { show: false },
+            fill: fill ? colour(fill) : undefined,
           })),
         ],
       },

@@ -60,6 +60,9 @@ const sum = (counts) => [...counts.values()].reduce((total, each) => total + eac
 /** The F-score of the longest common subsequence of words. */
 function rougeL(reference, output) {
   const [wanted, own] = [reference, output].map((text) => text.toLowerCase().match(WORDS) ?? []);
-  const common = diffArrays(wanted, own).reduce((total, part) => total + (part.added || part.removed ? 0 : part.value.length), 0);
+  const common = diffArrays(wanted, own).reduce(
+    (total, part) => total + (part.added || part.removed ? 0 : part.value.length),
+    0,
+  );
   return wanted.length + own.length === 0 ? 0 : (2 * common) / (wanted.length + own.length);
 }

@@ -2,11 +2,23 @@
 
 export const SAMPLES = {
   translation: [
-    { label: "Vote", text: "The parliament will vote on the new law on Thursday. The government has promised to listen to the critics." },
+    {
+      label: "Vote",
+      text: "The parliament will vote on the new law on Thursday. The government has promised to listen to the critics.",
+    },
     { label: "Garden", text: "The children are playing in the garden." },
-    { label: "Late train", text: "The train was late again. We waited at the station and drank a cup of coffee while it rained." },
-    { label: "Climber", text: "A man in a red jacket is climbing a steep rock while two women are watching him from below." },
-    { label: "Letter", text: "Thank you for your letter.\nI am sorry that I could not answer earlier.\nWe would like to visit you in the summer." },
+    {
+      label: "Late train",
+      text: "The train was late again. We waited at the station and drank a cup of coffee while it rained.",
+    },
+    {
+      label: "Climber",
+      text: "A man in a red jacket is climbing a steep rock while two women are watching him from below.",
+    },
+    {
+      label: "Letter",
+      text: "Thank you for your letter.\nI am sorry that I could not answer earlier.\nWe would like to visit you in the summer.",
+    },
   ],
   summarization: [
     {

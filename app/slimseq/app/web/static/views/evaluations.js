@@ -21,14 +21,29 @@ export function evaluations(container) {
 
 class Evaluations {
   constructor(container) {
-    Object.assign(this, { container, source: "dataset", dataset: "sample", samples: 40, pairs: "", retention: null, chosen: [], error: null, isSending: false, timer: null, isClosed: false });
+    Object.assign(this, {
+      container,
+      source: "dataset",
+      dataset: "sample",
+      samples: 40,
+      pairs: "",
+      retention: null,
+      chosen: [],
+      error: null,
+      isSending: false,
+      timer: null,
+      isClosed: false,
+    });
   }
 
   async open() {
     render(html`${HEADING}${loading(5)}`, this.container);
     try {
       const [{ variants }, list, ...takes] = await Promise.all([
-        getJson("/variants"), getJson("/evaluations"), accepts("EvaluationRequest", "gate"), accepts("EvaluationRequest", "latency"),
+        getJson("/variants"),
+        getJson("/evaluations"),
+        accepts("EvaluationRequest", "gate"),
+        accepts("EvaluationRequest", "latency"),
       ]);
       [this.takesGate, this.takesLatency] = takes;
       this.usable = variants.filter((each) => each.status !== "broken");
@@ -68,7 +83,10 @@ class Evaluations {
     this.task = task;
     this.variants = this.usable.filter((each) => each.task === task);
     this.marks = marks(this.variants);
-    this.chosen = this.variants.slice(0, MAX_VARIANTS).map((each) => each.variant).filter((name) => ["original", "quantized", "compact"].includes(name));
+    this.chosen = this.variants
+      .slice(0, MAX_VARIANTS)
+      .map((each) => each.variant)
+      .filter((name) => ["original", "quantized", "compact"].includes(name));
     if (!this.chosen.length) this.chosen = this.variants.slice(0, 2).map((each) => each.variant);
     this.draw();
   }
@@ -113,15 +131,25 @@ class Evaluations {
   }
 
   draw() {
-    if (!this.isClosed) render(html`${HEADING}<div class="job-columns">${this.form()}${this.jobs()}</div>`, this.container);
+    if (!this.isClosed)
+      render(
+        html`${HEADING}
+          <div class="job-columns">${this.form()}${this.jobs()}</div>`,
+        this.container,
+      );
   }
 
   form() {
-    const tasks = Object.fromEntries(Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)));
+    const tasks = Object.fromEntries(
+      Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
+    );
     return html`<form class="panel job-form" @submit=${(event) => this.start(event)}>
       <h2>Start an evaluation</h2>
       ${segments("task", "Task", tasks, this.task, (task) => this.setTask(task))}
-      <fieldset class="picks"><legend>Variants</legend>${this.variants.map((each) => this.pick(each))}</fieldset>
+      <fieldset class="picks">
+        <legend>Variants</legend>
+        ${this.variants.map((each) => this.pick(each))}
+      </fieldset>
       ${segments("source", "What to measure on", this.takesLatency ? { ...SOURCES, ...LATENCY } : SOURCES, this.source, (source) => this.set({ source }))}
       ${{ dataset: () => this.namedData(), pairs: () => this.ownPairs(), latency: () => LATENCY_NOTE }[this.source]()}
       ${this.takesGate && this.source !== "latency" ? this.gate() : nothing}
@@ -131,35 +159,98 @@ class Evaluations {
   }
 
   pick(each) {
-    const change = (event) => this.set({
-      chosen: this.variants.map((other) => other.variant).filter((name) => (name === each.variant ? event.target.checked : this.chosen.includes(name))),
-    });
-    return html`<label class="option"><input type="checkbox" .checked=${live(this.chosen.includes(each.variant))} @change=${change}>${markIcon(this.marks.get(each.variant))}<span>${each.variant}</span></label>`;
+    const change = (event) =>
+      this.set({
+        chosen: this.variants
+          .map((other) => other.variant)
+          .filter((name) => (name === each.variant ? event.target.checked : this.chosen.includes(name))),
+      });
+    return html`<label class="option"
+      ><input
+        type="checkbox"
+        .checked=${live(this.chosen.includes(each.variant))}
+        @change=${change} />${markIcon(this.marks.get(each.variant))}<span>${each.variant}</span></label
+    >`;
   }
 
   namedData() {
-    return html`<div class="field-row"><label class="field"><span>Name</span><input required .value=${live(this.dataset)} @input=${(event) => (this.dataset = event.target.value)}></label>
-      <label class="field"><span>Samples</span><input type="number" min="1" required .value=${live(String(this.samples))} @input=${(event) => (this.samples = event.target.valueAsNumber)}></label></div>
-      <p class="small soft"><code>sample</code> is a small set that is always there. It shows that a variant works; it is no benchmark.</p>`;
+    return html`<div class="field-row">
+        <label class="field"
+          ><span>Name</span
+          ><input required .value=${live(this.dataset)} @input=${(event) => (this.dataset = event.target.value)}
+        /></label>
+        <label class="field"
+          ><span>Samples</span
+          ><input
+            type="number"
+            min="1"
+            required
+            .value=${live(String(this.samples))}
+            @input=${(event) => (this.samples = event.target.valueAsNumber)}
+        /></label>
+      </div>
+      <p class="small soft">
+        <code>sample</code> is a small set that is always there. It shows that a variant works; it is no benchmark.
+      </p>`;
   }
 
   ownPairs() {
     const [source, target] = PAIR_KEYS[this.task];
-    return html`<label class="field"><span>Pairs, one a line</span><textarea placeholder=${`{"${source}": "…", "${target}": "…"}`} spellcheck="false" .value=${live(this.pairs)} @input=${(event) => (this.pairs = event.target.value)}></textarea></label>
-      <label class="field"><span>Or a file</span><input type="file" accept=".jsonl,.json,.tsv,.txt" @change=${(event) => this.readFile(event)}></label>
-      <p class="small soft">JSON with <code>${source}</code> and <code>${target}</code>, or two columns separated by a tab.</p>`;
+    return html`<label class="field"
+        ><span>Pairs, one a line</span
+        ><textarea
+          placeholder=${`{"${source}": "…", "${target}": "…"}`}
+          spellcheck="false"
+          .value=${live(this.pairs)}
+          @input=${(event) => (this.pairs = event.target.value)}></textarea>
+      </label>
+      <label class="field"
+        ><span>Or a file</span
+        ><input type="file" accept=".jsonl,.json,.tsv,.txt" @change=${(event) => this.readFile(event)}
+      /></label>
+      <p class="small soft">
+        JSON with <code>${source}</code> and <code>${target}</code>, or two columns separated by a tab.
+      </p>`;
   }
 
   gate() {
-    return html`<label class="switch"><input type="checkbox" role="switch" .checked=${live(this.retention !== null)} @change=${(event) => this.set({ retention: event.target.checked ? 0.95 : null })}><span>Stop as soon as a gate is decided</span></label>
-      ${this.retention === null ? nothing : html`<label class="field"><span>Retention that is asked for</span><input type="number" min="0.01" max="2" step="0.001" required .value=${live(String(this.retention))} @input=${(event) => (this.retention = event.target.valueAsNumber)}></label>`}`;
+    const decides = this.retention !== null;
+    const toggle = (event) => this.set({ retention: event.target.checked ? 0.95 : null });
+    return html`<label class="switch">
+        <input type="checkbox" role="switch" .checked=${live(decides)} @change=${toggle} />
+        <span>Stop as soon as a gate is decided</span>
+      </label>
+      ${decides ? this.retentionField() : nothing}`;
+  }
+
+  retentionField() {
+    return html`<label class="field">
+      <span>Retention that is asked for</span>
+      <input
+        type="number"
+        min="0.01"
+        max="2"
+        step="0.001"
+        required
+        .value=${live(String(this.retention))}
+        @input=${(event) => (this.retention = event.target.valueAsNumber)} />
+    </label>`;
   }
 
   jobs() {
     const { evaluations: list } = this.list;
-    if (!list.length) return html`<section class="jobs"><h2>Evaluations</h2><p class="empty">No evaluation yet. Start one, and share its address.</p></section>`;
-    return html`<section class="jobs"><h2>Evaluations</h2><ul class="job-list">${list.map(job)}</ul>
-      ${this.list.next ? html`<button type="button" class="secondary" @click=${() => this.more()}>Show older</button>` : nothing}</section>`;
+    if (!list.length)
+      return html`<section class="jobs">
+        <h2>Evaluations</h2>
+        <p class="empty">No evaluation yet. Start one, and share its address.</p>
+      </section>`;
+    return html`<section class="jobs">
+      <h2>Evaluations</h2>
+      <ul class="job-list">
+        ${list.map(job)}
+      </ul>
+      ${this.list.next ? html`<button type="button" class="secondary" @click=${() => this.more()}>Show older</button>` : nothing}
+    </section>`;
   }
 
   async more() {
@@ -174,14 +265,19 @@ class Evaluations {
   }
 }
 
-const LATENCY_NOTE = html`<p class="small soft">Variants take turns on the bundled texts, one text at a time, with one thread.</p>`;
+const LATENCY_NOTE = html`<p class="small soft">
+  Variants take turns on the bundled texts, one text at a time, with one thread.
+</p>`;
 const HEADING = heading("Evaluations", "Measure variants on a data set or on your own pairs.");
 
 function job(each) {
-  return html`<li><a class="job" href=${link(["evaluations", each.id])}>
-    <span class="job-title">${each.variants.join(", ")}</span>
-    <span class="job-note">${TASKS[each.task]}, ${samplesOf(each)}, ${ago(each.created_at)}</span>
-    ${statusMark(each)}</a></li>`;
+  return html`<li>
+    <a class="job" href=${link(["evaluations", each.id])}>
+      <span class="job-title">${each.variants.join(", ")}</span>
+      <span class="job-note">${TASKS[each.task]}, ${samplesOf(each)}, ${ago(each.created_at)}</span>
+      ${statusMark(each)}</a
+    >
+  </li>`;
 }
 
 /** What a job measures on, in words. */
@@ -193,5 +289,7 @@ export function samplesOf(each) {
 /** The status of a job, with its progress. */
 export function statusMark(each) {
   const progress = each.status === "running" ? ` ${percent(each.progress)}` : "";
-  return html`<span class="status status-${each.status}"><span aria-hidden="true" class="status-dot"></span>${each.status}${progress}</span>`;
+  return html`<span class="status status-${each.status}"
+    ><span aria-hidden="true" class="status-dot"></span>${each.status}${progress}</span
+  >`;
 }

@@ -8,7 +8,14 @@ import { bar, isRoot, markIcon } from "../parts.js";
 import { link } from "../route.js";
 import { AGREEMENT_METRIC, agreement, wordDiff } from "../text/compare.js";
 
-const STATES = { waiting: "Waiting", loading: "Loading the model", starting: "Reading", writing: "Writing", stopped: "Stopped", failed: "Failed" };
+const STATES = {
+  waiting: "Waiting",
+  loading: "Loading the model",
+  starting: "Reading",
+  writing: "Writing",
+  stopped: "Stopped",
+  failed: "Failed",
+};
 
 /** Draws the columns. `page` is the playground. */
 export function outputs(page) {
@@ -24,10 +31,16 @@ export function outputs(page) {
       ${chosen.length > 1 ? differencesSwitch(page, reference) : nothing}
     </div>
     <div class="outputs columns-${columns.length}">
-      ${repeat(columns, (each) => each.variant.variant, (each) => article(page, each, { longest, largest }))}
+      ${repeat(
+        columns,
+        (each) => each.variant.variant,
+        (each) => article(page, each, { longest, largest }),
+      )}
     </div>
-    <p class="note">Variants run one after the other, so that their times compare. Time is without loading.
-      ${chosen.length > 1 ? html`Agreement is ${AGREEMENT_METRIC[page.task]} against the output of ${reference.variant}.` : nothing}</p>
+    <p class="note">
+      Variants run one after the other, so that their times compare. Time is without loading.
+      ${chosen.length > 1 ? html`Agreement is ${AGREEMENT_METRIC[page.task]} against the output of ${reference.variant}.` : nothing}
+    </p>
   </section>`;
 }
 
@@ -36,8 +49,10 @@ function differencesSwitch(page, reference) {
     page.showsDifferences = event.target.checked;
     page.draw();
   };
-  return html`<label class="switch"><input type="checkbox" role="switch" .checked=${page.showsDifferences} @change=${change}>
-    <span>Mark what differs from ${reference.variant}</span></label>`;
+  return html`<label class="switch"
+    ><input type="checkbox" role="switch" .checked=${page.showsDifferences} @change=${change} />
+    <span>Mark what differs from ${reference.variant}</span></label
+  >`;
 }
 
 function column(page, variant, reference) {
@@ -64,7 +79,9 @@ function article(page, each, { longest, largest }) {
   const { variant, result } = each;
   const retention = variant.quality?.retention;
   const name = variant.variant;
-  return html`<article class="output tone-${page.marks.get(name).tone}" aria-busy=${["loading", "starting", "writing"].includes(result?.state)}>
+  return html`<article
+    class="output tone-${page.marks.get(name).tone}"
+    aria-busy=${["loading", "starting", "writing"].includes(result?.state)}>
     <header>
       ${markIcon(page.marks.get(name))}
       <h3><a href=${link(["variants", variant.task, name])}>${name}</a></h3>
@@ -74,18 +91,25 @@ function article(page, each, { longest, largest }) {
     <div class="output-text" lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}</div>
     <dl class="figures">
       ${figure("Time", milliseconds(each.milliseconds), bar(each.milliseconds / longest))}
-      ${figure("Tokens/s", count(each.tokensPerSecond), html`<span class="figure-note">${each.tokens ? `${each.tokens} tokens` : nothing}</span>`)}
+      ${figure("Tokens/s", count(each.tokensPerSecond), note(each.tokens && `${each.tokens} tokens`))}
       ${figure("Size", bytes(variant.bytes), bar(variant.bytes / largest))}
-      ${figure("Retention", fixed(retention?.value, 3), html`<span class="figure-note">${retention?.interval && !isRoot(variant) ? interval(retention.interval) : nothing}</span>`)}
-      ${figure("Agreement", each.isReference ? html`<span class="soft">–</span>` : agreementText(each.agreement), html`<span class="figure-note">${each.agreement === 1 ? "the same text" : nothing}</span>`)}
+      ${figure("Retention", fixed(retention?.value, 3), note(!isRoot(variant) && retention && interval(retention.interval)))}
+      ${figure("Agreement", agreementText(each), note(each.agreement === 1 && "the same text"))}
     </dl>
     ${page.canVote && result?.response?.id ? vote(page, result, name) : nothing}
   </article>`;
 }
 
-const agreementText = (value) => percent(value, value === null || value === 1 ? 0 : 1);
+const agreementText = ({ agreement: value }) =>
+  value === null ? html`<span class="soft">–</span>` : percent(value, value === 1 ? 0 : 1);
 
-const figure = (label, value, note) => html`<div class="figure"><dt>${label}</dt><dd><span class="figure-value">${value}</span>${note}</dd></div>`;
+const note = (words) => html`<span class="figure-note">${words || nothing}</span>`;
+
+const figure = (label, value, note) =>
+  html`<div class="figure">
+    <dt>${label}</dt>
+    <dd><span class="figure-value">${value}</span>${note}</dd>
+  </div>`;
 
 function text(page, { result, pieces }) {
   if (!result) return html`<p class="placeholder">Press Run.</p>`;
@@ -99,12 +123,21 @@ function text(page, { result, pieces }) {
 function piece({ text: words, kind }) {
   if (kind === "same" || !words.trim()) return kind === "removed" ? nothing : words;
   const [, before, marked, after] = /^(\s*)(.*?)(\s*)$/s.exec(words);
-  return kind === "added" ? html`${before}<ins>${marked}</ins>${after}` : html`${before}<del>${marked}</del>${after || " "}`;
+  return kind === "added"
+    ? html`${before}<ins>${marked}</ins>${after}`
+    : html`${before}<del>${marked}</del>${after || " "}`;
 }
 
 function vote(page, result, name) {
-  const button = (rating, label, icon) => html`<button type="button" class="chip" aria-pressed=${result.rating === rating}
-    aria-label="${name}: ${label}" @click=${() => page.rate(result, rating)}>${icon}${label}</button>`;
+  const button = (rating, label, icon) =>
+    html`<button
+      type="button"
+      class="chip"
+      aria-pressed=${result.rating === rating}
+      aria-label="${name}: ${label}"
+      @click=${() => page.rate(result, rating)}>
+      ${icon}${label}
+    </button>`;
   return html`<div class="vote" role="group" aria-label="Rate the output of ${name}">
     ${button(1, "Good", icons.up)}${button(0, "Poor", icons.down)}
     ${result.rating === undefined ? nothing : html`<span class="soft" role="status">Thank you.</span>`}

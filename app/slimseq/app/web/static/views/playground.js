@@ -18,7 +18,12 @@ const FIRST_CHOICE = ["original", "quantized", "compact"];
 
 export function playground(container, { query }) {
   const page = new Playground(container);
-  page.open(query).catch((error) => render(problem(error, () => page.open(query)), container));
+  page.open(query).catch((error) =>
+    render(
+      problem(error, () => page.open(query)),
+      container,
+    ),
+  );
   return () => page.stop();
 }
 
@@ -37,7 +42,9 @@ class Playground {
     const [{ variants }, canVote] = await Promise.all([getJson("/variants"), offers("/feedback", "post")]);
     this.canVote = canVote;
     this.usable = variants.filter((each) => each.status !== "broken");
-    this.tasks = Object.fromEntries(Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)));
+    this.tasks = Object.fromEntries(
+      Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
+    );
     const task = this.tasks[query.get("task")] ? query.get("task") : Object.keys(this.tasks)[0];
     this.setTask(task, query.getAll("variant"), query.get("text"));
   }
@@ -150,7 +157,12 @@ class Playground {
         <h1>What does a smaller model lose?</h1>
         <p class="lead">Send one text through several variants and read their outputs side by side.</p>
       </div>
-      <form class="composer" @submit=${(event) => { event.preventDefault(); this.isRunning ? this.halt() : this.run(); }}>
+      <form
+        class="composer"
+        @submit=${(event) => {
+          event.preventDefault();
+          this.isRunning ? this.halt() : this.run();
+        }}>
         ${this.writing()} ${this.choice()}
       </form>
       ${outputs(this)}`;
@@ -158,7 +170,8 @@ class Playground {
 
   halt() {
     this.stop();
-    for (const result of this.results.values()) if (result.state !== "done" && result.state !== "failed") result.state = "stopped";
+    for (const result of this.results.values())
+      if (result.state !== "done" && result.state !== "failed") result.state = "stopped";
     this.draw();
   }
 
@@ -171,15 +184,29 @@ class Playground {
     };
     return html`<div class="writing">
       <div class="writing-top">
-        ${segments("task", "Task", this.tasks, this.task, (task) => this.setTask(task))}
-        ${shareButton()}
+        ${segments("task", "Task", this.tasks, this.task, (task) => this.setTask(task))} ${shareButton()}
       </div>
-      <label class="visually-hidden" for="text">${this.task === "translation" ? "English text" : "Text to summarize"}</label>
-      <textarea id="text" rows="6" spellcheck="false" placeholder="Write or paste a text"
-        .value=${live(this.text)} @input=${(event) => this.setText(event.target.value)} @keydown=${submitByKey}></textarea>
+      <label class="visually-hidden" for="text"
+        >${this.task === "translation" ? "English text" : "Text to summarize"}</label
+      >
+      <textarea
+        id="text"
+        rows="6"
+        spellcheck="false"
+        placeholder="Write or paste a text"
+        .value=${live(this.text)}
+        @input=${(event) => this.setText(event.target.value)}
+        @keydown=${submitByKey}></textarea>
       <div class="samples" role="group" aria-label="Samples">
         ${SAMPLES[this.task].map(
-          (sample) => html`<button type="button" class="chip" aria-pressed=${sample.text === this.text} @click=${() => this.setText(sample.text)}>${sample.label}</button>`,
+          (sample) =>
+            html`<button
+              type="button"
+              class="chip"
+              aria-pressed=${sample.text === this.text}
+              @click=${() => this.setText(sample.text)}>
+              ${sample.label}
+            </button>`,
         )}
       </div>
     </div>`;
@@ -199,9 +226,17 @@ class Playground {
 
   option(each, isFull) {
     const isChosen = this.chosen.includes(each.variant);
-    const note = isRoot(each) ? "base model" : each.speed?.speed_up ? `${each.speed.speed_up.toFixed(1)}× speed` : nothing;
+    const note = isRoot(each)
+      ? "base model"
+      : each.speed?.speed_up
+        ? `${each.speed.speed_up.toFixed(1)}× speed`
+        : nothing;
     return html`<label class="option">
-      <input type="checkbox" .checked=${live(isChosen)} ?disabled=${isFull && !isChosen} @change=${() => this.toggle(each.variant)}>
+      <input
+        type="checkbox"
+        .checked=${live(isChosen)}
+        ?disabled=${isFull && !isChosen}
+        @change=${() => this.toggle(each.variant)} />
       ${markIcon(this.marks.get(each.variant))}<span class="option-name">${each.variant}</span>
       <span class="option-note">${note}</span>
     </label>`;
