@@ -54,6 +54,32 @@ def test_lineage_says_what_was_made_from_what(visitor: Visitor) -> None:
     assert "distilled" in pruned.locator("> ul > li > a").first.inner_text()
 
 
+def test_variants_are_grouped_by_their_base_model(visitor: Visitor, service: Service) -> None:
+    listed = service.get("/variants").json["variants"]
+    other = service.get("/variants/translation/original").json
+    other |= {"variant": "other", "digest": "sha256:0", "reference": {"variant": "other", "digest": "sha256:0"}}
+    visitor.answer("/variants", {"variants": [*listed, other]})
+    visitor.answer("/variants/translation/other", other)
+
+    page = visitor.open("variants?task=translation")
+    groups = page.locator("section.root").all()
+
+    assert [group.get_by_role("table").locator("tbody tr").count() for group in groups] == [5, 1]
+
+
+def test_a_variant_that_cannot_be_loaded_says_why(visitor: Visitor, service: Service) -> None:
+    listed = service.get("/variants").json["variants"]
+    broken = next(each for each in listed if (each["task"], each["variant"]) == ("translation", "pruned"))
+    broken |= {"status": "broken", "error": "manifest.json is not JSON", "reference": None, "quality": None}
+    visitor.answer("/variants", {"variants": listed})
+    visitor.answer("/variants/translation/pruned", {**broken, "manifest": None})
+
+    page = visitor.open("variants?task=translation")
+
+    assert "manifest.json is not JSON" in page.locator(".problem").inner_text()
+    assert page.locator("tbody tr").count() == 4
+
+
 def test_a_variant_shows_its_scores_steps_and_files(visitor: Visitor, service: Service) -> None:
     detail = service.get("/variants/translation/pruned").json
 

@@ -20,10 +20,16 @@ LAYOUT_SHIFTS = """() => new Promise((resolve) => {
 GOOD_LAYOUT_SHIFT = 0.1
 
 
+def offer_experiments(visitor: Visitor, service: Service) -> None:
+    visitor.offer(service, "get /experiments")
+    visitor.answer("/experiments", {"experiments": []})
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("view", VIEWS)
-def test_axe_finds_nothing_serious(visit: Visit, view: str, theme: Any) -> None:
+def test_axe_finds_nothing_serious(visit: Visit, service: Service, view: str, theme: Any) -> None:
     with visit(color_scheme=theme, reduced_motion="reduce") as visitor:
+        offer_experiments(visitor, service)
         visitor.open(view)
         found = visitor.serious_violations()
 
@@ -32,8 +38,9 @@ def test_axe_finds_nothing_serious(visit: Visit, view: str, theme: Any) -> None:
 
 @pytest.mark.parametrize("size", PHONES)
 @pytest.mark.parametrize("view", VIEWS)
-def test_nothing_is_wider_than_a_phone(visit: Visit, view: str, size: tuple[int, int]) -> None:
+def test_nothing_is_wider_than_a_phone(visit: Visit, service: Service, view: str, size: tuple[int, int]) -> None:
     with visit(viewport={"width": size[0], "height": size[1]}, has_touch=True) as visitor:
+        offer_experiments(visitor, service)
         page = visitor.open(view)
         width = page.evaluate("document.documentElement.scrollWidth")
 
