@@ -1,6 +1,7 @@
 // A value with its interval on a small scale, for a row of a table.
 
 import { html, svg } from "../vendor/lit-html/lit-html.js";
+import { fixed, interval } from "../format.js";
 
 const WIDTH = 150;
 const HEIGHT = 22;
@@ -29,4 +30,12 @@ export function intervalBar(value, pair, domain, { limit = null, tone = 0, at = 
     ${pair ? svg`<line class="interval-line" x1=${x(pair[0])} x2=${x(pair[1])} y1=${middle} y2=${middle}></line>` : ""}
     <circle class="interval-dot" cx=${x(value)} cy=${middle} r="4.5"></circle>
   </svg>`;
+}
+
+/** A value with its interval, drawn and in numbers. `options` are those of `intervalBar`, and `decimals`. */
+export function drawnInterval(value, pair, domain, { decimals = 3, ...options } = {}) {
+  return html`<div class="with-interval">
+    ${intervalBar(value, pair, domain, options)}
+    <span><b>${fixed(value, decimals)}</b> <span class="soft">${interval(pair, decimals)}</span></span>
+  </div>`;
 }

@@ -2,8 +2,8 @@
 
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { getJson, postJson } from "../api.js";
-import { intervalBar } from "../charts/interval.js";
-import { TASKS, count, date, fixed, interval, isNumber, milliseconds, percent } from "../format.js";
+import { drawnInterval } from "../charts/interval.js";
+import { TASKS, count, date, isNumber, milliseconds, percent } from "../format.js";
 import { loading, markIcon, marks, problem, shareButton } from "../parts.js";
 import { link } from "../route.js";
 
@@ -110,6 +110,8 @@ function traffic(page) {
 function measure(page, key, title) {
   const arms = page.experiment.arms.filter((arm) => isNumber(arm[key]?.value));
   if (!arms.length) return nothing;
+  const tone = (arm) => page.marks.get(arm.variant)?.tone ?? 0;
+  const at = key === "wins" ? 0.5 : null;
   return html`<section>
     <h2>${title}</h2>
     <div class="table-scroll">
@@ -126,13 +128,7 @@ function measure(page, key, title) {
             (arm) =>
               html`<tr>
                 <th scope="row">${name(page, arm.variant)}</th>
-                <td>
-                  <div class="retention">
-                    ${intervalBar(arm[key].value, arm[key].interval, [0, 1], { tone: page.marks.get(arm.variant)?.tone ?? 0, at: key === "wins" ? 0.5 : null })}<span
-                      ><b>${fixed(arm[key].value, 3)}</b> <span class="soft">${interval(arm[key].interval)}</span></span
-                    >
-                  </div>
-                </td>
+                <td>${drawnInterval(arm[key].value, arm[key].interval, [0, 1], { tone: tone(arm), at })}</td>
                 <td class="number">${count(arm[key].samples)}</td>
               </tr>`,
           )}

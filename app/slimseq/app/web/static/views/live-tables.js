@@ -1,8 +1,8 @@
 // The tables of the live view: latency by phase, what is in memory, errors, and agreement.
 
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
-import { intervalBar } from "../charts/interval.js";
-import { TASKS, bytes, count, duration, fixed, interval, milliseconds, percent } from "../format.js";
+import { drawnInterval } from "../charts/interval.js";
+import { TASKS, bytes, count, duration, fixed, milliseconds, percent } from "../format.js";
 import { monitor } from "../monitor.js";
 
 /** Draws the tables of the newest reading. */
@@ -180,14 +180,11 @@ function agreement() {
 }
 
 function agreementRow({ task, variant, live_agreement: now, agreement: recorded }) {
+  const domain = [Math.min(0.5, now.interval[0]), 1];
   return html`<tr>
     <th scope="row">${variant} <span class="row-note">${TASKS[task]}</span></th>
     <td>
-      <div class="retention">
-        ${intervalBar(now.similarity, now.interval, [Math.min(0.5, now.interval[0]), 1], { limit: recorded?.similarity ?? null, tone: 4, at: null })}<span
-          ><b>${fixed(now.similarity, 3)}</b> <span class="soft">${interval(now.interval)}</span></span
-        >
-      </div>
+      ${drawnInterval(now.similarity, now.interval, domain, { limit: recorded?.similarity ?? null, tone: 4, at: null })}
     </td>
     <td class="number">${percent(now.exact)}</td>
     <td class="number">${count(now.outputs)}</td>

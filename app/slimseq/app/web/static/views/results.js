@@ -1,7 +1,7 @@
 // The results of an evaluation: gate, metrics, speed, differences, latency and outputs.
 
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
-import { commonDomain, intervalBar } from "../charts/interval.js";
+import { commonDomain, drawnInterval } from "../charts/interval.js";
 import { count, duration, fixed, interval, milliseconds, percent } from "../format.js";
 import { gateMark, markIcon } from "../parts.js";
 import { PAIR_KEYS } from "../text/pairs.js";
@@ -45,6 +45,8 @@ function metric(page, name) {
   const domain = [Math.min(...values) - margin, Math.max(...values) + margin];
   const retained = commonDomain(rows.map((each) => each.retention_interval));
   const showsRetention = rows.some((each) => each.retention_interval);
+  const baselineNote =
+    job.baseline && `The dashed line is the trivial baseline (${job.baseline.name}): ${fixed(baseline, 2)}. `;
   return html`<section>
     <h2>${NAMES[name] ?? name.replaceAll("_", " ")}</h2>
     <div class="table-scroll">
@@ -53,61 +55,41 @@ function metric(page, name) {
           <tr>
             <th scope="col">Variant</th>
             <th scope="col">Score, with 95 % interval</th>
-            ${
-              showsRetention
-                ? html`<th scope="col">Retention</th>
-                    <th scope="col" class="number">p-value</th>`
-                : nothing
-            }
+            ${showsRetention ? RETENTION_HEAD : nothing}
           </tr>
         </thead>
         <tbody>
-          ${rows.map(
-            (each) =>
-              html`<tr>
-                <th scope="row"><span class="named">${mark(page, each.variant)}${each.variant}</span></th>
-                <td>
-                  <div class="retention">
-                    ${intervalBar(each.value, each.interval, domain, { tone: tone(page, each.variant), at: baseline ?? null })}<span
-                      ><b>${fixed(each.value, 2)}</b> <span class="soft">${interval(each.interval, 2)}</span></span
-                    >
-                  </div>
-                </td>
-                ${
-                  showsRetention
-                    ? html`<td>
-                          ${
-                            each.retention_interval && !isBase(each)
-                              ? html`<div class="retention">
-                                  ${intervalBar(each.retention, each.retention_interval, retained, { tone: tone(page, each.variant) })}<span
-                                    ><b>${fixed(each.retention, 3)}</b>
-                                    <span class="soft">${interval(each.retention_interval)}</span></span
-                                  >
-                                </div>`
-                              : html`<span class="soft">${isBase(each) ? "the base model" : "–"}</span>`
-                          }
-                        </td>
-                        <td class="number">${fixed(each.p_value, 3)}</td>`
-                    : nothing
-                }
-              </tr>`,
-          )}
+          ${rows.map((each) => metricRow(page, each, { domain, retained, baseline, showsRetention }))}
         </tbody>
       </table>
     </div>
-    <p class="note">
-      ${job.baseline ? `The dashed line is the trivial baseline (${job.baseline.name}): ${fixed(baseline, 2)}. ` : ""}<code
-        >${rows[0].signature}</code
-      >
-    </p>
+    <p class="note">${baselineNote} <code>${rows[0].signature}</code></p>
   </section>`;
+}
+
+const RETENTION_HEAD = html`<th scope="col">Retention</th>
+  <th scope="col" class="number">p-value</th>`;
+
+function metricRow(page, each, { domain, retained, baseline, showsRetention }) {
+  const tone = page.marks.get(each.variant)?.tone ?? 0;
+  return html`<tr>
+    <th scope="row"><span class="named">${mark(page, each.variant)}${each.variant}</span></th>
+    <td>${drawnInterval(each.value, each.interval, domain, { decimals: 2, tone, at: baseline ?? null })}</td>
+    ${showsRetention ? html`<td>${retention(each, retained, tone)}</td>` : nothing}
+    ${showsRetention ? html`<td class="number">${fixed(each.p_value, 3)}</td>` : nothing}
+  </tr>`;
+}
+
+function retention(each, domain, tone) {
+  if (isBase(each)) return html`<span class="soft">the base model</span>`;
+  if (!each.retention_interval) return html`<span class="soft">–</span>`;
+  return drawnInterval(each.retention, each.retention_interval, domain, { tone });
 }
 
 // Retention of a base model is 1 by definition; its test against itself has no p-value.
 const isBase = (each) => each.retention === 1 && each.p_value === null;
 
 const mark = (page, name) => (page.marks.has(name) ? markIcon(page.marks.get(name)) : nothing);
-const tone = (page, name) => page.marks.get(name)?.tone ?? 0;
 
 function cost(page) {
   const hasAgreement = page.job.results.some((each) => each.agreement);

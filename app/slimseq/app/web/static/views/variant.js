@@ -2,7 +2,7 @@
 
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { getJson } from "../api.js";
-import { commonDomain, intervalBar } from "../charts/interval.js";
+import { commonDomain, drawnInterval } from "../charts/interval.js";
 import { TASKS, bytes, count, date, duration, fixed, interval, milliseconds, short, times } from "../format.js";
 import { stepNames } from "../lineage.js";
 import { gateMark, isRoot, loading, markIcon, marks, problem } from "../parts.js";
@@ -108,39 +108,30 @@ function quality({ manifest, ...detail }, mark) {
           </tr>
         </thead>
         <tbody>
-          ${scores.map(
-            (score, index) =>
-              html`<tr>
-                <th scope="row">
-                  ${score.dataset === scores[index - 1]?.dataset ? html`<span class="visually-hidden">${score.dataset}</span>` : score.dataset}
-                </th>
-                <td>${score.metric}</td>
-                <td class="number"><b>${fixed(score.value, 2)}</b></td>
-                <td class="soft">${interval(score.interval, 2)}</td>
-                <td class="number soft">${fixed(score.baseline, 2)}</td>
-                ${
-                  showsRetention
-                    ? html`<td>
-                        ${
-                          score.retention === null
-                            ? html`<span class="soft">–</span>`
-                            : html`<div class="retention">
-                                ${intervalBar(score.retention, score.retention_interval, domain, { tone: mark.tone })}<span
-                                  ><b>${fixed(score.retention, 3)}</b>
-                                  <span class="soft">${interval(score.retention_interval)}</span></span
-                                >
-                              </div>`
-                        }
-                      </td>`
-                    : nothing
-                }
-                <td class="number soft">${count(score.samples)}</td>
-              </tr>`,
-          )}
+          ${scores.map((score, index) => scoreRow(score, scores[index - 1], domain, showsRetention && mark.tone))}
         </tbody>
       </table>
     </div>
   </section>`;
+}
+
+/** A score. The data set's name is shown once. `tone` is false for a base model, which has no retention. */
+function scoreRow(score, before, domain, tone) {
+  const isSame = score.dataset === before?.dataset;
+  return html`<tr>
+    <th scope="row"><span class=${isSame ? "visually-hidden" : ""}>${score.dataset}</span></th>
+    <td>${score.metric}</td>
+    <td class="number"><b>${fixed(score.value, 2)}</b></td>
+    <td class="soft nowrap">${interval(score.interval, 2)}</td>
+    <td class="number soft">${fixed(score.baseline, 2)}</td>
+    ${tone === false ? nothing : html`<td>${retention(score, domain, tone)}</td>`}
+    <td class="number soft">${count(score.samples)}</td>
+  </tr>`;
+}
+
+function retention(score, domain, tone) {
+  if (score.retention === null) return html`<span class="soft">–</span>`;
+  return drawnInterval(score.retention, score.retention_interval, domain, { tone });
 }
 
 function gate({ quality: recorded }) {

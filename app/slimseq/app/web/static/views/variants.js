@@ -232,7 +232,7 @@ function row(each, { mark, domain, largest, fastest, fp32, state, light }) {
       <span class="row-note">${status(each)}</span>
     </th>
     <td data-label="Retention">
-      <div class="retention">
+      <div class="with-interval">
         ${
           retention
             ? html`${intervalBar(retention.value, isRoot(each) ? null : retention.interval, domain, { limit, tone: mark.tone })}
