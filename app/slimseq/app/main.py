@@ -17,7 +17,7 @@ from slimseq.app.http.middleware.disconnect import DisconnectMiddleware
 from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
 from slimseq.app.http.middleware.observation import ObservationMiddleware
 from slimseq.app.http.openapi import complete_openapi
-from slimseq.app.http.routes import ROUTERS
+from slimseq.app.http.routes import ROUTERS, page
 from slimseq.app.http.strict_query import KNOWN_QUERY_ONLY, install_strict_query
 from slimseq.app.services import Services
 from slimseq.app.settings import Settings
@@ -47,10 +47,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     services = Services.build(settings, VERSION)
-    app = FastAPI(title="Slimseq", version=VERSION, description=DESCRIPTION, lifespan=_lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="Slimseq",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        # FastAPI's own pages load their scripts from another site.
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
+    app.include_router(page.router)
     translate_exceptions(app)
     complete_openapi(app)
     install_strict_query(app)
