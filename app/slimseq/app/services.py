@@ -57,7 +57,7 @@ class Services:
         """
         catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
         check_store(settings, catalogue)
-        metrics = ServiceMetrics(version)
+        metrics = ServiceMetrics(version, settings.max_resident_bytes)
         limits = WorkLimits(
             settings.max_batch_rows, settings.max_batch_tokens, settings.batch_wait_seconds, settings.queue_rows
         )

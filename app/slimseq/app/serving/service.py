@@ -176,7 +176,7 @@ class GenerationService:
         )
         self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
         tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
-        self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, tokens)
+        self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, total_seconds, tokens)
         return GenerationResponse(
             task=task,
             variant=variant,
