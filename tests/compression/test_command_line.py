@@ -89,6 +89,19 @@ def test_evaluate_prints_every_metric_with_interval_retention_and_baseline(embed
     assert bleu["retention"] == pytest.approx(bleu["value"] / original["metrics"][0]["value"])
     assert bleu["baseline"] < bleu["value"]
     assert bleu["signature"].startswith("nrefs:1|")
+    agreement = quantized["agreement"]
+    assert agreement["metric"] == "chrf" and 0.9 < agreement["exact"] <= 1
+    assert agreement["interval"][0] <= agreement["similarity"] <= agreement["interval"][1]
+    assert [metric["metric"] for metric in quantized["metrics"]] == ["bleu", "chrf", "chrf++"]
+
+
+def test_evaluate_shows_agreement_and_how_much_summaries_copy(embedded: Store) -> None:
+    done = compression("evaluate", "summarization", "quantized", "--samples", 4)
+
+    assert done.code == 0, done.error
+    shown = " ".join(done.out.split())
+    for words in ("Agreement with the reference's outputs", "equal outputs", "copy_rate", "density", "length_ratio"):
+        assert words in shown
 
 
 def test_scores_are_recorded_where_asked(own_store: Store) -> None:
@@ -98,6 +111,7 @@ def test_scores_are_recorded_where_asked(own_store: Store) -> None:
     manifest = own_store.manifest(Task.TRANSLATION, "quantized")
     [bleu] = [score for score in manifest.quality if score.metric == "bleu" and score.samples == 10]
     assert bleu.runtime == "onnxruntime"
+    assert bleu.agreement is not None and bleu.agreement.exact > 0.5
     assert bleu.generation["num_beams"] == 4 and bleu.generation["max_input_tokens"] == 256
     assert (
         "| sample (test) | 10 | bleu |" in (own_store.folder(Task.TRANSLATION, "quantized") / "README.md").read_text()

@@ -50,7 +50,7 @@ def test_everything_missing_is_built_and_measured_and_a_second_run_does_nothing(
 
     assert context.store.has_format(Task.TRANSLATION, "original", "onnx")
     quality = context.store.manifest(Task.TRANSLATION, "quantized").quality
-    assert {score.metric for score in quality} == {"bleu", "chrf"}
+    assert {score.metric for score in quality} == {"bleu", "chrf", "chrf++"}
     assert all(score.dataset == "sample" and score.signature for score in quality)
     assert prepare(context) == []
 

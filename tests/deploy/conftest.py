@@ -16,14 +16,16 @@ from typing import Any
 
 import pytest
 
-from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
+from slimseq.models_store.manifest import MeanAgreement, Task
+from slimseq.models_store.store import Store, write_manifest
 from tests.service.client import Service
 from tests.service.conftest import free_port, running_service
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 WAIT_SECONDS = 30.0
+# The process that answers again runs when the CPUs have nothing else to do.
+SHADOW_SECONDS = 240.0
 DOCUMENT = "The council met on Monday to discuss the new bridge across the river. Many people came to hear it."
 # Two tasks, two variants, a stream, and what nobody serves. On the runtime whose files the memory budget is made of.
 REQUESTS: Sequence[tuple[str, dict[str, Any]]] = (
@@ -77,10 +79,15 @@ class Prometheus:
 def watched(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Prometheus]]:
     """A service with a memory budget that not all variants fit in, and a Prometheus that scrapes it each second."""
     folder = tmp_path_factory.mktemp("prometheus")
+    shutil.copytree(embedded.root, folder / "artifacts")
+    record_agreement(Store(folder / "artifacts"))
     largest = max(
         sum(path.stat().st_size for path in (embedded.folder(task, "original") / "onnx").iterdir()) for task in Task
     )
-    with running_service(folder / "log", max_resident_bytes=3 * largest) as service:
+    budget = 4 * largest
+    with running_service(
+        folder / "log", store=folder / "artifacts", max_resident_bytes=budget, shadow_share=1
+    ) as service:
         service.wait_until_ready()
         shutil.copytree(PROMETHEUS, folder / "configuration")
         configuration = folder / "configuration" / "prometheus.yml"
@@ -107,6 +114,15 @@ def watched(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             process.wait(timeout=30)
 
 
+def record_agreement(store: Store) -> None:
+    """Has the manifest of a variant record an agreement, as `slimseq evaluate --record` does."""
+    manifest = store.manifest(Task.TRANSLATION, "quantized")
+    agreement = MeanAgreement(exact=0.5, similarity=0.9, interval=(0.85, 0.95), metric="chrf")
+    quality = [score.model_copy(update={"agreement": agreement}) for score in manifest.quality]
+    folder = store.folder(Task.TRANSLATION, "quantized")
+    write_manifest(folder, manifest.model_copy(update={"quality": quality}))
+
+
 @pytest.fixture(scope="session")
 def loaded(watched: tuple[Service, Prometheus]) -> Iterator[Prometheus]:
     """The same Prometheus while clients send requests of every kind, and after variants were unloaded for others."""
@@ -118,6 +134,8 @@ def loaded(watched: tuple[Service, Prometheus]) -> Iterator[Prometheus]:
             service.post(path, body)
 
     clients = [threading.Thread(target=send, args=request) for request in REQUESTS]
+    service.post(*REQUESTS[0])
+    prometheus.wait_for("slimseq_agreement_outputs", SHADOW_SECONDS)
     others = itertools.product(("translate", "summarize"), ("pruned", "distilled", "original", "compact"))
     while service.get("/memory").json["evictions"] == 0:
         task, variant = next(others)

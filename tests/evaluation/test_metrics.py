@@ -38,6 +38,13 @@ def test_chrf_of_summed_statistics_is_exactly_that_of_sacrebleu() -> None:
     assert statistics.value == expected.score
 
 
+def test_chrf_plus_plus_of_summed_statistics_is_exactly_that_of_sacrebleu() -> None:
+    statistics = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES).metrics["chrf++"]
+    expected = sacrebleu.corpus_chrf(GERMAN_OUTPUTS, [GERMAN_REFERENCES], word_order=2)
+
+    assert statistics.value == expected.score
+
+
 @pytest.mark.parametrize(
     "output", ["", "Ja.", "nichts davon", "Kinder spielen sehr gern im Garten", GERMAN_REFERENCES[0]]
 )
@@ -48,6 +55,7 @@ def test_single_translations_score_as_in_sacrebleu(output: str) -> None:
 
     assert scored["bleu"].value == sacrebleu.corpus_bleu([output], [[reference]]).score
     assert scored["chrf"].value == sacrebleu.corpus_chrf([output], [[reference]]).score
+    assert scored["chrf++"].value == sacrebleu.corpus_chrf([output], [[reference]], word_order=2).score
 
 
 @pytest.mark.parametrize("matching_words", range(6))
@@ -62,14 +70,15 @@ def test_bleu_without_matches_of_the_longer_n_grams_is_smoothed_as_in_sacrebleu(
 
 
 def test_translation_metrics_carry_the_signature_of_sacrebleu() -> None:
-    bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
-    for metric in (bleu, chrf):
+    bleu, chrf, chrf_plus_plus = sacrebleu.BLEU(), sacrebleu.CHRF(), sacrebleu.CHRF(word_order=2)
+    for metric in (bleu, chrf, chrf_plus_plus):
         metric.corpus_score(GERMAN_OUTPUTS, [GERMAN_REFERENCES])
 
     scored = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES).metrics
 
     assert scored["bleu"].signature == str(bleu.get_signature())
     assert scored["chrf"].signature == str(chrf.get_signature())
+    assert scored["chrf++"].signature == str(chrf_plus_plus.get_signature())
 
 
 @pytest.mark.parametrize("metric", ["rouge1", "rouge2", "rougeL"])

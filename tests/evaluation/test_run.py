@@ -2,7 +2,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
+from slimseq.evaluation.extractive import EXTRACTIVE_METRICS
 from slimseq.evaluation.metrics import metrics_for, score
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, evaluate, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput
@@ -34,6 +36,10 @@ def forgetful(examples: Sequence[Example]) -> list[TextOutput]:
     return [output(example.target.replace("am Teich", "dort"), truncated=True) for example in examples]
 
 
+def copying(examples: Sequence[Example]) -> list[TextOutput]:
+    return [output(example.source) for example in examples]
+
+
 def test_results_are_in_the_order_of_the_sample_whatever_the_order_of_generation() -> None:
     result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect})
 
@@ -60,13 +66,16 @@ def test_a_variant_is_scored_against_the_original_and_the_baseline() -> None:
 def test_the_original_keeps_all_of_itself() -> None:
     result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect}, {"original": "original"})
 
-    assert [each.retention for each in result.variant("original").metrics] == [1.0, 1.0]
+    assert [each.retention for each in result.variant("original").metrics] == [1.0] * 3
 
 
 def test_without_a_reference_there_is_no_retention() -> None:
     result = evaluate(Task.SUMMARIZATION, SAMPLE, {"pruned": forgetful})
 
-    assert [each.metric for each in result.variant("pruned").metrics] == list(metrics_for(Task.SUMMARIZATION))
+    assert [each.metric for each in result.variant("pruned").metrics] == [
+        *metrics_for(Task.SUMMARIZATION),
+        *EXTRACTIVE_METRICS,
+    ]
     assert all(each.retention is None for each in result.variant("pruned").metrics)
     assert result.baseline.name == "lead-3"
 
@@ -135,11 +144,35 @@ def test_results_become_the_scores_of_a_manifest() -> None:
         "pruned", "onnxruntime", ["avx2"], "2025-01-01T00:00:00+00:00", reference="sha256:" + "0" * 64
     )
 
-    assert [each.metric for each in scores] == ["bleu", "chrf"]
+    assert [each.metric for each in scores] == ["bleu", "chrf", "chrf++"]
     assert (scores[0].dataset, scores[0].split, scores[0].samples) == ("ducks", "test", 40)
     assert (scores[0].runtime, scores[0].cpu_flags, scores[0].generation) == ("onnxruntime", ["avx2"], {"num_beams": 1})
     assert scores[0].reference == "sha256:" + "0" * 64
     assert scores[0].retention == result.variant("pruned").metric("bleu").retention
+    assert [each.agreement for each in scores] == [result.variant("pruned").agreement, None, None]
+
+
+def test_a_variant_agrees_with_its_reference_as_far_as_their_outputs_are_alike() -> None:
+    systems = {"original": perfect, "pruned": forgetful, "alone": perfect}
+
+    result = evaluate(Task.TRANSLATION, SAMPLE, systems, {"original": "original", "pruned": "original"})
+
+    outputs = {name: result.variant(name).hypotheses for name in systems}
+    assert result.variant("pruned").agreement == mean_agreement(
+        Task.TRANSLATION, outputs["pruned"], outputs["original"]
+    )
+    of_original = result.variant("original").agreement
+    assert of_original is not None and (of_original.exact, of_original.similarity) == (1.0, 1.0)
+    assert result.variant("alone").agreement is None
+
+
+def test_summaries_are_described_beside_their_quality() -> None:
+    result = evaluate(Task.SUMMARIZATION, SAMPLE, {"original": copying}, {"original": "original"})
+
+    copied, density, length = (result.variant("original").metric(name) for name in EXTRACTIVE_METRICS)
+    assert copied.value == copied.baseline == 100 and density.value > 4 and length.value < density.value
+    assert {each.retention for each in (copied, density, length)} == {None}
+    assert {each.p_value for each in (copied, density, length)} == {None}
 
 
 def test_an_unknown_reference_is_refused() -> None:

@@ -96,18 +96,19 @@ def test_different_samples_have_no_pairs(p_value_of: PValueOf) -> None:
 def test_an_evaluation_tests_every_variant_but_the_original_and_the_manifest_keeps_it() -> None:
     result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, {"pruned": "original"})
 
-    [bleu, _] = result.quality_scores("pruned", "onnxruntime", [], "")
+    [bleu, *_] = result.quality_scores("pruned", "onnxruntime", [], "")
 
     assert bleu.p_value == pytest.approx(1 / (RANDOMIZATION_TRIALS + 1))
-    assert [metric.p_value for metric in result.variant("original").metrics] == [None, None]
+    assert [metric.p_value for metric in result.variant("original").metrics] == [None] * 3
 
 
-def test_a_score_recorded_before_there_were_p_values_still_reads() -> None:
+def test_a_score_recorded_before_there_were_p_values_and_agreement_still_reads() -> None:
     result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect}, {"original": "original"})
     written = json.loads(result.quality_scores("original", "onnxruntime", [], "")[0].model_dump_json())
-    del written["p_value"]
+    del written["p_value"], written["agreement"]
 
-    assert QualityScore.model_validate(written).p_value is None
+    score = QualityScore.model_validate(written)
+    assert (score.p_value, score.agreement) == (None, None)
 
 
 def test_the_memory_of_the_p_value_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The service objects of an application: built once from the settings, and closed in order."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Self
 
@@ -8,6 +9,8 @@ from pydantic import SecretStr
 from slimseq.app.errors import UnusableStore
 from slimseq.app.jobs.evaluation_service import EvaluationService
 from slimseq.app.jobs.evaluations import EvaluationJobs
+from slimseq.app.jobs.shadowing import Shadowing
+from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request_queue import WorkLimits
@@ -43,6 +46,7 @@ class Services:
     metrics: ServiceMetrics
     pool: Pool
     jobs: EvaluationJobs
+    shadowing: Shadowing
     planner: Planner
     trimmer: HeapTrimmer
     admin_token: SecretStr | None
@@ -79,25 +83,28 @@ class Services:
             settings.evaluation_kept,
             settings.evaluation_timeout_seconds,
         )
+        monitor = AgreementMonitor()
+        shadowing = Shadowing(settings.shadow_share, catalogue, runtimes, pool, monitor, metrics)
         return cls(
-            generation=GenerationService(settings, chooser, pool, latency, metrics, planner),
+            generation=GenerationService(settings, chooser, pool, latency, metrics, planner, shadowing.answered),
             evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
-            inventory=Inventory(catalogue, pool, version, runtimes),
+            inventory=Inventory(catalogue, pool, version, runtimes, monitor),
             latency=latency,
             readiness=Readiness(catalogue, pool, settings.preload),
             metrics=metrics,
             pool=pool,
             jobs=jobs,
+            shadowing=shadowing,
             planner=planner,
             trimmer=HeapTrimmer(pool.idle_seconds),
             admin_token=settings.admin_token,
         )
 
     async def close(self) -> None:
-        """Cancels evaluations, stops the workers and unloads all variants."""
+        """Cancels evaluations and shadowing, stops the workers and unloads all variants."""
         self.planner.close()
         await self.trimmer.close()
-        await self.jobs.close()
+        await asyncio.gather(self.jobs.close(), self.shadowing.close())
         await self.pool.close()
 
 

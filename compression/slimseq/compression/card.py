@@ -80,10 +80,13 @@ def quality_table(scores: list[QualityScore]) -> list[str]:
     """Returns a Markdown table of scores, or a sentence if there are none."""
     if not scores:
         return ["Not measured yet. `slimseq evaluate` measures it."]
+    has_agreement = any(score.agreement for score in scores)
     rows = [
         "| data set | samples | metric | value | 95 % interval | retention | baseline | runtime |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    if has_agreement:
+        rows = [f"{rows[0]} agreement |", f"{rows[1]} --- |"]
     for score in scores:
         retention = "" if score.retention is None else f"{score.retention:.3f}"
         baseline = "" if score.baseline is None else f"{score.baseline:.1f}"
@@ -91,4 +94,6 @@ def quality_table(scores: list[QualityScore]) -> list[str]:
             f"| {score.dataset} ({score.split}) | {score.samples} | {score.metric} | {score.value:.2f} "
             f"| {score.interval[0]:.2f} to {score.interval[1]:.2f} | {retention} | {baseline} | {score.runtime} |"
         )
+        if has_agreement:
+            rows[-1] += f" {score.agreement.similarity:.3f} |" if score.agreement else "  |"
     return rows

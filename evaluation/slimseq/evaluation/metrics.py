@@ -1,4 +1,4 @@
-"""ROUGE for summaries, BLEU and chrF for translations, as additive statistics of each sample.
+"""ROUGE for summaries, BLEU, chrF and chrF++ for translations, as additive statistics of each sample.
 
 Their sums give the corpus value, so `slimseq.evaluation.bootstrap` can resample thousands of corpora without scoring a
 text twice. Values are those of `rouge-score` (`slimseq.evaluation.rouge`) and `sacrebleu`, as in publications.
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU, MAX_NGRAM_ORDER
 from sacrebleu.metrics.chrf import CHRF
-from sacrebleu.metrics.helpers import extract_char_ngrams
 
+from slimseq.evaluation.chrf import PLUS_PLUS_WORD_ORDER, chrf_counts, chrf_of
 from slimseq.evaluation.rouge import ROUGE_METRICS, Rouge
 from slimseq.evaluation.sentences import sentences
 from slimseq.models_store.manifest import Task
 
-METRICS: dict[Task, tuple[str, ...]] = {Task.SUMMARIZATION: ROUGE_METRICS, Task.TRANSLATION: ("bleu", "chrf")}
+METRICS: dict[Task, tuple[str, ...]] = {Task.SUMMARIZATION: ROUGE_METRICS, Task.TRANSLATION: ("bleu", "chrf", "chrf++")}
 PRIMARY_METRIC: dict[Task, str] = {Task.SUMMARIZATION: "rougeL", Task.TRANSLATION: "bleu"}
 
 # The smoothing of `sacrebleu.corpus_bleu`, as in the signature. `BLEU.compute_bleu` has none by default.
@@ -104,7 +104,7 @@ def _rouge(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricS
             metric=metric,
             signature=signature,
             per_sample=np.array([[100.0 * each[metric], 1.0] for each in scores]),
-            value_of=_mean,
+            value_of=mean_of,
         )
         for metric in ROUGE_METRICS
     ]
@@ -115,31 +115,37 @@ def _one_sentence_a_line(text: str) -> str:
     return "\n".join(sentence for line in text.splitlines() for sentence in sentences(line))
 
 
-def _mean(sums: Statistics) -> Statistics:
+def mean_of(sums: Statistics) -> Statistics:
+    """Turns sums of `(value, 1)`, `(corpora, 2)`, into means, `(corpora,)`."""
     mean: Statistics = sums[:, 0] / sums[:, 1]
     return mean
 
 
 def _bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricStatistics]:
-    bleu_signature, chrf_signature = _sacrebleu_signatures()
     # The effective order does not change the counts, which are all that is used; sacrebleu warns without it.
     bleu = BLEU(effective_order=True)
     pairs = list(zip(hypotheses, references, strict=True))
     bleu_counts = np.array([_bleu_counts(bleu, *pair) for pair in pairs], dtype=np.float64)
-    chrf_counts = np.array([_chrf_counts(*pair) for pair in pairs], dtype=np.float64)
+    chrf_plus_plus = np.array([chrf_counts(*pair, PLUS_PLUS_WORD_ORDER) for pair in pairs], dtype=np.float64)
+    # The counts of chrF++ begin with those of chrF.
+    chrf = chrf_plus_plus[:, : 3 * CHRF.CHAR_ORDER]
+    signatures = _sacrebleu_signatures()
     return [
-        MetricStatistics("bleu", bleu_signature, bleu_counts, _bleu_of),
-        MetricStatistics("chrf", chrf_signature, chrf_counts, _chrf_of),
+        MetricStatistics("bleu", signatures["bleu"], bleu_counts, _bleu_of),
+        MetricStatistics("chrf", signatures["chrf"], chrf, chrf_of),
+        MetricStatistics("chrf++", signatures["chrf++"], chrf_plus_plus, chrf_of),
     ]
 
 
 @functools.cache
-def _sacrebleu_signatures() -> tuple[str, str]:
+def _sacrebleu_signatures() -> dict[str, str]:
     one_reference = [[""]]
-    return (
-        str(BLEU(smooth_method=BLEU_SMOOTHING, references=one_reference).get_signature()),
-        str(CHRF(references=one_reference).get_signature()),
-    )
+    metrics = {
+        "bleu": BLEU(smooth_method=BLEU_SMOOTHING, references=one_reference),
+        "chrf": CHRF(references=one_reference),
+        "chrf++": CHRF(word_order=PLUS_PLUS_WORD_ORDER, references=one_reference),
+    }
+    return {name: str(metric.get_signature()) for name, metric in metrics.items()}
 
 
 def _bleu_counts(bleu: BLEU, hypothesis: str, reference: str) -> list[int]:
@@ -156,27 +162,3 @@ def _bleu_of(sums: Statistics) -> Statistics:
         bleu = BLEU.compute_bleu(matches, totals, hypothesis_length, reference_length, smooth_method=BLEU_SMOOTHING)
         values.append(bleu.score)
     return np.array(values, dtype=np.float64)
-
-
-def _chrf_counts(hypothesis: str, reference: str) -> list[int]:
-    """Returns the counts of one sentence for character 1- to 6-grams: hypothesis, reference and matches."""
-    counts: list[int] = []
-    # One order at a time: the n-grams of all orders of a long text need six times the memory.
-    for order in range(1, CHRF.CHAR_ORDER + 1):
-        found, expected = extract_char_ngrams(hypothesis, order), extract_char_ngrams(reference, order)
-        counts += [found.total() if expected else 0, expected.total(), (found & expected).total()]
-    return counts
-
-
-def _chrf_of(sums: Statistics) -> Statistics:
-    """Computes corpus chrF2 as sacrebleu does: orders that either side lacks are ignored (W15-3049)."""
-    found, expected, matches = np.moveaxis(sums.reshape(len(sums), CHRF.CHAR_ORDER, 3), 2, 0)
-    counts = (found > 0) & (expected > 0)
-    orders = np.maximum(counts.sum(axis=1), 1)
-    precision = np.divide(matches, found, out=np.zeros_like(matches), where=counts).sum(axis=1) / orders
-    recall = np.divide(matches, expected, out=np.zeros_like(matches), where=counts).sum(axis=1) / orders
-    factor = CHRF.BETA**2
-    weighted = factor * precision + recall
-    product = (1 + factor) * precision * recall
-    values: Statistics = 100 * np.divide(product, weighted, out=np.zeros_like(product), where=weighted > 0)
-    return values

@@ -9,14 +9,18 @@ from typing import Any
 from pydantic import Field
 
 from slimseq.evaluation.bootstrap import Interval
-from slimseq.models_store.manifest import QualityScore, Record, Task
+from slimseq.evaluation.metrics import PRIMARY_METRIC
+from slimseq.models_store.manifest import MeanAgreement, QualityScore, Record, Task
 
 
 class MetricResult(Record):
     """A metric of a variant."""
 
     metric: str
-    value: float = Field(description="Between 0 and 100.")
+    value: float = Field(
+        description="Between 0 and 100, but for `density` (mean words of a copied fragment, weighted by its words) and "
+        "`length_ratio` (words of the outputs for each word of the targets)."
+    )
     interval: Interval = Field(description="95 % bootstrap interval.")
     signature: str
     samples: int
@@ -37,6 +41,9 @@ class VariantResult(Record):
     variant: str
     reference: str | None = Field(default=None, description="The variant that retention is relative to.")
     metrics: tuple[MetricResult, ...]
+    agreement: MeanAgreement | None = Field(
+        default=None, description="Agreement with the outputs of the reference. None without a reference."
+    )
     seconds: float = Field(description="Time of generation, without scoring.")
     output_tokens: int
     tokens_per_second: float
@@ -100,6 +107,7 @@ class Evaluation(Record):
         Raises:
             KeyError: it was not evaluated.
         """
+        agreement = self.variant(variant).agreement
         return [
             QualityScore(
                 dataset=self.dataset,
@@ -109,6 +117,7 @@ class Evaluation(Record):
                 cpu_flags=list(cpu_flags),
                 measured_at=measured_at,
                 reference=reference,
+                agreement=agreement if result.metric == PRIMARY_METRIC[self.task] else None,
                 **result.model_dump(),
             )
             for result in self.variant(variant).metrics

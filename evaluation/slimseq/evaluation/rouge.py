@@ -45,6 +45,11 @@ class Rouge:
             "rougeLsum": _f_measure(_union_hits(expected, found), *lengths),
         }
 
+    def longest(self, reference: str, output: str) -> float:
+        """Returns the F-measure of ROUGE-L only, between 0 and 1."""
+        expected, found = self._tokenizer.tokenize(reference), self._tokenizer.tokenize(output)
+        return _f_measure(lcs_length(expected, found), len(expected), len(found))
+
     def _sentences(self, text: str) -> list[Words]:
         return [tuple(self._tokenizer.tokenize(line)) for line in text.split("\n")]
 

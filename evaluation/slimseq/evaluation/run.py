@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.baselines import BASELINE_NAME, baseline
 from slimseq.evaluation.bootstrap import interval, retention
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
+from slimseq.evaluation.extractive import EXTRACTIVE_METRICS, describe
 from slimseq.evaluation.metrics import Scored, score
 from slimseq.evaluation.results import BaselineResult, Evaluation, MetricResult, VariantResult
 from slimseq.evaluation.significance import randomization_p_value
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.manifest import GenerationOptions, MeanAgreement, Task
 
 CHUNK_EXAMPLES = 16
 
@@ -69,9 +71,10 @@ def evaluate(
         raise DatasetUnavailable(f"{sample.name} has no examples")
     tallies = _generate_all(sample.examples, systems, progress)
     targets = [example.target for example in sample.examples]
-    trivial = score(task, [baseline(task, example.source) for example in sample.examples], targets)
+    sources = [example.source for example in sample.examples]
+    trivial = _scored(task, sources, [baseline(task, source) for source in sources], targets)
     hypotheses = {name: _in_order(tally) for name, tally in tallies.items()}
-    scored = {name: score(task, texts, targets) for name, texts in hypotheses.items()}
+    scored = {name: _scored(task, sources, texts, targets) for name, texts in hypotheses.items()}
     return Evaluation(
         task=task,
         dataset=sample.name,
@@ -87,6 +90,7 @@ def evaluate(
                 references.get(name),
                 tally,
                 hypotheses[name],
+                mean_agreement(task, hypotheses[name], hypotheses[references[name]]) if name in references else None,
                 _metric_results(scored[name], scored[references[name]] if name in references else None, trivial),
             )
             for name, tally in tallies.items()
@@ -151,10 +155,21 @@ def _in_order(tally: _Tally) -> tuple[str, ...]:
     return tuple(tally.outputs[index].text for index in sorted(tally.outputs))
 
 
+def _scored(task: Task, sources: Sequence[str], outputs: Sequence[str], targets: Sequence[str]) -> Scored:
+    """Scores outputs; summaries are described too."""
+    scored = score(task, outputs, targets)
+    if task is not Task.SUMMARIZATION:
+        return scored
+    described = {each.metric: each for each in describe(sources, outputs, targets)}
+    return Scored(task, {**scored.metrics, **described})
+
+
 def _metric_results(scored: Scored, reference: Scored | None, trivial: Scored) -> tuple[MetricResult, ...]:
     results = []
     for name, statistics in scored.metrics.items():
-        against = reference.metrics[name] if reference is not None else None
+        # More copied or longer is neither better nor worse, so that nothing is retained.
+        is_quality = name not in EXTRACTIVE_METRICS
+        against = reference.metrics[name] if reference is not None and is_quality else None
         kept = retention(statistics, against) if against is not None else None
         p_value = None
         if against is not None and against is not statistics:
@@ -180,6 +195,7 @@ def _variant_result(
     reference: str | None,
     tally: _Tally,
     hypotheses: tuple[str, ...],
+    agreement: MeanAgreement | None,
     metrics: tuple[MetricResult, ...],
 ) -> VariantResult:
     output_tokens = sum(output.output_tokens for output in tally.outputs.values())
@@ -187,6 +203,7 @@ def _variant_result(
         variant=name,
         reference=reference,
         metrics=metrics,
+        agreement=agreement,
         seconds=tally.seconds,
         output_tokens=output_tokens,
         tokens_per_second=output_tokens / tally.seconds if tally.seconds else 0.0,

@@ -204,6 +204,15 @@ class Size(Record):
     fp32_bytes: int = Field(default=0, ge=0, description="Bytes of the parameters in fp32.")
 
 
+class MeanAgreement(Record):
+    """How close a variant's outputs are to its reference's, on the same inputs in the same run."""
+
+    exact: float = Field(ge=0, le=1, description="Share of outputs that are equal to the reference's.")
+    similarity: float = Field(ge=0, le=1, description="Mean similarity to the reference's output, by `metric`.")
+    interval: tuple[float, float] = Field(description="95 % bootstrap interval of the mean similarity.")
+    metric: str = Field(description="`chrf` (divided by 100) or `rougeL`.")
+
+
 class QualityScore(Record):
     """A metric of an evaluation, with everything needed to repeat it."""
 
@@ -231,6 +240,9 @@ class QualityScore(Record):
         description="Two-sided p-value of paired approximate randomization against the reference.",
     )
     baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
+    agreement: MeanAgreement | None = Field(
+        default=None, description="Agreement with the reference, in the score of the primary metric only."
+    )
     measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
 
 

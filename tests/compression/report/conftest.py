@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.publish import Identity, derived, publish_model
-from slimseq.models_store.manifest import Check, Family, Manifest, Performance, QualityScore, Step, Task, Verdict
+from slimseq.models_store.manifest import (
+    Check,
+    Family,
+    Manifest,
+    MeanAgreement,
+    Performance,
+    QualityScore,
+    Step,
+    Task,
+    Verdict,
+)
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model
 
@@ -96,7 +106,13 @@ def make_store(folder: Path) -> Store:
         context.store,
         "pruned",
         quality=[
-            quality(36.5, retention=0.9685, retention_interval=(0.9475, 0.9905), p_value=0.0123),
+            quality(
+                36.5,
+                retention=0.9685,
+                retention_interval=(0.9475, 0.9905),
+                p_value=0.0123,
+                agreement=MeanAgreement(exact=0.75, similarity=0.9375, interval=(0.875, 0.96875), metric="chrf"),
+            ),
             quality(29.25, dataset="tatoeba", samples=2000, retention=0.959, retention_interval=(0.95, 0.97)),
         ],
         performance=[performance(1204.5, resident_bytes=41_500_000), performance(2637.0, batch=8)],

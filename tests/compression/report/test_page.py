@@ -57,6 +57,15 @@ def test_scores_shown_are_those_of_the_manifests(report: Written) -> None:
     assert page.table("scores", dataset="sample", metric="chrf").rows["original"].numbers[2][0] == chrf.value
 
 
+def test_agreement_is_shown_for_variants_that_have_it(report: Written) -> None:
+    table = report.page.table("agreement", dataset="sample")
+
+    assert "mean chrf between 0 and 1" in " ".join(table.caption.split())
+    assert list(table.rows) == ["pruned"]
+    assert table.rows["pruned"].numbers[2:] == [[0.75], [0.9375, 0.875, 0.96875]]
+    assert table.rows["pruned"].texts[1:] == ["original", "0.750", "0.938 [0.875, 0.969]"]
+
+
 def test_sizes_and_speeds_shown_are_those_of_the_manifests_and_ratios_follow(report: Written) -> None:
     original, pruned = (report.store.manifest(Task.TRANSLATION, name) for name in ("original", "pruned"))
 

@@ -9,11 +9,11 @@ import json
 import os
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from slimseq.app.jobs.evaluation_process import EvaluationOrder
+from slimseq.app.jobs.low_priority import Write, message_writer
 from slimseq.app.serving.documents.plan import planning
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
@@ -26,8 +26,6 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
-Write = Callable[[dict[str, Any]], None]
-
 # Sentences that are generated at once.
 BATCH_ROWS = 16
 # No limit: the number of words in a text bounds its sentences.
@@ -37,7 +35,7 @@ MAX_ROWS = 1_000_000
 def main() -> None:
     """Runs the evaluation that standard input describes."""
     bound_heaps()
-    write = _writer()
+    write = message_writer()
     with os.fdopen(0, "rb", closefd=False) as given:
         order = EvaluationOrder.of_line(given.readline())
         pairs = given.read(order.pair_bytes)
@@ -90,18 +88,6 @@ def _system(generator: TextGenerator) -> Generate:
         return planned.assemble(outputs)
 
     return generate
-
-
-def _writer() -> Write:
-    """Returns a function that writes to standard output. What libraries print goes to standard error from now on."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def write(message: dict[str, Any]) -> None:
-        out.write(json.dumps(message) + "\n")
-        out.flush()
-
-    return write
 
 
 def _end_with_input() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -26,6 +26,9 @@ from slimseq.app.settings import Settings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
+# Called with each answer to a live request. It must return at once.
+OnAnswer = Callable[[Prompt, GenerationResponse], None]
+
 
 class GenerationService:
     """Generates, streams and compares. There is one for each process, used from the event loop."""
@@ -38,6 +41,7 @@ class GenerationService:
         latency: LatencyWindow,
         metrics: ServiceMetrics,
         planner: Planner,
+        on_answer: OnAnswer = lambda prompt, response: None,
     ) -> None:
         self._settings = settings
         self._planner = planner
@@ -45,6 +49,7 @@ class GenerationService:
         self._pool = pool
         self._latency = latency
         self._metrics = metrics
+        self._on_answer = on_answer
 
     async def generate(self, task: Task, prompt: Prompt, choice: Choice) -> GenerationResponse:
         """Generates from a prompt with the selected variant.
@@ -54,7 +59,9 @@ class GenerationService:
         """
         started = time.monotonic()
         self._check_size(prompt)
-        return await self._generate(task, choice, prompt, started, self._deadline(started))
+        response = await self._generate(task, choice, prompt, started, self._deadline(started))
+        self._on_answer(prompt, response)
+        return response
 
     async def stream(self, task: Task, prompt: Prompt, choice: Choice) -> AsyncIterator[bytes]:
         """Generates as `generate` does, as Server-Sent Events. It returns when the first event is there.
@@ -72,13 +79,13 @@ class GenerationService:
             assembly = Assembly(
                 planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id, planned.stop
             )
-            events = generation_events(
-                loaded.worker,
-                request,
-                relay,
-                assembly,
-                lambda generated: self._answer(loaded, planned, generated, started),
-            )
+
+            def answer(generated: Generated) -> GenerationResponse:
+                response = self._answer(loaded, planned, generated, started)
+                self._on_answer(prompt, response)
+                return response
+
+            events = generation_events(loaded.worker, request, relay, assembly, answer)
             return _after_first(await anext(events), events, held.pop_all())
 
     async def compare(

@@ -26,6 +26,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.evaluate import EvaluateOptions, evaluate_variants, references_among
 from slimseq.compression.option_groups import COMMON
 from slimseq.compression.timed_texts import POSITIVE
+from slimseq.evaluation.metrics import metrics_for
 from slimseq.evaluation.results import Evaluation
 from slimseq.models_store.manifest import Task
 
@@ -74,6 +75,7 @@ def evaluate_command(
         print_json(evaluation.model_dump(mode="json"))
     else:
         print_table(table_of(evaluation))
+        print_table(agreement_table_of(evaluation))
         for metric in evaluation.variants[0].metrics:
             print_line(f"{metric.metric}: {metric.signature}")
         if not is_recorded:
@@ -104,11 +106,11 @@ def below(evaluation: Evaluation, limit: float) -> dict[str, float | None]:
 def table_of(evaluation: Evaluation) -> Table:
     """Returns the results as a table for people, the trivial baseline in the last row."""
     title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
-    metrics = [metric.metric for metric in evaluation.variants[0].metrics]
+    metrics = metrics_for(evaluation.task)
     table = Table("variant", "reference", *metrics, "tokens/s", "truncated", title=title)
     for variant in evaluation.variants:
         cells = []
-        for metric in variant.metrics:
+        for metric in map(variant.metric, metrics):
             cell = f"{metric.value:.2f} [{metric.interval[0]:.2f}, {metric.interval[1]:.2f}]"
             if metric.retention is not None and metric.retention_interval is not None:
                 low, high = metric.retention_interval
@@ -119,4 +121,22 @@ def table_of(evaluation: Evaluation) -> Table:
         )
     baseline = evaluation.baseline
     table.add_row(baseline.name, "", *(f"{baseline.values[metric]:.2f}" for metric in metrics), "", "")
+    return table
+
+
+def agreement_table_of(evaluation: Evaluation) -> Table:
+    """Returns a table of the agreement with the reference's outputs, and how much summaries copy."""
+    judged = metrics_for(evaluation.task)
+    described = [each.metric for each in evaluation.variants[0].metrics if each.metric not in judged]
+    table = Table("variant", "equal outputs", "similarity", *described, title="Agreement with the reference's outputs")
+    for variant in evaluation.variants:
+        found = variant.agreement
+        cells = ["", ""]
+        if found is not None:
+            low, high = found.interval
+            cells = [f"{found.exact:.3f}", f"{found.similarity:.3f} [{low:.3f}, {high:.3f}]"]
+        table.add_row(variant.variant, *cells, *(f"{variant.metric(name).value:.2f}" for name in described))
+    if described:
+        values = evaluation.baseline.values
+        table.add_row(evaluation.baseline.name, "", "", *(f"{values[name]:.2f}" for name in described))
     return table

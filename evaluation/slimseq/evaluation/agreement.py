@@ -1,0 +1,84 @@
+"""Agreement: how close the outputs of a variant are to those of its reference on the same inputs.
+
+It needs no written targets, so that it can be measured on live traffic too. A variant that agrees with its reference
+keeps the quality of the reference; a variant that disagrees may be worse, or only different.
+
+A pair of sentences takes about 0.6 ms, a pair of summaries 1.5 ms, a pair of texts of 8,000 characters 60 ms, and the
+time grows with the length: texts of unknown length are not compared on an event loop.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimseq.evaluation.bootstrap import interval
+from slimseq.evaluation.chrf import chrf
+from slimseq.evaluation.metrics import MetricStatistics, mean_of
+from slimseq.evaluation.rouge import Rouge
+from slimseq.models_store.manifest import MeanAgreement, Task
+
+# The metric of `similarity`, as in `slimseq.evaluation.metrics`.
+SIMILARITY_METRIC: dict[Task, str] = {Task.SUMMARIZATION: "rougeL", Task.TRANSLATION: "chrf"}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of one output with the reference's output.
+
+    Attributes:
+        is_exact: whether the texts are equal.
+        similarity: between 0 and 1: chrF / 100 of a translation, the F-measure of ROUGE-L of a summary.
+    """
+
+    is_exact: bool
+    similarity: float
+
+
+def agreement(task: Task, output: str, reference: str) -> Agreement:
+    """Compares one output of a variant with the reference's output for the same input.
+
+    Args:
+        task: chooses the similarity.
+        output: of the variant.
+        reference: of its reference.
+    """
+    if output == reference:
+        return Agreement(is_exact=True, similarity=1.0)
+    if task is Task.SUMMARIZATION:
+        return Agreement(is_exact=False, similarity=_rouge().longest(reference, output))
+    return Agreement(is_exact=False, similarity=min(chrf(output, reference) / 100, 1.0))
+
+
+def agreements(task: Task, outputs: Sequence[str], references: Sequence[str]) -> list[Agreement]:
+    """Compares outputs of a variant with the reference's outputs for the same inputs, in the same order.
+
+    Raises:
+        ValueError: their numbers differ.
+    """
+    return [agreement(task, *pair) for pair in zip(outputs, references, strict=True)]
+
+
+def mean_agreement(task: Task, outputs: Sequence[str], references: Sequence[str]) -> MeanAgreement:
+    """Returns the agreement over all outputs, with a 95 % bootstrap interval.
+
+    Raises:
+        ValueError: there are no outputs, or not one reference for each.
+    """
+    found = agreements(task, outputs, references)
+    if not found:
+        raise ValueError("there are no outputs to compare")
+    values = np.array([[each.similarity, 1.0] for each in found])
+    statistics = MetricStatistics("agreement", "", values, mean_of)
+    return MeanAgreement(
+        exact=sum(each.is_exact for each in found) / len(found),
+        similarity=statistics.value,
+        interval=interval(statistics),
+        metric=SIMILARITY_METRIC[task],
+    )
+
+
+@functools.cache
+def _rouge() -> Rouge:
+    return Rouge()

@@ -1,0 +1,239 @@
+"""Always-valid intervals: one may look after each value, and stop when the interval says enough.
+
+A usual 95 % interval is valid for one look, after a number of samples that was fixed before. A confidence sequence
+contains the mean at all times with 95 % probability, however often one looks.
+
+`ConfidenceSequence` is the empirical-Bernstein one of Howard, Ramdas, McAuliffe and Sekhon (2021,
+https://arxiv.org/abs/1810.08240, theorem 4) with their discrete mixture as the boundary. It contains the mean of the
+expectations so far, which may change over time, as they do on live traffic. Betting (Waudby-Smith and Ramdas 2024,
+https://arxiv.org/abs/2010.09686) is narrower, by 20 to 30 % on agreements, but its mean must not change, and it needs a
+grid of capitals instead of three numbers.
+
+`WinRate` is for votes. Its interval is the beta-binomial mixture (Howard et al. 2021, section 3.2).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from slimseq.evaluation.bootstrap import Interval
+
+ALPHA = 0.05
+# The mixture: from 0.9 down, each 1.5 times smaller. The largest is best for few values, the smallest for millions. The
+# weights are proportional to (k + 2)^-1.4, as in the stitching of Howard et al. (2021).
+_POINTS = 16
+_LARGEST, _RATIO, _DECAY = 0.9, 1.5, 1.4
+_LAMBDAS = tuple(_LARGEST / _RATIO**k for k in range(_POINTS))
+_TOTAL_WEIGHT = math.fsum((k + 2) ** -_DECAY for k in range(_POINTS))
+_LOG_WEIGHTS = tuple(-_DECAY * math.log(k + 2) - math.log(_TOTAL_WEIGHT) for k in range(_POINTS))
+# psi_E of Howard et al. (2021), table 2, for values whose range is 1.
+_PENALTIES = tuple(-math.log1p(-each) - each for each in _LAMBDAS)
+MAX_STEPS = 50
+RELATIVE_TOLERANCE = 1e-9
+
+Verdict = Literal["ahead", "behind", "equivalent", "undecided"]
+
+
+class ConfidenceSequence(BaseModel):
+    """The mean of a stream of bounded values, with an always-valid interval. An update takes microseconds.
+
+    The fields are the whole state: `model_dump_json` saves it, `model_validate_json` restores it.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    low: float = Field(default=0.0, description="Least possible value.")
+    high: float = Field(default=1.0, description="Greatest possible value.")
+    count: int = Field(default=0, ge=0, description="Number of values.")
+    total: float = Field(default=0.0, ge=0, description="Sum of the values, each scaled to between 0 and 1.")
+    variation: float = Field(default=0.0, ge=0, description="Sum of the squared errors of predicting each by the mean.")
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low}) is not below high ({self.high})")
+        if self.total > self.count or self.variation > self.count:
+            raise ValueError(f"total and variation of {self.count} values are at most {self.count}")
+        return self
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the values so far, None before the first one."""
+        return self._unscaled(self.total / self.count) if self.count else None
+
+    def update(self, value: float) -> None:
+        """Adds a value.
+
+        Raises:
+            ValueError: it is not between `low` and `high`.
+        """
+        # Not a number is in no interval.
+        if not self.low <= value <= self.high:
+            raise ValueError(f"{value} is not between {self.low} and {self.high}")
+        scaled = (value - self.low) / (self.high - self.low)
+        # The prediction must not know the value.
+        predicted = (self.total + 0.5) / (self.count + 1)
+        self.variation += (scaled - predicted) ** 2
+        self.total += scaled
+        self.count += 1
+
+    def interval(self, alpha: float = ALPHA) -> Interval:
+        """Returns the interval now: `(low, high)` before the first value.
+
+        Args:
+            alpha: probability that the interval ever, at any time, misses the mean.
+
+        Raises:
+            ValueError: alpha is not between 0 and 1.
+        """
+        _check_alpha(alpha)
+        if not self.count:
+            return self.low, self.high
+        mean, radius = self.total / self.count, _boundary(self.variation, math.log(2 / alpha)) / self.count
+        return self._unscaled(max(mean - radius, 0.0)), self._unscaled(min(mean + radius, 1.0))
+
+    def _unscaled(self, value: float) -> float:
+        # Exact at both ends.
+        return self.low * (1 - value) + self.high * value
+
+
+class WinRate(BaseModel):
+    """The probability that the first of two arms wins a vote, with an always-valid interval.
+
+    The fields are the whole state, as of `ConfidenceSequence`.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    wins: float = Field(default=0.0, ge=0, description="Votes for the first arm. A tie is half a vote.")
+    votes: int = Field(default=0, ge=0, description="Number of votes.")
+
+    @model_validator(mode="after")
+    def _wins_are_votes(self) -> Self:
+        if self.wins > self.votes:
+            raise ValueError(f"there are {self.wins} wins in {self.votes} votes")
+        return self
+
+    @property
+    def rate(self) -> float | None:
+        """The share of votes for the first arm, None before the first vote."""
+        return self.wins / self.votes if self.votes else None
+
+    def update(self, vote: float) -> None:
+        """Adds a vote: 1 for the first arm, 0 for the second, 0.5 for a tie.
+
+        The interval is valid for every value between 0 and 1: by the inequality of arithmetic and geometric means, a
+        fraction counts for no more than as much of a vote for each.
+
+        Raises:
+            ValueError: it is not between 0 and 1.
+        """
+        if not 0 <= vote <= 1:
+            raise ValueError(f"{vote} is not between 0 and 1")
+        self.wins += vote
+        self.votes += 1
+
+    def interval(self, alpha: float = ALPHA) -> Interval:
+        """Returns the interval now: `(0, 1)` before the first vote.
+
+        Args:
+            alpha: probability that the interval ever, at any time, misses the true rate.
+
+        Raises:
+            ValueError: alpha is not between 0 and 1.
+        """
+        _check_alpha(alpha)
+        rate = self.rate
+        if rate is None:
+            return 0.0, 1.0
+        wins, losses = self.wins, self.votes - self.wins
+        # The mixture over all rates, with a uniform prior: B(1 + wins, 1 + losses).
+        mixture = math.lgamma(1 + wins) + math.lgamma(1 + losses) - math.lgamma(2 + self.votes)
+
+        def is_rejected(candidate: float) -> bool:
+            likelihood = _times_log(wins, candidate) + _times_log(losses, 1 - candidate)
+            return mixture - likelihood >= math.log(1 / alpha)
+
+        low = _border(is_rejected, 0.0, rate) if is_rejected(0.0) else 0.0
+        high = _border(is_rejected, 1.0, rate) if is_rejected(1.0) else 1.0
+        return low, high
+
+
+def difference(first: ConfidenceSequence, second: ConfidenceSequence, alpha: float = ALPHA) -> Interval:
+    """Returns an always-valid interval of the first mean minus the second one.
+
+    Each mean is in its own interval at half of alpha, so that both are at all times with probability 1 - alpha. The
+    streams may depend on each other. For values in pairs, a `ConfidenceSequence` of their differences is narrower.
+
+    Raises:
+        ValueError: alpha is not between 0 and 1.
+    """
+    (low, high), (other_low, other_high) = first.interval(alpha / 2), second.interval(alpha / 2)
+    return low - other_high, high - other_low
+
+
+def verdict(interval: Interval, margin: float, tie: float = 0.0) -> Verdict:
+    """Says what an interval shows. If the interval is always valid, so is the verdict, whenever it is asked for.
+
+    Args:
+        interval: of a difference of the first arm minus the second, or of the first arm's win rate.
+        margin: differences from `tie` up to this, named before the first value, do not matter.
+        tie: the value where neither is better: 0 for a difference, 0.5 for a win rate.
+
+    Returns:
+        `equivalent` if the whole interval is within the margin, else `ahead` or `behind` if it is above or below the
+        tie, else `undecided`.
+
+    Raises:
+        ValueError: the margin is negative.
+    """
+    if margin < 0:
+        raise ValueError(f"the margin is {margin}; it must not be negative")
+    low, high = interval
+    if tie - margin <= low and high <= tie + margin:
+        return "equivalent"
+    if low > tie:
+        return "ahead"
+    return "behind" if high < tie else "undecided"
+
+
+def _check_alpha(alpha: float) -> None:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}; it must be between 0 and 1")
+
+
+def _boundary(variation: float, threshold: float) -> float:
+    """Returns the sum of deviations at which the mixture of exponential supermartingales reaches a threshold.
+
+    The mixture is `sum(weight * exp(lambda * sum - psi(lambda) * variation))`, the threshold its logarithm. Newton's
+    method comes from above, as the logarithm is convex and increasing, so that a result is never too small.
+    """
+    constants = [weight - penalty * variation for weight, penalty in zip(_LOG_WEIGHTS, _PENALTIES, strict=True)]
+    sum_ = min((threshold - constant) / each for constant, each in zip(constants, _LAMBDAS, strict=True))
+    for _ in range(MAX_STEPS):
+        exponents = [constant + each * sum_ for constant, each in zip(constants, _LAMBDAS, strict=True)]
+        largest = max(exponents)
+        terms = [math.exp(each - largest) for each in exponents]
+        total = math.fsum(terms)
+        slope = math.fsum(term * each for term, each in zip(terms, _LAMBDAS, strict=True)) / total
+        step = (largest + math.log(total) - threshold) / slope
+        if step <= RELATIVE_TOLERANCE * sum_:
+            break
+        sum_ -= step
+    return sum_
+
+
+def _border(is_rejected: Callable[[float], bool], outside: float, inside: float) -> float:
+    """Returns the last rejected candidate between a rejected and an accepted one, by bisection."""
+    while abs(outside - inside) > RELATIVE_TOLERANCE:
+        middle = (outside + inside) / 2
+        outside, inside = (middle, inside) if is_rejected(middle) else (outside, middle)
+    return outside
+
+
+def _times_log(count: float, probability: float) -> float:
+    if not count:
+        return 0.0
+    return count * math.log(probability) if probability > 0 else -math.inf

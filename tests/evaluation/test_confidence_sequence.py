@@ -1,0 +1,264 @@
+"""Coverage is simulated: an always-valid interval misses the mean, at any look, in at most alpha of the streams."""
+
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from slimseq.evaluation.confidence_sequence import ConfidenceSequence, WinRate, difference, verdict
+
+Values = NDArray[np.float64]
+Random = np.random.Generator
+
+STREAMS = 120
+ALPHA = 0.1
+# Each of the first values, later ones more rarely.
+LOOKS = sorted({*range(1, 40), *np.geomspace(40, 1000, 50).astype(int).tolist()})
+# The standard normal distribution has 5 % of its mass on either side of it.
+DEVIATIONS = 1.645
+
+
+def agreeing(random: Random, size: int) -> tuple[Values, Values]:
+    """Values as agreements have: four of five are 1."""
+    values = np.where(random.random(size) < 0.8, 1.0, random.beta(8, 2, size))
+    return values, np.full(size, 0.8 + 0.2 * 0.8)
+
+
+def coins(random: Random, size: int) -> tuple[Values, Values]:
+    return (random.random(size) < 0.3).astype(np.float64), np.full(size, 0.3)
+
+
+def drifting(random: Random, size: int) -> tuple[Values, Values]:
+    """The expectation falls from 0.9 to 0.5, as when a service gets other texts."""
+    expected = np.linspace(0.9, 0.5, size)
+    return (random.random(size) < expected).astype(np.float64), expected
+
+
+def stream_of(values: Values) -> ConfidenceSequence:
+    stream = ConfidenceSequence()
+    for value in values.tolist():
+        stream.update(value)
+    return stream
+
+
+@pytest.mark.parametrize("draw", [agreeing, coins, drifting])
+def test_the_mean_of_a_stream_is_in_the_interval_at_every_look(
+    draw: Callable[[Random, int], tuple[Values, Values]],
+) -> None:
+    random = np.random.default_rng(7)
+    missed = missed_by_usual = 0
+    for _ in range(STREAMS):
+        values, expected = draw(random, LOOKS[-1])
+        means = np.cumsum(expected) / np.arange(1, len(expected) + 1)
+        stream = ConfidenceSequence()
+        misses, usual_misses = [], []
+        for look, before in zip(LOOKS, [0, *LOOKS], strict=False):
+            for value in values[before:look].tolist():
+                stream.update(value)
+            low, high = stream.interval(ALPHA)
+            misses.append(not low <= means[look - 1] <= high)
+            radius = DEVIATIONS * values[:look].std() / math.sqrt(look)
+            usual_misses.append(abs(values[:look].mean() - means[look - 1]) > radius)
+        missed += any(misses)
+        missed_by_usual += any(usual_misses[20:])
+
+    assert missed <= ALPHA * STREAMS
+    # The simulation shows what it should: an interval for one look misses far more often.
+    assert missed_by_usual > 2 * ALPHA * STREAMS
+
+
+def test_the_interval_gets_as_narrow_as_it_is_useful() -> None:
+    random = np.random.default_rng(0)
+    widths = {}
+    for size in (100, 1000, 10_000):
+        low, high = stream_of(agreeing(random, size)[0]).interval()
+        widths[size] = high - low
+
+    assert widths[100] < 0.15 and widths[1000] < 0.04 and widths[10_000] < 0.012
+
+
+def test_values_that_are_all_equal_narrow_the_interval_quickly() -> None:
+    low, high = stream_of(np.ones(200)).interval()
+
+    assert 0.95 < low < high == 1.0
+
+
+def test_before_the_first_value_nothing_is_known() -> None:
+    stream = ConfidenceSequence(low=-1, high=2)
+
+    assert stream.mean is None and stream.interval() == (-1.0, 2.0)
+
+
+def test_other_bounds_scale_the_interval() -> None:
+    values = np.random.default_rng(0).random(200)
+    scaled = ConfidenceSequence(low=-1, high=1)
+    for value in values.tolist():
+        scaled.update(2 * value - 1)
+
+    low, high = stream_of(values).interval()
+
+    assert scaled.interval() == pytest.approx((2 * low - 1, 2 * high - 1))
+    assert scaled.mean == pytest.approx(2 * values.mean() - 1)
+
+
+def test_a_smaller_alpha_widens_the_interval() -> None:
+    stream = stream_of(np.random.default_rng(0).random(200))
+
+    (low, high), (lower, higher) = stream.interval(0.05), stream.interval(0.001)
+
+    assert lower < low < high < higher
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, math.nan, math.inf])
+def test_a_value_outside_the_bounds_is_refused_and_changes_nothing(value: float) -> None:
+    stream, rate = ConfidenceSequence(), WinRate()
+
+    with pytest.raises(ValueError, match="is not between 0"):
+        stream.update(value)
+    with pytest.raises(ValueError, match="is not between 0"):
+        rate.update(value)
+
+    assert (stream, rate) == (ConfidenceSequence(), WinRate())
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -1.0, math.nan])
+def test_an_alpha_that_is_no_probability_is_refused(alpha: float) -> None:
+    for each in (ConfidenceSequence(), WinRate()):
+        with pytest.raises(ValueError, match="it must be between 0 and 1"):
+            each.interval(alpha)
+
+
+def test_a_saved_stream_goes_on_where_it_was() -> None:
+    values = np.random.default_rng(0).random(300)
+    stream, rate = stream_of(values[:100]), WinRate(wins=3.5, votes=9)
+
+    restored = ConfidenceSequence.model_validate_json(stream.model_dump_json())
+    for value in values[100:].tolist():
+        restored.update(value)
+
+    assert restored == stream_of(values)
+    assert WinRate.model_validate_json(rate.model_dump_json()) == rate
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        (ConfidenceSequence, {"count": 1, "total": 2.0}),
+        (ConfidenceSequence, {"count": -1}),
+        (ConfidenceSequence, {"low": 1.0, "high": 1.0}),
+        (ConfidenceSequence, {"count": 1, "total": math.nan}),
+        (ConfidenceSequence, {"counts": 1}),
+        (WinRate, {"wins": 2.0, "votes": 1}),
+    ],
+)
+def test_a_state_that_cannot_be_is_refused(kind: type[ConfidenceSequence], state: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        kind.model_validate(state)
+
+
+@functools.cache
+def vote_verdict(wins: int, votes: int) -> str:
+    return verdict(WinRate(wins=wins, votes=votes).interval(), margin=0.02, tie=0.5)
+
+
+def verdicts(random: Random, preference: float, votes: int) -> list[str]:
+    """The verdicts after each vote of an experiment."""
+    wins = np.cumsum(random.random(votes) < preference).tolist()
+    return [vote_verdict(won, number) for number, won in enumerate(wins, 1)]
+
+
+def test_a_preference_of_65_percent_is_found_within_400_votes() -> None:
+    random = np.random.default_rng(0)
+    last = [verdicts(random, 0.65, 400)[-1] for _ in range(100)]
+
+    assert last.count("ahead") >= 98
+
+
+def test_without_a_preference_at_most_5_percent_of_experiments_ever_name_an_arm() -> None:
+    random = np.random.default_rng(0)
+    named = [bool({"ahead", "behind"} & {*verdicts(random, 0.5, 400)}) for _ in range(500)]
+
+    assert sum(named) <= 25
+
+
+def test_a_tie_is_half_a_vote_for_each() -> None:
+    ties, halves = WinRate(), WinRate()
+    for number in range(50):
+        ties.update(0.5)
+        halves.update(number % 2)
+
+    assert ties.rate == 0.5 and ties.interval() == halves.interval()
+
+
+@pytest.mark.parametrize(("vote", "outside"), [(1, 0.5), (0, 0.5)])
+def test_votes_for_one_arm_only_end_at_the_border(vote: int, outside: float) -> None:
+    rate = WinRate()
+    for _ in range(30):
+        rate.update(vote)
+
+    low, high = rate.interval()
+
+    assert (high == 1.0 and low > outside) if vote else (low == 0.0 and high < outside)
+
+
+def test_the_difference_of_two_arms_is_in_its_interval() -> None:
+    random = np.random.default_rng(0)
+    better, worse = stream_of(agreeing(random, 500)[0]), stream_of(coins(random, 500)[0])
+
+    low, high = difference(better, worse)
+
+    assert low < 0.96 - 0.3 < high
+    assert verdict((low, high), margin=0.05) == "ahead"
+    assert verdict(difference(worse, better), margin=0.05) == "behind"
+    assert verdict(difference(better, worse), margin=0.9) == "equivalent"
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ((0.01, 0.30), "ahead"),
+        ((-0.30, -0.01), "behind"),
+        ((-0.02, 0.02), "equivalent"),
+        ((0.001, 0.02), "equivalent"),
+        ((-0.03, 0.01), "undecided"),
+        ((-1.0, 1.0), "undecided"),
+    ],
+)
+def test_the_verdict_is_in_words(interval: tuple[float, float], expected: str) -> None:
+    assert verdict(interval, margin=0.02) == expected
+
+
+def test_a_negative_margin_is_refused() -> None:
+    with pytest.raises(ValueError, match="must not be negative"):
+        verdict((0.0, 1.0), margin=-0.1)
+
+
+@pytest.mark.parametrize("size", [1, 10, 100, 1000])
+def test_the_win_rate_is_that_of_ville(size: int) -> None:
+    ville = pytest.importorskip("ville")
+    votes = (np.random.default_rng(size).random(size) < 0.65).astype(float)
+
+    expected = ville.BernoulliCS(alpha=0.05, intersect=False).fit(votes)
+
+    found = WinRate(wins=votes.sum(), votes=size).interval()
+    assert found == pytest.approx((expected.lower_[-1], expected.upper_[-1]), abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [50, 100, 1000, 5000])
+@pytest.mark.parametrize("draw", [agreeing, coins])
+def test_the_interval_is_about_as_narrow_as_that_of_ville(
+    draw: Callable[[Random, int], tuple[Values, Values]], size: int
+) -> None:
+    ville = pytest.importorskip("ville")
+    values, expected = draw(np.random.default_rng(size), size)
+    theirs = ville.EmpiricalBernsteinCS(alpha=0.05, intersect=False).fit(values)
+
+    low, high = stream_of(values).interval()
+
+    their_low, their_high = theirs.lower_[-1], theirs.upper_[-1]
+    assert low <= expected[0] <= high and their_low <= expected[0] <= their_high
+    assert high - low < 1.35 * (their_high - their_low)
