@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.routing import Route
 
 from slimseq.app.http.middleware.body import BodyMiddleware
@@ -22,6 +23,8 @@ from slimseq.app.settings import Settings
 
 VERSION = importlib.metadata.version("slimseq")
 DESCRIPTION = "Serves compressed T5 and BART models side by side, and shows the cost and the quality of each variant."
+# FastAPI's own telemetry has query strings and the texts of exceptions in it (docs/decisions/015-traces.md).
+OWN_TRACES_ONLY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 
 
@@ -42,7 +45,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     services = Services.build(settings, VERSION)
-    app = FastAPI(title="Slimseq", version=VERSION, description=DESCRIPTION, lifespan=_lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="Slimseq",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        telemetry=OWN_TRACES_ONLY,
+    )
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
@@ -60,7 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(FailureMiddleware)
     # The paths of the documentation pages are not in the OpenAPI document.
     paths = [*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))]
-    app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=paths)
+    app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=paths, traces=services.traces)
     app.add_middleware(CorrelationIdMiddleware, validator=is_valid_request_id)
     return app
 

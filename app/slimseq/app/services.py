@@ -13,6 +13,7 @@ from slimseq.app.jobs.shadowing import Shadowing
 from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.inventory import Inventory
@@ -50,6 +51,7 @@ class Services:
     planner: Planner
     trimmer: HeapTrimmer
     admin_token: SecretStr | None
+    traces: Traces | None
 
     @classmethod
     def build(cls, settings: Settings, version: str) -> Self:
@@ -62,12 +64,13 @@ class Services:
         catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
         check_store(settings, catalogue)
         metrics = ServiceMetrics(version, settings.max_resident_bytes)
+        traces = Traces.from_environment(version)
         limits = WorkLimits(
             settings.max_batch_rows, settings.max_batch_tokens, settings.batch_wait_seconds, settings.queue_rows
         )
         runtimes = RuntimeChooser(catalogue, settings.runtime_name)
         pool = Pool(
-            Loader(catalogue.store, metrics, limits, settings.workers, settings.threads),
+            Loader(catalogue.store, metrics, limits, settings.workers, settings.threads, traces=traces),
             metrics,
             runtimes,
             PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
@@ -86,7 +89,9 @@ class Services:
         monitor = AgreementMonitor()
         shadowing = Shadowing(settings.shadow_share, catalogue, runtimes, pool, monitor, metrics)
         return cls(
-            generation=GenerationService(settings, chooser, pool, latency, metrics, planner, shadowing.answered),
+            generation=GenerationService(
+                settings, chooser, pool, latency, metrics, planner, shadowing.answered, traces
+            ),
             evaluations=EvaluationService(chooser, jobs, settings.evaluation_max_pairs),
             inventory=Inventory(catalogue, pool, version, runtimes, monitor),
             latency=latency,
@@ -98,6 +103,7 @@ class Services:
             planner=planner,
             trimmer=HeapTrimmer(pool.idle_seconds),
             admin_token=settings.admin_token,
+            traces=traces,
         )
 
     async def close(self) -> None:
@@ -106,6 +112,8 @@ class Services:
         await self.trimmer.close()
         await asyncio.gather(self.jobs.close(), self.shadowing.close())
         await self.pool.close()
+        if self.traces:
+            await asyncio.to_thread(self.traces.close)
 
 
 def check_store(settings: Settings, catalogue: Catalogue) -> None:

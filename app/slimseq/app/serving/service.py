@@ -12,6 +12,7 @@ from slimseq.app.http.problems import problem_of
 from slimseq.app.http.schemas.generation import CompareResponse, FailedVariant, GenerationResponse, Output, Timings
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Generated
 from slimseq.app.serving.documents.long_input import condense
 from slimseq.app.serving.documents.plan import Plan, is_short, planning
@@ -42,6 +43,7 @@ class GenerationService:
         metrics: ServiceMetrics,
         planner: Planner,
         on_answer: OnAnswer = lambda prompt, response: None,
+        traces: Traces | None = None,
     ) -> None:
         self._settings = settings
         self._planner = planner
@@ -50,6 +52,7 @@ class GenerationService:
         self._latency = latency
         self._metrics = metrics
         self._on_answer = on_answer
+        self._traces = traces
 
     async def generate(self, task: Task, prompt: Prompt, choice: Choice) -> GenerationResponse:
         """Generates from a prompt with the selected variant.
@@ -142,8 +145,12 @@ class GenerationService:
             raise DeadlineExceeded(self._settings.request_timeout_seconds) from None
 
     async def _plan(self, loaded: LoadedVariant, prompt: Prompt) -> Plan:
+        started = time.monotonic()
         work = planning(loaded.generator, prompt, self._settings.queue_rows)
-        return finished(work) if is_short(prompt) else await self._planner.run(work)
+        plan = finished(work) if is_short(prompt) else await self._planner.run(work)
+        if self._traces:
+            self._traces.planned(str(loaded.key), started, len(plan.rows))
+        return plan
 
     async def _lease(self, held: AsyncExitStack, task: Task, choice: Choice) -> LoadedVariant:
         """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""

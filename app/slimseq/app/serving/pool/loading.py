@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.continuous import ContinuousBatching
 from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
@@ -73,6 +74,7 @@ class Loader:
         workers: int = 1,
         threads: int = 0,
         opener: Opener = open_generator,
+        traces: Traces | None = None,
     ) -> None:
         """Makes a loader.
 
@@ -83,12 +85,14 @@ class Loader:
             workers: generations of a variant at a time. 0 uses the fastest measured layout.
             threads: threads of each. 0 uses the fastest measured layout.
             opener: opens an artifact.
+            traces: receives what request queues do. None: traces are off.
         """
         self.store = store
         self._metrics = metrics
         self._limits = limits
         self._workers, self._threads = workers, threads
         self._opener = opener
+        self._traces = traces
 
     def open(self, key: VariantKey) -> LoadedVariant:
         """Loads a variant and starts its threads.
@@ -136,6 +140,7 @@ class Loader:
             self._limits,
             workers=workers,
             on_rows=self._metrics.rows_counter(key.task, key.variant),
+            traces=self._traces,
         )
 
 
