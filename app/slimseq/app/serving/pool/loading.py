@@ -93,6 +93,9 @@ class Loader:
         self._workers, self._threads = workers, threads
         self._opener = opener
         self._traces = traces
+        # Memory of the process without variants, with the libraries of runtimes. 0 before the first load.
+        self.base_bytes = 0
+        self._imported: set[str] = set()
 
     def open(self, key: VariantKey) -> LoadedVariant:
         """Loads a variant and starts its threads.
@@ -102,10 +105,12 @@ class Loader:
         """
         try:
             # The runtime's library is imported first, so that its memory does not count for the first variant.
+            without_library = resident_bytes()
             runtime_named(key.runtime).opener()
             # Freed memory would be reused, and the measured growth would be too small.
             trim_memory()
             before = resident_bytes()
+            self._count_library(key.runtime, without_library, before)
             started = time.perf_counter()
             manifest = self.store.manifest(key.task, key.variant)
             layout = choose_layout(manifest, key.runtime, self._workers, self._threads)
@@ -130,6 +135,14 @@ class Loader:
     def disk_bytes(self, key: VariantKey) -> int:
         """Returns the bytes on disk of the format that the runtime reads."""
         return format_bytes(self.store, key.task, key.variant, runtime_named(key.runtime).format)
+
+    def _count_library(self, runtime: str, before: int, after: int) -> None:
+        """Adds the memory of a runtime's library to that of the process without variants."""
+        if not self._imported:
+            self.base_bytes = after
+        elif runtime not in self._imported:
+            self.base_bytes += max(after - before, 0)
+        self._imported.add(runtime)
 
     def _worker(self, key: VariantKey, generator: TextGenerator, workers: int) -> RequestQueue:
         """Starts continuous batching if the runtime has an engine, else static batching."""

@@ -118,6 +118,11 @@ class Pool:
             self._released.set()
             await self._replace_broken(slot)
 
+    @property
+    def base_bytes(self) -> int:
+        """Memory of the process without variants, as measured before the first one was loaded. 0 until then."""
+        return self._loader.base_bytes
+
     def loaded(self) -> list[LoadedVariant]:
         """Returns the loaded variants, in the order of loading."""
         return [loaded for slot in self._slots.values() if (loaded := slot.loaded)]
