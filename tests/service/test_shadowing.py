@@ -100,7 +100,7 @@ def test_a_broken_variant_meets_the_condition_of_the_alert_within_100_shadowed_r
                 break
 
         quality = quality_of(service, Task.TRANSLATION, "quantized")
-        assert upper < lower - 0.02
+        assert upper is not None and lower is not None and upper < lower - 0.02
         assert quality["live_agreement"]["outputs"] == number < 100
         assert quality["live_agreement"]["interval"][1] == upper
         assert quality["agreement"]["interval"][0] == lower and quality["agreement"]["samples"] == 40

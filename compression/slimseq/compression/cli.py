@@ -26,6 +26,7 @@ VERBS: Mapping[str, Verb] = {
     "export": (MAKE, f"{COMMANDS}.export:export_command", "Add ONNX or CTranslate2 files to a variant."),
     "prepare": (MAKE, f"{COMMANDS}.prepare:prepare_command", "Build the ONNX files and int8 variants of a store."),
     "evaluate": (MEASURE, f"{COMMANDS}.evaluate:evaluate_command", "Measure the quality of variants."),
+    "comet": (MEASURE, f"{COMMANDS}.comet:comet_command", "Record COMET scores computed in another environment."),
     "benchmark": (MEASURE, f"{COMMANDS}.benchmark:benchmark_command", "Measure the speed of variants."),
     "report": (MEASURE, f"{COMMANDS}.report:report_command", "Write a report with tables, plots and examples."),
     "list": (KEEP, f"{COMMANDS}.store:list_command", "List the artifacts of a store."),

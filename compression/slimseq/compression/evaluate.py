@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -11,8 +12,10 @@ from cyclopts.validators import Number
 
 from slimseq.compression.card import write_card
 from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
 from slimseq.compression.option_groups import COMMON, flat
 from slimseq.compression.timed_texts import POSITIVE
+from slimseq.evaluation.comet_files import OutputsHeader, ScoredVariant, write_outputs
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import record
@@ -44,6 +47,8 @@ class EvaluateOptions:
     """Generation options that replace the artifacts' defaults."""
     prefix: str | None = None
     """Text before every source. By default the artifact's own."""
+    outputs: Path | None = None
+    """File to write sources, outputs and targets to, which COMET scores in another environment."""
 
 
 def evaluate_variants(
@@ -64,7 +69,11 @@ def evaluate_variants(
     Raises:
         UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
         DatasetUnavailable: the data cannot be read.
+        BadParameters: the folder of the outputs is not there.
+        CannotWrite: the outputs cannot be written.
     """
+    if options.outputs is not None and not options.outputs.parent.is_dir():
+        raise BadParameters(f"--outputs: there is no folder {options.outputs.parent}")
     references = references_among(context.store, task, variants)
     names = with_references(variants, references)
     sample = load_examples(task, options.dataset, options.split, options.samples)
@@ -89,6 +98,7 @@ def evaluate_variants(
             references=references,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
+        measured_at = datetime.now(UTC).isoformat(timespec="seconds")
         for name in keep:
             generator = generators[name]
             defaults = generator.manifest.generation
@@ -100,7 +110,7 @@ def evaluate_variants(
                 name,
                 runtime=generator.runtime.name,
                 cpu_flags=cpu_flags(),
-                measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                measured_at=measured_at,
                 generation=pinned,
                 reference=generators[references[name]].manifest.digest if name in references else None,
             )
@@ -110,6 +120,27 @@ def evaluate_variants(
             except SlimseqError as error:
                 # It was removed or replaced meanwhile: what was measured is shown all the same.
                 context.say(f"The scores of {task}/{name} are not recorded: {error}")
+        if options.outputs is not None:
+            of_each = {
+                name: ScoredVariant(
+                    digest=generator.manifest.digest,
+                    reference=references.get(name),
+                    runtime=generator.runtime.name,
+                    generation=settings[name].model_dump(),
+                )
+                for name, generator in generators.items()
+            }
+            header = OutputsHeader(
+                task=task,
+                dataset=evaluation.dataset,
+                split=evaluation.split,
+                samples=evaluation.samples,
+                cpu_flags=cpu_flags(),
+                measured_at=measured_at,
+                variants=of_each,
+            )
+            texts = {each.variant: each.hypotheses for each in evaluation.variants}
+            write_outputs(options.outputs, header, sample.examples, texts)
     return evaluation
 
 

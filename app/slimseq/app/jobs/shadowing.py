@@ -146,18 +146,25 @@ class Shadowing:
                 continue
             try:
                 found = await asyncio.to_thread(self._process.answer, shadow)
-            except (ShadowFailed, OSError) as error:
-                self._metrics.shadow_dropped("failed")
-                logger.warning("a request was not shadowed", extra={"reason": str(error)})
-                if not isinstance(error, ShadowFailed) or error.is_lasting:
-                    await asyncio.sleep(min(RETRY_SECONDS * 2**failures, MAX_RETRY_SECONDS))
-                    failures += 1
+            except Exception as error:
+                failures += 1
+                await self._failed(error, failures)
                 continue
             failures = 0
             digests = shadow.digest, shadow.reference_digest
             self._monitor.record(shadow.task, shadow.variant, digests, found)
             self._metrics.shadow_ended(shadow.task, shadow.variant)
             self._show(shadow)
+
+    async def _failed(self, error: Exception, failures: int) -> None:
+        """Counts a failure. Waits if the next request would fail too."""
+        self._metrics.shadow_dropped("failed")
+        is_lasting = not isinstance(error, ShadowFailed) or error.is_lasting
+        # The text of an unexpected error could quote the request.
+        reason = str(error) if isinstance(error, ShadowFailed) else type(error).__name__
+        logger.warning("a request was not shadowed: %s", reason)
+        if is_lasting:
+            await asyncio.sleep(min(RETRY_SECONDS * 2 ** (failures - 1), MAX_RETRY_SECONDS))
 
     def _show(self, shadow: Shadow) -> None:
         """Shows the agreement of a variant in Prometheus, beside the recorded one."""
