@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.routing import Route
 
 from slimseq.app.http.dialects.libretranslate import FORM_PATHS
@@ -26,6 +27,8 @@ VERSION = importlib.metadata.version("slimseq")
 DESCRIPTION = "Serves compressed T5 and BART models side by side, and shows the cost and the quality of each variant."
 # Other paths take JSON alone.
 MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM)), "/evaluations/upload": ("multipart/form-data",)}
+# FastAPI's own telemetry has query strings and the texts of exceptions in it (docs/decisions/015-traces.md).
+OWN_TRACES_ONLY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 
 
@@ -56,6 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # FastAPI's own pages load their scripts from another site.
         docs_url=None,
         redoc_url=None,
+        telemetry=OWN_TRACES_ONLY,
     )
     app.state.services = services
     for router in ROUTERS:
@@ -76,7 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(FailureMiddleware)
     # The paths of the documentation pages are not in the OpenAPI document.
     paths = [*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))]
-    app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=paths)
+    app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=paths, traces=services.traces)
     app.add_middleware(CorrelationIdMiddleware, validator=is_valid_request_id)
     return app
 

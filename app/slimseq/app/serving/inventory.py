@@ -115,6 +115,7 @@ class Inventory:
         """Returns the memory of the process now, and of each loaded variant as measured when it was loaded."""
         return MemoryReport(
             process_resident_bytes=resident_bytes(),
+            base_resident_bytes=self._pool.base_bytes,
             host_available_bytes=psutil.virtual_memory().available,
             budget_bytes=self._pool.limits.resident_bytes,
             evictions=self._pool.evictions,
