@@ -12,6 +12,7 @@ RUN python3 -m venv /opt/slimseq
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY cli cli
+COPY client client
 COPY compression compression
 COPY evaluation evaluation
 COPY inference inference

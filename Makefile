@@ -19,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest
 TWICE := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare check test docs test-transformers4 lint format clean
+.PHONY: help setup run prepare check test docs openapi test-transformers4 lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,16 +76,20 @@ test-transformers4: $(STAMP4) ## Run what touches transformers on 4.57, and the 
 	$(VENV4)/bin/python -m pip check
 	$(VENV4)/bin/python -m pytest $(TWICE) -m 'transformers4 and not slow'
 
-lint: $(DEV_STAMP) ## Check style, types, layers, and the README's tables against the manifests.
+lint: $(DEV_STAMP) ## Check style, types, layers, the OpenAPI document, and the README's tables against the manifests.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.openapi --check
 	$(BIN)/slimseq report --store $(EMBEDDED) --readme README.md --check
 	$(BIN)/slimseq report --store $(EMBEDDED) --readme docs/results.md --check
 
 docs: $(DEV_STAMP) ## Build the documentation site: docs/_build/index.html.
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+
+openapi: $(DEV_STAMP) ## Write docs/reference/openapi.json from the routes.
+	$(BIN)/python -m docs.openapi
 
 format: $(DEV_STAMP) ## Format, and fix what can be fixed.
 	$(BIN)/ruff check --fix .

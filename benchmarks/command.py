@@ -1,4 +1,4 @@
-"""How a benchmark command runs: options in, a record out, as Markdown on the terminal and as JSON in a file."""
+"""What all benchmark commands share: options, a record of what was measured, tables of it, and how a command ends."""
 
 import argparse
 import json
@@ -7,7 +7,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,15 +23,16 @@ from slimseq.models_store.places import embedded_store
 
 Record = dict[str, Any]
 SERVING_LIBRARIES = ("fastapi", "uvicorn")
+MILLISECONDS = 1000.0
 AGAIN_SECONDS = 0.01
 
 
 class BenchmarkFailed(SlimseqError):
-    """Raised when what is to be measured cannot be made, does not start or does not answer. Says why in one line."""
+    """Something that is measured cannot be made, does not start or does not answer."""
 
 
 def record(**measured: Any) -> Record:
-    """Returns a record of measurements, which begins with the machine, the libraries and the time."""
+    """Returns a record of measurements that begins with the machine, the libraries and the time."""
     return {
         "host": host_name(),
         "cpu_flags": cpu_flags(),
@@ -41,7 +43,7 @@ def record(**measured: Any) -> Record:
 
 
 def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Returns the parser of `python -m benchmarks.NAME`, with the options that all commands have."""
+    """Returns the parser of `python -m benchmarks.NAME` with the options that all commands have."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     parser.add_argument("--store", type=Path, default=embedded_store(), help="artifacts; the embedded ones by default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the record is written")
@@ -58,50 +60,82 @@ def run(
     parser: argparse.ArgumentParser,
     arguments: Sequence[str] | None,
     measure: Callable[[argparse.Namespace, Path], Record],
-    show: Callable[[Record], Iterable[str]],
+    lines: Callable[[Record], Iterable[str]],
 ) -> None:
-    """Runs a command; an error of ours ends it with one line.
+    """Runs a command. One line says which error of ours ended it.
 
     Args:
         parser: reads the options.
         arguments: of the command line; None takes the process's.
-        measure: gets the options and a scratch folder, and returns the record.
-        show: returns the record's lines in Markdown.
+        measure: gets the options and a temporary folder, and returns the record.
+        lines: returns the record as lines of Markdown.
     """
     given = parser.parse_args(arguments)
     end_on_termination()
     try:
         with tempfile.TemporaryDirectory(prefix="slimseq-benchmark-") as scratch:
-            # As it is read again: records hold dataclasses, whose fields become keys.
+            # The lines are made of the record as it is read again: fields of dataclasses are keys then.
             text = json.dumps(measure(given, Path(scratch)), indent=2, default=vars) + "\n"
         if given.json:
             write_text(given.json, text)
     except (SlimseqError, OSError) as error:
         sys.exit(f"error: {error}")
-    sys.stdout.write("\n".join(show(json.loads(text))).rstrip() + "\n")
+    sys.stdout.write("\n".join(lines(json.loads(text))).rstrip() + "\n")
 
 
 def say(line: str) -> None:
-    """Prints a line for the person who watches."""
+    """Prints a line of progress."""
     sys.stderr.write(line + "\n")
 
 
+@contextmanager
+def leaving_out(found: Record, name: str) -> Iterator[None]:
+    """Notes an error of the block under `left_out` of a record, and goes on."""
+    try:
+        yield
+    except (SlimseqError, OSError) as error:
+        found["left_out"][name] = str(error)
+        say(f"{name} is left out: {error}")
+
+
 def end_on_termination() -> None:
-    """Makes SIGTERM end this process as an interrupt does, so that the processes it started are stopped.
+    """Makes SIGTERM raise SystemExit in this process, so that the processes it started are stopped.
 
-    Python drops what is raised within a finalizer, and an import runs some: the signal is sent again then.
+    Python drops an exception that is raised in a finalizer, and imports run finalizers: the signal is sent again then.
     """
-    signal.signal(signal.SIGTERM, _end)
-    sys.unraisablehook = _end_again
+
+    def end(number: int, frame: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    def end_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if dropped.exc_type is SystemExit:
+            # Later, because this hook drops exceptions too.
+            threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        else:
+            sys.__unraisablehook__(dropped)
+
+    signal.signal(signal.SIGTERM, end)
+    sys.unraisablehook = end_again
 
 
-def _end(number: int, frame: object) -> NoReturn:
-    sys.exit(128 + number)
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yields the lines of a table whose first column has words and whose other columns have figures."""
+    yield f"| {' | '.join(head)} |"
+    yield f"| --- |{' ---: |' * (len(head) - 1)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
 
 
-def _end_again(dropped: "sys.UnraisableHookArgs") -> None:
-    if dropped.exc_type is SystemExit:
-        # Not at once: within this hook it would be dropped as well.
-        threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    else:
-        sys.__unraisablehook__(dropped)
+def number(value: float | None, digits: int) -> str:
+    """Returns a figure as text, `-` for None."""
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def measured_on(found: Record) -> str:
+    """Returns the machine, the libraries and the day of a record."""
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return f"{found['host']} ({' '.join(found['cpu_flags'])}), {found['measured_at'][:10]}; {versions}."
+
+
+def search_name(num_beams: int, early_stopping: bool = False) -> str:
+    """Returns the name of a search."""
+    return "greedy" if num_beams == 1 else f"{num_beams} beams" + (", early stopping" if early_stopping else "")

@@ -1,7 +1,6 @@
-"""Puts a server under load: clients that each wait for their answer, or requests that arrive as a Poisson process.
+"""A load generator: clients that each wait for their answer, or requests that arrive as a Poisson process.
 
-Requests go through aiohttp (docs/decisions/012-benchmarks.md says why); a load decides when each is sent and keeps what
-became of it.
+Requests are short and long texts of the bundled sample, sent with aiohttp (docs/decisions/012-benchmarks.md says why).
 """
 
 import asyncio
@@ -9,45 +8,94 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
-from typing import Any, TypeVar
+from functools import cached_property
+from itertools import count, cycle
+from typing import Any, Literal, TypeVar
 
 import aiohttp
 import numpy as np
 
-from benchmarks.command import BenchmarkFailed
-from benchmarks.workload import Ask
-
-T = TypeVar("T")
-# Sends one request; returns how many tokens were written, or raises.
-Send = Callable[[Ask], Awaitable[int]]
+from benchmarks.command import MILLISECONDS, BenchmarkFailed
+from slimseq.evaluation.datasets import BUNDLED, load_examples
+from slimseq.models_store.manifest import GenerationOptions, Manifest
 
 HOST = "127.0.0.1"
-MILLISECONDS = 1000.0
-RAMP_SHARE = 0.2
+# Of a load, before its window begins.
+WARMUP_SHARE = 0.2
 REQUEST_SECONDS = 60.0
-# What a server that falls behind gets after the last arrival.
+# A server that falls behind has these seconds after the last arrival.
 DRAIN_SECONDS = 20.0
-# Arrivals beyond so many open requests are errors: file descriptors have an end.
-MOST_OPEN = 512
-# Uvicorn ends connections that were idle for 5 seconds, and a POST on one that just ended would be an error.
+# More requests wait in the client, because file descriptors are limited.
+MAX_CONNECTIONS = 512
+# Uvicorn closes connections that were idle for 5 seconds, and a POST on a closed one is an error.
 IDLE_SECONDS = 4.0
 DETAIL_CHARACTERS = 200
+# The options that all servers have.
+OPTIONS = ("num_beams", "length_penalty", "early_stopping", "no_repeat_ngram_size", "min_new_tokens", "max_new_tokens")
+
+T = TypeVar("T")
+Kind = Literal["short", "long"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A text and the options of its generation."""
+
+    kind: Kind
+    text: str
+    options: GenerationOptions
+
+    @cached_property
+    def body(self) -> dict[str, Any]:
+        """The JSON body, the same for every server."""
+        return {"text": self.text, **self.options.model_dump(include=set(OPTIONS))}
+
+
+# Sends one request. Returns the number of tokens of the answer, or raises.
+Send = Callable[[Request], Awaitable[int]]
+
+
+def make_requests(
+    manifest: Manifest,
+    tokens: tuple[int, int] = (0, 0),
+    num_beams: int | None = None,
+    early_stopping: bool | None = None,
+) -> list[Request]:
+    """Makes requests, a short and a long one in turns: half of the bundled texts are short, the longer half is long.
+
+    Args:
+        manifest: of the variant, whose defaults apply; no output is longer than they allow.
+        tokens: length of every short and every long output, so that all servers do the same work; 0 sets no length.
+        num_beams: None takes the variant's own.
+        early_stopping: None takes the variant's own.
+    """
+    generation = manifest.generation
+    texts = sorted((example.source for example in load_examples(manifest.task, BUNDLED).examples), key=len)
+    half = len(texts) // 2
+
+    def options(length: int) -> GenerationOptions:
+        length = min(length, generation.max_new_tokens)
+        lengths = {"min_new_tokens": length, "max_new_tokens": length} if length else {}
+        return generation.options(num_beams=num_beams, early_stopping=early_stopping, **lengths)
+
+    short, long = map(options, tokens)
+    pairs = zip(texts[:half], texts[-half:], strict=True)
+    return [each for first, second in pairs for each in (Request("short", first, short), Request("long", second, long))]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one request. Times are seconds since its load's window began; earlier ones are negative."""
+    """The result of one request. Times are seconds since the window of its load began, negative before that."""
 
-    kind: str
-    asked: float
+    kind: Kind
+    sent: float
     ended: float
     tokens: int = 0
     error: str | None = None
 
     def since(self, window: float) -> "Outcome":
-        """Returns the same with times that count from a window's beginning."""
-        return replace(self, asked=self.asked - window, ended=self.ended - window)
+        """Returns the same with times since the beginning of a window."""
+        return replace(self, sent=self.sent - window, ended=self.ended - window)
 
 
 @dataclass(frozen=True)
@@ -55,11 +103,11 @@ class Figures:
     """What a server did under one load.
 
     Args:
-        requests_per_second: answered within the window; `tokens_per_second` were written in these answers.
-        p50_ms: median of the latency of all requests that were open within the window and answered, whenever they were
-            sent: what waits for longer than the window lasts must not vanish. None where there were none.
-        answered: how many requests this percentile and the others are of.
-        errors: how many requests failed, or had no answer in time; `first_error` is the first one's.
+        requests_per_second: answered within the window; `tokens_per_second` is of these answers.
+        p50_ms: median latency of all answered requests that were open within the window, whenever they were sent, so
+            that one that waits for longer than the window counts. None if there were none.
+        answered: number of requests that this percentile and the others are of.
+        errors: number of requests that failed or had no answer in time; `first_error` is of the first.
     """
 
     requests_per_second: float
@@ -73,39 +121,38 @@ class Figures:
 
 
 def figures(outcomes: Sequence[Outcome], seconds: float) -> Figures:
-    """Returns the figures of a load whose window had so many seconds."""
+    """Returns the figures of a load with a window of so many seconds."""
     within = [each for each in outcomes if each.error is None and 0 <= each.ended < seconds]
-    latencies = [each.ended - each.asked for each in outcomes if each.error is None and each.ended >= 0]
+    latencies = [each.ended - each.sent for each in outcomes if each.error is None and each.ended >= 0]
     errors = [each.error for each in outcomes if each.error is not None]
-    tokens = sum(each.tokens for each in within)
-    p50, p95, p99 = (percentile_ms(latencies, percentile) for percentile in (50, 95, 99))
-    first_error = errors[0] if errors else None
-    speeds = len(within) / seconds, tokens / seconds
-    return Figures(*speeds, p50, p95, p99, len(latencies), len(errors), first_error)
+    speeds = len(within) / seconds, sum(each.tokens for each in within) / seconds
+    p50, p95, p99 = (percentile_ms(latencies, each) for each in (50, 95, 99))
+    return Figures(*speeds, p50, p95, p99, len(latencies), len(errors), errors[0] if errors else None)
 
 
 def percentile_ms(seconds: Sequence[float], percentile: float) -> float | None:
-    """Returns a percentile of durations in milliseconds, linear between two of them; None where there are none."""
+    """Returns a percentile of durations in milliseconds, linear between two of them; None of nothing."""
     return float(np.percentile(seconds, percentile)) * MILLISECONDS if seconds else None
 
 
 @dataclass(frozen=True)
 class Client:
-    """Where a running server is, and what generations are posted to."""
+    """The client of a running server. Its loads post the requests to `path`, in turns."""
 
     port: int
     path: str = "/"
+    requests: Sequence[Request] = ()
 
-    def closed(self, asks: Sequence[Ask], clients: int, seconds: float) -> Figures:
+    def closed(self, clients: int, seconds: float) -> Figures:
         """Returns the figures under clients that each wait for their answer."""
-        return figures(self.run(lambda send: closed_loop(send, asks, clients, seconds)), seconds)
+        return figures(self.run(lambda send: closed_loop(send, self.requests, clients, seconds)), seconds)
 
-    def poisson(self, asks: Sequence[Ask], rate: float, seconds: float) -> Figures:
-        """Returns the figures under requests that arrive at a rate, whatever the server does."""
-        return figures(self.run(lambda send: poisson(send, asks, rate, seconds)), seconds)
+    def poisson(self, rate: float, seconds: float) -> Figures:
+        """Returns the figures under `rate` arrivals a second on average."""
+        return figures(self.run(lambda send: poisson(send, self.requests, rate, seconds)), seconds)
 
     def call(self, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
-        """Sends one request with a JSON body, and a bearer token if there is one; returns the answer's value.
+        """Sends one request with a JSON body and, if given, a bearer token. Returns the JSON of the answer.
 
         Raises:
             BenchmarkFailed: the server cannot be reached, or refuses.
@@ -121,22 +168,14 @@ class Client:
         except (aiohttp.ClientError, OSError) as error:
             raise BenchmarkFailed(f"{path}: {error or type(error).__name__}") from error
 
-    def is_ready(self, path: str) -> bool:
-        """Whether a path answers with success."""
-        try:
-            self.call("GET", path)
-        except BenchmarkFailed:
-            return False
-        return True
-
     def run(self, load: Callable[[Send], Awaitable[T]]) -> T:
-        """Runs a load on an event loop and connections of its own."""
+        """Runs a load with an event loop and connections of its own."""
 
         async def connected() -> T:
             async with session(self.port) as connections:
 
-                async def send(ask: Ask) -> int:
-                    outputs = (await answer(connections, "POST", self.path, ask.body))["outputs"]
+                async def send(request: Request) -> int:
+                    outputs = (await answer(connections, "POST", self.path, request.body))["outputs"]
                     return sum(output["output_tokens"] for output in outputs)
 
                 return await load(send)
@@ -145,8 +184,8 @@ class Client:
 
 
 def session(port: int) -> aiohttp.ClientSession:
-    """Returns as many connections to a server as there are requests at once."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
+    """Returns connections to a server of this machine."""
+    connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
     timeout = aiohttp.ClientTimeout(total=2 * REQUEST_SECONDS)
     return aiohttp.ClientSession(f"http://{HOST}:{port}", connector=connector, timeout=timeout)
 
@@ -154,11 +193,11 @@ def session(port: int) -> aiohttp.ClientSession:
 async def answer(
     connections: aiohttp.ClientSession, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
 ) -> Any:
-    """Returns the JSON value of an answer.
+    """Returns the JSON of an answer.
 
     Raises:
         BenchmarkFailed: the server refuses.
-        aiohttp.ClientError, OSError: it cannot be reached, or ends the connection before its answer is whole.
+        aiohttp.ClientError, OSError: the server cannot be reached, or ends the connection before the answer's end.
     """
     async with connections.request(method, path, json=body, headers=headers) as response:
         if response.ok:
@@ -167,78 +206,62 @@ async def answer(
         raise BenchmarkFailed(f"{path}: status {response.status}: {detail}")
 
 
-async def closed_loop(send: Send, asks: Sequence[Ask], clients: int, seconds: float) -> list[Outcome]:
-    """Lets clients send one request after the other, each waiting for its answer; returns all outcomes.
+async def closed_loop(send: Send, requests: Sequence[Request], clients: int, seconds: float) -> list[Outcome]:
+    """Lets each client send one request after the other and wait for its answer. Returns all outcomes.
 
-    The window of so many seconds begins after a fifth of its length and an answer for each client: sooner, what the
-    server has begun would weigh less at the window's beginning than at its end. Open requests are awaited at its end.
+    The window begins after a fifth of its length and one answer for each client: earlier, requests that the server has
+    begun would count less at the beginning of the window than at its end. Open requests are awaited at its end.
     """
-    started, turns = time.perf_counter(), count()
-    # When each client's first request ended.
+    started, places = time.perf_counter(), count()
+    # When the first request of each client ended.
     first: list[float] = []
 
-    def begins() -> float:
-        return max(first[-1], started + seconds * RAMP_SHARE) if len(first) == clients else math.inf
+    def window() -> float:
+        return max(first[-1], started + seconds * WARMUP_SHARE) if len(first) == clients else math.inf
 
     async def client() -> list[Outcome]:
         found: list[Outcome] = []
-        while (asked := time.perf_counter()) < begins() + seconds:
-            found.append(await outcome(send, asks[next(turns) % len(asks)], asked))
+        while (now := time.perf_counter()) < window() + seconds:
+            found.append(await outcome(send, requests[next(places) % len(requests)], now))
             if len(found) == 1:
                 first.append(found[0].ended)
         return found
 
-    outcomes = [each for found in await asyncio.gather(*(client() for _ in range(clients))) for each in found]
-    return [each.since(begins()) for each in outcomes]
+    found = await asyncio.gather(*(client() for _ in range(clients)))
+    return [each.since(window()) for outcomes in found for each in outcomes]
 
 
 def arrivals(rate: float, seconds: float, seed: int = 0) -> list[float]:
     """Returns the seconds at which requests of a Poisson process arrive, `rate` a second on average."""
-    generator = np.random.default_rng(seed)
-    times: list[float] = []
-    now = generator.exponential(1 / rate)
-    while now < seconds:
-        times.append(float(now))
-        now += generator.exponential(1 / rate)
-    return times
+    generator, times = np.random.default_rng(seed), [0.0]
+    while times[-1] < seconds:
+        times.append(times[-1] + float(generator.exponential(1 / rate)))
+    return times[1:-1]
 
 
-async def poisson(send: Send, asks: Sequence[Ask], rate: float, seconds: float, seed: int = 0) -> list[Outcome]:
+async def poisson(send: Send, requests: Sequence[Request], rate: float, seconds: float, seed: int = 0) -> list[Outcome]:
     """Sends requests at the times of a Poisson process, whether or not earlier ones are answered.
 
-    All outcomes are returned. Each counts from when its request was due, so that a load that falls behind shows.
+    Returns all outcomes. The latency of each begins when the request was due, so that a delay of this client counts.
     """
     window = time.perf_counter()
-    running: set[asyncio.Task[Outcome]] = set()
-    found: list[Outcome] = []
-
-    def ended(task: "asyncio.Task[Outcome]") -> None:
-        running.discard(task)
-        found.append(task.result().since(window))
-
-    for place, arrival in enumerate(arrivals(rate, seconds, seed)):
-        await asyncio.sleep(max(window + arrival - time.perf_counter(), 0))
-        ask = asks[place % len(asks)]
-        if len(running) >= MOST_OPEN:
-            found.append(Outcome(ask.kind, arrival, arrival, error=f"{MOST_OPEN} requests are open already"))
-            continue
-        limit = window + seconds + DRAIN_SECONDS - time.perf_counter()
-        task = asyncio.create_task(outcome(send, ask, window + arrival, limit))
-        running.add(task)
-        task.add_done_callback(ended)
-    while running:
-        await asyncio.wait(running)
-    return found
+    async with asyncio.TaskGroup() as group:
+        running = []
+        for request, due in zip(cycle(requests), arrivals(rate, seconds, seed), strict=False):
+            await asyncio.sleep(max(window + due - time.perf_counter(), 0))
+            limit = window + seconds + DRAIN_SECONDS - time.perf_counter()
+            running.append(group.create_task(outcome(send, request, window + due, limit)))
+    return [task.result().since(window) for task in running]
 
 
-async def outcome(send: Send, ask: Ask, asked: float, limit_seconds: float = REQUEST_SECONDS) -> Outcome:
-    """Sends a request and returns what became of it, by the clock's times."""
+async def outcome(send: Send, request: Request, sent: float, limit_seconds: float = REQUEST_SECONDS) -> Outcome:
+    """Sends a request and returns the outcome, with times of the clock."""
     error, tokens = None, 0
     try:
         async with asyncio.timeout(min(limit_seconds, REQUEST_SECONDS)):
-            tokens = await send(ask)
+            tokens = await send(request)
     except TimeoutError:
         error = "no answer in time"
     except Exception as failure:
         error = f"{type(failure).__name__}: {failure}"
-    return Outcome(ask.kind, asked, time.perf_counter(), tokens, error)
+    return Outcome(request.kind, sent, time.perf_counter(), tokens, error)

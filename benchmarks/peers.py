@@ -1,51 +1,65 @@
 """`python -m benchmarks.peers`: our runtimes beside transformers, optimum's ONNX Runtime and plain CTranslate2.
 
-All systems generate with the same weights, from the same inputs, outputs of the same length. Each is held open by a
-process of its own, whose peak of memory is its own too; they take turns within every repeat, one at a time. Models are
-random ones of `google-t5/t5-small`'s and `facebook/bart-base`'s shape, which read random ids, and the embedded ones,
-which read the bundled texts.
+All systems generate with the same weights, from the same inputs, outputs of the same length. Each is open in a process
+of its own, with its own peak of memory. They take turns within every repeat, one at a time. Models are random ones of
+`google-t5/t5-small`'s and `facebook/bart-base`'s shape, which read random ids, and the embedded ones, which read the
+bundled texts.
 """
 
 import argparse
+import math
 import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import cycle, islice
+from functools import partial
+from itertools import cycle, islice, product
 from pathlib import Path
-from statistics import median
-
-import numpy as np
+from statistics import mean, median
 
 from benchmarks.child import Child
-from benchmarks.command import BenchmarkFailed, Record, parser_of, record, run, say
-from benchmarks.load import MILLISECONDS
-from benchmarks.peer_systems import ORIGINAL, SYSTEMS, Place, generate, open_system, prepare_system
+from benchmarks.command import (
+    MILLISECONDS,
+    BenchmarkFailed,
+    Record,
+    leaving_out,
+    measured_on,
+    parser_of,
+    record,
+    run,
+    say,
+    search_name,
+    table,
+)
+from benchmarks.load import percentile_ms
+from benchmarks.peer_systems import ORIGINAL, SYSTEMS, Place, generate, open_system
 from benchmarks.random_models import HUB_SHAPES, SHAPES, publish_random
-from benchmarks.sections import peers_section
 from slimseq.evaluation.datasets import BUNDLED, load_examples
-from slimseq.evaluation.fastest import Layout
+from slimseq.evaluation.fastest import Layout, even_layouts
 from slimseq.evaluation.host import available_cores
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import GenerationDefaults, Task
 from slimseq.models_store.store import Store
 
 EMBEDDED = tuple(task.value for task in Task)
 WARMUP_TOKENS = 4
-# OpenMP's threads spin for up to 0.2 seconds after their work, on cores that the next system wants.
+# OpenMP's threads spin for up to 0.2 seconds after their work, on cores that the next system needs.
 REST_SECONDS = 0.3
-# Special ids of both families are below.
+# Ids of special tokens are lower, in both families.
 FIRST_ID = 5
+OURS = "slimseq-"
+# They can use cores for one batch, or for parts of a batch as so many generations at a time.
+WITH_LAYOUTS = (OURS, "ctranslate2-")
+COMPARED = ("optimum-int8", "ctranslate2-int8", "transformers-fp32")
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model, what it reads, settings that all systems follow but for beams, and how many tokens each output has."""
+class Model:
+    """A model, its input rows, the options that all systems follow but for beams, and the length of each output."""
 
     name: str
     place: Place
@@ -54,60 +68,61 @@ class Subject:
     new_tokens: int
 
     def batch(self, size: int, turn: int) -> list[list[int]]:
-        """Returns the rows of a turn's batch, from the first again where there are no more."""
+        """Returns the rows of a turn's batch, from the first again at the end."""
         start = turn * size % len(self.rows)
         return list(islice(cycle(self.rows), start, start + size))
 
 
 @dataclass
 class Contender:
-    """An open system with one layout, and what it did under the present number of beams and size of batch."""
+    """An open system with one layout, and its measurements for the present number of beams and size of batch."""
 
     system: str
     layout: Layout
     child: Child
-    subject: Subject
+    model: Model
     seconds: list[float] = field(default_factory=list)
     first_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
 
-    def warm(self, batch: int, beams: int) -> None:
-        """Begins a setting: a few tokens, untimed."""
+    def warm_up(self, setting: tuple[int, int]) -> None:
+        """Begins a size of batch and a number of beams with a few tokens, untimed."""
         self.seconds, self.first_seconds = [], []
-        self._generate(self.subject.batch(batch, 0), beams, min(WARMUP_TOKENS, self.subject.new_tokens), is_first=True)
+        tokens = min(WARMUP_TOKENS, self.model.new_tokens)
+        self._generate(self.model.batch(setting[0], 0), setting[1], tokens, is_first=True)
 
-    def take_turn(self, batch: int, beams: int, turn: int) -> None:
+    def take_turn(self, setting: tuple[int, int], turn: int) -> None:
         """Generates a batch, and the first tokens of the same batch."""
-        rows = self.subject.batch(batch, turn)
-        self.seconds.append(self._generate(rows, beams, self.subject.new_tokens))
-        self.first_seconds.append(self._generate(rows, beams, 1, is_pinned=False))
+        rows, beams = self.model.batch(setting[0], turn), setting[1]
+        self.seconds.append(self._generate(rows, beams, self.model.new_tokens))
+        self.first_seconds.append(self._generate(rows, beams, 1))
 
     def tokens_per_second(self, batch: int) -> float:
-        """Returns what it made, by the median turn."""
-        return batch * self.subject.new_tokens / median(self.seconds)
+        """Returns the speed of the median turn."""
+        return batch * self.model.new_tokens / median(self.seconds)
 
-    def _generate(
-        self, rows: list[list[int]], beams: int, tokens: int, is_first: bool = False, is_pinned: bool = True
-    ) -> float:
-        options = self.subject.generation.options(num_beams=beams, min_new_tokens=tokens, max_new_tokens=tokens)
+    def _generate(self, rows: list[list[int]], beams: int, tokens: int, is_first: bool = False) -> float:
+        options = self.model.generation.options(num_beams=beams, min_new_tokens=tokens, max_new_tokens=tokens)
         seconds, made, self.peak_bytes = self.child.call(generate, rows, options, is_first)
-        if is_pinned and made != len(rows) * tokens:
+        if tokens > 1 and made != len(rows) * tokens:
             raise BenchmarkFailed(f"wrote {made} tokens instead of {len(rows)} x {tokens}")
         return float(seconds)
 
 
-def make_subject(name: str, folder: Path, given: argparse.Namespace) -> Subject:
+def make_model(name: str, folder: Path, given: argparse.Namespace) -> Model:
     """Makes a model in a folder of its own: a random one of a shape, or a copy of a task's original.
 
     Raises:
         SlimseqError: there is no such model, or it cannot be made.
     """
-    place = Place(folder, Task(name) if name in EMBEDDED else Task.TRANSLATION)
+    is_embedded = name in EMBEDDED
+    task = Task(name) if is_embedded else Task.TRANSLATION
+    place = Place(folder, Store(folder / "store").folder(task, ORIGINAL), task)
     generation, new_tokens, input_tokens = GenerationDefaults(), given.new_tokens, given.input_tokens
-    if name in EMBEDDED:
+    if is_embedded:
         store = Store(given.store)
         generation = store.manifest(place.task, ORIGINAL).generation
-        new_tokens = min(new_tokens, generation.max_new_tokens)
+        new_tokens, input_tokens = min(new_tokens, generation.max_new_tokens), generation.max_input_tokens
         formats = shutil.ignore_patterns(*DERIVED_FORMATS)
         shutil.copytree(store.folder(place.task, ORIGINAL), place.original, ignore=formats)
     else:
@@ -116,116 +131,97 @@ def make_subject(name: str, folder: Path, given: argparse.Namespace) -> Subject:
     known = read_configuration(place.original)
     if known.max_positions is not None:
         input_tokens, new_tokens = min(input_tokens, known.max_positions), min(new_tokens, known.max_positions - 1)
-    if name in EMBEDDED:
-        tokenizer, limit = Tokenizer(place.original), generation.max_input_tokens
-        texts = [generation.prefix + example.source for example in load_examples(place.task, BUNDLED).examples]
-        rows = [tokenizer.encode(text, min(limit, known.max_positions or limit)).ids for text in texts]
+    if is_embedded:
+        tokenizer, texts = Tokenizer(place.original), load_examples(place.task, BUNDLED).examples
+        rows = [list(tokenizer.encode(generation.prefix + each.source, input_tokens).ids) for each in texts]
     else:
-        draw = random.Random(0).randrange
-        rows = [
-            [*(draw(FIRST_ID, known.vocabulary) for _ in range(input_tokens - 1)), known.eos_id]
-            for _ in range(2 * max(given.batches))
-        ]
-    return Subject(name, place, rows, generation, new_tokens)
+        ids = partial(random.Random(0).choices, range(FIRST_ID, known.vocabulary), k=input_tokens - 1)
+        rows = [[*ids(), known.eos_id] for _ in range(2 * max(given.batches))]
+    return Model(name, place, rows, generation, new_tokens)
 
 
-def benchmark(given: argparse.Namespace, scratch: Path) -> Record:
-    """Measures everything that a command line asks for; what cannot be made or fails is left out."""
+def measure(given: argparse.Namespace, scratch: Path) -> Record:
+    """Measures everything that the options name; what cannot be made or fails is left out."""
     given.threads = given.threads or available_cores()
     names = ("models", "systems", "batches", "beams", "input_tokens", "new_tokens", "repeats", "threads")
     found = record(settings={name: getattr(given, name) for name in names}, rows=[], left_out={})
-    # Those that take least memory first: what is kept of it counts for the next.
-    settings = [(batch, beams) for beams in given.beams for batch in given.batches]
-    settings.sort(key=lambda setting: setting[0] * setting[1])
+    # Those with the least memory first, because systems keep some of it for the next.
+    settings = sorted(product(given.batches, given.beams), key=math.prod)
     for name in given.models:
         folder = scratch / name.replace("/", "-")
         folder.mkdir()
-        with ExitStack() as stack:
-            try:
-                subject = make_subject(name, folder, given)
-            except (SlimseqError, OSError) as error:
-                _leave_out(found, name, error)
-                continue
-            contenders = open_systems(subject, given, found, stack)
-            for batch, beams in settings:
-                measure(contenders, batch, beams, given, found)
-                found["rows"] += rows_of(contenders, batch, beams)
-                say(f"{name}, batch {batch}, beams {beams}: measured")
+        with leaving_out(found, name), ExitStack() as stack:
+            contenders = open_systems(make_model(name, folder, given), given, found, stack)
+            for setting in settings:
+                take_turns(contenders, partial(Contender.warm_up, setting=setting), given, found)
+                for turn in range(given.repeats):
+                    first = turn % max(len(contenders), 1)
+                    order = contenders[first:] + contenders[:first]
+                    take_turns(order, partial(Contender.take_turn, setting=setting, turn=turn), given, found)
+                found["rows"] += rows_of(remaining(contenders, found), *setting)
+                say(f"{name}, batch {setting[0]}, beams {setting[1]}: measured")
     return found
 
 
-def open_systems(subject: Subject, given: argparse.Namespace, found: Record, stack: ExitStack) -> list[Contender]:
-    """Makes every system's files, then opens every system in a process of its own for each layout."""
-    prepared, contenders = [], []
-    maker = Child(subject.place.folder / "prepare.log")
-    for name in given.systems:
-        try:
-            maker.call(prepare_system, name, subject.place)
-            prepared.append(name)
-        except BenchmarkFailed as error:
-            _leave_out(found, f"{subject.name}: {name}", error)
-            # It may be gone, and what it has loaded may be broken.
-            maker.close()
-            maker = Child(subject.place.folder / "prepare.log")
-    maker.close()
-    for name in prepared:
-        opened = []
-        try:
-            for layout in SYSTEMS[name].layouts(given.threads):
-                log = subject.place.folder / f"{name}-{_words(layout)}.log"
-                child = stack.enter_context(Child(log, layout.threads))
-                child.call(open_system, name, subject.place, layout)
-                opened.append(Contender(name, layout, child, subject))
-        except BenchmarkFailed as error:
-            _leave_out(found, f"{subject.name}: {name}", error)
-        else:
-            contenders += opened
-    return contenders
+def open_systems(model: Model, given: argparse.Namespace, found: Record, stack: ExitStack) -> list[Contender]:
+    """Makes the files of every system, then opens every system in a process of its own for each layout."""
+    folder, opened = model.place.folder, []
+    maker = stack.enter_context(Child(folder / "make.log"))
+    for system in given.systems:
+        with leaving_out(found, f"{model.name}: {system}"):
+            maker.call(open_system, system, model.place, Layout(1, given.threads))
+            continue
+        # Its process may be gone, or have a library that is broken.
+        maker = stack.enter_context(Child(folder / "make.log"))
+    maker.shutdown()
+    for system in given.systems:
+        if f"{model.name}: {system}" not in found["left_out"]:
+            layouts = even_layouts(given.threads) if system.startswith(WITH_LAYOUTS) else [Layout(1, given.threads)]
+            for layout in layouts:
+                child = stack.enter_context(Child(folder / f"{system}-{_words(layout)}.log", layout.threads))
+                opened.append(Contender(system, layout, child, model))
+    take_turns(opened, lambda each: each.child.call(open_system, each.system, model.place, each.layout), given, found)
+    return opened
 
 
-def measure(contenders: list[Contender], batch: int, beams: int, given: argparse.Namespace, found: Record) -> None:
-    """Lets every contender take its turns; those that fail are taken from the list."""
+def remaining(contenders: Sequence[Contender], found: Record) -> list[Contender]:
+    """Returns those whose system is not left out."""
+    return [each for each in contenders if f"{each.model.name}: {each.system}" not in found["left_out"]]
 
-    def attempt(contender: Contender, work: Callable[..., None], *arguments: int) -> None:
-        if contender not in contenders:
-            return
-        try:
-            work(contender, batch, beams, *arguments)
-        except BenchmarkFailed as error:
-            _leave_out(found, f"{contender.subject.name}: {contender.system}", error)
-            contenders[:] = [each for each in contenders if each.system != contender.system]
-        if given.threads > 1:
-            time.sleep(REST_SECONDS)
 
-    for contender in list(contenders):
-        attempt(contender, Contender.warm)
-    for turn in range(given.repeats):
-        first = turn % max(len(contenders), 1)
-        for contender in contenders[first:] + contenders[:first]:
-            attempt(contender, Contender.take_turn, turn)
+def take_turns(
+    contenders: Sequence[Contender], work: Callable[[Contender], None], given: argparse.Namespace, found: Record
+) -> None:
+    """Lets one contender work after the other; systems that fail are left out from then on."""
+    for each in contenders:
+        if remaining([each], found):
+            with leaving_out(found, f"{each.model.name}: {each.system}"):
+                work(each)
+            if given.threads > 1:
+                time.sleep(REST_SECONDS)
 
 
 def rows_of(contenders: Sequence[Contender], batch: int, beams: int) -> list[Record]:
-    """Returns a row a system: its faster layout's figures."""
+    """Returns a row for each system, with the figures of its faster layout."""
     rows = []
     for system in dict.fromkeys(each.system for each in contenders):
         own = [each for each in contenders if each.system == system]
         best = max(own, key=lambda each: each.tokens_per_second(batch))
-        subject, turns = best.subject, range(len(best.seconds))
+        model, turns = best.model, range(len(best.seconds))
         rows.append(
             {
-                "model": subject.name,
+                "model": model.name,
                 "batch": batch,
                 "beams": beams,
                 "system": system,
                 "layout": _words(best.layout),
                 "layouts": {_words(each.layout): each.tokens_per_second(batch) for each in own},
                 "repeats": len(turns),
-                "input_tokens": float(np.mean([len(row) for turn in turns for row in subject.batch(batch, turn)])),
-                "new_tokens": subject.new_tokens,
+                "input_tokens": mean(len(row) for turn in turns for row in model.batch(batch, turn)),
+                "new_tokens": model.new_tokens,
                 "tokens_per_second": best.tokens_per_second(batch),
                 "p50_ms": median(best.seconds) * MILLISECONDS,
-                "p95_ms": float(np.percentile(best.seconds, 95)) * MILLISECONDS,
+                "p95_ms": percentile_ms(best.seconds, 95),
                 "first_token_ms": median(best.first_seconds) * MILLISECONDS,
                 "peak_bytes": best.peak_bytes,
             }
@@ -237,9 +233,48 @@ def _words(layout: Layout) -> str:
     return f"{layout.workers}x{layout.threads}"
 
 
-def _leave_out(found: Record, name: str, error: Exception) -> None:
-    found["left_out"][name] = str(error)
-    say(f"{name} is left out: {error}")
+def lines(found: Record) -> Iterator[str]:
+    """Yields the section of a record."""
+    settings = found["settings"]
+    yield (
+        f"`python -m benchmarks.peers`, {settings['threads']} threads, {settings['new_tokens']} tokens out; random "
+        f"models read {settings['input_tokens']} tokens. The faster layout of each system; output tokens a second, by "
+        "medians."
+    )
+    yield from ("", measured_on(found), "")
+    for model, beams in dict.fromkeys((row["model"], row["beams"]) for row in found["rows"]):
+        cells: dict[str, dict[int, Record]] = {}
+        for row in found["rows"]:
+            if (row["model"], row["beams"]) == (model, beams):
+                cells.setdefault(row["system"], {})[row["batch"]] = row
+        batches = sorted({batch for rows in cells.values() for batch in rows})
+        head = [f"batch {batch}" for batch in batches]
+        yield from (f"### {model}, {search_name(beams)}", "")
+        yield from table(
+            ("system", *head, "first token, ms", "peak MB"),
+            [_system(name, rows, batches) for name, rows in cells.items()],
+        )
+        yield ""
+        ratios = [[name, *(_ratio(name, cells, batch) for batch in batches)] for name in COMPARED if name in cells]
+        yield from table(("Slimseq, times as fast as", *head), ratios)
+        yield ""
+    yield from (f"{name} is left out: {reason}" for name, reason in found["left_out"].items())
+
+
+def _system(name: str, rows: dict[int, Record], batches: Sequence[int]) -> list[str]:
+    speeds = [f"{rows[batch]['tokens_per_second']:,.0f}" if batch in rows else "-" for batch in batches]
+    return [name, *speeds, f"{rows[min(rows)]['first_token_ms']:.1f}", f"{rows[max(rows)]['peak_bytes'] / 1e6:,.0f}"]
+
+
+def _ratio(other: str, cells: dict[str, dict[int, Record]], batch: int) -> str:
+    """Returns how many times as fast our own engine and our fastest runtime of the same type are."""
+    speeds = {name: rows[batch]["tokens_per_second"] for name, rows in cells.items() if batch in rows}
+    type_ = other.rpartition("-")[2]
+    ours = {name: speed for name, speed in speeds.items() if name.startswith(OURS) and name.endswith(type_)}
+    engine = ours.get(f"{OURS}onnxruntime-{type_}")
+    if other not in speeds or engine is None:
+        return "-"
+    return f"{engine / speeds[other]:.2f} (auto {max(ours.values()) / speeds[other]:.2f})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -254,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--new-tokens", type=int, default=64, help="of every output")
     parser.add_argument("--repeats", type=int, default=10, help="of each setting")
     parser.add_argument("--threads", type=int, default=0, help="of each system; all cores by default")
-    run(parser, arguments, benchmark, peers_section)
+    run(parser, arguments, measure, lines)
 
 
 if __name__ == "__main__":

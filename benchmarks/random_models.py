@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from slimseq.models_store.manifest import Family, GenerationDefaults, Step, Task
+from slimseq.models_store.manifest import GenerationDefaults, Step, Task
 from slimseq.models_store.store import Store
 
 # Family, width, layers of each stack, heads, width of the feed-forward, tokens, and BART's positions.
 SHAPES = {
-    "google-t5/t5-small": (Family.T5, 512, 6, 8, 2048, 32128, 512),
-    "facebook/bart-base": (Family.BART, 768, 6, 12, 3072, 50265, 1024),
-    "tiny-t5": (Family.T5, 64, 2, 8, 64, 384, 64),
-    "tiny-bart": (Family.BART, 48, 2, 12, 64, 384, 64),
+    "google-t5/t5-small": ("t5", 512, 6, 8, 2048, 32128, 512),
+    "facebook/bart-base": ("bart", 768, 6, 12, 3072, 50265, 1024),
+    "tiny-t5": ("t5", 64, 2, 8, 64, 384, 64),
+    "tiny-bart": ("bart", 48, 2, 12, 64, 384, 64),
 }
 HUB_SHAPES = ("google-t5/t5-small", "facebook/bart-base")
 # Few, for the sentences are few: what a step costs is set by the model's rows. Bytes alone take 256 of them.
@@ -29,12 +29,12 @@ def publish_random(shape: str, folder: Path, generation: GenerationDefaults | No
     Returns:
         The store.
     """
-    from slimseq.compression.publish import Identity, publish_model
+    from slimseq.compression.artifacts.publish import Identity, publish_model
     from slimseq.compression.training.scratch import NewModelOptions, make_model
     from slimseq.compression.training.tokenizer_maker import make_tokenizer
 
     family, width, layers, heads, feed_forward, vocabulary, positions = SHAPES[shape]
-    architecture = NewModelOptions(family.value, width, layers, layers, heads, feed_forward, positions)
+    architecture = NewModelOptions(family, width, layers, layers, heads, feed_forward, positions)
     make_tokenizer(family, SENTENCES * 20, TOKENS, folder / "tokenizer", max_tokens=512, sentinels=4)
     identity = Identity(
         task=Task.TRANSLATION,

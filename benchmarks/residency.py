@@ -1,18 +1,17 @@
-"""`python -m benchmarks.residency`: what the running service holds in memory as variants come and go.
+"""`python -m benchmarks.residency`: the memory of the running service as variants are loaded and unloaded.
 
-The first variant is open from the start on. Each other one is opened by an operator's call, asked for a batch of texts,
-and closed again; the process's resident bytes are read after each. A second round shows whether memory grows.
+The first variant is loaded from the start on. Each other one is loaded by an operator's call, generates for a batch of
+texts, and is unloaded; the process's resident bytes are read after each. A second round shows whether memory grows.
 """
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.command import Record, parser_of, record, run, task_and_variant
-from benchmarks.sections import residency_section
-from benchmarks.servers.contenders import ROUTES, service
-from benchmarks.servers.process import running
+from benchmarks.command import Record, measured_on, parser_of, record, run, table, task_and_variant
+from benchmarks.servers import ROUTES, running, service
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -24,46 +23,55 @@ ROUNDS = 2
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
-    """Runs the service and lets variants come and go; the first stays.
+    """Runs the service, and loads and unloads variants; the first stays.
 
     Raises:
-        BenchmarkFailed: the service does not start, or refuses what it is asked.
+        BenchmarkFailed: the service does not start, or refuses a request.
     """
     (task, first), *others = given.variants or map(task_and_variant, VARIANTS)
     states: list[Record] = []
     with running(service(Store(given.store), task, first, admin_token=TOKEN), scratch) as client:
 
-        def after(done: str, work: Callable[[], object]) -> None:
-            """Does something; notes how long it took, and what the process holds then."""
+        def post(done: str, path: str, body: Any) -> None:
+            """Sends a request, and keeps its seconds and what the process holds then."""
             started = time.perf_counter()
-            work()
-            seconds = round(time.perf_counter() - started, 3)
+            client.call("POST", path, body, TOKEN)
+            keep(done, round(time.perf_counter() - started, 3))
+
+        def keep(done: str, seconds: float) -> None:
             held = client.call("GET", "/memory", token=TOKEN)["process_resident_bytes"]
             states.append({"done": done, "seconds": seconds, "resident_bytes": int(held)})
 
-        def ask(task: Task, variant: str) -> None:
+        def generate(task: Task, variant: str) -> None:
             texts = [example.source for example in load_examples(task, BUNDLED).examples[:BATCH]]
-            path = f"{ROUTES[task]}?variant={variant}"
-            after(f"{len(texts)} texts asked of {task}/{variant}", lambda: client.call("POST", path, {"text": texts}))
+            done = f"{len(texts)} texts asked of {task}/{variant}"
+            post(done, f"{ROUTES[task]}?variant={variant}", {"text": texts})
 
-        def operate(verb: str, name: str) -> None:
-            after(f"{verb} {name}", lambda: client.call("POST", f"/variants/{name}/{verb}", {}, TOKEN))
-
-        after(f"{task}/{first} is open", lambda: None)
-        ask(task, first)
-        for _ in range(ROUNDS):
-            for other_task, other in others:
-                operate("load", f"{other_task}/{other}")
-                ask(other_task, other)
-                operate("unload", f"{other_task}/{other}")
+        keep(f"{task}/{first} is open", 0)
+        generate(task, first)
+        for other_task, other in others * ROUNDS:
+            post(f"load {other_task}/{other}", f"/variants/{other_task}/{other}/load", {})
+            generate(other_task, other)
+            post(f"unload {other_task}/{other}", f"/variants/{other_task}/{other}/unload", {})
     return record(states=states)
+
+
+def lines(found: Record) -> Iterator[str]:
+    """Yields the section of a record."""
+    yield from ("## Memory as variants come and go", "")
+    yield "`python -m benchmarks.residency`: resident bytes of the service's process after each."
+    yield from ("", measured_on(found), "")
+    states = [
+        [each["done"], f"{each['seconds']:.2f}", f"{each['resident_bytes'] / 2**20:.0f}"] for each in found["states"]
+    ]
+    yield from table(("what was done", "seconds", "resident MiB"), states)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = parser_of("residency", __doc__)
     parser.add_argument("variants", nargs="*", type=task_and_variant, metavar="TASK/VARIANT", help=" ".join(VARIANTS))
-    run(parser, arguments, measure, residency_section)
+    run(parser, arguments, measure, lines)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,21 @@
-"""Measurements in turns: a machine's speed drifts by more within a minute than what is compared differs.
+"""Measurements in turns: the speed of a machine drifts by more within a minute than the difference that is measured.
 
-So two figures are compared only where both were taken within seconds of each other, several times over: what is said of
-them is the median of the rounds' ratios, beside the least and the most.
+Two figures are compared only if both were measured within seconds of each other, several times. The result is the
+median of the rounds' ratios, with the lowest and the highest.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Protocol
+from typing import Any
 
+from benchmarks.command import Record
 from benchmarks.load import Figures
-
-
-class Contestant(Protocol):
-    """A server that loads can be put on, with a name that tells it from the others."""
-
-    @property
-    def name(self) -> str:
-        """The name."""
-
-    def closed(self, clients: int, seconds: float) -> Figures:
-        """Returns the figures under clients that each wait for their answer."""
-
-    def poisson(self, rate: float, seconds: float) -> Figures:
-        """Returns the figures under requests that arrive at a rate."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """One figure by another: the median of all rounds, the least and the most."""
+    """The ratio of two figures: the median of all rounds, the lowest and the highest."""
 
     median: float
     least: float
@@ -38,27 +25,46 @@ class Ratio:
         return f"{self.median:.2f} ({self.least:.2f} to {self.most:.2f})"
 
 
-def in_turns(
-    contestants: Sequence[Contestant], loads: Mapping[str, Callable[[Contestant], Figures]], rounds: int
-) -> list[dict[str, dict[str, Figures]]]:
-    """Measures servers in turns; every other round begins with the last.
+def compare(
+    servers: Mapping[str, Any],
+    loads: Mapping[str, tuple[Callable[[Any], Figures], str]],
+    rounds: int,
+    subject: str = "slimseq",
+) -> Record:
+    """Measures servers in turns. Within a round, all take one load before the next.
 
     Args:
-        contestants: what is measured.
-        loads: how, by name; within a round, all take one load before the next.
+        servers: by name; every other round begins with the last.
+        loads: by name, how a server is measured, and the name of the figure that is compared.
         rounds: how often.
+        subject: the server that is compared with each other one.
 
     Returns:
-        For each round, each load's figures by server.
+        `rounds`, each with the figures by load and server, and `ratios` by other server and load.
     """
-    found = []
-    for number in range(rounds):
-        order = contestants if number % 2 == 0 else list(reversed(contestants))
-        found.append({load: {each.name: measure(each) for each in order} for load, measure in loads.items()})
-    return found
+    names = list(servers)
+    orders = [names, names[::-1]]
+    found = [
+        {load: {name: measure(servers[name]) for name in orders[turn % 2]} for load, (measure, _) in loads.items()}
+        for turn in range(rounds)
+    ]
+    ratios = {
+        other: {
+            load: ratio_of([(_figure(each[load][subject], name), _figure(each[load][other], name)) for each in found])
+            for load, (_, name) in loads.items()
+        }
+        for other in servers
+        if subject in servers and other != subject
+    }
+    return {"rounds": found, "ratios": ratios}
 
 
 def ratio_of(pairs: Sequence[tuple[float | None, float | None]]) -> Ratio | None:
-    """Returns the ratio of the first figures to the second ones, a pair a round; None where a round lacks one."""
+    """Returns the ratio of the first figures to the second ones, a pair for each round; None if a figure is missing."""
     ratios = [first / second for first, second in pairs if first and second]
     return Ratio(median(ratios), min(ratios), max(ratios)) if ratios and len(ratios) == len(pairs) else None
+
+
+def _figure(figures: Figures, name: str) -> float | None:
+    # With errors, latencies are those of the lucky requests.
+    return None if figures.errors and name.endswith("_ms") else getattr(figures, name)

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+# What the text format of Prometheus adds to a name.
+SUFFIXES = {"counter": "_total", "info": "_info"}
+
 
 def write_all(folder: Path) -> None:
     """Writes every page that is not the same already, so that Sphinx rebuilds only what changed."""
@@ -34,9 +37,12 @@ def http() -> list[str]:
             if rows := [_parameter(each) for each in call.get("parameters", [])]:
                 lines += _table(("parameter", "type", "description"), rows)
             content = call.get("requestBody", {}).get("content", {})
-            if body := next(iter(content.values()), {}).get("schema"):
-                lines += ["Body:", "", *_fields(_resolved(body, schemas))]
-            rows = [(status, answer["description"]) for status, answer in call["responses"].items()]
+            body = content.get("application/json", next(iter(content.values()), {})).get("schema", {})
+            for each in body.get("oneOf", [body] if body else []):
+                described = _resolved(each, schemas)
+                lines += [f"Body `{described['title']}`:", "", *_fields(described)]
+            answers = document["components"]["responses"]
+            rows = [(status, _resolved(answer, answers)["description"]) for status, answer in call["responses"].items()]
             lines += _table(("status", "meaning"), rows)
     return lines
 
@@ -63,7 +69,7 @@ def metrics() -> list[str]:
     from slimseq.app.observability.metrics import ServiceMetrics
 
     rows = [
-        (f"`{family.name}`", family.type, family.documentation)
+        (f"`{family.name}{SUFFIXES.get(family.type, '')}`", family.type, family.documentation)
         for family in ServiceMetrics("0").registry.collect()
         if family.name.startswith("slimseq")
     ]
@@ -73,11 +79,11 @@ def metrics() -> list[str]:
 
 def errors() -> list[str]:
     """Returns the page of problems, from the table that answers with them."""
-    from slimseq.app.http.problems import PROBLEM_TYPES
+    from slimseq.app.http.problems import PROBLEM_TYPES, meaning
 
     intro = ["# Errors", "", "An error is an RFC 9457 problem. Its `type` is `/problems/` and one of these names.", ""]
     rows = {
-        f"`{found.slug}`": (str(found.status), found.title, (kind.__doc__ or "").split("\n\n")[0])
+        f"`{found.slug}`": (str(found.status), found.title, meaning(kind))
         for kind, found in PROBLEM_TYPES.items()
         if kind.__name__ != "SlimseqError"
     }
@@ -96,7 +102,7 @@ def command_line() -> list[str]:
 
 def recipe_keys() -> list[str]:
     """Returns the page of a recipe's keys, from the models that read it."""
-    from slimseq.compression.recipe import Recipe
+    from slimseq.compression.build.recipe import Recipe
 
     schema = Recipe.model_json_schema(by_alias=True)
     lines = [
@@ -108,7 +114,7 @@ def recipe_keys() -> list[str]:
     ]
     for name, part in {"Recipe": schema, **schema["$defs"]}.items():
         if "properties" in part:
-            lines += [f"## {name}", "", part.get("description", "").split("\n\n")[0], "", *_fields(part)]
+            lines += [f"## {name}", "", " ".join(part.get("description", "").split()), "", *_fields(part)]
     return lines
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimseq.compression.publish import copy_tokenizer, write_model
-from slimseq.models_store.manifest import Family
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from tests.compression.tiny import SENTENCES, tiny_tokenizer
+from tests.families import Family
 
 SPLITS = ("train", "validation", "test")
 

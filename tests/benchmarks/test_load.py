@@ -9,25 +9,27 @@ import pytest
 import uvicorn
 
 from benchmarks.command import BenchmarkFailed
-from benchmarks.in_process import by_turns
 from benchmarks.load import (
     IDLE_SECONDS,
+    OPTIONS,
+    Kind,
     Outcome,
+    Request,
     answer,
     arrivals,
     closed_loop,
     figures,
+    make_requests,
     percentile_ms,
     poisson,
     session,
 )
-from benchmarks.soak import soak_of
-from benchmarks.workload import FIELDS, Ask, Kind, workload
+from benchmarks.soak import by_minute
 from slimseq.models_store.manifest import GenerationOptions, Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 
-ASKS = [Ask(kind, kind, GenerationOptions()) for kind in get_args(Kind)]
+REQUESTS = [Request(kind, kind, GenerationOptions()) for kind in get_args(Kind)]
 
 
 def test_arrivals_come_at_the_rate_without_memory_and_are_the_same_for_a_seed() -> None:
@@ -43,7 +45,7 @@ def test_arrivals_come_at_the_rate_without_memory_and_are_the_same_for_a_seed() 
 def test_a_closed_loop_keeps_as_many_requests_open_as_there_are_clients() -> None:
     open_now, most = 0, 0
 
-    async def send(ask: Ask) -> int:
+    async def send(request: Request) -> int:
         nonlocal open_now, most
         open_now += 1
         most = max(most, open_now)
@@ -51,36 +53,36 @@ def test_a_closed_loop_keeps_as_many_requests_open_as_there_are_clients() -> Non
         open_now -= 1
         return 5
 
-    outcomes = asyncio.run(closed_loop(send, ASKS, clients=3, seconds=0.4))
+    outcomes = asyncio.run(closed_loop(send, REQUESTS, clients=3, seconds=0.4))
 
     found = figures(outcomes, 0.4)
     assert most == 3 and open_now == 0
-    assert any(each.asked < 0 for each in outcomes), "there is no ramp"
+    assert any(each.sent < 0 for each in outcomes), "there is no ramp"
     assert 40 <= found.requests_per_second <= 150 and found.tokens_per_second == 5 * found.requests_per_second
     assert {each.kind for each in outcomes} == {"short", "long"}
 
 
 def test_the_window_of_a_closed_loop_begins_once_each_client_has_an_answer() -> None:
-    async def send(ask: Ask) -> int:
-        await asyncio.sleep(0.2 if ask.kind == "long" else 0.01)
+    async def send(request: Request) -> int:
+        await asyncio.sleep(0.2 if request.kind == "long" else 0.01)
         return 1
 
-    outcomes = asyncio.run(closed_loop(send, ASKS, clients=2, seconds=0.1))
+    outcomes = asyncio.run(closed_loop(send, REQUESTS, clients=2, seconds=0.1))
 
-    first_long = min((each for each in outcomes if each.kind == "long"), key=lambda each: each.asked)
+    first_long = min((each for each in outcomes if each.kind == "long"), key=lambda each: each.sent)
     assert first_long.ended == 0
-    assert max(each.asked for each in outcomes) < 0.1
+    assert max(each.sent for each in outcomes) < 0.1
 
 
 def test_arrivals_do_not_wait_for_a_slow_server_whose_delay_shows_in_its_latency() -> None:
     lock = asyncio.Lock()
 
-    async def send(ask: Ask) -> int:
+    async def send(request: Request) -> int:
         async with lock:
             await asyncio.sleep(0.05)
         return 1
 
-    outcomes = asyncio.run(poisson(send, ASKS, rate=60, seconds=0.5))
+    outcomes = asyncio.run(poisson(send, REQUESTS, rate=60, seconds=0.5))
 
     found = figures(outcomes, 0.5)
     assert len(outcomes) == len(arrivals(60, 0.5)) == found.answered
@@ -89,34 +91,17 @@ def test_arrivals_do_not_wait_for_a_slow_server_whose_delay_shows_in_its_latency
 
 
 def test_failures_are_counted_with_what_the_first_says_and_have_no_latency() -> None:
-    async def send(ask: Ask) -> int:
-        if ask.kind == "long":
+    async def send(request: Request) -> int:
+        if request.kind == "long":
             raise BenchmarkFailed("status 500")
         return 1
 
-    outcomes = asyncio.run(poisson(send, ASKS, rate=100, seconds=0.2))
+    outcomes = asyncio.run(poisson(send, REQUESTS, rate=100, seconds=0.2))
 
     found = figures(outcomes, 0.2)
     assert found.errors == len(outcomes) // 2 > 0
     assert found.answered == len(outcomes) - found.errors
     assert found.first_error == "BenchmarkFailed: status 500"
-
-
-def test_requests_and_something_else_take_turns() -> None:
-    done: list[str] = []
-
-    async def send(ask: Ask) -> int:
-        await asyncio.sleep(0.01)
-        done.append("asked")
-        if len(done) == 1:
-            raise BenchmarkFailed("status 500")
-        return 7
-
-    outcomes, durations = asyncio.run(by_turns(send, ASKS[0], lambda: done.append("other"), seconds=0.1))
-
-    assert done == ["asked", "other"] * len(outcomes) and len(outcomes) == len(durations) > 2
-    assert [each.error is None for each in outcomes] == [False] + [True] * (len(outcomes) - 1)
-    assert all(each.ended - each.asked >= 0.01 for each in outcomes) and max(durations) < 0.01
 
 
 def test_figures_are_of_what_ended_within_the_window_and_percentiles_of_all_that_was_on_its_way_in_it() -> None:
@@ -141,34 +126,34 @@ def test_a_soak_compares_the_last_whole_minute_with_the_second() -> None:
     outcomes = [Outcome("short", 60.0 * minute + 1, 60.0 * minute + 1 + 0.1 * (minute + 1)) for minute in range(4)]
     failed = Outcome("short", 70, 90, error="status 500")
 
-    found = soak_of([2.0], 1.6, [*outcomes, failed], [], seconds=230)
+    found = by_minute([*outcomes, failed], [], seconds=230)
 
-    assert found.p95_ms == pytest.approx([100, 200, 300])
-    assert found.p95_ratio == pytest.approx(1.5)
-    assert found.errors == 1 and found.resident_ratio is None
-    assert soak_of([2.0], 1.6, outcomes[:2], [], seconds=120).p95_ratio is None
-    assert soak_of([2.0], 1.6, [outcomes[0], outcomes[2]], [], seconds=180).p95_ms[1] is None
+    assert found["p95_ms"] == pytest.approx([100, 200, 300])
+    assert found["p95_ratio"] == pytest.approx(1.5)
+    assert found["errors"] == 1 and found["resident_ratio"] is None
+    assert by_minute(outcomes[:2], [], seconds=120)["p95_ratio"] is None
+    assert by_minute([outcomes[0], outcomes[2]], [], seconds=180)["p95_ms"][1] is None
 
 
 def test_a_soak_compares_medians_of_the_memory_by_minute() -> None:
     resident = [(1.0, 900), (61.0, 100), (70.0, 500), (119.0, 120), (121.0, 130), (170.0, 1), (180.0, 7)]
 
-    assert soak_of([2.0], 1.6, [], resident, seconds=180).resident_ratio == pytest.approx(65.5 / 120)
-    assert soak_of([2.0], 1.6, [], resident[:4], seconds=180).resident_ratio is None
+    assert by_minute([], resident, seconds=180)["resident_ratio"] == pytest.approx(65.5 / 120)
+    assert by_minute([], resident[:4], seconds=180)["resident_ratio"] is None
 
 
 def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_all_settings() -> None:
     manifest = Store(embedded_store()).manifest(Task.TRANSLATION, "original")
 
-    asks = workload(manifest, (9, 10_000), num_beams=2, early_stopping=True)
-    free = workload(manifest)
+    requests = make_requests(manifest, (9, 10_000), num_beams=2, early_stopping=True)
+    free = make_requests(manifest)
 
-    assert [ask.kind for ask in asks[:4]] == ["short", "long", "short", "long"]
-    assert max(len(ask.text) for ask in asks[::2]) <= min(len(ask.text) for ask in asks[1::2])
-    body = asks[0].body
-    assert set(body) == {"text", *FIELDS} and body["num_beams"] == 2 and body["early_stopping"]
+    assert [request.kind for request in requests[:4]] == ["short", "long", "short", "long"]
+    assert max(len(request.text) for request in requests[::2]) <= min(len(request.text) for request in requests[1::2])
+    body = requests[0].body
+    assert set(body) == {"text", *OPTIONS} and body["num_beams"] == 2 and body["early_stopping"]
     assert body["min_new_tokens"] == body["max_new_tokens"] == 9
-    assert asks[1].options.max_new_tokens == manifest.generation.max_new_tokens
+    assert requests[1].options.max_new_tokens == manifest.generation.max_new_tokens
     assert free[0].options == manifest.generation.options()
 
 

@@ -6,48 +6,15 @@ import pytest
 
 from benchmarks.command import record
 from benchmarks.pages import ROOT, main
-from benchmarks.sections import serving_section
-from slimseq.compression.report.ablation import ABLATION
-
-ROWS = [
-    {"group": "importance", "name": "wanda", "value": 28.125, "interval": [26.5, 29.75], "retention": 0.97},
-    {"group": "scheme", "name": "bf16", "value": 29.0, "seconds": 1.4},
-]
-ABLATIONS = [
-    {
-        "task": "translation",
-        "dataset": "dev.tatoeba",
-        "split": "dev",
-        "samples": 500,
-        "metric": "bleu",
-        "rows": ROWS,
-    }
-]
-SHAPES = {
-    "host": "a machine",
-    "cpu_flags": ["avx2"],
-    "versions": {"onnx": "1"},
-    "measured_at": "2026-11-26T00:00:00+00:00",
-    "rows": [
-        {
-            "model": "google-t5/t5-small",
-            "operation": "quantize",
-            "seconds": 12.34,
-            "fp32_bytes": 242_000_000,
-            "imported_bytes": 100_000_000,
-            "peak_bytes": 1_342_000_000,
-            "memory_ratio": 5.13,
-            "is_within_limits": False,
-        }
-    ],
-}
+from benchmarks.serving_lines import lines
 
 
 def pages(folder: Path, **results: Any) -> str:
     """Writes results, named by their place on the page, as `amd`'s, and returns its page."""
     (folder / "results" / "amd").mkdir(parents=True)
     for name, found in results.items():
-        (folder / "results" / "amd" / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
+        file, text = (f"{name}.md", found) if isinstance(found, str) else (f"{name}.json", json.dumps(found))
+        (folder / "results" / "amd" / file).write_text(text, encoding="utf-8")
     (folder / "docs").mkdir(exist_ok=True)
     main(["--results", str(folder / "results"), "--docs", str(folder / "docs")])
     return (folder / "docs" / "performance.md").read_text(encoding="utf-8")
@@ -68,18 +35,15 @@ def serving(**changes: Any) -> dict[str, Any]:
     nothing: dict[str, Any] = {
         "servers": [],
         "left_out": {},
-        "in_process": None,
-        "beside": None,
+        "runtime": None,
         "soak": None,
         "mix": [],
     }
     return record(task="translation", variant="quantized", settings=settings, **nothing) | changes
 
 
-@pytest.mark.parametrize("page", ["performance.md", "performance-xeon.md", "compression.md"])
+@pytest.mark.parametrize("page", ["performance.md", "performance-xeon.md"])
 def test_the_pages_in_docs_are_made_of_the_results_in_the_repository(page: str, tmp_path: Path) -> None:
-    (tmp_path / "images").symlink_to(ROOT / "docs" / "images")
-
     main(["--docs", str(tmp_path)])
 
     assert (tmp_path / page).read_text(encoding="utf-8") == (ROOT / "docs" / page).read_text(encoding="utf-8")
@@ -113,27 +77,20 @@ def test_memory_stands_after_what_was_done(tmp_path: Path) -> None:
     assert "| load translation/quantized | 0.26 | 150 |" in written
 
 
-def test_records_stand_by_kind_and_then_by_name_and_the_plot_of_a_variant_after_all_loads(tmp_path: Path) -> None:
-    (tmp_path / "docs" / "images").mkdir(parents=True)
-    (tmp_path / "docs" / "images" / "amd-translation-quantized.png").touch()
-    second = serving(variant="compact")
+def test_records_and_markdown_stand_by_the_order_of_their_names(tmp_path: Path) -> None:
+    second, text = serving(variant="compact"), "![Tokens a second](images/plot.png)"
 
-    written = pages(tmp_path, **{"1": record(states=[]), "2": serving(), "3": second})
+    written = pages(tmp_path, **{"1": "# Title", "2": record(states=[]), "3": serving(), "4": second, "5": text})
 
-    parts = (
-        ": translation/quantized, 4",
-        ": translation/compact, 4",
-        "amd-translation-quantized](images/amd-translation-quantized.png)",
-        "## Memory",
-    )
+    parts = ("# Title", "## Memory", ": translation/quantized, 4", ": translation/compact, 4", text)
     places = [written.index(part) for part in parts]
     assert places == sorted(places)
-    assert "amd-translation-compact" not in written
 
 
-def test_what_is_no_result_ends_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["{", '{"other": 1}'])
+def test_what_is_no_result_ends_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "amd").mkdir()
-    (tmp_path / "amd" / "broken.json").write_text("{", encoding="utf-8")
+    (tmp_path / "amd" / "broken.json").write_text(content, encoding="utf-8")
 
     with pytest.raises(SystemExit, match=r"^error: "):
         main(["--results", str(tmp_path), "--docs", str(tmp_path)])
@@ -153,31 +110,6 @@ def test_a_load_says_how_long_its_answers_are(tokens: tuple[int, int], words: st
     found = serving()
     found["settings"]["tokens"] = tokens
 
-    written = "\n".join(serving_section(found))
+    written = "\n".join(lines(found))
 
     assert words in written and "translation/quantized, 4 beams, early stopping\n" in written
-
-
-def test_every_choice_and_every_shape_has_its_figures(tmp_path: Path) -> None:
-    (tmp_path / "compression").mkdir()
-    (tmp_path / "compression" / ABLATION).write_text(json.dumps(ABLATIONS), encoding="utf-8")
-    (tmp_path / "compression" / "hub-shapes.json").write_text(json.dumps(SHAPES), encoding="utf-8")
-
-    main(["--results", str(tmp_path), "--docs", str(tmp_path)])
-
-    written = (tmp_path / "compression.md").read_text(encoding="utf-8")
-    assert "| wanda | 28.12 | 26.50 to 29.75 | 0.970 | - |" in written
-    assert "| bf16 | 29.00 | - | - | 1 |" in written
-    assert "| google-t5/t5-small | quantize | 12.3 | 242 | 1,342 | 100 | 5.13 | no |" in written
-    assert "a machine (avx2), 2026-11-26; onnx 1." in written
-
-
-@pytest.mark.parametrize("content", ["{", '{"rows": []}'])
-def test_what_is_no_ablation_ends_in_one_line(tmp_path: Path, content: str) -> None:
-    (tmp_path / "compression").mkdir()
-    (tmp_path / "compression" / ABLATION).write_text(content, encoding="utf-8")
-
-    with pytest.raises(SystemExit, match=r"^error: .*ablation"):
-        main(["--results", str(tmp_path), "--docs", str(tmp_path)])
-
-    assert not (tmp_path / "compression.md").exists()

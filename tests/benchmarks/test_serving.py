@@ -12,27 +12,26 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks import servers
 from benchmarks.command import BenchmarkFailed
-from benchmarks.in_process import TURNS
-from benchmarks.sections import serving_section
-from benchmarks.servers import contenders
-from benchmarks.servers.contenders import Setup
-from benchmarks.servers.process import Server, running
+from benchmarks.servers import Server, Setup, running
 from benchmarks.serving import ROUNDS, main
+from benchmarks.serving_lines import lines
 from benchmarks.soak import CAPACITY_WINDOWS
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.families import Family
 
 SERVERS = ["ctranslate2", "slimseq", "pipeline"]
-# Of `benchmarks/servers/` and the service: what must not be left running.
-MODULES = ("benchmarks.servers.pipeline_server", "benchmarks.servers.ctranslate2_server", "slimseq.app")
+# What must not be left running.
+MODULES = ("benchmarks.peer_server", "slimseq.app")
 
 
 def started_servers() -> list[str]:
     """Returns the server processes that this process has."""
-    lines = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
-    return [line for line in lines if any(f"-m {module}" in line for module in MODULES)]
+    commands = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+    return [line for line in commands if any(f"-m {module}" in line for module in MODULES)]
 
 
 @pytest.fixture(autouse=True)
@@ -67,16 +66,15 @@ def benchmark(store: Store, folder: Path, *arguments: str) -> dict[str, Any]:
 def test_all_three_servers_are_measured_under_every_load(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plot = tmp_path / "serving.png"
-
     # Little of the fastest server's capacity, for the slowest takes what arrives as well.
-    found = benchmark(store, tmp_path, "--clients", "1", "2", "--share", "0.2", "--plot", str(plot))
+    found = benchmark(store, tmp_path, "--clients", "1", "2", "--share", "0.2")
 
     assert not found["left_out"] and [server["name"] for server in found["servers"]] == SERVERS
+    capacity = max(load["figures"]["requests_per_second"] for load in found["servers"][0]["loads"][:2])
     for server in found["servers"]:
         assert [(load["kind"], load["amount"]) for load in server["loads"][:2]] == [("closed", 1), ("closed", 2)]
         assert server["loads"][2]["kind"] == "poisson"
-        assert server["loads"][2]["amount"] == pytest.approx(0.2 * found["servers"][0]["capacity"])
+        assert server["loads"][2]["amount"] == pytest.approx(0.2 * capacity)
         for load in server["loads"]:
             figures = load["figures"]
             # What arrives at the rate of a faster server may be more than this one answers in time.
@@ -84,24 +82,18 @@ def test_all_three_servers_are_measured_under_every_load(
             assert 0 < figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
         closed = server["loads"][0]["figures"]
         assert 6 <= closed["tokens_per_second"] / closed["requests_per_second"] <= 12, "outputs are not pinned"
-    assert found["in_process"]["runtime"] == found["servers"][1]["runtime"]
-    assert found["in_process"]["layout"]["workers"] == 1
-    turns = found["beside"]["turns"]
-    shares = [turn["service_tokens_per_second"] / turn["tokens_per_second"] for turn in turns]
-    assert len(turns) == TURNS and found["beside"]["share"] == pytest.approx(median(shares))
-    in_flight = [turn["service_tokens_per_second"] / turn["continuous_tokens_per_second"] for turn in turns]
-    assert found["beside"]["continuous_share"] == pytest.approx(median(in_flight))
-    added = [turn["service_single_p50_ms"] - turn["single_p50_ms"] for turn in turns]
-    assert found["beside"]["overhead_ms"] == pytest.approx(median(added))
-    assert found["beside"]["clients"] == 2, "not the nearest to 32"
-    assert found["beside"]["layout"]["workers"] >= 1
+    runtime = found["runtime"]
+    assert runtime["clients"] == 2, "not the nearest to 32"
+    for load, figure in (("throughput", "requests_per_second"), ("p50", "p50_ms")):
+        ratios = [each[load]["slimseq"][figure] / each[load]["in process"][figure] for each in runtime["rounds"]]
+        assert len(ratios) == ROUNDS
+        assert runtime["ratios"]["in process"][load]["median"] == pytest.approx(median(ratios))
     assert found["host"] and found["cpu_flags"] and "ctranslate2" in found["versions"]
-    assert plot.read_bytes().startswith(b"\x89PNG")
-    written = "\n".join(serving_section(found))
+    written = "\n".join(lines(found))
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS)
-    assert "times the answers a second of ctranslate2 (median" in written and "alone with as many in flight" in written
+    assert "times the answers a second of ctranslate2 (median" in written and "In turns with its runtime in" in written
     contest = found["contest"]
-    assert contest["clients"] == 2 and contest["rate"] == pytest.approx(0.2 * found["servers"][0]["capacity"])
+    assert contest["clients"] == 2 and contest["rate"] == pytest.approx(0.2 * capacity)
     assert len(contest["rounds"]) == ROUNDS and set(contest["ratios"]) == set(SERVERS) - {"slimseq"}
     for each in contest["ratios"].values():
         assert 0 < each["throughput"]["least"] <= each["throughput"]["median"] <= each["throughput"]["most"]
@@ -115,18 +107,14 @@ def test_a_soak_and_a_mix_are_measured_without_other_loads(store: Store, tmp_pat
     )
 
     assert not found["left_out"] and not found["servers"]
-    assert [each["name"] for each in found["mix"]] == [
-        "slimseq on onnxruntime",
-        "slimseq on ctranslate2",
-        "ctranslate2",
-    ]
+    assert [each["name"] for each in found["mix"]] == ["slimseq", "ctranslate2"]
     assert all(each["beside"]["p95_ms"] > 0 and each["long"]["answered"] > 0 for each in found["mix"])
     assert all(each["beside"]["errors"] == each["long"]["errors"] == 0 for each in found["mix"])
     assert found["soak"]["errors"] == 0
     assert len(found["soak"]["capacities"]) == CAPACITY_WINDOWS
     assert found["soak"]["rate"] == pytest.approx(0.3 * median(found["soak"]["capacities"]))
-    written = "\n".join(serving_section(found))
-    assert "slimseq on onnxruntime: p95 of short answers is " in written and "Soak, " in written
+    written = "\n".join(lines(found))
+    assert "slimseq: p95 of short answers is " in written and "Soak, " in written
     assert all(held > 10_000_000 for _, held in found["soak"]["resident_bytes"]) and found["soak"]["resident_bytes"]
 
 
@@ -136,21 +124,21 @@ def test_a_server_that_cannot_start_says_why_in_one_line_and_is_left_out(
     def broken(setup: Setup) -> Server:
         return Server("pipeline", "broken", ["-c", "import sys; sys.exit('there is no such library')"], "/generate")
 
-    monkeypatch.setitem(contenders.SERVERS, "pipeline", broken)
+    monkeypatch.setitem(servers.SERVERS, "pipeline", broken)
 
     found = benchmark(store, tmp_path, "--clients", "1", "--servers", "pipeline")
 
     assert found["left_out"] == {"pipeline": "pipeline ended with 1: there is no such library"}
-    assert not found["servers"] and found["in_process"] is None
+    assert not found["servers"] and found["runtime"] is None
     assert "pipeline is left out: pipeline ended with 1" in capsys.readouterr().out
 
 
 def test_a_server_is_stopped_where_its_block_fails_and_does_not_see_our_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SLIMSEQ_PORT", "1")
-    code = "import http.server, sys, os; assert 'SLIMSEQ_PORT' not in os.environ; "
-    code += "http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[2]), bind='127.0.0.1')"
+    monkeypatch.setenv("SLIMSEQ_STORE", "elsewhere")
+    code = "import http.server, os; assert 'SLIMSEQ_STORE' not in os.environ; port = int(os.environ['SLIMSEQ_PORT']); "
+    code += "http.server.test(http.server.SimpleHTTPRequestHandler, port=port, bind='127.0.0.1')"
     (tmp_path / "ready.json").write_text("{}", encoding="utf-8")
     server = Server("files", "serves files", ["-c", code], "/", ready="/ready.json", folder=tmp_path)
     before = set(psutil.Process().children())
@@ -171,21 +159,21 @@ def test_a_command_that_is_ended_stops_its_server(store: Store) -> None:
     arguments = ["--store", str(store.root), "--servers", "slimseq", "--clients", "1", "--threads", "1"]
     command = subprocess.Popen([sys.executable, "-m", "benchmarks.serving", *arguments], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not (servers := psutil.Process(command.pid).children()) and time.monotonic() < deadline:
+    while not (started := psutil.Process(command.pid).children()) and time.monotonic() < deadline:
         time.sleep(0.1)
 
     command.terminate()
 
     assert command.wait(60) == 128 + signal.SIGTERM
-    assert len(servers) == 1 and not servers[0].is_running()
+    assert len(started) == 1 and not started[0].is_running()
 
 
 def test_a_variant_without_safetensors_is_compared_with_int8_of_its_original(store: Store, tmp_path: Path) -> None:
     own = Setup(store, Task.TRANSLATION, "original", tmp_path, threads=2)
     other = Setup(store, Task.TRANSLATION, "quantized", tmp_path, threads=2)
 
-    assert (own.weights, own.stored_type) == ("original", "float32")
-    assert (other.weights, other.stored_type) == ("original", "int8")
+    assert (own.weights, own.compute_type) == ("original", "float32")
+    assert (other.weights, other.compute_type) == ("original", "int8")
     with pytest.raises(BenchmarkFailed, match="has safetensors"):
         _ = Setup(Store(tmp_path), Task.TRANSLATION, "quantized", tmp_path, threads=2).weights
 
@@ -198,7 +186,7 @@ def test_a_random_model_of_a_shape_is_served_in_int8_in_turns_with_its_original(
     assert (found["task"], found["variant"], found["left_out"]) == ("tiny-t5", "quantized", {})
     assert [server["name"] for server in found["servers"]] == ["original", "slimseq"]
     assert all(load["figures"]["answered"] > 0 for server in found["servers"] for load in server["loads"])
-    written = "\n".join(serving_section(found))
+    written = "\n".join(lines(found))
     assert "tiny-t5/quantized, greedy" in written
     assert re.search(r"gives [\d.]+ \([\d.]+ to [\d.]+\) times the answers a second of original", written)
     assert "original: translation/original, runtime auto" in written

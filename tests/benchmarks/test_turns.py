@@ -1,13 +1,14 @@
 """Servers that take turns are compared turn by turn, whatever the machine does between two turns."""
 
 from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 import pytest
 
 from benchmarks.load import Figures
-from benchmarks.serving import ROUNDS, contest
-from benchmarks.turns import ratio_of
+from benchmarks.turns import compare, ratio_of
 
+ROUNDS = 5
 NOTHING = Figures(0, 0, None, None, None, 0, 0)
 
 
@@ -54,11 +55,19 @@ class Failing(Server):
         return replace(super().poisson(rate, seconds), errors=1)
 
 
+def compared(*servers: Server, clients: int = 1, rate: float = 1.0) -> dict[str, Any]:
+    loads = {
+        "throughput": (lambda each: each.closed(clients, seconds=2), "requests_per_second"),
+        "p95": (lambda each: each.poisson(rate, seconds=2), "p95_ms"),
+    }
+    return compare({server.name: server for server in servers}, loads, ROUNDS)
+
+
 def test_ratios_are_of_figures_that_were_taken_together() -> None:
     machine = Machine()
     servers = [Server(machine, "slimseq", 300), Server(machine, "other", 100)]
 
-    found = contest(servers, clients=32, rate=5.0, seconds=2)
+    found = compared(*servers, clients=32, rate=5.0)
 
     assert machine.asked[:8] == [
         *(("slimseq", 32), ("other", 32), ("slimseq", 5.0), ("other", 5.0)),
@@ -84,7 +93,7 @@ def test_a_server_that_answers_nothing_or_fails_has_no_ratio_under_that_load() -
     machine = Machine()
     servers = [Server(machine, "slimseq", 1), Failing(machine, "other", 1), Dead(machine, "third", 1)]
 
-    ratios = contest(servers, clients=1, rate=1.0, seconds=2)["ratios"]
+    ratios = compared(*servers)["ratios"]
 
     assert ratios["third"]["throughput"] is None and ratios["third"]["p95"] is not None
     assert ratios["other"]["throughput"] is not None and ratios["other"]["p95"] is None
@@ -93,6 +102,6 @@ def test_a_server_that_answers_nothing_or_fails_has_no_ratio_under_that_load() -
 def test_servers_without_the_service_among_them_have_no_ratios() -> None:
     machine = Machine()
 
-    found = contest([Server(machine, "original", 1), Server(machine, "other", 1)], clients=1, rate=1.0, seconds=2)
+    found = compared(Server(machine, "original", 1), Server(machine, "other", 1))
 
     assert found["ratios"] == {}

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.cli import VERBS
+from slimseq.models_store.places import embedded_store
 from tests.command_line import compression, invoked
 
 HEAVY = ("torch", "transformers", "onnx", "datasets", "optimum")
@@ -79,6 +80,8 @@ def test_the_version_is_that_of_the_package() -> None:
         (["train", "translation"], "--data requires an argument"),
         (["train", "translation", "--data", "x", "--weights", "news"], "--weights: give NAME=NUMBER"),
         (["serve", "--prot", "1"], "Did you mean --port?"),
+        (["serve", "--runtime", "onnx"], "error: runtime: there is no runtime 'onnx'; there are auto, onnxruntime"),
+        (["list", "translation", "a", "b"], "error: unexpected arguments: a b"),
         (["serve", "--port", "70000"], "port: Input should be less than or equal to 65535"),
     ],
 )
@@ -156,3 +159,10 @@ def test_a_verb_of_the_offline_side_says_how_to_install_it_and_writes_nothing(
         r"error: this needs \w+; install the offline side: pip install 'slimseq\[compress\]'\n", done.stderr
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_no_folder_of_this_machine() -> None:
+    helped = compression("serve", "--help", COLUMNS="300")
+
+    assert helped.code == 0 and "--store" in helped.out
+    assert str(embedded_store()) not in helped.out

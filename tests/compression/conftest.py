@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.context import Context
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.families import Family
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from transformers import MarianConfig, MarianMTModel, MBartConfig, MBartForCondi
 from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES as MBART_CODES
 from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CODES as MBART_50_CODES
 
-from slimseq.compression.publish import write_model
+from slimseq.compression.artifacts.publish import write_model
 from tests.compression.tiny import SENTENCES
 from tests.inference.graphs.test_kin import BART_SHAPE
 

@@ -11,12 +11,14 @@ from slimseq.compression.context import Context
 from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.prune import PruneOptions, prune
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.technique import Job
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
 from slimseq.inference.generator import open_generator
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 ALL_LAYERS = DistillOptions(encoder_layers=2, decoder_layers=2)
@@ -28,7 +30,7 @@ def context(request: pytest.FixtureRequest, tmp_path: Path) -> Context:
     context = tiny_context(tmp_path)
     tiny_artifact(context, request.param, tmp_path)
     training = TrainingOptions(Bounds(max_steps=3), learning_rate=1e-2)
-    distill(context, TASK, "original", "trained", DataFiles([tiny_file(tmp_path)]), ALL_LAYERS, training)
+    distill(Job(context, TASK, "original", "trained", DataFiles([tiny_file(tmp_path)])), ALL_LAYERS, training)
     return context
 
 
@@ -36,7 +38,7 @@ def tensors(context: Context, variant: str) -> dict[str, torch.Tensor]:
     return load_file(context.store.folder(TASK, variant) / "model.safetensors")
 
 
-def test_weights_lie_between_those_of_before_and_after(context: Context) -> None:
+def test_averaged_weights_are_between_those_before_and_after(context: Context) -> None:
     manifest = average(context, TASK, "trained", "averaged", AverageOptions(share=0.25)).manifest
 
     before, after, between = (tensors(context, name) for name in ("original", "trained", "averaged"))
@@ -51,16 +53,18 @@ def test_weights_lie_between_those_of_before_and_after(context: Context) -> None
         assert generator.generate([generator.encode(EXAMPLES[0].source)], generator.manifest.generation.options())
 
 
-def test_a_variant_may_be_named_in_place_of_the_one_from_before(context: Context) -> None:
+def test_another_variant_can_be_averaged_with(context: Context) -> None:
     named = average(context, TASK, "trained", "named", AverageOptions(other="original")).manifest
 
     assert named.digest == average(context, TASK, "trained", "found", AverageOptions()).manifest.digest
 
 
-def test_what_cannot_be_averaged_is_refused_in_one_line(context: Context, tmp_path: Path) -> None:
+def test_variants_that_cannot_be_averaged_are_refused_in_one_line(context: Context, tmp_path: Path) -> None:
     data = DataFiles([tiny_file(tmp_path)])
     prune(
-        context, TASK, "original", "narrow", data, PruneOptions(feed_forward=0.5), TrainingOptions(Bounds(max_steps=0))
+        Job(context, TASK, "original", "narrow", data),
+        PruneOptions(feed_forward=0.5),
+        TrainingOptions(Bounds(max_steps=0)),
     )
 
     for variant, options, words in (

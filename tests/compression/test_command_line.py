@@ -19,6 +19,7 @@ VERBS = (
     "export",
     "prepare",
     "evaluate",
+    "comet",
     "benchmark",
     "verify",
 )
@@ -68,7 +69,7 @@ def test_an_unknown_variant_is_one_line_that_names_the_known(embedded: Store) ->
     assert len(done.error.splitlines()) == 1
 
 
-def test_a_variant_without_safetensors_is_no_start(own_store: Store, tmp_path: Path) -> None:
+def test_a_variant_without_safetensors_cannot_be_a_parent(own_store: Store, tmp_path: Path) -> None:
     words = ("prune", "translation", "quantized", "--name", "slim", "--data", tiny_file(tmp_path))
 
     done = compression(*words, "--store", own_store.root)
@@ -104,7 +105,35 @@ def test_evaluate_shows_agreement_and_how_much_summaries_copy(embedded: Store) -
         assert words in shown
 
 
-def test_scores_are_recorded_where_asked(own_store: Store) -> None:
+def test_comet_scores_of_written_outputs_are_recorded_unless_the_model_was_replaced(
+    own_store: Store, tmp_path: Path
+) -> None:
+    outputs, scores = tmp_path / "outputs.jsonl", tmp_path / "scores.json"
+    store = ("--store", own_store.root)
+    compression("evaluate", "translation", "quantized", "--samples", 3, "--outputs", outputs, *store)
+    header, *lines = map(json.loads, outputs.read_text(encoding="utf-8").splitlines())
+    found = {"original": [0.9, 0.8, 0.7], "quantized": [0.9, 0.8, 0.6]}
+    scores.write_text(json.dumps({"header": header, "model": "wmt22", "version": "2", "scores": found}))
+
+    done = compression("comet", scores, *store)
+    scores.write_text(scores.read_text().replace(header["variants"]["quantized"]["digest"], "sha256:" + "0" * 64))
+    refused = compression("comet", scores, *store)
+
+    assert len(lines) == 6 and lines[0]["src"] == "The soup is still too hot."
+    assert done.code == 0 and "translation/quantized: COMET 76.67" in done.out, done.error
+    quality = own_store.manifest(Task.TRANSLATION, "quantized").quality
+    [comet] = [score for score in quality if score.metric == "comet"]
+    assert comet.retention == pytest.approx(2.3 / 2.4) and comet.runtime == "onnxruntime"
+    assert refused.code == 1 and "is another model now" in refused.error
+
+
+def test_outputs_into_a_folder_that_is_not_there_are_refused_before_anything_is_generated(embedded: Store) -> None:
+    done = compression("evaluate", "translation", "quantized", "--outputs", "absent/outputs.jsonl")
+
+    assert done.code == 1 and "--outputs: there is no folder absent" in done.error
+
+
+def test_scores_are_recorded_on_request(own_store: Store) -> None:
     done = compression("evaluate", "translation", "quantized", "--samples", 10, "--record", "--store", own_store.root)
 
     assert done.code == 0, done.error

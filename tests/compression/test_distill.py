@@ -6,17 +6,19 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.distill import DistillOptions, distill, kept_layers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.prune.layers import evenly_spaced, keep_layers
-from slimseq.compression.publish import write_model
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.technique import Job
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
 
@@ -32,7 +34,7 @@ IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
         (4, 1, [0]),
     ],
 )
-def test_layers_are_spread_and_keep_both_ends(teacher: int, keep: int, layers: list[int]) -> None:
+def test_layers_are_evenly_spaced_with_the_first_and_the_last(teacher: int, keep: int, layers: list[int]) -> None:
     assert evenly_spaced(teacher, keep) == layers
 
 
@@ -45,7 +47,7 @@ def test_a_student_cannot_have_more_layers_than_its_teacher_or_none(tmp_path: Pa
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_the_encoder_stays_and_half_of_the_decoder_goes_unless_asked(tmp_path: Path, family: Family) -> None:
+def test_by_default_the_encoder_and_half_of_the_decoder_stay(tmp_path: Path, family: Family) -> None:
     model = tiny_model(family, tiny_tokenizer(family, tmp_path), encoder_layers=3, decoder_layers=4)
     parts = architecture_of_model(model)
 
@@ -76,7 +78,7 @@ def test_options_that_contradict_each_other_are_refused(wrong: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_a_student_holds_its_teachers_layers_and_loads_from_its_folder(tmp_path: Path, family: Family) -> None:
+def test_a_student_has_layers_of_its_teacher_and_loads_from_its_folder(tmp_path: Path, family: Family) -> None:
     teacher = tiny_model(family, tiny_tokenizer(family, tmp_path / "tokenizer"), encoder_layers=3, decoder_layers=4)
 
     student = keep_layers(teacher, {"encoder": [0, 2], "decoder": [0, 1, 3]})
@@ -122,11 +124,7 @@ def test_distilling_an_artifact_publishes_a_student_with_its_lineage(tmp_path: P
     training = TrainingOptions(bounds=Bounds(max_steps=6), tokens_per_batch=200, dropout=0.0, temperature=2.0)
 
     outcome = distill(
-        context,
-        Task.TRANSLATION,
-        "original",
-        "distilled",
-        DataFiles([tiny_file(tmp_path)]),
+        Job(context, Task.TRANSLATION, "original", "distilled", DataFiles([tiny_file(tmp_path)])),
         DistillOptions(decoder_layers=1),
         training,
     )
@@ -141,7 +139,7 @@ def test_distilling_an_artifact_publishes_a_student_with_its_lineage(tmp_path: P
 
 
 @pytest.mark.parametrize("sequence_level", ["replace", "add"])
-def test_the_teachers_outputs_replace_written_targets_or_come_in_addition(
+def test_teacher_outputs_replace_written_targets_or_are_added(
     tmp_path: Path, sequence_level: Literal["replace", "add"]
 ) -> None:
     context = tiny_context(tmp_path, seed=4)
@@ -153,7 +151,9 @@ def test_the_teachers_outputs_replace_written_targets_or_come_in_addition(
     )
     files, run, cache = DataFiles([tiny_file(tmp_path)]), tmp_path / "run", tmp_path / "cache"
 
-    outcome = distill(context, Task.TRANSLATION, "original", "distilled", files, options, training, run, cache)
+    outcome = distill(
+        Job(context, Task.TRANSLATION, "original", "distilled", files, checkpoint=run, outputs=cache), options, training
+    )
     outputs = [json.loads(line)["text"] for line in (cache / "teacher_outputs.jsonl").read_text("utf-8").splitlines()]
     # A teacher that knows nothing ends some texts at once; those are no targets.
     usable = sum(bool(text) for text in outputs)

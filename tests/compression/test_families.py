@@ -8,23 +8,24 @@ from typing import Any
 import pytest
 import torch
 
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
 from slimseq.compression.families import NAMES, STEPS, FamilyStep, table
 from slimseq.compression.importing.importing import ImportOptions, import_model
-from slimseq.compression.publish import copy_tokenizer, write_model
 from slimseq.compression.technique import Job, technique_named
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.registry import FAMILIES
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
+from tests.compression.importing.test_related_models import never_padding, saved
 from tests.compression.language_models import marian_folder, mbart_folder
-from tests.compression.test_import_kin import never_padding, saved
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_file, tiny_model, tiny_tokenizer
+from tests.families import Family
 from tests.hub import HubHandler, running_hub
 
 TASK = Task.TRANSLATION
@@ -144,7 +145,7 @@ def test_each_step_does_what_the_table_says(model_type: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("model_type", list(NAMES))
-def test_a_base_of_every_family_is_trained_from_nothing_and_serves(model_type: str, tmp_path: Path) -> None:
+def test_a_new_base_of_every_family_is_trained_and_serves(model_type: str, tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     size = {"width": 32, "encoder_layers": 1, "decoder_layers": 2, "heads": 4, "feed_forward": 64, "positions": 64}
     options = {"family": model_type, **size, "vocabulary": 320, "max_new_tokens": 8, "learning_rate": 0.01, **FIVE}
@@ -200,7 +201,7 @@ def test_a_recipe_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "own").exists() and not (tmp_path / "build" / "steps").exists()
 
 
-def test_a_recipe_is_refused_once_a_hub_has_given_the_configuration(tmp_path: Path) -> None:
+def test_a_recipe_is_refused_after_the_download_of_the_configuration(tmp_path: Path) -> None:
     recipe = written(tmp_path, {"import": "slimseq/tiny"})
     with running_hub({"slimseq/tiny": model_folder("mt5", tmp_path)}) as endpoint:
         done = compression(
@@ -215,7 +216,7 @@ def test_a_recipe_is_refused_once_a_hub_has_given_the_configuration(tmp_path: Pa
     assert not (tmp_path / "own").exists() and not (tmp_path / "build" / "steps").exists()
 
 
-def test_a_recipe_that_keeps_its_base_is_held_against_it(tmp_path: Path) -> None:
+def test_a_recipe_is_checked_against_the_base_that_it_keeps(tmp_path: Path) -> None:
     context = imported("mt5", tmp_path)
     recipe = written(tmp_path, {"keep": True})
 
@@ -226,7 +227,7 @@ def test_a_recipe_that_keeps_its_base_is_held_against_it(tmp_path: Path) -> None
     assert Store(context.store.root).variants(TASK) == ["original"]
 
 
-def test_a_command_says_it_before_it_reads_data(tmp_path: Path) -> None:
+def test_a_command_refuses_a_step_before_it_reads_data(tmp_path: Path) -> None:
     context = imported("t5", tmp_path)
     words = ("quantize", "translation", "original", "--scheme", "fp16", "--data", tmp_path / "absent.jsonl")
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.context import Context
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.command_line import compression, compression_without_room
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 # Manifests and configurations fit, weights don't.
 GREATEST_FILE = 30_000

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
+from tests.families import Family
 from tests.hub import running_hub
 from tests.hub_content import write_hub_model
 

@@ -10,14 +10,16 @@ from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare
 from slimseq.compression.prune.prune import PruneOptions, prune
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.technique import Job
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
 from slimseq.evaluation.host import cpu_flags
-from slimseq.models_store.manifest import Check, Family, Manifest, Task, Verdict
+from slimseq.models_store.manifest import Check, Manifest, Task, Verdict
 from slimseq.models_store.store import write_manifest
 from tests.command_line import compression
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 from tests.measured import performance
 
 
@@ -35,11 +37,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def prune_small(context: Context, tmp_path: Path) -> None:
     """Makes `translation/small` of the original, untrained."""
     prune(
-        context,
-        Task.TRANSLATION,
-        "original",
-        "small",
-        DataFiles([tiny_file(tmp_path)]),
+        Job(context, Task.TRANSLATION, "original", "small", DataFiles([tiny_file(tmp_path)])),
         PruneOptions(),
         TrainingOptions(Bounds(max_steps=0)),
     )
@@ -55,19 +53,19 @@ def test_everything_missing_is_built_and_measured_and_a_second_run_does_nothing(
     assert prepare(context) == []
 
 
-def test_what_was_made_from_another_original_is_built_anew(tmp_path: Path) -> None:
+def test_a_variant_of_another_original_is_built_again(tmp_path: Path) -> None:
     context = prepared(tmp_path)
     (tmp_path / "other").mkdir()
     tiny_artifact(context, Family.T5, tmp_path / "other")
 
     done = prepare(context, measure=False)
 
-    assert done == ["exported translation/original to ONNX", "quantized translation/original to quantized"]
+    assert done == ["exported translation/original to onnx", "quantized translation/original to quantized"]
     original = context.store.manifest(Task.TRANSLATION, "original")
     assert context.store.manifest(Task.TRANSLATION, "quantized").parent == original.digest
 
 
-def test_what_was_damaged_is_built_anew(tmp_path: Path) -> None:
+def test_a_damaged_variant_is_built_again(tmp_path: Path) -> None:
     context = prepared(tmp_path)
     (context.store.folder(Task.TRANSLATION, "quantized") / "onnx" / "decoder.onnx").write_bytes(b"")
 
@@ -77,7 +75,7 @@ def test_what_was_damaged_is_built_anew(tmp_path: Path) -> None:
     context.store.verify(Task.TRANSLATION, "quantized")
 
 
-def test_what_has_an_unreadable_manifest_is_skipped_and_left_as_it_is(
+def test_an_artifact_with_an_unreadable_manifest_is_skipped_and_unchanged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     context = prepared(tmp_path)
@@ -109,7 +107,7 @@ def test_a_manifest_without_its_files_keeps_its_measurements_when_the_same_bytes
     context.store.verify(Task.TRANSLATION, "quantized")
 
 
-def test_a_manifest_alone_says_what_to_round_and_how(tmp_path: Path) -> None:
+def test_a_manifest_without_files_says_what_to_quantize_and_how(tmp_path: Path) -> None:
     context = prepared(tmp_path)
     prune_small(context, tmp_path)
     options = QuantizeOptions(scheme="ctranslate2-int8")
@@ -126,7 +124,7 @@ def test_a_manifest_alone_says_what_to_round_and_how(tmp_path: Path) -> None:
     context.store.verify(Task.TRANSLATION, "compact")
 
 
-def test_what_was_rounded_of_another_variant_is_not_replaced(tmp_path: Path) -> None:
+def test_a_quantized_variant_of_another_parent_is_not_replaced(tmp_path: Path) -> None:
     context = prepared(tmp_path)
     shutil.rmtree(context.store.folder(Task.TRANSLATION, "quantized"))
     prune_small(context, tmp_path)
@@ -137,7 +135,7 @@ def test_what_was_rounded_of_another_variant_is_not_replaced(tmp_path: Path) -> 
     assert context.store.manifest(Task.TRANSLATION, "quantized") == made
 
 
-def test_what_was_rounded_on_data_is_left_alone(tmp_path: Path) -> None:
+def test_a_variant_that_was_quantized_with_data_is_not_replaced(tmp_path: Path) -> None:
     context, file = prepared(tmp_path), tiny_file(tmp_path)
     options = QuantizeOptions(scheme="int8-static", calibration_samples=4)
     quantize(context, Task.TRANSLATION, "original", "static", options, DataFiles([file], [file]))
@@ -146,7 +144,7 @@ def test_what_was_rounded_on_data_is_left_alone(tmp_path: Path) -> None:
     assert prepare(context, measure=False) == []
 
 
-def test_ctranslate2_files_are_made_where_they_were_measured_to_be_faster(tmp_path: Path) -> None:
+def test_ctranslate2_files_are_made_if_measurements_say_that_they_are_faster(tmp_path: Path) -> None:
     context = prepared(tmp_path)
     manifest = context.store.manifest(Task.TRANSLATION, "original")
     measured = [
@@ -155,16 +153,16 @@ def test_ctranslate2_files_are_made_where_they_were_measured_to_be_faster(tmp_pa
     ]
     context.store.rewrite_manifest(manifest.model_copy(update={"performance": measured}))
 
-    assert prepare(context) == ["exported translation/original to CTranslate2"]
+    assert prepare(context) == ["exported translation/original to ctranslate2"]
     assert prepare(context) == []
 
 
-def test_graphs_that_were_made_for_another_engine_are_made_anew(tmp_path: Path) -> None:
+def test_graphs_for_another_version_of_the_engine_are_built_again(tmp_path: Path) -> None:
     context = prepared(tmp_path)
     record = context.store.folder(Task.TRANSLATION, "original") / "onnx" / "export.json"
     record.write_text(record.read_text(encoding="utf-8").replace('"graphs"', '"other"'), encoding="utf-8")
 
-    assert prepare(context) == ["exported translation/original to ONNX"]
+    assert prepare(context) == ["exported translation/original to onnx"]
     assert prepare(context) == []
 
 
@@ -178,15 +176,13 @@ def test_a_broken_variant_stops_neither_the_others_nor_the_command(tmp_path: Pat
     done = compression("prepare", "--store", context.store.root, "--json")
 
     assert done.code == 0
-    assert done.json == ["exported translation/small to ONNX"]
+    assert done.json == ["exported translation/small to onnx"]
     assert "Skipped translation/original: config.json has" in done.error
     assert "remove translation original" in done.error
     context.store.verify(Task.TRANSLATION, "quantized")
 
 
-def test_what_is_to_be_made_of_a_broken_parent_is_skipped_too(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_variants_of_a_broken_parent_are_skipped_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.BART, tmp_path)
     (context.store.folder(Task.TRANSLATION, "original") / "config.json").write_text("{}")
@@ -239,7 +235,7 @@ def test_an_artifact_of_the_users_that_is_called_quantized_is_never_touched(tmp_
     assert context.store.manifest(Task.TRANSLATION, "quantized").license == "mine"
 
 
-def test_what_the_user_quantized_of_a_variant_that_is_gone_is_not_replaced(tmp_path: Path) -> None:
+def test_a_variant_of_the_user_whose_parent_was_removed_is_not_replaced(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.BART, tmp_path)
     made = quantize(context, Task.TRANSLATION, "original")
@@ -251,7 +247,7 @@ def test_what_the_user_quantized_of_a_variant_that_is_gone_is_not_replaced(tmp_p
     assert context.store.manifest(Task.TRANSLATION, "quantized") == made
 
 
-def test_two_that_prepare_at_once_make_everything_once(tmp_path: Path) -> None:
+def test_two_commands_at_the_same_time_build_everything_once(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.BART, tmp_path)
     command = [sys.executable, "-m", "slimseq", "prepare", "--store", str(context.store.root), "--json"]
@@ -261,5 +257,5 @@ def test_two_that_prepare_at_once_make_everything_once(tmp_path: Path) -> None:
 
     assert [process.returncode for process in processes] == [0, 0], outputs
     done = sorted(sentence for out, _ in outputs for sentence in json.loads(out))
-    assert done == ["exported translation/original to ONNX", "quantized translation/original to quantized"]
+    assert done == ["exported translation/original to onnx", "quantized translation/original to quantized"]
     assert prepare(context) == []

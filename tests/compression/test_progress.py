@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from slimseq.compression.progress import progress_on
-from slimseq.models_store.manifest import Family
 from tests.command_line import compression
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 
 def test_piped_progress_is_plain_lines_with_counts_rate_and_time_left() -> None:
@@ -30,7 +30,7 @@ def test_piped_progress_is_plain_lines_with_counts_rate_and_time_left() -> None:
         assert re.fullmatch(r"Recovering: \d+ of 1,000 steps, [\d.]+ steps/s, \d+:\d\d left, loss 2\.310", line), line
 
 
-def test_the_innermost_work_is_what_lines_tell_of() -> None:
+def test_lines_report_the_innermost_task() -> None:
     console = Console(file=(out := io.StringIO()))
     with progress_on(console, line_seconds=0.05) as outer:
         outer.add_task("prune translation/original", total=None, status="")

@@ -4,15 +4,15 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.publish import copy_tokenizer, write_model
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.train import BaseOptions, train_base
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.models_store.errors import BadSource, UnknownVariant
-from slimseq.models_store.manifest import Family, Reference, Task
+from slimseq.models_store.manifest import Reference, Task
 from slimseq.models_store.store import read_manifest
 from tests.compression.tiny import (
     ARCHITECTURE,
@@ -23,13 +23,14 @@ from tests.compression.tiny import (
     tiny_model,
     tiny_tokenizer,
 )
+from tests.families import Family
 
 OPTIONS = BaseOptions(prefix=PREFIX, max_input_tokens=48, max_new_tokens=40, vocabulary=320)
 TRAINING = TrainingOptions(bounds=Bounds(max_steps=5), learning_rate=3e-3, tokens_per_batch=200)
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_a_model_comes_from_nothing_but_a_text_file(tmp_path: Path, family: Family) -> None:
+def test_a_model_is_trained_from_a_text_file(tmp_path: Path, family: Family) -> None:
     context = tiny_context(tmp_path, seed=3)
     architecture = replace(ARCHITECTURE, family=family)
 
@@ -50,7 +51,7 @@ def test_a_model_comes_from_nothing_but_a_text_file(tmp_path: Path, family: Fami
     assert model.generate(ids, max_new_tokens=5, num_beams=2).shape[0] == 1
 
 
-def test_a_bart_is_not_asked_for_more_than_its_positions(tmp_path: Path) -> None:
+def test_a_bart_is_limited_to_its_positions(tmp_path: Path) -> None:
     architecture = replace(ARCHITECTURE, family=Family.BART, positions=32)
     options = replace(OPTIONS, max_input_tokens=512, max_new_tokens=128)
 
@@ -68,7 +69,7 @@ def test_a_bart_is_not_asked_for_more_than_its_positions(tmp_path: Path) -> None
     assert outcome.manifest.generation.max_new_tokens == 31
 
 
-def test_a_variant_is_trained_further_and_says_so(tmp_path: Path) -> None:
+def test_a_variant_is_trained_further_and_its_lineage_says_so(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     parent = tiny_artifact(context, Family.T5, tmp_path)
     file = tiny_file(tmp_path)
@@ -84,7 +85,7 @@ def test_a_variant_is_trained_further_and_says_so(tmp_path: Path) -> None:
     assert outcome.parent_dev_loss == outcome.report.dev_loss_before
 
 
-def test_what_is_trained_further_is_a_base_model_of_its_own(tmp_path: Path) -> None:
+def test_a_base_model_that_is_trained_further_is_a_new_base_model(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     parent = tiny_artifact(context, Family.T5, tmp_path)
     files = DataFiles([tiny_file(tmp_path)])
@@ -112,10 +113,10 @@ def test_a_folder_without_manifest_is_trained_further(tmp_path: Path) -> None:
     )
 
     assert outcome.manifest.lineage[-1].parameters["from"] == "model"
-    assert outcome.manifest.family is Family.BART
+    assert outcome.manifest.family == Family.BART
 
 
-def test_what_cannot_be_gone_on_from_is_refused(tmp_path: Path) -> None:
+def test_a_start_that_cannot_be_trained_further_is_refused(tmp_path: Path) -> None:
     context, files = tiny_context(tmp_path), DataFiles([tiny_file(tmp_path)])
 
     with pytest.raises(UnknownVariant, match="nowhere"):

@@ -10,7 +10,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prepare import prepare
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import open_generator
@@ -21,7 +21,7 @@ from tests.compression.tiny import EXAMPLES, tiny_file
 TASK = Task.TRANSLATION
 
 
-def test_only_the_search_changes(context: Context) -> None:
+def test_only_the_number_of_beams_changes(context: Context) -> None:
     before = context.store.manifest(TASK, "original")
 
     manifest = tune_beams(context, TASK, "original", "two", BeamOptions(num_beams=2)).manifest
@@ -37,7 +37,7 @@ def test_only_the_search_changes(context: Context) -> None:
         assert generator.generate([generator.encode(EXAMPLES[0].source)], generator.manifest.generation.options())
 
 
-def test_the_fewest_that_keep_enough_are_found_on_dev_data(embedded: Store, tmp_path: Path) -> None:
+def test_the_fewest_beams_that_keep_the_quality_are_found_on_dev_data(embedded: Store, tmp_path: Path) -> None:
     context = Context(Store(tmp_path / "store"))
     shutil.copytree(embedded.folder(TASK, "quantized"), context.store.folder(TASK, "quantized"))
     dev = tmp_path / "dev.jsonl"
@@ -59,7 +59,7 @@ def test_the_fewest_that_keep_enough_are_found_on_dev_data(embedded: Store, tmp_
     assert careless.generation.num_beams == 1
 
 
-def test_what_reaches_nothing_keeps_its_own_beams(context: Context, tmp_path: Path) -> None:
+def test_a_variant_with_a_score_of_zero_keeps_its_beams(context: Context, tmp_path: Path) -> None:
     """A random model writes nothing that a metric counts, with however many beams."""
     options, files = BeamOptions(samples=4), DataFiles([], dev=[tiny_file(tmp_path)])
 
@@ -68,7 +68,7 @@ def test_what_reaches_nothing_keeps_its_own_beams(context: Context, tmp_path: Pa
     assert manifest.generation.num_beams == context.store.manifest(TASK, "original").generation.num_beams
 
 
-def test_measurements_of_other_beams_are_not_taken_over(context: Context, tmp_path: Path) -> None:
+def test_measurements_with_other_beams_are_not_copied(context: Context, tmp_path: Path) -> None:
     prepare(context)
     context = Context(context.store, may_replace=True)
     measured = context.store.manifest(TASK, "quantized")
@@ -80,7 +80,7 @@ def test_measurements_of_other_beams_are_not_taken_over(context: Context, tmp_pa
 
 
 @pytest.mark.parametrize("technique", ["tune-beams", "beams"])
-def test_a_manifest_alone_says_how_many_beams(context: Context, technique: str) -> None:
+def test_a_manifest_without_files_says_how_many_beams(context: Context, technique: str) -> None:
     """An earlier version called the technique `beams`."""
     quantize(context, TASK, "original", "compact.1", QuantizeOptions(scheme="ctranslate2-int8"))
     made = tune_beams(context, TASK, "compact.1", "compact", BeamOptions(num_beams=2)).manifest
@@ -99,7 +99,7 @@ def test_a_manifest_alone_says_how_many_beams(context: Context, technique: str) 
     context.store.verify(TASK, "compact")
 
 
-def test_an_interruption_leaves_what_was_there(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_leaves_the_old_artifact(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     quantize(context, TASK, "original", "compact.1", QuantizeOptions(scheme="ctranslate2-int8"))
     tune_beams(context, TASK, "compact.1", "compact", BeamOptions(num_beams=2))
     shutil.rmtree(context.store.folder(TASK, "compact.1"))
@@ -122,7 +122,7 @@ def test_an_interruption_leaves_what_was_there(context: Context, monkeypatch: py
     assert (folder / "manifest.json").read_bytes() == before
 
 
-def test_what_draws_its_tokens_has_no_beams(context: Context) -> None:
+def test_a_variant_that_samples_has_no_beams(context: Context) -> None:
     manifest = context.store.manifest(TASK, "original")
     drawing = manifest.generation.model_copy(update={"num_beams": 1, "do_sample": True})
     context.store.rewrite_manifest(manifest.model_copy(update={"generation": drawing}))
@@ -141,12 +141,12 @@ def test_what_draws_its_tokens_has_no_beams(context: Context) -> None:
         (BeamOptions(), "measured on dev data: give --dev"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(context: Context, options: BeamOptions, words: str) -> None:
+def test_options_out_of_range_are_refused_in_one_line(context: Context, options: BeamOptions, words: str) -> None:
     with pytest.raises(BadParameters, match=words):
         tune_beams(context, TASK, "original", "fewer", options)
     assert "fewer" not in context.store.variants(TASK)
 
 
-def test_a_variant_is_not_replaced_unasked(context: Context) -> None:
+def test_a_variant_is_not_replaced_without_force(context: Context) -> None:
     with pytest.raises(BadParameters, match="exists already"):
         tune_beams(context, TASK, "original", "original", BeamOptions(num_beams=2))

@@ -7,15 +7,16 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from slimseq.compression.artifacts.publish import Identity, publish_model
 from slimseq.compression.context import Context
-from slimseq.compression.publish import Identity, publish_model
-from slimseq.compression.training.data import Limits, TrainingSet
+from slimseq.compression.training.data.pairs import Limits, TrainingSet
 from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, GenerationDefaults, Manifest, Step, Task
+from slimseq.models_store.manifest import GenerationDefaults, Manifest, Step, Task
 from slimseq.models_store.store import Store
+from tests.families import Family
 
 SENTENCES = (
     ("The cat sleeps on the warm stone.", "Die Katze schläft auf dem warmen Stein."),

@@ -12,7 +12,6 @@ from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import (
-    Family,
     FileEntry,
     GenerationDefaults,
     GenerationOptions,
@@ -77,7 +76,7 @@ def artifact_manifest() -> Manifest:
     return Manifest(
         task=Task.TRANSLATION,
         variant="original",
-        family=Family.BART,
+        family="bart",
         languages=["en", "de"],
         license="Apache-2.0",
         training_data="none",

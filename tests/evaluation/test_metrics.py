@@ -2,7 +2,7 @@ import pytest
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
-from slimseq.evaluation.metrics import PRIMARY_METRIC, metrics_for, score
+from slimseq.evaluation.metrics import METRICS, PRIMARY_METRIC, score
 from slimseq.models_store.manifest import Task
 
 GERMAN_REFERENCES = [
@@ -118,8 +118,8 @@ def test_rouge_says_how_it_was_computed() -> None:
 def test_every_metric_of_a_task_is_scored_and_the_primary_is_one_of_them(task: Task) -> None:
     scored = score(task, ["a text"], ["a text"])
 
-    assert tuple(scored.metrics) == metrics_for(task)
-    assert PRIMARY_METRIC[task] in metrics_for(task)
+    assert tuple(scored.metrics) == METRICS[task]
+    assert PRIMARY_METRIC[task] in METRICS[task]
 
 
 @pytest.mark.parametrize(("hypotheses", "references"), [([], []), (["one"], ["one", "two"])])

@@ -1,7 +1,7 @@
 from typing import Any
 
-from slimseq.evaluation.record import least_retention, retention_of
-from slimseq.models_store.manifest import Manifest, QualityScore, Task
+from slimseq.evaluation.record import least_agreement, least_retention, retention_of
+from slimseq.models_store.manifest import Manifest, MeanAgreement, QualityScore, Task
 from tests.app.serving.artifacts import manifest, score, variant_of
 
 ORIGINAL = manifest()
@@ -44,6 +44,32 @@ def test_a_later_measurement_replaces_an_earlier_one() -> None:
 def test_a_variant_that_was_not_measured_has_no_retention() -> None:
     assert kept(small()) is None
     assert kept(small(score(None))) is None
+
+
+def agreeing(similarity: float, **more: Any) -> QualityScore:
+    found = MeanAgreement(exact=0.5, similarity=similarity, interval=(similarity, 1.0), metric="chrf")
+    return score(0.9, **more).model_copy(update={"agreement": found})
+
+
+def test_the_data_set_with_the_least_agreement_counts_and_its_last_measurement() -> None:
+    first = agreeing(0.1, measured_at="2026-01-01T00:00:00Z")
+    scores = first, agreeing(0.9, measured_at="2026-02-01T00:00:00Z"), agreeing(0.8, dataset="news"), score(0.9)
+
+    found = least_agreement(small(*scores), [ORIGINAL])
+
+    assert found is not None and found.agreement is not None
+    assert (found.agreement.similarity, found.dataset) == (0.8, "news")
+    assert least_agreement(small(score(0.9)), [ORIGINAL]) is None
+    assert least_agreement(ORIGINAL.model_copy(update={"quality": [agreeing(1.0)]}), [ORIGINAL]) is None
+
+
+def test_agreement_with_another_model_than_the_reference_does_not_count() -> None:
+    opus = manifest(variant="opus")
+    quality = [agreeing(0.1), agreeing(0.9, reference=opus.digest)]
+
+    found = least_agreement(variant_of(opus, "opus-int8", quality=quality), [ORIGINAL, opus])
+
+    assert found is not None and found.reference == opus.digest
 
 
 def test_what_was_compared_with_another_model_says_no_retention() -> None:

@@ -5,7 +5,7 @@ import pytest
 from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
 from slimseq.evaluation.extractive import EXTRACTIVE_METRICS
-from slimseq.evaluation.metrics import metrics_for, score
+from slimseq.evaluation.metrics import METRICS, score
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Tally, Watcher, evaluate, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.manifest import GenerationOptions, Task
@@ -73,7 +73,7 @@ def test_without_a_reference_there_is_no_retention() -> None:
     result = evaluate(Task.SUMMARIZATION, SAMPLE, {"pruned": forgetful})
 
     assert [each.metric for each in result.variant("pruned").metrics] == [
-        *metrics_for(Task.SUMMARIZATION),
+        *METRICS[Task.SUMMARIZATION],
         *EXTRACTIVE_METRICS,
     ]
     assert all(each.retention is None for each in result.variant("pruned").metrics)

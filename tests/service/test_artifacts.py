@@ -1,5 +1,6 @@
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -198,6 +199,38 @@ def test_a_senseless_setting_ends_the_start_with_one_line(command: str, setting:
 
     assert ended.returncode == 1
     assert said in ended.stderr and ended.stderr.count("\n") == 1
+
+
+def test_a_port_in_use_ends_the_start_with_one_line(embedded: Store) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "slimseq.app"],
+            env={"SLIMSEQ_STORE": str(embedded.root), "SLIMSEQ_PORT": str(port)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert ended.returncode == 3
+    assert ended.stderr == (
+        f"error: 127.0.0.1:{port}: Address already in use; choose another --port or --host "
+        "(SLIMSEQ_PORT, SLIMSEQ_HOST)\n"
+    )
+
+
+def test_the_module_starts_no_service_where_it_is_given_options(embedded: Store) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "slimseq.app", "--help"],
+        env={"SLIMSEQ_STORE": str(embedded.root)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ") and "slimseq serve --help" in ended.stderr
 
 
 def test_the_service_ends_cleanly(embedded: Store, log: Path) -> None:

@@ -35,6 +35,17 @@ def test_an_unknown_variant_is_not_found_and_the_known_are_named(service: Servic
     assert "original" in refused.problem.detail and "quantized" in refused.problem.detail
 
 
+def test_the_type_of_a_problem_is_a_page_that_explains_it(service: Service) -> None:
+    refused = service.get("/variants/translation/nope")
+
+    page = service.get(refused.problem.type)
+    unknown = service.get("/problems/nope")
+
+    assert page.status == 200 and page.headers["content-type"].startswith("text/plain")
+    assert page.text.startswith("Unknown variant (HTTP status 404)\n\nWhen a request names a variant")
+    assert unknown.status == 404 and "unknown-variant" in unknown.problem.detail
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -119,7 +130,8 @@ def test_a_body_that_is_not_json_says_where(service: Service, body: bytes, said:
 def test_another_content_type_is_unsupported(service: Service, content_type: str | None) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
 
-    refused = service.send("POST", "/translate", b'{"text": "Yes."}', headers)
+    # On `/translate`, a form is a request of LibreTranslate's clients.
+    refused = service.send("POST", "/summarize", b'{"text": "Yes."}', headers)
 
     assert refused.status == 415 and "application/json" in refused.problem.detail
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.manifest import Family
 from tests.command_line import compression
+from tests.families import Family
 from tests.hub import running_hub
 from tests.service.client import Service
 from tests.service.conftest import needs_torch, running_service

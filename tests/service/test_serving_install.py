@@ -17,7 +17,7 @@ from tests.service.conftest import running_service
 
 ROOT = Path(__file__).parents[2]
 ABSENT = ("torch", "transformers", "optimum", "datasets")
-ROOMS = ("app", "cli", "compression", "evaluation", "inference", "models_store")
+ROOMS = ("app", "cli", "client", "compression", "evaluation", "inference", "models_store")
 # Beside the packages' Python files.
 DATA = {
     *(f"slimseq/{room}/py.typed" for room in ROOMS),
@@ -150,8 +150,8 @@ def test_without_a_store_serve_says_what_to_do(python: Path, tmp_path: Path) -> 
 
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr == (
-        "there is no store at artifacts: set SLIMSEQ_STORE to a folder of artifacts, or make the first one with "
-        "`pip install 'slimseq[compress]'` and `slimseq import google-t5/t5-small --task summarization`\n"
+        "error: there is no store at ./artifacts: set SLIMSEQ_STORE to a folder of artifacts, or make the first one "
+        "with `pip install 'slimseq[compress]'` and `slimseq import google-t5/t5-small --task summarization`\n"
     )
 
 

@@ -42,6 +42,13 @@ def test_greedy_pieces_come_token_by_token(service: Service) -> None:
     assert len(answer.events) > last["outputs"][0]["output_tokens"] // 2
 
 
+def test_pieces_come_while_beams_still_search(service: Service) -> None:
+    answer = service.post("/translate", {"text": TEXTS[1], "num_beams": 4, "stream": True})
+
+    _, last = answer.events[-1]
+    assert len(answer.events) > last["outputs"][0]["output_tokens"] // 4
+
+
 def test_what_fails_before_the_first_piece_is_a_plain_problem(service: Service) -> None:
     refused = service.post("/translate?variant=nope", {"text": TEXTS, "stream": True})
 

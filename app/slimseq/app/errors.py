@@ -69,6 +69,10 @@ class UnsupportedLanguages(SlimseqError):
     """Raised when a request names a language that the variant does not translate from or to."""
 
 
+class UnclosedMarkup(SlimseqError):
+    """Raised when HTML has an element, tag or comment that is not closed, or an end tag too many. Names the place."""
+
+
 class UnfitRuntime(SlimseqError):
     """Raised when a request names a runtime that cannot load the variant here. Names those that can."""
 
@@ -101,6 +105,15 @@ class NoVariantRetains(SlimseqError):
         )
 
 
+class NoVariantFits(SlimseqError):
+    """Raised when no variant is within the limits of a request. Says what each variant has."""
+
+    def __init__(self, task: str, limits: str, variants: Sequence[str]) -> None:
+        super().__init__(
+            f"no {task} variant that can serve has {limits}; there is {'; '.join(variants) or 'no measured one'}"
+        )
+
+
 class UnknownEvaluation(SlimseqError):
     """Raised when there is no evaluation with an id, or it was deleted because it is old."""
 
@@ -123,21 +136,30 @@ class UnknownExperiment(SlimseqError):
     """Raised when there is no experiment with an id."""
 
     def __init__(self, identifier: str) -> None:
-        super().__init__(f"there is no experiment {identifier!r}")
+        super().__init__(f"there is no experiment {identifier[:64]!r}")
+
+
+class ExperimentRuns(SlimseqError):
+    """Raised when an experiment is started for a task that has a running one. Names it."""
+
+    def __init__(self, task: str, running: str) -> None:
+        super().__init__(f"{task} has a running experiment, {running}: stop it first")
 
 
 class UnknownResponse(SlimseqError):
-    """Raised when feedback is for a response or a comparison that there is not."""
+    """Raised when feedback names a response or a comparison that does not exist, or that failed."""
 
-    def __init__(self, identifier: str) -> None:
-        super().__init__(f"there is no response or comparison {identifier!r} to judge")
+    def __init__(self, judged: str) -> None:
+        super().__init__(
+            f"there is no {judged} to judge: its id is wrong, or it is older than a day and part of no experiment"
+        )
 
 
 class AlreadyJudged(SlimseqError):
-    """Raised when feedback is for a response or a comparison that has some already. The first one counts."""
+    """Raised when a response was rated, or a comparison voted on, before."""
 
-    def __init__(self, identifier: str) -> None:
-        super().__init__(f"{identifier!r} was judged before; the first judgement counts")
+    def __init__(self, judged: str) -> None:
+        super().__init__(f"{judged} was judged before; each is judged once")
 
 
 class DatabaseUnavailable(SlimseqError):
@@ -159,7 +181,7 @@ class PayloadTooLarge(SlimseqError):
 
 
 class UnsupportedMediaType(SlimseqError):
-    """Raised when the declared media type of a body is not JSON, or the body is compressed."""
+    """Raised when the declared media type of a body is not one that the path reads, or the body is compressed."""
 
 
 class Overloaded(SlimseqError):

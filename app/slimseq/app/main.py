@@ -10,11 +10,13 @@ from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from slimseq.app.http.middleware.body import BodyMiddleware
+from slimseq.app.http.dialects.libretranslate import FORM_PATHS
+from slimseq.app.http.form import FORM
+from slimseq.app.http.middleware.body import JSON, BodyMiddleware
 from slimseq.app.http.middleware.disconnect import DisconnectMiddleware
 from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
 from slimseq.app.http.middleware.observation import ObservationMiddleware
-from slimseq.app.http.problems import document_media_type
+from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.http.routes import ROUTERS
 from slimseq.app.http.strict_query import KNOWN_QUERY_ONLY, install_strict_query
 from slimseq.app.services import Services
@@ -22,6 +24,8 @@ from slimseq.app.settings import Settings
 
 VERSION = importlib.metadata.version("slimseq")
 DESCRIPTION = "Serves compressed T5 and BART models side by side, and shows the cost and the quality of each variant."
+# Other paths take JSON alone.
+MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM)), "/evaluations/upload": ("multipart/form-data",)}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 
 
@@ -48,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     translate_exceptions(app)
-    document_media_type(app)
+    complete_openapi(app)
     install_strict_query(app)
     # The last one added sees a request first.
     app.add_middleware(DisconnectMiddleware)
@@ -57,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_bytes=settings.max_body_bytes,
         max_values=settings.max_values,
         seconds=settings.request_timeout_seconds,
+        media_types=MEDIA_TYPES,
     )
     app.add_middleware(FailureMiddleware)
     # The paths of the documentation pages are not in the OpenAPI document.
@@ -71,6 +76,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     preloading = services.readiness.start()
     services.trimmer.start()
+    services.traffic.start()
+    services.responses.start()
     services.runner.start()
     try:
         yield

@@ -1,6 +1,8 @@
 """The service objects of an application: built once from the settings, and closed in order."""
 
+import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from pydantic import SecretStr
@@ -9,11 +11,18 @@ from slimseq.app.errors import UnusableStore
 from slimseq.app.jobs.database.database import Database, database_url, default_url
 from slimseq.app.jobs.evaluation_runner import EvaluationRunner
 from slimseq.app.jobs.evaluation_service import EvaluationService
+from slimseq.app.jobs.experiments import ExperimentService
+from slimseq.app.jobs.feedback import FeedbackService
+from slimseq.app.jobs.responses import ResponseLog
+from slimseq.app.jobs.shadowing import Shadowing
+from slimseq.app.jobs.traffic import ExperimentTraffic
+from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.inventory import Inventory
+from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.loading import Loader
 from slimseq.app.serving.pool.pool import Pool, PoolLimits
 from slimseq.app.serving.pool.readiness import Readiness
@@ -38,13 +47,19 @@ class Services:
 
     generation: GenerationService
     evaluations: EvaluationService
+    experiments: ExperimentService
+    feedback: FeedbackService
     inventory: Inventory
+    languages: Languages
     latency: LatencyWindow
     readiness: Readiness
     metrics: ServiceMetrics
     pool: Pool
-    runner: EvaluationRunner
     database: Database
+    responses: ResponseLog
+    traffic: ExperimentTraffic
+    runner: EvaluationRunner
+    shadowing: Shadowing
     planner: Planner
     trimmer: HeapTrimmer
     admin_token: SecretStr | None
@@ -77,9 +92,15 @@ class Services:
         latency = LatencyWindow(settings.latency_window_seconds)
         url = settings.database_url
         database = Database(database_url(url.get_secret_value()) if url else default_url(settings.store))
+        responses = ResponseLog(database)
+        traffic = ExperimentTraffic(database, responses)
         runner = EvaluationRunner(settings.store, chooser, runtimes, database, settings.evaluation_timeout_seconds)
+        monitor = AgreementMonitor()
+        shadowing = Shadowing(settings.shadow_share, catalogue, runtimes, pool, monitor, metrics)
         return cls(
-            generation=GenerationService(settings, chooser, pool, latency, metrics, planner),
+            generation=GenerationService(
+                settings, chooser, pool, latency, metrics, planner, traffic, shadowing.answered
+            ),
             evaluations=EvaluationService(
                 chooser,
                 database,
@@ -88,25 +109,32 @@ class Services:
                 max_queued=settings.evaluation_queue,
                 max_kept=settings.evaluation_kept,
             ),
-            inventory=Inventory(catalogue, pool, version, runtimes),
+            experiments=ExperimentService(database, chooser, traffic, responses),
+            feedback=FeedbackService(database, responses),
+            inventory=Inventory(catalogue, pool, version, runtimes, monitor),
+            languages=Languages(catalogue),
             latency=latency,
             readiness=Readiness(catalogue, pool, settings.preload),
             metrics=metrics,
             pool=pool,
-            runner=runner,
             database=database,
+            responses=responses,
+            traffic=traffic,
+            runner=runner,
+            shadowing=shadowing,
             planner=planner,
             trimmer=HeapTrimmer(pool.idle_seconds),
             admin_token=settings.admin_token,
         )
 
     async def close(self) -> None:
-        """Stops the evaluation and the workers, and unloads all variants."""
+        """Stops the evaluation, shadowing and the workers, and unloads all variants."""
         self.planner.close()
         await self.trimmer.close()
-        await self.runner.close()
-        self.database.close()
+        await asyncio.gather(self.runner.close(), self.shadowing.close(), self.traffic.close())
         await self.pool.close()
+        await self.responses.close()
+        self.database.close()
 
 
 def check_store(settings: Settings, catalogue: Catalogue) -> None:
@@ -117,11 +145,15 @@ def check_store(settings: Settings, catalogue: Catalogue) -> None:
         UnknownVariant: a default or a variant to preload is not in the store.
     """
     if not settings.store.is_dir():
-        raise UnusableStore(f"there is no store at {settings.store}: {FIRST_ARTIFACT}")
+        raise UnusableStore(f"there is no store at {_shown(settings.store)}: {FIRST_ARTIFACT}")
     if not catalogue.entries():
-        raise UnusableStore(f"the store at {settings.store} is empty: {FIRST_ARTIFACT}")
+        raise UnusableStore(f"the store at {_shown(settings.store)} is empty: {FIRST_ARTIFACT}")
     for task in Task:
         if variant := settings.default_variant(task):
             catalogue.entry(task, variant)
     for task, variant in settings.preload:
         catalogue.entry(task, variant)
+
+
+def _shown(store: Path) -> str:
+    return str(store) if store.is_absolute() else f"./{store}"

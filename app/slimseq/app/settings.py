@@ -145,6 +145,14 @@ class Settings(BaseSettings):
     latency_window_seconds: float = Field(
         default=300, gt=0, le=86400, description="Length of the window of `GET /latency`, in seconds."
     )
+    shadow_share: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of live requests that the reference answers again at low priority, to measure agreement. "
+        "Texts are not kept. 0 means none.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     evaluation_max_pairs: int = Field(
         default=1000, ge=1, le=100_000, description="Maximum number of pairs or samples in an evaluation."

@@ -1,26 +1,24 @@
-"""Averages the weights of a variant with those that it was trained on from.
+"""Averages the weights of a variant with the weights before its last training.
 
-A model that was trained on for what it was weak at forgets a little of what it was good at. On the line between the
-weights of before and after lie models that have both (Wortsman et al. 2021, https://arxiv.org/abs/2109.01903), at no
-cost when they serve.
+A model that is trained further on new data forgets a little of the old data. An interpolation between the weights
+before and after keeps both (Wortsman et al. 2021, https://arxiv.org/abs/2109.01903), at no cost in serving.
 """
 
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from slimseq.compression.commands.apply_technique import CommonOptions, NameOption, apply_technique
-from slimseq.compression.commands.options import TaskArgument, VariantArgument
+from slimseq.compression.artifacts.outcome import Outcome, step_of
+from slimseq.compression.artifacts.parent import open_parent
+from slimseq.compression.artifacts.publish import derived, publish_model
+from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import load_model
-from slimseq.compression.option_groups import COMMON, flat
-from slimseq.compression.outcome import Outcome, step_of
-from slimseq.compression.parent import open_parent
-from slimseq.compression.publish import derived, publish_model
-from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.options import COMMON, flat
+from slimseq.compression.technique import CommonOptions, Job, NameOption, Technique, apply_technique
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.models_store.manifest import Manifest, Task
 
 if TYPE_CHECKING:
@@ -85,7 +83,7 @@ def average(context: Context, task: Task, variant: str, name: str, options: Aver
 
 
 def _other(context: Context, manifest: Manifest, options: AverageOptions) -> Manifest:
-    """Returns the artifact that stands for before."""
+    """Returns the other artifact of the average."""
     if options.other:
         found: Manifest | None = context.store.manifest(manifest.task, options.other)
     else:
@@ -106,7 +104,7 @@ def _tokens(manifest: Manifest) -> str:
 
 
 def _move_towards(model: "PreTrainedModel", other: "PreTrainedModel", share: float, name: str) -> None:
-    """Moves weights in place, by a share of the way."""
+    """Interpolates weights in place, by a share."""
     import torch
 
     theirs = dict(other.named_parameters())

@@ -6,9 +6,10 @@ A verb is imported when it is called: what trains needs seconds to import, and `
 import sys
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from slimseq.compression.errors import GateFailed
 from slimseq.compression.techniques import TECHNIQUES
@@ -18,21 +19,22 @@ from slimseq.models_store.errors import SlimseqError
 Verb = tuple[str, str, str]
 
 SERVE, MAKE, MEASURE, KEEP = GROUPS = ("Serve", "Make variants", "Measure", "Keep a store")
-COMMANDS = "slimseq.compression.commands"
+ROOM = "slimseq.compression"
 VERBS: Mapping[str, Verb] = {
-    "import": (MAKE, f"{COMMANDS}.import_:import_command", "Import a T5 or BART from a folder or a hub."),
+    "import": (MAKE, f"{ROOM}.importing.importing:command", "Import a T5 or BART from a folder or a hub."),
     **{name: (MAKE, f"{module}:command", line) for name, (module, line) in TECHNIQUES.items()},
-    "build": (MAKE, f"{COMMANDS}.build:build_command", "Build and measure every variant of a recipe."),
-    "export": (MAKE, f"{COMMANDS}.export:export_command", "Add ONNX or CTranslate2 files to a variant."),
-    "prepare": (MAKE, f"{COMMANDS}.prepare:prepare_command", "Build the ONNX files and int8 variants of a store."),
-    "evaluate": (MEASURE, f"{COMMANDS}.evaluate:evaluate_command", "Measure the quality of variants."),
-    "benchmark": (MEASURE, f"{COMMANDS}.benchmark:benchmark_command", "Measure the speed of variants."),
-    "report": (MEASURE, f"{COMMANDS}.report:report_command", "Write a report with tables, plots and examples."),
-    "list": (KEEP, f"{COMMANDS}.store:list_command", "List the artifacts of a store."),
-    "verify": (KEEP, f"{COMMANDS}.store:verify_command", "Check artifacts against their hashes."),
-    "sign": (KEEP, f"{COMMANDS}.store:sign_command", "Sign an artifact's files with a private key."),
-    "rename": (KEEP, f"{COMMANDS}.store:rename_command", "Give an artifact another name."),
-    "remove": (KEEP, f"{COMMANDS}.store:remove_command", "Remove an artifact from a store."),
+    "build": (MAKE, f"{ROOM}.build.command:command", "Build and measure every variant of a recipe."),
+    "export": (MAKE, f"{ROOM}.export.command:command", "Add ONNX or CTranslate2 files to a variant."),
+    "prepare": (MAKE, f"{ROOM}.prepare:command", "Build the ONNX files and int8 variants of a store."),
+    "evaluate": (MEASURE, f"{ROOM}.measure.evaluate:command", "Measure the quality of variants."),
+    "comet": (MEASURE, f"{ROOM}.measure.comet:command", "Record COMET scores computed in another environment."),
+    "benchmark": (MEASURE, f"{ROOM}.measure.benchmark:command", "Measure the speed of variants."),
+    "report": (MEASURE, f"{ROOM}.report.command:command", "Write a report with tables, plots and examples."),
+    "list": (KEEP, f"{ROOM}.artifacts.command:list_command", "List the artifacts of a store."),
+    "verify": (KEEP, f"{ROOM}.artifacts.command:verify_command", "Check artifacts against their hashes."),
+    "sign": (KEEP, f"{ROOM}.artifacts.command:sign_command", "Sign an artifact's files with a private key."),
+    "rename": (KEEP, f"{ROOM}.artifacts.command:rename_command", "Give an artifact another name."),
+    "remove": (KEEP, f"{ROOM}.artifacts.command:remove_command", "Remove an artifact from a store."),
 }
 HELP = "Compress T5 and BART models, and serve every variant side by side."
 # What is missing of these is a bug, and not an extra that was not installed.
@@ -106,6 +108,8 @@ def _complaint(error: CycloptsError) -> str:
 
     from slimseq.models_store.manifest import first_error
 
+    if isinstance(error, UnusedCliTokensError):
+        return f"unexpected arguments: {' '.join(error.unused_tokens or ())}"
     cause = error.__cause__
     return first_error(cause, "option") if isinstance(cause, ValidationError) else str(error)
 
@@ -116,7 +120,7 @@ def _end(message: str, code: int) -> None:
 
 
 def _shown(default: Any) -> str | None:
-    """Returns how `--help` shows a default; what is empty or off needs no words."""
-    if default is None or default is False or default in ("", (), {}):
+    """Returns how `--help` shows a default. Empty values, `False` and folders of this machine are not shown."""
+    if default is None or default is False or default in ("", (), {}) or isinstance(default, Path):
         return None
     return str(default.value) if isinstance(default, Enum) else str(default)

@@ -6,22 +6,17 @@ Its distribution, its hidden states and attention, and the texts that it writes 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
-from slimseq.compression.commands.options import TaskArgument, VariantArgument
-from slimseq.compression.context import Context
+from slimseq.compression.artifacts.outcome import Outcome
+from slimseq.compression.artifacts.parent import open_parent
+from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.option_groups import STUDENT, TRAINING, flat
-from slimseq.compression.outcome import Derivation, Outcome, learn_from_parent
-from slimseq.compression.parent import open_parent
-from slimseq.compression.recipe_options import flat_values
-from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data import DataFiles, read_material
+from slimseq.compression.options import STUDENT, TRAINING, flat, flat_values
+from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import SequenceLevel, TrainingOptions
 from slimseq.inference.models.architecture import Architecture
-from slimseq.models_store.manifest import Task
 
 
 @flat(STUDENT)
@@ -66,29 +61,13 @@ class StudentTraining(TrainingOptions):
     dropout: float | None = 0.0
 
 
-def distill(
-    context: Context,
-    task: Task,
-    variant: str,
-    name: str,
-    files: DataFiles,
-    options: DistillOptions,
-    training: TrainingOptions,
-    checkpoint_folder: Path | None = None,
-    outputs_folder: Path | None = None,
-) -> Outcome:
+def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Outcome:
     """Distills an artifact and publishes the student.
 
     Args:
-        context: store, seed and device.
-        task: the artifact's task.
-        variant: the teacher.
-        name: what to call the student.
-        files: training and dev data.
+        job: the teacher, training and dev data.
         options: the student's layers, and whether the teacher's outputs are targets.
-        training: how to train; its `alpha` and `temperature` weigh and soften what the teacher says.
-        checkpoint_folder: where training is checkpointed and resumed from.
-        outputs_folder: where the outputs of teachers are kept.
+        training: how to train; `alpha` weighs the distillation loss, `temperature` softens the teacher's distribution.
 
     Returns:
         The new artifact and the report of its training.
@@ -98,39 +77,28 @@ def distill(
         BadData: a file cannot be used.
         TrainingDiverged: training failed; nothing is published.
     """
+    from slimseq.compression.from_parent import Derivation, learn_from_parent, read_data
     from slimseq.compression.prune.layers import keep_layers, layers_in_words
-    from slimseq.compression.training.sequence_level import learning_from_outputs
 
     started = time.monotonic()
     training.check()
     options.check()
-    parent = open_parent(context, task, variant, name)
+    parent = open_parent(job.context, job.task, job.parent, job.name)
     architecture = architecture_of_model(parent.model)
     kept = kept_layers(architecture, options)
     student = keep_layers(parent.model, kept)
-    prefix = parent.manifest.generation.prefix
-    is_trained = not training.bounds.is_over_at_once
-    with context.working(f"Reading {files.names}"):
-        material = read_material(
-            task, files, parent.tokenizer, prefix, parent.limits, context.seed, is_read_whole=is_trained
-        )
-    if is_trained:
-        material = learning_from_outputs(
-            context, task, variant, material, options.sequence, outputs_folder, training.distributed
-        )
+    material = read_data(job, parent, options.sequence, training)
     counts = " and ".join(f"{len(kept[s.name])} of {len(s.layers)} {s.name} layers" for s in architecture.stacks)
-    description = f"A student of {variant} with {counts}."
+    description = f"A student of {job.parent} with {counts}."
     derivation = Derivation(
-        technique="distill",
-        name=name,
+        technique=TECHNIQUE.name,
         description=description,
         parameters={**flat_values(options), "kept_layers": kept},
-        files=files,
-        started=started,
         doing="Distilling",
+        started=started,
         chosen=[description, layers_in_words(kept)],
     )
-    return learn_from_parent(context, parent, student, material, training, derivation, checkpoint_folder, kept)
+    return learn_from_parent(job, parent, student, material, training, derivation, kept)
 
 
 def kept_layers(architecture: Architecture, options: DistillOptions) -> dict[str, list[int]]:
@@ -167,13 +135,7 @@ def _named_layers(stack: str, teacher_layers: int, names: Sequence[str]) -> list
     return layers
 
 
-def _run(job: Job, options: DistillOptions, training: TrainingOptions) -> Outcome:
-    return distill(
-        job.context, job.task, job.parent, job.name, job.files, options, training, job.checkpoint, job.outputs
-    )
-
-
-TECHNIQUE = Technique("distill", _run, [DistillOptions, StudentTraining], needs_data=True, requires="torch")
+TECHNIQUE = Technique("distill", distill, [DistillOptions, StudentTraining], needs_data=True, requires="torch")
 
 
 def command(

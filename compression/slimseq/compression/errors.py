@@ -1,4 +1,4 @@
-"""What can go wrong offline. The command line prints each as one line and exits with code 1."""
+"""The errors of the offline side. The command line prints each as one line and exits with code 1."""
 
 from slimseq.models_store.errors import SlimseqError
 
@@ -12,7 +12,7 @@ class BadParameters(SlimseqError):
 
 
 class TrainingDiverged(SlimseqError):
-    """Raised when the loss stops being a number."""
+    """Raised when the loss is not a finite number."""
 
 
 class BadRecipe(SlimseqError):

@@ -1,6 +1,6 @@
-"""Which steps work for which model types: one table, which recipes and commands are checked against.
+"""The table of steps that work for each model type. Recipes and commands are checked against it.
 
-README shows the table; a test holds every cell against what the step does to a tiny model of that type.
+The guide shows the table; a test compares every cell with the step's result for a tiny model of that type.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Builds the derived files of a store: ONNX exports of all artifacts with safetensors, and the int8 variants.
+"""`prepare`: builds the derived files of a store: ONNX exports of artifacts with safetensors, and int8 variants.
 
 It also makes CTranslate2 exports if a manifest's measurements say that they are faster on this kind of CPU.
 
@@ -16,17 +16,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
+from cyclopts import Parameter
+
+from slimseq.compression.artifacts.copies import copy_artifact
+from slimseq.compression.commands.arguments import JsonOption, StoreOption, open_context, print_json, print_line
 from slimseq.compression.context import Context
-from slimseq.compression.copies import copy_artifact
-from slimseq.compression.evaluate import EvaluateOptions, evaluate_variants
-from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
+from slimseq.compression.export.exporting import EXPORTS
+from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_variants
+from slimseq.compression.options import COMMON
 from slimseq.compression.quantize.options import WHOLE
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.compression.tune_beams import TECHNIQUE as BEAMS
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.fastest import choose_runtime
 from slimseq.inference.graphs.on_demand import is_outdated
+from slimseq.inference.runtimes.registry import SERVING_RUNTIMES, RuntimeKind
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.formats import DERIVED_FORMATS
@@ -118,18 +124,15 @@ def _export(context: Context, manifest: Manifest) -> list[str]:
     """Makes the missing exports of an artifact."""
     task, name = manifest.task, manifest.variant
     done = []
-    for label, is_due, add in (
-        ("ONNX", _lacks_onnx, add_onnx),
-        ("CTranslate2", _lacks_ctranslate2, add_ctranslate2),
-    ):
-        if not is_due(context, manifest):
+    for runtime in SERVING_RUNTIMES.values():
+        if not _lacks(context, manifest, runtime):
             continue
         with context.store.claim(task, name, wait=True):
             # Another process may have made it in the meantime.
-            if is_due(context, manifest):
-                context.say(f"Exporting {task}/{name} to {label} …")
-                add(context, task, name)
-                done.append(f"exported {task}/{name} to {label}")
+            if _lacks(context, manifest, runtime):
+                context.say(f"Exporting {task}/{name} to {runtime.format} …")
+                EXPORTS[runtime.format](context, task, name)
+                done.append(f"exported {task}/{name} to {runtime.format}")
     return done
 
 
@@ -213,30 +216,22 @@ def _quantized(context: Context, task: Task, name: str, derivation: Derivation) 
     return made
 
 
-def _lacks_onnx(context: Context, manifest: Manifest) -> bool:
-    """Whether an artifact's ONNX export is missing, broken or outdated."""
-    task, variant = manifest.task, manifest.variant
+def _lacks(context: Context, manifest: Manifest, runtime: RuntimeKind) -> bool:
+    """Whether a wanted export of an artifact is missing, broken or outdated.
+
+    A format that is built on demand is always wanted, another one if its runtime is the fastest on this kind of CPU.
+    """
+    task, variant, form = manifest.task, manifest.variant, runtime.format
+    serving = [kind.name for kind in SERVING_RUNTIMES.values()]
+    if runtime.builder is None and choose_runtime(manifest, serving) != runtime.name:
+        return False
     try:
-        export = context.store.export_of(task, variant, "onnx")
-        if export is None and not manifest.has_format("onnx"):
+        export = context.store.export_of(task, variant, form)
+        if export is None and not manifest.has_format(form):
             return True
         if export is not None and is_outdated(export):
             return True
-        context.store.verify(task, variant, only="onnx")
-    except SlimseqError:
-        return True
-    return False
-
-
-def _lacks_ctranslate2(context: Context, manifest: Manifest) -> bool:
-    """Whether CTranslate2 is the fastest runtime on this kind of CPU, and its export is missing or broken."""
-    task, variant = manifest.task, manifest.variant
-    if choose_runtime(manifest, ["onnxruntime", "ctranslate2"]) != "ctranslate2":
-        return False
-    try:
-        if context.store.export_of(task, variant, "ctranslate2") is None:
-            return True
-        context.store.verify(task, variant, only="ctranslate2")
+        context.store.verify(task, variant, only=form)
     except SlimseqError:
         return True
     return False
@@ -257,3 +252,19 @@ def _flaw(context: Context, task: Task, name: str, derivation: Derivation) -> st
 def _is_unbuilt(context: Context, task: Task, name: str) -> bool:
     """Whether the files of a manifest were never built here, so that the artifact is not broken."""
     return not any((context.store.folder(task, name) / name_of_format).exists() for name_of_format in DERIVED_FORMATS)
+
+
+def command(
+    *,
+    measure: Annotated[bool, Parameter(group=COMMON, help="Evaluate new int8 variants on the bundled sample.")] = True,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build what is missing: ONNX or CTranslate2 of artifacts with safetensors, and their int8 variants."""
+    context = open_context(store)
+    with context.working("prepare"):
+        done = prepare(context, measure)
+    if as_json:
+        print_json(done)
+    else:
+        print_line("; ".join(done) if done else "nothing to build")

@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-# Often enough that nobody takes the command for dead, and rare enough for a log.
+# Seconds: often enough to see progress, and rare enough for a log.
 LINE_SECONDS = 5.0
 
 # The display of this process, which inner work adds its tasks to.
@@ -102,7 +102,7 @@ def _lines(display: Progress, line_seconds: float) -> Iterator[None]:
 
 @contextmanager
 def every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
-    """Calls something every so many seconds from a thread, until the block ends."""
+    """Calls a function periodically from a thread until the block ends."""
     ended = Event()
 
     def repeat() -> None:

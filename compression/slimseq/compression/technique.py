@@ -1,46 +1,83 @@
-"""What a technique is: a function that makes one artifact from another, and its options.
+"""What a technique is: a function that makes one artifact from another, its options, and its verb.
 
 A technique is one file or folder: its options, its function, its `command` on the command line, and its `TECHNIQUE`,
 which recipes apply. One line in `techniques.py` registers it.
 """
 
 import importlib
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
+from cyclopts import Parameter
+
+from slimseq.compression.artifacts.copies import copy_with_ancestors
+from slimseq.compression.commands.arguments import (
+    DeviceOption,
+    ForceOption,
+    JsonOption,
+    SeedOption,
+    StoreOption,
+    named_store,
+    open_context,
+    print_json,
+    print_line,
+    require,
+)
+from slimseq.compression.commands.next_step import evaluate_next
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.families import check_step
-from slimseq.compression.recipe_options import check_names, flat_values, read_options
+from slimseq.compression.options import COMMON, DATA, OUTPUT, check_names, flat, flat_values, read_options
 from slimseq.compression.techniques import FORMER_NAMES, TECHNIQUES
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
 from slimseq.inference.models.configuration import read_json
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import embedded_store
+from slimseq.models_store.store import Store
 
 if TYPE_CHECKING:
-    from slimseq.compression.outcome import Outcome
-    from slimseq.compression.training.data import DataFiles
+    from slimseq.compression.artifacts.outcome import Outcome
+    from slimseq.compression.training.data.pairs import DataFiles
 
-# How long training takes where nothing else ends it: enough for a small model to recover, and short enough to wait for.
+# Seconds of training if no option ends it: enough for a small model to recover.
 DEFAULT_SECONDS = 600.0
+
+NameOption = Annotated[str, Parameter(group=COMMON, help="Name of the new variant.")]
+CheckpointOption = Annotated[
+    Path | None, Parameter(group=DATA, help="Folder for checkpoints. The same command resumes from there.")
+]
+
+
+@flat(OUTPUT)
+@dataclass(frozen=True)
+class CommonOptions:
+    """Options of every technique's verb."""
+
+    store: StoreOption = None
+    force: ForceOption = False
+    seed: SeedOption = 0
+    device: DeviceOption = "cpu"
+    as_json: JsonOption = False
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one application of a technique works on.
+    """The input of one application of a technique.
 
     Args:
         context: store, seed, device and progress.
         task: the artifact's task.
         parent: the artifact to start from; empty where the technique starts from none.
-        name: what to call the result.
-        files: training, calibration and dev data, and how it is mixed.
-        checkpoint: where training is checkpointed and resumed from; None keeps nothing.
-        outputs: where what teachers write is kept, for all applications; None keeps nothing.
+        name: of the new artifact.
+        files: training, calibration and dev data, and their mixture.
+        checkpoint: folder for checkpoints, which training resumes from; None for none.
+        outputs: folder for outputs of teachers, shared by all applications; None for none.
     """
 
     context: Context
@@ -138,3 +175,60 @@ def _ending(options: Any) -> Any:
     if isinstance(options, TrainingOptions) and not options.bounds.is_bounded:
         return replace(options, bounds=Bounds(max_seconds=DEFAULT_SECONDS))
     return options
+
+
+def apply_technique(
+    technique: Technique,
+    task: Task,
+    parent: str,
+    name: str,
+    files: "DataFiles",
+    options: Sequence[Any],
+    common: CommonOptions,
+    checkpoint: Path | None = None,
+) -> None:
+    """Applies a technique as the command line asks for it, and prints what came of it.
+
+    Args:
+        technique: the technique.
+        task: the task.
+        parent: the variant to start from; for `train` also a model folder, or empty for a new model.
+        name: what to call the result.
+        files: the data.
+        options: one object of each of the technique's options dataclasses.
+        common: store, seed, device and output.
+        checkpoint: where training is checkpointed and resumed from.
+
+    Raises:
+        SlimseqError: whatever the technique raises.
+    """
+    if technique.requires:
+        require(technique.requires)
+    context = open_context(common.store, common.seed, common.device, common.force)
+    is_folder = technique.takes_folder and ("/" in parent or Path(parent).is_dir())
+    if parent and not is_folder:
+        _find_parent(context, task, parent, is_store_named=named_store(common.store) is not None)
+    job = Job(context, task, parent, name, files, checkpoint, outputs=checkpoint)
+    # Of processes that a launcher started, the first one publishes.
+    is_main = os.environ.get("RANK", "0") == "0"
+    with context.store.claim(task, name) if is_main else nullcontext():
+        outcome = technique.apply(job, options)
+    if common.as_json:
+        print_json(outcome.summary())
+        return
+    for line in outcome.lines():
+        print_line(line)
+    print_line(evaluate_next(context, outcome.manifest, next(iter(files.dev), None)))
+
+
+def _find_parent(context: Context, task: Task, parent: str, is_store_named: bool) -> None:
+    """Checks that the parent exists; if no store is named, copies an embedded parent into the user's own store.
+
+    Raises:
+        UnknownVariant: it is in neither.
+    """
+    if not is_store_named and parent not in context.store.variants(task):
+        copied = copy_with_ancestors(Store(embedded_store()), context.store, task, parent)
+        if copied:
+            context.say(f"Copied {', '.join(f'{task}/{name}' for name in copied)} from the embedded models")
+    context.store.manifest(task, parent)

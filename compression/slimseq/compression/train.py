@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from pydantic import ValidationError
 
-from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
-from slimseq.compression.commands.options import TaskArgument
+from slimseq.compression.artifacts.outcome import Outcome, step_of, training_parameters
+from slimseq.compression.artifacts.publish import Identity, check_name, derived, publish_model
+from slimseq.compression.commands.arguments import TaskArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import family_of_model, load_model
-from slimseq.compression.option_groups import ARTIFACT, COMMON, TRAINING, flat
-from slimseq.compression.outcome import Outcome, step_of, training_parameters
-from slimseq.compression.publish import Identity, check_name, derived, publish_model
-from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data import DataFiles, limits_of, read_examples, read_material
+from slimseq.compression.options import ARTIFACT, COMMON, TRAINING, flat
+from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
+from slimseq.compression.training.data.pairs import DataFiles, limits_of, read_examples, read_material
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
@@ -134,7 +133,7 @@ def train_base(
     """
     from slimseq.compression.training.checkpoint import discard
     from slimseq.compression.training.distributed import Processes
-    from slimseq.compression.training.forward import dev_loss
+    from slimseq.compression.training.loss.dev_loss import dev_loss
     from slimseq.compression.training.report import too_short
     from slimseq.compression.training.trainer import train
 
@@ -206,15 +205,7 @@ def _from_nothing(
     context: Context, task: Task, options: BaseOptions, files: DataFiles, new: NewModelOptions, scratch: Path
 ) -> _Beginning:
     new.check()
-    generation = options.generation()
-    longest = new.max_positions
-    if longest is not None:
-        generation = generation.model_copy(
-            update={
-                "max_input_tokens": min(generation.max_input_tokens, longest),
-                "max_new_tokens": min(generation.max_new_tokens, longest - 1),
-            }
-        )
+    generation = _within(new.max_positions, options.generation())
     folder = scratch / "tokenizer"
     # A resumed run goes on with the tokenizer that it began with.
     if not (folder / "tokenizer_config.json").exists():
@@ -243,16 +234,20 @@ def _further(context: Context, task: Task, start: str, options: BaseOptions) -> 
             f"{start} is {family.model_type} as a hub has it: `import` it first, which sets its languages"
         )
     model = load_model(folder, context.device)
-    generation = manifest.generation if manifest else options.generation()
     positions = read_configuration(folder).max_positions
-    if positions is not None:
-        generation = generation.model_copy(
-            update={
-                "max_input_tokens": min(generation.max_input_tokens, positions),
-                "max_new_tokens": min(generation.max_new_tokens, positions - 1),
-            }
-        )
+    generation = _within(positions, manifest.generation if manifest else options.generation())
     return _Beginning(model, folder, generation, manifest, {"from": folder.name})
+
+
+def _within(positions: int | None, generation: GenerationDefaults) -> GenerationDefaults:
+    """Returns generation defaults with the maximum lengths that a model's positions allow."""
+    if positions is None:
+        return generation
+    limits = {
+        "max_input_tokens": min(generation.max_input_tokens, positions),
+        "max_new_tokens": min(generation.max_new_tokens, positions - 1),
+    }
+    return generation.model_copy(update=limits)
 
 
 @contextmanager

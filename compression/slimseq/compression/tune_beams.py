@@ -1,8 +1,8 @@
-"""Finds how many beams a variant's search needs: the fewest that lose nothing that counts on dev data.
+"""Finds the smallest number of beams that keeps the quality of a variant on dev data.
 
-A student that learned from what its teacher's beam search wrote puts most of its probability on few outputs, so that
-its own search needs fewer beams than the teacher's (Kim and Rush 2016, https://arxiv.org/abs/1606.07947, whose students
-decode greedily). Every beam less is rows less in each step.
+A student that was trained on outputs of its teacher's beam search has most of its probability on few outputs. So it
+needs fewer beams than the teacher (Kim and Rush 2016, https://arxiv.org/abs/1606.07947, whose students decode
+greedily). With fewer beams each step has fewer rows.
 """
 
 import json
@@ -17,22 +17,22 @@ import numpy as np
 from cyclopts import Parameter
 from rich.progress import Progress
 
-from slimseq.compression.commands.apply_technique import CommonOptions, NameOption, apply_technique
-from slimseq.compression.commands.options import TaskArgument, VariantArgument
+from slimseq.compression.artifacts.outcome import Outcome, step_of
+from slimseq.compression.artifacts.publish import check_name, derived, publishing
+from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
-from slimseq.compression.option_groups import COMMON, flat
-from slimseq.compression.outcome import Outcome, step_of
-from slimseq.compression.publish import check_name, derived, publishing, write_json
-from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.options import COMMON, flat
+from slimseq.compression.technique import CommonOptions, Job, NameOption, Technique, apply_technique
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.results import VariantResult
 from slimseq.evaluation.run import Generate, evaluate, generate_with
 from slimseq.inference.generator import open_generator
+from slimseq.models_store.files import write_json
 from slimseq.models_store.manifest import MAX_BEAMS, Manifest, Task
 
 GENERATION_CONFIG = "generation_config.json"
@@ -82,7 +82,7 @@ def tune_beams(
         the metric as a share of what the artifact's own beams reach, on average over the dev files, by beams.
 
     Raises:
-        BadParameters: an option is out of range, the artifact samples, or dev data is needed that nobody named.
+        BadParameters: an option is out of range, the artifact samples, or dev data is needed and missing.
         UnknownVariant, InvalidArtifact, CorruptArtifact: the artifact cannot be read.
         DatasetUnavailable: the dev data cannot be read.
     """
@@ -127,7 +127,7 @@ def _in_words(chosen: int, own: int, kept: Mapping[int, float], options: BeamOpt
     shares = ", ".join(f"{beams}: {share:.1%}" for beams, share in kept.items())
     return [
         f"Beams: {chosen} instead of {own}, the fewest that lose at most {options.tolerance:.1%} on the dev data.",
-        f"Of what {own} beams reach, beams keep: {shares}.",
+        f"Quality relative to {own} beams, by number of beams: {shares}.",
     ]
 
 

@@ -48,7 +48,7 @@ def agreement(task: Task, output: str, reference: str) -> Agreement:
         return Agreement(is_exact=True, similarity=1.0)
     if task is Task.SUMMARIZATION:
         return Agreement(is_exact=False, similarity=_rouge().longest(reference, output))
-    return Agreement(is_exact=False, similarity=chrf(output, reference) / 100)
+    return Agreement(is_exact=False, similarity=min(chrf(output, reference) / 100, 1.0))
 
 
 def agreements(task: Task, outputs: Sequence[str], references: Sequence[str]) -> list[Agreement]:

@@ -19,7 +19,7 @@ MAX_DEFAULT_WORKERS = 4
 
 @dataclass(frozen=True)
 class Layout:
-    """How the cores are used: so many generations at a time, with so many threads each. 0 lets the runtime decide."""
+    """Number of workers (concurrent generations) and of threads of each. 0 lets the runtime decide."""
 
     workers: int = 1
     threads: int = 0
@@ -200,13 +200,32 @@ def speeds_on_one_machine(measured: Mapping[str, Sequence[Performance]], cpu_fla
     Returns:
         Speeds by name, without artifacts that were not measured in that setting.
     """
+    found = _on_one_machine(measured, cpu_flags)
+    return {name: max(each.tokens_per_second for each in rows) for name, rows in found.items()}
+
+
+def latencies_on_one_machine(
+    measured: Mapping[str, Sequence[Performance]], cpu_flags: Sequence[str]
+) -> dict[str, float]:
+    """Returns the median latency of one text, in milliseconds, of artifacts measured on the same machine.
+
+    Arguments and result are those of `speeds_on_one_machine`.
+    """
+    single = {name: [each for each in rows if each.batch == 1] for name, rows in measured.items()}
+    found = _on_one_machine(single, cpu_flags)
+    return {name: min(each.p50_ms for each in rows) for name, rows in found.items()}
+
+
+def _on_one_machine(
+    measured: Mapping[str, Sequence[Performance]], cpu_flags: Sequence[str]
+) -> dict[str, list[Performance]]:
     own = tuple(sorted(cpu_flags))
-    by_setting: dict[tuple[bool, int, int, str, tuple[str, ...]], dict[str, float]] = defaultdict(dict)
-    for name, found in measured.items():
-        for each in found:
+    by_setting: dict[tuple[bool, int, int, str, tuple[str, ...]], dict[str, list[Performance]]] = defaultdict(dict)
+    for name, rows in measured.items():
+        for each in rows:
             flags = tuple(sorted(each.cpu_flags))
-            speeds = by_setting[flags == own, each.batch, each.threads, each.host, flags]
-            speeds[name] = max(speeds.get(name, 0.0), each.tokens_per_second)
+            setting = flags == own, each.batch, each.threads, each.host, flags
+            by_setting[setting].setdefault(name, []).append(each)
     if not by_setting:
         return {}
     return by_setting[max(by_setting, key=lambda settings: (len(by_setting[settings]), settings))]

@@ -18,25 +18,22 @@ class NotMeasured(SlimseqError):
 
 
 class Gate(BaseModel):
-    """The conditions that a variant must meet, relative to its reference.
+    """The conditions that a variant must meet, relative to its reference."""
 
-    Args:
-        retention: minimum retention of the metric, on every test set that is named.
-        metric: None means the task's primary metric.
-        test_sets: the test sets that count; empty means all.
-        smaller: minimum ratio of the reference's fp32 bytes to the variant's bytes as served.
-        faster: minimum ratio of output tokens a second to the reference's.
-        fewer_parameters: minimum share of parameters removed.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     retention: float | None = Field(default=None, gt=0)
+    """Minimum retention of the metric, on every test set that counts."""
     metric: str | None = None
+    """Metric of the retention. By default the task's primary metric."""
     test_sets: list[str] = []
+    """Names of the test sets that count. By default all."""
     smaller: float | None = Field(default=None, gt=0)
+    """Minimum ratio of the reference's bytes in fp32 to the variant's bytes as served."""
     faster: float | None = Field(default=None, gt=0)
+    """Minimum ratio of output tokens a second to the reference's."""
     fewer_parameters: float | None = Field(default=None, gt=0, lt=1)
+    """Minimum share of parameters removed."""
 
 
 def verdict_on(manifest: Manifest, reference: Manifest, gate: Gate) -> Verdict:

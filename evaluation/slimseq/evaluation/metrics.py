@@ -34,7 +34,7 @@ class MetricStatistics:
     """One metric of one system's outputs.
 
     Attributes:
-        metric: its name, one of `metrics_for`.
+        metric: its name, one of `METRICS`.
         signature: how it was computed, in sacrebleu's format.
         per_sample: additive statistics, `(samples, statistics)`.
         value_of: turns summed statistics, `(corpora, statistics)`, into values between 0 and 100, `(corpora,)`.
@@ -64,11 +64,6 @@ class Scored:
     metrics: Mapping[str, MetricStatistics]
 
 
-def metrics_for(task: Task) -> tuple[str, ...]:
-    """Returns the names of the metrics that the task is judged by."""
-    return METRICS[task]
-
-
 def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> Scored:
     """Scores a system's outputs, with one reference each.
 
@@ -78,7 +73,7 @@ def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> S
         references: the expected texts, in the same order.
 
     Returns:
-        Statistics of every metric that `metrics_for(task)` names.
+        Statistics of every metric that `METRICS` names for the task.
 
     Raises:
         ValueError: there are no hypotheses, or not one reference for each.

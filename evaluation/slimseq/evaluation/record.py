@@ -24,7 +24,7 @@ def record(store: Store, task: Task, variant: str, scores: Sequence[QualityScore
 
 
 def recorded_scores(manifest: Manifest, manifests: Iterable[Manifest]) -> list[QualityScore]:
-    """Returns an artifact's scores, without the retention of those that were compared with another than its reference.
+    """Returns an artifact's scores, without retention and agreement where they are relative to another reference.
 
     Args:
         manifest: of the artifact.
@@ -56,6 +56,24 @@ def least_retention(manifest: Manifest, manifests: Iterable[Manifest]) -> Qualit
     return min(latest.values(), key=lambda score: score.retention or 0.0, default=None)
 
 
+def least_agreement(manifest: Manifest, manifests: Iterable[Manifest]) -> QualityScore | None:
+    """Returns the score with the least agreement with the reference, None where none is recorded.
+
+    Of several scores on one data set, the one measured last counts. Agreement of the reference itself is not recorded.
+
+    Args:
+        manifest: of the variant.
+        manifests: of the store that holds it.
+    """
+    if is_root(manifest):
+        return None
+    latest: dict[tuple[str, str], tuple[float, QualityScore]] = {}
+    for score in sorted(recorded_scores(manifest, manifests), key=lambda score: score.measured_at):
+        if score.agreement is not None:
+            latest[score.dataset, score.split] = score.agreement.similarity, score
+    return min(latest.values(), key=lambda pair: pair[0], default=(None, None))[1]
+
+
 def retention_of(manifest: Manifest, manifests: Iterable[Manifest]) -> float | None:
     """Returns a variant's least retention: 1 for a base model, None where it was not measured."""
     if is_root(manifest):
@@ -65,7 +83,7 @@ def retention_of(manifest: Manifest, manifests: Iterable[Manifest]) -> float | N
 
 
 def _without_retention(score: QualityScore) -> QualityScore:
-    return score.model_copy(update={"retention": None, "retention_interval": None, "p_value": None})
+    return score.model_copy(update={"retention": None, "retention_interval": None, "p_value": None, "agreement": None})
 
 
 def _measured(score: QualityScore) -> tuple[str, str, int, str, str]:

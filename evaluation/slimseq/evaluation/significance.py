@@ -1,8 +1,8 @@
-"""Paired significance tests of the difference between two systems, on corpus values.
+"""A paired significance test of the difference between two systems, on corpus values.
 
-Both tests return a two-sided p-value between 1 / (trials + 1) and 1: the probability of a difference at least as large
-as the observed one if the systems were the same. They use corpus values, so that BLEU is corpus BLEU and not a mean of
-sentence scores. Seeds are fixed: the same outputs give the same p-value.
+It returns a two-sided p-value between 1 / (trials + 1) and 1: the probability of a difference at least as large as the
+observed one if the systems were the same. It uses corpus values, so that BLEU is corpus BLEU and not a mean of sentence
+scores. The seed is fixed: the same outputs give the same p-value.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from slimseq.evaluation.bootstrap import difference, resampled_sums
+from slimseq.evaluation.bootstrap import difference
 from slimseq.evaluation.metrics import MetricStatistics, Statistics
 from slimseq.evaluation.results import PairedDifference
 
@@ -45,33 +45,6 @@ def randomization_p_value(variant: MetricStatistics, original: MetricStatistics)
         differences = variant.value_of(totals[0] - moved) - original.value_of(totals[1] + moved)
         as_extreme += int(np.count_nonzero(np.abs(differences) >= observed - TOLERANCE))
     return (as_extreme + 1) / (RANDOMIZATION_TRIALS + 1)
-
-
-def bootstrap_p_value(variant: MetricStatistics, original: MetricStatistics) -> float:
-    """Tests by paired bootstrap: scores both systems on the same resampled corpora.
-
-    The method is that of Koehn (2004, https://aclanthology.org/W04-3250), with differences shifted to a mean of 0, the
-    null hypothesis, as in Riezler and Maxwell (2005).
-
-    Args:
-        variant: statistics of one system.
-        original: statistics of the other, of the same metric on the same samples in the same order.
-
-    Returns:
-        The two-sided p-value over the resamples of `slimseq.evaluation.bootstrap`; 1 with fewer than two samples.
-
-    Raises:
-        ValueError: metric or number of samples differ.
-    """
-    observed = _observed_difference(variant, original)
-    if variant.samples < 2:
-        return 1.0
-    above = variant.value_of(resampled_sums(variant.per_sample))
-    below = original.value_of(resampled_sums(original.per_sample))
-    differences = above - below
-    centred = np.abs(differences - differences.mean())
-    as_extreme = int(np.count_nonzero(centred >= observed - TOLERANCE))
-    return (as_extreme + 1) / (len(differences) + 1)
 
 
 def paired_differences(systems: Mapping[str, MetricStatistics]) -> tuple[PairedDifference, ...]:

@@ -26,8 +26,8 @@ class GenerationCallbacks:
     """Callbacks of a running generation, called on the generating thread.
 
     Args:
-        on_token: receives `(row, token id)` as soon as a token is final: at its step with greedy search, at the end of
-            the row with beam search.
+        on_token: receives `(row, token id)` as soon as a token is final: at its step with greedy search; with beam
+            search once all hypotheses share it, or at the end of the row by a runtime that does not show them.
         is_cancelled: called before each step, or only before the first by a runtime that cannot be interrupted. True
             ends every row with finish reason `cancelled`.
     """
@@ -77,8 +77,17 @@ class Engine(Protocol):
     def waiting(self) -> int:
         """Inputs whose encoder has not run."""
 
-    def add(self, ids: Sequence[int], options: GenerationOptions) -> int:
-        """Adds an input, unpadded, special tokens included; returns its key."""
+    def add(self, ids: Sequence[int], options: GenerationOptions, *, is_streamed: bool = False) -> int:
+        """Adds an input.
+
+        Args:
+            ids: unpadded, special tokens included.
+            options: generation options.
+            is_streamed: whether `step` reports tokens as soon as they are final, or may wait for the end.
+
+        Returns:
+            The input's key.
+        """
 
     def admit(self, tokens: int = ...) -> None:
         """Runs the encoder for waiting inputs in order of arrival, up to a number of tokens, but for at least one."""

@@ -12,7 +12,7 @@ class UnknownVariant(SlimseqError):
     """Raised when a request names a variant that the store does not hold. Names those it does."""
 
     def __init__(self, task: str, variant: str, known: Sequence[str]) -> None:
-        has = f"it has {', '.join(known)}" if known else "it has none"
+        has = f"it has {', '.join(known)}" if known else f"the store holds no {task} variant"
         super().__init__(f"{task} has no variant {variant!r}; {has}")
 
 

@@ -5,10 +5,12 @@ read. `slimseq.models_store.store` uses it.
 """
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from slimseq.models_store.disk import writing_to
 from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact
@@ -127,3 +129,8 @@ def write_text(path: Path, text: str) -> None:
             Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Writes a JSON object with sorted keys, so that the same content has the same bytes."""
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -40,13 +40,6 @@ class Task(StrEnum):
     TRANSLATION = "translation"
 
 
-class Family(StrEnum):
-    """The architecture, by its switches' owner in `config.json`'s `model_type`."""
-
-    T5 = "t5"
-    BART = "bart"
-
-
 class Record(BaseModel):
     """Base of every part of a manifest: immutable, without unknown keys."""
 
@@ -266,7 +259,7 @@ class Performance(Record):
 
 
 class MeasuredLayout(Record):
-    """The measured throughput of a layout: so many generations at a time with so many threads each."""
+    """The throughput that was measured with a number of workers and threads."""
 
     host: str
     cpu_flags: list[str] = []
@@ -286,7 +279,9 @@ class Manifest(Record):
     schema_version: Literal[1] = SCHEMA_VERSION
     task: Task
     variant: Name
-    family: Family
+    family: Name = Field(
+        description="Model family, such as `t5`. `slimseq.inference.models.registry` lists the families."
+    )
     languages: list[str]
     license: str
     training_data: str
@@ -343,7 +338,8 @@ class Manifest(Record):
 def first_error(error: ValidationError, whole: str) -> str:
     """Returns the first validation error on one line: the field, or `whole`, and the message."""
     first = error.errors()[0]
-    message = "is not a known field" if first["type"] == "extra_forbidden" else first["msg"]
+    is_unknown = first["type"] == "extra_forbidden"
+    message = "is not a known field" if is_unknown else first["msg"].removeprefix("Value error, ")
     return f"{'.'.join(map(str, first['loc'])) or whole}: {message}"
 
 

@@ -66,7 +66,7 @@ class EchoEngine:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def add(self, ids: Sequence[int], options: GenerationOptions) -> int:
+    def add(self, ids: Sequence[int], options: GenerationOptions, *, is_streamed: bool = False) -> int:
         self._generator.added.append((len(ids), options))
         self._generator.keys += 1
         self._waiting[self._generator.keys] = ids

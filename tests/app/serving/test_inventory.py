@@ -2,17 +2,23 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.serving.inventory import Inventory, quality_of
 from slimseq.app.serving.pool.pool import Pool
-from slimseq.models_store.manifest import Check, Reference, Task, Verdict
+from slimseq.evaluation.agreement import Agreement
+from slimseq.models_store.manifest import Check, MeanAgreement, Reference, Task, Verdict
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.app.serving.parts import parts_of
 
 
+def agreement(similarity: float) -> MeanAgreement:
+    return MeanAgreement(exact=0.5, similarity=similarity, interval=(similarity - 0.1, 1.0), metric="chrf")
+
+
 def inventory_of(store: Store) -> tuple[Inventory, Pool]:
     parts = parts_of(store)
-    return Inventory(parts.catalogue, parts.pool, "1.2.3", parts.runtimes), parts.pool
+    return Inventory(parts.catalogue, parts.pool, "1.2.3", parts.runtimes, AgreementMonitor()), parts.pool
 
 
 def test_each_variant_says_whether_it_serves(own_store: Store) -> None:
@@ -59,6 +65,25 @@ def test_quality_is_what_the_manifests_say(tmp_path: Path) -> None:
     assert quantized.reference.variant == "original" and quantized.scores is None
     assert quantized.retention is not None and quantized.retention.value == 0.97
     assert full.scores == measured.quality
+
+
+def test_agreement_is_the_least_that_the_manifest_records_beside_that_of_live_requests(tmp_path: Path) -> None:
+    scores = [
+        score(0.97, dataset=dataset).model_copy(update={"agreement": agreement(similarity)})
+        for dataset, similarity in (("sample", 0.9), ("news", 0.8))
+    ]
+    measured = variant_of(manifest(), "quantized", "quantize", quality=scores)
+    parts, live = parts_of(Store(put(tmp_path, manifest(), measured))), AgreementMonitor()
+    live.record(Task.TRANSLATION, "quantized", (measured.digest, "r"), [Agreement(is_exact=True, similarity=1.0)] * 50)
+
+    report = Inventory(parts.catalogue, parts.pool, "1.2.3", parts.runtimes, live).quality()
+
+    original, quantized = report.qualities
+    assert quantized.agreement is not None and quantized.live_agreement is not None
+    assert (quantized.agreement.similarity, quantized.agreement.dataset) == (0.8, "news")
+    assert (quantized.live_agreement.outputs, quantized.live_agreement.exact) == (50, 1.0)
+    assert 0.7 < quantized.live_agreement.interval[0] < quantized.live_agreement.interval[1] == 1.0
+    assert (original.agreement, original.live_agreement) == (None, None)
 
 
 def test_the_gate_shown_is_the_one_that_the_manifest_keeps() -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
-from slimseq.app.serving.batching.request import Generated, QueuedRequest
+from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.inference.generator import TextOutput
 from slimseq.models_store.manifest import GenerationOptions
@@ -30,11 +30,15 @@ class Heard:
 
 
 def submit(
-    worker: RequestQueue, *lengths: int, options: GenerationOptions | None = None, seconds: float = 10
+    worker: RequestQueue,
+    *lengths: int,
+    options: GenerationOptions | None = None,
+    seconds: float = 10,
+    listener: Listener | None = None,
 ) -> QueuedRequest:
     """Queues a row of each length, four tokens each where no options are given."""
     return worker.submit(
-        rows(*lengths), options or GenerationOptions(max_new_tokens=4), deadline=time.monotonic() + seconds
+        rows(*lengths), options or GenerationOptions(max_new_tokens=4), time.monotonic() + seconds, listener
     )
 
 

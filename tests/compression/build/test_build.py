@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.build.build import BuildOptions, Built, build
+from slimseq.compression.build.recipe import Recipe, read_recipe
 from slimseq.compression.build.work import working_in
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
-from slimseq.compression.publish import copy_tokenizer, write_model
 from slimseq.compression.quantize.quantize import quantize
-from slimseq.compression.recipe import Recipe, read_recipe
-from slimseq.models_store.manifest import Family, Reference, Step, Task
+from slimseq.models_store.manifest import Reference, Step, Task
 from slimseq.models_store.store import Store, write_manifest
 from tests.command_line import compression
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 RECIPE = """
@@ -67,7 +68,7 @@ def test_a_second_build_does_nothing(context: Context, tmp_path: Path) -> None:
     assert digests == {name: context.store.manifest(TASK, name).digest for name in digests}
 
 
-def test_what_was_measured_of_the_same_files_is_kept(context: Context, tmp_path: Path) -> None:
+def test_measurements_of_the_same_files_are_kept(context: Context, tmp_path: Path) -> None:
     built(context, tmp_path, recipe(tmp_path))
     store = context.store
     compression("benchmark", TASK, "compact", "--samples", 1, "--repeats", 1, "--record", "--store", store.root)
@@ -93,7 +94,7 @@ def test_lineage_shows_the_steps_in_their_order(context: Context, tmp_path: Path
     assert lineage[2].parent == context.store.manifest(TASK, "pruned").digest
 
 
-def test_a_variant_is_compared_with_the_base_whatever_steps_are_between(context: Context, tmp_path: Path) -> None:
+def test_a_variant_is_compared_with_the_base_across_all_steps(context: Context, tmp_path: Path) -> None:
     text = """
 name: tiny
 task: translation
@@ -113,7 +114,7 @@ variants:
     assert "relative to: `original`" in (context.store.folder(TASK, "tuned") / "README.md").read_text()
 
 
-def test_where_the_base_is_a_variant_its_own_base_model_is_the_reference(context: Context, tmp_path: Path) -> None:
+def test_if_the_base_is_a_variant_its_base_model_is_the_reference(context: Context, tmp_path: Path) -> None:
     original = context.store.manifest(TASK, "original")
     step = Step(technique="prune", parent=original.digest)
     opus = original.model_copy(
@@ -313,7 +314,7 @@ def test_a_build_replaces_nothing_without_force_and_names_what_is_there_before_i
     assert forced.json["built"] == ["original", "quantized"]
 
 
-def test_what_the_recipe_itself_has_made_is_no_obstacle(context: Context, tmp_path: Path, model: Path) -> None:
+def test_artifacts_of_the_recipe_itself_are_replaced(context: Context, tmp_path: Path, model: Path) -> None:
     described = recipe(tmp_path, text=IMPORTING.replace("MODEL", str(model)))
     careful = replace(context, store=Store(tmp_path / "empty"), may_replace=False)
     built(careful, tmp_path, described)
@@ -335,9 +336,7 @@ def test_a_broken_variant_is_not_replaced_without_force(context: Context, tmp_pa
     assert again.built == ["pruned"]
 
 
-def test_a_build_says_where_it_works_and_how_much_that_takes_and_clean_removes_that_alone(
-    context: Context, tmp_path: Path
-) -> None:
+def test_a_build_reports_its_folder_and_size_and_clean_removes_only_its_files(context: Context, tmp_path: Path) -> None:
     recipe(tmp_path)
     folder = tmp_path / "work"
     arguments = ["build", tmp_path / "tiny.yaml", "--store", context.store.root, "--build-folder", folder]

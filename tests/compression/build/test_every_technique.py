@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.build.build import BuildOptions, build
-from slimseq.compression.recipe import read_recipe
+from slimseq.compression.build.recipe import read_recipe
 from slimseq.inference.generator import open_generator
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 RECIPE = """
 name: everything

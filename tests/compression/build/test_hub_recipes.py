@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from slimseq.compression.recipe import shipped_recipe
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.compression.build.recipe import shipped_recipe
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
+from tests.families import Family
 from tests.hub import HubHandler, running_hub
 from tests.hub_content import bart_base, t5_small, write_cnn_dailymail, write_hub_model, write_wmt14
 

@@ -23,9 +23,7 @@ def hashes(folder: Path) -> dict[Path, str]:
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_what_is_imported_goes_into_the_current_folders_store_which_git_ignores(
-    context: Context, tmp_path: Path
-) -> None:
+def test_an_import_goes_to_the_store_of_the_current_folder_which_git_ignores(context: Context, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     model = context.store.folder(TASK, "original")
 
@@ -57,14 +55,14 @@ def test_a_newcomer_prunes_an_embedded_model_and_finds_both_in_the_store_of_the_
     assert hashes(embedded.root) == before
 
 
-def test_a_copied_variant_brings_what_it_was_made_from(embedded: Store, tmp_path: Path) -> None:
+def test_a_variant_is_copied_with_its_ancestors(embedded: Store, tmp_path: Path) -> None:
     copied = compression_in(tmp_path, "quantize", TASK, "pruned", "--name", "small")
 
     assert copied.code == 0, copied.error
     assert Store(tmp_path / "artifacts").variants(TASK) == ["original", "pruned", "small"]
 
 
-def test_an_embedded_model_takes_no_name_that_the_user_has_given(context: Context, tmp_path: Path) -> None:
+def test_an_embedded_model_does_not_replace_a_variant_of_the_user(context: Context, tmp_path: Path) -> None:
     context.store.root.rename(tmp_path / "artifacts")
     before = hashes(tmp_path / "artifacts")
 
@@ -85,3 +83,33 @@ def test_a_store_without_the_task_is_one_line(context: Context, tmp_path: Path, 
     assert refused.error == (
         f"{OWN}\nerror: artifacts holds no variant for summarization; `import` or `train` makes one\n"
     )
+
+
+def test_a_store_that_is_not_there_does_not_pass_verification(tmp_path: Path) -> None:
+    verified = compression_in(tmp_path, "verify", "--store", "typo")
+
+    assert verified.code == 1
+    assert verified.error == "error: there is no store at typo\n"
+
+
+def test_an_empty_store_is_listed_as_such_and_does_not_pass_verification(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    listed = compression_in(tmp_path, "list", "--store", "empty")
+    verified = compression_in(tmp_path, "verify", Task.TRANSLATION, "--store", "empty")
+
+    assert listed.code == 0 and listed.out == "empty holds no artifact; `import` or `train` makes one\n"
+    assert verified.code == 1
+    assert verified.error == "error: empty holds no artifact for translation to check\n"
+
+
+def test_a_device_that_the_machine_does_not_have_is_one_line_before_anything_is_written(tmp_path: Path) -> None:
+    words = ("prune", TASK, "original", "--data", tiny_file(tmp_path), "--max-steps", 0)
+
+    refused = compression_in(tmp_path, *words, "--device", "cuda:99")
+    misspelt = compression_in(tmp_path, *words, "--device", "gpu")
+
+    assert refused.code == 1 and refused.error.startswith("error: --device cuda:99 is not usable here: ")
+    assert misspelt.code == 1 and misspelt.error.startswith("error: --device gpu is not usable here: ")
+    assert refused.error.count("\n") == misspelt.error.count("\n") == 1
+    assert not (tmp_path / "artifacts").exists()

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.context import Context
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.language_models import mbart_folder
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 
@@ -40,7 +41,7 @@ def next_command(done: Finished) -> list[str]:
     return words[program + 1 :]
 
 
-def test_pruning_says_what_is_left_and_that_it_hardly_trained(context: Context, tmp_path: Path) -> None:
+def test_pruning_reports_what_is_left_and_warns_of_short_training(context: Context, tmp_path: Path) -> None:
     data = tiny_file(tmp_path)
 
     done = run(
@@ -82,7 +83,7 @@ def test_enough_steps_need_no_remark(context: Context, tmp_path: Path) -> None:
     assert run(context, "distill", "translation", "original", *words).json["remark"] == ""
 
 
-def test_an_average_says_of_what(context: Context, tmp_path: Path) -> None:
+def test_an_average_names_both_variants(context: Context, tmp_path: Path) -> None:
     run(
         context,
         "train",
@@ -103,7 +104,7 @@ def test_an_average_says_of_what(context: Context, tmp_path: Path) -> None:
     assert next_command(done)[:3] == ["evaluate", "translation", "averaged"]
 
 
-def test_beams_say_which_number_was_chosen_and_why(embedded: Store, tmp_path: Path) -> None:
+def test_tune_beams_reports_the_number_and_the_reason(embedded: Store, tmp_path: Path) -> None:
     shutil.copytree(embedded.folder(TASK, "quantized"), tmp_path / "store" / "translation" / "quantized")
     context = tiny_context(tmp_path)
     dev = tmp_path / "dev.jsonl"
@@ -117,14 +118,16 @@ def test_beams_say_which_number_was_chosen_and_why(embedded: Store, tmp_path: Pa
     named = run(context, "tune-beams", "translation", "quantized", "--num-beams", 2, "--name", "two")
 
     assert "Beams: 1 instead of 4, the fewest that lose at most 90.0% on the dev data." in found.out
-    assert re.search(r"Of what 4 beams reach, beams keep: 1: [\d.]+%, 2: [\d.]+%, 3: [\d.]+%, 4: 100\.0%\.", found.out)
+    assert re.search(
+        r"Quality relative to 4 beams, by number of beams: 1: [\d.]+%, 2: [\d.]+%, 3: [\d.]+%, 4: 100\.0%\.", found.out
+    )
     assert "Beams: 2, as named; they were 4." in named.out
     assert next_command(found) == [
         "evaluate", "translation", "fewer-beams", "--record", "--data", str(dev), "--store", str(context.store.root)
     ]  # fmt: skip
 
 
-def test_quantization_says_what_stays_in_float(context: Context, tmp_path: Path) -> None:
+def test_quantization_reports_what_stays_in_float(context: Context, tmp_path: Path) -> None:
     data = tiny_file(tmp_path)
 
     whole = run(context, "quantize", "translation", "original")

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, invoked
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 SMALL = "--width 32 --encoder-layers 1 --decoder-layers 1 --heads 2 --feed-forward 64 --positions 64 --vocabulary 320"
 

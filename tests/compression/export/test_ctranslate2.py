@@ -7,16 +7,17 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from slimseq.compression.artifacts.publish import Identity, publish_model
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.ctranslate2 import export_ctranslate2, vocabulary_of
 from slimseq.compression.export.exporting import add_ctranslate2
-from slimseq.compression.publish import Identity, publish_model
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 CONFIGURATIONS: dict[str, tuple[Family, dict[str, Any]]] = {
     "T5, relu, tied": (Family.T5, {"feed_forward_proj": "relu", "tie_word_embeddings": True}),
@@ -121,7 +122,7 @@ def test_rows_beyond_the_tokenizer_get_names_of_their_own(tmp_path: Path) -> Non
     assert tokens[999] == "<unused 999>"
 
 
-def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     parent = tiny_artifact(context, Family.BART, tmp_path)
     quantize(context, Task.TRANSLATION, "original")

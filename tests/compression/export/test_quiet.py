@@ -16,7 +16,7 @@ assert not logging.getLogger().handlers, logging.getLogger().handlers
 """
 
 
-def test_after_rounding_in_blocks_other_libraries_do_not_talk() -> None:
+def test_after_block_quantization_other_libraries_print_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", ROUNDS], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr

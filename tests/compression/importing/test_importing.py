@@ -3,14 +3,15 @@ from pathlib import Path
 
 import pytest
 
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.context import Context
 from slimseq.compression.importing.importing import ImportOptions, import_model
-from slimseq.compression.publish import copy_tokenizer, write_model
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.compression.tiny import tiny_model, tiny_tokenizer
+from tests.families import Family
 from tests.hub import GATED, HubHandler, running_hub
 
 TRANSLATION = ImportOptions(task=Task.TRANSLATION)
@@ -46,7 +47,7 @@ def test_an_imported_folder_is_a_verified_hugging_face_folder(model_folder: Path
     assert (folder / "README.md").read_text().startswith("---\nlibrary_name: slimseq")
 
 
-def test_what_is_said_on_import_becomes_the_default(model_folder: Path, context: Context) -> None:
+def test_import_options_become_the_defaults(model_folder: Path, context: Context) -> None:
     options = ImportOptions(
         task=Task.SUMMARIZATION, variant="mine", prefix="tldr: ", num_beams=2, max_new_tokens=30, license="mit"
     )
@@ -113,7 +114,7 @@ def test_a_model_is_downloaded_from_a_hub(model_folder: Path, tmp_path: Path) ->
         ("not//an id", "main", "is neither a folder here nor a hub id such as google-t5/t5-small"),
     ],
 )
-def test_what_a_hub_refuses_is_said_in_one_line(
+def test_a_refusal_of_a_hub_is_one_line(
     model_folder: Path, tmp_path: Path, source: str, revision: str, message: str
 ) -> None:
     with running_hub({"slimseq/tiny": model_folder}) as endpoint:
@@ -135,7 +136,7 @@ def test_what_a_hub_refuses_is_said_in_one_line(
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "http://127.0.0.1:9 did not give it"),
     ],
 )
-def test_a_hub_out_of_reach_is_said_in_one_line(tmp_path: Path, environment: dict[str, str], message: str) -> None:
+def test_an_unreachable_hub_is_one_line(tmp_path: Path, environment: dict[str, str], message: str) -> None:
     done = compression(
         "import", "slimseq/tiny", "--task", "translation", "--store", tmp_path / "store",
         HF_HOME=str(tmp_path / "home"), **environment,

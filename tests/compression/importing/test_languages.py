@@ -7,19 +7,20 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.importing import ImportOptions, import_model
-from slimseq.compression.publish import copy_tokenizer, write_model
-from slimseq.compression.training.data import Limits, TrainingSet
+from slimseq.compression.training.data.pairs import Limits, TrainingSet
 from slimseq.evaluation.examples import Example
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.language_models import marian_folder, mbart_folder
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 TASK = Task.TRANSLATION
 TEXT = SENTENCES[0][1]
@@ -80,7 +81,7 @@ def test_training_targets_are_marked_with_the_target_language(tmp_path: Path, ki
     assert pair.target == theirs(text_target=target).input_ids
 
 
-def test_what_an_mbart_says_of_itself_is_taken(tmp_path: Path) -> None:
+def test_the_languages_in_the_files_of_an_mbart_are_used(tmp_path: Path) -> None:
     manifest = taken(tmp_path, mbart_folder(tmp_path / "model", source="ro_RO", target="cs_CZ"), None)
 
     assert manifest.languages == ["ro", "cs"]
@@ -148,7 +149,7 @@ def test_a_marian_is_not_relabelled(
         taken(tmp_path, source, languages)
 
 
-def test_a_marian_of_several_targets_is_told_the_named_one(tmp_path: Path) -> None:
+def test_a_marian_with_several_targets_gets_the_named_one(tmp_path: Path) -> None:
     source = marian_folder(tmp_path / "model", ("en", "ROMANCE"), ("fra", "ita"))
 
     manifest = taken(tmp_path, source, ["en", "ita"])
@@ -174,7 +175,7 @@ def test_a_marian_learns_targets_in_the_pieces_of_its_target_language(tmp_path: 
         assert pairs[index].target == theirs(text_target=example.target).input_ids
 
 
-def test_where_nothing_can_confirm_languages_one_line_says_so(tmp_path: Path) -> None:
+def test_one_line_warns_if_the_model_does_not_confirm_its_languages(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
     write_model(tiny_model(Family.T5, tokenizer), tmp_path / "t5")
     copy_tokenizer(tokenizer, tmp_path / "t5")

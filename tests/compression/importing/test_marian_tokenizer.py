@@ -9,9 +9,9 @@ import pytest
 import sentencepiece
 from transformers import AutoTokenizer, MarianConfig, MarianMTModel, MarianTokenizer
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.importing.marian_tokenizer import write_fast_marian_tokenizer
-from slimseq.compression.publish import write_model
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import open_generator
 from slimseq.inference.tokenizer import Tokenizer
@@ -101,7 +101,7 @@ def test_a_model_as_the_hub_has_it_is_imported_and_generates(folder: Path, tmp_p
         ("source.spm", None, "source.spm is no unigram model"),
     ],
 )
-def test_what_no_fast_tokenizer_can_stand_for_is_refused(
+def test_a_tokenizer_that_cannot_be_converted_is_refused(
     folder: Path, tmp_path: Path, name: str, content: bytes | None, complaint: str
 ) -> None:
     (folder / name).write_bytes(trained(SOURCES, "bpe") if content is None else content)

@@ -8,8 +8,8 @@ import pytest
 import sentencepiece
 from tokenizers import Tokenizer
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.importing.importing import ImportOptions, import_model
-from slimseq.compression.publish import write_model
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_context
 from tests.inference.models.test_pretrained import FAMILIES

@@ -53,7 +53,7 @@ def test_a_family_with_one_width_has_one_width_in_every_shape() -> None:
     assert parameters(chosen) <= 0.7 * parameters(WHOLE)
 
 
-def test_what_was_measured_decides_over_what_was_promised() -> None:
+def test_measured_losses_decide_over_estimates() -> None:
     def surprising(shape: Shape) -> float:
         # Alone each cut is harmless, together they are not.
         both = shape.encoder_feed_forward < 64 and shape.encoder_layers < 4

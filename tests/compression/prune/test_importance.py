@@ -10,10 +10,10 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import measure_importance
 from slimseq.compression.prune.options import CriterionName
-from slimseq.compression.training.batches import one_pass
+from slimseq.compression.training.data.batches import one_pass
 from slimseq.compression.training.forward import logits_of
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 
 @pytest.mark.parametrize("family", list(Family))
@@ -118,7 +118,7 @@ def test_magnitude_is_the_norm_of_all_that_a_part_is_made_of(tmp_path: Path) -> 
     torch.testing.assert_close(importance.heads[attention.output][1], torch.cat(head).norm())
 
 
-def test_chance_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+def test_random_importance_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path)
     model, dataset = tiny_model(Family.T5, tokenizer), tiny_set(tokenizer)
 
@@ -130,7 +130,7 @@ def test_chance_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     assert not torch.equal(channels(1), channels(2))
 
 
-def test_an_unknown_criterion_is_refused_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_criterion_is_refused_and_the_known_ones_are_named(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path)
     wrong: Any = "vibes"
 

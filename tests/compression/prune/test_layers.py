@@ -8,8 +8,8 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import one_shot_loss
 from slimseq.compression.prune.layers import EvenOrder, evenly_spaced, keep_layers, measured_order, skipping
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
 
@@ -38,7 +38,7 @@ def test_a_model_without_a_layer_computes_what_one_that_skips_it_does(
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_the_layer_that_the_loss_misses_least_goes_first_and_then_again(tmp_path: Path, family: Family) -> None:
+def test_the_layer_with_the_smallest_rise_in_loss_is_removed_first(tmp_path: Path, family: Family) -> None:
     tokenizer = tiny_tokenizer(family, tmp_path)
     model = tiny_model(family, tokenizer, encoder_layers=3, decoder_layers=3)
     dataset, context = tiny_set(tokenizer), tiny_context(tmp_path)
@@ -60,7 +60,7 @@ def test_the_layer_that_the_loss_misses_least_goes_first_and_then_again(tmp_path
         order.kept("decoder", 2)
 
 
-def test_a_layer_that_does_nothing_is_missed_by_nothing(tmp_path: Path) -> None:
+def test_a_layer_without_effect_does_not_raise_the_loss(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path)
     model = tiny_model(Family.T5, tokenizer, encoder_layers=3)
     silent = architecture_of_model(model).encoder.layers[1]
@@ -83,7 +83,7 @@ def test_evenly_spaced_layers_have_the_first_and_the_last_among_them() -> None:
 
 
 @pytest.mark.parametrize("wrong", [0, 4])
-def test_a_number_of_layers_that_cannot_be_is_refused(tmp_path: Path, wrong: int) -> None:
+def test_a_number_of_layers_out_of_range_is_refused(tmp_path: Path, wrong: int) -> None:
     tokenizer = tiny_tokenizer(Family.BART, tmp_path)
     model = tiny_model(Family.BART, tokenizer, encoder_layers=3, decoder_layers=3)
 

@@ -6,13 +6,15 @@ from transformers import AutoTokenizer
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.prune.prune import PruneOptions, prune
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.technique import Job
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import SequenceLevel
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.families import Family
 
 
 @pytest.mark.parametrize("family", list(Family))
@@ -23,11 +25,7 @@ def test_pruning_an_artifact_publishes_one_with_its_lineage(tmp_path: Path, fami
     training = TrainingOptions(bounds=Bounds(max_steps=6), learning_rate=1e-3, tokens_per_batch=200, dropout=0.0)
 
     outcome = prune(
-        context,
-        Task.TRANSLATION,
-        "original",
-        "pruned",
-        DataFiles([file], dev=[file]),
+        Job(context, Task.TRANSLATION, "original", "pruned", DataFiles([file], dev=[file])),
         PruneOptions(feed_forward=0.5, heads=3, samples=12),
         training,
     )
@@ -54,11 +52,7 @@ def test_a_variant_is_never_replaced_by_what_is_made_from_it(tmp_path: Path) -> 
 
     with pytest.raises(BadParameters, match="--name"):
         prune(
-            context,
-            Task.TRANSLATION,
-            "original",
-            "original",
-            DataFiles([tiny_file(tmp_path)]),
+            Job(context, Task.TRANSLATION, "original", "original", DataFiles([tiny_file(tmp_path)])),
             PruneOptions(),
             TrainingOptions(bounds=Bounds(max_steps=0)),
         )
@@ -71,7 +65,7 @@ def recovered(folder: Path, family: Family, options: PruneOptions, steps: int = 
     file = tiny_file(folder)
     training = TrainingOptions(bounds=Bounds(max_steps=steps), learning_rate=1e-3, tokens_per_batch=200, dropout=0.0)
     files = DataFiles([file], dev=[file])
-    outcome = prune(context, Task.TRANSLATION, "original", "pruned", files, options, training)
+    outcome = prune(Job(context, Task.TRANSLATION, "original", "pruned", files), options, training)
     context.store.verify(Task.TRANSLATION, "pruned")
     return parent, outcome.manifest, context.store.folder(Task.TRANSLATION, "pruned")
 
@@ -110,18 +104,14 @@ def test_a_trimmed_vocabulary_serves_with_its_own_tokenizer(tmp_path: Path, fami
     assert manifest.size.parameters == parent.size.parameters - (before - after) * 32
 
 
-def test_the_teacher_of_a_trimmed_student_is_trimmed_alike(tmp_path: Path) -> None:
+def test_the_teacher_of_a_student_with_a_trimmed_vocabulary_is_trimmed_too(tmp_path: Path) -> None:
     """Nothing but ids is cut, so that before any step the student is its teacher: the loss is the same."""
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.BART, tmp_path)
     file = tiny_file(tmp_path)
 
     outcome = prune(
-        context,
-        Task.TRANSLATION,
-        "original",
-        "pruned",
-        DataFiles([file], dev=[file]),
+        Job(context, Task.TRANSLATION, "original", "pruned", DataFiles([file], dev=[file])),
         PruneOptions(feed_forward=1, vocabulary=0),
         TrainingOptions(bounds=Bounds(max_steps=0)),
     )
@@ -191,7 +181,7 @@ def test_everything_at_once_gives_an_artifact_that_serves(tmp_path: Path) -> Non
     assert (folder / "onnx").is_dir()
 
 
-def test_recovery_can_learn_from_what_the_unpruned_model_writes(tmp_path: Path) -> None:
+def test_recovery_can_learn_from_outputs_of_the_unpruned_model(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
     options = PruneOptions(sequence=SequenceLevel(sequence_level="replace", sequence_beams=4))
@@ -199,7 +189,7 @@ def test_recovery_can_learn_from_what_the_unpruned_model_writes(tmp_path: Path) 
     files = DataFiles([tiny_file(tmp_path)])
 
     outcome = prune(
-        context, Task.TRANSLATION, "original", "pruned", files, options, training, outputs_folder=tmp_path / "outputs"
+        Job(context, Task.TRANSLATION, "original", "pruned", files, outputs=tmp_path / "outputs"), options, training
     )
 
     assert len((tmp_path / "outputs" / "teacher_outputs.jsonl").read_text(encoding="utf-8").splitlines()) == 20

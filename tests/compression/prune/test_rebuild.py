@@ -7,7 +7,7 @@ from slimseq.compression.prune.rebuild import rebuild
 from tests.inference.graphs.test_kin import BART_SHAPE
 
 
-def test_positions_that_no_state_dict_has_are_there_again() -> None:
+def test_positions_that_no_state_dict_has_are_computed_again() -> None:
     model = M2M100ForConditionalGeneration(M2M100Config(**BART_SHAPE)).eval()  # type: ignore[no-untyped-call]
     ids = torch.tensor([[5, 6, 7, 2]])
 

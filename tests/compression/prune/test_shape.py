@@ -8,8 +8,8 @@ from slimseq.compression.prune.importance import measure_importance
 from slimseq.compression.prune.layers import EvenOrder
 from slimseq.compression.prune.shape import Shape, cut_to, parameter_counter, shape_of
 from slimseq.compression.prune.structure import importance_summary
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 KINDS: list[tuple[Family, dict[str, Any]]] = [
     (Family.T5, {}),

@@ -5,15 +5,15 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import Importance, measure_importance
 from slimseq.compression.prune.layers import EvenOrder
 from slimseq.compression.prune.shape import cut_to, shape_of
 from slimseq.compression.prune.structure import kept_channels
-from slimseq.compression.publish import write_model
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 KINDS: dict[str, tuple[Family, dict[str, int | bool]]] = {
     "t5-relu": (Family.T5, {}),
@@ -178,7 +178,7 @@ def test_a_share_and_a_number_of_channels_mean_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, 2.5, 65.0])
-def test_a_number_of_channels_that_cannot_be_is_refused(tmp_path: Path, wrong: float) -> None:
+def test_a_number_of_channels_out_of_range_is_refused(tmp_path: Path, wrong: float) -> None:
     model, _ = made("t5-relu", tmp_path)
 
     with pytest.raises(BadParameters, match="--feed-forward"):
@@ -187,7 +187,7 @@ def test_a_number_of_channels_that_cannot_be_is_refused(tmp_path: Path, wrong: f
 
 @pytest.mark.parametrize("kind", list(KINDS))
 @pytest.mark.parametrize("heads", [0, 5])
-def test_a_number_of_heads_that_cannot_be_is_refused(tmp_path: Path, kind: str, heads: int) -> None:
+def test_a_number_of_heads_out_of_range_is_refused(tmp_path: Path, kind: str, heads: int) -> None:
     model, tokenizer = made(kind, tmp_path)
     importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
 

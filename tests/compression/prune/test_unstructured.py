@@ -6,13 +6,14 @@ import torch
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.prune.unstructured import check_sparsity, held_sparse, sparsity_masks
-from slimseq.compression.training.batches import one_pass
+from slimseq.compression.prune.options import check_sparsity
+from slimseq.compression.prune.unstructured import held_sparse, sparsity_masks
+from slimseq.compression.training.data.batches import one_pass
 from slimseq.compression.training.forward import logits_of
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions, train
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 
 @pytest.mark.parametrize("family", list(Family))
@@ -50,7 +51,7 @@ def test_magnitude_keeps_the_largest_of_every_group(tmp_path: Path) -> None:
         assert torch.all(lost <= groups.masked_fill(~kept, torch.inf).amin(1))
 
 
-def test_wanda_weighs_by_what_comes_in(tmp_path: Path) -> None:
+def test_wanda_weighs_by_the_inputs(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.BART, tmp_path)
     model, dataset = tiny_model(Family.BART, tokenizer), tiny_set(tokenizer)
     # Keys of cross-attention read the encoder's positions, where another mask counts.
@@ -92,7 +93,7 @@ def test_training_leaves_zeros_at_zero_and_moves_the_rest(tmp_path: Path, family
 
 
 @pytest.mark.parametrize("pattern", ["4:2", "0:4", "2/4", "2:"])
-def test_a_pattern_that_is_none_is_refused(pattern: str) -> None:
+def test_an_invalid_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(BadParameters, match="--pattern"):
         check_sparsity("wanda", 0, pattern)
 

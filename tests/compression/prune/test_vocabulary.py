@@ -5,19 +5,20 @@ import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
 from slimseq.compression.models import load_model
 from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
-from slimseq.compression.publish import write_model
 from slimseq.compression.training.tokenizer_maker import texts_of
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.mbart import MBart
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.language_models import marian_folder, mbart_folder
 from tests.compression.tiny import EXAMPLES, PREFIX, tiny_context, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 CORPUS = list(texts_of(EXAMPLES[:8], PREFIX))
 NEVER_SEEN = ["Quick zebras, jump! 1234 ΩΩ ½ €", "", "   ", "naïve\tcafé\n\nüber 🦊"]
@@ -81,7 +82,7 @@ def test_transformers_and_the_store_read_the_same_ids(tmp_path: Path, family: Fa
     assert (theirs.eos_token_id, theirs.pad_token_id) == (model.config.eos_token_id, model.config.pad_token_id)
 
 
-def test_the_files_that_slow_classes_read_are_trimmed_or_gone(tmp_path: Path) -> None:
+def test_the_files_that_slow_classes_read_are_trimmed_or_removed(tmp_path: Path) -> None:
     full = tiny_tokenizer(Family.T5, tmp_path / "spiece")
     (full / "spiece.model").write_bytes(b"the full one")
     cut = plan_vocabulary(tiny_model(Family.T5, full), full, CORPUS, 0, tiny_context(tmp_path))
@@ -116,7 +117,7 @@ def test_logits_are_those_of_the_full_model_at_the_ids_that_stay(
     assert model.num_parameters() - smaller.num_parameters() == removed * (1 if changes.get("is_tied", True) else 2)
 
 
-def test_special_ids_are_renumbered_wherever_they_stand(tmp_path: Path) -> None:
+def test_special_ids_are_renumbered_everywhere(tmp_path: Path) -> None:
     full = tiny_tokenizer(Family.BART, tmp_path / "full")
     model = tiny_model(Family.BART, full)
     assert model.generation_config is not None
@@ -139,7 +140,7 @@ def test_special_ids_are_renumbered_wherever_they_stand(tmp_path: Path) -> None:
     assert model.generation_config.forced_eos_token_id == end
 
 
-def test_a_trimmed_folder_says_the_ids_that_decoding_needs(tmp_path: Path) -> None:
+def test_a_trimmed_folder_has_the_ids_that_decoding_needs(tmp_path: Path) -> None:
     _, _, model, small, _ = trimmed(Family.T5, tmp_path)
 
     write_model(model, small)
@@ -149,7 +150,7 @@ def test_a_trimmed_folder_says_the_ids_that_decoding_needs(tmp_path: Path) -> No
     assert configuration.vocabulary == model.config.vocab_size
 
 
-def test_sentinels_stay_only_where_they_are_used(tmp_path: Path) -> None:
+def test_sentinels_stay_only_if_they_are_used(tmp_path: Path) -> None:
     full = tiny_tokenizer(Family.T5, tmp_path / "full")
     model = tiny_model(Family.T5, full)
     texts = [*CORPUS, "A <extra_id_2> B"]

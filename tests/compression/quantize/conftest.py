@@ -6,9 +6,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from slimseq.compression.context import Context
-from slimseq.models_store.manifest import Family
 from tests.compression.quantize.measured import PRODUCTS
 from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.families import Family
 
 
 @pytest.fixture(params=list(Family), ids=[family.value for family in Family])

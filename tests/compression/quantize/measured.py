@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from slimseq.compression.context import Context
 from slimseq.compression.quantize.teacher_forcing import batches, cross_feeds, open_session, steps
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.models.configuration import read_configuration
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_set
+from tests.families import Family
 
 # Of the graph of two products by constant matrices.
 PRODUCTS = ("first", "second")

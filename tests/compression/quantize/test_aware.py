@@ -8,15 +8,16 @@ import torch
 from slimseq.compression.context import Context
 from slimseq.compression.models import load_model
 from slimseq.compression.quantize.aware import add_fake_quantization, fake_quantize, remove_fake_quantization
+from slimseq.compression.quantize.options import Blocks
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
-from slimseq.compression.quantize.weight_only import Blocks, quantize_rows_in_blocks
+from slimseq.compression.quantize.weight_only import quantize_rows_in_blocks
 from slimseq.models_store.manifest import Task
 from tests.compression.quantize.measured import data_files
 
 
 @pytest.mark.parametrize("width", [64, 40])
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_rounding_is_that_of_the_kernel(symmetric: bool, width: int) -> None:
+def test_fake_quantization_equals_that_of_the_kernel(symmetric: bool, width: int) -> None:
     floats = np.random.default_rng(0).normal(size=(50, width)).astype(np.float32)
     floats[3] = 0
     floats[4:6] = np.abs(floats[4:6])
@@ -33,7 +34,7 @@ def test_rounding_is_that_of_the_kernel(symmetric: bool, width: int) -> None:
     np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 
-def test_the_model_sees_rounded_weights_and_learns_through_them(context: Context) -> None:
+def test_the_model_has_quantized_weights_and_gradients_pass_them(context: Context) -> None:
     model = load_model(context.store.folder(Task.TRANSLATION, "original"))
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     before, count = head.weight.detach().clone(), model.num_parameters()
@@ -50,7 +51,7 @@ def test_the_model_sees_rounded_weights_and_learns_through_them(context: Context
     assert head.weight is model.get_input_embeddings().weight
 
 
-def test_fine_tuning_is_recorded_and_changes_what_is_rounded(bart: Context, tmp_path: Path) -> None:
+def test_fine_tuning_is_recorded_and_changes_the_quantized_weights(bart: Context, tmp_path: Path) -> None:
     options = QuantizeOptions(scheme="int4-weight-only", aware_steps=4, aware_learning_rate=1e-3)
     files = data_files(tmp_path)
 

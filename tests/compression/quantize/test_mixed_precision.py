@@ -5,12 +5,13 @@ import pytest
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.graphs import OUTPUT_PROJECTION, groups_of, matmuls_of
+from slimseq.compression.quantize.graphs import matmuls_of
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.inference.generator import open_generator
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
+from slimseq.inference.models.architecture import OUTPUT_PROJECTION
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.models_store.manifest import Manifest, Task
 from tests.compression.quantize.measured import data_files, error
@@ -24,13 +25,12 @@ def quantized(context: Context, folder: Path, name: str, **options: Any) -> Mani
     return quantize(context, Task.TRANSLATION, "original", name, chosen, data_files(folder))
 
 
-def test_every_matmul_is_in_one_group(context: Context, tmp_path: Path) -> None:
+def test_every_matmul_is_in_one_part_of_the_model(context: Context, tmp_path: Path) -> None:
     source = context.store.folder(Task.TRANSLATION, "original")
-    export_onnx(source, tmp_path / "onnx", FloatCrossAttentionCache(), is_projection_shared=False)
 
-    groups = groups_of(tmp_path / "onnx")
+    parts = export_onnx(source, tmp_path / "onnx", FloatCrossAttentionCache(), is_projection_shared=False)
 
-    assert [group.name for group in groups] == [
+    assert [part.name for part in parts] == [
         *(f"encoder/layer {layer}/{part}" for layer in range(2) for part in ("self-attention", "feed forward")),
         *(
             f"decoder/layer {layer}/{part}"
@@ -40,11 +40,11 @@ def test_every_matmul_is_in_one_group(context: Context, tmp_path: Path) -> None:
         OUTPUT_PROJECTION,
     ]
     for graph in ("encoder.onnx", "decoder.onnx"):
-        names = [name for group in groups for name in group.matmuls.get(graph, ())]
+        names = [name for part in parts for name in part.matmuls.get(graph, ())]
         assert sorted(names) == sorted(matmuls_of(tmp_path / "onnx" / graph))
 
 
-def test_a_bound_leaves_the_most_sensitive_groups_in_float_and_is_held(context: Context, tmp_path: Path) -> None:
+def test_a_bound_is_met_with_the_most_sensitive_parts_in_float(context: Context, tmp_path: Path) -> None:
     everything = quantized(context, tmp_path, "all", fallback=1e9).lineage[-1].parameters
     bound = everything["divergence"] / 2
 
@@ -63,7 +63,7 @@ def test_a_bound_leaves_the_most_sensitive_groups_in_float_and_is_held(context: 
     )
 
 
-def test_a_bound_of_nothing_leaves_what_matters_in_float_with_one_embedding(context: Context, tmp_path: Path) -> None:
+def test_a_bound_of_zero_leaves_all_that_matters_in_float_with_one_embedding(context: Context, tmp_path: Path) -> None:
     manifest = quantized(context, tmp_path, "none", fallback=0.0)
 
     found = manifest.lineage[-1].parameters
@@ -89,6 +89,6 @@ def test_other_schemes_fall_back_too(bart: Context, tmp_path: Path, scheme: str)
     assert found["divergence"] <= everything["divergence"] / 2
 
 
-def test_without_data_there_is_nothing_to_measure_on(bart: Context) -> None:
+def test_a_fallback_needs_data(bart: Context) -> None:
     with pytest.raises(BadParameters, match="needs dev or calibration data here"):
         quantize(bart, Task.TRANSLATION, "original", "some", QuantizeOptions(fallback=0.1))

@@ -12,9 +12,10 @@ from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.evaluation.host import has_vnni
 from slimseq.inference.generator import open_generator
 from slimseq.inference.graphs.names import past
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.families import Family
 
 TEXTS = ["The cat sleeps on the warm stone.", "It rained all night."]
 
@@ -49,7 +50,7 @@ def test_quantizing_twice_gives_the_same_bytes(context: Context) -> None:
     assert first.digest == second.digest
 
 
-def test_keys_and_values_are_rounded_of_documents_and_not_of_sentences(embedded: Store) -> None:
+def test_keys_and_values_are_quantized_for_documents_and_not_for_sentences(embedded: Store) -> None:
     kinds = {}
     for task in Task:
         path = embedded.folder(task, "quantized") / "onnx" / "decoder.onnx"
@@ -72,7 +73,7 @@ def test_the_embedding_is_stored_once(embedded: Store) -> None:
         assert manifest.size.bytes_by_format["onnx"] < manifest.size.fp32_bytes / 3.5
 
 
-def test_layers_named_as_sensitive_are_rounded_more_finely(context: Context) -> None:
+def test_sensitive_layers_are_quantized_more_precisely(context: Context) -> None:
     none = quantize(context, Task.TRANSLATION, "original", "none", QuantizeOptions(sensitive_layers=()))
     every = quantize(context, Task.TRANSLATION, "original", "every", QuantizeOptions(sensitive_layers=("",)))
 
@@ -100,7 +101,7 @@ def test_an_artifact_without_safetensors_cannot_be_quantized(context: Context) -
         quantize(context, Task.TRANSLATION, "original", "original")
 
 
-def test_rows_are_rounded_within_half_a_step() -> None:
+def test_rows_are_quantized_within_half_a_step() -> None:
     floats = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
     floats[7] = 0
 

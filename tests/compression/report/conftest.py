@@ -5,20 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.publish import Identity, derived, publish_model
-from slimseq.models_store.manifest import (
-    Check,
-    Family,
-    Manifest,
-    MeanAgreement,
-    Performance,
-    QualityScore,
-    Step,
-    Task,
-    Verdict,
-)
+from slimseq.compression.artifacts.publish import Identity, derived, publish_model
+from slimseq.models_store.manifest import Check, Manifest, MeanAgreement, Performance, QualityScore, Step, Task, Verdict
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model
+from tests.families import Family
 
 SENSITIVITY = [{"group": "encoder feed-forward", "divergence": 0.31}, {"group": "attention", "divergence": 0.02}]
 IMPORTANCE = {

@@ -27,7 +27,7 @@ def test_speed_on_another_machine_has_no_ratio(store: Store) -> None:
     assert compact.speed is None and [speed.ratio for speed in compact.speeds] == [None]
 
 
-def test_of_several_runtimes_the_original_is_compared_on_the_same(store: Store) -> None:
+def test_speeds_are_compared_on_the_same_runtime(store: Store) -> None:
     amend(store, "original", performance=[performance(600), performance(1000, runtime="onnxruntime")])
 
     assert [variant.speed.ratio for variant in facts(store).variants[1:] if variant.speed] == [2409 / 600, 1204.5 / 600]

@@ -34,5 +34,5 @@ def test_parameters_of_a_tried_candidate_become_columns() -> None:
     assert finding.column_to_plot() is None
 
 
-def test_what_is_no_table_is_left_out() -> None:
+def test_values_that_are_not_tables_are_left_out() -> None:
     assert found(importance="magnitude", sensitivity=[0.5], tried=[], feed_forward=64) == []

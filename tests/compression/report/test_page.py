@@ -88,7 +88,7 @@ def test_sizes_and_speeds_shown_are_those_of_the_manifests_and_ratios_follow(rep
     assert report.page.table("gates").rows["compact"].numbers[2:4] == [[0.9288], [0.95]]
 
 
-def test_what_techniques_found_is_shown_once_for_all_that_share_the_step(report: Written) -> None:
+def test_findings_of_a_step_are_shown_once_for_all_its_variants(report: Written) -> None:
     page = report.page
 
     assert page.table("finding", kind="sensitivity").rows["encoder feed-forward"].numbers[1] == [0.31]
@@ -156,7 +156,7 @@ def test_the_same_store_gives_the_same_page(report: Written, tmp_path: Path) -> 
     assert (tmp_path / "again" / "report.html").read_bytes() == (report.folder / "report.html").read_bytes()
 
 
-def test_an_unmeasured_store_still_tells_sizes_and_lineage(store: Store, tmp_path: Path) -> None:
+def test_an_unmeasured_store_shows_sizes_and_lineage(store: Store, tmp_path: Path) -> None:
     for name in store.variants(Task.TRANSLATION):
         amend(store, name, quality=[], performance=[], gate=None)
 

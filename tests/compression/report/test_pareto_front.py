@@ -5,7 +5,7 @@ def names(points: list[Point]) -> list[str]:
     return [point.name for point in points]
 
 
-def test_the_front_holds_what_no_other_beats_cheapest_first() -> None:
+def test_the_front_has_the_points_that_no_other_dominates_cheapest_first() -> None:
     points = [Point("original", 10, 1.0), Point("worse and dearer", 8, 0.90), Point("small", 2, 0.95), Point("c", 5, 1)]
 
     assert names(pareto_front(points)) == ["small", "c"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions, train
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set
+from tests.families import Family
 
 OPTIONS = TrainingOptions(
     bounds=Bounds(max_steps=8),

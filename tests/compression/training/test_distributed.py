@@ -9,9 +9,9 @@ import pytest
 from safetensors.torch import load_file
 
 from slimseq.compression.training.checkpoint import CURRENT
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_tokenizer
 from tests.compression.training.distributed_run import run
+from tests.families import Family
 
 STEPS = 8
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from slimseq.compression.training.dropout import dropout_rate
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_model, tiny_tokenizer
+from tests.families import Family
 
 
 @pytest.mark.parametrize("family", list(Family))
@@ -28,7 +28,7 @@ def test_without_dropout_training_mode_computes_the_same_every_time(tmp_path: Pa
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_attention_is_kept_where_asked_while_hidden_states_are_dropped(tmp_path: Path, family: Family) -> None:
+def test_attention_can_stay_without_dropout_while_hidden_states_have_it(tmp_path: Path, family: Family) -> None:
     model = tiny_model(family, tiny_tokenizer(family, tmp_path), encoder_layers=1)
     ids = torch.tensor([[5, 6, 7, 8]])
 

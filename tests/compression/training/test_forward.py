@@ -7,8 +7,8 @@ import torch
 
 from slimseq.compression.families import NAMES
 from slimseq.compression.models import load_model
-from slimseq.compression.training.batches import one_pass
-from slimseq.compression.training.data import Limits, TrainingSet
+from slimseq.compression.training.data.batches import one_pass
+from slimseq.compression.training.data.pairs import Limits, TrainingSet
 from slimseq.compression.training.forward import decoder_inputs, pad_id_of
 from slimseq.inference.tokenizer import Tokenizer
 from tests.compression.test_families import TASK, imported

@@ -35,5 +35,5 @@ def test_freed_memory_is_kept_and_then_given_back() -> None:
     assert after < LARGE / 2
 
 
-def test_other_devices_allocate_as_ever() -> None:
+def test_other_devices_allocate_as_before() -> None:
     assert kept("cuda")[0] < LARGE / 2

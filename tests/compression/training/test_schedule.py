@@ -3,7 +3,7 @@ import pytest
 from slimseq.compression.training.schedule import Bounds, Trapezoid
 
 
-def test_the_rate_rises_stays_and_falls() -> None:
+def test_the_learning_rate_rises_stays_and_falls() -> None:
     schedule = Trapezoid(warmup_steps=10, decay_fraction=0.25)
 
     assert schedule.factor(0, 0.0) == pytest.approx(0.1)
@@ -27,12 +27,12 @@ def test_a_run_bounded_by_time_decays_with_time() -> None:
     assert bounds.done(steps=10**6, seconds=10, epochs=5.0) == pytest.approx(0.1)
 
 
-def test_the_nearest_bound_counts() -> None:
+def test_the_first_bound_that_is_reached_counts() -> None:
     bounds = Bounds(max_steps=10, max_seconds=100, epochs=2)
 
     assert bounds.done(steps=1, seconds=20, epochs=1.0) == 0.5
     assert bounds.done(steps=11, seconds=20, epochs=1.0) == 1
 
 
-def test_a_bound_of_nothing_is_reached_at_once() -> None:
+def test_a_bound_of_zero_is_reached_at_once() -> None:
     assert Bounds(max_steps=0).done(0, 0.0, 0.0) == 1

@@ -6,12 +6,12 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.publish import write_model
 from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.inference.models.pretrained import is_output_tied
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import ARCHITECTURE
+from tests.families import Family
 
 
 @pytest.mark.parametrize("is_gated", [False, True])
@@ -48,7 +48,7 @@ def test_the_seed_decides_the_weights() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"width": 30}, {"encoder_layers": 0}, {"hidden_dropout": 1.0}])
-def test_an_architecture_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+def test_an_impossible_architecture_is_refused(wrong: dict[str, Any]) -> None:
     options: NewModelOptions = replace(ARCHITECTURE, **wrong)
 
     with pytest.raises(BadParameters):

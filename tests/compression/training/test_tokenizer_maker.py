@@ -6,8 +6,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from slimseq.compression.errors import BadData
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, tokenizer_size
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import PREFIX, SENTENCES, tiny_tokenizer
+from tests.families import Family
 
 
 def loaded(folder: Path) -> PreTrainedTokenizerFast:
@@ -66,7 +66,7 @@ def test_t5_reads_a_word_after_a_dateline_as_it_would_at_the_start(tmp_path: Pat
     assert glued == spaced
 
 
-def test_bart_texts_stand_between_their_specials(tmp_path: Path) -> None:
+def test_bart_texts_are_between_special_tokens(tmp_path: Path) -> None:
     ids = Tokenizer(tiny_tokenizer(Family.BART, tmp_path)).encode("The cat", 64).ids
 
     assert (ids[0], ids[-1]) == (0, 2)

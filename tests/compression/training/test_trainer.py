@@ -9,12 +9,12 @@ import torch
 
 from slimseq.compression.errors import BadParameters, TrainingDiverged
 from slimseq.compression.training.checkpoint import CURRENT, PREVIOUS, WRITING
-from slimseq.compression.training.data import TokenPair, TrainingSet
+from slimseq.compression.training.data.pairs import TokenPair, TrainingSet
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions, train
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import EXAMPLES, LIMITS, PREFIX, tiny_context, tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 STEPS = 12
 OPTIONS = TrainingOptions(
@@ -43,7 +43,7 @@ class InterruptedSet(TrainingSet):
 
 @pytest.mark.parametrize("family", list(Family))
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, family: Family, number: int) -> None:
+def test_an_interrupted_run_resumes_with_the_same_losses(tmp_path: Path, family: Family, number: int) -> None:
     tokenizer = tiny_tokenizer(family, tmp_path / "tokenizer")
     context = tiny_context(tmp_path)
     whole, resumed = tiny_model(family, tokenizer), tiny_model(family, tokenizer)
@@ -149,7 +149,7 @@ def test_seconds_end_a_run(tmp_path: Path) -> None:
     assert report.seconds >= 0.5
 
 
-def test_a_bound_of_nothing_trains_nothing(tmp_path: Path) -> None:
+def test_a_bound_of_zero_trains_nothing(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path)
     options = replace(OPTIONS, bounds=Bounds(max_steps=0))
 
@@ -158,7 +158,7 @@ def test_a_bound_of_nothing_trains_nothing(tmp_path: Path) -> None:
     assert (report.steps, report.first_loss, report.last_loss) == (0, None, None)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path)
     model = tiny_model(Family.T5, tokenizer)
     torch.nn.init.constant_(model.get_parameter("shared.weight"), float("nan"))
@@ -168,7 +168,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_a_teacher_is_followed(tmp_path: Path, family: Family) -> None:
+def test_a_student_learns_from_its_teacher(tmp_path: Path, family: Family) -> None:
     tokenizer = tiny_tokenizer(family, tmp_path)
     dataset, context = tiny_set(tokenizer), tiny_context(tmp_path)
     teacher, student = tiny_model(family, tokenizer, seed=1), tiny_model(family, tokenizer, seed=2)

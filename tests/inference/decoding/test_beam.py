@@ -11,7 +11,7 @@ CONFIGURATION = ModelConfiguration(VOCABULARY, 1, 0, 1, 2, None, None, None)
 
 def test_rows_go_on_with_what_they_hold() -> None:
     search, drawn = BeamSearch(CONFIGURATION, BEAMS), np.random.default_rng(0)
-    search.join([GenerationOptions(num_beams=BEAMS, max_new_tokens=STEPS + 1)] * INPUTS)
+    search.join([GenerationOptions(num_beams=BEAMS, max_new_tokens=STEPS + 1)] * INPUTS, [False] * INPUTS)
     # What stands for the cache of each row: all tokens that it was fed.
     fed: list[list[int]] = [[] for _ in range(INPUTS * BEAMS)]
     moves = 0
@@ -29,3 +29,31 @@ def test_rows_go_on_with_what_they_hold() -> None:
         assert held.tolist() == fed
 
     assert moves > STEPS
+
+
+def test_tokens_that_are_reported_early_are_those_of_the_output() -> None:
+    drawn = np.random.default_rng(1)
+    options = [
+        GenerationOptions(num_beams=BEAMS, max_new_tokens=STEPS, length_penalty=each) for each in (-1.0, 0.0, 2.0)
+    ]
+    early = ended = 0
+
+    for _ in range(40):
+        search, rows = BeamSearch(CONFIGURATION, BEAMS), list(range(len(options)))
+        search.join(options, [True, False, True])
+        reported: dict[int, list[int]] = {row: [] for row in rows}
+        while rows:
+            logits = drawn.normal(scale=3, size=(len(rows) * BEAMS, VOCABULARY)).astype(np.float32)
+            found = search.advance(scores_of(logits, search.top, needs_log_sum_exp=True))
+            for place, token in found.new_tokens:
+                reported[rows[place]].append(token)
+                early += place not in found.finished
+            for place, sequence in found.finished.items():
+                assert reported[rows[place]] == sequence.ids
+                ended += len(sequence.ids)
+            left = [place for place in range(len(rows)) if place not in found.finished]
+            search.keep(np.array(left, dtype=np.int64))
+            rows = [rows[place] for place in left]
+        assert reported[1], "an input that is not streamed is reported at its end"
+
+    assert early > ended / 10

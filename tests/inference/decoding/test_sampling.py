@@ -15,7 +15,7 @@ CONFIGURATION = ModelConfiguration(VOCABULARY, 1, 0, 1, 2, None, None, None)
 def drawn(options: list[GenerationOptions], logits: Any, steps: int) -> list[list[int]]:
     """Draws so many tokens of each row, all rows with the same logits at each step."""
     search = SamplingSearch(CONFIGURATION)
-    search.join(options)
+    search.join(options, [False] * len(options))
     for _ in range(steps):
         search.advance(scores_of(np.tile(logits, (len(options), 1)), 1, needs_log_sum_exp=False))
     return [search.cut(row).ids for row in range(len(options))]

@@ -104,6 +104,30 @@ def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
     assert [ended[keys[place]] for place in (1, 2, 4, 5)] == [alone[place] for place in (1, 2, 4, 5)]
 
 
+def test_beams_report_tokens_before_the_end_and_the_output_stays(
+    both: tuple[TextGenerator, TextGenerator],
+) -> None:
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=4, max_new_tokens=48)
+    rows = rows_of(ours)[:12]
+    expected = ours.runtime.generate(rows, options)
+    engine = engine_of(ours)
+    keys = [engine.add(row, options, is_streamed=place % 2 == 0) for place, row in enumerate(rows)]
+    reported: dict[int, list[int]] = {key: [] for key in keys}
+    early: dict[int, int] = dict.fromkeys(keys, 0)
+
+    while len(engine):
+        engine.admit()
+        for key, progress in engine.step().items():
+            reported[key] += progress.tokens
+            early[key] += len(progress.tokens) if progress.ended is None else 0
+
+    assert [reported[key] for key in keys] == [sequence.ids for sequence in expected]
+    assert all(early[key] == 0 for key in keys[1::2])
+    streamed = keys[::2]
+    assert sum(early[key] for key in streamed) > sum(len(reported[key]) for key in streamed) / 2
+
+
 def test_what_waits_is_admitted_in_order_and_within_a_budget(both: tuple[TextGenerator, TextGenerator]) -> None:
     ours, _ = both
     options = GenerationOptions(max_new_tokens=4)

@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slimseq.compression.artifacts.publish import publish_model
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import OnnxExporter, add_onnx
-from slimseq.compression.publish import publish_model
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.weights import Weights
 from slimseq.inference.runtime import GeneratedSequence
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 CONFIGURATIONS: dict[str, tuple[Family, dict[str, Any]]] = {
     "T5, relu, tied": (Family.T5, {"feed_forward_proj": "relu", "tie_word_embeddings": True}),
@@ -61,7 +62,7 @@ IDENTITY = (
 
 
 def identity_of(fields: dict[str, Any]) -> Any:
-    from slimseq.compression.publish import Identity
+    from slimseq.compression.artifacts.publish import Identity
 
     return Identity(**fields)
 

@@ -5,14 +5,14 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
-from slimseq.compression.publish import write_model
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.data_file import DataFile
 from slimseq.inference.graphs.names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
 from slimseq.inference.graphs.top import add_log_sum_exp, add_top_tokens, block_size
 from slimseq.inference.models.weights import Weights
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import tiny_model, tiny_tokenizer
+from tests.families import Family
 
 ROWS = 6
 

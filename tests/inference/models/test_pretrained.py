@@ -11,7 +11,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import BartConfig, BartForConditionalGeneration, BartModel, T5Config, T5ForConditionalGeneration
 
-from slimseq.compression.publish import write_model
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.inference.models.pretrained import is_output_tied, load_pretrained, untie_output
 from slimseq.models_store.errors import BadSource
 from tests.inference.graphs.stepwise import largest_differences, randomized

@@ -9,8 +9,9 @@ from slimseq.compression.export.exporting import OnnxExporter, add_onnx
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
-from slimseq.models_store.manifest import Family, Task
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context
+from tests.families import Family
 
 SETTINGS: dict[str, dict[str, Any]] = {
     # Left alone, random weights write one token for ever, and it may be padding.

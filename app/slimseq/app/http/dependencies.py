@@ -2,7 +2,7 @@
 
 from typing import Annotated, cast
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from slimseq.app.services import Services
@@ -34,6 +34,16 @@ RetentionQuery = Annotated[
         "this share of the quality of the base model. The base model is that of the default variant.",
     ),
 ]
+LatencyQuery = Annotated[
+    float | None,
+    Query(
+        gt=0,
+        allow_inf_nan=False,
+        description="Maximum median latency of one text in milliseconds, as measured, instead of a variant's "
+        "name. Selects the variant with the best retention; with `min_retention` the fastest one.",
+    ),
+]
+BytesQuery = Annotated[int | None, Query(gt=0, le=2**53, description="Maximum size of the model's files, likewise.")]
 
 
 class ChoiceQuery(BaseModel):
@@ -43,14 +53,31 @@ class ChoiceQuery(BaseModel):
 
     variant: VariantQuery = None
     min_retention: RetentionQuery = None
+    max_latency_ms: LatencyQuery = None
+    max_bytes: BytesQuery = None
     runtime: RuntimeQuery = "auto"
 
 
 async def _choice(query: Annotated[ChoiceQuery, Query()]) -> Choice:
-    return Choice(query.variant, query.min_retention, runtime_name(query.runtime))
+    return choice_of(query)
 
 
+UnitHeader = Annotated[
+    str | None,
+    Header(
+        alias="X-Slimseq-Unit",
+        max_length=256,
+        description="What keeps its arm of an experiment, such as the id of a user. By default each request draws one.",
+    ),
+]
 ChoiceDep = Annotated[Choice, Depends(_choice)]
+
+
+def choice_of(query: ChoiceQuery) -> Choice:
+    """Returns the variant and the runtime that the query parameters select."""
+    return Choice(
+        query.variant, query.min_retention, runtime_name(query.runtime), query.max_latency_ms, query.max_bytes
+    )
 
 
 def runtime_name(runtime: RuntimeChoice) -> str | None:

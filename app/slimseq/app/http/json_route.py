@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
 from slimseq.app.errors import MalformedBody
+from slimseq.app.http.form import is_form
 
 LARGE_BYTES = 256 * 1024
 
@@ -28,17 +29,22 @@ class JsonRoute(APIRoute):
 
         async def parse_and_handle(request: Request) -> Response:
             body = await request.body()
-            if len(body) > LARGE_BYTES:
+            if len(body) > LARGE_BYTES and not is_form(request):
                 # Other requests run before and after, since reading and parsing take long.
                 await asyncio.sleep(0)
-                request._json = _parsed(body)
+                request._json = parse_json(body)
                 await asyncio.sleep(0)
             return await handle(request)
 
         return parse_and_handle
 
 
-def _parsed(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
+    """Returns the value of a JSON body.
+
+    Raises:
+        MalformedBody: it is not JSON. Names the position.
+    """
     try:
         return from_json(body)
     except ValueError as error:

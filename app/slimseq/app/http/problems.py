@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from asgi_correlation_id import correlation_id
-from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -44,17 +43,20 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     # The request.
     errors.Forbidden: ProblemType(403, "forbidden", "Forbidden"),
     errors.NotFound: ProblemType(404, "not-found", "Not found"),
+    errors.NoVariantFits: ProblemType(404, "no-variant-fits", "No variant is within the limits"),
     errors.NoVariantRetains: ProblemType(404, "no-variant-retains", "No variant retains enough"),
     errors.UnknownEvaluation: ProblemType(404, "unknown-evaluation", "Unknown evaluation"),
     errors.UnknownExperiment: ProblemType(404, "unknown-experiment", "Unknown experiment"),
     errors.UnknownResponse: ProblemType(404, "unknown-response", "Unknown response"),
     store_errors.UnknownVariant: ProblemType(404, "unknown-variant", "Unknown variant"),
     errors.MethodNotAllowed: ProblemType(405, "method-not-allowed", "Method not allowed"),
-    errors.VariantInUse: ProblemType(409, "variant-in-use", "Variant in use"),
     errors.AlreadyJudged: ProblemType(409, "already-judged", "Already judged"),
+    errors.ExperimentRuns: ProblemType(409, "experiment-runs", "An experiment is running"),
+    errors.VariantInUse: ProblemType(409, "variant-in-use", "Variant in use"),
     errors.EvaluationRuns: ProblemType(409, "evaluation-runs", "Evaluation has not ended"),
     errors.InvalidRequest: ProblemType(422, "invalid-request", "Invalid request"),
     errors.UnsupportedLanguages: ProblemType(422, "unsupported-languages", "Unsupported languages"),
+    errors.UnclosedMarkup: ProblemType(422, "unclosed-markup", "HTML is not closed"),
     errors.UnfitRuntime: ProblemType(422, "unfit-runtime", "Runtime cannot open the variant"),
     errors.TextTooLong: ProblemType(422, "text-too-long", "Input too long"),
     store_errors.InputTooLong: ProblemType(422, "input-too-long", "Input too long"),
@@ -96,6 +98,12 @@ def problem_type(error: SlimseqError) -> ProblemType:
     return next(PROBLEM_TYPES[kind] for kind in type(error).__mro__ if kind in PROBLEM_TYPES)
 
 
+def meaning(error: type[SlimseqError]) -> str:
+    """Returns when a problem occurs: the first paragraph of the error class, without its "Raised"."""
+    paragraph = " ".join((error.__doc__ or "").split("\n\n")[0].split()).removeprefix("Raised ")
+    return paragraph[:1].upper() + paragraph[1:]
+
+
 def problem_of(error: SlimseqError) -> Problem:
     """Describes an error for the client, with the id of the current request."""
     status, slug, title = problem_type(error)
@@ -111,34 +119,17 @@ def problem_of(error: SlimseqError) -> Problem:
 
 def problem_response(error: SlimseqError) -> JSONResponse:
     """Returns the response to a request that ended with an error."""
-    headers = {}
-    if isinstance(error, errors.DatabaseUnavailable):
-        headers["Retry-After"] = str(errors.DatabaseUnavailable.retry_after_seconds)
-    if isinstance(error, errors.Overloaded):
-        headers["Retry-After"] = str(error.retry_after_seconds)
-    if isinstance(error, errors.MethodNotAllowed):
-        headers["Allow"] = error.allowed
     problem = problem_of(error)
-    return JSONResponse(problem.model_dump(), problem.status, headers, MEDIA_TYPE)
+    return JSONResponse(problem.model_dump(), problem.status, headers_of(error), MEDIA_TYPE)
+
+
+def headers_of(error: SlimseqError) -> dict[str, str]:
+    """Returns the headers of the response to an error."""
+    if isinstance(error, errors.DatabaseUnavailable | errors.Overloaded):
+        return {"Retry-After": str(error.retry_after_seconds)}
+    return {"Allow": error.allowed} if isinstance(error, errors.MethodNotAllowed) else {}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of a route that may answer with problems of these statuses."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
-
-
-def document_media_type(app: FastAPI) -> None:
-    """Makes `/openapi.json` list every error as `application/problem+json`, where FastAPI has `application/json`."""
-    original = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = original()
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                for status, response in operation["responses"].items():
-                    content = response.get("content", {})
-                    if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in content:
-                        content[MEDIA_TYPE] = content.pop("application/json")
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]

@@ -14,11 +14,12 @@ import random
 import threading
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from slimseq.app.jobs.evaluation_order import END_OF_INPUT, EvaluationOrder
+from slimseq.app.jobs.low_priority import Write, message_writer
 from slimseq.app.serving.documents.plan import planning
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
@@ -32,8 +33,6 @@ from slimseq.inference.generator import TextGenerator, TextOutput, open_generato
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-
-Write = Callable[[dict[str, Any]], None]
 
 THREADS = 1
 # Sentences that are generated at once.
@@ -49,7 +48,7 @@ SEED = 12345
 def main() -> None:
     """Runs the evaluation that standard input describes."""
     bound_heaps()
-    write = _writer()
+    write = message_writer()
     with os.fdopen(0, "rb", closefd=False) as given:
         order = EvaluationOrder.of_line(given.readline())
         known = KnownRows(given)
@@ -196,18 +195,6 @@ def _system(generator: TextGenerator) -> Generate:
         return planned.assemble(outputs)
 
     return generate
-
-
-def _writer() -> Write:
-    """Returns a function that writes to standard output. What libraries print goes to standard error from now on."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def write(message: dict[str, Any]) -> None:
-        out.write(json.dumps(message) + "\n")
-        out.flush()
-
-    return write
 
 
 def _end_with_input() -> None:

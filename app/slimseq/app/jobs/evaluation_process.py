@@ -7,25 +7,18 @@ program of the child.
 import contextlib
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from slimseq.app.errors import EvaluationEnded, InternalError, named_error
 from slimseq.app.jobs.evaluation_order import END_OF_INPUT
+from slimseq.app.jobs.low_priority import end_child, start_child
 
 COMMAND = (sys.executable, "-m", "slimseq.app.jobs.evaluation_child")
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1") | {
-    "TOKENIZERS_PARALLELISM": "false"
-}
-LEAST_PRIORITY = 19
-# proc_pid_oom_score_adj(5): when the system runs out of memory, this process is killed first.
-KILLED_FIRST = "1000"
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +60,7 @@ class EvaluationProcess:
             try:
                 return self._result(process, lines, on_message)
             finally:
-                # It has no further results.
-                process.kill()
-                process.wait()
-                for pipe in filter(None, (process.stdin, process.stdout)):
-                    with contextlib.suppress(BrokenPipeError):
-                        pipe.close()
+                end_child(process)
         finally:
             _running.discard(self)
 
@@ -92,15 +80,7 @@ class EvaluationProcess:
         with self._lock:
             if self._is_killed:
                 raise EvaluationEnded("its process was not started")
-            self._process = subprocess.Popen(
-                COMMAND,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=_environment(),
-                # Ctrl-C in a terminal goes to the service only, which then kills this process.
-                process_group=0,
-            )
-        _lower_priority(self._process.pid)
+            self._process = start_child(COMMAND)
         return self._process
 
     def _result(
@@ -128,24 +108,6 @@ class EvaluationProcess:
                 case message:
                     on_message(message)
         raise EvaluationEnded(_how_it_ended(process.wait()))
-
-
-def _environment() -> dict[str, str]:
-    # The child imports the same code as this process.
-    return {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-
-
-def _lower_priority(process_id: int) -> None:
-    """Gives a process that just started, with one thread, the lowest CPU priority and the highest OOM score."""
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{process_id}/oom_score_adj").write_text(KILLED_FIRST)
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, process_id, LEAST_PRIORITY)
-    # `SCHED_BATCH` instead raises the p95 of live requests by 13 % (4 clients) and 30 % (1 client), this by 2 % and 4 %
-    # (two cores that others used too; `python -m benchmarks.beside_evaluation`).
-    if hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(process_id, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _how_it_ended(code: int) -> str:

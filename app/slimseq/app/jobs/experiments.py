@@ -1,163 +1,194 @@
-"""Experiments, responses and feedback in the database. A response has at most one rating, a comparison one vote."""
+"""The service of the `/experiments` routes: starts, stops, lists and reports experiments."""
 
-import uuid
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from slimseq.app.errors import AlreadyJudged, InvalidRequest, UnknownExperiment, UnknownResponse
+from slimseq.app.errors import ExperimentRuns, UnknownExperiment
+from slimseq.app.http.schemas.experiment import (
+    Arm,
+    Experiment,
+    ExperimentList,
+    ExperimentRequest,
+    ExperimentSummary,
+)
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.tables import ExperimentRow, RatingRow, ResponseRow, VoteRow
-from slimseq.models_store.manifest import Task
+from slimseq.app.jobs.experiment_report import ArmRecord, Vote, arm_reports, conclusion, pair_reports
+from slimseq.app.jobs.responses import ResponseLog
+from slimseq.app.jobs.traffic import ExperimentTraffic
+from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.traffic import new_id
+
+# Percentiles of latency are those of so many latest responses of an arm.
+LATEST_RESPONSES = 5000
 
 
-@dataclass(frozen=True)
-class Arm:
-    """A variant of an experiment, and its share of the traffic relative to the other weights."""
+class ExperimentService:
+    """Experiments in the database. At most one runs for each task."""
 
-    variant: str
-    weight: float
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A split of the traffic of a task. It runs while `stopped_at` is None.
-
-    `margin` is the largest difference that does not matter, named before the first response.
-    """
-
-    id: str
-    task: Task
-    name: str
-    arms: tuple[Arm, ...]
-    margin: float
-    created_at: datetime
-    stopped_at: datetime | None = None
-
-
-class ExperimentStore:
-    """Writes and reads experiments. Every method may raise `DatabaseUnavailable`, after which nothing was changed."""
-
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, chooser: Chooser, traffic: ExperimentTraffic, responses: ResponseLog
+    ) -> None:
         self._database = database
+        self._chooser = chooser
+        self._traffic = traffic
+        self._responses = responses
 
-    async def create(self, task: Task, name: str, arms: Sequence[Arm], margin: float) -> Experiment:
-        """Starts an experiment."""
-        row = ExperimentRow(
-            id=uuid.uuid4().hex,
-            task=task.value,
-            name=name,
-            arms=[asdict(arm) for arm in arms],
-            margin=margin,
-            created_at=datetime.now(UTC),
-        )
+    async def start(self, request: ExperimentRequest) -> Experiment:
+        """Starts an experiment.
 
-        def add(session: Session) -> Experiment:
-            session.add(row)
-            session.flush()
-            return _experiment(row)
+        Raises:
+            UnknownVariant: there is no variant of a name.
+            InvalidArtifact: a variant's manifest cannot be read.
+            ExperimentRuns: the task has a running experiment.
+            DatabaseUnavailable: the database failed.
+        """
+        for arm in request.arms:
+            self._chooser.choose(request.task, Choice(arm.variant))
+        identifier = new_id()
 
-        return await self._database.run(add)
+        def add(session: Session) -> None:
+            session.add(
+                ExperimentRow(
+                    id=identifier,
+                    task=request.task.value,
+                    name=request.name,
+                    arms=[arm.model_dump() for arm in request.arms],
+                    margin=request.margin,
+                    created_at=datetime.now(UTC),
+                    stopped_at=None,
+                )
+            )
 
-    async def list(self) -> list[Experiment]:
-        """Returns all experiments, the newest first."""
+        try:
+            await self._database.run(add)
+        except IntegrityError:
+            running = await self._database.run(lambda session: _running_id(session, request), writes=False)
+            raise ExperimentRuns(request.task.value, running) from None
+        await self._traffic.refresh()
+        return await self.get(identifier)
 
-        def read(session: Session) -> list[Experiment]:
-            return [_experiment(row) for row in session.scalars(_newest_first)]
+    async def stop(self, identifier: str) -> Experiment:
+        """Stops an experiment. One that has stopped stays as it is.
+
+        Raises:
+            UnknownExperiment: there is no experiment with that id.
+            DatabaseUnavailable: the database failed.
+        """
+
+        def end(session: Session) -> None:
+            row = _row(session, identifier)
+            row.stopped_at = row.stopped_at or datetime.now(UTC)
+
+        await self._database.run(end)
+        await self._traffic.refresh()
+        return await self.get(identifier)
+
+    async def list(self, limit: int, before: int | None = None) -> ExperimentList:
+        """Returns a page of experiments, the newest first.
+
+        Raises:
+            DatabaseUnavailable: the database failed.
+        """
+
+        def read(session: Session) -> ExperimentList:
+            query = select(ExperimentRow).order_by(ExperimentRow.number.desc()).limit(limit + 1)
+            if before is not None:
+                query = query.where(ExperimentRow.number < before)
+            rows = list(session.scalars(query))
+            return ExperimentList(
+                experiments=[_summary(row) for row in rows[:limit]],
+                next=rows[limit - 1].number if len(rows) > limit else None,
+            )
 
         return await self._database.run(read, writes=False)
 
     async def get(self, identifier: str) -> Experiment:
-        """Returns an experiment.
+        """Returns an experiment and what it has shown so far.
 
         Raises:
             UnknownExperiment: there is no experiment with that id.
+            DatabaseUnavailable: the database failed.
         """
-        return await self._database.run(lambda session: _experiment(_find(session, identifier)), writes=False)
-
-    async def stop(self, identifier: str) -> Experiment:
-        """Stops an experiment, unless it was stopped before.
-
-        Raises:
-            UnknownExperiment: there is no experiment with that id.
-        """
-
-        def stop(session: Session) -> Experiment:
-            row = _find(session, identifier)
-            row.stopped_at = row.stopped_at or datetime.now(UTC)
-            return _experiment(row)
-
-        return await self._database.run(stop)
-
-    async def record(self, responses: Sequence[ResponseRow]) -> None:
-        """Stores responses, so that they can be judged. A response that is stored already does not change."""
-
-        def add(session: Session) -> None:
-            known = set(
-                session.scalars(select(ResponseRow.id).where(ResponseRow.id.in_([row.id for row in responses])))
-            )
-            session.add_all([row for row in responses if row.id not in known])
-
-        await self._database.run(add)
-
-    async def rate(self, response: str, rating: float) -> None:
-        """Stores the rating of a response, between 0 and 1.
-
-        Raises:
-            UnknownResponse: there is no response with that id.
-            AlreadyJudged: it has a rating. That does not change.
-        """
-
-        def add(session: Session) -> None:
-            if session.get(ResponseRow, response) is None:
-                raise UnknownResponse(response)
-            _add_once(session, RatingRow(response=response, rating=rating, created_at=datetime.now(UTC)), response)
-
-        await self._database.run(add)
-
-    async def vote(self, comparison: str, preferred: str) -> None:
-        """Stores which variant of a comparison was preferred.
-
-        Raises:
-            UnknownResponse: there is no comparison with that id.
-            InvalidRequest: the variant is not in the comparison.
-            AlreadyJudged: it has a vote. That does not change.
-        """
-
-        def add(session: Session) -> None:
-            variants = session.scalars(select(ResponseRow.variant).where(ResponseRow.comparison == comparison)).all()
-            if not variants:
-                raise UnknownResponse(comparison)
-            if preferred not in variants:
-                raise InvalidRequest(f"preferred: {preferred!r} is not one of {', '.join(sorted(variants))}")
-            row = VoteRow(comparison=comparison, preferred=preferred, created_at=datetime.now(UTC))
-            _add_once(session, row, comparison)
-
-        await self._database.run(add)
+        await self._responses.flush()
+        return await self._database.run(lambda session: _reported(session, identifier), writes=False)
 
 
-_newest_first = select(ExperimentRow).order_by(ExperimentRow.number.desc())
+def _running_id(session: Session, request: ExperimentRequest) -> str:
+    query = select(ExperimentRow.id).where(ExperimentRow.task == request.task.value, ExperimentRow.stopped_at.is_(None))
+    return session.scalar(query) or "that has just stopped"
 
 
-def _find(session: Session, identifier: str) -> ExperimentRow:
+def _row(session: Session, identifier: str) -> ExperimentRow:
     row = session.scalar(select(ExperimentRow).where(ExperimentRow.id == identifier))
     if row is None:
         raise UnknownExperiment(identifier)
     return row
 
 
-def _add_once(session: Session, row: RatingRow | VoteRow, judged: str) -> None:
-    session.add(row)
-    try:
-        session.flush()
-    except IntegrityError as error:
-        raise AlreadyJudged(judged) from error
+def _summary(row: ExperimentRow) -> ExperimentSummary:
+    return ExperimentSummary.model_validate(
+        {
+            "status": "running" if row.stopped_at is None else "stopped",
+            **{name: getattr(row, name) for name in ExperimentSummary.model_fields if name != "status"},
+        }
+    )
 
 
-def _experiment(row: ExperimentRow) -> Experiment:
-    arms = tuple(Arm(**arm) for arm in row.arms)
-    return Experiment(row.id, Task(row.task), row.name, arms, row.margin, row.created_at, row.stopped_at)
+def _reported(session: Session, identifier: str) -> Experiment:
+    row = _row(session, identifier)
+    arms = [Arm.model_validate(arm) for arm in row.arms]
+    records = {arm.variant: _record(session, identifier, arm.variant) for arm in arms}
+    pairs = pair_reports(arms, records, _votes(session, identifier), row.margin)
+    return Experiment.model_validate(
+        {
+            **_summary(row).model_dump(),
+            "arms": arm_reports(arms, records),
+            "pairs": pairs,
+            "conclusion": conclusion(arms, pairs),
+        }
+    )
+
+
+def _record(session: Session, experiment: str, arm: str) -> ArmRecord:
+    of_arm = (ResponseRow.experiment == experiment, ResponseRow.arm == arm)
+    traffic = (*of_arm, ResponseRow.comparison.is_(None))
+    counted = select(func.count(), func.count(ResponseRow.problem)).where(*traffic)
+    [requests, errors] = session.execute(counted).one()
+    latest = (
+        select(ResponseRow.total_ms)
+        .where(*traffic, ResponseRow.total_ms.is_not(None))
+        .order_by(ResponseRow.created_at.desc())
+        .limit(LATEST_RESPONSES)
+    )
+    ratings = (
+        select(RatingRow.rating)
+        .join(ResponseRow, ResponseRow.id == RatingRow.response)
+        .where(*of_arm)
+        .order_by(RatingRow.created_at, RatingRow.response)
+    )
+    return ArmRecord(
+        responses=requests - errors,
+        errors=errors,
+        total_ms=[value for value in session.scalars(latest) if value is not None],
+        ratings=list(session.scalars(ratings)),
+    )
+
+
+def _votes(session: Session, experiment: str) -> list[Vote]:
+    query = (
+        select(VoteRow.comparison, VoteRow.preferred, ResponseRow.variant)
+        .join(ResponseRow, ResponseRow.comparison == VoteRow.comparison)
+        .where(ResponseRow.experiment == experiment)
+        .order_by(VoteRow.created_at, VoteRow.comparison)
+    )
+    preferred: dict[str, str] = {}
+    compared: dict[str, set[str]] = defaultdict(set)
+    for comparison, winner, variant in session.execute(query):
+        preferred[comparison] = winner
+        compared[comparison].add(variant)
+    return [Vote(winner, frozenset(compared[comparison])) for comparison, winner in preferred.items()]

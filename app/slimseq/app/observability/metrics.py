@@ -1,7 +1,9 @@
 """The Prometheus metrics of the service, with bounded labels."""
 
+import contextlib
 import platform
 from collections.abc import Callable
+from typing import Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,11 +16,25 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
+from slimseq.app.http.schemas.quality import LiveAgreement, OfflineAgreement
 from slimseq.models_store.manifest import Task
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 VARIANT = ("task", "variant")
+# `busy`: earlier ones are not finished. `too_long`: of more characters than are shadowed. `memory`: the reference does
+# not fit the memory budget. `failed`: the reference did not answer.
+DropReason = Literal["busy", "too_long", "memory", "failed"]
+DROP_REASONS: tuple[DropReason, ...] = get_args(DropReason)
+AGREEMENT_GAUGES = {
+    "mean": "Mean similarity of live outputs to the reference's, between 0 and 1.",
+    "lower": "Lower bound of the always-valid 95 % interval of the mean.",
+    "upper": "Upper bound of the always-valid 95 % interval of the mean.",
+    "exact": "Share of live outputs that are equal to the reference's.",
+    "outputs": "Number of live outputs that were compared.",
+    "recorded_mean": "Mean similarity that the manifest records.",
+    "recorded_lower": "Lower bound of the 95 % interval that the manifest records.",
+}
 
 
 class ServiceMetrics:
@@ -81,6 +97,22 @@ class ServiceMetrics:
         self._load_seconds = Gauge(
             "slimseq_variant_load_seconds", "Time to verify and load the variant.", VARIANT, registry=registry
         )
+
+        self._shadows = Counter(
+            "slimseq_shadows", "Number of requests that the reference answered again.", VARIANT, registry=registry
+        )
+        self._dropped_shadows = Counter(
+            "slimseq_shadows_dropped",
+            "Number of requests that were to be shadowed and were not, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        for reason in DROP_REASONS:
+            self._dropped_shadows.labels(reason)
+        self._agreement = {
+            name: Gauge(f"slimseq_agreement_{name}", help_, VARIANT, registry=registry)
+            for name, help_ in AGREEMENT_GAUGES.items()
+        }
 
         # By variant and runtime: resident bytes, and the function that reads the queue.
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
@@ -154,6 +186,34 @@ class ServiceMetrics:
     def variant_evicted(self) -> None:
         """Counts a variant that was unloaded to free memory for another."""
         self._evictions.inc()
+
+    def shadow_ended(self, task: Task, variant: str) -> None:
+        """Counts a request that the reference answered again."""
+        self._shadows.labels(task, variant).inc()
+
+    def shadow_dropped(self, reason: DropReason) -> None:
+        """Counts a request that was to be shadowed and was not."""
+        self._dropped_shadows.labels(reason).inc()
+
+    def agreement_changed(
+        self, task: Task, variant: str, live: LiveAgreement, recorded: OfflineAgreement | None
+    ) -> None:
+        """Shows the agreement of a variant on live requests, beside what its manifest records."""
+        values = {
+            "mean": live.similarity,
+            "lower": live.interval[0],
+            "upper": live.interval[1],
+            "exact": live.exact,
+            "outputs": live.outputs,
+        }
+        if recorded is not None:
+            values |= {"recorded_mean": recorded.similarity, "recorded_lower": recorded.interval[0]}
+        for name, gauge in self._agreement.items():
+            if name in values:
+                gauge.labels(task, variant).set(values[name])
+            else:
+                with contextlib.suppress(KeyError):
+                    gauge.remove(task, variant)
 
     def render(self) -> bytes:
         """Returns all metrics in the Prometheus text format."""

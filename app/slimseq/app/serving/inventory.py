@@ -13,6 +13,7 @@ from slimseq.app.http.schemas.memory import MemoryReport, VariantMemory
 from slimseq.app.http.schemas.quality import (
     Detail,
     Gate,
+    OfflineAgreement,
     Quality,
     QualityReport,
     ReferenceModel,
@@ -20,13 +21,14 @@ from slimseq.app.http.schemas.quality import (
     VariantQuality,
 )
 from slimseq.app.http.schemas.variants import VariantDetail, VariantList, VariantSummary
+from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.serving.pool.loading import format_bytes
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
 from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.evaluation.record import least_retention, recorded_scores
+from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
 from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.manifest import Manifest, Task
@@ -39,8 +41,11 @@ LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenize
 class Inventory:
     """Describes variants, from the store and the pool. Loads nothing."""
 
-    def __init__(self, catalogue: Catalogue, pool: Pool, version: str, runtimes: RuntimeChooser) -> None:
+    def __init__(
+        self, catalogue: Catalogue, pool: Pool, version: str, runtimes: RuntimeChooser, live: AgreementMonitor
+    ) -> None:
         self._catalogue = catalogue
+        self._live = live
         self._pool = pool
         self._version = version
         self._runtimes = runtimes
@@ -101,6 +106,7 @@ class Inventory:
             variant=manifest.variant,
             digest=manifest.digest,
             reference=shown_reference(manifest, manifests),
+            live_agreement=self._live.report(manifest.task, manifest.variant, manifest.digest),
             scores=recorded_scores(manifest, manifests) if detail == "full" else None,
         )
 
@@ -182,10 +188,22 @@ class Inventory:
 
 
 def quality_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Quality:
-    """Returns the retention of a variant, and the gate of its manifest."""
+    """Returns the retention and agreement of a variant, and the gate of its manifest."""
     verdict = manifest.gate
     gate = Gate(verdict=verdict.status, checks=verdict.checks) if verdict else Gate(verdict="none", checks=[])
-    return Quality(retention=_retention(manifest, manifests), gate=gate)
+    return Quality(
+        retention=_retention(manifest, manifests), agreement=offline_agreement(manifest, manifests), gate=gate
+    )
+
+
+def offline_agreement(manifest: Manifest, manifests: Sequence[Manifest]) -> OfflineAgreement | None:
+    """Returns the recorded agreement of a variant with its reference."""
+    score = least_agreement(manifest, manifests)
+    if score is None or score.agreement is None:
+        return None
+    return OfflineAgreement(
+        **score.agreement.model_dump(), dataset=score.dataset, split=score.split, samples=score.samples
+    )
 
 
 def _retention(manifest: Manifest, manifests: Sequence[Manifest]) -> Retention | None:

@@ -3,16 +3,26 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 
 from slimseq.app.errors import DeadlineExceeded, InvalidRequest
-from slimseq.app.http.problems import problem_of
-from slimseq.app.http.schemas.generation import CompareResponse, FailedVariant, GenerationResponse, Output, Timings
+from slimseq.app.http.problems import problem_of, problem_type
+from slimseq.app.http.schemas.generation import (
+    ComparedResponse,
+    CompareResponse,
+    ExperimentArm,
+    FailedVariant,
+    GenerationResponse,
+    Output,
+    Timings,
+)
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request import Generated
+from slimseq.app.serving.comparison import compare_with, reference_among
 from slimseq.app.serving.documents.long_input import condense
 from slimseq.app.serving.documents.plan import Plan, is_short, planning
 from slimseq.app.serving.documents.planner import Planner, finished
@@ -22,9 +32,38 @@ from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.streaming.assembly import Assembly
 from slimseq.app.serving.streaming.events import TokenRelay, generation_events
+from slimseq.app.serving.traffic import Assignment, NoTraffic, Traffic, new_id
 from slimseq.app.settings import Settings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
+
+# Called with each answer to a live request. It must return at once.
+OnAnswer = Callable[[Prompt, GenerationResponse], None]
+
+
+@dataclass
+class Call:
+    """A request while it is handled.
+
+    Args:
+        task: the task.
+        prompt: texts and options.
+        choice: the variant that it asks for, or that of its arm.
+        started: when it arrived, of `time.monotonic`.
+        deadline: when it expires.
+        assignment: its arm of an experiment, if it has one.
+        comparison: id of the comparison that it is part of.
+        reason: why its variant was selected, once it is and limits selected it.
+    """
+
+    task: Task
+    prompt: Prompt
+    choice: Choice
+    started: float
+    deadline: float
+    assignment: Assignment | None = None
+    comparison: str | None = None
+    reason: str | None = None
 
 
 class GenerationService:
@@ -38,6 +77,8 @@ class GenerationService:
         latency: LatencyWindow,
         metrics: ServiceMetrics,
         planner: Planner,
+        traffic: Traffic | None = None,
+        on_answer: OnAnswer = lambda prompt, response: None,
     ) -> None:
         self._settings = settings
         self._planner = planner
@@ -45,40 +86,54 @@ class GenerationService:
         self._pool = pool
         self._latency = latency
         self._metrics = metrics
+        self._traffic: Traffic = traffic or NoTraffic()
+        self._on_answer = on_answer
 
-    async def generate(self, task: Task, prompt: Prompt, choice: Choice) -> GenerationResponse:
-        """Generates from a prompt with the selected variant.
+    @property
+    def max_text_characters(self) -> int:
+        """Maximum number of characters in the texts of a request."""
+        return self._settings.max_text_characters
+
+    async def generate(self, task: Task, prompt: Prompt, choice: Choice, unit: str | None = None) -> GenerationResponse:
+        """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs.
+
+        Args:
+            task: the task.
+            prompt: texts and options.
+            choice: the variant.
+            unit: what keeps its arm of an experiment.
 
         Raises:
             SlimseqError: what `Chooser.choose`, `Pool.lease`, `planning` and `RequestQueue.wait` raise.
         """
-        started = time.monotonic()
-        self._check_size(prompt)
-        return await self._generate(task, choice, prompt, started, self._deadline(started))
+        call = self._call(task, prompt, choice, unit)
+        with self._counted(call):
+            response = await self._generate(call)
+        self._on_answer(prompt, response)
+        return response
 
-    async def stream(self, task: Task, prompt: Prompt, choice: Choice) -> AsyncIterator[bytes]:
+    async def stream(self, task: Task, prompt: Prompt, choice: Choice, unit: str | None = None) -> AsyncIterator[bytes]:
         """Generates as `generate` does, as Server-Sent Events. It returns when the first event is there.
 
         Raises:
             SlimseqError: as `generate` does, before the first piece. Later errors become an `error` event.
         """
-        started = time.monotonic()
-        self._check_size(prompt)
-        deadline = self._deadline(started)
+        call = self._call(task, prompt, choice, unit)
         async with AsyncExitStack() as held:
-            loaded, planned = await self._prepare(held, task, choice, prompt, deadline)
+            held.enter_context(self._counted(call))
+            loaded, planned = await self._prepare(held, call)
             relay = TokenRelay()
-            request = loaded.worker.submit(planned.rows, planned.options, deadline, relay, planned.stop)
+            request = loaded.worker.submit(planned.rows, planned.options, call.deadline, relay, planned.stop)
             assembly = Assembly(
                 planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id, planned.stop
             )
-            events = generation_events(
-                loaded.worker,
-                request,
-                relay,
-                assembly,
-                lambda generated: self._answer(loaded, planned, generated, started),
-            )
+
+            def answer(generated: Generated) -> GenerationResponse:
+                response = self._answer(call, loaded, planned, generated)
+                self._on_answer(prompt, response)
+                return response
+
+            events = generation_events(loaded.worker, request, relay, assembly, answer)
             return _after_first(await anext(events), events, held.pop_all())
 
     async def compare(
@@ -91,40 +146,80 @@ class GenerationService:
             UnknownVariant: there is no variant of a name. Other errors of a variant are in its result.
         """
         started = time.monotonic()
-        self._check_size(prompt)
+        self.check_size(prompt)
         if len(set(variants)) < len(variants):
             raise InvalidRequest("query parameter variant: names a variant twice")
         for name in variants:
             self._chooser.check_exists(task, name)
+        comparison = new_id()
         results: list[GenerationResponse | FailedVariant] = []
         for name in variants:
             try:
-                deadline = self._deadline(started)
-                choice = Choice(name, runtime=runtime)
-                results.append(await self._generate(task, choice, prompt, time.monotonic(), deadline))
+                choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, name)
+                call = Call(task, prompt, choice, time.monotonic(), self._deadline(started), arm, comparison)
+                results.append(await self._generate(call))
             except SlimseqError as error:
                 results.append(FailedVariant(variant=name, error=problem_of(error)))
-        return CompareResponse(task=task, results=results)
+        answered = {result.variant: result for result in results if isinstance(result, GenerationResponse)}
+        compared: list[ComparedResponse | FailedVariant] = [each for each in results if isinstance(each, FailedVariant)]
+        if answered:
+            name = reference_among(list(answered), self._chooser.references(task, variants))
+            compared = await asyncio.to_thread(compare_with, answered[name], results)
+        return CompareResponse(id=comparison, task=task, results=compared)
 
-    async def _generate(
-        self, task: Task, choice: Choice, prompt: Prompt, started: float, deadline: float
-    ) -> GenerationResponse:
-        async with AsyncExitStack() as held:
-            loaded, planned = await self._prepare(held, task, choice, prompt, deadline)
-            request = loaded.worker.submit(planned.rows, planned.options, deadline, stops=planned.stop)
-            generated = await loaded.worker.wait(request)
-            return self._answer(loaded, planned, generated, started)
+    def check_size(self, prompt: Prompt) -> None:
+        """Checks the number of texts and of their characters.
 
-    async def _prepare(
-        self, held: AsyncExitStack, task: Task, choice: Choice, prompt: Prompt, deadline: float
-    ) -> tuple[LoadedVariant, Plan]:
-        """Leases a variant while `held` is open, and plans the prompt for it."""
+        Raises:
+            InvalidRequest: there are too many.
+        """
+        entries = len(prompt.texts) if prompt.entries is None else prompt.entries
+        if entries > self._settings.max_texts:
+            raise InvalidRequest(f"text: has {entries} entries; at most {self._settings.max_texts} are allowed")
+        characters = sum(map(len, prompt.texts))
+        if characters > self._settings.max_text_characters:
+            raise InvalidRequest(
+                f"text: has {characters} characters; at most {self._settings.max_text_characters} are allowed"
+            )
+
+    def _call(self, task: Task, prompt: Prompt, choice: Choice, unit: str | None) -> Call:
+        """Returns the call of a request, with the arm that it belongs to if it leaves the variant to the service."""
+        started = time.monotonic()
+        self.check_size(prompt)
+        assignment = self._traffic.assign(task, unit) if choice.is_open else None
+        if assignment and choice.languages and not self._chooser.translates(task, assignment.arm, choice.languages):
+            assignment = None
+        if assignment is not None:
+            choice = replace(choice, variant=assignment.arm)
+        return Call(task, prompt, choice, started, self._deadline(started), assignment)
+
+    @contextlib.contextmanager
+    def _counted(self, call: Call) -> Iterator[None]:
+        """Counts a failure of the service as one of the call's arm."""
         try:
-            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
-                loaded = await self._lease(held, task, choice)
+            yield
+        except SlimseqError as error:
+            problem = problem_type(error)
+            if call.assignment is not None and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                self._traffic.record_failure(call.task, call.assignment, problem.slug)
+            raise
+
+    async def _generate(self, call: Call) -> GenerationResponse:
+        async with AsyncExitStack() as held:
+            loaded, planned = await self._prepare(held, call)
+            request = loaded.worker.submit(planned.rows, planned.options, call.deadline, stops=planned.stop)
+            generated = await loaded.worker.wait(request)
+            return self._answer(call, loaded, planned, generated)
+
+    async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
+        """Leases a variant while `held` is open, and plans the prompt for it."""
+        prompt = call.prompt
+        try:
+            async with asyncio.timeout(max(call.deadline - time.monotonic(), 0)):
+                loaded = await self._lease(held, call)
                 if prompt.long_input == "truncate":
                     return loaded, await self._plan(loaded, prompt)
-                condensed = await condense(loaded.worker, loaded.generator, prompt, deadline, self._planner)
+                condensed = await condense(loaded.worker, loaded.generator, prompt, call.deadline, self._planner)
                 return loaded, replace(
                     await self._plan(loaded, condensed.prompt),
                     read_tokens=condensed.read_tokens,
@@ -138,33 +233,24 @@ class GenerationService:
         work = planning(loaded.generator, prompt, self._settings.queue_rows)
         return finished(work) if is_short(prompt) else await self._planner.run(work)
 
-    async def _lease(self, held: AsyncExitStack, task: Task, choice: Choice) -> LoadedVariant:
+    async def _lease(self, held: AsyncExitStack, call: Call) -> LoadedVariant:
         """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
+        task, choice = call.task, call.choice
         while True:
-            name = self._chooser.choose(task, choice)
+            selection = self._chooser.select(task, choice)
+            call.reason = selection.reason
             try:
-                return await held.enter_async_context(self._pool.lease(task, name, choice.runtime))
+                return await held.enter_async_context(self._pool.lease(task, selection.variant, choice.runtime))
             except SlimseqError:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
-                if self._chooser.choose(task, choice) == name:
+                if self._chooser.choose(task, choice) == selection.variant:
                     raise
-
-    def _check_size(self, prompt: Prompt) -> None:
-        if len(prompt.texts) > self._settings.max_texts:
-            raise InvalidRequest(
-                f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"
-            )
-        characters = sum(map(len, prompt.texts))
-        if characters > self._settings.max_text_characters:
-            raise InvalidRequest(
-                f"text: has {characters} characters; at most {self._settings.max_text_characters} are allowed"
-            )
 
     def _deadline(self, started: float) -> float:
         return started + self._settings.request_timeout_seconds
 
-    def _answer(self, loaded: LoadedVariant, planned: Plan, generated: Generated, started: float) -> GenerationResponse:
-        total_seconds = time.monotonic() - started
+    def _answer(self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated) -> GenerationResponse:
+        total_seconds = time.monotonic() - call.started
         outputs = planned.assemble(generated.outputs)
         queue_seconds = planned.queue_seconds + generated.queue_seconds
         inference_seconds = planned.inference_seconds + generated.inference_seconds
@@ -177,14 +263,19 @@ class GenerationService:
         self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
         tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
         self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, tokens)
-        return GenerationResponse(
+        response = GenerationResponse(
+            id=new_id(),
             task=task,
             variant=variant,
             digest=loaded.digest,
             runtime=loaded.runtime,
             outputs=[Output.model_validate(output, from_attributes=True) for output in outputs],
             timings=timings,
+            selection=call.reason,
+            experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,
         )
+        self._traffic.record(response, call.assignment, call.comparison)
+        return response
 
 
 async def _after_first(first: bytes, events: AsyncGenerator[bytes], held: AsyncExitStack) -> AsyncIterator[bytes]:

@@ -5,18 +5,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from slimseq.compression.artifacts.card import write_card
+from slimseq.compression.artifacts.copies import copy_artifact
+from slimseq.compression.artifacts.publish import check_name, manifest_of_the_same
 from slimseq.compression.build.keys import folder_digest, key_of
 from slimseq.compression.build.measure import measure_variants
 from slimseq.compression.build.plan import check_nothing_is_replaced, is_base_current, whole_manifest
+from slimseq.compression.build.recipe import BASE, Recipe, check_family, import_options
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.build.work import CHECKPOINTS, STEPS, working_in
-from slimseq.compression.card import write_card
 from slimseq.compression.context import Context
-from slimseq.compression.copies import copy_artifact
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.importing.importing import import_model
-from slimseq.compression.publish import check_name, manifest_of_the_same
-from slimseq.compression.recipe import BASE, Recipe, check_family, import_options
 from slimseq.compression.technique import technique_named
 from slimseq.evaluation.gate import verdict_on
 from slimseq.inference.models.configuration import read_json

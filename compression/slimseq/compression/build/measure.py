@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimseq.compression.benchmark import BenchmarkOptions, benchmark_variants
 from slimseq.compression.build.keys import data_digest, key_of
+from slimseq.compression.build.recipe import BASE, TestSet
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
-from slimseq.compression.evaluate import EvaluateOptions, evaluate_variants
-from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
-from slimseq.compression.recipe import BASE, TestSet
-from slimseq.inference.runtimes.registry import runtime_named
+from slimseq.compression.export.exporting import EXPORTS
+from slimseq.compression.measure.benchmark import BenchmarkOptions, benchmark_variants
+from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_variants
+from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.files import write_text
 from slimseq.models_store.manifest import Task
@@ -27,8 +27,6 @@ THREADS = 1
 SAMPLES = 32
 # Enough for speed ratios that repeat within about 2 %.
 REPEATS = 5
-# The runtimes that do not need torch.
-RUNTIMES = ("onnxruntime", "ctranslate2")
 
 
 class Measurements:
@@ -75,7 +73,8 @@ def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mappi
     names = [BASE, *(name for name in digests if name != BASE)]
     measured = False
     for name in names:
-        _export_onnx(context, recipe.task, name)
+        # Quality is measured on the default runtime.
+        _export(context, recipe.task, name, "onnx")
     for test in recipe.data.test:
         data = workspace.path(test.data)
         key = key_of(test.model_dump(), data_digest([data]), dict(digests))
@@ -96,8 +95,12 @@ def _benchmark(workspace: BuildWorkspace, context: Context, names: Sequence[str]
         return False
     task = workspace.recipe.task
     for name in names:
-        _export_ctranslate2(context, task, name)
-    for runtime in map(runtime_named, RUNTIMES):
+        for runtime in SERVING_RUNTIMES.values():
+            try:
+                _export(context, task, name, runtime.format)
+            except BadSource as error:
+                context.say(f"{task}/{name} is not measured on {runtime.name}: {error}")
+    for runtime in SERVING_RUNTIMES.values():
         openable = [name for name in names if context.store.has_format(task, name, runtime.format)]
         for batch in BATCHES if openable and runtime.is_installed else ():
             context.say(f"Timing {', '.join(openable)}, {runtime.name}, batch {batch}")
@@ -109,23 +112,11 @@ def _benchmark(workspace: BuildWorkspace, context: Context, names: Sequence[str]
     return True
 
 
-def _export_onnx(context: Context, task: Task, name: str) -> None:
-    """Exports a variant with safetensors to ONNX, since quality is measured on the default runtime."""
-    if not context.store.manifest(task, name).has_format("safetensors"):
-        return
-    if context.store.export_of(task, name, "onnx") is None:
-        add_onnx(context, task, name)
-
-
-def _export_ctranslate2(context: Context, task: Task, name: str) -> None:
-    """Exports a variant with safetensors to CTranslate2, so that speed is measured on every runtime."""
-    if not context.store.manifest(task, name).has_format("safetensors"):
-        return
-    if context.store.export_of(task, name, "ctranslate2") is None:
-        try:
-            add_ctranslate2(context, task, name)
-        except BadSource as error:
-            context.say(f"{task}/{name} is not measured on CTranslate2: {error}")
+def _export(context: Context, task: Task, name: str, form: str) -> None:
+    """Exports a variant with safetensors to a format that it lacks."""
+    has_safetensors = context.store.manifest(task, name).has_format("safetensors")
+    if has_safetensors and context.store.export_of(task, name, form) is None:
+        EXPORTS[form](context, task, name)
 
 
 def _options(test: TestSet, data: str) -> EvaluateOptions:

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Sequence
 
+from slimseq.compression.build.recipe import BASE, Recipe, RecipeStep
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
-from slimseq.compression.recipe import BASE, Recipe, RecipeStep
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Step
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimseq.compression.build.keys import data_digest, key_of
+from slimseq.compression.build.recipe import Recipe, RecipeStep, data_of, mixture_of, seed_of
 from slimseq.compression.context import Context
-from slimseq.compression.recipe import Recipe, RecipeStep, data_of, mixture_of, seed_of
 from slimseq.compression.technique import Job, technique_named
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Step
 from slimseq.models_store.store import Store

@@ -1,1 +1,1 @@
-"""The verbs of the command line, one file each."""
+"""What the verbs of the command line share: arguments, options, output, and what to do next."""

@@ -46,4 +46,4 @@ def evaluate_next(context: Context, manifest: Manifest, data: str | None = None)
     words = ["evaluate", manifest.task.value, manifest.variant, "--record"]
     if data is not None or manifest.languages != SAMPLE_LANGUAGES[manifest.task]:
         words += ["--data", data or "test.jsonl"]
-    return f"Next, measure its quality, and have its manifest say it: {command_line(context, *words)}"
+    return f"Next, measure its quality and record it in the manifest: {command_line(context, *words)}"

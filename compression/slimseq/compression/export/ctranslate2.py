@@ -27,7 +27,7 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
     """Writes a CTranslate2 model.
 
     Matrices are stored once where they are equal, the tied embedding and the relative position biases among them.
-    With `int8`, matrices are rounded symmetrically with one scale a row, norms and biases stay float32, or with
+    With `int8`, matrices are quantized symmetrically with one scale a row, norms and biases stay float32, or with
     `int8_float16` float16, which a CPU computes with in float32.
 
     Args:

@@ -1,6 +1,6 @@
 """Adds derived formats to an artifact, beside its safetensors and outside of its digest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -71,6 +71,10 @@ def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "C
 
     versions = library_versions() | {"ctranslate2": version("ctranslate2")}
     _add(context, task, variant, "ctranslate2", f"ctranslate2-{compute_type}", versions, export)
+
+
+# How an artifact gets each derived format, by its name.
+EXPORTS: Mapping[str, Callable[[Context, Task, str], None]] = {"onnx": add_onnx, "ctranslate2": add_ctranslate2}
 
 
 def _add(

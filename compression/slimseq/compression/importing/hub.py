@@ -19,8 +19,8 @@ def download(context: Context, source: str, revision: str | None, folder: Path, 
         context: progress.
         source: the model's id on the hub, `owner/name`.
         revision: a branch, tag or commit; None takes the main branch.
-        folder: where to put them.
-        check: called when the folder has `config.json`, before the rest is downloaded.
+        folder: for the files.
+        check: called when the folder has `config.json`, before other files are downloaded.
 
     Raises:
         BadSource: there is no such model, it is gated, or the hub cannot be reached; one line says which.
@@ -39,7 +39,7 @@ def download(context: Context, source: str, revision: str | None, folder: Path, 
 
     if HF_HUB_OFFLINE:
         raise BadSource(f"{source} is not a folder here, and HF_HUB_OFFLINE forbids asking {ENDPOINT}")
-    # Its bars rewrite their line, which a file or another program cannot show.
+    # Its progress bars rewrite their line, which does not work in files and pipes.
     disable_progress_bars()
     try:
         with _showing(context, source, folder):
@@ -57,7 +57,7 @@ def download(context: Context, source: str, revision: str | None, folder: Path, 
     except HFValidationError as error:
         raise BadSource(f"{source!r} is neither a folder here nor a hub id such as google-t5/t5-small") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        # The cause is of the HTTP client that the library's release uses: requests, httpx or httpx2.
+        # The cause is an error of the HTTP client of the library: requests, httpx or httpx2.
         is_unreachable = isinstance(error, LocalEntryNotFoundError) and not isinstance(error.__cause__, HfHubHTTPError)
         reason = "it cannot be reached" if is_unreachable else str(error.__cause__ or error).splitlines()[0]
         raise BadSource(f"{source} is not a folder here, and {ENDPOINT} did not give it: {reason}") from error
@@ -65,7 +65,7 @@ def download(context: Context, source: str, revision: str | None, folder: Path, 
 
 @contextmanager
 def _showing(context: Context, source: str, folder: Path) -> Iterator[None]:
-    """Shows how many megabytes have come, which the library tells nobody but its own bars."""
+    """Shows the downloaded megabytes, which the library reports only to its own progress bars."""
     with context.progress() as display:
         task = display.add_task(f"Downloading {source}", total=None, status="", unit="MB")
 

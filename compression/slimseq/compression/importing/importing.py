@@ -1,4 +1,4 @@
-"""Brings a model into the store: from a folder or a hub, T5 or BART, with pinned generation defaults.
+"""`import`: brings a model from a folder or a hub into the store, with its generation defaults.
 
 Only configuration, tokenizer and safetensors files are read; pickled weights are refused.
 """
@@ -13,6 +13,17 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from pydantic import ValidationError
 
+from slimseq.compression.artifacts.publish import Identity, check_name, copy_tokenizer, publish_model
+from slimseq.compression.commands.arguments import (
+    ForceOption,
+    JsonOption,
+    StoreOption,
+    open_context,
+    print_json,
+    print_line,
+    require,
+)
+from slimseq.compression.commands.next_step import evaluate_next
 from slimseq.compression.context import Context, library_versions
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
@@ -25,8 +36,7 @@ from slimseq.compression.importing.marian_tokenizer import (
     write_fast_marian_tokenizer,
 )
 from slimseq.compression.models import load_model
-from slimseq.compression.option_groups import ARTIFACT, COMMON, flat
-from slimseq.compression.publish import Identity, check_name, copy_tokenizer, publish_model
+from slimseq.compression.options import ARTIFACT, COMMON, flat
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
@@ -39,7 +49,7 @@ MAX_INPUT_TOKENS = 512
 @flat(ARTIFACT)
 @dataclass(frozen=True)
 class ImportOptions:
-    """What to call the artifact, and what its files do not say. None takes what the model's files say."""
+    """Name and description of the artifact, and its generation defaults. None takes the value of the model's files."""
 
     task: Annotated[Task, Parameter(group=COMMON)]
     """Task of the model."""
@@ -81,8 +91,8 @@ def import_model(
         context: the store to write to.
         source: a folder, or a hub id such as `google-t5/t5-small`.
         options: names and defaults.
-        check: called with a folder as soon as that has the model's `config.json`, before weights are downloaded or
-            anything is written to the store; what it raises ends the import.
+        check: called with a folder when it has the model's `config.json`, before weights are downloaded and before
+            anything is written to the store; its errors end the import.
 
     Returns:
         The artifact's manifest.
@@ -169,7 +179,7 @@ def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
 
 
 def _defaults(folder: Path, options: ImportOptions, languages: Languages) -> GenerationDefaults:
-    """Pins every generation setting: what was asked, else what the model's files say, else our defaults."""
+    """Returns all generation settings: of the options, else of the model's files, else our defaults."""
     config = read_json(folder / "config.json")
     generation_file = folder / "generation_config.json"
     generation = read_json(generation_file) if generation_file.exists() else {}
@@ -208,3 +218,30 @@ def _task_parameters(config: dict[str, Any], task: Task, languages: Sequence[str
     name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages)}"
     parameters = (config.get("task_specific_params") or {}).get(name, {})
     return dict(parameters)
+
+
+def command(
+    source: Annotated[str, Parameter(help="A folder, or a hub id such as google-t5/t5-small.")],
+    /,
+    *,
+    options: ImportOptions,
+    force: ForceOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Import a T5 or BART from a folder or a hub as an artifact (bf16 safetensors, manifest, model card)."""
+    require("torch")
+    context = open_context(store, force=force)
+    with context.store.claim(options.task, options.variant):
+        manifest = import_model(context, source, options)
+    if as_json:
+        print_json(manifest.model_dump(mode="json"))
+    else:
+        stored = sum(manifest.size.bytes_by_format.values())
+        name = f"{manifest.task}/{manifest.variant}"
+        print_line(f"{name}: {manifest.size.parameters:,} parameters, {stored / 1e6:.1f} MB, {manifest.digest}")
+        generation = manifest.generation
+        tokens = [generation.source_language_token, generation.target_language_token]
+        marks = f" (tokens {' and '.join(filter(None, tokens))})" if any(tokens) else ""
+        print_line(f"Languages: {' to '.join(manifest.languages)}{marks}. Prefix of inputs: {generation.prefix!r}.")
+        print_line(evaluate_next(context, manifest))

@@ -1,7 +1,7 @@
-"""Language tokens: which a tokenizer knows, which are in use, and how others are put in their place.
+"""Reads and sets the language tokens of a model.
 
-The source's token is in the tokenizer's template. mBART puts it behind a text and starts the decoder with the target's
-token; mBART-50 puts it before a text and forces the target's token as the first output.
+The token of the source language is in the tokenizer's template. mBART has it after a text and starts the decoder with
+the token of the target language; mBART-50 has it before a text and forces the target's token as the first output.
 """
 
 import re
@@ -11,29 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.models import family_of_model
-from slimseq.compression.publish import write_json
-from slimseq.compression.training.targets import SOURCE_KEY, TARGET_KEY
+from slimseq.compression.training.data.targets import SOURCE_KEY, TARGET_KEY
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.models.family import ModelFamily
 from slimseq.models_store.errors import BadSource
+from slimseq.models_store.files import write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Where a folder says with which tokens the decoder begins.
+# Configuration keys with the first tokens of the decoder.
 STARTS = ("forced_bos_token_id", "decoder_start_token_id")
 
 
 @dataclass(frozen=True)
 class LanguageTokens:
-    """Tokens such as `fr_XX`; empty where a model says none."""
+    """Tokens such as `fr_XX`; empty if a model has none."""
 
     source: str
     target: str
 
 
 def language_codes(tokenizer_folder: Path, pattern: re.Pattern[str]) -> dict[str, str]:
-    """Returns the language tokens of a `tokenizer.json` and the languages' names, in the order of ids.
+    """Returns the names of the languages of a `tokenizer.json` by token, in the order of ids.
 
     Args:
         tokenizer_folder: holds the `tokenizer.json`.
@@ -44,10 +44,10 @@ def language_codes(tokenizer_folder: Path, pattern: re.Pattern[str]) -> dict[str
 
 
 def read_language_tokens(folder: Path, tokenizer_folder: Path) -> LanguageTokens:
-    """Returns the tokens that a model's files use.
+    """Returns the language tokens in a model's files.
 
     Args:
-        folder: the model's own folder, whose configurations say what the decoder begins with.
+        folder: the model's own folder, with the configurations.
         tokenizer_folder: holds the `tokenizer.json`.
     """
     pattern = _pattern_of(family_of(folder))
@@ -62,12 +62,12 @@ def read_language_tokens(folder: Path, tokenizer_folder: Path) -> LanguageTokens
 
 
 def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens: LanguageTokens) -> None:
-    """Makes a tokenizer mark texts with the source's token, and a model begin its outputs with the target's.
+    """Sets the language token of a tokenizer's template and the first output token of a model.
 
     Args:
         model: its configuration and generation configuration are changed.
         tokenizer_folder: its `tokenizer.json` and `tokenizer_config.json` are changed.
-        tokens: two that the tokenizer has.
+        tokens: of source and target; the tokenizer must have both.
 
     Raises:
         BadSource: the tokenizer has no template with a language token.
@@ -92,7 +92,7 @@ def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens
 
 
 def _pattern_of(family: ModelFamily) -> re.Pattern[str]:
-    assert family.language_token is not None, "only families with language tokens are asked for them"
+    assert family.language_token is not None, "the family has language tokens"
     return family.language_token
 
 

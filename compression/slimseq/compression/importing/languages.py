@@ -1,7 +1,7 @@
-"""Which languages an imported model translates, and what its tokenizer and its generation do for them.
+"""Determines the languages of an imported model, with the tokens or the prefix that select them.
 
-An mBART has a token for each language, a Marian one pair or a token for each target. What is named is checked against
-these. For other families nothing in the model says which languages it knows: what is named is recorded as stated.
+An mBART has a token for each language, a Marian has one pair or a token for each target. `--language` is checked
+against them. Files of other families do not name languages: the languages that the user names are recorded.
 """
 
 import re
@@ -16,21 +16,21 @@ from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.models.family import ModelFamily
 from slimseq.models_store.manifest import Task
 
-# What is recorded where neither the command nor the model says anything.
+# Recorded if neither the command nor the model names languages.
 ASSUMED = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
-# `mul` is any language; names with capitals, such as ROMANCE, are groups of OPUS-MT's own.
+# `mul` is any language; names with capitals, such as ROMANCE, are language groups of OPUS-MT.
 GROUP = re.compile(r"mul|.*[A-Z+_].*")
 
 
 @dataclass(frozen=True)
 class Languages:
-    """What an import does about languages.
+    """The languages of an imported model.
 
     Args:
-        codes: what the manifest records; source and target for a translation.
-        tokens: an mBART's tokens, which its tokenizer and generation are set to; None for other families.
-        prefix: text before every input that chooses a Marian's target; None where there is no choice.
-        remark: one line for whoever imports, where the model's files cannot confirm the languages; else empty.
+        codes: for the manifest; source and target for a translation.
+        tokens: language tokens of an mBART, for its tokenizer and generation; None for other families.
+        prefix: text before every input, which selects the target language of a Marian; None if there is only one.
+        remark: one line for the user if the model's files do not confirm the languages; else empty.
     """
 
     codes: list[str]
@@ -42,18 +42,18 @@ class Languages:
 def resolve_languages(
     task: Task, folder: Path, tokenizer_folder: Path, source: str, named: Sequence[str] | None
 ) -> Languages:
-    """Decides which languages an imported model is for.
+    """Determines the languages of an imported model.
 
     Args:
-        task: a translation has a source and a target, a summarization one language.
+        task: translation has a source and a target language, summarization one language.
         folder: the model's own folder.
-        tokenizer_folder: holds the `tokenizer.json` that the artifact will have.
-        source: the hub id or the folder's name, which names a Marian's pair.
-        named: what the command names; None takes what the model's files say.
+        tokenizer_folder: with the `tokenizer.json` of the new artifact.
+        source: the hub id or the folder's name, which has the language pair of a Marian.
+        named: languages that the user names; None takes those of the model's files.
 
     Raises:
-        BadParameters: the number of names is wrong, a name is not one of the model's or is ambiguous, or nothing says
-            what a model translates that has more than one pair.
+        BadParameters: the number of names is wrong, a name is unknown or ambiguous, or the model has several pairs and
+            none is named.
     """
     wanted = 2 if task is Task.TRANSLATION else 1
     if named and len(named) != wanted:
@@ -90,7 +90,7 @@ def _of_language_tokens(
 
 
 def _short_names(codes: Mapping[str, str]) -> list[str]:
-    """Returns `fr` for `fr_XX`; the whole code where several have the same name."""
+    """Returns `fr` for `fr_XX`; the whole code if several languages have the same name."""
     names = list(codes.values())
     return [name if names.count(name) == 1 else code for code, name in codes.items()]
 
@@ -136,7 +136,7 @@ def _of_target_tokens(
 
 
 def _pair_of(family: ModelFamily, folder: Path, source: str) -> tuple[str, str] | None:
-    """Returns what the tokenizer's or the model's configuration says, else the name on the hub, else None."""
+    """Returns the pair of the tokenizer's or the model's configuration, else of the name on the hub, else None."""
     for name in ("tokenizer_config.json", "config.json"):
         path = folder / name
         said = read_json(path) if path.exists() else {}

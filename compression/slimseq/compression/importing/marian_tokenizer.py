@@ -1,9 +1,9 @@
-"""Turns the tokenizer of a Marian model, for which transformers has no fast one, into a `tokenizer.json`.
+"""Converts the tokenizer of a Marian model to a `tokenizer.json`; transformers has no fast tokenizer for Marian.
 
-Such a model comes with two SentencePiece models, which cut source and target, and one vocabulary over the pieces of
-both. Its sources are cut by the former alone: what only targets have gets a score so low that a source is cut into it
-where nothing else fits. A second file cuts targets by the latter, for training. SentencePiece's own unigram
-segmentation is that of Kudo 2018, https://arxiv.org/abs/1804.10959.
+Such a model has two SentencePiece models, for sources and for targets, and one vocabulary with the pieces of both. In
+`tokenizer.json` the pieces of the target model have a very low score, so that sources use them only if nothing else
+fits. A second file is for targets, in training. SentencePiece's unigram segmentation is that of Kudo 2018,
+https://arxiv.org/abs/1804.10959.
 """
 
 from importlib import import_module
@@ -13,11 +13,11 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
-from slimseq.compression.publish import write_json
-from slimseq.compression.training.targets import TARGET_TOKENIZER
+from slimseq.compression.training.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.marian import Marian
 from slimseq.models_store.errors import BadSource
+from slimseq.models_store.files import write_json
 
 SOURCE = "source.spm"
 TARGET = "target.spm"
@@ -29,7 +29,7 @@ NEVER = -1e4
 
 
 def is_marian_tokenizer(folder: Path) -> bool:
-    """Whether a folder has a Marian model's tokenizer, and no fast one."""
+    """Whether a folder has the tokenizer of a Marian model and no fast tokenizer."""
     return (folder / SOURCE).exists() and not (folder / "tokenizer.json").exists()
 
 
@@ -41,7 +41,7 @@ def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
         folder: where to write.
 
     Raises:
-        BadSource: a file is missing or unreadable, or of a kind that one fast tokenizer cannot stand for.
+        BadSource: a file is missing or unreadable, or of a kind that cannot be converted.
     """
     if (source / SEPARATE_VOCABULARY).exists():
         raise BadSource(f"{source.name} has one vocabulary for sources and another for targets: one is needed")
@@ -54,18 +54,18 @@ def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
     for name, fast in made.items():
         fast.save(str(folder / name))
     named = {"eos_token": END, "pad_token": PADDING, "unk_token": UNKNOWN}
-    # There is no class of Marian's own that reads it.
+    # transformers has no class for it.
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
 
 
 def restore_normalizer(source: Path, folder: Path) -> None:
-    """Gives a converted `tokenizer.json` the normalizer of its SentencePiece model, where it has none.
+    """Adds the normalizer of the SentencePiece model to a converted `tokenizer.json` without one.
 
-    transformers 5 leaves that of mBART away, so that ligatures and full-width letters are cut into other pieces.
+    transformers 5 drops it for mBART, so that ligatures and full-width letters get other pieces.
 
     Args:
         source: a model folder with a SentencePiece model.
-        folder: holds the `tokenizer.json` that was made of it.
+        folder: with the converted `tokenizer.json`.
 
     Raises:
         BadSource: the SentencePiece model cannot be read.
@@ -81,7 +81,7 @@ def restore_normalizer(source: Path, folder: Path) -> None:
 
 
 def _fast(ids: dict[str, int], pieces: Any) -> Tokenizer:
-    """Returns a tokenizer of the whole vocabulary that cuts texts into the pieces of one SentencePiece model."""
+    """Returns a tokenizer of the whole vocabulary with the segmentation of one SentencePiece model."""
     scores = {piece.piece: piece.score for piece in pieces.pieces}
     vocabulary = [(f"<unused {place}>", NEVER) for place in range(max(ids.values()) + 1)]
     for token, place in ids.items():
@@ -99,7 +99,7 @@ def _fast(ids: dict[str, int], pieces: Any) -> Tokenizer:
 
 
 def _read_pieces(path: Path) -> Any:
-    """Reads a SentencePiece model of the unigram kind."""
+    """Reads a SentencePiece unigram model."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     sentencepiece_model: Any = import_module("sentencepiece.sentencepiece_model_pb2")

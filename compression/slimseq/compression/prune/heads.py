@@ -21,14 +21,14 @@ def prune_heads(
 ) -> "PreTrainedModel":
     """Returns a model whose attentions keep their most important heads, each as wide as before.
 
-    Where heads' width is a configuration key of its own (T5's `d_kv`), nothing else changes. A relative position bias
+    If the configuration has a key for the width of heads (`d_kv` of T5), nothing else changes. A relative position bias
     serves all self-attentions of its stack, one column a head: they drop the same heads, ranked by the sum over the
     stack's layers, and the bias drops their columns.
 
-    Elsewhere (BART and what is like it) a head's width is `d_model / heads`, in transformers and in CTranslate2 alike.
-    Fewer heads at the same `d_model` would mean wider heads, which no slice of the weights gives. So the width falls
-    with the heads, from `d_model` to `d_model * keep / heads`. The residual channels that stay are the same everywhere,
-    since one stream runs through all layers.
+    In other families (BART and related models) the width of a head is `d_model / heads`, in transformers and in
+    CTranslate2. Fewer heads with the same `d_model` would be wider heads, which are no slice of the weights. So the
+    width falls with the heads, from `d_model` to `d_model * keep / heads`. The same residual channels stay in all
+    layers, since all layers share the residual stream.
 
     Args:
         model: of any family; stays as it is.

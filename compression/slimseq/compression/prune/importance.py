@@ -13,10 +13,8 @@ import torch
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.options import CriterionName
-from slimseq.compression.training.batches import one_pass
-from slimseq.compression.training.data import TrainingSet
-from slimseq.compression.training.forward import logits_of, pad_id_of
-from slimseq.compression.training.losses import label_smoothed_cross_entropy
+from slimseq.compression.training.data.pairs import TrainingSet
+from slimseq.compression.training.loss.dev_loss import mean_loss
 from slimseq.inference.models.architecture import Architecture, Attention, FeedForward
 
 if TYPE_CHECKING:
@@ -105,16 +103,7 @@ def one_shot_loss(model: "PreTrainedModel", pairs: TrainingSet, context: Context
         pairs: all are run.
         context: the device.
     """
-    model.train(False)
-    total, count = 0.0, 0
-    with torch.inference_mode():
-        for batch in one_pass(pairs, CALIBRATION_TOKENS, pad_id_of(model)):
-            on_device = batch.to(context.device)
-            loss = label_smoothed_cross_entropy(logits_of(model, on_device), on_device.labels)
-            targets = int((batch.labels >= 0).sum())
-            total += float(loss) * targets
-            count += targets
-    return total / count
+    return mean_loss(model, pairs, context.device, CALIBRATION_TOKENS)
 
 
 def residual_readers(architecture: Architecture) -> dict[str, list[str]]:

@@ -1,10 +1,11 @@
-"""What pruning is asked for."""
+"""The options of pruning."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.option_groups import STRUCTURE, flat
+from slimseq.compression.options import STRUCTURE, flat
 from slimseq.compression.training.options import SequenceLevel
 
 LayerChoice = Literal["loss", "even"]
@@ -55,11 +56,40 @@ class PruneOptions:
         Raises:
             BadParameters: an option is out of range, or two contradict each other.
         """
-        from slimseq.compression.prune.unstructured import check_sparsity
-
         self.sequence.check()
         check_sparsity(self.criterion, self.sparsity, self.pattern)
         if self.budget is not None and not 0 < self.budget < 1:
             raise BadParameters(f"--budget {self.budget:g} is not a share between 0 and 1")
         if self.vocabulary is not None and self.vocabulary < 0:
             raise BadParameters(f"--vocabulary {self.vocabulary} is below 0")
+
+
+def check_sparsity(criterion: str, sparsity: float, pattern: str) -> None:
+    """Checks the options of unstructured sparsity.
+
+    Raises:
+        BadParameters: the share is not from 0 to below 1, the pattern is not `N:M` with 0 < N < M, both are given, or
+            the criterion has no score for single weights.
+    """
+    if not 0 <= sparsity < 1:
+        raise BadParameters(f"--sparsity {sparsity:g} is not a share from 0 to below 1")
+    if not sparsity and not pattern:
+        return
+    if sparsity and pattern:
+        raise BadParameters(f"--pattern {pattern} says how sparse; leave --sparsity {sparsity:g} out")
+    if pattern:
+        group_of(pattern)
+    if criterion not in ("wanda", "magnitude"):
+        raise BadParameters(f"--criterion {criterion} does not score single weights: wanda and magnitude do")
+
+
+def group_of(pattern: str) -> tuple[int, int]:
+    """Returns N and M of a pattern `N:M`.
+
+    Raises:
+        BadParameters: it is none, or N is not below M.
+    """
+    found = re.fullmatch(r"(\d+):(\d+)", pattern)
+    if not found or not 0 < int(found[1]) < int(found[2]):
+        raise BadParameters(f"--pattern {pattern!r} is not N:M with N below M, such as 2:4")
+    return int(found[1]), int(found[2])

@@ -13,9 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from slimseq.compression.artifacts.outcome import Outcome
+from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.context import Context
-from slimseq.compression.outcome import Derivation, Outcome, learn_from_parent
-from slimseq.compression.parent import Parent, open_parent
+from slimseq.compression.from_parent import Derivation, learn_from_parent, read_data
+from slimseq.compression.options import flat_values
 from slimseq.compression.prune.layers import layers_in_words
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.prune.rebuild import rebuild
@@ -23,13 +25,11 @@ from slimseq.compression.prune.shape import Shape, shape_of
 from slimseq.compression.prune.structure import cut_structure, wanted_shape
 from slimseq.compression.prune.unstructured import held_sparse, sparsity_masks
 from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
-from slimseq.compression.recipe_options import flat_values
-from slimseq.compression.training.data import DataFiles, Material, TrainingSet, read_material
-from slimseq.compression.training.sequence_level import learning_from_outputs
-from slimseq.compression.training.trainer import TrainingOptions
+from slimseq.compression.technique import Job
+from slimseq.compression.training.data.pairs import DataFiles, Material, TrainingSet
+from slimseq.compression.training.options import TrainingOptions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Task
 
 if TYPE_CHECKING:
     import torch
@@ -38,29 +38,13 @@ if TYPE_CHECKING:
 __all__ = ["PruneOptions", "prune"]
 
 
-def prune(
-    context: Context,
-    task: Task,
-    variant: str,
-    name: str,
-    files: DataFiles,
-    options: PruneOptions,
-    training: TrainingOptions,
-    checkpoint_folder: Path | None = None,
-    outputs_folder: Path | None = None,
-) -> Outcome:
+def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome:
     """Prunes an artifact and publishes the result.
 
     Args:
-        context: store, seed and device.
-        task: the artifact's task.
-        variant: what to prune.
-        name: what to call the result.
-        files: training, calibration and dev data.
+        job: what to prune; training, calibration and dev data.
         options: what to keep.
         training: how to recover; a bound of 0 publishes the pruned model as it is.
-        checkpoint_folder: where recovery is checkpointed and resumed from.
-        outputs_folder: where the outputs of teachers are kept.
 
     Returns:
         The new artifact and the report of its recovery.
@@ -73,26 +57,13 @@ def prune(
     started = time.monotonic()
     training.check()
     options.check()
-    parent = open_parent(context, task, variant, name)
+    context, files = job.context, job.files
+    parent = open_parent(context, job.task, job.parent, job.name)
     if options.budget is None:
         wanted_shape(parent.model, options)
     prefix = parent.manifest.generation.prefix
-    is_trained = not training.bounds.is_over_at_once
-    with context.working(f"Reading {files.names}"):
-        material = read_material(
-            task,
-            files,
-            parent.tokenizer,
-            prefix,
-            parent.limits,
-            context.seed,
-            options.samples,
-            is_read_whole=is_trained or options.vocabulary is not None,
-        )
-    if is_trained:
-        material = learning_from_outputs(
-            context, task, variant, material, options.sequence, outputs_folder, training.distributed
-        )
+    is_whole = options.vocabulary is not None
+    material = read_data(job, parent, options.sequence, training, options.samples, is_read_whole=is_whole)
     before, whole = parent.model.num_parameters(), shape_of(parent.model)
     tokens = parent.model.config.vocab_size
     cut = None
@@ -124,10 +95,9 @@ def prune(
             zeros = sum(int((~mask).sum()) for mask in masks.values())
             context.say(f"Set {zeros:,} of the {after:,} that stay to zero ({zeros / after:.0%})")
         kept_layers = record.get("kept_layers")
-        description = _description(variant, 1 - after / before, whole, shape, cut, tokens, options)
+        description = _description(job.parent, 1 - after / before, whole, shape, cut, tokens, options)
         derivation = Derivation(
             technique="prune",
-            name=name,
             description=description,
             parameters={
                 **flat_values(options),
@@ -137,14 +107,11 @@ def prune(
                 **record,
                 **({"kept_tokens": [len(cut.kept), tokens]} if cut else {}),
             },
-            files=files,
-            started=started,
             doing="Recovering",
+            started=started,
             chosen=[description, *([layers_in_words(kept_layers)] if kept_layers else [])],
         )
-        return learn_from_parent(
-            context, parent, student, material, training, derivation, checkpoint_folder, kept_layers
-        )
+        return learn_from_parent(job, parent, student, material, training, derivation, kept_layers)
 
 
 def _corpus(material: Material, files: DataFiles) -> Iterator[Example]:

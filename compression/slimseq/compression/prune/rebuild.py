@@ -1,7 +1,7 @@
-"""Makes a model of another shape from tensors cut out of an existing one: which parts stay, and the model around them.
+"""Makes a model of another shape from slices of the tensors of an existing model.
 
-The stock class builds it from the changed configuration and every tensor must fit, so that what is published loads
-with `from_pretrained` by construction.
+The class of transformers builds it from the changed configuration, and every tensor must fit. So the published model
+loads with `from_pretrained`.
 """
 
 import copy

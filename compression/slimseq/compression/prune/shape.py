@@ -100,14 +100,14 @@ def cut_to(model: "PreTrainedModel", shape: Shape, importance: Importance, order
 
 
 def parameter_counter(model: "PreTrainedModel", vocabulary: int | None = None) -> "Callable[[Shape], int]":
-    """Returns a function that counts the parameters of a model of some shape, without making it.
+    """Returns a function that counts the parameters of a model of a shape without building it.
 
-    Layers of a stack are alike but for a relative position bias in layer 0, so that models of one and two layers, made
-    without weights, tell what every number of layers has.
+    Layers of a stack have the same size except for a relative position bias in layer 0. So models of one and two
+    layers, without weights, are enough to compute any number of layers.
 
     Args:
-        model: gives everything that a shape does not say.
-        vocabulary: size of the vocabulary, where it is another one.
+        model: has everything that is not part of a shape.
+        vocabulary: its size; None for the model's own.
     """
     architecture = architecture_of_model(model)
     family = architecture.family

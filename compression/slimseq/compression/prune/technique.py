@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
-from slimseq.compression.commands.options import TaskArgument, VariantArgument
-from slimseq.compression.option_groups import TRAINING, flat
+from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
+from slimseq.compression.options import TRAINING, flat
 from slimseq.compression.prune.options import PruneOptions
-from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from slimseq.compression.outcome import Outcome
+    from slimseq.compression.artifacts.outcome import Outcome
 
 
 @flat(TRAINING)
@@ -27,7 +26,7 @@ class Recovery(TrainingOptions):
 def _run(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcome":
     from slimseq.compression.prune.prune import prune
 
-    return prune(job.context, job.task, job.parent, job.name, job.files, options, training, job.checkpoint, job.outputs)
+    return prune(job, options, training)
 
 
 TECHNIQUE = Technique("prune", _run, [PruneOptions, Recovery], needs_data=True, requires="torch")

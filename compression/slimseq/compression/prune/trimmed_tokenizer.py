@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.publish import write_json
-from slimseq.compression.training.targets import TARGET_TOKENIZER
+from slimseq.compression.training.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.family import ModelFamily
+from slimseq.models_store.files import write_json
 
-SENTINEL = re.compile(r"<extra_id_\d+>")
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 ADDITIONAL = "additional_special_tokens"
 
 
 def chosen_tokens(
-    tokenizer: Mapping[str, Any], counts: Mapping[int, int], special_ids: set[int], limit: int
+    tokenizer: Mapping[str, Any], counts: Mapping[int, int], special_ids: set[int], limit: int, family: ModelFamily
 ) -> list[int]:
     """Returns the ids that stay, ascending.
 
-    Always there: specials and other added tokens (T5's sentinels only where they are used), single characters (for
+    Always there: specials and other added tokens (sentinels only if they are used), single characters (for
     byte-level pairs that is the byte alphabet, so that every text encodes), and used pieces with a character that no
     single piece spells. Then, from the most frequent on, each used token together with what it needs: a token of byte
     pairs needs the parts of its merges, and theirs, down to single characters. With all of those, byte pairs merge
@@ -33,6 +33,7 @@ def chosen_tokens(
         counts: how often the corpus uses each id.
         special_ids: further ids that always stay.
         limit: how many at most; 0 is as many as the corpus needs.
+        family: says which added tokens are sentinels.
 
     Raises:
         BadParameters: it is neither unigram nor byte pairs, or `limit` is too small for what must stay.
@@ -42,7 +43,7 @@ def chosen_tokens(
     added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or []}
     always = {pieces[piece] for piece in singles} | special_ids
     always |= {token for piece, token in pieces.items() if BYTE_PIECE.fullmatch(piece)}
-    always |= {token for content, token in added.items() if token in counts or not SENTINEL.fullmatch(content)}
+    always |= {token for content, token in added.items() if token in counts or not family.is_sentinel(content)}
     always |= {
         token for piece, token in pieces.items() if token in counts and piece not in added and not set(piece) <= singles
     }
@@ -104,14 +105,18 @@ def write_trimmed_tokenizer(source: Path, folder: Path, new_ids: Mapping[int, in
     folder.mkdir(parents=True, exist_ok=True)
     if (source / TARGET_TOKENIZER).exists():
         write_json(folder / TARGET_TOKENIZER, _trimmed_tokenizer(read_json(source / TARGET_TOKENIZER), new_ids))
-    trimmed = _trimmed_tokenizer(read_json(source / "tokenizer.json"), new_ids)
+    whole = read_json(source / "tokenizer.json")
+    trimmed = _trimmed_tokenizer(whole, new_ids)
     write_json(folder / "tokenizer.json", trimmed)
     if trimmed["model"]["type"] == "BPE":
         Tokenizer.from_file(str(folder / "tokenizer.json")).model.save(str(folder))
     contents = {token["content"] for token in trimmed["added_tokens"]}
-    for name, change in (("tokenizer_config.json", _configuration), ("special_tokens_map.json", _specials)):
+    # Of the added tokens, only sentinels can go.
+    sentinels_removed = len(whole.get("added_tokens") or []) - len(trimmed["added_tokens"])
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (source / name).exists():
-            write_json(folder / name, change(read_json(source / name), contents, new_ids))
+            config = read_json(source / name)
+            write_json(folder / name, _configuration(config, contents, new_ids, sentinels_removed))
 
 
 def _trimmed_tokenizer(tokenizer: Mapping[str, Any], new_ids: Mapping[int, int]) -> dict[str, Any]:
@@ -171,8 +176,12 @@ def _renumber_template(processor: dict[str, Any] | None, new_ids: Mapping[int, i
         special["ids"] = [new_ids[old] for old in special["ids"]]
 
 
-def _configuration(config: dict[str, Any], contents: set[str], new_ids: Mapping[int, int]) -> dict[str, Any]:
-    changed = _specials(config, contents, new_ids)
+def _configuration(
+    config: dict[str, Any], contents: set[str], new_ids: Mapping[int, int], sentinels_removed: int
+) -> dict[str, Any]:
+    changed = dict(config)
+    if ADDITIONAL in config:
+        changed[ADDITIONAL] = [token for token in config[ADDITIONAL] if _content(token) in contents]
     if "added_tokens_decoder" in config:
         changed["added_tokens_decoder"] = {
             str(new_ids[int(old)]): token
@@ -181,14 +190,7 @@ def _configuration(config: dict[str, Any], contents: set[str], new_ids: Mapping[
         }
     if "extra_ids" in config:
         # The T5 classes insist that this is the number of sentinels named.
-        changed["extra_ids"] = sum(1 for content in contents if re.fullmatch(SENTINEL, content))
-    return changed
-
-
-def _specials(names: dict[str, Any], contents: set[str], new_ids: Mapping[int, int]) -> dict[str, Any]:
-    changed = dict(names)
-    if ADDITIONAL in names:
-        changed[ADDITIONAL] = [token for token in names[ADDITIONAL] if _content(token) in contents]
+        changed["extra_ids"] = config["extra_ids"] - sentinels_removed
     return changed
 
 

@@ -3,7 +3,6 @@
 Zeros take no room where files are compressed; dense kernels, which all runtimes here use, gain no time from them.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +14,8 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.activation_statistics import ActivationStatistics
 from slimseq.compression.prune.importance import weight_of
-from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.prune.options import check_sparsity, group_of
+from slimseq.compression.training.data.pairs import TrainingSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,25 +72,6 @@ def sparsity_masks(
     return masks
 
 
-def check_sparsity(criterion: str, sparsity: float, pattern: str) -> None:
-    """Checks what single weights are to be removed by.
-
-    Raises:
-        BadParameters: the share is not from 0 to below 1, the pattern is not `N:M` with 0 < N < M, both are given, or
-            the criterion has no score for single weights.
-    """
-    if not 0 <= sparsity < 1:
-        raise BadParameters(f"--sparsity {sparsity:g} is not a share from 0 to below 1")
-    if not sparsity and not pattern:
-        return
-    if sparsity and pattern:
-        raise BadParameters(f"--pattern {pattern} says how sparse; leave --sparsity {sparsity:g} out")
-    if pattern:
-        _group_of(pattern)
-    if criterion not in ("wanda", "magnitude"):
-        raise BadParameters(f"--criterion {criterion} does not score single weights: wanda and magnitude do")
-
-
 @contextmanager
 def held_sparse(model: "PreTrainedModel", masks: Mapping[str, torch.Tensor]) -> Iterator[None]:
     """Sets the weights outside of masks to zero, and keeps training from changing them for the block.
@@ -123,16 +104,9 @@ def _row_mask(scores: torch.Tensor, sparsity: float) -> torch.Tensor:
 
 
 def _pattern_mask(name: str, scores: torch.Tensor, pattern: str) -> torch.Tensor:
-    keep, group = _group_of(pattern)
+    keep, group = group_of(pattern)
     if scores.shape[1] % group:
         raise BadParameters(f"--pattern {pattern} does not fit {name}, whose rows have {scores.shape[1]} weights")
     grouped = scores.reshape(scores.shape[0], -1, group)
     lowest = grouped.argsort(dim=2, stable=True)[:, :, : group - keep]
     return torch.ones_like(grouped, dtype=torch.bool).scatter_(2, lowest, False).reshape(scores.shape)
-
-
-def _group_of(pattern: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+):(\d+)", pattern)
-    if not found or not 0 < int(found[1]) < int(found[2]):
-        raise BadParameters(f"--pattern {pattern!r} is not N:M with N below M, such as 2:4")
-    return int(found[1]), int(found[2])

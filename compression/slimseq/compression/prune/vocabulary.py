@@ -15,7 +15,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import family_of_model
 from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.prune.trimmed_tokenizer import chosen_tokens, write_trimmed_tokenizer
-from slimseq.compression.training.targets import TARGET_TOKENIZER
+from slimseq.compression.training.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.tokenizer import TOKENIZER
 
@@ -62,7 +62,7 @@ def plan_vocabulary(
     has_own = (tokenizer_folder / TARGET_TOKENIZER).exists()
     counts = _counts(tokenizer_folder / TOKENIZER, texts, context)
     counts += _counts(tokenizer_folder / (TARGET_TOKENIZER if has_own else TOKENIZER), targets, context)
-    kept = chosen_tokens(tokenizer, counts, _special_ids(model), limit)
+    kept = chosen_tokens(tokenizer, counts, _special_ids(model), limit, family_of_model(model))
     beyond = [token for token in kept if token >= model.config.vocab_size]
     if beyond:
         raise BadParameters(f"the tokenizer has token {beyond[0]} and the model only {model.config.vocab_size} of them")

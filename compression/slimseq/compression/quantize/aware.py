@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.models import load_model
-from slimseq.compression.publish import copy_tokenizer, write_model
+from slimseq.compression.quantize.options import Blocks
 from slimseq.compression.quantize.scheme import QuantizationRun
-from slimseq.compression.quantize.weight_only import Blocks
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions, train
 

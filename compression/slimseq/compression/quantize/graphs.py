@@ -1,12 +1,10 @@
 """The constant matmuls of a model's two graphs, and the protocol of a quantizer of these graphs.
 
-A constant matmul multiplies by a weight matrix. Matmuls are grouped by the part of the model that they belong to, such
-as `encoder/layer 0/feed forward`; `mixed_precision` chooses the groups that stay in float.
+A constant matmul multiplies by a weight matrix. `slimseq.inference.graphs.export` says which part of the model each
+belongs to; `mixed_precision` chooses the parts that stay in float.
 """
 
-import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -14,41 +12,12 @@ import onnx
 from onnx import ModelProto
 
 from slimseq.compression.quantize.embedding import share_embeddings
+from slimseq.inference.graphs.export import ModelPart
 from slimseq.inference.graphs.external import save_whole
 from slimseq.inference.graphs.names import DECODER, ENCODER
+from slimseq.inference.models.architecture import OUTPUT_PROJECTION
 
 GRAPHS = (ENCODER, DECODER)
-OUTPUT_PROJECTION = "embedding and output projection"
-LAYER = re.compile(r"(?:block|layers)\.(\d+)/")
-PARTS = {
-    "self-attention": re.compile(r"/(SelfAttention|self_attn)/"),
-    "cross-attention": re.compile(r"/(EncDecAttention|encoder_attn)/"),
-    "feed forward": re.compile(r"/(DenseReluDense|fc[12])/"),
-}
-
-
-@dataclass(frozen=True)
-class Group:
-    """Matmuls that are quantized or left in float together: their node names by graph file."""
-
-    name: str
-    matmuls: Mapping[str, tuple[str, ...]]
-
-
-def groups_of(exported: Path) -> list[Group]:
-    """Returns the groups of a model's two graphs, in the order in which the model runs them.
-
-    Keys and values of cross-attention are in the encoder graph, queries in the decoder graph; they are one group. The
-    output projection and the embedding share a matrix and are one group too.
-    """
-    found: dict[str, dict[str, list[str]]] = {}
-    for graph in GRAPHS:
-        for name in matmuls_of(exported / graph):
-            found.setdefault(_group_name(graph, name), {}).setdefault(graph, []).append(name)
-    return [
-        Group(name, {graph: tuple(names) for graph, names in matmuls.items()})
-        for name, matmuls in sorted(found.items(), key=lambda item: _order(item[0]))
-    ]
 
 
 def matmuls_of(path: Path) -> list[str]:
@@ -64,30 +33,9 @@ def inputs_of(path: Path, matmuls: Collection[str]) -> set[str]:
     return {node.input[0] for node in nodes if node.name in matmuls}
 
 
-def is_output_projection(name: str) -> bool:
-    """Whether a matmul is the output projection, which belongs to no layer."""
-    return LAYER.search(name) is None
-
-
 def qualified_name(graph: str, name: str) -> str:
     """Returns a matmul's name with its stack in front; node names of the encoder graph have no stack."""
     return ((graph.removesuffix(".onnx") if graph == ENCODER else "") + name).lstrip("/")
-
-
-def _group_name(graph: str, name: str) -> str:
-    layer = LAYER.search(name)
-    if layer is None:
-        return OUTPUT_PROJECTION
-    stack = "decoder" if graph == DECODER or "decoder/" in name else "encoder"
-    part = next((part for part, pattern in PARTS.items() if pattern.search(name)), "other")
-    return f"{stack}/layer {layer[1]}/{part}"
-
-
-def _order(name: str) -> tuple[int, int, int]:
-    if name == OUTPUT_PROJECTION:
-        return 2, 0, 0
-    stack, layer, part = name.split("/")
-    return int(stack == "decoder"), int(layer.removeprefix("layer ")), [*PARTS, "other"].index(part)
 
 
 class Quantizer(Protocol):
@@ -115,7 +63,7 @@ class Quantizer(Protocol):
 
 
 def save_quantized(
-    quantizer: Quantizer, exported: Path, target: Path, in_float: Collection[Group], vocabulary: int
+    quantizer: Quantizer, exported: Path, target: Path, in_float: Collection[ModelPart], vocabulary: int
 ) -> None:
     """Quantizes both graphs and saves them in a new folder.
 
@@ -123,12 +71,12 @@ def save_quantized(
         quantizer: of the scheme.
         exported: the folder of the fp32 graphs.
         target: the folder to create.
-        in_float: groups that stay in float. With the output projection, the embedding does too.
+        in_float: parts that stay in float. With the output projection, the embedding does too.
         vocabulary: the embedding's rows.
     """
     graphs = {target / name: quantizer.quantize(exported / name, names_in(name, in_float)) for name in GRAPHS}
     target.mkdir()
-    if any(group.name == OUTPUT_PROJECTION for group in in_float):
+    if any(part.name == OUTPUT_PROJECTION for part in in_float):
         share_embeddings(graphs, vocabulary, exported)
         for path, model in graphs.items():
             save_whole(model, path, exported)
@@ -136,6 +84,6 @@ def save_quantized(
         quantizer.save(graphs, vocabulary, exported)
 
 
-def names_in(graph: str, groups: Collection[Group]) -> list[str]:
-    """Returns the matmuls of some groups that are in one graph."""
-    return [name for group in groups for name in group.matmuls.get(graph, ())]
+def names_in(graph: str, parts: Collection[ModelPart]) -> list[str]:
+    """Returns the matmuls of some parts that are in one graph."""
+    return [name for part in parts for name in part.matmuls.get(graph, ())]

@@ -1,13 +1,13 @@
-"""Exports and quantizes a model's graphs; with a bound on the divergence, leaves the most sensitive groups in float.
+"""Exports and quantizes a model's graphs; with a bound on the divergence, leaves the most sensitive parts in float.
 
-The sensitivity of a group is the divergence of the model in which only that group is quantized: the mean
-Kullback-Leibler divergence of its next-token distributions from those of the float model, on the targets of dev pairs
-(ZeroQuant-V2, Yao et al. 2023, https://arxiv.org/abs/2303.08302). Interactions between groups are measured only for the
-combinations that the search tries.
+The sensitivity of a part is the divergence of the model in which only that part is quantized: the mean Kullback-Leibler
+divergence of its next-token distributions from those of the float model, on the targets of dev pairs (ZeroQuant-V2, Yao
+et al. 2023, https://arxiv.org/abs/2303.08302). Interactions between parts are measured only for the combinations that
+the search tries.
 """
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.graphs import (
-    GRAPHS,
-    OUTPUT_PROJECTION,
-    Group,
-    Quantizer,
-    groups_of,
-    matmuls_of,
-    names_in,
-    save_quantized,
-)
+from slimseq.compression.quantize.graphs import GRAPHS, Quantizer, matmuls_of, names_in, save_quantized
 from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.compression.quantize.teacher_forcing import Batch, Feeds, batches, cross_feeds, open_session, steps
 from slimseq.inference.decoding.scores import Scores, log_sum_exp_of
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, float_cross_attention_cache
-from slimseq.inference.graphs.export import export_onnx
+from slimseq.inference.graphs.export import ModelPart, export_onnx
 from slimseq.inference.graphs.external import load_weights
 from slimseq.inference.graphs.names import DECODER, ENCODER
+from slimseq.inference.models.architecture import OUTPUT_PROJECTION
 from slimseq.inference.models.configuration import read_configuration
 
 if TYPE_CHECKING:
@@ -44,38 +36,44 @@ MAX_STEPS = 32
 
 @dataclass(frozen=True)
 class MixedPrecision:
-    """The groups that stay in float, and the measurements.
+    """The parts of the model that stay in float, and the measurements.
 
     Args:
-        sensitivity: each group with its divergence, most sensitive first.
-        in_float: groups that stay in float.
-        divergence: of the model with these groups in float, in nats a target token.
-        divergence_without: of the model with all groups quantized.
+        sensitivity: each part with its divergence, most sensitive first.
+        in_float: parts that stay in float.
+        divergence: of the model with these parts in float, in nats a target token.
+        divergence_without: of the model with all parts quantized.
     """
 
-    sensitivity: list[tuple[Group, float]]
-    in_float: list[Group]
+    sensitivity: list[tuple[ModelPart, float]]
+    in_float: list[ModelPart]
     divergence: float
     divergence_without: float
 
     def record(self) -> dict[str, Any]:
         """Returns the parameters of the lineage step: `sensitivity`, `in_float`, `divergence`, `divergence_without`."""
         return {
-            "sensitivity": [{"group": group.name, "divergence": value} for group, value in self.sensitivity],
-            "in_float": [group.name for group in self.in_float],
+            "sensitivity": [{"group": part.name, "divergence": value} for part, value in self.sensitivity],
+            "in_float": [part.name for part in self.in_float],
             "divergence": self.divergence,
             "divergence_without": self.divergence_without,
         }
 
 
-def choose_float_groups(
-    run: QuantizationRun, exported: Path, quantizer: Quantizer, max_divergence: float, reference: Path
+def choose_float_parts(
+    run: QuantizationRun,
+    exported: Path,
+    parts: Sequence[ModelPart],
+    quantizer: Quantizer,
+    max_divergence: float,
+    reference: Path,
 ) -> MixedPrecision:
-    """Ranks the groups by sensitivity and chooses the fewest, most sensitive first, that must stay in float.
+    """Ranks the parts by sensitivity and chooses the fewest, most sensitive first, that must stay in float.
 
     Args:
         run: dev data and progress.
         exported: the folder of the fp32 graphs to quantize.
+        parts: of these graphs.
         quantizer: of the scheme.
         max_divergence: the bound, in nats a target token.
         reference: the folder of the fp32 graphs to compare with.
@@ -87,16 +85,15 @@ def choose_float_groups(
         BadParameters: there is no dev or calibration data, or no choice is within the bound.
     """
     meter = DivergenceMeter(run, exported, quantizer, reference)
-    groups = groups_of(exported)
     ranked = []
-    for number, group in enumerate(groups, start=1):
-        run.report_status(f"measuring {group.name} ({number} of {len(groups)})")
-        ranked.append((group, meter.divergence([other for other in groups if other is not group])))
+    for number, part in enumerate(parts, start=1):
+        run.report_status(f"measuring {part.name} ({number} of {len(parts)})")
+        ranked.append((part, meter.divergence([other for other in parts if other is not part])))
     ranked.sort(key=lambda entry: -entry[1])
-    run.report_status("choosing the groups that stay in float")
-    order = [group for group, _ in ranked]
+    run.report_status("choosing the parts that stay in float")
+    order = [part for part, _ in ranked]
     without = meter.divergence([])
-    # Each group in float lowers the divergence, so a binary search finds the smallest number.
+    # Each part in float lowers the divergence, so a binary search finds the smallest number.
     low, high = (0, 0) if without <= max_divergence else (1, len(order))
     measured = {0: without}
     while low < high:
@@ -133,8 +130,8 @@ class DivergenceMeter:
             for batch in self._batches
         ]
 
-    def divergence(self, in_float: Collection[Group]) -> float:
-        """Returns the mean divergence of the model quantized except some groups, in nats a target token."""
+    def divergence(self, in_float: Collection[ModelPart]) -> float:
+        """Returns the mean divergence of the model quantized except some parts, in nats a target token."""
         total, count = 0.0, 0
         with self._sessions(in_float) as (encoder, decoder):
             for number, batch in enumerate(self._batches):
@@ -154,9 +151,11 @@ class DivergenceMeter:
         return total
 
     @contextmanager
-    def _sessions(self, in_float: Collection[Group]) -> "Iterator[tuple[ort.InferenceSession, ort.InferenceSession]]":
+    def _sessions(
+        self, in_float: Collection[ModelPart]
+    ) -> "Iterator[tuple[ort.InferenceSession, ort.InferenceSession]]":
         """Yields both sessions. Graphs are saved to disk only if the embedding is quantized too."""
-        if any(group.name == OUTPUT_PROJECTION for group in in_float):
+        if any(part.name == OUTPUT_PROJECTION for part in in_float):
             yield self._session(ENCODER, in_float), self._session(DECODER, in_float)
             return
         with tempfile.TemporaryDirectory() as scratch:
@@ -164,7 +163,7 @@ class DivergenceMeter:
             save_quantized(self._quantizer, self._exported, folder, in_float, self._vocabulary)
             yield open_session(folder / ENCODER), open_session(folder / DECODER)
 
-    def _session(self, graph: str, in_float: Collection[Group]) -> "ort.InferenceSession":
+    def _session(self, graph: str, in_float: Collection[ModelPart]) -> "ort.InferenceSession":
         names = names_in(graph, in_float)
         if set(self._matmuls[graph]) <= set(names):
             return self._floats[graph]
@@ -202,13 +201,13 @@ def write_graphs(
         exported = Path(scratch) / "exported"
         run.report_status("exporting to ONNX")
         floats = float_cross_attention_cache(run.parent.task)
-        export_onnx(run.source, exported, cross_attention or floats, is_projection_shared=False)
+        parts = export_onnx(run.source, exported, cross_attention or floats, is_projection_shared=False)
         quantizer = make_quantizer(run, exported)
         chosen: MixedPrecision | None = None
         if run.options.fallback is not None:
             reference = Path(scratch) / "reference"
             export_onnx(run.source, reference, floats)
-            chosen = choose_float_groups(run, exported, quantizer, run.options.fallback, reference)
+            chosen = choose_float_parts(run, exported, parts, quantizer, run.options.fallback, reference)
         run.report_status("quantizing matrices and embeddings")
         vocabulary = read_configuration(run.source).vocabulary
         save_quantized(quantizer, exported, folder / "onnx", chosen.in_float if chosen else (), vocabulary)

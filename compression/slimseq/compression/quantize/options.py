@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.option_groups import COMMON, SCHEME, flat
+from slimseq.compression.options import COMMON, SCHEME, flat
 from slimseq.evaluation.host import has_vnni
 
 SchemeName = Literal[
@@ -25,6 +25,15 @@ CalibrationMethod = Literal["minmax", "entropy", "percentile"]
 
 # ONNX Runtime's block kernels take powers of two from here on.
 SMALLEST_BLOCK = 16
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How rows are quantized: `bits` (4 or 8) a weight, `size` weights a scale, zero points unless symmetric."""
+
+    bits: int
+    size: int
+    is_symmetric: bool
 
 
 @flat(SCHEME)

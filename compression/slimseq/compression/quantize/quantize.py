@@ -9,29 +9,29 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from slimseq.compression.artifacts.publish import Draft, check_name, copy_tokenizer, derived, publishing
 from slimseq.compression.context import Context, library_versions
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.publish import Draft, check_name, copy_tokenizer, derived, publishing
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.scheme import QuantizationRun, Scheme
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Manifest, Step, Task
 
 if TYPE_CHECKING:
-    from slimseq.compression.training.data import DataFiles
+    from slimseq.compression.training.data.pairs import DataFiles
 
 __all__ = ["QuantizeOptions", "quantize"]
 
 # The module and the name of each scheme. A module is imported only when it is used, since schemes need large libraries.
 SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {
-    "int8-dynamic": ("int8_dynamic", "INT8_DYNAMIC"),
-    "int8-static": ("int8_static", "INT8_STATIC"),
+    "int8-dynamic": ("int8.dynamic", "INT8_DYNAMIC"),
+    "int8-static": ("int8.static", "INT8_STATIC"),
     "int8-weight-only": ("weight_only", "INT8"),
     "int4-weight-only": ("weight_only", "INT4"),
-    "bf16": ("half_precision", "BF16"),
-    "fp16": ("half_precision", "FP16"),
-    "ctranslate2-int8": ("ctranslate2_int8", "INT8"),
-    "ctranslate2-int8-float16": ("ctranslate2_int8", "INT8_FLOAT16"),
+    "bf16": ("whole_model", "BF16"),
+    "fp16": ("whole_model", "FP16"),
+    "ctranslate2-int8": ("whole_model", "CTRANSLATE2_INT8"),
+    "ctranslate2-int8-float16": ("whole_model", "CTRANSLATE2_INT8_FLOAT16"),
 }
 
 

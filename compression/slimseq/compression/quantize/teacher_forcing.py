@@ -6,6 +6,7 @@ all models get the same inputs, and their outputs can be compared. Calibration a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +25,15 @@ from slimseq.inference.graphs.names import (
     POSITIONS,
     SELF_ATTENTION_BIAS,
     TOP,
+    past,
+    present,
 )
 from slimseq.inference.models.configuration import ModelConfiguration
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-    from slimseq.compression.training.data import TrainingSet
+    from slimseq.compression.training.data.pairs import TrainingSet
 
 Feeds = dict[str, NDArray[Any]]
 # Pairs of one batch.
@@ -105,9 +108,15 @@ def steps_with_outputs(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tup
     """Yields the inputs and the outputs of each step, both by name."""
     names = [output.name for output in decoder.get_outputs()]
     rows, length = batch.tokens.shape
-    caches = _empty_caches(decoder, rows, length)
-    heads = next(iter(caches.values())).shape[1]
-    input_names = {entry.name for entry in decoder.get_inputs()}
+    shapes = {entry.name: entry.shape for entry in decoder.get_inputs()}
+    layers = takewhile(lambda layer: past(layer, "decoder")[0] in shapes, count())
+    written = {
+        name: new
+        for layer in layers
+        for name, new in zip(past(layer, "decoder"), present(layer, "decoder"), strict=True)
+    }
+    _, heads, _, _, width = shapes[next(iter(written))]
+    caches = {name: np.zeros((rows, heads, 1, length, width), dtype=np.float32) for name in written}
     for step in range(length):
         cache_slots = np.zeros((rows, heads, 4), dtype=np.int64)
         cache_slots[:, :, 0], cache_slots[:, :, 1], cache_slots[:, :, 3] = (
@@ -124,16 +133,7 @@ def steps_with_outputs(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tup
             SELF_ATTENTION_BIAS: np.tile(self_attention_bias, (rows, 1, 1, 1, 1)),
             DISTANCES: np.tile(distances.clip(min=0), (rows, 1)),
         }
-        feeds = {name: values for name, values in {**step_inputs, **caches, **cross}.items() if name in input_names}
+        feeds = {name: values for name, values in {**step_inputs, **caches, **cross}.items() if name in shapes}
         outputs = dict(zip(names, decoder.run(names, feeds), strict=True))
         yield feeds, outputs
-        caches = {name: outputs[name.replace("past_key_values.", "present.")] for name in caches}
-
-
-def _empty_caches(decoder: Any, rows: int, length: int) -> Feeds:
-    caches = {}
-    for entry in decoder.get_inputs():
-        if entry.name.startswith("past_key_values.") and ".decoder." in entry.name:
-            _, heads, _, _, width = entry.shape
-            caches[entry.name] = np.zeros((rows, heads, 1, length, width), dtype=np.float32)
-    return caches
+        caches = {name: outputs[written[name]] for name in caches}

@@ -6,13 +6,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from slimseq.compression.commands.apply_technique import CheckpointOption, CommonOptions, NameOption, apply_technique
-from slimseq.compression.commands.options import TaskArgument, VariantArgument
-from slimseq.compression.option_groups import COMMON, DATA, flat
-from slimseq.compression.outcome import Outcome
+from slimseq.compression.artifacts.outcome import Outcome
+from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
+from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.quantize.options import QuantizeOptions
-from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data import DataFiles
+from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
+from slimseq.compression.training.data.pairs import DataFiles
 
 
 @flat(DATA)

@@ -22,8 +22,9 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from slimseq.compression.export.quiet import quiet_libraries, unchanged_logging
 from slimseq.compression.quantize.embedding import SHARED_DATA, Floats, embeddings_of, key_of
+from slimseq.compression.quantize.int8.rewriting import DOMAIN
 from slimseq.compression.quantize.mixed_precision import write_graphs
-from slimseq.compression.quantize.rewriting import DOMAIN
+from slimseq.compression.quantize.options import Blocks
 from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.inference.graphs.external import array_of, move_out, save_whole
 
@@ -31,15 +32,6 @@ from slimseq.inference.graphs.external import array_of, move_out, save_whole
 ACCURACY_LEVEL = 1
 # The alignment of float scales in the data file, for fast reads.
 ALIGNMENT_BYTES = 64
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """How rows are quantized: `bits` (4 or 8) a weight, `size` weights a scale, zero points unless symmetric."""
-
-    bits: int
-    size: int
-    is_symmetric: bool
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Where an interrupted training run goes on from: safetensors and JSON, written to a temporary folder and renamed.
+"""Checkpoints of training runs: safetensors and JSON, written to a temporary folder and renamed.
 
-A checkpoint holds everything that decides what comes next (weights, AdamW's moments, random state, position in the
-data, losses so far), so that a resumed run gives the losses that an uninterrupted one would have given.
+A checkpoint has the whole state of a run (weights, AdamW's moments, random state, position in the data, losses), so
+that a resumed run has the same losses as an uninterrupted one.
 """
 
 import json
@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.training.batches import Position
+from slimseq.compression.training.data.batches import Position
 from slimseq.compression.training.embedded.copying import FIRST_WINDOW
 
 CURRENT = "checkpoint"
@@ -27,16 +27,16 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass
 class Progress:
-    """How far a run has come, in plain values.
+    """The progress of a run, in plain values.
 
     Args:
-        steps: optimizer steps taken.
-        examples: pairs seen.
-        tokens: ids seen, both sides, without padding.
-        seconds: time spent training, earlier runs included.
+        steps: finished optimizer steps.
+        examples: number of pairs, with repetitions.
+        tokens: number of ids of both sides, without padding.
+        seconds: training time, with earlier runs.
         position: the next batch.
         losses: mean loss of each step, in nats a target token.
-        copied_window: tokens of the longest window while the run begins with copying.
+        copied_window: tokens of the longest window of the copying curriculum.
     """
 
     steps: int = 0
@@ -56,15 +56,15 @@ def save_checkpoint(
     identity: dict[str, Any],
     projection: torch.nn.Module | None = None,
 ) -> None:
-    """Writes a checkpoint; a crash at any moment leaves the one before it or this one.
+    """Writes a checkpoint atomically: after a crash, the previous or the new one is there.
 
     Args:
-        folder: the run's folder; the checkpoint becomes its sub-folder `checkpoint`.
+        folder: the run's folder; the checkpoint is its subfolder `checkpoint`.
         model: its parameters are written in their own dtype, tied ones once.
         optimizer: AdamW over those parameters.
-        progress: how far the run has come.
-        identity: what another run must agree in to go on from here, JSON values.
-        projection: learned for the loss alone, with the same optimizer; None where there is none.
+        progress: of the run.
+        identity: settings that a resumed run must have too, JSON values.
+        projection: trained for the loss, with the same optimizer; None if there is none.
     """
     writing = folder / WRITING
     shutil.rmtree(writing, ignore_errors=True)
@@ -99,17 +99,17 @@ def resume(
     identity: dict[str, Any],
     projection: torch.nn.Module | None = None,
 ) -> Progress | None:
-    """Puts a checkpoint's state into a model and an optimizer.
+    """Loads a checkpoint into a model and an optimizer.
 
     Args:
         folder: the run's folder.
-        model: of the same shape as the one that was saved.
+        model: of the same shape as the saved one.
         optimizer: AdamW over the model's parameters, fresh.
-        identity: must equal what was saved.
-        projection: as it was saved; None where there is none.
+        identity: must equal the saved one.
+        projection: as in `save_checkpoint`.
 
     Returns:
-        How far the run had come, or None where the folder holds no checkpoint.
+        The progress of the run, or None if there is no checkpoint.
 
     Raises:
         BadParameters: the checkpoint is of another run, or its files are damaged.
@@ -140,7 +140,7 @@ def resume(
 
 
 def discard(folder: Path) -> None:
-    """Removes a run's checkpoints: once its model is published nothing goes on from them."""
+    """Removes the checkpoints of a run whose model is published."""
     for name in (CURRENT, WRITING, PREVIOUS):
         shutil.rmtree(folder / name, ignore_errors=True)
 

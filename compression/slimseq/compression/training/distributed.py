@@ -19,7 +19,7 @@ from slimseq.compression.errors import BadParameters
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-# The others wait while the main process asks a teacher for its outputs, which takes hours.
+# Other processes wait while the main process generates teacher outputs, which takes hours.
 TIMEOUT = timedelta(days=2)
 
 
@@ -27,7 +27,7 @@ class Processes:
     """The processes of one run, or the only one.
 
     Args:
-        state: Accelerate's view of them; None is one process alone.
+        state: of Accelerate; None for a single process.
     """
 
     # Processes that ended cannot train again.
@@ -38,10 +38,10 @@ class Processes:
 
     @classmethod
     def launched(cls, device: str) -> "Processes":
-        """Returns the processes that a launcher started, this one among them; alone where none did.
+        """Returns the processes that a launcher started, or this one only.
 
         Args:
-            device: `cpu` talks over gloo, `cuda` over NCCL.
+            device: `cpu` uses gloo, `cuda` NCCL.
 
         Raises:
             BadParameters: the other processes have ended, with an earlier training of the same launch.
@@ -54,28 +54,28 @@ class Processes:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of processes."""
         return self._state.num_processes if self._state else 1
 
     @property
     def rank(self) -> int:
-        """Which one this is, from 0."""
+        """Number of this process, from 0."""
         return self._state.process_index if self._state else 0
 
     @property
     def is_main(self) -> bool:
-        """Whether this one writes."""
+        """Whether this process is the one that writes."""
         return self.rank == 0
 
     def context(self, context: Context) -> Context:
-        """Returns the context of this process: its own device, and silence in all but the main one."""
+        """Returns the context of this process: with its own device, and without output if it is not the main one."""
         if self._state is None:
             return context
         device = str(self._state.device) if context.device == "cuda" else context.device
         return replace(context, device=device, console=context.console if self.is_main else Console(quiet=True))
 
     def average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Replaces gradients by their mean over processes, in one message."""
+        """Replaces gradients by their mean over processes, in one reduction."""
         if self._state is None:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -92,13 +92,13 @@ class Processes:
         return self._together(values, "max")
 
     def wait(self) -> None:
-        """Returns once every process has come here."""
+        """Waits for all processes."""
         if self._state is not None:
             self._state.wait_for_everyone()
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """Lets the main process through the block before the others, which then find what it wrote."""
+        """Runs the block in the main process first; then the others find its results."""
         if self._state is None:
             yield
             return
@@ -106,7 +106,7 @@ class Processes:
             yield
 
     def part(self) -> None:
-        """Ends the processes' work together: the main one goes on alone.
+        """Ends all processes but the main one, which continues.
 
         Raises:
             SystemExit: with code 0, in every process but the main one.

@@ -1,4 +1,4 @@
-"""Dropout for one training run: another rate than the model's configuration says, put back afterwards."""
+"""Sets the dropout rate for one training run, and restores it afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ import torch
 
 @contextmanager
 def dropout_rate(model: torch.nn.Module, rate: float | None, is_attention_kept: bool = False) -> Iterator[None]:
-    """Sets the dropout of hidden states for the block; that of attention weights and activations never rises.
+    """Sets the dropout of hidden states for the block; dropout of attention weights and activations is not raised.
 
     Args:
         model: a T5 or BART, whose modules hold their rates as `nn.Dropout` or as numbers.
-        rate: share of values dropped, 0 to below 1; None leaves the model as it is.
-        is_attention_kept: whether no attention weight is dropped, whatever the rate, as losses on them need.
+        rate: of hidden states, 0 to below 1; None keeps the model's own.
+        is_attention_kept: whether attention weights have no dropout, which losses on them need.
     """
     before: list[tuple[torch.nn.Module, str, float]] = []
     for module in model.modules():
@@ -22,7 +22,7 @@ def dropout_rate(model: torch.nn.Module, rate: float | None, is_attention_kept: 
                 before.append((module, "p", module.p))
                 module.p = rate
             continue
-        # BART's layers and every attention hold plain numbers; only an attention has a key projection.
+        # Layers of BART and all attentions have plain numbers; only an attention has a key projection.
         is_attention = hasattr(module, "k_proj") or hasattr(module, "k")
         for name in ("dropout", "activation_dropout", "attention_dropout"):
             value = getattr(module, name, None)

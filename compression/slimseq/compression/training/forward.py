@@ -1,45 +1,16 @@
-"""One forward pass with teacher forcing, and the loss over a held-out data set."""
+"""One forward pass with teacher forcing."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.training.batches import IGNORED_LABEL, Batch, one_pass
-from slimseq.compression.training.data import TrainingSet
-from slimseq.compression.training.losses import label_smoothed_cross_entropy
+from slimseq.compression.training.data.batches import IGNORED_LABEL, Batch
 from slimseq.compression.training.options import Precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-MEASURING_TOKENS = 4096
-
-
-def dev_loss(model: "PreTrainedModel", dataset: TrainingSet, context: Context, precision: Precision = "bf16") -> float:
-    """Returns the mean cross entropy over all target tokens of a data set, in nats, without label smoothing.
-
-    Args:
-        model: a T5 or BART on `context.device`; left in evaluation mode.
-        dataset: every pair of it is measured.
-        context: the device, and progress.
-        precision: of the forward pass.
-    """
-    model.train(False)
-    total, count = 0.0, 0
-    with torch.inference_mode(), context.progress() as display:
-        task = display.add_task("Measuring the loss on dev data", total=len(dataset), status="", unit="pairs")
-        for batch in one_pass(dataset, MEASURING_TOKENS, pad_id_of(model)):
-            on_device = batch.to(context.device)
-            with autocast(context.device, precision):
-                loss = label_smoothed_cross_entropy(logits_of(model, on_device), on_device.labels)
-            targets = int((batch.labels >= 0).sum())
-            total += float(loss) * targets
-            count += targets
-            display.advance(task, batch.rows)
-    return round(total / count, 4)
 
 
 def pad_id_of(model: "PreTrainedModel") -> int:

@@ -1,7 +1,7 @@
 """Keeps the memory that a training step frees for the next one.
 
-A step makes and frees the same large tensors again and again. The C library would give each back to the system and ask
-for it anew, page by page, which is a quarter of a step of a small model on a CPU.
+Each step allocates and frees the same large tensors. The C library would return them to the system and allocate them
+again, page by page, which takes a quarter of a step of a small model on a CPU.
 """
 
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ USUAL = {M_MMAP_MAX: 65_536, M_TRIM_THRESHOLD: 128 * 2**10, M_TOP_PAD: 128 * 2**
 
 @contextmanager
 def keeping_freed_memory(device: str) -> Iterator[None]:
-    """Keeps freed memory inside, and gives it back at the end; does nothing off the CPU or without glibc.
+    """Keeps freed memory in the process, and returns it at the end; does nothing on a GPU or without glibc.
 
     Args:
-        device: what the training runs on.
+        device: of the training.
     """
     if device != "cpu":
         yield

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: noted, so that the loop writes a checkpoint between two steps and then stops."""
+"""Handles Ctrl-C and SIGTERM during training, so that the loop writes a checkpoint after the step and then stops."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Whether somebody asked to stop, and with which signal."""
+    """The signal that arrived, or None."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -31,7 +31,7 @@ class Interruption:
         self.signal = number
 
     def leave(self) -> None:
-        """Ends the program as the signal would have.
+        """Ends the program as the signal would.
 
         Raises:
             KeyboardInterrupt: it was SIGINT.
@@ -45,7 +45,7 @@ class Interruption:
 
 @contextmanager
 def watching_for_interruption() -> Iterator[Interruption]:
-    """Yields an object that notes SIGINT and SIGTERM during the block, in the main thread; elsewhere it notes none."""
+    """Yields an object that notes SIGINT and SIGTERM during the block; only in the main thread."""
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption

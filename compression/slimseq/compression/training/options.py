@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.option_groups import DISTILLATION, SEQUENCE_LEVEL, TRAINING, flat
+from slimseq.compression.options import DISTILLATION, SEQUENCE_LEVEL, TRAINING, flat
 from slimseq.compression.training.schedule import Bounds
 
 Precision = Literal["bf16", "fp32"]
@@ -29,11 +29,11 @@ class SequenceLevel:
 
     @property
     def is_on(self) -> bool:
-        """Whether a teacher is asked at all."""
+        """Whether a teacher generates targets."""
         return self.sequence_level != "off"
 
     def check(self) -> None:
-        """Checks what needs no model.
+        """Checks the options.
 
         Raises:
             BadParameters: the share is not above 0 and at most 1.
@@ -90,7 +90,7 @@ class TrainingOptions:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether any loss asks a teacher."""
+        """Whether any part of the loss needs a teacher."""
         return self.alpha > 0 or self.hidden_states > 0 or self.attention > 0
 
     def check(self) -> None:

@@ -1,23 +1,23 @@
-"""What a training run tells of itself when it is over."""
+"""The report of a finished training run."""
 
 from dataclasses import dataclass
 
 from slimseq.compression.training.checkpoint import Progress
 from slimseq.compression.training.options import TrainingOptions
 
-# Fewer steps are a try whether everything works: AdamW has hardly left the weights that it began with.
+# A run with fewer steps only checks that everything works: AdamW has hardly changed the weights.
 FEWEST_STEPS = 100
-# First and last mean losses are over so many steps, or fewer where the run was shorter.
+# Number of steps that the first and the last mean loss are over; fewer if the run is shorter.
 MEAN_STEPS = 20
 
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a run did. Losses are means in nats a target token.
+    """The results of a run. Losses are means in nats a target token.
 
     `first_loss` and `last_loss` are over the first and last 20 steps and include label smoothing and every other part
     of the loss; `dev_loss_before` (None after a resumption) and `dev_loss_after` are plain cross entropy. `tokens`
-    counts ids of both sides without padding. `resumed_from` is the step of the checkpoint that the run went on from.
+    counts ids of both sides without padding. `resumed_from` is the step of the checkpoint that the run resumed from.
     """
 
     steps: int
@@ -34,7 +34,7 @@ class TrainingReport:
 def report_of(
     progress: Progress, dev_loss_before: float | None, dev_loss_after: float | None, resumed_from: int | None
 ) -> TrainingReport:
-    """Returns the report of a run that has come so far."""
+    """Returns the report of a run with this progress."""
     return TrainingReport(
         steps=progress.steps,
         seconds=round(progress.seconds, 3),
@@ -49,9 +49,9 @@ def report_of(
 
 
 def too_short(report: TrainingReport, options: TrainingOptions) -> str:
-    """Returns one line where a training was too short to mean anything, else nothing.
+    """Returns a warning if a training was too short for a meaningful result, else an empty string.
 
-    That is fewer steps than 100, or than the warm-up of the learning rate was to take.
+    Too short is fewer than 100 steps, or fewer than the warm-up of the learning rate.
     """
     if not report.steps:
         return "Nothing was trained: quality is what the cut alone leaves."

@@ -1,12 +1,12 @@
 """The learning rate over a run: warm-up, constant, linear decay at the end (a trapezoid).
 
-Decay follows the fraction of the run that is done, whichever bound measures it, so that a run bounded by time ends
-decayed as one bounded by steps does.
+Decay follows the completed fraction of the run, for any kind of bound. So a run bounded by time decays as one bounded
+by steps does.
 """
 
 from dataclasses import dataclass
 
-from slimseq.compression.option_groups import COMMON, flat
+from slimseq.compression.options import COMMON, flat
 
 WARMUP_SHARE = 0.1
 
@@ -15,8 +15,8 @@ WARMUP_SHARE = 0.1
 class Trapezoid:
     """Warm-up over the first steps, then 1, then linear to 0 over the last part of the run.
 
-    Zhai et al. 2022, https://arxiv.org/abs/2106.04560, section 3.5: unlike a cosine, the constant part does not need
-    to know the run's end, so a resumed run may be longer than planned.
+    Zhai et al. 2022, https://arxiv.org/abs/2106.04560, section 3.5: unlike a cosine, the constant part does not
+    depend on the end of the run, so a resumed run may be longer than planned.
 
     Args:
         warmup_steps: steps until the factor reaches 1; a short run warms up over its first tenth instead.
@@ -27,11 +27,11 @@ class Trapezoid:
     decay_fraction: float
 
     def factor(self, step: int, done: float) -> float:
-        """Returns what to multiply the learning rate with.
+        """Returns the factor of the learning rate.
 
         Args:
-            step: optimizer steps taken so far, from 0.
-            done: fraction of the run that is over, 0 to 1.
+            step: number of finished optimizer steps.
+            done: completed fraction of the run, 0 to 1.
         """
         warm = min(1.0, max((step + 1) / self.warmup_steps, done / WARMUP_SHARE)) if self.warmup_steps else 1.0
         left = max(0.0, 1.0 - done)
@@ -42,7 +42,7 @@ class Trapezoid:
 @flat(COMMON)
 @dataclass(frozen=True)
 class Bounds:
-    """What ends a run, whichever comes first. None is no bound."""
+    """The end of a run: the first bound that is reached. None is no bound."""
 
     max_steps: int | None = None
     """Stop after this many optimizer steps. 0 skips training."""
@@ -53,15 +53,15 @@ class Bounds:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether the run ends at all."""
+        """Whether there is any bound."""
         return any(bound is not None for bound in (self.max_steps, self.max_seconds, self.epochs))
 
     @property
     def is_over_at_once(self) -> bool:
-        """Whether nothing is to be trained: a bound is 0."""
+        """Whether a bound is 0, so that nothing is trained."""
         return 0 in (self.max_steps, self.max_seconds, self.epochs)
 
     def done(self, steps: int, seconds: float, epochs: float) -> float:
-        """Returns the fraction of the run that is over: the largest of those that the bounds give, at most 1."""
+        """Returns the completed fraction of the run: the largest over all bounds, at most 1."""
         parts = ((steps, self.max_steps), (seconds, self.max_seconds), (epochs, self.epochs))
         return max((min(1.0, value / bound) if bound > 0 else 1.0 for value, bound in parts if bound is not None))

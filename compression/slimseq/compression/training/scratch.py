@@ -1,4 +1,4 @@
-"""A new model with random weights, described by a few flags: where `train` starts when it starts from nothing."""
+"""Makes a new model with random weights, which `train` starts from by default."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.option_groups import ARCHITECTURE, flat
+from slimseq.compression.options import ARCHITECTURE, flat
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.registry import FAMILIES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# As `models.load_model` opens a model, and for its reasons.
+# As in `models.load_model`.
 ATTENTION = "eager"
 
 
 @flat(ARCHITECTURE)
 @dataclass(frozen=True)
 class NewModelOptions:
-    """What to build."""
+    """The architecture of a new model."""
 
     family: str = "bart"
     """Family of the model: t5, mt5, bart, mbart, marian or pegasus."""
@@ -47,12 +47,12 @@ class NewModelOptions:
 
     @property
     def model_family(self) -> ModelFamily:
-        """What there is to know of the family."""
+        """The family's description."""
         return FAMILIES[self.family]
 
     @property
     def max_positions(self) -> int | None:
-        """The longest input or output that positions allow; None where there is no limit."""
+        """Maximum length of inputs and outputs that positions allow; None if there is no limit."""
         return self.model_family.max_positions(self.configuration(0))
 
     def check(self) -> None:
@@ -74,7 +74,7 @@ class NewModelOptions:
             raise BadParameters("previous-token heads need a T5 of at least 2 heads")
 
     def configuration(self, vocabulary: int) -> dict[str, Any]:
-        """Returns the configuration of the model, for a tokenizer with so many ids."""
+        """Returns the configuration of the model. `vocabulary` is the number of ids of the tokenizer."""
         family = self.model_family
         multiple = family.vocabulary_multiple
         return {
@@ -102,14 +102,14 @@ class NewModelOptions:
 def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrainedModel":
     """Returns a model with random weights, fp32 on the CPU, in evaluation mode.
 
-    Weights are initialised as transformers does it, but for token embeddings that are scaled by sqrt(width): they get
-    a standard deviation of width^-0.5, which the scale brings back to 1 (Vaswani et al. 2017,
+    Weights are initialized as in transformers, except token embeddings that are scaled by sqrt(width): they get a
+    standard deviation of width^-0.5, which the scale brings back to 1 (Vaswani et al. 2017,
     https://arxiv.org/abs/1706.03762, section 3.4).
 
     Args:
-        options: what to build.
-        vocabulary: ids of the tokenizer.
-        seed: decides the weights.
+        options: the architecture.
+        vocabulary: number of ids of the tokenizer.
+        seed: of the weights.
 
     Raises:
         BadParameters: such a model cannot be built.

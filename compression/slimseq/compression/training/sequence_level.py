@@ -1,27 +1,41 @@
-"""Sequence-level distillation: which training examples get what a teacher writes as their target.
+"""Sequence-level distillation: training targets that a teacher generates.
 
-Kim & Rush 2016, https://arxiv.org/abs/1606.07947.
+Kim & Rush 2016, https://arxiv.org/abs/1606.07947: the mode of the teacher's distribution, found by beam search, is an
+easier target than a text that a person wrote. Outputs are generated once, by the fastest runtime (CTranslate2 with
+int8), and stored as JSON lines, so that an interrupted run continues where it stopped.
 """
 
+import hashlib
+import json
+import shutil
 import tempfile
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.training.data import Material
+from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.compression.training.data.pairs import Material
 from slimseq.compression.training.distributed import Processes
 from slimseq.compression.training.options import SequenceLevel
-from slimseq.compression.training.teacher_outputs import teacher_outputs
 from slimseq.evaluation.examples import Example
-from slimseq.models_store.manifest import Task
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.models_store.disk import writing_to
+from slimseq.models_store.formats import DERIVED_FORMATS
+from slimseq.models_store.manifest import MAX_BEAMS, GenerationOptions, Task
+from slimseq.models_store.store import Store
 
-# Keeps this draw apart from those that mix and order the data.
+# Makes these random numbers independent of the mixture and the order of the data.
 SEQUENCE_STREAM = 0x5E9
+CACHE = "teacher_outputs.jsonl"
+BATCH_EXAMPLES = 32
+# Batches of similar lengths have little padding. Sorting in pools keeps the progress display right.
+POOL_EXAMPLES = 4096
 
 
 def learning_from_outputs(
@@ -33,20 +47,19 @@ def learning_from_outputs(
     folder: Path | None,
     is_distributed: bool = False,
 ) -> Material:
-    """Returns the material with a teacher's outputs among the training targets, or as it is where that is off.
+    """Returns the material with outputs of a teacher as training targets; unchanged if that is off.
 
     Args:
-        context: the store, the seed that draws a share, and where progress goes.
+        context: store, seed of the selection, and progress.
         task: the teacher's task.
-        variant: what is started from, the teacher where the options name none.
+        variant: the variant to start from, which is the teacher by default.
         material: training examples, as texts.
-        options: how many outputs, and in whose place.
-        folder: where outputs are kept; they may be shared by all runs. None keeps none.
-        is_distributed: whether other processes wait for the first to ask.
+        options: the share of outputs, and whether they replace the written targets.
+        folder: for outputs, which several runs may share. None keeps none.
+        is_distributed: whether other processes wait until the first one has the outputs.
 
     Raises:
-        BadParameters: the number of beams is out of range, or there are sources without targets and nobody to write
-            them.
+        BadParameters: the number of beams is out of range, or there are sources without targets and no teacher.
         UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
     """
     if not options.is_on:
@@ -69,7 +82,7 @@ def _with_outputs(
     options: SequenceLevel,
     folder: Path | None,
 ) -> list[Example]:
-    """Returns the training examples; those that were not drawn keep their targets, if they have some."""
+    """Returns the training examples; examples that were not selected keep their targets, if they have some."""
     drawn = np.random.default_rng((SEQUENCE_STREAM, context.seed)).random(len(examples)) < options.sequence_share
     drawn |= np.array([not example.target for example in examples])
     chosen = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_drawn]
@@ -78,3 +91,120 @@ def _with_outputs(
     is_written_kept = options.sequence_level == "add"
     written = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_written_kept or not is_drawn]
     return [*(example for example in written if example.target), *outputs]
+
+
+def teacher_outputs(
+    context: Context, task: Task, variant: str, examples: Sequence[Example], cache_folder: Path, beams: int = 4
+) -> list[Example]:
+    """Returns the examples with the teacher's outputs as targets.
+
+    Args:
+        context: the store, and where progress goes.
+        task: the teacher's task.
+        variant: the teacher.
+        examples: sources, with their own prefixes if they have some.
+        cache_folder: outputs are read from and appended to `teacher_outputs.jsonl` here.
+        beams: of the beam search; its other settings are the teacher's own.
+
+    Returns:
+        As many examples, in order, without those whose output is empty.
+
+    Raises:
+        BadParameters: the number of beams is out of range.
+        CannotWrite: the disk is full or read-only; outputs that were written stay.
+        UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
+    """
+    if not 1 <= beams <= MAX_BEAMS:
+        raise BadParameters(f"the teacher cannot search with {beams} beams; take 1 to {MAX_BEAMS}")
+    manifest = context.store.manifest(task, variant)
+    options = manifest.generation.options(num_beams=beams)
+    settings = {
+        "teacher": manifest.digest,
+        "options": options.model_dump(),
+        "max_input_tokens": manifest.generation.max_input_tokens,
+    }
+    keys = [_key(settings, example, manifest.generation.prefix) for example in examples]
+    path = cache_folder / CACHE
+    cached = _read(path)
+    missing = list({key: example for key, example in zip(keys, examples, strict=True) if key not in cached}.items())
+    if missing:
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        with _fastest_generator(context, task, variant) as generator:
+            generator.check(options)
+            _generate(context, generator, options, missing, path, cached)
+    return [
+        replace(example, target=cached[key]) for key, example in zip(keys, examples, strict=True) if cached[key].strip()
+    ]
+
+
+@contextmanager
+def _fastest_generator(context: Context, task: Task, variant: str) -> Iterator[TextGenerator]:
+    """Opens a teacher: quantized to int8 for CTranslate2 if it has safetensors, else as it is."""
+    if not context.store.manifest(task, variant).has_format("safetensors"):
+        with open_generator(context.store, task, variant) as generator:
+            yield generator
+        return
+    with tempfile.TemporaryDirectory(prefix="slimseq-teacher-") as folder:
+        scratch = Store(Path(folder))
+        original = context.store.folder(task, variant)
+        shutil.copytree(original, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*DERIVED_FORMATS))
+        add_ctranslate2(replace(context, store=scratch), task, variant, "int8")
+        with open_generator(scratch, task, variant, "ctranslate2") as generator:
+            yield generator
+
+
+def _generate(
+    context: Context,
+    generator: TextGenerator,
+    options: GenerationOptions,
+    missing: Sequence[tuple[str, Example]],
+    path: Path,
+    cached: dict[str, str],
+) -> None:
+    """Generates what is missing, into the file and into `cached`."""
+    with writing_to(path), path.open("a", encoding="utf-8") as file, context.progress() as display:
+        bar = display.add_task("Asking the teacher", total=len(missing), status="")
+        for batch in _batches(missing):
+            encodings = [generator.encode(example.source, example.prefix) for _, example in batch]
+            outputs = generator.generate(encodings, options)
+            for (key, _), output in zip(batch, outputs, strict=True):
+                cached[key] = output.text
+                file.write(json.dumps({"key": key, "text": output.text}, ensure_ascii=False) + "\n")
+            file.flush()
+            display.advance(bar, len(batch))
+
+
+def _batches(missing: Sequence[tuple[str, Example]]) -> Iterator[Sequence[tuple[str, Example]]]:
+    for start in range(0, len(missing), POOL_EXAMPLES):
+        pool = sorted(missing[start : start + POOL_EXAMPLES], key=lambda pair: -len(pair[1].source))
+        for first in range(0, len(pool), BATCH_EXAMPLES):
+            yield pool[first : first + BATCH_EXAMPLES]
+
+
+def _key(settings: dict[str, Any], example: Example, prefix: str) -> str:
+    described = settings | {
+        "prefix": prefix if example.prefix is None else example.prefix,
+        "source": example.source,
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Reads the cache, and removes an incomplete last line."""
+    if not path.exists():
+        return {}
+    found: dict[str, str] = {}
+    whole = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                entry = json.loads(line)
+                found[entry["key"]] = entry["text"]
+            except (ValueError, KeyError, TypeError):
+                break
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+    with path.open("r+b") as file:
+        file.truncate(whole)
+    return found

@@ -1,4 +1,4 @@
-"""Makes a tokenizer from texts, as a folder that transformers' fast tokenizers and the store's `Tokenizer` both read.
+"""Makes a tokenizer from texts, as a folder for transformers' fast tokenizers and for the store's `Tokenizer`.
 
 A family has a unigram vocabulary (Kudo 2018, https://arxiv.org/abs/1804.10959) or byte-level pairs (Radford et al.
 2019).
@@ -11,10 +11,10 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from slimseq.compression.errors import BadData
-from slimseq.compression.publish import write_json
 from slimseq.evaluation.examples import Example
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.registry import family_named
+from slimseq.models_store.files import write_json
 
 SENTINELS = 100
 SPACE_MARK = "▁"
@@ -26,23 +26,23 @@ def make_tokenizer(
     """Makes a tokenizer and writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
 
     Args:
-        model_type: whose family says the kind of vocabulary and the special tokens that it begins with.
-        texts: what to learn from; prefixes should be among them.
-        vocabulary: pieces at most, specials included, sentinels not. Short texts give fewer.
-        folder: written to; made where it is missing.
-        max_tokens: what `model_max_length` says.
-        sentinels: how many `<extra_id_N>` come after the pieces, in a family that has such.
+        model_type: its family determines the kind of vocabulary and the special tokens.
+        texts: training texts, with prefixes.
+        vocabulary: maximum number of pieces, with special tokens, without sentinels. Short texts give fewer.
+        folder: to write to; created if missing.
+        max_tokens: value of `model_max_length`.
+        sentinels: number of sentinel tokens after the pieces, in a family that has some.
 
     Returns:
-        How many ids there are, sentinels included.
+        The number of ids, with sentinels.
 
     Raises:
-        BadData: the texts have more distinct characters than the vocabulary has room for, or there are none.
+        BadData: there are no texts, or they have more distinct characters than the vocabulary can have.
     """
     folder.mkdir(parents=True, exist_ok=True)
     family = family_named(model_type)
     if family.tokenizer == "unigram":
-        tokenizer, config = _unigram(family, texts, vocabulary, sentinels if family.has_sentinels else 0)
+        tokenizer, config = _unigram(family, texts, vocabulary, sentinels if family.sentinel else 0)
     else:
         tokenizer, config = _byte_pairs(family, texts, vocabulary)
         # The slow class and some converters read these two instead of tokenizer.json.
@@ -58,12 +58,12 @@ def make_tokenizer(
 
 
 def tokenizer_size(folder: Path) -> int:
-    """Returns how many ids the tokenizer in a folder has."""
+    """Returns the number of ids of the tokenizer in a folder."""
     return int(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size(with_added_tokens=True))
 
 
 def texts_of(examples: Sequence[Example], prefix: str) -> Iterator[str]:
-    """Yields what a tokenizer learns from: sources after their prefixes, and targets."""
+    """Yields the training texts of a tokenizer: sources with their prefixes, and targets."""
     for example in examples:
         yield (prefix if example.prefix is None else example.prefix) + example.source
         yield example.target
@@ -77,13 +77,13 @@ def _unigram(
         [
             normalizers.Nmt(),
             normalizers.NFKC(),
-            # News begins "(CNN)Snow fell": a target that begins "Snow" would share no piece with it.
+            # News begins with "(CNN)Snow fell": a target that begins with "Snow" would have no piece in common with it.
             normalizers.Replace(Regex(r"\)(?=\p{L})"), ") "),
             normalizers.Replace(Regex(" {2,}"), " "),
             normalizers.Strip(),
         ]
     )
-    # A mark before the first word too: else a word that starts the target differs from the same word in the source.
+    # The first word gets a space too, so that it has the same pieces at the start of the target and in the source.
     metaspace = {"replacement": SPACE_MARK, "prepend_scheme": "always"}
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
     tokenizer.decoder = decoders.Metaspace(**metaspace)
@@ -95,11 +95,11 @@ def _unigram(
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", end)]
     )
-    extra = [f"<extra_id_{number}>" for number in range(sentinels)]
+    extra = [family.sentinel.format(number) for number in range(sentinels)]
     # Stock T5 counts them down: the last id is <extra_id_0>.
     tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in reversed(extra)])
     config: dict[str, Any] = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    if not family.has_sentinels:
+    if not family.sentinel:
         return tokenizer, config | {"tokenizer_class": "PreTrainedTokenizerFast"}
     return tokenizer, config | {
         "tokenizer_class": "T5Tokenizer",

@@ -1,7 +1,7 @@
 """The training loop that `train`, `prune` and `distill` share: one model, pairs of texts, optionally a teacher.
 
 Plain torch: AdamW, gradient clipping, bf16 autocast over fp32 weights, bounded by steps, seconds or epochs, resumable
-from a checkpoint. Publishing the result is the caller's.
+from a checkpoint. The caller publishes the result.
 """
 
 import hashlib
@@ -21,16 +21,17 @@ import torch
 from slimseq.compression.context import Context
 from slimseq.compression.errors import TrainingDiverged
 from slimseq.compression.training import checkpoint
-from slimseq.compression.training.batches import Batch, endless_batches
 from slimseq.compression.training.checkpoint import Progress
-from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.data.batches import Batch, endless_batches
+from slimseq.compression.training.data.pairs import TrainingSet
 from slimseq.compression.training.distributed import Processes
 from slimseq.compression.training.dropout import dropout_rate
 from slimseq.compression.training.embedded.copying import CopiedWindows, next_window
-from slimseq.compression.training.forward import dev_loss, pad_id_of
+from slimseq.compression.training.forward import pad_id_of
 from slimseq.compression.training.freed_memory import keeping_freed_memory
 from slimseq.compression.training.interruption import watching_for_interruption
-from slimseq.compression.training.objective import Loss, Objective
+from slimseq.compression.training.loss.dev_loss import dev_loss
+from slimseq.compression.training.loss.objective import Loss, Objective
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.report import TrainingReport, report_of
 from slimseq.compression.training.schedule import Trapezoid
@@ -61,26 +62,26 @@ def train(
 
     Args:
         model: a T5 or BART for conditional generation, fp32.
-        dataset: what to train on.
-        options: how.
+        dataset: training pairs.
+        options: how to train.
         context: seed, device and progress.
-        teacher: a model with the same vocabulary whose distribution is learned too (Hinton et al. 2015,
-            https://arxiv.org/abs/1503.02531), and its hidden states and attention where the options weigh them; None
-            trains on labels alone. With `alpha` 0 it may have more tokens, if the student's have the same ids in it.
-        checkpoint_folder: checkpoints and the loss log (`losses.jsonl`, one JSON object a step) go here; a checkpoint
-            of the same options that is there is resumed. None keeps neither.
-        dev: its loss is measured before and after.
-        describe: what the progress bar says.
-        kept_layers: the teacher's layers that the model was made from, for the `encoder` and the `decoder`: what its
-            hidden states and attention are compared with; None compares with evenly spread ones.
+        teacher: a model with the same vocabulary to learn the distribution of (Hinton et al. 2015,
+            https://arxiv.org/abs/1503.02531), and the hidden states and attention if the options weigh them; None
+            trains on labels only. With `alpha` 0 it may have more tokens, if the student's have the same ids in it.
+        checkpoint_folder: for checkpoints and the loss log (`losses.jsonl`, one JSON object a step). Training resumes
+            from a checkpoint with the same options. None writes neither.
+        dev: held-out pairs; their loss is measured before and after.
+        describe: the text of the progress bar.
+        kept_layers: the teacher's layers that the model was made from, for the `encoder` and the `decoder`. Hidden
+            states and attention are compared with them; None compares with evenly spaced layers.
 
     Returns:
-        What was done.
+        The report of the run.
 
     Raises:
         BadParameters: options out of range, a teacher of another vocabulary, or a checkpoint of another run.
         BadData: the texts are too short to begin with copying.
-        TrainingDiverged: the loss stopped being a number.
+        TrainingDiverged: the loss is not a finite number.
         KeyboardInterrupt, SystemExit: on SIGINT and SIGTERM, after a checkpoint was written.
         SystemExit: with code 0 at the end of a distributed run, in every process but the main one.
     """
@@ -98,7 +99,7 @@ def train(
 
 
 class _Run:
-    """One run's moving parts."""
+    """The state of one run."""
 
     def __init__(
         self,
@@ -134,18 +135,18 @@ class _Run:
 
     @property
     def done(self) -> float:
-        """Fraction of the run that is over."""
+        """Completed fraction of the run."""
         epochs = self.progress.examples / len(self.dataset)
         return self.options.bounds.done(self.progress.steps, self.progress.seconds, epochs)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree in: all but the bounds, which may be moved, and when checkpoints are written."""
+        """The settings that a checkpoint must have: all but the bounds and the times of checkpoints."""
         options = asdict(self.options)
         for name in ("bounds", "checkpoint_seconds", "checkpoint_steps", "distributed"):
             del options[name]
         return options | {
-            # Batches of a step, whichever process takes them.
+            # Batches of a step, over all processes.
             "accumulation": self.options.accumulation * self.processes.count,
             "seed": self.context.seed,
             "pairs": len(self.dataset),
@@ -156,14 +157,14 @@ class _Run:
         }
 
     def resume(self) -> int | None:
-        """Takes up the folder's checkpoint; returns its step, or None after seeding for a fresh start."""
+        """Resumes from the folder's checkpoint; returns its step, or None for a new run."""
         torch.manual_seed(self.context.seed)
         if self.folder is None:
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
         progress = checkpoint.resume(self.folder, self.model, self.optimizer, self.identity, self.objective.projection)
         if self.processes.is_main:
-            # The log may hold steps after the checkpoint, which are about to be taken again.
+            # The log may have steps after the checkpoint, which are repeated.
             log = self.folder / LOSS_LOG
             kept = log.read_text(encoding="utf-8").splitlines()[: progress.steps] if progress and log.exists() else []
             log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
@@ -175,7 +176,7 @@ class _Run:
         return progress.steps
 
     def loop(self, describe: str) -> None:
-        """Takes steps until a bound is reached or somebody interrupts."""
+        """Runs steps until a bound is reached or a signal arrives."""
         options, progress = self.options, self.progress
         spent_before, started = progress.seconds, time.monotonic()
         saved_at, taken = started, 0
@@ -187,7 +188,7 @@ class _Run:
             progress.position,
         )
         if not self.processes.is_main:
-            # Dropout falls elsewhere in each process, as it would in the batches of one.
+            # Each process has its own dropout, as the batches of one process would have.
             torch.manual_seed(hash((self.context.seed, self.processes.rank, progress.steps)))
         self.model.train()
         with (
@@ -206,7 +207,7 @@ class _Run:
                     entry = self._step(batches)
                     taken += progress.tokens - tokens_before
                     now = time.monotonic()
-                    # Whether the run is over must be the same in every process.
+                    # All processes must agree whether the run is over.
                     agreed = self.processes.most(
                         {"seconds": spent_before + now - started, "signal": interruption.signal or 0}
                     )
@@ -245,7 +246,7 @@ class _Run:
         means = self.processes.mean(sums)
         accuracy, tokens, loss_mean = means.pop("accuracy"), means.pop("tokens"), means["loss"]
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM))
-        # A gradient that is no number would be in the weights before the next loss shows it.
+        # A gradient that is not finite would change the weights before the next loss shows it.
         if not (math.isfinite(loss_mean) and math.isfinite(norm)):
             raise TrainingDiverged(
                 f"the loss is {loss_mean} and its gradient {norm} at step {progress.steps + 1}; "
@@ -262,7 +263,7 @@ class _Run:
         return entry
 
     def _learned(self, batches: Iterator[Batch]) -> tuple[Batch, Loss]:
-        # One batch a process; each knows of all of them, and takes its own.
+        # One batch a process: every process makes all batches and uses its own.
         group = list(islice(batches, self.processes.count))
         self.progress.examples += sum(batch.rows for batch in group)
         self.progress.position = group[-1].after
@@ -312,7 +313,7 @@ class _Run:
 
 
 def _fingerprint(dataset: TrainingSet) -> str:
-    """Returns a hash that tells data sets apart: of all targets and of the sources' lengths, which is quick."""
+    """Returns a hash of a data set: of all targets and the lengths of the sources, which is fast."""
     digest = hashlib.sha256()
     for example in dataset.examples:
         digest.update(f"{len(example.source)} {example.target}\n".encode())

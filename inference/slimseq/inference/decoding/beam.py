@@ -3,10 +3,14 @@
 The rules are those of `GenerationMixin._beam_search` (transformers 4.57). Each step considers twice as many candidates
 as beams. The score of a finished hypothesis is its log-probability divided by its length to the power of the length
 penalty. An input ends once its best open beam cannot beat its worst finished one. Inputs are independent of each other.
+
+A streamed token is final once all open beams share it, and all finished hypotheses that can still be the output. A
+finished hypothesis cannot if its score is so low that the best beam stays above it even at `MAX_TOKEN_LOSS` a token: an
+empty output is often among the first finished ones, and would hold back every token until the end.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,8 @@ from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.manifest import GenerationOptions
 
 NEVER = np.float32(-1.0e9)
+# The most that the best beam's log-probability is expected to fall a token, on average over the rest of an output.
+MAX_TOKEN_LOSS = 5.0
 # Candidates beyond twice the beams: one or two forbidden tokens then need no search of the whole vocabulary.
 SPARE_CANDIDATES = 2
 
@@ -67,13 +73,16 @@ class BeamSearch:
         self._rules = Rules.of([])
         # New tokens of each input's hypotheses, `(inputs,)`.
         self._lengths: Ids = np.zeros(0, dtype=np.int64)
+        self._is_streamed = np.zeros(0, dtype=bool)
+        # Tokens of each input that were reported as final, `(inputs,)`.
+        self._reported: Ids = np.zeros(0, dtype=np.int64)
         self._running, self._finished = self._blank([])
         self._update_derived()
 
     def __len__(self) -> int:
         return len(self._lengths)
 
-    def join(self, options: Sequence[GenerationOptions]) -> None:
+    def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
         """Appends inputs, as `Search.join` says."""
         running, finished = self._blank(options)
         # At the start all beams are the same, so only the first one counts.
@@ -82,14 +91,17 @@ class BeamSearch:
             concatenate_rows(self._running, running),
             concatenate_rows(self._finished, finished),
         )
-        self._lengths = np.append(self._lengths, np.zeros(len(options), dtype=np.int64))
+        new = np.zeros(len(options), dtype=np.int64)
+        self._lengths, self._reported = np.append(self._lengths, new), np.append(self._reported, new)
+        self._is_streamed = np.append(self._is_streamed, np.array(is_streamed, dtype=bool))
         self._rules = concatenate_rows(self._rules, Rules.of(options))
         self._update_derived()
 
     def keep(self, order: Ids) -> None:
         """Keeps inputs, as `Search.keep` says."""
         self._running, self._finished = select_rows(self._running, order), select_rows(self._finished, order)
-        self._lengths = self._lengths[order]
+        self._lengths, self._reported = self._lengths[order], self._reported[order]
+        self._is_streamed = self._is_streamed[order]
         self._rules = select_rows(self._rules, order)
         self._update_derived()
 
@@ -99,6 +111,7 @@ class BeamSearch:
         self._every = np.arange(inputs)[:, None]
         self._positions = self._lengths.repeat(self.num_beams)
         self._rules_of_beams = select_rows(self._rules, np.arange(inputs).repeat(self.num_beams))
+        self._streamed: Ids = self._is_streamed.nonzero()[0]
         self._update_worst()
 
     def next_tokens(self) -> Ids:
@@ -119,19 +132,52 @@ class BeamSearch:
             self._keep_best(found, is_last)
             found = self._open(found, is_last)
         origins = self._extend(found)
+        new_tokens = self._shared_tokens() if len(self._streamed) else []
         if not (has_ends or self._has_full):
-            return Advance(origins=origins)
+            return Advance(new_tokens, origins=origins)
         is_done = ~self._may_improve() | is_last.all(axis=1)
         if self._rules.may_stop_early:
             is_done |= self._finished.is_finished.all(axis=1) & self._rules.early_stopping
         finished = {row: self._best(row) for row in is_done.nonzero()[0].tolist()}
-        new_tokens = [(row, token) for row, sequence in finished.items() for token in sequence.ids]
+        for row, sequence in finished.items():
+            new_tokens += [(row, token) for token in sequence.ids[self._reported[row] :]]
         return Advance(new_tokens, finished, origins)
 
     def cut(self, row: int) -> GeneratedSequence:
         """Returns the best open hypothesis."""
         best = int(self._running.scores[row].argmax())
         return GeneratedSequence(self._running.ids[row, best, 1 : self._lengths[row] + 1].tolist(), "cancelled")
+
+    def _shared_tokens(self) -> list[tuple[int, int]]:
+        """Returns the tokens of streamed inputs that became final with this step, and marks them as reported."""
+        found: list[tuple[int, int]] = []
+        rows, finished = self._streamed, self._finished
+        while len(rows):
+            # The start token is at 0.
+            place = np.minimum(self._reported[rows] + 1, self._running.ids.shape[-1] - 1)
+            tokens = self._running.ids[rows, :, place]
+            expected = tokens[:, :1]
+            is_shared = (tokens == expected).all(axis=1) & (self._reported[rows] < self._lengths[rows])
+            if finished.is_finished[rows].any():
+                may_win = finished.is_finished[rows] & (finished.scores[rows] >= self._lowest_scores(rows)[:, None])
+                is_same = (finished.ids[rows, :, place] == expected) & (finished.lengths[rows] >= place[:, None])
+                is_shared &= (is_same | ~may_win).all(axis=1)
+            rows = rows[is_shared]
+            self._reported[rows] += 1
+            found += zip(rows.tolist(), expected[is_shared, 0].tolist(), strict=True)
+        return found
+
+    def _lowest_scores(self, rows: Ids) -> NDArray[np.float64]:
+        """Returns the lowest score at which the best open beam of each row is expected to finish, `(rows,)`."""
+        best = self._running.scores[rows].max(axis=1).astype(np.float64)
+        length, penalty = self._lengths[rows], self._rules.length_penalty[rows]
+        most = np.maximum(self._rules.max_new_tokens[rows] - length, 1)
+        # `(best - loss * steps) / (length + steps) ** penalty` is lowest at either end, or where its slope is 0.
+        curve, first = MAX_TOKEN_LOSS * (penalty - 1), np.ones(len(rows))
+        flat = np.divide(MAX_TOKEN_LOSS * length + penalty * best, curve, out=first.copy(), where=curve != 0)
+        steps = np.stack([first, np.clip(flat, 1, most), most])
+        scores = (best - MAX_TOKEN_LOSS * steps) / (length + steps) ** penalty
+        return np.asarray(scores.min(axis=0))
 
     def _candidates(self, scores: StepScores) -> Candidates:
         """Returns the best `2 * beams` continuations of each input."""
@@ -206,8 +252,16 @@ class BeamSearch:
         return (self._lengths.astype(np.float64) ** self._rules.length_penalty).astype(np.float32)[:, None]
 
     def _best(self, row: int) -> GeneratedSequence:
-        finished = self._finished
-        ids: list[int] = finished.ids[row, 0, 1 : finished.lengths[row, 0] + 1].tolist()
+        finished, reported = self._finished, slice(1, int(self._reported[row]) + 1)
+        place = 0
+        if reported.stop > 1:
+            # The best of those that begin with the reported tokens: all but always the best of all.
+            begins = (finished.ids[row, :, reported] == self._running.ids[row, 0, reported]).all(axis=1)
+            may_be = begins & finished.is_finished[row] & (finished.lengths[row] >= self._reported[row])
+            if not may_be.any():
+                return replace(self.cut(row), finish_reason="length")
+            place = int(may_be.argmax())
+        ids: list[int] = finished.ids[row, place, 1 : finished.lengths[row, place] + 1].tolist()
         return GeneratedSequence(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))
 
     def _blank(self, options: Sequence[GenerationOptions]) -> tuple[Running, Finished]:

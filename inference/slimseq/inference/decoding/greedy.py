@@ -37,7 +37,7 @@ class GreedySearch:
     def __len__(self) -> int:
         return len(self._rows.positions)
 
-    def join(self, options: Sequence[GenerationOptions]) -> None:
+    def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
         """Appends inputs, as `Search.join` says."""
         self._rows = concatenate_rows(self._rows, self._new_rows(options))
         self._rules = concatenate_rows(self._rules, Rules.of(options))

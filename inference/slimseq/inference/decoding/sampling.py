@@ -23,9 +23,9 @@ class SamplingSearch(GreedySearch):
         self._options: list[GenerationOptions] = []
         self._generators: list[np.random.Generator] = []
 
-    def join(self, options: Sequence[GenerationOptions]) -> None:
+    def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
         """Appends inputs, as `Search.join` says."""
-        super().join(options)
+        super().join(options, is_streamed)
         self._options += options
         self._generators += [np.random.default_rng(each.seed) for each in options]
 

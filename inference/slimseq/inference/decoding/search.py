@@ -38,8 +38,13 @@ class Search(Protocol):
     def __len__(self) -> int:
         """The number of inputs."""
 
-    def join(self, options: Sequence[GenerationOptions]) -> None:
-        """Appends inputs, each with its own options."""
+    def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
+        """Appends inputs, each with its own options.
+
+        Args:
+            options: of each input.
+            is_streamed: whether `advance` reports an input's tokens as soon as they are final, or all at its end.
+        """
 
     def keep(self, order: Ids) -> None:
         """Makes input `i` the former input `order[i]`. Inputs not in `order` leave."""

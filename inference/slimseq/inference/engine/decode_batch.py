@@ -46,6 +46,7 @@ class DecodeBatch:
         self,
         keys: Sequence[int],
         options: Sequence[GenerationOptions],
+        is_streamed: Sequence[bool],
         lengths: Sequence[int],
         cross_attention: Sequence[Mapping[str, Array]],
     ) -> None:
@@ -54,11 +55,12 @@ class DecodeBatch:
         Args:
             keys: the caller's identifiers.
             options: of each input.
+            is_streamed: whether each input's tokens are reported as soon as they are final.
             lengths: of each input, in tokens.
             cross_attention: cross-attention keys and values of one or several chunks, by the decoder graph's names.
         """
         self._memory.join(lengths, cross_attention)
-        self._search.join(options)
+        self._search.join(options, is_streamed)
         self._keys += keys
         self._decoder_step = None
 

@@ -34,6 +34,7 @@ class _Waiting:
     key: int
     ids: Sequence[int]
     options: GenerationOptions
+    is_streamed: bool
 
 
 class Engine:
@@ -64,10 +65,10 @@ class Engine:
         """Inputs whose encoder has not run."""
         return len(self._queue)
 
-    def add(self, ids: Sequence[int], options: GenerationOptions) -> int:
-        """Adds an input, unpadded, special tokens included; returns its key."""
+    def add(self, ids: Sequence[int], options: GenerationOptions, *, is_streamed: bool = False) -> int:
+        """Adds an input, as `slimseq.inference.runtime.Engine.add` says."""
         self._keys += 1
-        self._queue.append(_Waiting(self._keys, ids, options))
+        self._queue.append(_Waiting(self._keys, ids, options, is_streamed))
         return self._keys
 
     def admit(self, tokens: int = CHUNK_TOKENS) -> None:
@@ -86,6 +87,7 @@ class Engine:
             self._batch(method).join(
                 [each.key for each in inputs],
                 [each.options for each in inputs],
+                [each.is_streamed for each in inputs],
                 [len(each.ids) for each in inputs],
                 [
                     run_encoder(self._encoder, *pad(chunk, self._configuration.pad_id))

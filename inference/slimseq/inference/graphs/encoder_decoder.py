@@ -9,7 +9,7 @@ from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.caches import CAPACITY, ROWS, add_decoder_inputs, add_decoder_outputs, add_encoder_inputs
 from slimseq.inference.graphs.cross_attention_cache import INPUTS, CrossAttentionCache
 from slimseq.inference.graphs.layers import activate, linear, masked_scores, output_projection
-from slimseq.inference.graphs.names import DISTANCES, LOGITS, POSITIONS, SELF_ATTENTION_BIAS, past, present
+from slimseq.inference.graphs.names import DISTANCES, LM_HEAD, LOGITS, POSITIONS, SELF_ATTENTION_BIAS, past, present
 from slimseq.inference.graphs.position_bias import source_bias, token_bias
 from slimseq.inference.models.architecture import Architecture, Attention, FeedForward, Stack
 
@@ -83,10 +83,10 @@ class EncoderDecoderGraphs:
         model = self._model
         if model.output_scale != 1.0:
             states = builder.node("Mul", [states, builder.number(model.output_scale)], "")
-        product = LOGITS if model.output_bias is None else "/lm_head/logits"
+        product = LOGITS if model.output_bias is None else f"{LM_HEAD}/logits"
         output_projection(builder, states, model.output_table, is_shared=self._is_projection_shared, output=product)
         if model.output_bias is not None:
-            builder.node("Add", [product, builder.weight(model.output_bias)], "/lm_head", LOGITS)
+            builder.node("Add", [product, builder.weight(model.output_bias)], LM_HEAD, LOGITS)
         vocabulary = builder.weights.shape(model.output_table)[0]
         add_decoder_outputs(builder, len(model.decoder.layers), model.decoder.heads, vocabulary)
 

@@ -6,7 +6,7 @@
 from onnx import TensorProto
 
 from slimseq.inference.graphs.builder import GraphBuilder
-from slimseq.inference.graphs.names import MASKED
+from slimseq.inference.graphs.names import LM_HEAD, MASKED
 from slimseq.models_store.errors import BadSource
 
 
@@ -23,7 +23,7 @@ def linear(builder: GraphBuilder, states: str, module: str, factor: float = 1.0)
         `(..., outputs)`.
     """
     path = builder.path(module)
-    outputs = builder.node("MatMul", [states, builder.matrix(f"{module}.weight", factor)], path)
+    outputs = builder.linear(states, builder.matrix(f"{module}.weight", factor), module, path)
     if f"{module}.bias" not in builder.weights:
         return outputs
     return builder.node("Add", [builder.weight(f"{module}.bias", factor), outputs], path)
@@ -108,9 +108,8 @@ def output_projection(builder: GraphBuilder, states: str, table: str, *, is_shar
             when it loads the graph. Otherwise a transposed copy is stored.
         output: name of the logits.
     """
-    path = "/lm_head"
     if is_shared:
-        matrix = builder.node("Transpose", [builder.weight(table)], path, perm=[1, 0])
+        matrix = builder.node("Transpose", [builder.weight(table)], LM_HEAD, perm=[1, 0])
     else:
         matrix = builder.matrix(table)
-    builder.node("MatMul", [states, matrix], path, output)
+    builder.linear(states, matrix, table, LM_HEAD, output)

@@ -28,6 +28,9 @@ LOGITS = "logits"
 TOP_LOGITS = "top_logits"
 TOP_TOKENS = "top_tokens"
 LOG_SUM_EXP = "normalisers"
+# Prefix of the nodes of the output projection.
+LM_HEAD = "/lm_head"
+LM_HEAD_MATMUL = f"{LM_HEAD}/MatMul"
 # Bias of masked attention scores, as in transformers.
 MASKED = float(np.finfo(np.float32).min)
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from slimseq.inference.models.architecture import Architecture, Attention, FeedForward, Heads, Layer, Stack
 from slimseq.inference.models.family import ModelFamily, Tensors
-from slimseq.models_store.manifest import Family
 
 OUTPUT_TABLE = "lm_head.weight"
 # What torch's LayerNorm takes where nobody says otherwise; configurations of these families say nothing.
@@ -27,7 +26,7 @@ class Bart(ModelFamily):
 
     model_type = "bart"
     title = "BART"
-    artifact_family = Family.BART
+    artifact_family = "bart"
     defaults = MappingProxyType(
         {
             "activation_function": "gelu",

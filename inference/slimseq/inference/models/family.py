@@ -16,7 +16,6 @@ import numpy as np
 from slimseq.inference.models.architecture import Architecture
 from slimseq.inference.models.weights import Floats
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import Family
 
 
 class Tensors(Protocol):
@@ -55,14 +54,14 @@ class ModelFamily(ABC):
         learns_languages_from_prefix: whether words before a text are all that says what to translate.
         tokenizer: the kind that is made for a new model.
         special_tokens: what a new tokenizer begins with, in the order of ids.
-        has_sentinels: whether a new tokenizer ends with `<extra_id_N>`.
+        sentinel: format of the sentinel tokens that a new tokenizer ends with, such as `<extra_id_{}>`; empty if none.
         decoder_start: which of the special tokens the decoder of a new model begins with.
         vocabulary_multiple: what the number of token rows of a new model is a multiple of.
     """
 
     model_type: ClassVar[str]
     title: ClassVar[str]
-    artifact_family: ClassVar[Family]
+    artifact_family: ClassVar[str]
     defaults: ClassVar[Mapping[str, Any]]
     token_matrices: ClassVar[tuple[str, ...]]
     output_bias: ClassVar[str] = ""
@@ -76,7 +75,7 @@ class ModelFamily(ABC):
     learns_languages_from_prefix: ClassVar[bool] = False
     tokenizer: ClassVar[Literal["unigram", "byte-pairs"]]
     special_tokens: ClassVar[tuple[str, ...]]
-    has_sentinels: ClassVar[bool] = False
+    sentinel: ClassVar[str] = ""
     decoder_start: ClassVar[str]
     vocabulary_multiple: ClassVar[int] = 1
 
@@ -121,6 +120,12 @@ class ModelFamily(ABC):
         """Returns how many layers the encoder and the decoder have: as many, where one key is all there is."""
         encoder, decoder = (self.size_keys[f"{stack}_layers"][0] for stack in ("encoder", "decoder"))
         return config[encoder], config.get(decoder) or config[encoder]
+
+    def is_sentinel(self, token: str) -> bool:
+        """Whether a token is a sentinel, which only pretraining needs."""
+        start, _, end = self.sentinel.partition("{}")
+        number = token.removeprefix(start).removesuffix(end)
+        return number.isdecimal() and token == self.sentinel.format(number)
 
     def max_positions(self, config: Mapping[str, Any]) -> int | None:
         """Returns the longest input or output that positions allow; None where there is no limit."""

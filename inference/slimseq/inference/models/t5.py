@@ -9,7 +9,6 @@ from typing import Any
 
 from slimseq.inference.models.architecture import Architecture, Attention, Buckets, FeedForward, Heads, Layer, Stack
 from slimseq.inference.models.family import ModelFamily, Tensors
-from slimseq.models_store.manifest import Family
 
 OUTPUT_TABLE = "lm_head.weight"
 
@@ -29,7 +28,7 @@ class T5(ModelFamily):
 
     model_type = "t5"
     title = "T5"
-    artifact_family = Family.T5
+    artifact_family = "t5"
     defaults = MappingProxyType(
         {
             "feed_forward_proj": "relu",
@@ -58,7 +57,7 @@ class T5(ModelFamily):
     learns_languages_from_prefix = True
     tokenizer = "unigram"
     special_tokens = ("<pad>", "</s>", "<unk>")
-    has_sentinels = True
+    sentinel = "<extra_id_{}>"
     decoder_start = "<pad>"
     # As stock T5 pads its own: 32,100 tokens to 32,128.
     vocabulary_multiple = 64

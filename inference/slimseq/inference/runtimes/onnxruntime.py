@@ -44,7 +44,8 @@ class OnnxRuntime(OnnxSessions):
         """Generates one output for each row, as `Runtime.generate` says."""
         callbacks = callbacks or GenerationCallbacks()
         engine = self.engine()
-        row_of = {engine.add(ids, options): row for row, ids in enumerate(rows)}
+        is_streamed = callbacks.on_token is not None
+        row_of = {engine.add(ids, options, is_streamed=is_streamed): row for row, ids in enumerate(rows)}
         engine.admit(sum(map(len, rows)))
         outputs: dict[int, GeneratedSequence] = {}
         while len(engine):

@@ -26,7 +26,7 @@ class RuntimeKind:
     """One runtime: the format that it opens, the module with its `open_runtime`, and the library that it needs.
 
     `builder` makes the format from the format `built_from` when an artifact is opened; `needs_build` says whether it
-    has to.
+    has to. `needs_torch`: a serving install cannot use the runtime, and its threads are those of the whole process.
     """
 
     name: str
@@ -36,6 +36,7 @@ class RuntimeKind:
     built_from: str | None = None
     builder: Builder | None = None
     needs_build: Condition | None = None
+    needs_torch: bool = False
 
     @property
     def is_installed(self) -> bool:
@@ -96,11 +97,15 @@ RUNTIMES = {
             builder=ensure_exported,
             needs_build=needs_export,
         ),
-        RuntimeKind("torch", "safetensors", "slimseq.inference.runtimes.torch", "transformers"),
-        RuntimeKind("torch-bf16", "safetensors", "slimseq.inference.runtimes.torch_bf16", "transformers"),
+        RuntimeKind("torch", "safetensors", "slimseq.inference.runtimes.torch", "transformers", needs_torch=True),
+        RuntimeKind(
+            "torch-bf16", "safetensors", "slimseq.inference.runtimes.torch_bf16", "transformers", needs_torch=True
+        ),
         RuntimeKind("ctranslate2", "ctranslate2", "slimseq.inference.runtimes.ctranslate2", "ctranslate2"),
     )
 }
+# The runtimes of a serving install, by the derived format that each opens.
+SERVING_RUNTIMES = {kind.format: kind for kind in RUNTIMES.values() if not kind.needs_torch}
 
 
 def runtime_named(name: str) -> RuntimeKind:

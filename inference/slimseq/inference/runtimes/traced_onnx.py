@@ -31,7 +31,7 @@ class TracedOnnxRuntime(OnnxSessions):
             return []
         callbacks = callbacks or GenerationCallbacks()
         search = new_search(search_method(options), self._configuration)
-        search.join([options] * len(rows))
+        search.join([options] * len(rows), [callbacks.on_token is not None] * len(rows))
         caches = _Caches(self._encoder, self._decoder, self._configuration, rows, options.num_beams)
         running = np.arange(len(rows))
         outputs: dict[int, GeneratedSequence] = {}

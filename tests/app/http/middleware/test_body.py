@@ -54,6 +54,27 @@ def test_chunks_are_counted_and_reading_stops_at_the_limit() -> None:
     assert asyncio.run(run()).reads == 2
 
 
+def test_forms_are_taken_where_they_are_read_and_only_there() -> None:
+    async def run(path: str) -> Connection:
+        connection = Connection("POST", [("Content-Type", "application/x-www-form-urlencoded")], [b"q=[[", b"[["])
+        connection.scope["path"] = path
+        await connection.call(
+            BodyMiddleware(
+                echo,
+                max_bytes=10,
+                max_values=2,
+                media_types={"/translate": ("application/json", "application/x-www-form-urlencoded")},
+            )
+        )
+        return connection
+
+    taken = asyncio.run(run("/translate"))
+
+    assert b"".join(message.get("body", b"") for message in taken.sent) == b"q=[[[["
+    with pytest.raises(UnsupportedMediaType, match="must be application/json, not"):
+        asyncio.run(run("/summarize"))
+
+
 @pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
 def test_json_is_taken_however_it_is_written(media_type: str) -> None:
     assert send([b"{}"], ("Content-Type", media_type)).status == 200

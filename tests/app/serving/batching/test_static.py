@@ -103,6 +103,18 @@ def test_different_options_never_share_a_batch() -> None:
     run(scenario)
 
 
+def test_a_stream_with_beams_begins_with_one_row_and_doubles() -> None:
+    async def scenario() -> None:
+        generator, heard = EchoGenerator(), Heard()
+        with batching(generator) as batcher:
+            await batcher.wait(submit(batcher, *range(1, 10), options=BEAMS, listener=heard))
+            await batcher.wait(submit(batcher, 3, 2, options=GREEDY, listener=heard))
+
+        assert generator.batches == [[1], [2], [3, 4], [5, 6, 7, 8], [9], [3, 2]]
+
+    run(scenario)
+
+
 def test_beams_count_against_the_size_of_a_batch() -> None:
     async def scenario() -> None:
         generator = EchoGenerator()

@@ -28,12 +28,25 @@ def test_quantized_is_the_default_else_original_else_what_there_is(tmp_path: Pat
     assert catalogue(store, default="pruned").default(TRANSLATION) == "pruned"
 
 
+def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
+    store = put(
+        tmp_path,
+        manifest(variant="quantized"),
+        manifest(variant="zz-french", languages=["en", "fr"]),
+        manifest(variant="french", languages=["en", "fr"]),
+    )
+
+    assert catalogue(store).default(TRANSLATION, ("en", "de")) == "quantized"
+    assert catalogue(store).default(TRANSLATION, ("en", "fr")) == "french"
+    assert catalogue(store).find_default(TRANSLATION, ("fr", "en")) is None
+
+
 def test_a_default_that_is_not_there_is_unknown(tmp_path: Path) -> None:
     store = put(tmp_path, manifest(variant="original"))
 
     with pytest.raises(UnknownVariant, match="'pruned'; it has original"):
         catalogue(store, default="pruned").default(TRANSLATION)
-    with pytest.raises(UnknownVariant, match="it has none"):
+    with pytest.raises(UnknownVariant, match="the store holds no summarization variant"):
         catalogue(store).default(Task.SUMMARIZATION)
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from slimseq.app.errors import InvalidRequest, NoVariantRetains
+from slimseq.app.errors import InvalidRequest, NoVariantFits, NoVariantRetains
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
@@ -38,6 +38,13 @@ def store(tmp_path: Path) -> Path:
         variant("pruned", 0.96, 300),
         variant("unmeasured", None, 900),
     )
+
+
+def test_languages_choose_where_nothing_else_is_named(tmp_path: Path) -> None:
+    found = chooser(put(tmp_path, manifest(), manifest(variant="french", languages=["en", "fr"])))
+
+    assert found.choose(TRANSLATION, Choice().with_languages("en", "fr")) == "french"
+    assert found.choose(TRANSLATION, Choice("original").with_languages("en", "fr")) == "original"
 
 
 def test_a_named_variant_answers_and_the_default_otherwise(store: Path) -> None:
@@ -134,3 +141,42 @@ def test_a_reference_is_named_only_where_it_is_among_the_variants(tmp_path: Path
     references = chooser(store).references(TRANSLATION, ["quantized", "opus", "opus-int8"])
 
     assert references == {"opus": "opus", "opus-int8": "opus"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "chosen", "why"),
+    [
+        (Choice(max_bytes=2000), "quantized", "best retention of 2 variants within max_bytes 2000: quantized"),
+        (Choice(max_latency_ms=25), "pruned", "best retention of 1 variants within max_latency_ms 25: pruned"),
+        (Choice(min_retention=0.9, max_bytes=2000), "pruned", "fastest of 2 variants"),
+    ],
+)
+def test_limits_choose_from_what_was_measured_and_say_why(
+    tmp_path: Path, choice: Choice, chosen: str, why: str
+) -> None:
+    def sized(made: Manifest, size: int, p50_ms: float) -> Manifest:
+        rows = [each.model_copy(update={"p50_ms": p50_ms}) for each in made.performance]
+        sizes = made.size.model_copy(update={"bytes_by_format": dict.fromkeys(made.size.bytes_by_format, size)})
+        return made.model_copy(update={"performance": rows, "size": sizes})
+
+    store = put(
+        tmp_path,
+        sized(variant("original", None, 100), 4000, 60.0),
+        sized(variant("quantized", 0.995, 150), 1500, 40.0),
+        sized(variant("pruned", 0.96, 300), 1000, 20.0),
+    )
+
+    selection = chooser(store).select(TRANSLATION, choice)
+
+    assert selection.variant == chosen
+    assert selection.reason is not None and selection.reason.startswith(why)
+
+
+def test_limits_that_none_is_within_say_what_each_variant_has(store: Path) -> None:
+    with pytest.raises(NoVariantFits, match=r"max_latency_ms 0\.001; there is original with retention 1\.0000, .* ms"):
+        chooser(store).select(TRANSLATION, Choice(max_latency_ms=0.001))
+
+
+def test_a_name_and_a_limit_exclude_each_other(store: Path) -> None:
+    with pytest.raises(InvalidRequest, match="variant and max_bytes"):
+        chooser(store).select(TRANSLATION, Choice("pruned", max_bytes=10))

@@ -18,15 +18,15 @@ def test_a_run_begins_where_the_following_tokens_agree_longest() -> None:
     assert copy_alignment([5, 6, 9, 5, 6, 7, 8], [5, 6, 7, 8]) == [3, 4, 5, 6]
 
 
-def test_the_first_of_equal_places_is_taken() -> None:
+def test_the_first_of_equal_positions_is_chosen() -> None:
     assert copy_alignment([5, 6, 9, 5, 6], [5, 6]) == [0, 1]
 
 
-def test_a_run_that_began_goes_on_although_another_place_holds_the_token() -> None:
+def test_a_run_continues_although_another_position_has_the_token() -> None:
     assert copy_alignment([7, 8, 5, 6, 7, 3], [5, 6, 7, 8]) == [2, 3, 4, -1]
 
 
-def test_text_of_the_models_own_interrupts_a_run() -> None:
+def test_text_that_is_not_copied_interrupts_a_run() -> None:
     assert copy_alignment([5, 6, 7, 8, 9], [5, 6, 40, 8, 9]) == [0, 1, -1, 3, 4]
 
 

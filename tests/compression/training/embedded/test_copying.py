@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from slimseq.compression.errors import BadData
-from slimseq.compression.training.batches import Position
-from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.data.batches import Position
+from slimseq.compression.training.data.pairs import TrainingSet
 from slimseq.compression.training.embedded.copying import LONGEST_WINDOW, CopiedWindows, next_window
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import LIMITS, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 
 def windows(folder: Path, seed: int = 0, family: Family = Family.T5) -> CopiedWindows:
@@ -39,7 +39,7 @@ def test_the_seed_and_the_number_decide_a_batch(tmp_path: Path) -> None:
     assert not torch.equal(first, later)
 
 
-def test_windows_grow_once_copying_is_mastered_and_not_without_end() -> None:
+def test_windows_grow_with_the_accuracy_up_to_a_maximum() -> None:
     assert next_window(10.0, 0.96) == pytest.approx(11.5)
     assert next_window(10.0, 0.95) == 10.0
     assert next_window(LONGEST_WINDOW, 1.0) == LONGEST_WINDOW

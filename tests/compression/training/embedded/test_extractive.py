@@ -18,7 +18,7 @@ LONG_DOCUMENT = "Lyon (CNN)" + " ".join(f"Sentence {number} of this text says li
 BODY = sentences(LONG_DOCUMENT.removeprefix("Lyon (CNN)"))
 
 
-def test_sentences_that_overlap_the_summary_are_taken_in_their_order() -> None:
+def test_sentences_that_overlap_the_summary_are_chosen_in_their_order() -> None:
     summary = extractive_summary(DOCUMENT, "Shops near the bridge closed as the river rose on Monday.")
 
     assert summary == "The river rose by two metres on Monday. Shops near the bridge stayed closed."
@@ -30,7 +30,7 @@ def test_a_dateline_is_left_out() -> None:
     assert summary == "The river rose by two metres on Monday."
 
 
-def test_nothing_in_common_gives_nothing() -> None:
+def test_a_document_without_common_words_gives_no_target() -> None:
     assert extractive_summary(DOCUMENT, "xylophone quartet") is None
 
 
@@ -75,7 +75,7 @@ def test_an_excerpt_is_a_run_of_sentences_after_the_dateline(seed: int) -> None:
     assert 20 <= sum(len(sentence.split()) for sentence in taken) <= 300 + 7
 
 
-def test_each_draw_takes_another() -> None:
+def test_each_draw_gives_another_excerpt() -> None:
     draw = np.random.default_rng(0)
 
     assert len({excerpt(LONG_DOCUMENT, 20, None, draw) for _ in range(20)}) > 10
@@ -86,6 +86,6 @@ def test_a_sentence_can_be_kept(seed: int) -> None:
     assert BODY[50] in excerpt(LONG_DOCUMENT, 5, BODY[50], np.random.default_rng(seed))
 
 
-def test_a_document_shorter_than_asked_stays_whole() -> None:
+def test_a_short_document_stays_whole() -> None:
     assert excerpt("One is here. Two is there.", 20, None, np.random.default_rng(0)) == "One is here. Two is there."
     assert excerpt("", 20, None, np.random.default_rng(0)) == ""

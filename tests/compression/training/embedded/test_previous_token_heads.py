@@ -5,13 +5,13 @@ import torch
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.scratch import make_model
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import ARCHITECTURE
+from tests.families import Family
 
 IDS = torch.tensor([[5, 9, 17, 30, 8, 4]])
 
 
-def test_previous_token_heads_look_back_by_one_and_by_two() -> None:
+def test_previous_token_heads_attend_one_and_two_tokens_back() -> None:
     plain = make_model(ARCHITECTURE, 300, seed=0)
     model = make_model(replace(ARCHITECTURE, previous_token_heads=True), 300, seed=0)
 

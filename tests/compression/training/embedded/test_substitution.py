@@ -1,17 +1,17 @@
 from pathlib import Path
 
-from slimseq.compression.training.data import TrainingSet
+from slimseq.compression.training.data.pairs import TrainingSet
 from slimseq.compression.training.embedded.substitution import SubstitutedExample, substitutions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import Family
 from tests.compression.tiny import LIMITS, SENTENCES, tiny_tokenizer
+from tests.families import Family
 
 SOURCE = [7, 10, 11, 7, 12, 13, 7, 14, 7, 15, 1]
 WORDS = list(range(10, 300))
 
 
-def test_some_rare_tokens_of_both_sides_become_others() -> None:
+def test_some_rare_tokens_are_replaced_on_both_sides() -> None:
     changed = [substitutions(SOURCE, [10, 11, 7, 12, 99, 1], WORDS, seed) for seed in range(200)]
 
     # 7 stands too often, 99 is no copy, 13 is in the source alone, and 1 is no word.

@@ -1,10 +1,11 @@
 """Reads request bodies within limits: bytes, JSON values, JSON depth and time.
 
-Only UTF-8 JSON is accepted, and a form where a file is uploaded.
+Only UTF-8 JSON is accepted, and forms on the paths that take them.
 Reading ends with the first byte above a limit. The body is scanned as it arrives, and the route gets it as one piece.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,8 +14,6 @@ from slimseq.app.errors import BodyTimeout, Overloaded, PayloadTooLarge, Unsuppo
 from slimseq.app.http.middleware.json_limits import PIECE_BYTES, JsonScanner, check_encoding, may_exceed
 
 JSON = "application/json"
-UPLOAD = "multipart/form-data"
-UPLOAD_PATHS = ("/evaluations/upload",)
 METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 # Requests with a body of the maximum size that may be in progress together. Parsed, such a body takes about 20 MB.
 MAX_LARGE_BODIES = 8
@@ -24,7 +23,14 @@ RETRY_SECONDS = 1
 class BodyMiddleware:
     """Reads the whole body before the route runs, and rejects bodies that routes could not read."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_values: int, seconds: float = 60) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_bytes: int,
+        max_values: int,
+        seconds: float = 60,
+        media_types: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         """Wraps an ASGI application.
 
         Args:
@@ -32,11 +38,13 @@ class BodyMiddleware:
             max_bytes: maximum size of a body.
             max_values: maximum number of values in a body, as `JsonScanner` counts them.
             seconds: maximum time to receive a body.
+            media_types: those that a path takes, if it does not take JSON alone. Its route limits what forms hold.
         """
         self.app = app
         self._max_bytes = max_bytes
         self._max_values = max_values
         self._seconds = seconds
+        self._media_types = media_types or {}
         self._max_bytes_in_progress = MAX_LARGE_BODIES * max_bytes
         self._bytes_in_progress = 0
 
@@ -45,7 +53,7 @@ class BodyMiddleware:
 
         Raises:
             PayloadTooLarge: the declared or the received length is above the limit.
-            UnsupportedMediaType: the body is not declared as plain JSON.
+            UnsupportedMediaType: the body is not declared as plain JSON, or as a form where forms are taken.
             MalformedBody: the body is not UTF-8, or nested too deeply.
             BodyTooComplex: the body has too many values.
             BodyTimeout: the body did not arrive in time.
@@ -58,12 +66,12 @@ class BodyMiddleware:
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._max_bytes:
             raise PayloadTooLarge(self._max_bytes)
-        media_type = UPLOAD if scope["path"] in UPLOAD_PATHS else JSON
+        media_types = self._media_types.get(scope["path"], (JSON,))
         body = bytearray()
         try:
             try:
                 async with asyncio.timeout(self._seconds):
-                    is_whole = await self._read(headers, receive, body, media_type)
+                    is_whole = await self._read(headers, receive, body, media_types)
             except TimeoutError:
                 raise BodyTimeout(self._seconds) from None
             if not is_whole:
@@ -77,23 +85,24 @@ class BodyMiddleware:
         finally:
             self._bytes_in_progress -= len(body)
 
-    async def _read(self, headers: Headers, receive: Receive, body: bytearray, media_type: str) -> bool:
+    async def _read(self, headers: Headers, receive: Receive, body: bytearray, media_types: Sequence[str]) -> bool:
         """Reads the body. Returns False if the client disconnected before its end."""
         scanner: JsonScanner | None = None
+        is_json = True
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return False
             piece, is_last = message.get("body", b""), not message.get("more_body", False)
             if piece and not body:
-                check_media_type(headers, media_type)
+                is_json = check_media_type(headers, media_types) == JSON
             if len(body) + len(piece) > self._max_bytes:
                 raise PayloadTooLarge(self._max_bytes)
             if self._bytes_in_progress + len(piece) > self._max_bytes_in_progress:
                 raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
             self._bytes_in_progress += len(piece)
             body += piece
-            if media_type != JSON:
+            if not is_json:
                 if is_last:
                     return True
                 continue
@@ -117,14 +126,19 @@ async def _scan(scanner: JsonScanner, chunk: bytes, is_last: bool) -> None:
         scanner.feed(b"", is_last)
 
 
-def check_media_type(headers: Headers, wanted: str = JSON) -> None:
+def check_media_type(headers: Headers, accepted: Sequence[str] = (JSON,)) -> str:
     """Checks the declared media type and encoding.
 
+    Returns:
+        The media type.
+
     Raises:
-        UnsupportedMediaType: it is another one, or the body is compressed.
+        UnsupportedMediaType: it is none of those accepted, or the body is compressed.
     """
     media_type = headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type != wanted:
+    if media_type not in accepted:
+        wanted = " or ".join(accepted)
         raise UnsupportedMediaType(f"the body must be {wanted}, not {media_type or 'undeclared'}")
     if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType(f"the body must not be compressed, and is {headers['content-encoding']}")
+    return media_type

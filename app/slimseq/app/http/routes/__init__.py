@@ -4,24 +4,30 @@ from fastapi import APIRouter
 
 from slimseq.app.http.routes import (
     evaluations,
+    experiments,
     generate,
     health,
     info,
     latency,
+    libretranslate,
     memory,
     metrics,
+    problems,
     quality,
     variants,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
     generate.router,
+    libretranslate.router,
     variants.router,
     latency.router,
     memory.router,
     quality.router,
     evaluations.router,
+    experiments.router,
     metrics.router,
     health.router,
     info.router,
+    problems.router,
 )

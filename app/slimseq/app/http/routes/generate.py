@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.sse import EventSourceResponse
 
-from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, runtime_name
-from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, UnitHeader, runtime_name
+from slimseq.app.http.dialects.route import DialectRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.generation import (
     CompareRequest,
@@ -21,14 +21,27 @@ from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["generation"], route_class=JsonRoute)
+router = APIRouter(tags=["generation"], route_class=DialectRoute)
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+EVENT = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {
+        "event": {"enum": ["token", "done", "error"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "`token`: `index` of the output and `text` to add. `done`: the answer. `error`: a problem.",
+        },
+    },
+    "required": ["event", "data"],
+}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The outputs. With `stream`: a `token` event for each piece, then a `done` event with the "
         "outputs.",
-        "content": {EventSourceResponse.media_type: {"schema": {"type": "string"}}},
+        "content": {EventSourceResponse.media_type: {"schema": EVENT}},
     },
     **documented(404, 413, 415, 422, 429, 500, 503, 504),
 }
@@ -40,12 +53,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     summary="Summarize texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
+    response_model_exclude_none=True,
 )
 async def summarize(
-    body: SummarizeRequest, services: ServicesDep, choice: ChoiceDep
+    body: SummarizeRequest, services: ServicesDep, choice: ChoiceDep, unit: UnitHeader = None
 ) -> GenerationResponse | EventSourceResponse:
     """Summarize one or more texts with the selected variant."""
-    return await _generate(Task.SUMMARIZATION, body, services, choice)
+    return await _generate(Task.SUMMARIZATION, body, services, choice, unit)
 
 
 @router.post(
@@ -54,18 +68,20 @@ async def summarize(
     summary="Translate texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
+    response_model_exclude_none=True,
 )
 async def translate(
-    body: TranslateRequest, services: ServicesDep, choice: ChoiceDep
+    body: TranslateRequest, services: ServicesDep, choice: ChoiceDep, unit: UnitHeader = None
 ) -> GenerationResponse | EventSourceResponse:
     """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
-    return await _generate(Task.TRANSLATION, body, services, choice)
+    return await _generate(Task.TRANSLATION, body, services, choice, unit)
 
 
 @router.post(
     "/compare",
     operation_id="compare",
     summary="Compare variants",
+    response_model_exclude_none=True,
     responses=documented(404, 413, 415, 422, 500, 503),
 )
 async def compare(
@@ -81,9 +97,9 @@ async def compare(
 
 
 async def _generate(
-    task: Task, body: GenerationRequest, services: Services, choice: Choice
+    task: Task, body: GenerationRequest, services: Services, choice: Choice, unit: str | None
 ) -> GenerationResponse | EventSourceResponse:
     if body.stream:
-        events = await services.generation.stream(task, Prompt.of(body), choice)
+        events = await services.generation.stream(task, Prompt.of(body), choice, unit)
         return EventSourceResponse(events, headers=STREAM_HEADERS)
-    return await services.generation.generate(task, Prompt.of(body), choice)
+    return await services.generation.generate(task, Prompt.of(body), choice, unit)

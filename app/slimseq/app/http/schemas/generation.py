@@ -101,11 +101,11 @@ def _optional(field: FieldInfo) -> Any:
     return Annotated[field.annotation | None, *field.metadata, Field(description=field.description)]  # type: ignore[operator]
 
 
-OptionFields = create_model(  # type: ignore[call-overload]
-    "OptionFields",
-    __base__=TextField,
-    **{name: (_optional(field), None) for name, field in GenerationOptions.model_fields.items()},
-)
+# Fields of a model, as `create_model` takes them.
+OPTIONAL_OPTIONS: dict[str, Any] = {
+    name: (_optional(field), None) for name, field in GenerationOptions.model_fields.items()
+}
+OptionFields = create_model("OptionFields", __base__=TextField, **OPTIONAL_OPTIONS)
 
 
 class TextRequest(OptionFields):
@@ -182,15 +182,27 @@ class Timings(BaseModel):
     total_ms: float = Field(description="Total time, including variant selection, loading and tokenization.")
 
 
+class ExperimentArm(BaseModel):
+    """The arm of an experiment that answered."""
+
+    id: str = Field(description="Id of the experiment.")
+    arm: str = Field(description="The arm, which has the name of its variant.")
+
+
 class GenerationResponse(BaseModel):
     """The outputs of one variant, in the order of the request's texts."""
 
+    id: str = Field(description="Id of this response, for `POST /feedback`.")
     task: Task
     variant: str
     digest: str = Field(description="Digest of the artifact that generated.")
     runtime: str = Field(description="Runtime that generated.")
     outputs: list[Output]
     timings: Timings
+    selection: str | None = Field(
+        default=None, description="Why this variant answered. Absent unless limits of the request selected it."
+    )
+    experiment: ExperimentArm | None = Field(default=None, description="Absent outside of experiments.")
 
 
 class FailedVariant(BaseModel):
@@ -200,8 +212,36 @@ class FailedVariant(BaseModel):
     error: Problem
 
 
+class ComparedAgreement(BaseModel):
+    """How close the outputs of a variant are to those of another one."""
+
+    reference: str = Field(description="The variant that it is compared with.")
+    metric: str = Field(description="Metric of the similarity: `chrf` of translations, `rougeL` of summaries.")
+    exact: float = Field(description="Share of outputs that are equal.")
+    similarity: float = Field(description="Mean similarity of the outputs, between 0 and 1.")
+
+
+class DiffPart(BaseModel):
+    """Words that both outputs have (`equal`), or only the reference (`delete`) or this variant (`insert`)."""
+
+    op: Literal["equal", "delete", "insert"]
+    text: str
+
+
+class ComparedResponse(GenerationResponse):
+    """The outputs of one variant, and how they differ from the reference's."""
+
+    agreement: ComparedAgreement | None = Field(
+        default=None, description="Absent for the reference itself, and for outputs of more than 20,000 characters."
+    )
+    diff: list[list[DiffPart]] | None = Field(
+        default=None, description="For each output, the word diff from the reference's. Absent where `agreement` is."
+    )
+
+
 class CompareResponse(BaseModel):
     """The results of the variants, in the order of the request."""
 
+    id: str = Field(description="Id of this comparison, for `POST /feedback`.")
     task: Task
-    results: list[GenerationResponse | FailedVariant]
+    results: list[ComparedResponse | FailedVariant]

@@ -28,6 +28,30 @@ class Retention(BaseModel):
     samples: int | None = None
 
 
+class OfflineAgreement(BaseModel):
+    """How close the variant's outputs are to its reference's: the least over the recorded data sets."""
+
+    metric: str = Field(description="Metric of the similarity: `chrf` (divided by 100) or `rougeL`.")
+    exact: float = Field(description="Share of outputs that are equal to the reference's.")
+    similarity: float = Field(description="Mean similarity to the reference's output, between 0 and 1.")
+    interval: tuple[float, float] = Field(description="95 % bootstrap interval of the similarity.")
+    dataset: str
+    split: str
+    samples: int
+
+
+class LiveAgreement(BaseModel):
+    """How close the outputs of live requests are to the reference's, since the artifact was first shadowed."""
+
+    metric: str = Field(description="Metric of the similarity: `chrf` (divided by 100) or `rougeL`.")
+    outputs: int = Field(description="Number of compared outputs.")
+    exact: float = Field(description="Share of outputs that are equal to the reference's.")
+    similarity: float = Field(description="Mean similarity to the reference's output, between 0 and 1.")
+    interval: tuple[float, float] = Field(
+        description="95 % interval of the similarity. It is valid whenever, and however often, one looks."
+    )
+
+
 class Gate(BaseModel):
     """The quality gate of the recipe that built the variant, as its manifest stores it."""
 
@@ -36,23 +60,28 @@ class Gate(BaseModel):
 
 
 class Quality(BaseModel):
-    """Retention and gate of a variant."""
+    """Retention, agreement with the reference, and gate of a variant."""
 
     retention: Retention | None = Field(description="None if it was not measured.")
+    agreement: OfflineAgreement | None = Field(description="None for a base model, and if it was not measured.")
     gate: Gate
 
 
 class VariantQuality(Quality):
-    """The recorded quality of a variant."""
+    """The quality of a variant, as recorded and on live requests."""
 
     task: Task
     variant: str
     digest: str
     reference: ReferenceModel
+    live_agreement: LiveAgreement | None = Field(
+        description="Agreement on live requests. The reference answers a share of them again, `SLIMSEQ_SHADOW_SHARE`. "
+        "None if it answered none."
+    )
     scores: list[QualityScore] | None = Field(default=None, description="All scores, with `detail=full` only.")
 
 
 class QualityReport(BaseModel):
-    """The recorded quality of all variants with a readable manifest, each base model before its variants."""
+    """The quality of all variants with a readable manifest, each base model before its variants."""
 
     qualities: list[VariantQuality]

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from slimseq.app.http.schemas.quality import Quality, ReferenceModel
-from slimseq.models_store.manifest import Family, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 
 
 class VariantSummary(BaseModel):
@@ -23,7 +23,7 @@ class VariantSummary(BaseModel):
     loaded_digest: str | None = Field(
         description="Digest of the loaded artifact. It differs from `digest` if the artifact on disk was replaced."
     )
-    family: Family | None
+    family: str | None = Field(description="Model family, such as `t5`.")
     languages: list[str]
     parameters: int | None
     bytes: int | None = Field(description="Bytes on disk of the format that the runtime reads.")

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, String
+from sqlalchemy import JSON, ForeignKey, Index, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from slimseq.app.jobs.database.columns import UserText, UtcTime
@@ -97,6 +97,16 @@ class ExperimentRow(Base):
     """A split of traffic between variants. `arms` is a JSON list of variants and weights."""
 
     __tablename__ = "experiments"
+    __table_args__ = (
+        # One experiment runs for each task, whatever processes start at once.
+        Index(
+            "ix_experiments_running",
+            "task",
+            unique=True,
+            sqlite_where=text("stopped_at IS NULL"),
+            postgresql_where=text("stopped_at IS NULL"),
+        ),
+    )
 
     # Counted by the database.
     number: Mapped[int] = mapped_column(primary_key=True)

@@ -218,7 +218,9 @@ class ContinuousBatching(RequestQueue):
             flight = worker.joining[0]
             request = flight.request
             flight.restart(self._generator.stream() if request.stops else None)
-            key = worker.engine.add(request.rows[flight.row].ids, flight.options)
+            # A stop string ends a row once its tokens are final.
+            is_streamed = request.listener is not None or bool(request.stops)
+            key = worker.engine.add(request.rows[flight.row].ids, flight.options, is_streamed=is_streamed)
             with self._changed:
                 worker.rows[key] = worker.joining.pop(0)
         return worker.engine

@@ -81,6 +81,11 @@ class QueuedRequest:
         return self.is_abandoned or self._has_failed or self._future.done() or time.monotonic() > self.deadline
 
     @property
+    def completed_rows(self) -> int:
+        """The number of rows that have an output."""
+        return len(self._outputs)
+
+    @property
     def seconds(self) -> float:
         """Seconds from its arrival to its deadline."""
         seconds = self.deadline - self.arrival

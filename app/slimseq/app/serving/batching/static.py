@@ -111,10 +111,12 @@ class StaticBatching(RequestQueue):
         batch = Batch(min(self._queue, key=by_virtual_finish).options)
         capacity = max(self._limits.max_rows // batch.options.num_beams, 1)
         sharing = [request for request in self._queue if request.options == batch.options]
+        left = {request: _most_rows(request) for request in sharing}
         while sharing and len(batch.rows) < capacity:
             request = min(sharing, key=by_virtual_finish)
             batch.rows.append((request, self._take_row(request)))
-            if not request.waiting:
+            left[request] -= 1
+            if not request.waiting or not left[request]:
                 sharing.remove(request)
         return batch
 
@@ -178,3 +180,13 @@ class StaticBatching(RequestQueue):
     def _cancelled(self, requests: list[QueuedRequest]) -> None:
         for request in requests:
             self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.seconds))
+
+
+def _most_rows(request: QueuedRequest) -> int:
+    """Returns how many rows of a request may join a batch.
+
+    With beams nothing of a row is known before its batch ends. A stream begins with one row, and the next batches have
+    as many rows as were completed, so that the first sentence comes early and the whole text not much later.
+    """
+    is_growing = request.listener is not None and request.options.num_beams > 1
+    return max(request.completed_rows, 1) if is_growing else len(request.rows)

@@ -21,6 +21,7 @@ class Prompt:
         prefix: text before each input, in place of the artifact's prefix.
         source: language of the texts.
         target: language of the outputs.
+        entries: number of texts in the request, if `texts` are parts of them.
     """
 
     texts: list[str]
@@ -31,6 +32,7 @@ class Prompt:
     prefix: str | None = None
     source: str | None = None
     target: str | None = None
+    entries: int | None = None
 
     @classmethod
     def of(cls, body: TextRequest) -> Self:

@@ -149,6 +149,11 @@ class Pool:
         """Whether no reason is known why a variant cannot be loaded."""
         return self.last_error(task, variant) is None
 
+    def has_space(self, task: Task, variant: str, runtime: str) -> bool:
+        """Whether a copy of a variant, in another process, would fit the memory budget beside what is loaded."""
+        budget = self.limits.resident_bytes
+        return budget is None or self._loaded_bytes() + self._needed_bytes(VariantKey(task, variant, runtime)) <= budget
+
     async def unload(self, task: Task, variant: str) -> None:
         """Unloads a variant from all runtimes. Returns once its memory is freed.
 
@@ -224,10 +229,10 @@ class Pool:
         budget = self.limits.resident_bytes
         if budget is None:
             return
-        needed = self._measured.get(key) or int(self._loader.disk_bytes(key) * GROWTH)
+        needed = self._needed_bytes(key)
         if needed > budget:
             raise VariantTooLarge(str(key), needed, budget)
-        while sum(loaded.resident_bytes for loaded in self.loaded()) + needed > budget:
+        while self._loaded_bytes() + needed > budget:
             idle = [slot for slot in self._slots.values() if slot.loaded and not slot.leases]
             if idle:
                 self.evictions += 1
@@ -236,6 +241,12 @@ class Pool:
             else:
                 self._released.clear()
                 await self._released.wait()
+
+    def _loaded_bytes(self) -> int:
+        return sum(loaded.resident_bytes for loaded in self.loaded())
+
+    def _needed_bytes(self, key: VariantKey) -> int:
+        return self._measured.get(key) or int(self._loader.disk_bytes(key) * GROWTH)
 
     def _start_closing(self, slot: _Slot, reason: str) -> "asyncio.Task[None]":
         """Removes a variant from its slot, so that it is not leased or unloaded again, and starts to unload it."""

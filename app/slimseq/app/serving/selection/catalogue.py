@@ -66,23 +66,27 @@ class Catalogue:
         """Returns the names of the variants of a task."""
         return [entry.variant for entry in self.entries(task)]
 
-    def default(self, task: Task) -> str:
-        """Returns the default variant of a task.
+    def default(self, task: Task, languages: tuple[str, str] | None = None) -> str:
+        """Returns the default variant of a task, or of a language pair.
 
         Raises:
             UnknownVariant: the task has no default variant.
         """
-        name = self.find_default(task)
+        name = self.find_default(task, languages)
         if name is None:
             raise UnknownVariant(task.value, self._defaults.get(task) or "original", self.names(task))
         return name
 
-    def find_default(self, task: Task) -> str | None:
+    def find_default(self, task: Task, languages: tuple[str, str] | None = None) -> str | None:
         """Returns the default variant of a task, or None if there is none.
 
-        It is the first preferred variant that can be loaded, or the first preferred one if none can.
+        It is the first preferred variant that can be loaded, or the first preferred one if none can. With languages,
+        only the variants that translate from the first to the second count.
         """
         names = self.preferred(task)
+        if languages is not None:
+            of_pair = {each.variant for each in self.manifests(task) if tuple(each.languages) == languages}
+            names = [name for name in names if name in of_pair]
         return next((name for name in names if self.can_serve(task, name)), next(iter(names), None))
 
     def preferred(self, task: Task) -> list[str]:

@@ -1,13 +1,16 @@
-"""Selects the variant of a request: the named one, the fastest with enough retention, or the task's default."""
+"""Selects the variant of a request: the named one, the best within limits, or the task's default."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
-from slimseq.app.errors import InvalidRequest, NoVariantRetains
+from slimseq.app.errors import InvalidRequest, NoVariantFits, NoVariantRetains
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
-from slimseq.evaluation.fastest import fastest_variant
+from slimseq.evaluation.fastest import fastest_variant, latencies_on_one_machine
+from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import retention_of
+from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.roots import reference_of, root_of
@@ -17,15 +20,77 @@ from slimseq.models_store.roots import reference_of, root_of
 class Choice:
     """The variant and runtime that a request selects.
 
+    Limits select a variant instead of a name. They are about the variants with the same reference as the default.
+
     Args:
         variant: the variant's name. None selects the task's default.
-        min_retention: minimum retention, instead of a name, relative to the reference of the default.
+        min_retention: minimum retention.
         runtime: the runtime's name. None selects the fastest on this machine.
+        max_latency_ms: maximum median latency of one text, as measured.
+        max_bytes: maximum size on disk, of the format that the runtime opens.
+        languages: source and target. Without a name or a retention, selects the default among the variants of that
+            pair. None selects the task's default, whatever it translates.
     """
 
     variant: str | None = None
     min_retention: float | None = None
     runtime: str | None = None
+    max_latency_ms: float | None = None
+    max_bytes: int | None = None
+    languages: tuple[str, str] | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that the request names, by the name of their query parameter."""
+        named = {name: getattr(self, name) for name in ("min_retention", "max_latency_ms", "max_bytes")}
+        return {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the request leaves the variant to the service."""
+        return self.variant is None and not self.limits
+
+    def with_languages(self, source: str, target: str) -> Self:
+        """Returns the choice for a language pair. A named variant stays the choice, whatever it translates."""
+        return replace(self, languages=(source, target)) if self.is_open else self
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The selected variant, and the reason if limits selected it."""
+
+    variant: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A variant that can serve, and its measurements; None where there is none."""
+
+    manifest: Manifest
+    runtime: str
+    retention: float | None
+    latency_ms: float | None
+    bytes: int | None
+
+    def is_within(self, choice: Choice) -> bool:
+        """Whether it is within the limits of a request. What was not measured is not."""
+        return (
+            (choice.min_retention is None or (self.retention or 0.0) >= choice.min_retention)
+            and (choice.max_latency_ms is None or _at_most(self.latency_ms, choice.max_latency_ms))
+            and (choice.max_bytes is None or _at_most(self.bytes, choice.max_bytes))
+        )
+
+    def words(self) -> str:
+        """Returns its measurements in words."""
+        retention = "unmeasured retention" if self.retention is None else f"retention {self.retention:.4f}"
+        latency = "unmeasured latency" if self.latency_ms is None else f"{self.latency_ms:.1f} ms"
+        size = "unknown size" if self.bytes is None else f"{self.bytes:,} bytes"
+        return f"{self.manifest.variant} with {retention}, {latency}, {size}"
+
+
+def _at_most(value: float | None, limit: float) -> bool:
+    return value is not None and value <= limit
 
 
 class Chooser:
@@ -49,21 +114,33 @@ class Chooser:
         self._last_error = last_error
 
     def choose(self, task: Task, choice: Choice) -> str:
-        """Returns the variant's name.
+        """Returns the variant's name, as `select` does."""
+        return self.select(task, choice).variant
+
+    def select(self, task: Task, choice: Choice) -> Selection:
+        """Returns the variant's name, and why it was selected.
 
         Raises:
-            InvalidRequest: both a name and a retention are given.
+            InvalidRequest: both a name and a limit are given.
             UnknownVariant: there is no variant of that name.
             InvalidArtifact: the named variant's manifest cannot be read.
             NoVariantRetains: no variant has that retention.
+            NoVariantFits: no variant is within the limits.
         """
-        if choice.variant is not None and choice.min_retention is not None:
-            raise InvalidRequest("query parameters variant and min_retention exclude each other: give one")
-        if choice.min_retention is not None:
-            return self._fastest(task, choice.min_retention, choice.runtime)
-        name = choice.variant if choice.variant is not None else self._catalogue.default(task)
+        if choice.variant is not None and choice.limits:
+            raise InvalidRequest(
+                f"query parameters variant and {next(iter(choice.limits))} exclude each other: give one"
+            )
+        if choice.limits:
+            return self._within(task, choice)
+        name = choice.variant if choice.variant is not None else self._catalogue.default(task, choice.languages)
         self._catalogue.manifest(task, name)
-        return name
+        return Selection(name)
+
+    def translates(self, task: Task, variant: str, languages: tuple[str, str]) -> bool:
+        """Whether a variant translates from the first language to the second."""
+        found = next((each for each in self._catalogue.manifests(task) if each.variant == variant), None)
+        return found is not None and tuple(found.languages) == languages
 
     def check_exists(self, task: Task, variant: str) -> None:
         """Checks that there is a variant of that name, readable or not.
@@ -84,14 +161,39 @@ class Chooser:
         found = {each.variant: each.digest for each in self._catalogue.manifests(task)}
         return {name: found.get(name) for name in variants}
 
-    def _fastest(self, task: Task, min_retention: float, runtime: str | None) -> str:
-        manifests = self._of_one_reference(task)
+    def _within(self, task: Task, choice: Choice) -> Selection:
+        candidates = self._candidates(task, choice.runtime)
+        fitting = [each for each in candidates if each.is_within(choice)]
+        if not fitting and list(choice.limits) == ["min_retention"]:
+            kept = [(each.manifest.variant, each.retention) for each in candidates]
+            raise NoVariantRetains(task.value, choice.limits["min_retention"], kept)
+        limits = " and ".join(f"{name} {value:g}" for name, value in choice.limits.items())
+        if not fitting:
+            raise NoVariantFits(task.value, limits, [each.words() for each in candidates])
+        if choice.min_retention is not None:
+            best, what = fitting, "fastest"
+        else:
+            highest = max(each.retention or 0.0 for each in fitting)
+            best, what = [each for each in fitting if (each.retention or 0.0) == highest], "best retention"
+        chosen = fastest_variant([(each.manifest, each.runtime) for each in best]).variant
+        found = next(each for each in best if each.manifest.variant == chosen)
+        return Selection(chosen, f"{what} of {len(fitting)} variants within {limits}: {found.words()}")
+
+    def _candidates(self, task: Task, runtime: str | None) -> list[Candidate]:
+        manifests, every = self._of_one_reference(task), self._catalogue.manifests(task)
         servable = [(each, name) for each in manifests if (name := self._runtime_of(each, runtime)) is not None]
-        kept = {each.variant: retention_of(each, self._catalogue.manifests(task)) for each, _ in servable}
-        enough = [(each, name) for each, name in servable if (kept[each.variant] or 0.0) >= min_retention]
-        if not enough:
-            raise NoVariantRetains(task.value, min_retention, list(kept.items()))
-        return fastest_variant(enough).variant
+        measured = {each.variant: [row for row in each.performance if row.runtime == name] for each, name in servable}
+        latencies = latencies_on_one_machine(measured, cpu_flags())
+        return [
+            Candidate(
+                each,
+                name,
+                retention_of(each, every),
+                latencies.get(each.variant),
+                each.size.bytes_by_format.get(runtime_named(name).format),
+            )
+            for each, name in servable
+        ]
 
     def _of_one_reference(self, task: Task) -> list[Manifest]:
         """Returns the variants with the same reference as the default. Retentions of others are not comparable."""

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 def event(name: str, data: object) -> bytes:
     """Returns one Server-Sent Event with JSON data."""
-    return format_sse_event(event=name, data_str=to_json(data).decode())
+    return format_sse_event(event=name, data_str=to_json(data, exclude_none=True).decode())
 
 
 class TokenRelay:

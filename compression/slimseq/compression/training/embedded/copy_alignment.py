@@ -10,15 +10,15 @@ import torch
 NOT_ALIGNED = -1
 # Chance words agree in one token; a run of two is nearly always a copy.
 SHORTEST_RUN = 2
-# Candidates that agree for so long are told apart by nothing that matters; it bounds the work on repetitive texts.
+# Runs are compared up to this length, which bounds the time for repetitive texts.
 LONGEST_COMPARISON = 16
 
 
 def copy_alignment(source: Sequence[int], target: Sequence[int]) -> list[int]:
     """Returns the source position that each target token was copied from, -1 where it was not.
 
-    A token goes on with the run of the token before it where the source does. Elsewhere a run begins at the occurrence
-    whose following tokens agree longest with the target's, the first of equal ones, if at least 2 tokens agree.
+    A token continues the run of the previous token if the source has the same next token. Otherwise a run begins at
+    the occurrence with the longest agreement with the target, the first of equal ones, if at least 2 tokens agree.
 
     Args:
         source: ids of one source.

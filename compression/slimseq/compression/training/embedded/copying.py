@@ -1,25 +1,25 @@
-"""The copying curriculum: windows of the sources to be repeated word for word, longer as the model gets better at it.
+"""The copying curriculum: the model repeats windows of the sources, which get longer as its accuracy rises.
 
-A T5 from nothing sits long on a plateau: its cross-attention has no positions and finds what to copy only by chance.
-Some minutes of copying end that (Bengio et al. 2009, https://doi.org/10.1145/1553374.1553380, on curricula).
+The loss of a T5 with random weights stays on a plateau for long, since its cross-attention has no positions. A few
+minutes of copying end that (curriculum learning: Bengio et al. 2009, https://doi.org/10.1145/1553374.1553380).
 """
 
 import numpy as np
 
 from slimseq.compression.errors import BadData
-from slimseq.compression.training.batches import Batch, Position, padded
-from slimseq.compression.training.data import TokenPair, TrainingSet
+from slimseq.compression.training.data.batches import Batch, Position, padded
+from slimseq.compression.training.data.pairs import TokenPair, TrainingSet
 
 SHORTEST_WINDOW = 3
 FIRST_WINDOW = 6.0
 GROWTH = 1.15
 MASTERED_ACCURACY = 0.95
-# Longer ones teach nothing new, and would leave few rows to a batch.
+# Longer windows teach nothing new, and a batch would have few rows.
 LONGEST_WINDOW = 128.0
-# Reading a text costs more than cutting a window of it: each gives several.
+# Encoding a text costs more than cutting a window, so each text gives several windows.
 TEXTS_PER_BATCH = 16
 TRIES = 1000
-# Keeps these draws apart from those that order the data.
+# Makes these random numbers independent of the order of the data.
 STREAM = 0xC0B1
 
 
@@ -27,11 +27,11 @@ class CopiedWindows:
     """Batches whose targets are their sources.
 
     Args:
-        dataset: its sources are what windows are cut from.
+        dataset: windows are cut from its sources.
         tokens_per_batch: bound of rows times the longest side.
         pad_id: fills sources.
-        bos_id: what sources begin with, which windows keep; None where they begin with text.
-        seed: decides the windows, with the number of the batch.
+        bos_id: first token of sources, which windows keep; None if sources begin with text.
+        seed: determines the windows, with the number of the batch.
     """
 
     def __init__(self, dataset: TrainingSet, tokens_per_batch: int, pad_id: int, bos_id: int | None, seed: int) -> None:
@@ -46,8 +46,8 @@ class CopiedWindows:
 
         Args:
             number: of the batch in the run.
-            longest: tokens of the longest window, the specials not counted; the shortest has half of them.
-            after: where the run goes on in its data; copying does not move it.
+            longest: tokens of the longest window, without special tokens; the shortest window has half of them.
+            after: the position in the data, which copying does not change.
 
         Raises:
             BadData: no source is as long as the shortest window.
@@ -77,7 +77,7 @@ def next_window(longest: float, accuracy: float) -> float:
     """Returns the length of the longest window of the next step, in tokens.
 
     Args:
-        longest: that of this step.
-        accuracy: share of this step's target tokens that the model would have chosen.
+        longest: the length of this step, in tokens.
+        accuracy: share of this step's target tokens that the model predicts.
     """
     return min(LONGEST_WINDOW, longest * GROWTH) if accuracy > MASTERED_ACCURACY else longest

@@ -1,8 +1,7 @@
-"""Targets and excerpts made of a document's own sentences: many training pairs from few documents.
+"""Makes targets and excerpts of the sentences of documents: many training pairs from few documents.
 
-A small model learns to copy before all else, so it is given targets that it can copy: the sentences that overlap the
-written summary most, the leading ones, or the one that says what authors do. A news agency's dateline is left out of
-targets, as editors do.
+A small model first learns to copy, so these targets can be copied: the sentences that overlap the written summary most,
+the leading sentences, or the sentence in which authors say what they do. Datelines of news agencies are left out.
 """
 
 import re
@@ -12,10 +11,10 @@ import numpy as np
 
 from slimseq.evaluation.sentences import sentences
 
-# Written summaries mostly rest on how a text begins, and a small model sees only that.
+# Written summaries are mostly about the beginning of a text, and a small model reads only that.
 CONSIDERED_SENTENCES = 6
 WORD = re.compile(r"[a-z0-9]+")
-# How abstracts of research papers begin the sentence that says what is new.
+# The beginning of the sentence of an abstract that says what is new.
 CLAIM = re.compile(
     r"\b(?:we (?:\w+ )?(?:propose|present|introduce|develop|describe|show|study|demonstrate|investigate|explore|"
     r"consider|provide|prove|design|address|analyze|derive|find|argue|examine|extend|apply|build|use|formulate|"
@@ -27,10 +26,11 @@ VERBS = (
     r"(?:said|says|told [A-Z]\w+|tells [A-Z]\w+|reported|wrote|added|announced|confirmed)"
     r"(?: (?:on |in |at )?[\w ]{0,30})?"
 )
-# A comma inside quotation marks is left alone: what follows it says whose words were quoted.
+# A comma inside quotation marks does not count: the speaker of the quotation follows it.
 AT_THE_END = re.compile(rf", (?:[\w.'\u2019-]+ ){{1,6}}{VERBS}\.$")
 ACCORDING = re.compile(r",? according to [^,.;]{3,60}(?=[,.]$|\.$|, )")
-LONGEST_EXCERPT = 300  # words; about what a small model's input window holds
+# Words: about the input window of a small model.
+LONGEST_EXCERPT = 300
 
 
 def extractive_summary(document: str, summary: str) -> str | None:
@@ -41,10 +41,10 @@ def extractive_summary(document: str, summary: str) -> str | None:
 
     Args:
         document: a text.
-        summary: what a person wrote of it.
+        summary: written by a person.
 
     Returns:
-        Some of the first 6 sentences in their order, or None where none of them shares a word with the summary.
+        Some of the first 6 sentences in their order, or None if none of them shares a word with the summary.
     """
     candidates = sentences(DATELINE.sub("", document))[:CONSIDERED_SENTENCES]
     words = [WORD.findall(candidate.lower()) for candidate in candidates]
@@ -66,12 +66,12 @@ def extractive_summary(document: str, summary: str) -> str | None:
 
 
 def leading_sentences(document: str, words: int, attributions: bool = True) -> str | None:
-    """Returns a document's first sentences, without its dateline, until they have so many words.
+    """Returns the first sentences of a document, without its dateline, until they have this number of words.
 
-    None where it is empty. Without `attributions` clauses that say whose words a sentence has are left out before.
+    None for an empty document. Without `attributions`, clauses that name a speaker are left out.
 
-    A lead that ends near the length of written summaries is the strongest simple summary of news, and one that a small
-    model can learn to copy.
+    A lead with about the length of written summaries is the strongest simple summary of news, and a small model can
+    learn to copy it.
     """
     taken: list[str] = []
     for sentence in sentences(DATELINE.sub("", document)):
@@ -82,17 +82,17 @@ def leading_sentences(document: str, words: int, attributions: bool = True) -> s
 
 
 def claim(document: str) -> str | None:
-    """Returns the sentence in which the authors of a document first say what they do ("We propose …", "This paper …").
+    """Returns the first sentence in which authors say what they do ("We propose …", "This paper …"), or None.
 
-    None where there is none. Of an abstract it is the strongest summary that a rule can make.
+    It is the strongest rule-based summary of an abstract.
     """
     return next((sentence for sentence in sentences(document) if CLAIM.search(sentence)), None)
 
 
 def without_attribution(sentence: str) -> str:
-    """Returns a sentence without the clause that names its source, or as it is where it has none.
+    """Returns a sentence without the clause that names its source, if it has one.
 
-    Those who write summaries leave it out (", police said.", "according to …"). On 500 training and dev articles of
+    Written summaries leave such clauses out (", police said.", "according to …"). On 500 training and dev articles of
     CNN/DailyMail, leads of 38 words without attributions have ROUGE-1 0.3 and ROUGE-2 0.2 above those of 40 words with
     them.
 
@@ -103,13 +103,13 @@ def without_attribution(sentence: str) -> str:
 
 
 def excerpt(document: str, words: int, kept: str | None, draw: np.random.Generator) -> str:
-    """Returns some of a document's sentences in their order, after its dateline where it has one.
+    """Returns some sentences of a document in their order, after its dateline if it has one.
 
     Args:
         document: a text.
-        words: the excerpt has at least so many words if the document does.
-        kept: a sentence that must be among them; None asks for no certain one.
-        draw: decides where the excerpt begins and ends.
+        words: minimum number of words, if the document has as many.
+        kept: a sentence that the excerpt must contain; None for none.
+        draw: determines where the excerpt begins and ends.
     """
     match = DATELINE.match(document)
     dateline = match.group() if match else ""

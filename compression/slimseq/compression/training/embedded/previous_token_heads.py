@@ -1,7 +1,7 @@
-"""Heads that look at the token before from the start: a beginning for a T5 that has to learn to copy.
+"""Initializes attention heads of a T5 to attend to the previous token, so that it learns to copy faster.
 
-Copying needs to know what was copied last, and T5's relative position bias begins without any order in it. Such heads
-are what induction is made of (Olsson et al. 2022, https://arxiv.org/abs/2209.11895).
+A model that copies needs the previous token, and T5's relative position bias is random at first. Induction heads are
+built on such heads (Olsson et al. 2022, https://arxiv.org/abs/2209.11895).
 """
 
 from typing import TYPE_CHECKING
@@ -13,15 +13,15 @@ from slimseq.compression.models import architecture_of_model
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Added to a logit: e^4 times the weight of any other place.
+# Added to a logit: e^4 times the weight of any other position.
 HEAD_START = 4.0
 
 
 def add_previous_token_heads(model: "PreTrainedModel") -> None:
     """Adds 4 to biases of a T5, in place.
 
-    Head 0 of the encoder and of the decoder sees the token before, head 1 of the encoder the one before that. In either
-    stack the first buckets are the distances to the left.
+    Head 0 of the encoder and of the decoder attends to the previous token, head 1 of the encoder to the one before. In
+    both stacks the first buckets are the distances to the left.
 
     Args:
         model: a T5 of at least 2 heads.

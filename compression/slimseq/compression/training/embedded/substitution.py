@@ -1,7 +1,7 @@
-"""Pairs in which some rare tokens are others, the same ones on both sides: copying that no language model can guess.
+"""Replaces some rare tokens of a pair by random ones, the same on both sides, so that copying cannot be guessed.
 
-A model that copies names it has seen learns to expect them. Where any token may stand anywhere, only attention to the
-source helps; the alignment of source and target stays what it was.
+A model that copies known names learns to expect them. If any token may be at any position, only attention to the source
+helps. The alignment of source and target does not change.
 """
 
 from bisect import bisect_left
@@ -13,15 +13,15 @@ import numpy as np
 
 from slimseq.evaluation.examples import Example
 
-# Of the kinds of tokens that a target repeats from its source.
+# Share of the distinct rare tokens that are replaced.
 SHARE = 0.15
-# What stands more often than so in a source is punctuation or a function word, which sentences are told apart by.
+# Tokens that are more frequent in a source are punctuation or function words.
 MOST_OCCURRENCES = 3
 
 
 @dataclass(frozen=True)
 class SubstitutedExample(Example):
-    """An example whose rare tokens are partly to be replaced; `seed` decides which by what."""
+    """An example with rare tokens to replace; `seed` determines which tokens and their replacements."""
 
     seed: int = 0
 
@@ -29,13 +29,13 @@ class SubstitutedExample(Example):
 def substitutions(
     source: Sequence[int], target: Sequence[int], replaceable: Sequence[int], seed: int
 ) -> Mapping[int, int]:
-    """Returns what some of the rare tokens that both sides have become.
+    """Chooses some rare tokens that are on both sides; returns their replacements.
 
     Args:
         source: ids.
         target: ids, many of them copied from the source.
-        replaceable: ids, ascending, of what may be replaced and what replaces it.
-        seed: decides which tokens become which.
+        replaceable: ids, ascending, that may be replaced and that are replacements.
+        seed: determines tokens and replacements.
     """
     draw = np.random.default_rng(seed)
     counts = Counter(source)

@@ -1,0 +1,145 @@
+"""LibreTranslate's API: `/translate` with `q`, as JSON or as a form, and `/detect`.
+
+Its behaviour and the texts of its errors are those of https://github.com/LibreTranslate/LibreTranslate. Errors have the
+form `{"error": …}`, and status 400 where ours is 422.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
+
+from slimseq.app.errors import InvalidRequest, UnclosedMarkup
+from slimseq.app.http.dependencies import services_of
+from slimseq.app.http.form import is_form, parse_form
+from slimseq.app.http.json_route import parse_json
+from slimseq.app.http.problems import headers_of, problem_of, problem_type
+from slimseq.app.http.schemas.libretranslate import (
+    DetectedLanguage,
+    DetectRequest,
+    LibreTranslateRequest,
+    LibreTranslateResponse,
+)
+from slimseq.app.http.validation import describe
+from slimseq.app.services import Services
+from slimseq.app.serving.documents.markup import PIECE_CHARACTERS, Markup, parsing
+from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.selection.chooser import Choice
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+
+Body = TypeVar("Body", bound=BaseModel)
+
+# Paths on which its clients post forms.
+FORM_PATHS = ("/translate", "/detect")
+AUTO = "auto"
+
+
+async def translate(task: Task, request: Request, choice: Choice) -> Response:
+    """Answers a translation request of a LibreTranslate client."""
+    return await answered(request, lambda services: _translated(services, request, choice))
+
+
+async def detect(request: Request) -> Response:
+    """Answers `POST /detect`."""
+    return await answered(request, lambda services: _detected(services, request))
+
+
+async def answered(request: Request, answer: Callable[[Services], Awaitable[Any]]) -> Response:
+    """Returns the response to a request: the answer, or the error in LibreTranslate's form."""
+    try:
+        return JSONResponse(await answer(await services_of(request)))
+    except SlimseqError as error:
+        status, slug, _ = problem_type(error)
+        request.state.problem = slug
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            status = HTTPStatus.BAD_REQUEST
+        return JSONResponse({"error": problem_of(error).detail}, status, headers_of(error))
+
+
+async def _translated(services: Services, request: Request, choice: Choice) -> Mapping[str, Any]:
+    body = await _read(LibreTranslateRequest, request)
+    is_list = isinstance(body.q, list)
+    texts = body.q if isinstance(body.q, list) else [body.q]
+    if not body.q:
+        raise InvalidRequest("Invalid request: missing q parameter")
+    # Before HTML is parsed, whose parts are more and shorter.
+    services.generation.check_size(Prompt(texts))
+    source = body.source
+    detected = None
+    if source == AUTO:
+        detected = services.languages.detect("\n".join(texts))
+        source = detected.language
+    services.languages.check_pair(source, body.target)
+    documents = await _documents(services, texts, body.format)
+    parts = [part for document in documents for part in document.texts]
+    translations: list[str] = []
+    if parts:
+        prompt = Prompt(parts, source=source, target=body.target, entries=len(texts))
+        answer = await services.generation.generate(
+            Task.TRANSLATION, prompt, choice.with_languages(source, body.target)
+        )
+        translations = [output.text for output in answer.outputs]
+    filled = []
+    for document in documents:
+        own, translations = translations[: len(document.texts)], translations[len(document.texts) :]
+        filled.append(document.filled(own) if body.format == "html" else "".join([*document.kept, *own]))
+    response = LibreTranslateResponse(translatedText=filled if is_list else filled[0])
+    if detected is not None:
+        found = DetectedLanguage(confidence=round(detected.confidence * 100, 1), language=detected.language)
+        response.detectedLanguage = [found] * len(texts) if is_list else found
+    if body.alternatives:
+        none_for_each: list[list[str]] = [[] for _ in texts]
+        response.alternatives = none_for_each if is_list else []
+    return response.model_dump(exclude_none=True)
+
+
+async def _documents(services: Services, texts: Sequence[str], kind: str) -> list[Markup]:
+    """Returns the texts as parts to translate. A blank text has none: it is answered as it is."""
+    if kind == "text":
+        return [Markup(texts=[text]) if text.strip() else Markup(kept=[text]) for text in texts]
+    is_short = sum(map(len, texts)) <= PIECE_CHARACTERS
+    documents = []
+    for index, text in enumerate(texts):
+        try:
+            documents.append(finished(parsing(text)) if is_short else await services.planner.run(parsing(text)))
+        except UnclosedMarkup as error:
+            place = f"q[{index}]" if len(texts) > 1 else "q"
+            raise UnclosedMarkup(f"{place}: {error}") from error
+    return documents
+
+
+async def _detected(services: Services, request: Request) -> list[dict[str, Any]]:
+    body = await _read(DetectRequest, request)
+    found = services.languages.detect(body.q)
+    return [DetectedLanguage(confidence=round(found.confidence * 100, 1), language=found.language).model_dump()]
+
+
+async def _read(kind: type[Body], request: Request) -> Body:
+    """Reads the body of a request, from a form or from JSON.
+
+    Raises:
+        InvalidRequest: a field is missing or wrong. For a missing one, the text is that of LibreTranslate.
+        MalformedBody: the body cannot be parsed.
+    """
+    if is_form(request):
+        values: Any = await parse_form(await request.body())
+        if "q" in values:
+            # Forms have the line ends of HTTP.
+            values["q"] = values["q"].replace("\r\n", "\n")
+    else:
+        values = parse_json(await request.body())
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        if first["type"] == "missing":
+            raise InvalidRequest(f"Invalid request: missing {field} parameter") from error
+        if field == "format":
+            raise InvalidRequest(f"{str(first['input'])[:64]} format is not supported") from error
+        raise InvalidRequest(f"Invalid request: {describe(error.errors())}") from error

@@ -1,0 +1,72 @@
+"""Examples in the OpenAPI document: bodies by the name of their schema, and parameters by their name.
+
+Tests post each body to a running service.
+"""
+
+from typing import Any
+
+SENTENCE = "The children are playing in the garden."
+ARTICLE = (
+    "A fire broke out in a warehouse in the city of Leeds on Monday. Firefighters from three stations fought the "
+    "flames for six hours. Nobody was hurt, police said, and the cause is being investigated."
+)
+DIGEST = "sha256:7427bd427d2ec34bec71e0fe505b9ec65aa9f0e1a10828c9a457da1c98156e86"
+
+PARAMETERS: dict[str, Any] = {"task": "translation", "variant": "quantized"}
+
+SCHEMAS: dict[str, list[Any]] = {
+    "SummarizeRequest": [
+        {"text": ARTICLE},
+        {"text": [ARTICLE], "num_beams": 1, "max_new_tokens": 32, "long_input": "map_reduce"},
+    ],
+    "TranslateRequest": [
+        {"text": SENTENCE},
+        {"text": [SENTENCE, "It is raining."], "source": "en", "target": "de", "num_beams": 1},
+        {"text": SENTENCE, "num_beams": 1, "do_sample": True, "temperature": 0.8, "seed": 7, "stream": True},
+    ],
+    "CompareRequest": [{"text": SENTENCE}],
+    "LibreTranslateRequest": [
+        {"q": SENTENCE, "source": "en", "target": "de"},
+        {"q": "<p>It is <b>raining</b>.</p>", "source": "auto", "target": "de", "format": "html"},
+    ],
+    "TranslationInput": [{"inputs": SENTENCE, "parameters": {"src_lang": "en", "tgt_lang": "de", "num_beams": 1}}],
+    "SummarizationInput": [{"inputs": ARTICLE, "parameters": {"max_new_tokens": 32}}],
+    "DetectRequest": [{"q": "Die Kinder spielen im Garten."}],
+    "EvaluationRequest": [
+        {"task": "translation", "variants": ["original", "quantized"], "dataset": "sample", "samples": 8},
+        {
+            "task": "summarization",
+            "variants": ["quantized"],
+            "pairs": [{"document": ARTICLE, "summary": "A warehouse in Leeds burned for six hours."}],
+        },
+    ],
+    "GenerationResponse": [
+        {
+            "task": "translation",
+            "variant": "quantized",
+            "digest": DIGEST,
+            "runtime": "onnxruntime",
+            "outputs": [
+                {
+                    "text": "Die Kinder spielen im Garten.",
+                    "finish_reason": "eos",
+                    "input_tokens": 10,
+                    "output_tokens": 8,
+                    "truncated": False,
+                }
+            ],
+            "timings": {"queue_ms": 0.098, "inference_ms": 11.176, "total_ms": 11.767},
+        }
+    ],
+    "LibreTranslateResponse": [{"translatedText": "Die Kinder spielen im Garten."}],
+    "LibreTranslateError": [{"error": "fr is not supported"}],
+    "Problem": [
+        {
+            "type": "/problems/unknown-variant",
+            "title": "Unknown variant",
+            "status": 404,
+            "detail": "translation has no variant 'tiny'; it has original, compact, distilled, pruned, quantized",
+            "request_id": "8f38a6232c5e47afb4be2d451103dd3e",
+        }
+    ],
+}

@@ -1,0 +1,84 @@
+"""`POST` and `GET /experiments`, `GET /experiments/{id}`, `POST /experiments/{id}/stop`, `POST /feedback`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response, status
+
+from slimseq.app.http.dependencies import ServicesDep
+from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.problems import documented
+from slimseq.app.http.schemas.experiment import (
+    Experiment,
+    ExperimentList,
+    ExperimentRequest,
+    Feedback,
+    FeedbackRequest,
+)
+
+router = APIRouter(tags=["experiments"], route_class=JsonRoute)
+
+
+@router.post(
+    "/experiments",
+    operation_id="start_experiment",
+    summary="Start an experiment",
+    status_code=status.HTTP_201_CREATED,
+    responses=documented(404, 409, 413, 415, 422, 500, 503),
+)
+async def start_experiment(body: ExperimentRequest, services: ServicesDep, response: Response) -> Experiment:
+    """Split the traffic of a task between variants: that of requests that name none. One experiment runs for a task."""
+    experiment = await services.experiments.start(body)
+    response.headers["Location"] = f"/experiments/{experiment.id}"
+    return experiment
+
+
+@router.get(
+    "/experiments",
+    operation_id="list_experiments",
+    summary="List experiments",
+    responses=documented(422, 500, 503),
+)
+async def list_experiments(
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of experiments.")] = 50,
+    before: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="`next` of the page before.")] = None,
+) -> ExperimentList:
+    """List experiments, the newest first."""
+    return await services.experiments.list(limit, before)
+
+
+@router.get(
+    "/experiments/{identifier}",
+    operation_id="get_experiment",
+    summary="Show an experiment",
+    responses=documented(404, 500, 503),
+)
+async def get_experiment(identifier: str, services: ServicesDep) -> Experiment:
+    """Show what an experiment has shown so far. Its intervals and verdicts are valid at any time at which one looks."""
+    return await services.experiments.get(identifier)
+
+
+@router.post(
+    "/experiments/{identifier}/stop",
+    operation_id="stop_experiment",
+    summary="Stop an experiment",
+    responses=documented(404, 500, 503),
+)
+async def stop_experiment(identifier: str, services: ServicesDep) -> Experiment:
+    """Stop an experiment. Requests that name no variant get the default variant again."""
+    return await services.experiments.stop(identifier)
+
+
+@router.post(
+    "/feedback",
+    operation_id="post_feedback",
+    summary="Rate a response or vote in a comparison",
+    status_code=status.HTTP_201_CREATED,
+    responses=documented(404, 409, 413, 415, 422, 500, 503),
+)
+async def post_feedback(body: FeedbackRequest, services: ServicesDep) -> Feedback:
+    """Rate a response, or say which variant of a comparison was better. Each is counted once.
+
+    A response outside of experiments can be rated for a day.
+    """
+    return await services.feedback.post(body)

@@ -1,0 +1,120 @@
+"""Splits the traffic of each task among the arms of its running experiment, and records the responses.
+
+Every process reads the running experiments from the database now and then, so that all processes on one database split
+their traffic alike. While the database is down, the last ones read go on.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+from bisect import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from slimseq.app.errors import DatabaseUnavailable
+from slimseq.app.http.schemas.experiment import Arm
+from slimseq.app.http.schemas.generation import GenerationResponse
+from slimseq.app.jobs.database.database import Database
+from slimseq.app.jobs.database.tables import ExperimentRow
+from slimseq.app.jobs.responses import ResponseLog
+from slimseq.app.serving.traffic import Assignment, new_id
+from slimseq.models_store.manifest import Task
+
+REFRESH_SECONDS = 2.0
+_HASH_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Split:
+    """A running experiment: its id and its arms."""
+
+    experiment: str
+    arms: Sequence[Arm]
+
+    def arm(self, unit: str | None) -> str:
+        """Returns the arm of a unit, which is the same each time, or a random arm if there is no unit."""
+        if unit is None:
+            place = secrets.randbits(8 * _HASH_BYTES)
+        else:
+            digest = hashlib.sha256(f"{self.experiment}\n{unit}".encode("utf-8", "surrogatepass")).digest()
+            place = int.from_bytes(digest[:_HASH_BYTES])
+        ends = list(accumulate(arm.weight for arm in self.arms))
+        found = bisect(ends, place / 2 ** (8 * _HASH_BYTES) * ends[-1])
+        return self.arms[min(found, len(ends) - 1)].variant
+
+
+class ExperimentTraffic:
+    """The `Traffic` of a service with a database. Used from the event loop."""
+
+    def __init__(self, database: Database, responses: ResponseLog) -> None:
+        self._database = database
+        self._responses = responses
+        self._splits: Mapping[Task, Split] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Starts to read the running experiments."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stops."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def refresh(self) -> None:
+        """Reads the running experiments.
+
+        Raises:
+            DatabaseUnavailable: the database failed. The last ones read stay.
+        """
+        self._splits = await self._database.run(_running, writes=False)
+
+    def assign(self, task: Task, unit: str | None) -> Assignment | None:
+        """Returns the arm of a request, as `Traffic.assign` says."""
+        split = self._splits.get(task)
+        return Assignment(split.experiment, split.arm(unit)) if split else None
+
+    def arm_of(self, task: Task, variant: str) -> Assignment | None:
+        """Returns the arm of a variant, as `Traffic.arm_of` says."""
+        split = self._splits.get(task)
+        is_arm = split is not None and any(arm.variant == variant for arm in split.arms)
+        return Assignment(split.experiment, variant) if split is not None and is_arm else None
+
+    def record(self, response: GenerationResponse, assignment: Assignment | None, comparison: str | None) -> None:
+        """Records a response, as `Traffic.record` says."""
+        self._responses.add(
+            id=response.id,
+            task=response.task.value,
+            variant=response.variant,
+            comparison=comparison,
+            **_columns(assignment),
+            **response.timings.model_dump(),
+        )
+
+    def record_failure(self, task: Task, assignment: Assignment, problem: str) -> None:
+        """Counts a failed request, as `Traffic.record_failure` says."""
+        self._responses.add(
+            id=new_id(), task=task.value, variant=assignment.arm, problem=problem, **_columns(assignment)
+        )
+
+    async def _run(self) -> None:
+        while True:
+            # The database logs that it is down.
+            with contextlib.suppress(DatabaseUnavailable):
+                await self.refresh()
+            await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _columns(assignment: Assignment | None) -> dict[str, str]:
+    return {} if assignment is None else {"experiment": assignment.experiment, "arm": assignment.arm}
+
+
+def _running(session: Session) -> dict[Task, Split]:
+    rows = session.scalars(select(ExperimentRow).where(ExperimentRow.stopped_at.is_(None)))
+    return {Task(row.task): Split(row.id, [Arm.model_validate(arm) for arm in row.arms]) for row in rows}

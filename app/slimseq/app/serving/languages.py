@@ -1,0 +1,98 @@
+"""The languages that the served variants translate, their names, and the detection of a text's language."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from iso639 import Lang
+from iso639.exceptions import InvalidLanguageValue
+from turbohtml.detect import LanguageDetection, LanguageMatch, detect_language
+
+from slimseq.app.errors import UnsupportedLanguages
+from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.models_store.manifest import Task
+
+# More characters do not make detection better, only longer.
+DETECTED_CHARACTERS = 4000
+# At this confidence, a language that no variant knows is believed too.
+SURE = 0.99
+
+
+@dataclass(frozen=True)
+class Detected:
+    """The language of a text. The confidence is between 0 and 1; 0 means that the text says nothing."""
+
+    language: str
+    confidence: float
+
+
+class Languages:
+    """The language pairs of the store's translation variants. Used from the event loop."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Returns each pair of source and target that a variant translates, that of the default variant first."""
+        names = self._catalogue.preferred(Task.TRANSLATION)
+        manifests = {each.variant: each for each in self._catalogue.manifests(Task.TRANSLATION)}
+        found = [tuple(manifests[name].languages) for name in names if name in manifests]
+        return list(dict.fromkeys((pair[0], pair[1]) for pair in found if len(pair) == 2))
+
+    def check_pair(self, source: str, target: str) -> None:
+        """Checks that a variant translates from one language to the other.
+
+        Raises:
+            UnsupportedLanguages: none does. The text is that of LibreTranslate.
+        """
+        pairs = self.pairs()
+        for language in (source, target):
+            if not any(language in pair for pair in pairs):
+                raise UnsupportedLanguages(f"{language} is not supported")
+        if (source, target) not in pairs:
+            raise UnsupportedLanguages(
+                f"{language_name(target)} ({target}) is not available as a target language from "
+                f"{language_name(source)} ({source})"
+            )
+
+    def detect(self, text: str) -> Detected:
+        """Returns the language of a text.
+
+        Short texts say little. So the detector chooses among the languages that the variants know, unless it is sure
+        of another language.
+        """
+        text = text[:DETECTED_CHARACTERS]
+        known = list(dict.fromkeys(language for pair in self.pairs() for language in pair))
+        found = detect_language(text)
+        if found.confidence < SURE:
+            among = detect_language(text, LanguageDetection(allowed=_detector_codes(known)))
+            found = found if among.language is None else among
+        return Detected(_short_code(found) or (known[0] if known else "en"), round(found.confidence, 4))
+
+
+def language_name(code: str) -> str:
+    """Returns the English name of a language, or its code where ISO 639 has none."""
+    try:
+        return str(Lang(code).name)
+    except InvalidLanguageValue:
+        return code
+
+
+def _detector_codes(codes: Collection[str]) -> frozenset[str]:
+    """Returns the three-letter codes of languages, also those of the languages that a macrolanguage consists of."""
+    found = set()
+    for code in codes:
+        try:
+            language = Lang(code)
+        except InvalidLanguageValue:
+            continue
+        found |= {language.pt3, *(each.pt3 for each in language.individuals())}
+    return frozenset(found)
+
+
+def _short_code(found: LanguageMatch) -> str:
+    """Returns the two-letter code of a detected language, that of its macrolanguage if it has none of its own."""
+    if found.language is None:
+        return ""
+    language = Lang(found.language)
+    macro = language.macro()
+    return str(language.pt1 or (macro.pt1 if macro else "") or language.pt3)

@@ -1,0 +1,100 @@
+"""The record of `benchmarks.serving` as Markdown."""
+
+from collections.abc import Iterator
+
+from benchmarks.command import Record, measured_on, number, search_name, table
+from benchmarks.turns import Ratio
+
+
+def lines(found: Record) -> Iterator[str]:
+    """Yields the section of a record."""
+    settings = found["settings"]
+    search = search_name(settings["options"]["num_beams"], settings["options"]["early_stopping"])
+    title = "Short answers beside long ones" if found["mix"] else "The service under load"
+    title = "The service under load for long" if found["soak"] else title
+    yield from (f"## {title}: {found['task']}/{found['variant']}, {search}", "")
+    yield (
+        f"`python -m benchmarks.serving`, {settings['seconds']:g} s a load, {settings['threads']} "
+        f"cores for load and server; {_lengths(*settings['tokens'])}."
+    )
+    yield from ("", measured_on(found), "")
+    if found["servers"]:
+        head = ("server", "load", "requests/s", "tokens/s", "p50 ms", "p95 ms", "errors")
+        yield from table(head, [_load(each["name"], load) for each in found["servers"] for load in each["loads"]])
+        yield ""
+    yield from (f"- {line}" for line in _conclusions(found))
+    yield from (f"- {name} is left out: {reason}" for name, reason in found["left_out"].items())
+
+
+def _lengths(short: int, long: int) -> str:
+    if short and long:
+        return f"answers of {short} and {long} tokens, the same for all servers"
+    if short or long:
+        return f"half of the answers end themselves, the others have {short or long} tokens"
+    return "answers end themselves"
+
+
+def _load(name: str, load: Record) -> list[str]:
+    figures, amount = load["figures"], load["amount"]
+    clients = f"{amount:.0f} client{'s' if amount != 1 else ''}"
+    return [
+        name,
+        clients if load["kind"] == "closed" else f"{amount:.1f} arrive a second",
+        f"{figures['requests_per_second']:.1f}",
+        f"{figures['tokens_per_second']:,.0f}",
+        number(figures["p50_ms"], 0),
+        number(figures["p95_ms"], 0),
+        str(figures["errors"]),
+    ]
+
+
+def _conclusions(found: Record) -> Iterator[str]:
+    others = {server["name"]: server for server in found["servers"]}
+    service = others.pop("slimseq", None)
+    if runtime := found.get("runtime"):
+        ratios = runtime["ratios"]["in process"]
+        yield (
+            f"In turns with its runtime in process, the service gives {_ratio(ratios['throughput'])} times its answers "
+            f"a second for {runtime['clients']} clients, and takes {_ratio(ratios['p50'])} times as long for one."
+        )
+    for name, other in others.items() if service else ():
+        yield f"{name}: {other['description']}.{_mean_lengths(found, service, other)}"
+        ratios = (found.get("contest") or {"ratios": {}})["ratios"].get(name, {})
+        if ratios.get("throughput"):
+            yield (
+                f"For {found['contest']['clients']} clients the service gives {_ratio(ratios['throughput'])} times the "
+                f"answers a second of {name} (median, least and most of {len(found['contest']['rounds'])} turns)."
+            )
+        if ratios.get("p95"):
+            rate = found["contest"]["rate"]
+            yield f"Where {rate:.1f} requests arrive a second, its p95 is {_ratio(ratios['p95'])} of that of {name}."
+    for mixed in found["mix"]:
+        yield (
+            f"{mixed['name']}: p95 of short answers is {number(mixed['alone']['p95_ms'], 0)} ms alone and "
+            f"{number(mixed['beside']['p95_ms'], 0)} ms beside long ones."
+        )
+    if soak := found["soak"]:
+        yield (
+            f"Soak, {soak['rate']:.1f} requests a second for {len(soak['p95_ms'])} minutes: the last minute's p95 is "
+            f"{number(soak['p95_ratio'], 2)} of the second's, its resident bytes {number(soak['resident_ratio'], 2)} "
+            f"(medians), {soak['errors']} errors."
+        )
+
+
+def _ratio(ratio: Record | None) -> str:
+    return str(Ratio(**ratio)) if ratio else "-"
+
+
+def _mean_lengths(found: Record, service: Record, other: Record) -> str:
+    """Returns the lengths of answers that end themselves: servers that end a search otherwise do other work."""
+    ours, theirs = _answer_tokens(service), _answer_tokens(other)
+    if any(found["settings"]["tokens"]) or not ours or not theirs:
+        return ""
+    return f" Its answers have {theirs:.0f} tokens, the service's {ours:.0f}."
+
+
+def _answer_tokens(server: Record) -> float:
+    """Returns the tokens of an answer to clients that wait; 0 if there was no such load."""
+    figures = [load["figures"] for load in server["loads"] if load["kind"] == "closed"]
+    answered = sum(each["requests_per_second"] for each in figures)
+    return sum(each["tokens_per_second"] for each in figures) / answered if answered else 0.0

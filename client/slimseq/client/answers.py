@@ -1,0 +1,181 @@
+"""The answers of the service. Fields that a newer service adds are kept as attributes too."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Interval = tuple[float, float]
+
+
+class Answer(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Output(Answer):
+    """One generated text.
+
+    `finish_reason` is `eos` at the end-of-sequence token, `length` at `max_new_tokens`, or `stop` at a stop string.
+    """
+
+    text: str
+    finish_reason: str
+    input_tokens: int
+    output_tokens: int
+    truncated: bool
+
+
+class Timings(Answer):
+    """Durations in milliseconds, measured by the service."""
+
+    queue_ms: float
+    inference_ms: float
+    total_ms: float
+
+
+class Generation(Answer):
+    """The outputs of one variant, in the order of the texts."""
+
+    task: str
+    variant: str
+    digest: str
+    runtime: str
+    outputs: list[Output]
+    timings: Timings
+
+    @property
+    def text(self) -> str:
+        """The text of the only output.
+
+        Raises:
+            ValueError: there are several.
+        """
+        (output,) = self.outputs
+        return output.text
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of all outputs."""
+        return [output.text for output in self.outputs]
+
+
+class Piece(Answer):
+    """Text to append to the output of the text at position `index`."""
+
+    index: int
+    text: str
+
+
+class Problem(Answer):
+    """An error as the service describes it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+
+
+class FailedVariant(Answer):
+    """A variant of a comparison that failed, and why."""
+
+    variant: str
+    error: Problem
+
+
+class Comparison(Answer):
+    """The results of the variants, in the order of the request."""
+
+    task: str
+    results: list[Generation | FailedVariant]
+
+
+class Retention(Answer):
+    """The share of the reference's score that a variant keeps, with a 95 % interval."""
+
+    metric: str
+    value: float
+    interval: Interval | None = None
+    dataset: str | None = None
+    samples: int | None = None
+
+
+class Variant(Answer):
+    """A variant with its status: `loaded`, `available` or `broken`."""
+
+    task: str
+    variant: str
+    status: Literal["loaded", "available", "broken"]
+    default: bool
+    error: str | None = None
+    runtime: str | None = None
+    digest: str | None = None
+    family: str | None = None
+    languages: list[str] = []
+    parameters: int | None = None
+    bytes: int | None = None
+
+
+class Quality(Answer):
+    """The measured quality of a variant."""
+
+    task: str
+    variant: str
+    digest: str
+    retention: Retention | None
+
+
+class Metric(Answer):
+    """A metric of a variant, between 0 and 100, with a 95 % interval."""
+
+    metric: str
+    value: float
+    interval: Interval
+    samples: int
+    retention: float | None = None
+    retention_interval: Interval | None = None
+
+
+class VariantScores(Answer):
+    """The results of a variant in an evaluation."""
+
+    variant: str
+    metrics: list[Metric]
+
+    def metric(self, name: str) -> Metric:
+        """Returns one metric.
+
+        Raises:
+            KeyError: it was not measured.
+        """
+        return {each.metric: each for each in self.metrics}[name]
+
+
+class Evaluation(Answer):
+    """An evaluation of variants, with results once it succeeded. `progress` is between 0 and 1."""
+
+    id: str
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    progress: float
+    task: str
+    variants: list[str]
+    created_at: datetime
+    dataset: str
+    samples: int
+    results: list[VariantScores] | None = None
+    error: Problem | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the evaluation has ended."""
+        return self.status in ("succeeded", "failed", "cancelled")
+
+    def result(self, variant: str) -> VariantScores:
+        """Returns the results of one variant.
+
+        Raises:
+            KeyError: the evaluation has not succeeded, or it did not evaluate the variant.
+        """
+        return {each.variant: each for each in self.results or []}[variant]

@@ -1,0 +1,120 @@
+"""What a call of the client may raise. Problems of the service come from its `application/problem+json`."""
+
+import email.utils
+import time
+from collections.abc import Mapping
+from typing import Any, Self
+
+from httpx2 import ConnectError, ConnectTimeout, HTTPError, PoolTimeout, RemoteProtocolError, Response
+
+MAX_SHOWN_CHARACTERS = 200
+NOT_SENT = (ConnectError, ConnectTimeout, PoolTimeout)
+STATUS_TOO_MANY_REQUESTS = 429
+
+
+class ClientError(Exception):
+    """Base of all errors of the client."""
+
+
+class ServiceProblem(ClientError):
+    """The service refused a request, or failed.
+
+    Args:
+        type: the problem's stable name, such as `/problems/unknown-variant`.
+        title: its short name.
+        status: the HTTP status.
+        detail: what went wrong, where, and what to do.
+        request_id: the id of the request in the service's log.
+        retry_after_seconds: when the service wants the request again, if it said so.
+    """
+
+    def __init__(
+        self, type: str, title: str, status: int, detail: str, request_id: str, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(f"{status} {title}: {detail} (request {request_id})")
+        self.type = type
+        self.title = title
+        self.status = status
+        self.detail = detail
+        self.request_id = request_id
+        self.retry_after_seconds = retry_after_seconds
+
+    @classmethod
+    def of(cls, problem: Mapping[str, Any], retry_after_seconds: float | None = None) -> Self:
+        """Returns the error that a problem's JSON describes."""
+        return cls(
+            type=str(problem.get("type", "about:blank")),
+            title=str(problem.get("title", "")),
+            status=int(problem["status"]),
+            detail=str(problem.get("detail", "")),
+            request_id=str(problem.get("request_id", "")),
+            retry_after_seconds=retry_after_seconds,
+        )
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.status == STATUS_TOO_MANY_REQUESTS or self.retry_after_seconds is not None
+
+
+class Unreachable(ClientError):
+    """The service did not answer, or not to the end. `__cause__` is the error of the HTTP library.
+
+    Args:
+        message: what happened.
+        is_sent: whether the service may have received the request.
+        is_closed: whether the service closed the connection without an answer, as it does with an idle one.
+    """
+
+    def __init__(self, message: str, is_sent: bool = True, is_closed: bool = False) -> None:
+        super().__init__(message)
+        self.is_sent = is_sent
+        self.is_closed = is_closed
+
+    @classmethod
+    def of(cls, error: HTTPError, url: str) -> Self:
+        """Returns the error for one of the HTTP library."""
+        reason = str(error) or type(error).__name__
+        return cls(
+            f"{url}: {reason}",
+            is_sent=not isinstance(error, NOT_SENT),
+            is_closed=isinstance(error, RemoteProtocolError),
+        )
+
+
+class UnexpectedAnswer(ClientError):
+    """The answer is not one of the service: another program answers at its URL, or a proxy in front of it."""
+
+    def __init__(self, response: Response, text: str) -> None:
+        shown = text[:MAX_SHOWN_CHARACTERS].strip()
+        super().__init__(
+            f"{response.request.url}: status {response.status_code} with an answer of no known form: {shown}"
+        )
+        self.status = response.status_code
+
+
+class EvaluationFailed(ClientError):
+    """An evaluation that was waited for failed or was cancelled."""
+
+
+class WaitedTooLong(ClientError):
+    """An evaluation did not end within the time to wait. It goes on."""
+
+
+def error_of(response: Response) -> ClientError:
+    """Returns the error for an answer whose status is 400 or above, and whose body was read."""
+    try:
+        return ServiceProblem.of(response.json(), retry_after(response))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return UnexpectedAnswer(response, response.text)
+
+
+def retry_after(response: Response) -> float | None:
+    """Returns the seconds of a `Retry-After` header, which may also hold a date. None if there is none."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None

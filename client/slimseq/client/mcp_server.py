@@ -1,0 +1,105 @@
+"""A server of the Model Context Protocol, by which assistants use a running service.
+
+`python -m slimseq.client.mcp_server` talks to the assistant over standard input and output, and to the service over
+HTTP. It needs the extra `mcp`.
+"""
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import BaseModel, Field
+
+from slimseq.client.answers import Generation
+from slimseq.client.async_client import AsyncClient
+from slimseq.client.calls import Task
+from slimseq.client.errors import ClientError
+
+INSTRUCTIONS = (
+    "Summarizes and translates texts with small models on the user's own machine. Variants of a model differ in size, "
+    "speed and quality: list_variants tells what they keep of the original's quality. Without a variant, the default "
+    "answers."
+)
+VariantName = Annotated[str | None, Field(description="Name of a variant. None: the default.")]
+
+
+class VariantOverview(BaseModel):
+    """A variant, and the share of its original's quality that it keeps. None: not measured."""
+
+    task: str
+    variant: str
+    is_default: bool
+    languages: list[str]
+    bytes: int | None
+    retention: float | None
+
+
+def make_server(client: AsyncClient) -> MCPServer:
+    """Returns the server, whose tools call the service with a client."""
+    server = MCPServer("Slimseq", instructions=INSTRUCTIONS)
+
+    @server.tool()
+    async def translate(text: str, variant: VariantName = None) -> str:
+        """Translate a text. The languages are those of the variant: see list_variants."""
+        with _errors_of_tools():
+            return (await client.translate(text, variant=variant)).text
+
+    @server.tool()
+    async def summarize(text: str, variant: VariantName = None) -> str:
+        """Summarize a text of any length."""
+        with _errors_of_tools():
+            return (await client.summarize(text, variant=variant, long_input="map_reduce")).text
+
+    @server.tool()
+    async def compare(task: Task, variants: list[str], text: str) -> dict[str, str]:
+        """Generate from the same text with 2 to 8 variants. Returns the output, or the error, of each."""
+        with _errors_of_tools():
+            comparison = await client.compare(task, variants, text)
+        return {
+            each.variant: each.text if isinstance(each, Generation) else f"error: {each.error.detail}"
+            for each in comparison.results
+        }
+
+    @server.tool()
+    async def list_variants() -> list[VariantOverview]:
+        """List the variants of the models, with languages, size and quality."""
+        with _errors_of_tools():
+            measured, variants = await client.quality(), await client.variants()
+        kept = {(each.task, each.variant): each.retention.value for each in measured if each.retention}
+        return [
+            VariantOverview(
+                task=each.task,
+                variant=each.variant,
+                is_default=each.default,
+                languages=each.languages,
+                bytes=each.bytes,
+                retention=kept.get((each.task, each.variant)),
+            )
+            for each in variants
+            if each.status != "broken"
+        ]
+
+    return server
+
+
+@contextlib.contextmanager
+def _errors_of_tools() -> Iterator[None]:
+    """Passes errors on in the form that the assistant reads."""
+    try:
+        yield
+    except ClientError as error:
+        raise ToolError(str(error)) from error
+
+
+def main() -> None:
+    """Serves the assistant that started the process, until it closes standard input."""
+    parser = argparse.ArgumentParser(prog="python -m slimseq.client.mcp_server", description=INSTRUCTIONS)
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="URL of the service (%(default)s)")
+    make_server(AsyncClient(parser.parse_args().url)).run()
+
+
+if __name__ == "__main__":
+    main()

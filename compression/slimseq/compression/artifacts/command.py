@@ -1,0 +1,275 @@
+"""The verbs that keep a store: `list`, `verify`, `sign`, `rename` and `remove`."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.table import Column, Table
+
+from slimseq.compression.artifacts.card import write_card
+from slimseq.compression.artifacts.publish import check_name
+from slimseq.compression.commands.arguments import (
+    JsonOption,
+    StoreOption,
+    TaskArgument,
+    TaskFilter,
+    open_context,
+    print_json,
+    print_line,
+    print_table,
+    reading_context,
+    require,
+)
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.options import COMMON
+from slimseq.models_store.errors import InvalidArtifact, SlimseqError
+from slimseq.models_store.files import SIGNATURE
+from slimseq.models_store.formats import DERIVED_FORMATS
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.replacing import TEMPORARY
+from slimseq.models_store.roots import is_root, lineage_labels, reference_of
+from slimseq.models_store.signing import check_signature, sign
+from slimseq.models_store.store import Store, write_manifest
+
+
+def list_command(
+    task: TaskFilter = None,
+    /,
+    *,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the artifacts of the store with size, formats and lineage: each base model, and its variants after it."""
+    context = reading_context(store)
+    entries = [entry for entry in context.store.scan() if task in (None, entry.task)]
+    manifests = [entry.manifest for entry in entries if entry.manifest is not None]
+    if as_json:
+        print_json(
+            [
+                _described(entry.manifest, manifests)
+                if entry.manifest
+                else {"task": entry.task.value, "variant": entry.variant, "error": str(entry.error)}
+                for entry in entries
+            ]
+        )
+        return
+    if not entries:
+        print_line(f"{_nothing(context, task)}; `import` or `train` makes one")
+        return
+    columns = (Column(name, no_wrap=True) for name in ("task", "variant"))
+    table = Table(*columns, "family", "parameters", "MB", "formats", "lineage")
+    for entry in entries:
+        if entry.manifest is None:
+            table.add_row(entry.task.value, entry.variant, f"broken: {entry.error}")
+            continue
+        formats = set(entry.manifest.size.bytes_by_format)
+        formats |= {name for name in DERIVED_FORMATS if context.store.export_of(entry.task, entry.variant, name)}
+        table.add_row(
+            entry.task.value,
+            entry.variant,
+            entry.manifest.family,
+            f"{entry.manifest.size.parameters:,}",
+            f"{megabytes(entry.manifest):.1f}",
+            ", ".join(sorted(formats)),
+            " → ".join(_lineage(entry.manifest, manifests)),
+        )
+    print_table(table)
+
+
+def _lineage(manifest: Manifest, manifests: list[Manifest]) -> Sequence[str]:
+    """Returns the techniques that made an artifact, a variant's from its reference on."""
+    if is_root(manifest):
+        return [step.technique for step in manifest.lineage]
+    return lineage_labels(manifest, manifests)
+
+
+def _described(manifest: Manifest, manifests: list[Manifest]) -> dict[str, Any]:
+    """Returns a manifest's content, with the reference named also where an older one does not."""
+    return manifest.model_copy(update={"reference": reference_of(manifest, manifests)}).model_dump(mode="json")
+
+
+def _nothing(context: Context, task: Task | None) -> str:
+    return f"{context.store.root} holds no artifact{f' for {task}' if task else ''}"
+
+
+def megabytes(manifest: Manifest) -> float:
+    """Returns the artifact's own weights on disk, in megabytes (10^6 bytes)."""
+    return sum(manifest.size.bytes_by_format.values()) / 1e6
+
+
+def verify_command(
+    task: TaskFilter = None,
+    variant: Annotated[str | None, Parameter(help="Only this variant.")] = None,
+    /,
+    *,
+    signature: Annotated[
+        Path | None,
+        Parameter(group=COMMON, help="Public key (PEM): also check that its owner signed the files."),
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the artifacts' files against their recorded hashes, and their signatures; exit 1 if one differs.
+
+    Exit code 1 also says that there was no artifact to check.
+    """
+    context = reading_context(store)
+    if task is not None and variant is not None:
+        chosen = [(task, context.store.manifest(task, variant).variant)]
+    else:
+        chosen = [(entry.task, entry.variant) for entry in context.store.scan() if task in (None, entry.task)]
+    if not chosen:
+        raise BadParameters(f"{_nothing(context, task)} to check")
+    errors: dict[str, str | None] = {}
+    for one_task, one_variant in chosen:
+        try:
+            with context.working(f"Checking {one_task}/{one_variant}"):
+                context.store.verify(one_task, one_variant)
+            if signature is not None:
+                check_signature(context.store, one_task, one_variant, signature)
+            errors[f"{one_task}/{one_variant}"] = None
+        except SlimseqError as error:
+            errors[f"{one_task}/{one_variant}"] = str(error)
+    if as_json:
+        print_json({name: {"ok": error is None, "error": error} for name, error in errors.items()})
+    else:
+        for name, reason in errors.items():
+            print_line(f"{name}: ok" if reason is None else f"FAILED {reason}")
+    if any(errors.values()):
+        sys.exit(1)
+
+
+def sign_command(
+    task: TaskArgument,
+    variant: Annotated[str, Parameter(help="Variant to sign.")],
+    /,
+    *,
+    key: Annotated[Path, Parameter(group=COMMON, help="Private elliptic-curve key (PEM).")],
+    password: Annotated[
+        str | None, Parameter(group=COMMON, env_var="SLIMSEQ_KEY_PASSWORD", help="Password of the key.")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Sign an artifact's files, so that `verify --signature` can tell who made them.
+
+    A pair of keys: `openssl ecparam -name prime256v1 -genkey -noout -out private.pem`, then
+    `openssl ec -in private.pem -pubout -out public.pem`.
+    """
+    require("model_signing")
+    path = sign(open_context(store).store, task, variant, key, password)
+    print_line(f"{task}/{variant}: signed, {path.name}")
+
+
+def rename_command(
+    task: TaskArgument,
+    variant: Annotated[str, Parameter(help="Variant to rename.")],
+    name: Annotated[str, Parameter(help="Its new name.")],
+    /,
+    *,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rename an artifact: its folder, its manifest and its card. Its digest, its exports and a signature stay valid."""
+    context = open_context(store)
+    is_signed = rename(context, task, variant, name)
+    if as_json:
+        print_json({"task": task.value, "variant": name, "before": variant})
+        return
+    print_line(f"{task}/{variant}: now {task}/{name}")
+    if is_signed:
+        print_line(f"{SIGNATURE} still holds: it is of the files, and these are the same")
+
+
+def rename(context: Context, task: Task, variant: str, name: str) -> bool:
+    """Gives an artifact another name. A crash leaves it under the old name, the new one, or both.
+
+    Returns:
+        Whether the artifact has a signature.
+
+    Raises:
+        UnknownVariant, InvalidArtifact: as `Store.manifest` does.
+        BadParameters: the new name is no name, or there is an artifact of that name.
+        ArtifactInUse: another process is writing one of the two.
+        CannotWrite: the disk is full, or may not be written.
+    """
+    manifest = context.store.manifest(task, variant)
+    if name in context.store.variants(task):
+        raise BadParameters(f"{task}/{name} exists already; rename or remove that one first")
+    check_name(context, task, name)
+    source = context.store.folder(task, variant)
+    with context.store.claim(task, variant), context.store.writing(task, name) as folder:
+        check_name(context, task, name)
+        unfinished = shutil.ignore_patterns(f"{TEMPORARY}*", "README.md", "manifest.json")
+        shutil.copytree(source, folder, ignore=unfinished, copy_function=_link, dirs_exist_ok=True)
+        renamed = manifest.model_copy(update={"variant": name})
+        write_manifest(folder, renamed)
+        write_card(folder, renamed)
+    context.store.remove(task, variant)
+    return (context.store.folder(task, name) / SIGNATURE).exists()
+
+
+def _link(source: str, target: str) -> None:
+    """Gives a file a second name, where the file system can do that; the first one goes with the old folder."""
+    try:
+        os.link(source, target)
+    except OSError:
+        Path(target).unlink(missing_ok=True)
+        shutil.copyfile(source, target)
+
+
+def remove_command(
+    task: TaskArgument,
+    variant: Annotated[str, Parameter(help="Variant to remove.")],
+    /,
+    *,
+    force: Annotated[
+        bool, Parameter(group=COMMON, negative="", help="Remove it even if other variants derive from it.")
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove an artifact and its exports from the store."""
+    context = open_context(store)
+    size = bytes_of(context.store, task, variant)
+    children = derived_from(context.store, task, variant)
+    if children and not force:
+        raise BadParameters(
+            f"made from {task}/{variant}: {', '.join(f'{task}/{name}' for name in children)}; "
+            "--force removes it all the same"
+        )
+    context.store.remove(task, variant)
+    if as_json:
+        print_json({"task": task.value, "variant": variant, "bytes": size})
+    else:
+        print_line(f"{task}/{variant}: removed, {size:,} bytes")
+
+
+def bytes_of(store: Store, task: Task, variant: str) -> int:
+    """Returns what an artifact takes on disk, exports included; 0 where there is none."""
+    return sum(path.lstat().st_size for path in store.folder(task, variant).rglob("*") if not path.is_dir())
+
+
+def derived_from(store: Store, task: Task, variant: str) -> list[str]:
+    """Returns the task's variants that have an artifact in their lineage.
+
+    Raises:
+        UnknownVariant: there is no such artifact.
+    """
+    try:
+        digest = store.manifest(task, variant).digest
+    except InvalidArtifact:
+        # An artifact that cannot be read has no known descendants.
+        return []
+    return [
+        entry.variant
+        for entry in store.scan()
+        if entry.task is task
+        and entry.variant != variant
+        and entry.manifest is not None
+        and any(step.parent == digest for step in entry.manifest.lineage)
+    ]

@@ -1,0 +1,107 @@
+"""The result of a technique: a published artifact and, after a training, its report."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimseq.compression.context import Context, library_versions
+from slimseq.models_store.manifest import Manifest, Step
+
+if TYPE_CHECKING:
+    from slimseq.compression.training.data.pairs import DataFiles
+    from slimseq.compression.training.trainer import TrainingOptions, TrainingReport
+
+OPTIONAL_LOSSES = ("hidden_states", "attention", "guided_alignment", "guided_layers", "copy_warmup_steps")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A published artifact and its training.
+
+    Args:
+        manifest: of the artifact.
+        report: of the training; None without one.
+        parent_dev_loss: the parent's loss on the same dev data; None without dev files.
+        chosen: choices that the technique made, one line each.
+        remark: a warning if the training was too short, else empty.
+    """
+
+    manifest: Manifest
+    report: "TrainingReport | None" = None
+    parent_dev_loss: float | None = None
+    chosen: Sequence[str] = ()
+    remark: str = ""
+
+    def summary(self) -> dict[str, Any]:
+        """Returns identity, size and training as JSON values."""
+        summary = {
+            **self.manifest.model_dump(mode="json", include={"task", "variant", "family", "digest", "size"}),
+            "lineage": [step.technique for step in self.manifest.lineage],
+            "chosen": list(self.chosen),
+            "remark": self.remark,
+        }
+        if self.report is not None:
+            summary["training"] = asdict(self.report) | {"parent_dev_loss": self.parent_dev_loss}
+        return summary
+
+    def lines(self) -> list[str]:
+        """Returns the same as lines of text."""
+        size, report = self.manifest.size, self.report
+        stored = sum(size.bytes_by_format.values())
+        lines = [
+            f"{self.manifest.task}/{self.manifest.variant}: {size.parameters:,} parameters, {stored / 1e6:.1f} MB, "
+            f"{size.fp32_bytes / stored:.2f} times smaller than in fp32, {self.manifest.digest}"
+        ]
+        lines += self.chosen
+        if report is None:
+            return lines
+        if report.steps:
+            lines.append(
+                f"{report.steps:,} steps, {report.seconds:,.0f} s, {report.tokens_per_second:,.0f} tokens/s, "
+                f"loss {report.first_loss:.3f} to {report.last_loss:.3f}"
+            )
+        losses = (
+            ("parent", self.parent_dev_loss),
+            ("before", report.dev_loss_before),
+            ("after", report.dev_loss_after),
+        )
+        measured = [f"{name} {loss:.3f}" for name, loss in losses if loss is not None]
+        if measured:
+            lines.append(f"dev loss: {', '.join(measured)}")
+        return [*lines, *([self.remark] if self.remark else [])]
+
+
+def step_of(context: Context, technique: str, parameters: dict[str, Any], parent: str | None, started: float) -> Step:
+    """Returns the record of a step that ends now. `started` is `time.monotonic()` at its start."""
+    return Step(
+        technique=technique,
+        parameters=parameters,
+        parent=parent,
+        seed=context.seed,
+        versions=library_versions(),
+        seconds=round(time.monotonic() - started, 3),
+        device=context.device,
+    )
+
+
+def training_parameters(
+    report: "TrainingReport", options: "TrainingOptions", files: "DataFiles", has_teacher: bool
+) -> dict[str, Any]:
+    """Returns the parameters of a training step: options, results, names of the data files, and mixture.
+
+    Folders are left out, since they depend on the machine.
+    """
+    names = ["learning_rate", "tokens_per_batch", "accumulation", "label_smoothing", "dropout", "precision"]
+    values = asdict(options)
+    done = asdict(report)
+    return {
+        **{name: values[name] for name in (*names, *(("alpha", "temperature") if has_teacher else ()))},
+        # Losses that most runs do not use are recorded only if they are used.
+        **{name: values[name] for name in OPTIONAL_LOSSES if values[name]},
+        **{name: done[name] for name in ("steps", "tokens", "first_loss", "last_loss", "dev_loss_after")},
+        "data": [":".join(Path(part).name for part in file.split(":")) for file in files.train],
+        **({"unlabelled": [Path(name).name for name in files.unlabelled]} if files.unlabelled else {}),
+        **({"mixture": mixture} if (mixture := files.mixture.record()) else {}),
+    }

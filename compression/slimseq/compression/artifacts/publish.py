@@ -1,0 +1,231 @@
+"""Publishes artifacts: writes model files, manifest and model card together, atomically.
+
+Every technique ends here, so that every artifact has a complete manifest.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimseq.compression.artifacts.card import write_card
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.training.data.targets import TARGET_TOKENIZER
+from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.files import list_files, write_json
+from slimseq.models_store.formats import format_of
+from slimseq.models_store.manifest import (
+    NAME_PATTERN,
+    GenerationDefaults,
+    Manifest,
+    Reference,
+    Size,
+    Step,
+    Task,
+    digest_of,
+)
+from slimseq.models_store.roots import BASE_TECHNIQUES, is_root, reference_of
+from slimseq.models_store.store import Store, write_manifest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# The files of a tokenizer. A model folder has some of them.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    TARGET_TOKENIZER,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "spiece.model",
+    "vocab.json",
+    "merges.txt",
+)
+FP32_BYTES = 4
+# What transformers looks for under each of these names in a model that is not tied.
+UNTIED_TABLES = (OUTPUT_TABLE, "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The identity of a new artifact, before its files exist. Without a `reference`, it follows from the lineage."""
+
+    task: Task
+    variant: str
+    family: str
+    languages: list[str]
+    license: str
+    training_data: str
+    description: str
+    generation: GenerationDefaults
+    lineage: list[Step]
+    reference: Reference | None = None
+
+
+def check_name(context: Context, task: Task, name: str) -> None:
+    """Checks before any work that an artifact can be published with a name.
+
+    Raises:
+        BadParameters: the name is not valid, or an artifact with that name exists and must not be replaced.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise BadParameters(
+            f"{name!r} is not a valid name: use lower-case letters, digits, dots, dashes and underscores"
+        )
+    # A folder without a manifest is not an artifact, but may have files of the user.
+    if os.path.lexists(context.store.folder(task, name)) and not context.may_replace:
+        raise BadParameters(f"{task}/{name} exists already; give another --name, or --force to replace it")
+
+
+def derived(parent: Manifest, variant: str, description: str, step: Step) -> Identity:
+    """Returns the identity of an artifact made from `parent` by one step.
+
+    Its reference is its parent's reference, except for a base model that is trained further: that is a new base model.
+    """
+    is_base = step.technique in BASE_TECHNIQUES and is_root(parent)
+    return Identity(
+        task=parent.task,
+        variant=variant,
+        family=parent.family,
+        languages=parent.languages,
+        license=parent.license,
+        training_data=parent.training_data,
+        description=description,
+        generation=parent.generation,
+        lineage=[*parent.lineage, step],
+        reference=None if is_base else parent.reference,
+    )
+
+
+@dataclass
+class Draft:
+    """An artifact that is being written: its folder, its identity, and its parameter counts."""
+
+    folder: Path
+    identity: Identity
+    parameters: int = 0
+    nonzero_parameters: int = 0
+
+
+@contextmanager
+def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
+    """Yields a draft; after the block lists its files, writes manifest and card, and moves it into the store.
+
+    Args:
+        store: the store. An artifact with the same name is replaced atomically.
+        identity: of the artifact. The block may replace it in the draft, for example to set a step's seconds.
+    """
+    with store.writing(identity.task, identity.variant) as folder:
+        draft = Draft(folder, identity)
+        yield draft
+        files = list_files(folder)
+        bytes_by_format: dict[str, int] = {}
+        for file in files:
+            name = format_of(file.path)
+            if name is not None:
+                bytes_by_format[name] = bytes_by_format.get(name, 0) + file.bytes
+        digest = digest_of(files)
+        before = manifest_of_the_same(store, draft.identity, digest)
+        manifest = Manifest(
+            **vars(draft.identity),
+            size=Size(
+                parameters=draft.parameters,
+                nonzero_parameters=draft.nonzero_parameters,
+                bytes_by_format=bytes_by_format,
+                fp32_bytes=draft.parameters * FP32_BYTES,
+            ),
+            files=files,
+            digest=digest,
+            **({} if before is None else before.measured),
+        )
+        reference = reference_of(manifest, store.manifests(manifest.task))
+        manifest = manifest.model_copy(update={"reference": reference})
+        write_manifest(folder, manifest)
+        write_card(folder, manifest)
+
+
+def manifest_of_the_same(store: Store, new: Identity | Manifest, digest: str) -> Manifest | None:
+    """Returns the manifest of the artifact to replace if it has the same files and generation options, else None.
+
+    Its measurements are valid for the new artifact. Its files need not exist here.
+    """
+    try:
+        before = store.manifest(new.task, new.variant)
+    except SlimseqError:
+        return None
+    return before if before.digest == digest and before.generation == new.generation else None
+
+
+def publish_model(store: Store, model: "PreTrainedModel", tokenizer_folder: Path, identity: Identity) -> Manifest:
+    """Publishes a torch model as bf16 safetensors with its tokenizer files.
+
+    Args:
+        store: the store.
+        model: a model for conditional generation, of any dtype; unchanged.
+        tokenizer_folder: the folder of the tokenizer files, such as the parent artifact's.
+        identity: of the artifact.
+
+    Returns:
+        The new artifact's manifest.
+    """
+    with publishing(store, identity) as draft:
+        write_model(model, draft.folder)
+        copy_tokenizer(tokenizer_folder, draft.folder)
+        draft.parameters, draft.nonzero_parameters = count_parameters(model)
+    return store.manifest(identity.task, identity.variant)
+
+
+def write_model(model: "PreTrainedModel", folder: Path) -> None:
+    """Writes config, generation config and bf16 safetensors, so that `from_pretrained(folder)` works.
+
+    Tied matrices are stored once. `model` keeps its dtype.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    seen: set[int] = set()
+    tensors: dict[str, torch.Tensor] = {}
+    state = model.state_dict()
+    config: dict[str, Any] = model.config.to_dict() | {
+        "architectures": [type(model).__name__],
+        "dtype": "bfloat16",
+    }
+    # As transformers 4 has it, which transformers 5 understands: what is not tied has an output matrix of its own.
+    config["tie_word_embeddings"] = tie_word_embeddings(config)
+    for name in ("_name_or_path", "scale_decoder_outputs"):
+        config.pop(name, None)
+    for name in sorted(state, key=lambda name: ("shared" not in name, name)):
+        tensor = state[name]
+        if tensor.data_ptr() in seen:
+            if config["tie_word_embeddings"] or name not in UNTIED_TABLES:
+                continue
+            tensor = tensor.clone()
+        seen.add(tensor.data_ptr())
+        low = tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
+        tensors[name] = low.contiguous().cpu()
+    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    write_json(folder / "config.json", config)
+    assert model.generation_config is not None
+    generation = model.generation_config.to_diff_dict()
+    generation.pop("_from_model_config", None)
+    write_json(folder / "generation_config.json", generation)
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copies the tokenizer files that exist."""
+    for name in TOKENIZER_FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
+
+
+def count_parameters(model: "PreTrainedModel") -> tuple[int, int]:
+    """Returns the number of parameters of a model, tied ones once, and the number of non-zero ones."""
+    parameters = list(model.parameters())
+    return sum(p.numel() for p in parameters), sum(int(p.count_nonzero()) for p in parameters)

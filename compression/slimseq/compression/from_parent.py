@@ -1,0 +1,126 @@
+"""What `prune` and `distill` share: a model made from an artifact learns from labels and from that artifact."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slimseq.compression.artifacts.outcome import Outcome, step_of, training_parameters
+from slimseq.compression.artifacts.parent import Parent
+from slimseq.compression.artifacts.publish import derived, publish_model
+from slimseq.compression.export.exporting import add_onnx
+from slimseq.compression.technique import Job
+from slimseq.compression.training.data.pairs import Material, read_material
+from slimseq.compression.training.loss.dev_loss import dev_loss
+from slimseq.compression.training.options import SequenceLevel, TrainingOptions
+from slimseq.compression.training.report import too_short
+from slimseq.compression.training.sequence_level import learning_from_outputs
+from slimseq.compression.training.trainer import train
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def read_data(
+    job: Job,
+    parent: Parent,
+    sequence: SequenceLevel,
+    training: TrainingOptions,
+    calibration_samples: int = 1,
+    is_read_whole: bool = False,
+) -> Material:
+    """Reads a job's data, with outputs of a teacher as targets if the options ask for them.
+
+    Args:
+        job: the data files, and where outputs of teachers are stored.
+        parent: its tokenizer, prefix and limits hold.
+        sequence: whether a teacher generates targets.
+        training: its bounds say whether anything is trained.
+        calibration_samples: number of pairs for calibration.
+        is_read_whole: whether all training data is read even if nothing is trained.
+
+    Raises:
+        BadData: a file cannot be used.
+        BadParameters: options do not fit the data.
+    """
+    is_trained = not training.bounds.is_over_at_once
+    with job.context.working(f"Reading {job.files.names}"):
+        material = read_material(
+            job.task,
+            job.files,
+            parent.tokenizer,
+            parent.manifest.generation.prefix,
+            parent.limits,
+            job.context.seed,
+            calibration_samples,
+            is_read_whole=is_trained or is_read_whole,
+        )
+    if not is_trained:
+        return material
+    return learning_from_outputs(
+        job.context, job.task, job.parent, material, sequence, job.outputs, training.distributed
+    )
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """How a model is made from an artifact, for its lineage.
+
+    Args:
+        technique: the step's technique.
+        description: one sentence for the model card.
+        parameters: of the step, in addition to those of the training.
+        doing: the text of the progress bar.
+        chosen: choices that the technique made, one line each.
+        started: `time.monotonic()` at the start.
+    """
+
+    technique: str
+    description: str
+    parameters: dict[str, Any]
+    doing: str
+    started: float
+    chosen: Sequence[str] = ()
+
+
+def learn_from_parent(
+    job: Job,
+    parent: Parent,
+    model: "PreTrainedModel",
+    material: Material,
+    training: TrainingOptions,
+    derivation: Derivation,
+    kept_layers: Mapping[str, Sequence[int]] | None = None,
+) -> Outcome:
+    """Trains a model with its parent as the teacher, publishes it and exports it to ONNX.
+
+    Args:
+        job: store, seed, device, name, and the folder for checkpoints; training resumes from the last one.
+        parent: the teacher.
+        model: made from the parent's model; trained in place.
+        material: training and dev sets.
+        training: how to train.
+        derivation: for the lineage.
+        kept_layers: the parent's layers that the model has, by stack; None if it has all or they are unknown.
+
+    Raises:
+        TrainingDiverged: training failed; nothing is published.
+    """
+    context = job.context
+    parent_dev_loss = dev_loss(parent.model, material.dev, context, training.precision) if material.dev else None
+    report = train(
+        model,
+        material.train,
+        training,
+        context,
+        teacher=parent.model,
+        checkpoint_folder=job.checkpoint,
+        dev=material.dev,
+        describe=derivation.doing,
+        kept_layers=kept_layers,
+    )
+    parameters = {**derivation.parameters, **training_parameters(report, training, job.files, has_teacher=True)}
+    step = step_of(context, derivation.technique, parameters, parent.manifest.digest, derivation.started)
+    identity = derived(parent.manifest, job.name, derivation.description, step)
+    manifest = publish_model(context.store, model, parent.folder, identity)
+    add_onnx(context, manifest.task, job.name)
+    return Outcome(manifest, report, parent_dev_loss, derivation.chosen, too_short(report, training))

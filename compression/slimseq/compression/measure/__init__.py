@@ -1,0 +1,1 @@
+"""Measures variants offline: quality, speed, and the fastest layout of workers and threads."""

@@ -1,0 +1,294 @@
+"""`benchmark`: speed of variants, and with `--tune` the fastest number of workers and threads for this machine.
+
+Variants take turns in one run, so that a machine's noise affects all of them equally.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.table import Table
+
+from slimseq.compression.commands.arguments import (
+    POSITIVE,
+    JsonOption,
+    RecordOption,
+    StoreOption,
+    TaskArgument,
+    VariantsArgument,
+    chosen_variants,
+    open_context,
+    print_json,
+    print_line,
+    print_table,
+    reading_context,
+)
+from slimseq.compression.commands.next_step import command_line, serving_line
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.measure.evaluate import references_among
+from slimseq.compression.options import COMMON, flat
+from slimseq.evaluation.benchmark import compare, measure_layouts
+from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.fastest import even_layouts
+from slimseq.evaluation.host import available_cores, cpu_flags, give_back_memory, host_name, resident_bytes
+from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
+from slimseq.models_store.manifest import MeasuredLayout, Performance, Task
+
+SIZE = Parameter.combine(POSITIVE, Parameter(group=COMMON))
+
+
+@flat(COMMON)
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What to generate from, how, and how often."""
+
+    dataset: Annotated[str, Parameter(name="--data")] = "sample"
+    """Texts: `sample` (bundled), the name of a hub data set, or a file."""
+    split: Annotated[str, Parameter(parse=False)] = "test"
+    """Split of a hub data set."""
+    samples: Annotated[int, Parameter(parse=False)] = 16
+    """Number of texts to generate from."""
+    batch: Annotated[int, Parameter(parse=False)] = 1
+    """Batch size. Every worker generates batches of this size."""
+    repeats: Annotated[int, POSITIVE] = 3
+    """How often each batch is timed."""
+    num_beams: Annotated[int | None, POSITIVE] = None
+    """Number of beams for beam search. By default each variant's own."""
+    runtime: str | None = None
+    """Runtime: onnxruntime, ctranslate2 or torch. By default the one that serves; --tune compares all of them."""
+    new_tokens: Annotated[int | None, Parameter(validator=Number(gte=1, lte=1024))] = None
+    """Number of output tokens of every text, so that all variants do equal work. By default a text ends where the model
+    ends it."""
+    threads: Annotated[int, Parameter(validator=Number(gte=0))] = 0
+    """Number of threads of the runtime. 0 lets the runtime choose."""
+
+    def texts(self, task: Task) -> list[str]:
+        """Reads the sources.
+
+        Raises:
+            DatasetUnavailable: they cannot be read.
+        """
+        return [example.source for example in load_examples(task, self.dataset, self.split, self.samples).examples]
+
+
+def benchmark_variants(
+    context: Context, task: Task, variants: Sequence[str], options: BenchmarkOptions, keep: bool = False
+) -> dict[str, Performance]:
+    """Measures latency and throughput of variants.
+
+    Args:
+        context: the store.
+        task: the task.
+        variants: names; the first one's generation defaults hold for all, but for the beams: each has its own.
+        options: texts and settings.
+        keep: whether the figures are written into the variants' manifests, in place of earlier ones of that setting.
+
+    Raises:
+        UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
+        DatasetUnavailable: the texts cannot be read.
+    """
+    texts = options.texts(task)
+    with ExitStack() as stack:
+        generators: dict[str, TextGenerator] = {}
+        resident: dict[str, int] = {}
+        for name in variants:
+            # Imported first, so that the first variant is not charged with its runtime's library.
+            choose_runtime(context.store, task, name, options.runtime).opener()
+            # What an earlier variant gave up would otherwise take this one in, and it would seem to need nothing.
+            give_back_memory()
+            before = resident_bytes()
+            opened = open_generator(context.store, task, name, options.runtime, options.threads)
+            generators[name] = stack.enter_context(opened)
+            resident[name] = max(0, resident_bytes() - before)
+        first = generators[variants[0]].manifest.generation
+        settings = {
+            name: first.options(
+                num_beams=options.num_beams or generator.manifest.generation.num_beams,
+                min_new_tokens=options.new_tokens,
+                max_new_tokens=options.new_tokens,
+            )
+            for name, generator in generators.items()
+        }
+        measured = compare(
+            generators, texts, settings, options.batch, options.repeats, threads=options.threads, resident=resident
+        )
+    for name, performance in measured.items() if keep else ():
+        manifest = context.store.manifest(task, name)
+        kept = [each for each in manifest.performance if _setting(each) != _setting(performance)]
+        context.store.rewrite_manifest(manifest.model_copy(update={"performance": [*kept, performance]}))
+    return measured
+
+
+def _setting(performance: Performance) -> tuple[str, str, int, int, int]:
+    return (
+        performance.host,
+        performance.runtime,
+        performance.batch,
+        performance.num_beams,
+        performance.threads,
+    )
+
+
+def tune(context: Context, task: Task, variant: str, options: BenchmarkOptions) -> list[MeasuredLayout]:
+    """Measures the layouts of one variant, and keeps them in its manifest, from where the service takes the fastest.
+
+    Args:
+        context: the store, and where progress goes.
+        task: the variant's task.
+        variant: its name.
+        options: texts and settings: enough texts for several workers, in batches that keep them busy.
+
+    Returns:
+        What was measured, the fastest first.
+
+    Raises:
+        BadParameters: no runtime but torch can open the variant.
+        UnknownVariant, CorruptArtifact, RuntimeUnavailable: it cannot be opened.
+        DatasetUnavailable: the texts cannot be read.
+    """
+    texts = options.texts(task)
+    kinds = possible_runtimes(context.store, task, variant, options.runtime)
+    runtimes = [kind.name for kind in kinds if not kind.needs_torch]
+    if not runtimes:
+        raise BadParameters(f"{task}/{variant} has no runtime but torch, which takes its threads for the whole process")
+    layouts = even_layouts(available_cores())
+    measured = []
+    for runtime in runtimes:
+        context.say(f"Tuning {task}/{variant} on {runtime}, {len(layouts)} layouts")
+        with ExitStack() as stack, context.working(f"tune {task}/{variant} on {runtime}"):
+            generators = {
+                layout: stack.enter_context(
+                    open_generator(context.store, task, variant, runtime, layout.threads, layout.workers)
+                )
+                for layout in layouts
+            }
+            settings = generators[layouts[0]].manifest.generation.options(num_beams=options.num_beams)
+            speeds = measure_layouts(generators, texts, settings, options.batch, options.repeats)
+        measured += [
+            MeasuredLayout(
+                host=host_name(),
+                cpu_flags=cpu_flags(),
+                cores=available_cores(),
+                runtime=runtime,
+                workers=layout.workers,
+                threads=layout.threads,
+                batch=options.batch,
+                num_beams=settings.num_beams,
+                tokens_per_second=speed,
+                measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+            for layout, speed in speeds.items()
+        ]
+    _keep(context, task, variant, measured)
+    return sorted(measured, key=lambda each: -each.tokens_per_second)
+
+
+def _keep(context: Context, task: Task, variant: str, measured: Sequence[MeasuredLayout]) -> None:
+    """Writes measurements into the manifest, in place of all earlier ones of such a machine and these runtimes."""
+    manifest = context.store.manifest(task, variant)
+    replaced = {_place(each) for each in measured}
+    kept = [each for each in manifest.layouts if _place(each) not in replaced]
+    context.store.rewrite_manifest(manifest.model_copy(update={"layouts": [*kept, *measured]}))
+
+
+def _place(each: MeasuredLayout) -> tuple[tuple[str, ...], int, str]:
+    return tuple(sorted(each.cpu_flags)), each.cores, each.runtime
+
+
+def command(
+    task: TaskArgument,
+    variants: VariantsArgument = None,
+    /,
+    *,
+    options: BenchmarkOptions = BenchmarkOptions(),
+    samples: Annotated[
+        int | None, SIZE, Parameter(help="Number of texts to generate from. By default 16, or 64 with --tune.")
+    ] = None,
+    batch: Annotated[int | None, SIZE, Parameter(help="Batch size. By default 1, or 16 with --tune.")] = None,
+    is_recorded: RecordOption = False,
+    is_tuned: Annotated[
+        bool,
+        Parameter(
+            name="--tune",
+            group=COMMON,
+            negative="",
+            help="Find the fastest number of workers and threads for this machine on every runtime, and write them "
+            "into the manifests, where the service reads them.",
+        ),
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure latency and throughput of variants, taking turns so that noise hits all alike.
+
+    The speed-up is relative to each variant's reference, the model that its lineage starts from, where that is among
+    the measured variants.
+    """
+    context = open_context(store) if is_recorded or is_tuned else reading_context(store)
+    names = chosen_variants(context, task, variants)
+    if is_tuned:
+        _refuse(("--new-tokens", options.new_tokens), ("--threads", options.threads), ("--record", is_recorded))
+        _tune(context, task, names, replace(options, samples=samples or 64, batch=batch or 16), as_json)
+        return
+    options = replace(options, samples=samples or options.samples, batch=batch or options.batch)
+    with context.working(f"benchmark {task}: {', '.join(names)}"):
+        measured = benchmark_variants(context, task, names, options, is_recorded)
+    if as_json:
+        print_json({name: performance.model_dump(mode="json") for name, performance in measured.items()})
+        return
+    references = references_among(context.store, task, names)
+    title = f"{task}, batch {options.batch}, {options.samples} texts, {options.repeats} repeats"
+    table = Table("variant", "beams", "tokens/s", "speed-up", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
+    for name, each in measured.items():
+        reference = measured.get(references.get(name, ""))
+        table.add_row(
+            name,
+            str(each.num_beams),
+            f"{each.tokens_per_second:.0f}",
+            f"{each.tokens_per_second / reference.tokens_per_second:.2f}" if reference else "",
+            *(f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms)),
+            f"{each.resident_bytes / 1e6:.0f}",
+        )
+    print_table(table)
+    words = ("benchmark", task.value, *names, "--tune")
+    print_line(f"Next, find this machine's best threads and workers: {command_line(context, *words)}")
+    print_line(f"Or serve them: {serving_line(context)}")
+
+
+def _refuse(*given: tuple[str, object]) -> None:
+    for name, value in given:
+        if value:
+            raise BadParameters(f"{name} has no effect with --tune; leave it out")
+
+
+def _tune(context: Context, task: Task, names: Sequence[str], options: BenchmarkOptions, as_json: bool) -> None:
+    with context.working(f"tune {task}"):
+        measured = {name: tune(context, task, name, options) for name in names}
+    if as_json:
+        print_json({name: [each.model_dump(mode="json") for each in layouts] for name, layouts in measured.items()})
+        return
+    title = f"{task}, {options.samples} texts in batches of {options.batch}, {options.repeats} repeats"
+    table = Table("variant", "runtime", "workers", "threads", "tokens/s", "ratio", title=title)
+    for name, layouts in measured.items():
+        for each in layouts:
+            ratio = each.tokens_per_second / layouts[0].tokens_per_second
+            cells = (
+                each.runtime,
+                str(each.workers),
+                str(each.threads),
+                f"{each.tokens_per_second:.0f}",
+                f"{ratio:.2f}",
+            )
+            table.add_row(name, *cells, end_section=each is layouts[-1])
+    print_table(table)
+    for name, layouts in measured.items():
+        best = layouts[0]
+        print_line(
+            f"Chosen for {task}/{name}: {best.runtime} with {best.workers} workers of {best.threads} threads. It is in "
+            "the manifest; the service takes it when it starts."
+        )

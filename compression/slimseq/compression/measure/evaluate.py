@@ -1,0 +1,296 @@
+"""`evaluate`: quality of variants, on the same samples in the same run, on the runtime that serves them."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.table import Table
+
+from slimseq.compression.artifacts.card import write_card
+from slimseq.compression.commands.arguments import (
+    POSITIVE,
+    JsonOption,
+    RecordOption,
+    StoreOption,
+    TaskArgument,
+    VariantsArgument,
+    chosen_variants,
+    open_context,
+    print_json,
+    print_line,
+    print_table,
+    reading_context,
+)
+from slimseq.compression.commands.next_step import command_line
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.options import COMMON, flat
+from slimseq.evaluation.comet_files import OutputsHeader, ScoredVariant, write_outputs
+from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.host import cpu_flags
+from slimseq.evaluation.metrics import METRICS, PRIMARY_METRIC
+from slimseq.evaluation.record import record
+from slimseq.evaluation.results import Evaluation
+from slimseq.evaluation.run import evaluate, generate_with
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.roots import root_of
+from slimseq.models_store.store import Store
+
+
+@flat(COMMON)
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to evaluate on, and how."""
+
+    dataset: Annotated[str, Parameter(name="--data")] = "sample"
+    """Data set: `sample` (bundled), cnn_dailymail, wmt14-de-en, or a file."""
+    samples: Annotated[int | None, POSITIVE] = None
+    """Number of samples, from the start of the data set. By default all."""
+    split: str = "test"
+    """Split of a hub data set."""
+    runtime: str | None = None
+    """Runtime: onnxruntime, ctranslate2 or torch. By default the one that serves."""
+    threads: Annotated[int, Parameter(validator=Number(gte=0))] = 0
+    """Number of threads of the runtime. 0 lets the runtime choose."""
+    generation: Annotated[Mapping[str, Any], Parameter(parse=False)] = field(default_factory=dict)
+    """Generation options that replace the artifacts' defaults."""
+    prefix: str | None = None
+    """Text before every source. By default the artifact's own."""
+    outputs: Path | None = None
+    """File to write sources, outputs and targets to, which COMET scores in another environment."""
+
+
+def evaluate_variants(
+    context: Context, task: Task, variants: Sequence[str], options: EvaluateOptions, keep: Sequence[str] = ()
+) -> Evaluation:
+    """Evaluates variants, with the reference of each among them wherever the store has it.
+
+    Args:
+        context: the store, and where progress goes.
+        task: the task.
+        variants: the variants' names.
+        options: data and settings.
+        keep: those whose manifests and cards the scores are written into.
+
+    Returns:
+        Every metric of every variant, with intervals and retention.
+
+    Raises:
+        UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
+        DatasetUnavailable: the data cannot be read.
+        BadParameters: the folder of the outputs is not there.
+        CannotWrite: the outputs cannot be written.
+    """
+    if options.outputs is not None and not options.outputs.parent.is_dir():
+        raise BadParameters(f"--outputs: there is no folder {options.outputs.parent}")
+    references = references_among(context.store, task, variants)
+    names = with_references(variants, references)
+    sample = load_examples(task, options.dataset, options.split, options.samples)
+    if options.prefix is not None:
+        examples = tuple(replace(example, prefix=options.prefix) for example in sample.examples)
+        sample = replace(sample, examples=examples)
+    with ExitStack() as stack, context.progress() as progress:
+        generators: dict[str, TextGenerator] = {}
+        for name in names:
+            generator = open_generator(context.store, task, name, options.runtime, options.threads)
+            generators[name] = stack.enter_context(generator)
+        settings = {
+            name: generator.manifest.generation.options(**options.generation) for name, generator in generators.items()
+        }
+        for name, generator in generators.items():
+            generator.check(settings[name])
+        bar = progress.add_task(f"evaluate {task} on {sample.name}", total=None, status="")
+        evaluation = evaluate(
+            task,
+            sample,
+            {name: generate_with(generator, settings[name]) for name, generator in generators.items()},
+            references=references,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+        measured_at = datetime.now(UTC).isoformat(timespec="seconds")
+        for name in keep:
+            generator = generators[name]
+            defaults = generator.manifest.generation
+            pinned = settings[name].model_dump() | {
+                "prefix": defaults.prefix if options.prefix is None else options.prefix,
+                "max_input_tokens": generator.max_input_tokens,
+            }
+            scores = evaluation.quality_scores(
+                name,
+                runtime=generator.runtime.name,
+                cpu_flags=cpu_flags(),
+                measured_at=measured_at,
+                generation=pinned,
+                reference=generators[references[name]].manifest.digest if name in references else None,
+            )
+            try:
+                record(context.store, task, name, scores)
+                write_card(context.store.folder(task, name), context.store.manifest(task, name))
+            except SlimseqError as error:
+                # It was removed or replaced meanwhile: what was measured is shown all the same.
+                context.say(f"The scores of {task}/{name} are not recorded: {error}")
+        if options.outputs is not None:
+            of_each = {
+                name: ScoredVariant(
+                    digest=generator.manifest.digest,
+                    reference=references.get(name),
+                    runtime=generator.runtime.name,
+                    generation=settings[name].model_dump(),
+                )
+                for name, generator in generators.items()
+            }
+            header = OutputsHeader(
+                task=task,
+                dataset=evaluation.dataset,
+                split=evaluation.split,
+                samples=evaluation.samples,
+                cpu_flags=cpu_flags(),
+                measured_at=measured_at,
+                variants=of_each,
+            )
+            texts = {each.variant: each.hypotheses for each in evaluation.variants}
+            write_outputs(options.outputs, header, sample.examples, texts)
+    return evaluation
+
+
+def references_among(store: Store, task: Task, variants: Sequence[str]) -> dict[str, str]:
+    """Returns the names of variants' references, and of these themselves, where the store has them.
+
+    Raises:
+        UnknownVariant, InvalidArtifact: a variant's manifest cannot be read.
+    """
+    manifests = store.manifests(task)
+    found: dict[str, str] = {}
+    for name in variants:
+        root = root_of(store.manifest(task, name), manifests)
+        if root is not None:
+            found |= {name: root.variant, root.variant: root.variant}
+    return found
+
+
+def with_references(variants: Sequence[str], references: Mapping[str, str]) -> list[str]:
+    """Returns variants' names, each once, with the reference of each before it where it is not among them."""
+    names = list(dict.fromkeys(variants))
+    for name in list(names):
+        reference = references.get(name, name)
+        if reference not in names:
+            names.insert(names.index(name), reference)
+    return names
+
+
+GATE_FAILED = 2
+
+
+def command(
+    task: TaskArgument,
+    variants: VariantsArgument = None,
+    /,
+    *,
+    options: EvaluateOptions = EvaluateOptions(),
+    num_beams: Annotated[
+        int | None,
+        POSITIVE,
+        Parameter(group=COMMON, help="Number of beams for beam search. By default the artifact's."),
+    ] = None,
+    min_retention: Annotated[
+        float | None,
+        Parameter(
+            group=COMMON,
+            validator=Number(gte=0, lte=1),
+            help="Exit with code 2 if a variant has a lower retention of ROUGE-L or BLEU.",
+        ),
+    ] = None,
+    is_recorded: RecordOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate variants on the same samples in the same run, with 95 % intervals and retention.
+
+    Retention is relative to each variant's reference, the model that its lineage starts from, which is evaluated too.
+    """
+    context = open_context(store) if is_recorded else reading_context(store)
+    names = chosen_variants(context, task, variants)
+    if min_retention is not None:
+        references = references_among(context.store, task, names)
+        if lost := [name for name in names if name not in references]:
+            raise BadParameters(
+                f"--min-retention: the reference of {task}/{lost[0]} is not in the store; import it again"
+            )
+    options = replace(options, generation={"num_beams": num_beams})
+    with context.working(f"evaluate {task}"):
+        evaluation = evaluate_variants(context, task, names, options, keep=names if is_recorded else ())
+    if as_json:
+        print_json(evaluation.model_dump(mode="json"))
+    else:
+        print_table(table_of(evaluation))
+        print_table(agreement_table_of(evaluation))
+        for metric in evaluation.variants[0].metrics:
+            print_line(f"{metric.metric}: {metric.signature}")
+        if not is_recorded:
+            print_line("The scores were not recorded. --record writes them into the manifests, for /quality.")
+        words = ("benchmark", task.value, *names, "--record")
+        print_line(f"Next, measure their speed, which `?min_retention=` needs: {command_line(context, *words)}")
+    if min_retention is not None:
+        failed = below(evaluation, min_retention)
+        for name, kept in failed.items():
+            of = f"of {evaluation.variant(name).reference}"
+            context.say(
+                f"{task}/{name} keeps {kept:.4f} {of}, below {min_retention}"
+                if kept is not None
+                else f"{task}/{name} has no retention {of}, which scores 0"
+            )
+        if failed:
+            sys.exit(GATE_FAILED)
+
+
+def below(evaluation: Evaluation, limit: float) -> dict[str, float | None]:
+    """Returns the variants whose retention of the task's primary metric is below a limit or unknown, with it."""
+    kept = {each.variant: each.metric(PRIMARY_METRIC[Task(evaluation.task)]).retention for each in evaluation.variants}
+    return {name: value for name, value in kept.items() if value is None or value < limit}
+
+
+def table_of(evaluation: Evaluation) -> Table:
+    """Returns the results as a table for people, the trivial baseline in the last row."""
+    title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
+    metrics = METRICS[Task(evaluation.task)]
+    table = Table("variant", "reference", *metrics, "tokens/s", "truncated", title=title)
+    for variant in evaluation.variants:
+        cells = []
+        for metric in map(variant.metric, metrics):
+            cell = f"{metric.value:.2f} [{metric.interval[0]:.2f}, {metric.interval[1]:.2f}]"
+            if metric.retention is not None and metric.retention_interval is not None:
+                low, high = metric.retention_interval
+                cell += f"\nkeeps {metric.retention:.3f} [{low:.3f}, {high:.3f}]"
+            cells.append(cell)
+        table.add_row(
+            variant.variant, variant.reference or "", *cells, f"{variant.tokens_per_second:.0f}", str(variant.truncated)
+        )
+    baseline = evaluation.baseline
+    table.add_row(baseline.name, "", *(f"{baseline.values[metric]:.2f}" for metric in metrics), "", "")
+    return table
+
+
+def agreement_table_of(evaluation: Evaluation) -> Table:
+    """Returns a table of the agreement with the reference's outputs, and how much summaries copy."""
+    judged = METRICS[Task(evaluation.task)]
+    described = [each.metric for each in evaluation.variants[0].metrics if each.metric not in judged]
+    table = Table("variant", "equal outputs", "similarity", *described, title="Agreement with the reference's outputs")
+    for variant in evaluation.variants:
+        found = variant.agreement
+        cells = ["", ""]
+        if found is not None:
+            low, high = found.interval
+            cells = [f"{found.exact:.3f}", f"{found.similarity:.3f} [{low:.3f}, {high:.3f}]"]
+        table.add_row(variant.variant, *cells, *(f"{variant.metric(name).value:.2f}" for name in described))
+    if described:
+        values = evaluation.baseline.values
+        table.add_row(evaluation.baseline.name, "", "", *(f"{values[name]:.2f}" for name in described))
+    return table

@@ -1,0 +1,99 @@
+"""How options are declared, once for the command line and for recipes.
+
+An options dataclass is decorated with `flat(GROUP)`: its fields are then options of the verbs that take it, and keys of
+the steps of a recipe. The text under a field is its help. A field that is itself an options dataclass stands for the
+fields of that one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, cast
+
+from cyclopts import Group, Parameter, Token
+from pydantic import TypeAdapter, ValidationError
+
+from slimseq.compression.errors import BadParameters
+
+Options = TypeVar("Options")
+# Groups of options, in the order in which `--help` shows them.
+COMMON = Group("Common options", sort_key=1)
+SCHEME = Group("Quantization", sort_key=2)
+STRUCTURE = Group("What to keep", sort_key=3)
+STUDENT = Group("Student", sort_key=4)
+ARCHITECTURE = Group("Architecture of a new model", sort_key=5)
+ARTIFACT = Group("Model card and generation defaults", sort_key=6)
+DATA = Group("Data", sort_key=7)
+MIXTURE = Group("Mixture of the training data", sort_key=8)
+TRAINING = Group("Training", sort_key=9)
+DISTILLATION = Group("Distillation", sort_key=10)
+SEQUENCE_LEVEL = Group("Sequence-level distillation", sort_key=11)
+OUTPUT = Group("Store and output", sort_key=12)
+
+
+def flat(group: Group) -> Parameter:
+    """Returns a class decorator: every field is an option under its own name, in this group."""
+    return Parameter(name="*", group=group)
+
+
+def _weights(_: Any, tokens: Sequence[Token]) -> dict[str, float]:
+    pairs = [token.value.rpartition("=") for token in tokens]
+    if any(not separator for _, separator, _ in pairs):
+        raise ValueError("give NAME=NUMBER")
+    return {name: float(number) for name, _, number in pairs}
+
+
+# An option such as `--weights news=2 --weights web=0.5`.
+WEIGHTS = Parameter(accepts_keys=False, n_tokens=-1, consume_multiple=False, converter=_weights)
+
+
+def option_names(kind: type[Any]) -> Iterator[str]:
+    """Yields the names of all options that a dataclass declares."""
+    for field in fields(kind):
+        if is_dataclass(field.type):
+            yield from option_names(cast(type[Any], field.type))
+        else:
+            yield field.name
+
+
+def flat_values(options: Any) -> dict[str, Any]:
+    """Returns the values of an options object by name, those of nested options in their place."""
+    found: dict[str, Any] = {}
+    for field in fields(options):
+        value = getattr(options, field.name)
+        found |= flat_values(value) if is_dataclass(value) else {field.name: value}
+    return found
+
+
+def check_names(kinds: Sequence[type[Any]], names: Sequence[str]) -> None:
+    """Checks that every name is an option of one of the kinds.
+
+    Raises:
+        BadParameters: one is not; the message lists the options that exist.
+    """
+    known = [name for kind in kinds for name in option_names(kind)]
+    for name in names:
+        if name not in known:
+            raise BadParameters(f"unknown key {name!r}; known are {', '.join(known) or 'none'}")
+
+
+def read_options(kind: type[Options], values: Mapping[str, Any]) -> Options:
+    """Makes an options object from flat values. Options without a value keep their default.
+
+    Raises:
+        BadParameters: a value is not of its option's type; the message names the option.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(_nested(kind, values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadParameters(f"{first['loc'][-1]}: {first['msg']}, not {first['input']!r}") from error
+
+
+def _nested(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in fields(kind):
+        if is_dataclass(field.type):
+            found[field.name] = _nested(cast(type[Any], field.type), values)
+        elif field.name in values:
+            found[field.name] = values[field.name]
+    return found

@@ -1,0 +1,1 @@
+"""The schemes `int8-dynamic` and `int8-static`, and the rewriting of matmuls that they need."""

@@ -1,0 +1,222 @@
+"""Measures activations on random ids: static scales and outlier channels, without data.
+
+Values after a norm, averages of attention and queries have about the same range for every text, and outlier channels
+are the same for every text. So a few random texts suffice, and the scales do not depend on the batch. Half of the texts
+have uniform ids; in the other half small ids, which in most vocabularies are the frequent tokens, are more probable.
+Special tokens are where the tokenizer puts them, since their activations are often much larger.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from slimseq.compression.quantize.embedding import INT8_MAX, Floats
+from slimseq.compression.quantize.graphs import inputs_of
+from slimseq.compression.quantize.teacher_forcing import (
+    Batch,
+    cross_feeds,
+    encoder_feeds,
+    open_session,
+    steps_with_outputs,
+)
+from slimseq.inference.decoding.scores import Ids
+from slimseq.inference.graphs.names import ENCODER, LM_HEAD_MATMUL
+from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.tokenizer import Tokenizer
+
+SEED = 0
+TEXTS = 8
+# Of each text.
+TOKENS = 64
+MAX_SPECIAL_TOKENS = 16
+# Factors by which values may be larger on texts than on random ids. Attention is spread over more positions on random
+# ids, so its averages are smaller there.
+NORM_MARGIN = 1.1
+CONTEXT_MARGIN = 2.0
+QUERY_MARGIN = 1.5
+# The operator that quantizes the queries of int8 cross-attention.
+QUERY_QUANTIZATION = "DynamicQuantizeLinear"
+# A channel is divided by its ratio to the median channel to this power.
+SMOOTHING_POWER = 0.75
+# Scales are rounded up to so many values an octave, so that CPUs with different last bits find the same scale.
+SCALES_AN_OCTAVE = 8
+# A channel is an outlier if its median ratio to the mean of its row is above this.
+OUTLIER_RATIO = 6.0
+# More channels in float would cost too much time.
+MAX_OUTLIER_CHANNELS = 16
+
+
+def random_batch(source: Path) -> Batch:
+    """Returns inputs and targets of random ids.
+
+    Args:
+        source: the model's folder, with its tokenizer.
+    """
+    configuration = read_configuration(source)
+    tokens = min(TOKENS, configuration.max_positions or TOKENS)
+    random = np.random.default_rng(SEED)
+    sources, targets = (_random_ids(random, tokens, configuration.vocabulary) for _ in range(2))
+    before, after = _special_tokens(Tokenizer(source))
+    sources[:, : len(before)] = before
+    sources[:, tokens - len(after) :] = after
+    targets[:, 0] = configuration.decoder_start_id
+    mask = np.ones_like(sources)
+    return Batch(sources, mask, targets, mask.astype(np.bool_))
+
+
+def _random_ids(random: np.random.Generator, tokens: int, vocabulary: int) -> Ids:
+    """Returns ids, `(texts, tokens)`. In every other text their logarithms are uniform."""
+    ids = random.integers(0, vocabulary, (TEXTS, tokens))
+    ids[1::2] = np.exp(random.uniform(0, np.log(vocabulary), ids[1::2].shape)).astype(np.int64)
+    return ids
+
+
+def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Returns the ids before and after every text."""
+    empty, other = (tokenizer.encode(text, MAX_SPECIAL_TOKENS).ids for text in ("", "a"))
+    before = next((index for index, pair in enumerate(zip(empty, other, strict=False)) if pair[0] != pair[1]), 0)
+    return empty[:before], empty[before:]
+
+
+@dataclass(frozen=True)
+class GraphInputs:
+    """One graph of an exported model, with a batch to run it on.
+
+    Args:
+        exported: the folder of the fp32 graphs.
+        graph: the file name of the graph.
+        batch: of random or other ids.
+    """
+
+    exported: Path
+    graph: str
+    batch: Batch
+
+    @property
+    def path(self) -> Path:
+        """The graph's file."""
+        return self.exported / self.graph
+
+    def inputs_of(self, matmuls: Collection[str]) -> dict[str, Floats]:
+        """Runs the model; returns the inputs of matmuls, as `values` does."""
+        return self.values(inputs_of(self.path, matmuls)) if matmuls else {}
+
+    def values(self, names: Collection[str]) -> dict[str, Floats]:
+        """Runs the model; returns values of the graph for all tokens, by name: `(..., channels)`, float32."""
+        if not names:
+            return {}
+        model = onnx.load(self.path, load_external_data=False)
+        outputs = sorted(names)
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+        # In the folder of the export, whose data file it needs.
+        path = self.exported / f"values.{self.graph}"
+        onnx.save(model, str(path))
+        try:
+            session = open_session(path)
+            if self.graph == ENCODER:
+                return dict(zip(outputs, session.run(outputs, encoder_feeds(self.batch)), strict=True))
+            cross = cross_feeds(open_session(self.exported / ENCODER), self.batch)
+            steps = [values for _, values in steps_with_outputs(session, self.batch, cross)]
+            return {name: np.stack([values[name] for values in steps]) for name in outputs}
+        finally:
+            path.unlink()
+
+
+@dataclass(frozen=True)
+class StaticScale:
+    """The quantization of one input: its channels are divided by `factors`, `(channels,)`, float32, then by `scale`."""
+
+    scale: float
+    factors: Floats
+
+
+def static_scales(inputs: GraphInputs, matmuls: Collection[str]) -> dict[str, StaticScale]:
+    """Measures static scales.
+
+    Args:
+        inputs: the graph.
+        matmuls: names of matmuls in it.
+
+    Returns:
+        Scales by the name of the matmuls' inputs, for outputs of norms and of attention only.
+    """
+    read = inputs_of(inputs.path, matmuls)
+    margins = {name: margin for name, margin in _margins(inputs.path).items() if name in read}
+    # The projection's matrix is the embedding. It is stored once and cannot have factors.
+    projected = inputs_of(inputs.path, {LM_HEAD_MATMUL} & set(matmuls))
+    return {
+        name: uniform_scale_of(states, margins[name]) if name in projected else scale_of(states, margins[name])
+        for name, states in inputs.values(margins).items()
+    }
+
+
+def static_query_scales(inputs: GraphInputs) -> dict[str, float]:
+    """Measures static scales of the queries of int8 cross-attention, by the name of the node that quantizes them."""
+    nodes = onnx.load(inputs.path, load_external_data=False).graph.node
+    queries = {node.name: node.input[0] for node in nodes if node.op_type == QUERY_QUANTIZATION}
+    values = inputs.values(queries.values())
+    return {name: scale_for(float(np.abs(values[query]).max()) * QUERY_MARGIN) for name, query in queries.items()}
+
+
+def scale_of(states: Floats, margin: float) -> StaticScale:
+    """Returns a scale with smoothing factors for values `(..., channels)` and for values larger by `margin`.
+
+    Outlier channels are divided by a power of two, and their weights multiplied by it, so that the other channels keep
+    their precision (SmoothQuant, Xiao et al. 2022, https://arxiv.org/abs/2211.10438; its factors are not powers of two
+    and apply to all channels).
+    """
+    largest = np.abs(states.reshape(-1, states.shape[-1])).max(axis=0)
+    typical = max(float(np.median(largest)), np.finfo(np.float32).tiny)
+    octaves = np.log2(np.maximum(largest / typical, 1))
+    factors = np.exp2(np.rint(SMOOTHING_POWER * octaves)).astype(np.float32)
+    return StaticScale(scale_for(float((largest / factors).max()) * margin), factors)
+
+
+def uniform_scale_of(states: Floats, margin: float) -> StaticScale:
+    """Returns a scale without smoothing factors."""
+    return StaticScale(scale_for(float(np.abs(states).max()) * margin), np.ones(states.shape[-1], dtype=np.float32))
+
+
+def scale_for(largest: float) -> float:
+    """Returns the scale of int8 values up to an absolute value."""
+    smallest = max(largest / INT8_MAX, float(np.finfo(np.float32).tiny))
+    return float(np.float32(2 ** (np.ceil(np.log2(smallest) * SCALES_AN_OCTAVE) / SCALES_AN_OCTAVE)))
+
+
+def _margins(path: Path) -> dict[str, float]:
+    """Returns the margins of the outputs of norms and of attention in a graph, by name."""
+    graph = onnx.load(path, load_external_data=False).graph
+    constants = {initializer.name for initializer in graph.initializer}
+    found = {}
+    for node in graph.node:
+        # An RMS norm ends with a multiplication by its weights; the last one of some T5 has one more factor.
+        is_norm = node.op_type == "Mul" and node.input[1] in constants
+        if node.op_type == "LayerNormalization" or is_norm:
+            found[node.output[0]] = NORM_MARGIN
+        elif node.op_type == "Reshape":
+            found[node.output[0]] = CONTEXT_MARGIN
+    return found
+
+
+def outlier_channels(inputs: GraphInputs, matmuls: Collection[str]) -> dict[str, list[int]]:
+    """Finds the input channels that are much larger than the mean in nearly every row.
+
+    Args:
+        inputs: the graph.
+        matmuls: names of matmuls in it.
+
+    Returns:
+        Channels, ascending, by the name of the matmuls' inputs. Inputs without outliers are left out.
+    """
+    found = {name: _outliers(states) for name, states in inputs.inputs_of(matmuls).items()}
+    return {name: channels for name, channels in found.items() if channels}
+
+
+def _outliers(states: Floats) -> list[int]:
+    rows = np.abs(states).reshape(-1, states.shape[-1])
+    ratios = np.median(rows / np.maximum(rows.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny), axis=0)
+    largest = np.argsort(-ratios, kind="stable")[:MAX_OUTLIER_CHANNELS]
+    return sorted(int(channel) for channel in largest if ratios[channel] > OUTLIER_RATIO)

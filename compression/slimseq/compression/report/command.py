@@ -1,0 +1,64 @@
+"""`report`: the page with tables, plots and examples, and the README's tables, from the manifests of a store."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from slimseq.compression.commands.arguments import StoreOption, print_line, reading_context, require
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.options import COMMON
+from slimseq.models_store.manifest import Task
+
+
+def command(
+    tasks: Annotated[list[Task] | None, Parameter(help="Tasks. By default all in the store.")] = None,
+    /,
+    *,
+    out: Annotated[
+        Path | None,
+        Parameter(group=COMMON, help="Folder for report.html and its plots. An earlier report is replaced."),
+    ] = None,
+    readme: Annotated[
+        Path | None, Parameter(group=COMMON, help="File to rewrite the tables in, between the report markers.")
+    ] = None,
+    check: Annotated[
+        bool,
+        Parameter(group=COMMON, negative="", help="Only check the tables of --readme: exit 1 at the first difference."),
+    ] = False,
+    build: Annotated[
+        Path | None, Parameter(group=COMMON, help="Folder of a build, to show its loss logs and ablation.json.")
+    ] = None,
+    examples: Annotated[
+        int,
+        Parameter(
+            group=COMMON,
+            validator=Number(gte=0),
+            help="Number of sample texts that every variant generates from. 0 leaves them out.",
+        ),
+    ] = 5,
+    store: StoreOption = None,
+) -> None:
+    """Write the report (--out), the README's tables (--readme), or both, from what the store's manifests record."""
+    require("jinja2")
+    from slimseq.compression.report.facts import facts_of
+    from slimseq.compression.report.page import ReportOptions, write_report
+    from slimseq.compression.report.readme import check_readme, update_readme
+
+    if out is None and readme is None:
+        raise BadParameters("name a folder with --out, a file with --readme, or both")
+    if check and readme is None:
+        raise BadParameters("--check needs --readme")
+    if build is not None and not build.is_dir():
+        raise BadParameters(f"--build {build} is not a folder")
+    context = reading_context(store)
+    chosen = list(dict.fromkeys(tasks or ()))
+    if readme is not None and check:
+        check_readme(readme, facts_of(context.store, chosen))
+        print_line(f"{readme}: as the manifests say")
+    elif readme is not None:
+        is_changed = update_readme(readme, facts_of(context.store, chosen))
+        print_line(f"{readme}: {'rewritten' if is_changed else 'unchanged'}")
+    if out is not None:
+        print_line(str(write_report(context, out, chosen, ReportOptions(build, examples))))

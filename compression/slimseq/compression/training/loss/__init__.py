@@ -1,0 +1,1 @@
+"""The loss of a training run: its parts, and how they are weighed."""

@@ -1,0 +1,53 @@
+import asyncio
+from urllib.parse import urlencode
+
+import pytest
+
+from slimseq.app.errors import InvalidRequest, MalformedBody
+from slimseq.app.http.form import PIECE_BYTES, parse_form
+
+
+def parsed(body: bytes) -> dict[str, str]:
+    return asyncio.run(parse_form(body))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"q": "The dog is barking.", "source": "en", "target": "de"},
+        {"q": "a=b & c+d %41 100 %"},
+        {"q": "Grüße, 世界 \U0001f600\r\nnext line"},
+        {"q": ""},
+        {},
+    ],
+)
+def test_fields_are_read_as_urlencode_writes_them(fields: dict[str, str]) -> None:
+    assert parsed(urlencode(fields).encode()) == fields
+
+
+@pytest.mark.parametrize("start", range(4))
+def test_an_escape_at_the_edge_of_a_piece_is_read_whole(start: int) -> None:
+    text = "x" * (PIECE_BYTES - 6 - start) + "€" * 50_000
+
+    assert parsed(urlencode({"q": text}).encode()) == {"q": text}
+
+
+def test_other_requests_run_while_a_large_form_is_decoded() -> None:
+    async def turns() -> int:
+        parsing = asyncio.ensure_future(parse_form(b"q=" + b"%C3%A4" * 200_000))
+        count = 0
+        while not parsing.done():
+            await asyncio.sleep(0)
+            count += 1
+        return count
+
+    assert asyncio.run(turns()) > 1_200_000 // PIECE_BYTES
+
+
+def test_what_is_no_form_is_refused_and_named() -> None:
+    with pytest.raises(InvalidRequest, match="q: is given more than once"):
+        parsed(b"q=a&q=b")
+    with pytest.raises(InvalidRequest, match="more than 100 fields"):
+        parsed(b"&".join(b"a%d=1" % number for number in range(101)))
+    with pytest.raises(MalformedBody, match="not UTF-8"):
+        parsed(b"q=%ff")

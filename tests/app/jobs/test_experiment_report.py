@@ -1,0 +1,111 @@
+"""Verdicts hold at any time: seldom wrong where arms are alike, soon right where they are not."""
+
+import random
+
+import pytest
+
+from slimseq.app.http.schemas.experiment import Arm, ExperimentConclusion
+from slimseq.app.jobs.experiment_report import (
+    MEASURES,
+    TIE,
+    ArmRecord,
+    Vote,
+    arm_reports,
+    conclusion,
+    pair_reports,
+)
+from slimseq.evaluation.confidence_sequence import ALPHA, WinRate, verdict
+
+ARMS = [Arm(variant="original"), Arm(variant="compact")]
+BOTH = frozenset({"original", "compact"})
+
+
+def concluded(
+    votes: list[Vote], margin: float = 0.02, records: dict[str, ArmRecord] | None = None
+) -> ExperimentConclusion:
+    records = records or {arm.variant: ArmRecord() for arm in ARMS}
+    return conclusion(ARMS, pair_reports(ARMS, records, votes, margin))
+
+
+def drawn(count: int, preference: float, seed: int) -> list[Vote]:
+    draw = random.Random(seed)
+    return [Vote("compact" if draw.random() < preference else "original", BOTH) for _ in range(count)]
+
+
+def test_an_arm_that_wins_65_percent_of_400_votes_is_ahead() -> None:
+    found = [concluded(drawn(400, 0.65, seed)) for seed in range(40)]
+
+    assert all((each.verdict, each.arm) == ("ahead", "compact") for each in found)
+    assert found[0].text == "compact is ahead of original."
+
+
+def test_looked_at_after_each_vote_at_most_5_percent_of_500_even_experiments_name_an_arm() -> None:
+    named = 0
+    for seed in range(500):
+        # What `pair_reports` does with two arms, vote by vote.
+        wins, has_named = WinRate(), False
+        for vote in drawn(400, 0.5, seed):
+            wins.update(float(vote.preferred == "original"))
+            has_named |= verdict(wins.interval(ALPHA / MEASURES), 0.02, TIE) in ("ahead", "behind")
+        assert has_named or concluded(drawn(400, 0.5, seed)).arm is None
+        named += has_named
+
+    assert named <= 25
+
+
+def test_arms_that_are_alike_are_equivalent_within_a_wide_margin() -> None:
+    found = concluded(drawn(1000, 0.5, 1), margin=0.1)
+
+    assert (found.verdict, found.arm) == ("equivalent", None)
+    assert found.text == "original and compact are equivalent within the margin."
+
+
+def test_ratings_decide_where_there_are_no_votes() -> None:
+    draw = random.Random(0)
+    records = {
+        "original": ArmRecord(ratings=[float(draw.random() < 0.5) for _ in range(600)]),
+        "compact": ArmRecord(ratings=[float(draw.random() < 0.9) for _ in range(600)]),
+    }
+
+    assert concluded([], records=records).arm == "compact"
+
+
+def test_votes_and_ratings_that_contradict_each_other_name_nobody() -> None:
+    records = {"original": ArmRecord(ratings=[1.0] * 500), "compact": ArmRecord(ratings=[0.0] * 500)}
+
+    found = concluded(drawn(400, 0.9, 0), records=records)
+
+    assert (found.verdict, found.arm) == ("undecided", None)
+
+
+def test_without_feedback_nothing_is_known() -> None:
+    assert concluded([]).text == "Undecided: there is no feedback for two arms yet."
+
+
+def test_a_vote_for_a_third_arm_says_nothing_about_the_other_two() -> None:
+    arms = [*ARMS, Arm(variant="pruned", weight=2.0)]
+    records = {arm.variant: ArmRecord() for arm in arms}
+    votes = [Vote("pruned", frozenset(records))] * 100
+
+    pairs = pair_reports(arms, records, votes, 0.02)
+
+    assert [(pair.first, pair.second, pair.votes and pair.votes.votes) for pair in pairs] == [
+        ("original", "compact", None),
+        ("original", "pruned", 100),
+        ("compact", "pruned", 100),
+    ]
+    assert conclusion(arms, pairs).arm == "pruned"
+
+
+def test_an_arm_shows_its_share_errors_and_latency() -> None:
+    records = {
+        "original": ArmRecord(responses=3, errors=1, total_ms=[10.0, 20.0, 30.0], ratings=[1.0, 0.0]),
+        "compact": ArmRecord(),
+    }
+
+    original, compact = arm_reports([Arm(variant="original", weight=3.0), ARMS[1]], records)
+
+    assert (original.share, original.responses, original.errors) == (0.75, 3, 1)
+    assert original.latency is not None and original.latency.p50_ms == 20
+    assert original.ratings is not None and original.ratings.mean == pytest.approx(0.5)
+    assert compact.latency is None and compact.ratings is None

@@ -1,0 +1,68 @@
+"""Feedback is counted once, whoever comes first, on both databases."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from slimseq.app.errors import AlreadyJudged, DatabaseUnavailable, UnknownResponse
+from slimseq.app.http.schemas.experiment import FeedbackRequest
+from slimseq.app.jobs.database.database import Database, database_url
+from slimseq.app.jobs.feedback import FeedbackService
+from slimseq.app.jobs.responses import ROWS, ResponseLog
+
+
+def add(responses: ResponseLog, identifier: str, **more: str) -> None:
+    responses.add(id=identifier, task="translation", variant="quantized", **more)
+
+
+def rating(response: str) -> FeedbackRequest:
+    return FeedbackRequest(response=response, rating=1.0)
+
+
+def test_of_several_judgements_at_once_one_counts(database: Database) -> None:
+    async def scenario() -> list[str]:
+        responses = ResponseLog(database)
+        feedback = FeedbackService(database, responses)
+        add(responses, "one")
+        add(responses, "two", comparison="both")
+        requests = [rating("one")] * 4 + [FeedbackRequest(comparison="both", preferred="quantized")] * 4
+        found = await asyncio.gather(*map(feedback.post, requests), return_exceptions=True)
+        return [type(each).__name__ for each in found]
+
+    assert Counter(asyncio.run(scenario())) == {"Feedback": 2, "AlreadyJudged": 6}
+
+
+def test_many_responses_are_written_and_one_that_failed_cannot_be_rated(database: Database) -> None:
+    async def scenario() -> None:
+        responses = ResponseLog(database)
+        feedback = FeedbackService(database, responses)
+        for number in range(ROWS + 10):
+            add(responses, str(number))
+        add(responses, "failed", problem="internal-error")
+        assert (await feedback.post(rating(str(ROWS + 9)))).variant == "quantized"
+        with pytest.raises(UnknownResponse):
+            await feedback.post(rating("failed"))
+        with pytest.raises(AlreadyJudged):
+            await feedback.post(rating(str(ROWS + 9)))
+
+    asyncio.run(scenario())
+
+
+def test_responses_wait_while_the_database_is_down_and_feedback_is_refused(tmp_path: Path) -> None:
+    blocked = tmp_path / "folder"
+    blocked.write_text("in the way")
+    database = Database(database_url(f"sqlite:///{blocked / 'slimseq.db'}"))
+
+    async def scenario() -> None:
+        responses = ResponseLog(database)
+        feedback = FeedbackService(database, responses)
+        add(responses, "one")
+        with pytest.raises(DatabaseUnavailable):
+            await feedback.post(rating("one"))
+        blocked.unlink()
+        assert (await feedback.post(rating("one"))).task == "translation"
+
+    asyncio.run(scenario())
+    database.close()

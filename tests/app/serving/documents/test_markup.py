@@ -1,0 +1,101 @@
+import time
+
+import pytest
+
+from slimseq.app.errors import UnclosedMarkup
+from slimseq.app.serving.documents.markup import PIECE_CHARACTERS, Markup, parsing
+from slimseq.app.serving.documents.planner import finished
+
+
+def markup(html: str) -> Markup:
+    return finished(parsing(html))
+
+
+def shouted(html: str) -> str:
+    read = markup(html)
+    return read.filled([text.upper() for text in read.texts])
+
+
+@pytest.mark.parametrize(
+    ("html", "filled"),
+    [
+        ('<p class="green">Hello!</p>', '<p class="green">HELLO!</p>'),
+        ("<P Class=green\n>Hello <B>you</B >\n there</P>", "<P Class=green\n>HELLO <B>YOU</B >\n THERE</P>"),
+        ("<ul><li>One<li>Two</ul>", "<ul><li>ONE<li>TWO</ul>"),
+        ("one<br>two<img src=a.png alt='a picture'/>", "ONE<br>TWO<img src=a.png alt='a picture'/>"),
+        ("fish &amp; chips &lt;b>", "FISH &amp; CHIPS &lt;B&gt;"),
+        ("a < b", "A &lt; B"),
+        ("<!doctype html><html><head><title>Hi</title></head><body>Yes<!-- no --></body></html>",
+         "<!doctype html><html><head><title>HI</title></head><body>YES<!-- no --></body></html>"),
+        ("<svg><path d='M0'/></svg>text", "<svg><path d='M0'/></svg>TEXT"),
+        ("", ""),
+        ("no tags", "NO TAGS"),
+    ],
+)  # fmt: skip
+def test_texts_are_replaced_and_tags_are_kept(html: str, filled: str) -> None:
+    assert shouted(html) == filled
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<script>if (a < b && c) { say('hello') }</script>",
+        "<style>p > a { color: red }</style>",
+        "<code>let x = 1</code>",
+        '<p translate="no">Acme <b>Bank</b></p>',
+        "<p>12 &nbsp;&mdash; 3</p>",
+        "<!-- <b> -->",
+        "<!--><!---><!-- a --!><?b?><!c>",
+    ],
+)
+def test_what_is_no_language_is_kept_as_it_is_written(html: str) -> None:
+    assert markup(html).texts == [] and shouted(html) == html
+
+
+def test_translation_is_allowed_again_inside_of_what_is_not_translated() -> None:
+    assert shouted('<p translate="no">Acme <i translate="yes">bank</i> co</p>') == (
+        '<p translate="no">Acme <i translate="yes">BANK</i> co</p>'
+    )
+
+
+def test_a_line_break_is_a_space_except_in_preformatted_text() -> None:
+    assert markup("<p>one\n   two</p><pre>one\n   two</pre>").texts == ["one two", "one\n   two"]
+
+
+@pytest.mark.parametrize(
+    ("html", "said"),
+    [
+        ("<p>a <b>red</p>", "<b> at line 1, column 6 is not closed before </p> at line 1, column 12"),
+        ("<p>a\n<i>b", "<i> at line 2, column 1 is not closed"),
+        ("a</b>", "</b> at line 1, column 2 closes no element"),
+        ("one\n<p class='a", "the tag at line 2, column 1 is not closed"),
+        ("<p>one</p", "the tag at line 1, column 7 is not closed"),
+        ("one <!-- two", "the comment at line 1, column 5 is not closed"),
+        ("<!-- two <b>", "the comment at line 1, column 1 is not closed"),
+        ("<!two", "the comment at line 1, column 1 is not closed"),
+        ("<script>a", "<script> at line 1, column 1 is not closed"),
+    ],
+)
+def test_html_that_is_not_closed_is_refused_with_its_place(html: str, said: str) -> None:
+    with pytest.raises(UnclosedMarkup) as refused:
+        markup(html)
+
+    assert str(refused.value).startswith(said)
+
+
+def test_long_html_is_read_in_small_steps() -> None:
+    html = '<p class="a">Some <b>words</b> here.</p>\n' * 5000 + "<b>" * 100_000 + "</b>" * 100_000
+    steps = list(parsing(html))
+
+    assert len(steps) >= len(html) // PIECE_CHARACTERS
+    assert shouted(html) == html.replace("Some", "SOME").replace("words", "WORDS").replace("here", "HERE")
+
+
+def test_reading_takes_time_in_proportion_to_the_length() -> None:
+    def seconds(count: int) -> float:
+        started = time.perf_counter()
+        markup("<b>" * count + "</b>" * count)
+        return time.perf_counter() - started
+
+    seconds(1000)
+    assert seconds(80_000) < 30 * seconds(8_000)

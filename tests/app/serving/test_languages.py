@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from slimseq.app.errors import UnsupportedLanguages
+from slimseq.app.serving.languages import Languages, language_name
+from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.app.serving.artifacts import manifest, put
+
+
+@pytest.fixture
+def languages(tmp_path: Path) -> Languages:
+    store = put(
+        tmp_path,
+        manifest(variant="original"),
+        manifest(variant="to-french", languages=["en", "fr"]),
+        manifest(Task.SUMMARIZATION, "original", languages=["es"]),
+    )
+    return Languages(Catalogue(Store(store), {}))
+
+
+def test_the_pairs_are_those_of_the_translation_variants_the_defaults_first(languages: Languages) -> None:
+    assert languages.pairs() == [("en", "de"), ("en", "fr")]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "said"),
+    [
+        ("es", "de", "es is not supported"),
+        ("en", "xx", "xx is not supported"),
+        ("de", "fr", "French (fr) is not available as a target language from German (de)"),
+    ],
+)
+def test_a_pair_that_no_variant_translates_is_refused_in_libretranslates_words(
+    languages: Languages, source: str, target: str, said: str
+) -> None:
+    languages.check_pair("en", "fr")
+    with pytest.raises(UnsupportedLanguages) as refused:
+        languages.check_pair(source, target)
+
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The children are playing in the garden.", "en"),
+        ("It is raining.", "en"),
+        ("Thank you", "en"),
+        ("Wo ist der Bahnhof?", "de"),
+        ("Bonjour tout le monde", "fr"),
+        ("Привет, мир", "ru"),
+        ("孩子们在花园里玩耍。", "zh"),
+    ],
+)
+def test_the_language_of_a_text_is_detected(languages: Languages, text: str, language: str) -> None:
+    found = languages.detect(text)
+
+    assert found.language == language and 0 < found.confidence <= 1
+
+
+def test_a_text_that_says_nothing_has_no_confidence(languages: Languages) -> None:
+    assert languages.detect("12345").confidence == 0
+
+
+def test_languages_have_english_names() -> None:
+    assert (language_name("de"), language_name("zh"), language_name("no-such")) == ("German", "Chinese", "no-such")

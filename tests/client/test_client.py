@@ -1,0 +1,218 @@
+"""Both clients against answers that the tests write. `tests/service/test_client.py` has a real service."""
+
+import asyncio
+import email.utils
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx2
+import pytest
+
+from slimseq.app.http.schemas.generation import SummarizeRequest, TranslateRequest
+from slimseq.client import (
+    AsyncClient,
+    Client,
+    ClientError,
+    Generation,
+    Options,
+    Retry,
+    ServiceProblem,
+    UnexpectedAnswer,
+    Unreachable,
+)
+
+ANSWER = {
+    "task": "translation",
+    "variant": "quantized",
+    "digest": "sha256:0",
+    "runtime": "onnxruntime",
+    "outputs": [
+        {"text": "Ja.", "finish_reason": "eos", "input_tokens": 3, "output_tokens": 3, "truncated": False},
+    ],
+    "timings": {"queue_ms": 0.1, "inference_ms": 1.0, "total_ms": 1.2},
+    "of_a_newer_service": 1,
+}
+QUICK = Retry(first_wait_seconds=0.001)
+Answers = Sequence[httpx2.Response | Exception]
+
+
+def problem(status: int, headers: dict[str, str] | None = None, slug: str = "overloaded") -> httpx2.Response:
+    body = {"type": f"/problems/{slug}", "title": "T", "status": status, "detail": "why", "request_id": "r1"}
+    return httpx2.Response(status, json=body, headers={"Content-Type": "application/problem+json", **(headers or {})})
+
+
+def ok() -> httpx2.Response:
+    return httpx2.Response(200, json=ANSWER)
+
+
+class Answering:
+    """A transport that gives one answer after the other."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.requests: list[httpx2.Request] = []
+        self._answers = list(answers)
+        self.transport = httpx2.MockTransport(self._handle)
+
+    def _handle(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        # A response can be read once, and tests share theirs.
+        return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+
+def with_client(answering: Answering, retry: Retry = QUICK) -> Generation:
+    with Client("http://service", retry=retry, transport=answering.transport) as client:
+        return client.translate("Yes.")
+
+
+def with_async_client(answering: Answering, retry: Retry = QUICK) -> Generation:
+    async def run() -> Generation:
+        async with AsyncClient("http://service", retry=retry, transport=answering.transport) as client:
+            return await client.translate("Yes.")
+
+    return asyncio.run(run())
+
+
+BOTH = pytest.mark.parametrize("translate", [with_client, with_async_client])
+Translate = Callable[..., Generation]
+
+
+@BOTH
+def test_fields_of_a_newer_service_are_kept(translate: Translate) -> None:
+    answer = translate(Answering([ok()]))
+
+    assert answer.text == "Ja." and answer.model_extra == {"of_a_newer_service": 1}
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "first",
+    [
+        problem(429, {"Retry-After": "0"}),
+        problem(429),
+        problem(503, {"Retry-After": "0"}),
+        problem(429, {"Retry-After": email.utils.formatdate(time.time() - 5)}),
+        httpx2.ConnectError("refused"),
+        httpx2.RemoteProtocolError("Server disconnected without sending a response."),
+    ],
+)
+def test_what_may_pass_is_sent_again(translate: Translate, first: httpx2.Response | Exception) -> None:
+    answering = Answering([first, ok()])
+
+    assert translate(answering).text == "Ja."
+    assert len(answering.requests) == 2 and answering.requests[0].content == answering.requests[1].content
+
+
+@BOTH
+def test_retry_after_is_honoured(translate: Translate) -> None:
+    started = time.monotonic()
+
+    translate(Answering([problem(429, {"Retry-After": "1"}), ok()]))
+
+    assert 1 <= time.monotonic() - started < 5
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("answers", "requests"),
+    [
+        ([problem(422)], 1),
+        ([problem(503)], 1),
+        ([problem(429, {"Retry-After": "31"})], 1),
+        ([problem(429, {"Retry-After": email.utils.formatdate(time.time() + 3600)})], 1),
+        ([problem(429)] * 4, 4),
+        ([httpx2.ReadTimeout("slow")], 1),
+        ([httpx2.ReadError("reset")], 1),
+    ],
+)
+def test_what_will_not_pass_or_not_soon_is_raised(translate: Translate, answers: Answers, requests: int) -> None:
+    answering = Answering(answers)
+
+    with pytest.raises(ClientError):
+        translate(answering)
+
+    assert len(answering.requests) == requests
+
+
+@BOTH
+def test_a_problem_has_its_fields(translate: Translate) -> None:
+    with pytest.raises(ServiceProblem) as raised:
+        translate(Answering([problem(404, slug="unknown-variant")]))
+
+    error = raised.value
+    assert (error.type, error.status, error.detail) == ("/problems/unknown-variant", 404, "why")
+    assert error.request_id == "r1" and "why" in str(error) and "r1" in str(error)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx2.Response(502, text="<html>Bad Gateway</html>"),
+        httpx2.Response(500, json=["no", "problem"]),
+        httpx2.Response(200, text="<html>Welcome</html>"),
+        httpx2.Response(200, json={"hello": "world"}),
+    ],
+)
+def test_the_answer_of_another_program_is_shown(translate: Translate, answer: httpx2.Response) -> None:
+    with pytest.raises(UnexpectedAnswer, match=f"status {answer.status_code}"):
+        translate(Answering([answer]))
+
+
+@BOTH
+def test_a_service_that_is_not_there_is_unreachable(translate: Translate) -> None:
+    with pytest.raises(Unreachable, match="refused") as raised:
+        translate(Answering([httpx2.ConnectError("refused")] * 2), Retry(attempts=2, first_wait_seconds=0.001))
+
+    assert isinstance(raised.value.__cause__, httpx2.ConnectError) and not raised.value.is_sent
+
+
+def test_an_evaluation_that_may_have_started_is_not_started_again() -> None:
+    closed = httpx2.RemoteProtocolError("Server disconnected without sending a response.")
+    answering = Answering([closed, closed])
+
+    with Client("http://service", retry=QUICK, transport=answering.transport) as client, pytest.raises(Unreachable):
+        client.start_evaluation("translation", ["original"], dataset="sample")
+
+    assert len(answering.requests) == 1
+
+
+def test_a_stream_that_ends_early_says_so() -> None:
+    events = b'event: token\ndata: {"index": 0, "text": "Ja"}\n\n'
+    answering = Answering([httpx2.Response(200, content=events, headers={"Content-Type": "text/event-stream"})])
+
+    with Client("http://service", transport=answering.transport) as client:
+        stream = client.stream("translation", "Yes.")
+        first = next(stream)
+        with pytest.raises(Unreachable, match="before its last event"):
+            next(stream)
+
+    assert first.text == "Ja"
+
+
+def test_a_token_is_sent_as_a_bearer() -> None:
+    answering = Answering([httpx2.Response(200, json={"variants": []})])
+
+    with Client("http://service/below", token="secret", transport=answering.transport) as client:
+        assert client.variants() == []
+
+    (request,) = answering.requests
+    assert request.headers["authorization"] == "Bearer secret" and request.url == "http://service/below/variants"
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def methods(kind: type) -> dict[str, Any]:
+        public = {name: each for name, each in vars(kind).items() if callable(each) and not name.startswith("_")}
+        return {name: list(inspect.signature(each).parameters.values()) for name, each in public.items()}
+
+    assert methods(Client) == methods(AsyncClient)
+
+
+def test_the_options_are_those_of_the_service() -> None:
+    known = {*SummarizeRequest.model_fields, *TranslateRequest.model_fields} - {"text", "stream"}
+
+    assert set(Options.__annotations__) == known

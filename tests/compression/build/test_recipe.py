@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from slimseq.compression.build.recipe import Recipe, read_recipe
+from slimseq.compression.errors import BadRecipe
+from slimseq.compression.technique import technique_named
+
+GOOD = """
+name: small
+task: translation
+base: {keep: true}
+data: {train: [train.jsonl], test: [{data: sample, samples: 4}]}
+variants:
+  both:
+    from: pruned
+    steps: [{quantize: {per_channel: true}}]
+  pruned:
+    steps: [{prune: {feed_forward: 0.5, max_steps: 1, mixture: {weights: {news: 2}}}}]
+    gate: {retention: 0.95}
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_variants_are_built_after_their_parents(tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path, GOOD))
+
+    assert recipe.order() == ["pruned", "both"]
+    assert recipe.variants["pruned"].steps[0].options == {"feed_forward": 0.5, "max_steps": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("task: translation", "task: poetry", "small.yaml: task: .*'summarization' or 'translation'"),
+        ("name: small", "name: small\nspeed: 9", "small.yaml: speed: is not a known field"),
+        ("from: pruned", "from: nowhere", "variants.both.from: there is no variant 'nowhere'"),
+        ("steps: [{prune", "from: both\n    steps: [{prune", "variants: a cycle: .*both.*pruned"),
+        ("feed_forward: 0.5", "width: 3", r"variants.pruned.steps\[0\].prune: unknown key 'width'"),
+        ("feed_forward: 0.5", "feed_forward: wide", r"pruned.steps\[0\].prune: feed_forward: .*'wide'"),
+        ("quantize:", "squeeze:", r"variants.both.steps\[0\]: there is no technique 'squeeze'"),
+        ("{news: 2}", "{news: -2}", r"pruned.steps\[0\].prune: the weight of news is -2"),
+        ("train: [train.jsonl], ", "", r"pruned.steps\[0\].prune: no training data"),
+        ("{retention: 0.95}", "{retention: 0.95, test_sets: [elsewhere]}", "gate.test_sets: no test set 'elsewhere'"),
+        ("base: {keep: true}", "base: {}", "small.yaml: base: .*import.*steps.*keep"),
+        ("base: {keep: true}", "base: {import: x, options: {colour: red}}", "base.options: .*colour"),
+    ],
+)
+def test_a_wrong_recipe_is_one_line_that_names_the_place(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    assert old in GOOD
+
+    with pytest.raises(BadRecipe, match=complaint) as raised:
+        read_recipe(written(tmp_path, GOOD.replace(old, new)))
+
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", ""])
+def test_a_file_without_a_yaml_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadRecipe, match=r"small\.yaml"):
+        read_recipe(written(tmp_path, text))
+
+
+def test_every_recipe_that_ships_can_be_read() -> None:
+    folder = Path(read_recipe.__code__.co_filename).parents[1] / "recipes"
+    names = {path.stem for path in folder.glob("*.yaml")}
+
+    assert {"embedded-summarization", "embedded-translation", "cnn_dailymail-t5", "wmt14-bart"} <= names
+    for path in folder.glob("*.yaml"):
+        assert read_recipe(path).name == path.stem
+        assert yaml.safe_load(path.read_text())["description"]
+
+
+def test_a_recipe_of_an_earlier_version_says_beams(tmp_path: Path) -> None:
+    text = GOOD.replace("{quantize: {per_channel: true}}", "quantize, {beams: {num_beams: 2}}")
+
+    step = read_recipe(written(tmp_path, text)).variants["both"].steps[1]
+
+    assert technique_named(step.technique) is technique_named("tune-beams")
+    # A new name makes no finished step stale.
+    assert technique_named(step.technique).key_name == "beams"
+
+
+def test_every_key_of_a_recipe_says_what_it_is() -> None:
+    schema = Recipe.model_json_schema(by_alias=True)
+    parts = {"Recipe": schema, **schema["$defs"]}
+
+    silent = [
+        f"{name}.{key}"
+        for name, part in parts.items()
+        for key, described in part.get("properties", {}).items()
+        if not described.get("description")
+    ]
+
+    assert silent == []

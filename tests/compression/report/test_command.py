@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from slimseq.models_store.store import Store
+from tests.command_line import Finished, compression
+from tests.compression.report.conftest import amend, make_build, make_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return make_store(tmp_path)
+
+
+@pytest.fixture
+def readme(tmp_path: Path) -> Path:
+    path = tmp_path / "README.md"
+    path.write_text("<!-- report:begin -->\n<!-- report:end -->\n")
+    return path
+
+
+def reported(store: Store, *arguments: object) -> Finished:
+    return compression("report", *arguments, "--store", store.root)
+
+
+def test_the_page_and_the_readme_are_written_in_one_go(store: Store, readme: Path, tmp_path: Path) -> None:
+    build, out = make_build(tmp_path), tmp_path / "out"
+
+    done = reported(store, "translation", "--out", out, "--build", build, "--readme", readme, "--examples", 0)
+
+    assert done.code == 0, done.error
+    assert done.out.splitlines() == [f"{readme}: rewritten", f"{out}/report.html"]
+    page = (out / "report.html").read_text()
+    assert "wanda" in page and "Side by side" not in page and (out / "training-1.png").exists()
+
+
+def test_the_check_exits_with_1_if_the_manifests_have_changed(store: Store, readme: Path) -> None:
+    reported(store, "--readme", readme)
+    fresh = reported(store, "--readme", readme, "--check")
+    amend(store, "compact", gate=None)
+
+    stale = reported(store, "--readme", readme, "--check")
+
+    assert fresh.code == 0, fresh.error
+    assert stale.code == 1
+    assert stale.error.startswith("error: ") and "translation/compact" in stale.error
+    assert len(stale.error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "name a folder with --out, a file with --readme, or both"),
+        (("--check", "--out", "report"), "--check needs --readme"),
+        (("--out", "report", "--build", "absent"), "--build absent is not a folder"),
+        (("--out", "report"), "there is nothing to report"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: tuple[str, ...], complaint: str, tmp_path: Path) -> None:
+    done = reported(Store(tmp_path / "empty"), *arguments)
+
+    assert done.code == 1
+    assert done.error.startswith(f"error: {complaint}") and len(done.error.splitlines()) == 1

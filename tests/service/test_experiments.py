@@ -1,0 +1,233 @@
+"""Experiments and feedback through the real service."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service.client import Response, Service
+from tests.service.conftest import running_service
+
+TEXT = {"text": "Good morning.", "num_beams": 1}
+EXPERIMENT = {
+    "task": "translation",
+    "name": "Is pruned good enough?",
+    "arms": [{"variant": "quantized", "weight": 3}, {"variant": "pruned", "weight": 1}],
+    "margin": 0.02,
+}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'slimseq.db'}"
+
+
+@pytest.fixture
+def experiments(log: Path, database: str) -> Iterator[Service]:
+    with running_service(log, database_url=database) as running:
+        running.wait_until_ready()
+        yield running
+
+
+def started(service: Service, **changes: Any) -> Any:
+    answer = service.post("/experiments", EXPERIMENT | changes)
+    assert answer.status == 201, answer.text
+    assert answer.headers["location"] == f"/experiments/{answer.json['id']}"
+    return answer.json
+
+
+def translated(service: Service, unit: str | None = None, query: str = "", **body: Any) -> Response:
+    return service.post(f"/translate{query}", TEXT | body, {"X-Slimseq-Unit": unit} if unit else {})
+
+
+def compared(service: Service) -> Any:
+    return service.post("/compare?task=translation&variant=quantized&variant=pruned", TEXT).json
+
+
+def test_a_unit_keeps_its_arm_and_arms_get_their_shares(experiments: Service) -> None:
+    experiment = started(experiments)
+
+    arms = {unit: translated(experiments, unit).json for unit in map(str, range(80))}
+    again = {unit: translated(experiments, unit).json for unit in list(arms)[:10]}
+
+    assert all(arm["experiment"] == {"id": experiment["id"], "arm": arm["variant"]} for arm in arms.values())
+    assert all(arms[unit]["variant"] == arm["variant"] for unit, arm in again.items())
+    counts = Counter(arm["variant"] for arm in arms.values())
+    assert 45 <= counts["quantized"] <= 72 and counts["quantized"] + counts["pruned"] == 80
+    report = experiments.get(f"/experiments/{experiment['id']}").json
+    assert [(arm["variant"], arm["share"]) for arm in report["arms"]] == [("quantized", 0.75), ("pruned", 0.25)]
+    assert sum(arm["responses"] for arm in report["arms"]) == 90
+    assert all(arm["latency"]["p95_ms"] >= arm["latency"]["p50_ms"] > 0 for arm in report["arms"])
+
+
+def test_a_request_that_names_a_variant_is_in_no_experiment(experiments: Service) -> None:
+    started(experiments)
+
+    named = translated(experiments, "someone", "?variant=original").json
+    streamed = translated(experiments, "someone", stream=True).events[-1][1]
+    unsplit = experiments.post("/summarize", TEXT).json
+
+    assert named["variant"] == "original" and "experiment" not in named
+    assert streamed["experiment"]["arm"] == streamed["variant"]
+    assert "experiment" not in unsplit
+
+
+def test_a_stopped_experiment_leaves_the_traffic_to_the_default(experiments: Service) -> None:
+    experiment = started(experiments)
+
+    stopped = experiments.post(f"/experiments/{experiment['id']}/stop", {})
+    again = experiments.post(f"/experiments/{experiment['id']}/stop", {}).json
+
+    assert stopped.status == 200 and stopped.json["status"] == "stopped"
+    assert again["stopped_at"] == stopped.json["stopped_at"]
+    assert "experiment" not in translated(experiments, "someone").json
+    assert started(experiments)["id"] != experiment["id"]
+
+
+def test_votes_of_comparisons_name_the_arm_that_is_ahead(experiments: Service) -> None:
+    experiment, draw = started(experiments), random.Random(0)
+
+    for _ in range(400):
+        comparison = compared(experiments)["id"]
+        preferred = "pruned" if draw.random() < 0.65 else "quantized"
+        assert experiments.post("/feedback", {"comparison": comparison, "preferred": preferred}).status == 201
+
+    report = experiments.get(f"/experiments/{experiment['id']}").json
+    assert report["pairs"][0]["votes"]["votes"] == 400
+    assert report["conclusion"] == {"verdict": "ahead", "arm": "pruned", "text": "pruned is ahead of quantized."}
+    assert sum(arm["responses"] for arm in report["arms"]) == 0
+
+
+def test_feedback_counts_once(experiments: Service) -> None:
+    experiment = started(experiments)
+    response, comparison = translated(experiments, "someone").json, compared(experiments)
+    rating = {"response": response["id"], "rating": 1}
+    vote = {"comparison": comparison["id"], "preferred": "pruned"}
+
+    answers = [experiments.post("/feedback", each) for each in (rating, vote, rating, vote)]
+
+    assert [answer.status for answer in answers] == [201, 201, 409, 409]
+    assert answers[0].json == {"task": "translation", "variant": response["variant"], "experiment": experiment["id"]}
+    report = experiments.get(f"/experiments/{experiment['id']}").json
+    assert [arm["ratings"] and arm["ratings"]["count"] for arm in report["arms"]].count(1) == 1
+    assert report["pairs"][0]["votes"]["votes"] == 1
+
+
+def test_a_response_outside_of_experiments_can_be_rated(experiments: Service) -> None:
+    response = translated(experiments).json
+
+    answer = experiments.post("/feedback", {"response": response["id"], "rating": 0.5})
+
+    assert answer.status == 201
+    assert answer.json == {"task": "translation", "variant": response["variant"], "experiment": None}
+
+
+def test_experiments_and_feedback_survive_a_kill(log: Path, database: str) -> None:
+    with running_service(log, database_url=database) as service:
+        service.wait_until_ready()
+        experiment = started(service)
+        rated = [translated(service, str(unit)).json["id"] for unit in range(6)]
+        statuses = [service.post("/feedback", {"response": each, "rating": 1}).status for each in rated]
+        voted = compared(service)["id"]
+        statuses.append(service.post("/feedback", {"comparison": voted, "preferred": "pruned"}).status)
+        service.kill()
+
+    with running_service(log, database_url=database) as service:
+        service.wait_until_ready()
+        report = service.get(f"/experiments/{experiment['id']}").json
+        again = service.post("/feedback", {"response": rated[0], "rating": 1})
+        split = translated(service, "0").json
+
+    assert statuses == [201] * 7
+    assert sum(arm["ratings"]["count"] for arm in report["arms"] if arm["ratings"]) == 6
+    assert report["pairs"][0]["votes"]["votes"] == 1 and report["status"] == "running"
+    assert again.status == 409
+    assert split["experiment"]["id"] == experiment["id"]
+
+
+def test_experiments_are_listed_in_pages(experiments: Service) -> None:
+    ids = []
+    for number in range(3):
+        experiment = started(experiments, name=f"experiment {number}")
+        experiments.post(f"/experiments/{experiment['id']}/stop", {})
+        ids.append(experiment["id"])
+
+    first = experiments.get("/experiments?limit=2").json
+    second = experiments.get(f"/experiments?limit=2&before={first['next']}").json
+
+    assert [each["id"] for each in first["experiments"] + second["experiments"]] == ids[::-1]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "says"),
+    [
+        ({"arms": [{"variant": "quantized"}, {"variant": "nope"}]}, 404, "nope"),
+        ({"arms": [{"variant": "quantized"}]}, 422, "arms"),
+        ({"arms": [{"variant": "quantized"}, {"variant": "quantized"}]}, 422, "twice"),
+        ({"arms": [{"variant": "quantized", "weight": 0}, {"variant": "pruned"}]}, 422, "weight"),
+        ({"margin": -0.1}, 422, "margin"),
+        ({"margin": 0.6}, 422, "margin"),
+        ({"name": ""}, 422, "name"),
+        ({"task": "poetry"}, 422, "task"),
+        ({"arm": []}, 422, "arm"),
+    ],
+)
+def test_an_experiment_that_makes_no_sense_is_refused(
+    service: Service, change: dict[str, Any], status: int, says: str
+) -> None:
+    answer = service.post("/experiments", EXPERIMENT | change)
+
+    assert answer.status == status and says in answer.problem.detail
+
+
+def test_a_second_experiment_of_a_task_names_the_running_one(experiments: Service) -> None:
+    experiment = started(experiments)
+
+    refused = experiments.post("/experiments", EXPERIMENT)
+
+    assert refused.status == 409 and experiment["id"] in refused.problem.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({"response": "nope", "rating": 1}, 404, "nope"),
+        ({"comparison": "nope", "preferred": "quantized"}, 404, "nope"),
+        ({"response": "nope", "rating": 2}, 422, "rating"),
+        ({"response": "nope"}, 422, "give either"),
+        ({"response": "nope", "preferred": "quantized"}, 422, "give either"),
+        ({"response": "nope", "rating": 1, "comparison": "nope", "preferred": "quantized"}, 422, "give either"),
+    ],
+)
+def test_feedback_on_nothing_is_refused(service: Service, body: dict[str, Any], status: int, says: str) -> None:
+    answer = service.post("/feedback", body)
+
+    assert answer.status == status and says in answer.problem.detail
+
+
+def test_a_vote_for_a_variant_that_was_not_compared_names_those_that_were(service: Service) -> None:
+    answer = service.post("/feedback", {"comparison": compared(service)["id"], "preferred": "original"})
+
+    assert answer.status == 422 and "quantized, pruned" in answer.problem.detail
+
+
+def test_without_a_database_texts_are_served_and_experiments_say_so(log: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+
+    with running_service(log, database_url=f"sqlite:///{blocked / 'slimseq.db'}") as service:
+        service.wait_until_ready()
+        served = translated(service)
+        refused = [
+            service.post("/experiments", EXPERIMENT),
+            service.get("/experiments"),
+            service.post("/feedback", {"response": served.json["id"], "rating": 1}),
+        ]
+
+    assert served.status == 200
+    assert [answer.status for answer in refused] == [503] * 3
+    assert "database" in refused[0].problem.detail

@@ -1,0 +1,103 @@
+from typing import Any
+
+import pytest
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
+
+from tests.service.client import Service
+
+SENTENCE = "The dog is barking."
+ARTICLE = (
+    "A fire broke out in a warehouse in the city of Leeds on Monday. Firefighters from three stations fought the "
+    "flames for six hours. Nobody was hurt, police said, and the cause is being investigated."
+)
+
+
+def client(service: Service, path: str) -> InferenceClient:
+    return InferenceClient(f"http://127.0.0.1:{service.port}{path}", token="unused")
+
+
+def ours(service: Service, path: str, text: str, **options: Any) -> str:
+    output: str = service.post(path, {"text": text, **options}).json["outputs"][0]["text"]
+    return output
+
+
+def test_it_translates(service: Service) -> None:
+    answer = client(service, "/translate").translation(SENTENCE)
+
+    assert answer.translation_text == ours(service, "/translate", SENTENCE)
+
+
+def test_it_summarizes(service: Service) -> None:
+    answer = client(service, "/summarize").summarization(ARTICLE)
+
+    assert answer.summary_text == ours(service, "/summarize", ARTICLE)
+
+
+def test_a_variant_may_be_named_in_the_url(service: Service) -> None:
+    answer = client(service, "/translate?variant=original").translation(SENTENCE)
+
+    assert answer.translation_text == ours(service, "/translate?variant=original", SENTENCE)
+
+
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [
+        ({"num_beams": 1, "max_new_tokens": 3}, {"num_beams": 1, "max_new_tokens": 3}),
+        ({"max_length": 4}, {"max_new_tokens": 3}),
+        ({"do_sample": True, "num_beams": 1, "seed": 7}, {"do_sample": True, "num_beams": 1, "seed": 7}),
+    ],
+)
+def test_its_parameters_are_generation_options(service: Service, given: dict[str, Any], means: dict[str, Any]) -> None:
+    translated = client(service, "/translate").translation(SENTENCE, generate_parameters=given)
+    posted = service.post("/translate", {"inputs": [SENTENCE, "It is raining."], "parameters": given}).json
+
+    assert translated.translation_text == ours(service, "/translate", SENTENCE, **means)
+    assert posted[0] == {"translation_text": translated.translation_text} and len(posted) == 2
+
+
+@pytest.mark.parametrize(("source", "target"), [("en", "de"), ("en_XX", "de_DE")])
+def test_the_languages_may_be_named(service: Service, source: str, target: str) -> None:
+    answer = client(service, "/translate").translation(SENTENCE, src_lang=source, tgt_lang=target)
+
+    assert answer.translation_text == ours(service, "/translate", SENTENCE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"src_lang": "fr", "tgt_lang": "de"}, "fr is not supported"),
+        ({"generate_parameters": {"beams": 4}}, "parameters.generate_parameters.beams: is not a field here"),
+        ({"generate_parameters": {"num_beams": 99}}, "num_beams: should be less than or equal to 16"),
+        ({"generate_parameters": {"max_length": 9, "max_new_tokens": 8}}, "exclude each other"),
+        ({"generate_parameters": {"max_new_tokens": 8, "min_new_tokens": 9}}, "min_new_tokens"),
+        ({"clean_up_tokenization_spaces": True}, "clean_up_tokenization_spaces: must not be true"),
+        ({"truncation": "only_second"}, "truncation: should be"),
+    ],
+)
+def test_what_it_cannot_have_is_said_in_its_error(service: Service, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(HfHubHTTPError) as refused:
+        client(service, "/translate").translation(SENTENCE, **arguments)
+
+    assert refused.value.response.status_code == 422 and said in str(refused.value)
+
+
+def test_a_text_that_is_too_long_is_refused_if_it_must_not_be_truncated(service: Service) -> None:
+    with pytest.raises(HfHubHTTPError) as refused:
+        client(service, "/summarize").summarization(ARTICLE * 30, truncation="do_not_truncate")
+
+    assert refused.value.response.status_code == 422 and "tokens" in str(refused.value)
+
+
+def test_an_unknown_variant_is_named_in_its_error(service: Service) -> None:
+    with pytest.raises(HfHubHTTPError) as refused:
+        client(service, "/translate?variant=nope").translation(SENTENCE)
+
+    assert refused.value.response.status_code == 404 and "original" in str(refused.value)
+
+
+def test_errors_are_problems_that_its_client_can_read(service: Service) -> None:
+    refused = service.post("/summarize", {"inputs": ARTICLE, "parameters": {"src_lang": "en"}})
+
+    assert refused.status == 422 and refused.problem.detail == "parameters.src_lang: is not a field here"
+    assert refused.problem.error == refused.problem.detail

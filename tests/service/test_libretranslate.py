@@ -1,0 +1,171 @@
+import json
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+
+import pytest
+from libretranslatepy import LibreTranslateAPI
+
+from tests.service.client import Response, Service
+
+SENTENCE = "The children are playing in the garden."
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture
+def client(service: Service) -> LibreTranslateAPI:
+    return LibreTranslateAPI(f"http://127.0.0.1:{service.port}", api_key="unused")
+
+
+def ours(service: Service, text: str, query: str = "") -> str:
+    output: str = service.post(f"/translate{query}", {"text": text}).json["outputs"][0]["text"]
+    return output
+
+
+def post(service: Service, query: str = "", **fields: Any) -> Response:
+    return service.post(f"/translate{query}", {"source": "en", "target": "de", **fields})
+
+
+def test_its_python_client_translates(service: Service, client: LibreTranslateAPI) -> None:
+    assert client.translate(SENTENCE, "en", "de") == ours(service, SENTENCE)
+    assert client.translate("Grüße & 100 %\nGood morning.", "en", "de") == ours(service, "Grüße & 100 %\nGood morning.")
+
+
+def test_its_python_client_sees_the_languages_of_the_variants(client: LibreTranslateAPI) -> None:
+    assert client.languages() == [
+        {"code": "en", "name": "English", "targets": ["de"]},
+        {"code": "de", "name": "German", "targets": []},
+    ]
+
+
+def test_its_python_client_detects_languages(client: LibreTranslateAPI) -> None:
+    (english,), (german,) = client.detect(SENTENCE), client.detect("Die Kinder spielen im Garten.")
+
+    assert english["language"] == "en" and german["language"] == "de"
+    assert 50 < english["confidence"] <= 100
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "said"),
+    [
+        ("fr", "de", "fr is not supported"),
+        ("en", "xx", "xx is not supported"),
+        ("de", "en", "English (en) is not available as a target language from German (de)"),
+    ],
+)
+def test_languages_that_no_variant_knows_are_refused_in_its_words(
+    client: LibreTranslateAPI, source: str, target: str, said: str
+) -> None:
+    with pytest.raises(HTTPError) as refused:
+        client.translate("Hello.", source, target)
+
+    assert refused.value.code == 400 and json.loads(refused.value.read()) == {"error": said}
+
+
+def test_a_list_is_answered_with_a_list_and_blank_texts_with_themselves(service: Service) -> None:
+    answer = post(service, q=["Good morning.", "", " \n", SENTENCE])
+
+    assert answer.status == 200
+    assert answer.json == {"translatedText": [ours(service, "Good morning."), "", " \n", ours(service, SENTENCE)]}
+    assert post(service, q=[" "]).json == {"translatedText": [" "]}
+
+
+def test_a_language_is_detected_and_alternatives_are_accepted(service: Service) -> None:
+    one = post(service, q=SENTENCE, source="auto", alternatives=3)
+    two = post(service, q=["Good morning.", SENTENCE], source="auto", alternatives="2")
+    german = post(service, q="Die Kinder spielen im Garten.", source="auto")
+
+    found = one.json["detectedLanguage"]
+    assert found["language"] == "en" and one.json["alternatives"] == []
+    assert [each["language"] for each in two.json["detectedLanguage"]] == ["en", "en"]
+    assert two.json["alternatives"] == [[], []]
+    assert german.status == 400 and "from German (de)" in german.json["error"]
+
+
+def test_html_keeps_its_tags(service: Service) -> None:
+    html = '<div class="a"><p>Good morning.</p>\n<p>It is raining.<br/><code>x = 1</code></p></div>'
+
+    answer = post(service, q=html, format="html")
+
+    assert answer.json["translatedText"] == html.replace("Good morning.", ours(service, "Good morning.")).replace(
+        "It is raining.", ours(service, "It is raining.")
+    )
+
+
+def test_html_may_have_more_texts_than_a_request(service: Service) -> None:
+    answer = post(service, "?variant=compact", q="<p>Good morning.</p>" * 100, format="html")
+
+    assert answer.status == 200 and answer.json["translatedText"].count("<p>") == 100
+
+
+def test_html_that_does_not_close_is_refused_with_its_place(service: Service) -> None:
+    refused = post(service, q=["<p>Yes.</p>", "<p>A <b>red</p>"], format="html")
+
+    assert refused.status == 400
+    assert refused.json["error"].startswith("q[1]: <b> at line 1, column 6 is not closed before </p>")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "said"),
+    [
+        ({"q": ""}, 400, "Invalid request: missing q parameter"),
+        ({"q": []}, 400, "Invalid request: missing q parameter"),
+        ({"q": 5}, 400, "Invalid request: q: must be a string or a list of strings, not a number"),
+        ({"q": "Yes.", "format": "pdf"}, 400, "pdf format is not supported"),
+        ({"q": "Yes.", "alternatives": "many"}, 400, "Invalid request: alternatives: "),
+        ({"q": "Yes.", "beams": 4}, 400, "Invalid request: beams: is not a field here"),
+        ({"q": ["Yes."] * 65}, 400, "text: has 65 entries; at most 64"),
+    ],
+)
+def test_bad_input_is_refused_in_its_form(service: Service, fields: dict[str, Any], status: int, said: str) -> None:
+    refused = post(service, **fields)
+
+    assert refused.status == status and refused.headers["content-type"] == "application/json"
+    assert list(refused.json) == ["error"] and refused.json["error"].startswith(said)
+
+
+def test_a_missing_field_is_named(service: Service) -> None:
+    refused = service.send("POST", "/translate", urlencode({"q": "Yes.", "source": "en"}), FORM)
+
+    assert refused.status == 400 and refused.json == {"error": "Invalid request: missing target parameter"}
+
+
+def test_a_variant_may_be_named_and_an_unknown_one_is_refused(service: Service) -> None:
+    named = post(service, "?variant=pruned", q=SENTENCE)
+    unknown = post(service, "?variant=nope", q=SENTENCE)
+
+    assert named.json["translatedText"] == ours(service, SENTENCE, "?variant=pruned")
+    assert unknown.status == 404 and "original" in unknown.json["error"]
+
+
+def test_limits_and_checks_hold_for_its_requests_too(service: Service) -> None:
+    large = service.send("POST", "/translate", b"q=" + b"a" * (8 * 1024 * 1024), FORM)
+    long = service.send("POST", "/translate", urlencode({"q": "a" * 1_000_001, "source": "en", "target": "de"}), FORM)
+    elsewhere = service.send("POST", "/summarize", urlencode({"q": "Yes."}), FORM)
+    query = post(service, "?varinat=pruned", q="Yes.")
+
+    assert large.status == 413
+    assert long.status == 400 and "at most 1000000" in long.json["error"]
+    assert elsewhere.status == 415
+    assert query.status == 422 and "varinat" in query.problem.detail
+
+
+def test_its_requests_count_in_latency_and_metrics(service: Service) -> None:
+    def count() -> int:
+        latencies = service.get("/latency?task=translation&variant=distilled").json["latencies"]
+        return latencies[0]["count"] if latencies else 0
+
+    before = count()
+    assert post(service, "?variant=distilled", q="<p>One.</p><p>Two.</p>", format="html").status == 200
+    post(service, q="Yes.", source="fr")
+
+    assert count() == before + 1
+    assert 'reason="unsupported-languages"' in service.get("/metrics").text
+
+
+def test_frontend_settings_say_what_the_service_takes(service: Service) -> None:
+    settings = service.get("/frontend/settings").json
+
+    assert settings["charLimit"] == 1_000_000 and settings["keyRequired"] is False
+    assert settings["language"]["source"] == {"code": "en", "name": "English"}
+    assert settings["language"]["target"] == {"code": "de", "name": "German"}

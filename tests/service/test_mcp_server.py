@@ -1,0 +1,70 @@
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mcp import Client, StdioServerParameters
+
+from tests.service.client import Service
+from tests.service.conftest import free_port
+
+SENTENCE = "The children are playing in the garden."
+
+
+def with_server(port: int, use: Callable[[Client], Awaitable[None]]) -> None:
+    """Runs the server as an assistant starts it, and uses it."""
+
+    async def run() -> None:
+        arguments = ["-m", "slimseq.client.mcp_server", "--url", f"http://127.0.0.1:{port}"]
+        async with Client(StdioServerParameters(command=sys.executable, args=arguments, env=environment())) as client:
+            await use(client)
+
+    asyncio.run(run())
+
+
+def environment() -> dict[str, str]:
+    return {"PYTHONPATH": ":".join(sys.path)}
+
+
+def result(called: Any) -> Any:
+    assert not called.is_error, called.content
+    return called.structured_content.get("result", called.structured_content)
+
+
+def test_an_assistant_uses_the_service(service: Service) -> None:
+    async def use(client: Client) -> None:
+        assert {tool.name for tool in (await client.list_tools()).tools} == {
+            "translate",
+            "summarize",
+            "compare",
+            "list_variants",
+        }
+        translated = result(await client.call_tool("translate", {"text": SENTENCE, "variant": "original"}))
+        compared = result(
+            await client.call_tool(
+                "compare", {"task": "translation", "variants": ["original", "quantized"], "text": SENTENCE}
+            )
+        )
+        summary = result(await client.call_tool("summarize", {"text": f"{SENTENCE} {SENTENCE}"}))
+        variants = result(await client.call_tool("list_variants", {}))
+
+        own = service.post("/translate?variant=original", {"text": SENTENCE}).json["outputs"][0]["text"]
+        assert translated == compared["original"] == own and compared["quantized"] and summary
+        (default,) = [each for each in variants if each["task"] == "translation" and each["is_default"]]
+        assert default["variant"] == "quantized" and default["languages"] == ["en", "de"]
+        assert default["retention"] > 0.5
+
+    with_server(service.port, use)
+
+
+def test_an_assistant_reads_why_a_call_failed(service: Service) -> None:
+    async def unknown(client: Client) -> None:
+        called = await client.call_tool("translate", {"text": SENTENCE, "variant": "nope"})
+        assert called.is_error and "it has original" in str(called.content)
+
+    async def unreachable(client: Client) -> None:
+        called = await client.call_tool("list_variants", {})
+        assert called.is_error and "/quality" in str(called.content)
+
+    with_server(service.port, unknown)
+    with_server(free_port(), unreachable)

@@ -1,0 +1,123 @@
+"""Agreement on live traffic: what the service measures when the reference answers requests again."""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from prometheus_client.parser import text_string_to_metric_families
+
+from slimseq.evaluation.datasets import load_examples
+from slimseq.models_store.manifest import FileEntry, Task, digest_of
+from slimseq.models_store.store import Store, write_manifest
+from tests.command_line import compression
+from tests.service.client import Service
+from tests.service.conftest import running_service
+
+PATHS = {Task.TRANSLATION: "/translate", Task.SUMMARIZATION: "/summarize"}
+MEASURED_SECONDS = 240.0
+
+
+def quality_of(service: Service, task: Task, variant: str) -> Any:
+    [found] = service.get(f"/quality?task={task.value}&variant={variant}").json["qualities"]
+    return found
+
+
+def metric(service: Service, name: str, **labels: str) -> float | None:
+    """Returns a sample of `GET /metrics`, None if there is none."""
+    for family in text_string_to_metric_families(service.get("/metrics").text):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return sample.value
+    return None
+
+
+def live_agreement(service: Service, task: Task, variant: str, outputs: int) -> Any:
+    """Waits until so many outputs are compared; returns the agreement then."""
+    ends = time.monotonic() + MEASURED_SECONDS
+    while True:
+        found = quality_of(service, task, variant)["live_agreement"]
+        if (found and found["outputs"] >= outputs) or time.monotonic() > ends:
+            return found
+        time.sleep(0.1)
+
+
+def translate_all(service: Service, task: Task, variant: str, sources: list[str], at_once: int = 8) -> Any:
+    """Sends texts in single requests, no faster than they are compared; returns the agreement at the end."""
+    for number, source in enumerate(sources, 1):
+        assert service.post(f"{PATHS[task]}?variant={variant}", {"text": source}).status == 200
+        if number % at_once == 0:
+            live_agreement(service, task, variant, number)
+    return live_agreement(service, task, variant, len(sources))
+
+
+@pytest.mark.parametrize(
+    ("task", "variant", "samples"),
+    [("translation", "quantized", 32), ("translation", "compact", 32), ("summarization", "compact", 8)],
+)
+def test_live_agreement_on_the_bundled_samples_is_what_evaluate_says(
+    embedded: Store, log: Path, task: str, variant: str, samples: int
+) -> None:
+    evaluated = compression("evaluate", task, variant, "--samples", samples, "--json").json
+    offline = next(each["agreement"] for each in evaluated["variants"] if each["variant"] == variant)
+    sources = [example.source for example in load_examples(Task(task), "sample", samples=samples).examples]
+
+    with running_service(log, store=embedded.root, shadow_share=1) as service:
+        service.wait_until_ready()
+        live = translate_all(service, Task(task), variant, sources)
+
+        assert (live["outputs"], live["metric"]) == (samples, offline["metric"])
+        assert live["exact"] == pytest.approx(offline["exact"])
+        assert live["similarity"] == pytest.approx(offline["similarity"])
+        assert live["interval"][0] < live["similarity"] <= live["interval"][1]
+
+
+def test_a_broken_variant_meets_the_condition_of_the_alert_within_100_shadowed_requests(
+    own_store: Store, log: Path
+) -> None:
+    samples = ("--samples", 40, "--record", "--store", own_store.root)
+    recorded = compression("evaluate", "translation", "quantized", *samples)
+    assert recorded.code == 0, recorded.error
+    change_scales(own_store, Task.TRANSLATION, "quantized")
+    sources = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
+    labels = {"task": "translation", "variant": "quantized"}
+
+    with running_service(log, store=own_store.root, shadow_share=1) as service:
+        service.wait_until_ready()
+        for number, source in enumerate(sources, 1):
+            assert service.post("/translate?variant=quantized", {"text": source}).status == 200
+            if number % 10:
+                continue
+            live_agreement(service, Task.TRANSLATION, "quantized", number)
+            upper = metric(service, "slimseq_agreement_upper", **labels)
+            lower = metric(service, "slimseq_agreement_recorded_lower", **labels)
+            assert upper is not None and lower is not None
+            if upper < lower - 0.02:
+                break
+
+        quality = quality_of(service, Task.TRANSLATION, "quantized")
+        assert upper is not None and lower is not None and upper < lower - 0.02
+        assert quality["live_agreement"]["outputs"] == number < 100
+        assert quality["live_agreement"]["interval"][1] == upper
+        assert quality["agreement"]["interval"][0] == lower and quality["agreement"]["samples"] == 40
+        assert metric(service, "slimseq_shadows_total", **labels) == number
+        assert sources[0] not in log.read_text()
+
+
+def change_scales(store: Store, task: Task, variant: str) -> None:
+    """Breaks a variant: multiplies the scales of one matrix, and lists the changed file in the manifest."""
+    manifest, folder = store.manifest(task, variant), store.folder(task, variant)
+    path = folder / "onnx" / "decoder.onnx"
+    graph = onnx.load(path, load_external_data=False)
+    name = "model.decoder.layers.0.encoder_attn.out_proj.weight.transposed_scale"
+    scales = next(each for each in graph.graph.initializer if each.name == name)
+    scales.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scales) * np.float32(8), name))
+    path.write_bytes(graph.SerializeToString())
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    changed = {"path": "onnx/decoder.onnx", "bytes": path.stat().st_size, "sha256": sha256}
+    files = [FileEntry(**changed) if file.path == changed["path"] else file for file in manifest.files]
+    write_manifest(folder, manifest.model_copy(update={"files": files, "digest": digest_of(files)}))
