@@ -115,26 +115,29 @@ class EvaluationRunner:
     async def _run_all(self) -> None:
         while not self._is_closing:
             self._is_awake.clear()
+            claimed = None
             try:
                 claimed = await self._database.run(evaluation_rows.claim)
+                if claimed is not None:
+                    await self._run(claimed)
             except DatabaseUnavailable:
-                claimed = None
+                pass
             except Exception:
-                logger.exception("no evaluation can be run")
-                claimed = None
-            if claimed is not None:
-                await self._run(claimed)
-            else:
+                logger.exception("an evaluation was not run")
+            if claimed is None:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._is_awake.wait(), POLL_SECONDS)
 
     async def _run(self, claimed: Claim) -> None:
         correlation_id.set(claimed.request_id)
         process = EvaluationProcess()
+        if self._is_closing:
+            # It is given back at once.
+            process.kill()
         self._running = claimed, process
+        until = time.monotonic() + self._timeout_seconds
         timer = asyncio.get_running_loop().call_later(self._timeout_seconds, process.kill)
         heartbeat = asyncio.create_task(self._keep_lease(claimed, process))
-        until = time.monotonic() + self._timeout_seconds
         try:
             ending = await self._ending(claimed, process, until)
         finally:
