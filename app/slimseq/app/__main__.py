@@ -57,7 +57,8 @@ def _why_not_listening(host: str, port: int) -> str | None:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
         # `create_server` adds the address to the message; the errors of name resolution have negative numbers.
-        return os.strerror(error.errno) if (error.errno or 0) > 0 else str(error.strerror or error)
+        number = error.errno or 0
+        return os.strerror(number) if number > 0 else str(error.strerror or error)
     return None
 
 
