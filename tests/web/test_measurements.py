@@ -92,6 +92,16 @@ def test_a_variant_shows_its_scores_steps_and_files(visitor: Visitor, service: S
     assert page.locator(".steps > li").count() == len(detail["manifest"]["lineage"])
 
 
+def test_a_variant_shows_its_recorded_agreement(visitor: Visitor, service: Service) -> None:
+    detail = service.get("/variants/translation/compact").json
+    detail["quality"]["agreement"] = {"similarity": 0.874, "exact": 0.31}
+    visitor.answer("/variants/translation/compact", detail)
+
+    page = visitor.open("variants/translation/compact")
+
+    assert page.locator(".fact").nth(1).inner_text().split("\n") == ["Agreement", "0.874", "31 % the same text"]
+
+
 def test_live_traffic_shows_within_seconds(visitor: Visitor, service: Service) -> None:
     page = visitor.open("live")
     page.get_by_text("Ready", exact=True).wait_for()

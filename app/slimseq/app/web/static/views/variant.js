@@ -3,7 +3,19 @@
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { getJson } from "../api.js";
 import { commonDomain, drawnInterval } from "../charts/interval.js";
-import { TASKS, bytes, count, date, duration, fixed, interval, milliseconds, short, times } from "../format.js";
+import {
+  TASKS,
+  bytes,
+  count,
+  date,
+  duration,
+  fixed,
+  interval,
+  milliseconds,
+  percent,
+  short,
+  times,
+} from "../format.js";
 import { stepNames } from "../lineage.js";
 import { gateMark, isRoot, loading, markIcon, marks, problem } from "../parts.js";
 import { link } from "../route.js";
@@ -82,6 +94,9 @@ function facts(detail) {
     ],
     ["Gate", gateMark(recorded?.gate), ""],
   ];
+  const agreement = recorded?.agreement;
+  if (agreement)
+    facts_.splice(1, 0, ["Agreement", fixed(agreement.similarity, 3), `${percent(agreement.exact)} the same text`]);
   return facts_.map((each) => fact(...each));
 }
 
