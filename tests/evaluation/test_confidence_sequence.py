@@ -217,6 +217,46 @@ def test_the_difference_of_two_arms_is_in_its_interval() -> None:
     assert verdict(difference(better, worse), margin=0.9) == "equivalent"
 
 
+def test_the_difference_of_two_arms_is_in_its_interval_at_every_look() -> None:
+    random = np.random.default_rng(3)
+    missed = 0
+    for _ in range(60):
+        first, second = ConfidenceSequence(), ConfidenceSequence()
+        is_first = random.random(600) < 0.5
+        values = np.where(is_first, random.random(600) < 0.6, random.random(600) < 0.5).astype(float)
+        misses = []
+        for number, (of_first, value) in enumerate(zip(is_first, values.tolist(), strict=True), 1):
+            (first if of_first else second).update(value)
+            if number % 30 == 0:
+                low, high = difference(first, second, ALPHA)
+                misses.append(not low <= 0.1 <= high)
+        missed += any(misses)
+
+    assert missed <= ALPHA * 60
+
+
+@pytest.mark.parametrize("sizes", [(500, 500), (200, 1800), (30, 30)])
+def test_the_interval_of_a_difference_is_narrower_than_the_difference_of_two_intervals(sizes: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    first, second = (stream_of(coins(random, size)[0]) for size in sizes)
+
+    low, high = difference(first, second)
+
+    (own_low, own_high), (other_low, other_high) = first.interval(0.025), second.interval(0.025)
+    assert high - low < 0.95 * (own_high - other_low - (own_low - other_high))
+    assert low < 0 < high
+    assert difference(second, first) == pytest.approx((-high, -low), abs=1e-6)
+
+
+def test_before_an_arm_has_a_value_the_difference_is_hardly_known() -> None:
+    first = stream_of(np.ones(200))
+
+    low, high = difference(first, ConfidenceSequence())
+
+    assert -0.1 < low < 0 and high == 1.0
+    assert difference(ConfidenceSequence(), ConfidenceSequence()) == (-1.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("interval", "expected"),
     [

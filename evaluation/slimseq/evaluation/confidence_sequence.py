@@ -13,7 +13,7 @@ grid of capitals instead of three numbers.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -31,6 +31,7 @@ _LOG_WEIGHTS = tuple(-_DECAY * math.log(k + 2) - math.log(_TOTAL_WEIGHT) for k i
 # psi_E of Howard et al. (2021), table 2, for values whose range is 1.
 _PENALTIES = tuple(-math.log1p(-each) - each for each in _LAMBDAS)
 MAX_STEPS = 50
+SEARCH_STEPS = 25
 RELATIVE_TOLERANCE = 1e-9
 
 Verdict = Literal["ahead", "behind", "equivalent", "undecided"]
@@ -162,16 +163,38 @@ class WinRate(BaseModel):
 
 
 def difference(first: ConfidenceSequence, second: ConfidenceSequence, alpha: float = ALPHA) -> Interval:
-    """Returns an always-valid interval of the first mean minus the second one.
+    """Returns an always-valid interval of the first mean minus the second one. It takes milliseconds.
 
-    Each mean is in its own interval at half of alpha, so that both are at all times with probability 1 - alpha. The
-    streams may depend on each other. For values in pairs, a `ConfidenceSequence` of their differences is narrower.
+    Values of both may come in any order, one at a time: then the product of both mixtures is a supermartingale too, and
+    the interval holds the differences of all pairs of means at which that product is below 1 / alpha. It is about 20 %
+    narrower than the difference of two intervals at alpha / 2. For values in pairs, use one `ConfidenceSequence` of
+    their differences.
 
     Raises:
         ValueError: alpha is not between 0 and 1.
     """
-    (low, high), (other_low, other_high) = first.interval(alpha / 2), second.interval(alpha / 2)
-    return low - other_high, high - other_low
+    if first.mean is None or second.mean is None:
+        (low, high), (other_low, other_high) = first.interval(alpha), second.interval(alpha)
+        return low - other_high, high - other_low
+    _check_alpha(alpha)
+    # Each mixture has two sides, of weight 1/2.
+    threshold = math.log(4 / alpha)
+    scales = [(each.high - each.low) / each.count for each in (first, second)]
+    least = [_log_mixture(_constants(each.variation), 0.0)[0] for each in (first, second)]
+
+    def radius(share: float) -> float:
+        """The largest distance of the difference if the first mixture has this part of the threshold. It is concave."""
+        own = scales[0] * _boundary(first.variation, share)
+        return own + scales[1] * _boundary(second.variation, threshold - share)
+
+    low, high = least[0], threshold - least[1]
+    for _ in range(SEARCH_STEPS):
+        third = (high - low) / 3
+        low, high = (low + third, high) if radius(low + third) < radius(high - third) else (low, high - third)
+    # An upper bound of the maximum, which is between: the middle is at least halfway up from the lower end.
+    largest = 2 * radius((low + high) / 2) - min(radius(low), radius(high))
+    middle = first.mean - second.mean
+    return max(middle - largest, first.low - second.high), min(middle + largest, first.high - second.low)
 
 
 def verdict(interval: Interval, margin: float, tie: float = 0.0) -> Verdict:
@@ -207,22 +230,32 @@ def _check_alpha(alpha: float) -> None:
 def _boundary(variation: float, threshold: float) -> float:
     """Returns the sum of deviations at which the mixture of exponential supermartingales reaches a threshold.
 
-    The mixture is `sum(weight * exp(lambda * sum - psi(lambda) * variation))`, the threshold its logarithm. Newton's
-    method comes from above, as the logarithm is convex and increasing, so that a result is never too small.
+    The threshold is a logarithm. Newton's method comes from above, as the logarithm of the mixture is convex and
+    increasing, so that a result is never too small.
     """
-    constants = [weight - penalty * variation for weight, penalty in zip(_LOG_WEIGHTS, _PENALTIES, strict=True)]
+    constants = _constants(variation)
     sum_ = min((threshold - constant) / each for constant, each in zip(constants, _LAMBDAS, strict=True))
     for _ in range(MAX_STEPS):
-        exponents = [constant + each * sum_ for constant, each in zip(constants, _LAMBDAS, strict=True)]
-        largest = max(exponents)
-        terms = [math.exp(each - largest) for each in exponents]
-        total = math.fsum(terms)
-        slope = math.fsum(term * each for term, each in zip(terms, _LAMBDAS, strict=True)) / total
-        step = (largest + math.log(total) - threshold) / slope
-        if step <= RELATIVE_TOLERANCE * sum_:
+        value, slope = _log_mixture(constants, sum_)
+        step = (value - threshold) / slope
+        if step <= RELATIVE_TOLERANCE * abs(sum_):
             break
         sum_ -= step
     return sum_
+
+
+def _constants(variation: float) -> list[float]:
+    return [weight - penalty * variation for weight, penalty in zip(_LOG_WEIGHTS, _PENALTIES, strict=True)]
+
+
+def _log_mixture(constants: Sequence[float], sum_: float) -> tuple[float, float]:
+    """Returns the logarithm of `sum(weight * exp(lambda * sum - psi(lambda) * variation))`, and its slope."""
+    exponents = [constant + each * sum_ for constant, each in zip(constants, _LAMBDAS, strict=True)]
+    largest = max(exponents)
+    terms = [math.exp(each - largest) for each in exponents]
+    total = math.fsum(terms)
+    slope = math.fsum(term * each for term, each in zip(terms, _LAMBDAS, strict=True)) / total
+    return largest + math.log(total), slope
 
 
 def _border(is_rejected: Callable[[float], bool], outside: float, inside: float) -> float:
