@@ -19,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest
 TWICE := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare check test docs openapi test-transformers4 lint format clean
+.PHONY: help setup run prepare check test docs openapi vendor screenshots test-transformers4 lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,12 @@ docs: $(DEV_STAMP) ## Build the documentation site: docs/_build/index.html.
 
 openapi: $(DEV_STAMP) ## Write docs/reference/openapi.json from the routes.
 	$(BIN)/python -m docs.openapi
+
+vendor: $(DEV_STAMP) ## Copy the page's libraries from npm, as vendor.json pins them. Needs npm.
+	$(BIN)/python -m slimseq.app.web.vendor
+
+screenshots: $(DEV_STAMP) prepare ## Take the README's pictures of the page. Needs Chromium.
+	$(BIN)/python -m tests.web.screenshots
 
 format: $(DEV_STAMP) ## Format, and fix what can be fixed.
 	$(BIN)/ruff check --fix .

@@ -1,85 +1,55 @@
-"""The scrape configuration under a real Prometheus, which finds the service's metrics by query."""
+"""The scrape configuration and the rules under a real Prometheus and promtool."""
 
-import json
-import shutil
+import re
 import subprocess
-import time
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.deploy.conftest import PROMETHEUS, Prometheus, needs_prometheus
 from tests.service.client import Service
-from tests.service.conftest import free_port, running_service
 
-CONFIGURATION = Path(__file__).parents[2] / "deploy" / "prometheus" / "prometheus.yml"
+TESTS = Path(__file__).parent / "rules"
+# A metric with its labels and range: the words of PromQL are followed by a parenthesis or stand alone.
+SELECTOR = re.compile(r"\b(?:up|slimseq_\w+|\w+:slimseq\w+:\w+)(?:\{[^}]*\})?(?:\[\w+\])?")
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="needs Prometheus, Debian's package `prometheus`"
-)
-
-
-class Prometheus:
-    """A running Prometheus."""
-
-    def __init__(self, port: int) -> None:
-        self.address = f"http://127.0.0.1:{port}"
-
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        parameters = urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(f"{self.address}/api/v1/query?{parameters}", timeout=5) as answer:
-            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-        return result
-
-    def wait_for(self, expression: str, seconds: float = 60) -> list[dict[str, Any]]:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
-                if result := self.query(expression):
-                    return result
-            except OSError:
-                pass
-            time.sleep(0.2)
-        raise AssertionError(f"Prometheus never found {expression}")
+pytestmark = [needs_prometheus, pytest.mark.alone]
 
 
-@pytest.fixture(scope="module")
-def watched(embedded: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Prometheus]]:
-    folder = tmp_path_factory.mktemp("prometheus")
-    with running_service(folder / "log") as service:
-        service.wait_until_ready()
-        own = CONFIGURATION.read_text().replace("api:8000", f"127.0.0.1:{service.port}")
-        assert str(service.port) in own
-        (folder / "prometheus.yml").write_text(
-            own.replace("scrape_interval: 5s", "scrape_interval: 1s").replace("3s", "1s")
-        )
-        port = free_port()
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            yield service, Prometheus(port)
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+def promtool(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
-def test_the_configuration_is_one_that_prometheus_takes() -> None:
-    checked = subprocess.run(
-        ["promtool", "check", "config", CONFIGURATION], capture_output=True, text=True, check=False
-    )
+def rules(prometheus: Prometheus, kind: str) -> list[dict[str, Any]]:
+    groups = prometheus.get("rules", type=kind)["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_prometheus_takes_the_configuration_and_the_rules() -> None:
+    checked = promtool("check", "config", PROMETHEUS / "prometheus.yml")
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "rules found" in checked.stdout
+
+
+def test_rules_record_and_alert_what_their_unit_tests_say() -> None:
+    tested = promtool("test", "rules", *sorted(TESTS.glob("*.yml")))
+
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+@pytest.mark.parametrize("kind", ["alert", "record"])
+def test_every_rule_has_a_unit_test(kind: str) -> None:
+    names = {
+        name
+        for path in (PROMETHEUS / "rules").glob("*.yml")
+        for name in re.findall(rf"- {kind}: (\S+)", path.read_text(encoding="utf-8"))
+    }
+    expected = "\n".join(path.read_text(encoding="utf-8") for path in TESTS.glob("*.yml"))
+
+    assert names
+    assert {name for name in names if name not in expected} == set()
 
 
 def test_the_service_is_found_and_what_it_served_is_counted(watched: tuple[Service, Prometheus]) -> None:
@@ -91,7 +61,7 @@ def test_the_service_is_found_and_what_it_served_is_counted(watched: tuple[Servi
     [up] = prometheus.wait_for('up{job="slimseq"} == 1')
     assert up["value"][1] == "1"
     [tokens] = prometheus.wait_for('slimseq_output_tokens_total{task="translation",variant="quantized"} > 0')
-    assert float(tokens["value"][1]) == answer.json["outputs"][0]["output_tokens"]
+    assert float(tokens["value"][1]) >= answer.json["outputs"][0]["output_tokens"]
 
 
 def test_the_metrics_follow_prometheus_naming(watched: tuple[Service, Prometheus]) -> None:
@@ -103,3 +73,30 @@ def test_the_metrics_follow_prometheus_naming(watched: tuple[Service, Prometheus
 
     complaints = [line for line in checked.stderr.decode().splitlines() if line.startswith("slimseq_")]
     assert complaints == []
+
+
+def test_every_recording_rule_has_data_under_load(loaded: Prometheus) -> None:
+    recording = rules(loaded, "record")
+
+    assert recording
+    for rule in recording:
+        labels = ",".join(f'{name}="{value}"' for name, value in rule.get("labels", {}).items())
+        loaded.wait_for(f"{rule['name']}{{{labels}}}")
+        loaded.wait_for(rule["query"])
+    assert {rule["health"] for rule in rules(loaded, "record")} == {"ok"}
+
+
+def test_every_alert_is_about_series_that_exist_and_says_what_to_do(loaded: Prometheus) -> None:
+    """A healthy service fires no alert, so its expression is empty. Each selector in it has data."""
+    alerts = rules(loaded, "alert")
+
+    assert alerts
+    for alert in alerts:
+        selectors = SELECTOR.findall(alert["query"])
+        assert selectors, alert["query"]
+        for selector in selectors:
+            found = loaded.wait_for(f"last_over_time({selector})" if selector.endswith("]") else selector)
+            assert found, alert["name"]
+        assert alert["annotations"]["summary"] and len(alert["annotations"]["description"]) > 100
+        assert alert["labels"]["severity"] in ("critical", "warning", "info")
+    assert {alert["health"] for alert in rules(loaded, "alert")} == {"ok"}

@@ -27,6 +27,7 @@ def test_a_tampered_artifact_is_refused_and_the_others_serve(store: Path, log: P
         summarized = service.post("/summarize", TEXT)
         compared = service.post("/compare?task=translation&variant=original&variant=quantized", TEXT)
         listed = service.get("/variants/translation/quantized").json
+        metrics = service.get("/metrics").text
 
     assert refused.status == 503 and "onnx/decoder.onnx" in refused.problem.detail
     assert refused.problem.type == "/problems/corrupt-artifact"
@@ -35,6 +36,8 @@ def test_a_tampered_artifact_is_refused_and_the_others_serve(store: Path, log: P
     assert compared.json["results"][1]["variant"] == "quantized"
     assert compared.json["results"][1]["error"]["status"] == 503
     assert listed["status"] == "broken" and "decoder.onnx" in listed["error"]
+    failed = 'slimseq_variant_load_failed{task="translation",variant="%s"} %.1f'
+    assert failed % ("quantized", 1) in metrics and failed % ("original", 0) in metrics
 
 
 def test_a_half_written_artifact_is_refused_and_serves_once_it_is_whole(store: Path, log: Path) -> None:

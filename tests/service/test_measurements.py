@@ -148,6 +148,9 @@ def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
     assert grown("slimseq_output_tokens_total", labels) == output["output_tokens"]
     assert grown("slimseq_inference_duration_seconds_count", labels) == 1
     assert grown("slimseq_queue_wait_seconds_count", labels) == 1
+    assert grown("slimseq_generation_duration_seconds_count", labels) == 1
+    parts = grown("slimseq_queue_wait_seconds_sum", labels) + grown("slimseq_inference_duration_seconds_sum", labels)
+    assert 0 < parts <= grown("slimseq_generation_duration_seconds_sum", labels)
     assert grown(*answered) == 1
     assert grown(*refused) == 2
     assert grown("slimseq_rejected_total", (("reason", "invalid-request"),)) == 1

@@ -1,6 +1,7 @@
 """The wheel in an environment of its own: complete, without a training library, and it answers all the same."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,9 @@ DATA = {
         f"slimseq/compression/recipes/{path.name}"
         for path in ROOT.glob("compression/slimseq/compression/recipes/*.yaml")
     ),
+    *(path.relative_to(ROOT / "app").as_posix() for path in ROOT.glob("app/slimseq/app/web/static/**/*.*")),
+    *(path.relative_to(ROOT / "app").as_posix() for path in ROOT.glob("app/slimseq/app/web/static/vendor/*/[LN]*")),
+    "slimseq/app/web/vendor.json",
     "slimseq/compression/report/report.html.jinja",
     "slimseq/evaluation/samples/README.md",
     "slimseq/evaluation/samples/summarization.jsonl",
@@ -90,6 +94,15 @@ def test_no_training_library_is_installed(python: Path, tmp_path: Path) -> None:
     )
 
     assert done.stdout.strip() == "[]"
+
+
+def test_it_serves_the_page(python: Path, embedded: Store, tmp_path: Path) -> None:
+    with running_service(tmp_path / "log", python=python, folder=tmp_path, store=embedded.root) as service:
+        page = service.get("/")
+        (script,) = re.findall(r'src="(assets/\w+/app.js)"', page.text)
+        answer = service.get(f"/{script}")
+
+    assert page.status == answer.status == 200
 
 
 def test_it_serves_built_artifacts(python: Path, embedded: Store, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Runs the service: `slimseq serve`, with settings from `SLIMSEQ_*`."""
 
 import logging
+import os
 import socket
 import sys
 
@@ -55,7 +56,9 @@ def _why_not_listening(host: str, port: int) -> str | None:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         socket.create_server((host, port), family=family).close()
     except OSError as error:
-        return error.strerror or str(error)
+        # `create_server` adds the address to the message; the errors of name resolution have negative numbers.
+        number = error.errno or 0
+        return os.strerror(number) if number > 0 else str(error.strerror or error)
     return None
 
 

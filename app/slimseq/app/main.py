@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.routing import Route
 
 from slimseq.app.http.dialects.libretranslate import FORM_PATHS
@@ -17,7 +18,7 @@ from slimseq.app.http.middleware.disconnect import DisconnectMiddleware
 from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
 from slimseq.app.http.middleware.observation import ObservationMiddleware
 from slimseq.app.http.openapi import complete_openapi
-from slimseq.app.http.routes import ROUTERS
+from slimseq.app.http.routes import ROUTERS, page
 from slimseq.app.http.strict_query import KNOWN_QUERY_ONLY, install_strict_query
 from slimseq.app.services import Services
 from slimseq.app.settings import Settings
@@ -26,6 +27,8 @@ VERSION = importlib.metadata.version("slimseq")
 DESCRIPTION = "Serves compressed T5 and BART models side by side, and shows the cost and the quality of each variant."
 # Other paths take JSON alone.
 MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM)), "/evaluations/upload": ("multipart/form-data",)}
+# FastAPI's own telemetry has query strings and the texts of exceptions in it (docs/decisions/015-traces.md).
+OWN_TRACES_ONLY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 
 
@@ -47,10 +50,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     services = Services.build(settings, VERSION)
-    app = FastAPI(title="Slimseq", version=VERSION, description=DESCRIPTION, lifespan=_lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="Slimseq",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        # FastAPI's own pages load their scripts from another site.
+        docs_url=None,
+        redoc_url=None,
+        telemetry=OWN_TRACES_ONLY,
+    )
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
+    app.include_router(page.router)
     translate_exceptions(app)
     complete_openapi(app)
     install_strict_query(app)
@@ -66,7 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(FailureMiddleware)
     # The paths of the documentation pages are not in the OpenAPI document.
     paths = [*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))]
-    app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=paths)
+    app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=paths, traces=services.traces)
     app.add_middleware(CorrelationIdMiddleware, validator=is_valid_request_id)
     return app
 

@@ -19,6 +19,7 @@ from slimseq.app.jobs.traffic import ExperimentTraffic
 from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.inventory import Inventory
@@ -63,6 +64,7 @@ class Services:
     planner: Planner
     trimmer: HeapTrimmer
     admin_token: SecretStr | None
+    traces: Traces | None
 
     @classmethod
     def build(cls, settings: Settings, version: str) -> Self:
@@ -75,13 +77,14 @@ class Services:
         """
         catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
         check_store(settings, catalogue)
-        metrics = ServiceMetrics(version)
+        metrics = ServiceMetrics(version, settings.max_resident_bytes)
+        traces = Traces.from_environment(version)
         limits = WorkLimits(
             settings.max_batch_rows, settings.max_batch_tokens, settings.batch_wait_seconds, settings.queue_rows
         )
         runtimes = RuntimeChooser(catalogue, settings.runtime_name)
         pool = Pool(
-            Loader(catalogue.store, metrics, limits, settings.workers, settings.threads),
+            Loader(catalogue.store, metrics, limits, settings.workers, settings.threads, traces=traces),
             metrics,
             runtimes,
             PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
@@ -99,7 +102,7 @@ class Services:
         shadowing = Shadowing(settings.shadow_share, catalogue, runtimes, pool, monitor, metrics)
         return cls(
             generation=GenerationService(
-                settings, chooser, pool, latency, metrics, planner, traffic, shadowing.answered
+                settings, chooser, pool, latency, metrics, planner, traffic, shadowing.answered, traces
             ),
             evaluations=EvaluationService(
                 chooser,
@@ -125,6 +128,7 @@ class Services:
             planner=planner,
             trimmer=HeapTrimmer(pool.idle_seconds),
             admin_token=settings.admin_token,
+            traces=traces,
         )
 
     async def close(self) -> None:
@@ -135,6 +139,8 @@ class Services:
         await self.pool.close()
         await self.responses.close()
         self.database.close()
+        if self.traces:
+            await asyncio.to_thread(self.traces.close)
 
 
 def check_store(settings: Settings, catalogue: Catalogue) -> None:

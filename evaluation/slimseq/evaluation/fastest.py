@@ -232,16 +232,25 @@ def _on_one_machine(
 
 
 def speed_up(manifest: Manifest, root: Manifest) -> float | None:
-    """Returns the speed of a variant relative to its root, at the largest batch and on its fastest runtime.
+    """Returns the speed of a variant relative to its root, by its fastest measurement.
+
+    Returns:
+        None if the variant was not measured, or the root was not in that setting.
+    """
+    fastest = fastest_measurement(manifest)
+    return speed_ratio(fastest, manifest, root) if fastest else None
+
+
+def fastest_measurement(manifest: Manifest) -> Performance | None:
+    """Returns the measurement of a variant at the largest batch and on its fastest runtime.
 
     Measurements of this machine are used, or those of others if there are none.
 
     Returns:
-        None if the root was not measured in that setting.
+        None if the variant was not measured.
     """
     own = [each for each in manifest.performance if each.host == host_name() and are_alike(each.cpu_flags, cpu_flags())]
-    fastest = max(own or manifest.performance, key=lambda each: (each.batch, each.tokens_per_second))
-    return speed_ratio(fastest, manifest, root)
+    return max(own or manifest.performance, key=lambda each: (each.batch, each.tokens_per_second), default=None)
 
 
 def speed_ratio(measured: Performance, manifest: Manifest, root: Manifest | None) -> float | None:

@@ -75,7 +75,10 @@ def test_every_error_is_a_problem_and_every_status_of_a_problem_is_documented(do
 
 def test_every_body_that_is_posted_has_an_example_that_fits_its_schema(document: dict[str, Any]) -> None:
     for _, path, operation in operations(document):
-        for content in operation.get("requestBody", {}).get("content", {}).values():
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            if media_type == "multipart/form-data":
+                # Its fields are described one by one.
+                continue
             for each in content["schema"].get("oneOf", [content["schema"]]):
                 schema = document["components"]["schemas"][each["$ref"].rpartition("/")[2]]
                 assert schema["examples"], path

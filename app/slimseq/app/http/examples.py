@@ -12,6 +12,8 @@ ARTICLE = (
 )
 DIGEST = "sha256:7427bd427d2ec34bec71e0fe505b9ec65aa9f0e1a10828c9a457da1c98156e86"
 
+RESPONSE = "0c9b5a0c4f0e4d0c8a7d6f5e4d3c2b1a"
+
 PARAMETERS: dict[str, Any] = {"task": "translation", "variant": "quantized"}
 
 SCHEMAS: dict[str, list[Any]] = {
@@ -48,8 +50,21 @@ SCHEMAS: dict[str, list[Any]] = {
             "pairs": [{"document": ARTICLE, "summary": "A warehouse in Leeds burned for six hours."}],
         },
     ],
+    "ExperimentRequest": [
+        {
+            "task": "translation",
+            "name": "Is pruned good enough?",
+            "arms": [{"variant": "quantized", "weight": 3}, {"variant": "pruned", "weight": 1}],
+            "margin": 0.02,
+        }
+    ],
+    "FeedbackRequest": [
+        {"response": RESPONSE, "rating": 1},
+        {"comparison": RESPONSE, "preferred": "quantized"},
+    ],
     "GenerationResponse": [
         {
+            "id": RESPONSE,
             "task": "translation",
             "variant": "quantized",
             "digest": DIGEST,

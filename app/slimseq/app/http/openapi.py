@@ -35,6 +35,7 @@ TAGS = {
     "libretranslate": "LibreTranslate's API, beside `POST /translate`.",
     "variants": "What there is, and what is loaded.",
     "measurements": "Latency, memory and quality, measured while the service runs.",
+    "experiments": "Split traffic between variants, and judge their outputs.",
     "operation": "For operators and their monitoring.",
 }
 # Any request may end with these: they belong to the connection, or to the query, which no endpoint leaves unchecked.

@@ -16,6 +16,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
+from slimseq.app.http.problems import PROBLEM_TYPES
 from slimseq.app.http.schemas.quality import LiveAgreement, OfflineAgreement
 from slimseq.models_store.manifest import Task
 
@@ -40,7 +41,7 @@ AGREEMENT_GAUGES = {
 class ServiceMetrics:
     """The metrics of one application, in a registry of its own."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, memory_budget_bytes: int = 0) -> None:
         # The creation times of series would double the size of the page.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
@@ -63,6 +64,9 @@ class ServiceMetrics:
             ("reason",),
             registry=registry,
         )
+        # Prometheus sees no increase in a counter that appears with its first value.
+        for kind in PROBLEM_TYPES.values():
+            self._rejected.labels(kind.slug)
         self._queue_wait = Histogram(
             "slimseq_queue_wait_seconds",
             "Time of a request in the queue, until generation started.",
@@ -73,6 +77,13 @@ class ServiceMetrics:
         self._inference = Histogram(
             "slimseq_inference_duration_seconds",
             "Time of a request from the start of generation to its end.",
+            VARIANT,
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._total = Histogram(
+            "slimseq_generation_duration_seconds",
+            "Time of a request from its arrival to its answer: plan, queue and inference.",
             VARIANT,
             buckets=SECONDS,
             registry=registry,
@@ -97,6 +108,17 @@ class ServiceMetrics:
         self._load_seconds = Gauge(
             "slimseq_variant_load_seconds", "Time to verify and load the variant.", VARIANT, registry=registry
         )
+        self._load_failed = Gauge(
+            "slimseq_variant_load_failed",
+            "1 while the last attempt to verify and load the variant failed.",
+            VARIANT,
+            registry=registry,
+        )
+        Gauge(
+            "slimseq_memory_budget_bytes",
+            "Memory budget for loaded variants. 0 means no limit.",
+            registry=registry,
+        ).set(memory_budget_bytes)
 
         self._shadows = Counter(
             "slimseq_shadows", "Number of requests that the reference answered again.", VARIANT, registry=registry
@@ -117,7 +139,7 @@ class ServiceMetrics:
         # By variant and runtime: resident bytes, and the function that reads the queue.
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
         # A lookup by labels takes longer than an increment.
-        self._of_generations: dict[tuple[Task, str], tuple[Histogram, Histogram, Counter, Counter]] = {}
+        self._of_generations: dict[tuple[Task, str], tuple[Histogram, Histogram, Histogram, Counter, Counter]] = {}
         self._evictions = Counter(
             "slimseq_evictions", "Number of variants unloaded to free memory for others.", registry=registry
         )
@@ -130,7 +152,13 @@ class ServiceMetrics:
             self._rejected.labels(problem).inc()
 
     def generation_ended(
-        self, task: Task, variant: str, queue_seconds: float, inference_seconds: float, tokens: tuple[int, int]
+        self,
+        task: Task,
+        variant: str,
+        queue_seconds: float,
+        inference_seconds: float,
+        total_seconds: float,
+        tokens: tuple[int, int],
     ) -> None:
         """Counts the generation of a request. `tokens` are its input and output tokens."""
         key = (task, variant)
@@ -138,12 +166,14 @@ class ServiceMetrics:
             self._of_generations[key] = (
                 self._queue_wait.labels(*key),
                 self._inference.labels(*key),
+                self._total.labels(*key),
                 self._input_tokens.labels(*key),
                 self._output_tokens.labels(*key),
             )
-        queue_wait, inference, input_tokens, output_tokens = self._of_generations[key]
+        queue_wait, inference, total, input_tokens, output_tokens = self._of_generations[key]
         queue_wait.observe(queue_seconds)
         inference.observe(inference_seconds)
+        total.observe(total_seconds)
         input_tokens.inc(tokens[0])
         output_tokens.inc(tokens[1])
 
@@ -164,7 +194,12 @@ class ServiceMetrics:
         """Records that a runtime loaded a variant. `queue_rows` is called when metrics are read."""
         self._open.setdefault((task, variant), {})[runtime] = (resident_bytes, queue_rows)
         self._load_seconds.labels(task, variant).set(load_seconds)
+        self._load_failed.labels(task, variant).set(0)
         self._show_open(task, variant)
+
+    def variant_failed(self, task: Task, variant: str) -> None:
+        """Records that a variant could not be verified and loaded. The next load that succeeds clears it."""
+        self._load_failed.labels(task, variant).set(1)
 
     def variant_closed(self, task: Task, variant: str, runtime: str) -> None:
         """Records that a variant was unloaded from a runtime. It may still be loaded on others."""

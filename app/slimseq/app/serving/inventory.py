@@ -20,12 +20,13 @@ from slimseq.app.http.schemas.quality import (
     Retention,
     VariantQuality,
 )
-from slimseq.app.http.schemas.variants import VariantDetail, VariantList, VariantSummary
+from slimseq.app.http.schemas.variants import Speed, VariantDetail, VariantList, VariantSummary
 from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.serving.pool.loading import format_bytes
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.evaluation.fastest import fastest_measurement, speed_ratio
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
@@ -114,6 +115,7 @@ class Inventory:
         """Returns the memory of the process now, and of each loaded variant as measured when it was loaded."""
         return MemoryReport(
             process_resident_bytes=resident_bytes(),
+            base_resident_bytes=self._pool.base_bytes,
             host_available_bytes=psutil.virtual_memory().available,
             budget_bytes=self._pool.limits.resident_bytes,
             evictions=self._pool.evictions,
@@ -174,6 +176,7 @@ class Inventory:
             bytes=format_bytes(self._catalogue.store, entry.task, entry.variant, kind.format) if kind else None,
             reference=shown_reference(manifest, manifests) if manifest else None,
             quality=quality_of(manifest, manifests) if manifest else None,
+            speed=speed_of(manifest, manifests) if manifest else None,
         )
 
     def _runtime_of(self, entry: Entry, runtime: str | None) -> tuple[RuntimeKind | None, SlimseqError | None]:
@@ -220,6 +223,21 @@ def _retention(manifest: Manifest, manifests: Sequence[Manifest]) -> Retention |
         dataset=score.dataset,
         split=score.split,
         samples=score.samples,
+    )
+
+
+def speed_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Speed | None:
+    """Returns the recorded speed of a variant, relative to its base model."""
+    measured = fastest_measurement(manifest)
+    if measured is None:
+        return None
+    return Speed(
+        tokens_per_second=measured.tokens_per_second,
+        speed_up=speed_ratio(measured, manifest, root_of(manifest, manifests)),
+        resident_bytes=measured.resident_bytes,
+        runtime=measured.runtime,
+        batch=measured.batch,
+        host=measured.host,
     )
 
 

@@ -21,6 +21,7 @@ from slimseq.app.http.schemas.generation import (
 )
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Generated
 from slimseq.app.serving.comparison import compare_with, reference_among
 from slimseq.app.serving.documents.long_input import condense
@@ -79,6 +80,7 @@ class GenerationService:
         planner: Planner,
         traffic: Traffic | None = None,
         on_answer: OnAnswer = lambda prompt, response: None,
+        traces: Traces | None = None,
     ) -> None:
         self._settings = settings
         self._planner = planner
@@ -88,6 +90,7 @@ class GenerationService:
         self._metrics = metrics
         self._traffic: Traffic = traffic or NoTraffic()
         self._on_answer = on_answer
+        self._traces = traces
 
     @property
     def max_text_characters(self) -> int:
@@ -230,8 +233,12 @@ class GenerationService:
             raise DeadlineExceeded(self._settings.request_timeout_seconds) from None
 
     async def _plan(self, loaded: LoadedVariant, prompt: Prompt) -> Plan:
+        started = time.monotonic()
         work = planning(loaded.generator, prompt, self._settings.queue_rows)
-        return finished(work) if is_short(prompt) else await self._planner.run(work)
+        plan = finished(work) if is_short(prompt) else await self._planner.run(work)
+        if self._traces:
+            self._traces.planned(str(loaded.key), started, len(plan.rows))
+        return plan
 
     async def _lease(self, held: AsyncExitStack, call: Call) -> LoadedVariant:
         """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
@@ -262,7 +269,7 @@ class GenerationService:
         )
         self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
         tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
-        self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, tokens)
+        self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, total_seconds, tokens)
         response = GenerationResponse(
             id=new_id(),
             task=task,

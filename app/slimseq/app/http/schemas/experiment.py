@@ -30,19 +30,7 @@ class Arm(BaseModel):
 class ExperimentRequest(BaseModel):
     """A split of the traffic of a task between variants."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "task": "translation",
-                    "name": "Is compact good enough?",
-                    "arms": [{"variant": "original", "weight": 1}, {"variant": "compact", "weight": 1}],
-                    "margin": 0.02,
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid")
 
     task: Task
     name: str = Field(min_length=1, max_length=200, description="What the experiment is to find out.")
@@ -156,15 +144,7 @@ class ExperimentList(BaseModel):
 class FeedbackRequest(BaseModel):
     """The rating of a response, or the preferred variant of a comparison."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"response": "0c9b5a0c4f0e4d0c8a7d6f5e4d3c2b1a", "rating": 1},
-                {"comparison": "5d1c2b3a4f5e6d7c8b9a0c1d2e3f4a5b", "preferred": "compact"},
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid")
 
     response: Annotated[str | None, Field(max_length=64, description="`id` of a response.")] = None
     rating: Annotated[

@@ -8,6 +8,20 @@ from slimseq.app.http.schemas.quality import Quality, ReferenceModel
 from slimseq.models_store.manifest import Manifest, Task
 
 
+class Speed(BaseModel):
+    """The recorded speed and memory of a variant: on this machine if it was measured there, else on another."""
+
+    tokens_per_second: float
+    speed_up: float | None = Field(
+        description="Tokens a second divided by those of the base model, in the same setting. None if the base model "
+        "was not measured."
+    )
+    resident_bytes: int = Field(description="Memory of the loaded variant.")
+    runtime: str
+    batch: int = Field(description="Number of texts at a time.")
+    host: str = Field(description="Machine of the measurement.")
+
+
 class VariantSummary(BaseModel):
     """A variant with its status, size and quality."""
 
@@ -31,6 +45,7 @@ class VariantSummary(BaseModel):
         description="Base model of the variant: itself for a base model. None if the manifest cannot be read."
     )
     quality: Quality | None = Field(description="Retention and gate.")
+    speed: Speed | None = Field(description="None if it was not measured.")
 
 
 class VariantList(BaseModel):

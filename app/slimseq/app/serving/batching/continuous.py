@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from slimseq.app.errors import DeadlineExceeded, ShuttingDown
+from slimseq.app.observability.traces import BatchSpan, Traces
 from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits, by_virtual_finish
 from slimseq.app.serving.batching.stops import place_of_stop
@@ -103,6 +104,7 @@ class EngineWorker:
     rows: dict[int, InFlight] = field(default_factory=dict)
     joining: list[InFlight] = field(default_factory=list)
     retries: list[list[InFlight]] = field(default_factory=list)
+    batch: BatchSpan | None = None
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.joining)
@@ -122,6 +124,7 @@ class ContinuousBatching(RequestQueue):
         limits: WorkLimits | None = None,
         workers: int = 1,
         on_rows: Callable[[int], None] | None = None,
+        traces: Traces | None = None,
     ) -> None:
         """Starts the threads.
 
@@ -131,8 +134,9 @@ class ContinuousBatching(RequestQueue):
             limits: the token budget, which the threads share, and the size of the queue.
             workers: number of engines.
             on_rows: called with the number of rows of each step.
+            traces: receives the requests of each step. None: traces are off.
         """
-        super().__init__(name, limits or WorkLimits(), on_rows)
+        super().__init__(name, limits or WorkLimits(), on_rows, traces)
         self._generator = generator
         self._workers: list[EngineWorker] = []
         self._budget = self._limits.max_tokens // workers
@@ -152,10 +156,17 @@ class ContinuousBatching(RequestQueue):
                 engine = self._join(worker)
                 if engine.waiting:
                     engine.admit()
+                    if self._traces:
+                        self._report_encoded(worker, engine)
+                if self._traces:
+                    self._report_batch(worker)
                 self._step(worker, engine)
             except Exception as error:
                 self._recover(worker, error)
+            if self._traces and not worker.rows:
+                self._report_batch(worker)
         self._leave(worker)
+        self._report_batch(worker)
         # The engine references the model, which must be freed when the generator closes.
         with self._changed:
             self._workers.remove(worker)
@@ -224,6 +235,18 @@ class ContinuousBatching(RequestQueue):
             with self._changed:
                 worker.rows[key] = worker.joining.pop(0)
         return worker.engine
+
+    def _report_encoded(self, worker: EngineWorker, engine: Engine) -> None:
+        """Tells the requests whose encoder has run. An engine runs it in the order in which rows were added."""
+        for flight in list(worker.rows.values())[: len(worker.rows) - engine.waiting]:
+            flight.request.encoded()
+
+    def _report_batch(self, worker: EngineWorker) -> None:
+        """Updates the span of the rows that run together."""
+        if self._traces:
+            requests = dict.fromkeys(flight.request for flight in worker.rows.values())
+            spans = [request.span for request in requests]
+            worker.batch = self._traces.batch(worker.batch, self._name, spans, len(worker.rows))
 
     def _recover(self, worker: EngineWorker, error: Exception) -> None:
         """Fails the row if it is the only one; else schedules the rows of the engine to run again in two groups."""

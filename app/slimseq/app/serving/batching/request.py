@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from opentelemetry.trace import Span
+
+from slimseq.app.observability.traces import GenerationTimes
 from slimseq.app.serving.batching.stops import cut
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.tokenizer import Encoding
@@ -65,6 +68,10 @@ class QueuedRequest:
         self._future: asyncio.Future[Generated] = self._loop.create_future()
         self.arrival = time.monotonic()
         self._begun: float | None = None
+        self._encoded: float | None = None
+        self._ended: float | None = None
+        # The span of its HTTP request, if it is traced.
+        self.span: Span | None = None
         self._outputs: dict[int, TextOutput] = {}
         # Rows may be completed by several threads.
         self._completing = threading.Lock()
@@ -96,6 +103,15 @@ class QueuedRequest:
         if self._begun is None:
             self._begun = time.monotonic()
 
+    def encoded(self) -> None:
+        """Called when the encoder has run for a row. The first call ends the time of the encoder."""
+        if self._encoded is None:
+            self._encoded = time.monotonic()
+
+    def times(self) -> GenerationTimes:
+        """Returns when it reached each phase. If it has not ended by itself, it ends now."""
+        return GenerationTimes(self.arrival, self._begun, self._encoded, self._ended or time.monotonic())
+
     def complete(self, outputs: dict[int, TextOutput]) -> None:
         """Adds the outputs of rows. The last ones resolve the future."""
         outputs = {row: cut(output, self.stops) for row, output in outputs.items()}
@@ -107,10 +123,11 @@ class QueuedRequest:
                 self.listener.on_row(row, output)
         if is_whole:
             begun = self._begun or self.arrival
+            self._ended = time.monotonic()
             result = Generated(
                 outputs=[self._outputs[row] for row in range(len(self.rows))],
                 queue_seconds=begun - self.arrival,
-                inference_seconds=time.monotonic() - begun,
+                inference_seconds=self._ended - begun,
             )
             self._on_loop(lambda: None if self._future.done() else self._future.set_result(result))
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
+from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import SlimseqError
@@ -49,17 +50,21 @@ class WorkLimits:
 class RequestQueue(ABC):
     """The queue and the worker threads of one loaded variant."""
 
-    def __init__(self, name: str, limits: WorkLimits, on_rows: Callable[[int], None] | None) -> None:
+    def __init__(
+        self, name: str, limits: WorkLimits, on_rows: Callable[[int], None] | None, traces: Traces | None
+    ) -> None:
         """Starts no thread. Subclasses call `_start` at the end of their constructor.
 
         Args:
             name: names the artifact in errors and threads.
             limits: sizes of what runs and of the queue.
             on_rows: called with the number of rows of each batch or step.
+            traces: receives the phases of requests. None: traces are off.
         """
         self._name = name
         self._limits = limits
         self._on_rows = on_rows
+        self._traces = traces
         self._queue: list[QueuedRequest] = []
         self._changed = threading.Condition()
         self._is_closing = False
@@ -94,6 +99,8 @@ class RequestQueue(ABC):
         if len(rows) > self._limits.queue_rows:
             raise InvalidRequest(f"text: has {len(rows)} segments; at most {self._limits.queue_rows} are allowed")
         request = QueuedRequest(rows, options, deadline, listener, stops)
+        if self._traces:
+            request.span = self._traces.current()
         with self._changed:
             if self._is_closing:
                 raise ShuttingDown()
@@ -127,6 +134,11 @@ class RequestQueue(ABC):
         """Drops the waiting rows of a request. Its running rows end at their next step."""
         request.abandon()
         self._unqueue(request)
+        if self._traces and request.span:
+            # Once only: a stream calls this when it ends and when it is closed.
+            span, request.span = request.span, None
+            input_tokens = sum(len(row.ids) for row in request.rows)
+            self._traces.generated(span, self._name, request.times(), len(request.rows), input_tokens)
 
     def close(self) -> None:
         """Stops running rows, fails waiting requests with `ShuttingDown`, and joins the threads."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from slimseq.app.errors import DeadlineExceeded, ShuttingDown
+from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits, by_virtual_finish
 from slimseq.inference.generator import TextOutput
@@ -65,6 +66,7 @@ class StaticBatching(RequestQueue):
         limits: WorkLimits | None = None,
         workers: int = 1,
         on_rows: Callable[[int], None] | None = None,
+        traces: Traces | None = None,
     ) -> None:
         """Starts the threads.
 
@@ -74,8 +76,9 @@ class StaticBatching(RequestQueue):
             limits: sizes of batches and queue.
             workers: number of concurrent batches.
             on_rows: called with the number of rows of each batch.
+            traces: receives the requests of each batch. None: traces are off.
         """
-        super().__init__(name, limits or WorkLimits(), on_rows)
+        super().__init__(name, limits or WorkLimits(), on_rows, traces)
         self._generator = generator
         self._running = 0
         # When a request last arrived while another one was there.
@@ -165,9 +168,14 @@ class StaticBatching(RequestQueue):
     def _generated(self, batch: Batch, watch: GenerationCallbacks) -> list[TextOutput]:
         with self._changed:
             self._running += 1
+        span = None
+        if self._traces:
+            span = self._traces.batch(None, self._name, [request.span for request in batch.requests], len(batch.rows))
         try:
             return self._generator.generate([request.rows[row] for request, row in batch.rows], batch.options, watch)
         finally:
+            if self._traces:
+                self._traces.batch(span, self._name, (), 0)
             # Before the results are delivered, so that the client's next request does not count as concurrent.
             with self._changed:
                 self._running -= 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.continuous import ContinuousBatching
 from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
@@ -73,6 +74,7 @@ class Loader:
         workers: int = 1,
         threads: int = 0,
         opener: Opener = open_generator,
+        traces: Traces | None = None,
     ) -> None:
         """Makes a loader.
 
@@ -83,12 +85,17 @@ class Loader:
             workers: generations of a variant at a time. 0 uses the fastest measured layout.
             threads: threads of each. 0 uses the fastest measured layout.
             opener: opens an artifact.
+            traces: receives what request queues do. None: traces are off.
         """
         self.store = store
         self._metrics = metrics
         self._limits = limits
         self._workers, self._threads = workers, threads
         self._opener = opener
+        self._traces = traces
+        # Memory of the process without variants, with the libraries of runtimes. 0 before the first load.
+        self.base_bytes = 0
+        self._imported: set[str] = set()
 
     def open(self, key: VariantKey) -> LoadedVariant:
         """Loads a variant and starts its threads.
@@ -98,10 +105,12 @@ class Loader:
         """
         try:
             # The runtime's library is imported first, so that its memory does not count for the first variant.
+            without_library = resident_bytes()
             runtime_named(key.runtime).opener()
             # Freed memory would be reused, and the measured growth would be too small.
             trim_memory()
             before = resident_bytes()
+            self._count_library(key.runtime, without_library, before)
             started = time.perf_counter()
             manifest = self.store.manifest(key.task, key.variant)
             layout = choose_layout(manifest, key.runtime, self._workers, self._threads)
@@ -127,6 +136,14 @@ class Loader:
         """Returns the bytes on disk of the format that the runtime reads."""
         return format_bytes(self.store, key.task, key.variant, runtime_named(key.runtime).format)
 
+    def _count_library(self, runtime: str, before: int, after: int) -> None:
+        """Adds the memory of a runtime's library to that of the process without variants."""
+        if not self._imported:
+            self.base_bytes = after
+        elif runtime not in self._imported:
+            self.base_bytes += max(after - before, 0)
+        self._imported.add(runtime)
+
     def _worker(self, key: VariantKey, generator: TextGenerator, workers: int) -> RequestQueue:
         """Starts continuous batching if the runtime has an engine, else static batching."""
         kind = StaticBatching if generator.engine() is None else ContinuousBatching
@@ -136,6 +153,7 @@ class Loader:
             self._limits,
             workers=workers,
             on_rows=self._metrics.rows_counter(key.task, key.variant),
+            traces=self._traces,
         )
 
 

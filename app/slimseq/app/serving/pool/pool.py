@@ -118,6 +118,11 @@ class Pool:
             self._released.set()
             await self._replace_broken(slot)
 
+    @property
+    def base_bytes(self) -> int:
+        """Memory of the process without variants, as measured before the first one was loaded. 0 until then."""
+        return self._loader.base_bytes
+
     def loaded(self) -> list[LoadedVariant]:
         """Returns the loaded variants, in the order of loading."""
         return [loaded for slot in self._slots.values() if (loaded := slot.loaded)]
@@ -198,6 +203,7 @@ class Pool:
                 loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.open, key)
         except SlimseqError as error:
             self._errors[key] = error
+            self._metrics.variant_failed(key.task, key.variant)
             # An operator may have unloaded this one, and another may be in its place.
             if self._slots.get(key) is slot:
                 del self._slots[key]

@@ -1,0 +1,30 @@
+"""`GET /`, the page; `GET /docs`, the OpenAPI page; and their assets. None of them is part of the API."""
+
+from fastapi import APIRouter, Request, Response
+
+from slimseq.app.errors import NotFound
+from slimseq.app.web.files import WebFiles
+
+router = APIRouter(include_in_schema=False)
+files = WebFiles()
+READ = ["GET", "HEAD"]
+
+
+@router.api_route("/", methods=READ)
+async def index(request: Request) -> Response:
+    """Show the page: playground, variants, live measurements, evaluations and experiments."""
+    return files.page("index.html", request.headers.get("if-none-match"))
+
+
+@router.api_route("/docs", methods=READ)
+async def docs(request: Request) -> Response:
+    """Show the documentation of the API."""
+    return files.page("docs.html", request.headers.get("if-none-match"))
+
+
+@router.api_route("/assets/{version}/{path:path}", methods=READ)
+async def asset(version: str, path: str, request: Request) -> Response:
+    """Send a script, a style sheet or an image of the pages."""
+    if version != files.version:
+        raise NotFound(f"{request.url.path} belongs to another version of the page; reload the page")
+    return await files.asset(path, request.scope)

@@ -1,0 +1,195 @@
+"""OpenTelemetry traces: on if an endpoint is set in the standard environment and the extra `otel` is installed.
+
+A request is one span with children `plan`, `queue`, `encode` and `decode` (`generate` where a runtime does the last
+two in one call). What an engine runs together is a span `batch` of its own, with a link to each request. Attributes are
+names and numbers, never a text of a user. Without traces OpenTelemetry's SDK is not imported; its API is a part of
+FastAPI. docs/decisions/015-traces.md says why FastAPI's own spans are off.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from opentelemetry import propagate, trace
+from opentelemetry.trace import Span, StatusCode, TracerProvider
+
+# https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+NANOSECONDS = 1_000_000_000
+# For the last spans at a shutdown. A collector that is away must not hold it up.
+CLOSE_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GenerationTimes:
+    """When a request reached each phase, by `time.monotonic()`; None for a phase that it did not reach.
+
+    Args:
+        arrival: it was queued.
+        begun: its first row started.
+        encoded: the encoder had run for its first row. None also where the runtime does not tell.
+        ended: its last row ended, or it was given up.
+    """
+
+    arrival: float
+    begun: float | None
+    encoded: float | None
+    ended: float
+
+
+@dataclass
+class BatchSpan:
+    """The span of rows that run together, the requests that they belong to, and the number of steps so far."""
+
+    span: Span
+    requests: frozenset[Span]
+    steps: int = 1
+
+
+class RequestSpan:
+    """The span of a request that is being answered."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def answered(self, method: str, route: str, status: int, problem: str | None, request_id: str | None) -> None:
+        """Names the span and adds the outcome, with the names of OpenTelemetry's conventions for HTTP."""
+        self._span.update_name(f"{method} {route}")
+        self._span.set_attributes({"http.route": route, "http.response.status_code": status})
+        if request_id:
+            self._span.set_attribute("slimseq.request_id", request_id)
+        if problem:
+            self._span.set_attribute("error.type", problem)
+        if status >= 500:
+            self._span.set_status(StatusCode.ERROR)
+
+
+class Traces:
+    """Makes the spans of one service. Spans may be made on any thread."""
+
+    def __init__(self, provider: TracerProvider, close: Callable[[], None] = lambda: None) -> None:
+        """Makes traces.
+
+        Args:
+            provider: makes and sends spans.
+            close: sends the last ones.
+        """
+        self._tracer = provider.get_tracer("slimseq")
+        self._close = close
+
+    @classmethod
+    def from_environment(cls, version: str) -> Self | None:
+        """Returns traces that are sent to the endpoint of the environment, None if they are off.
+
+        The other `OTEL_*` variables count as well: the sampler, headers, the name of the service, limits and times.
+        """
+        is_disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+        if is_disabled or not any(map(os.environ.get, ENDPOINTS)):
+            return None
+        try:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import TracerProvider as SdkProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        except ImportError:
+            logger.warning("an OTLP endpoint is set, but traces are off: pip install 'slimseq[otel]'")
+            return None
+        resource = Resource.create({"service.version": version})
+        if str(resource.attributes["service.name"]).startswith("unknown_service"):
+            resource = resource.merge(Resource({"service.name": "slimseq"}))
+        provider = SdkProvider(resource=resource, shutdown_on_exit=False)
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        return cls(provider, provider.shutdown)
+
+    @contextlib.contextmanager
+    def request(self, method: str, headers: Mapping[str, str]) -> Iterator[RequestSpan]:
+        """Makes the span of a request, in the trace that its headers name (W3C `traceparent`), until the block ends."""
+        span = self._tracer.start_span(
+            method,
+            propagate.extract(headers),
+            kind=trace.SpanKind.SERVER,
+            attributes={"http.request.method": method},
+        )
+        # The text of an exception may be a text of the user.
+        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+            yield RequestSpan(span)
+
+    def current(self) -> Span | None:
+        """Returns the span of the request that this task answers, None if it is not recorded."""
+        span = trace.get_current_span()
+        return span if span.is_recording() else None
+
+    def planned(self, artifact: str, started: float, rows: int) -> None:
+        """Adds the planning of a prompt, which ends now, to the current request."""
+        if span := self.current():
+            self._child(span, "plan", started, time.monotonic(), {"slimseq.artifact": artifact, "slimseq.rows": rows})
+
+    def generated(self, request: Span, artifact: str, times: GenerationTimes, rows: int, input_tokens: int) -> None:
+        """Adds the phases of a generation, which is over, to its request."""
+        attributes: dict[str, str | int] = {"slimseq.artifact": artifact, "slimseq.rows": rows}
+        attributes["slimseq.input_tokens"] = input_tokens
+        begun, encoded, ended = times.begun, times.encoded, times.ended
+        self._child(request, "queue", times.arrival, begun or ended, attributes)
+        if begun is None:
+            return
+        if encoded is None:
+            self._child(request, "generate", begun, ended, attributes)
+        else:
+            self._child(request, "encode", begun, encoded, attributes)
+            self._child(request, "decode", encoded, ended, attributes)
+
+    def batch(
+        self, running: BatchSpan | None, artifact: str, requests: Collection[Span | None], rows: int
+    ) -> BatchSpan | None:
+        """Returns the span of what runs in the next step. It is another one once other requests run together.
+
+        Args:
+            running: the span of the last step. It ends if its requests differ.
+            artifact: that generates.
+            requests: the spans of the requests that have rows in the step, None where a request is not recorded. None
+                at all end the batch.
+            rows: number of rows.
+        """
+        recorded = frozenset(filter(None, requests))
+        if running is not None:
+            if running.requests == recorded:
+                running.steps += 1
+                return running
+            running.span.set_attribute("slimseq.steps", running.steps)
+            running.span.end()
+        if not recorded:
+            return None
+        span = self._tracer.start_span(
+            "batch",
+            # A trace of its own.
+            trace.set_span_in_context(trace.INVALID_SPAN),
+            attributes={"slimseq.artifact": artifact, "slimseq.rows": rows, "slimseq.requests": len(requests)},
+            links=[trace.Link(each.get_span_context()) for each in recorded],
+        )
+        return BatchSpan(span, recorded)
+
+    def close(self) -> None:
+        """Sends the last spans, for at most `CLOSE_SECONDS`."""
+        sending = threading.Thread(target=self._close, name="traces", daemon=True)
+        sending.start()
+        sending.join(CLOSE_SECONDS)
+
+    def _child(
+        self, parent: Span, name: str, started: float, ended: float, attributes: Mapping[str, str | int]
+    ) -> None:
+        """Adds a span from and to times of `time.monotonic()`."""
+        context = trace.set_span_in_context(parent)
+        span = self._tracer.start_span(name, context, attributes=dict(attributes), start_time=_since_epoch(started))
+        span.end(_since_epoch(ended))
+
+
+def _since_epoch(moment: float) -> int:
+    """Returns the nanoseconds since 1970 at a moment of `time.monotonic()`."""
+    return time.time_ns() - round((time.monotonic() - moment) * NANOSECONDS)

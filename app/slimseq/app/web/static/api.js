@@ -1,0 +1,131 @@
+// Requests to the service. Errors carry the problem (RFC 9457) that the service answered with.
+
+/** An error that the service answered with, or a failed connection (`status` 0). */
+export class ProblemError extends Error {
+  constructor(problem) {
+    super(problem.detail || problem.title);
+    this.title = problem.title;
+    this.status = problem.status;
+    this.requestId = problem.request_id;
+  }
+}
+
+/** Resolves a path beside the page, so that the page also works below a path prefix. */
+function address(path) {
+  return new URL(path.replace(/^\//, ""), document.baseURI.split("#")[0]);
+}
+
+async function problemOf(response) {
+  const fallback = {
+    title: response.statusText || "Error",
+    status: response.status,
+    detail: `The service answered ${response.status}.`,
+  };
+  try {
+    return { ...fallback, ...(await response.json()) };
+  } catch {
+    return fallback;
+  }
+}
+
+async function request(method, path, { body, signal, accept = "application/json" } = {}) {
+  const headers = { Accept: accept };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(address(path), {
+      method,
+      headers,
+      signal,
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ProblemError({
+      title: "No connection",
+      status: 0,
+      detail: "The service does not answer. Is it running?",
+    });
+  }
+  if (!response.ok) throw new ProblemError(await problemOf(response));
+  return response;
+}
+
+export async function getJson(path, options) {
+  return (await request("GET", path, options)).json();
+}
+
+export async function getText(path, options) {
+  return (await request("GET", path, { ...options, accept: "text/plain" })).text();
+}
+
+/** Posts JSON. Returns the answer, or null if it has no body. */
+export async function postJson(path, body, options) {
+  const response = await request("POST", path, { ...options, body });
+  const text = await response.text();
+  return text ? JSON.parse(text) : null;
+}
+
+export async function remove(path, options) {
+  const text = await (await request("DELETE", path, options)).text();
+  return text ? JSON.parse(text) : null;
+}
+
+/** Yields the Server-Sent Events of a generation as `{name, data}`. An `error` event is thrown. */
+export async function* streamEvents(path, body, signal) {
+  const response = await request("POST", path, {
+    body: { ...body, stream: true },
+    signal,
+    accept: "text/event-stream",
+  });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let pending = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      pending += value;
+      const blocks = pending.split("\n\n");
+      pending = blocks.pop();
+      for (const block of blocks) {
+        const event = parseEvent(block);
+        if (event === null) continue;
+        if (event.name === "error") throw new ProblemError(event.data);
+        yield event;
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function parseEvent(block) {
+  let name = "message";
+  const data = [];
+  for (const line of block.split("\n")) {
+    if (line.startsWith("event:")) name = line.slice(6).trim();
+    if (line.startsWith("data:")) data.push(line.slice(5).trimStart());
+  }
+  return data.length ? { name, data: JSON.parse(data.join("\n")) } : null;
+}
+
+let pending = null;
+
+/** The OpenAPI document. The page shows what the service can do. */
+function openapi() {
+  pending ??= getJson("/openapi.json").catch((error) => {
+    pending = null;
+    throw error;
+  });
+  return pending;
+}
+
+/** Whether the service has an operation. */
+export async function offers(path, method = "get") {
+  return Boolean((await openapi()).paths[path]?.[method]);
+}
+
+/** Whether a body of the service has a field. */
+export async function accepts(schema, field) {
+  return Boolean((await openapi()).components?.schemas?.[schema]?.properties?.[field]);
+}

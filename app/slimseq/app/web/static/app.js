@@ -1,0 +1,114 @@
+// Starts the page: navigation, theme, and the view that the address names.
+
+import { html, nothing, render } from "./vendor/lit-html/lit-html.js";
+import { offers } from "./api.js";
+import { icons } from "./icons.js";
+import { problem } from "./parts.js";
+import { currentRoute } from "./route.js";
+import { evaluations } from "./views/evaluations.js";
+import { evaluation } from "./views/evaluation.js";
+import { experiments } from "./views/experiments.js";
+import { experiment } from "./views/experiment.js";
+import { live } from "./views/live.js";
+import { playground } from "./views/playground.js";
+import { variant } from "./views/variant.js";
+import { variants } from "./views/variants.js";
+
+// A view draws into an element, and returns a function that ends its requests and timers.
+const VIEWS = [
+  { name: "", label: "Playground", icon: "playground", list: playground },
+  { name: "variants", label: "Variants", icon: "variants", list: variants, detail: variant },
+  { name: "live", label: "Live", icon: "live", list: live },
+  { name: "evaluations", label: "Evaluations", icon: "evaluations", list: evaluations, detail: evaluation },
+  {
+    name: "experiments",
+    label: "Experiments",
+    icon: "experiments",
+    list: experiments,
+    detail: experiment,
+    needs: "/experiments",
+  },
+];
+
+const main = document.getElementById("main");
+const announcer = document.getElementById("announcer");
+let close = () => {};
+let hidden = new Set(VIEWS.filter((view) => view.needs).map((view) => view.name));
+
+function drawNavigation(current) {
+  const links = VIEWS.filter((view) => !hidden.has(view.name)).map(
+    (view) =>
+      html`<a href="#/${view.name}" aria-current=${view.name === current ? "page" : nothing}>
+        ${icons[view.icon]}<span>${view.label}</span>
+      </a>`,
+  );
+  render(links, document.getElementById("nav"));
+}
+
+function show({ isFirst = false } = {}) {
+  const { parts, query } = currentRoute();
+  const view = VIEWS.find((each) => each.name === (parts[0] ?? ""));
+  const draw = parts.length > 1 ? view?.detail : view?.list;
+  close();
+  const container = document.createElement("div");
+  container.className = "view";
+  main.replaceChildren(container);
+  drawNavigation(view?.name);
+  window.scrollTo(0, 0);
+  if (!draw) {
+    document.title = "Not found · Slimseq";
+    render(problem({ title: "There is no such page", message: `Nothing is at ${location.hash}.` }), container);
+    close = () => {};
+  } else {
+    document.title = [...parts.slice(1).reverse(), view.label, "Slimseq"].join(" · ");
+    close = draw(container, { parts: parts.slice(1), query }) ?? (() => {});
+  }
+  if (!isFirst) {
+    main.focus({ preventScroll: true });
+    announcer.textContent = document.title;
+  }
+}
+
+const THEMES = { "": "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
+
+function drawTheme() {
+  const theme = document.documentElement.dataset.theme ?? "";
+  const button = document.getElementById("theme");
+  button.setAttribute("aria-label", THEMES[theme]);
+  button.title = THEMES[theme];
+  render(icons[`theme-${theme || "system"}`], button);
+}
+
+function switchTheme() {
+  const root = document.documentElement;
+  const names = Object.keys(THEMES);
+  const next = names[(names.indexOf(root.dataset.theme ?? "") + 1) % names.length];
+  if (next) root.dataset.theme = next;
+  else delete root.dataset.theme;
+  try {
+    if (next) localStorage.setItem("slimseq-theme", next);
+    else localStorage.removeItem("slimseq-theme");
+  } catch {
+    // Storage is blocked: the choice lasts until the page is left.
+  }
+  drawTheme();
+  announcer.textContent = THEMES[next];
+  window.dispatchEvent(new Event("theme"));
+}
+
+async function findOptionalViews() {
+  const found = await Promise.all(VIEWS.map(async (view) => !view.needs || (await offers(view.needs))));
+  hidden = new Set(VIEWS.filter((_, index) => !found[index]).map((view) => view.name));
+  drawNavigation(currentRoute().parts[0] ?? "");
+}
+
+document.getElementById("theme").addEventListener("click", switchTheme);
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => window.dispatchEvent(new Event("theme")));
+window.addEventListener("hashchange", () => show());
+drawTheme();
+show({ isFirst: true });
+findOptionalViews().catch(() => {});

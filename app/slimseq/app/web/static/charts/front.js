@@ -1,0 +1,133 @@
+// The plot of quality against cost: a mark for each variant, its interval, and the Pareto front.
+
+import { html, svg } from "../vendor/lit-html/lit-html.js";
+import { fixed } from "../format.js";
+import { markPath } from "../parts.js";
+import { linear, logarithmic } from "./scale.js";
+
+const MARGIN = { top: 18, right: 28, bottom: 46, left: 56 };
+const LABEL_HEIGHT = 18;
+const CHARACTER_WIDTH = 7.6;
+
+/**
+ * The points that no other point beats in both x and y.
+ *
+ * @param points `{x, y}`; larger y is better.
+ * @param moreIsBetter whether larger x is better.
+ * @returns the points in the order of x.
+ */
+export function paretoFront(points, moreIsBetter) {
+  const cost = (point) => (moreIsBetter ? -point.x : point.x);
+  const front = points.filter(
+    (point) =>
+      !points.some(
+        (other) => cost(other) <= cost(point) && other.y >= point.y && (cost(other) < cost(point) || other.y > point.y),
+      ),
+  );
+  return front.sort((a, b) => a.x - b.x);
+}
+
+/** Places each label at the first side of its mark where it meets no other. */
+function placeLabels(points, width) {
+  const taken = points.map((point) => box(point.px - 8, point.py - 8, 16, 16));
+  for (const point of points) taken.push(box(point.px - 2, point.top, 4, point.bottom - point.top));
+  return points.map((point) => {
+    const long = point.name.length * CHARACTER_WIDTH;
+    const sides = [
+      { x: point.px + 13, y: point.py, anchor: "start", left: point.px + 13 },
+      { x: point.px - 13, y: point.py, anchor: "end", left: point.px - 13 - long },
+      { x: point.px + 9, y: point.py - 14, anchor: "start", left: point.px + 9 },
+      { x: point.px + 9, y: point.py + 14, anchor: "start", left: point.px + 9 },
+      { x: point.px - 9, y: point.py - 14, anchor: "end", left: point.px - 9 - long },
+      { x: point.px - 9, y: point.py + 14, anchor: "end", left: point.px - 9 - long },
+    ].map((side) => ({ ...side, box: box(side.left, side.y - LABEL_HEIGHT / 2, long, LABEL_HEIGHT) }));
+    const isInside = (side) => side.box.left >= MARGIN.left && side.box.right <= width - 2;
+    const found =
+      sides.find((side) => isInside(side) && !taken.some((other) => meet(side.box, other))) ??
+      sides.find(isInside) ??
+      sides[0];
+    taken.push(found.box);
+    return found;
+  });
+}
+
+const box = (left, top, width, height) => ({ left, top, right: left + width, bottom: top + height });
+const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+
+/**
+ * Draws the plot.
+ *
+ * @param points `{name, x, y, interval, mark, href, title}`.
+ * @param axis `{label, format, moreIsBetter}` of x.
+ * @param size `{width, height}` in pixels.
+ * @param lit name of the highlighted variant, and `light` which sets it.
+ */
+export function frontPlot(points, axis, { width, height }, lit, light) {
+  const xs = points.map((point) => point.x);
+  const ys = points.flatMap((point) => point.interval ?? [point.y]);
+  const right = width - MARGIN.right;
+  const bottom = height - MARGIN.bottom;
+  const x = logarithmic([Math.min(...xs) / 1.35, Math.max(...xs) * 1.5], [MARGIN.left, right]);
+  const margin = (Math.max(...ys) - Math.min(...ys)) * 0.06 || 0.01;
+  const y = linear([Math.min(...ys) - margin, Math.max(...ys) + margin], [bottom, MARGIN.top], 5);
+  const placed = points.map((point) => ({
+    ...point,
+    px: x.at(point.x),
+    py: y.at(point.y),
+    top: y.at(point.interval?.[1] ?? point.y),
+    bottom: y.at(point.interval?.[0] ?? point.y),
+  }));
+  const labels = placeLabels(placed, width);
+  const front = paretoFront(placed, axis.moreIsBetter);
+  const onFront = new Set(front.map((point) => point.name));
+  const decimals = y.step < 0.01 ? 3 : 2;
+  const everyTick =
+    width > 520 || x.ticks.length < 4 ? x.ticks : x.ticks.filter((_, index) => index % 2 === x.ticks.length % 2);
+  return html`<svg
+    class="plot"
+    width=${width}
+    height=${height}
+    viewBox="0 0 ${width} ${height}"
+    role="group"
+    aria-label="Retention against ${axis.label}">
+    <g aria-hidden="true">
+      ${y.ticks.map(
+        (
+          tick,
+        ) => svg`<line class=${Math.abs(tick - 1) < 1e-9 ? "grid grid-one" : "grid"} x1=${MARGIN.left} x2=${right} y1=${y.at(tick)} y2=${y.at(tick)}></line>
+        <text class="tick" x=${MARGIN.left - 10} y=${y.at(tick)} dy="0.32em" text-anchor="end">${fixed(tick, decimals)}</text>`,
+      )}
+      ${everyTick.map(
+        (tick) => svg`<line class="tick-line" x1=${x.at(tick)} x2=${x.at(tick)} y1=${bottom} y2=${bottom + 5}></line>
+        <text class="tick" x=${x.at(tick)} y=${bottom + 20} text-anchor="middle">${axis.format(tick)}</text>`,
+      )}
+      <line class="axis" x1=${MARGIN.left} x2=${right} y1=${bottom} y2=${bottom}></line>
+      <text
+        class="axis-label"
+        x=${axis.moreIsBetter ? right : MARGIN.left}
+        y=${height - 6}
+        text-anchor=${axis.moreIsBetter ? "end" : "start"}>
+        ${axis.moreIsBetter ? `${axis.label}, more is better →` : `← ${axis.label}, less is better`}
+      </text>
+      <text class="axis-label" x=${MARGIN.left - 46} y=${10}>Retention</text>
+      <polyline class="front" points=${front.map((point) => `${point.px},${point.py}`).join(" ")}></polyline>
+      ${placed.map(
+        (point) => svg`<g class="whisker tone-${point.mark.tone} ${lit && lit !== point.name ? "dim" : ""}">
+        <line x1=${point.px} x2=${point.px} y1=${point.top} y2=${point.bottom}></line>
+        <line x1=${point.px - 4} x2=${point.px + 4} y1=${point.top} y2=${point.top}></line>
+        <line x1=${point.px - 4} x2=${point.px + 4} y1=${point.bottom} y2=${point.bottom}></line></g>`,
+      )}
+    </g>
+    ${placed.map(
+      (
+        point,
+        index,
+      ) => svg`<a class="point tone-${point.mark.tone} ${onFront.has(point.name) ? "" : "behind"} ${lit && lit !== point.name ? "dim" : ""}" href=${point.href}
+        aria-label="${point.title}${onFront.has(point.name) ? ", on the front" : ""}" @pointerenter=${() => light(point.name)} @pointerleave=${() => light(null)} @focus=${() => light(point.name)} @blur=${() => light(null)}>
+        <circle class="target" cx=${point.px} cy=${point.py} r="22"></circle>
+        <g class="dot" transform="translate(${point.px} ${point.py}) scale(1.3)">${markPath(point.mark)}</g>
+        <text class="point-label" x=${labels[index].x} y=${labels[index].y} dy="0.35em" text-anchor=${labels[index].anchor}>${point.name}</text>
+      </a>`,
+    )}
+  </svg>`;
+}

@@ -1,0 +1,112 @@
+// Small parts that several views use.
+
+import { html, nothing, svg } from "./vendor/lit-html/lit-html.js";
+import { icons } from "./icons.js";
+
+/** An error, in the words of the service. */
+export function problem(error, retry) {
+  return html`<div class="problem" role="alert">
+    <p class="problem-title">${error.title ?? "Something went wrong"}</p>
+    <p>${error.message}</p>
+    ${error.requestId ? html`<p class="small">Request ${error.requestId}</p>` : nothing}
+    ${retry ? html`<button type="button" @click=${retry}>Try again</button>` : nothing}
+  </div>`;
+}
+
+/** What is shown while a view loads: the shape of what will come. */
+export const loading = (rows = 4) =>
+  html`<div class="loading" role="status">
+    <span class="visually-hidden">Loading</span>${Array.from({ length: rows }, () => html`<div class="bone"></div>`)}
+  </div>`;
+
+/** The head of a view. */
+export const heading = (title, text, end = nothing) =>
+  html`<div class="heading">
+    <div>
+      <h1>${title}</h1>
+      ${text ? html`<p class="lead">${text}</p>` : nothing}
+    </div>
+    ${end}
+  </div>`;
+
+/** One of a few choices, as radio buttons that look like one control. */
+export function segments(name, legend, options, chosen, choose) {
+  return html`<fieldset class="segments">
+    <legend class="visually-hidden">${legend}</legend>
+    ${Object.entries(options).map(
+      ([value, label]) =>
+        html`<label>
+          <input
+            type="radio"
+            name=${name}
+            .value=${value}
+            .checked=${value === chosen}
+            @change=${() => choose(value)} />
+          <span>${label}</span>
+        </label>`,
+    )}
+  </fieldset>`;
+}
+
+/** The name of a variant with its mark. */
+export const named = (mark, name) => html`<span class="named">${markIcon(mark)}${name}</span>`;
+
+export const markIcon = (mark) =>
+  html`<svg class="mark mark-${mark.tone}" viewBox="-7 -7 14 14" width="14" height="14" aria-hidden="true">
+    ${markPath(mark)}
+  </svg>`;
+
+/** The shape of a mark around (0, 0). Shape and colour both tell variants apart. */
+export const markPath = (mark) => svg`<path d=${SHAPES[mark.shape]}></path>`;
+
+const SHAPES = [
+  "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0",
+  "M-4.5 -4.500h9v9h-9z",
+  "M0 -6.200L6 0L0 6.200L-6 0z",
+  "M0 -6L5.8 4.600H-5.800z",
+  "M0 6L5.8 -4.600H-5.800z",
+  "M-2 -5.600h4v3.600h3.600v4h-3.600v3.600h-4v-3.600h-3.600v-4h3.600z",
+];
+
+/** Gives each variant of a list a mark: the base model ink and a circle, the others in the order of the list. */
+export function marks(variants) {
+  const others = variants.filter((each) => !isRoot(each));
+  const found = new Map();
+  for (const each of variants) {
+    const index = isRoot(each) ? 0 : 1 + (others.indexOf(each) % 5);
+    found.set(each.variant, { tone: index, shape: index });
+  }
+  return found;
+}
+
+export const isRoot = (variant) => variant.reference === null || variant.reference?.digest === variant.digest;
+
+/** The verdict of a gate. */
+export function gateMark(gate) {
+  if (!gate || gate.verdict === "none") return html`<span class="soft">No gate</span>`;
+  return gate.verdict === "passed"
+    ? html`<span class="verdict verdict-good">${icons.check}Passed</span>`
+    : html`<span class="verdict verdict-bad">${icons.cross}${gate.verdict === "failed" ? "Failed" : "Rejected"}</span>`;
+}
+
+/** Copies the address of the page, and says so. */
+export function shareButton() {
+  const copy = async (event) => {
+    const label = event.currentTarget.querySelector("span");
+    try {
+      await navigator.clipboard.writeText(location.href);
+      label.textContent = "Copied";
+    } catch {
+      label.textContent = "Copy the address above";
+    }
+    setTimeout(() => (label.textContent = "Copy link"), 2000);
+  };
+  return html`<button type="button" class="quiet-button" @click=${copy}>${icons.link}<span>Copy link</span></button>`;
+}
+
+/** A bar whose length is a share of the longest. Decoration: the number stands beside it. */
+export const bar = (share, tone = "") =>
+  html`<svg class="bar ${tone}" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
+    <rect class="bar-rail" width="100" height="4"></rect>
+    <rect class="bar-value" width=${Math.max(0, Math.min(100, (share || 0) * 100))} height="4"></rect>
+  </svg>`;

@@ -1,0 +1,295 @@
+// Evaluations: a form to start one, and the list.
+
+import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
+import { live } from "../vendor/lit-html/directives/live.js";
+import { accepts, getJson, postJson } from "../api.js";
+import { TASKS, ago, count, percent } from "../format.js";
+import { heading, loading, markIcon, marks, problem, segments } from "../parts.js";
+import { link } from "../route.js";
+import { PAIR_KEYS, parsePairs } from "../text/pairs.js";
+
+const PERIOD_MS = 2000;
+const MAX_VARIANTS = 8;
+const SOURCES = { dataset: "Data set", pairs: "Own pairs" };
+const LATENCY = { latency: "Latency" };
+
+export function evaluations(container) {
+  const page = new Evaluations(container);
+  page.open();
+  return () => page.close();
+}
+
+class Evaluations {
+  constructor(container) {
+    Object.assign(this, {
+      container,
+      source: "dataset",
+      dataset: "sample",
+      samples: 40,
+      pairs: "",
+      retention: null,
+      chosen: [],
+      error: null,
+      isSending: false,
+      timer: null,
+      isClosed: false,
+    });
+  }
+
+  async open() {
+    render(html`${HEADING}${loading(5)}`, this.container);
+    try {
+      const [{ variants }, list, ...takes] = await Promise.all([
+        getJson("/variants"),
+        getJson("/evaluations"),
+        accepts("EvaluationRequest", "gate"),
+        accepts("EvaluationRequest", "latency"),
+      ]);
+      [this.takesGate, this.takesLatency] = takes;
+      this.usable = variants.filter((each) => each.status !== "broken");
+      this.list = list;
+      this.setTask(Object.keys(TASKS).find((task) => this.usable.some((each) => each.task === task)));
+      this.watch();
+    } catch (error) {
+      render(html`${HEADING}${problem(error, () => this.open())}`, this.container);
+    }
+  }
+
+  close() {
+    this.isClosed = true;
+    clearTimeout(this.timer);
+  }
+
+  /** Reads the list again while an evaluation is queued or running. */
+  watch() {
+    clearTimeout(this.timer);
+    if (this.isClosed || !this.list.evaluations.some((each) => ["queued", "running"].includes(each.status))) return;
+    this.timer = setTimeout(async () => {
+      const older = this.older ?? [];
+      try {
+        const fresh = await getJson("/evaluations");
+        if (this.isClosed) return;
+        if (!older.length) this.list = fresh;
+        else this.list = { ...this.list, evaluations: [...fresh.evaluations, ...older] };
+        this.draw();
+      } catch {
+        // The next reading shows it.
+      }
+      this.watch();
+    }, PERIOD_MS);
+  }
+
+  setTask(task) {
+    this.task = task;
+    this.variants = this.usable.filter((each) => each.task === task);
+    this.marks = marks(this.variants);
+    this.chosen = this.variants
+      .slice(0, MAX_VARIANTS)
+      .map((each) => each.variant)
+      .filter((name) => ["original", "quantized", "compact"].includes(name));
+    if (!this.chosen.length) this.chosen = this.variants.slice(0, 2).map((each) => each.variant);
+    this.draw();
+  }
+
+  async start(event) {
+    event.preventDefault();
+    this.error = null;
+    const body = { task: this.task, variants: this.chosen };
+    if (this.source === "dataset") Object.assign(body, { dataset: this.dataset.trim(), samples: this.samples });
+    else if (this.source === "latency") body.latency = {};
+    else {
+      const { pairs, error } = parsePairs(this.task, this.pairs);
+      if (error) {
+        this.error = { title: "The pairs cannot be read", message: error };
+        return this.draw();
+      }
+      body.pairs = pairs;
+    }
+    if (this.retention !== null && this.source !== "latency") body.gate = { retention: this.retention };
+    this.isSending = true;
+    this.draw();
+    try {
+      const job = await postJson("/evaluations", body);
+      location.hash = link(["evaluations", job.id]);
+    } catch (error) {
+      this.error = error;
+      this.isSending = false;
+      this.draw();
+    }
+  }
+
+  async readFile(event) {
+    const [file] = event.target.files;
+    if (!file) return;
+    this.pairs = await file.text();
+    this.draw();
+  }
+
+  set(values) {
+    Object.assign(this, values);
+    this.draw();
+  }
+
+  draw() {
+    if (!this.isClosed)
+      render(
+        html`${HEADING}
+          <div class="job-columns">${this.form()}${this.jobs()}</div>`,
+        this.container,
+      );
+  }
+
+  form() {
+    const tasks = Object.fromEntries(
+      Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
+    );
+    return html`<form class="panel job-form" @submit=${(event) => this.start(event)}>
+      <h2>Start an evaluation</h2>
+      ${segments("task", "Task", tasks, this.task, (task) => this.setTask(task))}
+      <fieldset class="picks">
+        <legend>Variants</legend>
+        ${this.variants.map((each) => this.pick(each))}
+      </fieldset>
+      ${segments("source", "What to measure on", this.takesLatency ? { ...SOURCES, ...LATENCY } : SOURCES, this.source, (source) => this.set({ source }))}
+      ${{ dataset: () => this.namedData(), pairs: () => this.ownPairs(), latency: () => LATENCY_NOTE }[this.source]()}
+      ${this.takesGate && this.source !== "latency" ? this.gate() : nothing}
+      ${this.error ? problem(this.error) : nothing}
+      <button class="primary" type="submit" ?disabled=${!this.chosen.length || this.isSending}>Start</button>
+    </form>`;
+  }
+
+  pick(each) {
+    const change = (event) =>
+      this.set({
+        chosen: this.variants
+          .map((other) => other.variant)
+          .filter((name) => (name === each.variant ? event.target.checked : this.chosen.includes(name))),
+      });
+    return html`<label class="option"
+      ><input
+        type="checkbox"
+        .checked=${live(this.chosen.includes(each.variant))}
+        @change=${change} />${markIcon(this.marks.get(each.variant))}<span>${each.variant}</span></label
+    >`;
+  }
+
+  namedData() {
+    return html`<div class="field-row">
+        <label class="field"
+          ><span>Name</span
+          ><input required .value=${live(this.dataset)} @input=${(event) => (this.dataset = event.target.value)}
+        /></label>
+        <label class="field"
+          ><span>Samples</span
+          ><input
+            type="number"
+            min="1"
+            required
+            .value=${live(String(this.samples))}
+            @input=${(event) => (this.samples = event.target.valueAsNumber)}
+        /></label>
+      </div>
+      <p class="small soft">
+        <code>sample</code> is a small set that is always there. It shows that a variant works; it is no benchmark.
+      </p>`;
+  }
+
+  ownPairs() {
+    const [source, target] = PAIR_KEYS[this.task];
+    return html`<label class="field"
+        ><span>Pairs, one a line</span
+        ><textarea
+          placeholder=${`{"${source}": "…", "${target}": "…"}`}
+          spellcheck="false"
+          .value=${live(this.pairs)}
+          @input=${(event) => (this.pairs = event.target.value)}></textarea>
+      </label>
+      <label class="field"
+        ><span>Or a file</span
+        ><input type="file" accept=".jsonl,.json,.tsv,.txt" @change=${(event) => this.readFile(event)}
+      /></label>
+      <p class="small soft">
+        JSON with <code>${source}</code> and <code>${target}</code>, or two columns separated by a tab.
+      </p>`;
+  }
+
+  gate() {
+    const decides = this.retention !== null;
+    const toggle = (event) => this.set({ retention: event.target.checked ? 0.95 : null });
+    return html`<label class="switch">
+        <input type="checkbox" role="switch" .checked=${live(decides)} @change=${toggle} />
+        <span>Stop as soon as a gate is decided</span>
+      </label>
+      ${decides ? this.retentionField() : nothing}`;
+  }
+
+  retentionField() {
+    return html`<label class="field">
+      <span>Retention that is asked for</span>
+      <input
+        type="number"
+        min="0.01"
+        max="2"
+        step="0.001"
+        required
+        .value=${live(String(this.retention))}
+        @input=${(event) => (this.retention = event.target.valueAsNumber)} />
+    </label>`;
+  }
+
+  jobs() {
+    const { evaluations: list } = this.list;
+    if (!list.length)
+      return html`<section class="jobs">
+        <h2>Evaluations</h2>
+        <p class="empty">No evaluation yet. Start one, and share its address.</p>
+      </section>`;
+    return html`<section class="jobs">
+      <h2>Evaluations</h2>
+      <ul class="job-list">
+        ${list.map(job)}
+      </ul>
+      ${this.list.next ? html`<button type="button" class="secondary" @click=${() => this.more()}>Show older</button>` : nothing}
+    </section>`;
+  }
+
+  async more() {
+    try {
+      const page = await getJson(`/evaluations?before=${this.list.next}`);
+      this.older = [...(this.older ?? []), ...page.evaluations];
+      this.list = { ...page, evaluations: [...this.list.evaluations, ...page.evaluations] };
+    } catch (error) {
+      this.error = error;
+    }
+    this.draw();
+  }
+}
+
+const LATENCY_NOTE = html`<p class="small soft">
+  Variants take turns on the bundled texts, one text at a time, with one thread.
+</p>`;
+const HEADING = heading("Evaluations", "Measure variants on a data set or on your own pairs.");
+
+function job(each) {
+  return html`<li>
+    <a class="job" href=${link(["evaluations", each.id])}>
+      <span class="job-title">${each.variants.join(", ")}</span>
+      <span class="job-note">${TASKS[each.task]}, ${samplesOf(each)}, ${ago(each.created_at)}</span>
+      ${statusMark(each)}</a
+    >
+  </li>`;
+}
+
+/** What a job measures on, in words. */
+export function samplesOf(each) {
+  if (each.kind === "latency") return "latency";
+  return `${count(each.samples)} ${each.dataset === "pairs" ? "own pairs" : `samples (${each.dataset})`}`;
+}
+
+/** The status of a job, with its progress. */
+export function statusMark(each) {
+  const progress = each.status === "running" ? ` ${percent(each.progress)}` : "";
+  return html`<span class="status status-${each.status}"
+    ><span aria-hidden="true" class="status-dot"></span>${each.status}${progress}</span
+  >`;
+}

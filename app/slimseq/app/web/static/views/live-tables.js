@@ -1,0 +1,193 @@
+// The tables of the live view: latency by phase, what is in memory, errors, and agreement.
+
+import { html, nothing } from "../vendor/lit-html/lit-html.js";
+import { drawnInterval } from "../charts/interval.js";
+import { TASKS, bytes, count, duration, fixed, milliseconds, percent } from "../format.js";
+import { monitor } from "../monitor.js";
+
+/** Draws the tables of the newest reading. */
+export function liveTables() {
+  return html`${latency()}
+    <div class="two">${memory()}${errors()}</div>
+    ${agreement()}`;
+}
+
+function latency() {
+  const { latencies, window_seconds: window } = monitor.latency;
+  const title = html`<h2>Latency by phase <span class="soft small">last ${duration(window)}</span></h2>`;
+  if (!latencies.length)
+    return html`<section class="live-section">
+      ${title}
+      <p class="empty">No request was answered in this time.</p>
+    </section>`;
+  const longest = Math.max(...latencies.map((each) => each.total_ms.p50));
+  return html`<section class="live-section">
+    ${title}
+    <div class="table-scroll">
+      <table class="latency">
+        <thead>
+          <tr>
+            <th scope="col">Variant</th>
+            <th scope="col" class="number">Requests</th>
+            <th scope="col">p50 of each phase</th>
+            <th scope="col" class="number">Queue p95</th>
+            <th scope="col" class="number">Generation p95</th>
+            <th scope="col" class="number">Total p50</th>
+            <th scope="col" class="number">Total p95</th>
+            <th scope="col" class="number">Total p99</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${latencies.map(
+            (each) =>
+              html`<tr>
+                <th scope="row">${each.variant} <span class="row-note">${TASKS[each.task]}</span></th>
+                <td class="number">${count(each.count)}</td>
+                <td>${phases(each, longest)}</td>
+                <td class="number">${milliseconds(each.queue_ms.p95)}</td>
+                <td class="number">${milliseconds(each.inference_ms.p95)}</td>
+                <td class="number">${milliseconds(each.total_ms.p50)}</td>
+                <td class="number"><b>${milliseconds(each.total_ms.p95)}</b></td>
+                <td class="number">${milliseconds(each.total_ms.p99)}</td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+    <p class="legend" aria-hidden="true">
+      <span
+        ><svg width="12" height="12"><rect class="phase-queue" width="12" height="12" rx="2"></rect></svg>queue</span
+      ><span
+        ><svg width="12" height="12"><rect class="phase-inference" width="12" height="12" rx="2"></rect></svg
+        >generation</span
+      ><span
+        ><svg width="12" height="12"><rect class="phase-other" width="12" height="12" rx="2"></rect></svg>loading,
+        tokenization and selection</span
+      >
+    </p>
+  </section>`;
+}
+
+function phases(each, longest) {
+  const scale = 200 / longest;
+  const queue = each.queue_ms.p50 * scale;
+  const inference = each.inference_ms.p50 * scale;
+  const other = Math.max(0, each.total_ms.p50 * scale - queue - inference);
+  return html`<svg class="phases" width="200" height="14" viewBox="0 0 200 14" aria-hidden="true">
+    <rect class="phase-rail" width="200" height="14" rx="3"></rect>
+    <rect class="phase-queue" width=${queue} height="14"></rect>
+    <rect class="phase-inference" x=${queue} width=${inference} height="14"></rect>
+    <rect class="phase-other" x=${queue + inference} width=${other} height="14"></rect>
+  </svg>`;
+}
+
+function memory() {
+  const report = monitor.memory;
+  const models = report.variants.reduce((sum, each) => sum + each.resident_bytes, 0);
+  return html`<section class="live-section">
+    <h2>In memory</h2>
+    <div class="table-scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Variant</th>
+            <th scope="col">Runtime</th>
+            <th scope="col" class="number">Memory</th>
+            <th scope="col" class="number">Loaded in</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${report.variants.map(
+            (each) =>
+              html`<tr>
+                <th scope="row">${each.variant} <span class="row-note">${TASKS[each.task]}</span></th>
+                <td>${each.runtime}</td>
+                <td class="number"><b>${bytes(each.resident_bytes)}</b></td>
+                <td class="number">${duration(each.load_seconds)}</td>
+              </tr>`,
+          )}
+          <tr>
+            <th scope="row" class="soft">the rest of the process</th>
+            <td></td>
+            <td class="number">${bytes(Math.max(0, report.process_resident_bytes - models))}</td>
+            <td></td>
+          </tr>
+        </tbody>
+      </table>
+    </div>
+    <p class="note">
+      ${report.budget_bytes === null ? "No memory budget is set." : `The budget for models is ${bytes(report.budget_bytes)}.`}
+      ${count(report.evictions)} evictions. ${bytes(report.host_available_bytes)} are free on this machine.
+    </p>
+  </section>`;
+}
+
+function errors() {
+  const rejected = (monitor.metrics.get("slimseq_rejected_total") ?? [])
+    .filter((each) => each.value > 0)
+    .sort((a, b) => b.value - a.value);
+  return html`<section class="live-section">
+    <h2>Errors <span class="soft small">since the start</span></h2>
+    ${
+      rejected.length
+        ? html`<div class="table-scroll">
+            <table>
+              <thead>
+                <tr>
+                  <th scope="col">Problem</th>
+                  <th scope="col" class="number">Requests</th>
+                </tr>
+              </thead>
+              <tbody>
+                ${rejected.map(
+                  (each) =>
+                    html`<tr>
+                      <th scope="row">${each.labels.reason.replaceAll("-", " ")}</th>
+                      <td class="number"><b>${count(each.value)}</b></td>
+                    </tr>`,
+                )}
+              </tbody>
+            </table>
+          </div>`
+        : html`<p class="empty">No request has failed.</p>`
+    }
+  </section>`;
+}
+
+/** Agreement on live traffic, where the base model answers some requests again. */
+function agreement() {
+  const measured = monitor.quality.qualities.filter((each) => each.live_agreement);
+  if (!measured.length) return nothing;
+  return html`<section class="live-section">
+    <h2>Agreement with the base model</h2>
+    <div class="table-scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Variant</th>
+            <th scope="col">Live, with an interval that is valid at any time</th>
+            <th scope="col" class="number">The same text</th>
+            <th scope="col" class="number">Outputs</th>
+            <th scope="col" class="number">Recorded</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${measured.map(agreementRow)}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+function agreementRow({ task, variant, live_agreement: now, agreement: recorded }) {
+  const domain = [Math.min(0.5, now.interval[0]), 1];
+  return html`<tr>
+    <th scope="row">${variant} <span class="row-note">${TASKS[task]}</span></th>
+    <td>
+      ${drawnInterval(now.similarity, now.interval, domain, { limit: recorded?.similarity ?? null, tone: 4, at: null })}
+    </td>
+    <td class="number">${percent(now.exact)}</td>
+    <td class="number">${count(now.outputs)}</td>
+    <td class="number">${fixed(recorded?.similarity, 3)}</td>
+  </tr>`;
+}

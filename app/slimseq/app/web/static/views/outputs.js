@@ -1,0 +1,146 @@
+// The outputs of the playground: a column for each variant, whose rows stand side by side.
+
+import { html, nothing } from "../vendor/lit-html/lit-html.js";
+import { repeat } from "../vendor/lit-html/directives/repeat.js";
+import { bytes, count, fixed, interval, milliseconds, percent } from "../format.js";
+import { icons } from "../icons.js";
+import { bar, isRoot, markIcon } from "../parts.js";
+import { link } from "../route.js";
+import { AGREEMENT_METRIC, agreement, wordDiff } from "../text/compare.js";
+
+const STATES = {
+  waiting: "Waiting",
+  loading: "Loading the model",
+  starting: "Reading",
+  writing: "Writing",
+  stopped: "Stopped",
+  failed: "Failed",
+};
+
+/** Draws the columns. `page` is the playground. */
+export function outputs(page) {
+  const chosen = page.variants.filter((each) => page.chosen.includes(each.variant));
+  if (chosen.length === 0) return html`<p class="empty">Choose a variant to see what it writes.</p>`;
+  const reference = chosen.find(isRoot) ?? chosen[0];
+  const columns = chosen.map((each) => column(page, each, reference));
+  const longest = Math.max(...columns.map((each) => each.milliseconds ?? 0));
+  const largest = Math.max(...columns.map((each) => each.variant.bytes ?? 0));
+  return html`<section aria-labelledby="outputs-title">
+    <div class="outputs-top">
+      <h2 id="outputs-title">Outputs</h2>
+      ${chosen.length > 1 ? differencesSwitch(page, reference) : nothing}
+    </div>
+    <div class="outputs columns-${columns.length}">
+      ${repeat(
+        columns,
+        (each) => each.variant.variant,
+        (each) => article(page, each, { longest, largest }),
+      )}
+    </div>
+    <p class="note">
+      Variants run one after the other, so that their times compare. Time is without loading.
+      ${chosen.length > 1 ? html`Agreement is ${AGREEMENT_METRIC[page.task]} against the output of ${reference.variant}.` : nothing}
+    </p>
+  </section>`;
+}
+
+function differencesSwitch(page, reference) {
+  const change = (event) => {
+    page.showsDifferences = event.target.checked;
+    page.draw();
+  };
+  return html`<label class="switch"
+    ><input type="checkbox" role="switch" .checked=${page.showsDifferences} @change=${change} />
+    <span>Mark what differs from ${reference.variant}</span></label
+  >`;
+}
+
+function column(page, variant, reference) {
+  const result = page.results.get(variant.variant);
+  const referenceResult = page.results.get(reference.variant);
+  const isDone = result?.state === "done";
+  const isReference = variant === reference;
+  const compares = isDone && referenceResult?.state === "done" && !isReference;
+  const time = isDone ? result.response.timings.inference_ms : null;
+  const tokens = isDone ? result.response.outputs[0].output_tokens : null;
+  return {
+    variant,
+    result,
+    isReference,
+    milliseconds: time,
+    tokens,
+    tokensPerSecond: time ? (tokens / time) * 1000 : null,
+    agreement: compares ? agreement(page.task, referenceResult.text, result.text) : null,
+    pieces: compares ? wordDiff(referenceResult.text, result.text) : null,
+  };
+}
+
+function article(page, each, { longest, largest }) {
+  const { variant, result } = each;
+  const retention = variant.quality?.retention;
+  const name = variant.variant;
+  return html`<article
+    class="output tone-${page.marks.get(name).tone}"
+    aria-busy=${["loading", "starting", "writing"].includes(result?.state)}>
+    <header>
+      ${markIcon(page.marks.get(name))}
+      <h3><a href=${link(["variants", variant.task, name])}>${name}</a></h3>
+      ${each.isReference ? html`<span class="tag">reference</span>` : nothing}
+      <span class="state state-${result?.state}">${STATES[result?.state] ?? nothing}</span>
+    </header>
+    <div class="output-text" lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}</div>
+    <dl class="figures">
+      ${figure("Time", milliseconds(each.milliseconds), bar(each.milliseconds / longest))}
+      ${figure("Tokens/s", count(each.tokensPerSecond), note(each.tokens && `${each.tokens} tokens`))}
+      ${figure("Size", bytes(variant.bytes), bar(variant.bytes / largest))}
+      ${figure("Retention", fixed(retention?.value, 3), note(!isRoot(variant) && retention && interval(retention.interval)))}
+      ${figure("Agreement", agreementText(each), note(each.agreement === 1 && "the same text"))}
+    </dl>
+    ${page.canVote && result?.response?.id ? vote(page, result, name) : nothing}
+  </article>`;
+}
+
+const agreementText = ({ agreement: value }) =>
+  value === null ? html`<span class="soft">–</span>` : percent(value, value === 1 ? 0 : 1);
+
+const note = (words) => html`<span class="figure-note">${words || nothing}</span>`;
+
+const figure = (label, value, note) =>
+  html`<div class="figure">
+    <dt>${label}</dt>
+    <dd><span class="figure-value">${value}</span>${note}</dd>
+  </div>`;
+
+function text(page, { result, pieces }) {
+  if (!result) return html`<p class="placeholder">Press Run.</p>`;
+  if (result.state === "failed") return html`<p class="output-error" role="alert">${result.error.message}</p>`;
+  if (pieces && page.showsDifferences) return html`<p>${pieces.map(piece)}</p>`;
+  const isWriting = result.state === "writing";
+  return html`<p>${result.text}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>`;
+}
+
+/** One piece of the difference. The space around marked words is not marked. */
+function piece({ text: words, kind }) {
+  if (kind === "same" || !words.trim()) return kind === "removed" ? nothing : words;
+  const [, before, marked, after] = /^(\s*)(.*?)(\s*)$/s.exec(words);
+  return kind === "added"
+    ? html`${before}<ins>${marked}</ins>${after}`
+    : html`${before}<del>${marked}</del>${after || " "}`;
+}
+
+function vote(page, result, name) {
+  const button = (rating, label, icon) =>
+    html`<button
+      type="button"
+      class="chip"
+      aria-pressed=${result.rating === rating}
+      aria-label="${name}: ${label}"
+      @click=${() => page.rate(result, rating)}>
+      ${icon}${label}
+    </button>`;
+  return html`<div class="vote" role="group" aria-label="Rate the output of ${name}">
+    ${button(1, "Good", icons.up)}${button(0, "Poor", icons.down)}
+    ${result.rating === undefined ? nothing : html`<span class="soft" role="status">Thank you.</span>`}
+    ${result.ratingError ? html`<span class="output-error" role="alert">${result.ratingError.message}</span>` : nothing}
+  </div>`;
+}

@@ -1,0 +1,244 @@
+// The playground: one text through up to four variants, one after the other, streamed side by side.
+
+import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
+import { live } from "../vendor/lit-html/directives/live.js";
+import { getJson, offers, postJson, streamEvents } from "../api.js";
+import { TASKS } from "../format.js";
+import { icons } from "../icons.js";
+import { isRoot, loading, markIcon, marks, problem, segments, shareButton } from "../parts.js";
+import { link, replaceAddress } from "../route.js";
+import { SAMPLES } from "../text/samples.js";
+import { outputs } from "./outputs.js";
+
+const CALLS = { translation: "/translate", summarization: "/summarize" };
+const MAX_VARIANTS = 4;
+// Longer texts are not in the address, which some programs cut.
+const MAX_SHARED_CHARACTERS = 2000;
+const FIRST_CHOICE = ["original", "quantized", "compact"];
+
+export function playground(container, { query }) {
+  const page = new Playground(container);
+  page.open(query).catch((error) =>
+    render(
+      problem(error, () => page.open(query)),
+      container,
+    ),
+  );
+  return () => page.stop();
+}
+
+class Playground {
+  constructor(container) {
+    this.container = container;
+    this.results = new Map();
+    this.isRunning = false;
+    this.showsDifferences = true;
+    this.canVote = false;
+    this.controller = null;
+  }
+
+  async open(query) {
+    render(loading(5), this.container);
+    const [{ variants }, canVote] = await Promise.all([getJson("/variants"), offers("/feedback", "post")]);
+    this.canVote = canVote;
+    this.usable = variants.filter((each) => each.status !== "broken");
+    this.tasks = Object.fromEntries(
+      Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
+    );
+    const task = this.tasks[query.get("task")] ? query.get("task") : Object.keys(this.tasks)[0];
+    this.setTask(task, query.getAll("variant"), query.get("text"));
+  }
+
+  setTask(task, wanted = [], text = null) {
+    this.stop();
+    this.task = task;
+    this.variants = this.usable.filter((each) => each.task === task);
+    this.marks = marks(this.variants);
+    const names = this.variants.map((each) => each.variant);
+    const known = wanted.filter((name) => names.includes(name));
+    const first = FIRST_CHOICE.filter((name) => names.includes(name));
+    const chosen = known.length ? known : first.length > 1 ? first : names;
+    this.chosen = names.filter((name) => chosen.includes(name)).slice(0, MAX_VARIANTS);
+    this.text = text ?? SAMPLES[task][0].text;
+    this.changed();
+  }
+
+  /** Forgets the outputs, which belong to another text or choice, and updates the address. */
+  changed() {
+    this.results = new Map();
+    const text = this.text.length <= MAX_SHARED_CHARACTERS ? this.text : undefined;
+    replaceAddress(link([], { task: this.task, variant: this.chosen, text }));
+    this.draw();
+  }
+
+  toggle(name) {
+    this.stop();
+    const chosen = this.chosen.includes(name) ? this.chosen.filter((each) => each !== name) : [...this.chosen, name];
+    this.chosen = this.variants.map((each) => each.variant).filter((each) => chosen.includes(each));
+    this.changed();
+  }
+
+  setText(text) {
+    this.stop();
+    this.text = text;
+    this.changed();
+  }
+
+  stop() {
+    this.controller?.abort();
+    this.controller = null;
+    this.isRunning = false;
+  }
+
+  async run() {
+    if (!this.text.trim() || this.chosen.length === 0) return;
+    this.stop();
+    const controller = (this.controller = new AbortController());
+    this.isRunning = true;
+    this.results = new Map(this.chosen.map((name) => [name, { state: "waiting", text: "" }]));
+    this.draw();
+    this.showOutputs();
+    // One after the other: variants that share the processor would slow each other down.
+    for (const name of this.chosen) {
+      await this.generate(name, controller);
+      if (controller.signal.aborted) return;
+    }
+    this.stop();
+    this.draw();
+    const failed = this.chosen.filter((name) => this.results.get(name).state === "failed").length;
+    document.getElementById("announcer").textContent = failed
+      ? `${failed} of ${this.chosen.length} variants failed.`
+      : `All ${this.chosen.length} variants have answered.`;
+  }
+
+  /** On a phone, the outputs are below what can be seen. */
+  showOutputs() {
+    const title = document.getElementById("outputs-title");
+    if (title.getBoundingClientRect().top > window.innerHeight * 0.7) title.scrollIntoView();
+  }
+
+  async generate(name, controller) {
+    const result = this.results.get(name);
+    const { signal } = controller;
+    result.state = this.variants.find((each) => each.variant === name).status === "loaded" ? "starting" : "loading";
+    this.draw();
+    try {
+      const path = `${CALLS[this.task]}?variant=${encodeURIComponent(name)}`;
+      for await (const { name: event, data } of streamEvents(path, { text: this.text }, signal)) {
+        if (event === "token") Object.assign(result, { state: "writing", text: result.text + data.text });
+        if (event === "done") Object.assign(result, { state: "done", text: data.outputs[0].text, response: data });
+        this.draw();
+      }
+      this.variants.find((each) => each.variant === name).status = "loaded";
+    } catch (error) {
+      if (signal.aborted) return;
+      Object.assign(result, { state: "failed", error });
+      this.draw();
+    }
+  }
+
+  async rate(result, rating) {
+    Object.assign(result, { rating, ratingError: null });
+    this.draw();
+    try {
+      await postJson("/feedback", { response: result.response.id, rating });
+    } catch (error) {
+      Object.assign(result, { rating: undefined, ratingError: error });
+      this.draw();
+    }
+  }
+
+  draw() {
+    render(this.template(), this.container);
+  }
+
+  template() {
+    return html`<div class="hero">
+        <h1>What does a smaller model lose?</h1>
+        <p class="lead">Send one text through several variants and read their outputs side by side.</p>
+      </div>
+      <form
+        class="composer"
+        @submit=${(event) => {
+          event.preventDefault();
+          this.isRunning ? this.halt() : this.run();
+        }}>
+        ${this.writing()} ${this.choice()}
+      </form>
+      ${outputs(this)}`;
+  }
+
+  halt() {
+    this.stop();
+    for (const result of this.results.values())
+      if (result.state !== "done" && result.state !== "failed") result.state = "stopped";
+    this.draw();
+  }
+
+  writing() {
+    const submitByKey = (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+        event.preventDefault();
+        this.run();
+      }
+    };
+    return html`<div class="writing">
+      <div class="writing-top">
+        ${segments("task", "Task", this.tasks, this.task, (task) => this.setTask(task))} ${shareButton()}
+      </div>
+      <label class="visually-hidden" for="text"
+        >${this.task === "translation" ? "English text" : "Text to summarize"}</label
+      >
+      <textarea
+        id="text"
+        rows="6"
+        spellcheck="false"
+        placeholder="Write or paste a text"
+        .value=${live(this.text)}
+        @input=${(event) => this.setText(event.target.value)}
+        @keydown=${submitByKey}></textarea>
+      <div class="samples" role="group" aria-label="Samples">
+        ${SAMPLES[this.task].map(
+          (sample) =>
+            html`<button
+              type="button"
+              class="chip"
+              aria-pressed=${sample.text === this.text}
+              @click=${() => this.setText(sample.text)}>
+              ${sample.label}
+            </button>`,
+        )}
+      </div>
+    </div>`;
+  }
+
+  choice() {
+    const isFull = this.chosen.length >= MAX_VARIANTS;
+    return html`<fieldset class="choice">
+      <legend>Variants <span class="soft">${this.chosen.length} of at most ${MAX_VARIANTS}</span></legend>
+      <div class="choice-list">${this.variants.map((each) => this.option(each, isFull))}</div>
+      <button class="primary" type="submit" ?disabled=${!this.text.trim() || this.chosen.length === 0}>
+        ${this.isRunning ? html`${icons.stop}Stop` : html`${icons.play}Run`}
+      </button>
+      <p class="hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs too</p>
+    </fieldset>`;
+  }
+
+  option(each, isFull) {
+    const isChosen = this.chosen.includes(each.variant);
+    const note = isRoot(each)
+      ? "base model"
+      : each.speed?.speed_up
+        ? `${each.speed.speed_up.toFixed(1)}× speed`
+        : nothing;
+    return html`<label class="option">
+      <input
+        type="checkbox"
+        .checked=${live(isChosen)}
+        ?disabled=${isFull && !isChosen}
+        @change=${() => this.toggle(each.variant)} />
+      ${markIcon(this.marks.get(each.variant))}<span class="option-name">${each.variant}</span>
+      <span class="option-note">${note}</span>
+    </label>`;
+  }
+}

@@ -1,0 +1,252 @@
+// The results of an evaluation: gate, metrics, speed, differences, latency and outputs.
+
+import { html, nothing } from "../vendor/lit-html/lit-html.js";
+import { commonDomain, drawnInterval } from "../charts/interval.js";
+import { count, duration, fixed, interval, milliseconds, percent } from "../format.js";
+import { gateMark, markIcon } from "../parts.js";
+import { PAIR_KEYS } from "../text/pairs.js";
+
+const PRIMARY = { translation: "bleu", summarization: "rougeL" };
+const NAMES = {
+  bleu: "BLEU",
+  chrf: "chrF",
+  chrfpp: "chrF++",
+  rouge1: "ROUGE-1",
+  rouge2: "ROUGE-2",
+  rougeL: "ROUGE-L",
+  rougeLsum: "ROUGE-Lsum",
+};
+
+/** Draws what an evaluation has found. `more` shows more outputs. */
+export function found(page, more) {
+  const { job } = page;
+  return html`${job.gate?.length ? gate(page) : nothing}${job.results ? results(page) : nothing}
+  ${job.latencies?.length ? latencies(page) : nothing}${page.samples?.samples.length ? outputs(page, more) : nothing}`;
+}
+
+function results(page) {
+  const { job } = page;
+  const names = job.results[0].metrics.map((each) => each.metric);
+  const metrics = [...names].sort((a, b) => (b === PRIMARY[job.task]) - (a === PRIMARY[job.task]));
+  return html`${metrics.map((name) => metric(page, name))}${cost(page)}${differences(job)}`;
+}
+
+function metric(page, name) {
+  const { job } = page;
+  const rows = job.results
+    .map((each) => ({ variant: each.variant, ...each.metrics.find((one) => one.metric === name) }))
+    .filter((each) => each.metric);
+  const baseline = rows[0].baseline;
+  const values = [
+    ...rows.flatMap((each) => each.interval),
+    ...(baseline === null || baseline === undefined ? [] : [baseline]),
+  ];
+  const margin = (Math.max(...values) - Math.min(...values)) * 0.06 || 1;
+  const domain = [Math.min(...values) - margin, Math.max(...values) + margin];
+  const retained = commonDomain(rows.map((each) => each.retention_interval));
+  const showsRetention = rows.some((each) => each.retention_interval);
+  const baselineNote =
+    job.baseline && `The dashed line is the trivial baseline (${job.baseline.name}): ${fixed(baseline, 2)}. `;
+  return html`<section>
+    <h2>${NAMES[name] ?? name.replaceAll("_", " ")}</h2>
+    <div class="table-scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Variant</th>
+            <th scope="col">Score, with 95 % interval</th>
+            ${showsRetention ? RETENTION_HEAD : nothing}
+          </tr>
+        </thead>
+        <tbody>
+          ${rows.map((each) => metricRow(page, each, { domain, retained, baseline, showsRetention }))}
+        </tbody>
+      </table>
+    </div>
+    <p class="note">${baselineNote} <code>${rows[0].signature}</code></p>
+  </section>`;
+}
+
+const RETENTION_HEAD = html`<th scope="col">Retention</th>
+  <th scope="col" class="number">p-value</th>`;
+
+function metricRow(page, each, { domain, retained, baseline, showsRetention }) {
+  const tone = page.marks.get(each.variant)?.tone ?? 0;
+  return html`<tr>
+    <th scope="row"><span class="named">${mark(page, each.variant)}${each.variant}</span></th>
+    <td>${drawnInterval(each.value, each.interval, domain, { decimals: 2, tone, at: baseline ?? null })}</td>
+    ${showsRetention ? html`<td>${retention(each, retained, tone)}</td>` : nothing}
+    ${showsRetention ? html`<td class="number">${fixed(each.p_value, 3)}</td>` : nothing}
+  </tr>`;
+}
+
+function retention(each, domain, tone) {
+  if (isBase(each)) return html`<span class="soft">the base model</span>`;
+  if (!each.retention_interval) return html`<span class="soft">–</span>`;
+  return drawnInterval(each.retention, each.retention_interval, domain, { tone });
+}
+
+// Retention of a base model is 1 by definition; its test against itself has no p-value.
+const isBase = (each) => each.retention === 1 && each.p_value === null;
+
+const mark = (page, name) => (page.marks.has(name) ? markIcon(page.marks.get(name)) : nothing);
+
+function cost(page) {
+  const hasAgreement = page.job.results.some((each) => each.agreement);
+  return html`<section>
+    <h2>Speed${hasAgreement ? " and agreement" : ""}</h2>
+    <div class="table-scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Variant</th>
+            <th scope="col" class="number">Time</th>
+            <th scope="col" class="number">Output tokens</th>
+            <th scope="col" class="number">Tokens a second</th>
+            <th scope="col" class="number">Truncated texts</th>
+            ${
+              hasAgreement
+                ? html`<th scope="col" class="number">Agreement</th>
+                    <th scope="col" class="number">The same text</th>`
+                : nothing
+            }
+          </tr>
+        </thead>
+        <tbody>
+          ${page.job.results.map(
+            (each) =>
+              html`<tr>
+                <th scope="row"><span class="named">${mark(page, each.variant)}${each.variant}</span></th>
+                <td class="number">${duration(each.seconds)}</td>
+                <td class="number">${count(each.output_tokens)}</td>
+                <td class="number"><b>${count(each.tokens_per_second)}</b></td>
+                <td class="number">${count(each.truncated)}</td>
+                ${
+                  hasAgreement
+                    ? html`<td class="number">
+                          <b>${fixed(each.agreement?.similarity, 3)}</b>
+                          <span class="soft">${interval(each.agreement?.interval)}</span>
+                        </td>
+                        <td class="number">${percent(each.agreement?.exact)}</td>`
+                    : nothing
+                }
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+function differences(job) {
+  if (!job.differences?.length) return nothing;
+  return html`<section>
+    <h2>Differences</h2>
+    <div class="table-scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Variants</th>
+            <th scope="col">Metric</th>
+            <th scope="col" class="number">Difference</th>
+            <th scope="col">95 % interval</th>
+            <th scope="col" class="number">p-value</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${job.differences.map(
+            (each) =>
+              html`<tr>
+                <th scope="row">${each.first} − ${each.second}</th>
+                <td>${NAMES[each.metric] ?? each.metric}</td>
+                <td class="number"><b>${fixed(each.value, 2)}</b></td>
+                <td class="soft">${interval(each.interval, 2)}</td>
+                <td class="number">${fixed(each.p_value, 3)}</td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+/** The answers to a gate question, which may have ended the evaluation early. */
+function gate(page) {
+  const { job } = page;
+  const words = { passed: "keeps", failed: "does not keep", undecided: "may or may not keep" };
+  return html`<section>
+    <h2>Gate</h2>
+    <ul class="checks">
+      ${job.gate.map(
+        (each) =>
+          html`<li>
+            ${each.verdict === "undecided" ? html`<span class="soft">Undecided</span>` : gateMark({ verdict: each.verdict })}
+            <span>${each.variant} ${words[each.verdict]} ${each.retention} of ${each.reference}</span
+            ><span class="number soft">${count(each.samples)} samples</span>
+          </li>`,
+      )}
+    </ul>
+    ${job.stopped_early ? html`<p class="note">The evaluation ended early, after ${count(job.evaluated)} of ${count(job.samples)} samples, because every variant was decided.</p>` : nothing}
+  </section>`;
+}
+
+function latencies(page) {
+  return html`<section>
+    <h2>Latency</h2>
+    <div class="table-scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Variant</th>
+            <th scope="col">Runtime</th>
+            <th scope="col" class="number">Texts at a time</th>
+            <th scope="col" class="number">p50</th>
+            <th scope="col" class="number">p95</th>
+            <th scope="col" class="number">p99</th>
+            <th scope="col" class="number">Tokens a second</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${page.job.latencies.map(
+            (each) =>
+              html`<tr>
+                <th scope="row"><span class="named">${mark(page, each.variant)}${each.variant}</span></th>
+                <td>${each.runtime}</td>
+                <td class="number">${each.batch}</td>
+                <td class="number">${milliseconds(each.p50_ms)}</td>
+                <td class="number"><b>${milliseconds(each.p95_ms)}</b></td>
+                <td class="number">${milliseconds(each.p99_ms)}</td>
+                <td class="number">${count(each.tokens_per_second)}</td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+function outputs(page, more) {
+  const [source, target] = PAIR_KEYS[page.job.task];
+  return html`<section>
+    <h2>Outputs</h2>
+    <ol class="output-list">
+      ${page.samples.samples.map(
+        (sample) =>
+          html`<li class="panel">
+            <dl>
+              <dt>${source}</dt>
+              <dd>${sample.source}</dd>
+              <dt>${target}</dt>
+              <dd>${sample.target}</dd>
+              ${Object.entries(sample.outputs).map(
+                ([name, output]) =>
+                  html`<dt><span class="named">${mark(page, name)}${name}</span></dt>
+                    <dd>${output.text} <span class="score">${fixed(output.score, 1)}</span></dd>`,
+              )}
+            </dl>
+          </li>`,
+      )}
+    </ol>
+    ${page.samples.next === null ? nothing : html`<button type="button" class="secondary more" @click=${more}>Show more</button>`}
+  </section>`;
+}

@@ -1,0 +1,261 @@
+// One variant: cost and quality, every score, how it was made, and its files.
+
+import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
+import { getJson } from "../api.js";
+import { commonDomain, drawnInterval } from "../charts/interval.js";
+import {
+  TASKS,
+  bytes,
+  count,
+  date,
+  duration,
+  fixed,
+  interval,
+  milliseconds,
+  percent,
+  short,
+  times,
+} from "../format.js";
+import { stepNames } from "../lineage.js";
+import { gateMark, isRoot, loading, markIcon, marks, problem } from "../parts.js";
+import { link } from "../route.js";
+
+export function variant(container, { parts: [task, name] }) {
+  const open = async () => {
+    render(loading(6), container);
+    try {
+      const path = `/variants/${encodeURIComponent(task)}/${encodeURIComponent(name ?? "")}`;
+      const [detail, list] = await Promise.all([getJson(path), getJson("/variants")]);
+      const mark = marks(list.variants.filter((each) => each.task === task)).get(name);
+      render(template(detail, mark, path), container);
+    } catch (error) {
+      render(html`${back(task)}${problem(error, open)}`, container);
+    }
+  };
+  open();
+}
+
+const back = (task) =>
+  html`<p class="crumbs">
+    <a href=${link(["variants"], { task })}>Variants</a> / <span>${TASKS[task] ?? task}</span>
+  </p>`;
+
+function template(detail, mark, path) {
+  const { manifest } = detail;
+  return html`${back(detail.task)}
+    <div class="heading">
+      <div>
+        <h1 class="named-title">${markIcon(mark)}${detail.variant}</h1>
+        ${manifest?.description ? html`<p class="lead">${manifest.description}</p>` : nothing}
+      </div>
+      <a
+        class="primary"
+        href=${link([], { task: detail.task, variant: isRoot(detail) ? [detail.variant] : [detail.reference?.variant, detail.variant] })}
+        >Try it in the playground</a
+      >
+    </div>
+    ${detail.error ? problem({ title: "It cannot be loaded", message: detail.error }) : nothing}
+    <dl class="facts">${facts(detail)}</dl>
+    ${manifest ? html`${quality(detail, mark)}${gate(detail)}${speed(manifest)}${steps(manifest)}${files(manifest, path)}` : nothing}`;
+}
+
+const fact = (label, value, note) =>
+  html`<div class="fact">
+    <dt>${label}</dt>
+    <dd>${value}<small>${note}</small></dd>
+  </div>`;
+
+function facts(detail) {
+  const { quality: recorded, speed: measured, manifest } = detail;
+  const retention = recorded?.retention;
+  const facts_ = [
+    [
+      "Retention",
+      fixed(retention?.value, 3),
+      isRoot(detail)
+        ? "the base model"
+        : retention
+          ? `${interval(retention.interval)}, lowest on ${retention.dataset}`
+          : "not measured",
+    ],
+    [
+      "Speed",
+      times(measured?.speed_up),
+      measured ? `${count(measured.tokens_per_second)} tokens/s` : "not measured here",
+    ],
+    ["Size", bytes(detail.bytes), detail.runtime ? `for ${detail.runtime}` : ""],
+    ["Memory", bytes(measured?.resident_bytes), "when loaded"],
+    [
+      "Parameters",
+      short(detail.parameters),
+      manifest?.size.nonzero_parameters < detail.parameters
+        ? `${short(manifest.size.nonzero_parameters)} are not zero`
+        : detail.family,
+    ],
+    ["Gate", gateMark(recorded?.gate), ""],
+  ];
+  const agreement = recorded?.agreement;
+  if (agreement)
+    facts_.splice(1, 0, ["Agreement", fixed(agreement.similarity, 3), `${percent(agreement.exact)} the same text`]);
+  return facts_.map((each) => fact(...each));
+}
+
+function quality({ manifest, ...detail }, mark) {
+  if (!manifest.quality.length) return nothing;
+  const scores = [...manifest.quality].sort(
+    (a, b) => a.dataset.localeCompare(b.dataset) || a.metric.localeCompare(b.metric),
+  );
+  const domain = commonDomain(scores.map((score) => score.retention_interval));
+  const showsRetention = !isRoot(detail);
+  return html`<section>
+    <h2>Scores</h2>
+    <div class="table-scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Data set</th>
+            <th scope="col">Metric</th>
+            <th scope="col" class="number">Score</th>
+            <th scope="col">95 % interval</th>
+            <th scope="col" class="number">Trivial baseline</th>
+            ${showsRetention ? html`<th scope="col">Retention</th>` : nothing}
+            <th scope="col" class="number">Samples</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${scores.map((score, index) => scoreRow(score, scores[index - 1], domain, showsRetention && mark.tone))}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+/** A score. The data set's name is shown once. `tone` is false for a base model, which has no retention. */
+function scoreRow(score, before, domain, tone) {
+  const isSame = score.dataset === before?.dataset;
+  return html`<tr>
+    <th scope="row"><span class=${isSame ? "visually-hidden" : ""}>${score.dataset}</span></th>
+    <td>${score.metric}</td>
+    <td class="number"><b>${fixed(score.value, 2)}</b></td>
+    <td class="soft nowrap">${interval(score.interval, 2)}</td>
+    <td class="number soft">${fixed(score.baseline, 2)}</td>
+    ${tone === false ? nothing : html`<td>${retention(score, domain, tone)}</td>`}
+    <td class="number soft">${count(score.samples)}</td>
+  </tr>`;
+}
+
+function retention(score, domain, tone) {
+  if (score.retention === null) return html`<span class="soft">–</span>`;
+  return drawnInterval(score.retention, score.retention_interval, domain, { tone });
+}
+
+function gate({ quality: recorded }) {
+  const checks = recorded?.gate.checks ?? [];
+  if (!checks.length) return nothing;
+  return html`<section>
+    <h2>Gate</h2>
+    <ul class="checks">
+      ${checks.map(
+        (check) =>
+          html`<li>
+            ${gateMark({ verdict: check.is_passed ? "passed" : "rejected" })}<span>${check.name}</span
+            ><span class="number"
+              ><b>${fixed(check.value, 3)}</b> <span class="soft">at least ${check.limit}</span></span
+            >
+          </li>`,
+      )}
+    </ul>
+  </section>`;
+}
+
+function speed(manifest) {
+  if (!manifest.performance.length) return nothing;
+  return html`<section>
+    <h2>Speed</h2>
+    <div class="table-scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Machine</th>
+            <th scope="col">Runtime</th>
+            <th scope="col" class="number">Texts at a time</th>
+            <th scope="col" class="number">p50</th>
+            <th scope="col" class="number">p95</th>
+            <th scope="col" class="number">Tokens a second</th>
+            <th scope="col" class="number">Memory</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${manifest.performance.map(
+            (each) =>
+              html`<tr>
+                <th scope="row">${each.host}</th>
+                <td>${each.runtime}</td>
+                <td class="number">${each.batch}</td>
+                <td class="number">${milliseconds(each.p50_ms)}</td>
+                <td class="number">${milliseconds(each.p95_ms)}</td>
+                <td class="number"><b>${count(each.tokens_per_second)}</b></td>
+                <td class="number">${bytes(each.resident_bytes)}</td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+function steps(manifest) {
+  return html`<section>
+    <h2>How it was made</h2>
+    <ol class="steps">
+      ${manifest.lineage.map(
+        (step) =>
+          html`<li>
+            <div class="step">
+              <b>${stepNames([step])[0]}</b>
+              <span class="soft">${[duration(step.seconds), step.device].filter(Boolean).join(" on ")}</span>
+              <details>
+                <summary>Parameters and versions</summary>
+                <pre tabindex="0">
+${JSON.stringify({ ...step.parameters, seed: step.seed, versions: step.versions }, null, 2)}</pre>
+              </details>
+            </div>
+          </li>`,
+      )}
+    </ol>
+  </section>`;
+}
+
+function files(manifest, path) {
+  const total = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
+  const newest = manifest.performance.at(-1)?.measured_at;
+  return html`<section>
+    <h2>Files</h2>
+    <div class="table-scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Path</th>
+            <th scope="col" class="number">Size</th>
+            <th scope="col">SHA-256</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${manifest.files.map(
+            (file) =>
+              html`<tr>
+                <th scope="row"><code>${file.path}</code></th>
+                <td class="number">${bytes(file.bytes)}</td>
+                <td><code class="soft" title=${file.sha256}>${file.sha256.slice(0, 16)}…</code></td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
+    <p class="note">
+      ${manifest.files.length} files, ${bytes(total)}. Licence of the weights: ${manifest.license}.
+      ${newest ? `Measured ${date(newest)}. ` : ""}<br />
+      Digest <code>${manifest.digest}</code><br /><a href=${path.slice(1)}>The manifest as JSON</a>
+    </p>
+  </section>`;
+}

@@ -1,0 +1,267 @@
+// All variants of a task: quality against cost, lineage, and the table.
+
+import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
+import { getJson } from "../api.js";
+import { frontPlot } from "../charts/front.js";
+import { commonDomain, intervalBar } from "../charts/interval.js";
+import { onWidth } from "../charts/scale.js";
+import { TASKS, bytes, count, fixed, interval, times } from "../format.js";
+import { flatten, lineage, stepNames } from "../lineage.js";
+import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments } from "../parts.js";
+import { link, replaceAddress } from "../route.js";
+
+const AXES = {
+  speed: {
+    option: "Speed",
+    label: "Tokens a second",
+    value: (each) => each.speed?.tokens_per_second,
+    format: count,
+    moreIsBetter: true,
+  },
+  size: { option: "Size", label: "Size on disk", value: (each) => each.bytes, format: bytes, moreIsBetter: false },
+  memory: {
+    option: "Memory",
+    label: "Memory when loaded",
+    value: (each) => each.speed?.resident_bytes,
+    format: bytes,
+    moreIsBetter: false,
+  },
+};
+
+export function variants(container, { query }) {
+  const state = {
+    task: query.get("task"),
+    axis: AXES[query.get("x")] ? query.get("x") : "speed",
+    lit: null,
+    width: 0,
+    groups: [],
+  };
+  const draw = () => render(template(state, draw), container);
+  const open = async () => {
+    render(html`${heading("Variants", LEAD)}${loading(6)}`, container);
+    try {
+      await load(state);
+      draw();
+    } catch (error) {
+      render(problem(error, open), container);
+    }
+  };
+  open();
+  return onWidth(container, (width) => {
+    state.width = width;
+    if (state.details) draw();
+  });
+}
+
+const LEAD = "What each variant costs, and what it keeps of its base model.";
+
+async function load(state) {
+  const list = (await getJson("/variants")).variants;
+  state.tasks = Object.fromEntries(Object.entries(TASKS).filter(([task]) => list.some((each) => each.task === task)));
+  if (!state.tasks[state.task]) state.task = Object.keys(state.tasks)[0];
+  const detail = (each) => getJson(`/variants/${each.task}/${encodeURIComponent(each.variant)}`);
+  state.details = await Promise.all(list.map(detail));
+}
+
+function template(state, draw) {
+  const change = (name) => (value) => {
+    state[name] = value;
+    replaceAddress(link(["variants"], { task: state.task, x: state.axis }));
+    draw();
+  };
+  const details = state.details.filter((each) => each.task === state.task);
+  const groups = lineage(details);
+  const unreadable = details.filter((each) => !each.manifest);
+  return html`${heading("Variants", LEAD, segments("task", "Task", state.tasks, state.task, change("task")))}
+  ${groups.map((root) => group(root, marks(details), state, draw, change("axis")))}
+  ${unreadable.map(
+    (each) =>
+      html`<div class="problem">
+        <p class="problem-title">${each.variant}</p>
+        <p>${each.error}</p>
+      </div>`,
+  )}`;
+}
+
+function group(root, own, state, draw, chooseAxis) {
+  const all = flatten(root).map((node) => node.detail);
+  const light = (name) => {
+    if (state.lit === name) return;
+    state.lit = name;
+    draw();
+  };
+  const id = `root-${root.detail.variant}`;
+  return html`<section class="root" aria-labelledby=${id}>
+    <h2 id=${id} class="visually-hidden">Variants of ${root.detail.variant}</h2>
+    <div class="overview">
+      <div class="panel plot-panel">
+        <div class="panel-top">
+          <h3>Quality against ${AXES[state.axis].option.toLowerCase()}</h3>
+          ${segments(`x-${id}`, "Cost", optionsOf(AXES), state.axis, chooseAxis)}
+        </div>
+        ${plot(all, own, state, light)}
+      </div>
+      <div class="panel lineage-panel">
+        <div class="panel-top"><h3>Lineage</h3></div>
+        <ul class="tree">
+          ${branch(root, own, state, light)}
+        </ul>
+      </div>
+    </div>
+    ${table(root.detail, all, own, state, light)}
+  </section>`;
+}
+
+const optionsOf = (axes) => Object.fromEntries(Object.entries(axes).map(([name, axis]) => [name, axis.option]));
+
+function plot(all, own, state, light) {
+  const axis = AXES[state.axis];
+  const points = all
+    .filter((each) => axis.value(each) && each.quality?.retention)
+    .map((each) => {
+      const { value, interval: pair } = each.quality.retention;
+      return {
+        name: each.variant,
+        x: axis.value(each),
+        y: value,
+        interval: isRoot(each) ? null : pair,
+        mark: own.get(each.variant),
+        href: link(["variants", each.task, each.variant]),
+        title: `${each.variant}: retention ${fixed(value, 3)}, ${axis.label.toLowerCase()} ${axis.format(axis.value(each))}`,
+      };
+    });
+  if (points.length < 2)
+    return html`<p class="empty">
+      Fewer than two variants were measured. Run <code>slimseq benchmark</code> and <code>slimseq evaluate</code>.
+    </p>`;
+  const isWide = state.width > 900;
+  const width = (isWide ? Math.floor((state.width - 24) * 0.68) : state.width) - 42;
+  const missing = all
+    .filter((each) => !points.some((point) => point.name === each.variant))
+    .map((each) => each.variant);
+  return html`${frontPlot(points, axis, { width, height: isWide ? 400 : 320 }, state.lit, light)}
+    <p class="legend" aria-hidden="true">
+      <span
+        ><svg width="26" height="10"><line class="front" x1="0" x2="26" y1="5" y2="5"></line></svg>Pareto front</span
+      >
+      <span
+        ><svg width="12" height="16">
+          <g class="whisker tone-0">
+            <line x1="6" x2="6" y1="1" y2="15"></line>
+            <line x1="2" x2="10" y1="1" y2="1"></line>
+            <line x1="2" x2="10" y1="15" y2="15"></line>
+          </g></svg
+        >95 % interval</span
+      >
+      <span
+        ><svg width="14" height="14" viewBox="-7 -7 14 14"><circle class="hollow" r="4.5"></circle></svg>beaten by
+        another</span
+      >
+    </p>
+    ${missing.length ? html`<p class="note">Not measured on this kind of machine: ${missing.join(", ")}.</p>` : nothing}`;
+}
+
+function branch(node, own, state, light) {
+  const { detail } = node;
+  return html`<li>
+    <a
+      class="node ${state.lit === detail.variant ? "lit" : ""}"
+      href=${link(["variants", detail.task, detail.variant])}
+      @pointerenter=${() => light(detail.variant)}
+      @pointerleave=${() => light(null)}>
+      ${markIcon(own.get(detail.variant))}<span
+        ><span class="node-name">${detail.variant}</span>
+        <span class="node-steps">${stepNames(node.steps).join(" → ")}</span></span
+      >
+    </a>
+    ${
+      node.children.length
+        ? html`<ul>
+            ${node.children.map((child) => branch(child, own, state, light))}
+          </ul>`
+        : nothing
+    }
+  </li>`;
+}
+
+function table(base, all, own, state, light) {
+  const domain = commonDomain(all.map((each) => each.quality?.retention?.interval));
+  const largest = Math.max(...all.map((each) => each.bytes ?? 0));
+  const fastest = Math.max(...all.map((each) => each.speed?.tokens_per_second ?? 0));
+  const fp32 = base.manifest.size.fp32_bytes;
+  return html`<div class="table-scroll">
+      <table class="variants">
+        <caption class="visually-hidden">
+          Cost and quality of the variants of ${base.variant}
+        </caption>
+        <thead>
+          <tr>
+            <th scope="col">Variant</th>
+            <th scope="col">Retention, with 95 % interval</th>
+            <th scope="col">Speed</th>
+            <th scope="col">Size</th>
+            <th scope="col" class="number">Memory</th>
+            <th scope="col">Gate</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${all.map((each) => row(each, { mark: own.get(each.variant), domain, largest, fastest, fp32, state, light }))}
+        </tbody>
+      </table>
+    </div>
+    <p class="note">
+      Retention is the variant's score divided by its base model's on the same samples: the lowest of all test sets. The
+      triangle is the limit of the gate.
+      ${base.speed ? `Speed was measured with ${base.speed.batch} texts at a time (${base.speed.host}).` : ""} Smaller
+      is against the base model in fp32.
+    </p>`;
+}
+
+function row(each, { mark, domain, largest, fastest, fp32, state, light }) {
+  const retention = each.quality?.retention;
+  const limit = each.quality?.gate.checks.find((check) => check.name.startsWith("retention"))?.limit ?? null;
+  const tone = `tone-${mark.tone}`;
+  return html`<tr
+    class="${tone} ${state.lit === each.variant ? "lit" : ""}"
+    @pointerenter=${() => light(each.variant)}
+    @pointerleave=${() => light(null)}>
+    <th scope="row">
+      <a class="row-name" href=${link(["variants", each.task, each.variant])}
+        >${markIcon(mark)}<span>${each.variant}</span></a
+      >
+      <span class="row-note">${status(each)}</span>
+    </th>
+    <td data-label="Retention">
+      <div class="with-interval">
+        ${
+          retention
+            ? html`${intervalBar(retention.value, isRoot(each) ? null : retention.interval, domain, { limit, tone: mark.tone })}
+                <span
+                  ><b>${fixed(retention.value, 3)}</b
+                  ><span class="row-note">${isRoot(each) ? "the base model" : interval(retention.interval)}</span></span
+                >`
+            : html`<span class="soft">not measured</span>`
+        }
+      </div>
+    </td>
+    <td data-label="Speed" class="cost">
+      <b>${times(each.speed?.speed_up)}</b>
+      <span class="row-note"
+        >${each.speed ? `${count(each.speed.tokens_per_second)} tokens/s` : "not measured here"}</span
+      >${bar((each.speed?.tokens_per_second ?? 0) / fastest)}
+    </td>
+    <td data-label="Size" class="cost">
+      <b>${bytes(each.bytes)}</b>
+      <span class="row-note">${fp32 && each.bytes ? `${times(fp32 / each.bytes)} smaller` : ""}</span
+      >${bar((each.bytes ?? 0) / largest)}
+    </td>
+    <td data-label="Memory" class="number">${bytes(each.speed?.resident_bytes)}</td>
+    <td data-label="Gate">${gateMark(each.quality?.gate)}</td>
+  </tr>`;
+}
+
+function status(each) {
+  const words = [each.status === "loaded" ? "in memory" : each.status];
+  if (each.default) words.unshift("default");
+  return words.join(", ");
+}

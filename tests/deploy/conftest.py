@@ -1,0 +1,150 @@
+"""The real service under load, watched by the real Prometheus with the configuration and rules of `deploy/`."""
+
+import itertools
+import json
+import math
+import shutil
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimseq.models_store.manifest import MeanAgreement, Task
+from slimseq.models_store.store import Store, write_manifest
+from tests.service.client import Service
+from tests.service.conftest import free_port, running_service
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+WAIT_SECONDS = 30.0
+# The process that answers again runs when the CPUs have nothing else to do.
+SHADOW_SECONDS = 240.0
+DOCUMENT = "The council met on Monday to discuss the new bridge across the river. Many people came to hear it."
+# Two tasks, two variants, a stream, and what nobody serves. On the runtime whose files the memory budget is made of.
+REQUESTS: Sequence[tuple[str, dict[str, Any]]] = (
+    ("/translate?runtime=onnxruntime&variant=quantized", {"text": "There are many birds in the tree."}),
+    ("/translate?runtime=onnxruntime&variant=original", {"text": ["Good morning.", "The sun is shining."]}),
+    ("/translate?runtime=onnxruntime&variant=quantized", {"text": "The old man walks.", "stream": True}),
+    ("/summarize?runtime=onnxruntime&variant=quantized", {"text": DOCUMENT}),
+    ("/translate?variant=nowhere", {"text": "Good morning."}),
+)
+
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("prometheus") is None or shutil.which("promtool") is None,
+    reason="needs prometheus and promtool, Debian's package `prometheus`",
+)
+
+
+class Prometheus:
+    """A running Prometheus."""
+
+    def __init__(self, port: int) -> None:
+        self.address = f"http://127.0.0.1:{port}/api/v1"
+
+    def get(self, path: str, **parameters: str) -> Any:
+        address = f"{self.address}/{path}?{urllib.parse.urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            if error.code == 400:
+                raise AssertionError(f"Prometheus refuses {parameters}: {error.read().decode()}") from error
+            raise
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Returns the samples of an expression that have a number."""
+        found = self.get("query", query=expression)["result"]
+        return [each for each in found if not math.isnan(float(each["value"][1]))]
+
+    def wait_for(self, expression: str, seconds: float = WAIT_SECONDS) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if result := self.query(expression):
+                    return result
+            except OSError:
+                pass
+            time.sleep(0.2)
+        raise AssertionError(f"Prometheus has no data for {expression}")
+
+
+@pytest.fixture(scope="session")
+def watched(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Prometheus]]:
+    """A service with a memory budget that not all variants fit in, and a Prometheus that scrapes it each second."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    shutil.copytree(embedded.root, folder / "artifacts")
+    record_agreement(Store(folder / "artifacts"))
+    largest = max(
+        sum(path.stat().st_size for path in (embedded.folder(task, "original") / "onnx").iterdir()) for task in Task
+    )
+    budget = 4 * largest
+    with running_service(
+        folder / "log", store=folder / "artifacts", max_resident_bytes=budget, shadow_share=1
+    ) as service:
+        service.wait_until_ready()
+        shutil.copytree(PROMETHEUS, folder / "configuration")
+        configuration = folder / "configuration" / "prometheus.yml"
+        own = configuration.read_text()
+        for deployed, tested in (("api:8000", f"127.0.0.1:{service.port}"), *((f": {n}s", ": 1s") for n in (3, 5, 15))):
+            assert deployed in own
+            own = own.replace(deployed, tested)
+        configuration.write_text(own)
+        port = free_port()
+        process = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={configuration}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield service, Prometheus(port)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def record_agreement(store: Store) -> None:
+    """Has the manifest of a variant record an agreement, as `slimseq evaluate --record` does."""
+    manifest = store.manifest(Task.TRANSLATION, "quantized")
+    agreement = MeanAgreement(exact=0.5, similarity=0.9, interval=(0.85, 0.95), metric="chrf")
+    quality = [score.model_copy(update={"agreement": agreement}) for score in manifest.quality]
+    folder = store.folder(Task.TRANSLATION, "quantized")
+    write_manifest(folder, manifest.model_copy(update={"quality": quality}))
+
+
+@pytest.fixture(scope="session")
+def loaded(watched: tuple[Service, Prometheus]) -> Iterator[Prometheus]:
+    """The same Prometheus while clients send requests of every kind, and after variants were unloaded for others."""
+    service, prometheus = watched
+    has_ended = threading.Event()
+
+    def send(path: str, body: dict[str, Any]) -> None:
+        while not has_ended.wait(0.2):
+            service.post(path, body)
+
+    clients = [threading.Thread(target=send, args=request) for request in REQUESTS]
+    service.post(*REQUESTS[0])
+    prometheus.wait_for("slimseq_agreement_outputs", SHADOW_SECONDS)
+    others = itertools.product(("translate", "summarize"), ("pruned", "distilled", "original", "compact"))
+    while service.get("/memory").json["evictions"] == 0:
+        task, variant = next(others)
+        service.post(f"/{task}?runtime=onnxruntime&variant={variant}", {"text": "Good morning."})
+    for client in clients:
+        client.start()
+    try:
+        yield prometheus
+    finally:
+        has_ended.set()
+        for client in clients:
+            client.join()

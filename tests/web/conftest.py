@@ -1,0 +1,129 @@
+"""A real Chromium that visits the page of a real service. Every visit fails where the console shows an error."""
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+import pytest
+
+from slimseq.models_store.store import Store
+from tests.service.client import Service
+from tests.service.conftest import running_service
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Route
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+TIMEOUT_MS = 90_000
+
+
+class Visitor:
+    """A person at the page: one browser tab of its own."""
+
+    def __init__(self, page: "Page", port: int) -> None:
+        self.page = page
+        self.base = f"http://127.0.0.1:{port}/"
+        self.complaints: list[str] = []
+        self.hosts: set[str] = set()
+        page.set_default_timeout(TIMEOUT_MS)
+        page.on("console", lambda message: self._on_console(message.type, message.text))
+        page.on("pageerror", lambda error: self.complaints.append(f"{error}"))
+        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        page.on("response", lambda response: self._on_response(response.url, response.status))
+
+    def open(self, view: str = "") -> "Page":
+        """Opens a view and waits until it has loaded its data."""
+        self.page.goto(f"{self.base}#/{view}")
+        self.page.wait_for_selector("main h1, main .problem")
+        self.page.wait_for_selector("main .loading", state="detached")
+        return self.page
+
+    def answer(self, path: str, body: object, status: int = 200, kind: str = "application/json") -> None:
+        """Answers requests for a path in place of the service."""
+
+        def respond(route: "Route") -> None:
+            route.fulfill(status=status, content_type=kind, body=body if isinstance(body, str) else json.dumps(body))
+
+        self.page.route(lambda url: urlsplit(url).path == path, respond)
+
+    def offer(self, service: Service, *operations: str, fields: Mapping[str, Sequence[str]] = {}) -> None:
+        """Adds operations such as `post /feedback`, and fields of bodies, to the OpenAPI document of the service."""
+        document = service.get("/openapi.json").json
+        for method, path in (operation.split() for operation in operations):
+            document["paths"].setdefault(path, {})[method] = {}
+        for schema, names in fields.items():
+            document["components"]["schemas"][schema]["properties"] |= {name: {} for name in names}
+        self.answer("/openapi.json", document)
+
+    def serious_violations(self) -> list[str]:
+        """Returns what axe finds, without what it calls minor or moderate."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page).response["violations"]
+        return [
+            f"{each['id']}: {node['html']}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+            for node in each["nodes"]
+        ]
+
+    def _on_console(self, kind: str, text: str) -> None:
+        # Chromium also writes a line for each answer that is an error, which some tests ask for.
+        if kind in ("error", "warning") and not text.startswith("Failed to load resource"):
+            self.complaints.append(text)
+
+    def _on_response(self, url: str, status: int) -> None:
+        if "/assets/" in url and status >= 400:
+            self.complaints.append(f"{status} for {url}")
+
+
+class Visit(Protocol):
+    """Opens a tab with options of a browser context."""
+
+    def __call__(self, **options: Any) -> AbstractContextManager[Visitor]: ...
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("Playwright is not installed: pip install 'slimseq[dev]'")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def service(browser: "Browser", embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running_service(tmp_path_factory.mktemp("web") / "log", store=embedded.root) as running:
+        running.wait_until_ready()
+        yield running
+
+
+@pytest.fixture
+def visit(browser: "Browser", service: Service) -> Visit:
+    @contextmanager
+    def visiting(**options: Any) -> Iterator[Visitor]:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        visitor = Visitor(context.new_page(), service.port)
+        yield visitor
+        context.close()
+        assert visitor.complaints == []
+        assert visitor.hosts == {f"127.0.0.1:{service.port}"}
+
+    return visiting
+
+
+@pytest.fixture
+def visitor(visit: Visit) -> Iterator[Visitor]:
+    with visit() as visiting:
+        yield visiting

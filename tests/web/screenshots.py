@@ -1,0 +1,45 @@
+"""Takes the README's pictures of the page: `python -m tests.web.screenshots [STORE]`, or `make screenshots`."""
+
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from slimseq.models_store.places import embedded_store
+from tests.service.conftest import running_service
+from tests.web.conftest import ARGUMENTS, CHROMIUM
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+TEXT = "The train was late again. We waited at the station and drank a cup of coffee while it rained."
+PLAYGROUND = "?task=translation&variant=original&variant=compact&variant=pruned&text=" + quote(TEXT)
+VARIANTS = "variants?task=translation&x=size"
+
+
+def main(store: Path) -> None:
+    """Writes `playground.png` and `variants.png`."""
+    from playwright.sync_api import sync_playwright
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_service(Path(folder) / "log", store=store) as service,
+        sync_playwright() as playwright,
+    ):
+        service.wait_until_ready()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 1240}, reduced_motion="reduce")
+        page.goto(f"http://127.0.0.1:{service.port}/#/{PLAYGROUND}")
+        # The first run of a variant warms it up.
+        for _ in range(2):
+            page.get_by_role("button", name="Run").click()
+            page.get_by_role("button", name="Stop").wait_for(state="hidden")
+            page.locator(".output ins").nth(1).wait_for()
+        page.mouse.move(0, 0)
+        page.screenshot(path=IMAGES / "playground.png")
+        page.goto(f"http://127.0.0.1:{service.port}/#/{VARIANTS}")
+        page.locator("table").wait_for()
+        page.screenshot(path=IMAGES / "variants.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if sys.argv[1:] else embedded_store())

@@ -1,0 +1,143 @@
+"""The views of variants and of live measurements."""
+
+import re
+
+from tests.service.client import Service
+from tests.web.conftest import Visitor
+
+
+def test_the_table_says_what_each_variant_costs_and_keeps(visitor: Visitor, service: Service) -> None:
+    recorded = {
+        each["variant"]: each for each in service.get("/variants").json["variants"] if each["task"] == "translation"
+    }
+
+    page = visitor.open("variants?task=translation")
+    rows = {row.split("\n")[0].strip(): row for row in page.locator("tbody tr").all_inner_texts()}
+
+    assert set(rows) == set(recorded)
+    for name, each in recorded.items():
+        assert f"{each['quality']['retention']['value']:.3f}" in rows[name]
+        assert f"{each['bytes'] / 1e6:.1f} MB" in rows[name]
+    assert f"{recorded['pruned']['speed']['speed_up']:.2f}\N{MULTIPLICATION SIGN}" in rows["pruned"]
+    assert "Passed" in rows["pruned"]
+
+
+def test_a_mark_of_the_plot_opens_its_variant(visitor: Visitor) -> None:
+    page = visitor.open("variants?task=translation&x=size")
+    marks = page.locator(".plot a.point")
+    names = marks.evaluate_all("marks => marks.map(mark => mark.getAttribute('aria-label'))")
+
+    marks.nth(1).focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Scores").wait_for()
+
+    assert any(re.match(r"compact: retention 0\.9\d\d, size on disk 4\.7 MB, on the front", name) for name in names)
+    assert "#/variants/translation/" in page.url
+
+
+def test_the_plot_shows_quality_against_speed_size_or_memory(visitor: Visitor) -> None:
+    page = visitor.open("variants?task=translation")
+
+    page.get_by_role("radio", name="Memory").check()
+    page.get_by_role("group", name="Retention against Memory when loaded").wait_for()
+
+    assert page.url.endswith("#/variants?task=translation&x=memory")
+
+
+def test_lineage_says_what_was_made_from_what(visitor: Visitor) -> None:
+    page = visitor.open("variants?task=translation")
+
+    tree = page.locator(".tree > li")
+
+    assert tree.locator("> a").inner_text().startswith("original")
+    pruned = tree.locator("> ul > li").filter(has=page.locator("> a", has_text="pruned"))
+    assert "distilled" in pruned.locator("> ul > li > a").first.inner_text()
+
+
+def test_variants_are_grouped_by_their_base_model(visitor: Visitor, service: Service) -> None:
+    listed = service.get("/variants").json["variants"]
+    other = service.get("/variants/translation/original").json
+    other |= {"variant": "other", "digest": "sha256:0", "reference": {"variant": "other", "digest": "sha256:0"}}
+    visitor.answer("/variants", {"variants": [*listed, other]})
+    visitor.answer("/variants/translation/other", other)
+
+    page = visitor.open("variants?task=translation")
+    groups = page.locator("section.root").all()
+
+    assert [group.get_by_role("table").locator("tbody tr").count() for group in groups] == [5, 1]
+
+
+def test_a_variant_that_cannot_be_loaded_says_why(visitor: Visitor, service: Service) -> None:
+    listed = service.get("/variants").json["variants"]
+    broken = next(each for each in listed if (each["task"], each["variant"]) == ("translation", "pruned"))
+    broken |= {"status": "broken", "error": "manifest.json is not JSON", "reference": None, "quality": None}
+    visitor.answer("/variants", {"variants": listed})
+    visitor.answer("/variants/translation/pruned", {**broken, "manifest": None})
+
+    page = visitor.open("variants?task=translation")
+
+    assert "manifest.json is not JSON" in page.locator(".problem").inner_text()
+    assert page.locator("tbody tr").count() == 4
+
+
+def test_a_variant_shows_its_scores_steps_and_files(visitor: Visitor, service: Service) -> None:
+    detail = service.get("/variants/translation/pruned").json
+
+    page = visitor.open("variants/translation/pruned")
+    text = page.locator("main").inner_text()
+
+    assert detail["manifest"]["description"] in text
+    assert detail["digest"] in text
+    assert all(each["path"] in text for each in detail["manifest"]["files"])
+    assert page.locator(".steps > li").count() == len(detail["manifest"]["lineage"])
+
+
+def test_a_variant_shows_its_recorded_agreement(visitor: Visitor, service: Service) -> None:
+    detail = service.get("/variants/translation/compact").json
+    detail["quality"]["agreement"] = {"similarity": 0.874, "exact": 0.31}
+    visitor.answer("/variants/translation/compact", detail)
+
+    page = visitor.open("variants/translation/compact")
+
+    assert page.locator(".fact").nth(1).inner_text().split("\n") == ["Agreement", "0.874", "31 % the same text"]
+
+
+def test_live_traffic_shows_within_seconds(visitor: Visitor, service: Service) -> None:
+    page = visitor.open("live")
+    page.get_by_text("Ready", exact=True).wait_for()
+
+    for _ in range(5):
+        service.post("/translate?variant=quantized", {"text": "Good morning."})
+        service.post("/translate", {"text": 1})
+    for rate in ("#now-requests", "#now-tokens"):
+        page.locator(rate, has_text=re.compile("[1-9]")).wait_for()
+
+    tables = page.locator("#live-tables").inner_text()
+    assert "quantized" in tables and "onnxruntime" in tables and "invalid request" in tables
+    assert page.locator(".timeline canvas").count() == 6
+
+
+def test_live_agreement_stands_beside_what_was_recorded(visitor: Visitor, service: Service) -> None:
+    report = service.get("/quality").json
+    live = {"similarity": 0.913, "interval": [0.88, 0.941], "exact": 0.4, "outputs": 120, "metric": "chrf"}
+    for each in report["qualities"]:
+        each |= {"live_agreement": None, "agreement": None}
+        if (each["task"], each["variant"]) == ("translation", "compact"):
+            each |= {"live_agreement": live, "agreement": {"similarity": 0.925}}
+    visitor.answer("/quality", report)
+
+    page = visitor.open("live")
+    row = page.locator("section", has=page.get_by_role("heading", name="Agreement")).locator("tbody tr")
+
+    assert " ".join(row.inner_text().split()) == "compact Translation 0.913 0.880 to 0.941 40 % 120 0.925"
+
+
+def test_live_says_when_the_service_is_gone_and_when_it_is_back(visitor: Visitor) -> None:
+    page = visitor.open("live")
+    page.get_by_text("Ready", exact=True).wait_for()
+
+    page.route("**/memory", lambda route: route.abort())
+    page.get_by_text("No connection").wait_for()
+    page.unroute("**/memory")
+
+    page.get_by_text("Ready", exact=True).wait_for()

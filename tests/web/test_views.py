@@ -1,0 +1,154 @@
+"""What holds for every view: accessible, readable on a phone, calm, quiet in the console, and shareable."""
+
+from typing import Any
+
+import pytest
+
+from tests.service.client import Service
+from tests.web.conftest import Visit, Visitor
+
+VIEWS = ["", "variants", "variants/translation/compact", "live", "evaluations", "experiments"]
+NO_SUCH = ["nothing", "variants/translation/nope", "evaluations/nope", "experiments/nope"]
+PHONES = [(360, 740), (390, 844)]
+LAYOUT_SHIFTS = """() => new Promise((resolve) => {
+  let total = 0;
+  new PerformanceObserver((list) => { for (const entry of list.getEntries()) total += entry.value; })
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => resolve(total), 300);
+})"""
+# The limit of a good page: https://web.dev/articles/cls
+GOOD_LAYOUT_SHIFT = 0.1
+
+
+def offer_experiments(visitor: Visitor, service: Service) -> None:
+    visitor.offer(service, "get /experiments")
+    visitor.answer("/experiments", {"experiments": []})
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing_serious(visit: Visit, service: Service, view: str, theme: Any) -> None:
+    with visit(color_scheme=theme, reduced_motion="reduce") as visitor:
+        offer_experiments(visitor, service)
+        visitor.open(view)
+        found = visitor.serious_violations()
+
+    assert found == []
+
+
+@pytest.mark.parametrize("size", PHONES)
+@pytest.mark.parametrize("view", VIEWS)
+def test_nothing_is_wider_than_a_phone(visit: Visit, service: Service, view: str, size: tuple[int, int]) -> None:
+    with visit(viewport={"width": size[0], "height": size[1]}, has_touch=True) as visitor:
+        offer_experiments(visitor, service)
+        page = visitor.open(view)
+        width = page.evaluate("document.documentElement.scrollWidth")
+
+    assert width <= size[0]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_layout_does_not_jump(visit: Visit, view: str) -> None:
+    with visit() as visitor:
+        page = visitor.open(view)
+        shift = page.evaluate(LAYOUT_SHIFTS)
+
+    assert shift < GOOD_LAYOUT_SHIFT
+
+
+@pytest.mark.parametrize("view", NO_SUCH)
+def test_an_address_that_names_nothing_says_so(visitor: Visitor, service: Service, view: str) -> None:
+    visitor.offer(service, "get /experiments")
+
+    page = visitor.open(view)
+
+    assert page.locator("main .problem").inner_text()
+    assert page.locator("nav a").count() >= 4
+
+
+def test_back_returns_to_the_view_before(visitor: Visitor) -> None:
+    page = visitor.open("variants")
+    page.get_by_role("link", name="distilled").first.click()
+    page.get_by_role("heading", name="distilled", level=1).wait_for()
+
+    page.go_back()
+
+    page.get_by_role("heading", name="Variants", level=1).wait_for()
+    assert page.url.split("#")[1].startswith("/variants")
+
+
+def test_a_view_tells_a_screen_reader_its_name(visitor: Visitor) -> None:
+    page = visitor.open()
+
+    page.get_by_role("navigation").get_by_role("link", name="Live").click()
+    page.get_by_role("heading", name="Live", level=1).wait_for()
+
+    assert page.locator("#announcer").inner_text() == "Live · Slimseq"
+    assert page.evaluate("document.activeElement.id") == "main"
+    assert page.get_by_role("link", name="Live").get_attribute("aria-current") == "page"
+
+
+def test_the_theme_is_that_of_the_system_until_it_is_chosen(visit: Visit) -> None:
+    background = "getComputedStyle(document.body).backgroundColor"
+    with visit(color_scheme="dark") as visitor:
+        page = visitor.open()
+        of_system = page.evaluate(background)
+        page.get_by_role("button", name="Theme").click()
+        chosen = page.evaluate(background)
+        page.reload()
+        after_reload = page.evaluate(background)
+
+    assert of_system == "rgb(21, 20, 18)"
+    assert chosen == after_reload == "rgb(250, 248, 244)"
+
+
+def test_the_first_tab_stop_skips_to_the_content(visitor: Visitor) -> None:
+    page = visitor.open("variants")
+
+    page.keyboard.press("Tab")
+    focused = page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("Enter")
+
+    assert focused == "Skip to the content"
+    assert page.evaluate("document.activeElement.id") == "main"
+    assert page.url.endswith("#/variants")
+
+
+def test_nothing_moves_for_who_asked_for_less_motion(visit: Visit) -> None:
+    with visit(reduced_motion="reduce") as visitor:
+        page = visitor.open("live")
+        moving = page.evaluate("document.getAnimations().length")
+
+    assert moving == 0
+
+
+def test_views_that_the_service_does_not_offer_are_not_shown(visitor: Visitor, service: Service) -> None:
+    document = service.get("/openapi.json").json
+    for path in ("/experiments", "/experiments/{identifier}"):
+        document["paths"].pop(path, None)
+    visitor.answer("/openapi.json", document)
+
+    page = visitor.open()
+
+    page.wait_for_load_state("networkidle")
+    assert page.get_by_role("navigation").get_by_role("link").all_inner_texts() == [
+        "Playground", "Variants", "Live", "Evaluations",
+    ]  # fmt: skip
+
+
+def test_a_service_that_stopped_is_named_as_the_cause(visitor: Visitor) -> None:
+    page = visitor.open("variants")
+    page.route("**/evaluations", lambda route: route.abort())
+
+    page.get_by_role("navigation").get_by_role("link", name="Evaluations").click()
+
+    assert "does not answer" in page.locator("main .problem").inner_text()
+
+
+def test_the_api_page_works_without_other_sites(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(f"{visitor.base}docs")
+
+    page.get_by_text("Translate texts", exact=True).click()
+
+    page.get_by_role("button", name="Try it out").wait_for()
