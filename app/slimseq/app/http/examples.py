@@ -37,6 +37,14 @@ SCHEMAS: dict[str, list[Any]] = {
     "EvaluationRequest": [
         {"task": "translation", "variants": ["original", "quantized"], "dataset": "sample", "samples": 8},
         {
+            "task": "translation",
+            "variants": ["original", "quantized"],
+            "dataset": "sample",
+            "samples": 16,
+            "gate": {"retention": 0.5},
+        },
+        {"task": "translation", "variants": ["quantized"], "latency": {"batch": 4, "texts": 4, "repeats": 1}},
+        {
             "task": "summarization",
             "variants": ["quantized"],
             "pairs": [{"document": ARTICLE, "summary": "A warehouse in Leeds burned for six hours."}],
