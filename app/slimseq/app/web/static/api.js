@@ -30,14 +30,16 @@ async function problemOf(response) {
 
 async function request(method, path, { body, signal, accept = "application/json" } = {}) {
   const headers = { Accept: accept };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  // The browser sets the type of a form, with its boundary.
+  const isForm = body instanceof FormData;
+  if (body !== undefined && !isForm) headers["Content-Type"] = "application/json";
   let response;
   try {
     response = await fetch(address(path), {
       method,
       headers,
       signal,
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined || isForm ? body : JSON.stringify(body),
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
@@ -59,8 +61,8 @@ export async function getText(path, options) {
   return (await request("GET", path, { ...options, accept: "text/plain" })).text();
 }
 
-/** Posts JSON. Returns the answer, or null if it has no body. */
-export async function postJson(path, body, options) {
+/** Posts JSON or a form. Returns the answer, or null if it has no body. */
+export async function post(path, body, options) {
   const response = await request("POST", path, { ...options, body });
   const text = await response.text();
   return text ? JSON.parse(text) : null;
@@ -107,25 +109,4 @@ function parseEvent(block) {
     if (line.startsWith("data:")) data.push(line.slice(5).trimStart());
   }
   return data.length ? { name, data: JSON.parse(data.join("\n")) } : null;
-}
-
-let pending = null;
-
-/** The OpenAPI document. The page shows what the service can do. */
-function openapi() {
-  pending ??= getJson("/openapi.json").catch((error) => {
-    pending = null;
-    throw error;
-  });
-  return pending;
-}
-
-/** Whether the service has an operation. */
-export async function offers(path, method = "get") {
-  return Boolean((await openapi()).paths[path]?.[method]);
-}
-
-/** Whether a body of the service has a field. */
-export async function accepts(schema, field) {
-  return Boolean((await openapi()).components?.schemas?.[schema]?.properties?.[field]);
 }

@@ -1,7 +1,6 @@
 // Starts the page: navigation, theme, and the view that the address names.
 
 import { html, nothing, render } from "./vendor/lit-html/lit-html.js";
-import { offers } from "./api.js";
 import { icons } from "./icons.js";
 import { problem } from "./parts.js";
 import { currentRoute } from "./route.js";
@@ -20,23 +19,15 @@ const VIEWS = [
   { name: "variants", label: "Variants", icon: "variants", list: variants, detail: variant },
   { name: "live", label: "Live", icon: "live", list: live },
   { name: "evaluations", label: "Evaluations", icon: "evaluations", list: evaluations, detail: evaluation },
-  {
-    name: "experiments",
-    label: "Experiments",
-    icon: "experiments",
-    list: experiments,
-    detail: experiment,
-    needs: "/experiments",
-  },
+  { name: "experiments", label: "Experiments", icon: "experiments", list: experiments, detail: experiment },
 ];
 
 const main = document.getElementById("main");
 const announcer = document.getElementById("announcer");
 let close = () => {};
-let hidden = new Set(VIEWS.filter((view) => view.needs).map((view) => view.name));
 
 function drawNavigation(current) {
-  const links = VIEWS.filter((view) => !hidden.has(view.name)).map(
+  const links = VIEWS.map(
     (view) =>
       html`<a href="#/${view.name}" aria-current=${view.name === current ? "page" : nothing}>
         ${icons[view.icon]}<span>${view.label}</span>
@@ -96,12 +87,6 @@ function switchTheme() {
   window.dispatchEvent(new Event("theme"));
 }
 
-async function findOptionalViews() {
-  const found = await Promise.all(VIEWS.map(async (view) => !view.needs || (await offers(view.needs))));
-  hidden = new Set(VIEWS.filter((_, index) => !found[index]).map((view) => view.name));
-  drawNavigation(currentRoute().parts[0] ?? "");
-}
-
 document.getElementById("theme").addEventListener("click", switchTheme);
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
@@ -111,4 +96,3 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => wind
 window.addEventListener("hashchange", () => show());
 drawTheme();
 show({ isFirst: true });
-findOptionalViews().catch(() => {});

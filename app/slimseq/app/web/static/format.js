@@ -12,6 +12,12 @@ export const count = (value) => (isNumber(value) ? whole.format(value) : DASH);
 /** A number with a fixed number of decimals. */
 export const fixed = (value, decimals = 2) => (isNumber(value) ? value.toFixed(decimals) : DASH);
 
+/** A difference, with its sign. */
+export const signed = (value, decimals = 2) => {
+  const text = fixed(value, decimals).replace("-", "−");
+  return value > 0 ? `+${text}` : text;
+};
+
 /** Bytes in decimal units, as in the README. */
 export function bytes(value) {
   if (!isNumber(value)) return DASH;

@@ -1,7 +1,7 @@
 // One evaluation: its progress, and its results when it has succeeded.
 
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
-import { ProblemError, getJson, offers, remove } from "../api.js";
+import { ProblemError, getJson, remove } from "../api.js";
 import { TASKS, date, percent } from "../format.js";
 import { loading, marks, problem, shareButton } from "../parts.js";
 import { link } from "../route.js";
@@ -37,9 +37,8 @@ export function evaluation(container, { parts }) {
     clearTimeout(timer);
     await remove(`/evaluations/${encodeURIComponent(id)}`).then(read, fail);
   };
-  // The outputs, a page at a time, where the service keeps them.
+  // The outputs, a page at a time.
   const more = async () => {
-    if (!(await offers("/evaluations/{identifier}/samples"))) return;
     const start = page.samples?.next ?? 0;
     const path = `/evaluations/${encodeURIComponent(id)}/samples?start=${start}&limit=${SAMPLES_A_PAGE}`;
     const { samples, next } = await getJson(path);

@@ -2,7 +2,7 @@
 
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
-import { accepts, getJson, postJson } from "../api.js";
+import { getJson, post } from "../api.js";
 import { TASKS, ago, count, percent } from "../format.js";
 import { heading, loading, markIcon, marks, problem, segments } from "../parts.js";
 import { link } from "../route.js";
@@ -10,8 +10,7 @@ import { PAIR_KEYS, parsePairs } from "../text/pairs.js";
 
 const PERIOD_MS = 2000;
 const MAX_VARIANTS = 8;
-const SOURCES = { dataset: "Data set", pairs: "Own pairs" };
-const LATENCY = { latency: "Latency" };
+const SOURCES = { dataset: "Data set", file: "File", pairs: "Pairs", latency: "Latency" };
 
 export function evaluations(container) {
   const page = new Evaluations(container);
@@ -27,6 +26,7 @@ class Evaluations {
       dataset: "sample",
       samples: 40,
       pairs: "",
+      file: null,
       retention: null,
       chosen: [],
       error: null,
@@ -39,13 +39,7 @@ class Evaluations {
   async open() {
     render(html`${HEADING}${loading(5)}`, this.container);
     try {
-      const [{ variants }, list, ...takes] = await Promise.all([
-        getJson("/variants"),
-        getJson("/evaluations"),
-        accepts("EvaluationRequest", "gate"),
-        accepts("EvaluationRequest", "latency"),
-      ]);
-      [this.takesGate, this.takesLatency] = takes;
+      const [{ variants }, list] = await Promise.all([getJson("/variants"), getJson("/evaluations")]);
       this.usable = variants.filter((each) => each.status !== "broken");
       this.list = list;
       this.setTask(Object.keys(TASKS).find((task) => this.usable.some((each) => each.task === task)));
@@ -94,22 +88,12 @@ class Evaluations {
   async start(event) {
     event.preventDefault();
     this.error = null;
-    const body = { task: this.task, variants: this.chosen };
-    if (this.source === "dataset") Object.assign(body, { dataset: this.dataset.trim(), samples: this.samples });
-    else if (this.source === "latency") body.latency = {};
-    else {
-      const { pairs, error } = parsePairs(this.task, this.pairs);
-      if (error) {
-        this.error = { title: "The pairs cannot be read", message: error };
-        return this.draw();
-      }
-      body.pairs = pairs;
-    }
-    if (this.retention !== null && this.source !== "latency") body.gate = { retention: this.retention };
+    const body = this.body();
+    if (!body) return;
     this.isSending = true;
     this.draw();
     try {
-      const job = await postJson("/evaluations", body);
+      const job = await post(this.source === "file" ? "/evaluations/upload" : "/evaluations", body);
       location.hash = link(["evaluations", job.id]);
     } catch (error) {
       this.error = error;
@@ -118,11 +102,27 @@ class Evaluations {
     }
   }
 
-  async readFile(event) {
-    const [file] = event.target.files;
-    if (!file) return;
-    this.pairs = await file.text();
-    this.draw();
+  /** The body of the request: a form for a file, else JSON. Nothing if the pairs cannot be read. */
+  body() {
+    const { task, chosen: variants, retention } = this;
+    if (this.source === "file") return this.formWithFile();
+    if (this.source === "latency") return { task, variants, latency: {} };
+    const gate = retention === null ? undefined : { retention };
+    if (this.source === "dataset")
+      return { task, variants, gate, dataset: this.dataset.trim(), samples: this.samples };
+    const { pairs, error } = parsePairs(task, this.pairs);
+    if (!error) return { task, variants, gate, pairs };
+    this.set({ error: { title: "The pairs cannot be read", message: error } });
+    return null;
+  }
+
+  formWithFile() {
+    const form = new FormData();
+    form.append("task", this.task);
+    for (const name of this.chosen) form.append("variants", name);
+    if (this.retention !== null) form.append("retention", this.retention);
+    form.append("file", this.file);
+    return form;
   }
 
   set(values) {
@@ -150,9 +150,16 @@ class Evaluations {
         <legend>Variants</legend>
         ${this.variants.map((each) => this.pick(each))}
       </fieldset>
-      ${segments("source", "What to measure on", this.takesLatency ? { ...SOURCES, ...LATENCY } : SOURCES, this.source, (source) => this.set({ source }))}
-      ${{ dataset: () => this.namedData(), pairs: () => this.ownPairs(), latency: () => LATENCY_NOTE }[this.source]()}
-      ${this.takesGate && this.source !== "latency" ? this.gate() : nothing}
+      ${segments("source", "What to measure on", SOURCES, this.source, (source) => this.set({ source, file: null, error: null }))}
+      ${
+        {
+          dataset: () => this.namedData(),
+          file: () => this.ownFile(),
+          pairs: () => this.ownPairs(),
+          latency: () => LATENCY_NOTE,
+        }[this.source]()
+      }
+      ${this.source !== "latency" ? this.gate() : nothing}
       ${this.error ? problem(this.error) : nothing}
       <button class="primary" type="submit" ?disabled=${!this.chosen.length || this.isSending}>Start</button>
     </form>`;
@@ -204,12 +211,24 @@ class Evaluations {
           .value=${live(this.pairs)}
           @input=${(event) => (this.pairs = event.target.value)}></textarea>
       </label>
-      <label class="field"
-        ><span>Or a file</span
-        ><input type="file" accept=".jsonl,.json,.tsv,.txt" @change=${(event) => this.readFile(event)}
-      /></label>
       <p class="small soft">
         JSON with <code>${source}</code> and <code>${target}</code>, or two columns separated by a tab.
+      </p>`;
+  }
+
+  ownFile() {
+    const [source, target] = PAIR_KEYS[this.task];
+    return html`<label class="field"
+        ><span>File with pairs</span
+        ><input
+          type="file"
+          accept=".jsonl,.csv,.tsv"
+          required
+          @change=${(event) => (this.file = event.target.files[0] ?? null)}
+      /></label>
+      <p class="small soft">
+        <code>.jsonl</code> or <code>.csv</code> with <code>${source}</code> and <code>${target}</code>, or
+        <code>.tsv</code> with two columns.
       </p>`;
   }
 
@@ -283,7 +302,9 @@ function job(each) {
 /** What a job measures on, in words. */
 export function samplesOf(each) {
   if (each.kind === "latency") return "latency";
-  return `${count(each.samples)} ${each.dataset === "pairs" ? "own pairs" : `samples (${each.dataset})`}`;
+  return each.dataset === "pairs"
+    ? `${count(each.samples)} own pairs`
+    : `${count(each.samples)} samples of ${each.dataset}`;
 }
 
 /** The status of a job, with its progress. */

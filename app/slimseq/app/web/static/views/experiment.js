@@ -1,42 +1,38 @@
-// One experiment: what each arm has shown so far, and whether one is ahead.
+// One experiment: the conclusion in words, two arms beside each other, and what each arm has shown.
 
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
-import { getJson, postJson } from "../api.js";
+import { getJson, post } from "../api.js";
+import { comparisonPlot, reachOf } from "../charts/comparison.js";
 import { drawnInterval } from "../charts/interval.js";
-import { TASKS, count, date, isNumber, milliseconds, percent } from "../format.js";
+import { TASKS, count, date, milliseconds, percent, signed } from "../format.js";
 import { loading, markIcon, marks, problem, shareButton } from "../parts.js";
 import { link } from "../route.js";
 
-const PERIOD_MS = 5000;
-// What an arm may have shown, each with an interval that is valid at any time.
-const MEASURES = { rating: "Rating", wins: "Share of wins", agreement: "Agreement with the base model" };
+const PERIOD_MS = 3000;
 
 export function experiment(container, { parts: [id] }) {
   let timer = null;
   let isClosed = false;
   const page = { id, variants: [] };
+  const path = `/experiments/${encodeURIComponent(id)}`;
   const draw = () => !isClosed && render(template(page, stop), container);
-  const read = async () => {
+  const read = async (answer = getJson(path)) => {
     clearTimeout(timer);
     try {
-      page.experiment = await getJson(`/experiments/${encodeURIComponent(id)}`);
+      page.experiment = await answer;
       page.error = null;
-      if (page.experiment.status === "running" && !isClosed) timer = setTimeout(read, PERIOD_MS);
     } catch (error) {
       page.error = error;
     }
+    if (page.experiment?.status === "running" && !isClosed) timer = setTimeout(read, PERIOD_MS);
     draw();
   };
-  const stop = async () => {
-    await postJson(`/experiments/${encodeURIComponent(id)}/stop`, {}).catch((error) => (page.error = error));
-    if (page.error) draw();
-    else await read();
-  };
+  const stop = () => read(post(`${path}/stop`, {}));
   render(loading(5), container);
   getJson("/variants")
     .then(({ variants }) => (page.variants = variants))
     .catch(() => {})
-    .finally(read);
+    .finally(() => read());
   return () => {
     isClosed = true;
     clearTimeout(timer);
@@ -54,7 +50,7 @@ function template(page, stop) {
     <div class="heading">
       <div>
         <h1>${shown.name}</h1>
-        <p class="lead">${TASKS[shown.task]}, started ${date(shown.created_at)}, margin ${shown.margin}</p>
+        <p class="lead">${TASKS[shown.task]}, ${period(shown)}, margin ${shown.margin}</p>
       </div>
       ${shareButton()}
     </div>
@@ -65,75 +61,158 @@ function template(page, stop) {
       ${shown.status === "running" ? html`<button type="button" class="secondary" @click=${stop}>Stop</button>` : nothing}
     </div>
     ${error ? problem(error) : nothing}
-    ${shown.verdict ? html`<p class="verdict-words" role="status">${shown.verdict}</p>` : nothing}
-    ${traffic(page)}${Object.entries(MEASURES).map(([key, title]) => measure(page, key, title))}`;
+    <div class="verdict-words verdict-${shown.conclusion.verdict}" role="status">
+      <p>${shown.conclusion.text}</p>
+      <p class="small">This is valid at any time: look as often as you like.</p>
+    </div>
+    ${measured(page, VOTES)} ${measured(page, RATINGS)}
+    ${shown.pairs.some((pair) => pair.votes || pair.ratings) ? HOW_TO_READ : nothing}
+    ${shown.status === "running" ? howToJudge(page) : nothing}
+    ${arms(page)}`;
 }
+
+const period = ({ created_at: start, stopped_at: end }) =>
+  end ? `${date(start)} to ${date(end)}` : `since ${date(start)}`;
+
+const HOW_TO_READ = html`<p class="note">
+  The line is an always-valid 95 % interval. The band is the margin around a tie. An arm is ahead once the line has left
+  the tie; two arms are equivalent once the line is inside of the band.
+</p>`;
 
 const name = (page, variant) =>
   html`<span class="named">${page.marks.has(variant) ? markIcon(page.marks.get(variant)) : nothing}${variant}</span>`;
 
-function traffic(page) {
-  const { arms } = page.experiment;
-  const all = arms.reduce((sum, arm) => sum + arm.weight, 0);
+const VOTES = {
+  title: "Votes",
+  key: "votes",
+  tie: 0.5,
+  value: (votes) => votes.win_rate,
+  format: (value) => percent(value, 0),
+  number: (votes) =>
+    html`<b>${percent(votes.win_rate, 1)}</b>
+      <span class="soft">${percent(votes.interval[0], 1)} to ${percent(votes.interval[1], 1)}</span>`,
+  note: (votes) => `${count(votes.wins)} of ${count(votes.votes)} votes`,
+  legend: "How often the arm on the right won when both were compared.",
+};
+
+const RATINGS = {
+  title: "Difference of mean ratings",
+  key: "ratings",
+  tie: 0,
+  value: (ratings) => ratings.difference,
+  format: (value) => signed(value, 2),
+  number: (ratings) =>
+    html`<b>${signed(ratings.difference, 3)}</b> <span class="soft">${signed(ratings.interval[0], 3)} to ${signed(ratings.interval[1], 3)}</span>`,
+  note: () => "",
+  legend: "The mean rating of the arm on the right minus that of the other one.",
+};
+
+/** A measure of pairs of arms, drawn. */
+function measured(page, measure) {
+  const { pairs, margin } = page.experiment;
+  const shown = pairs.filter((pair) => pair[measure.key]);
+  if (!shown.length) return nothing;
+  const reach = reachOf(
+    shown.map((pair) => pair[measure.key].interval),
+    measure.tie,
+    margin,
+  );
   return html`<section>
-    <h2>Traffic</h2>
+    <h2>${measure.title}</h2>
+    <ul class="pairs">
+      ${shown.map((pair) => pairRow(page, pair, measure, reach))}
+    </ul>
+    <p class="note">${measure.legend}</p>
+  </section>`;
+}
+
+function pairRow(page, { first, second, ...pair }, measure, reach) {
+  const found = pair[measure.key];
+  const { tie } = measure;
+  const { margin } = page.experiment;
+  const tone = page.marks.get(found.verdict === "behind" ? second : first)?.tone ?? 0;
+  const plot = { value: measure.value(found), interval: found.interval, tie, margin, reach };
+  return html`<li class="pair panel tone-${tone}">
+    <div class="pair-sides">
+      <span>${name(page, second)}</span><span class="soft">against</span><span>${name(page, first)}</span>
+    </div>
+    ${comparisonPlot(plot, measure.format)}
+    <div class="pair-words">
+      <span class="pair-verdict">${verdict(found.verdict, first, second)}</span>
+      <span>${measure.number(found)}</span> <span class="soft">${measure.note(found)}</span>
+    </div>
+  </li>`;
+}
+
+/** The verdict on two arms, in words. */
+function verdict(found, first, second) {
+  if (found === "ahead") return html`<b>${first}</b> is ahead`;
+  if (found === "behind") return html`<b>${second}</b> is ahead`;
+  return found === "equivalent" ? "Equivalent within the margin" : "Undecided";
+}
+
+function howToJudge({ experiment: shown }) {
+  const variants = shown.arms.map((arm) => arm.variant).slice(0, 4);
+  return html`<aside class="panel how-to">
+    <div>
+      <h3>How feedback comes in</h3>
+      <p class="small soft">
+        Requests that name no variant are answered by an arm. Programs send the <code>id</code> of an answer or of a
+        comparison to <code>POST /feedback</code>. People vote here.
+      </p>
+    </div>
+    <a class="secondary" href=${link([], { task: shown.task, variant: variants })}>Vote in the playground</a>
+  </aside>`;
+}
+
+function arms(page) {
+  const shown = page.experiment.arms;
+  const hasRatings = shown.some((arm) => arm.ratings);
+  return html`<section>
+    <h2>Arms</h2>
     <div class="table-scroll">
       <table>
         <thead>
           <tr>
             <th scope="col">Arm</th>
             <th scope="col" class="number">Share</th>
-            <th scope="col" class="number">Requests</th>
+            <th scope="col" class="number">Responses</th>
             <th scope="col" class="number">Errors</th>
             <th scope="col" class="number">p50</th>
             <th scope="col" class="number">p95</th>
+            ${
+              hasRatings
+                ? html`<th scope="col">Mean rating</th>
+                    <th scope="col" class="number">Ratings</th>`
+                : nothing
+            }
           </tr>
         </thead>
         <tbody>
-          ${arms.map(
-            (arm) =>
-              html`<tr>
-                <th scope="row">${name(page, arm.variant)}</th>
-                <td class="number">${percent(arm.weight / all)}</td>
-                <td class="number"><b>${count(arm.requests)}</b></td>
-                <td class="number">${count(arm.errors)}</td>
-                <td class="number">${milliseconds(arm.latency_ms?.p50)}</td>
-                <td class="number">${milliseconds(arm.latency_ms?.p95)}</td>
-              </tr>`,
-          )}
+          ${shown.map((arm) => armRow(page, arm, hasRatings))}
         </tbody>
       </table>
     </div>
   </section>`;
 }
 
-function measure(page, key, title) {
-  const arms = page.experiment.arms.filter((arm) => isNumber(arm[key]?.value));
-  if (!arms.length) return nothing;
-  const tone = (arm) => page.marks.get(arm.variant)?.tone ?? 0;
-  const at = key === "wins" ? 0.5 : null;
-  return html`<section>
-    <h2>${title}</h2>
-    <div class="table-scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Arm</th>
-            <th scope="col">Mean, with an interval that is valid at any time</th>
-            <th scope="col" class="number">Samples</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${arms.map(
-            (arm) =>
-              html`<tr>
-                <th scope="row">${name(page, arm.variant)}</th>
-                <td>${drawnInterval(arm[key].value, arm[key].interval, [0, 1], { tone: tone(arm), at })}</td>
-                <td class="number">${count(arm[key].samples)}</td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
-  </section>`;
+function armRow(page, { variant, share, responses, errors, latency, ratings }, hasRatings) {
+  const tone = page.marks.get(variant)?.tone ?? 0;
+  const rating = ratings
+    ? drawnInterval(ratings.mean, ratings.interval, [0, 1], { tone, at: null, decimals: 2 })
+    : html`<span class="soft">none yet</span>`;
+  return html`<tr>
+    <th scope="row">${name(page, variant)}</th>
+    <td class="number">${percent(share)}</td>
+    <td class="number"><b>${count(responses)}</b></td>
+    <td class="number ${errors ? "bad" : ""}">${count(errors)}</td>
+    <td class="number">${milliseconds(latency?.p50_ms)}</td>
+    <td class="number">${milliseconds(latency?.p95_ms)}</td>
+    ${
+      hasRatings
+        ? html`<td>${rating}</td>
+            <td class="number">${count(ratings?.count)}</td>`
+        : nothing
+    }
+  </tr>`;
 }

@@ -2,11 +2,12 @@
 
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
-import { getJson, offers, postJson } from "../api.js";
+import { getJson, post } from "../api.js";
 import { TASKS, ago, percent } from "../format.js";
 import { heading, loading, markIcon, marks, problem, segments } from "../parts.js";
 import { link } from "../route.js";
 
+const ANOTHER_RUNS = 409;
 const HEADING = heading("Experiments", "Split live traffic between variants, and stop when the answer is known.");
 
 export function experiments(container) {
@@ -16,21 +17,13 @@ export function experiments(container) {
 
 class Experiments {
   constructor(container) {
-    Object.assign(this, { container, name: "", margin: 0.02, weights: new Map(), error: null });
+    Object.assign(this, { container, name: "", margin: 0.02, weights: new Map(), error: null, running: null });
   }
 
   async open() {
     render(html`${HEADING}${loading(5)}`, this.container);
     try {
-      if (!(await offers("/experiments"))) {
-        render(
-          html`${HEADING}
-            <p class="empty">This version of the service has no experiments.</p>`,
-          this.container,
-        );
-        return;
-      }
-      const [{ variants }, { experiments: list }] = await Promise.all([getJson("/variants"), getJson("/experiments")]);
+      const [{ variants }, list] = await Promise.all([getJson("/variants"), getJson("/experiments")]);
       Object.assign(this, { usable: variants.filter((each) => each.status !== "broken"), list });
       this.tasks = Object.fromEntries(
         Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
@@ -56,15 +49,37 @@ class Experiments {
 
   async start(event) {
     event.preventDefault();
-    this.error = null;
+    Object.assign(this, { error: null, running: null });
     try {
       const body = { task: this.task, name: this.name.trim(), arms: this.arms, margin: this.margin };
-      const started = await postJson("/experiments", body);
+      const started = await post("/experiments", body);
       location.hash = link(["experiments", started.id]);
     } catch (error) {
       this.error = error;
+      if (error.status === ANOTHER_RUNS) await this.findRunning();
       this.draw();
     }
+  }
+
+  /** Finds the experiment that has the traffic of the task. */
+  async findRunning() {
+    const isIt = (each) => each.task === this.task && each.status === "running";
+    try {
+      this.list = await getJson("/experiments");
+      this.running = this.list.experiments.find(isIt) ?? null;
+    } catch {
+      // The problem is shown without a link.
+    }
+  }
+
+  async more() {
+    try {
+      const page = await getJson(`/experiments?before=${this.list.next}`);
+      this.list = { ...page, experiments: [...this.list.experiments, ...page.experiments] };
+    } catch (error) {
+      this.error = error;
+    }
+    this.draw();
   }
 
   draw() {
@@ -83,7 +98,7 @@ class Experiments {
         ><span>Name</span
         ><input
           required
-          maxlength="100"
+          maxlength="200"
           .value=${live(this.name)}
           @input=${(event) => (this.name = event.target.value)}
       /></label>
@@ -95,15 +110,18 @@ class Experiments {
         ><span>Margin of equivalence</span
         ><input
           type="number"
-          min="0.001"
+          min="0"
           max="0.5"
-          step="0.001"
+          step="any"
           required
           .value=${live(String(this.margin))}
           @input=${(event) => (this.margin = event.target.valueAsNumber)}
       /></label>
-      <p class="small soft">Arms whose ratings differ by less than the margin are called equivalent.</p>
+      <p class="small soft">
+        Differences of mean ratings (0 to 1) and of win rates up to the margin do not matter: such arms are equivalent.
+      </p>
       ${this.error ? problem(this.error) : nothing}
+      ${this.running ? html`<a class="secondary" href=${link(["experiments", this.running.id])}>Open ${this.running.name}</a>` : nothing}
       <button class="primary" type="submit" ?disabled=${this.arms.length < 2}>Start</button>
     </form>`;
   }
@@ -121,7 +139,7 @@ class Experiments {
       <input
         type="number"
         min="0"
-        max="100"
+        max="1000000"
         step="any"
         aria-label="Weight of ${variant}"
         .value=${live(String(weight))}
@@ -130,15 +148,16 @@ class Experiments {
   }
 
   jobs() {
-    if (!this.list.length)
+    const { experiments: list, next } = this.list;
+    if (!list.length)
       return html`<section class="jobs">
         <h2>Experiments</h2>
-        <p class="empty">No experiment yet.</p>
+        <p class="empty">No experiment yet. Start one, and share its address.</p>
       </section>`;
     return html`<section class="jobs">
       <h2>Experiments</h2>
       <ul class="job-list">
-        ${this.list.map(
+        ${list.map(
           (each) =>
             html`<li>
               <a class="job" href=${link(["experiments", each.id])}>
@@ -153,6 +172,7 @@ class Experiments {
             </li>`,
         )}
       </ul>
+      ${next ? html`<button type="button" class="secondary more" @click=${() => this.more()}>Show older</button>` : nothing}
     </section>`;
   }
 }

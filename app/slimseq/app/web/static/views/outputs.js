@@ -6,6 +6,7 @@ import { bytes, count, fixed, interval, milliseconds, percent } from "../format.
 import { icons } from "../icons.js";
 import { bar, isRoot, markIcon } from "../parts.js";
 import { link } from "../route.js";
+import { afterVote, counted } from "./blind.js";
 import { AGREEMENT_METRIC, agreement, wordDiff } from "../text/compare.js";
 
 const STATES = {
@@ -19,17 +20,20 @@ const STATES = {
 
 /** Draws the columns. `page` is the playground. */
 export function outputs(page) {
-  const chosen = page.variants.filter((each) => page.chosen.includes(each.variant));
+  const names = page.blind?.columns ?? page.chosen;
+  const find = (name) => page.variants.find((each) => each.variant === name);
+  const chosen = names.map(find);
   if (chosen.length === 0) return html`<p class="empty">Choose a variant to see what it writes.</p>`;
-  const reference = chosen.find(isRoot) ?? chosen[0];
+  const reference = chosen.find(isRoot) ?? find(page.chosen[0]);
   const columns = chosen.map((each) => column(page, each, reference));
   const longest = Math.max(...columns.map((each) => each.milliseconds ?? 0));
   const largest = Math.max(...columns.map((each) => each.variant.bytes ?? 0));
   return html`<section aria-labelledby="outputs-title">
     <div class="outputs-top">
-      <h2 id="outputs-title">Outputs</h2>
+      <h2 id="outputs-title" tabindex="-1">Outputs</h2>
       ${chosen.length > 1 ? differencesSwitch(page, reference) : nothing}
     </div>
+    ${page.blind ? afterVote(page.blind) : nothing}
     <div class="outputs columns-${columns.length}">
       ${repeat(
         columns,
@@ -86,6 +90,7 @@ function article(page, each, { longest, largest }) {
       ${markIcon(page.marks.get(name))}
       <h3><a href=${link(["variants", variant.task, name])}>${name}</a></h3>
       ${each.isReference ? html`<span class="tag">reference</span>` : nothing}
+      ${page.blind?.feedback?.variant === name ? html`<span class="tag tag-good">your choice</span>` : nothing}
       <span class="state state-${result?.state}">${STATES[result?.state] ?? nothing}</span>
     </header>
     <div class="output-text" lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}</div>
@@ -96,7 +101,7 @@ function article(page, each, { longest, largest }) {
       ${figure("Retention", fixed(retention?.value, 3), note(!isRoot(variant) && retention && interval(retention.interval)))}
       ${figure("Agreement", agreementText(each), note(each.agreement === 1 && "the same text"))}
     </dl>
-    ${page.canVote && result?.response?.id ? vote(page, result, name) : nothing}
+    ${result?.response && !page.blind ? vote(page, result, name) : nothing}
   </article>`;
 }
 
@@ -134,13 +139,14 @@ function vote(page, result, name) {
       type="button"
       class="chip"
       aria-pressed=${result.rating === rating}
+      aria-disabled=${result.rating !== undefined}
       aria-label="${name}: ${label}"
       @click=${() => page.rate(result, rating)}>
       ${icon}${label}
     </button>`;
   return html`<div class="vote" role="group" aria-label="Rate the output of ${name}">
     ${button(1, "Good", icons.up)}${button(0, "Poor", icons.down)}
-    ${result.rating === undefined ? nothing : html`<span class="soft" role="status">Thank you.</span>`}
+    <span class="soft" role="status">${result.feedback ? html`Thank you. ${counted(result.feedback)}` : nothing}</span>
     ${result.ratingError ? html`<span class="output-error" role="alert">${result.ratingError.message}</span>` : nothing}
   </div>`;
 }

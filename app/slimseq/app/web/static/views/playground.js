@@ -2,12 +2,13 @@
 
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
-import { getJson, offers, postJson, streamEvents } from "../api.js";
+import { getJson, post, streamEvents } from "../api.js";
 import { TASKS } from "../format.js";
 import { icons } from "../icons.js";
 import { isRoot, loading, markIcon, marks, problem, segments, shareButton } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
 import { SAMPLES } from "../text/samples.js";
+import { BlindVote, ballot } from "./blind.js";
 import { outputs } from "./outputs.js";
 
 const CALLS = { translation: "/translate", summarization: "/summarize" };
@@ -33,14 +34,13 @@ class Playground {
     this.results = new Map();
     this.isRunning = false;
     this.showsDifferences = true;
-    this.canVote = false;
+    this.blind = null;
     this.controller = null;
   }
 
   async open(query) {
     render(loading(5), this.container);
-    const [{ variants }, canVote] = await Promise.all([getJson("/variants"), offers("/feedback", "post")]);
-    this.canVote = canVote;
+    const { variants } = await getJson("/variants");
     this.usable = variants.filter((each) => each.status !== "broken");
     this.tasks = Object.fromEntries(
       Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
@@ -66,6 +66,7 @@ class Playground {
   /** Forgets the outputs, which belong to another text or choice, and updates the address. */
   changed() {
     this.results = new Map();
+    this.blind = null;
     const text = this.text.length <= MAX_SHARED_CHARACTERS ? this.text : undefined;
     replaceAddress(link([], { task: this.task, variant: this.chosen, text }));
     this.draw();
@@ -92,9 +93,7 @@ class Playground {
 
   async run() {
     if (!this.text.trim() || this.chosen.length === 0) return;
-    this.stop();
-    const controller = (this.controller = new AbortController());
-    this.isRunning = true;
+    const controller = this.begin();
     this.results = new Map(this.chosen.map((name) => [name, { state: "waiting", text: "" }]));
     this.draw();
     this.showOutputs();
@@ -109,6 +108,27 @@ class Playground {
     document.getElementById("announcer").textContent = failed
       ? `${failed} of ${this.chosen.length} variants failed.`
       : `All ${this.chosen.length} variants have answered.`;
+  }
+
+  begin() {
+    this.stop();
+    this.isRunning = true;
+    this.blind = null;
+    this.controller = new AbortController();
+    return this.controller;
+  }
+
+  /** Shows the outputs without names, until the user has chosen the better one. */
+  async runBlind() {
+    const { signal } = this.begin();
+    this.results = new Map();
+    this.blind = new BlindVote(this);
+    this.draw();
+    this.showOutputs();
+    await this.blind.run(signal);
+    if (signal.aborted) return;
+    this.stop();
+    this.draw();
   }
 
   /** On a phone, the outputs are below what can be seen. */
@@ -138,14 +158,15 @@ class Playground {
   }
 
   async rate(result, rating) {
+    if (result.rating !== undefined) return;
     Object.assign(result, { rating, ratingError: null });
     this.draw();
     try {
-      await postJson("/feedback", { response: result.response.id, rating });
+      result.feedback = await post("/feedback", { response: result.response.id, rating });
     } catch (error) {
       Object.assign(result, { rating: undefined, ratingError: error });
-      this.draw();
     }
+    this.draw();
   }
 
   draw() {
@@ -165,11 +186,12 @@ class Playground {
         }}>
         ${this.writing()} ${this.choice()}
       </form>
-      ${outputs(this)}`;
+      ${this.blind && this.blind.state !== "revealed" ? ballot(this) : outputs(this)}`;
   }
 
   halt() {
     this.stop();
+    this.blind = null;
     for (const result of this.results.values())
       if (result.state !== "done" && result.state !== "failed") result.state = "stopped";
     this.draw();
@@ -219,6 +241,13 @@ class Playground {
       <div class="choice-list">${this.variants.map((each) => this.option(each, isFull))}</div>
       <button class="primary" type="submit" ?disabled=${!this.text.trim() || this.chosen.length === 0}>
         ${this.isRunning ? html`${icons.stop}Stop` : html`${icons.play}Run`}
+      </button>
+      <button
+        class="secondary"
+        type="button"
+        ?disabled=${!this.text.trim() || this.chosen.length < 2 || this.isRunning}
+        @click=${() => this.runBlind()}>
+        Vote blind
       </button>
       <p class="hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs too</p>
     </fieldset>`;

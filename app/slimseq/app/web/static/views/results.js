@@ -10,11 +10,14 @@ const PRIMARY = { translation: "bleu", summarization: "rougeL" };
 const NAMES = {
   bleu: "BLEU",
   chrf: "chrF",
-  chrfpp: "chrF++",
+  "chrf++": "chrF++",
   rouge1: "ROUGE-1",
   rouge2: "ROUGE-2",
   rougeL: "ROUGE-L",
   rougeLsum: "ROUGE-Lsum",
+  copy_rate: "Copy rate",
+  density: "Density",
+  length_ratio: "Length ratio",
 };
 
 /** Draws what an evaluation has found. `more` shows more outputs. */
@@ -48,7 +51,7 @@ function metric(page, name) {
   const baselineNote =
     job.baseline && `The dashed line is the trivial baseline (${job.baseline.name}): ${fixed(baseline, 2)}. `;
   return html`<section>
-    <h2>${NAMES[name] ?? name.replaceAll("_", " ")}</h2>
+    <h2>${NAMES[name] ?? name}</h2>
     <div class="table-scroll">
       <table>
         <thead>
@@ -92,7 +95,7 @@ const isBase = (each) => each.retention === 1 && each.p_value === null;
 const mark = (page, name) => (page.marks.has(name) ? markIcon(page.marks.get(name)) : nothing);
 
 function cost(page) {
-  const hasAgreement = page.job.results.some((each) => each.agreement);
+  const hasAgreement = page.job.results.some(hasReference);
   return html`<section>
     <h2>Speed${hasAgreement ? " and agreement" : ""}</h2>
     <div class="table-scroll">
@@ -121,21 +124,22 @@ function cost(page) {
                 <td class="number">${count(each.output_tokens)}</td>
                 <td class="number"><b>${count(each.tokens_per_second)}</b></td>
                 <td class="number">${count(each.truncated)}</td>
-                ${
-                  hasAgreement
-                    ? html`<td class="number">
-                          <b>${fixed(each.agreement?.similarity, 3)}</b>
-                          <span class="soft">${interval(each.agreement?.interval)}</span>
-                        </td>
-                        <td class="number">${percent(each.agreement?.exact)}</td>`
-                    : nothing
-                }
+                ${hasAgreement ? agreement(each) : nothing}
               </tr>`,
           )}
         </tbody>
       </table>
     </div>
   </section>`;
+}
+
+const hasReference = (each) => each.agreement && each.reference !== each.variant;
+
+function agreement(each) {
+  if (!hasReference(each)) return html`<td class="number soft">${each.agreement ? "the base model" : "–"}</td><td></td>`;
+  const { similarity, interval: pair, exact } = each.agreement;
+  return html`<td class="number"><b>${fixed(similarity, 3)}</b> <span class="soft">${interval(pair)}</span></td>
+    <td class="number">${percent(exact)}</td>`;
 }
 
 function differences(job) {
@@ -226,27 +230,33 @@ function latencies(page) {
 }
 
 function outputs(page, more) {
-  const [source, target] = PAIR_KEYS[page.job.task];
+  const { samples, next } = page.samples;
+  // An evaluation that ended early has samples without outputs.
+  const evaluated = samples.filter((sample) => Object.keys(sample.outputs).length);
   return html`<section>
     <h2>Outputs</h2>
     <ol class="output-list">
-      ${page.samples.samples.map(
-        (sample) =>
-          html`<li class="panel">
-            <dl>
-              <dt>${source}</dt>
-              <dd>${sample.source}</dd>
-              <dt>${target}</dt>
-              <dd>${sample.target}</dd>
-              ${Object.entries(sample.outputs).map(
-                ([name, output]) =>
-                  html`<dt><span class="named">${mark(page, name)}${name}</span></dt>
-                    <dd>${output.text} <span class="score">${fixed(output.score, 1)}</span></dd>`,
-              )}
-            </dl>
-          </li>`,
-      )}
+      ${evaluated.map((sample) => outputsOf(page, sample))}
     </ol>
-    ${page.samples.next === null ? nothing : html`<button type="button" class="secondary more" @click=${more}>Show more</button>`}
+    ${next === null ? nothing : html`<button type="button" class="secondary more" @click=${more}>Show more</button>`}
   </section>`;
+}
+
+function outputsOf(page, { source, target, outputs: found }) {
+  const { task, variants } = page.job;
+  return html`<li class="panel">
+    <dl>
+      <dt>${PAIR_KEYS[task][0]}</dt>
+      <dd>${source}</dd>
+      <dt>${PAIR_KEYS[task][1]}</dt>
+      <dd>${target}</dd>
+      ${variants
+        .filter((name) => found[name])
+        .map(
+          (name) =>
+            html`<dt><span class="named">${mark(page, name)}${name}</span></dt>
+              <dd>${found[name].text} <span class="score">${fixed(found[name].score, 1)}</span></dd>`,
+        )}
+    </dl>
+  </li>`;
 }
