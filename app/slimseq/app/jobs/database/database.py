@@ -234,6 +234,8 @@ def _postgresql_engine(url: URL) -> Engine:
 def _migrate(connection: Connection) -> None:
     """Brings the schema up to date. A second process waits for the first one, and then has nothing to do."""
     if connection.dialect.name == "postgresql":
+        # The limit of other transactions would end the migration of a large table each time.
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     configuration = Config(attributes={"connection": connection})
     configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))

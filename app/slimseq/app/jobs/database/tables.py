@@ -120,15 +120,20 @@ class ExperimentRow(Base):
 
 
 class ResponseRow(Base):
-    """A response that may get feedback, without its texts. The responses of one comparison share its id."""
+    """A response that may get feedback, without its texts. The responses of one comparison share its id.
+
+    `unit` is the digest of an experiment and a unit, from which nobody reads the unit.
+    """
 
     __tablename__ = "responses"
+    __table_args__ = (Index("ix_responses_arm", "experiment", "arm", "created_at"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     task: Mapped[str]
     variant: Mapped[str]
-    experiment: Mapped[str | None] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), index=True)
+    experiment: Mapped[str | None] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"))
     arm: Mapped[str | None]
+    unit: Mapped[str | None]
     comparison: Mapped[str | None] = mapped_column(index=True)
     created_at: Mapped[datetime]
     problem: Mapped[str | None]
