@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from slimseq.app.jobs.database.columns import UserText, UtcTime
+from slimseq.app.jobs.database.columns import ShortText, UserText, UtcTime
 
 # Names of tasks, variants and statuses, and ids, are at most this long.
-Name = String(64)
+Name = ShortText(64)
 
 
 class Base(DeclarativeBase):
@@ -112,7 +112,7 @@ class ExperimentRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(unique=True)
     task: Mapped[str]
-    name: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(ShortText(200))
     arms: Mapped[list[Any]] = mapped_column(JSON)
     margin: Mapped[float]
     created_at: Mapped[datetime]
