@@ -1,6 +1,8 @@
 """Experiments and feedback through the real service."""
 
 import random
+import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +75,37 @@ def test_a_request_that_names_a_variant_is_in_no_experiment(experiments: Service
     assert named["variant"] == "original" and "experiment" not in named
     assert streamed["experiment"]["arm"] == streamed["variant"]
     assert "experiment" not in unsplit
+
+
+def test_an_arm_that_disappears_leaves_its_traffic_to_the_default(log: Path, database: str, store: Path) -> None:
+    arms = [{"variant": "original"}, {"variant": "quantized"}]
+    with running_service(log, database_url=database, store=store) as service:
+        service.wait_until_ready()
+        experiment = started(service, arms=arms)
+        shutil.rmtree(store / "translation" / "quantized")
+        while translated(service, query="?variant=quantized").status != 404:
+            time.sleep(0.05)
+
+        answers = [translated(service, str(unit)) for unit in range(20)]
+        streamed = [translated(service, str(unit), stream=True) for unit in range(3)]
+        comparison = service.post("/compare?task=translation&variant=original&variant=quantized", TEXT)
+        report = service.get(f"/experiments/{experiment['id']}").json
+
+    assert {answer.status for answer in answers + streamed} == {200}
+    assert comparison.status == 404
+    inside = [answer for answer in answers if "experiment" in answer.json]
+    assert 0 < len(inside) < 20 and all(answer.json["variant"] == "original" for answer in inside)
+    assert report["arms"][1]["errors"] >= 20 - len(inside)
+
+
+def test_a_request_that_names_a_runtime_is_in_no_experiment(experiments: Service) -> None:
+    started(experiments, arms=[{"variant": "original"}, {"variant": "quantized"}])
+
+    answers = [translated(experiments, str(unit), "?runtime=onnxruntime") for unit in range(10)]
+
+    # The default variant's answer, whether it has the runtime or not.
+    assert len({answer.status for answer in answers}) == 1
+    assert all("experiment" not in answer.json for answer in answers)
 
 
 def test_a_stopped_experiment_leaves_the_traffic_to_the_default(experiments: Service) -> None:

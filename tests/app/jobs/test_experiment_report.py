@@ -1,6 +1,8 @@
 """Verdicts hold at any time: seldom wrong where arms are alike, soon right where they are not."""
 
 import random
+from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
@@ -9,7 +11,7 @@ from slimseq.app.jobs.experiment_report import (
     MEASURES,
     TIE,
     ArmRecord,
-    Vote,
+    Wins,
     arm_reports,
     conclusion,
     pair_reports,
@@ -17,19 +19,30 @@ from slimseq.app.jobs.experiment_report import (
 from slimseq.evaluation.confidence_sequence import ALPHA, WinRate, verdict
 
 ARMS = [Arm(variant="original"), Arm(variant="compact")]
-BOTH = frozenset({"original", "compact"})
+
+
+def rated(ratings: Iterable[float]) -> ArmRecord:
+    record = ArmRecord()
+    for rating in ratings:
+        record.ratings.update(rating)
+    return record
+
+
+def wins_of(votes: list[str]) -> Wins:
+    counts = Counter(votes)
+    return {("original", "compact"): counts["original"], ("compact", "original"): counts["compact"]}
 
 
 def concluded(
-    votes: list[Vote], margin: float = 0.02, records: dict[str, ArmRecord] | None = None
+    votes: list[str], margin: float = 0.02, records: dict[str, ArmRecord] | None = None
 ) -> ExperimentConclusion:
     records = records or {arm.variant: ArmRecord() for arm in ARMS}
-    return conclusion(ARMS, pair_reports(ARMS, records, votes, margin))
+    return conclusion(ARMS, pair_reports(ARMS, records, wins_of(votes), margin))
 
 
-def drawn(count: int, preference: float, seed: int) -> list[Vote]:
+def drawn(count: int, preference: float, seed: int) -> list[str]:
     draw = random.Random(seed)
-    return [Vote("compact" if draw.random() < preference else "original", BOTH) for _ in range(count)]
+    return ["compact" if draw.random() < preference else "original" for _ in range(count)]
 
 
 def test_an_arm_that_wins_65_percent_of_400_votes_is_ahead() -> None:
@@ -45,7 +58,7 @@ def test_looked_at_after_each_vote_at_most_5_percent_of_500_even_experiments_nam
         # What `pair_reports` does with two arms, vote by vote.
         wins, has_named = WinRate(), False
         for vote in drawn(400, 0.5, seed):
-            wins.update(float(vote.preferred == "original"))
+            wins.update(float(vote == "original"))
             has_named |= verdict(wins.interval(ALPHA / MEASURES), 0.02, TIE) in ("ahead", "behind")
         assert has_named or concluded(drawn(400, 0.5, seed)).arm is None
         named += has_named
@@ -63,15 +76,15 @@ def test_arms_that_are_alike_are_equivalent_within_a_wide_margin() -> None:
 def test_ratings_decide_where_there_are_no_votes() -> None:
     draw = random.Random(0)
     records = {
-        "original": ArmRecord(ratings=[float(draw.random() < 0.5) for _ in range(600)]),
-        "compact": ArmRecord(ratings=[float(draw.random() < 0.9) for _ in range(600)]),
+        "original": rated(float(draw.random() < 0.5) for _ in range(600)),
+        "compact": rated(float(draw.random() < 0.9) for _ in range(600)),
     }
 
     assert concluded([], records=records).arm == "compact"
 
 
 def test_votes_and_ratings_that_contradict_each_other_name_nobody() -> None:
-    records = {"original": ArmRecord(ratings=[1.0] * 500), "compact": ArmRecord(ratings=[0.0] * 500)}
+    records = {"original": rated([1.0] * 500), "compact": rated([0.0] * 500)}
 
     found = concluded(drawn(400, 0.9, 0), records=records)
 
@@ -85,7 +98,7 @@ def test_without_feedback_nothing_is_known() -> None:
 def test_a_vote_for_a_third_arm_says_nothing_about_the_other_two() -> None:
     arms = [*ARMS, Arm(variant="pruned", weight=2.0)]
     records = {arm.variant: ArmRecord() for arm in arms}
-    votes = [Vote("pruned", frozenset(records))] * 100
+    votes = {("pruned", "original"): 100, ("pruned", "compact"): 100}
 
     pairs = pair_reports(arms, records, votes, 0.02)
 
@@ -99,7 +112,7 @@ def test_a_vote_for_a_third_arm_says_nothing_about_the_other_two() -> None:
 
 def test_an_arm_shows_its_share_errors_and_latency() -> None:
     records = {
-        "original": ArmRecord(responses=3, errors=1, total_ms=[10.0, 20.0, 30.0], ratings=[1.0, 0.0]),
+        "original": ArmRecord(responses=3, errors=1, total_ms=[10.0, 20.0, 30.0], ratings=rated([1.0, 0.0]).ratings),
         "compact": ArmRecord(),
     }
 

@@ -66,3 +66,15 @@ def test_responses_wait_while_the_database_is_down_and_feedback_is_refused(tmp_p
 
     asyncio.run(scenario())
     database.close()
+
+
+def test_responses_of_an_experiment_that_the_database_has_lost_can_still_be_rated(database: Database) -> None:
+    async def scenario() -> None:
+        responses = ResponseLog(database)
+        feedback = FeedbackService(database, responses)
+        add(responses, "one", experiment="lost", arm="quantized")
+        add(responses, "two")
+        assert (await feedback.post(rating("one"))).experiment is None
+        assert (await feedback.post(rating("two"))).experiment is None
+
+    asyncio.run(scenario())

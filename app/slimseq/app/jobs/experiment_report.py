@@ -26,23 +26,18 @@ from slimseq.evaluation.confidence_sequence import ALPHA, ConfidenceSequence, Wi
 MEASURES = 2
 TIE = 0.5
 
+# How often the first of two compared arms was preferred to all others, by both names.
+Wins = Mapping[tuple[str, str], int]
+
 
 @dataclass
 class ArmRecord:
-    """What was recorded of an arm: ratings in the order in which they came, and its latest total times."""
+    """What was recorded of an arm: its latest total times, and ratings, of each unit the first one."""
 
     responses: int = 0
     errors: int = 0
     total_ms: Sequence[float] = ()
-    ratings: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Vote:
-    """The preferred variant of a comparison, and the arms that were compared."""
-
-    preferred: str
-    compared: frozenset[str]
+    ratings: ConfidenceSequence = field(default_factory=ConfidenceSequence)
 
 
 def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord]) -> list[ArmReport]:
@@ -56,26 +51,23 @@ def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord]) -> list[A
     return [_arm_report(arm, arm.weight / total, records[arm.variant]) for arm in arms]
 
 
-def pair_reports(
-    arms: Sequence[Arm], records: Mapping[str, ArmRecord], votes: Sequence[Vote], margin: float
-) -> list[PairReport]:
+def pair_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord], wins: Wins, margin: float) -> list[PairReport]:
     """Compares each pair of arms.
 
     Args:
         arms: the arms of the experiment.
         records: of each arm, by its name.
-        votes: all votes, in the order in which they came.
+        wins: the votes of comparisons.
         margin: differences up to this do not matter.
     """
     pairs = list(combinations([arm.variant for arm in arms], 2))
     alpha = ALPHA / len(pairs) / MEASURES
-    means = {name: _mean(record.ratings) for name, record in records.items()}
     return [
         PairReport(
             first=first,
             second=second,
-            ratings=_rating_difference(means[first], means[second], margin, alpha),
-            votes=_votes(first, second, votes, margin, alpha),
+            ratings=_rating_difference(records[first].ratings, records[second].ratings, margin, alpha),
+            votes=_votes(wins.get((first, second), 0), wins.get((second, first), 0), margin, alpha),
         )
         for first, second in pairs
     ]
@@ -121,7 +113,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _arm_report(arm: Arm, share: float, record: ArmRecord) -> ArmReport:
-    latency, ratings, mean = None, None, _mean(record.ratings)
+    latency, ratings, mean = None, None, record.ratings
     if len(record.total_ms):
         p50, p95 = np.percentile(record.total_ms, [50, 95]).tolist()
         latency = ArmLatency(p50_ms=round(p50, 3), p95_ms=round(p95, 3))
@@ -138,13 +130,6 @@ def _arm_report(arm: Arm, share: float, record: ArmRecord) -> ArmReport:
     )
 
 
-def _mean(values: Sequence[float]) -> ConfidenceSequence:
-    mean = ConfidenceSequence()
-    for value in values:
-        mean.update(value)
-    return mean
-
-
 def _rating_difference(
     first: ConfidenceSequence, second: ConfidenceSequence, margin: float, alpha: float
 ) -> RatingDifference | None:
@@ -154,11 +139,8 @@ def _rating_difference(
     return RatingDifference(difference=first.mean - second.mean, interval=interval, verdict=verdict(interval, margin))
 
 
-def _votes(first: str, second: str, votes: Sequence[Vote], margin: float, alpha: float) -> Votes | None:
-    wins = WinRate()
-    for vote in votes:
-        if {first, second} <= vote.compared and vote.preferred in (first, second):
-            wins.update(float(vote.preferred == first))
+def _votes(first: int, second: int, margin: float, alpha: float) -> Votes | None:
+    wins = WinRate(wins=first, votes=first + second)
     if wins.rate is None:
         return None
     interval = wins.interval(alpha)

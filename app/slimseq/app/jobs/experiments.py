@@ -1,9 +1,10 @@
 """The service of the `/experiments` routes: starts, stops, lists and reports experiments."""
 
-from collections import defaultdict
+import asyncio
+import time
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,16 +16,20 @@ from slimseq.app.http.schemas.experiment import (
     ExperimentRequest,
     ExperimentSummary,
 )
+from slimseq.app.jobs import experiment_rows
 from slimseq.app.jobs.database.database import Database
-from slimseq.app.jobs.database.tables import ExperimentRow, RatingRow, ResponseRow, VoteRow
-from slimseq.app.jobs.experiment_report import ArmRecord, Vote, arm_reports, conclusion, pair_reports
+from slimseq.app.jobs.database.tables import ExperimentRow
+from slimseq.app.jobs.experiment_report import ArmRecord, arm_reports, conclusion, pair_reports
 from slimseq.app.jobs.responses import ResponseLog
 from slimseq.app.jobs.traffic import ExperimentTraffic
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.traffic import new_id
+from slimseq.evaluation.confidence_sequence import ConfidenceSequence
+from slimseq.models_store.errors import SlimseqError
 
-# Percentiles of latency are those of so many latest responses of an arm.
-LATEST_RESPONSES = 5000
+# A report on more responses, ratings and votes than this takes a part of a second or more. Clients share one, and it is
+# computed again after so many seconds.
+LARGE, KEPT_SECONDS = 20_000, 10.0
 
 
 class ExperimentService:
@@ -37,6 +42,8 @@ class ExperimentService:
         self._chooser = chooser
         self._traffic = traffic
         self._responses = responses
+        # When it was read, and the report, of each large experiment.
+        self._shared: dict[str, tuple[float, asyncio.Task[Experiment]]] = {}
 
     async def start(self, request: ExperimentRequest) -> Experiment:
         """Starts an experiment.
@@ -86,6 +93,7 @@ class ExperimentService:
 
         await self._database.run(end)
         await self._traffic.refresh()
+        self._shared.pop(identifier, None)
         return await self.get(identifier)
 
     async def list(self, limit: int, before: int | None = None) -> ExperimentList:
@@ -108,14 +116,42 @@ class ExperimentService:
         return await self._database.run(read, writes=False)
 
     async def get(self, identifier: str) -> Experiment:
-        """Returns an experiment and what it has shown so far.
+        """Returns an experiment and what it has shown so far; of a large one, what it had shown some seconds ago.
 
         Raises:
             UnknownExperiment: there is no experiment with that id.
             DatabaseUnavailable: the database failed.
         """
+        shared = self._shared.get(identifier)
+        if shared is None:
+            report = await self._read(identifier)
+            if _size(report) > LARGE:
+                self._shared[identifier] = time.monotonic(), asyncio.create_task(_returned(report))
+            return report
+        read_at, task = shared
+        if time.monotonic() > read_at + KEPT_SECONDS:
+            task = asyncio.create_task(self._read(identifier))
+            self._shared[identifier] = time.monotonic(), task
+        try:
+            # The others wait for it if this client disconnects.
+            return await asyncio.shield(task)
+        except SlimseqError:
+            self._shared.pop(identifier, None)
+            raise
+
+    async def _read(self, identifier: str) -> Experiment:
         await self._responses.flush()
         return await self._database.run(lambda session: _reported(session, identifier), writes=False)
+
+
+async def _returned(report: Experiment) -> Experiment:
+    return report
+
+
+def _size(report: Experiment) -> int:
+    """Returns the number of responses, ratings and votes of an experiment."""
+    arms = sum(arm.responses + arm.errors + (arm.ratings.count if arm.ratings else 0) for arm in report.arms)
+    return arms + sum(pair.votes.votes for pair in report.pairs if pair.votes)
 
 
 def _running_id(session: Session, request: ExperimentRequest) -> str:
@@ -142,8 +178,17 @@ def _summary(row: ExperimentRow) -> ExperimentSummary:
 def _reported(session: Session, identifier: str) -> Experiment:
     row = _row(session, identifier)
     arms = [Arm.model_validate(arm) for arm in row.arms]
-    records = {arm.variant: _record(session, identifier, arm.variant) for arm in arms}
-    pairs = pair_reports(arms, records, _votes(session, identifier), row.margin)
+    ratings = experiment_rows.ratings(session, identifier)
+    counts = experiment_rows.counts(session, identifier)
+    records = {
+        arm.variant: ArmRecord(
+            *counts.get(arm.variant, (0, 0)),
+            total_ms=experiment_rows.latest_total_ms(session, identifier, arm.variant),
+            ratings=ratings.get(arm.variant, ConfidenceSequence()),
+        )
+        for arm in arms
+    }
+    pairs = pair_reports(arms, records, experiment_rows.wins(session, identifier), row.margin)
     return Experiment.model_validate(
         {
             **_summary(row).model_dump(),
@@ -152,43 +197,3 @@ def _reported(session: Session, identifier: str) -> Experiment:
             "conclusion": conclusion(arms, pairs),
         }
     )
-
-
-def _record(session: Session, experiment: str, arm: str) -> ArmRecord:
-    of_arm = (ResponseRow.experiment == experiment, ResponseRow.arm == arm)
-    traffic = (*of_arm, ResponseRow.comparison.is_(None))
-    counted = select(func.count(), func.count(ResponseRow.problem)).where(*traffic)
-    [requests, errors] = session.execute(counted).one()
-    latest = (
-        select(ResponseRow.total_ms)
-        .where(*traffic, ResponseRow.total_ms.is_not(None))
-        .order_by(ResponseRow.created_at.desc())
-        .limit(LATEST_RESPONSES)
-    )
-    ratings = (
-        select(RatingRow.rating)
-        .join(ResponseRow, ResponseRow.id == RatingRow.response)
-        .where(*of_arm)
-        .order_by(RatingRow.created_at, RatingRow.response)
-    )
-    return ArmRecord(
-        responses=requests - errors,
-        errors=errors,
-        total_ms=[value for value in session.scalars(latest) if value is not None],
-        ratings=list(session.scalars(ratings)),
-    )
-
-
-def _votes(session: Session, experiment: str) -> list[Vote]:
-    query = (
-        select(VoteRow.comparison, VoteRow.preferred, ResponseRow.variant)
-        .join(ResponseRow, ResponseRow.comparison == VoteRow.comparison)
-        .where(ResponseRow.experiment == experiment)
-        .order_by(VoteRow.created_at, VoteRow.comparison)
-    )
-    preferred: dict[str, str] = {}
-    compared: dict[str, set[str]] = defaultdict(set)
-    for comparison, winner, variant in session.execute(query):
-        preferred[comparison] = winner
-        compared[comparison].add(variant)
-    return [Vote(winner, frozenset(compared[comparison])) for comparison, winner in preferred.items()]

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from slimseq.app.errors import DatabaseUnavailable
 from slimseq.app.jobs.database.database import Database
-from slimseq.app.jobs.database.tables import ResponseRow
+from slimseq.app.jobs.database.tables import ExperimentRow, ResponseRow
 
 WRITE_SECONDS = 0.5
 MAX_WAITING = 20_000
@@ -27,6 +27,7 @@ ROWS = 2_000
 # Responses outside of experiments are deleted after this time.
 KEPT = timedelta(days=1)
 DELETE_SECONDS = 3600.0
+OF_EXPERIMENT = ("experiment", "arm", "unit")
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,15 @@ class ResponseLog:
 def _insert(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Inserts rows. Those that an earlier attempt wrote without its caller learning of it are left."""
     names = ResponseRow.__table__.columns.keys()
-    values = [{name: row.get(name) for name in names} for row in rows]
+    given = {row["experiment"] for row in rows if row.get("experiment")}
+    # A database that was replaced by an older or an empty one may not have them.
+    known = set(session.scalars(select(ExperimentRow.id).where(ExperimentRow.id.in_(given)))) if given else set()
+    values = [
+        {name: None if name in OF_EXPERIMENT and row["experiment"] not in known else row.get(name) for name in names}
+        if row.get("experiment")
+        else {name: row.get(name) for name in names}
+        for row in rows
+    ]
     if session.get_bind().dialect.name == "postgresql":
         session.execute(postgresql.insert(ResponseRow).on_conflict_do_nothing(), values)
     else:

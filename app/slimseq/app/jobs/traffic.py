@@ -36,16 +36,17 @@ class Split:
     experiment: str
     arms: Sequence[Arm]
 
-    def arm(self, unit: str | None) -> str:
+    def assign(self, unit: str | None) -> Assignment:
         """Returns the arm of a unit, which is the same each time, or a random arm if there is no unit."""
-        if unit is None:
+        digest = None
+        if not unit:
             place = secrets.randbits(8 * _HASH_BYTES)
         else:
-            digest = hashlib.sha256(f"{self.experiment}\n{unit}".encode("utf-8", "surrogatepass")).digest()
-            place = int.from_bytes(digest[:_HASH_BYTES])
+            digest = hashlib.sha256(f"{self.experiment}\n{unit}".encode("utf-8", "surrogatepass")).hexdigest()
+            place = int(digest[: 2 * _HASH_BYTES], 16)
         ends = list(accumulate(arm.weight for arm in self.arms))
         found = bisect(ends, place / 2 ** (8 * _HASH_BYTES) * ends[-1])
-        return self.arms[min(found, len(ends) - 1)].variant
+        return Assignment(self.experiment, self.arms[min(found, len(ends) - 1)].variant, digest)
 
 
 class ExperimentTraffic:
@@ -78,7 +79,7 @@ class ExperimentTraffic:
     def assign(self, task: Task, unit: str | None) -> Assignment | None:
         """Returns the arm of a request, as `Traffic.assign` says."""
         split = self._splits.get(task)
-        return Assignment(split.experiment, split.arm(unit)) if split else None
+        return split.assign(unit) if split else None
 
     def arm_of(self, task: Task, variant: str) -> Assignment | None:
         """Returns the arm of a variant, as `Traffic.arm_of` says."""
@@ -112,7 +113,10 @@ class ExperimentTraffic:
 
 
 def _columns(assignment: Assignment | None) -> dict[str, str]:
-    return {} if assignment is None else {"experiment": assignment.experiment, "arm": assignment.arm}
+    if assignment is None:
+        return {}
+    found = {"experiment": assignment.experiment, "arm": assignment.arm}
+    return found | ({"unit": assignment.unit} if assignment.unit else {})
 
 
 def _running(session: Session) -> dict[Task, Split]:

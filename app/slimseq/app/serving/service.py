@@ -189,7 +189,9 @@ class GenerationService:
         """Returns the call of a request, with the arm that it belongs to if it leaves the variant to the service."""
         started = time.monotonic()
         self.check_size(prompt)
-        assignment = self._traffic.assign(task, unit) if choice.is_open else None
+        # A runtime that not every arm has would be one arm's alone.
+        is_split = choice.is_open and choice.runtime is None
+        assignment = self._traffic.assign(task, unit) if is_split else None
         if assignment and choice.languages and not self._chooser.translates(task, assignment.arm, choice.languages):
             assignment = None
         if assignment is not None:
@@ -241,6 +243,20 @@ class GenerationService:
         return plan
 
     async def _lease(self, held: AsyncExitStack, call: Call) -> LoadedVariant:
+        """Leases the variant of a request. If it is an arm's and cannot be loaded, the default variant answers.
+
+        The client did not ask for the arm. It counts as an error of the arm.
+        """
+        if call.assignment is None or call.comparison is not None:
+            return await self._lease_selected(held, call)
+        try:
+            return await self._lease_selected(held, call)
+        except SlimseqError as error:
+            self._traffic.record_failure(call.task, call.assignment, problem_type(error).slug)
+            call.assignment, call.choice = None, replace(call.choice, variant=None)
+            return await self._lease_selected(held, call)
+
+    async def _lease_selected(self, held: AsyncExitStack, call: Call) -> LoadedVariant:
         """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
         task, choice = call.task, call.choice
         while True:

@@ -13,10 +13,14 @@ from slimseq.models_store.manifest import Task
 
 @dataclass(frozen=True)
 class Assignment:
-    """The arm of an experiment that a request belongs to. An arm has the name of its variant."""
+    """The arm of an experiment that a request belongs to. An arm has the name of its variant.
+
+    `unit` is a digest of the unit that keeps the arm, None if the request names none.
+    """
 
     experiment: str
     arm: str
+    unit: str | None = None
 
 
 class Traffic(Protocol):

@@ -11,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr, ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -206,3 +206,36 @@ def test_a_url_that_cannot_be_parsed_is_refused_without_its_password() -> None:
         database_url("postgresql://user:secret@host:port/name")
 
     assert "secret" not in str(raised.value)
+
+
+def test_a_file_that_is_deleted_while_the_service_runs_is_made_again(tmp_path: Path) -> None:
+    database = Database(database_url(f"sqlite:///{tmp_path / 'gone.db'}"))
+    database.transact(lambda session: session.add(vote()))
+    (tmp_path / "gone.db").unlink()
+
+    database.transact(lambda session: session.add(vote()))
+
+    other = Database(database_url(f"sqlite:///{tmp_path / 'gone.db'}"))
+    assert other.transact(votes) == 1
+    for each in (database, other):
+        each.close()
+
+
+def test_errors_of_the_database_do_not_log_texts_of_users(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(session: Session) -> None:
+        session.execute(text("INSERT INTO nowhere VALUES (:text)"), {"text": "a secret text"})
+
+    with pytest.raises(DatabaseUnavailable) as raised:
+        database.transact(fail)
+
+    [record] = [each for each in caplog.records if "not available" in each.message]
+    assert "nowhere" in record.reason and "secret" not in record.reason  # type: ignore[attr-defined]
+    assert "secret" not in str(raised.value.__cause__)
+
+
+def test_names_with_a_null_character_are_stored_and_found_without_it(database: Database) -> None:
+    database.transact(lambda session: session.add(vote("a\0b")))
+
+    stored = database.transact(lambda session: session.scalar(select(VoteRow.comparison)))
+    assert stored == "a\N{REPLACEMENT CHARACTER}b"
+    assert database.transact(lambda session: session.get(VoteRow, "\0")) is None

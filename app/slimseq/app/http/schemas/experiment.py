@@ -52,7 +52,7 @@ class ExperimentRequest(BaseModel):
 
 
 class MeanRating(BaseModel):
-    """The mean of ratings between 0 and 1."""
+    """The mean of ratings between 0 and 1. Of each unit, the first rating counts."""
 
     count: int
     mean: float

@@ -59,6 +59,7 @@ class Database:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
         self._migration = threading.Lock()
         self._is_migrated = False
+        self._file: tuple[int, int] | None = None
         self._is_available = True
 
     async def run(self, work: Work[Result], *, writes: bool = True) -> Result:
@@ -116,16 +117,32 @@ class Database:
         return DatabaseUnavailable()
 
     def _migrate_once(self) -> None:
-        if self._is_migrated:
+        if self._is_migrated and self._file == self._file_now():
             return
         with self._migration:
+            if self._is_migrated and self._file != self._file_now():
+                # Somebody deleted or replaced the file. What open connections write to the old one is lost.
+                logger.warning("the file of the database was replaced", extra={"database": self.url.database})
+                self._engine.dispose()
+                self._is_migrated = False
             if not self._is_migrated:
                 if _is_sqlite(self.url):
                     _make_file(Path(self.url.database or ""))
                     _until_unlocked(lambda: _turn_on_wal(self._engine))
                 with self._engine.begin() as connection:
                     _migrate(connection)
+                self._file = self._file_now()
                 self._is_migrated = True
+
+    def _file_now(self) -> tuple[int, int] | None:
+        """Returns the device and the inode of SQLite's file, None if there is none."""
+        if not _is_sqlite(self.url):
+            return None
+        try:
+            found = Path(self.url.database or "").stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def default_url(store: Path) -> URL:
@@ -171,8 +188,9 @@ def _make_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
+# Errors of both engines hide parameters: they are logged, and texts of users are parameters.
 def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": LOCK_SECONDS})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: object) -> None:
@@ -216,6 +234,7 @@ def _postgresql_engine(url: URL) -> Engine:
     # Not as a parameter of the server, which a connection pooler such as PgBouncer may refuse.
     engine = create_engine(
         url,
+        hide_parameters=True,
         pool_size=THREADS,
         pool_pre_ping=True,
         pool_timeout=LOCK_SECONDS,
@@ -234,6 +253,8 @@ def _postgresql_engine(url: URL) -> Engine:
 def _migrate(connection: Connection) -> None:
     """Brings the schema up to date. A second process waits for the first one, and then has nothing to do."""
     if connection.dialect.name == "postgresql":
+        # The limit of other transactions would end the migration of a large table each time.
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     configuration = Config(attributes={"connection": connection})
     configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))

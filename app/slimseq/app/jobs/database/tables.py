@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from slimseq.app.jobs.database.columns import UserText, UtcTime
+from slimseq.app.jobs.database.columns import ShortText, UserText, UtcTime
 
 # Names of tasks, variants and statuses, and ids, are at most this long.
-Name = String(64)
+Name = ShortText(64)
 
 
 class Base(DeclarativeBase):
@@ -112,7 +112,7 @@ class ExperimentRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(unique=True)
     task: Mapped[str]
-    name: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(ShortText(200))
     arms: Mapped[list[Any]] = mapped_column(JSON)
     margin: Mapped[float]
     created_at: Mapped[datetime]
@@ -120,15 +120,20 @@ class ExperimentRow(Base):
 
 
 class ResponseRow(Base):
-    """A response that may get feedback, without its texts. The responses of one comparison share its id."""
+    """A response that may get feedback, without its texts. The responses of one comparison share its id.
+
+    `unit` is the digest of an experiment and a unit, from which nobody reads the unit.
+    """
 
     __tablename__ = "responses"
+    __table_args__ = (Index("ix_responses_arm", "experiment", "arm", "created_at"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     task: Mapped[str]
     variant: Mapped[str]
-    experiment: Mapped[str | None] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), index=True)
+    experiment: Mapped[str | None] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"))
     arm: Mapped[str | None]
+    unit: Mapped[str | None]
     comparison: Mapped[str | None] = mapped_column(index=True)
     created_at: Mapped[datetime]
     problem: Mapped[str | None]
