@@ -89,21 +89,28 @@ class Visit(Protocol):
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
+def chromium() -> str:
+    """The path of Chromium. Skips the test where there is none."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("Playwright is not installed: pip install 'slimseq[dev]'")
+    return CHROMIUM
+
+
+# Not for the session: Playwright's event loop runs until it stops, and tests of other files start loops of their own.
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield running
         running.close()
 
 
 @pytest.fixture(scope="session")
-def service(browser: "Browser", embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(chromium: str, embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running_service(tmp_path_factory.mktemp("web") / "log", store=embedded.root) as running:
         running.wait_until_ready()
         yield running

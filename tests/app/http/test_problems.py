@@ -5,6 +5,7 @@ from typing import Any
 from slimseq.app.errors import InternalError, MethodNotAllowed, NoVariantRetains, Overloaded
 from slimseq.app.http.problems import PROBLEM_TYPES, problem_of, problem_response
 from slimseq.app.http.validation import describe
+from slimseq.evaluation.comet_files import BadScores
 from slimseq.evaluation.examples import DatasetUnavailable
 from slimseq.evaluation.gate import NotMeasured
 from slimseq.models_store.disk import CannotWrite
@@ -19,7 +20,7 @@ from slimseq.models_store.errors import (
 )
 
 # Raised by offline commands alone.
-OFFLINE = {ArtifactInUse, BadSignature, BadSource, NotMeasured, UnusableKey}
+OFFLINE = {ArtifactInUse, BadScores, BadSignature, BadSource, NotMeasured, UnusableKey}
 
 
 def test_a_problem_is_named_after_its_error() -> None:
