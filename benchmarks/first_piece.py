@@ -21,7 +21,8 @@ from benchmarks.command import (
     table,
     task_and_variant,
 )
-from benchmarks.servers import HOST, running, service
+from benchmarks.load import HOST
+from benchmarks.servers import running, service
 from slimseq.client import Client
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.models_store.store import Store

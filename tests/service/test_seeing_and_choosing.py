@@ -25,8 +25,8 @@ def evaluated(service: Service) -> Any:
 
 
 def test_a_variant_is_compared_voted_on_evaluated_and_put_to_an_experiment(tmp_path: Path, log: Path) -> None:
-    settings = {"database_url": f"sqlite:///{tmp_path / 'slimseq.db'}"}
-    with running_service(log, **settings) as service:
+    database = f"sqlite:///{tmp_path / 'slimseq.db'}"
+    with running_service(log, database_url=database) as service:
         service.wait_until_ready()
         texts = {
             variant: service.post(f"/translate?variant={variant}", SENTENCE).json["outputs"][0]["text"]
@@ -44,7 +44,7 @@ def test_a_variant_is_compared_voted_on_evaluated_and_put_to_an_experiment(tmp_p
     assert job["status"] == "succeeded"
     assert [each["variant"] for each in job["results"]] == list(VARIANTS)
 
-    with running_service(log, **settings) as service:
+    with running_service(log, database_url=database) as service:
         service.wait_until_ready()
         again = service.get(f"/evaluations/{job['id']}").json
         order = {"task": "translation", "name": "quantized?", "arms": [{"variant": each} for each in VARIANTS]}

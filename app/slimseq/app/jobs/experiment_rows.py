@@ -4,6 +4,7 @@ The database counts and sums, so that a report on a hundred thousand responses b
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, aliased
@@ -57,7 +58,7 @@ def ratings(session: Session, experiment: str) -> Mapping[str, ConfidenceSequenc
         .where(ResponseRow.experiment == experiment)
         .subquery()
     )
-    in_arm = {"partition_by": each.c.arm, "order_by": (each.c.created_at, each.c.response)}
+    in_arm: dict[str, Any] = {"partition_by": each.c.arm, "order_by": (each.c.created_at, each.c.response)}
     first = (
         select(
             each.c.arm,
