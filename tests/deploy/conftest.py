@@ -36,6 +36,11 @@ REQUESTS: Sequence[tuple[str, dict[str, Any]]] = (
     ("/translate?variant=nowhere", {"text": "Good morning."}),
 )
 
+# An experiment, with feedback on its responses and on comparisons of its arms.
+ARMS = ("quantized", "original")
+JUDGED = {"text": "The children are playing in the garden.", "num_beams": 1}
+COMPARED = "/compare?task=translation&runtime=onnxruntime&variant=quantized&variant=original"
+
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None or shutil.which("promtool") is None,
     reason="needs prometheus and promtool, Debian's package `prometheus`",
@@ -133,6 +138,17 @@ def loaded(watched: tuple[Service, Prometheus]) -> Iterator[Prometheus]:
         while not has_ended.wait(0.2):
             service.post(path, body)
 
+    def judge() -> None:
+        order = {"task": "translation", "name": "watched", "arms": [{"variant": each} for each in ARMS]}
+        assert service.post("/experiments", order).status == 201
+        for preferred in itertools.cycle(ARMS):
+            if has_ended.wait(0.2):
+                return
+            response = service.post("/translate", JUDGED).json
+            service.post("/feedback", {"response": response["id"], "rating": 1})
+            comparison = service.post(COMPARED, JUDGED).json
+            service.post("/feedback", {"comparison": comparison["id"], "preferred": preferred})
+
     clients = [threading.Thread(target=send, args=request) for request in REQUESTS]
     service.post(*REQUESTS[0])
     prometheus.wait_for("slimseq_agreement_outputs", SHADOW_SECONDS)
@@ -140,6 +156,7 @@ def loaded(watched: tuple[Service, Prometheus]) -> Iterator[Prometheus]:
     while service.get("/memory").json["evictions"] == 0:
         task, variant = next(others)
         service.post(f"/{task}?runtime=onnxruntime&variant={variant}", {"text": "Good morning."})
+    clients.append(threading.Thread(target=judge))
     for client in clients:
         client.start()
     try:

@@ -96,7 +96,7 @@ class Services:
         url = settings.database_url
         database = Database(database_url(url.get_secret_value()) if url else default_url(settings.store))
         responses = ResponseLog(database)
-        traffic = ExperimentTraffic(database, responses)
+        traffic = ExperimentTraffic(database, responses, metrics)
         runner = EvaluationRunner(settings.store, chooser, runtimes, database, settings.evaluation_timeout_seconds)
         monitor = AgreementMonitor()
         shadowing = Shadowing(settings.shadow_share, catalogue, runtimes, pool, monitor, metrics)
@@ -113,7 +113,7 @@ class Services:
                 max_kept=settings.evaluation_kept,
             ),
             experiments=ExperimentService(database, chooser, traffic, responses),
-            feedback=FeedbackService(database, responses),
+            feedback=FeedbackService(database, responses, metrics),
             inventory=Inventory(catalogue, pool, version, runtimes, monitor),
             languages=Languages(catalogue),
             latency=latency,

@@ -11,6 +11,7 @@ from slimseq.app.http.schemas.experiment import FeedbackRequest
 from slimseq.app.jobs.database.database import Database, database_url
 from slimseq.app.jobs.feedback import FeedbackService
 from slimseq.app.jobs.responses import ROWS, ResponseLog
+from slimseq.app.observability.metrics import ServiceMetrics
 
 
 def add(responses: ResponseLog, identifier: str, **more: str) -> None:
@@ -24,7 +25,7 @@ def rating(response: str) -> FeedbackRequest:
 def test_of_several_judgements_at_once_one_counts(database: Database) -> None:
     async def scenario() -> list[str]:
         responses = ResponseLog(database)
-        feedback = FeedbackService(database, responses)
+        feedback = FeedbackService(database, responses, ServiceMetrics("test"))
         add(responses, "one")
         add(responses, "two", comparison="both")
         requests = [rating("one")] * 4 + [FeedbackRequest(comparison="both", preferred="quantized")] * 4
@@ -37,7 +38,7 @@ def test_of_several_judgements_at_once_one_counts(database: Database) -> None:
 def test_many_responses_are_written_and_one_that_failed_cannot_be_rated(database: Database) -> None:
     async def scenario() -> None:
         responses = ResponseLog(database)
-        feedback = FeedbackService(database, responses)
+        feedback = FeedbackService(database, responses, ServiceMetrics("test"))
         for number in range(ROWS + 10):
             add(responses, str(number))
         add(responses, "failed", problem="internal-error")
@@ -57,7 +58,7 @@ def test_responses_wait_while_the_database_is_down_and_feedback_is_refused(tmp_p
 
     async def scenario() -> None:
         responses = ResponseLog(database)
-        feedback = FeedbackService(database, responses)
+        feedback = FeedbackService(database, responses, ServiceMetrics("test"))
         add(responses, "one")
         with pytest.raises(DatabaseUnavailable):
             await feedback.post(rating("one"))
@@ -71,7 +72,7 @@ def test_responses_wait_while_the_database_is_down_and_feedback_is_refused(tmp_p
 def test_responses_of_an_experiment_that_the_database_has_lost_can_still_be_rated(database: Database) -> None:
     async def scenario() -> None:
         responses = ResponseLog(database)
-        feedback = FeedbackService(database, responses)
+        feedback = FeedbackService(database, responses, ServiceMetrics("test"))
         add(responses, "one", experiment="lost", arm="quantized")
         add(responses, "two")
         assert (await feedback.post(rating("one"))).experiment is None

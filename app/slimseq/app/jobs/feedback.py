@@ -11,15 +11,17 @@ from slimseq.app.http.schemas.experiment import Feedback, FeedbackRequest
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.tables import RatingRow, ResponseRow, VoteRow
 from slimseq.app.jobs.responses import ResponseLog
+from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.models_store.manifest import Task
 
 
 class FeedbackService:
     """Records feedback. What it returned is in the database, what it refused is not."""
 
-    def __init__(self, database: Database, responses: ResponseLog) -> None:
+    def __init__(self, database: Database, responses: ResponseLog, metrics: ServiceMetrics) -> None:
         self._database = database
         self._responses = responses
+        self._metrics = metrics
 
     async def post(self, request: FeedbackRequest) -> Feedback:
         """Records a rating or a vote.
@@ -33,10 +35,15 @@ class FeedbackService:
         # The response may have been answered a moment ago.
         await self._responses.flush()
         try:
-            return await self._database.run(lambda session: _recorded(session, request))
+            feedback = await self._database.run(lambda session: _recorded(session, request))
         except IntegrityError:
             judged = f"response {request.response!r}" if request.response else f"comparison {request.comparison!r}"
             raise AlreadyJudged(judged) from None
+        if request.rating is not None:
+            self._metrics.response_rated(feedback.task, feedback.variant, request.rating)
+        else:
+            self._metrics.variant_preferred(feedback.task, feedback.variant)
+        return feedback
 
 
 def _recorded(session: Session, request: FeedbackRequest) -> Feedback:

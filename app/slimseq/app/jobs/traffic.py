@@ -22,6 +22,7 @@ from slimseq.app.http.schemas.generation import GenerationResponse
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.tables import ExperimentRow
 from slimseq.app.jobs.responses import ResponseLog
+from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.traffic import Assignment, new_id
 from slimseq.models_store.manifest import Task
 
@@ -52,9 +53,10 @@ class Split:
 class ExperimentTraffic:
     """The `Traffic` of a service with a database. Used from the event loop."""
 
-    def __init__(self, database: Database, responses: ResponseLog) -> None:
+    def __init__(self, database: Database, responses: ResponseLog, metrics: ServiceMetrics) -> None:
         self._database = database
         self._responses = responses
+        self._metrics = metrics
         self._splits: Mapping[Task, Split] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -89,6 +91,8 @@ class ExperimentTraffic:
 
     def record(self, response: GenerationResponse, assignment: Assignment | None, comparison: str | None) -> None:
         """Records a response, as `Traffic.record` says."""
+        if assignment is not None and comparison is None:
+            self._metrics.arm_ended(response.task, response.variant)
         self._responses.add(
             id=response.id,
             task=response.task.value,
@@ -100,6 +104,7 @@ class ExperimentTraffic:
 
     def record_failure(self, task: Task, assignment: Assignment, problem: str) -> None:
         """Counts a failed request, as `Traffic.record_failure` says."""
+        self._metrics.arm_ended(task, assignment.arm, has_failed=True)
         self._responses.add(
             id=new_id(), task=task.value, variant=assignment.arm, problem=problem, **_columns(assignment)
         )

@@ -12,6 +12,7 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
+    Summary,
     disable_created_metrics,
 )
 from prometheus_client.exposition import generate_latest
@@ -136,6 +137,23 @@ class ServiceMetrics:
             for name, help_ in AGREEMENT_GAUGES.items()
         }
 
+        self._arm_responses = Counter(
+            "slimseq_experiment_responses",
+            "Number of responses of an arm of an experiment.",
+            VARIANT,
+            registry=registry,
+        )
+        self._arm_failures = Counter(
+            "slimseq_experiment_failures",
+            "Number of requests that an arm of an experiment failed to answer.",
+            VARIANT,
+            registry=registry,
+        )
+        self._ratings = Summary("slimseq_ratings", "Ratings of responses, between 0 and 1.", VARIANT, registry=registry)
+        self._votes = Counter(
+            "slimseq_votes", "Number of comparisons in which the variant was preferred.", VARIANT, registry=registry
+        )
+
         # By variant and runtime: resident bytes, and the function that reads the queue.
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
         # A lookup by labels takes longer than an increment.
@@ -249,6 +267,20 @@ class ServiceMetrics:
             else:
                 with contextlib.suppress(KeyError):
                     gauge.remove(task, variant)
+
+    def arm_ended(self, task: Task, variant: str, *, has_failed: bool = False) -> None:
+        """Counts a request of an arm of an experiment."""
+        # Both, because Prometheus sees no increase in a counter that appears with its first value.
+        responses, failures = (each.labels(task, variant) for each in (self._arm_responses, self._arm_failures))
+        (failures if has_failed else responses).inc()
+
+    def response_rated(self, task: Task, variant: str, rating: float) -> None:
+        """Counts the rating of a response."""
+        self._ratings.labels(task, variant).observe(rating)
+
+    def variant_preferred(self, task: Task, variant: str) -> None:
+        """Counts the vote of a comparison."""
+        self._votes.labels(task, variant).inc()
 
     def render(self) -> bytes:
         """Returns all metrics in the Prometheus text format."""
