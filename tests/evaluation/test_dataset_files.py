@@ -140,3 +140,15 @@ def test_an_upload_is_read_by_its_name_and_a_compressed_one_is_refused() -> None
     for name in ("pairs.tsv.gz", "pairs.pdf", ""):
         with pytest.raises(DatasetUnavailable, match="is no data set"):
             list(read_uploaded(Task.TRANSLATION, name, file))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("deep.jsonl", b"[" * 200_000, "line 1 of deep.jsonl is not JSON"),
+        ("wide.csv", b"source,target\n" + b"a," * 400_000, "line 2 of wide.csv has more than 500,000 characters"),
+    ],
+)
+def test_an_upload_that_would_hold_the_parser_is_refused(name: str, content: bytes, said: str) -> None:
+    with pytest.raises(DatasetUnavailable, match=said):
+        list(read_uploaded(Task.TRANSLATION, name, io.BytesIO(content)))

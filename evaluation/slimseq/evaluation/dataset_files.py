@@ -23,6 +23,8 @@ FIELDS: dict[Task, tuple[tuple[str, str], ...]] = {
 }
 
 OPTIONAL_FIELDS = {"prefix", "origin"}
+# Characters. A field of the `csv` module has at most 131,072.
+MAX_CSV_LINE = 500_000
 SOURCE_FIELDS = ("document", "article", "source", "text")
 
 
@@ -81,7 +83,7 @@ def _json_lines(task: Task, name: str, lines: Iterator[tuple[int, str]]) -> Iter
 
 def _comma_separated(task: Task, name: str, lines: Iterator[tuple[int, str]]) -> Iterator[Example]:
     """Yields one example for each row after the first, which names the columns as the keys of `_json_lines`."""
-    rows = csv.DictReader((f"{line}\n" for _, line in lines), strict=True)
+    rows = csv.DictReader(_short_lines(name, lines), strict=True)
     try:
         if not any(set(pair) <= set(rows.fieldnames or ()) for pair in FIELDS[task]):
             pairs = " or ".join(" and ".join(pair) for pair in FIELDS[task])
@@ -93,6 +95,14 @@ def _comma_separated(task: Task, name: str, lines: Iterator[tuple[int, str]]) ->
             yield _example_of(task, row, location)
     except csv.Error as error:
         raise DatasetUnavailable(f"line {rows.line_num + 1} of {name} is not CSV: {error}") from error
+
+
+def _short_lines(name: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
+    """Yields lines for a CSV reader, which holds the interpreter while it splits one."""
+    for number, line in lines:
+        if len(line) > MAX_CSV_LINE:
+            raise DatasetUnavailable(f"line {number} of {name} has more than {MAX_CSV_LINE:,} characters")
+        yield f"{line}\n"
 
 
 def _tab_separated(task: Task, name: str, lines: Iterator[tuple[int, str]]) -> Iterator[Example]:
@@ -149,7 +159,7 @@ def read_sources(path: Path) -> Iterator[tuple[str, str | None]]:
 def _object(line: str, location: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetUnavailable(f"{location} is not JSON") from error
     if not isinstance(row, dict):
         raise DatasetUnavailable(f"{location} is not a JSON object")

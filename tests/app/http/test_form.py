@@ -1,4 +1,5 @@
 import asyncio
+import time
 from urllib.parse import urlencode
 
 import pytest
@@ -51,3 +52,16 @@ def test_what_is_no_form_is_refused_and_named() -> None:
         parsed(b"&".join(b"a%d=1" % number for number in range(101)))
     with pytest.raises(MalformedBody, match="not UTF-8"):
         parsed(b"q=%ff")
+
+
+def test_percent_signs_that_begin_no_escape_are_kept() -> None:
+    assert parsed(b"q=100% sure, %zz%4%41%") == {"q": "100% sure, %zz%4A%"}
+
+
+def test_a_large_form_of_percent_signs_takes_no_longer_than_another() -> None:
+    started = time.process_time()
+
+    parsed(b"q=" + b"%" * 4_000_000)
+
+    # Split at each sign it took 3 s.
+    assert time.process_time() - started < 1

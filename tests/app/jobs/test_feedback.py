@@ -1,6 +1,8 @@
 """Feedback is counted once, whoever comes first, on both databases."""
 
 import asyncio
+import sqlite3
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -8,10 +10,11 @@ import pytest
 
 from slimseq.app.errors import AlreadyJudged, DatabaseUnavailable, UnknownResponse
 from slimseq.app.http.schemas.experiment import FeedbackRequest
-from slimseq.app.jobs.database.database import Database, database_url
+from slimseq.app.jobs.database.database import TIMEOUT_SECONDS, Database, database_url
 from slimseq.app.jobs.feedback import FeedbackService
 from slimseq.app.jobs.responses import ROWS, ResponseLog
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.traffic import new_id
 
 
 def add(responses: ResponseLog, identifier: str, **more: str) -> None:
@@ -79,3 +82,42 @@ def test_responses_of_an_experiment_that_the_database_has_lost_can_still_be_rate
         assert (await feedback.post(rating("two"))).experiment is None
 
     asyncio.run(scenario())
+
+
+def test_feedback_finds_a_response_that_another_process_is_about_to_write(database: Database) -> None:
+    async def scenario() -> None:
+        others, own = ResponseLog(database), ResponseLog(database)
+        others.start()
+        identifier = new_id()
+        add(others, identifier)
+        try:
+            assert (
+                await FeedbackService(database, own, ServiceMetrics("test")).post(rating(identifier))
+            ).variant == "quantized"
+        finally:
+            await others.close()
+
+    asyncio.run(scenario())
+
+
+def test_all_feedback_is_refused_in_time_while_the_database_is_locked(tmp_path: Path) -> None:
+    database = Database(database_url(f"sqlite:///{tmp_path / 'locked.db'}"))
+    database.transact(lambda session: None)
+    other = sqlite3.connect(tmp_path / "locked.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    async def scenario() -> float:
+        responses = ResponseLog(database)
+        feedback = FeedbackService(database, responses, ServiceMetrics("test"))
+        add(responses, "one")
+        started = time.monotonic()
+        found = await asyncio.gather(*(feedback.post(rating("one")) for _ in range(20)), return_exceptions=True)
+        assert {type(each) for each in found} == {DatabaseUnavailable}
+        waited = time.monotonic() - started
+        other.execute("ROLLBACK")
+        assert (await feedback.post(rating("one"))).variant == "quantized"
+        return waited
+
+    assert asyncio.run(scenario()) < 2 * TIMEOUT_SECONDS
+    database.close()
+    other.close()

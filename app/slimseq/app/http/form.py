@@ -4,7 +4,7 @@ A large value is decoded in pieces, so that other requests run in between.
 """
 
 import asyncio
-from urllib.parse import unquote_to_bytes
+import re
 
 from fastapi import Request
 
@@ -13,7 +13,10 @@ from slimseq.app.errors import InvalidRequest, MalformedBody
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 100
 # To decode so many bytes takes 2 ms at most.
-PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 16 * 1024
+# `urllib.parse.unquote_to_bytes` takes seconds for millions of percent signs that begin no escape.
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_BYTES = {b"%02X" % value: bytes([value]) for value in range(256)}
 
 
 def is_form(request: Request) -> bool:
@@ -40,6 +43,10 @@ async def parse_form(body: bytes) -> dict[str, str]:
     return fields
 
 
+def _byte(escape: re.Match[bytes]) -> bytes:
+    return _BYTES[escape[1].upper()]
+
+
 async def _decoded(encoded: bytes) -> str:
     pieces = []
     start = 0
@@ -51,7 +58,7 @@ async def _decoded(encoded: bytes) -> str:
             # An escape such as %C3 must not be cut.
             cut = encoded.rfind(b"%", end - 2, end)
             end = cut if cut >= 0 else end
-        pieces.append(unquote_to_bytes(encoded[start:end].replace(b"+", b" ")))
+        pieces.append(_ESCAPE.sub(_byte, encoded[start:end].replace(b"+", b" ")))
         start = end
     try:
         return b"".join(pieces).decode()

@@ -1,5 +1,6 @@
 """The service of `POST /feedback`: a rating of a response, or a vote in a comparison, each counted once."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from sqlalchemy import select
@@ -10,8 +11,9 @@ from slimseq.app.errors import AlreadyJudged, InvalidRequest, UnknownResponse
 from slimseq.app.http.schemas.experiment import Feedback, FeedbackRequest
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.tables import RatingRow, ResponseRow, VoteRow
-from slimseq.app.jobs.responses import ResponseLog
+from slimseq.app.jobs.responses import WRITE_SECONDS, ResponseLog
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.traffic import is_id
 from slimseq.models_store.manifest import Task
 
 
@@ -35,7 +37,14 @@ class FeedbackService:
         # The response may have been answered a moment ago.
         await self._responses.flush()
         try:
-            feedback = await self._database.run(lambda session: _recorded(session, request))
+            try:
+                feedback = await self._database.run(lambda session: _recorded(session, request))
+            except UnknownResponse:
+                if not is_id(request.response or request.comparison or ""):
+                    raise
+                # Another process on the same database may have answered a moment ago.
+                await asyncio.sleep(2 * WRITE_SECONDS)
+                feedback = await self._database.run(lambda session: _recorded(session, request))
         except IntegrityError:
             judged = f"response {request.response!r}" if request.response else f"comparison {request.comparison!r}"
             raise AlreadyJudged(judged) from None

@@ -40,7 +40,7 @@ class ResponseLog:
         self._waiting: deque[dict[str, Any]] = deque()
         self._lost = 0
         self._has_rows = asyncio.Event()
-        self._writing = asyncio.Lock()
+        self._flush: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -69,18 +69,25 @@ class ResponseLog:
         Raises:
             DatabaseUnavailable: the database failed. What was not written still waits.
         """
-        async with self._writing:
-            while self._waiting:
-                rows = [self._waiting[index] for index in range(min(ROWS, len(self._waiting)))]
-                await self._database.run(lambda session, rows=rows: _insert(session, rows))  # type: ignore[misc]
-                written = {row["id"] for row in rows}
-                # `add` may have given up the oldest rows meanwhile.
-                while self._waiting and self._waiting[0]["id"] in written:
-                    self._waiting.popleft()
-            self._has_rows.clear()
-            if self._lost:
-                logger.warning("responses were not recorded: they cannot get feedback", extra={"responses": self._lost})
-                self._lost = 0
+        # All callers share one attempt, which goes on until nothing waits: in turns, each would wait for a database
+        # that is locked as long as all before it together.
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._write())
+            self._flush.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._flush)
+
+    async def _write(self) -> None:
+        while self._waiting:
+            rows = [self._waiting[index] for index in range(min(ROWS, len(self._waiting)))]
+            await self._database.run(lambda session, rows=rows: _insert(session, rows))  # type: ignore[misc]
+            written = {row["id"] for row in rows}
+            # `add` may have given up the oldest rows meanwhile.
+            while self._waiting and self._waiting[0]["id"] in written:
+                self._waiting.popleft()
+        self._has_rows.clear()
+        if self._lost:
+            logger.warning("responses were not recorded: they cannot get feedback", extra={"responses": self._lost})
+            self._lost = 0
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

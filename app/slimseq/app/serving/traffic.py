@@ -3,6 +3,7 @@
 `slimseq.app.jobs.traffic` implements it. Nothing here waits, because requests do.
 """
 
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Protocol
@@ -69,3 +70,8 @@ class NoTraffic:
 def new_id() -> str:
     """Returns an id for a response or a comparison, which cannot be guessed."""
     return uuid.uuid4().hex
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id of `new_id`."""
+    return re.fullmatch(r"[0-9a-f]{32}", text) is not None

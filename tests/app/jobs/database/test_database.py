@@ -239,3 +239,14 @@ def test_names_with_a_null_character_are_stored_and_found_without_it(database: D
     stored = database.transact(lambda session: session.scalar(select(VoteRow.comparison)))
     assert stored == "a\N{REPLACEMENT CHARACTER}b"
     assert database.transact(lambda session: session.get(VoteRow, "\0")) is None
+
+
+def test_times_are_in_utc_whatever_the_time_zone_of_the_server(postgresql: PostgreSQL) -> None:
+    url = postgresql.new_database("tokyo") + "?options=-ctimezone%3DAsia/Tokyo"
+    database = Database(database_url(url))
+    database.transact(lambda session: session.add(vote()))
+
+    stored = database.transact(lambda session: session.scalar(select(VoteRow.created_at)))
+
+    assert stored is not None and stored.isoformat() == NOW.isoformat()
+    database.close()

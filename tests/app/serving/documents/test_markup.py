@@ -99,3 +99,7 @@ def test_reading_takes_time_in_proportion_to_the_length() -> None:
 
     seconds(1000)
     assert seconds(80_000) < 30 * seconds(8_000)
+
+
+def test_a_paragraph_ends_the_one_before_it() -> None:
+    assert markup('<p translate="no">Slimseq<p>is small<p>and fast').texts == ["is small", "and fast"]

@@ -7,14 +7,16 @@ from sqlalchemy import DateTime, Dialect, LargeBinary, String, TypeDecorator
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A time in UTC. SQLite stores no time zone."""
+    """A time in UTC. SQLite stores no time zone, and PostgreSQL answers in that of its settings."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Adds the time zone."""
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        """Returns the time in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class ShortText(TypeDecorator[str]):

@@ -139,6 +139,9 @@ class _Reader:
         tag = token.tag or ""
         if tag in VOID or token.self_closing:
             return
+        if tag in OPTIONAL_END and self._open and self._open[-1].tag == tag:
+            # As in "<p>One<p>Two": the second one ends the first.
+            self._open.pop()
         parent = self._open[-1] if self._open else _Open("", "", True, False)
         wanted = dict(token.attrs or []).get("translate")
         allowed = parent.is_translated if wanted is None else wanted.lower() != "no"
