@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -50,15 +50,6 @@ class Visitor:
             route.fulfill(status=status, content_type=kind, body=body if isinstance(body, str) else json.dumps(body))
 
         self.page.route(lambda url: urlsplit(url).path == path, respond)
-
-    def offer(self, service: Service, *operations: str, fields: Mapping[str, Sequence[str]] = {}) -> None:
-        """Adds operations such as `post /feedback`, and fields of bodies, to the OpenAPI document of the service."""
-        document = service.get("/openapi.json").json
-        for method, path in (operation.split() for operation in operations):
-            document["paths"].setdefault(path, {})[method] = {}
-        for schema, names in fields.items():
-            document["components"]["schemas"][schema]["properties"] |= {name: {} for name in names}
-        self.answer("/openapi.json", document)
 
     def serious_violations(self) -> list[str]:
         """Returns what axe finds, without what it calls minor or moderate."""
@@ -111,7 +102,8 @@ def browser(chromium: str) -> Iterator["Browser"]:
 
 @pytest.fixture(scope="session")
 def service(chromium: str, embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("web") / "log", store=embedded.root) as running:
+    log = tmp_path_factory.mktemp("web") / "log"
+    with running_service(log, store=embedded.root, shadow_share=1) as running:
         running.wait_until_ready()
         yield running
 

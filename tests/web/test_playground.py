@@ -1,6 +1,5 @@
 """The playground: one text, several variants, outputs that stream in side by side."""
 
-import json
 import re
 from urllib.parse import quote
 
@@ -8,6 +7,8 @@ from tests.service.client import Service
 from tests.web.conftest import Visitor
 
 TWO = "?task=translation&variant=original&variant=compact&text="
+# The variants translate it differently.
+DIFFERING = "The train was late again. We waited at the station and drank a cup of coffee."
 # Keeps every text that the first output shows.
 WATCH = """() => {
   window.seen = [];
@@ -45,7 +46,7 @@ def test_an_output_is_written_while_it_is_generated(visitor: Visitor) -> None:
 
 
 def test_words_that_differ_from_the_reference_are_marked(visitor: Visitor) -> None:
-    page = visitor.open(TWO + quote("The train was late again. We waited at the station and drank a cup of coffee."))
+    page = visitor.open(TWO + quote(DIFFERING))
 
     page.get_by_role("button", name="Run").click()
     page.locator(".output ins").first.wait_for()
@@ -131,19 +132,86 @@ def test_a_problem_is_shown_in_the_words_of_the_service(visitor: Visitor) -> Non
     assert page.locator(".output-error").first.inner_text() == "4096 rows are queued"
 
 
-def test_an_output_is_rated_where_the_service_takes_feedback(visitor: Visitor, service: Service) -> None:
-    answer = {
-        "id": "r1", "variant": "original", "outputs": [{"text": "Hallo.", "output_tokens": 3}],
-        "timings": {"queue_ms": 0.1, "inference_ms": 9.0, "total_ms": 9.5},
-    }  # fmt: skip
-    visitor.offer(service, "post /feedback")
-    visitor.answer("/translate", f"event: done\ndata: {json.dumps(answer)}\n\n", kind="text/event-stream")
-    visitor.answer("/feedback", {})
+def test_an_output_is_rated_once(visitor: Visitor, service: Service) -> None:
     page = visitor.open("?task=translation&variant=original&text=Hello.")
     page.get_by_role("button", name="Run").click()
 
     with page.expect_request("**/feedback") as rated:
         page.get_by_role("button", name="original: Good").click()
-
-    assert rated.value.post_data_json == {"response": "r1", "rating": 1}
     page.get_by_text("Thank you.").wait_for()
+
+    body = rated.value.post_data_json
+    assert body and body["rating"] == 1
+    assert service.post("/feedback", body).problem.title == "Already judged"
+    assert page.get_by_role("button", name="original: Good").get_attribute("aria-pressed") == "true"
+    assert page.get_by_role("button", name="original: Poor").is_disabled()
+
+
+def test_a_vote_is_blind_until_it_is_cast(visitor: Visitor, service: Service) -> None:
+    page = visitor.open(TWO + quote(DIFFERING))
+    page.get_by_role("button", name="Vote blind").click()
+    page.get_by_role("button", name="Show names").wait_for()
+
+    unnamed = page.locator(".outputs").inner_text()
+    violations = visitor.serious_violations()
+    preferred = page.locator(".output-text").nth(1).inner_text()
+    with page.expect_request("**/feedback") as voted:
+        page.get_by_role("button", name="B is better").click()
+    page.locator("main").get_by_text("Thank you: you preferred").wait_for()
+
+    body = voted.value.post_data_json
+    name = body["preferred"] if body else ""
+    assert "original" not in unnamed and "compact" not in unnamed
+    assert violations == []
+    assert service.post(f"/translate?variant={name}", {"text": DIFFERING}).json["outputs"][0]["text"] == preferred
+    second = page.locator(".output").nth(1).inner_text()
+    assert name in second and "your choice" in second and "Retention" in second
+    assert page.locator(".output ins").count() > 0
+    assert service.post("/feedback", body).problem.title == "Already judged"
+
+
+def test_names_are_shown_without_a_vote_on_request(visitor: Visitor) -> None:
+    page = visitor.open(TWO + quote(DIFFERING))
+    page.on("request", lambda request: visitor.complaints.append(request.url) if "feedback" in request.url else None)
+
+    page.get_by_role("button", name="Vote blind").click()
+    page.get_by_role("button", name="Show names").click()
+
+    page.get_by_role("link", name="compact").wait_for()
+    assert page.get_by_text("Thank you").count() == 0
+
+
+def test_equal_outputs_are_not_voted_on(visitor: Visitor) -> None:
+    page = visitor.open(TWO + quote("The children are playing in the garden."))
+
+    page.get_by_role("button", name="Vote blind").click()
+    page.locator("main").get_by_text("there is nothing to vote on").wait_for()
+
+    assert sorted(page.locator(".output h3").all_inner_texts()) == ["compact", "original"]
+
+
+def test_a_vote_is_cast_with_the_keyboard(visitor: Visitor) -> None:
+    page = visitor.open(TWO + quote(DIFFERING))
+    page.get_by_role("button", name="Vote blind").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Show names").wait_for()
+
+    page.get_by_role("button", name="Show names").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.locator("main").get_by_text("Thank you: you preferred").wait_for()
+
+    assert page.locator(".output").first.get_by_text("your choice").is_visible()
+    assert page.evaluate("document.activeElement.id") == "outputs-title"
+
+
+def test_a_vote_that_is_refused_may_be_cast_again(visitor: Visitor) -> None:
+    problem = {"title": "Database unavailable", "status": 503, "detail": "The database does not answer."}
+    page = visitor.open(TWO + quote(DIFFERING))
+    visitor.answer("/feedback", problem, 503, "application/problem+json")
+    page.get_by_role("button", name="Vote blind").click()
+
+    page.get_by_role("button", name="A is better").click()
+    page.get_by_text("The database does not answer.").wait_for()
+
+    assert page.get_by_role("button", name="A is better").is_enabled()

@@ -43,6 +43,7 @@ export class BlindVote {
     try {
       this.feedback = await post("/feedback", { comparison: this.comparison, preferred: name });
       this.reveal();
+      announce(`Thank you: you preferred ${name}.`);
     } catch (error) {
       this.error = error;
       this.page.draw();
@@ -126,7 +127,7 @@ function unnamed(page, name, letter, isVoting, wording) {
 /** Thanks for the vote, or why there was none. */
 export function afterVote({ feedback, note }) {
   if (!feedback && !note) return nothing;
-  return html`<p class="thanks" role="status">
+  return html`<p class="thanks">
     ${feedback ? html`Thank you: you preferred <b>${feedback.variant}</b>. ${counted(feedback)}` : note}
   </p>`;
 }

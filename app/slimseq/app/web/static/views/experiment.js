@@ -75,8 +75,9 @@ const period = ({ created_at: start, stopped_at: end }) =>
   end ? `${date(start)} to ${date(end)}` : `since ${date(start)}`;
 
 const HOW_TO_READ = html`<p class="note">
-  The line is an always-valid 95 % interval. The band is the margin around a tie. An arm is ahead once the line has left
-  the tie; two arms are equivalent once the line is inside of the band.
+  The line is an interval that is valid at any time: with 95 % probability, all lines of the experiment are right. The
+  band is the margin around a tie. An arm is ahead once the line has left the tie; two arms are equivalent once the line
+  is inside of the band.
 </p>`;
 
 const name = (page, variant) =>
@@ -170,7 +171,7 @@ function arms(page) {
   const hasRatings = shown.some((arm) => arm.ratings);
   return html`<section>
     <h2>Arms</h2>
-    <div class="table-scroll">
+    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
       <table>
         <thead>
           <tr>

@@ -52,7 +52,7 @@ function metric(page, name) {
     job.baseline && `The dashed line is the trivial baseline (${job.baseline.name}): ${fixed(baseline, 2)}. `;
   return html`<section>
     <h2>${NAMES[name] ?? name}</h2>
-    <div class="table-scroll">
+    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
       <table>
         <thead>
           <tr>
@@ -98,7 +98,7 @@ function cost(page) {
   const hasAgreement = page.job.results.some(hasReference);
   return html`<section>
     <h2>Speed${hasAgreement ? " and agreement" : ""}</h2>
-    <div class="table-scroll">
+    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
       <table>
         <thead>
           <tr>
@@ -146,7 +146,7 @@ function differences(job) {
   if (!job.differences?.length) return nothing;
   return html`<section>
     <h2>Differences</h2>
-    <div class="table-scroll">
+    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
       <table>
         <thead>
           <tr>
@@ -197,7 +197,7 @@ function gate(page) {
 function latencies(page) {
   return html`<section>
     <h2>Latency</h2>
-    <div class="table-scroll">
+    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
       <table>
         <thead>
           <tr>

@@ -189,7 +189,7 @@ function table(base, all, own, state, light) {
   const largest = Math.max(...all.map((each) => each.bytes ?? 0));
   const fastest = Math.max(...all.map((each) => each.speed?.tokens_per_second ?? 0));
   const fp32 = base.manifest.size.fp32_bytes;
-  return html`<div class="table-scroll">
+  return html`<div class="table-scroll" role="group" aria-label="Table" tabindex="0">
       <table class="variants">
         <caption class="visually-hidden">
           Cost and quality of the variants of ${base.variant}

@@ -1,0 +1,182 @@
+"""The views of evaluations: start, watch, read, share."""
+
+import re
+
+from tests.service.client import Service
+from tests.web.conftest import Visitor
+
+PAIRS = '{"source": "Good morning.", "target": "Guten Morgen."}\nGood night.\tGute Nacht.'
+
+
+def test_an_evaluation_is_started_watched_and_read(visitor: Visitor) -> None:
+    page = visitor.open("evaluations")
+    page.get_by_role("checkbox", name="compact").uncheck()
+    page.get_by_label("Samples", exact=True).fill("4")
+
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("heading", name="BLEU").wait_for()
+
+    text = page.locator("main").inner_text()
+    assert visitor.serious_violations() == []
+    assert "succeeded" in text and "4 samples" in text
+    first = page.locator("table").first.inner_text()
+    assert "original" in first and "quantized" in first
+
+
+def test_own_pairs_are_evaluated(visitor: Visitor) -> None:
+    page = visitor.open("evaluations")
+    page.get_by_role("checkbox", name="compact").uncheck()
+    page.get_by_role("checkbox", name="original").uncheck()
+    page.get_by_role("radio", name="Pairs").check()
+    page.get_by_label("Pairs, one a line").fill(PAIRS)
+
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("heading", name="BLEU").wait_for()
+
+    assert "2 own pairs" in page.locator("main").inner_text()
+
+
+def test_a_pair_that_cannot_be_read_is_named(visitor: Visitor) -> None:
+    page = visitor.open("evaluations")
+    page.get_by_role("radio", name="Pairs").check()
+    page.get_by_label("Pairs, one a line").fill('Good night.\tGute Nacht.\n{"source": "Good morning."}')
+
+    page.get_by_role("button", name="Start").click()
+
+    assert "Line 2: needs the texts source and target." in page.get_by_role("alert").inner_text()
+
+
+def test_a_rejected_evaluation_says_why(visitor: Visitor) -> None:
+    page = visitor.open("evaluations")
+    page.get_by_label("Name").fill("nope")
+
+    page.get_by_role("button", name="Start").click()
+
+    assert "there is no 'nope' here" in page.get_by_role("alert").inner_text()
+    assert page.get_by_role("button", name="Start").is_enabled()
+
+
+def test_evaluations_are_listed_and_open_by_their_address(visitor: Visitor, service: Service) -> None:
+    body = {"task": "translation", "variants": ["quantized"], "dataset": "sample", "samples": 2}
+    job = service.post("/evaluations", body).json
+    page = visitor.open("evaluations")
+
+    page.locator(f'a[href$="{job["id"]}"]').get_by_text("succeeded").wait_for()
+    page.goto(f"{visitor.base}#/evaluations/{job['id']}")
+
+    page.get_by_role("heading", name="chrF", exact=True).wait_for()
+
+
+def test_an_evaluation_is_cancelled(visitor: Visitor, service: Service) -> None:
+    body = {"task": "summarization", "variants": ["original"], "dataset": "sample", "samples": 40}
+    job = service.post("/evaluations", body).json
+    page = visitor.open(f"evaluations/{job['id']}")
+
+    page.get_by_role("button", name="Cancel").click()
+
+    page.get_by_text("cancelled", exact=True).wait_for()
+
+
+def test_a_file_is_uploaded(visitor: Visitor) -> None:
+    page = visitor.open("evaluations")
+    page.get_by_role("checkbox", name="compact").uncheck()
+    page.get_by_role("radio", name="File").check()
+    content = PAIRS.splitlines()[0].encode() + b"\n"
+    page.get_by_label("File with pairs").set_input_files(
+        {"name": "mine.jsonl", "mimeType": "application/jsonl", "buffer": content}
+    )
+
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("heading", name="BLEU").wait_for()
+
+    assert "1 samples of mine.jsonl" in page.locator("main").inner_text()
+
+
+def test_a_file_that_cannot_be_read_is_refused_in_the_words_of_the_service(visitor: Visitor) -> None:
+    page = visitor.open("evaluations")
+    page.get_by_role("radio", name="File").check()
+    page.get_by_label("File with pairs").set_input_files(
+        {"name": "mine.jsonl", "mimeType": "application/jsonl", "buffer": b"[1]\n"}
+    )
+
+    page.get_by_role("button", name="Start").click()
+
+    assert "line 1" in page.get_by_role("alert").inner_text()
+
+
+def test_a_gate_question_is_asked_and_answered(visitor: Visitor) -> None:
+    page = visitor.open("evaluations")
+    page.get_by_role("checkbox", name="quantized").uncheck()
+    page.get_by_role("switch").check()
+    # So low that a few samples decide.
+    page.get_by_label("Retention that is asked for").fill("0.1")
+
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("heading", name="Outputs").wait_for()
+
+    text = page.locator("main").inner_text()
+    assert "compact keeps 0.1 of original" in text
+    early = re.search(r"ended early, after (\d+) of 40 samples", text)
+    assert early and int(early[1]) < 40
+    assert all(len(each.split("\n")) > 4 for each in page.locator(".output-list > li").all_inner_texts())
+
+
+def test_latency_is_measured_as_a_job(visitor: Visitor) -> None:
+    page = visitor.open("evaluations")
+    page.get_by_role("checkbox", name="original").uncheck()
+    page.get_by_role("radio", name="Latency").check()
+
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("heading", name="Latency").wait_for()
+
+    rows = page.locator("tbody tr").all_inner_texts()
+    assert [row.split()[:2] for row in rows] == [["compact", "ctranslate2"], ["quantized", "onnxruntime"]]
+    assert all(row.count("ms") == 3 for row in rows)
+
+
+def test_the_outputs_of_an_evaluation_are_read_page_by_page(visitor: Visitor, service: Service) -> None:
+    pairs = [{"source": f"Good <b>morning</b> {number}.", "target": "Guten Morgen."} for number in range(12)]
+    body = {"task": "translation", "variants": ["original", "compact"], "pairs": pairs}
+    job = service.post("/evaluations", body).json
+    page = visitor.open(f"evaluations/{job['id']}")
+    page.get_by_role("heading", name="Outputs").wait_for()
+    first = page.locator(".output-list > li").all_inner_texts()
+
+    page.get_by_role("button", name="Show more").click()
+    page.locator(".output-list > li").nth(11).wait_for()
+
+    samples = service.get(f"/evaluations/{job['id']}/samples").json["samples"]
+    assert len(first) == 10
+    assert page.get_by_role("button", name="Show more").count() == 0
+    for shown, sample in zip(page.locator(".output-list > li").all_inner_texts(), samples, strict=True):
+        lines = shown.split("\n")
+        assert lines[1] == sample["source"] and lines[4] == "original" and lines[6] == "compact"
+        assert lines[7] == f"{sample['outputs']['compact']['text']} {sample['outputs']['compact']['score']:.1f}"
+
+
+def test_variants_are_compared_in_pairs(visitor: Visitor, service: Service) -> None:
+    variants = ["original", "quantized", "compact"]
+    body = {"task": "translation", "variants": variants, "dataset": "sample", "samples": 6}
+    job = service.post("/evaluations", body).json
+    page = visitor.open(f"evaluations/{job['id']}")
+
+    page.get_by_role("heading", name="Differences").wait_for()
+
+    compared = page.locator("section", has=page.get_by_role("heading", name="Differences")).locator("tbody tr")
+    differences = service.get(f"/evaluations/{job['id']}").json["differences"]
+    assert len(differences) == 3
+    for row, each in zip(compared.all_inner_texts(), differences, strict=True):
+        assert row.startswith(f"{each['first']} \N{MINUS SIGN} {each['second']}") and f"{each['p_value']:.3f}" in row
+
+
+def test_older_evaluations_are_shown_on_request(visitor: Visitor, service: Service) -> None:
+    body = {"task": "translation", "variants": ["compact"], "dataset": "sample", "samples": 1}
+    jobs = [service.post("/evaluations", body).json["id"] for _ in range(2)]
+    page = visitor.page
+    page.route("**/evaluations", lambda route: route.continue_(url=f"{route.request.url}?limit=1"))
+    visitor.open("evaluations")
+    page.locator(f'a[href$="{jobs[1]}"]').wait_for()
+
+    page.get_by_role("button", name="Show older").click()
+
+    page.locator(f'a[href$="{jobs[0]}"]').wait_for()
