@@ -26,11 +26,11 @@ def main(store: Path) -> None:
     ):
         service.wait_until_ready()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1240}, reduced_motion="reduce")
+        page = browser.new_page(viewport={"width": 1280, "height": 1340}, reduced_motion="reduce")
         page.goto(f"http://127.0.0.1:{service.port}/#/{PLAYGROUND}")
         # The first run of a variant warms it up.
         for _ in range(2):
-            page.get_by_role("button", name="Run").click()
+            page.get_by_role("button", name="Run", exact=True).click()
             page.get_by_role("button", name="Stop").wait_for(state="hidden")
             page.locator(".output ins").nth(1).wait_for()
         page.mouse.move(0, 0)
