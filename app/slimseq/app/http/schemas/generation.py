@@ -232,7 +232,7 @@ class ComparedResponse(GenerationResponse):
     """The outputs of one variant, and how they differ from the reference's."""
 
     agreement: ComparedAgreement | None = Field(
-        default=None, description="Absent for the reference itself, and for outputs of more than 20,000 characters."
+        default=None, description="Absent for the reference itself, and for outputs of more than 10,000 characters."
     )
     diff: list[list[DiffPart]] | None = Field(
         default=None, description="For each output, the word diff from the reference's. Absent where `agreement` is."
