@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from slimseq.app.errors import DeadlineExceeded

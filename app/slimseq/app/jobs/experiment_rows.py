@@ -4,7 +4,6 @@ The database counts and sums, so that a report on a hundred thousand responses b
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, aliased
@@ -58,13 +57,14 @@ def ratings(session: Session, experiment: str) -> Mapping[str, ConfidenceSequenc
         .where(ResponseRow.experiment == experiment)
         .subquery()
     )
-    in_arm: dict[str, Any] = {"partition_by": each.c.arm, "order_by": (each.c.created_at, each.c.response)}
+    arm, in_order = each.c.arm, (each.c.created_at, each.c.response)
+    before = func.sum(each.c.rating).over(partition_by=arm, order_by=in_order, rows=(None, -1))
     first = (
         select(
-            each.c.arm,
+            arm,
             each.c.rating,
-            func.row_number().over(**in_arm).label("number"),
-            func.coalesce(func.sum(each.c.rating).over(**in_arm, rows=(None, -1)), 0.0).label("before"),
+            func.row_number().over(partition_by=arm, order_by=in_order).label("number"),
+            func.coalesce(before, 0.0).label("before"),
         )
         .where(each.c.of_unit == 1)
         .subquery()
@@ -72,8 +72,8 @@ def ratings(session: Session, experiment: str) -> Mapping[str, ConfidenceSequenc
     error = first.c.rating - (first.c.before + 0.5) / first.c.number
     query = select(first.c.arm, func.count(), func.sum(first.c.rating), func.sum(error * error)).group_by(first.c.arm)
     return {
-        arm: ConfidenceSequence(count=count, total=min(total, count), variation=min(variation, count))
-        for arm, count, total, variation in session.execute(query)
+        name: ConfidenceSequence(count=count, total=min(total, count), variation=min(variation, count))
+        for name, count, total, variation in session.execute(query)
     }
 
 
