@@ -264,3 +264,16 @@ def test_without_a_database_texts_are_served_and_experiments_say_so(log: Path, t
     assert served.status == 200
     assert [answer.status for answer in refused] == [503] * 3
     assert "database" in refused[0].problem.detail
+
+
+def test_with_a_token_only_operators_start_and_stop_experiments(log: Path) -> None:
+    operator = {"Authorization": "Bearer secret"}
+    with running_service(log, admin_token="secret") as service:
+        service.wait_until_ready()
+        refused = service.post("/experiments", EXPERIMENT)
+        started = service.post("/experiments", EXPERIMENT, operator)
+        not_stopped = service.post(f"/experiments/{started.json['id']}/stop", {})
+        stopped = service.post(f"/experiments/{started.json['id']}/stop", {}, operator)
+
+    assert [each.status for each in (refused, started, not_stopped, stopped)] == [403, 201, 403, 200]
+    assert "Bearer" in refused.problem.detail

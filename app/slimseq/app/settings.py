@@ -89,7 +89,8 @@ class Settings(BaseSettings):
     )
     admin_token: SecretStr | None = Field(
         default=None,
-        description="Bearer token for loading and unloading variants. If unset, nobody can.",
+        description="Bearer token of operators, for loading and unloading variants and for starting and stopping "
+        "experiments. If unset, nobody can load and unload, and anybody can start experiments.",
     )
     max_body_bytes: int = Field(
         default=8 * 1024 * 1024, ge=1024, le=1024**3, description="Maximum size of a request body, in bytes."

@@ -1,4 +1,4 @@
-"""Authorization of operators, who load and unload variants."""
+"""Authorization of operators, who load and unload variants, and start and stop experiments."""
 
 import hmac
 
@@ -32,4 +32,12 @@ async def _operator(request: Request, services: ServicesDep) -> None:
     check_operator(request.headers.get("authorization"), services.admin_token)
 
 
+async def _operator_if_set(request: Request, services: ServicesDep) -> None:
+    token = services.admin_token
+    if token is not None and token.get_secret_value():
+        check_operator(request.headers.get("authorization"), token)
+
+
 OperatorOnly = Depends(_operator)
+# Open to everybody until operators have a token.
+OperatorIfSet = Depends(_operator_if_set)

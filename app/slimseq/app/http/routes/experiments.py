@@ -14,6 +14,7 @@ from slimseq.app.http.schemas.experiment import (
     Feedback,
     FeedbackRequest,
 )
+from slimseq.app.http.security import OperatorIfSet
 
 router = APIRouter(tags=["experiments"], route_class=JsonRoute)
 
@@ -23,10 +24,14 @@ router = APIRouter(tags=["experiments"], route_class=JsonRoute)
     operation_id="start_experiment",
     summary="Start an experiment",
     status_code=status.HTTP_201_CREATED,
-    responses=documented(404, 409, 413, 415, 422, 500, 503),
+    responses=documented(403, 404, 409, 413, 415, 422, 500, 503),
+    dependencies=[OperatorIfSet],
 )
 async def start_experiment(body: ExperimentRequest, services: ServicesDep, response: Response) -> Experiment:
-    """Split the traffic of a task between variants: that of requests that name none. One experiment runs for a task."""
+    """Split the traffic of a task between variants: that of requests that name none. One experiment runs for a task.
+
+    If operators have a token, only they may start and stop experiments.
+    """
     experiment = await services.experiments.start(body)
     response.headers["Location"] = f"/experiments/{experiment.id}"
     return experiment
@@ -62,7 +67,8 @@ async def get_experiment(identifier: str, services: ServicesDep) -> Experiment:
     "/experiments/{identifier}/stop",
     operation_id="stop_experiment",
     summary="Stop an experiment",
-    responses=documented(404, 500, 503),
+    responses=documented(403, 404, 500, 503),
+    dependencies=[OperatorIfSet],
 )
 async def stop_experiment(identifier: str, services: ServicesDep) -> Experiment:
     """Stop an experiment. Requests that name no variant get the default variant again."""
