@@ -13,4 +13,4 @@ def test_a_random_model_has_exactly_the_size_of_its_shape(tmp_path: Path) -> Non
     config = load_model(store.folder(Task.TRANSLATION, "original"), "cpu").config
     sizes = (config.d_model, config.num_layers, config.num_decoder_layers, config.num_heads, config.d_ff)
     assert sizes == (width, layers, layers, heads, feed_forward) and config.vocab_size == vocabulary
-    assert store.manifest(Task.TRANSLATION, "original").family is family
+    assert store.manifest(Task.TRANSLATION, "original").family == family

@@ -53,7 +53,7 @@ def test_the_check_exits_with_1_if_the_manifests_have_changed(store: Store, read
         ((), "name a folder with --out, a file with --readme, or both"),
         (("--check", "--out", "report"), "--check needs --readme"),
         (("--out", "report", "--build", "absent"), "--build absent is not a folder"),
-        (("--out", "report"), "there is nothing to report"),
+        (("--out", "report"), "there is no store at"),
     ],
 )
 def test_bad_input_is_one_line(arguments: tuple[str, ...], complaint: str, tmp_path: Path) -> None:
