@@ -28,8 +28,29 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Their functions start processes.
 STARTING = {"tests.command_line", "tests.service.conftest"}
-# What is in these folders is about seconds and memory.
-ALONE = ("tests/app/jobs", "tests/app/server", "tests/chaos", "tests/service")
+# What is about seconds and memory, and what waits for a process that runs when the CPUs have nothing else to do.
+ALONE = (
+    "tests/app/jobs/test_evaluation",
+    "tests/app/jobs/test_shadowing",
+    "tests/app/server",
+    "tests/chaos",
+    "tests/service/test_client",
+    "tests/service/test_connections",
+    "tests/service/test_evaluation",
+    "tests/service/test_large_requests",
+    "tests/service/test_lasting_evaluations",
+    "tests/service/test_measure",
+    "tests/service/test_memory",
+    "tests/service/test_overload",
+    "tests/service/test_seeing_and_choosing",
+    "tests/service/test_shadowing",
+    "tests/service/test_stopping",
+    "tests/service/test_streaming",
+    "tests/service/test_traces",
+    "tests/service/test_variants_in_memory",
+    "tests/web/test_evaluations",
+    "tests/web/test_measurements",
+)
 
 
 COMPRESSION_TESTS = Path(__file__).parent / "compression"
