@@ -12,9 +12,9 @@ from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.technique import Job
 from slimseq.compression.training import sequence_level as module
 from slimseq.compression.training.data.pairs import DataFiles, Material
-from slimseq.compression.training.options import SequenceLevel
+from slimseq.compression.training.options import CACHE, SequenceLevel
 from slimseq.compression.training.schedule import Bounds
-from slimseq.compression.training.sequence_level import CACHE, learning_from_outputs, teacher_outputs
+from slimseq.compression.training.sequence_level import learning_from_outputs, teacher_outputs
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator

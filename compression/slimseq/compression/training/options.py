@@ -13,6 +13,10 @@ Precision = Literal["bf16", "fp32"]
 IN_DISTILLATION = Parameter(group=DISTILLATION)
 
 
+# The file of a teacher's outputs, in the build folder.
+CACHE = "teacher_outputs.jsonl"
+
+
 @flat(SEQUENCE_LEVEL)
 @dataclass(frozen=True)
 class SequenceLevel:

@@ -22,7 +22,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.training.data.pairs import Material
 from slimseq.compression.training.distributed import Processes
-from slimseq.compression.training.options import SequenceLevel
+from slimseq.compression.training.options import CACHE, SequenceLevel
 from slimseq.evaluation.examples import Example
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.disk import writing_to
@@ -32,7 +32,6 @@ from slimseq.models_store.store import Store
 
 # Makes these random numbers independent of the mixture and the order of the data.
 SEQUENCE_STREAM = 0x5E9
-CACHE = "teacher_outputs.jsonl"
 BATCH_EXAMPLES = 32
 # Batches of similar lengths have little padding. Sorting in pools keeps the progress display right.
 POOL_EXAMPLES = 4096
