@@ -93,9 +93,9 @@ def test_long_html_is_read_in_small_steps() -> None:
 
 def test_reading_takes_time_in_proportion_to_the_length() -> None:
     def seconds(count: int) -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         markup("<b>" * count + "</b>" * count)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     seconds(1000)
     assert seconds(80_000) < 30 * seconds(8_000)
