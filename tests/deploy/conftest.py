@@ -80,7 +80,8 @@ class Prometheus:
         raise AssertionError(f"Prometheus has no data for {expression}")
 
 
-@pytest.fixture(scope="session")
+# For this folder alone: the load would slow down the tests that follow.
+@pytest.fixture(scope="package")
 def watched(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Prometheus]]:
     """A service with a memory budget that not all variants fit in, and a Prometheus that scrapes it each second."""
     folder = tmp_path_factory.mktemp("prometheus")
@@ -128,7 +129,7 @@ def record_agreement(store: Store) -> None:
     write_manifest(folder, manifest.model_copy(update={"quality": quality}))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def loaded(watched: tuple[Service, Prometheus]) -> Iterator[Prometheus]:
     """The same Prometheus while clients send requests of every kind, and after variants were unloaded for others."""
     service, prometheus = watched
