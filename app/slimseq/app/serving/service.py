@@ -247,11 +247,11 @@ class GenerationService:
 
         The client did not ask for the arm. It counts as an error of the arm.
         """
-        if call.assignment is None or call.comparison is not None:
-            return await self._lease_selected(held, call)
         try:
             return await self._lease_selected(held, call)
         except SlimseqError as error:
+            if call.assignment is None or call.comparison is not None:
+                raise
             self._traffic.record_failure(call.task, call.assignment, problem_type(error).slug)
             call.assignment, call.choice = None, replace(call.choice, variant=None)
             return await self._lease_selected(held, call)
