@@ -1,10 +1,17 @@
 """What holds for every view: accessible, readable on a phone, calm, quiet in the console, and shareable."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from slimseq.app.identity.keys import KeyLimits, Scope, add_key
+from slimseq.models_store.store import Store
+from tests.service.conftest import running_service
 from tests.web.conftest import Visit, Visitor
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 VIEWS = ["", "variants", "variants/translation/compact", "live", "evaluations", "experiments"]
 NO_SUCH = ["nothing", "variants/translation/nope", "evaluations/nope", "experiments/nope"]
@@ -130,3 +137,33 @@ def test_the_api_page_works_without_other_sites(visitor: Visitor) -> None:
     page.get_by_text("Translate texts", exact=True).click()
 
     page.get_by_role("button", name="Try it out").wait_for()
+
+
+def test_the_page_asks_for_a_key_where_the_service_needs_one(
+    browser: "Browser", embedded: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.json"
+    _, key = add_key(file, "visitor", (Scope.GENERATE,), KeyLimits(), None)
+    with running_service(tmp_path / "log", store=embedded.root, keys_file=file) as service:
+        service.wait_until_ready()
+        context = browser.new_context()
+        visitor = Visitor(context.new_page(), service.port)
+        page = visitor.page
+        page.goto(f"{visitor.base}#/variants")
+        page.wait_for_selector("dialog[open]")
+        found = visitor.serious_violations()
+        page.get_by_role("button", name="Cancel").click()
+        page.wait_for_selector("main .problem")
+        page.get_by_role("button", name="Key").click()
+        page.get_by_label("Key", exact=True).fill("wrong")
+        page.keyboard.press("Enter")
+        page.get_by_text("This key is not valid").wait_for()
+        page.get_by_label("Key", exact=True).fill(key)
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", level=1, name="Variants").wait_for()
+        page.reload()
+        page.get_by_role("heading", level=1, name="Variants").wait_for()
+        dialogs = page.locator("dialog").count()
+        context.close()
+
+    assert found == [] and visitor.complaints == [] and dialogs == 0

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import sys
 
 from pydantic import ValidationError
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 from slimseq.app.http.validation import describe
 from slimseq.app.main import create_app
 from slimseq.app.observability.logs import configure_logging
-from slimseq.app.server.server import STARTUP_FAILED, serve
+from slimseq.app.server.server import STARTUP_FAILED, listening, serve
 from slimseq.app.settings import Settings
 from slimseq.evaluation.host import bound_heaps
 from slimseq.models_store.errors import SlimseqError
@@ -37,13 +36,16 @@ def main(settings: Settings | None = None) -> int:
     except SlimseqError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    if reason := _why_not_listening(settings.host, settings.port):
-        place = f"{settings.host}:{settings.port}"
-        sys.stderr.write(f"error: {place}: {reason}; choose another --port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST)\n")
-        return STARTUP_FAILED
+    for port in (settings.port, settings.admin_port):
+        if port is not None and (reason := _why_not_listening(settings.host, port)):
+            option = "--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST)" if port == settings.port else "--admin-port"
+            sys.stderr.write(f"error: {settings.host}:{port}: {reason}; choose another {option}\n")
+            return STARTUP_FAILED
     configure_logging(settings.log_level)
     if "store" not in settings.model_fields_set:
         logger.info("no SLIMSEQ_STORE is set", extra={"store": str(settings.store)})
+    if settings.keys_file is None and settings.allow_no_keys:
+        logger.warning("requests need no key: whoever reaches this address can use the service")
     try:
         return serve(app, settings)
     except KeyboardInterrupt:
@@ -53,8 +55,7 @@ def main(settings: Settings | None = None) -> int:
 def _why_not_listening(host: str, port: int) -> str | None:
     """Returns why an address cannot be used, before any model is loaded. None if it can."""
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        socket.create_server((host, port), family=family).close()
+        listening(host, port).close()
     except OSError as error:
         # `create_server` adds the address to the message; the errors of name resolution have negative numbers.
         number = error.errno or 0

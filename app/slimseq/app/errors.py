@@ -1,6 +1,7 @@
 """The errors of the service, in addition to those of the store. `slimseq.app.http.problems` has their HTTP statuses."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from slimseq.models_store.errors import SlimseqError
 
@@ -192,8 +193,44 @@ class Overloaded(SlimseqError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class Unauthenticated(SlimseqError):
+    """Raised when a request has no key that is valid. It is not said whether it is missing, wrong or expired."""
+
+    def __init__(self) -> None:
+        super().__init__("send a valid key in the header `Authorization: Bearer KEY`")
+
+
 class Forbidden(SlimseqError):
-    """Raised when a request that only operators may send has no valid token, or no token is set."""
+    """Raised when a request has not the right that it needs, such as that of operators."""
+
+
+class OutOfScope(Forbidden):
+    """Raised when a key is valid and may not do what the request asks for."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this key may not do this: it needs the scope `{scope}`")
+
+
+class KeyLimitReached(SlimseqError):
+    """Raised when a key has used what it may use. The client may retry after `retry_after_seconds`."""
+
+    def __init__(self, limit: str, retry_after_seconds: int) -> None:
+        super().__init__(f"this key is limited to {limit}; retry in {retry_after_seconds} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class AboveKeyLimit(SlimseqError):
+    """Raised when one request is larger than what its key may use in the whole period of a limit."""
+
+    def __init__(self, limit: str, used: int) -> None:
+        super().__init__(f"this key is limited to {limit}, and the request has {used}; send fewer at once")
+
+
+class UntrustedHost(SlimseqError):
+    """Raised when the host that a request names is none of `SLIMSEQ_TRUSTED_HOSTS`."""
+
+    def __init__(self) -> None:
+        super().__init__("this service has another name; SLIMSEQ_TRUSTED_HOSTS lists its names")
 
 
 class VariantInUse(SlimseqError):
@@ -246,6 +283,22 @@ class UnusableDatabase(SlimseqError):
 
     def __init__(self) -> None:
         super().__init__("SLIMSEQ_DATABASE_URL cannot be parsed; write @ in a password as %40")
+
+
+class UnusableKeysFile(SlimseqError):
+    """Raised when a keys file is missing or malformed, or others than its owner can read it. Says which."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"keys file {path} {problem}")
+
+
+class UnknownKey(SlimseqError):
+    """Raised when a keys file has no key of a name."""
+
+    def __init__(self, name: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"there is no key {name!r}; there {'is' if len(names) == 1 else 'are'} {', '.join(names) or 'none'}"
+        )
 
 
 def named_error(name: str, detail: str) -> SlimseqError:

@@ -9,14 +9,18 @@ from collections.abc import AsyncIterator
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from slimseq.app.http.dialects.libretranslate import FORM_PATHS
 from slimseq.app.http.form import FORM
+from slimseq.app.http.middleware.address import AddressMiddleware
 from slimseq.app.http.middleware.body import JSON, BodyMiddleware
 from slimseq.app.http.middleware.disconnect import DisconnectMiddleware
 from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
+from slimseq.app.http.middleware.identity import IdentityMiddleware
 from slimseq.app.http.middleware.observation import ObservationMiddleware
+from slimseq.app.http.middleware.security_headers import SecurityHeadersMiddleware
 from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.http.routes import ROUTERS, page
 from slimseq.app.http.strict_query import KNOWN_QUERY_ONLY, install_strict_query
@@ -47,6 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         UnusableStore: the store is missing or holds nothing.
         UnknownVariant: a default or a variant to preload is not in the store.
         UnusableDatabase: the URL of the database cannot be parsed.
+        UnusableKeysFile: the keys cannot be read.
     """
     settings = settings or Settings()
     services = Services.build(settings, VERSION)
@@ -77,7 +82,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         seconds=settings.request_timeout_seconds,
         media_types=MEDIA_TYPES,
     )
+    app.add_middleware(IdentityMiddleware, keys=services.keys, usage=services.usage, key_in_body=FORM_PATHS)
+    app.add_middleware(AddressMiddleware, hosts=settings.hosts, admin_port=settings.admin_port)
     app.add_middleware(FailureMiddleware)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID", "X-Slimseq-Unit"],
+            expose_headers=["Location", "Retry-After", "X-Request-ID"],
+        )
+    app.add_middleware(SecurityHeadersMiddleware)
     # The paths of the documentation pages are not in the OpenAPI document.
     paths = [*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))]
     app.add_middleware(ObservationMiddleware, metrics=services.metrics, paths=paths, traces=services.traces)
@@ -88,6 +104,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
+    services.keys.start()
     preloading = services.readiness.start()
     services.trimmer.start()
     services.traffic.start()

@@ -8,6 +8,8 @@ from typing import Self
 from pydantic import SecretStr
 
 from slimseq.app.errors import UnusableStore
+from slimseq.app.identity.keyring import KeyRing
+from slimseq.app.identity.limits import UsageCounter
 from slimseq.app.jobs.database.database import Database, database_url, default_url
 from slimseq.app.jobs.evaluation_runner import EvaluationRunner
 from slimseq.app.jobs.evaluation_service import EvaluationService
@@ -63,7 +65,8 @@ class Services:
     shadowing: Shadowing
     planner: Planner
     trimmer: HeapTrimmer
-    admin_token: SecretStr | None
+    keys: KeyRing
+    usage: UsageCounter
     traces: Traces | None
 
     @classmethod
@@ -74,6 +77,7 @@ class Services:
             UnusableStore: the store is missing or holds nothing.
             UnknownVariant: a default or a variant to preload is not in the store.
             UnusableDatabase: the URL of the database cannot be parsed.
+            UnusableKeysFile: the keys cannot be read.
         """
         catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
         check_store(settings, catalogue)
@@ -127,13 +131,15 @@ class Services:
             shadowing=shadowing,
             planner=planner,
             trimmer=HeapTrimmer(pool.idle_seconds),
-            admin_token=settings.admin_token,
+            keys=KeyRing(settings.keys_file, _secret(settings.admin_token)),
+            usage=UsageCounter(_secret(settings.limits_url)),
             traces=traces,
         )
 
     async def close(self) -> None:
         """Stops the evaluation, shadowing and the workers, and unloads all variants."""
         self.planner.close()
+        await self.keys.close()
         await self.trimmer.close()
         await asyncio.gather(self.runner.close(), self.shadowing.close(), self.traffic.close())
         await self.pool.close()
@@ -163,3 +169,7 @@ def check_store(settings: Settings, catalogue: Catalogue) -> None:
 
 def _shown(store: Path) -> str:
     return str(store) if store.is_absolute() else f"./{store}"
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value else None

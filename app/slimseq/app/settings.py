@@ -87,10 +87,45 @@ class Settings(BaseSettings):
     idle_unload_seconds: float = Field(
         default=0, ge=0, description="Seconds without a request after which a variant is unloaded. 0 means never."
     )
+    keys_file: Path | None = Field(
+        default=None,
+        description="File of keys, which `slimseq keys` writes. With it, requests need a key. It is read again when it "
+        "changes.",
+    )
+    allow_no_keys: bool = Field(
+        default=False, description="Allow to listen on other addresses than this machine's own without keys."
+    )
+    limits_url: SecretStr | None = Field(
+        default=None,
+        description="Redis that counts the use of keys, for several processes together: `redis://...` with the extra "
+        "`redis`. Default: each process counts for itself.",
+    )
     admin_token: SecretStr | None = Field(
         default=None,
         description="Bearer token of operators, for loading and unloading variants and for starting and stopping "
-        "experiments. If unset, nobody can load and unload, and anybody can start experiments.",
+        "experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and unload, and "
+        "anybody can start experiments.",
+    )
+    admin_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of its own for metrics, loading and unloading, on the same address. Default: the one port.",
+    )
+    trusted_hosts: str = Field(
+        default="",
+        description="Host names by which requests may come, comma-separated; `*.example.com` for all below. Default: "
+        "any.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks of proxies whose `X-Forwarded-For` is believed, comma-separated. Default: "
+        "none.",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins of pages of other sites that may use the API, such as `https://example.com`, "
+        "comma-separated. Default: none.",
     )
     max_body_bytes: int = Field(
         default=8 * 1024 * 1024, ge=1024, le=1024**3, description="Maximum size of a request body, in bytes."
@@ -185,6 +220,52 @@ class Settings(BaseSettings):
                 raise ValueError(f"{variable} is not a setting{hint}")
         return self
 
+    @model_validator(mode="after")
+    def _others_need_keys(self) -> Self:
+        if self.keys_file is None and not self.allow_no_keys and not _is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} lets other machines in, and there are no keys: set SLIMSEQ_KEYS_FILE (`slimseq keys "
+                "add` makes it), or SLIMSEQ_ALLOW_NO_KEYS=true to let everybody in"
+            )
+        if self.admin_port is not None and self.admin_port == self.port:
+            raise ValueError("the admin port must be another than the port")
+        return self
+
+    @field_validator("limits_url")
+    @classmethod
+    def _limits_are_in_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not (url := value.get_secret_value()):
+            return None
+        if not re.fullmatch(r"rediss?://[^/?]+(/\d+)?", url):
+            # Without the URL, which may have a password.
+            raise ValueError("must be redis://:PASSWORD@HOST:PORT/NUMBER")
+        if importlib.util.find_spec("redis") is None:
+            raise ValueError("Redis needs redis: pip install 'slimseq[redis]'")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_networks(cls, value: str) -> str:
+        for network in _listed(value):
+            ipaddress.ip_network(network, strict=False)
+        return value
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _hosts_are_names(cls, value: str) -> str:
+        for name in _listed(value):
+            if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_.-]+|\[[0-9a-fA-F:.]+\]", name):
+                raise ValueError(f"{name!r} is no host name such as example.com or *.example.com")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_have_no_path(cls, value: str) -> str:
+        for origin in _listed(value):
+            if not re.fullmatch(r"https?://[^/\s]+|\*", origin):
+                raise ValueError(f"{origin!r} is no origin such as https://example.com")
+        return value
+
     @field_validator("host")
     @classmethod
     def _host_is_a_name(cls, value: str) -> str:
@@ -232,6 +313,21 @@ class Settings(BaseSettings):
         return max(self.max_texts, pair * self.evaluation_max_pairs) + 256
 
     @property
+    def hosts(self) -> list[str]:
+        """Host names by which requests may come. Empty: any."""
+        return _listed(self.trusted_hosts)
+
+    @property
+    def proxies(self) -> list[str]:
+        """Addresses and networks of trusted proxies."""
+        return _listed(self.trusted_proxies)
+
+    @property
+    def origins(self) -> list[str]:
+        """Origins that may use the API from a browser."""
+        return _listed(self.cors_origins)
+
+    @property
     def runtime_name(self) -> str | None:
         """The runtime of all variants. None if the service selects it."""
         return None if self.runtime == "auto" else self.runtime
@@ -242,3 +338,14 @@ def _task_and_variant(text: str) -> tuple[Task, str]:
     if task not in list(Task) or not _VARIANT.fullmatch(variant):
         raise ValueError(f"{text!r} is not of the form task/variant, such as translation/quantized")
     return Task(task), variant
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -1,10 +1,13 @@
-"""`slimseq VERB`: `serve`, and the verbs of the offline side."""
+"""`slimseq VERB`: `serve` and `keys`, and the verbs of the offline side."""
 
 from slimseq.compression.__main__ import main as run
 
-SERVE = ("Serve", "slimseq.cli.serve:serve", "Serve the variants of a store over HTTP.")
+VERBS = {
+    "serve": ("Serve", "slimseq.cli.serve:serve", "Serve the variants of a store over HTTP."),
+    "keys": ("Serve", "slimseq.cli.keys:app", "Manage the keys of clients: add, list, revoke."),
+}
 
 
 def main() -> None:
     """Runs the command line."""
-    run({"serve": SERVE})
+    run(VERBS)

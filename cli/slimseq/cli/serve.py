@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from slimseq.app.settings import Settings
 
 # A secret on a command line is seen by all users of the machine; a list of pairs is no option.
-NOT_OPTIONS = ("admin_token", "preload")
+NOT_OPTIONS = ("admin_token", "limits_url", "preload")
 
 
 def serve(
@@ -21,7 +21,7 @@ def serve(
     """Serve the variants of a store over HTTP, on http://127.0.0.1:8000 by default.
 
     Every option is also an environment variable: `--max-texts` is `SLIMSEQ_MAX_TEXTS`. An option has precedence.
-    `SLIMSEQ_ADMIN_TOKEN` and `SLIMSEQ_PRELOAD` are environment variables only.
+    `SLIMSEQ_ADMIN_TOKEN`, `SLIMSEQ_LIMITS_URL` and `SLIMSEQ_PRELOAD` are environment variables only.
     """
     from slimseq.app.__main__ import main
 

@@ -104,6 +104,10 @@ def test_links_lead_to_operations_with_such_parameters(document: dict[str, Any])
 
 
 def test_operators_calls_are_marked(document: dict[str, Any]) -> None:
-    marked = {operation["operationId"] for _, _, operation in operations(document) if "security" in operation}
+    of = {operation["operationId"]: operation.get("security") for _, _, operation in operations(document)}
 
-    assert marked == {"load_variant", "unload_variant", "start_experiment", "stop_experiment"}
+    always = {name for name, security in of.items() if security == [{"key": []}]}
+    assert always == {"load_variant", "unload_variant", "start_experiment", "stop_experiment"}
+    never = {name for name, security in of.items() if security is None}
+    assert never == {"health", "readiness", "list_languages", "frontend_settings"}
+    assert all(security == [{"key": []}, {}] for name, security in of.items() if name not in always | never)

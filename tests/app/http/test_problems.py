@@ -2,7 +2,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from slimseq.app.errors import InternalError, MethodNotAllowed, NoVariantRetains, Overloaded
+from slimseq.app.errors import (
+    InternalError,
+    MethodNotAllowed,
+    NoVariantRetains,
+    Overloaded,
+    UnknownKey,
+    UnusableKeysFile,
+)
 from slimseq.app.http.problems import PROBLEM_TYPES, problem_of, problem_response
 from slimseq.app.http.validation import describe
 from slimseq.evaluation.comet_files import BadScores
@@ -19,8 +26,8 @@ from slimseq.models_store.errors import (
     UnusableKey,
 )
 
-# Raised by offline commands alone.
-OFFLINE = {ArtifactInUse, BadScores, BadSignature, BadSource, NotMeasured, UnusableKey}
+# Raised by commands alone, or at the start.
+OFFLINE = {ArtifactInUse, BadScores, BadSignature, BadSource, NotMeasured, UnknownKey, UnusableKey, UnusableKeysFile}
 
 
 def test_a_problem_is_named_after_its_error() -> None:

@@ -1,7 +1,7 @@
 """The OpenAPI document: what FastAPI writes from the routes, and what it cannot know.
 
 That is: errors as `application/problem+json` with every status, requests of other APIs on our paths, examples, links
-from an answer to the next call, headers and the operators' token. `python -m docs.openapi` writes it to a file.
+from an answer to the next call, headers and keys. `python -m docs.openapi` writes it to a file.
 """
 
 from collections.abc import Iterator
@@ -27,6 +27,7 @@ from slimseq.app.http.schemas.libretranslate import (
     LibreTranslateRequest,
     LibreTranslateResponse,
 )
+from slimseq.app.http.security import OPEN_PATHS
 
 JSON = "application/json"
 REF = "#/components/schemas/{model}"
@@ -57,7 +58,7 @@ OTHER_ANSWERS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 # Errors that LibreTranslate's requests get in its own form. Earlier ones, before the body was read, are problems.
-OTHER_ERRORS = {"translate": (400, 404, 429, 503, 504), "detect_language": (400, 503)}
+OTHER_ERRORS = {"translate": (400, 401, 403, 404, 413, 429, 503, 504), "detect_language": (400, 401, 403, 429, 503)}
 OTHER_MODELS: tuple[type[BaseModel], ...] = (
     DetectRequest,
     LibreTranslateError,
@@ -86,7 +87,19 @@ LINKS = {
         "cancel": {"operationId": "cancel_evaluation", "description": "Its cancellation.", **OF_EVALUATION}
     },
 }
+SECURITY = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key, as `slimseq keys add` makes it, where the service has keys; or the token of "
+        "`SLIMSEQ_ADMIN_TOKEN`.",
+    }
+}
+# What needs a key only where the service has keys may be sent without one.
+KEY: list[dict[str, list[str]]] = [{"key": []}]
+KEY_OR_NONE: list[dict[str, list[str]]] = [*KEY, {}]
 HEADERS = {
+    "Challenge": {"description": "`Bearer`: the scheme of keys.", "schema": {"type": "string"}},
     "RequestId": {"description": "Id of the request: the client's, or a new one.", "schema": {"type": "string"}},
     "RetryAfter": {"description": "Seconds until the request is worth repeating.", "schema": {"type": "integer"}},
     "Location": {"description": "Path of what was made.", "schema": {"type": "string"}},
@@ -115,24 +128,28 @@ def _complete(document: dict[str, Any]) -> None:
     for name, bodies in examples.SCHEMAS.items():
         schemas[name]["examples"] = bodies
     components["headers"] = HEADERS
-    components["securitySchemes"] = {
-        "operator": {"type": "http", "scheme": "bearer", "description": "The token of `SLIMSEQ_ADMIN_TOKEN`."}
-    }
+    components["securitySchemes"] = SECURITY
     statuses = set()
-    for operation in _operations(document):
-        statuses |= _complete_operation(operation)
+    for path, operation in _operations(document):
+        statuses |= _complete_operation(operation, is_open=path in OPEN_PATHS)
     components["responses"] = {f"Problem{status}": _problem(status) for status in sorted(statuses)}
     document["info"]["license"] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
     document["tags"] = [{"name": name, "description": description} for name, description in TAGS.items()]
 
 
-def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for operations in document["paths"].values():
-        yield from operations.values()
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            yield path, operation
 
 
-def _complete_operation(operation: dict[str, Any]) -> set[int]:
-    """Completes one operation. Returns its statuses of errors."""
+def _complete_operation(operation: dict[str, Any], is_open: bool) -> set[int]:
+    """Completes one operation. Returns its statuses of errors.
+
+    Args:
+        operation: of the document.
+        is_open: whether it never needs a key.
+    """
     name, responses = operation["operationId"], operation["responses"]
     for media_type, models in OTHER_BODIES.get(name, {}).items():
         content = operation.setdefault("requestBody", {"required": True, "content": {}})["content"]
@@ -154,8 +171,9 @@ def _complete_operation(operation: dict[str, Any]) -> set[int]:
             response["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
     errors = {int(status) for status in responses if int(status) >= HTTPStatus.BAD_REQUEST}
     errors |= {*ALWAYS, *(WITH_BODY if "requestBody" in operation else ()), *LOADING.get(name, ())}
-    if HTTPStatus.FORBIDDEN in errors:
-        operation["security"] = [{"operator": []}]
+    if not is_open:
+        operation["security"] = KEY if HTTPStatus.FORBIDDEN in errors else KEY_OR_NONE
+        errors |= {401, 403, 429}
     for error in sorted(errors):
         is_other = error in OTHER_ERRORS.get(name, ())
         responses[str(error)] = (
@@ -172,6 +190,8 @@ def _problem(status: int, other_media_type: str | None = None) -> dict[str, Any]
     if other_media_type:
         content[other_media_type] = {"schema": {"$ref": REF.format(model="LibreTranslateError")}}
     headers = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = {"$ref": "#/components/headers/Challenge"}
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
     return {"description": ", ".join(f"`{slug}`" for slug in slugs), "headers": headers, "content": content}

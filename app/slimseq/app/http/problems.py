@@ -40,6 +40,11 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     errors.BodyTooComplex: ProblemType(422, "body-too-complex", "Body too complex"),
     errors.HeadersTooLarge: ProblemType(431, "headers-too-large", "Headers too large"),
     errors.TooManyConnections: ProblemType(503, "too-many-connections", "Too many connections"),
+    # The sender.
+    errors.UntrustedHost: ProblemType(400, "untrusted-host", "Untrusted host"),
+    errors.Unauthenticated: ProblemType(401, "unauthenticated", "No valid key"),
+    errors.AboveKeyLimit: ProblemType(413, "above-key-limit", "Larger than the key allows"),
+    errors.KeyLimitReached: ProblemType(429, "key-limit-reached", "The key's limit is reached"),
     # The request.
     errors.Forbidden: ProblemType(403, "forbidden", "Forbidden"),
     errors.NotFound: ProblemType(404, "not-found", "Not found"),
@@ -125,7 +130,9 @@ def problem_response(error: SlimseqError) -> JSONResponse:
 
 def headers_of(error: SlimseqError) -> dict[str, str]:
     """Returns the headers of the response to an error."""
-    if isinstance(error, errors.DatabaseUnavailable | errors.Overloaded):
+    if isinstance(error, errors.Unauthenticated):
+        return {"WWW-Authenticate": 'Bearer realm="slimseq"'}
+    if isinstance(error, errors.DatabaseUnavailable | errors.KeyLimitReached | errors.Overloaded):
         return {"Retry-After": str(error.retry_after_seconds)}
     return {"Allow": error.allowed} if isinstance(error, errors.MethodNotAllowed) else {}
 

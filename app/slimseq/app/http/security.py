@@ -1,43 +1,110 @@
-"""Authorization of operators, who load and unload variants, and start and stop experiments."""
+"""What a request may do: its caller, the scope that a route needs, and the audit log of what changes the service."""
 
-import hmac
+import logging
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
-from pydantic import SecretStr
 
-from slimseq.app.errors import Forbidden
-from slimseq.app.http.dependencies import ServicesDep
+from slimseq.app.errors import Forbidden, OutOfScope, Unauthenticated
+from slimseq.app.http.dependencies import ServicesDep, services_of
+from slimseq.app.http.problems import problem_type
+from slimseq.app.identity.keys import Scope
+from slimseq.app.identity.limits import Admission
+from slimseq.models_store.errors import SlimseqError
 
-SCHEME = "Bearer "
+# Probes, documentation, and what LibreTranslate's servers tell everybody. They need no key.
+OPEN_PATHS = frozenset(
+    {"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico", "/languages", "/frontend/settings"}
+)
+OPEN_PREFIXES = ("/assets/", "/problems/")
+
+audit_logger = logging.getLogger("slimseq.audit")
 
 
-def check_operator(authorization: str | None, token: SecretStr | None) -> None:
-    """Checks that a request comes from an operator.
+async def admission_of(request: Request) -> Admission:
+    """Returns the admission of a request, which `IdentityMiddleware` made."""
+    return cast(Admission, request.state.admission)
+
+
+async def admit_by_key(request: Request, key: str | None) -> None:
+    """Lets a request in whose key is in its body, as LibreTranslate's clients send it.
 
     Args:
-        authorization: the request's `Authorization` header.
-        token: the operators' token, None where none is set.
+        request: the request. If its header had a key, that one counts.
+        key: of the body.
 
     Raises:
-        Forbidden: no token is set, or the header holds another one.
+        Unauthenticated: there are keys, and the request has none that is valid.
+        Forbidden: the key is not for generation.
+        KeyLimitReached: the key has used what it may use.
     """
-    if token is None or not token.get_secret_value():
-        raise Forbidden("only operators may do this: start the service with SLIMSEQ_ADMIN_TOKEN to allow it")
-    scheme, given = (authorization or "")[: len(SCHEME)], (authorization or "")[len(SCHEME) :]
-    if scheme != SCHEME or not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
-        raise Forbidden("only operators may do this: send the header `Authorization: Bearer TOKEN`")
+    services, admission = await services_of(request), await admission_of(request)
+    if services.keys.has_keys and admission.caller.is_anonymous:
+        caller = await services.keys.by_token(key or "")
+        admission = request.state.admission = Admission(caller, services.usage)
+        await admission.request()
+    if not admission.caller.may(Scope.GENERATE):
+        raise OutOfScope(Scope.GENERATE)
 
 
-async def _operator(request: Request, services: ServicesDep) -> None:
-    check_operator(request.headers.get("authorization"), services.admin_token)
+AdmissionDep = Annotated[Admission, Depends(admission_of)]
 
 
-async def _operator_if_set(request: Request, services: ServicesDep) -> None:
-    token = services.admin_token
-    if token is not None and token.get_secret_value():
-        check_operator(request.headers.get("authorization"), token)
+def requires(scope: Scope) -> Any:
+    """Returns the dependency of routes that only callers with a scope may use."""
+
+    async def check(admission: AdmissionDep, services: ServicesDep) -> None:
+        if admission.caller.may(scope):
+            return
+        if services.keys.has_keys and admission.caller.is_anonymous:
+            raise Unauthenticated
+        if not services.keys.has_operators:
+            raise Forbidden("only operators may do this: start the service with SLIMSEQ_ADMIN_TOKEN to allow it")
+        if not services.keys.has_keys:
+            raise Forbidden("only operators may do this: send the header `Authorization: Bearer TOKEN`")
+        raise OutOfScope(scope)
+
+    return Depends(check)
 
 
-OperatorOnly = Depends(_operator)
-# Open to everybody until operators have a token.
-OperatorIfSet = Depends(_operator_if_set)
+def _anybody_without_operators() -> Any:
+    needs_admin = requires(Scope.ADMIN).dependency
+
+    async def check(admission: AdmissionDep, services: ServicesDep) -> None:
+        if services.keys.has_operators:
+            await needs_admin(admission, services)
+
+    return Depends(check)
+
+
+# Open to everybody until there are operators.
+OPERATOR_IF_ANY = _anybody_without_operators()
+
+
+def audited(action: str) -> Any:
+    """Returns the dependency of routes whose requests are in the audit log, with their outcome."""
+
+    async def log(request: Request, admission: AdmissionDep) -> AsyncIterator[None]:
+        outcome = "done"
+        try:
+            yield
+        except SlimseqError as error:
+            outcome = problem_type(error).slug
+            raise
+        except BaseException:
+            outcome = "failed"
+            raise
+        finally:
+            audit_logger.info(
+                action,
+                extra={
+                    "caller": admission.caller.name,
+                    "key": admission.caller.identifier,
+                    "client": request.client.host if request.client else None,
+                    "outcome": outcome,
+                    **request.path_params,
+                },
+            )
+
+    return Depends(log)

@@ -179,11 +179,9 @@ class GenerationService:
         entries = len(prompt.texts) if prompt.entries is None else prompt.entries
         if entries > self._settings.max_texts:
             raise InvalidRequest(f"text: has {entries} entries; at most {self._settings.max_texts} are allowed")
-        characters = sum(map(len, prompt.texts))
-        if characters > self._settings.max_text_characters:
-            raise InvalidRequest(
-                f"text: has {characters} characters; at most {self._settings.max_text_characters} are allowed"
-            )
+        most = self._settings.max_text_characters
+        if prompt.characters > most:
+            raise InvalidRequest(f"text: has {prompt.characters} characters; at most {most} are allowed")
 
     def _call(self, task: Task, prompt: Prompt, choice: Choice, unit: str | None) -> Call:
         """Returns the call of a request, with the arm that it belongs to if it leaves the variant to the service."""

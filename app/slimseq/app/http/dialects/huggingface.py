@@ -17,6 +17,7 @@ from slimseq.app.http.json_route import parse_json
 from slimseq.app.http.problems import MEDIA_TYPE, headers_of, problem_of, problem_type
 from slimseq.app.http.schemas.generation import SummarizeRequest, TextRequest, TranslateRequest
 from slimseq.app.http.schemas.huggingface import GenerateParameters, SummarizationInput, TranslationInput
+from slimseq.app.http.security import admission_of
 from slimseq.app.http.validation import describe
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
@@ -38,6 +39,7 @@ async def generate(task: Task, request: Request, choice: Choice) -> Response:
         if prompt.source and prompt.target:
             services.languages.check_pair(prompt.source, prompt.target)
             choice = choice.with_languages(prompt.source, prompt.target)
+        await (await admission_of(request)).characters(prompt.characters)
         answer = await services.generation.generate(task, prompt, choice)
     except SlimseqError as error:
         request.state.problem = problem_type(error).slug

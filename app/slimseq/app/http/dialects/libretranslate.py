@@ -23,6 +23,7 @@ from slimseq.app.http.schemas.libretranslate import (
     LibreTranslateRequest,
     LibreTranslateResponse,
 )
+from slimseq.app.http.security import admission_of, admit_by_key
 from slimseq.app.http.validation import describe
 from slimseq.app.services import Services
 from slimseq.app.serving.documents.markup import PIECE_CHARACTERS, Markup, parsing
@@ -52,7 +53,8 @@ async def detect(request: Request) -> Response:
 async def answered(request: Request, answer: Callable[[Services], Awaitable[Any]]) -> Response:
     """Returns the response to a request: the answer, or the error in LibreTranslate's form."""
     try:
-        return JSONResponse(await answer(await services_of(request)))
+        services = await services_of(request)
+        return JSONResponse(await answer(services))
     except SlimseqError as error:
         status, slug, _ = problem_type(error)
         request.state.problem = slug
@@ -80,6 +82,7 @@ async def _translated(services: Services, request: Request, choice: Choice) -> M
     translations: list[str] = []
     if parts:
         prompt = Prompt(parts, source=source, target=body.target, entries=len(texts))
+        await (await admission_of(request)).characters(prompt.characters)
         answer = await services.generation.generate(
             Task.TRANSLATION, prompt, choice.with_languages(source, body.target)
         )
@@ -120,9 +123,10 @@ async def _detected(services: Services, request: Request) -> list[dict[str, Any]
 
 
 async def _read(kind: type[Body], request: Request) -> Body:
-    """Reads the body of a request, from a form or from JSON.
+    """Reads the body of a request, from a form or from JSON, and the key in it.
 
     Raises:
+        Unauthenticated, Forbidden, KeyLimitReached: the request may not be answered.
         InvalidRequest: a field is missing or wrong. For a missing one, the text is that of LibreTranslate.
         MalformedBody: the body cannot be parsed.
     """
@@ -133,6 +137,8 @@ async def _read(kind: type[Body], request: Request) -> Body:
             values["q"] = values["q"].replace("\r\n", "\n")
     else:
         values = parse_json(await request.body())
+    key = values.get("api_key") if isinstance(values, dict) else None
+    await admit_by_key(request, key if isinstance(key, str) else None)
     try:
         return kind.model_validate(values)
     except ValidationError as error:

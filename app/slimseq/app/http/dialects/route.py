@@ -9,9 +9,11 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 
+from slimseq.app.errors import Unauthenticated
 from slimseq.app.http.dependencies import ChoiceQuery, choice_of
 from slimseq.app.http.dialects import huggingface, libretranslate
-from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.form import is_form
+from slimseq.app.http.json_route import JsonRoute, parse_json
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.models_store.manifest import Task
 
@@ -48,6 +50,13 @@ class DialectRoute(JsonRoute):
         async def handle_any(request: Request) -> Response:
             try:
                 return await handle(request)
+            except Unauthenticated:
+                # LibreTranslate's clients send their key in the body.
+                body = await request.body()
+                body = body if is_form(request) else parse_json(body)
+                dialect = recognised(task, body)
+                if dialect is not libretranslate.translate:
+                    raise
             except RequestValidationError as error:
                 dialect = recognised(task, error.body)
                 if dialect is None:

@@ -9,6 +9,7 @@ from asgi_correlation_id import correlation_id
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from slimseq.app.identity.limits import Admission
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import RequestSpan, Traces
 
@@ -69,6 +70,7 @@ class ObservationMiddleware:
         self._metrics.request_ended(method, route, status, seconds, problem)
         if span:
             span.answered(method, route, status, problem, correlation_id.get())
+        admission: Admission | None = scope["state"].get("admission")
         logger.log(
             logging.DEBUG if route in PROBES and status < 400 else logging.INFO,
             "request",
@@ -78,6 +80,8 @@ class ObservationMiddleware:
                 "route": route,
                 "status": status,
                 "duration_ms": round(seconds * 1000, 3),
+                "client": scope["client"][0] if scope.get("client") else None,
+                **({"key": admission.caller.identifier} if admission and admission.caller.identifier else {}),
                 **({"problem": problem} if problem else {}),
             },
         )

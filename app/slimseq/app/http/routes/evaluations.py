@@ -8,10 +8,14 @@ from slimseq.app.http.dependencies import ServicesDep
 from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.evaluation import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
+from slimseq.app.http.security import AdmissionDep, audited, requires
 from slimseq.app.http.upload_route import UploadRoute
+from slimseq.app.identity.keys import Scope
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["measurements"], route_class=JsonRoute)
+ALLOWED = [requires(Scope.EVALUATE)]
+
+router = APIRouter(tags=["measurements"], route_class=JsonRoute, dependencies=ALLOWED)
 uploads = APIRouter(tags=["measurements"], route_class=UploadRoute)
 
 
@@ -21,12 +25,16 @@ uploads = APIRouter(tags=["measurements"], route_class=UploadRoute)
     summary="Evaluate variants",
     status_code=status.HTTP_202_ACCEPTED,
     responses=documented(404, 413, 415, 422, 429, 500, 503),
+    dependencies=[audited("evaluation posted")],
 )
-async def post_evaluation(body: EvaluationRequest, services: ServicesDep, response: Response) -> EvaluationJob:
+async def post_evaluation(
+    body: EvaluationRequest, services: ServicesDep, admission: AdmissionDep, response: Response
+) -> EvaluationJob:
     """Queue an evaluation of variants on a named data set or on posted pairs. `Location` has the evaluation's path.
 
     It is kept when the service restarts, with its texts.
     """
+    await admission.evaluation()
     return _accepted(await services.evaluations.post(body), response)
 
 
@@ -36,6 +44,7 @@ async def post_evaluation(body: EvaluationRequest, services: ServicesDep, respon
     summary="Evaluate variants on a file",
     status_code=status.HTTP_202_ACCEPTED,
     responses=documented(404, 413, 415, 422, 429, 500, 503),
+    dependencies=[audited("evaluation posted")],
 )
 async def upload_evaluation(
     task: Annotated[Task, Form()],
@@ -49,10 +58,12 @@ async def upload_evaluation(
         ),
     ],
     services: ServicesDep,
+    admission: AdmissionDep,
     response: Response,
     retention: Annotated[float | None, Form(description="Share of a gate question, as in `gate`.")] = None,
 ) -> EvaluationJob:
     """Queue an evaluation of variants on the pairs of an uploaded file. `Location` has the evaluation's path."""
+    await admission.evaluation()
     job = await services.evaluations.post_file(task, variants, retention, file.filename or "", file.file)
     return _accepted(job, response)
 
@@ -88,6 +99,7 @@ async def get_evaluation(identifier: str, services: ServicesDep) -> EvaluationJo
     operation_id="cancel_evaluation",
     summary="Cancel an evaluation",
     responses=documented(404, 500, 503),
+    dependencies=[audited("evaluation cancelled")],
 )
 async def cancel_evaluation(identifier: str, services: ServicesDep) -> EvaluationJob:
     """Cancel an evaluation that is queued or running, delete its texts, and show its status.
@@ -119,6 +131,7 @@ async def list_evaluation_samples(
     summary="Delete samples and outputs",
     status_code=status.HTTP_204_NO_CONTENT,
     responses=documented(404, 409, 500, 503),
+    dependencies=[audited("evaluation samples deleted")],
 )
 async def delete_evaluation_samples(identifier: str, services: ServicesDep) -> None:
     """Delete the texts of an evaluation that has ended, and keep its results."""

@@ -14,7 +14,8 @@ from slimseq.app.http.schemas.experiment import (
     Feedback,
     FeedbackRequest,
 )
-from slimseq.app.http.security import OperatorIfSet
+from slimseq.app.http.security import OPERATOR_IF_ANY, audited, requires
+from slimseq.app.identity.keys import Scope
 
 router = APIRouter(tags=["experiments"], route_class=JsonRoute)
 
@@ -25,7 +26,7 @@ router = APIRouter(tags=["experiments"], route_class=JsonRoute)
     summary="Start an experiment",
     status_code=status.HTTP_201_CREATED,
     responses=documented(403, 404, 409, 413, 415, 422, 500, 503),
-    dependencies=[OperatorIfSet],
+    dependencies=[audited("experiment started"), OPERATOR_IF_ANY],
 )
 async def start_experiment(body: ExperimentRequest, services: ServicesDep, response: Response) -> Experiment:
     """Split the traffic of a task between variants: that of requests that name none. One experiment runs for a task.
@@ -68,7 +69,7 @@ async def get_experiment(identifier: str, services: ServicesDep) -> Experiment:
     operation_id="stop_experiment",
     summary="Stop an experiment",
     responses=documented(403, 404, 500, 503),
-    dependencies=[OperatorIfSet],
+    dependencies=[audited("experiment stopped"), OPERATOR_IF_ANY],
 )
 async def stop_experiment(identifier: str, services: ServicesDep) -> Experiment:
     """Stop an experiment. Requests that name no variant get the default variant again."""
@@ -81,6 +82,7 @@ async def stop_experiment(identifier: str, services: ServicesDep) -> Experiment:
     summary="Rate a response or vote in a comparison",
     status_code=status.HTTP_201_CREATED,
     responses=documented(404, 409, 413, 415, 422, 500, 503),
+    dependencies=[requires(Scope.GENERATE)],
 )
 async def post_feedback(body: FeedbackRequest, services: ServicesDep) -> Feedback:
     """Rate a response, or say which variant of a comparison was better. Each is counted once.

@@ -16,12 +16,15 @@ from slimseq.app.http.schemas.generation import (
     SummarizeRequest,
     TranslateRequest,
 )
+from slimseq.app.http.security import AdmissionDep, requires
+from slimseq.app.identity.keys import Scope
+from slimseq.app.identity.limits import Admission
 from slimseq.app.services import Services
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["generation"], route_class=DialectRoute)
+router = APIRouter(tags=["generation"], route_class=DialectRoute, dependencies=[requires(Scope.GENERATE)])
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 EVENT = {
@@ -56,10 +59,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model_exclude_none=True,
 )
 async def summarize(
-    body: SummarizeRequest, services: ServicesDep, choice: ChoiceDep, unit: UnitHeader = None
+    body: SummarizeRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, unit: UnitHeader = None
 ) -> GenerationResponse | EventSourceResponse:
     """Summarize one or more texts with the selected variant."""
-    return await _generate(Task.SUMMARIZATION, body, services, choice, unit)
+    return await _generate(Task.SUMMARIZATION, body, services, admission, choice, unit)
 
 
 @router.post(
@@ -71,10 +74,10 @@ async def summarize(
     response_model_exclude_none=True,
 )
 async def translate(
-    body: TranslateRequest, services: ServicesDep, choice: ChoiceDep, unit: UnitHeader = None
+    body: TranslateRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, unit: UnitHeader = None
 ) -> GenerationResponse | EventSourceResponse:
     """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
-    return await _generate(Task.TRANSLATION, body, services, choice, unit)
+    return await _generate(Task.TRANSLATION, body, services, admission, choice, unit)
 
 
 @router.post(
@@ -87,19 +90,29 @@ async def translate(
 async def compare(
     body: CompareRequest,
     services: ServicesDep,
+    admission: AdmissionDep,
     task: Annotated[Task, Query(description="Task of the variants.")],
     variant: Annotated[list[str], Query(min_length=2, max_length=8, description="Name of a variant, 2 to 8 times.")],
     runtime: RuntimeQuery = "auto",
 ) -> CompareResponse:
     """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
     body.check_fields(task)
-    return await services.generation.compare(task, variant, Prompt.of(body), runtime_name(runtime))
+    prompt = Prompt.of(body)
+    await admission.characters(prompt.characters * len(variant))
+    return await services.generation.compare(task, variant, prompt, runtime_name(runtime))
 
 
 async def _generate(
-    task: Task, body: GenerationRequest, services: Services, choice: Choice, unit: str | None
+    task: Task,
+    body: GenerationRequest,
+    services: Services,
+    admission: Admission,
+    choice: Choice,
+    unit: str | None,
 ) -> GenerationResponse | EventSourceResponse:
+    prompt = Prompt.of(body)
+    await admission.characters(prompt.characters)
     if body.stream:
-        events = await services.generation.stream(task, Prompt.of(body), choice, unit)
+        events = await services.generation.stream(task, prompt, choice, unit)
         return EventSourceResponse(events, headers=STREAM_HEADERS)
-    return await services.generation.generate(task, Prompt.of(body), choice, unit)
+    return await services.generation.generate(task, prompt, choice, unit)

@@ -67,8 +67,8 @@ async def frontend_settings(services: ServicesDep) -> FrontendSettings:
     return FrontendSettings(
         charLimit=services.generation.max_text_characters,
         frontendTimeout=TYPING_MS,
-        apiKeys=False,
-        keyRequired=False,
+        apiKeys=services.keys.has_keys,
+        keyRequired=services.keys.has_keys,
         suggestions=False,
         filesTranslation=False,
         supportedFilesFormat=[],

@@ -5,8 +5,10 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from slimseq.app.http.dependencies import ServicesDep
+from slimseq.app.http.security import requires
+from slimseq.app.identity.keys import Scope
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], dependencies=[requires(Scope.METRICS)])
 
 
 @router.get("/metrics", operation_id="metrics", summary="Show metrics for Prometheus", response_class=PlainTextResponse)

@@ -5,7 +5,8 @@ from fastapi import APIRouter
 from slimseq.app.http.dependencies import RuntimeQuery, ServicesDep, runtime_name
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.variants import VariantDetail, VariantList
-from slimseq.app.http.security import OperatorOnly
+from slimseq.app.http.security import audited, requires
+from slimseq.app.identity.keys import Scope
 from slimseq.models_store.manifest import Task
 
 router = APIRouter(tags=["variants"])
@@ -33,7 +34,7 @@ async def get_variant(task: Task, variant: str, services: ServicesDep) -> Varian
     operation_id="load_variant",
     summary="Load a variant",
     responses=documented(403, 404, 422, 500, 503),
-    dependencies=[OperatorOnly],
+    dependencies=[audited("variant loaded"), requires(Scope.ADMIN)],
 )
 async def load_variant(
     task: Task, variant: str, services: ServicesDep, runtime: RuntimeQuery = "auto"
@@ -48,7 +49,7 @@ async def load_variant(
     operation_id="unload_variant",
     summary="Unload a variant",
     responses=documented(403, 404, 409, 422, 500),
-    dependencies=[OperatorOnly],
+    dependencies=[audited("variant unloaded"), requires(Scope.ADMIN)],
 )
 async def unload_variant(task: Task, variant: str, services: ServicesDep) -> VariantDetail:
     """Unload a variant that no request uses, and free its memory. The next request loads it again."""

@@ -26,7 +26,8 @@ Q = Annotated[
     BeforeValidator(check_q),
     Field(description="A text or a list of texts.", examples=["The children are playing in the garden."]),
 ]
-ApiKey = Annotated[str | None, Field(description="Accepted and ignored: the service has no API keys.")]
+ApiKey = Annotated[str | None, Field(description="A key, if the service has keys and the header has none.")]
+Ignored = Annotated[str | None, Field(description="Accepted and ignored.")]
 
 
 class LibreTranslateRequest(BaseModel):
@@ -42,7 +43,7 @@ class LibreTranslateRequest(BaseModel):
     )
     alternatives: int = Field(default=0, ge=0, description="Accepted. The answer's `alternatives` are always empty.")
     api_key: ApiKey = None
-    secret: ApiKey = None
+    secret: Ignored = None
 
 
 class DetectedLanguage(BaseModel):
@@ -69,7 +70,7 @@ class DetectRequest(BaseModel):
 
     q: str = Field(min_length=1, description="The text.", examples=["Die Kinder spielen im Garten."])
     api_key: ApiKey = None
-    secret: ApiKey = None
+    secret: Ignored = None
 
 
 class SupportedLanguage(BaseModel):

@@ -34,6 +34,11 @@ class Prompt:
     target: str | None = None
     entries: int | None = None
 
+    @property
+    def characters(self) -> int:
+        """Number of characters in all texts."""
+        return sum(map(len, self.texts))
+
     @classmethod
     def of(cls, body: TextRequest) -> Self:
         """Returns the prompt of a request's body."""

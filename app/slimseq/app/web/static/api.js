@@ -1,5 +1,7 @@
 // Requests to the service. Errors carry the problem (RFC 9457) that the service answered with.
 
+import { askForKey, storedKey } from "./key.js";
+
 /** An error that the service answered with, or a failed connection (`status` 0). */
 export class ProblemError extends Error {
   constructor(problem) {
@@ -28,8 +30,11 @@ async function problemOf(response) {
   }
 }
 
-async function request(method, path, { body, signal, accept = "application/json" } = {}) {
+async function request(method, path, options = {}) {
+  const { body, signal, accept = "application/json" } = options;
   const headers = { Accept: accept };
+  const key = storedKey();
+  if (key !== null) headers.Authorization = `Bearer ${key}`;
   // The browser sets the type of a form, with its boundary.
   const isForm = body instanceof FormData;
   if (body !== undefined && !isForm) headers["Content-Type"] = "application/json";
@@ -49,6 +54,7 @@ async function request(method, path, { body, signal, accept = "application/json"
       detail: "The service does not answer. Is it running?",
     });
   }
+  if (response.status === 401 && (await askForKey(key))) return request(method, path, options);
   if (!response.ok) throw new ProblemError(await problemOf(response));
   return response;
 }

@@ -1,0 +1,216 @@
+"""The keys of clients, and the file that holds them.
+
+A key is `slq_<id>_<secret>` with 256 random bits in the secret. The file holds an Argon2id hash of it (RFC 9106), so
+that who reads the file cannot use the service. `slimseq keys` writes the file, the service reads it.
+"""
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from slimseq.app.errors import UnknownKey, UnusableKeysFile
+from slimseq.models_store.disk import writing_to
+from slimseq.models_store.manifest import first_error
+
+KEY = re.compile(r"slq_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
+# OWASP's first choice of parameters: a check takes 20 ms and 19 MiB. The secret is random, so more would gain nothing.
+HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+# Group and others: a file that they can read or write is refused.
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+MAX_BYTES = 4 * 1024 * 1024
+
+
+class Scope(StrEnum):
+    """What a key may be used for. `admin` includes all others."""
+
+    GENERATE = "generate"
+    EVALUATE = "evaluate"
+    METRICS = "metrics"
+    ADMIN = "admin"
+
+
+class KeyLimits(BaseModel):
+    """What a key may use. None means no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests_per_minute: int | None = Field(default=None, ge=1, le=10**9)
+    characters_per_minute: int | None = Field(default=None, ge=1, le=10**12)
+    concurrent_requests: int | None = Field(default=None, ge=1, le=10**6)
+    evaluations_per_day: int | None = Field(default=None, ge=1, le=10**6)
+
+
+class Key(BaseModel):
+    """A key as the file holds it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[0-9a-f]{8}$")
+    name: str = Field(min_length=1, max_length=64)
+    hash: str = Field(max_length=512, repr=False)
+    scopes: tuple[Scope, ...] = Field(min_length=1)
+    limits: KeyLimits = KeyLimits()
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the key is not valid any more."""
+        return self.expires_at is not None and datetime.now(UTC) >= self.expires_at
+
+    def is_of(self, token: str) -> bool:
+        """Whether a token is this key. Takes about 20 ms."""
+        try:
+            return HASHER.verify(self.hash, token)
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+class KeysFile(BaseModel):
+    """The content of a keys file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keys: tuple[Key, ...] = ()
+
+
+def key_id(token: str) -> str | None:
+    """Returns the id of the key that a token claims to be, None if it has not the form of a key."""
+    found = KEY.fullmatch(token)
+    return found[1] if found else None
+
+
+def read_keys(path: Path) -> tuple[Key, ...]:
+    """Reads a keys file.
+
+    Raises:
+        UnusableKeysFile: it is missing, malformed, or others than its owner can read or write it.
+    """
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UnusableKeysFile(path, "is no file")
+            if status.st_mode & OTHERS:
+                raise UnusableKeysFile(path, f"can be read or changed by others; run `chmod 600 {path}`")
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        hint = "; `slimseq keys add` makes it" if isinstance(error, FileNotFoundError) else ""
+        raise UnusableKeysFile(path, f"cannot be read: {error.strerror}{hint}") from error
+    if len(content) > MAX_BYTES:
+        raise UnusableKeysFile(path, f"is larger than {MAX_BYTES} bytes")
+    try:
+        keys = KeysFile.model_validate(json.loads(content)).keys
+    except ValidationError as error:
+        raise UnusableKeysFile(path, f"is malformed: {first_error(error, 'keys')}") from error
+    except (ValueError, RecursionError) as error:
+        raise UnusableKeysFile(path, f"is not JSON: {error}") from error
+    if len({key.id for key in keys}) < len(keys):
+        raise UnusableKeysFile(path, "has two keys of the same id")
+    return keys
+
+
+def add_key(
+    path: Path, name: str, scopes: tuple[Scope, ...], limits: KeyLimits, expires_at: datetime | None
+) -> tuple[Key, str]:
+    """Makes a key and writes it to a keys file, which is made if it is missing.
+
+    Returns:
+        The key as the file holds it, and the token, which is nowhere else.
+
+    Raises:
+        UnusableKeysFile: the file cannot be read, or has a key of that name.
+        CannotWrite: the file cannot be written.
+    """
+
+    def added(keys: tuple[Key, ...]) -> tuple[Key, ...]:
+        if any(each.name == name for each in keys):
+            raise UnusableKeysFile(path, f"has a key named {name!r}; revoke it first, or choose another name")
+        return (*keys, key)
+
+    identifier = secrets.token_hex(4)
+    token = f"slq_{identifier}_{secrets.token_urlsafe(32)}"
+    key = Key(
+        id=identifier,
+        name=name,
+        hash=HASHER.hash(token),
+        scopes=scopes,
+        limits=limits,
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        expires_at=expires_at,
+    )
+    _change(path, added)
+    return key, token
+
+
+def revoke_key(path: Path, name: str) -> Key:
+    """Removes a key from a keys file.
+
+    Args:
+        path: of the file.
+        name: the key's name or id.
+
+    Returns:
+        The key that was removed.
+
+    Raises:
+        UnknownKey: the file has no such key.
+        UnusableKeysFile: the file cannot be read.
+        CannotWrite: the file cannot be written.
+    """
+    revoked: list[Key] = []
+
+    def removed(keys: tuple[Key, ...]) -> tuple[Key, ...]:
+        revoked.extend(key for key in keys if name in (key.id, key.name))
+        if not revoked:
+            raise UnknownKey(name, [key.name for key in keys])
+        return tuple(key for key in keys if key not in revoked)
+
+    if not path.exists():
+        read_keys(path)
+    _change(path, removed)
+    return revoked[0]
+
+
+def _change(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
+    with writing_to(path), _locked(path.parent):
+        keys = change(read_keys(path) if path.exists() else ())
+        content = KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True) + "\n"
+        descriptor, temporary = tempfile.mkstemp(prefix=".keys-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                # Another user, such as that of a container, may own it.
+                owner = path.stat()
+                if (owner.st_uid, owner.st_gid) != (os.getuid(), os.getgid()):
+                    os.chown(temporary, owner.st_uid, owner.st_gid)
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a folder's lock, so that two commands at once lose no key."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

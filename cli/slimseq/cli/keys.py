@@ -1,0 +1,158 @@
+"""`keys`: adds, lists and revokes the keys of clients. `slimseq.app.identity.keys` has the file."""
+
+import json
+import os
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from slimseq.app.errors import UnusableKeysFile
+from slimseq.app.identity.keys import Key, KeyLimits, Scope, add_key, read_keys, revoke_key
+from slimseq.compression.errors import BadParameters
+from slimseq.models_store.manifest import first_error
+
+VARIABLE = "SLIMSEQ_KEYS_FILE"
+PERIOD = re.compile(r"(\d{1,4})d")
+
+app = App(name="keys")
+
+FileOption = Annotated[
+    Path | None, Parameter(name="--file", help=f"Keys file; {VARIABLE} sets it too. `add` makes it if it is missing.")
+]
+JsonOption = Annotated[bool, Parameter(name=["--json", "-j"], negative="", help="Print JSON instead of text.")]
+
+
+@app.default
+def _overview() -> None:
+    """Add, list and revoke the keys of clients.
+
+    `serve --keys-file FILE` answers only requests with a key of the file, in the header `Authorization: Bearer KEY`. It
+    reads the file again when it changes.
+    """
+    app.help_print([])
+
+
+@app.command
+def add(
+    name: str,
+    /,
+    *,
+    scopes: Annotated[tuple[Scope, ...], Parameter(name="--scope", negative="")] = (Scope.GENERATE,),
+    expires: str | None = None,
+    requests_per_minute: int | None = None,
+    characters_per_minute: int | None = None,
+    concurrent_requests: int | None = None,
+    evaluations_per_day: int | None = None,
+    file: FileOption = None,
+    is_json: JsonOption = False,
+) -> None:
+    """Make a key and print it. It is printed once: the file holds a hash of it.
+
+    Args:
+        name: For whom it is, such as the name of a program.
+        scopes: What it may be used for: generate, evaluate, metrics, or admin for everything. Repeatable.
+        expires: Last day, as 2027-01-31, or a number of days, as 90d. By default never.
+        requests_per_minute: Maximum number of requests a minute. By default no limit.
+        characters_per_minute: Maximum number of characters of texts a minute. By default no limit.
+        concurrent_requests: Maximum number of requests at once, of one process. By default no limit.
+        evaluations_per_day: Maximum number of evaluations a day. By default no limit.
+        file: Keys file.
+        is_json: Print JSON.
+    """
+    try:
+        limits = KeyLimits(
+            requests_per_minute=requests_per_minute,
+            characters_per_minute=characters_per_minute,
+            concurrent_requests=concurrent_requests,
+            evaluations_per_day=evaluations_per_day,
+        )
+    except ValidationError as error:
+        raise BadParameters(first_error(error, "limits")) from error
+    path = _path(file)
+    if not 1 <= len(name) <= 64 or not name.isprintable():
+        raise BadParameters("a key's name has 1 to 64 printable characters")
+    key, token = add_key(path, name, tuple(dict.fromkeys(scopes)), limits, _end(expires))
+    if is_json:
+        _print_json({**_shown(key), "key": token})
+        return
+    print(token)  # noqa: T201
+    sys.stderr.write(
+        f"key {key.id} for {name} added to {path}: {', '.join(key.scopes)}. Keep it: it is not shown again\n"
+    )
+
+
+@app.command(name="list")
+def list_keys(*, file: FileOption = None, is_json: JsonOption = False) -> None:
+    """List the keys of a file, without their secrets.
+
+    Args:
+        file: Keys file.
+        is_json: Print JSON.
+    """
+    keys = read_keys(_path(file))
+    if is_json:
+        _print_json([_shown(key) for key in keys])
+        return
+    table = Table("id", "name", "scopes", "limits", "expires", box=None)
+    for key in keys:
+        limits = key.limits.model_dump(exclude_none=True)
+        shown = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in limits.items())
+        end = "never" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d %H:%M}Z"
+        table.add_row(
+            key.id, key.name, ", ".join(key.scopes), shown or "none", f"{end}{' (expired)' * key.has_expired}"
+        )
+    Console().print(table if keys else "no keys")
+
+
+@app.command
+def revoke(name: str, /, *, file: FileOption = None) -> None:
+    """Remove a key. Services that use the file refuse it within seconds.
+
+    Args:
+        name: The key's name or id.
+        file: Keys file.
+    """
+    path = _path(file)
+    key = revoke_key(path, name)
+    sys.stderr.write(f"key {key.id} of {key.name} removed from {path}\n")
+
+
+def _path(file: Path | None) -> Path:
+    if file is None and not os.environ.get(VARIABLE):
+        raise BadParameters(f"name the keys file: --file, or {VARIABLE}")
+    path = file or Path(os.environ[VARIABLE])
+    if not path.parent.is_dir():
+        raise UnusableKeysFile(path, f"has no folder: there is no {path.parent}")
+    return path
+
+
+def _end(text: str | None) -> datetime | None:
+    """Returns the moment from which on a key is not valid any more."""
+    if text is None:
+        return None
+    now = datetime.now(UTC).replace(microsecond=0)
+    try:
+        if days := PERIOD.fullmatch(text):
+            end = now + timedelta(days=int(days[1]))
+        else:
+            end = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1)
+    except ValueError:
+        raise BadParameters(f"--expires {text} is no day such as 2027-01-31, and no period such as 90d") from None
+    if end <= now:
+        raise BadParameters(f"--expires {text} is over already")
+    return end
+
+
+def _shown(key: Key) -> dict[str, object]:
+    return key.model_dump(mode="json", exclude={"hash"}, exclude_none=True)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201

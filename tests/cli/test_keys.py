@@ -1,0 +1,67 @@
+"""`slimseq keys` as an operator uses it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slimseq.app.identity.keys import read_keys
+from tests.command_line import compression
+
+
+def keys(*arguments: object, file: Path) -> tuple[int, str, str]:
+    done = compression("keys", *arguments, SLIMSEQ_KEYS_FILE=str(file))
+    return done.code, done.out, done.error
+
+
+def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    code, token, said = keys(
+        "add",
+        "web",
+        "--scope",
+        "generate",
+        "--scope",
+        "evaluate",
+        "--requests-per-minute",
+        60,
+        "--expires",
+        "90d",
+        file=file,
+    )
+    (key,) = read_keys(file)
+    listed = keys("list", file=file)[1]
+    as_json = json.loads(keys("list", "--json", file=file)[1])
+    revoked = keys("revoke", "web", file=file)
+
+    assert code == 0 and token.count("\n") == 1 and key.is_of(token.strip())
+    assert "not shown again" in said and token.strip() not in said
+    assert key.id in listed and "60 requests per minute" in listed and key.hash not in listed
+    assert as_json[0]["scopes"] == ["generate", "evaluate"] and "hash" not in as_json[0]
+    assert revoked[0] == 0 and read_keys(file) == ()
+    assert "no keys" in keys("list", file=file)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("add", "web", "--expires", "tomorrow"), "no day such as 2027-01-31"),
+        (("add", "web", "--expires", "2020-01-31"), "is over already"),
+        (("add", "web", "--scope", "all"), "scope"),
+        (("add", "web", "--requests-per-minute", "0"), "requests_per_minute"),
+        (("add", "a\nb"), "printable"),
+        (("revoke", "web"), "keys add"),
+        (("list",), "keys add"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    code, out, error = keys(*arguments, file=tmp_path / "keys.json")
+
+    assert (code, out, error.count("\n")) == (1, "", 1)
+    assert said in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_must_be_named(tmp_path: Path) -> None:
+    assert "SLIMSEQ_KEYS_FILE" in compression("keys", "list", SLIMSEQ_KEYS_FILE="").error
+    assert "has no folder" in keys("add", "web", file=tmp_path / "nowhere" / "keys.json")[2]

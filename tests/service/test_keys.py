@@ -1,0 +1,310 @@
+"""Keys: who may use the service for what, and how much of it."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
+from libretranslatepy import LibreTranslateAPI
+
+from slimseq.app.http.security import OPEN_PATHS
+from slimseq.app.identity.keys import KeyLimits, Scope, add_key, revoke_key
+from slimseq.client import Client, ServiceProblem
+from slimseq.models_store.store import Store
+from tests.service.client import Response, Service
+from tests.service.conftest import running_service
+
+GREETING = {"text": "Good morning."}
+ADMIN_TOKEN = "the token of operators"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A service with keys."""
+
+    service: Service
+    file: Path
+    log: Path
+    keys: dict[str, str]
+
+    def headers(self, name: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.keys[name]}"}
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def guarded(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("keys")
+    file, log = folder / "keys.json", folder / "log"
+    keys: dict[str, str] = {scope: add_key(file, scope, (scope,), KeyLimits(), None)[1] for scope in Scope}
+    for name, limits in {
+        "three a minute": KeyLimits(requests_per_minute=3),
+        "few characters": KeyLimits(characters_per_minute=40),
+        "one at once": KeyLimits(concurrent_requests=1),
+        "one evaluation": KeyLimits(evaluations_per_day=1),
+    }.items():
+        scopes = (Scope.GENERATE, Scope.EVALUATE)
+        keys[name] = add_key(file, name, scopes, limits, None)[1]
+    with running_service(log, store=embedded.root, keys_file=file, admin_token=ADMIN_TOKEN) as service:
+        service.wait_until_ready()
+        yield Guarded(service, file, log, keys)
+
+
+def translate(guarded: Guarded, name: str, text: str = GREETING["text"]) -> Response:
+    return guarded.service.post("/translate", {"text": text}, guarded.headers(name))
+
+
+def operations(service: Service) -> list[tuple[str, str]]:
+    paths = service.get("/openapi.json").json["paths"]
+    filled = {"{task}": "translation", "{variant}": "nope", "{identifier}": "nope", "{slug}": "forbidden"}
+    found = []
+    for path, methods in paths.items():
+        for template, value in filled.items():
+            path = path.replace(template, value)
+        found += [(method.upper(), path) for method in methods]
+    return found
+
+
+def test_every_endpoint_but_those_for_everybody_needs_a_key(guarded: Guarded) -> None:
+    refused: set[str] = set()
+    answered: set[str] = set()
+    for method, path in operations(guarded.service):
+        answer = guarded.service.send(method, path, b"{}", {"Content-Type": "application/json"})
+        (refused if answer.status == 401 else answered).add(path)
+        if answer.status == 401:
+            assert answer.headers["www-authenticate"] == 'Bearer realm="slimseq"'
+
+    assert answered <= {*OPEN_PATHS, "/problems/forbidden"}
+    assert {"/translate", "/summarize", "/compare", "/evaluations", "/experiments", "/metrics", "/variants"} <= refused
+    assert guarded.service.get("/").status == guarded.service.get("/docs").status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("POST", "/translate", Scope.GENERATE),
+        ("POST", "/summarize", Scope.GENERATE),
+        ("POST", "/compare?task=translation&variant=original&variant=quantized", Scope.GENERATE),
+        ("POST", "/feedback", Scope.GENERATE),
+        ("POST", "/evaluations", Scope.EVALUATE),
+        ("GET", "/evaluations", Scope.EVALUATE),
+        ("GET", "/metrics", Scope.METRICS),
+        ("POST", "/variants/translation/nope/load", Scope.ADMIN),
+        ("POST", "/variants/translation/nope/unload", Scope.ADMIN),
+        ("POST", "/experiments/nope/stop", Scope.ADMIN),
+    ],
+)
+def test_a_key_opens_what_its_scope_is_for_and_nothing_else(
+    guarded: Guarded, method: str, path: str, scope: Scope
+) -> None:
+    body = json.dumps(GREETING).encode()
+    statuses = {
+        str(name): guarded.service.send(
+            method, path, body, {"Content-Type": "application/json", **guarded.headers(str(name))}
+        ).status
+        for name in Scope
+    }
+
+    assert {name for name, status in statuses.items() if status != 403} == {scope, Scope.ADMIN}
+    assert 401 not in statuses.values()
+
+
+def test_what_only_shows_is_open_to_every_key(guarded: Guarded) -> None:
+    for path in ("/variants", "/quality", "/latency", "/memory", "/info", "/experiments"):
+        statuses = {guarded.service.get(path, guarded.headers(str(scope))).status for scope in Scope}
+        assert statuses == {200}, path
+
+
+def test_a_wrong_key_and_none_are_refused_in_the_same_words_before_the_body_is_read(guarded: Guarded) -> None:
+    key = guarded.keys["generate"]
+    wrong = [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Bearer {key[:-1]}"},
+        {"Authorization": f"Basic {key}"},
+        {"Authorization": key},
+    ]
+    answers = [guarded.service.post("/summarize", GREETING, headers) for headers in wrong]
+
+    assert {answer.status for answer in answers} == {401}
+    assert len({answer.problem.detail for answer in answers}) == 1
+    connection = http.client.HTTPConnection("127.0.0.1", guarded.service.port, timeout=30)
+    connection.putrequest("POST", "/summarize")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(4 * 1024 * 1024))
+    connection.endheaders()
+    assert connection.getresponse().status == 401
+    connection.close()
+
+
+def test_the_operators_token_is_a_key_for_everything(guarded: Guarded) -> None:
+    operator = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+    assert guarded.service.post("/translate", GREETING, operator).status == 200
+    assert guarded.service.get("/metrics", operator).status == 200
+    assert guarded.service.send("POST", "/variants/translation/nope/load", headers=operator).status == 404
+
+
+def test_clients_of_other_apis_send_their_keys_as_they_do(guarded: Guarded) -> None:
+    base, key = f"http://127.0.0.1:{guarded.service.port}", guarded.keys["generate"]
+    expected = translate(guarded, "generate").json["outputs"][0]["text"]
+
+    assert LibreTranslateAPI(base, api_key=key).translate("Good morning.", "en", "de") == expected
+    assert LibreTranslateAPI(base, api_key=key).languages()[0]["code"] == "en"
+    assert LibreTranslateAPI(base, api_key=key).detect("Die Kinder spielen im Garten.")[0]["language"] == "de"
+    fields = {"q": "Good morning.", "source": "en", "target": "de"}
+    assert guarded.service.post("/translate", {**fields, "api_key": key}).json["translatedText"] == expected
+    for wrong in ({}, {"api_key": "wrong"}):
+        refused = guarded.service.post("/translate", {**fields, **wrong})
+        assert refused.status == 401 and "key" in refused.json["error"]
+    assert guarded.service.post("/translate", {**fields, "api_key": guarded.keys["metrics"]}).status == 403
+    settings = guarded.service.get("/frontend/settings").json
+    assert settings["apiKeys"] and settings["keyRequired"]
+
+    answer = InferenceClient(f"{base}/translate", token=key).translation("Good morning.")
+    assert answer.translation_text == expected
+    with pytest.raises(HfHubHTTPError, match="401"):
+        InferenceClient(f"{base}/translate", token="wrong").translation("Good morning.")
+
+    with Client(base, token=key) as ours:
+        assert ours.translate("Good morning.").outputs[0].text == expected
+    with Client(base) as ours, pytest.raises(ServiceProblem, match="valid key"):
+        ours.translate("Good morning.")
+
+
+def test_requests_of_a_minute_are_limited(guarded: Guarded) -> None:
+    answers = [guarded.service.get("/variants", guarded.headers("three a minute")) for _ in range(4)]
+
+    assert [answer.status for answer in answers] == [200, 200, 200, 429]
+    assert answers[-1].problem.type == "/problems/key-limit-reached"
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert guarded.service.get("/variants", guarded.headers("generate")).status == 200
+
+
+def test_characters_of_a_minute_are_limited_in_every_api(guarded: Guarded) -> None:
+    base, key = f"http://127.0.0.1:{guarded.service.port}", guarded.keys["few characters"]
+    first = translate(guarded, "few characters", "x" * 30)
+    second = translate(guarded, "few characters", "x" * 30)
+    larger = translate(guarded, "few characters", "x" * 41)
+
+    assert (first.status, second.status, larger.status) == (200, 429, 413)
+    assert "40 characters a minute" in second.problem.detail
+    with pytest.raises(HfHubHTTPError, match="429"):
+        InferenceClient(f"{base}/translate", token=key).translation("x" * 30)
+    fields = {"q": "x" * 30, "source": "en", "target": "de", "api_key": key}
+    assert guarded.service.post("/translate", fields).status == 429
+    compared = "/compare?task=translation&variant=original&variant=quantized"
+    assert guarded.service.post(compared, {"text": "x" * 21}, guarded.headers("few characters")).status == 413
+
+
+def test_requests_at_once_are_limited_until_a_stream_has_ended(guarded: Guarded) -> None:
+    long = {"text": ["The children are playing in the garden."] * 24, "stream": True}
+    connection = http.client.HTTPConnection("127.0.0.1", guarded.service.port, timeout=60)
+    headers = {"Content-Type": "application/json", **guarded.headers("one at once")}
+    connection.request("POST", "/translate", json.dumps(long), headers)
+    streaming = connection.getresponse()
+    during = translate(guarded, "one at once")
+    streaming.read()
+    connection.close()
+    after = translate(guarded, "one at once")
+
+    assert (streaming.status, during.status, after.status) == (200, 429, 200)
+    assert "1 requests at once" in during.problem.detail
+
+
+def test_a_client_that_leaves_gives_its_place_back(guarded: Guarded) -> None:
+    long = {"text": ["The children are playing in the garden."] * 64}
+    for _ in range(3):
+        connection = http.client.HTTPConnection("127.0.0.1", guarded.service.port, timeout=60)
+        headers = {"Content-Type": "application/json", **guarded.headers("one at once")}
+        connection.request("POST", "/translate", json.dumps(long), headers)
+        connection.close()
+    deadline = time.monotonic() + 30
+    while translate(guarded, "one at once").status == 429:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_evaluations_of_a_day_are_limited(guarded: Guarded) -> None:
+    body = {
+        "task": "translation",
+        "variants": ["quantized"],
+        "pairs": [{"source": "Good morning.", "target": "Guten Morgen."}],
+    }
+    first = guarded.service.post("/evaluations", body, guarded.headers("one evaluation"))
+    second = guarded.service.post("/evaluations", body, guarded.headers("one evaluation"))
+
+    assert (first.status, second.status) == (202, 429)
+    assert int(second.headers["retry-after"]) > 60
+
+
+def test_keys_come_and_go_without_a_restart(guarded: Guarded) -> None:
+    _, key = add_key(guarded.file, "new", (Scope.GENERATE,), KeyLimits(), None)
+
+    def until(status: int) -> None:
+        deadline = time.monotonic() + 10
+        while guarded.service.get("/variants", {"Authorization": f"Bearer {key}"}).status != status:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    until(200)
+    revoke_key(guarded.file, "new")
+    until(401)
+
+
+def test_the_audit_log_says_who_did_what_and_no_log_has_a_key(guarded: Guarded) -> None:
+    unload = "/variants/translation/compact/unload"
+    guarded.service.send("POST", unload, headers=guarded.headers("admin"))
+    guarded.service.send("POST", unload, headers=guarded.headers("generate"))
+    guarded.service.post("/evaluations", {}, guarded.headers("evaluate"))
+    guarded.service.send("POST", unload, headers={"Authorization": "Bearer slq_12345678_" + "x" * 43})
+    lines = [line for line in guarded.lines() if line["logger"] == "slimseq.audit"]
+
+    unloaded = [line for line in lines if line["message"] == "variant unloaded" and line["variant"] == "compact"]
+    assert [(line["caller"], line["outcome"]) for line in unloaded] == [("admin", "done"), ("generate", "forbidden")]
+    assert {line["client"] for line in unloaded} == {"127.0.0.1"} and all(line["request_id"] for line in unloaded)
+    content = guarded.log.read_text()
+    assert not any(key in content or key.rpartition("_")[2] in content for key in guarded.keys.values())
+    assert ADMIN_TOKEN not in content and "x" * 43 not in content
+
+
+def test_requests_are_logged_with_the_client_and_the_id_of_its_key(guarded: Guarded) -> None:
+    answer = translate(guarded, "generate")
+    refused = guarded.service.post("/summarize", GREETING)
+    lines = {line.get("request_id"): line for line in guarded.lines() if line["message"] == "request"}
+
+    logged = lines[answer.headers["x-request-id"]]
+    assert logged["client"] == "127.0.0.1" and logged["key"] == guarded.keys["generate"].split("_")[1]
+    assert "key" not in lines[refused.headers["x-request-id"]]
+
+
+def test_guesses_do_not_hold_up_others(guarded: Guarded) -> None:
+    """A guess of a known id costs a slow hash, which runs beside the event loop."""
+    stop = threading.Event()
+    prefix = guarded.keys["generate"][:13]
+
+    def guess() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            guarded.service.get("/variants", {"Authorization": f"Bearer {prefix}{number:043d}"})
+
+    guessing = [threading.Thread(target=guess) for _ in range(4)]
+    for thread in guessing:
+        thread.start()
+    statuses = {translate(guarded, "generate").status for _ in range(10)}
+    stop.set()
+    for thread in guessing:
+        thread.join()
+
+    assert statuses == {200}
