@@ -32,7 +32,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.families import check_step
 from slimseq.compression.options import COMMON, DATA, OUTPUT, check_names, flat, flat_values, read_options
-from slimseq.compression.techniques import FORMER_NAMES, TECHNIQUES
+from slimseq.compression.techniques import FORMER_DEFAULTS, FORMER_NAMES, TECHNIQUES
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
 from slimseq.inference.models.configuration import read_json
@@ -115,9 +115,12 @@ class Technique:
         return FORMER_NAMES.get(self.name, self.name)
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the value of every option, for a step's key: those of a recipe, and defaults."""
+        """Returns the value of every option, for a step's key: those of a recipe, and defaults.
+
+        A default that has changed is the former one, so that older keys stay valid.
+        """
         defaults = {name: value for kind in self.options for name, value in flat_values(kind()).items()}
-        return {name: values.get(name, default) for name, default in defaults.items()}
+        return {name: values.get(name, FORMER_DEFAULTS.get(name, default)) for name, default in defaults.items()}
 
     def read(self, values: Mapping[str, Any]) -> list[Any]:
         """Returns the options objects of a recipe's step.
