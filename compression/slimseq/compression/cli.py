@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 from slimseq.compression.errors import GateFailed
 from slimseq.compression.techniques import TECHNIQUES
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.places import own_store_only_if_used
 
 # A verb's group, its function and its line in the overview.
 Verb = tuple[str, str, str]
@@ -54,7 +55,8 @@ def run(arguments: Sequence[str] | None = None, more_verbs: Mapping[str, Verb] |
     arguments = sys.argv[1:] if arguments is None else arguments
     app = make_app({**(more_verbs or {}), **VERBS}, called=next(iter(arguments), ""))
     try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with own_store_only_if_used():
+            app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except GateFailed as error:
         _end(f"gate failed: {error}", 2)
     except SlimseqError as error:
