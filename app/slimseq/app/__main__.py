@@ -1,24 +1,23 @@
-"""Runs the service: `slimseq serve`, with settings from `SLIMSEQ_*`."""
+"""Runs the service: `slimseq serve`, with settings from `SLIMSEQ_*`.
+
+Imports of other packages are inside `main`, after the handlers of signals are installed.
+"""
 
 import logging
 import os
 import socket
 import sys
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from slimseq.app.server.early_stop import stop_at_once
 
-from slimseq.app.http.validation import describe
-from slimseq.app.main import create_app
-from slimseq.app.observability.logs import configure_logging
-from slimseq.app.server.server import STARTUP_FAILED, serve
-from slimseq.app.settings import Settings
-from slimseq.evaluation.host import bound_heaps
-from slimseq.models_store.errors import SlimseqError
+if TYPE_CHECKING:
+    from slimseq.app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-def main(settings: Settings | None = None) -> int:
+def main(settings: "Settings | None" = None) -> int:
     """Serves until a signal stops it.
 
     Args:
@@ -27,6 +26,17 @@ def main(settings: Settings | None = None) -> int:
     Returns:
         0 after a clean stop, 1 with an error message if nothing can be served, 3 if the address cannot be used.
     """
+    stop_at_once()
+    from pydantic import ValidationError
+
+    from slimseq.app.http.validation import describe
+    from slimseq.app.main import create_app
+    from slimseq.app.observability.logs import configure_logging
+    from slimseq.app.server.server import STARTUP_FAILED, serve
+    from slimseq.app.settings import Settings
+    from slimseq.evaluation.host import bound_heaps
+    from slimseq.models_store.errors import SlimseqError
+
     bound_heaps()
     try:
         settings = settings or Settings()

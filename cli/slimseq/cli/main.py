@@ -1,5 +1,8 @@
 """`slimseq VERB`: `serve`, and the verbs of the offline side."""
 
+import sys
+
+from slimseq.app.server.early_stop import stop_at_once
 from slimseq.compression.__main__ import main as run
 
 SERVE = ("Serve", "slimseq.cli.serve:serve", "Serve the variants of a store over HTTP.")
@@ -7,4 +10,6 @@ SERVE = ("Serve", "slimseq.cli.serve:serve", "Serve the variants of a store over
 
 def main() -> None:
     """Runs the command line."""
+    if sys.argv[1:2] == ["serve"]:
+        stop_at_once()
     run({"serve": SERVE})
