@@ -22,7 +22,11 @@ Verb = tuple[str, str, str]
 SERVE, MAKE, MEASURE, KEEP = GROUPS = ("Serve", "Make variants", "Measure", "Keep a store")
 ROOM = "slimseq.compression"
 VERBS: Mapping[str, Verb] = {
-    "import": (MAKE, f"{ROOM}.importing.importing:command", "Import a T5 or BART from a folder or a hub."),
+    "import": (
+        MAKE,
+        f"{ROOM}.importing.importing:command",
+        "Import a model, such as a T5, from a folder or a hub.",
+    ),
     **{name: (MAKE, f"{module}:command", line) for name, (module, line) in TECHNIQUES.items()},
     "build": (MAKE, f"{ROOM}.build.command:command", "Build and measure every variant of a recipe."),
     "export": (MAKE, f"{ROOM}.export.command:command", "Add ONNX or CTranslate2 files to a variant."),

@@ -31,7 +31,7 @@ from slimseq.compression.commands.next_step import evaluate_next
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.families import check_step
-from slimseq.compression.options import COMMON, DATA, OUTPUT, check_names, flat, flat_values, read_options
+from slimseq.compression.options import COMMON, DATA, OUTPUT, UNUSED, check_names, flat, flat_values, read_options
 from slimseq.compression.techniques import FORMER_DEFAULTS, FORMER_NAMES, TECHNIQUES
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
@@ -65,6 +65,15 @@ class CommonOptions:
     seed: SeedOption = 0
     device: DeviceOption = "cpu"
     as_json: JsonOption = False
+
+
+@flat(OUTPUT)
+@dataclass(frozen=True)
+class WithoutSeed(CommonOptions):
+    """Options of the verb of a technique that chooses nothing at random and opens no PyTorch model."""
+
+    seed: Annotated[int, UNUSED] = 0
+    device: Annotated[str, UNUSED] = "cpu"
 
 
 @dataclass(frozen=True)

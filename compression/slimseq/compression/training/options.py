@@ -72,7 +72,7 @@ class TrainingOptions:
     """Dropout of hidden states. By default the model's own."""
     alpha: Annotated[float, IN_DISTILLATION] = 0.5
     """Weight of the distillation loss; the loss on labels has 1 - alpha. 0, with no other loss on a teacher, is shrink
-    and fine-tune. Unused without a teacher."""
+    and fine-tune."""
     temperature: Annotated[float, IN_DISTILLATION] = 1.0
     """Temperature of the teacher's and the student's distributions."""
     hidden_states: Annotated[float, IN_DISTILLATION] = 0.0
