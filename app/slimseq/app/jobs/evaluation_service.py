@@ -31,8 +31,8 @@ from slimseq.app.jobs.database.tables import EvaluationRow
 from slimseq.app.jobs.evaluation_rows import Values
 from slimseq.app.jobs.evaluation_runner import EvaluationRunner
 from slimseq.app.serving.selection.chooser import Chooser
-from slimseq.evaluation.dataset_files import read_uploaded
 from slimseq.evaluation.datasets import BUNDLED, dataset_names
+from slimseq.evaluation.readers.dataset_files import read_uploaded
 from slimseq.models_store.manifest import Task
 
 # Name of the data set of posted pairs.
