@@ -5,7 +5,7 @@ import pytest
 
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.command_line import compression
+from tests.command_line import compression, invoked
 from tests.compression.tiny import tiny_file
 
 VERBS = (
@@ -39,6 +39,22 @@ def test_each_verb_explains_itself(verb: str) -> None:
 
     assert done.code == 0
     assert "Usage: slimseq" in done.out
+
+
+@pytest.mark.parametrize(
+    ("verb", "unused"),
+    [
+        ("quantize", ("--weights", "--lead-words", "--unlabelled", "--checkpoint")),
+        ("train", ("--alpha", "--temperature", "--hidden-states", "--attention ", "--unlabelled", "--calibration")),
+        ("distill", ("--calibration",)),
+        ("tune-beams", ("--seed", "--device")),
+    ],
+)
+def test_help_shows_only_what_the_verb_uses(verb: str, unused: tuple[str, ...]) -> None:
+    shown = invoked(verb, "--help").out
+
+    assert "--name" in shown
+    assert [option for option in unused if option in shown] == []
 
 
 def test_list_shows_what_the_store_holds(embedded: Store) -> None:

@@ -9,6 +9,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.train import BaseOptions, train_base
 from slimseq.compression.training.data.pairs import DataFiles
+from slimseq.compression.training.forward import precision_on
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.models_store.errors import BadSource, UnknownVariant
@@ -83,6 +84,9 @@ def test_a_variant_is_trained_further_and_its_lineage_says_so(tmp_path: Path) ->
     assert outcome.manifest.generation == parent.generation
     assert outcome.report is not None
     assert outcome.parent_dev_loss == outcome.report.dev_loss_before
+    used = precision_on("cpu", "auto")
+    assert TRAINING.precision == "auto" and outcome.manifest.lineage[-1].parameters["precision"] == used
+    assert any(line.endswith(f", {used}") for line in outcome.lines())
 
 
 def test_a_base_model_that_is_trained_further_is_a_new_base_model(tmp_path: Path) -> None:

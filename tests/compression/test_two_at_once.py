@@ -117,6 +117,23 @@ def test_a_store_on_a_read_only_disk_is_one_line(context: Context, words: list[s
     assert "Traceback" not in done.stderr and contents(root) == before
 
 
+def test_scores_of_a_read_only_store_are_shown_and_that_they_are_not_recorded_is_an_error(
+    context: Context, tmp_path: Path
+) -> None:
+    root = context.store.root
+    if shutil.which("unshare") is None or in_read_only(root, "true").returncode:
+        pytest.skip("no folder can be mounted read-only here")
+    before = contents(root)
+    words = ["evaluate", "translation", "original", "--samples", "2", "--data", tiny_file(tmp_path), "--record"]
+
+    done = in_read_only(root, sys.executable, "-m", "slimseq", *words, "--store", str(root))
+
+    error = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and "bleu" in done.stdout, done.stderr
+    assert error.startswith(f"error: the scores were not recorded: translation/original: {root}/translation/original")
+    assert error.endswith("Read-only file system") and contents(root) == before
+
+
 def in_read_only(root: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     """Runs a command where a folder is on a read-only disk."""
     mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'

@@ -4,8 +4,8 @@ import pytest
 
 from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
-from slimseq.evaluation.extractive import EXTRACTIVE_METRICS
 from slimseq.evaluation.metrics import METRICS, score
+from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Tally, Watcher, evaluate, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.manifest import GenerationOptions, Task

@@ -98,7 +98,10 @@ def test_live_requests_are_answered_while_an_evaluation_runs_and_it_can_be_cance
     job = ended(service, posted.headers["location"])
 
     assert live.status == 200
+    deleted = service.delete(posted.headers["location"])
+
     assert cancelled.json["status"] == job["status"] == "cancelled" and job["results"] is None
+    assert deleted.json == job and service.get(posted.headers["location"]).status == 404
     after = service.post("/evaluations", {"task": "translation", "variants": ["quantized"], "pairs": PAIRS[:1]})
     assert ended(service, after.headers["location"])["status"] == "succeeded"
 

@@ -144,7 +144,7 @@ def test_a_request_whose_body_arrived_keeps_its_connection_whatever_the_answer(s
         b"GET /healthz HTTP/1.1\r\nX-Large: ",
         b"GET /healthz?",
         head("POST", "/translate", "Transfer-Encoding: chunked") + b"0\r\nX-Large: ",
-        b"GET /healthz HTTP/1.1\r\n\r\nGET /healthz HTTP/1.1\r\nX-Large: ",
+        b"GET /healthz HTTP/1.1\r\nHost: slimseq\r\n\r\nGET /healthz HTTP/1.1\r\nX-Large: ",
     ],
     ids=["header", "query", "trailer", "second request"],
 )

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -78,6 +79,54 @@ def test_an_idle_service_ends_soon(embedded: Store, log: Path, number: int) -> N
 
     assert running.process.returncode == 0 and seconds < 10
     assert "by force" not in log.read_text()
+
+
+@pytest.mark.parametrize("milliseconds", [50, 200, 500, 1500])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_that_is_starting_ends_at_once(embedded: Store, log: Path, number: int, milliseconds: int) -> None:
+    command = [sys.executable, "-m", "slimseq", "serve", "--store", str(embedded.root), "--port", str(free_port())]
+    with log.open("ab") as output:
+        started = time.monotonic()
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        # A machine under load may need longer than that until the interpreter runs any code of ours.
+        while time.monotonic() < started + milliseconds / 1000 or not is_caught(signal.SIGTERM, process):
+            assert process.poll() is None
+            time.sleep(0.005)
+        stopped = time.monotonic()
+        process.send_signal(number)
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+
+    assert process.returncode == 0 and time.monotonic() - stopped < GRACE_SECONDS + 1
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("module", [("slimseq", "serve"), ("slimseq.app",)], ids=" ".join)
+def test_the_first_thing_that_a_service_does_is_to_listen_to_signals(
+    embedded: Store, log: Path, module: tuple[str, ...]
+) -> None:
+    environment = {**os.environ, "SLIMSEQ_STORE": str(embedded.root), "SLIMSEQ_PORT": str(free_port())}
+    with log.open("ab") as output:
+        process = subprocess.Popen([sys.executable, "-m", *module], env=environment, stdout=output, stderr=output)
+    try:
+        while not is_caught(signal.SIGTERM, process):
+            assert process.poll() is None
+            time.sleep(0.001)
+        os.kill(process.pid, signal.SIGSTOP)
+        libraries = Path(f"/proc/{process.pid}/maps").read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+    assert "pydantic" not in libraries and "numpy" not in libraries
+
+
+def is_caught(number: int, process: "subprocess.Popen[bytes]") -> bool:
+    """Whether a process has a handler for a signal."""
+    [caught] = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 @pytest.mark.parametrize("milliseconds", [20, 100, 200, 300, 400, 500])

@@ -1,23 +1,21 @@
-"""Runs the service: `slimseq serve`, with settings from `SLIMSEQ_*`."""
+"""Runs the service: `slimseq serve`, with settings from `SLIMSEQ_*`.
+
+Imports of other packages are inside `main`, after the handlers of signals are installed.
+"""
 
 import logging
-import os
 import sys
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from slimseq.app.server.early_stop import stop_at_once
 
-from slimseq.app.http.validation import describe
-from slimseq.app.main import create_app
-from slimseq.app.observability.logs import configure_logging
-from slimseq.app.server.server import STARTUP_FAILED, listening, serve
-from slimseq.app.settings import Settings
-from slimseq.evaluation.host import bound_heaps
-from slimseq.models_store.errors import SlimseqError
+if TYPE_CHECKING:
+    from slimseq.app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-def main(settings: Settings | None = None) -> int:
+def main(settings: "Settings | None" = None) -> int:
     """Serves until a signal stops it.
 
     Args:
@@ -26,6 +24,18 @@ def main(settings: Settings | None = None) -> int:
     Returns:
         0 after a clean stop, 1 with an error message if nothing can be served, 3 if the address cannot be used.
     """
+    stop_at_once()
+    from pydantic import ValidationError
+
+    from slimseq.app.http.validation import describe
+    from slimseq.app.main import create_app
+    from slimseq.app.observability.logs import configure_logging
+    from slimseq.app.server.addresses import why_not_listening
+    from slimseq.app.server.server import STARTUP_FAILED, serve
+    from slimseq.app.settings import Settings
+    from slimseq.evaluation.host import bound_heaps
+    from slimseq.models_store.errors import SlimseqError
+
     bound_heaps()
     try:
         settings = settings or Settings()
@@ -37,7 +47,7 @@ def main(settings: Settings | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     for port in (settings.port, settings.admin_port):
-        if port is not None and (reason := _why_not_listening(settings.host, port)):
+        if port is not None and (reason := why_not_listening(settings.host, port)):
             option = "--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST)" if port == settings.port else "--admin-port"
             sys.stderr.write(f"error: {settings.host}:{port}: {reason}; choose another {option}\n")
             return STARTUP_FAILED
@@ -50,17 +60,6 @@ def main(settings: Settings | None = None) -> int:
         return serve(app, settings)
     except KeyboardInterrupt:
         return 0
-
-
-def _why_not_listening(host: str, port: int) -> str | None:
-    """Returns why an address cannot be used, before any model is loaded. None if it can."""
-    try:
-        listening(host, port).close()
-    except OSError as error:
-        # `create_server` adds the address to the message; the errors of name resolution have negative numbers.
-        number = error.errno or 0
-        return os.strerror(number) if number > 0 else str(error.strerror or error)
-    return None
 
 
 if __name__ == "__main__":

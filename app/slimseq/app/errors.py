@@ -41,8 +41,8 @@ class BodyTimeout(SlimseqError):
 class MalformedRequest(SlimseqError):
     """Raised when the data of a connection is not HTTP."""
 
-    def __init__(self) -> None:
-        super().__init__("the connection's data is not a valid HTTP/1.1 request")
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(f"the connection's data is not a valid HTTP/1.1 request{f': {reason}' if reason else ''}")
 
 
 class HeadersTooLarge(SlimseqError):

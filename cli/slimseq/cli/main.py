@@ -1,5 +1,8 @@
 """`slimseq VERB`: `serve` and `keys`, and the verbs of the offline side."""
 
+import sys
+
+from slimseq.app.server.early_stop import stop_at_once
 from slimseq.compression.__main__ import main as run
 
 VERBS = {
@@ -10,4 +13,6 @@ VERBS = {
 
 def main() -> None:
     """Runs the command line."""
+    if sys.argv[1:2] == ["serve"]:
+        stop_at_once()
     run(VERBS)

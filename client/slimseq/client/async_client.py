@@ -169,7 +169,7 @@ class AsyncClient:
         return await self._send(calls.evaluations())
 
     async def cancel_evaluation(self, identifier: str) -> Evaluation:
-        """Cancels an evaluation, unless it has ended."""
+        """Cancels an evaluation that has not ended, and deletes one that has. Returns its last state."""
         return await self._send(calls.evaluation(identifier, "DELETE"))
 
     async def wait(

@@ -145,8 +145,10 @@ def start_evaluation(
 
 
 def evaluation(identifier: str, method: str = "GET") -> Call[Evaluation]:
-    """Returns the call of `/evaluations/{id}`: to read it, or with DELETE to cancel it."""
-    return Call(method, f"/evaluations/{quote(identifier, safe='')}", Evaluation.model_validate_json)
+    """Returns the call of `/evaluations/{id}`: to read it, or with DELETE to cancel or delete it."""
+    path = f"/evaluations/{quote(identifier, safe='')}"
+    # A second DELETE would delete what the first one cancelled.
+    return Call(method, path, Evaluation.model_validate_json, is_repeatable=method == "GET")
 
 
 def evaluations() -> Call[list[Evaluation]]:

@@ -168,7 +168,7 @@ class Client:
         return self._send(calls.evaluations())
 
     def cancel_evaluation(self, identifier: str) -> Evaluation:
-        """Cancels an evaluation, unless it has ended."""
+        """Cancels an evaluation that has not ended, and deletes one that has. Returns its last state."""
         return self._send(calls.evaluation(identifier, "DELETE"))
 
     def wait(

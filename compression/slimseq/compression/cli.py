@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 from slimseq.compression.errors import GateFailed
 from slimseq.compression.techniques import TECHNIQUES
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.places import own_store_only_if_used
 
 # A verb's group, its function and its line in the overview.
 Verb = tuple[str, str, str]
@@ -21,7 +22,11 @@ Verb = tuple[str, str, str]
 SERVE, MAKE, MEASURE, KEEP = GROUPS = ("Serve", "Make variants", "Measure", "Keep a store")
 ROOM = "slimseq.compression"
 VERBS: Mapping[str, Verb] = {
-    "import": (MAKE, f"{ROOM}.importing.importing:command", "Import a T5 or BART from a folder or a hub."),
+    "import": (
+        MAKE,
+        f"{ROOM}.importing.importing:command",
+        "Import a model, such as a T5, from a folder or a hub.",
+    ),
     **{name: (MAKE, f"{module}:command", line) for name, (module, line) in TECHNIQUES.items()},
     "build": (MAKE, f"{ROOM}.build.command:command", "Build and measure every variant of a recipe."),
     "export": (MAKE, f"{ROOM}.export.command:command", "Add ONNX or CTranslate2 files to a variant."),
@@ -54,7 +59,8 @@ def run(arguments: Sequence[str] | None = None, more_verbs: Mapping[str, Verb] |
     arguments = sys.argv[1:] if arguments is None else arguments
     app = make_app({**(more_verbs or {}), **VERBS}, called=next(iter(arguments), ""))
     try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with own_store_only_if_used():
+            app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except GateFailed as error:
         _end(f"gate failed: {error}", 2)
     except SlimseqError as error:

@@ -6,13 +6,14 @@ Its distribution, its hidden states and attention, and the texts that it writes 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.parent import open_parent
 from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.options import STUDENT, TRAINING, flat, flat_values
+from slimseq.compression.options import DATA, STUDENT, TRAINING, UNUSED, flat, flat_values
 from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import SequenceLevel, TrainingOptions
@@ -59,6 +60,14 @@ class StudentTraining(TrainingOptions):
     learning_rate: float = 5e-4
     label_smoothing: float = 0.0
     dropout: float | None = 0.0
+
+
+@flat(DATA)
+@dataclass(frozen=True)
+class StudentData(DataFiles):
+    """Data files of a student: there is nothing to calibrate."""
+
+    calibration: Annotated[Sequence[str], UNUSED] = ()
 
 
 def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Outcome:
@@ -143,7 +152,7 @@ def command(
     variant: VariantArgument,
     /,
     *,
-    files: DataFiles,
+    files: StudentData,
     name: NameOption = "distilled",
     options: DistillOptions = DistillOptions(),
     training: StudentTraining = StudentTraining(),

@@ -42,6 +42,8 @@ def _weights(_: Any, tokens: Sequence[Token]) -> dict[str, float]:
     return {name: float(number) for name, _, number in pairs}
 
 
+# For a field that a verb does not use: it is no option there.
+UNUSED = Parameter(parse=False)
 # An option such as `--weights news=2 --weights web=0.5`.
 WEIGHTS = Parameter(accepts_keys=False, n_tokens=-1, consume_multiple=False, converter=_weights)
 

@@ -6,8 +6,8 @@ which recipes apply. One line in `techniques.py` registers it.
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -31,14 +31,15 @@ from slimseq.compression.commands.next_step import evaluate_next
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.families import check_step
-from slimseq.compression.options import COMMON, DATA, OUTPUT, check_names, flat, flat_values, read_options
-from slimseq.compression.techniques import FORMER_NAMES, TECHNIQUES
+from slimseq.compression.options import COMMON, DATA, OUTPUT, UNUSED, check_names, flat, flat_values, read_options
+from slimseq.compression.techniques import FORMER_DEFAULTS, FORMER_NAMES, TECHNIQUES
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.schedule import Bounds
 from slimseq.inference.models.configuration import read_json
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
+from slimseq.models_store.replacing import TEMPORARY
 from slimseq.models_store.store import Store
 
 if TYPE_CHECKING:
@@ -64,6 +65,15 @@ class CommonOptions:
     seed: SeedOption = 0
     device: DeviceOption = "cpu"
     as_json: JsonOption = False
+
+
+@flat(OUTPUT)
+@dataclass(frozen=True)
+class WithoutSeed(CommonOptions):
+    """Options of the verb of a technique that chooses nothing at random and opens no PyTorch model."""
+
+    seed: Annotated[int, UNUSED] = 0
+    device: Annotated[str, UNUSED] = "cpu"
 
 
 @dataclass(frozen=True)
@@ -115,9 +125,12 @@ class Technique:
         return FORMER_NAMES.get(self.name, self.name)
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the value of every option, for a step's key: those of a recipe, and defaults."""
+        """Returns the value of every option, for a step's key: those of a recipe, and defaults.
+
+        A default that has changed is the former one, so that older keys stay valid.
+        """
         defaults = {name: value for kind in self.options for name, value in flat_values(kind()).items()}
-        return {name: values.get(name, default) for name, default in defaults.items()}
+        return {name: values.get(name, FORMER_DEFAULTS.get(name, default)) for name, default in defaults.items()}
 
     def read(self, values: Mapping[str, Any]) -> list[Any]:
         """Returns the options objects of a recipe's step.
@@ -206,12 +219,14 @@ def apply_technique(
         require(technique.requires)
     context = open_context(common.store, common.seed, common.device, common.force)
     is_folder = technique.takes_folder and ("/" in parent or Path(parent).is_dir())
-    if parent and not is_folder:
-        _find_parent(context, task, parent, is_store_named=named_store(common.store) is not None)
+    is_store_named = named_store(common.store) is not None
     job = Job(context, task, parent, name, files, checkpoint, outputs=checkpoint)
     # Of processes that a launcher started, the first one publishes.
     is_main = os.environ.get("RANK", "0") == "0"
-    with context.store.claim(task, name) if is_main else nullcontext():
+    with (
+        _parent_in_store(context, task, parent, is_store_named) if parent and not is_folder else nullcontext(),
+        context.store.claim(task, name) if is_main else nullcontext(),
+    ):
         outcome = technique.apply(job, options)
     if common.as_json:
         print_json(outcome.summary())
@@ -221,14 +236,28 @@ def apply_technique(
     print_line(evaluate_next(context, outcome.manifest, next(iter(files.dev), None)))
 
 
-def _find_parent(context: Context, task: Task, parent: str, is_store_named: bool) -> None:
+@contextmanager
+def _parent_in_store(context: Context, task: Task, parent: str, is_store_named: bool) -> Iterator[None]:
     """Checks that the parent exists; if no store is named, copies an embedded parent into the user's own store.
+
+    If the block fails and the store holds nothing else, the copies are removed.
 
     Raises:
         UnknownVariant: it is in neither.
     """
+    store, copied = context.store, list[str]()
     if not is_store_named and parent not in context.store.variants(task):
-        copied = copy_with_ancestors(Store(embedded_store()), context.store, task, parent)
+        copied = copy_with_ancestors(Store(embedded_store()), store, task, parent)
         if copied:
             context.say(f"Copied {', '.join(f'{task}/{name}' for name in copied)} from the embedded models")
-    context.store.manifest(task, parent)
+    store.manifest(task, parent)
+    try:
+        yield
+    except BaseException:
+        holds = {(entry.task, entry.variant) for entry in store.scan()}
+        # Another command in the same folder may have begun with a copy.
+        is_in_use = any(store.root.glob(f"*/{TEMPORARY}*"))
+        if copied and holds == {(task, name) for name in copied} and not is_in_use:
+            for name in copied:
+                store.remove(task, name)
+        raise

@@ -14,3 +14,5 @@ TECHNIQUES = {
 }
 # What earlier versions called techniques. Their recipes say so, and so do the keys of finished steps, which stay valid.
 FORMER_NAMES = {"tune-beams": "beams"}
+# Defaults of earlier versions, by option: what the keys of finished steps have.
+FORMER_DEFAULTS = {"precision": "bf16"}

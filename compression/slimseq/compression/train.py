@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import family_of_model, load_model
-from slimseq.compression.options import ARTIFACT, COMMON, TRAINING, flat
+from slimseq.compression.options import ARTIFACT, COMMON, DATA, TRAINING, UNUSED, flat
 from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
 from slimseq.compression.training.data.pairs import DataFiles, limits_of, read_examples, read_material
 from slimseq.compression.training.options import TrainingOptions
@@ -81,11 +81,24 @@ class BaseOptions:
 @flat(TRAINING)
 @dataclass(frozen=True)
 class BaseTraining(TrainingOptions):
-    """How to train a base model."""
+    """How to train a base model: there is no teacher."""
 
     learning_rate: float = 9e-4
     warmup_steps: int = 600
     tokens_per_batch: int = 1800
+    alpha: Annotated[float, UNUSED] = 0.5
+    temperature: Annotated[float, UNUSED] = 1.0
+    hidden_states: Annotated[float, UNUSED] = 0.0
+    attention: Annotated[float, UNUSED] = 0.0
+
+
+@flat(DATA)
+@dataclass(frozen=True)
+class BaseData(DataFiles):
+    """Data files of a base model: there is no teacher to write targets, and nothing to calibrate."""
+
+    calibration: Annotated[Sequence[str], UNUSED] = ()
+    unlabelled: Annotated[Sequence[str], UNUSED] = ()
 
 
 @dataclass(frozen=True)
@@ -274,7 +287,7 @@ def command(
     task: TaskArgument,
     /,
     *,
-    files: DataFiles,
+    files: BaseData,
     start: Annotated[
         str,
         Parameter(

@@ -24,7 +24,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.options import COMMON, flat
-from slimseq.compression.technique import CommonOptions, Job, NameOption, Technique, apply_technique
+from slimseq.compression.technique import Job, NameOption, Technique, WithoutSeed, apply_technique
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample
@@ -188,12 +188,13 @@ def command(
         Sequence[str],
         Parameter(
             group=COMMON,
-            help="Held-out data to measure on: a .jsonl or .tsv file (also .gz), or a hub data set's name. Repeatable.",
+            help="Held-out data to measure on, unless --num-beams is given: a .jsonl or .tsv file (also .gz), or a hub "
+            "data set's name. Repeatable.",
         ),
     ] = (),
     name: NameOption = "fewer-beams",
     options: BeamOptions = BeamOptions(),
-    common: CommonOptions = CommonOptions(),
+    common: WithoutSeed = WithoutSeed(),
 ) -> None:
     """Find the fewest beams that keep a variant's quality on dev data, and make a variant that searches with them.
 

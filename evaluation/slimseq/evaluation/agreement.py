@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimseq.evaluation.bootstrap import interval
-from slimseq.evaluation.chrf import chrf
 from slimseq.evaluation.metrics import MetricStatistics, mean_of
-from slimseq.evaluation.rouge import Rouge
+from slimseq.evaluation.metrics.chrf import chrf
+from slimseq.evaluation.metrics.rouge import Rouge
 from slimseq.models_store.manifest import MeanAgreement, Task
 
 # The metric of `similarity`, as in `slimseq.evaluation.metrics`.

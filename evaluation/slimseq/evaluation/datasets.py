@@ -8,9 +8,9 @@ from importlib import resources
 from itertools import islice
 from pathlib import Path
 
-from slimseq.evaluation.dataset_files import ENDINGS, read_examples, read_parallel_text
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
-from slimseq.evaluation.hub_datasets import HUB_DATASETS, read_from_hub
+from slimseq.evaluation.readers.dataset_files import ENDINGS, read_examples, read_parallel_text
+from slimseq.evaluation.readers.hub_datasets import HUB_DATASETS, read_from_hub
 from slimseq.models_store.manifest import Task
 
 __all__ = ["DatasetSample", "DatasetUnavailable", "Example", "dataset_names", "load_examples"]

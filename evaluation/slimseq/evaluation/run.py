@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slimseq.evaluation.agreement import mean_agreement
-from slimseq.evaluation.baselines import BASELINE_NAME, baseline
 from slimseq.evaluation.bootstrap import interval, retention
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
-from slimseq.evaluation.extractive import EXTRACTIVE_METRICS, describe
 from slimseq.evaluation.metrics import PRIMARY_METRIC, Scored, score
+from slimseq.evaluation.metrics.baselines import BASELINE_NAME, baseline
+from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS, describe
 from slimseq.evaluation.results import BaselineResult, Evaluation, MetricResult, VariantResult
 from slimseq.evaluation.significance import paired_differences, randomization_p_value
 from slimseq.inference.generator import TextGenerator, TextOutput

@@ -64,6 +64,9 @@ def store_lock(root: Path) -> Iterator[None]:
 
 def _open(path: Path) -> int:
     # A read-only descriptor suffices for another user's file on local file systems; network ones need write access.
-    with suppress(PermissionError):
+    try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    return os.open(path, os.O_RDONLY)
+    except PermissionError as error:
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_RDONLY)
+        raise error

@@ -1,8 +1,11 @@
 """Where artifacts are when nobody names a store: the embedded models, and a user's own store in the current folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slimseq.models_store.disk import writing_to
+from slimseq.models_store.locks import LOCK
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import MANIFEST
 
@@ -42,3 +45,20 @@ def make_own_store() -> Path:
             OWN_STORE.mkdir()
             (OWN_STORE / GITIGNORE).write_text("*\n", encoding="utf-8")
     return OWN_STORE
+
+
+@contextmanager
+def own_store_only_if_used() -> Iterator[None]:
+    """Removes `./artifacts` after the block if the block made it and it holds nothing."""
+    is_there = OWN_STORE.exists()
+    try:
+        yield
+    finally:
+        if not is_there:
+            # What another process is writing or has written is in a folder of a task, which then cannot be removed.
+            with suppress(OSError):
+                for folder in [path for path in OWN_STORE.iterdir() if path.is_dir()]:
+                    folder.rmdir()
+                (OWN_STORE / LOCK).unlink(missing_ok=True)
+                (OWN_STORE / GITIGNORE).unlink(missing_ok=True)
+                OWN_STORE.rmdir()

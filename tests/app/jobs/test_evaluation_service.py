@@ -164,6 +164,23 @@ def test_one_runs_at_a_time_and_too_many_that_wait_are_refused(embedded: Store, 
     with_service(embedded, file, scenario, queue=1)
 
 
+def test_an_evaluation_that_has_ended_is_deleted_with_its_texts(embedded: Store, url: str) -> None:
+    async def scenario(service: EvaluationService) -> None:
+        job = await ended(service, await service.post(request()))
+        other = await ended(service, await service.post(request()))
+
+        deleted = await service.cancel_or_delete(job.id)
+
+        assert deleted == job and deleted.results
+        assert [each.id for each in (await service.list(None, 10)).evaluations] == [other.id]
+        for call in (service.get(job.id), service.samples(job.id, 0, 10), service.cancel_or_delete(job.id)):
+            with pytest.raises(UnknownEvaluation):
+                await call
+        assert (await service.samples(other.id, 0, 10)).samples
+
+    with_service(embedded, url, scenario)
+
+
 def test_a_cancelled_evaluation_stays_cancelled_and_its_texts_are_deleted(embedded: Store, url: str) -> None:
     async def scenario(service: EvaluationService) -> None:
         running = await service.post(request(pairs=PAIRS * 50))
@@ -171,7 +188,7 @@ def test_a_cancelled_evaluation_stays_cancelled_and_its_texts_are_deleted(embedd
         waiting = await service.post(request())
         with pytest.raises(EvaluationRuns):
             await service.erase(running.id)
-        cancelled = [(await service.cancel(job.id)).status for job in (waiting, running)]
+        cancelled = [(await service.cancel_or_delete(job.id)).status for job in (waiting, running)]
         after = await ended(service, await service.post(request(variants=["quantized"])))
 
         assert cancelled == [Status.CANCELLED] * 2 and after.status is Status.SUCCEEDED
@@ -272,7 +289,7 @@ def test_what_cannot_be_evaluated_is_refused(embedded: Store, file: str) -> None
             await service.post(request(variants=["original"], gate={"retention": 0.9}))
         for unknown in (
             service.get("nope"),
-            service.cancel("nope"),
+            service.cancel_or_delete("nope"),
             service.samples("nope", 0, 1),
             service.erase("nope"),
         ):

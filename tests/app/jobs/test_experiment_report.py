@@ -16,7 +16,7 @@ from slimseq.app.jobs.experiment_report import (
     conclusion,
     pair_reports,
 )
-from slimseq.evaluation.confidence_sequence import ALPHA, WinRate, verdict
+from slimseq.evaluation.sequential.confidence_sequence import ALPHA, WinRate, verdict
 
 ARMS = [Arm(variant="original"), Arm(variant="compact")]
 

@@ -16,7 +16,7 @@ from slimseq.app.jobs.database.tables import Base, ExperimentRow, RatingRow, Res
 from slimseq.app.jobs.experiments import ExperimentService
 from slimseq.app.jobs.responses import ResponseLog
 from slimseq.app.jobs.traffic import Split
-from slimseq.evaluation.confidence_sequence import ConfidenceSequence
+from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ARMS = ("original", "compact")

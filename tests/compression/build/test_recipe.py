@@ -87,6 +87,11 @@ def test_a_recipe_of_an_earlier_version_says_beams(tmp_path: Path) -> None:
     assert technique_named(step.technique).key_name == "beams"
 
 
+def test_a_default_that_has_changed_makes_no_finished_step_stale() -> None:
+    assert technique_named("distill").settings({})["precision"] == "bf16"
+    assert technique_named("distill").settings({"precision": "fp32"})["precision"] == "fp32"
+
+
 def test_every_key_of_a_recipe_says_what_it_is() -> None:
     schema = Recipe.model_json_schema(by_alias=True)
     parts = {"Recipe": schema, **schema["$defs"]}

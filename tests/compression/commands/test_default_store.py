@@ -10,7 +10,7 @@ from slimseq.compression.context import Context
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
-from tests.command_line import compression_in
+from tests.command_line import compression_in, invoked
 from tests.compression.tiny import tiny_file
 
 TASK = Task.TRANSLATION
@@ -101,6 +101,56 @@ def test_an_empty_store_is_listed_as_such_and_does_not_pass_verification(tmp_pat
     assert listed.code == 0 and listed.out == "empty holds no artifact; `import` or `train` makes one\n"
     assert verified.code == 1
     assert verified.error == "error: empty holds no artifact for translation to check\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("import", "absent", "--task", TASK),
+        ("train", TASK, "--data", "absent.jsonl"),
+        ("prune", TASK, "absent", "--data", "absent.jsonl"),
+        ("distill", TASK, "absent", "--data", "absent.jsonl"),
+        ("average", TASK, "absent"),
+        ("tune-beams", TASK, "absent"),
+        ("quantize", TASK, "absent"),
+        ("quantize", TASK, "original", "--block-size", 3),
+        ("prune", TASK, "original", "--data", "absent.jsonl"),
+        ("build", "embedded-translation", "--data-folder", "absent"),
+        ("export", TASK, "absent"),
+        ("evaluate", TASK, "absent", "--record"),
+        ("comet", "absent.json"),
+        ("benchmark", TASK, "absent", "--record"),
+        ("benchmark", TASK, "absent", "--tune"),
+        ("sign", TASK, "absent", "--key", "absent.pem"),
+        ("rename", TASK, "absent", "other"),
+        ("remove", TASK, "absent"),
+    ],
+    ids=lambda words: " ".join(map(str, words)),
+)
+def test_a_command_that_is_refused_leaves_no_store_behind(
+    embedded: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[object, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLIMSEQ_STORE", raising=False)
+
+    refused = invoked(*words)
+
+    assert refused.code == 1, refused.error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_is_refused_leaves_the_variants_of_the_user(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context.store.root.rename(tmp_path / "artifacts")
+    before = hashes(tmp_path / "artifacts")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLIMSEQ_STORE", raising=False)
+
+    refused = invoked("quantize", TASK, "original", "--block-size", 3)
+
+    assert refused.code == 1, refused.error
+    assert hashes(tmp_path / "artifacts") == before
 
 
 def test_a_device_that_the_machine_does_not_have_is_one_line_before_anything_is_written(tmp_path: Path) -> None:

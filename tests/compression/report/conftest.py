@@ -126,7 +126,7 @@ def make_store(folder: Path) -> Store:
 
 
 def make_build(folder: Path) -> Path:
-    """Makes a build's folder with the log of one run and one ablation."""
+    """Makes a build's folder with the log of one run."""
     folder = folder / "build"
     run = folder / "checkpoints" / "pruned"
     run.mkdir(parents=True)
@@ -135,19 +135,6 @@ def make_build(folder: Path) -> Path:
         for step in range(1, 201)
     ]
     (run / "losses.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    ablation = {
-        "task": "translation",
-        "dataset": "tatoeba",
-        "split": "dev",
-        "samples": 500,
-        "metric": "bleu",
-        "rows": [
-            {"group": "importance", "name": "wanda", "value": 28.125, "interval": [27.0, 29.5], "seconds": 640.5},
-            {"group": "importance", "name": "random", "value": 21.0, "retention": 0.6875},
-            {"group": "loss", "name": "teacher", "value": 28.5},
-        ],
-    }
-    (folder / "ablation.json").write_text(json.dumps([ablation]))
     return folder
 
 

@@ -31,7 +31,8 @@ def test_the_page_and_the_readme_are_written_in_one_go(store: Store, readme: Pat
     assert done.code == 0, done.error
     assert done.out.splitlines() == [f"{readme}: rewritten", f"{out}/report.html"]
     page = (out / "report.html").read_text()
-    assert "wanda" in page and "Side by side" not in page and (out / "training-1.png").exists()
+    assert "checkpoints/pruned: training loss" in page and "Side by side" not in page
+    assert (out / "training-1.png").exists()
 
 
 def test_the_check_exits_with_1_if_the_manifests_have_changed(store: Store, readme: Path) -> None:

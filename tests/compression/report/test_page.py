@@ -99,11 +99,9 @@ def test_findings_of_a_step_are_shown_once_for_all_its_variants(report: Written)
     assert "prune, for pruned, compact" in page.text
 
 
-def test_a_build_adds_its_curves_and_ablations(report: Written) -> None:
+def test_a_build_adds_its_loss_curves(report: Written) -> None:
     page = report.page
 
-    wanda = page.table("ablation", group="importance").rows["wanda"]
-    assert wanda.numbers == [[], [28.125, 27.0, 29.5], [], [640.5]]
     assert "checkpoints/pruned: training loss" in page.text
     assert (report.folder / "training-1.png").exists()
 
@@ -145,7 +143,7 @@ def test_text_of_a_manifest_is_escaped(store: Store) -> None:
     amend(store, "pruned", description="<script>alert(1)</script>")
     [facts] = facts_of(store)
 
-    page = rendered([TaskSection(facts, trade_offs=[], findings=[], ablations=[], examples=[])], training=[])
+    page = rendered([TaskSection(facts, trade_offs=[], findings=[], examples=[])], training=[])
 
     assert "<script" not in page and "&lt;script&gt;alert(1)" in page
 

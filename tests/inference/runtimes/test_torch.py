@@ -1,5 +1,8 @@
 """PyTorch's two runtimes: caches that are made once change no token, and bfloat16 translates as fp32 does."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -38,3 +41,27 @@ def test_bfloat16_translates_as_fp32_does(embedded: Store) -> None:
             texts.append([output.text for output in generator.generate(encodings, options)])
 
     assert sum(one == other for one, other in zip(*texts, strict=True)) >= len(SENTENCES) / 2
+
+
+LOADING = """
+import sys, threading, time
+from slimseq.inference.runtimes.torch import load_library
+
+loading, turns = threading.Thread(target=load_library), 0
+loading.start()
+while loading.is_alive():
+    turns += 1
+    time.sleep(0.001)
+assert "torch" not in sys.modules
+print(turns, "libtorch_cpu.so" in open("/proc/self/maps").read())
+import torch
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the library has another name")
+def test_other_threads_go_on_while_the_library_is_loaded() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, check=True)
+
+    turns, is_loaded = done.stdout.split()
+    # With the interpreter lock held, a handful.
+    assert is_loaded == "True" and int(turns) > 20

@@ -28,7 +28,7 @@ from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample, Example
 from slimseq.evaluation.host import bound_heaps
 from slimseq.evaluation.run import Generate, Tally, Watcher, evaluate
-from slimseq.evaluation.sequential_gate import SequentialGate, sample_score
+from slimseq.evaluation.sequential.sequential_gate import SequentialGate, sample_score
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task

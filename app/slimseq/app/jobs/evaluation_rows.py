@@ -144,8 +144,8 @@ def find(session: Session, identifier: str) -> EvaluationRow:
     return row
 
 
-def cancel(session: Session, identifier: str) -> EvaluationRow:
-    """Cancels an evaluation and deletes its texts, unless it has ended.
+def cancel_or_delete(session: Session, identifier: str) -> EvaluationRow:
+    """Cancels an evaluation that has not ended, and deletes its texts; deletes one that has ended. Returns its state.
 
     Raises:
         UnknownEvaluation: there is no evaluation with that id.
@@ -154,7 +154,9 @@ def cancel(session: Session, identifier: str) -> EvaluationRow:
     row = session.scalar(found)
     if row is None:
         raise UnknownEvaluation(identifier)
-    if not Status(row.status).is_final:
+    if Status(row.status).is_final:
+        session.delete(row)
+    else:
         _end(row, Status.CANCELLED)
         erase(session, row.number)
     return row

@@ -31,8 +31,8 @@ from slimseq.app.jobs.database.tables import EvaluationRow
 from slimseq.app.jobs.evaluation_rows import Values
 from slimseq.app.jobs.evaluation_runner import EvaluationRunner
 from slimseq.app.serving.selection.chooser import Chooser
-from slimseq.evaluation.dataset_files import read_uploaded
 from slimseq.evaluation.datasets import BUNDLED, dataset_names
+from slimseq.evaluation.readers.dataset_files import read_uploaded
 from slimseq.models_store.manifest import Task
 
 # Name of the data set of posted pairs.
@@ -162,14 +162,16 @@ class EvaluationService:
             lambda session: _described(evaluation_rows.find(session, identifier)), writes=False
         )
 
-    async def cancel(self, identifier: str) -> EvaluationJob:
-        """Cancels an evaluation, unless it has ended.
+    async def cancel_or_delete(self, identifier: str) -> EvaluationJob:
+        """Cancels an evaluation that has not ended; deletes one that has. Returns its last state.
 
         Raises:
             UnknownEvaluation: there is no evaluation with that id.
-            DatabaseUnavailable: it is not cancelled.
+            DatabaseUnavailable: it is not changed.
         """
-        job = await self._database.run(lambda session: _described(evaluation_rows.cancel(session, identifier)))
+        job = await self._database.run(
+            lambda session: _described(evaluation_rows.cancel_or_delete(session, identifier))
+        )
         if job.status is Status.CANCELLED:
             self._runner.kill(identifier)
         return job

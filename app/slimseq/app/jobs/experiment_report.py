@@ -21,7 +21,7 @@ from slimseq.app.http.schemas.experiment import (
     RatingDifference,
     Votes,
 )
-from slimseq.evaluation.confidence_sequence import ALPHA, ConfidenceSequence, WinRate, difference, verdict
+from slimseq.evaluation.sequential.confidence_sequence import ALPHA, ConfidenceSequence, WinRate, difference, verdict
 
 MEASURES = 2
 TIE = 0.5

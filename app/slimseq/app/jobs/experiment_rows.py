@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, aliased
 
 from slimseq.app.jobs.database.tables import RatingRow, ResponseRow, VoteRow
-from slimseq.evaluation.confidence_sequence import ConfidenceSequence
+from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 
 # Percentiles of latency are those of so many latest responses of an arm.
 LATEST_RESPONSES = 5000

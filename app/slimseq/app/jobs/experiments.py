@@ -24,7 +24,7 @@ from slimseq.app.jobs.responses import ResponseLog
 from slimseq.app.jobs.traffic import ExperimentTraffic
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.traffic import new_id
-from slimseq.evaluation.confidence_sequence import ConfidenceSequence
+from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.errors import SlimseqError
 
 # A report on more responses, ratings and votes than this takes a part of a second or more. Clients share one, and it is

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from slimseq.app.http.schemas.quality import LiveAgreement
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, Agreement
-from slimseq.evaluation.confidence_sequence import ConfidenceSequence
+from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.manifest import Task
 
 

@@ -30,6 +30,10 @@ class TooManyPipelined(Exception):
     """Stops the parser."""
 
 
+class WrongHost(Exception):
+    """Stops the parser: a request does not have one Host header."""
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """A connection with `ConnectionLimits`."""
 
@@ -131,6 +135,8 @@ class LimitedProtocol(HttpToolsProtocol):
             if isinstance(error.__context__, TooManyPipelined):
                 self._shared.log("too many pipelined requests: the rest is not read", self.client)
                 self._stop_reading()
+            elif isinstance(error.__context__, WrongHost):
+                self._is_malformed(str(error.__context__))
             else:
                 self._is_malformed()
         except httptools.HttpParserError:
@@ -143,7 +149,13 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Starts the application. A response that starts before the end of the request closes the connection."""
+        """Starts the application. A response that starts before the end of the request closes the connection.
+
+        A request without a Host header, or with several, is answered with 400 (RFC 9112, 3.2).
+        """
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
+            raise WrongHost(f"it has {hosts} Host headers instead of one")
         super().on_headers_complete()
         self._is_in_head = False
         self._heads += 1
@@ -187,9 +199,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._shared.log("headers are too large", self.client)
         self._refuse(HeadersTooLarge(self._limits.header_bytes))
 
-    def _is_malformed(self) -> None:
+    def _is_malformed(self, reason: str = "") -> None:
         self._shared.log("request is not HTTP", self.client)
-        self._refuse(MalformedRequest())
+        self._refuse(MalformedRequest(reason))
 
     def _refuse(self, error: SlimseqError) -> None:
         """Answers the current request with an error and closes the connection, after pending responses."""

@@ -21,6 +21,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.server import HANDLED_SIGNALS
 
+from slimseq.app.server.addresses import listening
 from slimseq.app.server.connections import ConnectionLimits, Connections
 from slimseq.app.server.protocol import LimitedProtocol
 from slimseq.app.server.watchdog import Watchdog
@@ -33,7 +34,6 @@ CLOSING_SECONDS = 2.0  # To close the application once every request is answered
 QUIET_SECONDS = 0.2  # Time in which open connections may still send a request after the last response.
 EXIT_SECONDS = 1.0  # For the shutdown of the interpreter, within the above too.
 POLL_SECONDS = 0.02
-BACKLOG = 2048  # uvicorn's
 
 logger = logging.getLogger(__name__)
 
@@ -134,16 +134,6 @@ def serve(app: FastAPI, settings: Settings) -> int:
     ports = (settings.port, settings.admin_port)
     server.run(None if settings.admin_port is None else [listening(settings.host, port or 0) for port in ports])
     return 0 if server.started or server.should_exit else STARTUP_FAILED
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens on an address.
-
-    Raises:
-        OSError: the address cannot be used.
-    """
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def _has_unsent(connection: Any) -> bool:

@@ -60,7 +60,7 @@ class Outcome:
         if report.steps:
             lines.append(
                 f"{report.steps:,} steps, {report.seconds:,.0f} s, {report.tokens_per_second:,.0f} tokens/s, "
-                f"loss {report.first_loss:.3f} to {report.last_loss:.3f}"
+                f"loss {report.first_loss:.3f} to {report.last_loss:.3f}, {report.precision}"
             )
         losses = (
             ("parent", self.parent_dev_loss),
@@ -93,14 +93,14 @@ def training_parameters(
 
     Folders are left out, since they depend on the machine.
     """
-    names = ["learning_rate", "tokens_per_batch", "accumulation", "label_smoothing", "dropout", "precision"]
+    names = ["learning_rate", "tokens_per_batch", "accumulation", "label_smoothing", "dropout"]
     values = asdict(options)
     done = asdict(report)
     return {
         **{name: values[name] for name in (*names, *(("alpha", "temperature") if has_teacher else ()))},
         # Losses that most runs do not use are recorded only if they are used.
         **{name: values[name] for name in OPTIONAL_LOSSES if values[name]},
-        **{name: done[name] for name in ("steps", "tokens", "first_loss", "last_loss", "dev_loss_after")},
+        **{name: done[name] for name in ("precision", "steps", "tokens", "first_loss", "last_loss", "dev_loss_after")},
         "data": [":".join(Path(part).name for part in file.split(":")) for file in files.train],
         **({"unlabelled": [Path(name).name for name in files.unlabelled]} if files.unlabelled else {}),
         **({"mixture": mixture} if (mixture := files.mixture.record()) else {}),

@@ -28,8 +28,8 @@ StoreOption = Annotated[
     Path | None,
     Parameter(
         group=OUTPUT,
-        help="Folder of the artifacts; SLIMSEQ_STORE sets it too. By default ./artifacts. Verbs that only read use the "
-        "embedded models where ./artifacts holds none.",
+        help="Folder of the artifacts, or SLIMSEQ_STORE. By default ./artifacts; to read, the embedded models where "
+        "that holds none.",
     ),
 ]
 SeedOption = Annotated[int, Parameter(group=OUTPUT, help="Seed of every random choice.", validator=Number(gte=0))]

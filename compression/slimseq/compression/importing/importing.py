@@ -229,7 +229,10 @@ def command(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a T5 or BART from a folder or a hub as an artifact (bf16 safetensors, manifest, model card)."""
+    """Import a model from a folder or a hub as an artifact (bf16 safetensors, manifest, model card).
+
+    Families: T5 (1.0, 1.1, mT5), BART, mBART, Marian and PEGASUS.
+    """
     require("torch")
     context = open_context(store, force=force)
     with context.store.claim(options.task, options.variant):

@@ -45,6 +45,15 @@ from slimseq.models_store.roots import root_of
 from slimseq.models_store.store import Store
 
 
+class NotRecorded(SlimseqError):
+    """Raised after an evaluation whose scores could not be written into a manifest. Has the evaluation."""
+
+    def __init__(self, evaluation: Evaluation, reasons: Mapping[str, SlimseqError]) -> None:
+        each = "; ".join(f"{evaluation.task}/{name}: {reason}" for name, reason in reasons.items())
+        super().__init__(f"the scores were not recorded: {each}")
+        self.evaluation = evaluation
+
+
 @flat(COMMON)
 @dataclass(frozen=True)
 class EvaluateOptions:
@@ -88,6 +97,7 @@ def evaluate_variants(
         DatasetUnavailable: the data cannot be read.
         BadParameters: the folder of the outputs is not there.
         CannotWrite: the outputs cannot be written.
+        NotRecorded: a manifest cannot be written, or its artifact was removed or replaced meanwhile.
     """
     if options.outputs is not None and not options.outputs.parent.is_dir():
         raise BadParameters(f"--outputs: there is no folder {options.outputs.parent}")
@@ -116,6 +126,7 @@ def evaluate_variants(
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
         measured_at = datetime.now(UTC).isoformat(timespec="seconds")
+        unrecorded: dict[str, SlimseqError] = {}
         for name in keep:
             generator = generators[name]
             defaults = generator.manifest.generation
@@ -135,8 +146,7 @@ def evaluate_variants(
                 record(context.store, task, name, scores)
                 write_card(context.store.folder(task, name), context.store.manifest(task, name))
             except SlimseqError as error:
-                # It was removed or replaced meanwhile: what was measured is shown all the same.
-                context.say(f"The scores of {task}/{name} are not recorded: {error}")
+                unrecorded[name] = error
         if options.outputs is not None:
             of_each = {
                 name: ScoredVariant(
@@ -158,6 +168,8 @@ def evaluate_variants(
             )
             texts = {each.variant: each.hypotheses for each in evaluation.variants}
             write_outputs(options.outputs, header, sample.examples, texts)
+    if unrecorded:
+        raise NotRecorded(evaluation, unrecorded)
     return evaluation
 
 
@@ -225,8 +237,12 @@ def command(
                 f"--min-retention: the reference of {task}/{lost[0]} is not in the store; import it again"
             )
     options = replace(options, generation={"num_beams": num_beams})
+    unrecorded: NotRecorded | None = None
     with context.working(f"evaluate {task}"):
-        evaluation = evaluate_variants(context, task, names, options, keep=names if is_recorded else ())
+        try:
+            evaluation = evaluate_variants(context, task, names, options, keep=names if is_recorded else ())
+        except NotRecorded as error:
+            unrecorded, evaluation = error, error.evaluation
     if as_json:
         print_json(evaluation.model_dump(mode="json"))
     else:
@@ -247,8 +263,10 @@ def command(
                 if kept is not None
                 else f"{task}/{name} has no retention {of}, which scores 0"
             )
-        if failed:
+        if failed and unrecorded is None:
             sys.exit(GATE_FAILED)
+    if unrecorded is not None:
+        raise unrecorded
 
 
 def below(evaluation: Evaluation, limit: float) -> dict[str, float | None]:

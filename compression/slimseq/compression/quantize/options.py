@@ -46,7 +46,7 @@ class QuantizeOptions:
     per_channel: bool = True
     """One scale for each output channel instead of one for each matrix."""
     reduce_range: bool = not has_vnni()
-    """7-bit weights. They keep CPUs without VNNI from saturating their 16-bit sums."""
+    """7-bit weights, by default on a CPU without VNNI, whose 16-bit sums saturate with 8 bits."""
     sensitive_layers: Annotated[tuple[str, ...] | None, Parameter(name="--sensitive")] = None
     """Pattern of matrix products to quantize one row of inputs at a time, which is more precise. Matched against names
     such as `encoder/block.0/layer.1/DenseReluDense/wi/MatMul`. Repeatable. By default those known to be sensitive.

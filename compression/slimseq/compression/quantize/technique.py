@@ -1,16 +1,17 @@
 """`quantize`: its verb and its step in recipes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
-from slimseq.compression.options import COMMON, DATA, flat
+from slimseq.compression.options import COMMON, DATA, UNUSED, flat
 from slimseq.compression.quantize.options import QuantizeOptions
-from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
+from slimseq.compression.technique import CommonOptions, Job, NameOption, Technique, apply_technique
+from slimseq.compression.training.data.mixture import Mixture
 from slimseq.compression.training.data.pairs import DataFiles
 
 
@@ -20,6 +21,14 @@ class OptionalData(DataFiles):
     """Data files, which only some schemes need."""
 
     train: Annotated[Sequence[str], Parameter(name="--data", group=COMMON)] = ()
+    """Data for int8-static and --aware-steps: a .jsonl or .tsv file (also .gz), or two texts as SOURCE:TARGET.
+    Repeatable."""
+    calibration: Sequence[str] = ()
+    """Calibration data of int8-static. Repeatable. By default the first rows of --data."""
+    dev: Annotated[Sequence[str], Parameter(group=COMMON)] = ()
+    """Held-out data, on which --fallback measures. Repeatable. By default the calibration data."""
+    mixture: Annotated[Mixture, UNUSED] = field(default_factory=Mixture)
+    unlabelled: Annotated[Sequence[str], UNUSED] = ()
 
 
 def _run(job: Job, options: QuantizeOptions) -> Outcome:
@@ -47,8 +56,7 @@ def command(
     files: OptionalData = OptionalData(),
     name: NameOption = "quantized",
     options: QuantizeOptions = QuantizeOptions(),
-    checkpoint: CheckpointOption = None,
     common: CommonOptions = CommonOptions(),
 ) -> None:
     """Quantize a variant: by default to int8 ONNX with dynamic quantization of activations."""
-    apply_technique(TECHNIQUE, task, variant, name, files, [options], common, checkpoint)
+    apply_technique(TECHNIQUE, task, variant, name, files, [options], common)

@@ -28,7 +28,7 @@ def command(
         Parameter(group=COMMON, negative="", help="Only check the tables of --readme: exit 1 at the first difference."),
     ] = False,
     build: Annotated[
-        Path | None, Parameter(group=COMMON, help="Folder of a build, to show its loss logs and ablation.json.")
+        Path | None, Parameter(group=COMMON, help="Folder of a build, to show its training losses.")
     ] = None,
     examples: Annotated[
         int,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimseq.compression.errors import BadData
-from slimseq.evaluation.baselines import BASELINE_NAME
 from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
+from slimseq.evaluation.metrics.baselines import BASELINE_NAME
 from slimseq.evaluation.record import recorded_scores
 from slimseq.models_store.manifest import Manifest, Performance, QualityScore, Task
 from slimseq.models_store.roots import lineage_labels, reference_label, root_of

@@ -1,4 +1,4 @@
-"""Writes the HTML page of a report: facts, findings, plots, loss curves, ablations and examples."""
+"""Writes the HTML page of a report: facts, findings, plots, loss curves and examples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from pathlib import Path
 
 from slimseq.compression.context import Context
 from slimseq.compression.report import numbers
-from slimseq.compression.report.ablation import Ablation, read_ablations
 from slimseq.compression.report.drawing import Plot
 from slimseq.compression.report.examples import ShownExample, generate_examples
 from slimseq.compression.report.facts import TaskFacts, facts_of
@@ -24,7 +23,7 @@ class ReportOptions:
     """The optional parts of a report.
 
     Args:
-        build: the folder of a build, with loss logs and ablations; None leaves both out.
+        build: the folder of a build, with its loss logs; None leaves them out.
         examples: the number of sample texts for which every variant generates an output.
     """
 
@@ -39,7 +38,6 @@ class TaskSection:
     facts: TaskFacts
     trade_offs: list[Plot]
     findings: list[tuple[Finding, Plot | None]]
-    ablations: list[Ablation]
     examples: list[ShownExample]
 
 
@@ -62,9 +60,8 @@ def write_report(context: Context, folder: Path, tasks: Sequence[Task], options:
     """
     check_folder(folder)
     found = facts_of(context.store, tasks)
-    ablations = read_ablations(options.build) if options.build else []
     curves = read_loss_curves(options.build) if options.build else []
-    sections = [_section(context, facts, ablations, options) for facts in found]
+    sections = [_section(context, facts, options) for facts in found]
     training = [loss_plot(curve, f"training-{number}") for number, curve in enumerate(curves, 1)]
     plots = [*training, *(plot for section in sections for plot in _plots(section))]
     files = {name: content for plot in plots for name, content in plot.files().items()}
@@ -88,7 +85,7 @@ def rendered(sections: Sequence[TaskSection], training: Sequence[Plot]) -> str:
     return environment.get_template(TEMPLATE).render(sections=sections, training=training, nothing=numbers.NOTHING)
 
 
-def _section(context: Context, facts: TaskFacts, ablations: Sequence[Ablation], options: ReportOptions) -> TaskSection:
+def _section(context: Context, facts: TaskFacts, options: ReportOptions) -> TaskSection:
     findings = findings_of([variant.manifest for variant in facts.variants])
     return TaskSection(
         facts=facts,
@@ -97,7 +94,6 @@ def _section(context: Context, facts: TaskFacts, ablations: Sequence[Ablation], 
             (finding, finding_plot(finding, f"{facts.task.value}-{finding.kind}-{number}"))
             for number, finding in enumerate(findings, 1)
         ],
-        ablations=[ablation for ablation in ablations if ablation.task is facts.task],
         examples=generate_examples(context, facts, options.examples),
     )
 

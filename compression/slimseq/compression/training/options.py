@@ -9,7 +9,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import DISTILLATION, SEQUENCE_LEVEL, TRAINING, flat
 from slimseq.compression.training.schedule import Bounds
 
-Precision = Literal["bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp32"]
 IN_DISTILLATION = Parameter(group=DISTILLATION)
 
 
@@ -66,13 +66,13 @@ class TrainingOptions:
     """Label smoothing of the cross entropy."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
-    precision: Precision = "bf16"
-    """Precision of the forward pass: bf16 autocast, or fp32."""
+    precision: Precision = "auto"
+    """Precision of the forward pass: bf16 autocast or fp32. `auto` is bf16 on a CPU or GPU with instructions for it."""
     dropout: float | None = None
     """Dropout of hidden states. By default the model's own."""
     alpha: Annotated[float, IN_DISTILLATION] = 0.5
     """Weight of the distillation loss; the loss on labels has 1 - alpha. 0, with no other loss on a teacher, is shrink
-    and fine-tune. Unused without a teacher."""
+    and fine-tune."""
     temperature: Annotated[float, IN_DISTILLATION] = 1.0
     """Temperature of the teacher's and the student's distributions."""
     hidden_states: Annotated[float, IN_DISTILLATION] = 0.0

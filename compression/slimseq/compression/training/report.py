@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from slimseq.compression.training.checkpoint import Progress
-from slimseq.compression.training.options import TrainingOptions
+from slimseq.compression.training.options import Precision, TrainingOptions
 
 # A run with fewer steps only checks that everything works: AdamW has hardly changed the weights.
 FEWEST_STEPS = 100
@@ -17,7 +17,8 @@ class TrainingReport:
 
     `first_loss` and `last_loss` are over the first and last 20 steps and include label smoothing and every other part
     of the loss; `dev_loss_before` (None after a resumption) and `dev_loss_after` are plain cross entropy. `tokens`
-    counts ids of both sides without padding. `resumed_from` is the step of the checkpoint that the run resumed from.
+    counts ids of both sides without padding. `precision` is that of the forward pass, bf16 or fp32. `resumed_from` is
+    the step of the checkpoint that the run resumed from.
     """
 
     steps: int
@@ -26,13 +27,18 @@ class TrainingReport:
     tokens_per_second: float
     first_loss: float | None
     last_loss: float | None
+    precision: Precision
     dev_loss_before: float | None = None
     dev_loss_after: float | None = None
     resumed_from: int | None = None
 
 
 def report_of(
-    progress: Progress, dev_loss_before: float | None, dev_loss_after: float | None, resumed_from: int | None
+    progress: Progress,
+    precision: Precision,
+    dev_loss_before: float | None,
+    dev_loss_after: float | None,
+    resumed_from: int | None,
 ) -> TrainingReport:
     """Returns the report of a run with this progress."""
     return TrainingReport(
@@ -42,6 +48,7 @@ def report_of(
         tokens_per_second=round(progress.tokens / progress.seconds, 1) if progress.seconds else 0.0,
         first_loss=_mean(progress.losses[:MEAN_STEPS]),
         last_loss=_mean(progress.losses[-MEAN_STEPS:]),
+        precision=precision,
         dev_loss_before=dev_loss_before,
         dev_loss_after=dev_loss_after,
         resumed_from=resumed_from,

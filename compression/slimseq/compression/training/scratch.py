@@ -35,13 +35,13 @@ class NewModelOptions:
     feed_forward: int = 1024
     """Width of the feed-forward layers."""
     positions: int = 512
-    """Maximum length of inputs and outputs, in tokens. BART only."""
+    """Maximum length of inputs and outputs, in tokens. All families but T5 and mT5."""
     hidden_dropout: float = 0.1
     """Dropout in the configuration of the new model."""
     is_gated: Annotated[bool, Parameter(name="--gated")] = False
     """Gated GELU, as in T5 1.1, instead of ReLU. T5 only."""
     is_tied: Annotated[bool, Parameter(name="--tied")] = True
-    """Tie the output layer to the token embedding. T5 only; BART always ties them."""
+    """Tie the output layer to the token embedding. T5 only; others always do."""
     previous_token_heads: bool = False
     """Initialize some heads of a T5 to attend to the previous token, for tasks that copy."""
 

@@ -1,7 +1,7 @@
 """The training loop that `train`, `prune` and `distill` share: one model, pairs of texts, optionally a teacher.
 
-Plain torch: AdamW, gradient clipping, bf16 autocast over fp32 weights, bounded by steps, seconds or epochs, resumable
-from a checkpoint. The caller publishes the result.
+Plain torch: AdamW, gradient clipping, fp32 weights, bf16 autocast where the device has instructions for it, bounded by
+steps, seconds or epochs, resumable from a checkpoint. The caller publishes the result.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from slimseq.compression.training.data.pairs import TrainingSet
 from slimseq.compression.training.distributed import Processes
 from slimseq.compression.training.dropout import dropout_rate
 from slimseq.compression.training.embedded.copying import CopiedWindows, next_window
-from slimseq.compression.training.forward import pad_id_of
+from slimseq.compression.training.forward import pad_id_of, precision_on
 from slimseq.compression.training.freed_memory import keeping_freed_memory
 from slimseq.compression.training.interruption import watching_for_interruption
 from slimseq.compression.training.loss.dev_loss import dev_loss
@@ -88,6 +88,7 @@ def train(
     options.check()
     processes = Processes.launched(context.device) if options.distributed else Processes()
     context = processes.context(context)
+    options = replace(options, precision=precision_on(context.device, options.precision))
     model.to(context.device)  # type: ignore[arg-type]
     run = _Run(model, dataset, options, context, processes, teacher, checkpoint_folder, kept_layers)
     resumed_from = run.resume()
@@ -95,7 +96,7 @@ def train(
     run.loop(describe)
     processes.part()
     after = dev_loss(model, dev, context, options.precision) if dev else None
-    return report_of(run.progress, before, after, resumed_from)
+    return report_of(run.progress, options.precision, before, after, resumed_from)
 
 
 class _Run:

@@ -3,6 +3,10 @@
 `torch` is the reference: other runtimes must give the same token ids.
 """
 
+import ctypes
+import importlib.util
+import os
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -159,9 +163,25 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRu
     Raises:
         InvalidArtifact: transformers cannot load the folder.
     """
+    load_library()
     import torch
 
     return TorchRuntime("torch", load_model(folder, torch.float32), read_configuration(folder), threads)
+
+
+def load_library() -> None:
+    """Loads PyTorch's library ahead of `import torch`, which would hold the interpreter lock for up to a second.
+
+    Functions that are called through `ctypes` run without the lock. Where the library is not found, nothing happens.
+    """
+    package = importlib.util.find_spec("torch")
+    if package is None or package.origin is None or "torch" in sys.modules:
+        return
+    library = Path(package.origin).parent / "lib" / "libtorch_cpu.so"
+    if library.exists():
+        load = ctypes.CDLL(None).dlopen
+        load.argtypes, load.restype = [ctypes.c_char_p, ctypes.c_int], ctypes.c_void_p
+        load(os.fsencode(library), os.RTLD_NOW)
 
 
 def load_model(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":

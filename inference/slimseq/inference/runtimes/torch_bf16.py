@@ -6,7 +6,7 @@ It does not use float16, in which T5's feed-forward layers overflow.
 from pathlib import Path
 
 from slimseq.inference.models.configuration import read_configuration
-from slimseq.inference.runtimes.torch import TorchRuntime, load_model
+from slimseq.inference.runtimes.torch import TorchRuntime, load_library, load_model
 
 
 def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRuntime:
@@ -20,6 +20,7 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRu
     Raises:
         InvalidArtifact: transformers cannot load the folder.
     """
+    load_library()
     import torch
 
     model = load_model(folder, torch.bfloat16)

@@ -97,16 +97,16 @@ async def get_evaluation(identifier: str, services: ServicesDep) -> EvaluationJo
 @router.delete(
     "/evaluations/{identifier}",
     operation_id="cancel_evaluation",
-    summary="Cancel an evaluation",
+    summary="Cancel or delete an evaluation",
     responses=documented(404, 500, 503),
     dependencies=[audited("evaluation cancelled")],
 )
 async def cancel_evaluation(identifier: str, services: ServicesDep) -> EvaluationJob:
-    """Cancel an evaluation that is queued or running, delete its texts, and show its status.
+    """Cancel an evaluation that is queued or running, and delete its texts. It stays in the list as `cancelled`.
 
-    A finished evaluation does not change.
+    An evaluation that has ended is deleted with its results. The answer is its last state.
     """
-    return await services.evaluations.cancel(identifier)
+    return await services.evaluations.cancel_or_delete(identifier)
 
 
 @router.get(

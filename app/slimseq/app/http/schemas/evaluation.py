@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from slimseq.app.http.problems import Problem
 from slimseq.app.http.schemas.generation import check_unicode
 from slimseq.evaluation.results import BaselineResult, PairedDifference, VariantResult
-from slimseq.evaluation.sequential_gate import GateAnswer
+from slimseq.evaluation.sequential.sequential_gate import GateAnswer
 from slimseq.models_store.manifest import Performance, Task
 
 # For each text. The process of 20 pairs of the longest texts, which fill a body of 8 MiB, uses 320 MB (measured).

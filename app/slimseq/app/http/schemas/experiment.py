@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slimseq.app.http.schemas.generation import check_unicode
-from slimseq.evaluation.confidence_sequence import Verdict
+from slimseq.evaluation.sequential.confidence_sequence import Verdict
 from slimseq.models_store.manifest import Task
 
 Conclusion = Literal["ahead", "equivalent", "undecided"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MEASURING_TOKENS = 4096
 
 
-def dev_loss(model: "PreTrainedModel", dataset: TrainingSet, context: Context, precision: Precision = "bf16") -> float:
+def dev_loss(model: "PreTrainedModel", dataset: TrainingSet, context: Context, precision: Precision = "auto") -> float:
     """Returns the mean cross entropy over all target tokens of a data set, in nats, without label smoothing.
 
     Args:

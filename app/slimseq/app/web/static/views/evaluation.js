@@ -35,7 +35,12 @@ export function evaluation(container, { parts }) {
   };
   const cancel = async () => {
     clearTimeout(timer);
-    await remove(`/evaluations/${encodeURIComponent(id)}`).then(read, fail);
+    // An evaluation that has ended meanwhile is deleted: there is nothing left to read.
+    const show = (job) => {
+      page.job = job;
+      draw();
+    };
+    await remove(`/evaluations/${encodeURIComponent(id)}`).then(show, fail);
   };
   // The outputs, a page at a time.
   const more = async () => {

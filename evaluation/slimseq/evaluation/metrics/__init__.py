@@ -1,7 +1,7 @@
 """ROUGE for summaries, BLEU, chrF and chrF++ for translations, as additive statistics of each sample.
 
 Their sums give the corpus value, so `slimseq.evaluation.bootstrap` can resample thousands of corpora without scoring a
-text twice. Values are those of `rouge-score` (`slimseq.evaluation.rouge`) and `sacrebleu`, as in publications.
+text twice. Values are those of `rouge-score` (`slimseq.evaluation.metrics.rouge`) and `sacrebleu`, as in publications.
 """
 
 import functools
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU, MAX_NGRAM_ORDER
 from sacrebleu.metrics.chrf import CHRF
 
-from slimseq.evaluation.chrf import PLUS_PLUS_WORD_ORDER, chrf_counts, chrf_of
-from slimseq.evaluation.rouge import ROUGE_METRICS, Rouge
+from slimseq.evaluation.metrics.chrf import PLUS_PLUS_WORD_ORDER, chrf_counts, chrf_of
+from slimseq.evaluation.metrics.rouge import ROUGE_METRICS, Rouge
 from slimseq.evaluation.sentences import sentences
 from slimseq.models_store.manifest import Task
 

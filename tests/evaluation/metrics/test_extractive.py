@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from slimseq.evaluation.extractive import describe, fragment_lengths
+from slimseq.evaluation.metrics.extractive import describe, fragment_lengths
 
 DOCUMENT = "The old bridge in Millbrook opened again on Monday. The mayor cut the ribbon, and ducks watched."
 

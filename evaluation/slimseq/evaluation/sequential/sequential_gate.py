@@ -14,7 +14,7 @@ from pydantic import Field
 
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, agreement
 from slimseq.evaluation.bootstrap import Interval
-from slimseq.evaluation.confidence_sequence import ConfidenceSequence
+from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.manifest import Record, Task
 
 MAX_SCORE = 100.0

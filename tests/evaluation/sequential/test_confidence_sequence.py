@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from slimseq.evaluation.confidence_sequence import ConfidenceSequence, WinRate, difference, verdict
+from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence, WinRate, difference, verdict
 
 Values = NDArray[np.float64]
 Random = np.random.Generator

@@ -1,4 +1,4 @@
-from slimseq.evaluation.baselines import BASELINE_NAME, baseline
+from slimseq.evaluation.metrics.baselines import BASELINE_NAME, baseline
 from slimseq.models_store.manifest import Task
 
 

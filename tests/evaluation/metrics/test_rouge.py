@@ -4,9 +4,9 @@ import tracemalloc
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from slimseq.evaluation import rouge
 from slimseq.evaluation.datasets import load_examples
-from slimseq.evaluation.rouge import ROUGE_METRICS, Rouge, lcs_length
+from slimseq.evaluation.metrics import rouge
+from slimseq.evaluation.metrics.rouge import ROUGE_METRICS, Rouge, lcs_length
 from slimseq.models_store.manifest import Task
 
 TABLE = RougeScorer(list(ROUGE_METRICS), use_stemmer=True)

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from slimseq.evaluation.sequential_gate import GateAnswer, SequentialGate, sample_score
+from slimseq.evaluation.sequential.sequential_gate import GateAnswer, SequentialGate, sample_score
 from slimseq.models_store.manifest import Task
 
 

@@ -1,0 +1,1 @@
+"""Reads data sets: files of several formats, and those of the hub."""

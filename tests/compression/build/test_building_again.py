@@ -1,0 +1,125 @@
+"""A build after a build: only what is missing or stale is made, also after a crash."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slimseq.compression.build.build import BuildOptions, build
+from slimseq.compression.context import Context
+from slimseq.models_store.store import Store
+from tests.command_line import compression
+from tests.compression.build.tiny_recipe import RECIPE, TASK, built, recipe
+from tests.compression.tiny import tiny_artifact
+from tests.families import Family
+
+
+def test_a_second_build_does_nothing(context: Context, tmp_path: Path) -> None:
+    first = built(context, tmp_path, recipe(tmp_path))
+    digests = {name: context.store.manifest(TASK, name).digest for name in ("pruned", "compact")}
+    second = built(context, tmp_path, recipe(tmp_path))
+
+    assert first.built == ["pruned", "compact"]
+    assert second.built == [] and second.current == ["original", "pruned", "compact"]
+    assert digests == {name: context.store.manifest(TASK, name).digest for name in digests}
+
+
+def test_measurements_of_the_same_files_are_kept(context: Context, tmp_path: Path) -> None:
+    built(context, tmp_path, recipe(tmp_path))
+    store = context.store
+    compression("benchmark", TASK, "compact", "--samples", 1, "--repeats", 1, "--record", "--store", store.root)
+    measured = store.manifest(TASK, "compact")
+    # Another lineage of the same files makes it stale.
+    stale = measured.lineage[-1].model_copy(update={"key": None})
+    store.rewrite_manifest(measured.model_copy(update={"lineage": [*measured.lineage[:-1], stale]}))
+
+    again = built(context, tmp_path, recipe(tmp_path))
+
+    after = store.manifest(TASK, "compact")
+    assert again.built == ["compact"] and measured.performance
+    assert (after.digest, after.performance) == (measured.digest, measured.performance)
+    assert after.lineage == measured.lineage
+
+
+def test_variants_that_begin_with_the_same_steps_share_them(context: Context, tmp_path: Path) -> None:
+    step = "prune: {feed_forward: 0.5, max_steps: 2}"
+    text = f"""
+name: tiny
+task: translation
+base: {{keep: true}}
+data: {{train: [train.jsonl]}}
+benchmark: false
+variants:
+  pruned: {{steps: [{step}, quantize]}}
+  distilled: {{steps: [{step}, distill: {{decoder_layers: 1, max_steps: 2}}]}}
+"""
+
+    built(context, tmp_path, recipe(tmp_path, text=text))
+
+    lineages = [context.store.manifest(TASK, name).lineage for name in ("pruned", "distilled")]
+    assert [step.technique for step in lineages[1]] == ["import", "prune", "distill"]
+    assert lineages[0][2].parent == lineages[1][2].parent
+    assert not (tmp_path / "build" / "steps" / TASK / "distilled.1").exists()
+
+
+def test_changed_options_rebuild_what_follows_from_them(context: Context, tmp_path: Path) -> None:
+    built(context, tmp_path, recipe(tmp_path))
+
+    again = built(context, tmp_path, recipe(tmp_path, text=RECIPE.replace("decoder_layers: 1", "encoder_layers: 1")))
+
+    assert again.built == ["compact"]
+
+
+def test_changed_data_rebuilds_everything(context: Context, tmp_path: Path) -> None:
+    built(context, tmp_path, recipe(tmp_path))
+    file = tmp_path / "train.jsonl"
+    file.write_text(file.read_text() + '{"source": "One more.", "target": "Noch einer."}\n')
+
+    again = built(context, tmp_path, recipe(tmp_path))
+
+    assert again.built == ["pruned", "compact"]
+
+
+def test_a_fresh_clone_with_the_artifacts_builds_nothing(context: Context, tmp_path: Path) -> None:
+    built(context, tmp_path, recipe(tmp_path))
+
+    again = build(context, recipe(tmp_path), BuildOptions(data_folder=tmp_path, folder=tmp_path / "elsewhere"))
+
+    assert again.built == []
+
+
+@pytest.mark.timeout(900)
+def test_a_killed_build_resumes_and_ends_in_the_same_files(context: Context, tmp_path: Path) -> None:
+    recipe(tmp_path, steps=150)
+    undisturbed = tmp_path / "undisturbed"
+    other = replace(context, store=Store(undisturbed / "store"))
+    tiny_artifact(other, Family.BART, tmp_path)
+    command = [sys.executable, "-m", "slimseq", "build", str(tmp_path / "tiny.yaml")]
+    places = ["--store", str(context.store.root), "--build-folder", str(tmp_path / "build")]
+    # In a process of its own as well: other tests leave this one with other numbers of threads.
+    whole = compression(*command[3:], "--store", other.store.root, "--build-folder", undisturbed / "build")
+    assert whole.code == 0, whole.error
+
+    process = subprocess.Popen([*command, *places], stderr=subprocess.PIPE, env=os.environ)
+    checkpoints = tmp_path / "build" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("*/checkpoint/state.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()
+    assert "pruned" not in context.store.variants(TASK)
+    finished = compression(*command[3:], *places, "--json")
+
+    assert finished.code == 0, finished.error
+    assert "Resuming from step" in finished.error
+    assert json.loads(finished.out)["built"] == ["pruned", "compact"]
+    for name in ("pruned", "compact"):
+        assert context.store.manifest(TASK, name).digest == other.store.manifest(TASK, name).digest
