@@ -22,6 +22,14 @@ def ours(service: Service, text: str, query: str = "") -> str:
     return output
 
 
+def multipart(fields: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    """Returns a form as a browser posts it, and its headers."""
+    parts = [
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
+    ]
+    return "".join([*parts, "--b--\r\n"]).encode(), {"Content-Type": "multipart/form-data; boundary=b"}
+
+
 def post(service: Service, query: str = "", **fields: Any) -> Response:
     return service.post(f"/translate{query}", {"source": "en", "target": "de", **fields})
 
@@ -82,6 +90,49 @@ def test_a_language_is_detected_and_alternatives_are_accepted(service: Service) 
     assert german.status == 400 and "from German (de)" in german.json["error"]
 
 
+def test_a_form_may_be_multipart(service: Service) -> None:
+    fields = {"q": "Good morning.\r\nIt is raining.", "source": "en", "target": "de", "format": "", "api_key": ""}
+
+    translated = service.send("POST", "/translate", *multipart(fields))
+    detected = service.send("POST", "/detect", *multipart({"q": "Die Kinder spielen im Garten."}))
+    with_file = service.send("POST", "/translate", *multipart({'q"; filename="a.txt': "Yes."}))
+
+    assert translated.json == {"translatedText": ours(service, "Good morning.\nIt is raining.")}
+    assert detected.json[0]["language"] == "de"
+    assert with_file.status == 400 and "files" in with_file.json["error"]
+
+
+def test_fields_may_be_in_the_query(service: Service) -> None:
+    query = urlencode({"q": SENTENCE, "source": "en", "target": "de", "variant": "pruned"})
+
+    translated = service.send("POST", f"/translate?{query}")
+    mixed = service.send("POST", "/translate?source=en&target=de", urlencode({"q": SENTENCE}), FORM)
+    keyed = post(service, "?api_key=secret", q=SENTENCE)
+    detected = service.send("POST", f"/detect?{urlencode({'q': 'Die Kinder spielen im Garten.'})}")
+
+    assert translated.json == {"translatedText": ours(service, SENTENCE, "?variant=pruned")}
+    assert mixed.json == keyed.json == {"translatedText": ours(service, SENTENCE)}
+    assert detected.json[0]["language"] == "de"
+
+
+def test_a_query_that_is_no_request_of_its_own_is_refused(service: Service) -> None:
+    twice = post(service, "?target=de", q=SENTENCE)
+    with_text = service.post("/translate?q=Yes.", {"text": SENTENCE})
+    missing = service.send("POST", "/translate?q=Yes.&source=en")
+    unchosen = service.send("POST", "/translate?q=Yes.&source=en&target=de&min_retention=9")
+    listed = service.post("/detect", ["Yes."])
+
+    assert twice.status == 400 and twice.json["error"].startswith("Invalid request: target: is given in the query and")
+    assert with_text.status == 422 and "query parameter q" in with_text.problem.detail
+    assert missing.status == 400 and missing.json == {"error": "Invalid request: missing target parameter"}
+    assert unchosen.status == 422 and "min_retention" in unchosen.problem.detail
+    assert listed.status == 400 and "JSON object" in listed.json["error"]
+
+
+def test_its_health_probe_is_answered(service: Service) -> None:
+    assert service.get("/health").json == {"status": "ok"}
+
+
 def test_html_keeps_its_tags(service: Service) -> None:
     html = '<div class="a"><p>Good morning.</p>\n<p>It is raining.<br/><code>x = 1</code></p></div>'
 
@@ -112,7 +163,7 @@ def test_html_that_does_not_close_is_refused_with_its_place(service: Service) ->
         ({"q": []}, 400, "Invalid request: missing q parameter"),
         ({"q": 5}, 400, "Invalid request: q: must be a string or a list of strings, not a number"),
         ({"q": "Yes.", "format": "pdf"}, 400, "pdf format is not supported"),
-        ({"q": "Yes.", "alternatives": "many"}, 400, "Invalid request: alternatives: "),
+        ({"q": "Yes.", "alternatives": "many"}, 400, "Invalid request: alternatives parameter is not a number"),
         ({"q": "Yes.", "beams": 4}, 400, "Invalid request: beams: is not a field here"),
         ({"q": ["Yes."] * 65}, 400, "text: has 65 entries; at most 64"),
     ],

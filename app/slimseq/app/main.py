@@ -12,7 +12,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import Route
 
 from slimseq.app.http.dialects.libretranslate import FORM_PATHS
-from slimseq.app.http.form import FORM
+from slimseq.app.http.form import FORM, MULTIPART
 from slimseq.app.http.middleware.body import JSON, BodyMiddleware
 from slimseq.app.http.middleware.disconnect import DisconnectMiddleware
 from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
@@ -26,7 +26,7 @@ from slimseq.app.settings import Settings
 VERSION = importlib.metadata.version("slimseq")
 DESCRIPTION = "Serves compressed T5 and BART models side by side, and shows the cost and the quality of each variant."
 # Other paths take JSON alone.
-MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM)), "/evaluations/upload": ("multipart/form-data",)}
+MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM, MULTIPART)), "/evaluations/upload": (MULTIPART,)}
 # FastAPI's own telemetry has query strings and the texts of exceptions in it (docs/decisions/015-traces.md).
 OWN_TRACES_ONLY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from slimseq.app.http import examples
-from slimseq.app.http.form import FORM
+from slimseq.app.http.form import FORM, MULTIPART
 from slimseq.app.http.problems import MEDIA_TYPE, PROBLEM_TYPES, Problem
 from slimseq.app.http.schemas.huggingface import (
     SummarizationInput,
@@ -46,9 +46,14 @@ LOADING = dict.fromkeys(("summarize", "translate", "compare", "load_variant"), (
 # Requests of other APIs, by operation: for each media type, the bodies and the answers.
 OTHER_BODIES: dict[str, dict[str, list[type[BaseModel]]]] = {
     "summarize": {JSON: [SummarizationInput]},
-    "translate": {JSON: [LibreTranslateRequest, TranslationInput], FORM: [LibreTranslateRequest]},
-    "detect_language": {JSON: [DetectRequest], FORM: [DetectRequest]},
+    "translate": {
+        JSON: [LibreTranslateRequest, TranslationInput],
+        **dict.fromkeys((FORM, MULTIPART), [LibreTranslateRequest]),
+    },
+    "detect_language": dict.fromkeys((JSON, FORM, MULTIPART), [DetectRequest]),
 }
+# Their fields are taken from the query too.
+OTHER_QUERIES: dict[str, type[BaseModel]] = {"translate": LibreTranslateRequest, "detect_language": DetectRequest}
 OTHER_ANSWERS: dict[str, list[dict[str, Any]]] = {
     "summarize": [{"type": "array", "items": {"$ref": REF.format(model="SummarizationOutput")}}],
     "translate": [
@@ -139,6 +144,8 @@ def _complete_operation(operation: dict[str, Any]) -> set[int]:
         bodies = [content[media_type]["schema"]] if media_type in content else []
         bodies += [{"$ref": REF.format(model=model.__name__)} for model in models]
         content[media_type] = {"schema": {"oneOf": bodies} if len(bodies) > 1 else bodies[0]}
+    if name in OTHER_QUERIES:
+        operation.setdefault("parameters", []).extend(_fields_in_query(OTHER_QUERIES[name]))
     if name in OTHER_ANSWERS:
         content = responses["200"]["content"][JSON]
         content["schema"] = {"oneOf": [content["schema"], *OTHER_ANSWERS[name]]}
@@ -163,6 +170,17 @@ def _complete_operation(operation: dict[str, Any]) -> set[int]:
         )
     operation["responses"] = dict(sorted(responses.items()))
     return errors
+
+
+def _fields_in_query(model: type[BaseModel]) -> Iterator[dict[str, Any]]:
+    for name, field in model.model_fields.items():
+        yield {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": {"type": "integer" if field.annotation is int else "string"},
+            "description": f"A field of LibreTranslate's, in place of that in the body. {field.description}",
+        }
 
 
 def _problem(status: int, other_media_type: str | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""LibreTranslate's API: `/translate` with `q`, as JSON or as a form, and `/detect`.
+"""LibreTranslate's API: `/translate` with `q`, as JSON, as a form or in the query, and `/detect`.
 
 Its behaviour and the texts of its errors are those of https://github.com/LibreTranslate/LibreTranslate. Errors have the
 form `{"error": …}`, and status 400 where ours is 422.
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from slimseq.app.errors import InvalidRequest, UnclosedMarkup
 from slimseq.app.http.dependencies import services_of
-from slimseq.app.http.form import is_form, parse_form
+from slimseq.app.http.form import form_fields, is_form
 from slimseq.app.http.json_route import parse_json
 from slimseq.app.http.problems import headers_of, problem_of, problem_type
 from slimseq.app.http.schemas.libretranslate import (
@@ -37,6 +37,7 @@ Body = TypeVar("Body", bound=BaseModel)
 # Paths on which its clients post forms.
 FORM_PATHS = ("/translate", "/detect")
 AUTO = "auto"
+FIELDS = frozenset(LibreTranslateRequest.model_fields)
 
 
 async def translate(task: Task, request: Request, choice: Choice) -> Response:
@@ -120,26 +121,36 @@ async def _detected(services: Services, request: Request) -> list[dict[str, Any]
 
 
 async def _read(kind: type[Body], request: Request) -> Body:
-    """Reads the body of a request, from a form or from JSON.
+    """Reads the fields of a request, from a form, from JSON, and from the query.
 
     Raises:
-        InvalidRequest: a field is missing or wrong. For a missing one, the text is that of LibreTranslate.
+        InvalidRequest: a field is missing, wrong, or given twice. The text for a missing one is LibreTranslate's.
         MalformedBody: the body cannot be parsed.
     """
+    values: Any = {}
     if is_form(request):
-        values: Any = await parse_form(await request.body())
+        values = await form_fields(request)
         if "q" in values:
             # Forms have the line ends of HTTP.
             values["q"] = values["q"].replace("\r\n", "\n")
-    else:
-        values = parse_json(await request.body())
+    elif body := await request.body():
+        values = parse_json(body)
+    if not isinstance(values, dict):
+        raise InvalidRequest("Invalid request: the body must be a JSON object")
+    for name in kind.model_fields.keys() & request.query_params.keys():
+        if name in values:
+            raise InvalidRequest(f"Invalid request: {name}: is given in the query and in the body; give it once")
+        values[name] = request.query_params[name]
     try:
-        return kind.model_validate(values)
+        # As LibreTranslate does, take what is empty as not given.
+        return kind.model_validate({name: value for name, value in values.items() if value not in ("", None)})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         if first["type"] == "missing":
             raise InvalidRequest(f"Invalid request: missing {field} parameter") from error
+        if field == "alternatives" and first["type"].startswith("int_"):
+            raise InvalidRequest("Invalid request: alternatives parameter is not a number") from error
         if field == "format":
             raise InvalidRequest(f"{str(first['input'])[:64]} format is not supported") from error
         raise InvalidRequest(f"Invalid request: {describe(error.errors())}") from error

@@ -3,7 +3,7 @@
 Only a body that is no request of our own is looked at, so that our own requests are as fast as without dialects.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
@@ -20,17 +20,18 @@ Dialect = Callable[[Task, Request, Choice], Awaitable[Response]]
 TASKS = {"/translate": Task.TRANSLATION, "/summarize": Task.SUMMARIZATION}
 
 
-def recognised(task: Task, body: Any) -> Dialect | None:
+def recognised(task: Task, body: Any, query: Collection[str] = ()) -> Dialect | None:
     """Returns the dialect of a body that is no request of our own, None if it is none of another API either.
 
     Args:
         task: the task of the path.
         body: the parsed JSON, or the bytes of a form.
+        query: the names of the query parameters.
     """
     keys = body if isinstance(body, dict) else {}
     if "text" in keys:
         return None
-    if task is Task.TRANSLATION and ("q" in keys or isinstance(body, bytes)):
+    if task is Task.TRANSLATION and ("q" in keys or isinstance(body, bytes) or (body is None and "q" in query)):
         return libretranslate.translate
     return huggingface.generate if "inputs" in keys else None
 
@@ -49,12 +50,17 @@ class DialectRoute(JsonRoute):
             try:
                 return await handle(request)
             except RequestValidationError as error:
-                dialect = recognised(task, error.body)
+                query = dict(request.query_params)
+                dialect = recognised(task, error.body, query)
                 if dialect is None:
                     raise
+                own = libretranslate.FIELDS if dialect is libretranslate.translate else ()
                 # FastAPI has run all dependencies, unless their own parameters are wrong.
-                if others := [each for each in error.errors() if each["loc"][0] != "body"]:
+                if others := [
+                    each for each in error.errors() if each["loc"][0] != "body" and each["loc"][-1] not in own
+                ]:
                     raise RequestValidationError(others) from error
-            return await dialect(task, request, choice_of(ChoiceQuery.model_validate(dict(request.query_params))))
+            choice = {name: value for name, value in query.items() if name not in own}
+            return await dialect(task, request, choice_of(ChoiceQuery.model_validate(choice)))
 
         return handle_any

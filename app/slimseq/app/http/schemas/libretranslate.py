@@ -111,3 +111,9 @@ class LibreTranslateError(BaseModel):
     """An error in LibreTranslate's form."""
 
     error: str
+
+
+class LibreTranslateHealth(BaseModel):
+    """The answer of a server that runs."""
+
+    status: Literal["ok"] = "ok"
