@@ -29,6 +29,8 @@ from slimseq.app.http.schemas.libretranslate import (
 )
 
 JSON = "application/json"
+# FastAPI's description of an answer.
+UNDESCRIBED = "Successful Response"
 REF = "#/components/schemas/{model}"
 TAGS = {
     "generation": "Summarize, translate, and compare variants.",
@@ -40,7 +42,8 @@ TAGS = {
 }
 # Any request may end with these: they belong to the connection, or to the query, which no endpoint leaves unchecked.
 ALWAYS = (400, 408, 422, 431, 500, 503)
-WITH_BODY = (413, 415, 429)
+# Every body that is posted is read within limits, also where none is needed.
+POSTED = (413, 415, 429)
 # To load a variant may write what derives from it.
 LOADING = dict.fromkeys(("summarize", "translate", "compare", "load_variant"), (507,))
 # Requests of other APIs, by operation: for each media type, the bodies and the answers.
@@ -48,9 +51,10 @@ OTHER_BODIES: dict[str, dict[str, list[type[BaseModel]]]] = {
     "summarize": {JSON: [SummarizationInput]},
     "translate": {
         JSON: [LibreTranslateRequest, TranslationInput],
-        **dict.fromkeys((FORM, MULTIPART), [LibreTranslateRequest]),
+        FORM: [LibreTranslateRequest],
+        MULTIPART: [LibreTranslateRequest],
     },
-    "detect_language": dict.fromkeys((JSON, FORM, MULTIPART), [DetectRequest]),
+    "detect_language": {JSON: [DetectRequest], FORM: [DetectRequest], MULTIPART: [DetectRequest]},
 }
 # Their fields are taken from the query too.
 OTHER_QUERIES: dict[str, type[BaseModel]] = {"translate": LibreTranslateRequest, "detect_language": DetectRequest}
@@ -79,18 +83,29 @@ OF_VARIANT = {
     "parameters": {"task": "$response.body#/task", "variant": "$response.body#/variant"},
     "description": "The variant that answered.",
 }
-OF_EVALUATION = {"parameters": {"identifier": "$response.body#/id"}}
+OF_ID = {"parameters": {"identifier": "$response.body#/id"}}
+CANCEL = {"operationId": "cancel_evaluation", "description": "Its cancellation.", **OF_ID}
+SAMPLES = {"operationId": "list_evaluation_samples", "description": "Its samples and outputs.", **OF_ID}
+STOP = {"operationId": "stop_experiment", "description": "Its end.", **OF_ID}
+OF_EVALUATION = {
+    "evaluation": {"operationId": "get_evaluation", "description": "Its status and results.", **OF_ID},
+    "samples": SAMPLES,
+    "cancel": CANCEL,
+}
 LINKS = {
     ("summarize", "200"): {"variant": OF_VARIANT},
     ("translate", "200"): {"variant": OF_VARIANT},
-    ("post_evaluation", "202"): {
-        "evaluation": {"operationId": "get_evaluation", "description": "Its status and results.", **OF_EVALUATION},
-        "cancel": {"operationId": "cancel_evaluation", "description": "Its cancellation.", **OF_EVALUATION},
+    ("post_evaluation", "202"): OF_EVALUATION,
+    ("upload_evaluation", "202"): OF_EVALUATION,
+    ("get_evaluation", "200"): {"samples": SAMPLES, "cancel": CANCEL},
+    ("start_experiment", "201"): {
+        "experiment": {"operationId": "get_experiment", "description": "What it has shown so far.", **OF_ID},
+        "stop": STOP,
     },
-    ("get_evaluation", "200"): {
-        "cancel": {"operationId": "cancel_evaluation", "description": "Its cancellation.", **OF_EVALUATION}
-    },
+    ("get_experiment", "200"): {"stop": STOP},
 }
+# Operations whose answers have a `Location` header.
+LOCATED = ("post_evaluation", "upload_evaluation", "start_experiment")
 HEADERS = {
     "RequestId": {"description": "Id of the request: the client's, or a new one.", "schema": {"type": "string"}},
     "RetryAfter": {"description": "Seconds until the request is worth repeating.", "schema": {"type": "integer"}},
@@ -124,19 +139,19 @@ def _complete(document: dict[str, Any]) -> None:
         "operator": {"type": "http", "scheme": "bearer", "description": "The token of `SLIMSEQ_ADMIN_TOKEN`."}
     }
     statuses = set()
-    for operation in _operations(document):
-        statuses |= _complete_operation(operation)
+    for method, operation in _operations(document):
+        statuses |= _complete_operation(method, operation, schemas)
     components["responses"] = {f"Problem{status}": _problem(status) for status in sorted(statuses)}
     document["info"]["license"] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
     document["tags"] = [{"name": name, "description": description} for name, description in TAGS.items()]
 
 
-def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for operations in document["paths"].values():
-        yield from operations.values()
+        yield from operations.items()
 
 
-def _complete_operation(operation: dict[str, Any]) -> set[int]:
+def _complete_operation(method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> set[int]:
     """Completes one operation. Returns its statuses of errors."""
     name, responses = operation["operationId"], operation["responses"]
     for media_type, models in OTHER_BODIES.get(name, {}).items():
@@ -155,12 +170,14 @@ def _complete_operation(operation: dict[str, Any]) -> set[int]:
     for (operation_id, status), links in LINKS.items():
         if operation_id == name:
             responses[status]["links"] = links
-    for status, response in responses.items():
+    for response in responses.values():
         response["headers"] = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
-        if int(status) in (HTTPStatus.CREATED, HTTPStatus.ACCEPTED):
+        if response["description"] == UNDESCRIBED:
+            response["description"] = _meaning(response["content"][JSON]["schema"], schemas)
+        if name in LOCATED:
             response["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
     errors = {int(status) for status in responses if int(status) >= HTTPStatus.BAD_REQUEST}
-    errors |= {*ALWAYS, *(WITH_BODY if "requestBody" in operation else ()), *LOADING.get(name, ())}
+    errors |= {*ALWAYS, *(POSTED if method == "post" else ()), *LOADING.get(name, ())}
     if HTTPStatus.FORBIDDEN in errors:
         operation["security"] = [{"operator": []}]
     for error in sorted(errors):
@@ -170,6 +187,13 @@ def _complete_operation(operation: dict[str, Any]) -> set[int]:
         )
     operation["responses"] = dict(sorted(responses.items()))
     return errors
+
+
+def _meaning(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
+    """Returns what an answer is: the description of its schema, or of that of its items."""
+    reference = schema.get("items", schema)["$ref"]
+    meaning: str = schemas[reference.rpartition("/")[2]]["description"]
+    return f"A list: {meaning[:1].lower()}{meaning[1:]}" if "items" in schema else meaning
 
 
 def _fields_in_query(model: type[BaseModel]) -> Iterator[dict[str, Any]]:
@@ -190,6 +214,6 @@ def _problem(status: int, other_media_type: str | None = None) -> dict[str, Any]
     if other_media_type:
         content[other_media_type] = {"schema": {"$ref": REF.format(model="LibreTranslateError")}}
     headers = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
     return {"description": ", ".join(f"`{slug}`" for slug in slugs), "headers": headers, "content": content}

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Query, Response, UploadFile, status
+from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile, status
 
 from slimseq.app.http.dependencies import ServicesDep
 from slimseq.app.http.json_route import JsonRoute
@@ -13,6 +13,8 @@ from slimseq.models_store.manifest import Task
 
 router = APIRouter(tags=["measurements"], route_class=JsonRoute)
 uploads = APIRouter(tags=["measurements"], route_class=UploadRoute)
+
+EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
 
 
 @router.post(
@@ -38,7 +40,7 @@ async def post_evaluation(body: EvaluationRequest, services: ServicesDep, respon
     responses=documented(404, 413, 415, 422, 429, 500, 503),
 )
 async def upload_evaluation(
-    task: Annotated[Task, Form()],
+    task: Annotated[Task, Form(description="Task of the variants.")],
     variants: Annotated[list[str], Form(description="Names of the variants, a field each.")],
     file: Annotated[
         UploadFile,
@@ -78,7 +80,7 @@ async def list_evaluations(
     summary="Show an evaluation",
     responses=documented(404, 500, 503),
 )
-async def get_evaluation(identifier: str, services: ServicesDep) -> EvaluationJob:
+async def get_evaluation(identifier: EvaluationPath, services: ServicesDep) -> EvaluationJob:
     """Show the status of an evaluation, and its results once it succeeded."""
     return await services.evaluations.get(identifier)
 
@@ -89,7 +91,7 @@ async def get_evaluation(identifier: str, services: ServicesDep) -> EvaluationJo
     summary="Cancel an evaluation",
     responses=documented(404, 500, 503),
 )
-async def cancel_evaluation(identifier: str, services: ServicesDep) -> EvaluationJob:
+async def cancel_evaluation(identifier: EvaluationPath, services: ServicesDep) -> EvaluationJob:
     """Cancel an evaluation that is queued or running, delete its texts, and show its status.
 
     A finished evaluation does not change.
@@ -104,7 +106,7 @@ async def cancel_evaluation(identifier: str, services: ServicesDep) -> Evaluatio
     responses=documented(404, 422, 500, 503),
 )
 async def list_evaluation_samples(
-    identifier: str,
+    identifier: EvaluationPath,
     services: ServicesDep,
     start: Annotated[int, Query(ge=0, lt=2**31, description="Number of the first sample.")] = 0,
     limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of samples.")] = 20,
@@ -118,9 +120,10 @@ async def list_evaluation_samples(
     operation_id="delete_evaluation_samples",
     summary="Delete samples and outputs",
     status_code=status.HTTP_204_NO_CONTENT,
+    response_description="The texts are deleted.",
     responses=documented(404, 409, 500, 503),
 )
-async def delete_evaluation_samples(identifier: str, services: ServicesDep) -> None:
+async def delete_evaluation_samples(identifier: EvaluationPath, services: ServicesDep) -> None:
     """Delete the texts of an evaluation that has ended, and keep its results."""
     await services.evaluations.erase(identifier)
 

@@ -9,7 +9,13 @@ from slimseq.app.http.dependencies import ServicesDep
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/metrics", operation_id="metrics", summary="Show metrics for Prometheus", response_class=PlainTextResponse)
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    summary="Show metrics for Prometheus",
+    response_class=PlainTextResponse,
+    response_description="All metrics.",
+)
 async def metrics(services: ServicesDep) -> Response:
     """Show all metrics in the Prometheus text format."""
     return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
