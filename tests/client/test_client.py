@@ -219,14 +219,25 @@ def test_fields_that_the_client_does_not_know_are_sent() -> None:
 
     with Client("http://service", transport=answering.transport) as client:
         client.translate("Yes.", of_a_newer_service=1)  # type: ignore[call-arg]
-        client.rate("r1", 0.5, unit="u1")
-        client.vote("c1", tie=True)
+        client.rate("r1", 0.5, comment="Good.")
+        client.vote("c1", None, unit="user-7")
 
     assert [json.loads(request.content) for request in answering.requests] == [
         {"text": "Yes.", "of_a_newer_service": 1},
-        {"response": "r1", "rating": 0.5, "unit": "u1"},
-        {"comparison": "c1", "tie": True},
+        {"response": "r1", "rating": 0.5, "comment": "Good."},
+        {"comparison": "c1", "preferred": None},
     ]
+    assert [request.headers.get("x-slimseq-unit") for request in answering.requests] == [None, None, "user-7"]
+
+
+def test_an_experiment_is_deleted() -> None:
+    answering = Answering([httpx2.Response(204)])
+
+    with Client("http://service", transport=answering.transport) as client:
+        client.delete_experiment("a/b")
+
+    (request,) = answering.requests
+    assert request.method == "DELETE" and request.url.raw_path == b"/experiments/a%2Fb"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
 import json
+import re
+from html import unescape
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -28,6 +30,10 @@ def multipart(fields: dict[str, str]) -> tuple[bytes, dict[str, str]]:
         f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
     ]
     return "".join([*parts, "--b--\r\n"]).encode(), {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def html_text(html: str) -> str:
+    return unescape(re.sub("<[^>]*>", "", html))
 
 
 def post(service: Service, query: str = "", **fields: Any) -> Response:
@@ -141,6 +147,17 @@ def test_html_keeps_its_tags(service: Service) -> None:
     assert answer.json["translatedText"] == html.replace("Good morning.", ours(service, "Good morning.")).replace(
         "It is raining.", ours(service, "It is raining.")
     )
+
+
+def test_a_sentence_with_inline_tags_is_translated_whole(service: Service) -> None:
+    html = "<p>The <b>red</b> house, built in <a href='/1920'>1920</a>, is old. I &lt;3 it.</p><p>Yes.</p>"
+
+    translated = post(service, q=html, format="html").json["translatedText"]
+
+    plain = html_text(translated.split("</p>")[0])
+    assert plain == ours(service, "The red house, built in 1920, is old. I <3 it.")
+    assert "<a href='/1920'>1920</a>" in translated and translated.endswith(f"<p>{ours(service, 'Yes.')}</p>")
+    assert [translated.count(tag) for tag in ("<b>", "</b>", "<a ", "</a>", "<p>", "</p>")] == [1, 1, 1, 1, 2, 2]
 
 
 def test_html_may_have_more_texts_than_a_request(service: Service) -> None:

@@ -113,10 +113,11 @@ class AsyncClient:
         text: Texts,
         *,
         runtime: str | None = None,
+        unit: str | None = None,
         **options: Unpack[Options],
     ) -> Comparison:
-        """Generates from the same text with 2 to 8 variants, one after the other."""
-        return await self._send(calls.compare(task, variants, text, runtime, options))
+        """Generates from the same text with 2 to 8 variants, one after the other. `unit` is who votes on them."""
+        return await self._send(calls.compare(task, variants, text, runtime, unit, options))
 
     async def variants(self) -> list[Variant]:
         """Returns all variants."""
@@ -196,25 +197,31 @@ class AsyncClient:
         """Stops an experiment, and returns what it has shown."""
         return await self._send(calls.stop_experiment(identifier))
 
-    async def rate(self, response: str, rating: float, **more: Any) -> Feedback:
+    async def delete_experiment(self, identifier: str) -> None:
+        """Deletes an experiment that has stopped, with its ratings and votes."""
+        return await self._send(calls.delete_experiment(identifier))
+
+    async def rate(self, response: str, rating: float, *, unit: str | None = None, **more: Any) -> Feedback:
         """Rates a response.
 
         Args:
             response: `id` of a generation.
             rating: from 0 (bad) to 1 (good).
+            unit: who rates. None: the unit of the generation.
             more: further fields of the request that the service knows.
         """
-        return await self._send(calls.feedback(more, response=response, rating=rating))
+        return await self._send(calls.feedback({"response": response, "rating": rating}, unit, more))
 
-    async def vote(self, comparison: str, preferred: str | None = None, **more: Any) -> Feedback:
+    async def vote(self, comparison: str, preferred: str | None, *, unit: str | None = None, **more: Any) -> Feedback:
         """Says which variant of a comparison has the better outputs.
 
         Args:
             comparison: `id` of a comparison.
-            preferred: name of the variant.
+            preferred: name of the variant. None: all are equally good.
+            unit: who votes. None: the unit of the comparison.
             more: further fields of the request that the service knows.
         """
-        return await self._send(calls.feedback(more, comparison=comparison, preferred=preferred))
+        return await self._send(calls.feedback({"comparison": comparison, "preferred": preferred}, unit, more))
 
     async def wait(
         self,

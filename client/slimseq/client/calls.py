@@ -124,12 +124,10 @@ class _Experiments(Answer):
 
 def generate(task: Task, text: Texts, options: ChosenOptions) -> Call[Generation]:
     """Returns the call of `/summarize` or `/translate`."""
-    chosen = _given({name: options.get(name) for name in Choice.__annotations__})
-    unit = chosen.pop("unit", None)
-    # A header holds bytes. Those of a unit in any script are UTF-8.
-    headers = None if unit is None else {UNIT_HEADER: str(unit).encode()}
+    chosen = _given({name: options.get(name) for name in Choice.__annotations__ if name != "unit"})
     own = {name: value for name, value in options.items() if name not in Choice.__annotations__}
-    return Call("POST", PATHS[task], Generation.model_validate_json, chosen, {"text": _texts(text), **own}, headers)
+    body, headers = {"text": _texts(text), **own}, _unit(options.get("unit"))
+    return Call("POST", PATHS[task], Generation.model_validate_json, chosen, body, headers)
 
 
 def stream(task: Task, text: Texts, options: ChosenOptions) -> Call[Generation]:
@@ -139,11 +137,12 @@ def stream(task: Task, text: Texts, options: ChosenOptions) -> Call[Generation]:
 
 
 def compare(
-    task: Task, variants: Sequence[str], text: Texts, runtime: str | None, options: Options
+    task: Task, variants: Sequence[str], text: Texts, runtime: str | None, unit: str | None, options: Options
 ) -> Call[Comparison]:
     """Returns the call of `/compare`."""
     query = _given({"task": task, "variant": list(variants), "runtime": runtime})
-    return Call("POST", "/compare", Comparison.model_validate_json, query, {"text": _texts(text), **options})
+    body = {"text": _texts(text), **options}
+    return Call("POST", "/compare", Comparison.model_validate_json, query, body, _unit(unit))
 
 
 def variants() -> Call[list[Variant]]:
@@ -215,10 +214,15 @@ def stop_experiment(identifier: str) -> Call[Experiment]:
     return Call("POST", f"/experiments/{quote(identifier, safe='')}/stop", Experiment.model_validate_json)
 
 
-def feedback(more: Mapping[str, Any], **fields: Any) -> Call[Feedback]:
+def delete_experiment(identifier: str) -> Call[None]:
+    """Returns the call of `DELETE /experiments/{id}`."""
+    return Call("DELETE", f"/experiments/{quote(identifier, safe='')}", lambda _: None)
+
+
+def feedback(fields: Mapping[str, Any], unit: str | None, more: Mapping[str, Any]) -> Call[Feedback]:
     """Returns the call of `POST /feedback`. The service refuses what was judged before, so it is sent once."""
-    body = {**_given(fields), **more}
-    return Call("POST", "/feedback", Feedback.model_validate_json, body=body, is_repeatable=False)
+    body, read = {**fields, **more}, Feedback.model_validate_json
+    return Call("POST", "/feedback", read, body=body, headers=_unit(unit), is_repeatable=False)
 
 
 def read_event(event: ServerSentEvent) -> Piece | Generation:
@@ -249,6 +253,11 @@ def check_ended(evaluation: Evaluation) -> Evaluation:
         return evaluation
     reason = f": {evaluation.error.detail}" if evaluation.error else ""
     raise EvaluationFailed(f"evaluation {evaluation.id} {evaluation.status}{reason}")
+
+
+def _unit(unit: str | None) -> Mapping[bytes, bytes] | None:
+    """Returns the header of a unit. A header holds bytes: those of a unit in any script are UTF-8."""
+    return None if unit is None else {UNIT_HEADER: unit.encode()}
 
 
 def _texts(text: Texts) -> str | list[str]:

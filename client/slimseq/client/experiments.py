@@ -43,14 +43,25 @@ class ArmLatency(Answer):
     p95_ms: float
 
 
+class LiveAgreement(Answer):
+    """How close outputs are to the reference's, between 0 and 1. `exact` is the share of those that are equal."""
+
+    metric: str
+    outputs: int
+    exact: float
+    similarity: float
+    interval: Interval
+
+
 class ArmReport(Arm):
-    """What an arm has shown so far. `share` is that of the traffic."""
+    """What an arm has shown so far. `share` is that of the traffic. `agreement` needs shadowing."""
 
     share: float
     responses: int
     errors: int
     latency: ArmLatency | None
     ratings: MeanRating | None
+    agreement: LiveAgreement | None = None
 
 
 class RatingDifference(Answer):
@@ -62,10 +73,14 @@ class RatingDifference(Answer):
 
 
 class Votes(Answer):
-    """The votes on comparisons of two arms, and the first one's win rate with an always-valid interval."""
+    """The votes on comparisons of two arms, and the first one's win rate with an always-valid interval.
+
+    A tie is half a win.
+    """
 
     votes: int
     wins: float
+    ties: int = 0
     win_rate: float
     interval: Interval
     verdict: str
@@ -105,7 +120,7 @@ class Experiment(ExperimentSummary):
 
 
 class Feedback(Answer):
-    """Feedback that was recorded: the variant that was rated or preferred, and the experiment that it counts for."""
+    """Feedback that was recorded: the variant that was rated or preferred (None: a tie), and its experiment."""
 
     task: str
     variant: str | None

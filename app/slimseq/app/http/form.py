@@ -57,6 +57,8 @@ async def parse_multipart(request: Request, body: bytes, max_files: int) -> Form
     Raises:
         MalformedBody: it cannot be parsed, or has too many fields or files.
     """
+    if not body:
+        return FormData()
     parser = MultiPartParser(
         request.headers, _pieces(body), max_files=max_files, max_fields=MAX_FIELDS, max_part_size=len(body)
     )

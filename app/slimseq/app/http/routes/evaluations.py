@@ -41,7 +41,7 @@ async def post_evaluation(body: EvaluationRequest, services: ServicesDep, respon
 )
 async def upload_evaluation(
     task: Annotated[Task, Form(description="Task of the variants.")],
-    variants: Annotated[list[str], Form(description="Names of the variants, a field each.")],
+    variants: Annotated[list[str], Form(min_length=1, description="Names of the variants, a field each.")],
     file: Annotated[
         UploadFile,
         File(
