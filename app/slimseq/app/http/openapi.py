@@ -161,6 +161,7 @@ def _complete_operation(method: str, operation: dict[str, Any], schemas: dict[st
         content[media_type] = {"schema": {"oneOf": bodies} if len(bodies) > 1 else bodies[0]}
     if name in OTHER_QUERIES:
         operation.setdefault("parameters", []).extend(_fields_in_query(OTHER_QUERIES[name]))
+        operation["requestBody"]["required"] = False
     if name in OTHER_ANSWERS:
         content = responses["200"]["content"][JSON]
         content["schema"] = {"oneOf": [content["schema"], *OTHER_ANSWERS[name]]}
