@@ -84,6 +84,19 @@ def test_a_list_is_answered_with_a_list_and_blank_texts_with_themselves(service:
     assert post(service, q=[" "]).json == {"translatedText": [" "]}
 
 
+def test_a_text_without_a_letter_is_answered_with_itself(service: Service) -> None:
+    answer = post(service, q=["\U0001f600", "1,234.50", "Good morning."])
+
+    assert answer.json == {"translatedText": ["\U0001f600", "1,234.50", ours(service, "Good morning.")]}
+
+
+@pytest.mark.parametrize(("source", "target"), [("EN", "DE"), ("en-US", "de-at")])
+def test_languages_may_have_a_region_and_capitals(service: Service, source: str, target: str) -> None:
+    answer = post(service, q=SENTENCE, source=source, target=target)
+
+    assert answer.json == {"translatedText": ours(service, SENTENCE)}
+
+
 def test_a_language_is_detected_and_alternatives_are_accepted(service: Service) -> None:
     one = post(service, q=SENTENCE, source="auto", alternatives=3)
     two = post(service, q=["Good morning.", SENTENCE], source="auto", alternatives="2")

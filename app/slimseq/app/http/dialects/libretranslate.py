@@ -25,7 +25,7 @@ from slimseq.app.http.schemas.libretranslate import (
 )
 from slimseq.app.http.validation import describe
 from slimseq.app.services import Services
-from slimseq.app.serving.documents.inline import Passage
+from slimseq.app.serving.documents.inline import Passage, has_words
 from slimseq.app.serving.documents.markup import PIECE_CHARACTERS, Markup, parsing
 from slimseq.app.serving.documents.planner import Work, finished
 from slimseq.app.serving.documents.prompt import Prompt
@@ -79,7 +79,7 @@ async def _translated(services: Services, request: Request, choice: Choice) -> M
     if source == AUTO:
         detected = services.languages.detect("\n".join(texts))
         source = detected.language
-    services.languages.check_pair(source, body.target)
+    source, target = services.languages.served_pair(source, body.target)
     size = sum(map(len, texts))
     documents = await _documents(services, texts, body.format, size <= PIECE_CHARACTERS)
     parts: list[str] = []
@@ -89,10 +89,8 @@ async def _translated(services: Services, request: Request, choice: Choice) -> M
         counts.append(len(parts) - sum(counts))
     translations: list[str] = []
     if parts:
-        prompt = Prompt(parts, source=source, target=body.target, entries=len(texts))
-        answer = await services.generation.generate(
-            Task.TRANSLATION, prompt, choice.with_languages(source, body.target)
-        )
+        prompt = Prompt(parts, source=source, target=target, entries=len(texts))
+        answer = await services.generation.generate(Task.TRANSLATION, prompt, choice.with_languages(source, target))
         translations = [output.text for output in answer.outputs]
     filled = []
     start = 0
@@ -114,9 +112,9 @@ async def _translated(services: Services, request: Request, choice: Choice) -> M
 
 
 async def _documents(services: Services, texts: Sequence[str], kind: str, is_short: bool) -> list[Markup]:
-    """Returns the texts as parts to translate. A blank text has none: it is answered as it is."""
+    """Returns the texts as parts to translate. A text without a letter has none: it is answered as it is."""
     if kind == "text":
-        return [Markup(passages=[Passage(text)]) if text.strip() else Markup(kept=[text]) for text in texts]
+        return [Markup(passages=[Passage(text)]) if has_words(text) else Markup(kept=[text]) for text in texts]
     documents = []
     for index, text in enumerate(texts):
         try:
