@@ -1,8 +1,10 @@
 """Both clients against answers that the tests write. `tests/service/test_client.py` has a real service."""
 
+import ast
 import asyncio
 import email.utils
 import inspect
+import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +26,7 @@ from slimseq.client import (
 )
 
 ANSWER = {
+    "id": "r1",
     "task": "translation",
     "variant": "quantized",
     "digest": "sha256:0",
@@ -33,6 +36,22 @@ ANSWER = {
     ],
     "timings": {"queue_ms": 0.1, "inference_ms": 1.0, "total_ms": 1.2},
     "of_a_newer_service": 1,
+}
+RECORDED = {"task": "translation", "variant": "quantized", "experiment": None}
+# What differs between the code of both clients.
+WITHOUT_WAITING = {
+    "AsyncClient": "Client",
+    "AsyncBaseTransport": "BaseTransport",
+    "AsyncIterator[": "Iterator[",
+    "Callable[[], Awaitable[T]]": "Callable[[], T]",
+    "by tasks": "by threads",
+    "asyncio.sleep": "time.sleep",
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    ".aclose()": ".close()",
+    ".aread()": ".read()",
+    "async ": "",
+    "await ": "",
 }
 QUICK = Retry(first_wait_seconds=0.001)
 Answers = Sequence[httpx2.Response | Exception]
@@ -181,6 +200,64 @@ def test_an_evaluation_that_may_have_started_is_not_started_again() -> None:
     assert len(answering.requests) == 1
 
 
+def test_what_selects_the_variant_goes_into_the_query_and_the_unit_into_a_header() -> None:
+    answering = Answering([ok()])
+
+    with Client("http://service", transport=answering.transport) as client:
+        client.translate(
+            "Yes.", min_retention=0.98, max_latency_ms=50, max_bytes=10**7, variant=None, unit="Jürgen", num_beams=1
+        )
+
+    (request,) = answering.requests
+    assert dict(request.url.params) == {"min_retention": "0.98", "max_latency_ms": "50", "max_bytes": "10000000"}
+    assert dict(request.headers.raw)[b"X-Slimseq-Unit"] == "Jürgen".encode()
+    assert json.loads(request.content) == {"text": "Yes.", "num_beams": 1}
+
+
+def test_fields_that_the_client_does_not_know_are_sent() -> None:
+    answering = Answering([ok(), httpx2.Response(201, json=RECORDED), httpx2.Response(201, json=RECORDED)])
+
+    with Client("http://service", transport=answering.transport) as client:
+        client.translate("Yes.", of_a_newer_service=1)  # type: ignore[call-arg]
+        client.rate("r1", 0.5, comment="Good.")
+        client.vote("c1", None, unit="user-7")
+
+    assert [json.loads(request.content) for request in answering.requests] == [
+        {"text": "Yes.", "of_a_newer_service": 1},
+        {"response": "r1", "rating": 0.5, "comment": "Good."},
+        {"comparison": "c1", "preferred": None},
+    ]
+    assert [request.headers.get("x-slimseq-unit") for request in answering.requests] == [None, None, "user-7"]
+
+
+def test_an_experiment_is_deleted() -> None:
+    answering = Answering([httpx2.Response(204)])
+
+    with Client("http://service", transport=answering.transport) as client:
+        client.delete_experiment("a/b")
+
+    (request,) = answering.requests
+    assert request.method == "DELETE" and request.url.raw_path == b"/experiments/a%2Fb"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.rate("r1", 1),
+        lambda client: client.vote("c1", "quantized"),
+        lambda client: client.start_experiment("translation", "Which?", ["quantized", "pruned"]),
+    ],
+)
+def test_feedback_and_experiments_that_may_have_arrived_are_not_sent_again(call: Callable[[Client], object]) -> None:
+    closed = httpx2.RemoteProtocolError("Server disconnected without sending a response.")
+    answering = Answering([closed, closed])
+
+    with Client("http://service", retry=QUICK, transport=answering.transport) as client, pytest.raises(Unreachable):
+        call(client)
+
+    assert len(answering.requests) == 1
+
+
 def test_a_stream_that_ends_early_says_so() -> None:
     events = b'event: token\ndata: {"index": 0, "text": "Ja"}\n\n'
     answering = Answering([httpx2.Response(200, content=events, headers={"Content-Type": "text/event-stream"})])
@@ -204,12 +281,21 @@ def test_a_token_is_sent_as_a_bearer() -> None:
     assert request.headers["authorization"] == "Bearer secret" and request.url == "http://service/below/variants"
 
 
-def test_both_clients_have_the_same_methods() -> None:
+def test_both_clients_have_the_same_methods_and_signatures() -> None:
     def methods(kind: type) -> dict[str, Any]:
         public = {name: each for name, each in vars(kind).items() if callable(each) and not name.startswith("_")}
         return {name: list(inspect.signature(each).parameters.values()) for name, each in public.items()}
 
     assert methods(Client) == methods(AsyncClient)
+
+
+def test_the_client_is_the_async_one_without_waiting() -> None:
+    source = inspect.getsource(AsyncClient)
+    for written, means in WITHOUT_WAITING.items():
+        source = source.replace(written, means)
+
+    # Written anew, so that line breaks do not count.
+    assert ast.unparse(ast.parse(source)) == ast.unparse(ast.parse(inspect.getsource(Client)))
 
 
 def test_the_options_are_those_of_the_service() -> None:

@@ -198,6 +198,23 @@ def test_unknown_paths_and_methods_are_problems_too(service: Service) -> None:
     assert wrong_method.problem.type == "/problems/method-not-allowed"
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/evaluations", {"GET", "POST"}),
+        ("/evaluations/some", {"GET", "DELETE"}),
+        ("/evaluations/upload", {"POST"}),
+        ("/", {"GET", "HEAD"}),
+    ],
+)
+def test_a_method_that_a_path_does_not_have_is_answered_with_those_it_has(
+    service: Service, path: str, methods: set[str]
+) -> None:
+    answer = service.send("PUT", path)
+
+    assert answer.status == 405 and set(answer.headers["allow"].split(", ")) == methods
+
+
 def test_a_problem_carries_the_request_id(service: Service) -> None:
     offered = service.get("/nowhere", {"X-Request-ID": "from-the-client-1"})
     unsafe = service.get("/nowhere", {"X-Request-ID": 'a" b'})

@@ -49,6 +49,13 @@ def test_an_upload_that_is_no_data_set_is_refused(
     assert refused.status == status and said in refused.problem.detail, refused.text
 
 
+def test_an_upload_of_nothing_is_told_what_it_needs(service: Service) -> None:
+    nothing = service.send("POST", "/evaluations/upload")
+
+    assert nothing.status == 422
+    assert nothing.problem.detail == "task: is required; variants: is required; file: is required"
+
+
 def test_each_path_takes_its_own_kind_of_body(service: Service) -> None:
     as_json = service.post("/evaluations/upload", {"task": "translation"})
     as_form = service.upload("/evaluations", FIELDS, ("pairs.tsv", TSV))

@@ -56,7 +56,7 @@ def test_its_parameters_are_generation_options(service: Service, given: dict[str
     assert posted[0] == {"translation_text": translated.translation_text} and len(posted) == 2
 
 
-@pytest.mark.parametrize(("source", "target"), [("en", "de"), ("en_XX", "de_DE")])
+@pytest.mark.parametrize(("source", "target"), [("en", "de"), ("en_XX", "de_DE"), ("en-GB", "DE")])
 def test_the_languages_may_be_named(service: Service, source: str, target: str) -> None:
     answer = client(service, "/translate").translation(SENTENCE, src_lang=source, tgt_lang=target)
 

@@ -1,4 +1,6 @@
 import json
+import re
+from html import unescape
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -20,6 +22,18 @@ def client(service: Service) -> LibreTranslateAPI:
 def ours(service: Service, text: str, query: str = "") -> str:
     output: str = service.post(f"/translate{query}", {"text": text}).json["outputs"][0]["text"]
     return output
+
+
+def multipart(fields: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    """Returns a form as a browser posts it, and its headers."""
+    parts = [
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
+    ]
+    return "".join([*parts, "--b--\r\n"]).encode(), {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def html_text(html: str) -> str:
+    return unescape(re.sub("<[^>]*>", "", html))
 
 
 def post(service: Service, query: str = "", **fields: Any) -> Response:
@@ -70,6 +84,19 @@ def test_a_list_is_answered_with_a_list_and_blank_texts_with_themselves(service:
     assert post(service, q=[" "]).json == {"translatedText": [" "]}
 
 
+def test_a_text_without_a_letter_is_answered_with_itself(service: Service) -> None:
+    answer = post(service, q=["\U0001f600", "1,234.50", "Good morning."])
+
+    assert answer.json == {"translatedText": ["\U0001f600", "1,234.50", ours(service, "Good morning.")]}
+
+
+@pytest.mark.parametrize(("source", "target"), [("EN", "DE"), ("en-US", "de-at")])
+def test_languages_may_have_a_region_and_capitals(service: Service, source: str, target: str) -> None:
+    answer = post(service, q=SENTENCE, source=source, target=target)
+
+    assert answer.json == {"translatedText": ours(service, SENTENCE)}
+
+
 def test_a_language_is_detected_and_alternatives_are_accepted(service: Service) -> None:
     one = post(service, q=SENTENCE, source="auto", alternatives=3)
     two = post(service, q=["Good morning.", SENTENCE], source="auto", alternatives="2")
@@ -82,6 +109,49 @@ def test_a_language_is_detected_and_alternatives_are_accepted(service: Service) 
     assert german.status == 400 and "from German (de)" in german.json["error"]
 
 
+def test_a_form_may_be_multipart(service: Service) -> None:
+    fields = {"q": "Good morning.\r\nIt is raining.", "source": "en", "target": "de", "format": "", "api_key": ""}
+
+    translated = service.send("POST", "/translate", *multipart(fields))
+    detected = service.send("POST", "/detect", *multipart({"q": "Die Kinder spielen im Garten."}))
+    with_file = service.send("POST", "/translate", *multipart({'q"; filename="a.txt': "Yes."}))
+
+    assert translated.json == {"translatedText": ours(service, "Good morning.\nIt is raining.")}
+    assert detected.json[0]["language"] == "de"
+    assert with_file.status == 400 and "files" in with_file.json["error"]
+
+
+def test_fields_may_be_in_the_query(service: Service) -> None:
+    query = urlencode({"q": SENTENCE, "source": "en", "target": "de", "variant": "pruned"})
+
+    translated = service.send("POST", f"/translate?{query}")
+    mixed = service.send("POST", "/translate?source=en&target=de", urlencode({"q": SENTENCE}), FORM)
+    keyed = post(service, "?api_key=secret", q=SENTENCE)
+    detected = service.send("POST", f"/detect?{urlencode({'q': 'Die Kinder spielen im Garten.'})}")
+
+    assert translated.json == {"translatedText": ours(service, SENTENCE, "?variant=pruned")}
+    assert mixed.json == keyed.json == {"translatedText": ours(service, SENTENCE)}
+    assert detected.json[0]["language"] == "de"
+
+
+def test_a_query_that_is_no_request_of_its_own_is_refused(service: Service) -> None:
+    twice = post(service, "?target=de", q=SENTENCE)
+    with_text = service.post("/translate?q=Yes.", {"text": SENTENCE})
+    missing = service.send("POST", "/translate?q=Yes.&source=en")
+    unchosen = service.send("POST", "/translate?q=Yes.&source=en&target=de&min_retention=9")
+    listed = service.post("/detect", ["Yes."])
+
+    assert twice.status == 400 and twice.json["error"].startswith("Invalid request: target: is given in the query and")
+    assert with_text.status == 422 and "query parameter q" in with_text.problem.detail
+    assert missing.status == 400 and missing.json == {"error": "Invalid request: missing target parameter"}
+    assert unchosen.status == 422 and "min_retention" in unchosen.problem.detail
+    assert listed.status == 400 and "JSON object" in listed.json["error"]
+
+
+def test_its_health_probe_is_answered(service: Service) -> None:
+    assert service.get("/health").json == {"status": "ok"}
+
+
 def test_html_keeps_its_tags(service: Service) -> None:
     html = '<div class="a"><p>Good morning.</p>\n<p>It is raining.<br/><code>x = 1</code></p></div>'
 
@@ -90,6 +160,17 @@ def test_html_keeps_its_tags(service: Service) -> None:
     assert answer.json["translatedText"] == html.replace("Good morning.", ours(service, "Good morning.")).replace(
         "It is raining.", ours(service, "It is raining.")
     )
+
+
+def test_a_sentence_with_inline_tags_is_translated_whole(service: Service) -> None:
+    html = "<p>The <b>red</b> house, built in <a href='/1920'>1920</a>, is old. I &lt;3 it.</p><p>Yes.</p>"
+
+    translated = post(service, q=html, format="html").json["translatedText"]
+
+    plain = html_text(translated.split("</p>")[0])
+    assert plain == ours(service, "The red house, built in 1920, is old. I <3 it.")
+    assert "<a href='/1920'>1920</a>" in translated and translated.endswith(f"<p>{ours(service, 'Yes.')}</p>")
+    assert [translated.count(tag) for tag in ("<b>", "</b>", "<a ", "</a>", "<p>", "</p>")] == [1, 1, 1, 1, 2, 2]
 
 
 def test_html_may_have_more_texts_than_a_request(service: Service) -> None:
@@ -112,7 +193,7 @@ def test_html_that_does_not_close_is_refused_with_its_place(service: Service) ->
         ({"q": []}, 400, "Invalid request: missing q parameter"),
         ({"q": 5}, 400, "Invalid request: q: must be a string or a list of strings, not a number"),
         ({"q": "Yes.", "format": "pdf"}, 400, "pdf format is not supported"),
-        ({"q": "Yes.", "alternatives": "many"}, 400, "Invalid request: alternatives: "),
+        ({"q": "Yes.", "alternatives": "many"}, 400, "Invalid request: alternatives parameter is not a number"),
         ({"q": "Yes.", "beams": 4}, 400, "Invalid request: beams: is not a field here"),
         ({"q": ["Yes."] * 65}, 400, "text: has 65 entries; at most 64"),
     ],

@@ -57,6 +57,17 @@ def test_an_assistant_uses_the_service(service: Service) -> None:
     with_server(service.port, use)
 
 
+def test_an_assistant_may_call_the_tools_without_asking_and_sees_what_is_too_long(service: Service) -> None:
+    async def use(client: Client) -> None:
+        tools = (await client.list_tools()).tools
+        called = await client.call_tool("translate", {"text": "word " * 2000})
+
+        assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
+        assert called.is_error and "tokens" in str(called.content)
+
+    with_server(service.port, use)
+
+
 def test_an_assistant_reads_why_a_call_failed(service: Service) -> None:
     async def unknown(client: Client) -> None:
         called = await client.call_tool("translate", {"text": SENTENCE, "variant": "nope"})

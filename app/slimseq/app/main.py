@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from slimseq.app.http.dialects.libretranslate import FORM_PATHS
-from slimseq.app.http.form import FORM
+from slimseq.app.http.form import FORM, MULTIPART
 from slimseq.app.http.middleware.address import AddressMiddleware
 from slimseq.app.http.middleware.body import JSON, BodyMiddleware
 from slimseq.app.http.middleware.disconnect import DisconnectMiddleware
@@ -30,7 +30,7 @@ from slimseq.app.settings import Settings
 VERSION = importlib.metadata.version("slimseq")
 DESCRIPTION = "Serves compressed T5 and BART models side by side, and shows the cost and the quality of each variant."
 # Other paths take JSON alone.
-MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM)), "/evaluations/upload": ("multipart/form-data",)}
+MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM, MULTIPART)), "/evaluations/upload": (MULTIPART,)}
 # FastAPI's own telemetry has query strings and the texts of exceptions in it (docs/decisions/015-traces.md).
 OWN_TRACES_ONLY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")

@@ -4,8 +4,12 @@ It speaks HTTP and imports nothing else of Slimseq. `pip install 'slimseq[client
 """
 
 from slimseq.client.answers import (
+    Agreement,
+    ComparedGeneration,
     Comparison,
+    DiffPart,
     Evaluation,
+    ExperimentArm,
     FailedVariant,
     Generation,
     Metric,
@@ -18,7 +22,7 @@ from slimseq.client.answers import (
     VariantScores,
 )
 from slimseq.client.async_client import AsyncClient
-from slimseq.client.calls import Options, Task
+from slimseq.client.calls import Choice, ChosenOptions, Options, Task
 from slimseq.client.client import Client
 from slimseq.client.errors import (
     ClientError,
@@ -28,20 +32,47 @@ from slimseq.client.errors import (
     Unreachable,
     WaitedTooLong,
 )
+from slimseq.client.experiments import (
+    Arm,
+    ArmReport,
+    Experiment,
+    ExperimentConclusion,
+    ExperimentSummary,
+    Feedback,
+    LiveAgreement,
+    MeanRating,
+    PairReport,
+    Votes,
+)
 from slimseq.client.retry import Retry
 
 __all__ = [
+    "Agreement",
+    "Arm",
+    "ArmReport",
     "AsyncClient",
+    "Choice",
+    "ChosenOptions",
     "Client",
     "ClientError",
+    "ComparedGeneration",
     "Comparison",
+    "DiffPart",
     "Evaluation",
     "EvaluationFailed",
+    "Experiment",
+    "ExperimentArm",
+    "ExperimentConclusion",
+    "ExperimentSummary",
     "FailedVariant",
+    "Feedback",
     "Generation",
+    "LiveAgreement",
+    "MeanRating",
     "Metric",
     "Options",
     "Output",
+    "PairReport",
     "Piece",
     "Quality",
     "Retention",
@@ -53,5 +84,6 @@ __all__ = [
     "Unreachable",
     "Variant",
     "VariantScores",
+    "Votes",
     "WaitedTooLong",
 ]

@@ -35,15 +35,29 @@ class Timings(Answer):
     total_ms: float
 
 
-class Generation(Answer):
-    """The outputs of one variant, in the order of the texts."""
+class ExperimentArm(Answer):
+    """The arm of the experiment with an `id`. It has the name of its variant."""
 
+    id: str
+    arm: str
+
+
+class Generation(Answer):
+    """The outputs of one variant, in the order of the texts.
+
+    `id` is what feedback names. `selection` says why this variant answered, where limits of the request selected it.
+    `experiment` is None outside of experiments.
+    """
+
+    id: str
     task: str
     variant: str
     digest: str
     runtime: str
     outputs: list[Output]
     timings: Timings
+    selection: str | None = None
+    experiment: ExperimentArm | None = None
 
     @property
     def text(self) -> str:
@@ -85,11 +99,38 @@ class FailedVariant(Answer):
     error: Problem
 
 
-class Comparison(Answer):
-    """The results of the variants, in the order of the request."""
+class Agreement(Answer):
+    """How close the outputs of a variant are to those of the reference: shares between 0 and 1."""
 
+    reference: str
+    metric: str
+    exact: float
+    similarity: float
+
+
+class DiffPart(Answer):
+    """Words that both outputs have (`equal`), or only the reference (`delete`) or the variant (`insert`)."""
+
+    op: Literal["equal", "delete", "insert"]
+    text: str
+
+
+class ComparedGeneration(Generation):
+    """The outputs of one variant of a comparison. `agreement` and `diff` are None for the reference itself.
+
+    `diff` has the parts of each output.
+    """
+
+    agreement: Agreement | None = None
+    diff: list[list[DiffPart]] | None = None
+
+
+class Comparison(Answer):
+    """The results of the variants, in the order of the request. `id` is what a vote names."""
+
+    id: str
     task: str
-    results: list[Generation | FailedVariant]
+    results: list[ComparedGeneration | FailedVariant]
 
 
 class Retention(Answer):

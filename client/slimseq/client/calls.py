@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
@@ -11,12 +11,14 @@ from pydantic import ValidationError
 
 from slimseq.client.answers import Answer, Comparison, Evaluation, Generation, Piece, Quality, Variant
 from slimseq.client.errors import ClientError, EvaluationFailed, ServiceProblem, UnexpectedAnswer, Unreachable, error_of
+from slimseq.client.experiments import Experiment, ExperimentSummary, Feedback
 
 T = TypeVar("T")
 Task = Literal["summarization", "translation"]
 Texts = str | Sequence[str]
 
 PATHS: Mapping[Task, str] = {"summarization": "/summarize", "translation": "/translate"}
+UNIT_HEADER = b"X-Slimseq-Unit"
 FIRST_ERROR = 400
 
 
@@ -45,6 +47,28 @@ class Options(TypedDict, total=False):
     target: str
 
 
+class Choice(TypedDict, total=False):
+    """What selects the variant and the runtime. None, or left out: no such wish.
+
+    Without a name and without limits, the arm of a running experiment answers, else the default of the task.
+    """
+
+    variant: str | None
+    # The least share of the base model's quality, such as 0.98, in place of a name.
+    min_retention: float | None
+    # The most milliseconds for one text, as measured, likewise.
+    max_latency_ms: float | None
+    # The most bytes of the model's files, likewise.
+    max_bytes: int | None
+    runtime: str | None
+    # What keeps its arm of an experiment, such as the id of a user.
+    unit: str | None
+
+
+class ChosenOptions(Options, Choice, total=False):
+    """Generation options, and what selects the variant and the runtime."""
+
+
 @dataclass(frozen=True)
 class Call(Generic[T]):
     """A request, and the function that reads the JSON of its answer.
@@ -55,6 +79,7 @@ class Call(Generic[T]):
         read: validates the JSON of the answer.
         query: query parameters.
         body: JSON to post.
+        headers: further headers.
         is_repeatable: whether the call may reach the service twice without harm.
     """
 
@@ -63,6 +88,7 @@ class Call(Generic[T]):
     read: Callable[[bytes], T]
     query: Mapping[str, Any] | None = None
     body: Mapping[str, Any] | None = None
+    headers: Mapping[bytes, bytes] | None = None
     is_repeatable: bool = True
 
     def result(self, response: Response) -> T:
@@ -92,22 +118,31 @@ class _Evaluations(Answer):
     evaluations: list[Evaluation]
 
 
-def generate(task: Task, text: Texts, choice: Mapping[str, Any], options: Options) -> Call[Generation]:
+class _Experiments(Answer):
+    experiments: list[ExperimentSummary]
+
+
+def generate(task: Task, text: Texts, options: ChosenOptions) -> Call[Generation]:
     """Returns the call of `/summarize` or `/translate`."""
-    body = {"text": text if isinstance(text, str) else list(text), **options}
-    return Call("POST", PATHS[task], Generation.model_validate_json, choice, body)
+    chosen = _given({name: options.get(name) for name in Choice.__annotations__ if name != "unit"})
+    own = {name: value for name, value in options.items() if name not in Choice.__annotations__}
+    body, headers = {"text": _texts(text), **own}, _unit(options.get("unit"))
+    return Call("POST", PATHS[task], Generation.model_validate_json, chosen, body, headers)
 
 
-def stream(task: Task, text: Texts, choice: Mapping[str, Any], options: Options) -> Call[Generation]:
+def stream(task: Task, text: Texts, options: ChosenOptions) -> Call[Generation]:
     """Returns the call of `/summarize` or `/translate` with `stream`."""
-    call = generate(task, text, choice, options)
-    return Call(call.method, call.path, call.read, call.query, {**(call.body or {}), "stream": True})
+    call = generate(task, text, options)
+    return replace(call, body={**(call.body or {}), "stream": True})
 
 
-def compare(task: Task, variants: Sequence[str], text: Texts, options: Options) -> Call[Comparison]:
+def compare(
+    task: Task, variants: Sequence[str], text: Texts, runtime: str | None, unit: str | None, options: Options
+) -> Call[Comparison]:
     """Returns the call of `/compare`."""
-    body = {"text": text if isinstance(text, str) else list(text), **options}
-    return Call("POST", "/compare", Comparison.model_validate_json, {"task": task, "variant": list(variants)}, body)
+    query = _given({"task": task, "variant": list(variants), "runtime": runtime})
+    body = {"text": _texts(text), **options}
+    return Call("POST", "/compare", Comparison.model_validate_json, query, body, _unit(unit))
 
 
 def variants() -> Call[list[Variant]]:
@@ -156,6 +191,42 @@ def evaluations() -> Call[list[Evaluation]]:
     return Call("GET", "/evaluations", lambda content: _Evaluations.model_validate_json(content).evaluations)
 
 
+def start_experiment(
+    task: Task, name: str, arms: Mapping[str, float] | Sequence[str], margin: float | None, more: Mapping[str, Any]
+) -> Call[Experiment]:
+    """Returns the call of `POST /experiments`."""
+    weights = arms.items() if isinstance(arms, Mapping) else [(variant, 1.0) for variant in arms]
+    posted = [{"variant": variant, "weight": weight} for variant, weight in weights]
+    body = {"task": task, "name": name, "arms": posted, **_given({"margin": margin}), **more}
+    return Call("POST", "/experiments", Experiment.model_validate_json, body=body, is_repeatable=False)
+
+
+def experiment(identifier: str) -> Call[Experiment]:
+    """Returns the call of `GET /experiments/{id}`."""
+    return Call("GET", f"/experiments/{quote(identifier, safe='')}", Experiment.model_validate_json)
+
+
+def experiments() -> Call[list[ExperimentSummary]]:
+    """Returns the call of `GET /experiments`."""
+    return Call("GET", "/experiments", lambda content: _Experiments.model_validate_json(content).experiments)
+
+
+def stop_experiment(identifier: str) -> Call[Experiment]:
+    """Returns the call of `POST /experiments/{id}/stop`."""
+    return Call("POST", f"/experiments/{quote(identifier, safe='')}/stop", Experiment.model_validate_json)
+
+
+def delete_experiment(identifier: str) -> Call[None]:
+    """Returns the call of `DELETE /experiments/{id}`."""
+    return Call("DELETE", f"/experiments/{quote(identifier, safe='')}", lambda _: None)
+
+
+def feedback(fields: Mapping[str, Any], unit: str | None, more: Mapping[str, Any]) -> Call[Feedback]:
+    """Returns the call of `POST /feedback`. The service refuses what was judged before, so it is sent once."""
+    body, read = {**fields, **more}, Feedback.model_validate_json
+    return Call("POST", "/feedback", read, body=body, headers=_unit(unit), is_repeatable=False)
+
+
 def read_event(event: ServerSentEvent) -> Piece | Generation:
     """Returns the piece or the answer that an event of a stream holds.
 
@@ -186,9 +257,13 @@ def check_ended(evaluation: Evaluation) -> Evaluation:
     raise EvaluationFailed(f"evaluation {evaluation.id} {evaluation.status}{reason}")
 
 
-def choice(variant: str | None, min_retention: float | None, runtime: str | None) -> dict[str, Any]:
-    """Returns the query parameters that select a variant and a runtime."""
-    return _given({"variant": variant, "min_retention": min_retention, "runtime": runtime})
+def _unit(unit: str | None) -> Mapping[bytes, bytes] | None:
+    """Returns the header of a unit. A header holds bytes: those of a unit in any script are UTF-8."""
+    return None if unit is None else {UNIT_HEADER: unit.encode()}
+
+
+def _texts(text: Texts) -> str | list[str]:
+    return text if isinstance(text, str) else list(text)
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

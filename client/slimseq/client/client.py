@@ -10,8 +10,9 @@ import httpx2
 
 from slimseq.client import calls
 from slimseq.client.answers import Comparison, Evaluation, Generation, Piece, Quality, Variant
-from slimseq.client.calls import Call, Options, Task, Texts
+from slimseq.client.calls import Call, ChosenOptions, Options, Task, Texts
 from slimseq.client.errors import ClientError, Unreachable, WaitedTooLong, error_of
+from slimseq.client.experiments import Experiment, ExperimentSummary, Feedback
 from slimseq.client.retry import Retry
 
 T = TypeVar("T")
@@ -63,51 +64,32 @@ class Client:
         """Closes all connections."""
         self._http.close()
 
-    def generate(
-        self,
-        task: Task,
-        text: Texts,
-        *,
-        variant: str | None = None,
-        min_retention: float | None = None,
-        runtime: str | None = None,
-        **options: Unpack[Options],
-    ) -> Generation:
+    def generate(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
         """Summarizes or translates.
 
         Args:
             task: `summarization` or `translation`.
             text: a text, or several.
-            variant: the variant that generates. None: the task's default.
-            min_retention: instead of a variant, the quality that the fastest variant must keep, such as 0.98.
-            runtime: the runtime that generates. None: the fastest.
-            options: generation options.
+            options: generation options, and in place of the task's default: a `variant` by name, or the best one
+                within `min_retention`, `max_latency_ms` and `max_bytes`; a `runtime`. In an experiment, a `unit`
+                keeps its arm.
         """
-        return self._send(calls.generate(task, text, calls.choice(variant, min_retention, runtime), options))
+        return self._send(calls.generate(task, text, options))
 
-    def summarize(self, text: Texts, *, variant: str | None = None, **options: Unpack[Options]) -> Generation:
+    def summarize(self, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
         """Summarizes a text, or several. See `generate`."""
-        return self.generate("summarization", text, variant=variant, **options)
+        return self.generate("summarization", text, **options)
 
-    def translate(self, text: Texts, *, variant: str | None = None, **options: Unpack[Options]) -> Generation:
+    def translate(self, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
         """Translates a text, or several, sentence by sentence. See `generate`."""
-        return self.generate("translation", text, variant=variant, **options)
+        return self.generate("translation", text, **options)
 
-    def stream(
-        self,
-        task: Task,
-        text: Texts,
-        *,
-        variant: str | None = None,
-        min_retention: float | None = None,
-        runtime: str | None = None,
-        **options: Unpack[Options],
-    ) -> Iterator[Piece | Generation]:
+    def stream(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Iterator[Piece | Generation]:
         """Yields pieces of the outputs as they are generated, and last the whole answer. See `generate`.
 
         To stop early, close the iterator: the service stops generating.
         """
-        call = calls.stream(task, text, calls.choice(variant, min_retention, runtime), options)
+        call = calls.stream(task, text, options)
         response = self._repeat(call, lambda: self._open(call))
         try:
             for event in httpx2.EventSource(response, MAX_EVENT_BYTES):
@@ -121,9 +103,18 @@ class Client:
             response.close()
         raise calls.ended_early(str(response.request.url))
 
-    def compare(self, task: Task, variants: Sequence[str], text: Texts, **options: Unpack[Options]) -> Comparison:
-        """Generates from the same text with 2 to 8 variants."""
-        return self._send(calls.compare(task, variants, text, options))
+    def compare(
+        self,
+        task: Task,
+        variants: Sequence[str],
+        text: Texts,
+        *,
+        runtime: str | None = None,
+        unit: str | None = None,
+        **options: Unpack[Options],
+    ) -> Comparison:
+        """Generates from the same text with 2 to 8 variants, one after the other. `unit` is who votes on them."""
+        return self._send(calls.compare(task, variants, text, runtime, unit, options))
 
     def variants(self) -> list[Variant]:
         """Returns all variants."""
@@ -171,6 +162,64 @@ class Client:
         """Cancels an evaluation that has not ended, and deletes one that has. Returns its last state."""
         return self._send(calls.evaluation(identifier, "DELETE"))
 
+    def start_experiment(
+        self,
+        task: Task,
+        name: str,
+        arms: Mapping[str, float] | Sequence[str],
+        *,
+        margin: float | None = None,
+        **more: Any,
+    ) -> Experiment:
+        """Splits the traffic of a task between variants: that of requests that name none.
+
+        Args:
+            task: of the variants.
+            name: what the experiment is to find out.
+            arms: the weight of each variant, or their names for equal weights.
+            margin: differences of mean ratings and of win rates up to this do not matter. None: the service's default.
+            more: further fields of the request that the service knows.
+        """
+        return self._send(calls.start_experiment(task, name, arms, margin, more))
+
+    def experiment(self, identifier: str) -> Experiment:
+        """Returns an experiment and what it has shown so far, valid at any time at which one looks."""
+        return self._send(calls.experiment(identifier))
+
+    def experiments(self) -> list[ExperimentSummary]:
+        """Returns the newest experiments, without what they have shown."""
+        return self._send(calls.experiments())
+
+    def stop_experiment(self, identifier: str) -> Experiment:
+        """Stops an experiment, and returns what it has shown."""
+        return self._send(calls.stop_experiment(identifier))
+
+    def delete_experiment(self, identifier: str) -> None:
+        """Deletes an experiment that has stopped, with its ratings and votes."""
+        return self._send(calls.delete_experiment(identifier))
+
+    def rate(self, response: str, rating: float, *, unit: str | None = None, **more: Any) -> Feedback:
+        """Rates a response.
+
+        Args:
+            response: `id` of a generation.
+            rating: from 0 (bad) to 1 (good).
+            unit: who rates. None: the unit of the generation.
+            more: further fields of the request that the service knows.
+        """
+        return self._send(calls.feedback({"response": response, "rating": rating}, unit, more))
+
+    def vote(self, comparison: str, preferred: str | None, *, unit: str | None = None, **more: Any) -> Feedback:
+        """Says which variant of a comparison has the better outputs.
+
+        Args:
+            comparison: `id` of a comparison.
+            preferred: name of the variant. None: all are equally good.
+            unit: who votes. None: the unit of the comparison.
+            more: further fields of the request that the service knows.
+        """
+        return self._send(calls.feedback({"comparison": comparison, "preferred": preferred}, unit, more))
+
     def wait(
         self,
         evaluation: Evaluation,
@@ -203,14 +252,16 @@ class Client:
 
     def _send(self, call: Call[T]) -> T:
         def once() -> T:
-            return call.result(self._http.request(call.method, call.path, params=call.query, json=call.body))
+            return call.result(self._http.send(self._request(call)))
 
         return self._repeat(call, once)
 
+    def _request(self, call: Call[Any]) -> httpx2.Request:
+        return self._http.build_request(call.method, call.path, params=call.query, json=call.body, headers=call.headers)
+
     def _open(self, call: Call[Generation]) -> httpx2.Response:
         """Returns the response of a stream, whose body is not read yet."""
-        request = self._http.build_request(call.method, call.path, params=call.query, json=call.body)
-        response = self._http.send(request, stream=True)
+        response = self._http.send(self._request(call), stream=True)
         if response.status_code >= calls.FIRST_ERROR:
             try:
                 response.read()

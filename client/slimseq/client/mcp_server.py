@@ -6,11 +6,13 @@ HTTP. It needs the extra `mcp`.
 
 import argparse
 import contextlib
+import importlib.metadata
 from collections.abc import Iterator
 from typing import Annotated
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from slimseq.client.answers import Generation
@@ -23,6 +25,8 @@ INSTRUCTIONS = (
     "speed and quality: list_variants tells what they keep of the original's quality. Without a variant, the default "
     "answers."
 )
+# What an assistant may call without a question to its user.
+READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 VariantName = Annotated[str | None, Field(description="Name of a variant. None: the default.")]
 
 
@@ -39,21 +43,22 @@ class VariantOverview(BaseModel):
 
 def make_server(client: AsyncClient) -> MCPServer:
     """Returns the server, whose tools call the service with a client."""
-    server = MCPServer("Slimseq", instructions=INSTRUCTIONS)
+    server = MCPServer("Slimseq", instructions=INSTRUCTIONS, version=importlib.metadata.version("slimseq"))
 
-    @server.tool()
+    @server.tool(annotations=READS)
     async def translate(text: str, variant: VariantName = None) -> str:
         """Translate a text. The languages are those of the variant: see list_variants."""
         with _errors_of_tools():
-            return (await client.translate(text, variant=variant)).text
+            # An assistant would not see that a sentence was truncated.
+            return (await client.translate(text, variant=variant, on_overflow="error")).text
 
-    @server.tool()
+    @server.tool(annotations=READS)
     async def summarize(text: str, variant: VariantName = None) -> str:
         """Summarize a text of any length."""
         with _errors_of_tools():
             return (await client.summarize(text, variant=variant, long_input="map_reduce")).text
 
-    @server.tool()
+    @server.tool(annotations=READS)
     async def compare(task: Task, variants: list[str], text: str) -> dict[str, str]:
         """Generate from the same text with 2 to 8 variants. Returns the output, or the error, of each."""
         with _errors_of_tools():
@@ -63,7 +68,7 @@ def make_server(client: AsyncClient) -> MCPServer:
             for each in comparison.results
         }
 
-    @server.tool()
+    @server.tool(annotations=READS)
     async def list_variants() -> list[VariantOverview]:
         """List the variants of the models, with languages, size and quality."""
         with _errors_of_tools():

@@ -32,6 +32,13 @@ def test_a_dialect_is_recognised_by_its_keys_or_its_form(task: Task, body: Any, 
     assert recognised(task, body) is dialect
 
 
+def test_a_dialect_is_recognised_by_the_query_only_where_there_is_no_body() -> None:
+    assert recognised(Task.TRANSLATION, None, {"q": "Yes."}) is libretranslate.translate
+    assert recognised(Task.SUMMARIZATION, None, {"q": "Yes."}) is None
+    assert recognised(Task.TRANSLATION, {"text": 5}, {"q": "Yes."}) is None
+    assert recognised(Task.TRANSLATION, {"inputs": "Yes."}, {"q": "Yes."}) is huggingface.generate
+
+
 def test_a_request_of_our_own_is_not_looked_at(embedded: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def look(task: Task, body: Any) -> None:
         raise AssertionError("looked at")

@@ -1,4 +1,5 @@
 import copy
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -56,6 +57,55 @@ def test_every_operation_has_a_stable_id_a_summary_a_description_and_a_tag_that_
     for _, path, operation in operations(document):
         assert operation["summary"] and operation["description"], path
         assert set(operation["tags"]) <= tags, path
+
+
+def test_every_parameter_is_described_and_those_of_the_path_are_required(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        parameters = operation.get("parameters", [])
+        in_path = [each for each in parameters if each["in"] == "path"]
+
+        assert all(each["description"] and each["schema"] for each in parameters), f"{method} {path}"
+        assert {each["name"] for each in in_path} == set(re.findall(r"{(\w+)}", path))
+        assert all(each["required"] for each in in_path), f"{method} {path}"
+
+
+def test_every_answer_says_what_it_is_and_has_a_schema(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        (status, answer), *others = [each for each in operation["responses"].items() if int(each[0]) < 300]
+
+        assert not others and answer["description"] not in ("", "Successful Response"), f"{method} {path}"
+        contents = answer.get("content", {}).values()
+        assert (status == "204") == (not contents), f"{method} {path}"
+        assert all(content["schema"] for content in contents), f"{method} {path}"
+
+
+def test_every_operation_has_the_statuses_that_any_request_may_get(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        statuses = {int(status) for status in operation["responses"]}
+
+        assert statuses >= {400, 408, 422, 431, 500, 503}, f"{method} {path}"
+        assert method != "post" or statuses >= {413, 415, 429}, f"{method} {path}"
+        assert "{" not in path or 404 in statuses, f"{method} {path}"
+        assert (403 in statuses) == ("security" in operation), f"{method} {path}"
+    assert "HTTPValidationError" not in json.dumps(document)
+
+
+def test_every_reference_leads_somewhere_and_every_component_is_used(document: dict[str, Any]) -> None:
+    references = set(re.findall(r'"\$ref": "#/components/([^"]+)"', json.dumps(document)))
+    components = {f"{kind}/{name}" for kind, named in document["components"].items() for name in named}
+
+    assert references == {each for each in components if not each.startswith("securitySchemes/")}
+
+
+def test_what_can_be_followed_has_links(document: dict[str, Any]) -> None:
+    linked = {
+        operation["operationId"]
+        for _, _, operation in operations(document)
+        for response in operation["responses"].values()
+        if "links" in response
+    }
+
+    assert linked >= {"post_evaluation", "upload_evaluation", "start_experiment", "get_evaluation", "get_experiment"}
 
 
 def test_every_error_is_a_problem_and_every_status_of_a_problem_is_documented(document: dict[str, Any]) -> None:

@@ -36,11 +36,14 @@ def test_the_pairs_are_those_of_the_translation_variants_the_defaults_first(lang
 def test_a_pair_that_no_variant_translates_is_refused_in_libretranslates_words(
     languages: Languages, source: str, target: str, said: str
 ) -> None:
-    languages.check_pair("en", "fr")
     with pytest.raises(UnsupportedLanguages) as refused:
-        languages.check_pair(source, target)
+        languages.served_pair(source, target)
 
     assert str(refused.value) == said
+
+
+def test_a_pair_may_be_named_with_regions_and_capitals(languages: Languages) -> None:
+    assert languages.served_pair("en", "fr") == languages.served_pair("EN", "fr-CA") == ("en", "fr")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,7 @@ def test_a_pair_that_no_variant_translates_is_refused_in_libretranslates_words(
         ("It is raining.", "en"),
         ("Thank you", "en"),
         ("Wo ist der Bahnhof?", "de"),
+        ("Guten Tag", "de"),
         ("Bonjour tout le monde", "fr"),
         ("Привет, мир", "ru"),
         ("孩子们在花园里玩耍。", "zh"),

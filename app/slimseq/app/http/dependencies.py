@@ -2,12 +2,13 @@
 
 from typing import Annotated, cast
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from slimseq.app.services import Services
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.settings import RuntimeChoice
+from slimseq.models_store.manifest import Task
 
 
 async def services_of(request: Request) -> Services:
@@ -17,6 +18,8 @@ async def services_of(request: Request) -> Services:
 
 ServicesDep = Annotated[Services, Depends(services_of)]
 
+TaskPath = Annotated[Task, Path(description="Task of the variant.")]
+VariantPath = Annotated[str, Path(description="Name of the variant.")]
 RuntimeQuery = Annotated[
     RuntimeChoice,
     Query(description="Runtime that generates. `auto` selects the fastest one measured on this type of CPU."),

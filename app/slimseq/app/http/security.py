@@ -15,7 +15,17 @@ from slimseq.models_store.errors import SlimseqError
 
 # Probes, documentation, and what LibreTranslate's servers tell everybody. They need no key.
 OPEN_PATHS = frozenset(
-    {"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico", "/languages", "/frontend/settings"}
+    {
+        "/",
+        "/docs",
+        "/favicon.ico",
+        "/frontend/settings",
+        "/health",
+        "/healthz",
+        "/languages",
+        "/openapi.json",
+        "/readyz",
+    }
 )
 OPEN_PREFIXES = ("/assets/", "/problems/")
 

@@ -1,23 +1,15 @@
-"""A route class that parses uploads piece by piece, so that other requests run in between, and keeps them in memory.
+"""A route class that parses uploads in pieces and keeps them in memory.
 
-FastAPI's own way writes files above 1 MiB to a temporary folder, which a container may not have. The middleware that
-reads bodies has bounded their size.
+FastAPI's own way writes files above 1 MiB to a temporary folder.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.formparsers import MultiPartException, MultiPartParser
 
-from slimseq.app.errors import MalformedBody
-
-# Takes about 1 ms.
-PIECE_BYTES = 64 * 1024
-# More than any form of the API has: a field for each variant, and some others.
-MAX_FIELDS = 32
+from slimseq.app.http.form import parse_multipart
 
 
 class UploadRoute(APIRoute):
@@ -28,20 +20,7 @@ class UploadRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def parse_and_handle(request: Request) -> Response:
-            body = await request.body()
-            parser = MultiPartParser(request.headers, _pieces(body), max_files=1, max_fields=MAX_FIELDS)
-            parser.spool_max_size = len(body) + 1
-            try:
-                request._form = await parser.parse()
-            except MultiPartException as error:
-                raise MalformedBody(f"the body is not a form: {error.message}") from error
+            request._form = await parse_multipart(request, await request.body(), max_files=1)
             return await handle(request)
 
         return parse_and_handle
-
-
-async def _pieces(body: bytes) -> AsyncGenerator[bytes, None]:
-    for start in range(0, len(body), PIECE_BYTES):
-        await asyncio.sleep(0)
-        yield body[start : start + PIECE_BYTES]
-    yield b""

@@ -13,8 +13,9 @@ from slimseq.models_store.manifest import Task
 
 # More characters do not make detection better, only longer.
 DETECTED_CHARACTERS = 4000
-# At this confidence, a language that no variant knows is believed too.
-SURE = 0.99
+# At this confidence, a language that no variant knows is believed too, unless the text is shorter: "Guten Tag" would be
+# Finnish without any doubt.
+SURE, SURE_CHARACTERS = 0.99, 20
 
 
 @dataclass(frozen=True)
@@ -38,32 +39,38 @@ class Languages:
         found = [tuple(manifests[name].languages) for name in names if name in manifests]
         return list(dict.fromkeys((pair[0], pair[1]) for pair in found if len(pair) == 2))
 
-    def check_pair(self, source: str, target: str) -> None:
-        """Checks that a variant translates from one language to the other.
+    def served_pair(self, source: str, target: str) -> tuple[str, str]:
+        """Returns the codes by which a pair is served: `en` and `de` for `EN` and `de-AT` too.
 
         Raises:
-            UnsupportedLanguages: none does. The text is that of LibreTranslate.
+            UnsupportedLanguages: no variant translates from one to the other. The text is that of LibreTranslate.
         """
         pairs = self.pairs()
+        codes = {code.lower(): code for pair in pairs for code in pair}
+        served = []
         for language in (source, target):
-            if not any(language in pair for pair in pairs):
+            given = language.lower()
+            code = codes.get(given) or codes.get(given.split("-")[0])
+            if code is None:
                 raise UnsupportedLanguages(f"{language} is not supported")
-        if (source, target) not in pairs:
+            served.append(code)
+        if (served[0], served[1]) not in pairs:
             raise UnsupportedLanguages(
-                f"{language_name(target)} ({target}) is not available as a target language from "
-                f"{language_name(source)} ({source})"
+                f"{language_name(served[1])} ({served[1]}) is not available as a target language from "
+                f"{language_name(served[0])} ({served[0]})"
             )
+        return served[0], served[1]
 
     def detect(self, text: str) -> Detected:
         """Returns the language of a text.
 
         Short texts say little. So the detector chooses among the languages that the variants know, unless it is sure
-        of another language.
+        of another language, or the text is in another script.
         """
         text = text[:DETECTED_CHARACTERS]
         known = list(dict.fromkeys(language for pair in self.pairs() for language in pair))
         found = detect_language(text)
-        if found.confidence < SURE:
+        if found.confidence < SURE or len(text.strip()) < SURE_CHARACTERS:
             among = detect_language(text, LanguageDetection(allowed=_detector_codes(known)))
             found = found if among.language is None else among
         return Detected(_short_code(found) or (known[0] if known else "en"), round(found.confidence, 4))

@@ -13,14 +13,14 @@ def markup(html: str) -> Markup:
 
 def shouted(html: str) -> str:
     read = markup(html)
-    return read.filled([text.upper() for text in read.texts])
+    return finished(read.filling([text.upper() for text in read.texts]))
 
 
 @pytest.mark.parametrize(
     ("html", "filled"),
     [
         ('<p class="green">Hello!</p>', '<p class="green">HELLO!</p>'),
-        ("<P Class=green\n>Hello <B>you</B >\n there</P>", "<P Class=green\n>HELLO <B>YOU</B >\n THERE</P>"),
+        ("<P Class=green\n>Hello <B>you</B >\n there</P>", "<P Class=green\n>HELLO <B>YOU</B > THERE</P>"),
         ("<ul><li>One<li>Two</ul>", "<ul><li>ONE<li>TWO</ul>"),
         ("one<br>two<img src=a.png alt='a picture'/>", "ONE<br>TWO<img src=a.png alt='a picture'/>"),
         ("fish &amp; chips &lt;b>", "FISH &amp; CHIPS &lt;B&gt;"),

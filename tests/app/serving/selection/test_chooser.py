@@ -147,7 +147,7 @@ def test_a_reference_is_named_only_where_it_is_among_the_variants(tmp_path: Path
     ("choice", "chosen", "why"),
     [
         (Choice(max_bytes=2000), "quantized", "best retention of 2 variants within max_bytes 2000: quantized"),
-        (Choice(max_latency_ms=25), "pruned", "best retention of 1 variants within max_latency_ms 25: pruned"),
+        (Choice(max_latency_ms=25), "pruned", "best retention of 1 variant within max_latency_ms 25: pruned"),
         (Choice(min_retention=0.9, max_bytes=2000), "pruned", "fastest of 2 variants"),
     ],
 )

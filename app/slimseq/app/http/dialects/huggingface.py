@@ -5,6 +5,7 @@ member, `error`, which its clients show.
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from fastapi import Request, Response
@@ -37,8 +38,8 @@ async def generate(task: Task, request: Request, choice: Choice) -> Response:
         prompt = Prompt.of(own_request(task, parse_json(await request.body())))
         services = await services_of(request)
         if prompt.source and prompt.target:
-            services.languages.check_pair(prompt.source, prompt.target)
-            choice = choice.with_languages(prompt.source, prompt.target)
+            source, target = services.languages.served_pair(prompt.source, prompt.target)
+            prompt, choice = replace(prompt, source=source, target=target), choice.with_languages(source, target)
         await (await admission_of(request)).characters(prompt.characters)
         answer = await services.generation.generate(task, prompt, choice)
     except SlimseqError as error:

@@ -1,4 +1,4 @@
-"""LibreTranslate's API: `/translate` with `q`, as JSON or as a form, and `/detect`.
+"""LibreTranslate's API: `/translate` with `q`, as JSON, as a form or in the query, and `/detect`.
 
 Its behaviour and the texts of its errors are those of https://github.com/LibreTranslate/LibreTranslate. Errors have the
 form `{"error": …}`, and status 400 where ours is 422.
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from slimseq.app.errors import InvalidRequest, UnclosedMarkup
 from slimseq.app.http.dependencies import services_of
-from slimseq.app.http.form import is_form, parse_form
+from slimseq.app.http.form import form_fields, is_form
 from slimseq.app.http.json_route import parse_json
 from slimseq.app.http.problems import headers_of, problem_of, problem_type
 from slimseq.app.http.schemas.libretranslate import (
@@ -26,18 +26,23 @@ from slimseq.app.http.schemas.libretranslate import (
 from slimseq.app.http.security import admission_of, admit_by_key
 from slimseq.app.http.validation import describe
 from slimseq.app.services import Services
+from slimseq.app.serving.documents.inline import Passage, has_words
 from slimseq.app.serving.documents.markup import PIECE_CHARACTERS, Markup, parsing
-from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.planner import Work, finished
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
 Body = TypeVar("Body", bound=BaseModel)
+Result = TypeVar("Result")
 
 # Paths on which its clients post forms.
 FORM_PATHS = ("/translate", "/detect")
 AUTO = "auto"
+# To put the tags of so many characters back takes 15 ms at most.
+FILLED_CHARACTERS = 1000
+FIELDS = frozenset(LibreTranslateRequest.model_fields)
 
 
 async def translate(task: Task, request: Request, choice: Choice) -> Response:
@@ -76,21 +81,29 @@ async def _translated(services: Services, request: Request, choice: Choice) -> M
     if source == AUTO:
         detected = services.languages.detect("\n".join(texts))
         source = detected.language
-    services.languages.check_pair(source, body.target)
-    documents = await _documents(services, texts, body.format)
-    parts = [part for document in documents for part in document.texts]
+    source, target = services.languages.served_pair(source, body.target)
+    size = sum(map(len, texts))
+    documents = await _documents(services, texts, body.format, size <= PIECE_CHARACTERS)
+    parts: list[str] = []
+    counts: list[int] = []
+    for document in documents:
+        parts += document.texts
+        counts.append(len(parts) - sum(counts))
     translations: list[str] = []
     if parts:
-        prompt = Prompt(parts, source=source, target=body.target, entries=len(texts))
+        prompt = Prompt(parts, source=source, target=target, entries=len(texts))
         await (await admission_of(request)).characters(prompt.characters)
-        answer = await services.generation.generate(
-            Task.TRANSLATION, prompt, choice.with_languages(source, body.target)
-        )
+        answer = await services.generation.generate(Task.TRANSLATION, prompt, choice.with_languages(source, target))
         translations = [output.text for output in answer.outputs]
     filled = []
-    for document in documents:
-        own, translations = translations[: len(document.texts)], translations[len(document.texts) :]
-        filled.append(document.filled(own) if body.format == "html" else "".join([*document.kept, *own]))
+    start = 0
+    for document, count in zip(documents, counts, strict=True):
+        own = translations[start : start + count]
+        start += count
+        if body.format == "text":
+            filled.append("".join([*document.kept, *own]))
+        else:
+            filled.append(await _stepwise(services, document.filling(own), size <= FILLED_CHARACTERS))
     response = LibreTranslateResponse(translatedText=filled if is_list else filled[0])
     if detected is not None:
         found = DetectedLanguage(confidence=round(detected.confidence * 100, 1), language=detected.language)
@@ -101,19 +114,22 @@ async def _translated(services: Services, request: Request, choice: Choice) -> M
     return response.model_dump(exclude_none=True)
 
 
-async def _documents(services: Services, texts: Sequence[str], kind: str) -> list[Markup]:
-    """Returns the texts as parts to translate. A blank text has none: it is answered as it is."""
+async def _documents(services: Services, texts: Sequence[str], kind: str, is_short: bool) -> list[Markup]:
+    """Returns the texts as parts to translate. A text without a letter has none: it is answered as it is."""
     if kind == "text":
-        return [Markup(texts=[text]) if text.strip() else Markup(kept=[text]) for text in texts]
-    is_short = sum(map(len, texts)) <= PIECE_CHARACTERS
+        return [Markup(passages=[Passage(text)]) if has_words(text) else Markup(kept=[text]) for text in texts]
     documents = []
     for index, text in enumerate(texts):
         try:
-            documents.append(finished(parsing(text)) if is_short else await services.planner.run(parsing(text)))
+            documents.append(await _stepwise(services, parsing(text), is_short))
         except UnclosedMarkup as error:
             place = f"q[{index}]" if len(texts) > 1 else "q"
             raise UnclosedMarkup(f"{place}: {error}") from error
     return documents
+
+
+async def _stepwise(services: Services, work: Work[Result], is_short: bool) -> Result:
+    return finished(work) if is_short else await services.planner.run(work)
 
 
 async def _detected(services: Services, request: Request) -> list[dict[str, Any]]:
@@ -123,29 +139,39 @@ async def _detected(services: Services, request: Request) -> list[dict[str, Any]
 
 
 async def _read(kind: type[Body], request: Request) -> Body:
-    """Reads the body of a request, from a form or from JSON, and the key in it.
+    """Reads the fields of a request, from a form, from JSON, and from the query, and lets it in by the key among them.
 
     Raises:
         Unauthenticated, Forbidden, KeyLimitReached: the request may not be answered.
-        InvalidRequest: a field is missing or wrong. For a missing one, the text is that of LibreTranslate.
+        InvalidRequest: a field is missing, wrong, or given twice. The text for a missing one is LibreTranslate's.
         MalformedBody: the body cannot be parsed.
     """
+    values: Any = {}
     if is_form(request):
-        values: Any = await parse_form(await request.body())
+        values = await form_fields(request)
         if "q" in values:
             # Forms have the line ends of HTTP.
             values["q"] = values["q"].replace("\r\n", "\n")
-    else:
-        values = parse_json(await request.body())
-    key = values.get("api_key") if isinstance(values, dict) else None
+    elif body := await request.body():
+        values = parse_json(body)
+    if not isinstance(values, dict):
+        raise InvalidRequest("Invalid request: the body must be a JSON object")
+    for name in kind.model_fields.keys() & request.query_params.keys():
+        if name in values:
+            raise InvalidRequest(f"Invalid request: {name}: is given in the query and in the body; give it once")
+        values[name] = request.query_params[name]
+    key = values.get("api_key")
     await admit_by_key(request, key if isinstance(key, str) else None)
     try:
-        return kind.model_validate(values)
+        # As LibreTranslate does, take what is empty as not given.
+        return kind.model_validate({name: value for name, value in values.items() if value not in ("", None)})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         if first["type"] == "missing":
             raise InvalidRequest(f"Invalid request: missing {field} parameter") from error
+        if field == "alternatives" and first["type"].startswith("int_"):
+            raise InvalidRequest("Invalid request: alternatives parameter is not a number") from error
         if field == "format":
             raise InvalidRequest(f"{str(first['input'])[:64]} format is not supported") from error
         raise InvalidRequest(f"Invalid request: {describe(error.errors())}") from error

@@ -93,10 +93,17 @@ def _translated(request: Request, error: Exception) -> Exception:
     if not isinstance(error, HTTPException):
         return error
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return MethodNotAllowed(request.method, request.url.path, (error.headers or {}).get("Allow", "other methods"))
+        return MethodNotAllowed(request.method, request.url.path, _allowed(request, error))
     if error.status_code == HTTPStatus.NOT_FOUND:
         return NotFound(f"there is nothing at {request.url.path}; /docs lists the endpoints")
     return MalformedBody("the body cannot be parsed as JSON; it may be nested too deeply or hold too long a number")
+
+
+def _allowed(request: Request, error: HTTPException) -> str:
+    """Returns the methods of a path. Starlette names those of one of its routes."""
+    paths, template = request.app.openapi()["paths"], getattr(request.scope.get("route"), "path", "")
+    documented = paths.get(request.scope["path"]) or paths.get(template, {})
+    return ", ".join(method.upper() for method in documented) or (error.headers or {}).get("Allow", "other methods")
 
 
 def _is_event_stream(started: Message) -> bool:

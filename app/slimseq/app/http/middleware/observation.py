@@ -13,7 +13,7 @@ from slimseq.app.identity.limits import Admission
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import RequestSpan, Traces
 
-PROBES = frozenset({"/healthz", "/readyz", "/metrics"})  # Requested every few seconds by monitoring.
+PROBES = frozenset({"/health", "/healthz", "/readyz", "/metrics"})  # Requested every few seconds by monitoring.
 CLIENT_CLOSED = 499  # nginx's status for a client that disconnected before the response.
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Query, Response, UploadFile, status
+from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile, status
 
 from slimseq.app.http.dependencies import ServicesDep
 from slimseq.app.http.json_route import JsonRoute
@@ -17,6 +17,8 @@ ALLOWED = [requires(Scope.EVALUATE)]
 
 router = APIRouter(tags=["measurements"], route_class=JsonRoute, dependencies=ALLOWED)
 uploads = APIRouter(tags=["measurements"], route_class=UploadRoute)
+
+EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
 
 
 @router.post(
@@ -47,8 +49,8 @@ async def post_evaluation(
     dependencies=[audited("evaluation posted")],
 )
 async def upload_evaluation(
-    task: Annotated[Task, Form()],
-    variants: Annotated[list[str], Form(description="Names of the variants, a field each.")],
+    task: Annotated[Task, Form(description="Task of the variants.")],
+    variants: Annotated[list[str], Form(min_length=1, description="Names of the variants, a field each.")],
     file: Annotated[
         UploadFile,
         File(
@@ -89,7 +91,7 @@ async def list_evaluations(
     summary="Show an evaluation",
     responses=documented(404, 500, 503),
 )
-async def get_evaluation(identifier: str, services: ServicesDep) -> EvaluationJob:
+async def get_evaluation(identifier: EvaluationPath, services: ServicesDep) -> EvaluationJob:
     """Show the status of an evaluation, and its results once it succeeded."""
     return await services.evaluations.get(identifier)
 
@@ -101,7 +103,7 @@ async def get_evaluation(identifier: str, services: ServicesDep) -> EvaluationJo
     responses=documented(404, 500, 503),
     dependencies=[audited("evaluation cancelled")],
 )
-async def cancel_evaluation(identifier: str, services: ServicesDep) -> EvaluationJob:
+async def cancel_evaluation(identifier: EvaluationPath, services: ServicesDep) -> EvaluationJob:
     """Cancel an evaluation that is queued or running, and delete its texts. It stays in the list as `cancelled`.
 
     An evaluation that has ended is deleted with its results. The answer is its last state.
@@ -116,7 +118,7 @@ async def cancel_evaluation(identifier: str, services: ServicesDep) -> Evaluatio
     responses=documented(404, 422, 500, 503),
 )
 async def list_evaluation_samples(
-    identifier: str,
+    identifier: EvaluationPath,
     services: ServicesDep,
     start: Annotated[int, Query(ge=0, lt=2**31, description="Number of the first sample.")] = 0,
     limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of samples.")] = 20,
@@ -130,10 +132,11 @@ async def list_evaluation_samples(
     operation_id="delete_evaluation_samples",
     summary="Delete samples and outputs",
     status_code=status.HTTP_204_NO_CONTENT,
+    response_description="The texts are deleted.",
     responses=documented(404, 409, 500, 503),
     dependencies=[audited("evaluation samples deleted")],
 )
-async def delete_evaluation_samples(identifier: str, services: ServicesDep) -> None:
+async def delete_evaluation_samples(identifier: EvaluationPath, services: ServicesDep) -> None:
     """Delete the texts of an evaluation that has ended, and keep its results."""
     await services.evaluations.erase(identifier)
 

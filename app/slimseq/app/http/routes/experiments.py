@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Path, Query, Response, status
 
 from slimseq.app.http.dependencies import ServicesDep
 from slimseq.app.http.json_route import JsonRoute
@@ -18,6 +18,8 @@ from slimseq.app.http.security import OPERATOR_IF_ANY, audited, requires
 from slimseq.app.identity.keys import Scope
 
 router = APIRouter(tags=["experiments"], route_class=JsonRoute)
+
+ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
 
 
 @router.post(
@@ -59,7 +61,7 @@ async def list_experiments(
     summary="Show an experiment",
     responses=documented(404, 500, 503),
 )
-async def get_experiment(identifier: str, services: ServicesDep) -> Experiment:
+async def get_experiment(identifier: ExperimentPath, services: ServicesDep) -> Experiment:
     """Show what an experiment has shown so far. Its intervals and verdicts are valid at any time at which one looks."""
     return await services.experiments.get(identifier)
 
@@ -71,7 +73,7 @@ async def get_experiment(identifier: str, services: ServicesDep) -> Experiment:
     responses=documented(403, 404, 500, 503),
     dependencies=[audited("experiment stopped"), OPERATOR_IF_ANY],
 )
-async def stop_experiment(identifier: str, services: ServicesDep) -> Experiment:
+async def stop_experiment(identifier: ExperimentPath, services: ServicesDep) -> Experiment:
     """Stop an experiment. Requests that name no variant get the default variant again."""
     return await services.experiments.stop(identifier)
 

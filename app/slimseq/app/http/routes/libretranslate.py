@@ -1,4 +1,4 @@
-"""The paths of LibreTranslate's API beside `/translate`: `/languages`, `/detect` and `/frontend/settings`."""
+"""The paths of LibreTranslate's API beside `/translate`: `/languages`, `/detect`, `/frontend/settings`, `/health`."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from slimseq.app.http.schemas.libretranslate import (
     FrontendLanguages,
     FrontendSettings,
     LibreTranslateError,
+    LibreTranslateHealth,
     SupportedLanguage,
 )
 from slimseq.app.serving.languages import language_name
@@ -77,3 +78,9 @@ async def frontend_settings(services: ServicesDep) -> FrontendSettings:
             target=FrontendLanguage(code=target, name=language_name(target)),
         ),
     )
+
+
+@router.get("/health", operation_id="libretranslate_health", summary="Liveness probe of LibreTranslate's clients")
+async def libretranslate_health() -> LibreTranslateHealth:
+    """Answer 200 while the process runs, as `/healthz` does."""
+    return LibreTranslateHealth()

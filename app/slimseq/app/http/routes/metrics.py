@@ -11,7 +11,13 @@ from slimseq.app.identity.keys import Scope
 router = APIRouter(tags=["operation"], dependencies=[requires(Scope.METRICS)])
 
 
-@router.get("/metrics", operation_id="metrics", summary="Show metrics for Prometheus", response_class=PlainTextResponse)
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    summary="Show metrics for Prometheus",
+    response_class=PlainTextResponse,
+    response_description="All metrics.",
+)
 async def metrics(services: ServicesDep) -> Response:
     """Show all metrics in the Prometheus text format."""
     return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -2,12 +2,11 @@
 
 from fastapi import APIRouter
 
-from slimseq.app.http.dependencies import RuntimeQuery, ServicesDep, runtime_name
+from slimseq.app.http.dependencies import RuntimeQuery, ServicesDep, TaskPath, VariantPath, runtime_name
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.variants import VariantDetail, VariantList
 from slimseq.app.http.security import audited, requires
 from slimseq.app.identity.keys import Scope
-from slimseq.models_store.manifest import Task
 
 router = APIRouter(tags=["variants"])
 
@@ -24,7 +23,7 @@ async def list_variants(services: ServicesDep) -> VariantList:
     summary="Show a variant",
     responses=documented(404, 422, 500),
 )
-async def get_variant(task: Task, variant: str, services: ServicesDep) -> VariantDetail:
+async def get_variant(task: TaskPath, variant: VariantPath, services: ServicesDep) -> VariantDetail:
     """Show a variant with its manifest."""
     return services.inventory.variant(task, variant)
 
@@ -37,7 +36,7 @@ async def get_variant(task: Task, variant: str, services: ServicesDep) -> Varian
     dependencies=[audited("variant loaded"), requires(Scope.ADMIN)],
 )
 async def load_variant(
-    task: Task, variant: str, services: ServicesDep, runtime: RuntimeQuery = "auto"
+    task: TaskPath, variant: VariantPath, services: ServicesDep, runtime: RuntimeQuery = "auto"
 ) -> VariantDetail:
     """Load a variant in advance. Other variants may be unloaded to free memory."""
     async with services.pool.lease(task, variant, runtime_name(runtime)):
@@ -51,7 +50,7 @@ async def load_variant(
     responses=documented(403, 404, 409, 422, 500),
     dependencies=[audited("variant unloaded"), requires(Scope.ADMIN)],
 )
-async def unload_variant(task: Task, variant: str, services: ServicesDep) -> VariantDetail:
+async def unload_variant(task: TaskPath, variant: VariantPath, services: ServicesDep) -> VariantDetail:
     """Unload a variant that no request uses, and free its memory. The next request loads it again."""
     services.inventory.variant(task, variant)
     await services.pool.unload(task, variant)

@@ -6,7 +6,7 @@ descriptions, come from `slimseq.models_store.manifest.GenerationOptions`.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -52,9 +52,12 @@ def check_unicode(text: str, place: str) -> None:
 JSON_KINDS = {dict: "an object", list: "a list", int: "a number", float: "a number", bool: "a boolean"}
 JSON_KINDS[type(None)] = "null"
 
+NOT_BLANK = {"type": "string", "pattern": r"\S"}
 Texts = Annotated[
     str | list[str],
     BeforeValidator(check_texts),
+    # What `check_texts` takes.
+    WithJsonSchema({"anyOf": [NOT_BLANK, {"type": "array", "items": NOT_BLANK, "minItems": 1}]}),
     Field(description="A text or a list of texts.", examples=["The children are playing in the garden."]),
 ]
 

@@ -39,7 +39,7 @@ class LibreTranslateRequest(BaseModel):
     source: Language = Field(description="Language of the texts, or `auto` to detect it.", examples=["en"])
     target: Language = Field(description="Language of the translations.", examples=["de"])
     format: Literal["text", "html"] = Field(
-        default="text", description="`html`: text nodes are translated one by one, and tags are kept."
+        default="text", description="`html`: sentences are translated, and tags are kept around their words."
     )
     alternatives: int = Field(default=0, ge=0, description="Accepted. The answer's `alternatives` are always empty.")
     api_key: ApiKey = None
@@ -112,3 +112,9 @@ class LibreTranslateError(BaseModel):
     """An error in LibreTranslate's form."""
 
     error: str
+
+
+class LibreTranslateHealth(BaseModel):
+    """The answer of a server that runs."""
+
+    status: Literal["ok"] = "ok"

@@ -167,7 +167,7 @@ class Chooser:
         if not fitting and list(choice.limits) == ["min_retention"]:
             kept = [(each.manifest.variant, each.retention) for each in candidates]
             raise NoVariantRetains(task.value, choice.limits["min_retention"], kept)
-        limits = " and ".join(f"{name} {value:g}" for name, value in choice.limits.items())
+        limits = " and ".join(f"{name} {_number(value)}" for name, value in choice.limits.items())
         if not fitting:
             raise NoVariantFits(task.value, limits, [each.words() for each in candidates])
         if choice.min_retention is not None:
@@ -177,7 +177,7 @@ class Chooser:
             best, what = [each for each in fitting if (each.retention or 0.0) == highest], "best retention"
         chosen = fastest_variant([(each.manifest, each.runtime) for each in best]).variant
         found = next(each for each in best if each.manifest.variant == chosen)
-        return Selection(chosen, f"{what} of {len(fitting)} variants within {limits}: {found.words()}")
+        return Selection(chosen, f"{what} of {_counted(fitting)} within {limits}: {found.words()}")
 
     def _candidates(self, task: Task, runtime: str | None) -> list[Candidate]:
         manifests, every = self._of_one_reference(task), self._catalogue.manifests(task)
@@ -213,3 +213,12 @@ class Chooser:
             return self._runtimes.choose(manifest.task, manifest.variant, runtime)
         except SlimseqError:
             return None
+
+
+def _number(value: float) -> str:
+    """Returns a limit as a request has it. Bytes are whole numbers."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def _counted(variants: Sequence[Candidate]) -> str:
+    return f"{len(variants)} variant{'s' * (len(variants) > 1)}"
