@@ -22,7 +22,7 @@ def request_of(body: bytes, content_type: bytes) -> Request:
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return Request({"type": "http", "method": "POST", "headers": [(b"content-type", content_type)]}, receive)  # type: ignore[arg-type]
+    return Request({"type": "http", "method": "POST", "headers": [(b"content-type", content_type)]}, receive)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from slimseq.app.errors import InvalidRequest, MalformedBody
-from slimseq.app.http.middleware.json_limits import check_encoding
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
@@ -43,8 +42,11 @@ async def form_fields(request: Request) -> dict[str, str]:
     body = await request.body()
     if _media_type(request) == FORM:
         return await parse_form(body)
-    # The parser would read other bytes as Latin-1.
-    check_encoding(body)
+    try:
+        # The parser would read other bytes as Latin-1.
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedBody(f"the form is not UTF-8: {error.reason} at byte {error.start}") from error
     fields: dict[str, str] = {}
     for name, value in (await parse_multipart(request, body, max_files=0)).multi_items():
         _add(fields, name, str(value))
