@@ -15,8 +15,8 @@ VENV4 := .venv-transformers4
 STAMP4 := $(VENV4)/.installed
 INSTALL := -m pip install --quiet --disable-pip-version-check -e
 PYTEST := $(BIN)/python -m pytest
-# Two processes; each test file runs in one of them.
-TWICE := -n 2 --dist loadfile
+# Two processes; each test file runs in one of them, in the order that tests/conftest.py gives.
+TWICE := -n 2 --dist loadfile --no-loadscope-reorder
 # Where tests are that start the service. To collect all others imports PyTorch, for nothing.
 SERVICE_TESTS := tests/app tests/chaos tests/deploy tests/service tests/web
 

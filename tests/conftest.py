@@ -55,14 +55,25 @@ LOW_PRIORITY = (
     "tests/web/test_evaluations",
     "tests/web/test_measurements.py::test_live_agreement",
 )
-
+# The files that take longest (minutes to half a minute) begin first, so that no process waits for one at the end.
+LONGEST = (
+    "tests/compression/test_families",
+    "tests/compression/build/",
+    "tests/compression/test_two_at_once",
+    "tests/service/test_fresh_models",
+    "tests/service/test_lasting_evaluations",
+    "tests/service/test_memory_after_a_burst",
+    "tests/service/test_serving_install",
+    "tests/deploy/test_under_load",
+)
 
 COMPRESSION_TESTS = Path(__file__).parent / "compression"
 LIBRARIES = re.compile(r"\b(torch|transformers|optimum)\b")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests for `make check` (`slow`), `make test` (`alone`, `low_priority`) and `make test-transformers4`."""
+    """Orders tests, and marks them for `make check`, `make test` and `make test-transformers4`."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     uses_transformers = {
         path: path.is_relative_to(COMPRESSION_TESTS) or LIBRARIES.search(path.read_text(encoding="utf-8"))
         for path in {item.path for item in items}
