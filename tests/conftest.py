@@ -1,6 +1,7 @@
 """What every room's tests share: the embedded artifacts, built once, and copies of them to break."""
 
 import fcntl
+import gc
 import os
 import re
 import shutil
@@ -89,6 +90,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("low_priority")
         if uses_transformers[item.path]:
             item.add_marker("transformers4")
+
+
+def pytest_collection_finish() -> None:
+    """Lets the garbage collector pass over the modules of libraries, which it would visit for 0.2 s at a time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

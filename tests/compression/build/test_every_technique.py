@@ -48,6 +48,7 @@ variants:
 """
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("family", list(Family))
 def test_a_recipe_takes_every_technique_and_every_variant_generates(
     family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
