@@ -47,14 +47,14 @@ LOW_PRIORITY = (
     "tests/app/jobs/test_evaluation",
     "tests/app/jobs/test_shadowing",
     "tests/deploy/test_under_load",
-    "tests/service/test_client.py",
+    "tests/service/test_client",
     "tests/service/test_evaluation",
     "tests/service/test_lasting_evaluations",
     "tests/service/test_seeing_and_choosing",
     "tests/service/test_several_base_models",
     "tests/service/test_shadowing",
     "tests/web/test_evaluations",
-    "tests/web/test_measurements.py::test_live_agreement",
+    "tests/web/test_measurements",
 )
 # The files that take longest (minutes to half a minute) begin first, so that no process waits for one at the end.
 LONGEST = (
