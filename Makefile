@@ -15,8 +15,10 @@ VENV4 := .venv-transformers4
 STAMP4 := $(VENV4)/.installed
 INSTALL := -m pip install --quiet --disable-pip-version-check -e
 PYTEST := $(BIN)/python -m pytest
-# Two processes; each test file runs in one of them.
-TWICE := -n 2 --dist loadfile
+# Two processes; each test file runs in one of them, in the order that tests/conftest.py gives.
+TWICE := -n 2 --dist loadfile --no-loadscope-reorder
+# Where tests are that start the service. To collect all others imports PyTorch, for nothing.
+SERVICE_TESTS := tests/app tests/chaos tests/deploy tests/service tests/web
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run prepare check test docs openapi vendor screenshots test-transformers4 lint format clean
@@ -69,8 +71,9 @@ check: lint ## Lint, and run the tests that start no process and load no embedde
 	$(PYTEST) $(TWICE) -m 'not slow'
 
 test: $(DEV_STAMP) prepare ## Run all tests: under 20 minutes on two cores.
-	$(PYTEST) $(TWICE) -m 'not alone'
-	$(PYTEST) -m alone
+	$(PYTEST) $(TWICE) -m 'not low_priority and not alone'
+	$(PYTEST) $(TWICE) -m low_priority $(SERVICE_TESTS)
+	$(PYTEST) -m alone $(SERVICE_TESTS)
 
 test-transformers4: $(STAMP4) ## Run what touches transformers on 4.57, and the optimum extra.
 	$(VENV4)/bin/python -m pip check

@@ -1,6 +1,7 @@
 """What every room's tests share: the embedded artifacts, built once, and copies of them to break."""
 
 import fcntl
+import gc
 import os
 import re
 import shutil
@@ -28,37 +29,52 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Their functions start processes.
 STARTING = {"tests.command_line", "tests.service.conftest"}
-# What is about seconds and memory, and what waits for a process that runs when the CPUs have nothing else to do.
+# What measures seconds, of which other tests at the same time would take some.
 ALONE = (
+    "tests/chaos",
+    "tests/service/test_measured_from_outside.py::test_p95",
+    "tests/service/test_overload.py::test_a_request_past_its_deadline",
+    "tests/service/test_stopping.py::test_a_body_that_never_ends",
+    "tests/service/test_stopping.py::test_a_client_that_reads_nothing",
+    "tests/service/test_stopping.py::test_a_second_signal_ends_the_grace",
+    "tests/service/test_stopping.py::test_a_stream_that_runs_beyond_the_grace",
+    "tests/service/test_stopping.py::test_an_evaluation_does_not_keep_the_process",
+    "tests/service/test_stopping.py::test_requests_that_run_beyond_the_grace",
+    "tests/service/test_streaming.py::test_a_client_that_leaves",
+)
+# What waits for processes of low priority, which most other tests would leave no CPU time.
+LOW_PRIORITY = (
     "tests/app/jobs/test_evaluation",
     "tests/app/jobs/test_shadowing",
-    "tests/app/server",
-    "tests/chaos",
+    "tests/deploy/test_under_load",
     "tests/service/test_client",
-    "tests/service/test_connections",
     "tests/service/test_evaluation",
-    "tests/service/test_large_requests",
     "tests/service/test_lasting_evaluations",
-    "tests/service/test_measure",
-    "tests/service/test_memory",
-    "tests/service/test_overload",
     "tests/service/test_seeing_and_choosing",
+    "tests/service/test_several_base_models",
     "tests/service/test_shadowing",
-    "tests/service/test_stopping",
-    "tests/service/test_streaming",
-    "tests/service/test_traces",
-    "tests/service/test_variants_in_memory",
     "tests/web/test_evaluations",
     "tests/web/test_measurements",
 )
-
+# The files that take longest (minutes to half a minute) begin first, so that no process waits for one at the end.
+LONGEST = (
+    "tests/compression/test_families",
+    "tests/compression/build/",
+    "tests/compression/test_two_at_once",
+    "tests/service/test_fresh_models",
+    "tests/service/test_lasting_evaluations",
+    "tests/service/test_memory_after_a_burst",
+    "tests/service/test_serving_install",
+    "tests/deploy/test_under_load",
+)
 
 COMPRESSION_TESTS = Path(__file__).parent / "compression"
 LIBRARIES = re.compile(r"\b(torch|transformers|optimum)\b")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests for `make check` (`slow`), `make test` (`alone`) and `make test-transformers4`."""
+    """Orders tests, and marks them for `make check`, `make test` and `make test-transformers4`."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     uses_transformers = {
         path: path.is_relative_to(COMPRESSION_TESTS) or LIBRARIES.search(path.read_text(encoding="utf-8"))
         for path in {item.path for item in items}
@@ -70,8 +86,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if item.nodeid.startswith(ALONE):
             item.add_marker("alone")
+        if item.nodeid.startswith(LOW_PRIORITY):
+            item.add_marker("low_priority")
         if uses_transformers[item.path]:
             item.add_marker("transformers4")
+
+
+def pytest_collection_finish() -> None:
+    """Lets the garbage collector pass over the modules of libraries, which it would visit for 0.2 s at a time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

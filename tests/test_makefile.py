@@ -1,12 +1,15 @@
-"""Which Python `make` takes, of those that are installed."""
+"""Which Python `make` takes, of those that are installed, and that `make test` runs every test."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import ALONE, LOW_PRIORITY
 
 ROOT = Path(__file__).parents[1]
 # Answers as an interpreter of another version would; its environments are an empty file, for they take seconds to make.
@@ -83,3 +86,12 @@ def test_where_no_python_works_one_line_says_so_and_what_would(
         "make PYTHON=/path/to/python3.13. For Python 3.15, ONNX Runtime has no build yet."
     )
     assert not (tmp_path / ".venv").exists()
+
+
+def test_what_runs_by_itself_is_in_the_folders_that_make_test_names_for_it() -> None:
+    named = re.search(r"^SERVICE_TESTS := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert named
+    folders = tuple(f"{folder}/" for folder in named[1].split())
+    assert all(f"{prefix}/".startswith(folders) for prefix in (*ALONE, *LOW_PRIORITY))
+    assert all((ROOT / folder).is_dir() for folder in folders)

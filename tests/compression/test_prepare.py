@@ -23,10 +23,10 @@ from tests.families import Family
 from tests.measured import performance
 
 
-def prepared(tmp_path: Path) -> Context:
+def prepared(tmp_path: Path, measure: bool = False) -> Context:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.BART, tmp_path)
-    prepare(context)
+    prepare(context, measure)
     return context
 
 
@@ -44,7 +44,7 @@ def prune_small(context: Context, tmp_path: Path) -> None:
 
 
 def test_everything_missing_is_built_and_measured_and_a_second_run_does_nothing(tmp_path: Path) -> None:
-    context = prepared(tmp_path)
+    context = prepared(tmp_path, measure=True)
 
     assert context.store.has_format(Task.TRANSLATION, "original", "onnx")
     quality = context.store.manifest(Task.TRANSLATION, "quantized").quality
@@ -93,7 +93,7 @@ def test_an_artifact_with_an_unreadable_manifest_is_skipped_and_unchanged(
 
 
 def test_a_manifest_without_its_files_keeps_its_measurements_when_the_same_bytes_come_out(tmp_path: Path) -> None:
-    context = prepared(tmp_path)
+    context = prepared(tmp_path, measure=True)
     folder = context.store.folder(Task.TRANSLATION, "quantized")
     before = (folder / "manifest.json").read_bytes()
     for path in folder.iterdir():

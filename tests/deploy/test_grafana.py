@@ -1,4 +1,4 @@
-"""The dashboards: every query of every panel has data in a real Prometheus while the service is under load."""
+"""The dashboards, without a Prometheus: how their panels lie, what they say, and where they are mounted."""
 
 import itertools
 import json
@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.conftest import ROOT, Prometheus, needs_prometheus
+from tests.deploy.conftest import ROOT
 
 GRAFANA = ROOT / "deploy" / "grafana"
 DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
 COLUMNS = 24
-# What Grafana fills in: a scrape interval of a second allows four of them, and the test has more patience.
-RATE_INTERVAL = "15s"
 
 of_dashboards = pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 
@@ -26,40 +24,6 @@ def dashboard(path: Path) -> dict[str, Any]:
 
 def panels(path: Path) -> list[dict[str, Any]]:
     return [panel for panel in dashboard(path)["panels"] if panel["type"] != "row"]
-
-
-def filled(expression: str, task: str = ".*", variant: str = ".*") -> str:
-    for name, value in (("$__rate_interval", RATE_INTERVAL), ("$task", task), ("$variant", variant)):
-        expression = expression.replace(name, value)
-    assert "$" not in expression, expression
-    return expression
-
-
-@needs_prometheus
-@pytest.mark.alone
-@of_dashboards
-def test_every_query_of_every_panel_has_data_under_load(path: Path, loaded: Prometheus) -> None:
-    for panel in panels(path):
-        assert panel["targets"], panel["title"]
-        for target in panel["targets"]:
-            loaded.wait_for(filled(target["expr"]))
-
-
-@needs_prometheus
-@pytest.mark.alone
-@of_dashboards
-def test_the_variables_list_what_is_served_and_select_one_variant(path: Path, loaded: Prometheus) -> None:
-    for variable in dashboard(path)["templating"]["list"]:
-        if variable["type"] == "query":
-            match = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
-            assert match, variable["query"]
-            assert {sample["metric"][match[2]] for sample in loaded.wait_for(filled(match[1]))}, variable["name"]
-    for panel in panels(path):
-        for target in panel["targets"]:
-            if "{{variant}}" in target["legendFormat"]:
-                found = loaded.wait_for(filled(target["expr"], task="translation", variant="quantized"))
-                of = {(sample["metric"]["task"], sample["metric"]["variant"]) for sample in found}
-                assert of == {("translation", "quantized")}, panel["title"]
 
 
 @of_dashboards

@@ -1,4 +1,4 @@
-"""Models of the hub's exact sizes, made here with random weights, go through every door and are served."""
+"""Models like those of the hub, made here with random weights, go through every door and are served."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, Path]:
 
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("models")
-    for family, model in ((Family.T5, t5_small()), (Family.BART, bart_base())):
+    # The T5 has exactly the hub's size; the BART has half the width, which takes a third of the time.
+    for family, model in ((Family.T5, t5_small()), (Family.BART, bart_base(width=384))):
         write_hub_model(model, family, root / family, root / f"{family}-tokenizer")
     return {family: root / family for family in Family}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from slimseq.compression.build import measure
 from slimseq.compression.build.build import BuildOptions, build
 from slimseq.compression.build.recipe import read_recipe
 from slimseq.inference.generator import open_generator
@@ -47,8 +48,14 @@ variants:
 """
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("family", list(Family))
-def test_a_recipe_takes_every_technique_and_every_variant_generates(family: Family, tmp_path: Path) -> None:
+def test_a_recipe_takes_every_technique_and_every_variant_generates(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Speed is recorded, but not looked at.
+    monkeypatch.setattr(measure, "SAMPLES", 2)
+    monkeypatch.setattr(measure, "REPEATS", 1)
     context = replace(tiny_context(tmp_path), may_replace=True)
     tiny_artifact(context, family, tmp_path)
     tiny_file(tmp_path)

@@ -105,6 +105,7 @@ def test_a_model_is_downloaded_from_a_hub(model_folder: Path, tmp_path: Path) ->
     Store(tmp_path / "store").verify(Task.TRANSLATION, "original")
 
 
+@pytest.mark.parametrize("model_folder", [Family.T5], indirect=True)
 @pytest.mark.parametrize(
     ("source", "revision", "message"),
     [

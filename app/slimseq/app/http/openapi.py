@@ -85,7 +85,11 @@ OF_VARIANT = {
     "description": "The variant that answered.",
 }
 OF_ID = {"parameters": {"identifier": "$response.body#/id"}}
-CANCEL = {"operationId": "cancel_evaluation", "description": "Its cancellation.", **OF_ID}
+CANCEL = {
+    "operationId": "cancel_evaluation",
+    "description": "Its cancellation, or its deletion once it has ended.",
+    **OF_ID,
+}
 SAMPLES = {"operationId": "list_evaluation_samples", "description": "Its samples and outputs.", **OF_ID}
 STOP = {"operationId": "stop_experiment", "description": "Its end.", **OF_ID}
 OF_EVALUATION = {

@@ -12,9 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 
-from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.scoring import fmeasure
-from rouge_score.tokenizers import DefaultTokenizer
 
 ROUGE_METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 # Words whose bit masks are cached. Most words of a text are repetitions of few distinct ones.
@@ -29,6 +27,10 @@ class Rouge:
     """Scores outputs against references. Words are stemmed; each line is a sentence."""
 
     def __init__(self) -> None:
+        # They import NLTK, which takes longer to import than the service has time for when it starts.
+        from rouge_score.rouge_scorer import RougeScorer
+        from rouge_score.tokenizers import DefaultTokenizer
+
         self._tokenizer = DefaultTokenizer(use_stemmer=True)
         self._ngrams = RougeScorer(["rouge1", "rouge2"], tokenizer=self._tokenizer)
 
