@@ -11,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr, ValidationError
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -78,9 +78,13 @@ def test_a_comparison_is_voted_on_once_and_a_response_rated_once(database: Datab
             database.transact(lambda session, again=again: session.add(again))  # type: ignore[misc]
 
 
-def test_a_rating_of_an_unknown_response_is_refused(database: Database) -> None:
-    with pytest.raises(IntegrityError):
-        database.transact(lambda session: session.add(RatingRow(response="nope", rating=1.0, created_at=NOW)))
+def test_a_judgement_of_an_unknown_experiment_is_refused(database: Database) -> None:
+    for row in (
+        RatingRow(response="r", experiment="nope", rating=1.0, created_at=NOW),
+        VoteRow(comparison="c", experiment="nope", preferred="quantized", created_at=NOW),
+    ):
+        with pytest.raises(IntegrityError):
+            database.transact(lambda session, row=row: session.add(row))  # type: ignore[misc]
 
 
 def test_times_keep_their_time_zone_and_microseconds(database: Database) -> None:
@@ -106,6 +110,32 @@ def test_a_slow_transaction_is_given_up_in_time_and_changes_nothing(url: str) ->
     assert asyncio.run(given_up()) < 0.9
     time.sleep(1)
     assert database.transact(votes) == 0
+    database.close()
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True], ids=["too slow", "cancelled"])
+def test_a_transaction_that_is_being_committed_is_not_called_failed(
+    url: str, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool
+) -> None:
+    database = Database(database_url(url), timeout_seconds=0.3)
+    database.transact(votes)
+
+    @event.listens_for(database._engine, "commit")
+    def commit_slowly(connection: object) -> None:
+        time.sleep(0.6)
+
+    async def counted() -> None:
+        run = asyncio.create_task(database.run(lambda session: session.add(vote())))
+        if is_cancelled:
+            await asyncio.sleep(0.2)
+            run.cancel()
+            await asyncio.sleep(0.8)
+            assert run.cancelled()
+        else:
+            await run
+
+    asyncio.run(counted())
+    assert database.transact(votes) == 1
     database.close()
 
 
