@@ -44,7 +44,7 @@ def test_what_is_added_and_taken_away_again_is_what_it_was() -> None:
     both = first.plus(second)
     rest = both.minus(second)
 
-    assert (both.count, both.total) == (6, pytest.approx(3.0))
+    assert (both.count, both.total) == pytest.approx((6, 3.0))
     assert (rest.count, rest.total, rest.variation) == pytest.approx((3, first.total, first.variation))
 
 

@@ -106,4 +106,4 @@ def test_links_lead_to_operations_with_such_parameters(document: dict[str, Any])
 def test_operators_calls_are_marked(document: dict[str, Any]) -> None:
     marked = {operation["operationId"] for _, _, operation in operations(document) if "security" in operation}
 
-    assert marked == {"load_variant", "unload_variant", "start_experiment", "stop_experiment"}
+    assert marked == {"load_variant", "unload_variant", "start_experiment", "stop_experiment", "delete_experiment"}

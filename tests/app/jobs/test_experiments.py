@@ -96,7 +96,7 @@ def test_what_an_arm_has_shown_is_counted(parts: Parts) -> None:
     for arm in report.arms:
         sequence = expected[arm.variant]
         assert arm.ratings is not None and arm.latency is not None
-        assert (arm.ratings.count, arm.ratings.mean) == (30, pytest.approx(sequence.mean))
+        assert (arm.ratings.count, arm.ratings.mean) == pytest.approx((30, sequence.mean))
         assert arm.ratings.interval == pytest.approx(sequence.interval())
         assert arm.latency.p50_ms == pytest.approx(3000, rel=0.05)
 

@@ -49,7 +49,7 @@ def test_a_process_goes_on_where_the_one_before_it_ended(database: Database) -> 
 
     live, expected = after.monitor.report(QUANTIZED), without.report(QUANTIZED)
     assert live is not None and expected is not None
-    assert (live.outputs, live.exact, live.similarity) == (100, 0.5, pytest.approx(0.85))
+    assert (live.outputs, live.exact, live.similarity) == pytest.approx((100, 0.5, 0.85))
     assert live.interval == pytest.approx(expected.interval)
 
 
@@ -63,7 +63,7 @@ def test_two_processes_measure_together_and_nothing_counts_twice(database: Datab
         await asyncio.gather(first.kept.keep(), second.kept.keep())
         live = first.monitor.report(QUANTIZED)
         assert live is not None and live == second.monitor.report(QUANTIZED)
-        assert (live.outputs, live.similarity) == (20, pytest.approx(0.7))
+        assert (live.outputs, live.similarity) == pytest.approx((20, 0.7))
 
     asyncio.run(scenario())
 
@@ -83,7 +83,7 @@ def test_the_agreement_of_an_arm_is_in_the_report_until_its_experiment_is_delete
         await process.kept.keep()
 
         assert original.agreement is None and compact.agreement is not None
-        assert (compact.agreement.outputs, compact.agreement.similarity) == (3, pytest.approx(0.9))
+        assert (compact.agreement.outputs, compact.agreement.similarity) == pytest.approx((3, 0.9))
         live = process.monitor.report(QUANTIZED)
         assert live is not None and live.outputs == 4
 

@@ -48,7 +48,7 @@ def test_what_is_measured_while_it_is_written_is_added_the_next_time() -> None:
 
     assert monitor.unkept()[QUANTIZED].similarity.count == 1
     live = monitor.report(QUANTIZED)
-    assert live is not None and (live.outputs, live.similarity) == (12, pytest.approx(11.5 / 12))
+    assert live is not None and (live.outputs, live.similarity) == pytest.approx((12, 11.5 / 12))
 
 
 def test_arms_of_experiments_that_are_gone_are_forgotten() -> None:

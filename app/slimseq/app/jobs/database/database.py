@@ -75,6 +75,8 @@ class Database:
         decision = threading.Lock()
         future = self._threads.submit(self.transact, work, writes=writes, decision=decision)
         result = asyncio.wrap_future(future)
+        # Nobody else reads the error of one that is given up.
+        result.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.wait([result], timeout=self._timeout_seconds)
         finally:

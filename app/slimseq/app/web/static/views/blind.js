@@ -91,8 +91,7 @@ export function ballot(page) {
       <h2 id="outputs-title" tabindex="-1">Which is ${superlative(names)}?</h2>
       ${
         isVoting
-          ? html`<button type="button" class="secondary" @click=${() => blind.prefer(null)}>Equally good</button>
-              <button type="button" class="quiet-button" @click=${() => blind.reveal()}>Show names without a vote</button>`
+          ? html`<button type="button" class="quiet-button" @click=${() => blind.reveal()}>Show names without a vote</button>`
           : nothing
       }
     </div>
@@ -103,6 +102,9 @@ export function ballot(page) {
         : html`<div class="outputs blind columns-${names.length}">
               ${names.map((name, index) => unnamed(page, name, LETTERS[index], isVoting, superlative(names)))}
             </div>
+            <button type="button" class="secondary tie" ?disabled=${!isVoting} @click=${() => blind.prefer(null)}>
+              Equally good
+            </button>
             <p class="note">The order is random. The names are shown after the vote.</p>`
     }
   </section>`;
