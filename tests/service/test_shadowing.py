@@ -131,6 +131,7 @@ def test_live_agreement_and_that_of_an_arm_go_on_after_a_restart(embedded: Store
     with running_service(log, store=embedded.root, shadow_share=1) as service:
         service.wait_until_ready()
         restored = live_agreement(service, Task.TRANSLATION, "quantized", responses)
+        restored_metric = metric(service, "slimseq_agreement_outputs", **labels)
         quantized, original = report(service)
         answer(service)
         after = live_agreement(service, Task.TRANSLATION, "quantized", 2 * responses)
@@ -138,7 +139,7 @@ def test_live_agreement_and_that_of_an_arm_go_on_after_a_restart(embedded: Store
         assert 0 < responses < len(sources) * 2 and before["outputs"] == responses
         assert rounded(restored) == rounded(quantized["agreement"]) == rounded(before)
         assert original["agreement"] is None
-        assert after["outputs"] == 2 * responses
+        assert restored_metric == responses and after["outputs"] == 2 * responses
         assert metric(service, "slimseq_agreement_outputs", **labels) == 2 * responses
 
 
