@@ -31,13 +31,15 @@ def examples(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
 def test_every_example_of_a_request_is_answered(service: Service, document: dict[str, Any]) -> None:
     posted = examples(document)
 
-    ids = {
-        "response": service.post("/translate", SCHEMAS["TranslateRequest"][0]).json["id"],
-        "comparison": service.post(f"/compare{QUERIES['/compare']}", SCHEMAS["CompareRequest"][0]).json["id"],
-    }
+    def to_judge() -> dict[str, str]:
+        return {
+            "response": service.post("/translate", SCHEMAS["TranslateRequest"][0]).json["id"],
+            "comparison": service.post(f"/compare{QUERIES['/compare']}", SCHEMAS["CompareRequest"][0]).json["id"],
+        }
 
     for path, media_type, body in posted:
-        body = body if path != "/feedback" else body | {name: ids[name] for name in body if name in ids}
+        if path == "/feedback":
+            body |= {name: identifier for name, identifier in to_judge().items() if name in body}
         data = urlencode(body).encode() if media_type == FORM else None
         target = path + QUERIES.get(path, "")
         answer = service.send("POST", target, data, {"Content-Type": FORM}) if data else service.post(target, body)

@@ -170,6 +170,20 @@ def test_a_vote_is_blind_until_it_is_cast(visitor: Visitor, service: Service) ->
     assert service.post("/feedback", body).problem.title == "Already judged"
 
 
+def test_outputs_may_be_equally_good(visitor: Visitor, service: Service) -> None:
+    page = visitor.open(TWO + quote(DIFFERING))
+    page.get_by_role("button", name="Vote blind").click()
+
+    with page.expect_request("**/feedback") as voted:
+        page.get_by_role("button", name="Equally good").click()
+    page.locator("main").get_by_text("you found the outputs equally good").wait_for()
+
+    body = voted.value.post_data_json
+    assert body and body["preferred"] is None
+    assert page.locator(".output ins").count() > 0
+    assert service.post("/feedback", body).problem.title == "Already judged"
+
+
 def test_names_are_shown_without_a_vote_on_request(visitor: Visitor) -> None:
     page = visitor.open(TWO + quote(DIFFERING))
     page.on("request", lambda request: visitor.complaints.append(request.url) if "feedback" in request.url else None)

@@ -141,19 +141,26 @@ class UnknownExperiment(SlimseqError):
 
 
 class ExperimentRuns(SlimseqError):
-    """Raised when an experiment is started for a task that has a running one. Names it."""
+    """Raised when an experiment is started for a task that has a running one, or a running one is deleted. Names it."""
 
     def __init__(self, task: str, running: str) -> None:
         super().__init__(f"{task} has a running experiment, {running}: stop it first")
 
 
+class TooManyExperiments(SlimseqError):
+    """Raised when an experiment is started and there are as many as are kept."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"there are {limit} experiments, the limit; delete one that has stopped, with DELETE /experiments/ID"
+        )
+
+
 class UnknownResponse(SlimseqError):
-    """Raised when feedback names a response or a comparison that does not exist, or that failed."""
+    """Raised when feedback names a response or a comparison that does not exist, that failed, or that was deleted."""
 
     def __init__(self, judged: str) -> None:
-        super().__init__(
-            f"there is no {judged} to judge: its id is wrong, or it is older than a day and part of no experiment"
-        )
+        super().__init__(f"there is no {judged} to judge: its id is wrong, or it was deleted because it is old")
 
 
 class AlreadyJudged(SlimseqError):

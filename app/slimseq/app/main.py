@@ -109,6 +109,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services.trimmer.start()
     services.traffic.start()
     services.responses.start()
+    services.old_responses.start()
+    services.kept_agreement.start()
     services.runner.start()
     try:
         yield

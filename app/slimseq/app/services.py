@@ -15,6 +15,8 @@ from slimseq.app.jobs.evaluation_runner import EvaluationRunner
 from slimseq.app.jobs.evaluation_service import EvaluationService
 from slimseq.app.jobs.experiments import ExperimentService
 from slimseq.app.jobs.feedback import FeedbackService
+from slimseq.app.jobs.kept_agreement import KeptAgreement
+from slimseq.app.jobs.old_responses import OldResponses
 from slimseq.app.jobs.responses import ResponseLog
 from slimseq.app.jobs.shadowing import Shadowing
 from slimseq.app.jobs.traffic import ExperimentTraffic
@@ -60,6 +62,8 @@ class Services:
     pool: Pool
     database: Database
     responses: ResponseLog
+    old_responses: OldResponses
+    kept_agreement: KeptAgreement
     traffic: ExperimentTraffic
     runner: EvaluationRunner
     shadowing: Shadowing
@@ -126,6 +130,8 @@ class Services:
             pool=pool,
             database=database,
             responses=responses,
+            old_responses=OldResponses(database, settings.experiment_response_days, settings.experiment_max_responses),
+            kept_agreement=KeptAgreement(database, monitor, shadowing.show_all),
             traffic=traffic,
             runner=runner,
             shadowing=shadowing,
@@ -143,7 +149,7 @@ class Services:
         await self.trimmer.close()
         await asyncio.gather(self.runner.close(), self.shadowing.close(), self.traffic.close())
         await self.pool.close()
-        await self.responses.close()
+        await asyncio.gather(self.responses.close(), self.old_responses.close(), self.kept_agreement.close())
         self.database.close()
         if self.traces:
             await asyncio.to_thread(self.traces.close)

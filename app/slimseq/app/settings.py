@@ -102,8 +102,8 @@ class Settings(BaseSettings):
     )
     admin_token: SecretStr | None = Field(
         default=None,
-        description="Bearer token of operators, for loading and unloading variants and for starting and stopping "
-        "experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and unload, and "
+        description="Bearer token of operators, for loading and unloading variants and for starting, stopping and "
+        "deleting experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and unload, and "
         "anybody can start experiments.",
     )
     admin_port: int | None = Field(
@@ -201,6 +201,21 @@ class Settings(BaseSettings):
     )
     evaluation_kept: int = Field(
         default=50, ge=1, le=10_000, description="Number of finished evaluations to keep, with their texts."
+    )
+    experiment_response_days: float = Field(
+        default=30,
+        gt=0,
+        le=36_500,
+        allow_inf_nan=False,
+        description="Days after which a response of an experiment is deleted and can no longer be judged. What the "
+        "experiment has counted stays. Outside of experiments, a response is deleted after a day.",
+    )
+    experiment_max_responses: int = Field(
+        default=1_000_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Maximum number of responses of an experiment, and of those outside of experiments, that can be "
+        "judged. The oldest are deleted first.",
     )
     database_url: SecretStr | None = Field(
         default=None,

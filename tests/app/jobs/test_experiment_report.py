@@ -11,12 +11,16 @@ from slimseq.app.jobs.experiment_report import (
     MEASURES,
     TIE,
     ArmRecord,
-    Wins,
+    PairRecord,
+    Pairs,
     arm_reports,
     conclusion,
     pair_reports,
 )
+from slimseq.app.jobs.latency_buckets import bucket_of
+from slimseq.app.observability.agreement import AgreementSums
 from slimseq.evaluation.sequential.confidence_sequence import ALPHA, WinRate, verdict
+from slimseq.models_store.manifest import Task
 
 ARMS = [Arm(variant="original"), Arm(variant="compact")]
 
@@ -28,21 +32,26 @@ def rated(ratings: Iterable[float]) -> ArmRecord:
     return record
 
 
-def wins_of(votes: list[str]) -> Wins:
+def votes_of(votes: list[str]) -> Pairs:
+    """Counts votes for the first arm, the second one, or both: a tie."""
     counts = Counter(votes)
-    return {("original", "compact"): counts["original"], ("compact", "original"): counts["compact"]}
+    wins = counts["original"] + TIE * counts["both"]
+    return {("original", "compact"): PairRecord(WinRate(wins=wins, votes=len(votes)), counts["both"])}
 
 
 def concluded(
     votes: list[str], margin: float = 0.02, records: dict[str, ArmRecord] | None = None
 ) -> ExperimentConclusion:
     records = records or {arm.variant: ArmRecord() for arm in ARMS}
-    return conclusion(ARMS, pair_reports(ARMS, records, wins_of(votes), margin))
+    return conclusion(ARMS, pair_reports(ARMS, records, votes_of(votes), margin))
 
 
-def drawn(count: int, preference: float, seed: int) -> list[str]:
+def drawn(count: int, preference: float, seed: int, ties: float = 0.0) -> list[str]:
     draw = random.Random(seed)
-    return ["compact" if draw.random() < preference else "original" for _ in range(count)]
+    return [
+        "both" if draw.random() < ties else "compact" if draw.random() < preference else "original"
+        for _ in range(count)
+    ]
 
 
 def test_an_arm_that_wins_65_percent_of_400_votes_is_ahead() -> None:
@@ -52,15 +61,26 @@ def test_an_arm_that_wins_65_percent_of_400_votes_is_ahead() -> None:
     assert found[0].text == "compact is ahead of original."
 
 
-def test_looked_at_after_each_vote_at_most_5_percent_of_500_even_experiments_name_an_arm() -> None:
+def test_an_arm_that_wins_65_percent_of_the_votes_is_ahead_though_a_third_are_ties() -> None:
+    found = [concluded(drawn(800, 0.65, seed, ties=1 / 3)) for seed in range(40)]
+
+    assert all((each.verdict, each.arm) == ("ahead", "compact") for each in found)
+
+
+def test_ties_alone_make_arms_equivalent() -> None:
+    assert concluded(["both"] * 400, margin=0.1).verdict == "equivalent"
+
+
+@pytest.mark.parametrize("ties", [0.0, 0.3, 0.9])
+def test_looked_at_after_each_vote_at_most_5_percent_of_500_even_experiments_name_an_arm(ties: float) -> None:
     named = 0
     for seed in range(500):
         # What `pair_reports` does with two arms, vote by vote.
         wins, has_named = WinRate(), False
-        for vote in drawn(400, 0.5, seed):
-            wins.update(float(vote == "original"))
+        for vote in drawn(400, 0.5, seed, ties):
+            wins.update(TIE if vote == "both" else float(vote == "original"))
             has_named |= verdict(wins.interval(ALPHA / MEASURES), 0.02, TIE) in ("ahead", "behind")
-        assert has_named or concluded(drawn(400, 0.5, seed)).arm is None
+        assert has_named or concluded(drawn(400, 0.5, seed, ties)).arm is None
         named += has_named
 
     assert named <= 25
@@ -98,7 +118,8 @@ def test_without_feedback_nothing_is_known() -> None:
 def test_a_vote_for_a_third_arm_says_nothing_about_the_other_two() -> None:
     arms = [*ARMS, Arm(variant="pruned", weight=2.0)]
     records = {arm.variant: ArmRecord() for arm in arms}
-    votes = {("pruned", "original"): 100, ("pruned", "compact"): 100}
+    lost = PairRecord(WinRate(wins=0, votes=100))
+    votes = {("original", "compact"): PairRecord(), ("original", "pruned"): lost, ("compact", "pruned"): lost}
 
     pairs = pair_reports(arms, records, votes, 0.02)
 
@@ -110,15 +131,18 @@ def test_a_vote_for_a_third_arm_says_nothing_about_the_other_two() -> None:
     assert conclusion(arms, pairs).arm == "pruned"
 
 
-def test_an_arm_shows_its_share_errors_and_latency() -> None:
-    records = {
-        "original": ArmRecord(responses=3, errors=1, total_ms=[10.0, 20.0, 30.0], ratings=rated([1.0, 0.0]).ratings),
-        "compact": ArmRecord(),
-    }
+def test_an_arm_shows_its_share_errors_latency_and_agreement() -> None:
+    latencies = Counter(map(bucket_of, [10.0, 20.0, 30.0]))
+    original_record = ArmRecord(errors=1, latencies=latencies, ratings=rated([1.0, 0.0]).ratings)
+    records = {"original": original_record, "compact": ArmRecord(agreement=AgreementSums.of(50, 40, 48.0, 0.5))}
 
-    original, compact = arm_reports([Arm(variant="original", weight=3.0), ARMS[1]], records)
+    arms = [Arm(variant="original", weight=3.0), ARMS[1]]
+    original, compact = arm_reports(Task.TRANSLATION, arms, records)
 
     assert (original.share, original.responses, original.errors) == (0.75, 3, 1)
-    assert original.latency is not None and original.latency.p50_ms == 20
+    assert original.latency is not None and original.latency.p50_ms == pytest.approx(20, rel=0.01)
     assert original.ratings is not None and original.ratings.mean == pytest.approx(0.5)
-    assert compact.latency is None and compact.ratings is None
+    assert compact.latency is None and compact.ratings is None and original.agreement is None
+    assert compact.agreement is not None and compact.agreement.metric == "chrf"
+    assert (compact.agreement.outputs, compact.agreement.exact, compact.agreement.similarity) == (50, 0.8, 0.96)
+    assert compact.agreement.interval[0] < 0.96 < compact.agreement.interval[1]

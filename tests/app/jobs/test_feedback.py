@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from slimseq.app.errors import AlreadyJudged, DatabaseUnavailable, UnknownResponse
-from slimseq.app.http.schemas.experiment import FeedbackRequest
+from slimseq.app.http.schemas.experiment import Experiment, FeedbackRequest
 from slimseq.app.jobs.database.database import TIMEOUT_SECONDS, Database, database_url
 from slimseq.app.jobs.feedback import FeedbackService
 from slimseq.app.jobs.responses import ROWS, ResponseLog
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.traffic import new_id
+from tests.app.jobs.test_experiments import Parts
 
 
 def add(responses: ResponseLog, identifier: str, **more: str) -> None:
@@ -36,6 +37,38 @@ def test_of_several_judgements_at_once_one_counts(database: Database) -> None:
         return [type(each).__name__ for each in found]
 
     assert Counter(asyncio.run(scenario())) == {"Feedback": 2, "AlreadyJudged": 6}
+
+
+def test_units_that_judge_at_once_in_several_processes_count_once_each(url: str) -> None:
+    async def scenario() -> Experiment:
+        processes = [Parts(Database(database_url(url))) for _ in range(3)]
+        experiment = await processes[0].start()
+        for number in range(12):
+            processes[0].compare(experiment, f"c{number}")
+            processes[0].respond(experiment, f"r{number}", "compact", unit=f"unit {number % 2}")
+        await processes[0].responses.flush()
+        judgements = [
+            judge
+            for number in range(12)
+            for judge in (
+                processes[number % 3].rate(f"r{number}", 1.0),
+                processes[number % 3].vote(f"c{number}", "compact", f"unit {number % 2}"),
+            )
+        ]
+        # All of them again, in the next process.
+        again = [processes[(number + 1) % 3].rate(f"r{number}", 1.0) for number in range(12)]
+        found = await asyncio.gather(*judgements, *again, return_exceptions=True)
+        assert Counter(type(each).__name__ for each in found) == {"Feedback": 24, "AlreadyJudged": 12}
+        report = await processes[0].experiments.get(experiment)
+        for process in processes:
+            process.database.close()
+        return report
+
+    report = asyncio.run(scenario())
+
+    ratings, votes = report.arms[1].ratings, report.pairs[0].votes
+    assert ratings is not None and ratings.count == 2
+    assert votes is not None and (votes.votes, votes.wins) == (2, 0)
 
 
 def test_many_responses_are_written_and_one_that_failed_cannot_be_rated(database: Database) -> None:
@@ -120,4 +153,24 @@ def test_all_feedback_is_refused_in_time_while_the_database_is_locked(tmp_path: 
 
     assert asyncio.run(scenario()) < 2 * TIMEOUT_SECONDS
     database.close()
+    other.close()
+
+
+def test_while_the_database_is_locked_a_report_shows_what_was_written_before(tmp_path: Path) -> None:
+    parts = Parts(Database(database_url(f"sqlite:///{tmp_path / 'locked.db'}")))
+    other = sqlite3.connect(tmp_path / "locked.db", isolation_level=None)
+
+    async def scenario() -> list[int]:
+        experiment = await parts.start()
+        parts.respond(experiment, "one", "original")
+        await parts.responses.flush()
+        parts.respond(experiment, "two", "original")
+        other.execute("BEGIN IMMEDIATE")
+        locked = await parts.experiments.get(experiment)
+        other.execute("ROLLBACK")
+        released = await parts.experiments.get(experiment)
+        return [report.arms[0].responses for report in (locked, released)]
+
+    assert asyncio.run(scenario()) == [1, 2]
+    parts.database.close()
     other.close()

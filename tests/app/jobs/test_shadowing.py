@@ -1,7 +1,6 @@
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +9,7 @@ from slimseq.app.http.schemas.generation import GenerationResponse, Output, Timi
 from slimseq.app.jobs import shadowing
 from slimseq.app.jobs.shadow_process import Shadow, ShadowFailed, ShadowProcess
 from slimseq.app.jobs.shadowing import MAX_CHARACTERS, MAX_WAITING, Shadowing
-from slimseq.app.observability.agreement import AgreementMonitor
+from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.pool import PoolLimits
@@ -25,6 +24,7 @@ ORIGINAL = manifest()
 RECORDED = MeanAgreement(exact=0.5, similarity=0.9, interval=(0.8, 0.95), metric="chrf")
 QUALITY = [score(0.97).model_copy(update={"agreement": RECORDED})]
 QUANTIZED = variant_of(ORIGINAL, "quantized", "quantize", quality=QUALITY)
+COMPARED = Compared(Task.TRANSLATION, QUANTIZED.digest, ORIGINAL.digest)
 
 
 class Echo(ShadowProcess):
@@ -98,7 +98,7 @@ class Shadowed:
         return self.sample("slimseq_shadows_dropped_total", reason=reason)
 
     def outputs(self) -> int:
-        live = self.monitor.report(Task.TRANSLATION, "quantized", QUANTIZED.digest)
+        live = self.monitor.report(COMPARED)
         return live.outputs if live else 0
 
 
@@ -133,7 +133,7 @@ def test_agreement_with_the_reference_shows_in_prometheus_beside_the_recorded_on
 
     labels = {"task": "translation", "variant": "quantized"}
     first = shadowed.process.asked[0]
-    live = shadowed.monitor.report(Task.TRANSLATION, "quantized", QUANTIZED.digest)
+    live = shadowed.monitor.report(COMPARED)
     assert (first.reference, first.reference_digest, first.digest) == ("original", ORIGINAL.digest, QUANTIZED.digest)
     assert live is not None and live.exact == pytest.approx(2 / 3) and live.interval[0] < live.similarity < 1
     assert shadowed.sample("slimseq_shadows_total", **labels) == 2
@@ -271,19 +271,6 @@ def test_an_unexpected_error_does_not_end_shadowing(tmp_path: Path) -> None:
     closing(shadowed, scenario)
 
 
-def test_a_new_reference_starts_the_measurement_again(tmp_path: Path) -> None:
-    monitor = AgreementMonitor()
-    half, whole = Agreement(is_exact=False, similarity=0.5), Agreement(is_exact=True, similarity=1.0)
-
-    monitor.record(Task.TRANSLATION, "quantized", ("a", "r"), [half, half])
-    monitor.record(Task.TRANSLATION, "quantized", ("a", "other"), [whole])
-
-    live = monitor.report(Task.TRANSLATION, "quantized", "a")
-    assert live is not None and (live.outputs, live.exact, live.similarity) == (1, 1.0, 1.0)
-    assert monitor.report(Task.TRANSLATION, "quantized", "b") is None
-    assert monitor.report(Task.SUMMARIZATION, "quantized", "a") is None
-
-
 def test_without_a_recorded_agreement_prometheus_shows_none(tmp_path: Path) -> None:
     shadowed = Shadowed(tmp_path)
     labels = {"task": "translation", "variant": "quantized"}
@@ -301,82 +288,3 @@ def test_without_a_recorded_agreement_prometheus_shows_none(tmp_path: Path) -> N
 
     assert shadowed.sample("slimseq_agreement_recorded_mean", **labels) is None
     assert shadowed.sample("slimseq_agreement_mean", **labels) == 1.0
-
-
-def real(store: Store, text: str, output: str, **changes: Any) -> Shadow:
-    """A request that `translation/quantized` of a real store answered."""
-    reference = store.manifest(Task.TRANSLATION, "original")
-    fields: dict[str, Any] = {
-        "store": str(store.root),
-        "task": Task.TRANSLATION,
-        "variant": "quantized",
-        "digest": "sha256:" + "0" * 64,
-        "reference": "original",
-        "reference_digest": reference.digest,
-        "runtime": "onnxruntime",
-        "prompt": Prompt([text]),
-        "outputs": [output],
-    }
-    return Shadow(**fields | changes)
-
-
-@pytest.fixture
-def process() -> Any:
-    process = ShadowProcess()
-    yield process
-    process.close()
-
-
-def test_the_process_answers_again_and_compares(embedded: Store, process: ShadowProcess) -> None:
-    [exact] = process.answer(real(embedded, "The sun is shining.", "Die Sonne scheint."))
-    [near] = process.answer(real(embedded, "The sun is shining.", "Die Sonne schien."))
-    [stopped] = process.answer(
-        real(embedded, "The sun is shining.", "Die", prompt=Prompt(["The sun is shining."], stop=("Sonne",)))
-    )
-
-    assert exact == Agreement(is_exact=True, similarity=1.0)
-    assert not near.is_exact and 0.5 < near.similarity < 1
-    assert stopped.is_exact
-
-
-def test_a_killed_process_fails_its_request_and_the_next_request_starts_another(
-    embedded: Store, process: ShadowProcess
-) -> None:
-    request = real(embedded, "The sun is shining.", "Die Sonne scheint.")
-    process.answer(request)
-    assert process._process is not None
-    process._process.kill()
-
-    with pytest.raises(ShadowFailed, match="translation/original ended") as failed:
-        process.answer(request)
-
-    assert failed.value.is_lasting and not process.is_running
-    assert process.answer(request) == [Agreement(is_exact=True, similarity=1.0)]
-
-
-def test_options_that_only_the_variant_supports_fail_that_request_only(embedded: Store, process: ShadowProcess) -> None:
-    beyond = real(embedded, "The sun is shining.", "", prompt=Prompt(["The sun is shining."], {"top_k": 10**6}))
-
-    with pytest.raises(ShadowFailed, match="InvalidOptions") as failed:
-        process.answer(beyond)
-
-    assert not failed.value.is_lasting and process.is_running
-
-
-def test_a_reference_that_was_replaced_meanwhile_is_not_compared_with(embedded: Store, process: ShadowProcess) -> None:
-    other = real(embedded, "The sun is shining.", "", reference_digest="sha256:" + "1" * 64)
-
-    with pytest.raises(ShadowFailed, match="InvalidArtifact") as failed:
-        process.answer(other)
-
-    assert failed.value.is_lasting
-
-
-def test_a_closed_process_is_not_started_again(embedded: Store) -> None:
-    process = ShadowProcess()
-    process.close()
-
-    with pytest.raises(ShadowFailed, match="stopping"):
-        process.answer(real(embedded, "The sun is shining.", ""))
-
-    assert not process.is_running

@@ -2,7 +2,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from slimseq.app.observability.agreement import AgreementMonitor
+from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.serving.inventory import Inventory, quality_of
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.evaluation.agreement import Agreement
@@ -74,7 +74,8 @@ def test_agreement_is_the_least_that_the_manifest_records_beside_that_of_live_re
     ]
     measured = variant_of(manifest(), "quantized", "quantize", quality=scores)
     parts, live = parts_of(Store(put(tmp_path, manifest(), measured))), AgreementMonitor()
-    live.record(Task.TRANSLATION, "quantized", (measured.digest, "r"), [Agreement(is_exact=True, similarity=1.0)] * 50)
+    compared = Compared(Task.TRANSLATION, measured.digest, manifest().digest)
+    live.record(compared, [Agreement(is_exact=True, similarity=1.0)] * 50)
 
     report = Inventory(parts.catalogue, parts.pool, "1.2.3", parts.runtimes, live).quality()
 

@@ -46,6 +46,7 @@ LatencyQuery = Annotated[
         "name. Selects the variant with the best retention; with `min_retention` the fastest one.",
     ),
 ]
+BeforeQuery = Annotated[int | None, Query(ge=0, lt=2**31, description="`next` of the page before.")]
 BytesQuery = Annotated[int | None, Query(gt=0, le=2**53, description="Maximum size of the model's files, likewise.")]
 
 
@@ -70,7 +71,8 @@ UnitHeader = Annotated[
     Header(
         alias="X-Slimseq-Unit",
         max_length=256,
-        description="What keeps its arm of an experiment, such as the id of a user. By default each request draws one.",
+        description="What keeps its arm of an experiment, such as the id of a user. Its first rating counts, and its "
+        "first vote on two arms. By default each request draws an arm, and each judgement counts.",
     ),
 ]
 ChoiceDep = Annotated[Choice, Depends(_choice)]

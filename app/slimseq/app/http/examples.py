@@ -61,6 +61,7 @@ SCHEMAS: dict[str, list[Any]] = {
     "FeedbackRequest": [
         {"response": RESPONSE, "rating": 1},
         {"comparison": RESPONSE, "preferred": "quantized"},
+        {"comparison": RESPONSE, "preferred": None},
     ],
     "GenerationResponse": [
         {

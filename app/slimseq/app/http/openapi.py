@@ -87,7 +87,7 @@ OF_VARIANT = {
 OF_ID = {"parameters": {"identifier": "$response.body#/id"}}
 CANCEL = {
     "operationId": "cancel_evaluation",
-    "description": "Its cancellation, or its deletion once it has ended.",
+    "description": "Cancel it, or delete it once it has ended.",
     **OF_ID,
 }
 SAMPLES = {"operationId": "list_evaluation_samples", "description": "Its samples and outputs.", **OF_ID}

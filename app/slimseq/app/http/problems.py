@@ -57,6 +57,7 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     errors.MethodNotAllowed: ProblemType(405, "method-not-allowed", "Method not allowed"),
     errors.AlreadyJudged: ProblemType(409, "already-judged", "Already judged"),
     errors.ExperimentRuns: ProblemType(409, "experiment-runs", "An experiment is running"),
+    errors.TooManyExperiments: ProblemType(409, "too-many-experiments", "Too many experiments"),
     errors.VariantInUse: ProblemType(409, "variant-in-use", "Variant in use"),
     errors.EvaluationRuns: ProblemType(409, "evaluation-runs", "Evaluation has not ended"),
     errors.InvalidRequest: ProblemType(422, "invalid-request", "Invalid request"),

@@ -181,12 +181,6 @@ def erase(session: Session, number: int) -> None:
         session.execute(delete(table).where(table.evaluation == number))
 
 
-def newest_first(session: Session, before: int | None, limit: int) -> Sequence[EvaluationRow]:
-    """Returns evaluations, the newest first, from the one before that number."""
-    rows = select(EvaluationRow).order_by(EvaluationRow.number.desc()).limit(limit)
-    return session.scalars(rows if before is None else rows.where(EvaluationRow.number < before)).all()
-
-
 def samples_of(session: Session, number: int, start: int, limit: int) -> Sequence[SampleRow]:
     """Returns samples of an evaluation in their order."""
     rows = select(SampleRow).where(SampleRow.evaluation == number, SampleRow.number >= start)

@@ -27,6 +27,7 @@ from slimseq.app.http.schemas.evaluation import (
 from slimseq.app.http.validation import describe
 from slimseq.app.jobs import evaluation_rows
 from slimseq.app.jobs.database.database import Database
+from slimseq.app.jobs.database.pages import newest_first
 from slimseq.app.jobs.database.tables import EvaluationRow
 from slimseq.app.jobs.evaluation_rows import Values
 from slimseq.app.jobs.evaluation_runner import EvaluationRunner
@@ -141,13 +142,9 @@ class EvaluationService:
         """
 
         def read(session: Session) -> EvaluationList:
-            # One more shows whether there is a next page.
-            rows = evaluation_rows.newest_first(session, before, limit + 1)
-            page = rows[:limit]
-            return EvaluationList(
-                evaluations=[EvaluationSummary.model_validate(row, from_attributes=True) for row in page],
-                next=page[-1].number if len(rows) > limit else None,
-            )
+            rows, following = newest_first(session, EvaluationRow, before, limit)
+            summaries = [EvaluationSummary.model_validate(row, from_attributes=True) for row in rows]
+            return EvaluationList(evaluations=summaries, next=following)
 
         return await self._database.run(read, writes=False)
 

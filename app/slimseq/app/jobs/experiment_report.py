@@ -1,6 +1,7 @@
 """What an experiment has shown so far, with intervals and verdicts that are valid at any time at which one looks.
 
-Two measures compare two arms: the mean ratings of their responses, and the votes of comparisons of both. The
+Two measures compare two arms: the mean ratings of their responses, and the votes of comparisons of both, in which a tie
+is half a vote for each: the interval of a win rate holds for any votes between 0 and 1. The
 probability that any verdict of an experiment ever names a wrong arm is at most 5 %. It is divided among all pairs and
 both measures.
 """
@@ -8,8 +9,6 @@ both measures.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-
-import numpy as np
 
 from slimseq.app.http.schemas.experiment import (
     Arm,
@@ -21,43 +20,65 @@ from slimseq.app.http.schemas.experiment import (
     RatingDifference,
     Votes,
 )
+from slimseq.app.jobs.latency_buckets import percentile
+from slimseq.app.observability.agreement import AgreementSums
 from slimseq.evaluation.sequential.confidence_sequence import ALPHA, ConfidenceSequence, WinRate, difference, verdict
+from slimseq.models_store.manifest import Task
 
 MEASURES = 2
+# The win rate of two arms that are alike, and what a vote for both counts for each.
 TIE = 0.5
-
-# How often the first of two compared arms was preferred to all others, by both names.
-Wins = Mapping[tuple[str, str], int]
 
 
 @dataclass
 class ArmRecord:
-    """What was recorded of an arm: its latest total times, and ratings, of each unit the first one."""
+    """What was counted of an arm.
 
-    responses: int = 0
+    Args:
+        errors: requests that it failed to answer.
+        latencies: the number of its responses in each bucket of `slimseq.app.jobs.latency_buckets`.
+        ratings: of its responses, of each unit the first one.
+        agreement: of its outputs with those of its reference.
+    """
+
     errors: int = 0
-    total_ms: Sequence[float] = ()
+    latencies: Mapping[int, int] = field(default_factory=dict)
     ratings: ConfidenceSequence = field(default_factory=ConfidenceSequence)
+    agreement: AgreementSums = field(default_factory=AgreementSums)
 
 
-def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord]) -> list[ArmReport]:
+@dataclass
+class PairRecord:
+    """The votes on two arms. `win_rate` is the first one's, and has the `ties` too."""
+
+    win_rate: WinRate = field(default_factory=WinRate)
+    ties: int = 0
+
+
+Pairs = Mapping[tuple[str, str], PairRecord]
+
+
+def arm_reports(task: Task, arms: Sequence[Arm], records: Mapping[str, ArmRecord]) -> list[ArmReport]:
     """Returns what each arm has shown.
 
     Args:
+        task: of the experiment.
         arms: the arms of the experiment.
         records: of each arm, by its name.
     """
     total = sum(arm.weight for arm in arms)
-    return [_arm_report(arm, arm.weight / total, records[arm.variant]) for arm in arms]
+    return [_arm_report(task, arm, arm.weight / total, records[arm.variant]) for arm in arms]
 
 
-def pair_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord], wins: Wins, margin: float) -> list[PairReport]:
+def pair_reports(
+    arms: Sequence[Arm], records: Mapping[str, ArmRecord], votes: Pairs, margin: float
+) -> list[PairReport]:
     """Compares each pair of arms.
 
     Args:
         arms: the arms of the experiment.
         records: of each arm, by its name.
-        wins: the votes of comparisons.
+        votes: on each pair of arms, in their order.
         margin: differences up to this do not matter.
     """
     pairs = list(combinations([arm.variant for arm in arms], 2))
@@ -67,7 +88,7 @@ def pair_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord], wins: Wi
             first=first,
             second=second,
             ratings=_rating_difference(records[first].ratings, records[second].ratings, margin, alpha),
-            votes=_votes(wins.get((first, second), 0), wins.get((second, first), 0), margin, alpha),
+            votes=_votes(votes[first, second], margin, alpha),
         )
         for first, second in pairs
     ]
@@ -112,10 +133,10 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _arm_report(arm: Arm, share: float, record: ArmRecord) -> ArmReport:
+def _arm_report(task: Task, arm: Arm, share: float, record: ArmRecord) -> ArmReport:
     latency, ratings, mean = None, None, record.ratings
-    if len(record.total_ms):
-        p50, p95 = np.percentile(record.total_ms, [50, 95]).tolist()
+    if record.latencies:
+        p50, p95 = (percentile(record.latencies, share) for share in (0.5, 0.95))
         latency = ArmLatency(p50_ms=round(p50, 3), p95_ms=round(p95, 3))
     if mean.mean is not None:
         ratings = MeanRating(count=mean.count, mean=mean.mean, interval=mean.interval())
@@ -123,9 +144,10 @@ def _arm_report(arm: Arm, share: float, record: ArmRecord) -> ArmReport:
         variant=arm.variant,
         weight=arm.weight,
         share=share,
-        responses=record.responses,
+        responses=sum(record.latencies.values()),
         errors=record.errors,
         latency=latency,
+        agreement=record.agreement.report(task),
         ratings=ratings,
     )
 
@@ -139,14 +161,15 @@ def _rating_difference(
     return RatingDifference(difference=first.mean - second.mean, interval=interval, verdict=verdict(interval, margin))
 
 
-def _votes(first: int, second: int, margin: float, alpha: float) -> Votes | None:
-    wins = WinRate(wins=first, votes=first + second)
+def _votes(record: PairRecord, margin: float, alpha: float) -> Votes | None:
+    wins = record.win_rate
     if wins.rate is None:
         return None
     interval = wins.interval(alpha)
     return Votes(
         votes=wins.votes,
         wins=wins.wins,
+        ties=record.ties,
         win_rate=wins.rate,
         interval=interval,
         verdict=verdict(interval, margin, TIE),

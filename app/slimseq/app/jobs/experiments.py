@@ -1,14 +1,13 @@
 """The service of the `/experiments` routes: starts, stops, lists and reports experiments."""
 
-import asyncio
-import time
+import contextlib
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from slimseq.app.errors import ExperimentRuns, UnknownExperiment
+from slimseq.app.errors import DatabaseUnavailable, ExperimentRuns, TooManyExperiments, UnknownExperiment
 from slimseq.app.http.schemas.experiment import (
     Arm,
     Experiment,
@@ -18,18 +17,17 @@ from slimseq.app.http.schemas.experiment import (
 )
 from slimseq.app.jobs import experiment_rows
 from slimseq.app.jobs.database.database import Database
-from slimseq.app.jobs.database.tables import ExperimentRow
-from slimseq.app.jobs.experiment_report import ArmRecord, arm_reports, conclusion, pair_reports
+from slimseq.app.jobs.database.pages import newest_first
+from slimseq.app.jobs.database.tables import CountedUnitRow, ExperimentRow, RatingRow, ResponseRow, VoteRow
+from slimseq.app.jobs.experiment_report import arm_reports, conclusion, pair_reports
+from slimseq.app.jobs.old_responses import delete_all
 from slimseq.app.jobs.responses import ResponseLog
 from slimseq.app.jobs.traffic import ExperimentTraffic
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.traffic import new_id
-from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
-from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
 
-# A report on more responses, ratings and votes than this takes a part of a second or more. Clients share one, and it is
-# computed again after so many seconds.
-LARGE, KEPT_SECONDS = 20_000, 10.0
+MAX_EXPERIMENTS = 1000
 
 
 class ExperimentService:
@@ -42,8 +40,6 @@ class ExperimentService:
         self._chooser = chooser
         self._traffic = traffic
         self._responses = responses
-        # When it was read, and the report, of each large experiment.
-        self._shared: dict[str, tuple[float, asyncio.Task[Experiment]]] = {}
 
     async def start(self, request: ExperimentRequest) -> Experiment:
         """Starts an experiment.
@@ -52,6 +48,7 @@ class ExperimentService:
             UnknownVariant: there is no variant of a name.
             InvalidArtifact: a variant's manifest cannot be read.
             ExperimentRuns: the task has a running experiment.
+            TooManyExperiments: there are as many experiments as are kept.
             DatabaseUnavailable: the database failed.
         """
         for arm in request.arms:
@@ -59,6 +56,8 @@ class ExperimentService:
         identifier = new_id()
 
         def add(session: Session) -> None:
+            if (session.scalar(select(func.count()).select_from(ExperimentRow)) or 0) >= MAX_EXPERIMENTS:
+                raise TooManyExperiments(MAX_EXPERIMENTS)
             session.add(
                 ExperimentRow(
                     id=identifier,
@@ -70,6 +69,8 @@ class ExperimentService:
                     stopped_at=None,
                 )
             )
+            session.flush()
+            experiment_rows.add_arms(session, identifier, request.arms)
 
         try:
             await self._database.run(add)
@@ -93,8 +94,29 @@ class ExperimentService:
 
         await self._database.run(end)
         await self._traffic.refresh()
-        self._shared.pop(identifier, None)
         return await self.get(identifier)
+
+    async def delete(self, identifier: str) -> None:
+        """Deletes an experiment that has stopped, and all that it has counted. Of a large one it takes seconds.
+
+        Raises:
+            UnknownExperiment: there is no experiment with that id.
+            ExperimentRuns: it runs.
+            DatabaseUnavailable: the database failed. The experiment is there, perhaps without its responses.
+        """
+
+        def check(session: Session) -> None:
+            row = _row(session, identifier)
+            if row.stopped_at is None:
+                raise ExperimentRuns(row.task, identifier)
+
+        def delete(session: Session) -> None:
+            session.delete(_row(session, identifier))
+
+        await self._database.run(check, writes=False)
+        for table in (ResponseRow, RatingRow, VoteRow, CountedUnitRow):
+            await delete_all(self._database, table, table.experiment == identifier)
+        await self._database.run(delete)
 
     async def list(self, limit: int, before: int | None = None) -> ExperimentList:
         """Returns a page of experiments, the newest first.
@@ -104,54 +126,22 @@ class ExperimentService:
         """
 
         def read(session: Session) -> ExperimentList:
-            query = select(ExperimentRow).order_by(ExperimentRow.number.desc()).limit(limit + 1)
-            if before is not None:
-                query = query.where(ExperimentRow.number < before)
-            rows = list(session.scalars(query))
-            return ExperimentList(
-                experiments=[_summary(row) for row in rows[:limit]],
-                next=rows[limit - 1].number if len(rows) > limit else None,
-            )
+            rows, following = newest_first(session, ExperimentRow, before, limit)
+            return ExperimentList(experiments=[_summary(row) for row in rows], next=following)
 
         return await self._database.run(read, writes=False)
 
     async def get(self, identifier: str) -> Experiment:
-        """Returns an experiment and what it has shown so far; of a large one, what it had shown some seconds ago.
+        """Returns an experiment and what it has shown so far.
 
         Raises:
             UnknownExperiment: there is no experiment with that id.
             DatabaseUnavailable: the database failed.
         """
-        shared = self._shared.get(identifier)
-        if shared is None:
-            report = await self._read(identifier)
-            if _size(report) > LARGE:
-                self._shared[identifier] = time.monotonic(), asyncio.create_task(_returned(report))
-            return report
-        read_at, task = shared
-        if time.monotonic() > read_at + KEPT_SECONDS:
-            task = asyncio.create_task(self._read(identifier))
-            self._shared[identifier] = time.monotonic(), task
-        try:
-            # The others wait for it if this client disconnects.
-            return await asyncio.shield(task)
-        except SlimseqError:
-            self._shared.pop(identifier, None)
-            raise
-
-    async def _read(self, identifier: str) -> Experiment:
-        await self._responses.flush()
+        # Another program may lock the database for writing only. Then the latest responses are not in the report.
+        with contextlib.suppress(DatabaseUnavailable):
+            await self._responses.flush()
         return await self._database.run(lambda session: _reported(session, identifier), writes=False)
-
-
-async def _returned(report: Experiment) -> Experiment:
-    return report
-
-
-def _size(report: Experiment) -> int:
-    """Returns the number of responses, ratings and votes of an experiment."""
-    arms = sum(arm.responses + arm.errors + (arm.ratings.count if arm.ratings else 0) for arm in report.arms)
-    return arms + sum(pair.votes.votes for pair in report.pairs if pair.votes)
 
 
 def _running_id(session: Session, request: ExperimentRequest) -> str:
@@ -178,21 +168,12 @@ def _summary(row: ExperimentRow) -> ExperimentSummary:
 def _reported(session: Session, identifier: str) -> Experiment:
     row = _row(session, identifier)
     arms = [Arm.model_validate(arm) for arm in row.arms]
-    ratings = experiment_rows.ratings(session, identifier)
-    counts = experiment_rows.counts(session, identifier)
-    records = {
-        arm.variant: ArmRecord(
-            *counts.get(arm.variant, (0, 0)),
-            total_ms=experiment_rows.latest_total_ms(session, identifier, arm.variant),
-            ratings=ratings.get(arm.variant, ConfidenceSequence()),
-        )
-        for arm in arms
-    }
-    pairs = pair_reports(arms, records, experiment_rows.wins(session, identifier), row.margin)
+    records = experiment_rows.arm_records(session, identifier)
+    pairs = pair_reports(arms, records, experiment_rows.pair_records(session, identifier), row.margin)
     return Experiment.model_validate(
         {
             **_summary(row).model_dump(),
-            "arms": arm_reports(arms, records),
+            "arms": arm_reports(Task(row.task), arms, records),
             "pairs": pairs,
             "conclusion": conclusion(arms, pairs),
         }

@@ -1,7 +1,8 @@
 """The log of responses that may get feedback: ids, variants and times, no texts.
 
 Responses are answered first and written a moment later, many in one transaction. While the database is down they wait
-in memory, up to a limit.
+in memory, up to a limit. Those of an experiment are counted when they are written, in
+`slimseq.app.jobs.experiment_rows`, so that `slimseq.app.jobs.old_responses` may delete them.
 """
 
 import asyncio
@@ -9,24 +10,21 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from slimseq.app.errors import DatabaseUnavailable
 from slimseq.app.jobs.database.database import Database
-from slimseq.app.jobs.database.tables import ExperimentRow, ResponseRow
+from slimseq.app.jobs.database.tables import ResponseRow
+from slimseq.app.jobs.database.upserts import insert_missing
+from slimseq.app.jobs.experiment_rows import count_responses, existing
 
 WRITE_SECONDS = 0.5
 MAX_WAITING = 20_000
-# Rows of one transaction: the largest number of parameters of a statement in SQLite is 32,766.
+# Rows of one transaction.
 ROWS = 2_000
-# Responses outside of experiments are deleted after this time.
-KEPT = timedelta(days=1)
-DELETE_SECONDS = 3600.0
 OF_EXPERIMENT = ("experiment", "arm", "unit")
 
 logger = logging.getLogger(__name__)
@@ -90,38 +88,21 @@ class ResponseLog:
             self._lost = 0
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        delete_at = loop.time()
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._has_rows.wait(), DELETE_SECONDS)
+            await self._has_rows.wait()
             await asyncio.sleep(WRITE_SECONDS)
             # The database logs that it is down.
             with contextlib.suppress(DatabaseUnavailable):
                 await self.flush()
-                if loop.time() >= delete_at:
-                    await self._database.run(_delete_old)
-                    delete_at = loop.time() + DELETE_SECONDS
 
 
 def _insert(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Inserts rows. Those that an earlier attempt wrote without its caller learning of it are left."""
+    """Inserts and counts rows. Those that an earlier attempt wrote without its caller learning of it are left."""
     names = ResponseRow.__table__.columns.keys()
-    given = {row["experiment"] for row in rows if row.get("experiment")}
-    # A database that was replaced by an older or an empty one may not have them.
-    known = set(session.scalars(select(ExperimentRow.id).where(ExperimentRow.id.in_(given)))) if given else set()
-    values = [
-        {name: None if name in OF_EXPERIMENT and row["experiment"] not in known else row.get(name) for name in names}
-        if row.get("experiment")
-        else {name: row.get(name) for name in names}
-        for row in rows
-    ]
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(postgresql.insert(ResponseRow).on_conflict_do_nothing(), values)
-    else:
-        session.execute(sqlite.insert(ResponseRow).on_conflict_do_nothing(), values)
-
-
-def _delete_old(session: Session) -> None:
-    cutoff = datetime.now(UTC) - KEPT
-    session.execute(delete(ResponseRow).where(ResponseRow.experiment.is_(None), ResponseRow.created_at < cutoff))
+    known = existing(session, {row["experiment"] for row in rows if row.get("experiment")})
+    values = [{name: row.get(name) for name in names} for row in rows]
+    for value in values:
+        if value["experiment"] not in known:
+            value.update(dict.fromkeys(OF_EXPERIMENT))
+    written = insert_missing(session, ResponseRow, values, ResponseRow.id)
+    count_responses(session, [row for row in values if row["experiment"] and row["id"] in written])

@@ -12,7 +12,7 @@ import random
 
 from slimseq.app.http.schemas.generation import GenerationResponse
 from slimseq.app.jobs.shadow_process import Shadow, ShadowFailed, ShadowProcess
-from slimseq.app.observability.agreement import AgreementMonitor
+from slimseq.app.observability.agreement import AgreementMonitor, ArmKey, Compared
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.inventory import offline_agreement
@@ -20,6 +20,7 @@ from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.roots import root_of
 
 # Requests that wait. With more, the machine is not idle enough.
@@ -68,7 +69,7 @@ class Shadowing:
         self._metrics = metrics
         self._process = process or ShadowProcess()
         self._random = random.Random()
-        self._waiting: asyncio.Queue[Shadow] = asyncio.Queue(MAX_WAITING)
+        self._waiting: asyncio.Queue[tuple[Shadow, ArmKey | None]] = asyncio.Queue(MAX_WAITING)
         self._task: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
         self._is_closing = False
@@ -77,6 +78,15 @@ class Shadowing:
         """Takes note of an answered request, which may be chosen. Returns at once."""
         if self._share and self._random.random() < self._share:
             asyncio.get_running_loop().call_later(AFTER_ANSWER_SECONDS, self._choose, prompt, response)
+
+    def show_all(self) -> None:
+        """Shows the agreement of all variants in Prometheus, such as was measured before the process started."""
+        for task in Task:
+            manifests = self._catalogue.manifests(task)
+            for manifest in manifests:
+                root = root_of(manifest, manifests)
+                if root is not None:
+                    self._show(manifest.variant, Compared(task, manifest.digest, root.digest))
 
     async def close(self) -> None:
         """Drops the waiting requests and ends the process."""
@@ -106,7 +116,8 @@ class Shadowing:
             self._endings.add(ending := asyncio.create_task(asyncio.to_thread(self._process.end)))
             ending.add_done_callback(self._endings.discard)
         else:
-            self._waiting.put_nowait(shadow)
+            arm = response.experiment
+            self._waiting.put_nowait((shadow, ArmKey(arm.id, arm.arm) if arm is not None else None))
             if self._task is None:
                 self._task = asyncio.create_task(self._run(), name="shadowing")
 
@@ -140,7 +151,7 @@ class Shadowing:
         failures = 0
         while True:
             try:
-                shadow = await asyncio.wait_for(self._waiting.get(), IDLE_SECONDS)
+                shadow, arm = await asyncio.wait_for(self._waiting.get(), IDLE_SECONDS)
             except TimeoutError:
                 await asyncio.to_thread(self._process.end)
                 continue
@@ -151,10 +162,10 @@ class Shadowing:
                 await self._failed(error, failures)
                 continue
             failures = 0
-            digests = shadow.digest, shadow.reference_digest
-            self._monitor.record(shadow.task, shadow.variant, digests, found)
+            compared = Compared(shadow.task, shadow.digest, shadow.reference_digest)
+            self._monitor.record(compared, found, arm)
             self._metrics.shadow_ended(shadow.task, shadow.variant)
-            self._show(shadow)
+            self._show(shadow.variant, compared)
 
     async def _failed(self, error: Exception, failures: int) -> None:
         """Counts a failure. Waits if the next request would fail too."""
@@ -166,11 +177,11 @@ class Shadowing:
         if is_lasting:
             await asyncio.sleep(min(RETRY_SECONDS * 2 ** (failures - 1), MAX_RETRY_SECONDS))
 
-    def _show(self, shadow: Shadow) -> None:
+    def _show(self, variant: str, compared: Compared) -> None:
         """Shows the agreement of a variant in Prometheus, beside the recorded one."""
-        live = self._monitor.report(shadow.task, shadow.variant, shadow.digest)
-        manifests = self._catalogue.manifests(shadow.task)
-        manifest = next((each for each in manifests if each.variant == shadow.variant), None)
+        live = self._monitor.report(compared)
+        manifests = self._catalogue.manifests(compared.task)
+        manifest = next((each for each in manifests if each.variant == variant), None)
         if live is not None and manifest is not None:
             recorded = offline_agreement(manifest, manifests)
-            self._metrics.agreement_changed(shadow.task, shadow.variant, live, recorded)
+            self._metrics.agreement_changed(compared.task, variant, live, recorded)

@@ -43,11 +43,16 @@ class Split:
         if not unit:
             place = secrets.randbits(8 * _HASH_BYTES)
         else:
-            digest = hashlib.sha256(f"{self.experiment}\n{unit}".encode("utf-8", "surrogatepass")).hexdigest()
+            digest = unit_digest(self.experiment, unit)
             place = int(digest[: 2 * _HASH_BYTES], 16)
         ends = list(accumulate(arm.weight for arm in self.arms))
         found = bisect(ends, place / 2 ** (8 * _HASH_BYTES) * ends[-1])
         return Assignment(self.experiment, self.arms[min(found, len(ends) - 1)].variant, digest)
+
+
+def unit_digest(experiment: str, unit: str) -> str:
+    """Returns what stands for a unit in the database, from which nobody reads the unit."""
+    return hashlib.sha256(f"{experiment}\n{unit}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class ExperimentTraffic:
@@ -83,11 +88,12 @@ class ExperimentTraffic:
         split = self._splits.get(task)
         return split.assign(unit) if split else None
 
-    def arm_of(self, task: Task, variant: str) -> Assignment | None:
+    def arm_of(self, task: Task, variant: str, unit: str | None) -> Assignment | None:
         """Returns the arm of a variant, as `Traffic.arm_of` says."""
         split = self._splits.get(task)
-        is_arm = split is not None and any(arm.variant == variant for arm in split.arms)
-        return Assignment(split.experiment, variant) if split is not None and is_arm else None
+        if split is None or all(arm.variant != variant for arm in split.arms):
+            return None
+        return Assignment(split.experiment, variant, unit_digest(split.experiment, unit) if unit else None)
 
     def record(self, response: GenerationResponse, assignment: Assignment | None, comparison: str | None) -> None:
         """Records a response, as `Traffic.record` says."""

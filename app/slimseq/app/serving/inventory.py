@@ -21,7 +21,7 @@ from slimseq.app.http.schemas.quality import (
     VariantQuality,
 )
 from slimseq.app.http.schemas.variants import Speed, VariantDetail, VariantList, VariantSummary
-from slimseq.app.observability.agreement import AgreementMonitor
+from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.serving.pool.loading import format_bytes
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
@@ -101,13 +101,14 @@ class Inventory:
 
     def _quality(self, manifest: Manifest, detail: Detail) -> VariantQuality:
         manifests = self._catalogue.manifests(manifest.task)
+        reference = shown_reference(manifest, manifests)
         return VariantQuality(
             **dict(quality_of(manifest, manifests)),
             task=manifest.task,
             variant=manifest.variant,
             digest=manifest.digest,
-            reference=shown_reference(manifest, manifests),
-            live_agreement=self._live.report(manifest.task, manifest.variant, manifest.digest),
+            reference=reference,
+            live_agreement=self._live.report(Compared(manifest.task, manifest.digest, reference.digest)),
             scores=recorded_scores(manifest, manifests) if detail == "full" else None,
         )
 

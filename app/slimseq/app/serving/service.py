@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
-from slimseq.app.errors import DeadlineExceeded, InvalidRequest
+from slimseq.app.errors import DeadlineExceeded, InternalError, InvalidRequest
 from slimseq.app.http.problems import problem_of, problem_type
 from slimseq.app.http.schemas.generation import (
     ComparedResponse,
@@ -136,13 +136,28 @@ class GenerationService:
                 self._on_answer(prompt, response)
                 return response
 
-            events = generation_events(loaded.worker, request, relay, assembly, answer)
+            def fail(error: SlimseqError) -> None:
+                self._count_failure(call, error)
+
+            events = generation_events(loaded.worker, request, relay, assembly, answer, fail)
             return _after_first(await anext(events), events, held.pop_all())
 
     async def compare(
-        self, task: Task, variants: Sequence[str], prompt: Prompt, runtime: str | None = None
+        self,
+        task: Task,
+        variants: Sequence[str],
+        prompt: Prompt,
+        runtime: str | None = None,
+        unit: str | None = None,
     ) -> CompareResponse:
         """Generates with several variants one after the other, so that timings are comparable. All share one deadline.
+
+        Args:
+            task: the task.
+            variants: their names.
+            prompt: texts and options.
+            runtime: of all variants.
+            unit: that compares, for a vote.
 
         Raises:
             InvalidRequest: a variant is named twice.
@@ -158,7 +173,7 @@ class GenerationService:
         results: list[GenerationResponse | FailedVariant] = []
         for name in variants:
             try:
-                choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, name)
+                choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, name, unit)
                 call = Call(task, prompt, choice, time.monotonic(), self._deadline(started), arm, comparison)
                 results.append(await self._generate(call))
             except SlimseqError as error:
@@ -198,14 +213,17 @@ class GenerationService:
 
     @contextlib.contextmanager
     def _counted(self, call: Call) -> Iterator[None]:
-        """Counts a failure of the service as one of the call's arm."""
+        """Counts a failure of the service as one of the call's arm. A client that disconnects is none."""
         try:
             yield
-        except SlimseqError as error:
-            problem = problem_type(error)
-            if call.assignment is not None and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                self._traffic.record_failure(call.task, call.assignment, problem.slug)
+        except Exception as error:
+            self._count_failure(call, error if isinstance(error, SlimseqError) else InternalError())
             raise
+
+    def _count_failure(self, call: Call, error: SlimseqError) -> None:
+        problem = problem_type(error)
+        if call.assignment is not None and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._traffic.record_failure(call.task, call.assignment, problem.slug)
 
     async def _generate(self, call: Call) -> GenerationResponse:
         async with AsyncExitStack() as held:

@@ -35,8 +35,14 @@ class Traffic(Protocol):
             unit: what keeps its arm, such as a user. None draws an arm for this request.
         """
 
-    def arm_of(self, task: Task, variant: str) -> Assignment | None:
-        """Returns the arm of a variant in the running experiment of a task, or None if it has none."""
+    def arm_of(self, task: Task, variant: str, unit: str | None) -> Assignment | None:
+        """Returns the arm of a variant in the running experiment of a task, or None if it has none.
+
+        Args:
+            task: of the variant.
+            variant: its name.
+            unit: that asks for it.
+        """
 
     def record(self, response: GenerationResponse, assignment: Assignment | None, comparison: str | None) -> None:
         """Remembers a response, without its texts.
@@ -57,7 +63,7 @@ class NoTraffic:
     def assign(self, task: Task, unit: str | None) -> Assignment | None:
         """Returns None."""
 
-    def arm_of(self, task: Task, variant: str) -> Assignment | None:
+    def arm_of(self, task: Task, variant: str, unit: str | None) -> Assignment | None:
         """Returns None."""
 
     def record(self, response: GenerationResponse, assignment: Assignment | None, comparison: str | None) -> None:

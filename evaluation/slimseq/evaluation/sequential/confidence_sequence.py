@@ -80,6 +80,26 @@ class ConfidenceSequence(BaseModel):
         self.total += scaled
         self.count += 1
 
+    def plus(self, other: Self) -> Self:
+        """Returns the sequence of the values of both, which may come from two processes at the same time.
+
+        The interval stays valid: any prediction may be summed up that did not know its value.
+        """
+        return self._changed(other, 1)
+
+    def minus(self, earlier: Self) -> Self:
+        """Returns the sequence of the values since an earlier state of this one."""
+        return self._changed(earlier, -1)
+
+    def _changed(self, other: Self, sign: int) -> Self:
+        if (self.low, self.high) != (other.low, other.high):
+            raise ValueError(f"values from {self.low} to {self.high}, and from {other.low} to {other.high}")
+        count = self.count + sign * other.count
+        sums = self.total + sign * other.total, self.variation + sign * other.variation
+        # A sum of fractions may be rounded beyond what is possible.
+        total, variation = (min(max(each, 0.0), count) for each in sums)
+        return type(self)(low=self.low, high=self.high, count=count, total=total, variation=variation)
+
     def interval(self, alpha: float = ALPHA) -> Interval:
         """Returns the interval now: `(low, high)` before the first value.
 

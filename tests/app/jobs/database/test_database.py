@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import sqlite3
 import stat
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr, ValidationError
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -78,9 +79,13 @@ def test_a_comparison_is_voted_on_once_and_a_response_rated_once(database: Datab
             database.transact(lambda session, again=again: session.add(again))  # type: ignore[misc]
 
 
-def test_a_rating_of_an_unknown_response_is_refused(database: Database) -> None:
-    with pytest.raises(IntegrityError):
-        database.transact(lambda session: session.add(RatingRow(response="nope", rating=1.0, created_at=NOW)))
+def test_a_judgement_of_an_unknown_experiment_is_refused(database: Database) -> None:
+    for row in (
+        RatingRow(response="r", experiment="nope", rating=1.0, created_at=NOW),
+        VoteRow(comparison="c", experiment="nope", preferred="quantized", created_at=NOW),
+    ):
+        with pytest.raises(IntegrityError):
+            database.transact(lambda session, row=row: session.add(row))  # type: ignore[misc]
 
 
 def test_times_keep_their_time_zone_and_microseconds(database: Database) -> None:
@@ -89,23 +94,57 @@ def test_times_keep_their_time_zone_and_microseconds(database: Database) -> None
     assert database.transact(lambda session: session.scalar(select(VoteRow.created_at))) == NOW
 
 
-def test_a_slow_transaction_is_given_up_in_time_and_changes_nothing(url: str) -> None:
+@pytest.mark.parametrize("fails", [False, True], ids=["succeeds later", "fails later"])
+def test_a_slow_transaction_is_given_up_in_time_and_changes_nothing(
+    url: str, fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     database = Database(database_url(url), timeout_seconds=0.2)
     database.transact(votes)
 
     def slow(session: Session) -> None:
         session.add(vote())
         time.sleep(1)
+        if fails:
+            raise OSError("it failed after all")
 
     async def given_up() -> float:
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailable):
             await database.run(slow)
-        return time.monotonic() - started
+        waited = time.monotonic() - started
+        await asyncio.sleep(1)
+        gc.collect()
+        return waited
 
     assert asyncio.run(given_up()) < 0.9
-    time.sleep(1)
+    assert "never retrieved" not in caplog.text
     assert database.transact(votes) == 0
+    database.close()
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True], ids=["too slow", "cancelled"])
+def test_a_transaction_that_is_being_committed_is_not_called_failed(
+    url: str, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool
+) -> None:
+    database = Database(database_url(url), timeout_seconds=0.3)
+    database.transact(votes)
+
+    @event.listens_for(database._engine, "commit")
+    def commit_slowly(connection: object) -> None:
+        time.sleep(0.6)
+
+    async def counted() -> None:
+        run = asyncio.create_task(database.run(lambda session: session.add(vote())))
+        if is_cancelled:
+            await asyncio.sleep(0.2)
+            run.cancel()
+            await asyncio.sleep(0.8)
+            assert run.cancelled()
+        else:
+            await run
+
+    asyncio.run(counted())
+    assert database.transact(votes) == 1
     database.close()
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile, status
 
-from slimseq.app.http.dependencies import ServicesDep
+from slimseq.app.http.dependencies import BeforeQuery, ServicesDep
 from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.evaluation import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
@@ -78,7 +78,7 @@ async def upload_evaluation(
 )
 async def list_evaluations(
     services: ServicesDep,
-    before: Annotated[int | None, Query(ge=0, lt=2**31, description="`next` of the page before.")] = None,
+    before: BeforeQuery = None,
     limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of evaluations.")] = 50,
 ) -> EvaluationList:
     """List the evaluations, the newest first. The path of each evaluation has its results."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
 
-from slimseq.app.http.dependencies import ServicesDep
+from slimseq.app.http.dependencies import BeforeQuery, ServicesDep, UnitHeader
 from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.experiment import (
@@ -33,7 +33,7 @@ ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
 async def start_experiment(body: ExperimentRequest, services: ServicesDep, response: Response) -> Experiment:
     """Split the traffic of a task between variants: that of requests that name none. One experiment runs for a task.
 
-    If operators have a token, only they may start and stop experiments.
+    If operators have a token, only they may start, stop and delete experiments. At most 1000 are kept.
     """
     experiment = await services.experiments.start(body)
     response.headers["Location"] = f"/experiments/{experiment.id}"
@@ -49,7 +49,7 @@ async def start_experiment(body: ExperimentRequest, services: ServicesDep, respo
 async def list_experiments(
     services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of experiments.")] = 50,
-    before: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="`next` of the page before.")] = None,
+    before: BeforeQuery = None,
 ) -> ExperimentList:
     """List experiments, the newest first."""
     return await services.experiments.list(limit, before)
@@ -78,6 +78,20 @@ async def stop_experiment(identifier: ExperimentPath, services: ServicesDep) -> 
     return await services.experiments.stop(identifier)
 
 
+@router.delete(
+    "/experiments/{identifier}",
+    operation_id="delete_experiment",
+    summary="Delete an experiment",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_description="The experiment is deleted.",
+    responses=documented(403, 404, 409, 500, 503),
+    dependencies=[audited("experiment deleted"), OPERATOR_IF_ANY],
+)
+async def delete_experiment(identifier: ExperimentPath, services: ServicesDep) -> None:
+    """Delete an experiment that has stopped, with its responses, ratings and votes."""
+    await services.experiments.delete(identifier)
+
+
 @router.post(
     "/feedback",
     operation_id="post_feedback",
@@ -86,9 +100,10 @@ async def stop_experiment(identifier: ExperimentPath, services: ServicesDep) -> 
     responses=documented(404, 409, 413, 415, 422, 500, 503),
     dependencies=[requires(Scope.GENERATE)],
 )
-async def post_feedback(body: FeedbackRequest, services: ServicesDep) -> Feedback:
-    """Rate a response, or say which variant of a comparison was better. Each is counted once.
+async def post_feedback(body: FeedbackRequest, services: ServicesDep, unit: UnitHeader = None) -> Feedback:
+    """Rate a response, or say which variant of a comparison was better. Each is judged once.
 
-    A response outside of experiments can be rated for a day.
+    For an experiment, the first rating of a unit counts, and its first vote on two arms. The unit is that of this
+    request, else that of the response or the comparison. A response outside of experiments can be rated for a day.
     """
-    return await services.feedback.post(body)
+    return await services.feedback.post(body, unit)

@@ -94,12 +94,13 @@ async def compare(
     task: Annotated[Task, Query(description="Task of the variants.")],
     variant: Annotated[list[str], Query(min_length=2, max_length=8, description="Name of a variant, 2 to 8 times.")],
     runtime: RuntimeQuery = "auto",
+    unit: UnitHeader = None,
 ) -> CompareResponse:
     """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
     body.check_fields(task)
     prompt = Prompt.of(body)
     await admission.characters(prompt.characters * len(variant))
-    return await services.generation.compare(task, variant, prompt, runtime_name(runtime))
+    return await services.generation.compare(task, variant, prompt, runtime_name(runtime), unit)
 
 
 async def _generate(

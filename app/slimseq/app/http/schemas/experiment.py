@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slimseq.app.http.schemas.generation import check_unicode
+from slimseq.app.http.schemas.quality import LiveAgreement
 from slimseq.evaluation.sequential.confidence_sequence import Verdict
 from slimseq.models_store.manifest import Task
 
@@ -60,7 +61,7 @@ class MeanRating(BaseModel):
 
 
 class ArmLatency(BaseModel):
-    """Total times of an arm's latest responses, in milliseconds."""
+    """Total times of an arm's responses, in milliseconds, within 1 %."""
 
     p50_ms: float
     p95_ms: float
@@ -75,6 +76,10 @@ class ArmReport(BaseModel):
     responses: int = Field(description="Responses, without those of comparisons.")
     errors: int = Field(description="Requests that the service failed to answer (status 500 and above).")
     latency: ArmLatency | None
+    agreement: LiveAgreement | None = Field(
+        description="Agreement of the arm's outputs with its reference's. The reference answers a share of the "
+        "requests again, `SLIMSEQ_SHADOW_SHARE`. None if it answered none, and if the arm is its own reference."
+    )
     ratings: MeanRating | None
 
 
@@ -87,10 +92,11 @@ class RatingDifference(BaseModel):
 
 
 class Votes(BaseModel):
-    """The votes of comparisons of two arms."""
+    """The votes of comparisons of two arms. Of each unit, the first vote on both counts."""
 
-    votes: int
-    wins: float = Field(description="Votes for the first arm.")
+    votes: int = Field(description="All votes, with ties.")
+    wins: float = Field(description="Votes for the first arm. A tie is half a vote.")
+    ties: int = Field(description="Votes for neither.")
     win_rate: float
     interval: tuple[float, float] = Field(description="Always-valid interval of the first arm's win rate.")
     verdict: Verdict
@@ -142,7 +148,7 @@ class ExperimentList(BaseModel):
 
 
 class FeedbackRequest(BaseModel):
-    """The rating of a response, or the preferred variant of a comparison."""
+    """The rating of a response, or the preferred variant of a comparison; null if all are equally good."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -152,14 +158,20 @@ class FeedbackRequest(BaseModel):
     ] = None
     comparison: Annotated[str | None, Field(max_length=64, description="`id` of a comparison.")] = None
     preferred: Annotated[
-        str | None, Field(max_length=64, description="Name of the variant with the better outputs.")
+        str | None,
+        Field(
+            max_length=64,
+            description="Name of the variant with the better outputs. An explicit null: all are equally good.",
+        ),
     ] = None
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:
         given = {name for name in ("response", "rating", "comparison", "preferred") if getattr(self, name) is not None}
+        if given == {"comparison"} and "preferred" in self.model_fields_set:
+            return self
         if given not in ({"response", "rating"}, {"comparison", "preferred"}):
-            raise ValueError("give either response and rating, or comparison and preferred")
+            raise ValueError("give either response and rating, or comparison and preferred, which is null for a tie")
         return self
 
 
@@ -167,5 +179,5 @@ class Feedback(BaseModel):
     """Feedback that was recorded."""
 
     task: Task
-    variant: str = Field(description="The variant that was rated or preferred.")
+    variant: str | None = Field(description="The variant that was rated or preferred. Null for a tie.")
     experiment: str | None = Field(description="`id` of the experiment that it counts for.")

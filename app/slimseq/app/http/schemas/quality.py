@@ -41,7 +41,7 @@ class OfflineAgreement(BaseModel):
 
 
 class LiveAgreement(BaseModel):
-    """How close the outputs of live requests are to the reference's, since the artifact was first shadowed."""
+    """How close the outputs of live requests are to the reference's, since both artifacts were first compared."""
 
     metric: str = Field(description="Metric of the similarity: `chrf` (divided by 100) or `rougeL`.")
     outputs: int = Field(description="Number of compared outputs.")

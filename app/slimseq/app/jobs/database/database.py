@@ -72,28 +72,33 @@ class Database:
         Raises:
             DatabaseUnavailable: the database failed, or took too long. Nothing was changed then.
         """
-        is_given_up = threading.Event()
-        future = self._threads.submit(self.transact, work, writes=writes, is_given_up=is_given_up)
+        decision = threading.Lock()
+        future = self._threads.submit(self.transact, work, writes=writes, decision=decision)
+        result = asyncio.wrap_future(future)
+        # Nobody else reads the error of one that is given up.
+        result.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), self._timeout_seconds)
-        except TimeoutError:
-            raise self._unavailable(f"no answer within {self._timeout_seconds:g} s") from None
+            await asyncio.wait([result], timeout=self._timeout_seconds)
         finally:
-            is_given_up.set()
+            is_given_up = not result.done() and decision.acquire(blocking=False)
+            if is_given_up:
+                future.cancel()
+        if is_given_up:
+            raise self._unavailable(f"no answer within {self._timeout_seconds:g} s")
+        # If it is being committed, that is known soon.
+        return await result
 
-    def transact(
-        self, work: Work[Result], *, writes: bool = True, is_given_up: threading.Event | None = None
-    ) -> Result:
+    def transact(self, work: Work[Result], *, writes: bool = True, decision: "threading.Lock | None" = None) -> Result:
         """Runs a transaction in this thread. Arguments and errors are those of `run`.
 
-        `is_given_up` rolls it back if nobody waits for its result any more.
+        Who acquires the `decision` first decides: the transaction, which is committed, or its caller, who gives it up.
         """
         try:
             self._migrate_once()
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
                 session.connection(execution_options={"writes": writes})
                 result = work(session)
-                if is_given_up is not None and is_given_up.is_set():
+                if decision is not None and not decision.acquire(blocking=False):
                     session.rollback()
         except (database_errors.IntegrityError, database_errors.DataError):
             raise

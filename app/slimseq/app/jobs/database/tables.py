@@ -119,14 +119,77 @@ class ExperimentRow(Base):
     stopped_at: Mapped[datetime | None]
 
 
+class ArmRow(Base):
+    """What an arm of an experiment has shown so far, but for its latency.
+
+    `ratings`, `rating_total` and `rating_variation` are a `ConfidenceSequence`, and so are `outputs`, `total` and
+    `variation`: the similarity to the outputs of the reference, of which `exact` are equal.
+    """
+
+    __tablename__ = "experiment_arms"
+
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True)
+    arm: Mapped[str] = mapped_column(primary_key=True)
+    errors: Mapped[int] = mapped_column(default=0)
+    ratings: Mapped[int] = mapped_column(default=0)
+    rating_total: Mapped[float] = mapped_column(default=0.0)
+    rating_variation: Mapped[float] = mapped_column(default=0.0)
+    outputs: Mapped[int] = mapped_column(default=0)
+    exact: Mapped[int] = mapped_column(default=0)
+    total: Mapped[float] = mapped_column(default=0.0)
+    variation: Mapped[float] = mapped_column(default=0.0)
+
+
+class PairRow(Base):
+    """The votes on two arms of an experiment: `wins` of the first, with half of each tie."""
+
+    __tablename__ = "experiment_pairs"
+
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True)
+    first: Mapped[str] = mapped_column(primary_key=True)
+    second: Mapped[str] = mapped_column(primary_key=True)
+    votes: Mapped[int] = mapped_column(default=0)
+    wins: Mapped[float] = mapped_column(default=0.0)
+    ties: Mapped[int] = mapped_column(default=0)
+
+
+class LatencyRow(Base):
+    """The number of an arm's responses in a bucket of `slimseq.app.jobs.latency_buckets`, without comparisons."""
+
+    __tablename__ = "experiment_latencies"
+
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True)
+    arm: Mapped[str] = mapped_column(primary_key=True)
+    bucket: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    responses: Mapped[int]
+
+
+class AgreementRow(Base):
+    """The agreement of an artifact with its reference on live requests, by the digests of both.
+
+    `outputs`, `total` and `variation` are a `ConfidenceSequence`. There are no texts.
+    """
+
+    __tablename__ = "live_agreements"
+
+    task: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(ShortText(128), primary_key=True)
+    reference: Mapped[str] = mapped_column(ShortText(128), primary_key=True)
+    outputs: Mapped[int]
+    exact: Mapped[int]
+    total: Mapped[float]
+    variation: Mapped[float]
+
+
 class ResponseRow(Base):
     """A response that may get feedback, without its texts. The responses of one comparison share its id.
 
-    `unit` is the digest of an experiment and a unit, from which nobody reads the unit.
+    It is counted in the tables above when it is written, so that it may be deleted. `unit` is the digest of an
+    experiment and a unit, from which nobody reads the unit.
     """
 
     __tablename__ = "responses"
-    __table_args__ = (Index("ix_responses_arm", "experiment", "arm", "created_at"),)
+    __table_args__ = (Index("ix_responses_experiment_created", "experiment", "created_at"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     task: Mapped[str]
@@ -143,20 +206,39 @@ class ResponseRow(Base):
 
 
 class RatingRow(Base):
-    """The rating of a response, between 0 and 1. A response has at most one."""
+    """The rating of a response, between 0 and 1. A response has at most one, which outlives it."""
 
     __tablename__ = "ratings"
 
-    response: Mapped[str] = mapped_column(ForeignKey("responses.id", ondelete="CASCADE"), primary_key=True)
+    response: Mapped[str] = mapped_column(primary_key=True)
+    experiment: Mapped[str | None] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), index=True)
+    arm: Mapped[str | None]
+    unit: Mapped[str | None]
     rating: Mapped[float]
     created_at: Mapped[datetime]
 
 
 class VoteRow(Base):
-    """The preferred variant of a comparison. A comparison has at most one vote."""
+    """The preferred variant of a comparison, None if all were equally good. A comparison has at most one vote."""
 
     __tablename__ = "votes"
 
     comparison: Mapped[str] = mapped_column(primary_key=True)
-    preferred: Mapped[str]
+    experiment: Mapped[str | None] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), index=True)
+    unit: Mapped[str | None]
+    preferred: Mapped[str | None]
     created_at: Mapped[datetime]
+
+
+class CountedUnitRow(Base):
+    """A unit whose first rating in an experiment, or whose first vote on a pair of its arms, is counted.
+
+    `first` and `second` are the pair, and empty for a rating.
+    """
+
+    __tablename__ = "experiment_units"
+
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True)
+    unit: Mapped[str] = mapped_column(primary_key=True)
+    first: Mapped[str] = mapped_column(primary_key=True)
+    second: Mapped[str] = mapped_column(primary_key=True)

@@ -69,6 +69,7 @@ async def generation_events(
     relay: TokenRelay,
     assembly: Assembly,
     answer: Callable[[Generated], GenerationResponse],
+    on_failure: Callable[[SlimseqError], None],
 ) -> AsyncGenerator[bytes]:
     """Yields the events of a request. To close the generator early abandons the request.
 
@@ -78,6 +79,7 @@ async def generation_events(
         relay: its listener.
         assembly: turns tokens and rows into pieces of text.
         answer: makes the final response.
+        on_failure: called with a failure that becomes an `error` event.
 
     Raises:
         SlimseqError: it failed before the first piece. Later failures become an `error` event.
@@ -96,6 +98,7 @@ async def generation_events(
         problem = _known(error, request)
         if not has_started:
             raise problem from error
+        on_failure(problem)
         yield event("error", problem_of(problem))
     finally:
         worker.abandon(request)

@@ -6,6 +6,7 @@ import { problem } from "../parts.js";
 import { link } from "../route.js";
 
 const LETTERS = "ABCD";
+const EQUAL = "you found the outputs equally good";
 
 /** One comparison, from the request to the vote. `state`: running, voting, revealed or failed. */
 export class BlindVote {
@@ -38,12 +39,13 @@ export class BlindVote {
     return texts.size === 1 ? "All outputs are the same text, so there is nothing to vote on." : null;
   }
 
+  /** Votes for a variant, or for none: null if all are equally good. */
   async prefer(name) {
     this.error = null;
     try {
       this.feedback = await post("/feedback", { comparison: this.comparison, preferred: name });
       this.reveal();
-      announce(`Thank you: you preferred ${name}.`);
+      announce(`Thank you: ${name ? `you preferred ${name}` : EQUAL}.`);
     } catch (error) {
       this.error = error;
       this.page.draw();
@@ -100,6 +102,9 @@ export function ballot(page) {
         : html`<div class="outputs blind columns-${names.length}">
               ${names.map((name, index) => unnamed(page, name, LETTERS[index], isVoting, superlative(names)))}
             </div>
+            <button type="button" class="secondary tie" ?disabled=${!isVoting} @click=${() => blind.prefer(null)}>
+              Equally good
+            </button>
             <p class="note">The order is random. The names are shown after the vote.</p>`
     }
   </section>`;
@@ -128,7 +133,7 @@ function unnamed(page, name, letter, isVoting, wording) {
 export function afterVote({ feedback, note }) {
   if (!feedback && !note) return nothing;
   return html`<p class="thanks">
-    ${feedback ? html`Thank you: you preferred <b>${feedback.variant}</b>. ${counted(feedback)}` : note}
+    ${feedback ? html`Thank you: ${feedback.variant ? html`you preferred <b>${feedback.variant}</b>` : EQUAL}. ${counted(feedback)}` : note}
   </p>`;
 }
 

@@ -92,8 +92,9 @@ const VOTES = {
   number: (votes) =>
     html`<b>${percent(votes.win_rate, 1)}</b>
       <span class="soft">${percent(votes.interval[0], 1)} to ${percent(votes.interval[1], 1)}</span>`,
-  note: (votes) => `${count(votes.wins)} of ${count(votes.votes)} votes`,
-  legend: "How often the arm on the right won when both were compared.",
+  note: ({ votes, wins, ties }) =>
+    `${count(wins - ties / 2)} of ${count(votes)} votes${ties ? `, ${count(ties)} equally good` : ""}`,
+  legend: "How often the arm on the right won when both were compared. Equally good is half a win.",
 };
 
 const RATINGS = {
