@@ -103,8 +103,8 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(
         default=None,
         description="Bearer token of operators, for loading and unloading variants and for starting, stopping and "
-        "deleting experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and unload, and "
-        "anybody can start experiments.",
+        "deleting experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and "
+        "unload, and anybody can start experiments.",
     )
     admin_port: int | None = Field(
         default=None,
