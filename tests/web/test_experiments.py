@@ -52,12 +52,26 @@ def test_an_experiment_is_started_and_stopped(visitor: Visitor, service: Service
     page.get_by_role("heading", name="Is compact enough?").wait_for()
     text = page.locator("main").inner_text()
     page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop for good").click()
     page.get_by_text("stopped", exact=True).wait_for()
 
     (newest, *_) = service.get("/experiments").json["experiments"]
-    assert "there is no feedback for two arms yet" in text and "75 %" in text and "margin 0.1" in text
+    assert "there is no feedback for two arms yet" in text and "75 %" in text and "margin of equivalence 0.1" in text
     assert page.url.endswith(newest["id"]) and newest["status"] == "stopped"
     assert page.get_by_role("button", name="Stop").count() == 0
+
+
+def test_an_experiment_is_not_stopped_by_one_slip(visitor: Visitor, service: Service) -> None:
+    identifier = started(service)
+    page = visitor.open(f"experiments/{identifier}")
+
+    page.get_by_role("button", name="Stop").click()
+    focused = page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("Enter")
+
+    assert focused == "Keep it running"
+    assert page.evaluate("document.activeElement.textContent") == "Stop"
+    assert service.get(f"/experiments/{identifier}").json["status"] == "running"
 
 
 def test_an_arm_that_wins_is_said_to_be_ahead(visitor: Visitor, service: Service) -> None:
@@ -115,7 +129,7 @@ def test_a_blind_vote_counts_for_the_running_experiment(visitor: Visitor, servic
     page = visitor.open(f"experiments/{identifier}")
     page.get_by_role("link", name="Vote in the playground").click()
     page.get_by_label("English text").fill("The train was late again. We waited at the station.")
-    page.get_by_role("button", name="Vote blind").click()
+    page.get_by_role("button", name="Blind vote").click()
 
     page.get_by_role("button", name="A is better").click()
     page.get_by_role("link", name="a running experiment").click()

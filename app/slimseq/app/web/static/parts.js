@@ -89,6 +89,28 @@ export function gateMark(gate) {
     : html`<span class="verdict verdict-bad">${icons.cross}${gate.verdict === "failed" ? "Failed" : "Rejected"}</span>`;
 }
 
+/** An output with what differs from another one. The space around marked words is not marked. */
+export const difference = (pieces) =>
+  pieces.map(({ text, kind }) => {
+    if (kind === "same" || !text.trim()) return kind === "removed" ? nothing : text;
+    const [, before, marked, after] = /^(\s*)(.*?)(\s*)$/s.exec(text);
+    return kind === "added"
+      ? html`${before}<ins>${marked}</ins>${after}`
+      : html`${before}<del>${marked}</del>${after || " "}`;
+  });
+
+/** Shows or hides the differences from a reference. `page` has `showsDifferences` and `draw`. */
+export function differencesSwitch(page, reference) {
+  const change = (event) => {
+    page.showsDifferences = event.target.checked;
+    page.draw();
+  };
+  return html`<label class="switch"
+    ><input type="checkbox" role="switch" .checked=${page.showsDifferences} @change=${change} />
+    <span>Mark what differs from ${reference}</span></label
+  >`;
+}
+
 /** Copies the address of the page, and says so. */
 export function shareButton() {
   const copy = async (event) => {

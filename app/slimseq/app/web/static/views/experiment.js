@@ -15,7 +15,7 @@ export function experiment(container, { parts: [id] }) {
   let isClosed = false;
   const page = { id, variants: [] };
   const path = `/experiments/${encodeURIComponent(id)}`;
-  const draw = () => !isClosed && render(template(page, stop), container);
+  const draw = () => !isClosed && render(template(page, { stop, ask }), container);
   const read = async (answer = getJson(path)) => {
     clearTimeout(timer);
     try {
@@ -28,6 +28,12 @@ export function experiment(container, { parts: [id] }) {
     draw();
   };
   const stop = () => read(post(`${path}/stop`, {}));
+  // A stopped experiment does not start again, so the page asks first.
+  const ask = (isAsking) => {
+    page.isAsking = isAsking;
+    draw();
+    container.querySelector(isAsking ? "#keep" : "#stop").focus();
+  };
   render(loading(5), container);
   getJson("/variants")
     .then(({ variants }) => (page.variants = variants))
@@ -39,7 +45,7 @@ export function experiment(container, { parts: [id] }) {
   };
 }
 
-function template(page, stop) {
+function template(page, actions) {
   const { experiment: shown, error } = page;
   const crumbs = html`<p class="crumbs">
     <a href=${link(["experiments"])}>Experiments</a> / <span>${page.id.slice(0, 8)}</span>
@@ -50,7 +56,7 @@ function template(page, stop) {
     <div class="heading">
       <div>
         <h1>${shown.name}</h1>
-        <p class="lead">${TASKS[shown.task]}, ${period(shown)}, margin ${shown.margin}</p>
+        <p class="lead">${TASKS[shown.task]}, ${period(shown)}, margin of equivalence ${shown.margin}</p>
       </div>
       ${shareButton()}
     </div>
@@ -58,7 +64,7 @@ function template(page, stop) {
       <span class="status status-${shown.status}"
         ><span class="status-dot" aria-hidden="true"></span>${shown.status}</span
       >
-      ${shown.status === "running" ? html`<button type="button" class="secondary" @click=${stop}>Stop</button>` : nothing}
+      ${shown.status === "running" ? stopping(page, actions) : nothing}
     </div>
     ${error ? problem(error) : nothing}
     <div class="verdict-words verdict-${shown.conclusion.verdict}" role="status">
@@ -69,6 +75,14 @@ function template(page, stop) {
     ${shown.pairs.some((pair) => pair.votes || pair.ratings) ? HOW_TO_READ : nothing}
     ${shown.status === "running" ? howToJudge(page) : nothing}
     ${arms(page)}`;
+}
+
+function stopping(page, { stop, ask }) {
+  if (!page.isAsking)
+    return html`<button type="button" class="secondary" id="stop" @click=${() => ask(true)}>Stop</button>`;
+  return html`<span>A stopped experiment cannot start again.</span>
+    <button type="button" class="secondary" @click=${stop}>Stop for good</button>
+    <button type="button" class="secondary" id="keep" @click=${() => ask(false)}>Keep it running</button>`;
 }
 
 const period = ({ created_at: start, stopped_at: end }) =>
@@ -171,7 +185,7 @@ function arms(page) {
   const hasRatings = shown.some((arm) => arm.ratings);
   return html`<section>
     <h2>Arms</h2>
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label="Arms" tabindex="0">
       <table>
         <thead>
           <tr>

@@ -247,9 +247,9 @@ class Playground {
         type="button"
         ?disabled=${!this.text.trim() || this.chosen.length < 2 || this.isRunning}
         @click=${() => this.runBlind()}>
-        Vote blind
+        Blind vote
       </button>
-      <p class="hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs too</p>
+      <p class="hint">A blind vote hides the names.<br /><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs too.</p>
     </fieldset>`;
   }
 
