@@ -215,3 +215,27 @@ def test_a_vote_that_is_refused_may_be_cast_again(visitor: Visitor) -> None:
     page.get_by_text("The database does not answer.").wait_for()
 
     assert page.get_by_role("button", name="A is better").is_enabled()
+
+
+def test_a_text_that_was_cut_is_said_to_be(visitor: Visitor) -> None:
+    long = quote("The council met on Monday to discuss the bridge. " * 150)
+    page = visitor.open(f"?task=summarization&variant=quantized&text={long}")
+    whole = page.locator(".limit").count()
+
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.locator(".limit").wait_for()
+
+    assert whole == 0
+    assert page.locator(".limit").inner_text() == "The text is longer than the model can read. Only its start was read."
+
+
+def test_the_buttons_stay_in_sight_when_the_outputs_come(visitor: Visitor) -> None:
+    page = visitor.open("?task=translation&variant=quantized&text=Good%20morning.")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("button", name="quantized: Good").wait_for()
+
+    top = page.get_by_role("button", name="Run", exact=True).bounding_box()
+    text = page.locator(".output-text").bounding_box()
+
+    assert top is not None and text is not None
+    assert top["y"] > 60 and text["y"] + text["height"] <= 900

@@ -108,9 +108,23 @@ const figure = (label, value, note) =>
 function text(page, { result, pieces }) {
   if (!result) return html`<p class="placeholder">Press Run.</p>`;
   if (result.state === "failed") return html`<p class="output-error" role="alert">${result.error.message}</p>`;
-  if (pieces && page.showsDifferences) return html`<p>${difference(pieces)}</p>`;
+  const limits = result.response ? limitsOf(page.task, result.response.outputs[0]) : nothing;
+  if (pieces && page.showsDifferences) return html`<p>${difference(pieces)}</p>${limits}`;
   const isWriting = result.state === "writing";
-  return html`<p>${result.text}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>`;
+  return html`<p>${result.text}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>${limits}`;
+}
+
+const CUT = {
+  translation: "A sentence is longer than the model can read, and was cut.",
+  summarization: "The text is longer than the model can read. Only its start was read.",
+};
+
+/** What a limit has cut. */
+function limitsOf(task, output) {
+  const words = [];
+  if (output.truncated) words.push(CUT[task]);
+  if (output.finish_reason === "length") words.push("The output ends at its maximum length.");
+  return words.map((each) => html`<p class="limit">${each}</p>`);
 }
 
 function vote(page, result, name) {

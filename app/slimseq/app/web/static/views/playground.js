@@ -131,10 +131,12 @@ class Playground {
     this.draw();
   }
 
-  /** On a phone, the outputs are below what can be seen. */
+  /** Scrolls to the outputs: as little as shows their text, so that the buttons stay; on a phone, to their top. */
   showOutputs() {
     const title = document.getElementById("outputs-title");
-    if (title.getBoundingClientRect().top > window.innerHeight * 0.7) title.scrollIntoView();
+    if (!matchMedia("(max-width: 760px)").matches)
+      this.container.querySelector(".output-text").scrollIntoView({ block: "nearest" });
+    else if (title.getBoundingClientRect().top > window.innerHeight * 0.7) title.scrollIntoView();
   }
 
   async generate(name, controller) {
