@@ -149,7 +149,7 @@ def test_an_output_is_rated_once(visitor: Visitor, service: Service) -> None:
 
 def test_a_vote_is_blind_until_it_is_cast(visitor: Visitor, service: Service) -> None:
     page = visitor.open(TWO + quote(DIFFERING))
-    page.get_by_role("button", name="Blind vote").click()
+    page.get_by_role("button", name="Vote blind").click()
     page.get_by_role("button", name="Show names").wait_for()
 
     unnamed = page.locator(".outputs").inner_text()
@@ -174,7 +174,7 @@ def test_names_are_shown_without_a_vote_on_request(visitor: Visitor) -> None:
     page = visitor.open(TWO + quote(DIFFERING))
     page.on("request", lambda request: visitor.complaints.append(request.url) if "feedback" in request.url else None)
 
-    page.get_by_role("button", name="Blind vote").click()
+    page.get_by_role("button", name="Vote blind").click()
     page.get_by_role("button", name="Show names").click()
 
     page.get_by_role("link", name="compact").wait_for()
@@ -184,7 +184,7 @@ def test_names_are_shown_without_a_vote_on_request(visitor: Visitor) -> None:
 def test_equal_outputs_are_not_voted_on(visitor: Visitor) -> None:
     page = visitor.open(TWO + quote("The children are playing in the garden."))
 
-    page.get_by_role("button", name="Blind vote").click()
+    page.get_by_role("button", name="Vote blind").click()
     page.locator("main").get_by_text("there is nothing to vote on").wait_for()
 
     assert sorted(page.locator(".output h3").all_inner_texts()) == ["compact", "original"]
@@ -192,7 +192,7 @@ def test_equal_outputs_are_not_voted_on(visitor: Visitor) -> None:
 
 def test_a_vote_is_cast_with_the_keyboard(visitor: Visitor) -> None:
     page = visitor.open(TWO + quote(DIFFERING))
-    page.get_by_role("button", name="Blind vote").focus()
+    page.get_by_role("button", name="Vote blind").focus()
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Show names").wait_for()
 
@@ -209,7 +209,7 @@ def test_a_vote_that_is_refused_may_be_cast_again(visitor: Visitor) -> None:
     problem = {"title": "Database unavailable", "status": 503, "detail": "The database does not answer."}
     page = visitor.open(TWO + quote(DIFFERING))
     visitor.answer("/feedback", problem, 503, "application/problem+json")
-    page.get_by_role("button", name="Blind vote").click()
+    page.get_by_role("button", name="Vote blind").click()
 
     page.get_by_role("button", name="A is better").click()
     page.get_by_text("The database does not answer.").wait_for()

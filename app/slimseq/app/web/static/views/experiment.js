@@ -182,7 +182,7 @@ function howToJudge({ experiment: shown }) {
 
 function arms(page) {
   const shown = page.experiment.arms;
-  const hasRatings = shown.some((arm) => arm.ratings);
+  const has = { ratings: shown.some((arm) => arm.ratings), agreement: shown.some((arm) => arm.agreement) };
   return html`<section>
     <h2>Arms</h2>
     <div class="table-scroll" role="group" aria-label="Arms" tabindex="0">
@@ -195,8 +195,9 @@ function arms(page) {
             <th scope="col" class="number">Errors</th>
             <th scope="col" class="number">p50</th>
             <th scope="col" class="number">p95</th>
+            ${has.agreement ? html`<th scope="col">Agreement with the base model</th>` : nothing}
             ${
-              hasRatings
+              has.ratings
                 ? html`<th scope="col">Mean rating</th>
                     <th scope="col" class="number">Ratings</th>`
                 : nothing
@@ -204,18 +205,21 @@ function arms(page) {
           </tr>
         </thead>
         <tbody>
-          ${shown.map((arm) => armRow(page, arm, hasRatings))}
+          ${shown.map((arm) => armRow(page, arm, has))}
         </tbody>
       </table>
     </div>
   </section>`;
 }
 
-function armRow(page, { variant, share, responses, errors, latency, ratings }, hasRatings) {
+function armRow(page, { variant, share, responses, errors, latency, agreement, ratings }, has) {
   const tone = page.marks.get(variant)?.tone ?? 0;
   const rating = ratings
     ? drawnInterval(ratings.mean, ratings.interval, [0, 1], { tone, at: null, decimals: 2 })
     : html`<span class="soft">none yet</span>`;
+  const agrees = agreement
+    ? drawnInterval(agreement.similarity, agreement.interval, [0, 1], { tone, at: null })
+    : html`<span class="soft">–</span>`;
   return html`<tr>
     <th scope="row">${name(page, variant)}</th>
     <td class="number">${percent(share)}</td>
@@ -223,8 +227,9 @@ function armRow(page, { variant, share, responses, errors, latency, ratings }, h
     <td class="number ${errors ? "bad" : ""}">${count(errors)}</td>
     <td class="number">${milliseconds(latency?.p50_ms)}</td>
     <td class="number">${milliseconds(latency?.p95_ms)}</td>
+    ${has.agreement ? html`<td>${agrees}</td>` : nothing}
     ${
-      hasRatings
+      has.ratings
         ? html`<td>${rating}</td>
             <td class="number">${count(ratings?.count)}</td>`
         : nothing

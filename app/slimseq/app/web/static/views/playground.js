@@ -249,9 +249,9 @@ class Playground {
         type="button"
         ?disabled=${!this.text.trim() || this.chosen.length < 2 || this.isRunning}
         @click=${() => this.runBlind()}>
-        Blind vote
+        Vote blind
       </button>
-      <p class="hint">A blind vote hides the names.<br /><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs too.</p>
+      <p class="hint">Vote blind hides the names.<br /><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs too.</p>
     </fieldset>`;
   }
 
