@@ -1,6 +1,7 @@
 """The views of experiments: start, watch, vote, read, stop."""
 
 import random
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,6 +73,34 @@ def test_an_experiment_is_not_stopped_by_one_slip(visitor: Visitor, service: Ser
     assert focused == "Keep it running"
     assert page.evaluate("document.activeElement.textContent") == "Stop"
     assert service.get(f"/experiments/{identifier}").json["status"] == "running"
+
+
+def test_an_operator_gives_the_token_when_the_service_wants_it(visitor: Visitor, service: Service) -> None:
+    problem = {"title": "Forbidden", "status": 403, "detail": "only operators may do this"}
+
+    def guard(route: Any) -> None:
+        if route.request.method == "GET" or route.request.headers.get("authorization") == "Bearer secret":
+            route.continue_()
+        else:
+            route.fulfill(status=403, content_type="application/problem+json", json=problem)
+
+    visitor.page.route(re.compile("/experiments"), guard)
+    page = visitor.open("experiments")
+    page.get_by_label("Name").fill("Who may start me?")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_label("Token of an operator").fill("secret")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("heading", name="Who may start me?").wait_for()
+
+    page.reload()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop for good").click()
+    page.get_by_label("Token of an operator").fill("secret")
+    found = visitor.serious_violations()
+    page.get_by_role("button", name="Stop for good").click()
+
+    page.get_by_text("stopped", exact=True).wait_for()
+    assert found == []
 
 
 def test_an_arm_shows_its_live_agreement(visitor: Visitor, service: Service) -> None:

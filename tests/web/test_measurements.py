@@ -111,6 +111,7 @@ def test_live_traffic_shows_within_seconds(visitor: Visitor, service: Service) -
         service.post("/translate", {"text": 1})
     for rate in ("#figures-requests", "#figures-tokens"):
         page.locator(rate, has_text=re.compile("[1-9]")).wait_for()
+    page.locator("#figures-requests", has_text=re.compile(r"[1-9]\s*errors")).wait_for()
 
     tables = page.locator("#live-tables").inner_text()
     assert "quantized" in tables and "onnxruntime" in tables and "invalid request" in tables

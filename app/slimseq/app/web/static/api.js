@@ -10,6 +10,11 @@ export class ProblemError extends Error {
   }
 }
 
+// The token of an operator, if the user has given one. Only this tab has it, until it is closed or loaded again.
+let operatorToken = "";
+
+export const setOperatorToken = (token) => (operatorToken = token.trim());
+
 /** Resolves a path beside the page, so that the page also works below a path prefix. */
 function address(path) {
   return new URL(path.replace(/^\//, ""), document.baseURI.split("#")[0]);
@@ -28,8 +33,9 @@ async function problemOf(response) {
   }
 }
 
-async function request(method, path, { body, signal, accept = "application/json" } = {}) {
+async function request(method, path, { body, signal, accept = "application/json", isOperator } = {}) {
   const headers = { Accept: accept };
+  if (isOperator && operatorToken) headers.Authorization = `Bearer ${operatorToken}`;
   // The browser sets the type of a form, with its boundary.
   const isForm = body instanceof FormData;
   if (body !== undefined && !isForm) headers["Content-Type"] = "application/json";
@@ -61,7 +67,7 @@ export async function getText(path, options) {
   return (await request("GET", path, { ...options, accept: "text/plain" })).text();
 }
 
-/** Posts JSON or a form. Returns the answer, or null if it has no body. */
+/** Posts JSON or a form; with `isOperator` as an operator. Returns the answer, or null if it has no body. */
 export async function post(path, body, options) {
   const response = await request("POST", path, { ...options, body });
   const text = await response.text();

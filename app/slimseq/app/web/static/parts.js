@@ -1,6 +1,7 @@
 // Small parts that several views use.
 
 import { html, nothing, svg } from "./vendor/lit-html/lit-html.js";
+import { setOperatorToken } from "./api.js";
 import { icons } from "./icons.js";
 
 /** An error, in the words of the service. */
@@ -12,6 +13,15 @@ export function problem(error, retry) {
     ${retry ? html`<button type="button" @click=${retry}>Try again</button>` : nothing}
   </div>`;
 }
+
+/** A field for what a request lacked that only operators may send. */
+export const tokenField = (error) =>
+  error?.status === 403
+    ? html`<label class="field"
+        ><span>Token of an operator</span
+        ><input type="password" autocomplete="off" @input=${(event) => setOperatorToken(event.target.value)} /></label
+      >`
+    : nothing;
 
 /** What is shown while a view loads: the shape of what will come. */
 export const loading = (rows = 4) =>

@@ -5,7 +5,7 @@ import { getJson, post } from "../api.js";
 import { comparisonPlot, reachOf } from "../charts/comparison.js";
 import { drawnInterval } from "../charts/interval.js";
 import { TASKS, count, date, milliseconds, percent, signed } from "../format.js";
-import { loading, markIcon, marks, problem, shareButton } from "../parts.js";
+import { loading, markIcon, marks, problem, shareButton, tokenField } from "../parts.js";
 import { link } from "../route.js";
 
 const PERIOD_MS = 3000;
@@ -27,10 +27,18 @@ export function experiment(container, { parts: [id] }) {
     if (page.experiment?.status === "running" && !isClosed) timer = setTimeout(read, PERIOD_MS);
     draw();
   };
-  const stop = () => read(post(`${path}/stop`, {}));
+  const stop = async () => {
+    page.stopError = null;
+    try {
+      await read(await post(`${path}/stop`, {}, { isOperator: true }));
+    } catch (error) {
+      page.stopError = error;
+      draw();
+    }
+  };
   // A stopped experiment does not start again, so the page asks first.
   const ask = (isAsking) => {
-    page.isAsking = isAsking;
+    Object.assign(page, { isAsking, stopError: null });
     draw();
     container.querySelector(isAsking ? "#keep" : "#stop").focus();
   };
@@ -82,7 +90,8 @@ function stopping(page, { stop, ask }) {
     return html`<button type="button" class="secondary" id="stop" @click=${() => ask(true)}>Stop</button>`;
   return html`<span>A stopped experiment cannot start again.</span>
     <button type="button" class="secondary" @click=${stop}>Stop for good</button>
-    <button type="button" class="secondary" id="keep" @click=${() => ask(false)}>Keep it running</button>`;
+    <button type="button" class="secondary" id="keep" @click=${() => ask(false)}>Keep it running</button>
+    ${page.stopError ? problem(page.stopError) : nothing} ${tokenField(page.stopError)}`;
 }
 
 const period = ({ created_at: start, stopped_at: end }) =>

@@ -4,7 +4,7 @@ import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
 import { getJson, post } from "../api.js";
 import { TASKS, ago, percent } from "../format.js";
-import { heading, loading, markIcon, marks, problem, segments } from "../parts.js";
+import { heading, loading, markIcon, marks, problem, segments, tokenField } from "../parts.js";
 import { link } from "../route.js";
 
 const ANOTHER_RUNS = 409;
@@ -54,7 +54,7 @@ class Experiments {
     this.draw();
     try {
       const body = { task: this.task, name: this.name.trim(), arms: this.arms, margin: this.margin };
-      const started = await post("/experiments", body);
+      const started = await post("/experiments", body, { isOperator: true });
       location.hash = link(["experiments", started.id]);
     } catch (error) {
       this.error = error;
@@ -124,7 +124,7 @@ class Experiments {
       <p class="small soft">
         Differences of mean ratings (0 to 1) and of win rates up to the margin do not matter: such arms are equivalent.
       </p>
-      ${this.error ? problem(this.error) : nothing}
+      ${this.error ? problem(this.error) : nothing} ${tokenField(this.error)}
       ${this.running ? html`<a class="secondary" href=${link(["experiments", this.running.id])}>Open ${this.running.name}</a>` : nothing}
       <button class="primary" type="submit" ?disabled=${this.arms.length < 2 || this.isSending}>Start</button>
     </form>`;
