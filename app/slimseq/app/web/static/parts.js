@@ -14,14 +14,21 @@ export function problem(error, retry) {
   </div>`;
 }
 
-/** A field for what a request lacked that only operators may send. */
-export const tokenField = (error) =>
-  error?.status === 403
-    ? html`<label class="field"
-        ><span>Token of an operator</span
-        ><input type="password" autocomplete="off" @input=${(event) => setOperatorToken(event.target.value)} /></label
-      >`
-    : nothing;
+/** An error of a request that only operators may send: it asks for their token, which the next request has. */
+export const refusal = (error) =>
+  error.status === 403
+    ? html`<div class="problem" role="alert">
+        <p class="problem-title">Only operators may do this</p>
+        <p>Give the token that the service was started with, and try again.</p>
+        <label class="field"
+          ><span>Token of an operator</span
+          ><input
+            type="password"
+            autocomplete="off"
+            @input=${(event) => setOperatorToken(event.target.value)} /></label
+        >
+      </div>`
+    : problem(error);
 
 /** What is shown while a view loads: the shape of what will come. */
 export const loading = (rows = 4) =>

@@ -5,7 +5,7 @@ import { getJson, post } from "../api.js";
 import { comparisonPlot, reachOf } from "../charts/comparison.js";
 import { drawnInterval } from "../charts/interval.js";
 import { TASKS, count, date, milliseconds, percent, signed } from "../format.js";
-import { loading, markIcon, marks, problem, shareButton, tokenField } from "../parts.js";
+import { loading, markIcon, marks, problem, refusal, shareButton } from "../parts.js";
 import { link } from "../route.js";
 
 const PERIOD_MS = 3000;
@@ -91,7 +91,7 @@ function stopping(page, { stop, ask }) {
   return html`<span>A stopped experiment cannot start again.</span>
     <button type="button" class="secondary" @click=${stop}>Stop for good</button>
     <button type="button" class="secondary" id="keep" @click=${() => ask(false)}>Keep it running</button>
-    ${page.stopError ? problem(page.stopError) : nothing} ${tokenField(page.stopError)}`;
+    ${page.stopError ? refusal(page.stopError) : nothing}`;
 }
 
 const period = ({ created_at: start, stopped_at: end }) =>

@@ -4,7 +4,7 @@ import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
 import { getJson, post } from "../api.js";
 import { TASKS, ago, percent } from "../format.js";
-import { heading, loading, markIcon, marks, problem, segments, tokenField } from "../parts.js";
+import { heading, loading, markIcon, marks, problem, refusal, segments } from "../parts.js";
 import { link } from "../route.js";
 
 const ANOTHER_RUNS = 409;
@@ -124,7 +124,7 @@ class Experiments {
       <p class="small soft">
         Differences of mean ratings (0 to 1) and of win rates up to the margin do not matter: such arms are equivalent.
       </p>
-      ${this.error ? problem(this.error) : nothing} ${tokenField(this.error)}
+      ${this.error ? refusal(this.error) : nothing}
       ${this.running ? html`<a class="secondary" href=${link(["experiments", this.running.id])}>Open ${this.running.name}</a>` : nothing}
       <button class="primary" type="submit" ?disabled=${this.arms.length < 2 || this.isSending}>Start</button>
     </form>`;
