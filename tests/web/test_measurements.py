@@ -31,7 +31,8 @@ def test_a_mark_of_the_plot_opens_its_variant(visitor: Visitor) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Scores").wait_for()
 
-    assert any(re.match(r"compact: retention 0\.9\d\d, size on disk 4\.7 MB, on the front", name) for name in names)
+    words = r"compact: retention 0\.9\d\d \(0\.9\d\d to 0\.9\d\d\), 4\.7 MB on disk, on the front"
+    assert any(re.fullmatch(words, name) for name in names)
     assert "#/variants/translation/" in page.url
 
 
