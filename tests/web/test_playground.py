@@ -4,7 +4,7 @@ import re
 from urllib.parse import quote
 
 from tests.service.client import Service
-from tests.web.conftest import Visitor
+from tests.web.conftest import Visit, Visitor
 
 TWO = "?task=translation&variant=original&variant=compact&text="
 # The variants translate it differently.
@@ -239,3 +239,20 @@ def test_the_buttons_stay_in_sight_when_the_outputs_come(visitor: Visitor) -> No
 
     assert top is not None and text is not None
     assert top["y"] > 60 and text["y"] + text["height"] <= 900
+
+
+def test_a_copied_link_says_when_it_lacks_the_text(visit: Visit) -> None:
+    with visit(permissions=["clipboard-read", "clipboard-write"]) as visitor:
+        page = visitor.open("?task=translation&variant=quantized&text=Hello.")
+        page.get_by_role("button", name="Copy link").click()
+        page.get_by_role("button", name="Copied", exact=True).wait_for()
+        short = page.evaluate("navigator.clipboard.readText()")
+        page.locator("#text").fill("Good morning. " * 200)
+        page.get_by_role("button", name="Copied").wait_for(state="hidden")
+
+        page.get_by_role("button", name="Copy link").click()
+        page.get_by_role("button", name="Copied without the text, which is too long").wait_for()
+        long = page.evaluate("navigator.clipboard.readText()")
+
+        assert page.locator("#announcer").inner_text() == "Copied without the text, which is too long"
+    assert "text=Hello." in short and "text=" not in long and "variant=quantized" in long

@@ -128,17 +128,22 @@ export function differencesSwitch(page, reference) {
   >`;
 }
 
-/** Copies the address of the page, and says so. */
-export function shareButton() {
-  const copy = async (event) => {
-    const label = event.currentTarget.querySelector("span");
+/** Copies the address of the page, and says so in the words `done`. */
+export function shareButton(done = "Copied") {
+  const copy = async ({ currentTarget: button }) => {
+    const say = (words) => (button.querySelector("span").textContent = words);
     try {
       await navigator.clipboard.writeText(location.href);
-      label.textContent = "Copied";
+      say(done);
     } catch {
-      label.textContent = "Copy the address above";
+      say("Copy the address above");
     }
-    setTimeout(() => (label.textContent = "Copy link"), 2000);
+    button.classList.add("said");
+    document.getElementById("announcer").textContent = button.textContent;
+    setTimeout(() => {
+      say("Copy link");
+      button.classList.remove("said");
+    }, 3000);
   };
   return html`<button type="button" class="quiet-button" @click=${copy}>${icons.link}<span>Copy link</span></button>`;
 }

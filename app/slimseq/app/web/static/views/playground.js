@@ -67,9 +67,13 @@ class Playground {
   changed() {
     this.results = new Map();
     this.blind = null;
-    const text = this.text.length <= MAX_SHARED_CHARACTERS ? this.text : undefined;
+    const text = this.isTextShared ? this.text : undefined;
     replaceAddress(link([], { task: this.task, variant: this.chosen, text }));
     this.draw();
+  }
+
+  get isTextShared() {
+    return this.text.length <= MAX_SHARED_CHARACTERS;
   }
 
   toggle(name) {
@@ -208,7 +212,8 @@ class Playground {
     };
     return html`<div class="writing">
       <div class="writing-top">
-        ${segments("task", "Task", this.tasks, this.task, (task) => this.setTask(task))} ${shareButton()}
+        ${segments("task", "Task", this.tasks, this.task, (task) => this.setTask(task))}
+        ${shareButton(this.isTextShared ? "Copied" : "Copied without the text, which is too long")}
       </div>
       <label class="visually-hidden" for="text"
         >${this.task === "translation" ? "English text" : "Text to summarize"}</label
