@@ -43,7 +43,9 @@ class Model:
     def predict(self, samples, batch_size, gpus):
         json.dump([samples, batch_size, gpus], open("asked.json", "w"))
         return types.SimpleNamespace(scores=[min(len(each["mt"]) / len(each["ref"]), 1) for each in samples])
-def load_from_checkpoint(path): return Model()
+def load_from_checkpoint(path):
+    open("loaded", "w").write(path)
+    return Model()
 """
 
 
@@ -59,9 +61,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def scored(folder: Path) -> Path:
+def scored(folder: Path, *options: str) -> Path:
     """Runs the scorer as in its own environment: without our packages, other than by its path."""
-    command = [sys.executable, str(SCORER), "outputs.jsonl", "scores.json", "--batch", "4"]
+    command = [sys.executable, str(SCORER), "outputs.jsonl", "scores.json", "--batch", "4", *options]
     environment = {"PYTHONPATH": str(folder / "library")}
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     return folder / "scores.json"
@@ -88,6 +90,24 @@ def test_every_output_is_scored_and_the_scores_are_those_of_manifests(folder: Pa
     assert small.retention == pytest.approx(small.value / original.value) and small.generation == {"num_beams": 2}
     assert small.interval[0] <= small.value <= small.interval[1]
     assert small.p_value is not None and 0 < small.p_value <= 1
+
+
+def test_a_model_of_this_machine_is_not_downloaded_and_has_the_name_of_its_folder(folder: Path) -> None:
+    found = read_scores(scored(folder, "--model", "models/own-comet/checkpoints/last.ckpt"))
+
+    assert (folder / "loaded").read_text() == "models/own-comet/checkpoints/last.ckpt"
+    assert found.model == "own-comet"
+
+
+def test_scores_below_zero_have_no_retention(folder: Path) -> None:
+    found = json.loads(scored(folder).read_text())
+    found["scores"] = {"original": [-0.2, -0.1, -0.3], "small": [-0.3, -0.1, -0.3]}
+    (folder / "scores.json").write_text(json.dumps(found))
+
+    small = quality_scores(read_scores(folder / "scores.json"))["small"]
+
+    assert small.value == pytest.approx(-100 * 0.7 / 3) and small.reference == DIGEST
+    assert (small.retention, small.retention_interval) == (None, None) and small.p_value is not None
 
 
 def test_without_its_reference_a_variant_has_no_retention(folder: Path) -> None:

@@ -275,5 +275,5 @@ def test_with_a_token_only_operators_start_and_stop_experiments(log: Path) -> No
         not_stopped = service.post(f"/experiments/{started.json['id']}/stop", {})
         stopped = service.post(f"/experiments/{started.json['id']}/stop", {}, operator)
 
-    assert [each.status for each in (refused, started, not_stopped, stopped)] == [403, 201, 403, 200]
+    assert [each.status for each in (refused, started, not_stopped, stopped)] == [401, 201, 401, 200]
     assert "Bearer" in refused.problem.detail

@@ -38,7 +38,7 @@ def test_an_operator_loads_and_unloads(embedded: Store, log: Path) -> None:
         loaded = service.send("POST", "/variants/translation/original/load?runtime=torch", headers=OPERATOR)
         assert loaded.status == 200 and loaded.json["runtime"] == "torch"
         assert call(service, "nope", "load", OPERATOR) == 404
-        assert call(service, "original", "unload", {"Authorization": "Bearer of none"}) == 403
+        assert call(service, "original", "unload", {"Authorization": "Bearer of none"}) == 401
 
 
 def test_memory_comes_back_when_a_variant_is_closed(embedded: Store, log: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_gate_question_is_asked_and_answered(visitor: Visitor) -> None:
     page.get_by_role("checkbox", name="quantized").uncheck()
     page.get_by_role("switch").check()
     # So low that a few samples decide.
-    page.get_by_label("Retention that is asked for").fill("0.1")
+    page.get_by_label("Retention to keep").fill("0.1")
 
     page.get_by_role("button", name="Start").click()
     page.get_by_role("heading", name="Outputs").wait_for()
@@ -144,9 +144,11 @@ def test_the_outputs_of_an_evaluation_are_read_page_by_page(visitor: Visitor, se
 
     page.get_by_role("button", name="Show more").click()
     page.locator(".output-list > li").nth(11).wait_for()
+    marked = page.locator(".output-list ins").count()
+    page.get_by_role("switch", name="Mark what differs from original").uncheck()
 
     samples = service.get(f"/evaluations/{job['id']}/samples").json["samples"]
-    assert len(first) == 10
+    assert len(first) == 10 and marked > 0
     assert page.get_by_role("button", name="Show more").count() == 0
     for shown, sample in zip(page.locator(".output-list > li").all_inner_texts(), samples, strict=True):
         lines = shown.split("\n")

@@ -1,6 +1,7 @@
 """The views of experiments: start, watch, vote, read, stop."""
 
 import random
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,12 +53,70 @@ def test_an_experiment_is_started_and_stopped(visitor: Visitor, service: Service
     page.get_by_role("heading", name="Is compact enough?").wait_for()
     text = page.locator("main").inner_text()
     page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop for good").click()
     page.get_by_text("stopped", exact=True).wait_for()
 
     (newest, *_) = service.get("/experiments").json["experiments"]
-    assert "there is no feedback for two arms yet" in text and "75 %" in text and "margin 0.1" in text
+    assert "there is no feedback for two arms yet" in text and "75 %" in text and "margin of equivalence 0.1" in text
     assert page.url.endswith(newest["id"]) and newest["status"] == "stopped"
     assert page.get_by_role("button", name="Stop").count() == 0
+
+
+def test_an_experiment_is_not_stopped_by_one_slip(visitor: Visitor, service: Service) -> None:
+    identifier = started(service)
+    page = visitor.open(f"experiments/{identifier}")
+
+    page.get_by_role("button", name="Stop").click()
+    focused = page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("Enter")
+
+    assert focused == "Keep it running"
+    assert page.evaluate("document.activeElement.textContent") == "Stop"
+    assert service.get(f"/experiments/{identifier}").json["status"] == "running"
+
+
+def test_an_operator_gives_a_key_when_the_service_wants_one(visitor: Visitor, service: Service) -> None:
+    problem = {"title": "No valid key", "status": 401, "detail": "send a valid key"}
+
+    def guard(route: Any) -> None:
+        if route.request.method == "GET" or route.request.headers.get("authorization") == "Bearer secret":
+            route.continue_()
+        else:
+            route.fulfill(status=401, content_type="application/problem+json", json=problem)
+
+    visitor.page.route(re.compile("/experiments"), guard)
+    page = visitor.open("experiments")
+    page.get_by_label("Name").fill("Who may start me?")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("send a valid key").wait_for()
+    page.get_by_role("button", name="Start").click()
+    page.get_by_label("Key", exact=True).fill("secret")
+    found = visitor.serious_violations()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Who may start me?").wait_for()
+
+    page.reload()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop for good").click()
+
+    page.get_by_text("stopped", exact=True).wait_for()
+    assert found == []
+
+
+def test_an_arm_shows_its_live_agreement(visitor: Visitor, service: Service) -> None:
+    report = service.get(f"/experiments/{started(service)}").json
+    live = {"similarity": 0.913, "interval": [0.88, 0.941], "exact": 0.4, "outputs": 120, "metric": "chrf"}
+    for arm in report["arms"]:
+        arm["agreement"] = live if arm["variant"] == "compact" else None
+    visitor.answer(f"/experiments/{report['id']}", report)
+
+    page = visitor.open(f"experiments/{report['id']}")
+
+    head = page.locator("thead th").all_inner_texts()
+    place = head.index("Agreement with the base model")
+    shown = [row.locator("th, td").nth(place).inner_text() for row in page.locator("tbody tr").all()]
+    assert [" ".join(each.split()) for each in shown] == ["0.913 0.880 to 0.941", "\N{EN DASH}"]
 
 
 def test_an_arm_that_wins_is_said_to_be_ahead(visitor: Visitor, service: Service) -> None:

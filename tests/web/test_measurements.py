@@ -31,7 +31,8 @@ def test_a_mark_of_the_plot_opens_its_variant(visitor: Visitor) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Scores").wait_for()
 
-    assert any(re.match(r"compact: retention 0\.9\d\d, size on disk 4\.7 MB, on the front", name) for name in names)
+    words = r"compact: retention 0\.9\d\d \(0\.9\d\d to 0\.9\d\d\), 4\.7 MB on disk, on the front"
+    assert any(re.fullmatch(words, name) for name in names)
     assert "#/variants/translation/" in page.url
 
 
@@ -109,12 +110,42 @@ def test_live_traffic_shows_within_seconds(visitor: Visitor, service: Service) -
     for _ in range(5):
         service.post("/translate?variant=quantized", {"text": "Good morning."})
         service.post("/translate", {"text": 1})
-    for rate in ("#now-requests", "#now-tokens"):
+    for rate in ("#figures-requests", "#figures-tokens"):
         page.locator(rate, has_text=re.compile("[1-9]")).wait_for()
+    page.locator("#figures-requests", has_text=re.compile(r"[1-9]\s*errors")).wait_for()
 
     tables = page.locator("#live-tables").inner_text()
     assert "quantized" in tables and "onnxruntime" in tables and "invalid request" in tables
     assert page.locator(".timeline canvas").count() == 6
+
+
+def test_the_pointer_shows_the_figures_of_an_earlier_time(visitor: Visitor, service: Service) -> None:
+    page = visitor.open("live")
+    for _ in range(3):
+        service.post("/translate?variant=quantized", {"text": "Good morning."})
+    page.locator("#figures-requests", has_text=re.compile("[1-9]")).wait_for()
+
+    line = page.locator("#chart-memory").bounding_box()
+    assert line is not None
+    # Readings are at the right end of the chart; the first one is that of the opened page.
+    page.mouse.move(line["x"] + 80, line["y"] + 60)
+
+    page.wait_for_function("document.getElementById('at-requests').textContent.length === 8")
+    assert page.locator("#figures-requests").inner_text().split()[0] == "\N{EN DASH}"
+    page.mouse.move(0, 0)
+    page.wait_for_function("document.getElementById('at-requests').textContent === ''")
+
+
+def test_a_point_of_the_plot_shows_its_numbers(visitor: Visitor, service: Service) -> None:
+    detail = service.get("/variants/translation/compact").json
+    page = visitor.open("variants?task=translation&x=size")
+
+    page.locator("a.point", has_text="compact").focus()
+
+    low, high = detail["quality"]["retention"]["interval"]
+    said = page.locator(".tip text").all_text_contents()
+    value = detail["quality"]["retention"]["value"]
+    assert said == [f"retention {value:.3f} ({low:.3f} to {high:.3f})", f"{detail['bytes'] / 1e6:.1f} MB on disk"]
 
 
 def test_live_agreement_is_that_of_the_shadowed_requests(visitor: Visitor, service: Service) -> None:

@@ -4,7 +4,7 @@ import re
 from urllib.parse import quote
 
 from tests.service.client import Service
-from tests.web.conftest import Visitor
+from tests.web.conftest import Visit, Visitor
 
 TWO = "?task=translation&variant=original&variant=compact&text="
 # The variants translate it differently.
@@ -229,3 +229,44 @@ def test_a_vote_that_is_refused_may_be_cast_again(visitor: Visitor) -> None:
     page.get_by_text("The database does not answer.").wait_for()
 
     assert page.get_by_role("button", name="A is better").is_enabled()
+
+
+def test_a_text_that_was_cut_is_said_to_be(visitor: Visitor) -> None:
+    long = quote("The council met on Monday to discuss the bridge. " * 150)
+    page = visitor.open(f"?task=summarization&variant=quantized&text={long}")
+    whole = page.locator(".limit").count()
+
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.locator(".limit").wait_for()
+
+    assert whole == 0
+    assert page.locator(".limit").inner_text() == "The text is longer than the model can read. Only its start was read."
+
+
+def test_the_buttons_stay_in_sight_when_the_outputs_come(visitor: Visitor) -> None:
+    page = visitor.open("?task=translation&variant=quantized&text=Good%20morning.")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("button", name="quantized: Good").wait_for()
+
+    top = page.get_by_role("button", name="Run", exact=True).bounding_box()
+    text = page.locator(".output-text").bounding_box()
+
+    assert top is not None and text is not None
+    assert top["y"] > 60 and text["y"] + text["height"] <= 900
+
+
+def test_a_copied_link_says_when_it_lacks_the_text(visit: Visit) -> None:
+    with visit(permissions=["clipboard-read", "clipboard-write"]) as visitor:
+        page = visitor.open("?task=translation&variant=quantized&text=Hello.")
+        page.get_by_role("button", name="Copy link").click()
+        page.get_by_role("button", name="Copied", exact=True).wait_for()
+        short = page.evaluate("navigator.clipboard.readText()")
+        page.locator("#text").fill("Good morning. " * 200)
+        page.get_by_role("button", name="Copied").wait_for(state="hidden")
+
+        page.get_by_role("button", name="Copy link").click()
+        page.get_by_role("button", name="Copied without the text, which is too long").wait_for()
+        long = page.evaluate("navigator.clipboard.readText()")
+
+        assert page.locator("#announcer").inner_text() == "Copied without the text, which is too long"
+    assert "text=Hello." in short and "text=" not in long and "variant=quantized" in long

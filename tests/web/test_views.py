@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 VIEWS = ["", "variants", "variants/translation/compact", "live", "evaluations", "experiments"]
-NO_SUCH = ["nothing", "variants/translation/nope", "evaluations/nope", "experiments/nope"]
+NO_SUCH = ["variants/translation/nope", "evaluations/nope", "experiments/nope"]
 PHONES = [(360, 740), (390, 844)]
 LAYOUT_SHIFTS = """() => new Promise((resolve) => {
   let total = 0;
@@ -63,6 +63,16 @@ def test_an_address_that_names_nothing_says_so(visitor: Visitor, view: str) -> N
 
     assert page.locator("main .problem").inner_text()
     assert page.locator("nav a").count() == 5
+
+
+def test_an_address_of_no_view_leads_back_to_the_playground(visitor: Visitor) -> None:
+    page = visitor.open("nothing")
+
+    shown = page.locator("main").inner_text()
+    page.get_by_role("link", name="To the playground").click()
+
+    page.get_by_role("button", name="Run", exact=True).wait_for()
+    assert "#/nothing" in shown
 
 
 def test_back_returns_to_the_view_before(visitor: Visitor) -> None:
@@ -167,3 +177,20 @@ def test_the_page_asks_for_a_key_where_the_service_needs_one(
         context.close()
 
     assert found == [] and visitor.complaints == [] and dialogs == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_api_page_can_be_read_in_both_themes_and_on_a_phone(visit: Visit, theme: Any) -> None:
+    with visit(color_scheme=theme, viewport={"width": 360, "height": 740}, reduced_motion="reduce") as visitor:
+        page = visitor.page
+        page.goto(f"{visitor.base}docs")
+        page.get_by_text("Translate texts", exact=True).click()
+        page.get_by_role("button", name="Try it out").click()
+        page.get_by_role("button", name="Execute").click()
+        page.get_by_text("Request duration").wait_for()
+        width = page.evaluate("document.documentElement.scrollWidth")
+        # swagger-ui has faults of other kinds, which a style sheet cannot mend.
+        pale = [each for each in visitor.serious_violations() if each.startswith("color-contrast")]
+
+    assert pale == []
+    assert width <= 360

@@ -30,8 +30,8 @@ def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[f
         reference: statistics of the reference, of the same metric on the same samples in the same order.
 
     Returns:
-        The ratio and its paired interval, or None if the reference's value is 0. With fewer than two samples both
-        bounds are the ratio. Resampled corpora on which the reference scores 0 are ignored.
+        The ratio and its paired interval, or None if the reference's value is not positive. With fewer than two
+        samples both bounds are the ratio. Resampled corpora on which the reference's value is not positive are ignored.
 
     Raises:
         ValueError: metric or number of samples differ.
@@ -40,7 +40,7 @@ def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[f
         raise ValueError(
             f"{variant.metric} of {variant.samples} samples has no ratio to {reference.metric} of {reference.samples}"
         )
-    if reference.value == 0:
+    if reference.value <= 0:
         return None
     ratio = variant.value / reference.value
     if variant.samples < 2:

@@ -67,12 +67,10 @@ def requires(scope: Scope) -> Any:
     async def check(admission: AdmissionDep, services: ServicesDep) -> None:
         if admission.caller.may(scope):
             return
-        if services.keys.has_keys and admission.caller.is_anonymous:
-            raise Unauthenticated
         if not services.keys.has_operators:
             raise Forbidden("only operators may do this: start the service with SLIMSEQ_ADMIN_TOKEN to allow it")
-        if not services.keys.has_keys:
-            raise Forbidden("only operators may do this: send the header `Authorization: Bearer TOKEN`")
+        if admission.caller.is_anonymous:
+            raise Unauthenticated
         raise OutOfScope(scope)
 
     return Depends(check)

@@ -2,10 +2,10 @@
 
 It is alone in its folder, because Python looks for modules there first.
 
-    python3 -m venv comet && comet/bin/pip install unbabel-comet
+    python3 -m venv comet && comet/bin/pip install unbabel-comet 'setuptools<82'
     comet/bin/python score.py outputs.jsonl scores.json
 
-The model is downloaded from the Hugging Face hub on first use.
+The model is downloaded from the Hugging Face hub on first use. COMET 2.2 needs a module that setuptools 82 removed.
 """
 
 import argparse
@@ -22,7 +22,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("outputs", type=Path, help="what `slimseq evaluate --outputs` wrote")
     parser.add_argument("scores", type=Path, help="the file to write, for `slimseq comet`")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help=f"name on the hub; {DEFAULT_MODEL} by default")
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, help=f"name on the hub, or a checkpoint (.ckpt); {DEFAULT_MODEL} by default"
+    )
     parser.add_argument("--batch", type=int, default=8, help="samples that are scored at once")
     parser.add_argument("--gpus", type=int, default=0, help="number of GPUs; 0 uses the CPU")
     given = parser.parse_args()
@@ -40,19 +42,22 @@ def scored(
     Args:
         header: the first line of the outputs file.
         samples: the others: `variant`, `src`, `mt` and `ref`.
-        model: name on the hub.
+        model: name on the hub, or the path of a checkpoint, whose model is called as the folder of its `hparams.yaml`.
         batch: samples that are scored at once.
         gpus: number of GPUs.
     """
     from comet import download_model, load_from_checkpoint
 
     triples = [{key: sample[key] for key in ("src", "mt", "ref")} for sample in samples]
-    scores = load_from_checkpoint(download_model(model)).predict(triples, batch_size=batch, gpus=gpus).scores
+    is_local = model.endswith(".ckpt")
+    checkpoint = model if is_local else download_model(model)
+    scores = load_from_checkpoint(checkpoint).predict(triples, batch_size=batch, gpus=gpus).scores
     by_variant: dict[str, list[float]] = {variant: [] for variant in header["variants"]}
     for sample, score in zip(samples, scores, strict=True):
         by_variant[sample["variant"]].append(float(score))
     version = importlib.metadata.version("unbabel-comet")
-    return {"header": header, "model": model, "version": version, "scores": by_variant}
+    name = Path(model).resolve().parents[1].name if is_local else model
+    return {"header": header, "model": name, "version": version, "scores": by_variant}
 
 
 if __name__ == "__main__":

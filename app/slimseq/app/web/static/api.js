@@ -54,7 +54,7 @@ async function request(method, path, options = {}) {
       detail: "The service does not answer. Is it running?",
     });
   }
-  if (response.status === 401 && (await askForKey(key))) return request(method, path, options);
+  if (response.status === 401 && (await askForKey(key, method !== "GET"))) return request(method, path, options);
   if (!response.ok) throw new ProblemError(await problemOf(response));
   return response;
 }

@@ -2,7 +2,7 @@
 
 import { html, nothing, render } from "./vendor/lit-html/lit-html.js";
 import { icons } from "./icons.js";
-import { problem } from "./parts.js";
+import { heading } from "./parts.js";
 import { currentRoute } from "./route.js";
 import { evaluations } from "./views/evaluations.js";
 import { evaluation } from "./views/evaluation.js";
@@ -36,6 +36,11 @@ function drawNavigation(current) {
   render(links, document.getElementById("nav"));
 }
 
+const notFound = () =>
+  html`${heading("Page not found", html`Nothing is at <code>${location.hash}</code>.`)}<a class="secondary" href="#/"
+      >To the playground</a
+    >`;
+
 function show({ isFirst = false } = {}) {
   const { parts, query } = currentRoute();
   const view = VIEWS.find((each) => each.name === (parts[0] ?? ""));
@@ -48,7 +53,7 @@ function show({ isFirst = false } = {}) {
   window.scrollTo(0, 0);
   if (!draw) {
     document.title = "Not found · Slimseq";
-    render(problem({ title: "There is no such page", message: `Nothing is at ${location.hash}.` }), container);
+    render(notFound(), container);
     close = () => {};
   } else {
     document.title = [...parts.slice(1).reverse(), view.label, "Slimseq"].join(" · ");

@@ -11,6 +11,8 @@ window.SwaggerUIBundle({
   deepLinking: true,
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
+  // The default theme has red numbers that are hard to read.
+  syntaxHighlight: { theme: "tomorrow-night" },
   // Its validator is on another site.
   validatorUrl: null,
 });

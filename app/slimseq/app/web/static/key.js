@@ -21,6 +21,7 @@ export function storedKey() {
 function keep(value) {
   key = value;
   isDeclined = false;
+  showButton();
   try {
     sessionStorage.setItem(ITEM, value);
   } catch {
@@ -28,21 +29,33 @@ function keep(value) {
   }
 }
 
+/** Shows the button that asks for another key. */
+function showButton() {
+  const button = document.getElementById("key");
+  button.hidden = false;
+  button.onclick = async () => {
+    if (await open("Use another key")) window.dispatchEvent(new Event("hashchange"));
+  };
+}
+
+if (key !== null) showButton();
+
 /**
- * Asks for a key after a request was refused. All requests that are refused meanwhile wait for the same answer.
+ * Asks for a key after a request was refused. All requests that are refused meanwhile wait for the same answer. A
+ * visitor who has declined is asked again for an action of theirs alone.
  * Returns whether there is another key to try than `refused`.
  */
-export async function askForKey(refused) {
+export async function askForKey(refused, isAction) {
   if (key !== refused) return true;
-  if (isDeclined) return false;
-  asking ??= open(refused !== null).finally(() => {
+  if (isDeclined && !isAction) return false;
+  asking ??= open(refused === null ? "This needs a key" : "This key is not valid").finally(() => {
     asking = null;
   });
   return asking;
 }
 
 /** Shows the dialog. Resolves to whether a key was given. */
-function open(isWrong) {
+function open(title) {
   const dialog = document.createElement("dialog");
   dialog.className = "key-dialog";
   dialog.setAttribute("aria-labelledby", "key-title");
@@ -51,14 +64,18 @@ function open(isWrong) {
       const value = dialog.returnValue === "use" ? dialog.querySelector("input").value.trim() : "";
       dialog.remove();
       if (value) keep(value);
-      else decline();
+      else {
+        // Requests go on without a key until the visitor asks for the dialog.
+        isDeclined = true;
+        showButton();
+      }
       resolve(Boolean(value));
     });
   });
   render(
     html`<form method="dialog">
-      <h2 id="key-title">${isWrong ? "This key is not valid" : "This service needs a key"}</h2>
-      <p>Ask its operator for one. It is kept until you close this tab.</p>
+      <h2 id="key-title">${title}</h2>
+      <p>The operator of the service gives you one. It is kept until you close this tab.</p>
       <label class="field">
         <span>Key</span>
         <input name="key" type="password" autocomplete="off" spellcheck="false" required autofocus />
@@ -73,18 +90,4 @@ function open(isWrong) {
   document.body.append(dialog);
   dialog.showModal();
   return given;
-}
-
-/** Requests go on without a key until the visitor asks for the dialog. */
-function decline() {
-  isDeclined = true;
-  const button = document.getElementById("key");
-  button.hidden = false;
-  button.onclick = async () => {
-    isDeclined = false;
-    if (await askForKey(key)) {
-      button.hidden = true;
-      window.dispatchEvent(new Event("hashchange"));
-    }
-  };
 }

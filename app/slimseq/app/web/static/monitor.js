@@ -15,7 +15,7 @@ function reading(metrics, memory) {
   return {
     at: Date.now() / 1000,
     requests: total(metrics, "slimseq_requests_total", isGeneration),
-    errors: total(metrics, "slimseq_requests_total", (labels) => /^[45]xx$/.test(labels.status)),
+    errors: total(metrics, "slimseq_requests_total", (labels) => isGeneration(labels) && /^[45]xx$/.test(labels.status)),
     tokens: total(metrics, "slimseq_output_tokens_total"),
     queueSeconds: total(metrics, "slimseq_queue_wait_seconds_sum"),
     queued: total(metrics, "slimseq_queue_wait_seconds_count"),

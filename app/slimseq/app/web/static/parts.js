@@ -89,17 +89,44 @@ export function gateMark(gate) {
     : html`<span class="verdict verdict-bad">${icons.cross}${gate.verdict === "failed" ? "Failed" : "Rejected"}</span>`;
 }
 
-/** Copies the address of the page, and says so. */
-export function shareButton() {
-  const copy = async (event) => {
-    const label = event.currentTarget.querySelector("span");
+/** An output with what differs from another one. The space around marked words is not marked. */
+export const difference = (pieces) =>
+  pieces.map(({ text, kind }) => {
+    if (kind === "same" || !text.trim()) return kind === "removed" ? nothing : text;
+    const [, before, marked, after] = /^(\s*)(.*?)(\s*)$/s.exec(text);
+    return kind === "added"
+      ? html`${before}<ins>${marked}</ins>${after}`
+      : html`${before}<del>${marked}</del>${after || " "}`;
+  });
+
+/** Shows or hides the differences from a reference. `page` has `showsDifferences` and `draw`. */
+export function differencesSwitch(page, reference) {
+  const change = (event) => {
+    page.showsDifferences = event.target.checked;
+    page.draw();
+  };
+  return html`<label class="switch"
+    ><input type="checkbox" role="switch" .checked=${page.showsDifferences} @change=${change} />
+    <span>Mark what differs from ${reference}</span></label
+  >`;
+}
+
+/** Copies the address of the page, and says so in the words `done`. */
+export function shareButton(done = "Copied") {
+  const copy = async ({ currentTarget: button }) => {
+    const say = (words) => (button.querySelector("span").textContent = words);
     try {
       await navigator.clipboard.writeText(location.href);
-      label.textContent = "Copied";
+      say(done);
     } catch {
-      label.textContent = "Copy the address above";
+      say("Copy the address above");
     }
-    setTimeout(() => (label.textContent = "Copy link"), 2000);
+    button.classList.add("said");
+    document.getElementById("announcer").textContent = button.textContent;
+    setTimeout(() => {
+      say("Copy link");
+      button.classList.remove("said");
+    }, 3000);
   };
   return html`<button type="button" class="quiet-button" @click=${copy}>${icons.link}<span>Copy link</span></button>`;
 }

@@ -8,6 +8,8 @@ import { linear, logarithmic } from "./scale.js";
 const MARGIN = { top: 18, right: 28, bottom: 46, left: 56 };
 const LABEL_HEIGHT = 18;
 const CHARACTER_WIDTH = 7.6;
+const TIP_LINE = 19;
+const TIP_CHARACTER = 6.3;
 
 /**
  * The points that no other point beats in both x and y.
@@ -57,7 +59,7 @@ const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom 
 /**
  * Draws the plot.
  *
- * @param points `{name, x, y, interval, mark, href, title}`.
+ * @param points `{name, x, y, interval, mark, href, facts}`; `facts` are what is said of the highlighted one.
  * @param axis `{label, format, moreIsBetter}` of x.
  * @param size `{width, height}` in pixels.
  * @param lit name of the highlighted variant, and `light` which sets it.
@@ -123,11 +125,28 @@ export function frontPlot(points, axis, { width, height }, lit, light) {
         point,
         index,
       ) => svg`<a class="point tone-${point.mark.tone} ${onFront.has(point.name) ? "" : "behind"} ${lit && lit !== point.name ? "dim" : ""}" href=${point.href}
-        aria-label="${point.title}${onFront.has(point.name) ? ", on the front" : ""}" @pointerenter=${() => light(point.name)} @pointerleave=${() => light(null)} @focus=${() => light(point.name)} @blur=${() => light(null)}>
+        aria-label="${point.name}: ${point.facts.join(", ")}${onFront.has(point.name) ? ", on the front" : ""}" @pointerenter=${() => light(point.name)} @pointerleave=${() => light(null)} @focus=${() => light(point.name)} @blur=${() => light(null)}>
         <circle class="target" cx=${point.px} cy=${point.py} r="22"></circle>
         <g class="dot" transform="translate(${point.px} ${point.py}) scale(1.3)">${markPath(point.mark)}</g>
         <text class="point-label" x=${labels[index].x} y=${labels[index].y} dy="0.35em" text-anchor=${labels[index].anchor}>${point.name}</text>
       </a>`,
     )}
+    ${tip(
+      placed.find((point) => point.name === lit),
+      width,
+    )}
   </svg>`;
+}
+
+/** The numbers of the highlighted point, beside it on the side with more space. A screen reader reads its link. */
+function tip(point, width) {
+  if (!point) return "";
+  const long = Math.max(...point.facts.map((fact) => fact.length)) * TIP_CHARACTER + 24;
+  const high = point.facts.length * TIP_LINE + 14;
+  const left = Math.max(0, Math.min(width - long, point.px > width / 2 ? point.px - long - 18 : point.px + 18));
+  const top = Math.max(0, point.py - high - 14);
+  return svg`<g class="tip" aria-hidden="true">
+    <rect x=${left} y=${top} width=${long} height=${high} rx="6"></rect>
+    ${point.facts.map((fact, index) => svg`<text x=${left + 12} y=${top + 12 + index * TIP_LINE} dy="0.7em">${fact}</text>`)}
+  </g>`;
 }

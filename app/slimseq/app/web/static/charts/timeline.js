@@ -17,16 +17,21 @@ function colour(name) {
   return found;
 }
 
+/** A time of the axis, with seconds. */
+export const clockTime = (at) => new Date(at * 1000).toTimeString().slice(0, 8);
+
 /** The time of a tick: hours and minutes, or seconds between two minutes. */
 function clock(tick) {
-  const time = new Date(tick * 1000).toTimeString();
-  return tick % 60 === 0 ? time.slice(0, 5) : time.slice(5, 8);
+  return tick % 60 === 0 ? clockTime(tick).slice(0, 5) : clockTime(tick).slice(5);
 }
 
-/** One chart in an element. `lines` are `{name, tone, fill}`, `format` writes the values of the axis. */
+/**
+ * One chart in an element. `lines` are `{name, tone, fill}`, `format` writes the values of the axis, and `point` is
+ * called with the index of the reading at the pointer, null where there is none. All charts share the pointer.
+ */
 export class Timeline {
-  constructor(element, lines, format) {
-    Object.assign(this, { element, lines, format, data: [[], ...lines.map(() => [])] });
+  constructor(element, lines, format, point) {
+    Object.assign(this, { element, lines, format, point, data: [[], ...lines.map(() => [])] });
     this.redraw = () => this.build();
     window.addEventListener("theme", this.redraw);
     this.observer = new ResizeObserver(() => {
@@ -48,6 +53,7 @@ export class Timeline {
         height: HEIGHT,
         legend: { show: false },
         cursor,
+        hooks: { setCursor: [(chart) => this.point(chart.cursor.idx ?? null)] },
         scales: {
           x: { range: (_, low, high) => [Math.min(low, high - SHOWN_SECONDS), high] },
           y: { range: (_, low, high) => [0, Math.max(high * 1.15, this.format.least ?? 1)] },

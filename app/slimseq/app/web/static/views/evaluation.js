@@ -2,7 +2,7 @@
 
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { ProblemError, getJson, remove } from "../api.js";
-import { TASKS, date, percent } from "../format.js";
+import { TASKS, date, duration, percent } from "../format.js";
 import { loading, marks, problem, shareButton } from "../parts.js";
 import { link } from "../route.js";
 import { samplesOf, statusMark } from "./evaluations.js";
@@ -15,8 +15,8 @@ export function evaluation(container, { parts }) {
   const id = parts[0];
   let timer = null;
   let isClosed = false;
-  const page = { id, samples: null, marks: new Map() };
   const draw = () => !isClosed && render(template(page, { cancel, more: () => more().catch(fail) }), container);
+  const page = { id, samples: null, marks: new Map(), showsDifferences: true, draw };
   const fail = (error) => {
     page.error = error;
     draw();
@@ -81,11 +81,15 @@ function template(page, actions) {
       ${shareButton()}
     </div>
     <div class="job-state" aria-live="polite">
-      ${statusMark(job)} ${isActive ? progress(job, actions.cancel) : nothing}
+      ${statusMark(job)} ${isActive ? progress(job, actions.cancel) : took(job)}
     </div>
     ${error ? problem(error) : nothing} ${job.error ? problem(new ProblemError(job.error)) : nothing}
     ${found(page, actions.more)}`;
 }
+
+/** How long a job ran. One that was cancelled in the queue did not run. */
+const took = ({ started_at: start, ended_at: end }) =>
+  start && end ? html`<span class="soft">after ${duration((new Date(end) - new Date(start)) / 1000)}</span>` : nothing;
 
 const progress = (job, cancel) => html`
   <progress max="1" .value=${job.progress} aria-label="Progress">${percent(job.progress)}</progress>

@@ -197,7 +197,7 @@ class Evaluations {
         /></label>
       </div>
       <p class="small soft">
-        <code>sample</code> is a small set that is always there. It shows that a variant works; it is no benchmark.
+        <code>sample</code> is small and bundled: it shows that a variant works, and is no benchmark.
       </p>`;
   }
 
@@ -237,14 +237,14 @@ class Evaluations {
     const toggle = (event) => this.set({ retention: event.target.checked ? 0.95 : null });
     return html`<label class="switch">
         <input type="checkbox" role="switch" .checked=${live(decides)} @change=${toggle} />
-        <span>Stop as soon as a gate is decided</span>
+        <span>Check a gate, and stop once it is decided</span>
       </label>
       ${decides ? this.retentionField() : nothing}`;
   }
 
   retentionField() {
     return html`<label class="field">
-      <span>Retention that is asked for</span>
+        <span>Retention to keep</span>
       <input
         type="number"
         min="0.01"
@@ -253,7 +253,11 @@ class Evaluations {
         required
         .value=${live(String(this.retention))}
         @input=${(event) => (this.retention = event.target.valueAsNumber)} />
-    </label>`;
+      </label>
+      <p class="small soft">
+        Does each variant keep this share of its base model's score? Near the limit, a decision needs thousands of
+        samples.
+      </p>`;
   }
 
   jobs() {

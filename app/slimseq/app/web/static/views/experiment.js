@@ -15,7 +15,7 @@ export function experiment(container, { parts: [id] }) {
   let isClosed = false;
   const page = { id, variants: [] };
   const path = `/experiments/${encodeURIComponent(id)}`;
-  const draw = () => !isClosed && render(template(page, stop), container);
+  const draw = () => !isClosed && render(template(page, { stop, ask }), container);
   const read = async (answer = getJson(path)) => {
     clearTimeout(timer);
     try {
@@ -27,7 +27,21 @@ export function experiment(container, { parts: [id] }) {
     if (page.experiment?.status === "running" && !isClosed) timer = setTimeout(read, PERIOD_MS);
     draw();
   };
-  const stop = () => read(post(`${path}/stop`, {}));
+  const stop = async () => {
+    page.stopError = null;
+    try {
+      await read(await post(`${path}/stop`, {}));
+    } catch (error) {
+      page.stopError = error;
+      draw();
+    }
+  };
+  // A stopped experiment does not start again, so the page asks first.
+  const ask = (isAsking) => {
+    Object.assign(page, { isAsking, stopError: null });
+    draw();
+    container.querySelector(isAsking ? "#keep" : "#stop").focus();
+  };
   render(loading(5), container);
   getJson("/variants")
     .then(({ variants }) => (page.variants = variants))
@@ -39,7 +53,7 @@ export function experiment(container, { parts: [id] }) {
   };
 }
 
-function template(page, stop) {
+function template(page, actions) {
   const { experiment: shown, error } = page;
   const crumbs = html`<p class="crumbs">
     <a href=${link(["experiments"])}>Experiments</a> / <span>${page.id.slice(0, 8)}</span>
@@ -50,7 +64,7 @@ function template(page, stop) {
     <div class="heading">
       <div>
         <h1>${shown.name}</h1>
-        <p class="lead">${TASKS[shown.task]}, ${period(shown)}, margin ${shown.margin}</p>
+        <p class="lead">${TASKS[shown.task]}, ${period(shown)}, margin of equivalence ${shown.margin}</p>
       </div>
       ${shareButton()}
     </div>
@@ -58,7 +72,7 @@ function template(page, stop) {
       <span class="status status-${shown.status}"
         ><span class="status-dot" aria-hidden="true"></span>${shown.status}</span
       >
-      ${shown.status === "running" ? html`<button type="button" class="secondary" @click=${stop}>Stop</button>` : nothing}
+      ${shown.status === "running" ? stopping(page, actions) : nothing}
     </div>
     ${error ? problem(error) : nothing}
     <div class="verdict-words verdict-${shown.conclusion.verdict}" role="status">
@@ -69,6 +83,15 @@ function template(page, stop) {
     ${shown.pairs.some((pair) => pair.votes || pair.ratings) ? HOW_TO_READ : nothing}
     ${shown.status === "running" ? howToJudge(page) : nothing}
     ${arms(page)}`;
+}
+
+function stopping(page, { stop, ask }) {
+  if (!page.isAsking)
+    return html`<button type="button" class="secondary" id="stop" @click=${() => ask(true)}>Stop</button>`;
+  return html`<span>A stopped experiment cannot start again.</span>
+    <button type="button" class="secondary" @click=${stop}>Stop for good</button>
+    <button type="button" class="secondary" id="keep" @click=${() => ask(false)}>Keep it running</button>
+    ${page.stopError ? problem(page.stopError) : nothing}`;
 }
 
 const period = ({ created_at: start, stopped_at: end }) =>
@@ -169,10 +192,10 @@ function howToJudge({ experiment: shown }) {
 
 function arms(page) {
   const shown = page.experiment.arms;
-  const hasRatings = shown.some((arm) => arm.ratings);
+  const has = { ratings: shown.some((arm) => arm.ratings), agreement: shown.some((arm) => arm.agreement) };
   return html`<section>
     <h2>Arms</h2>
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label="Arms" tabindex="0">
       <table>
         <thead>
           <tr>
@@ -182,8 +205,9 @@ function arms(page) {
             <th scope="col" class="number">Errors</th>
             <th scope="col" class="number">p50</th>
             <th scope="col" class="number">p95</th>
+            ${has.agreement ? html`<th scope="col">Agreement with the base model</th>` : nothing}
             ${
-              hasRatings
+              has.ratings
                 ? html`<th scope="col">Mean rating</th>
                     <th scope="col" class="number">Ratings</th>`
                 : nothing
@@ -191,18 +215,21 @@ function arms(page) {
           </tr>
         </thead>
         <tbody>
-          ${shown.map((arm) => armRow(page, arm, hasRatings))}
+          ${shown.map((arm) => armRow(page, arm, has))}
         </tbody>
       </table>
     </div>
   </section>`;
 }
 
-function armRow(page, { variant, share, responses, errors, latency, ratings }, hasRatings) {
+function armRow(page, { variant, share, responses, errors, latency, agreement, ratings }, has) {
   const tone = page.marks.get(variant)?.tone ?? 0;
   const rating = ratings
     ? drawnInterval(ratings.mean, ratings.interval, [0, 1], { tone, at: null, decimals: 2 })
     : html`<span class="soft">none yet</span>`;
+  const agrees = agreement
+    ? drawnInterval(agreement.similarity, agreement.interval, [0, 1], { tone, at: null })
+    : html`<span class="soft">–</span>`;
   return html`<tr>
     <th scope="row">${name(page, variant)}</th>
     <td class="number">${percent(share)}</td>
@@ -210,8 +237,9 @@ function armRow(page, { variant, share, responses, errors, latency, ratings }, h
     <td class="number ${errors ? "bad" : ""}">${count(errors)}</td>
     <td class="number">${milliseconds(latency?.p50_ms)}</td>
     <td class="number">${milliseconds(latency?.p95_ms)}</td>
+    ${has.agreement ? html`<td>${agrees}</td>` : nothing}
     ${
-      hasRatings
+      has.ratings
         ? html`<td>${rating}</td>
             <td class="number">${count(ratings?.count)}</td>`
         : nothing

@@ -18,6 +18,7 @@ export function experiments(container) {
 class Experiments {
   constructor(container) {
     Object.assign(this, { container, name: "", margin: 0.02, weights: new Map(), error: null, running: null });
+    this.isSending = false;
   }
 
   async open() {
@@ -49,7 +50,8 @@ class Experiments {
 
   async start(event) {
     event.preventDefault();
-    Object.assign(this, { error: null, running: null });
+    Object.assign(this, { error: null, running: null, isSending: true });
+    this.draw();
     try {
       const body = { task: this.task, name: this.name.trim(), arms: this.arms, margin: this.margin };
       const started = await post("/experiments", body);
@@ -57,6 +59,7 @@ class Experiments {
     } catch (error) {
       this.error = error;
       if (error.status === ANOTHER_RUNS) await this.findRunning();
+      this.isSending = false;
       this.draw();
     }
   }
@@ -99,6 +102,7 @@ class Experiments {
         ><input
           required
           maxlength="200"
+          placeholder="What you want to know"
           .value=${live(this.name)}
           @input=${(event) => (this.name = event.target.value)}
       /></label>
@@ -122,7 +126,7 @@ class Experiments {
       </p>
       ${this.error ? problem(this.error) : nothing}
       ${this.running ? html`<a class="secondary" href=${link(["experiments", this.running.id])}>Open ${this.running.name}</a>` : nothing}
-      <button class="primary" type="submit" ?disabled=${this.arms.length < 2}>Start</button>
+      <button class="primary" type="submit" ?disabled=${this.arms.length < 2 || this.isSending}>Start</button>
     </form>`;
   }
 

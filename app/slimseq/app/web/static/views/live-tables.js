@@ -23,7 +23,7 @@ function latency() {
   const longest = Math.max(...latencies.map((each) => each.total_ms.p50));
   return html`<section class="live-section">
     ${title}
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label="Latency by phase" tabindex="0">
       <table class="latency">
         <thead>
           <tr>
@@ -86,7 +86,7 @@ function memory() {
   const models = report.variants.reduce((sum, each) => sum + each.resident_bytes, 0);
   return html`<section class="live-section">
     <h2>In memory</h2>
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label="In memory" tabindex="0">
       <table>
         <thead>
           <tr>
@@ -130,7 +130,7 @@ function errors() {
     <h2>Errors <span class="soft small">since the start</span></h2>
     ${
       rejected.length
-        ? html`<div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+        ? html`<div class="table-scroll" role="group" aria-label="Errors" tabindex="0">
             <table>
               <thead>
                 <tr>
@@ -160,7 +160,7 @@ function agreement() {
   if (!measured.length) return nothing;
   return html`<section class="live-section">
     <h2>Agreement with the base model</h2>
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label="Agreement with the base model" tabindex="0">
       <table>
         <thead>
           <tr>

@@ -1,7 +1,7 @@
 // What the service does now: traffic, latency by phase, queue, batches, memory, agreement and errors.
 
 import { html, render } from "../vendor/lit-html/lit-html.js";
-import { Timeline } from "../charts/timeline.js";
+import { Timeline, clockTime } from "../charts/timeline.js";
 import { bytes, count, fixed, isNumber, milliseconds } from "../format.js";
 import { heading, loading, problem } from "../parts.js";
 import { monitor } from "../monitor.js";
@@ -12,7 +12,10 @@ const CHARTS = [
   {
     id: "requests",
     title: "Requests a second",
-    lines: [{ key: "requests", name: "Requests", tone: "--accent", fill: "--accent-soft" }],
+    lines: [
+      { key: "requests", name: "requests", tone: "--tone-1" },
+      { key: "errors", name: "errors", tone: "--tone-2", dash: [5, 3] },
+    ],
     text: (value) => fixed(value, value < 10 ? 1 : 0),
     least: 1,
   },
@@ -68,17 +71,31 @@ export function live(container) {
     container,
   );
   const find = (id) => container.querySelector(`#${id}`);
-  const timelines = CHARTS.map((chart) => new Timeline(find(`chart-${chart.id}`), chart.lines, chart));
+  // The reading at the pointer, else the newest.
+  let pointed = null;
+  const drawFigures = () => {
+    const reading = monitor.series[pointed] ?? monitor.series.at(-1);
+    for (const chart of CHARTS) {
+      render(figures(chart, reading), find(`figures-${chart.id}`));
+      find(`at-${chart.id}`).textContent = reading === monitor.series.at(-1) ? "" : clockTime(reading.at);
+    }
+  };
+  const point = (index) => {
+    if (index === pointed) return;
+    pointed = index;
+    if (monitor.series.length) drawFigures();
+  };
+  const timelines = CHARTS.map((chart) => new Timeline(find(`chart-${chart.id}`), chart.lines, chart, point));
   const end = monitor.listen(() => {
     render(state(), find("live-state"));
     if (!monitor.series.length) return;
-    CHARTS.forEach((chart, index) => {
+    CHARTS.forEach((chart, index) =>
       timelines[index].update([
         monitor.series.map((each) => each.at),
         ...chart.lines.map((line) => monitor.series.map((each) => each[line.key])),
-      ]);
-      render(now(chart), find(`now-${chart.id}`));
-    });
+      ]),
+    );
+    drawFigures();
     render(liveTables(), find("live-tables"));
   });
   render(state(), find("live-state"));
@@ -91,20 +108,22 @@ export function live(container) {
 
 const frame = (chart) =>
   html`<section class="panel timeline" aria-label=${chart.title}>
-    <h2>${chart.title}</h2>
-    <p class="now" id="now-${chart.id}"></p>
+    <div class="timeline-top">
+      <h2>${chart.title}</h2>
+      <span id="at-${chart.id}"></span>
+    </div>
+    <p class="now" id="figures-${chart.id}"></p>
     <div class="canvas" id="chart-${chart.id}" aria-hidden="true"></div>
   </section>`;
 
-function now(chart) {
-  const last = monitor.series.at(-1);
-  if (chart.lines.length === 1) return html`${chart.text(last[chart.lines[0].key])}`;
+function figures(chart, reading) {
+  if (chart.lines.length === 1) return html`${chart.text(reading[chart.lines[0].key])}`;
   return html`${chart.lines.map(
     (line, index) =>
       html`<span class="now-part"
         ><svg width="18" height="8" aria-hidden="true">
           <line class="key key-${index}" x1="0" x2="18" y1="4" y2="4"></line></svg
-        >${chart.text(last[line.key])} <small>${line.name}</small></span
+        >${chart.text(reading[line.key])} <small>${line.name}</small></span
       >`,
   )}`;
 }

@@ -4,7 +4,7 @@ import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { repeat } from "../vendor/lit-html/directives/repeat.js";
 import { bytes, count, fixed, interval, milliseconds, percent } from "../format.js";
 import { icons } from "../icons.js";
-import { bar, isRoot, markIcon } from "../parts.js";
+import { bar, difference, differencesSwitch, isRoot, markIcon } from "../parts.js";
 import { link } from "../route.js";
 import { afterVote, counted } from "./blind.js";
 import { AGREEMENT_METRIC, agreement, wordDiff } from "../text/compare.js";
@@ -31,7 +31,7 @@ export function outputs(page) {
   return html`<section aria-labelledby="outputs-title">
     <div class="outputs-top">
       <h2 id="outputs-title" tabindex="-1">Outputs</h2>
-      ${chosen.length > 1 ? differencesSwitch(page, reference) : nothing}
+      ${chosen.length > 1 ? differencesSwitch(page, reference.variant) : nothing}
     </div>
     ${page.blind ? afterVote(page.blind) : nothing}
     <div class="outputs columns-${columns.length}">
@@ -46,17 +46,6 @@ export function outputs(page) {
       ${chosen.length > 1 ? html`Agreement is ${AGREEMENT_METRIC[page.task]} against the output of ${reference.variant}.` : nothing}
     </p>
   </section>`;
-}
-
-function differencesSwitch(page, reference) {
-  const change = (event) => {
-    page.showsDifferences = event.target.checked;
-    page.draw();
-  };
-  return html`<label class="switch"
-    ><input type="checkbox" role="switch" .checked=${page.showsDifferences} @change=${change} />
-    <span>Mark what differs from ${reference.variant}</span></label
-  >`;
 }
 
 function column(page, variant, reference) {
@@ -98,7 +87,7 @@ function article(page, each, { longest, largest }) {
       ${figure("Time", milliseconds(each.milliseconds), bar(each.milliseconds / longest))}
       ${figure("Tokens/s", count(each.tokensPerSecond), note(each.tokens && `${each.tokens} tokens`))}
       ${figure("Size", bytes(variant.bytes), bar(variant.bytes / largest))}
-      ${figure("Retention", fixed(retention?.value, 3), note(!isRoot(variant) && retention && interval(retention.interval)))}
+      ${figure("Retention", fixed(retention?.value, 3), note(isRoot(variant) ? "the base model" : retention && interval(retention.interval)))}
       ${figure("Agreement", agreementText(each), note(each.agreement === 1 && "the same text"))}
     </dl>
     ${result?.response && !page.blind ? vote(page, result, name) : nothing}
@@ -119,18 +108,23 @@ const figure = (label, value, note) =>
 function text(page, { result, pieces }) {
   if (!result) return html`<p class="placeholder">Press Run.</p>`;
   if (result.state === "failed") return html`<p class="output-error" role="alert">${result.error.message}</p>`;
-  if (pieces && page.showsDifferences) return html`<p>${pieces.map(piece)}</p>`;
+  const limits = result.response ? limitsOf(page.task, result.response.outputs[0]) : nothing;
+  if (pieces && page.showsDifferences) return html`<p>${difference(pieces)}</p>${limits}`;
   const isWriting = result.state === "writing";
-  return html`<p>${result.text}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>`;
+  return html`<p>${result.text}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>${limits}`;
 }
 
-/** One piece of the difference. The space around marked words is not marked. */
-function piece({ text: words, kind }) {
-  if (kind === "same" || !words.trim()) return kind === "removed" ? nothing : words;
-  const [, before, marked, after] = /^(\s*)(.*?)(\s*)$/s.exec(words);
-  return kind === "added"
-    ? html`${before}<ins>${marked}</ins>${after}`
-    : html`${before}<del>${marked}</del>${after || " "}`;
+const CUT = {
+  translation: "A sentence is longer than the model can read, and was cut.",
+  summarization: "The text is longer than the model can read. Only its start was read.",
+};
+
+/** What a limit has cut. */
+function limitsOf(task, output) {
+  const words = [];
+  if (output.truncated) words.push(CUT[task]);
+  if (output.finish_reason === "length") words.push("The output ends at its maximum length.");
+  return words.map((each) => html`<p class="limit">${each}</p>`);
 }
 
 function vote(page, result, name) {

@@ -67,9 +67,13 @@ class Playground {
   changed() {
     this.results = new Map();
     this.blind = null;
-    const text = this.text.length <= MAX_SHARED_CHARACTERS ? this.text : undefined;
+    const text = this.isTextShared ? this.text : undefined;
     replaceAddress(link([], { task: this.task, variant: this.chosen, text }));
     this.draw();
+  }
+
+  get isTextShared() {
+    return this.text.length <= MAX_SHARED_CHARACTERS;
   }
 
   toggle(name) {
@@ -131,10 +135,12 @@ class Playground {
     this.draw();
   }
 
-  /** On a phone, the outputs are below what can be seen. */
+  /** Scrolls to the outputs: as little as shows their text, so that the buttons stay; on a phone, to their top. */
   showOutputs() {
     const title = document.getElementById("outputs-title");
-    if (title.getBoundingClientRect().top > window.innerHeight * 0.7) title.scrollIntoView();
+    if (!matchMedia("(max-width: 760px)").matches)
+      this.container.querySelector(".output-text").scrollIntoView({ block: "nearest" });
+    else if (title.getBoundingClientRect().top > window.innerHeight * 0.7) title.scrollIntoView();
   }
 
   async generate(name, controller) {
@@ -206,7 +212,8 @@ class Playground {
     };
     return html`<div class="writing">
       <div class="writing-top">
-        ${segments("task", "Task", this.tasks, this.task, (task) => this.setTask(task))} ${shareButton()}
+        ${segments("task", "Task", this.tasks, this.task, (task) => this.setTask(task))}
+        ${shareButton(this.isTextShared ? "Copied" : "Copied without the text, which is too long")}
       </div>
       <label class="visually-hidden" for="text"
         >${this.task === "translation" ? "English text" : "Text to summarize"}</label
@@ -249,7 +256,7 @@ class Playground {
         @click=${() => this.runBlind()}>
         Vote blind
       </button>
-      <p class="hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs too</p>
+      <p class="hint">Vote blind hides the names.<br /><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs too.</p>
     </fieldset>`;
   }
 

@@ -3,10 +3,13 @@
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { commonDomain, drawnInterval } from "../charts/interval.js";
 import { count, duration, fixed, interval, milliseconds, percent } from "../format.js";
-import { gateMark, markIcon } from "../parts.js";
+import { difference, differencesSwitch, gateMark, isRoot, markIcon } from "../parts.js";
+import { wordDiff } from "../text/compare.js";
 import { PAIR_KEYS } from "../text/pairs.js";
 
 const PRIMARY = { translation: "bleu", summarization: "rougeL" };
+// The score of a single sample, as in a gate question.
+const SAMPLE_SCORES = { translation: "chrF of the sentence", summarization: "ROUGE-L of the summary" };
 const NAMES = {
   bleu: "BLEU",
   chrf: "chrF",
@@ -52,7 +55,7 @@ function metric(page, name) {
     job.baseline && `The dashed line is the trivial baseline (${job.baseline.name}): ${fixed(baseline, 2)}. `;
   return html`<section>
     <h2>${NAMES[name] ?? name}</h2>
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label=${NAMES[name] ?? name} tabindex="0">
       <table>
         <thead>
           <tr>
@@ -98,7 +101,7 @@ function cost(page) {
   const hasAgreement = page.job.results.some(hasReference);
   return html`<section>
     <h2>Speed${hasAgreement ? " and agreement" : ""}</h2>
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label="Speed" tabindex="0">
       <table>
         <thead>
           <tr>
@@ -146,7 +149,7 @@ function differences(job) {
   if (!job.differences?.length) return nothing;
   return html`<section>
     <h2>Differences</h2>
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label="Differences" tabindex="0">
       <table>
         <thead>
           <tr>
@@ -174,6 +177,8 @@ function differences(job) {
   </section>`;
 }
 
+const capital = (word) => word[0].toUpperCase() + word.slice(1);
+
 /** The answers to a gate question, which may have ended the evaluation early. */
 function gate(page) {
   const { job } = page;
@@ -197,7 +202,7 @@ function gate(page) {
 function latencies(page) {
   return html`<section>
     <h2>Latency</h2>
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label="Latency" tabindex="0">
       <table>
         <thead>
           <tr>
@@ -233,29 +238,41 @@ function outputs(page, more) {
   const { samples, next } = page.samples;
   // An evaluation that ended early has samples without outputs.
   const evaluated = samples.filter((sample) => Object.keys(sample.outputs).length);
+  const { task, variants } = page.job;
+  const base = page.variants.find((each) => each.task === task && isRoot(each) && variants.includes(each.variant));
+  const reference = variants.length > 1 ? base?.variant : undefined;
   return html`<section>
-    <h2>Outputs</h2>
+    <div class="section-top">
+      <h2>Outputs</h2>
+      ${reference ? differencesSwitch(page, reference) : nothing}
+    </div>
     <ol class="output-list">
-      ${evaluated.map((sample) => outputsOf(page, sample))}
+      ${evaluated.map((sample) => outputsOf(page, sample, reference))}
     </ol>
+    <p class="note">The number after an output is its score: ${SAMPLE_SCORES[task]}.</p>
     ${next === null ? nothing : html`<button type="button" class="secondary more" @click=${more}>Show more</button>`}
   </section>`;
 }
 
-function outputsOf(page, { source, target, outputs: found }) {
+function outputsOf(page, { source, target, outputs: found }, reference) {
   const { task, variants } = page.job;
+  const other = found[reference]?.text;
+  const shown = (name) =>
+    other === undefined || name === reference || !page.showsDifferences
+      ? found[name].text
+      : difference(wordDiff(other, found[name].text));
   return html`<li class="panel">
     <dl>
-      <dt>${PAIR_KEYS[task][0]}</dt>
+      <dt>${capital(PAIR_KEYS[task][0])}</dt>
       <dd>${source}</dd>
-      <dt>${PAIR_KEYS[task][1]}</dt>
+      <dt>${capital(PAIR_KEYS[task][1])}</dt>
       <dd>${target}</dd>
       ${variants
         .filter((name) => found[name])
         .map(
           (name) =>
             html`<dt><span class="named">${mark(page, name)}${name}</span></dt>
-              <dd>${found[name].text} <span class="score">${fixed(found[name].score, 1)}</span></dd>`,
+              <dd class="tone-${page.marks.get(name)?.tone ?? 0}">${shown(name)} <span class="score">${fixed(found[name].score, 1)}</span></dd>`,
         )}
     </dl>
   </li>`;

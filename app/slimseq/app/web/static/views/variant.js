@@ -109,7 +109,7 @@ function quality({ manifest, ...detail }, mark) {
   const showsRetention = !isRoot(detail);
   return html`<section>
     <h2>Scores</h2>
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label="Scores" tabindex="0">
       <table>
         <thead>
           <tr>
@@ -172,7 +172,7 @@ function speed(manifest) {
   if (!manifest.performance.length) return nothing;
   return html`<section>
     <h2>Speed</h2>
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label="Speed" tabindex="0">
       <table>
         <thead>
           <tr>
@@ -231,7 +231,7 @@ function files(manifest, path) {
   const newest = manifest.performance.at(-1)?.measured_at;
   return html`<section>
     <h2>Files</h2>
-    <div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+    <div class="table-scroll" role="group" aria-label="Files" tabindex="0">
       <table>
         <thead>
           <tr>

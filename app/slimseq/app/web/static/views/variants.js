@@ -16,14 +16,23 @@ const AXES = {
     label: "Tokens a second",
     value: (each) => each.speed?.tokens_per_second,
     format: count,
+    words: (value) => `${count(value)} tokens a second`,
     moreIsBetter: true,
   },
-  size: { option: "Size", label: "Size on disk", value: (each) => each.bytes, format: bytes, moreIsBetter: false },
+  size: {
+    option: "Size",
+    label: "Size on disk",
+    value: (each) => each.bytes,
+    format: bytes,
+    words: (value) => `${bytes(value)} on disk`,
+    moreIsBetter: false,
+  },
   memory: {
     option: "Memory",
     label: "Memory when loaded",
     value: (each) => each.speed?.resident_bytes,
     format: bytes,
+    words: (value) => `${bytes(value)} when loaded`,
     moreIsBetter: false,
   },
 };
@@ -127,7 +136,10 @@ function plot(all, own, state, light) {
         interval: isRoot(each) ? null : pair,
         mark: own.get(each.variant),
         href: link(["variants", each.task, each.variant]),
-        title: `${each.variant}: retention ${fixed(value, 3)}, ${axis.label.toLowerCase()} ${axis.format(axis.value(each))}`,
+        facts: [
+          `retention ${fixed(value, 3)}${isRoot(each) ? "" : ` (${interval(pair)})`}`,
+          axis.words(axis.value(each)),
+        ],
       };
     });
   if (points.length < 2)
@@ -189,7 +201,7 @@ function table(base, all, own, state, light) {
   const largest = Math.max(...all.map((each) => each.bytes ?? 0));
   const fastest = Math.max(...all.map((each) => each.speed?.tokens_per_second ?? 0));
   const fp32 = base.manifest.size.fp32_bytes;
-  return html`<div class="table-scroll" role="group" aria-label="Table" tabindex="0">
+  return html`<div class="table-scroll" role="group" aria-label="Variants of ${base.variant}" tabindex="0">
       <table class="variants">
         <caption class="visually-hidden">
           Cost and quality of the variants of ${base.variant}
@@ -213,7 +225,7 @@ function table(base, all, own, state, light) {
       Retention is the variant's score divided by its base model's on the same samples: the lowest of all test sets. The
       triangle is the limit of the gate.
       ${base.speed ? `Speed was measured with ${base.speed.batch} texts at a time (${base.speed.host}).` : ""} Smaller
-      is against the base model in fp32.
+      compares with the base model in fp32.
     </p>`;
 }
 
@@ -252,7 +264,7 @@ function row(each, { mark, domain, largest, fastest, fp32, state, light }) {
     </td>
     <td data-label="Size" class="cost">
       <b>${bytes(each.bytes)}</b>
-      <span class="row-note">${fp32 && each.bytes ? `${times(fp32 / each.bytes)} smaller` : ""}</span
+      <span class="row-note">${fp32 && each.bytes && !isRoot(each) ? `${times(fp32 / each.bytes)} smaller` : ""}</span
       >${bar((each.bytes ?? 0) / largest)}
     </td>
     <td data-label="Memory" class="number">${bytes(each.speed?.resident_bytes)}</td>
