@@ -48,7 +48,8 @@ class KeptAgreement:
         self._is_closing.set()
         if self._task is not None:
             await self._task
-        await self._keep_if_available()
+        if self._monitor.unkept():
+            await self._keep_if_available()
 
     async def keep(self) -> None:
         """Writes what this process measured, and reads what all have.
