@@ -11,7 +11,8 @@ from tests.hub import running_hub
 from tests.service.client import Service
 from tests.service.conftest import needs_torch, running_service
 
-pytestmark = needs_torch
+# The first test waits for all models to be made, imported and quantized.
+pytestmark = [needs_torch, pytest.mark.timeout(900)]
 TEXT = {"text": "The cat sleeps on the warm stone.", "num_beams": 2, "min_new_tokens": 5, "max_new_tokens": 8}
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
@@ -29,6 +30,24 @@ def test_bleu_of_summed_statistics_is_exactly_that_of_sacrebleu() -> None:
 
     assert statistics.value == expected.score
     assert 0 < statistics.value < 100
+
+
+def test_bleu_of_many_corpora_is_exactly_that_of_sacrebleu() -> None:
+    draw = np.random.default_rng(0)
+    totals = np.sort(draw.integers(0, 30, (2000, 4)), axis=1)[:, ::-1]
+    matches = draw.integers(0, totals + 1) * draw.integers(0, 2, totals.shape)
+    lengths = draw.integers(0, 30, (2000, 1))
+    counts = np.hstack([totals[:, :1], lengths, matches, totals])
+    bleu = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES).metrics["bleu"]
+
+    values = bleu.value_of(counts.astype(np.float64))
+
+    expected = [
+        sacrebleu.BLEU.compute_bleu(row[2:6], row[6:], row[0], row[1], smooth_method="exp").score
+        for row in counts.tolist()
+    ]
+    assert values.tolist() == expected
+    assert len(set(expected)) > 500
 
 
 def test_chrf_of_summed_statistics_is_exactly_that_of_sacrebleu() -> None:

@@ -6,6 +6,7 @@ text twice. Values are those of `rouge-score` (`slimseq.evaluation.metrics.rouge
 
 import functools
 import importlib.metadata
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -150,10 +151,23 @@ def _bleu_counts(bleu: BLEU, hypothesis: str, reference: str) -> list[int]:
 
 
 def _bleu_of(sums: Statistics) -> Statistics:
-    """Computes corpus BLEU with sacrebleu's formula (https://aclanthology.org/W18-6319)."""
-    values = []
-    for hypothesis_length, reference_length, *counts in sums.astype(np.int64).tolist():
-        matches, totals = counts[:MAX_NGRAM_ORDER], counts[MAX_NGRAM_ORDER:]
-        bleu = BLEU.compute_bleu(matches, totals, hypothesis_length, reference_length, smooth_method=BLEU_SMOOTHING)
-        values.append(bleu.score)
-    return np.array(values, dtype=np.float64)
+    """Computes corpus BLEU with sacrebleu's formula (https://aclanthology.org/W18-6319) for many corpora at once.
+
+    Values are those of `BLEU.compute_bleu` to the last digit, which takes five times as long: significance tests need
+    ten thousand for each pair of systems.
+    """
+    hypothesis_lengths, reference_lengths = sums[:, 0], sums[:, 1]
+    matches, totals = sums[:, 2 : 2 + MAX_NGRAM_ORDER], sums[:, 2 + MAX_NGRAM_ORDER :]
+    # All others score 0.
+    is_scored = matches.any(axis=1) & totals.all(axis=1)
+    # `BLEU_SMOOTHING`: the first order without a match counts as 1/2 of a match, the second as 1/4, and so on.
+    smoothed = np.where(matches > 0, matches, 0.5 ** np.cumsum(matches == 0, axis=1))[is_scored]
+    precisions = (100.0 * smoothed / totals[is_scored]).tolist()
+    ratios = (reference_lengths[is_scored] / hypothesis_lengths[is_scored]).tolist()
+    values = np.zeros(len(sums))
+    # Python's logarithms and its sum, because numpy's differ in the last digit.
+    values[is_scored] = [
+        min(1.0, math.exp(1 - ratio)) * math.exp(sum(map(math.log, orders)) / MAX_NGRAM_ORDER)
+        for ratio, orders in zip(ratios, precisions, strict=True)
+    ]
+    return values
