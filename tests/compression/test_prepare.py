@@ -188,18 +188,17 @@ def test_measurements_of_another_cpus_bytes_are_recorded_beside_the_first(tmp_pa
     assert [each for each in found if each.variant == "other"] == [recorded, made]
 
 
-@pytest.mark.parametrize("is_measured", [False, True])
-def test_a_variant_that_is_there_takes_the_recorded_measurements_unless_somebody_measured_it_here(
-    tmp_path: Path, is_measured: bool
-) -> None:
+def test_a_variant_that_is_there_takes_what_is_recorded_and_keeps_what_was_measured_here_since(tmp_path: Path) -> None:
     context, recorded = recorded_store(tmp_path)
-    own = [performance(50)] if is_measured else []
-    here = recorded.model_copy(update={"quality": [], "performance": own, "gate": None})
+    newer = performance(50, measured_at="2026-11-28T00:00:00+00:00")
+    other = performance(70, batch=16)
+    here = recorded.model_copy(update={"quality": [], "performance": [newer, other], "gate": None})
     context.store.rewrite_manifest(here)
 
-    prepare(context)
+    assert prepare(context) == []
 
-    assert context.store.manifest(Task.TRANSLATION, "quantized") == (here if is_measured else recorded)
+    found = context.store.manifest(Task.TRANSLATION, "quantized")
+    assert found == recorded.model_copy(update={"performance": [newer, other]})
 
 
 @pytest.mark.parametrize("name", ["onnx/decoder.onnx", "notes.txt"])

@@ -29,8 +29,8 @@ from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_varia
 from slimseq.compression.options import COMMON
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
-from slimseq.evaluation.datasets import BUNDLED
 from slimseq.evaluation.fastest import choose_runtime
+from slimseq.evaluation.record import with_newest
 from slimseq.inference.graphs.on_demand import is_outdated
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES, RuntimeKind
 from slimseq.models_store.derived import DERIVED, read_derived, record_derived
@@ -174,18 +174,20 @@ def _derive(
 
 
 def _take_recorded(context: Context, task: Task, name: str, recorded: Sequence[Manifest]) -> bool:
-    """Gives an int8 variant the recorded manifest of its files, unless somebody measured the variant here.
+    """Adds what is recorded of an int8 variant's files to its manifest. Newer measurements of this machine stay.
 
     Returns:
         Whether its files are recorded.
     """
     manifest = context.store.manifest(task, name)
     known = next((each for each in recorded if _is_of_the_same(each, manifest)), None)
-    is_only_sampled = all(score.dataset == BUNDLED for score in manifest.quality)
-    if known and known != manifest and is_only_sampled and not (manifest.performance or manifest.layouts):
-        context.store.rewrite_manifest(known)
-        write_card(context.store.folder(task, name), known)
-    return known is not None
+    if known is None:
+        return False
+    both = with_newest(manifest, known)
+    if both != manifest:
+        context.store.rewrite_manifest(both)
+        write_card(context.store.folder(task, name), both)
+    return True
 
 
 def _is_of_the_same(recorded: Manifest, manifest: Manifest) -> bool:
