@@ -36,10 +36,15 @@ def with_newest(manifest: Manifest, other: Manifest) -> Manifest:
     base = other if manifest.gate is None else manifest
     measured = {
         "quality": _newest(manifest.quality, other.quality, _measured),
-        "performance": _newest(manifest.performance, other.performance, _setting),
+        "performance": _newest(manifest.performance, other.performance, speed_setting),
         "layouts": manifest.layouts or other.layouts,
     }
     return base.model_copy(update=measured)
+
+
+def speed_setting(performance: Performance) -> tuple[str, str, int, int, int]:
+    """Returns what two measurements of a variant's speed have in common if the newer one replaces the other."""
+    return performance.host, performance.runtime, performance.batch, performance.num_beams, performance.threads
 
 
 def recorded_scores(manifest: Manifest, manifests: Iterable[Manifest]) -> list[QualityScore]:
@@ -107,10 +112,6 @@ def _without_retention(score: QualityScore) -> QualityScore:
 
 def _measured(score: QualityScore) -> tuple[str, str, int, str, str]:
     return score.dataset, score.split, score.samples, score.metric, score.runtime
-
-
-def _setting(performance: Performance) -> tuple[str, str, int, int, int]:
-    return performance.host, performance.runtime, performance.batch, performance.num_beams, performance.threads
 
 
 def _newest(
