@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.evaluation.record import record
+from slimseq.evaluation.record import least_agreement, record
+from slimseq.models_store.derived import read_derived
 from slimseq.models_store.errors import UnknownVariant
 from slimseq.models_store.manifest import QualityScore, Task
+from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store, write_manifest
 from tests.evaluation.conftest import artifact_manifest
 
@@ -49,3 +51,14 @@ def test_a_new_measurement_replaces_the_one_it_repeats_and_no_other(store: Store
 def test_scores_of_an_unknown_variant_are_refused(store: Store) -> None:
     with pytest.raises(UnknownVariant, match="it has original"):
         record(store, Task.TRANSLATION, "pruned", [score(20.0)])
+
+
+@pytest.mark.parametrize("task", Task)
+def test_agreement_is_recorded_for_each_embedded_variant_so_that_the_alert_can_fire(task: Task) -> None:
+    """Of `quantized` and `compact` for the bytes of at least one kind of CPU."""
+    root = embedded_store()
+    manifests = [Store(root).manifest(task, name) for name in ("original", "pruned", "distilled")]
+
+    found = [each for each in (*manifests, *read_derived(root, task)) if least_agreement(each, manifests)]
+
+    assert {each.variant for each in found} == {"pruned", "distilled", "quantized", "compact"}

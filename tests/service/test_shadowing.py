@@ -1,6 +1,8 @@
 """Agreement on live traffic: what the service measures when the reference answers requests again."""
 
 import hashlib
+import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from onnx import numpy_helper
 from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.evaluation.datasets import load_examples
-from slimseq.models_store.manifest import FileEntry, Task, digest_of
+from slimseq.models_store.manifest import FileEntry, Manifest, Task, digest_of
 from slimseq.models_store.store import Store, write_manifest
 from tests.command_line import compression
 from tests.service.client import Service
@@ -20,6 +22,7 @@ from tests.service.conftest import running_service
 
 PATHS = {Task.TRANSLATION: "/translate", Task.SUMMARIZATION: "/summarize"}
 MEASURED_SECONDS = 240.0
+SOURCES = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
 
 
 def quality_of(service: Service, task: Task, variant: str) -> Any:
@@ -79,33 +82,77 @@ def test_live_agreement_on_the_bundled_samples_is_what_evaluate_says(
 def test_a_broken_variant_meets_the_condition_of_the_alert_within_100_shadowed_requests(
     own_store: Store, log: Path
 ) -> None:
+    manifest = own_store.manifest(Task.TRANSLATION, "quantized")
+    own_store.rewrite_manifest(manifest.model_copy(update={"quality": []}))
     samples = ("--samples", 40, "--record", "--store", own_store.root)
     recorded = compression("evaluate", "translation", "quantized", *samples)
     assert recorded.code == 0, recorded.error
     change_scales(own_store, Task.TRANSLATION, "quantized")
-    sources = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
-    labels = {"task": "translation", "variant": "quantized"}
 
     with running_service(log, store=own_store.root, shadow_share=1) as service:
         service.wait_until_ready()
-        for number, source in enumerate(sources, 1):
-            assert service.post("/translate?variant=quantized", {"text": source}).status == 200
-            if number % 10:
-                continue
-            live_agreement(service, Task.TRANSLATION, "quantized", number)
-            upper = metric(service, "slimseq_agreement_upper", **labels)
-            lower = metric(service, "slimseq_agreement_recorded_lower", **labels)
-            assert upper is not None and lower is not None
-            if upper < lower - 0.02:
-                break
+        number, upper, lower = translate_until_the_alert(service, "quantized")
 
         quality = quality_of(service, Task.TRANSLATION, "quantized")
-        assert upper is not None and lower is not None and upper < lower - 0.02
+        assert upper < lower - 0.02
         assert quality["live_agreement"]["outputs"] == number < 100
         assert quality["live_agreement"]["interval"][1] == upper
         assert quality["agreement"]["interval"][0] == lower and quality["agreement"]["samples"] == 40
+        labels = {"task": "translation", "variant": "quantized"}
         assert metric(service, "slimseq_shadows_total", **labels) == number
-        assert sources[0] not in log.read_text()
+        assert SOURCES[0] not in log.read_text()
+
+
+def test_a_broken_embedded_variant_meets_the_condition_of_the_alert_by_what_its_manifest_records(
+    embedded: Store, tmp_path: Path, log: Path
+) -> None:
+    store = Store(tmp_path / "artifacts")
+    for name in ("original", "pruned"):
+        derived = shutil.ignore_patterns("onnx", "ctranslate2", ".*")
+        shutil.copytree(embedded.folder(Task.TRANSLATION, name), store.folder(Task.TRANSLATION, name), ignore=derived)
+    change_weights(store, Task.TRANSLATION, "pruned", "model.decoder.layers.0.encoder_attn.out_proj.weight")
+
+    with running_service(log, store=store.root, shadow_share=1) as service:
+        service.wait_until_ready()
+        number, upper, lower = translate_until_the_alert(service, "pruned")
+
+    assert upper < lower - 0.02 and number < 100
+
+
+def translate_until_the_alert(service: Service, variant: str) -> tuple[int, float, float]:
+    """Translates the bundled sample until the condition of the alert holds.
+
+    Returns:
+        The number of requests, the upper bound of live agreement, and the recorded lower bound.
+    """
+    labels = {"task": "translation", "variant": variant}
+    upper, lower = None, None
+    for number, source in enumerate(SOURCES, 1):
+        assert service.post(f"/translate?variant={variant}", {"text": source}).status == 200
+        if number % 10:
+            continue
+        live_agreement(service, Task.TRANSLATION, variant, number)
+        upper = metric(service, "slimseq_agreement_upper", **labels)
+        lower = metric(service, "slimseq_agreement_recorded_lower", **labels)
+        assert upper is not None and lower is not None
+        if upper < lower - 0.02:
+            break
+    assert upper is not None and lower is not None
+    return number, upper, lower
+
+
+def change_weights(store: Store, task: Task, variant: str, name: str) -> None:
+    """Breaks a variant: multiplies one bf16 matrix by 8, and lists the changed file in the manifest."""
+    manifest, folder = store.manifest(task, variant), store.folder(task, variant)
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    begin, end = json.loads(content[8:start])[name]["data_offsets"]
+    weights = np.frombuffer(content, "<u2", (end - begin) // 2, start + begin)
+    # Adds 3 to the exponent, which the sign bit and eight bits of a bf16 begin with.
+    weights += np.where(weights & 0x7F80, 3 << 7, 0).astype(np.uint16)
+    path.write_bytes(content)
+    list_again(store, manifest, "model.safetensors")
 
 
 def test_live_agreement_and_that_of_an_arm_go_on_after_a_restart(embedded: Store, log: Path) -> None:
@@ -159,7 +206,13 @@ def change_scales(store: Store, task: Task, variant: str) -> None:
     scales = next(each for each in graph.graph.initializer if each.name == name)
     scales.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scales) * np.float32(8), name))
     path.write_bytes(graph.SerializeToString())
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    changed = {"path": "onnx/decoder.onnx", "bytes": path.stat().st_size, "sha256": sha256}
-    files = [FileEntry(**changed) if file.path == changed["path"] else file for file in manifest.files]
+    list_again(store, manifest, "onnx/decoder.onnx")
+
+
+def list_again(store: Store, manifest: Manifest, name: str) -> None:
+    """Lists a changed file of an artifact in its manifest."""
+    folder = store.folder(manifest.task, manifest.variant)
+    content = (folder / name).read_bytes()
+    changed = FileEntry(path=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    files = [changed if file.path == name else file for file in manifest.files]
     write_manifest(folder, manifest.model_copy(update={"files": files, "digest": digest_of(files)}))

@@ -2,60 +2,43 @@
 
 It also makes CTranslate2 exports if a manifest's measurements say that they are faster on this kind of CPU.
 
-It does nothing if everything exists and is current, so it may run before every start of the service. Git has only the
-manifests of the embedded int8 variants, which say how to quantize. If the files that are built match the digest in the
-manifest, its measurements are valid and the manifest is kept.
+It does nothing if everything exists and is current, so it may run before every start of the service. An int8 variant
+gets the recorded manifest of the bytes that came out (`slimseq.models_store.derived`), with what was measured of them.
+Bytes that nobody recorded are measured on the bundled sample. `--record` adds the store's manifests to the record.
 
 An artifact is replaced only if it can be made again from its parent, or if `prepare` made it from an earlier original.
 Other broken artifacts and rejected ones are skipped with a message.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.commands.arguments import JsonOption, StoreOption, open_context, print_json, print_line
 from slimseq.compression.context import Context
+from slimseq.compression.derivations import Derivation, derivations, marked, quantizer
 from slimseq.compression.export.exporting import EXPORTS
 from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_variants
 from slimseq.compression.options import COMMON
-from slimseq.compression.quantize.options import WHOLE
-from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
-from slimseq.compression.tune_beams import TECHNIQUE as BEAMS
+from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.fastest import choose_runtime
+from slimseq.evaluation.record import with_newest
 from slimseq.inference.graphs.on_demand import is_outdated
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES, RuntimeKind
+from slimseq.models_store.derived import DERIVED, read_derived, record_derived
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.formats import DERIVED_FORMATS
-from slimseq.models_store.manifest import Manifest, Step, Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
-
-# The recorded options that say how to quantize. `reduce_range` is not one: it depends on the CPU.
-RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")
-DEFAULT = "quantized"
-# A parameter of a step: `prepare` made the artifact and may make it again from another original.
-MADE_BY = "made_by"
-PREPARE = "prepare"
-# Schemes that need no data, so that an artifact can be made again from its parent.
-DATA_FREE_SCHEMES = ("int8-dynamic", "int8-weight-only", "int4-weight-only", *WHOLE)
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """How an int8 variant is made: its parent, the quantization, and the number of beams that is set afterwards."""
-
-    parent: str
-    options: QuantizeOptions = field(default_factory=QuantizeOptions)
-    num_beams: int | None = None
 
 
 def prepare(context: Context, measure: bool = True) -> list[str]:
@@ -81,11 +64,43 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
             elif entry.manifest.has_format("safetensors"):
                 done += _export(context, entry.manifest)
     for task in Task:
-        for name, derivation in _derivations(context, task).items():
+        recorded = _recorded(context, task)
+        for name, derivation in derivations(context, task, recorded).items():
             with _skipping(context, task, name):
                 if _flaw(context, task, name, derivation) is not None:
-                    done += _derive(context, task, name, derivation, measure)
+                    done += _derive(context, task, name, derivation, measure, recorded)
+                else:
+                    _take_recorded(context, task, name, recorded)
     return done
+
+
+def record(context: Context) -> list[str]:
+    """Adds the manifests of the int8 variants to the store's record, where every machine finds them.
+
+    Returns:
+        One sentence for each file that changed.
+
+    Raises:
+        InvalidArtifact: a record cannot be read.
+        CannotWrite: the disk is full or read-only.
+    """
+    done: list[str] = []
+    for task in Task:
+        manifests = context.store.manifests(task)
+        names = derivations(context, task, ())
+        found = [each for each in manifests if each.variant in names]
+        if found and record_derived(context.store.root, task, found, manifests):
+            done.append(f"recorded {', '.join(each.variant for each in found)} in {task}/{DERIVED}")
+    return done
+
+
+def _recorded(context: Context, task: Task) -> list[Manifest]:
+    """Returns the recorded manifests of a task; turns an error into a message, so that the rest is prepared."""
+    try:
+        return read_derived(context.store.root, task)
+    except InvalidArtifact as error:
+        context.say(f"{error}. Restore or remove the file.")
+        return []
 
 
 def _named(task: Task, name: str, error: SlimseqError) -> str:
@@ -136,46 +151,9 @@ def _export(context: Context, manifest: Manifest) -> list[str]:
     return done
 
 
-def _derivations(context: Context, task: Task) -> dict[str, Derivation]:
-    """Returns the int8 variants that can be made: those in the store, and `quantized` from the original."""
-    manifests = context.store.manifests(task)
-    sources = {manifest.digest: manifest.variant for manifest in manifests if manifest.has_format("safetensors")}
-    found = {}
-    for manifest in manifests:
-        step = _quantizer(manifest)
-        if (parent := sources.get(step.parent or "")) and (options := _options_of(step)):
-            is_last = step is manifest.lineage[-1]
-            found[manifest.variant] = Derivation(parent, options, None if is_last else manifest.generation.num_beams)
-    default = Derivation("original")
-    if default.parent in sources.values() and DEFAULT not in found:
-        before = next((manifest for manifest in manifests if manifest.variant == DEFAULT), None)
-        is_free = not os.path.lexists(context.store.folder(task, DEFAULT))
-        if is_free or (before is not None and _quantizer(before).parameters.get(MADE_BY) == PREPARE):
-            found[DEFAULT] = default
-    rejected = {manifest.variant for manifest in manifests if manifest.is_rejected}
-    return {name: derivation for name, derivation in found.items() if name not in rejected}
-
-
-def _quantizer(manifest: Manifest) -> Step:
-    """Returns the last step but for those that only gave the search other beams."""
-    steps = [step for step in manifest.lineage if step.technique not in (BEAMS.name, BEAMS.key_name)]
-    return steps[-1] if steps else manifest.lineage[-1]
-
-
-def _options_of(step: Step) -> QuantizeOptions | None:
-    """Returns the options of a quantization step; None for other steps, and for schemes that need data."""
-    given = step.parameters
-    if step.technique != "quantize" or given.get("fallback") is not None or given.get("aware_steps"):
-        return None
-    if given.get("scheme") not in DATA_FREE_SCHEMES:
-        return None
-    recorded = {name: given[name] for name in RECORDED if name in given}
-    if recorded.get("sensitive_layers") is not None:
-        recorded["sensitive_layers"] = tuple(recorded["sensitive_layers"])
-    return QuantizeOptions(**recorded)
-
-
-def _derive(context: Context, task: Task, name: str, derivation: Derivation, measure: bool) -> list[str]:
+def _derive(
+    context: Context, task: Task, name: str, derivation: Derivation, measure: bool, recorded: Sequence[Manifest]
+) -> list[str]:
     with context.store.claim(task, name, wait=True):
         flaw = _flaw(context, task, name, derivation)
         if flaw is None:  # another process has made it in the meantime
@@ -185,22 +163,41 @@ def _derive(context: Context, task: Task, name: str, derivation: Derivation, mea
         before = context.store.manifest(task, name) if name in context.store.variants(task) else None
         context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
         made = _quantized(replace(context, may_replace=True), task, name, derivation)
-        if before is not None and before.digest == made.digest:
-            # Measurements, verdict and build key stay valid.
-            context.store.rewrite_manifest(before)
-            return [f"quantized {task}/{derivation.parent} to {name}"]
-        context.store.rewrite_manifest(_marked(made))
-    if measure:
+        # Measurements, verdict and build key of the same files stay valid.
+        same = before if before is not None and before.digest == made.digest else None
+        context.store.rewrite_manifest(same or marked(made))
+        is_measured = _take_recorded(context, task, name, recorded) or same is not None
+    if measure and not is_measured:
         context.say(f"Measuring {task}/{name} on the bundled sample …")
         evaluate_variants(context, task, [name], EvaluateOptions(), keep=[name])
     return [f"quantized {task}/{derivation.parent} to {name}"]
 
 
-def _marked(manifest: Manifest) -> Manifest:
-    """Returns a manifest that says that `prepare` made the int8 variant."""
-    step = _quantizer(manifest)
-    marked = step.model_copy(update={"parameters": {**step.parameters, MADE_BY: PREPARE}})
-    return manifest.model_copy(update={"lineage": [marked if each is step else each for each in manifest.lineage]})
+def _take_recorded(context: Context, task: Task, name: str, recorded: Sequence[Manifest]) -> bool:
+    """Adds what is recorded of an int8 variant's files to its manifest. Newer measurements of this machine stay.
+
+    Returns:
+        Whether its files are recorded.
+    """
+    manifest = context.store.manifest(task, name)
+    known = next((each for each in recorded if _is_of_the_same(each, manifest)), None)
+    if known is None:
+        return False
+    both = with_newest(manifest, known)
+    if both != manifest:
+        context.store.rewrite_manifest(both)
+        write_card(context.store.folder(task, name), both)
+    return True
+
+
+def _is_of_the_same(recorded: Manifest, manifest: Manifest) -> bool:
+    """Whether a recorded manifest is of the same files, made from the same parent, with the same generation options."""
+    return (recorded.variant, recorded.digest, recorded.generation, quantizer(recorded).parent) == (
+        manifest.variant,
+        manifest.digest,
+        manifest.generation,
+        quantizer(manifest).parent,
+    )
 
 
 def _quantized(context: Context, task: Task, name: str, derivation: Derivation) -> Manifest:
@@ -246,7 +243,7 @@ def _flaw(context: Context, task: Task, name: str, derivation: Derivation) -> st
     except SlimseqError as error:
         return str(error)
     parent = context.store.manifest(task, derivation.parent).digest
-    return None if _quantizer(context.store.manifest(task, name)).parent == parent else ""
+    return None if quantizer(context.store.manifest(task, name)).parent == parent else ""
 
 
 def _is_unbuilt(context: Context, task: Task, name: str) -> bool:
@@ -257,6 +254,16 @@ def _is_unbuilt(context: Context, task: Task, name: str) -> bool:
 def command(
     *,
     measure: Annotated[bool, Parameter(group=COMMON, help="Evaluate new int8 variants on the bundled sample.")] = True,
+    is_recorded: Annotated[
+        bool,
+        Parameter(
+            name="--record",
+            group=COMMON,
+            negative="",
+            help=f"Keep the manifests of the int8 variants, with what was measured, in the file TASK/{DERIVED} of the "
+            "store. Where the same bytes are made from a copy of the store, they get this manifest.",
+        ),
+    ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -264,6 +271,7 @@ def command(
     context = open_context(store)
     with context.working("prepare"):
         done = prepare(context, measure)
+        done += record(context) if is_recorded else []
     if as_json:
         print_json(done)
     else:

@@ -1,14 +1,17 @@
 """Writes measured quality to an artifact's manifest, and reads it for the service and the reports."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.models_store.manifest import Manifest, QualityScore, Task
+from slimseq.models_store.manifest import Manifest, Performance, QualityScore, Task
 from slimseq.models_store.roots import is_root, reference_of
 from slimseq.models_store.store import Store
 
 # What older scores, which do not say it, are relative to.
 OLD_REFERENCE = "original"
+
+Measurement = TypeVar("Measurement", QualityScore, Performance)
 
 
 def record(store: Store, task: Task, variant: str, scores: Sequence[QualityScore]) -> None:
@@ -21,6 +24,27 @@ def record(store: Store, task: Task, variant: str, scores: Sequence[QualityScore
     replaced = {_measured(score) for score in scores}
     kept = [score for score in manifest.quality if _measured(score) not in replaced]
     store.rewrite_manifest(manifest.model_copy(update={"quality": [*kept, *scores]}))
+
+
+def with_newest(manifest: Manifest, other: Manifest) -> Manifest:
+    """Returns a manifest with what two manifests of the same files measured; of what both measured, the newer.
+
+    Args:
+        manifest: measured here. If a gate judged it, its lineage and the verdict are kept.
+        other: measured elsewhere.
+    """
+    base = other if manifest.gate is None else manifest
+    measured = {
+        "quality": _newest(manifest.quality, other.quality, _measured),
+        "performance": _newest(manifest.performance, other.performance, speed_setting),
+        "layouts": manifest.layouts or other.layouts,
+    }
+    return base.model_copy(update=measured)
+
+
+def speed_setting(performance: Performance) -> tuple[str, str, int, int, int]:
+    """Returns what two measurements of a variant's speed have in common if the newer one replaces the other."""
+    return performance.host, performance.runtime, performance.batch, performance.num_beams, performance.threads
 
 
 def recorded_scores(manifest: Manifest, manifests: Iterable[Manifest]) -> list[QualityScore]:
@@ -88,3 +112,14 @@ def _without_retention(score: QualityScore) -> QualityScore:
 
 def _measured(score: QualityScore) -> tuple[str, str, int, str, str]:
     return score.dataset, score.split, score.samples, score.metric, score.runtime
+
+
+def _newest(
+    own: Iterable[Measurement], others: Iterable[Measurement], key: Callable[[Measurement], object]
+) -> list[Measurement]:
+    found = {key(each): each for each in others}
+    for each in own:
+        other = found.setdefault(key(each), each)
+        if each.measured_at > other.measured_at:
+            found[key(each)] = each
+    return list(found.values())

@@ -204,6 +204,11 @@ class MeanAgreement(Record):
     similarity: float = Field(ge=0, le=1, description="Mean similarity to the reference's output, by `metric`.")
     interval: tuple[float, float] = Field(description="95 % bootstrap interval of the mean similarity.")
     metric: str = Field(description="`chrf` (divided by 100) or `rougeL`.")
+    cpu_flags: list[str] = Field(
+        default=[],
+        description="CPU flags, if it was measured on another kind of CPU than the score. The same bytes may give "
+        "other outputs there.",
+    )
 
 
 class QualityScore(Record):

@@ -9,12 +9,13 @@ out are refused.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from slimseq.models_store.derived import forget_derived
 from slimseq.models_store.disk import writing_to
 from slimseq.models_store.errors import (
     CorruptArtifact,
@@ -265,7 +266,7 @@ class Store:
             yield
 
     def remove(self, task: Task, variant: str) -> None:
-        """Removes an artifact.
+        """Removes an artifact, and its manifests from the record of derived artifacts.
 
         Raises:
             UnknownVariant: there is no such artifact.
@@ -273,6 +274,8 @@ class Store:
             CannotWrite: it cannot be removed.
         """
         remove_folder(self._existing(task, variant), self.root)
+        with suppress(InvalidArtifact):  # what cannot be read is not made again
+            forget_derived(self.root, task, variant)
 
     def _existing(self, task: Task, variant: str) -> Path:
         folder = self.folder(task, variant)

@@ -1,9 +1,12 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
 from slimseq.compression.report.facts import TaskFacts, facts_of
 from slimseq.compression.report.readme import BadReadme, OutdatedTables, check_readme, update_readme
+from slimseq.models_store.derived import record_derived
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.report.conftest import amend
 
@@ -37,12 +40,53 @@ def test_tables_come_between_the_markers_and_nothing_else_changes(readme: Path, 
     assert "Signatures: BLEU `nrefs:1|tok:13a`." in tables and "Measured on 2026-11-24." in tables
 
 
+def test_agreement_stands_beside_retention_and_says_where_it_was_not_measured(
+    readme: Path, facts: list[TaskFacts]
+) -> None:
+    update_readme(readme, facts)
+
+    text = readme.read_text()
+    assert "| 1.000 [1.000, 1.000] | — | — | — |" in text
+    assert "| 0.969 [0.948, 0.991] | 0.012 | 0.938 [0.875, 0.969] | 0.750 |" in text
+    assert "| 0.929 [0.900, 0.950] | < 0.001 | not measured | — |" in text
+
+
+def test_the_short_table_has_the_lowest_agreement_of_each_variant(readme: Path, facts: list[TaskFacts]) -> None:
+    readme.write_text("<!-- variants:begin -->\n<!-- variants:end -->\n")
+
+    update_readme(readme, facts)
+
+    rows = [line.strip("| ").split(" | ") for line in readme.read_text().splitlines() if line.startswith("| ")]
+    assert {row[0]: row[-1] for row in rows} == {
+        "translation": "lowest agreement",
+        "---": "---:",
+        "original": "—",
+        "compact": "not measured",
+        "pruned": "0.938 [0.875, 0.969]",
+    }
+
+
+def test_tables_are_of_the_recorded_bytes_and_stay_the_same_where_others_were_made(
+    readme: Path, store: Store, tmp_path: Path
+) -> None:
+    manifests = store.manifests(Task.TRANSLATION)
+    record_derived(store.root, Task.TRANSLATION, [each for each in manifests if each.variant == "compact"], manifests)
+    update_readme(readme, facts_of(store, is_recorded=True))
+    amend(store, "compact", quality=[], performance=[])
+
+    check_readme(readme, facts_of(store, is_recorded=True))
+    shutil.rmtree(store.folder(Task.TRANSLATION, "compact"))
+    check_readme(readme, facts_of(store, is_recorded=True))
+
+    assert [each.name for each in facts_of(store)[0].variants] == ["original", "pruned"]
+
+
 def test_every_row_of_a_table_has_the_cells_of_its_head(readme: Path, facts: list[TaskFacts]) -> None:
     update_readme(readme, facts)
 
     paragraphs = readme.read_text().split("\n\n")
     tables = [paragraph for paragraph in paragraphs if paragraph.startswith("| ")]
-    assert [{line.count("|") for line in table.splitlines()} for table in tables] == [{12}, {8}]
+    assert [{line.count("|") for line in table.splitlines()} for table in tables] == [{12}, {10}]
 
 
 def test_written_tables_pass_the_check_and_are_not_written_again(readme: Path, facts: list[TaskFacts]) -> None:

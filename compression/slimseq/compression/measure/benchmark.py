@@ -36,6 +36,7 @@ from slimseq.evaluation.benchmark import compare, measure_layouts
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.fastest import even_layouts
 from slimseq.evaluation.host import available_cores, cpu_flags, give_back_memory, host_name, resident_bytes
+from slimseq.evaluation.record import speed_setting
 from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
 from slimseq.models_store.manifest import MeasuredLayout, Performance, Task
 
@@ -119,19 +120,9 @@ def benchmark_variants(
         )
     for name, performance in measured.items() if keep else ():
         manifest = context.store.manifest(task, name)
-        kept = [each for each in manifest.performance if _setting(each) != _setting(performance)]
+        kept = [each for each in manifest.performance if speed_setting(each) != speed_setting(performance)]
         context.store.rewrite_manifest(manifest.model_copy(update={"performance": [*kept, performance]}))
     return measured
-
-
-def _setting(performance: Performance) -> tuple[str, str, int, int, int]:
-    return (
-        performance.host,
-        performance.runtime,
-        performance.batch,
-        performance.num_beams,
-        performance.threads,
-    )
 
 
 def tune(context: Context, task: Task, variant: str, options: BenchmarkOptions) -> list[MeasuredLayout]:

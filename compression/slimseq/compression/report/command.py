@@ -40,7 +40,10 @@ def command(
     ] = 5,
     store: StoreOption = None,
 ) -> None:
-    """Write the report (--out), the README's tables (--readme), or both, from what the store's manifests record."""
+    """Write the report (--out), the README's tables (--readme), or both, from what the store's manifests record.
+
+    The tables are the same on every machine: for derived artifacts they take what the store's derived.json records.
+    """
     require("jinja2")
     from slimseq.compression.report.facts import facts_of
     from slimseq.compression.report.page import ReportOptions, write_report
@@ -55,10 +58,10 @@ def command(
     context = reading_context(store)
     chosen = list(dict.fromkeys(tasks or ()))
     if readme is not None and check:
-        check_readme(readme, facts_of(context.store, chosen))
+        check_readme(readme, facts_of(context.store, chosen, is_recorded=True))
         print_line(f"{readme}: as the manifests say")
     elif readme is not None:
-        is_changed = update_readme(readme, facts_of(context.store, chosen))
+        is_changed = update_readme(readme, facts_of(context.store, chosen, is_recorded=True))
         print_line(f"{readme}: {'rewritten' if is_changed else 'unchanged'}")
     if out is not None:
         print_line(str(write_report(context, out, chosen, ReportOptions(build, examples))))

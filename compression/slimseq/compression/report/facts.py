@@ -9,8 +9,9 @@ from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME
 from slimseq.evaluation.record import recorded_scores
+from slimseq.models_store.derived import as_recorded
 from slimseq.models_store.manifest import Manifest, Performance, QualityScore, Task
-from slimseq.models_store.roots import lineage_labels, reference_label, root_of
+from slimseq.models_store.roots import lineage_labels, reference_label, root_of, sort_key
 from slimseq.models_store.store import Store
 
 
@@ -114,15 +115,17 @@ class TaskFacts:
         return sum(reference is None or self.reference_of(name) == reference for name in names)
 
 
-def facts_of(store: Store, tasks: Sequence[Task] = ()) -> list[TaskFacts]:
+def facts_of(store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False) -> list[TaskFacts]:
     """Reads the manifests of a store.
 
     Args:
         store: the artifacts.
         tasks: empty means all tasks with artifacts.
+        is_recorded: takes the first recorded manifest of each derived artifact (`slimseq.models_store.derived`),
+            so that the facts of a store in git are the same on every machine. Otherwise what was built here counts.
 
     Raises:
-        InvalidArtifact: a manifest cannot be read.
+        InvalidArtifact: a manifest, or the record of derived artifacts, cannot be read.
         BadData: there is nothing to report.
     """
     entries = [entry for entry in store.scan() if not tasks or entry.task in tasks]
@@ -130,6 +133,9 @@ def facts_of(store: Store, tasks: Sequence[Task] = ()) -> list[TaskFacts]:
         if entry.error is not None:
             raise entry.error
     manifests = [entry.manifest for entry in entries if entry.manifest is not None]
+    if is_recorded:
+        recorded = as_recorded(store.root, manifests)
+        manifests = sorted(recorded, key=lambda each: sort_key(each, recorded))
     found = [
         _task_facts(task, chosen) for task in Task if (chosen := [each for each in manifests if each.task is task])
     ]

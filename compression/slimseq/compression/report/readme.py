@@ -8,9 +8,10 @@ from slimseq.compression.report import numbers
 from slimseq.compression.report.facts import DatasetFacts, TaskFacts
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
-from slimseq.models_store.manifest import QualityScore
+from slimseq.models_store.manifest import MeanAgreement, QualityScore
 
 MARKER = "<!-- {}:{} -->"
+NOT_MEASURED = "not measured"
 METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
 
 
@@ -77,7 +78,7 @@ def block(facts: Sequence[TaskFacts]) -> list[str]:
 
 
 def summary(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns a short table for each task: size, speed and the lowest retention of each variant."""
+    """Returns a short table for each task: size, speed, and the lowest retention and agreement of each variant."""
     lines = [""]
     for each in facts:
         rows = []
@@ -92,10 +93,17 @@ def summary(facts: Sequence[TaskFacts]) -> list[str]:
                     f"{numbers.fixed(lowest.retention, 3)} {numbers.interval(lowest.retention_interval, 3)}".rstrip()
                     if lowest
                     else numbers.NOTHING,
+                    _agreement(each, variant.name, _lowest_agreement(each, variant.name)),
                 ]
             )
-        head = [each.task.value, "on disk", "smaller than fp32", "tokens/s, times the original's", "lowest retention"]
-        lines += [*_table(head, rows, texts=(0,)), ""]
+        head = [
+            "on disk",
+            "smaller than fp32",
+            "tokens/s, times the original's",
+            "lowest retention",
+            "lowest agreement",
+        ]
+        lines += [*_table([each.task.value, *head], rows, texts=(0,)), ""]
     return lines
 
 
@@ -108,6 +116,26 @@ def _lowest_retention(facts: TaskFacts, name: str) -> QualityScore | None:
         if scored == name and score.retention is not None
     ]
     return min(scores, key=lambda score: score.retention or 0.0, default=None)
+
+
+def _lowest_agreement(facts: TaskFacts, name: str) -> MeanAgreement | None:
+    """Returns a variant's agreement on the data set where its outputs are least similar to its reference's."""
+    found = [
+        score.agreement
+        for dataset in facts.datasets
+        for scored, score in dataset.scores[facts.primary_metric]
+        if scored == name and score.agreement is not None
+    ]
+    return min(found, key=lambda agreement: agreement.similarity, default=None)
+
+
+def _agreement(facts: TaskFacts, name: str, agreement: MeanAgreement | None) -> str:
+    """Returns the similarity with its interval, in words if it was not measured, and a dash for a reference itself."""
+    if facts.reference_of(name) == name:
+        return numbers.NOTHING
+    if agreement is None:
+        return NOT_MEASURED
+    return f"{numbers.fixed(agreement.similarity, 3)} {numbers.interval(agreement.interval, 3)}"
 
 
 def _variants(facts: TaskFacts) -> list[str]:
@@ -139,16 +167,27 @@ def _scores(facts: TaskFacts) -> list[str]:
     metric = METRIC_NAMES.get(facts.primary_metric, facts.primary_metric)
     has_several = len(facts.references()) > 1
     rows = [
-        _score_row(dataset, [name, facts.reference_of(name)] if has_several else [name], score)
+        _score_row(facts, dataset, [name, facts.reference_of(name)] if has_several else [name], score)
         for dataset in facts.datasets
         for name, score in dataset.scores[facts.primary_metric]
     ]
     names = ["variant", "reference"] if has_several else ["variant"]
-    head = [facts.task.value, "samples", *names, facts.baseline_name, metric, "retention", "p"]
+    head = [
+        facts.task.value,
+        "samples",
+        *names,
+        facts.baseline_name,
+        metric,
+        "retention",
+        "p",
+        "agreement",
+        "equal outputs",
+    ]
     return _table(head, rows, texts=(0, *range(2, 2 + len(names))))
 
 
-def _score_row(dataset: DatasetFacts, names: Sequence[str], score: QualityScore) -> list[str]:
+def _score_row(facts: TaskFacts, dataset: DatasetFacts, names: Sequence[str], score: QualityScore) -> list[str]:
+    is_compared = facts.reference_of(names[0]) != names[0]
     return [
         f"{dataset.dataset} ({dataset.split})",
         f"{dataset.samples:,}",
@@ -157,6 +196,8 @@ def _score_row(dataset: DatasetFacts, names: Sequence[str], score: QualityScore)
         f"{numbers.fixed(score.value)} {numbers.interval(score.interval)}".rstrip(),
         f"{numbers.fixed(score.retention, 3)} {numbers.interval(score.retention_interval, 3)}".rstrip(),
         numbers.p_value(score.p_value),
+        _agreement(facts, names[0], score.agreement),
+        numbers.fixed(score.agreement.exact if score.agreement and is_compared else None, 3),
     ]
 
 

@@ -1,0 +1,105 @@
+"""Which int8 variants `prepare` makes, and how: those in the store, those in its record, and `quantized`.
+
+`slimseq.compression.prepare` makes them. `slimseq.models_store.derived` has the record.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slimseq.compression.context import Context
+from slimseq.compression.quantize.options import WHOLE
+from slimseq.compression.quantize.quantize import QuantizeOptions
+from slimseq.compression.tune_beams import TECHNIQUE as BEAMS
+from slimseq.models_store.files import UNLISTED
+from slimseq.models_store.manifest import Manifest, Step, Task
+from slimseq.models_store.store import MANIFEST
+
+# The recorded options that say how to quantize. `reduce_range` is not one: it depends on the CPU.
+RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")
+DEFAULT = "quantized"
+# A parameter of a step: `prepare` made the artifact and may make it again from another original.
+MADE_BY = "made_by"
+PREPARE = "prepare"
+# Schemes that need no data, so that an artifact can be made again from its parent.
+DATA_FREE_SCHEMES = ("int8-dynamic", "int8-weight-only", "int4-weight-only", *WHOLE)
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """How an int8 variant is made: its parent, the quantization, and the number of beams that is set afterwards."""
+
+    parent: str
+    options: QuantizeOptions = field(default_factory=QuantizeOptions)
+    num_beams: int | None = None
+
+
+def derivations(context: Context, task: Task, recorded: Sequence[Manifest]) -> dict[str, Derivation]:
+    """Returns the int8 variants that can be made: those in the store, recorded ones, `quantized` from the original.
+
+    Args:
+        context: the store.
+        task: the task.
+        recorded: the manifests in the task's record.
+    """
+    manifests = context.store.manifests(task)
+    there = set(context.store.variants(task))
+    absent = [
+        each
+        for each in recorded
+        if each.variant not in there and _is_free(context.store.folder(task, each.variant), each)
+    ]
+    sources = {manifest.digest: manifest.variant for manifest in manifests if manifest.has_format("safetensors")}
+    found: dict[str, Derivation] = {}
+    for manifest in (*manifests, *absent):
+        step = quantizer(manifest)
+        if (parent := sources.get(step.parent or "")) and (options := _options_of(step)):
+            is_last = step is manifest.lineage[-1]
+            derivation = Derivation(parent, options, None if is_last else manifest.generation.num_beams)
+            found.setdefault(manifest.variant, derivation)
+    default = Derivation("original")
+    if default.parent in sources.values() and DEFAULT not in found:
+        before = next((manifest for manifest in manifests if manifest.variant == DEFAULT), None)
+        is_free = not os.path.lexists(context.store.folder(task, DEFAULT))
+        if is_free or (before is not None and quantizer(before).parameters.get(MADE_BY) == PREPARE):
+            found[DEFAULT] = default
+    rejected = {manifest.variant for manifest in manifests if manifest.is_rejected}
+    return {name: derivation for name, derivation in found.items() if name not in rejected}
+
+
+def quantizer(manifest: Manifest) -> Step:
+    """Returns the last step of a lineage, except for steps that only changed the number of beams."""
+    steps = [step for step in manifest.lineage if step.technique not in (BEAMS.name, BEAMS.key_name)]
+    return steps[-1] if steps else manifest.lineage[-1]
+
+
+def marked(manifest: Manifest) -> Manifest:
+    """Returns a manifest that says that `prepare` made the int8 variant."""
+    step = quantizer(manifest)
+    changed = step.model_copy(update={"parameters": {**step.parameters, MADE_BY: PREPARE}})
+    return manifest.model_copy(update={"lineage": [changed if each is step else each for each in manifest.lineage]})
+
+
+def _options_of(step: Step) -> QuantizeOptions | None:
+    """Returns the options of a quantization step; None for other steps, and for schemes that need data."""
+    given = step.parameters
+    if step.technique != "quantize" or given.get("fallback") is not None or given.get("aware_steps"):
+        return None
+    if given.get("scheme") not in DATA_FREE_SCHEMES:
+        return None
+    recorded = {name: given[name] for name in RECORDED if name in given}
+    if recorded.get("sensitive_layers") is not None:
+        recorded["sensitive_layers"] = tuple(recorded["sensitive_layers"])
+    return QuantizeOptions(**recorded)
+
+
+def _is_free(folder: Path, recorded: Manifest) -> bool:
+    """Whether a folder without a manifest may be replaced: it does not exist, or has only files of the variant."""
+    if not os.path.lexists(folder):
+        return True
+    if folder.is_symlink() or os.path.lexists(folder / MANIFEST):
+        return False
+    listed = {file.path for file in recorded.files}
+    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return all(path.name in UNLISTED or path.relative_to(folder).as_posix() in listed for path in files)
