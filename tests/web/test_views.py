@@ -179,6 +179,10 @@ def test_the_page_asks_for_a_key_where_the_service_needs_one(
     assert found == [] and visitor.complaints == [] and dialogs == 0
 
 
+def test_where_no_key_is_needed_none_is_mentioned(visitor: Visitor) -> None:
+    assert visitor.open("variants").locator("#key").is_hidden()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_api_page_can_be_read_in_both_themes_and_on_a_phone(visit: Visit, theme: Any) -> None:
     with visit(color_scheme=theme, viewport={"width": 360, "height": 740}, reduced_motion="reduce") as visitor:
