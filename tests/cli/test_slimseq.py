@@ -18,7 +18,7 @@ from slimseq.models_store.places import embedded_store
 from tests.command_line import compression, invoked
 
 HEAVY = ("torch", "transformers", "onnx", "datasets", "optimum")
-PAGES = ("", *VERBS, "serve")
+PAGES = ("", *VERBS, "serve", "deploy")
 
 
 @pytest.mark.parametrize("verb", PAGES)
