@@ -88,7 +88,7 @@ test-transformers4: $(STAMP4) ## Run what touches transformers on 4.57, and the 
 
 test-cluster: $(STAMP_CLUSTER) ## Run the service on two Ray nodes on this machine.
 	$(VENV_CLUSTER)/bin/python -m pip check
-	$(VENV_CLUSTER)/bin/python -m pytest tests/app/cluster
+	$(VENV_CLUSTER)/bin/python -m pytest -W ignore::DeprecationWarning tests/app/cluster
 
 lint: $(DEV_STAMP) ## Check style, types, layers, the OpenAPI document, and the README's tables against the manifests.
 	$(BIN)/ruff check .

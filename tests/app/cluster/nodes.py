@@ -51,6 +51,13 @@ class Nodes:
         command = [Path(sys.executable).with_name("serve"), "run", "--non-blocking", "--address", self.cluster.address]
         subprocess.run([*command, config], check=True, capture_output=True, cwd=config.parent)
 
+    def deploy_anew(self, config: Path, replicas: int) -> None:
+        """Removes what is deployed, and waits until the replicas of a config run."""
+        if APPLICATION in serve.status().applications:
+            serve.delete(APPLICATION)
+        self.deploy(config)
+        self.wait_until_running(replicas)
+
     def wait_until_running(self, replicas: int) -> None:
         until(lambda: running_replicas() == replicas and not transitional_replicas())
 

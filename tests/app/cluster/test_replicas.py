@@ -35,8 +35,7 @@ def test_waiting_tokens_bring_a_second_replica_and_at_least_1_8_times_the_throug
     scaling["policy"]["policy_kwargs"]["target_tokens"] = TARGET_TOKENS
     path = tmp_path / "simulated.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    nodes.deploy(path)
-    nodes.wait_until_running(1)
+    nodes.deploy_anew(path, replicas=1)
 
     with_one = rate(nodes)
     assert running_replicas() == 1

@@ -74,8 +74,7 @@ def small_store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def deployed(nodes: Nodes, small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Nodes:
     """Two replicas of the small store, one on each node."""
     scale = ("--min-replicas", "2", "--max-replicas", "2")
-    nodes.deploy(config_of(tmp_path_factory.mktemp("config"), nodes.port, small_store, *scale))
-    nodes.wait_until_running(2)
+    nodes.deploy_anew(config_of(tmp_path_factory.mktemp("config"), nodes.port, small_store, *scale), replicas=2)
     return nodes
 
 
