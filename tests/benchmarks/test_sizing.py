@@ -17,7 +17,7 @@ def test_the_fit_finds_the_line_that_loads_were_made_of() -> None:
 
     found = fit(clients, [line.rate(count) for count in clients])
 
-    assert (found.fixed, found.each) == (pytest.approx(0.03), pytest.approx(0.005))
+    assert found.fixed == pytest.approx(0.03) and found.each == pytest.approx(0.005)
     assert found.capacity == pytest.approx(200)
 
 

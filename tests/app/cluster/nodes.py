@@ -61,6 +61,11 @@ class Nodes:
     def wait_until_running(self, replicas: int) -> None:
         until(lambda: running_replicas() == replicas and not transitional_replicas())
 
+    def message(self) -> str:
+        """Returns what `serve status` says about the replicas."""
+        application = serve.status().applications[APPLICATION]
+        return str(application.message) + "".join(each.message for each in application.deployments.values())
+
     def held_variants(self) -> list[set[str]]:
         """Returns the variants that each replica holds."""
         names = [each["name"] for each in ray.util.list_named_actors(all_namespaces=True)]

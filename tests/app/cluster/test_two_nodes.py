@@ -21,6 +21,7 @@ from tests.app.cluster.nodes import Nodes, config_of, until
 
 TEXTS = ("Good morning.", "The children are playing in the garden.", "We meet again on Monday at nine.")
 TRANSLATION = Task.TRANSLATION
+TWO = ("--min-replicas", "2", "--max-replicas", "2")
 
 
 @dataclass
@@ -73,8 +74,7 @@ def small_store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="module")
 def deployed(nodes: Nodes, small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Nodes:
     """Two replicas of the small store, one on each node."""
-    scale = ("--min-replicas", "2", "--max-replicas", "2")
-    nodes.deploy_anew(config_of(tmp_path_factory.mktemp("config"), nodes.port, small_store, *scale), replicas=2)
+    nodes.deploy_anew(config_of(tmp_path_factory.mktemp("config"), nodes.port, small_store, *TWO), replicas=2)
     return nodes
 
 
@@ -115,7 +115,7 @@ def test_an_artifact_is_upgraded_under_load_without_a_failed_request(
         load.wait_for(10)
 
         new = touch(store, "quantized")
-        deployed.deploy(config_of(tmp_path, deployed.port, small_store, "--min-replicas", "2", "--max-replicas", "2"))
+        deployed.deploy(config_of(tmp_path, deployed.port, small_store, *TWO))
         until(lambda: bool(load.errors) or new in {digest for _, _, digest in load.answers[-20:]})
         deployed.wait_until_running(2)
         load.wait_for(10)
@@ -124,6 +124,25 @@ def test_an_artifact_is_upgraded_under_load_without_a_failed_request(
     digests = [digest for _, _, digest in load.answers]
     assert set(digests) == {old.digest, new} and set(digests[-10:]) == {new}
     assert all(len(outputs) == 1 for outputs in texts_of(load.answers).values())
+
+
+def test_replicas_for_an_artifact_that_a_node_does_not_have_never_start_and_the_others_serve(
+    deployed: Nodes, small_store: Path, tmp_path: Path
+) -> None:
+    path = config_of(tmp_path, deployed.port, small_store, *TWO)
+    right = path.read_text(encoding="utf-8")
+    digest = Store(small_store).manifest(TRANSLATION, "quantized").digest
+    path.write_text(right.replace(digest, "sha256:another"), encoding="utf-8")
+
+    with Load(deployed.port, Retry(attempts=1)).running(clients=2) as load:
+        deployed.deploy(path)
+        until(lambda: "translation/quantized" in deployed.message())
+        load.wait_for(20)
+        path.write_text(right, encoding="utf-8")
+        deployed.deploy(path)
+        deployed.wait_until_running(2)
+
+    assert load.errors == []
 
 
 def test_a_node_dies_under_load_and_no_request_is_lost(deployed: Nodes) -> None:
