@@ -63,7 +63,7 @@ class Model:
 Generated = tuple[list[TextOutput], float]
 Work = tuple[Model, Sequence[Example]]
 
-# The models that a worker has opened, by what `_key` returns.
+# What a worker has opened, by the representation of the model.
 _opened: dict[str, Generate] = {}
 
 
@@ -74,7 +74,10 @@ def generate_in_workers(workers: Workers, work: Iterable[Work]) -> Iterator[Gene
         WorkersFailed: the processes cannot be had, a model cannot be opened there, or a process ended early.
     """
     threads = max(available_cores() // workers.count, 1) if workers.ray_address is None else 1
-    resolved = ((replace(model, threads=model.threads or threads), examples) for model, examples in work)
+    resolved = (
+        (replace(model, store=model.store.resolve(), threads=model.threads or threads), examples)
+        for model, examples in work
+    )
     with (_on_ray if workers.ray_address is not None else _here)(workers) as spread:
         yield from spread(_generate, resolved)
 
