@@ -13,6 +13,9 @@ DEV_STAMP := $(VENV)/.installed-dev
 # The environment of the `optimum` extra, which holds transformers below 4.58.
 VENV4 := .venv-transformers4
 STAMP4 := $(VENV4)/.installed
+# The environment of the `cluster` extra: Ray.
+VENV_CLUSTER := .venv-cluster
+STAMP_CLUSTER := $(VENV_CLUSTER)/.installed
 INSTALL := -m pip install --quiet --disable-pip-version-check -e
 PYTEST := $(BIN)/python -m pytest
 # Two processes; each test file runs in one of them, in the order that tests/conftest.py gives.
@@ -21,7 +24,7 @@ TWICE := -n 2 --dist loadfile --no-loadscope-reorder
 SERVICE_TESTS := tests/app tests/chaos tests/deploy tests/service tests/web
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare check test docs openapi vendor screenshots test-transformers4 lint format clean
+.PHONY: help setup run prepare check test docs openapi vendor screenshots test-transformers4 test-cluster lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +49,9 @@ $(BIN)/python:
 $(VENV4)/bin/python:
 	$(call make_venv,$(VENV4))
 
+$(VENV_CLUSTER)/bin/python:
+	$(call make_venv,$(VENV_CLUSTER))
+
 $(SERVE_STAMP): pyproject.toml | $(BIN)/python
 	$(BIN)/python $(INSTALL) .
 	@touch $@
@@ -56,6 +62,10 @@ $(DEV_STAMP): pyproject.toml | $(BIN)/python
 
 $(STAMP4): pyproject.toml | $(VENV4)/bin/python
 	$(VENV4)/bin/python $(INSTALL) '.[compress,optimum,dev]'
+	@touch $@
+
+$(STAMP_CLUSTER): pyproject.toml | $(VENV_CLUSTER)/bin/python
+	$(VENV_CLUSTER)/bin/python $(INSTALL) '.[cluster,dev]'
 	@touch $@
 
 setup: $(DEV_STAMP) ## Install everything for development into .venv, and the pre-commit hook.
@@ -78,6 +88,10 @@ test: $(DEV_STAMP) prepare ## Run all tests: under 20 minutes on two cores.
 test-transformers4: $(STAMP4) ## Run what touches transformers on 4.57, and the optimum extra.
 	$(VENV4)/bin/python -m pip check
 	$(VENV4)/bin/python -m pytest $(TWICE) -m 'transformers4 and not slow'
+
+test-cluster: $(STAMP_CLUSTER) ## Run the service on two Ray nodes on this machine.
+	$(VENV_CLUSTER)/bin/python -m pip check
+	$(VENV_CLUSTER)/bin/python -m pytest -W ignore::DeprecationWarning tests/app/cluster
 
 lint: $(DEV_STAMP) ## Check style, types, layers, the OpenAPI document, and the README's tables against the manifests.
 	$(BIN)/ruff check .
@@ -105,5 +119,5 @@ format: $(DEV_STAMP) ## Format, and fix what can be fixed.
 	$(BIN)/ruff format .
 
 clean: ## Remove the environments and everything derived.
-	rm -rf $(VENV) $(VENV4) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV4) $(VENV_CLUSTER) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf $(EMBEDDED)/*/quantized $(EMBEDDED)/*/compact $(EMBEDDED)/*/*/onnx $(EMBEDDED)/*/*/ctranslate2

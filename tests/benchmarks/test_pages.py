@@ -42,7 +42,7 @@ def serving(**changes: Any) -> dict[str, Any]:
     return record(task="translation", variant="quantized", settings=settings, **nothing) | changes
 
 
-@pytest.mark.parametrize("page", ["performance.md", "performance-xeon.md"])
+@pytest.mark.parametrize("page", ["performance.md", "performance-xeon.md", "sizing.md"])
 def test_the_pages_in_docs_are_made_of_the_results_in_the_repository(page: str, tmp_path: Path) -> None:
     main(["--docs", str(tmp_path)])
 

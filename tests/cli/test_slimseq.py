@@ -18,7 +18,7 @@ from slimseq.models_store.places import embedded_store
 from tests.command_line import compression, invoked
 
 HEAVY = ("torch", "transformers", "onnx", "datasets", "optimum")
-PAGES = ("", *VERBS, "keys", "serve")
+PAGES = ("", *VERBS, "deploy", "keys", "serve")
 
 
 @pytest.mark.parametrize("verb", PAGES)

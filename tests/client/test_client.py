@@ -117,6 +117,9 @@ def test_fields_of_a_newer_service_are_kept(translate: Translate) -> None:
         problem(429, {"Retry-After": email.utils.formatdate(time.time() - 5)}),
         httpx2.ConnectError("refused"),
         httpx2.RemoteProtocolError("Server disconnected without sending a response."),
+        httpx2.ReadError("reset"),
+        # Of a proxy whose service ended.
+        httpx2.Response(500, text="Internal Server Error"),
     ],
 )
 def test_what_may_pass_is_sent_again(translate: Translate, first: httpx2.Response | Exception) -> None:
@@ -144,8 +147,9 @@ def test_retry_after_is_honoured(translate: Translate) -> None:
         ([problem(429, {"Retry-After": "31"})], 1),
         ([problem(429, {"Retry-After": email.utils.formatdate(time.time() + 3600)})], 1),
         ([problem(429)] * 4, 4),
+        ([problem(500)], 1),
         ([httpx2.ReadTimeout("slow")], 1),
-        ([httpx2.ReadError("reset")], 1),
+        ([httpx2.Response(404, text="Not Found")], 1),
     ],
 )
 def test_what_will_not_pass_or_not_soon_is_raised(translate: Translate, answers: Answers, requests: int) -> None:
@@ -179,7 +183,7 @@ def test_a_problem_has_its_fields(translate: Translate) -> None:
 )
 def test_the_answer_of_another_program_is_shown(translate: Translate, answer: httpx2.Response) -> None:
     with pytest.raises(UnexpectedAnswer, match=f"status {answer.status_code}"):
-        translate(Answering([answer]))
+        translate(Answering([answer]), Retry(attempts=1))
 
 
 @BOTH

@@ -282,7 +282,7 @@ class GenerationFailed(SlimseqError):
 
 
 class UnusableStore(SlimseqError):
-    """Raised at the start when the store is missing or empty. Names the store."""
+    """Raised at the start when the store is missing or empty, or is not the one of the deployment. Names the store."""
 
 
 class UnusableDatabase(SlimseqError):

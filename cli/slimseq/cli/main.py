@@ -1,4 +1,4 @@
-"""`slimseq VERB`: `serve` and `keys`, and the verbs of the offline side."""
+"""`slimseq VERB`: `serve`, `deploy` and `keys`, and the verbs of the offline side."""
 
 import sys
 
@@ -7,6 +7,7 @@ from slimseq.compression.__main__ import main as run
 
 VERBS = {
     "serve": ("Serve", "slimseq.cli.serve:serve", "Serve the variants of a store over HTTP."),
+    "deploy": ("Serve", "slimseq.cli.deploy:deploy", "Write the file that serves a store on a cluster."),
     "keys": ("Serve", "slimseq.cli.keys:app", "Manage the keys of clients: add, list, revoke."),
 }
 

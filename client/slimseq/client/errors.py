@@ -5,10 +5,20 @@ import time
 from collections.abc import Mapping
 from typing import Any, Self
 
-from httpx2 import ConnectError, ConnectTimeout, HTTPError, PoolTimeout, RemoteProtocolError, Response
+from httpx2 import (
+    ConnectError,
+    ConnectTimeout,
+    HTTPError,
+    PoolTimeout,
+    ReadError,
+    RemoteProtocolError,
+    Response,
+    WriteError,
+)
 
 MAX_SHOWN_CHARACTERS = 200
 NOT_SENT = (ConnectError, ConnectTimeout, PoolTimeout)
+CLOSED = (ReadError, RemoteProtocolError, WriteError)
 STATUS_TOO_MANY_REQUESTS = 429
 
 
@@ -63,7 +73,7 @@ class Unreachable(ClientError):
     Args:
         message: what happened.
         is_sent: whether the service may have received the request.
-        is_closed: whether the service closed the connection without an answer, as it does with an idle one.
+        is_closed: whether the connection was closed without an answer, as an idle one, or those of a service that ends.
     """
 
     def __init__(self, message: str, is_sent: bool = True, is_closed: bool = False) -> None:
@@ -78,7 +88,7 @@ class Unreachable(ClientError):
         return cls(
             f"{url}: {reason}",
             is_sent=not isinstance(error, NOT_SENT),
-            is_closed=isinstance(error, RemoteProtocolError),
+            is_closed=isinstance(error, CLOSED),
         )
 
 

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 
-from slimseq.client.errors import ClientError, ServiceProblem, Unreachable
+from slimseq.client.errors import ClientError, ServiceProblem, UnexpectedAnswer, Unreachable
+
+FIRST_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True)
 class Retry:
-    """A call is sent again if the service is overloaded or asks for it, or was not reached.
+    """A call is sent again if the service is overloaded or asks for it, was not reached, or ended meanwhile.
+
+    A service that ends closes its connections. If it is a replica of a cluster, the proxy in front of it answers with a
+    status of 500 or above, and without a problem.
 
     Args:
         attempts: how often a call is sent at most. 1 means no retry.
@@ -34,6 +39,16 @@ class Retry:
         if isinstance(error, ServiceProblem) and error.is_temporary:
             if error.retry_after_seconds is not None:
                 seconds = error.retry_after_seconds
-        elif not (isinstance(error, Unreachable) and (not error.is_sent or (error.is_closed and is_repeatable))):
+        elif not (_is_not_sent(error) or (is_repeatable and _has_ended(error))):
             return None
         return seconds if seconds <= self.longest_wait_seconds else None
+
+
+def _is_not_sent(error: ClientError) -> bool:
+    return isinstance(error, Unreachable) and not error.is_sent
+
+
+def _has_ended(error: ClientError) -> bool:
+    if isinstance(error, UnexpectedAnswer):
+        return error.status >= FIRST_SERVER_ERROR
+    return isinstance(error, Unreachable) and error.is_closed

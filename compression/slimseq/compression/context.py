@@ -28,6 +28,19 @@ LIBRARIES = (
 
 
 @dataclass(frozen=True)
+class Workers:
+    """The processes that generate texts, for evaluations and as teachers.
+
+    Args:
+        count: their number. 1 generates in the process of the command.
+        ray_address: of a Ray cluster whose processes are used. None uses processes of this machine.
+    """
+
+    count: int = 1
+    ray_address: str | None = None
+
+
+@dataclass(frozen=True)
 class Context:
     """The state of one command.
 
@@ -37,6 +50,7 @@ class Context:
         device: `cpu`, `cuda` or `cuda:N`.
         may_replace: whether a new artifact may replace one with the same name.
         console: for progress and messages, on standard error. Results go to standard output.
+        workers: the processes that generate texts.
     """
 
     store: Store
@@ -44,6 +58,7 @@ class Context:
     device: str = "cpu"
     may_replace: bool = False
     console: Console = field(default_factory=lambda: Console(stderr=True))
+    workers: Workers = field(default_factory=Workers)
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.parent import open_parent
-from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
+from slimseq.compression.commands.arguments import TaskArgument, VariantArgument, WorkersOption
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.options import DATA, STUDENT, TRAINING, UNUSED, flat, flat_values
@@ -157,10 +157,11 @@ def command(
     options: DistillOptions = DistillOptions(),
     training: StudentTraining = StudentTraining(),
     checkpoint: CheckpointOption = None,
+    workers: WorkersOption = 1,
     common: CommonOptions = CommonOptions(),
 ) -> None:
     """Distill a variant into a student made of some of its layers.
 
     Without --max-seconds, --max-steps or --epochs training takes ten minutes; --max-steps 0 skips it.
     """
-    apply_technique(TECHNIQUE, task, variant, name, files, [options, training], common, checkpoint)
+    apply_technique(TECHNIQUE, task, variant, name, files, [options, training], common, checkpoint, workers)

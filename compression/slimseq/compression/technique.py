@@ -199,6 +199,7 @@ def apply_technique(
     options: Sequence[Any],
     common: CommonOptions,
     checkpoint: Path | None = None,
+    workers: int = 1,
 ) -> None:
     """Applies a technique as the command line asks for it, and prints what came of it.
 
@@ -211,13 +212,14 @@ def apply_technique(
         options: one object of each of the technique's options dataclasses.
         common: store, seed, device and output.
         checkpoint: where training is checkpointed and resumed from.
+        workers: number of processes that generate as a teacher.
 
     Raises:
         SlimseqError: whatever the technique raises.
     """
     if technique.requires:
         require(technique.requires)
-    context = open_context(common.store, common.seed, common.device, common.force)
+    context = open_context(common.store, common.seed, common.device, common.force, workers)
     is_folder = technique.takes_folder and ("/" in parent or Path(parent).is_dir())
     is_store_named = named_store(common.store) is not None
     job = Job(context, task, parent, name, files, checkpoint, outputs=checkpoint)

@@ -150,7 +150,7 @@ def _generate_all(
     watcher: Watcher,
     longest_first: bool,
 ) -> None:
-    for turn, chunk in enumerate(_chunks(examples, longest_first)):
+    for turn, chunk in enumerate(chunks(examples, longest_first)):
         for name in _rotated(list(systems), turn):
             tally = tallies[name]
             indices = [index for index in chunk if index not in tally.outputs]
@@ -169,7 +169,7 @@ def _generate_all(
             break
 
 
-def _chunks(examples: Sequence[Example], longest_first: bool) -> Iterator[list[int]]:
+def chunks(examples: Sequence[Example], longest_first: bool = True) -> Iterator[list[int]]:
     """Yields indices of examples, usually longest sources first, so that a lack of memory shows at the start."""
     indices = list(range(len(examples)))
     if longest_first:

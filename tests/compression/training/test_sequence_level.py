@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.context import Context
+from slimseq.compression.context import Context, Workers
 from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
@@ -108,6 +108,21 @@ def test_outputs_are_generated_once_and_an_incomplete_last_line_again(
     assert asked == [2]
     assert again == whole
     assert len({entry["key"] for entry in entries}) == len(entries) == 6
+
+
+def test_outputs_of_two_workers_are_byte_for_byte_those_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = teacher(tmp_path)
+    monkeypatch.setattr(module, "BATCH_EXAMPLES", 2)
+
+    written = []
+    for count in (1, 2):
+        cache = tmp_path / f"cache of {count}"
+        teacher_outputs(replace(context, workers=Workers(count)), TASK, "original", SOME, cache, beams=2)
+        written.append((cache / CACHE).read_bytes())
+
+    assert written[0] == written[1] and written[0].count(b"\n") == 6
 
 
 def test_other_settings_give_other_outputs(tmp_path: Path) -> None:

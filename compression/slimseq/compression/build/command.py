@@ -10,6 +10,7 @@ from slimseq.compression.commands.arguments import (
     DeviceOption,
     JsonOption,
     StoreOption,
+    WorkersOption,
     open_context,
     print_json,
     print_line,
@@ -60,6 +61,7 @@ def command(
     ] = False,
     store: StoreOption = None,
     device: DeviceOption = "cpu",
+    workers: WorkersOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Build every variant that a recipe names: what is missing or stale, resuming what was interrupted.
@@ -90,7 +92,7 @@ def command(
         retrain_base=retrain_base,
         measure=measure,
     )
-    context = open_context(store, described.seed, device, force)
+    context = open_context(store, described.seed, device, force, workers)
     with context.working(f"build {described.name}"):
         built = build(context, described, options)
     where = "" if folder == Path(".slimseq") / described.name else f" --build-folder {folder}"

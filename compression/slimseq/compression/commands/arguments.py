@@ -1,6 +1,7 @@
 """Arguments and options that several commands share, and how a command answers."""
 
 import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
 
-from slimseq.compression.context import Context
+from slimseq.compression.context import Context, Workers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, OUTPUT
 from slimseq.models_store.manifest import Task
@@ -41,6 +42,15 @@ JsonOption = Annotated[
 RecordOption = Annotated[
     bool, Parameter(name="--record", group=COMMON, negative="", help="Write the results into the variants' manifests.")
 ]
+WorkersOption = Annotated[
+    int,
+    POSITIVE,
+    Parameter(
+        group=OUTPUT,
+        help="Number of processes that generate texts, for evaluations and as teachers. With RAY_ADDRESS they are of "
+        "that Ray cluster.",
+    ),
+]
 # Columns of a table that no terminal cuts: none is wider than what is in it.
 PIPED_WIDTH = 1000
 
@@ -66,7 +76,21 @@ def named_store(store: Path | None) -> Path | None:
     return store
 
 
-def open_context(store: Path | None, seed: int = 0, device: str = "cpu", force: bool = False) -> Context:
+def named_workers(count: int) -> Workers:
+    """Returns the workers of `--workers` and `RAY_ADDRESS`.
+
+    Raises:
+        BadParameters: a Ray cluster is named, and Ray is not installed.
+    """
+    address = os.environ.get("RAY_ADDRESS") if count > 1 else None
+    if address is not None and importlib.util.find_spec("ray") is None:
+        raise BadParameters("--workers with RAY_ADDRESS needs Ray: pip install 'slimseq[cluster]'")
+    return Workers(count, address or None)
+
+
+def open_context(
+    store: Path | None, seed: int = 0, device: str = "cpu", force: bool = False, workers: int = 1
+) -> Context:
     """Returns the context of a command that writes: where no store is named, to `./artifacts`.
 
     Raises:
@@ -74,7 +98,13 @@ def open_context(store: Path | None, seed: int = 0, device: str = "cpu", force: 
     """
     store = named_store(store)
     _check_device(device)
-    context = Context(store=Store(store or make_own_store()), seed=seed, device=device, may_replace=force)
+    context = Context(
+        store=Store(store or make_own_store()),
+        seed=seed,
+        device=device,
+        may_replace=force,
+        workers=named_workers(workers),
+    )
     if store is None:
         context.say(_default(OWN_STORE))
     return context
@@ -91,7 +121,7 @@ def _check_device(device: str) -> None:
         raise BadParameters(f"--device {device} is not usable here: {str(error).partition(chr(10))[0]}") from error
 
 
-def reading_context(store: Path | None) -> Context:
+def reading_context(store: Path | None, workers: int = 1) -> Context:
     """Returns the context of a command that only reads.
 
     Raises:
@@ -100,7 +130,7 @@ def reading_context(store: Path | None) -> Context:
     store = named_store(store)
     if store is not None and not store.is_dir():
         raise BadParameters(f"there is no store at {store}")
-    context = Context(store=Store(store or default_store()))
+    context = Context(store=Store(store or default_store()), workers=named_workers(workers))
     if store is None:
         context.say(_default(context.store.root))
     return context

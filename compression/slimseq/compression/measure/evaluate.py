@@ -20,6 +20,7 @@ from slimseq.compression.commands.arguments import (
     StoreOption,
     TaskArgument,
     VariantsArgument,
+    WorkersOption,
     chosen_variants,
     open_context,
     print_json,
@@ -30,6 +31,7 @@ from slimseq.compression.commands.arguments import (
 from slimseq.compression.commands.next_step import command_line
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.generation_workers import tallies_of_workers
 from slimseq.compression.options import COMMON, flat
 from slimseq.evaluation.comet_files import OutputsHeader, ScoredVariant, write_outputs
 from slimseq.evaluation.datasets import load_examples
@@ -98,6 +100,7 @@ def evaluate_variants(
         BadParameters: the folder of the outputs is not there.
         CannotWrite: the outputs cannot be written.
         NotRecorded: a manifest cannot be written, or its artifact was removed or replaced meanwhile.
+        WorkersFailed: generation in other processes failed.
     """
     if options.outputs is not None and not options.outputs.parent.is_dir():
         raise BadParameters(f"--outputs: there is no folder {options.outputs.parent}")
@@ -118,12 +121,21 @@ def evaluate_variants(
         for name, generator in generators.items():
             generator.check(settings[name])
         bar = progress.add_task(f"evaluate {task} on {sample.name}", total=None, status="")
+
+        def advance(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total)
+
+        tallies = None
+        if context.workers.count > 1:
+            opened = {name: (generator, settings[name]) for name, generator in generators.items()}
+            tallies = tallies_of_workers(context.workers, context.store, sample, opened, options.threads, advance)
         evaluation = evaluate(
             task,
             sample,
             {name: generate_with(generator, settings[name]) for name, generator in generators.items()},
             references=references,
-            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            progress=advance,
+            tallies=tallies,
         )
         measured_at = datetime.now(UTC).isoformat(timespec="seconds")
         unrecorded: dict[str, SlimseqError] = {}
@@ -222,13 +234,14 @@ def command(
     ] = None,
     is_recorded: RecordOption = False,
     store: StoreOption = None,
+    workers: WorkersOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate variants on the same samples in the same run, with 95 % intervals and retention.
 
     Retention is relative to each variant's reference, the model that its lineage starts from, which is evaluated too.
     """
-    context = open_context(store) if is_recorded else reading_context(store)
+    context = open_context(store, workers=workers) if is_recorded else reading_context(store, workers)
     names = chosen_variants(context, task, variants)
     if min_retention is not None:
         references = references_among(context.store, task, names)

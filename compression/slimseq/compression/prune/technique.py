@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
+from slimseq.compression.commands.arguments import TaskArgument, VariantArgument, WorkersOption
 from slimseq.compression.options import TRAINING, flat
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
@@ -42,10 +42,11 @@ def command(
     options: PruneOptions = PruneOptions(),
     training: Recovery = Recovery(),
     checkpoint: CheckpointOption = None,
+    workers: WorkersOption = 1,
     common: CommonOptions = CommonOptions(),
 ) -> None:
     """Prune a variant: parts are really removed, then it recovers on labels and on the unpruned model.
 
     Without --max-seconds, --max-steps or --epochs recovery takes ten minutes; --max-steps 0 skips it.
     """
-    apply_technique(TECHNIQUE, task, variant, name, files, [options, training], common, checkpoint)
+    apply_technique(TECHNIQUE, task, variant, name, files, [options, training], common, checkpoint, workers)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +20,13 @@ import numpy as np
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.compression.generation_workers import Model, generate_in_workers
 from slimseq.compression.training.data.pairs import Material
 from slimseq.compression.training.distributed import Processes
 from slimseq.compression.training.options import CACHE, SequenceLevel
 from slimseq.evaluation.examples import Example
-from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.evaluation.run import generate_with
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.models_store.disk import writing_to
 from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import MAX_BEAMS, GenerationOptions, Task
@@ -112,6 +114,7 @@ def teacher_outputs(
         BadParameters: the number of beams is out of range.
         CannotWrite: the disk is full or read-only; outputs that were written stay.
         UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
+        WorkersFailed: generation in other processes failed; outputs that were written stay.
     """
     if not 1 <= beams <= MAX_BEAMS:
         raise BadParameters(f"the teacher cannot search with {beams} beams; take 1 to {MAX_BEAMS}")
@@ -128,32 +131,37 @@ def teacher_outputs(
     missing = list({key: example for key, example in zip(keys, examples, strict=True) if key not in cached}.items())
     if missing:
         cache_folder.mkdir(parents=True, exist_ok=True)
-        with _fastest_generator(context, task, variant) as generator:
+        with _fastest_generator(context, task, variant, cache_folder) as (store, generator):
             generator.check(options)
-            _generate(context, generator, options, missing, path, cached)
+            _generate(context, store, generator, options, missing, path, cached)
     return [
         replace(example, target=cached[key]) for key, example in zip(keys, examples, strict=True) if cached[key].strip()
     ]
 
 
 @contextmanager
-def _fastest_generator(context: Context, task: Task, variant: str) -> Iterator[TextGenerator]:
-    """Opens a teacher: quantized to int8 for CTranslate2 if it has safetensors, else as it is."""
+def _fastest_generator(
+    context: Context, task: Task, variant: str, folder: Path
+) -> Iterator[tuple[Store, TextGenerator]]:
+    """Opens a teacher: quantized to int8 for CTranslate2 if it has safetensors, else as it is. Yields its store too."""
     if not context.store.manifest(task, variant).has_format("safetensors"):
         with open_generator(context.store, task, variant) as generator:
-            yield generator
+            yield context.store, generator
         return
-    with tempfile.TemporaryDirectory(prefix="slimseq-teacher-") as folder:
-        scratch = Store(Path(folder))
+    # Workers on other machines see the folder of the outputs, and not the temporary folder of this machine.
+    place = folder if context.workers.ray_address else None
+    with tempfile.TemporaryDirectory(prefix="slimseq-teacher-", dir=place) as copied:
+        scratch = Store(Path(copied).resolve())
         original = context.store.folder(task, variant)
         shutil.copytree(original, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*DERIVED_FORMATS))
         add_ctranslate2(replace(context, store=scratch), task, variant, "int8")
         with open_generator(scratch, task, variant, "ctranslate2") as generator:
-            yield generator
+            yield scratch, generator
 
 
 def _generate(
     context: Context,
+    store: Store,
     generator: TextGenerator,
     options: GenerationOptions,
     missing: Sequence[tuple[str, Example]],
@@ -161,16 +169,33 @@ def _generate(
     cached: dict[str, str],
 ) -> None:
     """Generates what is missing, into the file and into `cached`."""
+    batches = list(_batches(missing))
+    work = ([example for _, example in batch] for batch in batches)
     with writing_to(path), path.open("a", encoding="utf-8") as file, context.progress() as display:
         bar = display.add_task("Asking the teacher", total=len(missing), status="")
-        for batch in _batches(missing):
-            encodings = [generator.encode(example.source, example.prefix) for _, example in batch]
-            outputs = generator.generate(encodings, options)
+        for batch, outputs in zip(batches, _outputs(context, store, generator, options, work), strict=True):
             for (key, _), output in zip(batch, outputs, strict=True):
                 cached[key] = output.text
                 file.write(json.dumps({"key": key, "text": output.text}, ensure_ascii=False) + "\n")
             file.flush()
             display.advance(bar, len(batch))
+
+
+def _outputs(
+    context: Context,
+    store: Store,
+    generator: TextGenerator,
+    options: GenerationOptions,
+    batches: Iterable[Sequence[Example]],
+) -> Iterator[list[TextOutput]]:
+    """Yields the outputs of batches in order, from this process or from workers."""
+    if context.workers.count == 1:
+        yield from map(generate_with(generator, options, BATCH_EXAMPLES), batches)
+        return
+    manifest = generator.manifest
+    model = Model(store.root, manifest.task, manifest.variant, generator.runtime.name, options, BATCH_EXAMPLES)
+    for outputs, _ in generate_in_workers(context.workers, ((model, batch) for batch in batches)):
+        yield outputs
 
 
 def _batches(missing: Sequence[tuple[str, Example]]) -> Iterator[Sequence[tuple[str, Example]]]:

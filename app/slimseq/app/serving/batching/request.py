@@ -78,6 +78,8 @@ class QueuedRequest:
         order = range(len(rows))
         # Rows of similar length share a batch with little padding. A stream needs reading order.
         self.waiting = deque(order if listener else sorted(order, key=lambda row: -len(rows[row].ids)))
+        # The expected tokens of all rows, until the request ends.
+        self.tokens = 0
         # Fair queueing: the expected tokens of the next row, and the virtual time at which it finishes.
         self.next_tokens = 0
         self.virtual_finish = 0.0

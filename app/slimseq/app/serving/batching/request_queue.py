@@ -66,6 +66,8 @@ class RequestQueue(ABC):
         self._on_rows = on_rows
         self._traces = traces
         self._queue: list[QueuedRequest] = []
+        # Expected tokens of all requests that have not ended, queued or running.
+        self.pending_tokens = 0
         self._changed = threading.Condition()
         self._is_closing = False
         # Virtual time of fair queueing: the tokens that every waiting request would have got by now.
@@ -113,6 +115,8 @@ class RequestQueue(ABC):
             request.virtual_finish = self._virtual_time + request.next_tokens
             self._queue.append(request)
             self._changed.notify()
+        request.tokens = sum(expected_tokens(row, options) for row in rows)
+        self.pending_tokens += request.tokens
         return request
 
     async def wait(self, request: QueuedRequest) -> Generated:
@@ -134,6 +138,9 @@ class RequestQueue(ABC):
         """Drops the waiting rows of a request. Its running rows end at their next step."""
         request.abandon()
         self._unqueue(request)
+        # A stream calls this twice.
+        self.pending_tokens -= request.tokens
+        request.tokens = 0
         if self._traces and request.span:
             # Once only: a stream calls this when it ends and when it is closed.
             span, request.span = request.span, None

@@ -81,13 +81,18 @@ class Readiness:
             return
         await self._loads(task, variant)
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether variants that are loaded at the start are not loaded yet."""
+        return bool(self._waiting)
+
     def check(self) -> list[str]:
         """Checks that requests can be served. Returns the variants whose last run failed.
 
         Raises:
             NotReady: variants are still loading, or no task has a variant that can be loaded.
         """
-        if self._waiting:
+        if self.is_loading:
             raise NotReady(f"loading {', '.join(f'{task}/{variant}' for task, variant in self._waiting)}")
         defaults = self._defaults()
         errors = [error for task, variant in defaults if (error := self._pool.last_error(task, variant))]

@@ -1,0 +1,130 @@
+"""The deployment of Ray Serve: each replica is the whole application, in a process of its own.
+
+Ray starts, replaces, scales and drains replicas, and its proxies forward requests to them. A replica adds what Ray
+cannot know: when it is ready, which variants it holds (`router`), and how many tokens wait in it (`autoscaling`).
+"""
+
+import asyncio
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from slimseq.app.cluster.autoscaling import PENDING_TOKENS
+from slimseq.app.cluster.router import HELD_VARIANTS
+from slimseq.app.errors import UnusableStore
+from slimseq.app.main import create_app
+from slimseq.app.observability.logs import configure_logging
+from slimseq.app.services import Services
+from slimseq.app.settings import Settings
+from slimseq.evaluation.host import bound_heaps
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+DEPLOYMENT = "Slimseq"
+POLL_SECONDS = 0.1
+
+
+class ReplicaOptions(BaseModel):
+    """The `args` of the application in a Serve config.
+
+    Args:
+        settings: settings by name. The others, and secrets, come from `SLIMSEQ_*` in the environment of each node.
+        digests: the digest of each artifact, by `task/variant`. To change one restarts the replicas, a few at a time.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    settings: dict[str, Any] = {}
+    digests: dict[str, str] = {}
+
+
+class ProxyRequestId:
+    """Removes the request id from responses: Ray's proxy, from which the application has it, adds it too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+
+        async def without_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [header for header in message["headers"] if header[0].lower() != b"x-request-id"]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self.app(scope, receive, without_id)
+
+
+class Replica:
+    """One replica. Ray calls its methods on the event loop of the application."""
+
+    def __init__(self, options: ReplicaOptions) -> None:
+        self._options = options
+        self._services: Services
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Builds the application. Ray then runs its lifespan, which starts to load variants.
+
+        Raises:
+            UnusableStore: on this node, the store is missing, or has another version of an artifact.
+            UnknownVariant: an artifact, a default or a variant to preload is not in the store of this node.
+        """
+        bound_heaps()
+        settings = Settings(**self._options.settings)
+        app = create_app(settings)
+        app.add_middleware(ProxyRequestId)
+        check_digests(Store(settings.store), self._options.digests)
+        configure_logging(settings.log_level)
+        self._services = app.state.services
+        return app
+
+    async def check_health(self) -> None:
+        """Answers as `GET /readyz`. The first call, after which the replica gets requests, waits for the preloading.
+
+        Raises:
+            NotReady: no task has a variant that can be loaded.
+        """
+        while self._services.readiness.is_loading:
+            await asyncio.sleep(POLL_SECONDS)
+        self._services.readiness.check()
+
+    def record_routing_stats(self) -> dict[str, list[str]]:
+        """Returns the variants that this replica holds, for the router."""
+        return {HELD_VARIANTS: sorted({str(loaded.key) for loaded in self._services.pool.loaded()})}
+
+    def record_autoscaling_stats(self) -> dict[str, int]:
+        """Returns the expected tokens of the requests that this replica has, for the autoscaling policy."""
+        return {PENDING_TOKENS: self._services.pool.pending_tokens()}
+
+
+def check_digests(store: Store, digests: dict[str, str]) -> None:
+    """Checks that a node's store has the artifacts that a config was written for.
+
+    Raises:
+        UnknownVariant, InvalidArtifact: one is missing, or its manifest cannot be read.
+        UnusableStore: one has another digest.
+    """
+    for name, digest in digests.items():
+        task, _, variant = name.partition("/")
+        found = store.manifest(Task(task), variant).digest
+        if found != digest:
+            raise UnusableStore(
+                f"{name} in {store.root} has the digest {found}, and the deployment is for {digest}: copy the artifact "
+                "to this node, or write the config again with `slimseq deploy ray --force`"
+            )
+
+
+def application(options: ReplicaOptions) -> Application:
+    """Returns the application of a Serve config, whose `import_path` names this function."""
+    return bound(Replica, options)
+
+
+def bound(kind: type[Replica], options: ReplicaOptions) -> Application:
+    """Returns an application whose replicas are of a class."""
+    deployment: Any = serve.deployment(name=DEPLOYMENT)(serve.ingress()(kind))
+    return deployment.bind(options)

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+import pytest
+
+from slimseq.cli.deploy import CannotDeploy, deploy
+
+
+def test_without_ray_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    with pytest.raises(CannotDeploy, match=r"pip install 'slimseq\[cluster\]'"):
+        deploy("ray", tmp_path / "serve.yaml")
+
+    assert list(tmp_path.iterdir()) == []
