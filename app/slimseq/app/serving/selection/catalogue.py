@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Mapping
 
-from slimseq.models_store.errors import UnknownVariant
+from slimseq.app.serving.pool.loading import format_bytes
+from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Entry, Store
 
@@ -24,12 +25,14 @@ class Catalogue:
         self._clock = clock
         self._entries: list[Entry] = []
         self._read_at = float("-inf")
+        self._bytes: dict[tuple[Task, str, str], int | None] = {}
 
     def entries(self, task: Task | None = None) -> list[Entry]:
         """Returns the artifacts of one or all tasks, including unreadable ones, in the order of `Store.scan`."""
         if self._clock() - self._read_at > FRESH_SECONDS:
             self._entries = self.store.scan(self._entries)
             self._read_at = self._clock()
+            self._bytes.clear()
         return [entry for entry in self._entries if task in (None, entry.task)]
 
     def entry(self, task: Task, variant: str) -> Entry:
@@ -45,6 +48,16 @@ class Catalogue:
             if attempt == 0:
                 self._read_at = float("-inf")
         raise UnknownVariant(task.value, variant, self.names(task))
+
+    def bytes_of(self, task: Task, variant: str, name: str) -> int | None:
+        """Returns the bytes on disk of a format of an artifact, None where they are unknown."""
+        key = (task, variant, name)
+        if key not in self._bytes:
+            try:
+                self._bytes[key] = format_bytes(self.store, task, variant, name) or None
+            except InvalidArtifact:
+                self._bytes[key] = None
+        return self._bytes[key]
 
     def manifest(self, task: Task, variant: str) -> Manifest:
         """Returns the manifest of an artifact.
