@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 
-from slimseq.app.serving.pool.loading import format_bytes
 from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Entry, Store
@@ -111,3 +110,13 @@ class Catalogue:
         rejected = {e.variant for e in self.entries(task) if e.manifest is not None and e.manifest.is_rejected}
         ordered = dict.fromkeys([*USUAL_DEFAULTS, *names])
         return [name for name in ordered if name in names and name not in rejected]
+
+
+def format_bytes(store: Store, task: Task, variant: str, name: str) -> int:
+    """Returns the bytes on disk of a format, exported or the artifact's own."""
+    export = store.export_of(task, variant, name)
+    if export is not None:
+        return sum(file.bytes for file in export.files)
+    sizes = store.manifest(task, variant).size.bytes_by_format
+    # A format that is built when the variant is loaded is about as large as its source.
+    return sizes.get(name) or sizes.get("safetensors", 0)
