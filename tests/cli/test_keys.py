@@ -42,10 +42,20 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     assert "no keys" in keys("list", file=file)[1]
 
 
+def test_a_name_may_have_brackets(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    keys("add", "[/] [red]", file=file)
+
+    code, out, _ = keys("list", file=file)
+
+    assert code == 0 and "[/] [red]" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("add", "web", "--expires", "tomorrow"), "no day such as 2027-01-31"),
+        (("add", "web", "--expires", "9999-12-31"), "no day such as 2027-01-31"),
         (("add", "web", "--expires", "2020-01-31"), "is over already"),
         (("add", "web", "--scope", "all"), "scope"),
         (("add", "web", "--requests-per-minute", "0"), "requests_per_minute"),

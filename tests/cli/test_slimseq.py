@@ -82,6 +82,7 @@ def test_the_version_is_that_of_the_package() -> None:
         (["serve", "--prot", "1"], "Did you mean --port?"),
         (["serve", "--runtime", "onnx"], "error: runtime: there is no runtime 'onnx'; there are auto, onnxruntime"),
         (["list", "translation", "a", "b"], "error: unexpected arguments: a b"),
+        (["serve", "--host", "0.0.0.0"], "error: host 0.0.0.0 lets other machines in"),
         (["serve", "--port", "70000"], "port: Input should be less than or equal to 65535"),
     ],
 )

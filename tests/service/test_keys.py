@@ -270,7 +270,7 @@ def test_the_audit_log_says_who_did_what_and_no_log_has_a_key(guarded: Guarded) 
     guarded.service.send("POST", unload, headers={"Authorization": "Bearer slq_12345678_" + "x" * 43})
     lines = [line for line in guarded.lines() if line["logger"] == "slimseq.audit"]
 
-    unloaded = [line for line in lines if line["message"] == "variant unloaded" and line["variant"] == "compact"]
+    unloaded = [line for line in lines if line["message"] == "unload variant" and line["variant"] == "compact"]
     assert [(line["caller"], line["outcome"]) for line in unloaded] == [("admin", "done"), ("generate", "forbidden")]
     assert {line["client"] for line in unloaded} == {"127.0.0.1"} and all(line["request_id"] for line in unloaded)
     content = guarded.log.read_text()

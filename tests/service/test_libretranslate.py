@@ -121,6 +121,13 @@ def test_a_form_may_be_multipart(service: Service) -> None:
     assert with_file.status == 400 and "files" in with_file.json["error"]
 
 
+def test_json_that_is_sent_as_a_form_is_refused_with_what_to_do(service: Service) -> None:
+    refused = service.send("POST", "/translate", json.dumps({"text": SENTENCE}), FORM)
+
+    assert refused.status == 415
+    assert "content-type: application/json" in refused.json["error"]
+
+
 def test_fields_may_be_in_the_query(service: Service) -> None:
     query = urlencode({"q": SENTENCE, "source": "en", "target": "de", "variant": "pruned"})
 

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.service.client import Service
 from tests.web.conftest import Visitor
 
@@ -177,6 +179,25 @@ def test_recorded_agreement_stands_beside_that_of_live_requests(visitor: Visitor
     row = page.locator("section", has=page.get_by_role("heading", name="Agreement")).locator("tbody tr")
 
     assert " ".join(row.inner_text().split()) == "compact Translation 0.913 0.880 to 0.941 40 % 120 0.925"
+
+
+@pytest.mark.parametrize(("status", "words"), [(403, "it needs the scope metrics"), (404, "nothing at /metrics here")])
+def test_live_shows_latency_and_memory_where_metrics_are_refused(visitor: Visitor, status: int, words: str) -> None:
+    problem = {"type": "about:blank", "title": "Refused", "status": status, "detail": words, "request_id": "1"}
+    visitor.answer("/metrics", problem, status)
+    asked: list[str] = []
+    visitor.page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+
+    page = visitor.open("live")
+    page.get_by_role("heading", name="Latency by phase").wait_for()
+    page.wait_for_timeout(2500)
+
+    assert words in page.locator("#live-state").inner_text()
+    assert page.locator("main .problem").count() == 0 and page.locator("main .loading").count() == 0
+    assert page.get_by_role("heading", name="Errors").count() == 0
+    assert page.locator("#figures-requests").inner_text().count("\N{EN DASH}") == 2
+    assert "MB" in page.locator("#figures-memory").inner_text()
+    assert asked.count("memory") > 1 and asked.count("metrics") == 1
 
 
 def test_live_says_when_the_service_is_gone_and_when_it_is_back(visitor: Visitor) -> None:

@@ -246,6 +246,14 @@ class Settings(BaseSettings):
             raise ValueError("the admin port must be another than the port")
         return self
 
+    @field_validator("keys_file", mode="before")
+    @classmethod
+    def _keys_file_is_named(cls, value: Any) -> Any:
+        # An empty variable, such as one that was not filled in, must not open the service.
+        if value == "":
+            raise ValueError("is empty: name a file, or unset it")
+        return value
+
     @field_validator("limits_url")
     @classmethod
     def _limits_are_in_redis(cls, value: SecretStr | None) -> SecretStr | None:

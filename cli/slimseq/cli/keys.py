@@ -11,6 +11,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from slimseq.app.errors import UnusableKeysFile
@@ -106,7 +107,7 @@ def list_keys(*, file: FileOption = None, is_json: JsonOption = False) -> None:
         shown = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in limits.items())
         end = "never" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d %H:%M}Z"
         table.add_row(
-            key.id, key.name, ", ".join(key.scopes), shown or "none", f"{end}{' (expired)' * key.has_expired}"
+            key.id, escape(key.name), ", ".join(key.scopes), shown or "none", f"{end}{' (expired)' * key.has_expired}"
         )
     Console().print(table if keys else "no keys")
 
@@ -143,7 +144,7 @@ def _end(text: str | None) -> datetime | None:
             end = now + timedelta(days=int(days[1]))
         else:
             end = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise BadParameters(f"--expires {text} is no day such as 2027-01-31, and no period such as 90d") from None
     if end <= now:
         raise BadParameters(f"--expires {text} is over already")

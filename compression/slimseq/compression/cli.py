@@ -117,7 +117,7 @@ def _complaint(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         return f"unexpected arguments: {' '.join(error.unused_tokens or ())}"
     cause = error.__cause__
-    return first_error(cause, "option") if isinstance(cause, ValidationError) else str(error)
+    return first_error(cause, "") if isinstance(cause, ValidationError) else str(error)
 
 
 def _end(message: str, code: int) -> None:

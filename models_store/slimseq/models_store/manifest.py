@@ -341,11 +341,12 @@ class Manifest(Record):
 
 
 def first_error(error: ValidationError, whole: str) -> str:
-    """Returns the first validation error on one line: the field, or `whole`, and the message."""
+    """Returns the first validation error on one line: the field, or `whole` if it is not empty, and the message."""
     first = error.errors()[0]
     is_unknown = first["type"] == "extra_forbidden"
     message = "is not a known field" if is_unknown else first["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(map(str, first['loc'])) or whole}: {message}"
+    place = ".".join(map(str, first["loc"])) or whole
+    return f"{place}: {message}" if place else message
 
 
 def digest_of(files: list[FileEntry]) -> str:

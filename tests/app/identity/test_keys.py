@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 import threading
 from datetime import UTC, datetime, timedelta
@@ -71,8 +72,27 @@ def test_a_malformed_file_is_refused_in_one_line(path: Path, content: str, messa
 def test_a_missing_file_and_a_folder_are_refused(path: Path) -> None:
     with pytest.raises(UnusableKeysFile, match="keys add"):
         read_keys(path)
-    with pytest.raises(UnusableKeysFile, match=r"cannot be read|is no file"):
+    with pytest.raises(UnusableKeysFile, match="cannot be read"):
         read_keys(path.parent)
+
+
+def test_a_named_pipe_is_refused_at_once(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+    with pytest.raises(UnusableKeysFile, match="not a regular file"):
+        read_keys(path)
+
+
+def test_a_link_to_the_file_stays_a_link(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    path.symlink_to(folder / "keys.json")
+    add(path)
+    add(path, "other")
+    revoke_key(path, "web")
+
+    assert path.is_symlink()
+    assert [key.name for key in read_keys(folder / "keys.json")] == ["other"]
 
 
 def test_two_keys_of_one_id_are_refused(path: Path) -> None:

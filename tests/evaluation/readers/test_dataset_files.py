@@ -63,6 +63,15 @@ def test_windows_line_ends_and_a_byte_order_mark_are_not_text(tmp_path: Path) ->
     assert list(read_examples(Task.TRANSLATION, path)) == [Example("Hi.", "Hallo."), Example("Thanks.", "Danke.")]
 
 
+@pytest.mark.parametrize(
+    ("task", "names"), [(Task.TRANSLATION, "source\ttarget"), (Task.SUMMARIZATION, "document\tsummary\tmore")]
+)
+def test_a_first_line_that_names_the_columns_is_no_example(tmp_path: Path, task: Task, names: str) -> None:
+    path = written(tmp_path / "a.tsv", f"\ufeff{names}\r\nHi.\tHallo.\n")
+
+    assert list(read_examples(task, path)) == [Example("Hi.", "Hallo.")]
+
+
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tsv", "Hi.\tHallo.\nThanks.\n")
 

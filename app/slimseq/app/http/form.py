@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from slimseq.app.errors import InvalidRequest, MalformedBody
+from slimseq.app.errors import InvalidRequest, MalformedBody, UnsupportedMediaType
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
@@ -38,9 +38,12 @@ async def form_fields(request: Request) -> dict[str, str]:
     Raises:
         InvalidRequest: there are too many fields, or a field is given more than once.
         MalformedBody: the form cannot be parsed, holds a file, or is not UTF-8.
+        UnsupportedMediaType: the body is JSON. `curl -d` declares a form if nothing else is said.
     """
     body = await request.body()
     if _media_type(request) == FORM:
+        if body.lstrip().startswith(b"{"):
+            raise UnsupportedMediaType("the body is JSON: send the header `content-type: application/json`")
         return await parse_form(body)
     try:
         # The parser would read other bytes as Latin-1.

@@ -100,10 +100,10 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         UnusableKeysFile: it is missing, malformed, or others than its owner can read or write it.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise UnusableKeysFile(path, "is no file")
+                raise UnusableKeysFile(path, "is not a regular file")
             if status.st_mode & OTHERS:
                 raise UnusableKeysFile(path, f"can be read or changed by others; run `chmod 600 {path}`")
             content = file.read(MAX_BYTES + 1)
@@ -121,6 +121,11 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     if len({key.id for key in keys}) < len(keys):
         raise UnusableKeysFile(path, "has two keys of the same id")
     return keys
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file. A named pipe would otherwise hold the reader until somebody writes."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def add_key(
@@ -186,7 +191,7 @@ def revoke_key(path: Path, name: str) -> Key:
 
 
 def _change(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
-    with writing_to(path), _locked(path.parent):
+    with writing_to(path), _locked((path := path.resolve()).parent):
         keys = change(read_keys(path) if path.exists() else ())
         content = KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True) + "\n"
         descriptor, temporary = tempfile.mkstemp(prefix=".keys-", dir=path.parent)

@@ -22,9 +22,8 @@ from slimseq.app.http.schemas.quality import (
 )
 from slimseq.app.http.schemas.variants import Speed, VariantDetail, VariantList, VariantSummary
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
-from slimseq.app.serving.pool.loading import format_bytes
 from slimseq.app.serving.pool.pool import Pool
-from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.evaluation.fastest import fastest_measurement, speed_ratio
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes

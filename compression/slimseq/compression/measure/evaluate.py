@@ -300,6 +300,8 @@ def table_of(evaluation: Evaluation) -> Table:
             if metric.retention is not None and metric.retention_interval is not None:
                 low, high = metric.retention_interval
                 cell += f"\nkeeps {metric.retention:.3f} [{low:.3f}, {high:.3f}]"
+            if metric.p_value is not None:
+                cell += "\np < 0.001" if metric.p_value < 0.001 else f"\np {metric.p_value:.3f}"
             cells.append(cell)
         table.add_row(
             variant.variant, variant.reference or "", *cells, f"{variant.tokens_per_second:.0f}", str(variant.truncated)

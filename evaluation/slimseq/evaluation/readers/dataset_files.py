@@ -106,11 +106,12 @@ def _short_lines(name: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
 
 
 def _tab_separated(task: Task, name: str, lines: Iterator[tuple[int, str]]) -> Iterator[Example]:
-    """Yields one example for each line's first two columns: source, then target."""
+    """Yields one example for each line's first two columns: source, then target. A first line may name them."""
     for number, line in lines:
-        if not line.strip():
+        cells = line.split("\t")
+        if not line.strip() or (number == 1 and tuple(cells[:2]) in FIELDS[task]):
             continue
-        columns = dict(zip(("source", "target"), line.split("\t"), strict=False))
+        columns = dict(zip(("source", "target"), cells, strict=False))
         yield _example_of(task, columns, f"line {number} of {name}")
 
 

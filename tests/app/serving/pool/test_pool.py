@@ -9,9 +9,9 @@ import pytest
 from slimseq.app.errors import GenerationFailed, ShuttingDown, UnfitRuntime, VariantInUse, VariantTooLarge
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request_queue import WorkLimits
-from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey, format_bytes
+from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
 from slimseq.app.serving.pool.pool import GROWTH, Pool, PoolLimits
-from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.evaluation.fastest import default_layout
 from slimseq.evaluation.host import available_cores, cpu_flags

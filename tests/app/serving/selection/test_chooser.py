@@ -8,7 +8,8 @@ from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.models_store.errors import UnknownVariant
-from slimseq.models_store.manifest import Check, Manifest, Size, Task, Verdict
+from slimseq.models_store.formats import DERIVED_FORMATS
+from slimseq.models_store.manifest import Check, FileEntry, Manifest, Size, Task, Verdict, digest_of
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.measured import performance
@@ -170,6 +171,22 @@ def test_limits_choose_from_what_was_measured_and_say_why(
 
     assert selection.variant == chosen
     assert selection.reason is not None and selection.reason.startswith(why)
+
+
+def test_an_export_that_no_manifest_lists_has_the_bytes_of_its_files(tmp_path: Path) -> None:
+    half = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"safetensors": 100})
+    paths = ("config.json", "tokenizer.json", "model.safetensors")
+    files = [FileEntry(path=path, bytes=2, sha256="0" * 64) for path in paths]
+    pruned = variant("pruned", 0.96, size=half, files=files, digest=digest_of(files))
+    root = put(tmp_path, variant("original", None), pruned)
+    with Store(root).exporting(TRANSLATION, "pruned", "onnx", "test", {}) as folder:
+        for file in DERIVED_FORMATS["onnx"]:
+            (folder / file).write_bytes(b"1234")
+
+    selection = chooser(root).select(TRANSLATION, Choice(max_bytes=8))
+
+    assert selection.variant == "pruned"
+    assert selection.reason is not None and "8 bytes" in selection.reason
 
 
 def test_limits_that_none_is_within_say_what_each_variant_has(store: Path) -> None:

@@ -27,7 +27,7 @@ EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
     summary="Evaluate variants",
     status_code=status.HTTP_202_ACCEPTED,
     responses=documented(404, 413, 415, 422, 429, 500, 503),
-    dependencies=[audited("evaluation posted")],
+    dependencies=[audited("post evaluation")],
 )
 async def post_evaluation(
     body: EvaluationRequest, services: ServicesDep, admission: AdmissionDep, response: Response
@@ -46,7 +46,7 @@ async def post_evaluation(
     summary="Evaluate variants on a file",
     status_code=status.HTTP_202_ACCEPTED,
     responses=documented(404, 413, 415, 422, 429, 500, 503),
-    dependencies=[audited("evaluation posted")],
+    dependencies=[audited("post evaluation")],
 )
 async def upload_evaluation(
     task: Annotated[Task, Form(description="Task of the variants.")],
@@ -101,7 +101,7 @@ async def get_evaluation(identifier: EvaluationPath, services: ServicesDep) -> E
     operation_id="cancel_evaluation",
     summary="Cancel or delete an evaluation",
     responses=documented(404, 500, 503),
-    dependencies=[audited("evaluation cancelled")],
+    dependencies=[audited("cancel evaluation")],
 )
 async def cancel_evaluation(identifier: EvaluationPath, services: ServicesDep) -> EvaluationJob:
     """Cancel an evaluation that is queued or running, and delete its texts. It stays in the list as `cancelled`.
@@ -134,7 +134,7 @@ async def list_evaluation_samples(
     status_code=status.HTTP_204_NO_CONTENT,
     response_description="The texts are deleted.",
     responses=documented(404, 409, 500, 503),
-    dependencies=[audited("evaluation samples deleted")],
+    dependencies=[audited("delete evaluation samples")],
 )
 async def delete_evaluation_samples(identifier: EvaluationPath, services: ServicesDep) -> None:
     """Delete the texts of an evaluation that has ended, and keep its results."""

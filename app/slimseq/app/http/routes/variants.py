@@ -33,7 +33,7 @@ async def get_variant(task: TaskPath, variant: VariantPath, services: ServicesDe
     operation_id="load_variant",
     summary="Load a variant",
     responses=documented(403, 404, 422, 500, 503),
-    dependencies=[audited("variant loaded"), requires(Scope.ADMIN)],
+    dependencies=[audited("load variant"), requires(Scope.ADMIN)],
 )
 async def load_variant(
     task: TaskPath, variant: VariantPath, services: ServicesDep, runtime: RuntimeQuery = "auto"
@@ -48,7 +48,7 @@ async def load_variant(
     operation_id="unload_variant",
     summary="Unload a variant",
     responses=documented(403, 404, 409, 422, 500),
-    dependencies=[audited("variant unloaded"), requires(Scope.ADMIN)],
+    dependencies=[audited("unload variant"), requires(Scope.ADMIN)],
 )
 async def unload_variant(task: TaskPath, variant: VariantPath, services: ServicesDep) -> VariantDetail:
     """Unload a variant that no request uses, and free its memory. The next request loads it again."""

@@ -10,6 +10,7 @@ from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.continuous import ContinuousBatching
 from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
+from slimseq.app.serving.selection.catalogue import format_bytes
 from slimseq.evaluation.fastest import choose_layout
 from slimseq.evaluation.host import resident_bytes, trim_memory
 from slimseq.inference.generator import TextGenerator, open_generator
@@ -155,13 +156,3 @@ class Loader:
             on_rows=self._metrics.rows_counter(key.task, key.variant),
             traces=self._traces,
         )
-
-
-def format_bytes(store: Store, task: Task, variant: str, name: str) -> int:
-    """Returns the bytes on disk of a format, exported or the artifact's own."""
-    export = store.export_of(task, variant, name)
-    if export is not None:
-        return sum(file.bytes for file in export.files)
-    sizes = store.manifest(task, variant).size.bytes_by_format
-    # A format that is built when the variant is loaded is about as large as its source.
-    return sizes.get(name) or sizes.get("safetensors", 0)

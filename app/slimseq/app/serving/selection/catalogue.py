@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from slimseq.models_store.errors import UnknownVariant
+from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Entry, Store
 
@@ -24,12 +24,14 @@ class Catalogue:
         self._clock = clock
         self._entries: list[Entry] = []
         self._read_at = float("-inf")
+        self._bytes: dict[tuple[Task, str, str], int | None] = {}
 
     def entries(self, task: Task | None = None) -> list[Entry]:
         """Returns the artifacts of one or all tasks, including unreadable ones, in the order of `Store.scan`."""
         if self._clock() - self._read_at > FRESH_SECONDS:
             self._entries = self.store.scan(self._entries)
             self._read_at = self._clock()
+            self._bytes.clear()
         return [entry for entry in self._entries if task in (None, entry.task)]
 
     def entry(self, task: Task, variant: str) -> Entry:
@@ -45,6 +47,16 @@ class Catalogue:
             if attempt == 0:
                 self._read_at = float("-inf")
         raise UnknownVariant(task.value, variant, self.names(task))
+
+    def bytes_of(self, task: Task, variant: str, name: str) -> int | None:
+        """Returns the bytes on disk of a format of an artifact, None where they are unknown."""
+        key = (task, variant, name)
+        if key not in self._bytes:
+            try:
+                self._bytes[key] = format_bytes(self.store, task, variant, name) or None
+            except InvalidArtifact:
+                self._bytes[key] = None
+        return self._bytes[key]
 
     def manifest(self, task: Task, variant: str) -> Manifest:
         """Returns the manifest of an artifact.
@@ -98,3 +110,13 @@ class Catalogue:
         rejected = {e.variant for e in self.entries(task) if e.manifest is not None and e.manifest.is_rejected}
         ordered = dict.fromkeys([*USUAL_DEFAULTS, *names])
         return [name for name in ordered if name in names and name not in rejected]
+
+
+def format_bytes(store: Store, task: Task, variant: str, name: str) -> int:
+    """Returns the bytes on disk of a format, exported or the artifact's own."""
+    export = store.export_of(task, variant, name)
+    if export is not None:
+        return sum(file.bytes for file in export.files)
+    sizes = store.manifest(task, variant).size.bytes_by_format
+    # A format that is built when the variant is loaded is about as large as its source.
+    return sizes.get(name) or sizes.get("safetensors", 0)

@@ -190,7 +190,7 @@ class Chooser:
                 name,
                 retention_of(each, every),
                 latencies.get(each.variant),
-                each.size.bytes_by_format.get(runtime_named(name).format),
+                self._catalogue.bytes_of(task, each.variant, runtime_named(name).format),
             )
             for each, name in servable
         ]

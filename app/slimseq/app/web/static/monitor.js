@@ -1,7 +1,9 @@
 // Polls the service's measurements, and keeps those of the last minutes for the charts of the live view.
 
 import { getJson, getText } from "./api.js";
-import { parseMetrics, total } from "./prometheus.js";
+import { isNumber } from "./format.js";
+import { storedKey } from "./key.js";
+import { parseMetrics, total as sum } from "./prometheus.js";
 
 const PERIOD_MS = 2000;
 const KEPT_SECONDS = 600;
@@ -9,21 +11,22 @@ const KEPT_SECONDS = 600;
 const RATE_SECONDS = 10;
 const GENERATION = new Set(["/translate", "/summarize", "/compare"]);
 
-/** One reading of the counters. Only what the charts need. */
+/** One reading of the counters. Only what the charts need. Without metrics, counters are not numbers. */
 function reading(metrics, memory) {
+  const total = (...of) => (metrics === null ? NaN : sum(metrics, ...of));
   const isGeneration = (labels) => GENERATION.has(labels.route);
   return {
     at: Date.now() / 1000,
-    requests: total(metrics, "slimseq_requests_total", isGeneration),
-    errors: total(metrics, "slimseq_requests_total", (labels) => isGeneration(labels) && /^[45]xx$/.test(labels.status)),
-    tokens: total(metrics, "slimseq_output_tokens_total"),
-    queueSeconds: total(metrics, "slimseq_queue_wait_seconds_sum"),
-    queued: total(metrics, "slimseq_queue_wait_seconds_count"),
-    inferenceSeconds: total(metrics, "slimseq_inference_duration_seconds_sum"),
-    inferred: total(metrics, "slimseq_inference_duration_seconds_count"),
-    batchRows: total(metrics, "slimseq_batch_rows_sum"),
-    batches: total(metrics, "slimseq_batch_rows_count"),
-    waiting: total(metrics, "slimseq_queue_rows"),
+    requests: total("slimseq_requests_total", isGeneration),
+    errors: total("slimseq_requests_total", (labels) => isGeneration(labels) && /^[45]xx$/.test(labels.status)),
+    tokens: total("slimseq_output_tokens_total"),
+    queueSeconds: total("slimseq_queue_wait_seconds_sum"),
+    queued: total("slimseq_queue_wait_seconds_count"),
+    inferenceSeconds: total("slimseq_inference_duration_seconds_sum"),
+    inferred: total("slimseq_inference_duration_seconds_count"),
+    batchRows: total("slimseq_batch_rows_sum"),
+    batches: total("slimseq_batch_rows_count"),
+    waiting: total("slimseq_queue_rows"),
     resident: memory.process_resident_bytes,
     loaded: memory.variants.reduce((sum, each) => sum + each.resident_bytes, 0),
   };
@@ -36,6 +39,8 @@ class Monitor {
     this.listeners = new Set();
     this.timer = null;
     this.error = null;
+    // Why there are no metrics: the key is for other things, or they are on a port of operators.
+    this.refused = null;
     document.addEventListener("visibilitychange", () => this.follow());
   }
 
@@ -57,23 +62,37 @@ class Monitor {
     clearTimeout(this.timer);
     const turn = (this.turn = {});
     try {
-      const [text, latency, memory, quality, ready] = await Promise.all([
-        getText("/metrics"),
+      const [metrics, latency, memory, quality, ready] = await Promise.all([
+        this.readMetrics(),
         getJson("/latency"),
         getJson("/memory"),
         getJson("/quality"),
         getJson("/readyz").catch((error) => ({ status: "not ready", degraded: [error.message] })),
       ]);
       if (turn !== this.turn) return;
-      this.metrics = parseMetrics(text);
-      Object.assign(this, { latency, memory, quality, ready, error: null });
-      this.add(reading(this.metrics, memory));
+      Object.assign(this, { metrics, latency, memory, quality, ready, error: null });
+      this.add(reading(metrics, memory));
     } catch (error) {
       if (turn !== this.turn) return;
       this.error = error;
     }
     for (const listener of this.listeners) listener();
     if (!document.hidden) this.timer = setTimeout(() => this.poll(), PERIOD_MS);
+  }
+
+  /** Resolves to the metrics, or to null where they are refused. They are asked for again with another key. */
+  async readMetrics() {
+    const key = storedKey();
+    if (this.refused !== null && this.refused.key === key) return null;
+    try {
+      const text = await getText("/metrics");
+      this.refused = null;
+      return parseMetrics(text);
+    } catch (error) {
+      if (error.status !== 403 && error.status !== 404) throw error;
+      this.refused = { key: storedKey(), error };
+      return null;
+    }
   }
 
   add(now) {
@@ -85,7 +104,7 @@ class Monitor {
     const before = this.readings.find((each) => each.at >= now.at - RATE_SECONDS - 1) ?? now;
     const seconds = now.at - before.at;
     const change = (name) => now[name] - before[name];
-    const rate = (name) => (seconds > 0 ? change(name) / seconds : null);
+    const rate = (name) => (seconds > 0 && isNumber(change(name)) ? change(name) / seconds : null);
     const mean = (sum, count) => (change(count) > 0 ? change(sum) / change(count) : null);
     this.series.push({
       at: now.at,
@@ -95,7 +114,7 @@ class Monitor {
       queue: mean("queueSeconds", "queued"),
       inference: mean("inferenceSeconds", "inferred"),
       batch: mean("batchRows", "batches"),
-      waiting: now.waiting,
+      waiting: isNumber(now.waiting) ? now.waiting : null,
       resident: now.resident,
       loaded: now.loaded,
     });

@@ -123,6 +123,7 @@ function memory() {
 }
 
 function errors() {
+  if (monitor.metrics === null) return nothing;
   const rejected = (monitor.metrics.get("slimseq_rejected_total") ?? [])
     .filter((each) => each.value > 0)
     .sort((a, b) => b.value - a.value);

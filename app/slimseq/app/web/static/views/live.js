@@ -1,6 +1,6 @@
 // What the service does now: traffic, latency by phase, queue, batches, memory, agreement and errors.
 
-import { html, render } from "../vendor/lit-html/lit-html.js";
+import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { Timeline, clockTime } from "../charts/timeline.js";
 import { bytes, count, fixed, isNumber, milliseconds } from "../format.js";
 import { heading, loading, problem } from "../parts.js";
@@ -135,6 +135,7 @@ function state() {
   const words = { ready: "Ready", degraded: "Degraded", "not ready": "Not ready" }[status] ?? status;
   return html`<p class="live-state live-${status.replace(" ", "-")}">
     <span class="pulse" aria-hidden="true"></span><b>${words}</b>
+    ${monitor.refused ? html`<span>Metrics cannot be read (${monitor.refused.error.message}).</span>` : nothing}
     ${degraded?.length ? degraded.join(", ") : html`<span class="soft">Read every two seconds. Rates are means of ten seconds.</span>`}
   </p>`;
 }
