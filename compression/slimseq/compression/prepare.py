@@ -4,7 +4,7 @@ It also makes CTranslate2 exports if a manifest's measurements say that they are
 
 It does nothing if everything exists and is current, so it may run before every start of the service. Git has only the
 manifests of the embedded int8 variants, which say how to quantize. If the files that are built match the digest in the
-manifest, its measurements are valid and the manifest is kept.
+manifest, its measurements are valid, and the manifest is kept, with a signature where there is one.
 
 An artifact is replaced only if it can be made again from its parent, or if `prepare` made it from an earlier original.
 Other broken artifacts and rejected ones are skipped with a message.
@@ -35,6 +35,7 @@ from slimseq.inference.graphs.on_demand import is_outdated
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES, RuntimeKind
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
+from slimseq.models_store.files import SIGNATURE
 from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Step, Task
 from slimseq.models_store.store import Store
@@ -183,11 +184,15 @@ def _derive(context: Context, task: Task, name: str, derivation: Derivation, mea
         if flaw:
             context.say(f"Found broken: {flaw}")
         before = context.store.manifest(task, name) if name in context.store.variants(task) else None
+        signature = context.store.folder(task, name) / SIGNATURE
+        signed = signature.read_bytes() if signature.is_file() else None
         context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
         made = _quantized(replace(context, may_replace=True), task, name, derivation)
         if before is not None and before.digest == made.digest:
-            # Measurements, verdict and build key stay valid.
+            # Measurements, verdict, build key and signature stay valid.
             context.store.rewrite_manifest(before)
+            if signed is not None:
+                signature.write_bytes(signed)
             return [f"quantized {task}/{derivation.parent} to {name}"]
         context.store.rewrite_manifest(_marked(made))
     if measure:

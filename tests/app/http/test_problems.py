@@ -18,7 +18,6 @@ from slimseq.evaluation.gate import NotMeasured
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import (
     ArtifactInUse,
-    BadSignature,
     BadSource,
     CorruptArtifact,
     SlimseqError,
@@ -27,7 +26,7 @@ from slimseq.models_store.errors import (
 )
 
 # Raised by commands alone, or at the start.
-OFFLINE = {ArtifactInUse, BadScores, BadSignature, BadSource, NotMeasured, UnknownKey, UnusableKey, UnusableKeysFile}
+OFFLINE = {ArtifactInUse, BadScores, BadSource, NotMeasured, UnknownKey, UnusableKey, UnusableKeysFile}
 
 
 def test_a_problem_is_named_after_its_error() -> None:
