@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.files import sha256_of
-from slimseq.models_store.manifest import Task, digest_of
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import sign
-from slimseq.models_store.store import Store, read_manifest, write_manifest
-from tests.damage import flip_bytes
+from slimseq.models_store.store import Store
+from tests.damage import flip_bytes, forge
 from tests.models_store.test_signing import keys
 from tests.service.client import Response, Service
 from tests.service.conftest import running_service
@@ -66,12 +65,7 @@ def take_the_signature_of_another(folder: Path, _: Path) -> None:
 
 
 def change_a_file_and_its_hash(folder: Path, _: Path) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"changed": True}))
-    manifest = read_manifest(folder)
-    changed = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-    files = [file.model_copy(update=changed) if file.path == path.name else file for file in manifest.files]
-    write_manifest(folder, manifest.model_copy(update={"files": files, "digest": digest_of(files)}))
+    forge(folder, "config.json", json.dumps(json.loads((folder / "config.json").read_text()) | {"n": 1}).encode())
 
 
 @pytest.mark.parametrize(
