@@ -22,6 +22,11 @@ def link_out(folder: Path) -> None:
     (folder / "tokenizer.json").symlink_to(outside)
 
 
+def put_a_folder_for_the_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").mkdir()
+
+
 def list_no_format(folder: Path) -> None:
     manifest = read_manifest(folder)
     write_manifest(
@@ -37,7 +42,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "added": lambda folder: (folder / "vocab.json").write_text("{}"),
     "linked": link_out,
     "no-manifest": lambda folder: (folder / "manifest.json").write_text("{"),
-    "folder-as-manifest": lambda folder: ((folder / "manifest.json").unlink(), (folder / "manifest.json").mkdir()),
+    "folder-as-manifest": put_a_folder_for_the_manifest,
     "no-format": list_no_format,
     "unbuilt": lambda folder: shutil.rmtree(folder / "onnx"),
     "bad-export": lambda folder: (folder / "onnx" / "export.json").write_text("{"),
