@@ -24,7 +24,7 @@ TWICE := -n 2 --dist loadfile --no-loadscope-reorder
 SERVICE_TESTS := tests/app tests/chaos tests/deploy tests/service tests/web
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare check test docs openapi vendor screenshots test-transformers4 test-cluster lint format clean
+.PHONY: help setup run prepare check test audit docs openapi vendor screenshots test-transformers4 test-cluster lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,11 @@ test-transformers4: $(STAMP4) ## Run what touches transformers on 4.57, and the 
 test-cluster: $(STAMP_CLUSTER) ## Run the service on two Ray nodes on this machine.
 	$(VENV_CLUSTER)/bin/python -m pip check
 	$(VENV_CLUSTER)/bin/python -m pytest -W ignore::DeprecationWarning tests/app/cluster
+
+audit: $(DEV_STAMP) ## Look for known vulnerabilities of the installed packages (needs PyPI) and for secrets in files.
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r $(VENV)/installed.txt
+	$(BIN)/pre-commit run detect-secrets --all-files
 
 lint: $(DEV_STAMP) ## Check style, types, layers, the OpenAPI document, and the README's tables against the manifests.
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
@@ -26,6 +27,17 @@ STATE = tempfile.TemporaryDirectory(prefix="slimseq-state-")
 os.environ["XDG_STATE_HOME"] = STATE.name
 # A shell that runs the tests in the background has them ignore SIGINT, and so all commands that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples each time, so that a change is to blame where a test fails. Cores may be busy: no deadlines.
+settings.register_profile(
+    "slimseq",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("slimseq")
 
 # Their functions start processes.
 STARTING = {"tests.command_line", "tests.service.conftest"}

@@ -2,9 +2,23 @@
 
 from pathlib import Path
 
+from slimseq.models_store.files import sha256_of
+from slimseq.models_store.manifest import digest_of
+from slimseq.models_store.store import read_manifest, write_manifest
+
 
 def flip_bytes(path: Path) -> None:
     """Changes one byte in the middle of a file, whose size stays."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
+
+
+def forge(folder: Path, name: str, content: bytes) -> None:
+    """Changes a file of an artifact and what its manifest says of the file, so that it passes verification."""
+    path = folder / name
+    path.write_bytes(content)
+    manifest = read_manifest(folder)
+    changed = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    files = [file.model_copy(update=changed) if file.path == name else file for file in manifest.files]
+    write_manifest(folder, manifest.model_copy(update={"files": files, "digest": digest_of(files)}))

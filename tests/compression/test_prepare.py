@@ -17,11 +17,13 @@ from slimseq.compression.training.schedule import Bounds
 from slimseq.evaluation.host import cpu_flags, has_vnni
 from slimseq.models_store.derived import read_derived
 from slimseq.models_store.manifest import Check, Manifest, Task, Verdict
+from slimseq.models_store.signing import sign
 from slimseq.models_store.store import write_manifest
 from tests.command_line import compression
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 from tests.families import Family
 from tests.measured import performance
+from tests.models_store.test_signing import checked, keys
 
 
 def prepared(tmp_path: Path, measure: bool = False) -> Context:
@@ -93,19 +95,23 @@ def test_an_artifact_with_an_unreadable_manifest_is_skipped_and_unchanged(
     assert contents(folder) == before
 
 
-def test_a_manifest_without_its_files_keeps_its_measurements_when_the_same_bytes_come_out(tmp_path: Path) -> None:
+def test_a_manifest_without_its_files_keeps_its_measurements_and_signature_when_the_same_bytes_come_out(
+    tmp_path: Path,
+) -> None:
     context = prepared(tmp_path, measure=True)
+    private, public = keys(tmp_path, "ours")
+    sign(context.store, Task.TRANSLATION, "quantized", private)
     folder = context.store.folder(Task.TRANSLATION, "quantized")
     before = (folder / "manifest.json").read_bytes()
     for path in folder.iterdir():
-        if path.name != "manifest.json":
+        if path.name not in ("manifest.json", "model.sig"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     done = prepare(context)
 
     assert done == ["quantized translation/original to quantized"]
     assert (folder / "manifest.json").read_bytes() == before
-    context.store.verify(Task.TRANSLATION, "quantized")
+    checked(context.store, public).verify(Task.TRANSLATION, "quantized")
 
 
 def test_a_manifest_without_files_says_what_to_quantize_and_how(tmp_path: Path) -> None:

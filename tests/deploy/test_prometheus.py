@@ -5,17 +5,18 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.deploy.conftest import PROMETHEUS, needs_prometheus
+from tests.deploy.conftest import PROMETHEUS, ROOT, needs_prometheus
 
 TESTS = Path(__file__).parent / "rules"
-pytestmark = needs_prometheus
 
 
 def promtool(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
+@needs_prometheus
 def test_prometheus_takes_the_configuration_and_the_rules() -> None:
     checked = promtool("check", "config", PROMETHEUS / "prometheus.yml")
 
@@ -23,6 +24,7 @@ def test_prometheus_takes_the_configuration_and_the_rules() -> None:
     assert "rules found" in checked.stdout
 
 
+@needs_prometheus
 def test_rules_record_and_alert_what_their_unit_tests_say() -> None:
     tested = promtool("test", "rules", *sorted(TESTS.glob("*.yml")))
 
@@ -40,3 +42,14 @@ def test_every_rule_has_a_unit_test(kind: str) -> None:
 
     assert names
     assert {name for name in names if name not in expected} == set()
+
+
+def test_every_alert_leads_to_its_section_of_the_runbook() -> None:
+    runbook = ROOT / "docs" / "guides" / "runbook.md"
+    [group] = yaml.safe_load((PROMETHEUS / "rules" / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    alerts = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in group["rules"]}
+    sections = re.findall(r"^## (\S+)$", runbook.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert list(alerts) == sections
+    for name, url in alerts.items():
+        assert url.endswith(f"/{runbook.relative_to(ROOT)}#{name.lower()}")

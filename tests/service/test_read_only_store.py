@@ -66,7 +66,7 @@ def test_the_default_falls_back_and_the_others_say_what_mends_them(
         python = started_by(tmp_path, *NO_OVERRIDE)
         forbid_writing(unprepared)
     before = sorted(unprepared.rglob("*"))
-    command = f"`slimseq prepare --store {unprepared}`"
+    command = "`slimseq prepare --store STORE` where the store is writable"
     with running_service(log, python=python, store=unprepared) as service:
         service.wait_until_ready()
         variants = by_name(service)
@@ -96,7 +96,7 @@ def test_where_nothing_can_serve_it_is_not_ready_and_says_the_same_everywhere(
     unprepared: Path, tmp_path: Path, log: Path
 ) -> None:
     python = started_by(tmp_path, *UNSHARE, unprepared)
-    command = f"`slimseq prepare --store {unprepared}`"
+    command = "`slimseq prepare --store STORE` where the store is writable"
     with running_service(log, python=python, store=unprepared, runtime="onnxruntime") as service:
         refused = service.post("/translate", TEXT)
         readiness = service.get("/readyz")

@@ -52,9 +52,11 @@ def main(settings: "Settings | None" = None) -> int:
             option = "--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST)" if port == settings.port else "--admin-port"
             sys.stderr.write(f"error: {settings.host}:{port}: {reason}; choose another {option}\n")
             return STARTUP_FAILED
-    configure_logging(settings.log_level)
-    if "store" not in settings.model_fields_set:
-        logger.info("no SLIMSEQ_STORE is set", extra={"store": str(settings.store)})
+    configure_logging(
+        settings.log_level, [settings.store, *([settings.keys_file.parent] if settings.keys_file else [])]
+    )
+    # No other line names the folder.
+    logger.info("serving", extra={"store": str(settings.store.absolute())})
     if settings.keys_file is None and settings.allow_no_keys:
         logger.warning("requests need no key: whoever reaches this address can use the service")
     # What exists by now lives as long as the process. To visit it, a full garbage collection would hold the event loop

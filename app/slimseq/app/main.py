@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         UnknownVariant: a default or a variant to preload is not in the store.
         UnusableDatabase: the URL of the database cannot be parsed.
         UnusableKeysFile: the keys cannot be read.
+        UnusableKey: a key for signatures cannot be read.
     """
     settings = settings or Settings()
     services = Services.build(settings, VERSION)

@@ -39,6 +39,7 @@ from slimseq.app.serving.service import GenerationService
 from slimseq.app.settings import Settings
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
+from slimseq.models_store.trust import TrustedKeys
 
 FIRST_ARTIFACT = (
     "set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `pip install 'slimseq[compress]'` and "
@@ -82,8 +83,11 @@ class Services:
             UnknownVariant: a default or a variant to preload is not in the store.
             UnusableDatabase: the URL of the database cannot be parsed.
             UnusableKeysFile: the keys cannot be read.
+            UnusableKey: a key for signatures cannot be read.
         """
-        catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
+        trusted = TrustedKeys.read(settings.signers) if settings.require_signature else None
+        store = Store(settings.store, trusted)
+        catalogue = Catalogue(store, {task: settings.default_variant(task) for task in Task})
         check_store(settings, catalogue)
         metrics = ServiceMetrics(version, settings.max_resident_bytes)
         traces = Traces.from_environment(version)
@@ -92,7 +96,7 @@ class Services:
         )
         runtimes = RuntimeChooser(catalogue, settings.runtime_name)
         pool = Pool(
-            Loader(catalogue.store, metrics, limits, settings.workers, settings.threads, traces=traces),
+            Loader(store, metrics, limits, settings.workers, settings.threads, traces=traces),
             metrics,
             runtimes,
             PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
@@ -105,7 +109,7 @@ class Services:
         database = Database(database_url(url.get_secret_value()) if url else default_url(settings.store))
         responses = ResponseLog(database)
         traffic = ExperimentTraffic(database, responses, metrics)
-        runner = EvaluationRunner(settings.store, chooser, runtimes, database, settings.evaluation_timeout_seconds)
+        runner = EvaluationRunner(store, chooser, runtimes, database, settings.evaluation_timeout_seconds)
         monitor = AgreementMonitor()
         shadowing = Shadowing(settings.shadow_share, catalogue, runtimes, pool, monitor, metrics)
         return cls(

@@ -47,6 +47,16 @@ class Settings(BaseSettings):
         description="Folder of the artifacts, with one folder `<task>/<variant>/` each. Default: ./artifacts if it has "
         "artifacts, else the embedded models.",
     )
+    require_signature: bool = Field(
+        default=False,
+        description="Serve only artifacts that `slimseq sign` signed with a key of `SLIMSEQ_TRUSTED_KEYS`. Needs the "
+        "extra `signing`.",
+    )
+    trusted_keys: str = Field(
+        default="",
+        description="Public keys of those who may sign artifacts: PEM files, or folders of them, comma-separated. They "
+        "are read at the start.",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on. 0 means any free port.")
     runtime: RuntimeChoice = Field(
@@ -246,6 +256,16 @@ class Settings(BaseSettings):
             raise ValueError("the admin port must be another than the port")
         return self
 
+    @model_validator(mode="after")
+    def _signatures_need_keys(self) -> Self:
+        if self.require_signature and not _listed(self.trusted_keys):
+            raise ValueError("SLIMSEQ_REQUIRE_SIGNATURE needs SLIMSEQ_TRUSTED_KEYS: public keys (PEM) of the signers")
+        if self.trusted_keys and not self.require_signature:
+            raise ValueError("SLIMSEQ_TRUSTED_KEYS has no effect without SLIMSEQ_REQUIRE_SIGNATURE=true")
+        if self.require_signature and importlib.util.find_spec("cryptography") is None:
+            raise ValueError("signatures need cryptography: pip install 'slimseq[signing]'")
+        return self
+
     @field_validator("keys_file", mode="before")
     @classmethod
     def _keys_file_is_named(cls, value: Any) -> Any:
@@ -339,6 +359,11 @@ class Settings(BaseSettings):
     def hosts(self) -> list[str]:
         """Host names by which requests may come. Empty: any."""
         return _listed(self.trusted_hosts)
+
+    @property
+    def signers(self) -> list[Path]:
+        """Files and folders of trusted keys. Empty: artifacts need no signature."""
+        return [Path(place) for place in _listed(self.trusted_keys)]
 
     @property
     def proxies(self) -> list[str]:

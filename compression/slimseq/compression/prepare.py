@@ -36,6 +36,7 @@ from slimseq.inference.runtimes.registry import SERVING_RUNTIMES, RuntimeKind
 from slimseq.models_store.derived import DERIVED, read_derived, record_derived
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
+from slimseq.models_store.files import SIGNATURE
 from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
@@ -161,11 +162,15 @@ def _derive(
         if flaw:
             context.say(f"Found broken: {flaw}")
         before = context.store.manifest(task, name) if name in context.store.variants(task) else None
+        signature = context.store.folder(task, name) / SIGNATURE
+        signed = signature.read_bytes() if signature.is_file() else None
         context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
         made = _quantized(replace(context, may_replace=True), task, name, derivation)
-        # Measurements, verdict and build key of the same files stay valid.
+        # Measurements, verdict, build key and signature of the same files stay valid.
         same = before if before is not None and before.digest == made.digest else None
         context.store.rewrite_manifest(same or marked(made))
+        if same is not None and signed is not None:
+            signature.write_bytes(signed)
         is_measured = _take_recorded(context, task, name, recorded) or same is not None
     if measure and not is_measured:
         context.say(f"Measuring {task}/{name} on the bundled sample …")

@@ -158,9 +158,7 @@ def open_generator(
         try:
             kind.builder(store, task, variant)
         except CannotWrite as error:
-            raise Unprepared(
-                f"{task}/{variant}", f"its {kind.format} files are not built: {error}", store.root
-            ) from error
+            raise Unprepared(f"{task}/{variant}", f"its {kind.format} files are not built: {error}") from error
     store.verify(task, variant, only=kind.format)
     folder = store.folder(task, variant)
     return TextGenerator(
@@ -221,8 +219,7 @@ def _advice(store: Store, manifest: Manifest, kinds: Sequence[RuntimeKind]) -> s
     if manifest.has_format("safetensors"):
         options = {"onnx": "", "ctranslate2": " --format ctranslate2"}
         commands = [
-            f"`slimseq export {manifest.task} {manifest.variant}{options[kind.format]} --store {store.root}`"
-            for kind in kinds
+            f"`slimseq export {manifest.task} {manifest.variant}{options[kind.format]} --store STORE`" for kind in kinds
         ]
         return f"make them with {' or '.join(commands)}"
     usable = [kind.name for kind in RUNTIMES.values() if kind.has_files(store, manifest)]

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.decoders import DecodeStream
 
 from slimseq.models_store.errors import InvalidArtifact
-from slimseq.models_store.files import short_name
+from slimseq.models_store.files import relative_to_store, short_name
 
 # Characters of a text that are tokenized first, for each token that the model reads. English has about four characters
 # a token, so they nearly always fill the model's window.
@@ -47,7 +47,9 @@ class Tokenizer:
         try:
             self._fast = FastTokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception for everything
-            raise InvalidArtifact(f"{short_name(path)} cannot be read: {error}") from error
+            raise InvalidArtifact(
+                f"{short_name(path)} cannot be read: {relative_to_store(str(error), folder)}"
+            ) from error
         self._fast.no_truncation()
         self._fast.no_padding()
         self.folder = folder

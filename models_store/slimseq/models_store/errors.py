@@ -1,7 +1,6 @@
 """The root of the error hierarchy, and the errors of the store. `slimseq.app.http.problems` has their HTTP statuses."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 
 class SlimseqError(Exception):
@@ -42,8 +41,8 @@ class RuntimeUnavailable(SlimseqError):
 class Unprepared(SlimseqError):
     """Raised when files of an artifact are not built, and cannot be built here. Says the command that builds them."""
 
-    def __init__(self, artifact: str, reason: str, store: Path) -> None:
-        super().__init__(f"{artifact}: {reason}; run `slimseq prepare --store {store}` where that folder is writable")
+    def __init__(self, artifact: str, reason: str) -> None:
+        super().__init__(f"{artifact}: {reason}; run `slimseq prepare --store STORE` where the store is writable")
 
 
 class InvalidOptions(SlimseqError):
@@ -67,7 +66,7 @@ class BadSource(SlimseqError):
 
 
 class BadSignature(SlimseqError):
-    """Raised when an artifact's files are not shown to be those that a key's owner signed."""
+    """Raised when an artifact has no signature of a trusted key, or other files than were signed."""
 
 
 class UnusableKey(SlimseqError):

@@ -29,6 +29,11 @@ def short_name(path: Path) -> str:
     return "/".join(path.parts[-4:] if path.parent.name in DERIVED_FORMATS else path.parts[-3:])
 
 
+def relative_to_store(text: str, folder: Path) -> str:
+    """Returns a library's message with the path of an artifact's folder relative to the store."""
+    return text.replace(str(folder), "/".join(folder.parts[-2:]))
+
+
 def sha256_of(path: Path) -> str:
     """Returns the file's sha256 in hexadecimal."""
     with path.open("rb") as file:
@@ -120,7 +125,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         CannotWrite: the disk is full or read-only.
     """
-    with writing_to(path):
+    with writing_to(Path(short_name(path))):
         descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

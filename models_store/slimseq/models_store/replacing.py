@@ -17,6 +17,7 @@ from pathlib import Path
 
 from slimseq.models_store.disk import CannotWrite, writing_to
 from slimseq.models_store.errors import ArtifactInUse
+from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.locks import LOCK, store_lock, try_lock
 
 TEMPORARY = ".tmp-"
@@ -49,7 +50,7 @@ def work_folder(final: Path, wait: bool = False) -> Iterator[Path]:
         CannotWrite: the disk is full or read-only.
     """
     work = final.absolute().with_name(TEMPORARY + final.name)
-    with writing_to(final):
+    with writing_to(_shown(final)):
         _acquire(work, final, wait)
     try:
         yield work
@@ -97,11 +98,11 @@ def remove_folder(final: Path, root: Path) -> None:
         CannotWrite: it cannot be removed.
     """
     try:
-        with work_folder(final) as work, writing_to(final), store_lock(root):
+        with work_folder(final) as work, writing_to(_shown(final)), store_lock(root):
             _move(final, work / REMOVED)
     except CannotWrite:
         # On a full disk the work folder cannot be created.
-        with writing_to(final):
+        with writing_to(_shown(final)):
             _remove_in_place(final)
 
 
@@ -120,6 +121,11 @@ def remove_stale_files(folder: Path) -> None:
         with suppress(OSError):
             if path.is_file() and time.time() - path.stat().st_mtime > STALE_FILE_SECONDS:
                 path.unlink()
+
+
+def _shown(final: Path) -> Path:
+    """Returns the path of an artifact's folder, or of an export's, relative to the store."""
+    return Path(*final.parts[-3 if final.name in DERIVED_FORMATS else -2 :])
 
 
 def _acquire(work: Path, final: Path, wait: bool) -> None:
@@ -141,7 +147,7 @@ def _acquire(work: Path, final: Path, wait: bool) -> None:
                     _held[work] = lock, 1
                     return
                 if not wait:
-                    raise ArtifactInUse("/".join(final.parts[-2:]))
+                    raise ArtifactInUse(str(_shown(final)))
         time.sleep(POLL_SECONDS)
 
 

@@ -4,7 +4,7 @@ An artifact is the folder `<root>/<task>/<variant>/` with a `manifest.json`. It 
 renamed, so that a crash leaves the old artifact or none (`slimseq.models_store.replacing`). Derived formats (`onnx/`,
 `ctranslate2/`) may be added later as exports, each with an `export.json` that has the artifact's digest and the hashes
 of the export's files. Nothing outside the store is read: the store's folder may be a link, but links in it that lead
-out are refused.
+out are refused. A store with trusted keys holds only what their owners signed: other artifacts and exports are errors.
 """
 
 import os
@@ -24,7 +24,15 @@ from slimseq.models_store.errors import (
     UnknownVariant,
     UnsafeArtifactPath,
 )
-from slimseq.models_store.files import check_files, check_inside, check_no_others, list_files, short_name, write_text
+from slimseq.models_store.files import (
+    SIGNATURE,
+    check_files,
+    check_inside,
+    check_no_others,
+    list_files,
+    short_name,
+    write_text,
+)
 from slimseq.models_store.formats import DERIVED_FORMATS, FORMATS, format_of
 from slimseq.models_store.locks import store_lock
 from slimseq.models_store.manifest import (
@@ -44,6 +52,7 @@ from slimseq.models_store.replacing import (
     work_folder,
 )
 from slimseq.models_store.roots import SortKey, sort_key
+from slimseq.models_store.trust import TrustedKeys
 
 MANIFEST = "manifest.json"
 EXPORT = "export.json"
@@ -73,10 +82,16 @@ class Entry:
 
 
 class Store:
-    """The artifacts in one folder."""
+    """The artifacts in one folder.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder.
+        trusted: keys of those who may sign artifacts. None: artifacts need no signature.
+    """
+
+    def __init__(self, root: Path, trusted: TrustedKeys | None = None) -> None:
         self.root = root
+        self.trusted = trusted
 
     def folder(self, task: Task, variant: str) -> Path:
         """Returns the folder of an artifact, which need not exist.
@@ -120,6 +135,7 @@ class Store:
         Raises:
             UnknownVariant: there is no such artifact.
             InvalidArtifact: its manifest cannot be read, belongs to another artifact, or is outside the store.
+            BadSignature: no trusted key signed it, and this store has trusted keys.
         """
         return self._manifest(task, self._existing(task, variant))
 
@@ -132,7 +148,7 @@ class Store:
             only: a format (`safetensors`, `onnx`, `ctranslate2`); weights of other formats are not read.
 
         Raises:
-            UnknownVariant, InvalidArtifact: as `manifest` does.
+            UnknownVariant, InvalidArtifact, BadSignature: as `manifest` does.
             CorruptArtifact: a file is missing, changed or not listed; names the file.
         """
         folder = self._existing(task, variant)
@@ -181,6 +197,7 @@ class Store:
 
         Raises:
             InvalidArtifact: the record cannot be read, or does not list the files that the format needs.
+            BadSignature: no trusted key signed it together with its artifact, and this store has trusted keys.
         """
         path = self.folder(task, variant) / name / EXPORT
         if not path.exists():
@@ -193,6 +210,9 @@ class Store:
         listed = {file.path for file in export.files}
         if missing := [file for file in DERIVED_FORMATS.get(name, ()) if file not in listed]:
             raise InvalidArtifact(f"{short_name(path)} does not list {', '.join(missing)}")
+        if self.trusted is not None:
+            files = signed_files(self.manifest(task, variant), name, export)
+            self._check_signature(f"{task}/{variant}/{name}", files, path.parent)
         return export
 
     @contextmanager
@@ -208,7 +228,7 @@ class Store:
         """
         final = self.folder(task, variant)
         check_inside(final.parent, self.root, f"{task}/{variant}")
-        with work_folder(final) as work, writing_to(final), new_folder(work) as folder:
+        with work_folder(final) as work, writing_to(self._relative(final)), new_folder(work) as folder:
             yield folder
             manifest = read_manifest(folder)
             if (manifest.task, manifest.variant) != (task, variant):
@@ -227,7 +247,7 @@ class Store:
         source = self._manifest(task, artifact).digest
         final = artifact / name
         # Another process would make the same export within moments, so it is worth the wait.
-        with work_folder(final, wait=True) as work, writing_to(final), new_folder(work) as folder:
+        with work_folder(final, wait=True) as work, writing_to(self._relative(final)), new_folder(work) as folder:
             yield folder
             export = Export(source=source, exporter=exporter, versions=versions, files=list_files(folder))
             write_text(folder / EXPORT, export.model_dump_json(indent=2) + "\n")
@@ -241,7 +261,7 @@ class Store:
             InvalidArtifact: the artifact on disk has other files.
         """
         folder = self._existing(manifest.task, manifest.variant)
-        with writing_to(folder), store_lock(self.root):
+        with writing_to(self._relative(folder)), store_lock(self.root):
             if self._manifest(manifest.task, folder).digest != manifest.digest:
                 raise InvalidArtifact(
                     f"{manifest.task}/{manifest.variant} changed on disk in the meantime; measure it again"
@@ -277,6 +297,10 @@ class Store:
         with suppress(InvalidArtifact):  # what cannot be read is not made again
             forget_derived(self.root, task, variant)
 
+    def _relative(self, folder: Path) -> Path:
+        """Returns a path as errors name it."""
+        return folder.relative_to(self.root)
+
     def _existing(self, task: Task, variant: str) -> Path:
         folder = self.folder(task, variant)
         if not (folder / MANIFEST).exists():
@@ -294,14 +318,30 @@ class Store:
                 f"{short_name(folder / MANIFEST)} belongs to {manifest.task}/{manifest.variant} and is in"
                 f" {task}/{folder.name}; move the artifact to the folder of its manifest"
             )
+        self._check_signature(f"{task}/{folder.name}", manifest.files, folder)
         return manifest
+
+    def _check_signature(self, name: str, files: Sequence[FileEntry], folder: Path) -> None:
+        """Checks the signature in a folder, if this store has trusted keys."""
+        if self.trusted is not None:
+            check_inside(folder / SIGNATURE, self.root, name)
+            self.trusted.check(name, files, folder / SIGNATURE)
 
     def _entry(self, task: Task, folder: Path, stamp: Stamp, known: Manifest | None) -> Entry:
         try:
             check_inside(folder / MANIFEST, self.root, f"{task}/{folder.name}")
+            if known is not None:
+                # The signature may have changed where the manifest did not.
+                self._check_signature(f"{task}/{folder.name}", known.files, folder)
             return Entry(task, folder.name, folder, known or self._manifest(task, folder), stamp=stamp)
         except SlimseqError as error:
             return Entry(task, folder.name, folder, None, error, stamp)
+
+
+def signed_files(manifest: Manifest, name: str, export: Export) -> list[FileEntry]:
+    """Returns what the signature of an export lists: the artifact's own files and the export's."""
+    exported = [file.model_copy(update={"path": f"{name}/{file.path}"}) for file in export.files]
+    return [*manifest.files, *exported]
 
 
 def _by_root(entries: Sequence[Entry]) -> list[Entry]:

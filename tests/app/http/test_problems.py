@@ -18,7 +18,6 @@ from slimseq.evaluation.gate import NotMeasured
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import (
     ArtifactInUse,
-    BadSignature,
     BadSource,
     CorruptArtifact,
     SlimseqError,
@@ -27,7 +26,7 @@ from slimseq.models_store.errors import (
 )
 
 # Raised by commands alone, or at the start.
-OFFLINE = {ArtifactInUse, BadScores, BadSignature, BadSource, NotMeasured, UnknownKey, UnusableKey, UnusableKeysFile}
+OFFLINE = {ArtifactInUse, BadScores, BadSource, NotMeasured, UnknownKey, UnusableKey, UnusableKeysFile}
 
 
 def test_a_problem_is_named_after_its_error() -> None:
@@ -107,3 +106,10 @@ def test_what_each_variant_keeps_is_said() -> None:
     error = NoVariantRetains("translation", 0.99, [("original", 1.0), ("pruned", None)])
 
     assert "keeps 0.99 of its reference: original keeps 1.0000, pruned is unmeasured" in str(error)
+
+
+def test_a_detail_shows_nothing_invisible_and_no_end_of_long_values() -> None:
+    problem = problem_of(UnknownVariant("translation", "a\u202e\u009b\u2028\x1b\ud83d" + "x" * 30_000, ["original"]))
+
+    assert problem.detail.isprintable() and len(problem.detail) < 1100
+    assert problem.detail.endswith("it has original")

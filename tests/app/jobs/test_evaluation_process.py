@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ from slimseq.app.errors import EvaluationEnded, InternalError
 from slimseq.app.jobs import evaluation_process
 from slimseq.app.jobs.evaluation_order import EvaluationOrder, line_of
 from slimseq.app.jobs.evaluation_process import EvaluationProcess, kill_evaluations
-from slimseq.models_store.errors import CorruptArtifact
+from slimseq.models_store.errors import BadSignature, CorruptArtifact
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.signing import sign
+from slimseq.models_store.store import Store
+from slimseq.models_store.trust import TrustedKeys
+from tests.models_store.test_signing import keys
 
-ORDER = EvaluationOrder("quality", "store", "translation", {"original": "onnxruntime"}, {}, "pairs", 1, True, {})
+ORDER = EvaluationOrder("quality", "store", None, "translation", {"original": "onnxruntime"}, {}, "pairs", 1, True, {})
 SAMPLE = line_of({"sample": ["a", "b"]})
 
 Put = Callable[[str], None]
@@ -124,3 +130,15 @@ def test_a_process_gives_way_to_all_others(put: Put) -> None:
         run(process, look)
 
     assert seen == [(19, os.SCHED_IDLE, "1000")]
+
+
+def test_an_evaluation_opens_only_what_a_trusted_key_signed(own_store: Store, tmp_path: Path) -> None:
+    private, public = keys(tmp_path, "ours")
+    order = replace(ORDER, store=str(own_store.root), trusted_keys=TrustedKeys.read([public]).pems)
+
+    with pytest.raises(BadSignature, match="translation/original is not signed"):
+        EvaluationProcess().run([order.line(), SAMPLE], lambda _: None)
+    sign(own_store, Task.TRANSLATION, "original", private)
+    result = EvaluationProcess().run([order.line(), SAMPLE], lambda _: None)
+
+    assert result["evaluated"] == 1

@@ -42,7 +42,7 @@ def with_service(
     async def run() -> None:
         parts, database = parts_of(store), Database(database_url(url))
         chooser = Chooser(parts.catalogue, parts.runtimes)
-        runner = EvaluationRunner(store.root, chooser, parts.runtimes, database, seconds)
+        runner = EvaluationRunner(store, chooser, parts.runtimes, database, seconds)
         service = EvaluationService(chooser, database, runner, max_pairs=100, max_queued=queue, max_kept=kept)
         if runs:
             runner.start()
@@ -266,7 +266,7 @@ def test_two_services_on_one_database_share_the_evaluations(embedded: Store, url
         jobs = [await service.post(request()) for _ in range(6)]
         parts, database = parts_of(embedded), Database(database_url(url))
         chooser = Chooser(parts.catalogue, parts.runtimes)
-        runner = EvaluationRunner(embedded.root, chooser, parts.runtimes, database)
+        runner = EvaluationRunner(embedded, chooser, parts.runtimes, database)
         try:
             await other(EvaluationService(chooser, database, runner, max_pairs=100, max_queued=8, max_kept=50))
         finally:

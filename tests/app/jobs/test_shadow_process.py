@@ -1,6 +1,7 @@
 """The process that answers requests again, with the embedded models."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.evaluation.agreement import Agreement
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
+from slimseq.models_store.trust import TrustedKeys
+from tests.models_store.test_signing import keys
 
 
 def real(store: Store, text: str, output: str, **changes: Any) -> Shadow:
@@ -17,6 +20,7 @@ def real(store: Store, text: str, output: str, **changes: Any) -> Shadow:
     reference = store.manifest(Task.TRANSLATION, "original")
     fields: dict[str, Any] = {
         "store": str(store.root),
+        "trusted_keys": None,
         "task": Task.TRANSLATION,
         "variant": "quantized",
         "digest": "sha256:" + "0" * 64,
@@ -89,3 +93,15 @@ def test_a_closed_process_is_not_started_again(embedded: Store) -> None:
         process.answer(real(embedded, "The sun is shining.", ""))
 
     assert not process.is_running
+
+
+def test_a_reference_that_no_trusted_key_signed_does_not_answer(
+    embedded: Store, process: ShadowProcess, tmp_path: Path
+) -> None:
+    _, public = keys(tmp_path, "ours")
+    unsigned = real(embedded, "The sun is shining.", "", trusted_keys=TrustedKeys.read([public]).pems)
+
+    with pytest.raises(ShadowFailed, match="BadSignature") as failed:
+        process.answer(unsigned)
+
+    assert failed.value.is_lasting

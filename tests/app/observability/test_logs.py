@@ -1,8 +1,38 @@
 import json
 import logging
 import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from slimseq.app.observability.logs import LineFormatter
+
+UNSAFE = {
+    "C0": "\x1b[31m",
+    "line feed": "a\nb",
+    "delete": "\x7f",
+    "C1": "\x9b31m",
+    "bidirectional override": "\u202eabc",
+    "bidirectional isolate": "\u2066abc\u2069",
+    "line separator": "a\u2028b\u2029c",
+    "lone surrogate": "\ud83d",
+}
+
+
+def logged(formatter: LineFormatter | None = None, **fields: Any) -> dict[str, Any]:
+    """The line of a record with these fields, which has to be one line of printable UTF-8."""
+    text = (formatter or LineFormatter()).format(logging.makeLogRecord({"msg": "m", **fields}))
+    assert text.encode().decode().isprintable(), ascii(text)
+    line: dict[str, Any] = json.loads(text)
+    return line
+
+
+def raised(message: str) -> Any:
+    try:
+        raise ValueError(message)
+    except ValueError:
+        return sys.exc_info()
 
 
 def test_a_record_is_one_line_of_json_with_its_extra_fields() -> None:
@@ -29,3 +59,59 @@ def test_an_exception_stays_on_the_line() -> None:
     text = LineFormatter().format(record)
 
     assert "\n" not in text and "ValueError: broken" in json.loads(text)["exception"]
+
+
+@pytest.mark.parametrize("text", UNSAFE.values(), ids=UNSAFE)
+def test_what_is_not_printable_is_escaped_wherever_it_is(text: str) -> None:
+    message = logged(msg="asked for %s", args=(text,))["message"]
+    extra = logged(reason=text)["reason"]
+    nested = logged(reasons=[{text: text}])["reasons"]
+    exception = logged(exc_info=raised(text))["exception"]
+
+    escaped = ascii(text)[1:-1]
+    assert message == f"asked for {escaped}" and extra == escaped and nested == [{escaped: escaped}]
+    # A traceback keeps its lines.
+    assert exception.endswith(f"ValueError: {escaped}".replace("\\n", "\n"))
+
+
+def test_letters_of_all_scripts_stay_readable() -> None:
+    assert logged(msg="Größe 東京 😀 שלום")["message"] == "Größe 東京 😀 שלום"
+
+
+def test_records_of_other_libraries_are_escaped_and_cut_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter())
+    server = logging.getLogger("uvicorn.error")
+    monkeypatch.setattr(server, "handlers", [handler])
+    monkeypatch.setattr(server, "propagate", False)
+
+    server.warning("%s", "\u202e" * 2000)
+
+    line = json.loads(capsys.readouterr().err)
+    assert line["message"].startswith("\\u202e\\u202e") and " … 1000 characters … " in line["message"]
+
+
+def test_long_values_are_cut_in_the_middle() -> None:
+    line = logged(msg="m" * 5000, reason="a" * 900 + "b" * 100, many=["x" * 10_000], exc_info=raised("z" * 100_000))
+
+    assert line["message"] == "m" * 500 + " … 4000 characters … " + "m" * 500
+    assert line["reason"] == "a" * 900 + "b" * 100
+    assert len(line["many"][0]) < 1100
+    # The frames of a traceback are worth more than the text of its exception.
+    assert "test_logs.py" in line["exception"] and len(line["exception"]) < 3000
+
+
+def test_files_are_named_relative_to_the_store_and_to_packages(tmp_path: Path) -> None:
+    formatter = LineFormatter([tmp_path, Path(__file__).parents[3]])
+
+    line = logged(formatter, file=tmp_path / "translation" / "a", msg=f"no {tmp_path}/b", exc_info=raised("c"))
+
+    assert (line["file"], line["message"]) == ("translation/a", "no b")
+    assert 'File "tests/app/observability/test_logs.py"' in line["exception"]
+    assert logged(formatter, path=f"{tmp_path}/asked")["path"] == f"{tmp_path}/asked"
+
+
+def test_a_store_at_the_root_hides_nothing() -> None:
+    assert logged(LineFormatter([Path("/")]), reason="/a/b")["reason"] == "/a/b"

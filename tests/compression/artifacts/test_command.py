@@ -5,9 +5,9 @@ from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.signing import check_signature, sign
+from slimseq.models_store.signing import sign
 from tests.command_line import compression
-from tests.models_store.test_signing import keys
+from tests.models_store.test_signing import checked, keys
 
 TASK = Task.TRANSLATION
 
@@ -73,7 +73,7 @@ def test_a_renamed_artifact_is_the_same_under_its_new_name_and_its_signature_hol
     assert context.store.variants(TASK) == ["opus", "quantized"]
     assert context.store.manifest(TASK, "opus") == before.model_copy(update={"variant": "opus"})
     context.store.verify(TASK, "opus")
-    check_signature(context.store, TASK, "opus", public)
+    checked(context.store, public).verify(TASK, "opus")
     after = hashes(context.store.folder(TASK, "opus"))
     assert {name for name in files if after[name] != files[name]} == {"manifest.json", "README.md"}
     assert "# translation/opus" in (context.store.folder(TASK, "opus") / "README.md").read_text()

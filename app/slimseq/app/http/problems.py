@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from slimseq.app import errors
+from slimseq.app.printable import printable
 from slimseq.evaluation.examples import DatasetUnavailable
 from slimseq.models_store import errors as store_errors
 from slimseq.models_store.disk import CannotWrite
@@ -80,6 +81,7 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     errors.UnusableDatabase: ProblemType(503, "unusable-database", "Unusable database"),
     errors.UnusableStore: ProblemType(503, "unusable-store", "Unusable store"),
     errors.VariantTooLarge: ProblemType(503, "variant-too-large", "Variant too large"),
+    store_errors.BadSignature: ProblemType(503, "bad-signature", "Artifact is not signed by a trusted key"),
     store_errors.CorruptArtifact: ProblemType(503, "corrupt-artifact", "Artifact failed verification"),
     store_errors.InvalidArtifact: ProblemType(503, "invalid-artifact", "Invalid artifact"),
     store_errors.RuntimeUnavailable: ProblemType(503, "runtime-unavailable", "Runtime unavailable"),
@@ -117,8 +119,7 @@ def problem_of(error: SlimseqError) -> Problem:
         type=f"/problems/{slug}",
         title=title,
         status=status,
-        # A client may have sent a lone surrogate, which UTF-8 cannot encode.
-        detail=str(error).encode("utf-8", "backslashreplace").decode(),
+        detail=printable(str(error)),
         request_id=correlation_id.get() or "",
     )
 

@@ -33,6 +33,7 @@ from slimseq.inference.generator import TextGenerator, TextOutput, open_generato
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
+from slimseq.models_store.trust import TrustedKeys
 
 THREADS = 1
 # Sentences that are generated at once.
@@ -174,7 +175,8 @@ def _run_latency(order: EvaluationOrder, known: KnownRows, write: Write) -> dict
 
 
 def _opened(order: EvaluationOrder) -> dict[str, TextGenerator]:
-    store, task = Store(Path(order.store)), Task(order.task)
+    trusted = None if order.trusted_keys is None else TrustedKeys(tuple(order.trusted_keys))
+    store, task = Store(Path(order.store), trusted), Task(order.task)
     return {
         variant: open_generator(store, task, variant, runtime, threads=THREADS)
         for variant, runtime in order.runtimes.items()

@@ -5,7 +5,7 @@ empty line. `slimseq.app.jobs.evaluation_child` says what standard output has.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ class EvaluationOrder:
     Args:
         kind: `quality` or `latency`.
         store: folder of the artifacts.
+        trusted_keys: PEM texts of the keys that may sign them; None where they need no signature.
         task: of all variants.
         runtimes: the runtime of each variant, in the order of the results.
         references: the reference of each variant. A variant without one has no retention.
@@ -30,6 +31,7 @@ class EvaluationOrder:
 
     kind: str
     store: str
+    trusted_keys: Sequence[str] | None
     task: str
     runtimes: Mapping[str, str]
     references: Mapping[str, str]

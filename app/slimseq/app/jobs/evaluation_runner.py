@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from asgi_correlation_id import correlation_id
@@ -30,6 +29,7 @@ from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
 
 # How often evaluations are looked for that another service posted or left.
 POLL_SECONDS = 5.0
@@ -55,7 +55,7 @@ class EvaluationRunner:
 
     def __init__(
         self,
-        store: Path,
+        store: Store,
         chooser: Chooser,
         runtimes: RuntimeChooser,
         database: Database,
@@ -64,7 +64,7 @@ class EvaluationRunner:
         """Makes the runner; `start` starts it.
 
         Args:
-            store: folder of the artifacts.
+            store: of the artifacts.
             chooser: knows the variants.
             runtimes: selects the runtime of a variant.
             database: has the evaluations.
@@ -182,7 +182,8 @@ class EvaluationRunner:
             raise EvaluationEnded(f"{', '.join(changed)} changed in the store since it was posted; post it again")
         return EvaluationOrder(
             kind=claimed.kind,
-            store=str(self._store),
+            store=str(self._store.root),
+            trusted_keys=self._store.trusted.pems if self._store.trusted else None,
             task=claimed.task,
             # Those of the outputs that there are already.
             runtimes=claimed.runtimes or {name: self._runtimes.choose(task, name) for name in claimed.variants},

@@ -20,6 +20,7 @@ from slimseq.evaluation.host import bound_heaps
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.store import Store
+from slimseq.models_store.trust import TrustedKeys
 
 # Sentences that are generated at once.
 BATCH_ROWS = 16
@@ -67,7 +68,8 @@ class References:
         if key not in self._open:
             while len(self._open) >= MAX_OPEN:
                 self._open.popitem(last=False)[1].close()
-            store = Store(Path(shadow.store))
+            trusted = None if shadow.trusted_keys is None else TrustedKeys(tuple(shadow.trusted_keys))
+            store = Store(Path(shadow.store), trusted)
             generator = open_generator(store, shadow.task, shadow.reference, shadow.runtime, threads=1)
             if generator.manifest.digest != shadow.reference_digest:
                 generator.close()

@@ -38,6 +38,7 @@ class Shadow:
 
     Args:
         store: folder of the artifacts.
+        trusted_keys: PEM texts of the keys that may sign them; None where they need no signature.
         task: of the request.
         variant: that answered; `digest` is that of its artifact.
         reference: the reference of the variant; `reference_digest` is that of its artifact.
@@ -47,6 +48,7 @@ class Shadow:
     """
 
     store: str
+    trusted_keys: Sequence[str] | None
     task: Task
     variant: str
     digest: str

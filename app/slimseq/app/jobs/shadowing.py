@@ -135,8 +135,10 @@ class Shadowing:
         # A sampled output differs from the next one of the same model. Summaries of parts need several turns.
         if manifest.generation.options(**prompt.options).do_sample or prompt.long_input != "truncate":
             return None
+        store = self._catalogue.store
         return Shadow(
-            store=str(self._catalogue.store.root),
+            store=str(store.root),
+            trusted_keys=store.trusted.pems if store.trusted else None,
             task=task,
             variant=response.variant,
             digest=response.digest,

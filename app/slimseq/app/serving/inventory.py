@@ -22,6 +22,7 @@ from slimseq.app.http.schemas.quality import (
 )
 from slimseq.app.http.schemas.variants import Speed, VariantDetail, VariantList, VariantSummary
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
+from slimseq.app.printable import printable
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
@@ -157,15 +158,16 @@ class Inventory:
 
     def _summary(self, entry: Entry, runtime: str | None = None) -> VariantSummary:
         manifest, manifests = entry.manifest, self._catalogue.manifests(entry.task)
-        kind, error = self._runtime_of(entry, runtime)
+        kind, disk_bytes, error = self._runtime_of(entry, runtime)
         loaded = self._pool.find(entry.task, entry.variant)
-        is_loaded = loaded is not None
+        # Requests for an artifact that is in memory and unreadable on disk are refused.
+        is_loaded = loaded is not None and manifest is not None
         status = "loaded" if is_loaded else "broken" if error else "available"
         return VariantSummary(
             task=entry.task,
             variant=entry.variant,
             status=status,
-            error=None if is_loaded or error is None else str(error),
+            error=None if is_loaded or error is None else printable(str(error)),
             runtime=kind.name if kind else None,
             default=self._catalogue.find_default(entry.task) == entry.variant,
             digest=manifest.digest if manifest else None,
@@ -173,21 +175,27 @@ class Inventory:
             family=manifest.family if manifest else None,
             languages=manifest.languages if manifest else [],
             parameters=manifest.size.parameters if manifest else None,
-            bytes=format_bytes(self._catalogue.store, entry.task, entry.variant, kind.format) if kind else None,
+            bytes=disk_bytes,
             reference=shown_reference(manifest, manifests) if manifest else None,
             quality=quality_of(manifest, manifests) if manifest else None,
             speed=speed_of(manifest, manifests) if manifest else None,
         )
 
-    def _runtime_of(self, entry: Entry, runtime: str | None) -> tuple[RuntimeKind | None, SlimseqError | None]:
+    def _runtime_of(
+        self, entry: Entry, runtime: str | None
+    ) -> tuple[RuntimeKind | None, int | None, SlimseqError | None]:
+        """Returns the runtime of a variant and the bytes that it reads from disk, or why it cannot be loaded."""
         task, name = entry.task, entry.variant
         try:
             found = self._runtimes.choose(task, name, runtime) if runtime else self._runtimes.find(task, name)
+            if isinstance(found, SlimseqError):
+                return None, None, found
+            kind = runtime_named(found)
+            # An export may have changed since its runtime was chosen.
+            disk_bytes = format_bytes(self._catalogue.store, task, name, kind.format)
         except SlimseqError as error:
-            return None, error
-        if isinstance(found, SlimseqError):
-            return None, found
-        return runtime_named(found), self._pool.last_error(task, name)
+            return None, None, error
+        return kind, disk_bytes, self._pool.last_error(task, name)
 
 
 def quality_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Quality:

@@ -33,8 +33,9 @@ from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.replacing import TEMPORARY
 from slimseq.models_store.roots import is_root, lineage_labels, reference_of
-from slimseq.models_store.signing import check_signature, sign
+from slimseq.models_store.signing import sign
 from slimseq.models_store.store import Store, write_manifest
+from slimseq.models_store.trust import TrustedKeys
 
 
 def list_command(
@@ -109,7 +110,7 @@ def verify_command(
     *,
     signature: Annotated[
         Path | None,
-        Parameter(group=COMMON, help="Public key (PEM): also check that its owner signed the files."),
+        Parameter(group=COMMON, help="Public key (PEM), or folder of keys: also check that an owner signed the files."),
     ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -119,19 +120,15 @@ def verify_command(
     Exit code 1 also says that there was no artifact to check.
     """
     context = reading_context(store)
-    if task is not None and variant is not None:
-        chosen = [(task, context.store.manifest(task, variant).variant)]
-    else:
-        chosen = [(entry.task, entry.variant) for entry in context.store.scan() if task in (None, entry.task)]
-    if not chosen:
-        raise BadParameters(f"{_nothing(context, task)} to check")
+    chosen = _chosen(context, task, variant, "check")
+    if signature is not None:
+        require("cryptography")
+    checked = Store(context.store.root, TrustedKeys.read([signature])) if signature is not None else context.store
     errors: dict[str, str | None] = {}
     for one_task, one_variant in chosen:
         try:
             with context.working(f"Checking {one_task}/{one_variant}"):
-                context.store.verify(one_task, one_variant)
-            if signature is not None:
-                check_signature(context.store, one_task, one_variant, signature)
+                checked.verify(one_task, one_variant)
             errors[f"{one_task}/{one_variant}"] = None
         except SlimseqError as error:
             errors[f"{one_task}/{one_variant}"] = str(error)
@@ -145,8 +142,8 @@ def verify_command(
 
 
 def sign_command(
-    task: TaskArgument,
-    variant: Annotated[str, Parameter(help="Variant to sign.")],
+    task: TaskFilter = None,
+    variant: Annotated[str | None, Parameter(help="Only this variant.")] = None,
     /,
     *,
     key: Annotated[Path, Parameter(group=COMMON, help="Private elliptic-curve key (PEM).")],
@@ -155,14 +152,33 @@ def sign_command(
     ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Sign an artifact's files, so that `verify --signature` can tell who made them.
+    """Sign the artifacts' files and their exports, so that `verify --signature` and a service can tell who made them.
+
+    Run `prepare` first: what is derived later is not signed.
 
     A pair of keys: `openssl ecparam -name prime256v1 -genkey -noout -out private.pem`, then
     `openssl ec -in private.pem -pubout -out public.pem`.
     """
     require("model_signing")
-    path = sign(open_context(store).store, task, variant, key, password)
-    print_line(f"{task}/{variant}: signed, {path.name}")
+    context = open_context(store)
+    for one_task, one_variant in _chosen(context, task, variant, "sign"):
+        paths = sign(context.store, one_task, one_variant, key, password)
+        print_line(f"{one_task}/{one_variant}: signed, {' and '.join(paths)}")
+
+
+def _chosen(context: Context, task: Task | None, variant: str | None, verb: str) -> list[tuple[Task, str]]:
+    """Returns the artifacts that a command names: one, those of a task, or all.
+
+    Raises:
+        UnknownVariant: there is none of that name.
+        BadParameters: there is none at all.
+    """
+    if task is not None and variant is not None:
+        return [(task, context.store.manifest(task, variant).variant)]
+    chosen = [(entry.task, entry.variant) for entry in context.store.scan() if task in (None, entry.task)]
+    if not chosen:
+        raise BadParameters(f"{_nothing(context, task)} to {verb}")
+    return chosen
 
 
 def rename_command(

@@ -192,7 +192,7 @@ def read_recipe(path: Path) -> Recipe:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadRecipe(f"{path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date or number that is none, too deep nesting
         raise BadRecipe(f"{path.name} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise BadRecipe(f"{path.name} holds no mapping")

@@ -25,7 +25,7 @@ from slimseq.inference.models.configuration import ModelConfiguration, read_conf
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.seeded import SEED_LOCK, has_seed, one_by_one
 from slimseq.models_store.errors import InvalidArtifact
-from slimseq.models_store.files import short_name
+from slimseq.models_store.files import relative_to_store, short_name
 from slimseq.models_store.manifest import GenerationOptions
 
 FORMAT = "ctranslate2"
@@ -240,4 +240,5 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> CTransl
     try:
         return CTranslate2Runtime(open_translator, workers, tokens, configuration)
     except Exception as error:  # the library raises RuntimeError or ValueError
-        raise InvalidArtifact(f"{short_name(path / MODEL)} cannot be opened: {str(error).splitlines()[0]}") from error
+        reason = relative_to_store(str(error).splitlines()[0], folder)
+        raise InvalidArtifact(f"{short_name(path / MODEL)} cannot be opened: {reason}") from error

@@ -21,7 +21,7 @@ from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Ru
 from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
 from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
-from slimseq.models_store.files import short_name
+from slimseq.models_store.files import relative_to_store, short_name
 from slimseq.models_store.manifest import GenerationOptions
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
                 # The first session sets the flush mode of the thread that opens it; `without_denormals` restores it.
                 sessions.append(without_denormals(ort.InferenceSession, path, options, ["CPUExecutionProvider"]))
             except Exception as error:  # the library's exceptions have no common base class
-                reason = str(error).splitlines()[0].replace(str(copied), short_name(folder / "onnx"))
+                reason = relative_to_store(str(error).splitlines()[0].replace(str(copied.parent), str(folder)), folder)
                 raise InvalidArtifact(f"{short_name(folder / 'onnx' / name)} cannot be opened: {reason}") from error
     encoder, decoder = sessions
     inputs = {entry.name for entry in decoder.get_inputs()}
@@ -118,7 +118,7 @@ def _private_copy(folder: Path) -> Iterator[Path]:
         except OSError as error:
             logger.warning(
                 "No copy of the weights could be made; they are mapped in place and must not be overwritten",
-                extra={"folder": short_name(folder), "reason": str(error)},
+                extra={"folder": short_name(folder), "reason": error.strerror or type(error).__name__},
             )
             copied = folder
         yield copied

@@ -12,10 +12,12 @@ from typing import cast
 
 from slimseq.inference.graphs.on_demand import ensure_exported, needs_export
 from slimseq.inference.runtime import RuntimeOpener
-from slimseq.models_store.errors import CorruptArtifact, RuntimeUnavailable, SlimseqError, Unprepared
+from slimseq.models_store.errors import BadSignature, CorruptArtifact, RuntimeUnavailable, SlimseqError, Unprepared
 from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
+
+PREPARE_AND_SIGN = "run `slimseq prepare`, then `slimseq sign`, where the private key is"
 
 Builder = Callable[[Store, Task, str], None]
 Condition = Callable[[Store, Manifest], bool]
@@ -52,16 +54,22 @@ class RuntimeKind:
     def obstacle(self, store: Store, manifest: Manifest) -> SlimseqError | None:
         """Returns the error that would keep the runtime from opening an artifact with its files, or None.
 
-        It looks for missing files, and for a read-only folder where files must be built first.
+        It looks for missing files, for exports without a signature that the store asks for, and for a read-only folder
+        where files must be built first.
         """
         task, variant, name = manifest.task, manifest.variant, f"{manifest.task}/{manifest.variant}"
         try:
+            if self.format in DERIVED_FORMATS:
+                store.export_of(task, variant, self.format)
             needs_build = self.needs_build is not None and self.needs_build(store, manifest)
         except SlimseqError as error:
             return error
+        if needs_build and store.trusted is not None:
+            # What this process builds has no signature.
+            return BadSignature(f"{name}: its {self.format} files are not built; {PREPARE_AND_SIGN}")
         if needs_build and not store.may_write(task, variant):
             reason = f"its {self.format} files are not built and its folder is read-only"
-            return Unprepared(name, reason, store.root)
+            return Unprepared(name, reason)
         missing = store.missing_file(manifest, self.built_from if needs_build and self.built_from else self.format)
         if missing is None:
             return None
@@ -70,7 +78,7 @@ class RuntimeKind:
             and _is_quantized(manifest)
             and not (store.folder(task, variant) / self.format).exists()
         ):
-            return Unprepared(name, f"its {self.format} files are not built", store.root)
+            return Unprepared(name, f"its {self.format} files are not built")
         return CorruptArtifact(name, missing, "is missing")
 
     def opener(self) -> RuntimeOpener:

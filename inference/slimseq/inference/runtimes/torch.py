@@ -19,7 +19,7 @@ from slimseq.inference.models.pretrained import load_pretrained
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.seeded import SEED_LOCK, has_seed, one_by_one
 from slimseq.models_store.errors import BadSource, InvalidArtifact
-from slimseq.models_store.files import short_name
+from slimseq.models_store.files import relative_to_store, short_name
 from slimseq.models_store.manifest import GenerationOptions
 
 if TYPE_CHECKING:
@@ -193,4 +193,5 @@ def load_model(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
     try:
         return load_pretrained(folder, dtype)
     except BadSource as error:
-        raise InvalidArtifact(f"{short_name(folder / 'model.safetensors')} cannot be opened: {error}") from error
+        reason = relative_to_store(str(error), folder)
+        raise InvalidArtifact(f"{short_name(folder / 'model.safetensors')} cannot be opened: {reason}") from error

@@ -117,9 +117,14 @@ class Database:
     def _unavailable(self, reason: str) -> DatabaseUnavailable:
         if self._is_available:
             self._is_available = False
-            place = self.url.render_as_string(hide_password=True)
-            logger.warning("the database is not available", extra={"database": place, "reason": reason})
+            logger.warning("the database is not available", extra={"database": self._shown(), "reason": reason})
         return DatabaseUnavailable()
+
+    def _shown(self) -> str:
+        """Returns the name of the file, or the address of the server without a password."""
+        if _is_sqlite(self.url):
+            return Path(self.url.database or "").name
+        return self.url.render_as_string(hide_password=True)
 
     def _migrate_once(self) -> None:
         if self._is_migrated and self._file == self._file_now():
@@ -127,7 +132,7 @@ class Database:
         with self._migration:
             if self._is_migrated and self._file != self._file_now():
                 # Somebody deleted or replaced the file. What open connections write to the old one is lost.
-                logger.warning("the file of the database was replaced", extra={"database": self.url.database})
+                logger.warning("the file of the database was replaced", extra={"database": self._shown()})
                 self._engine.dispose()
                 self._is_migrated = False
             if not self._is_migrated:

@@ -167,6 +167,7 @@ class Pool:
         """Unloads a variant from all runtimes. Returns once its memory is freed.
 
         A variant that is not loaded is ignored. One that is loading for a client that disconnected is unloaded after.
+        The next request loads what the store has by then, which may be another artifact.
 
         Raises:
             VariantInUse: requests use it, or wait until it is loaded.
@@ -174,6 +175,7 @@ class Pool:
         slots = [slot for slot in self._slots.values() if (slot.key.task, slot.key.variant) == (task, variant)]
         if leases := sum(slot.leases for slot in slots):
             raise VariantInUse(f"{task}/{variant}", leases)
+        self._runtimes.refresh()
         for slot in slots:
             self._start_closing(slot, "unload")
         # This includes unloads that other callers started.

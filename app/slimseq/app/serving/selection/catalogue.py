@@ -34,6 +34,10 @@ class Catalogue:
             self._bytes.clear()
         return [entry for entry in self._entries if task in (None, entry.task)]
 
+    def refresh(self) -> None:
+        """Has the next call read the store again."""
+        self._read_at = float("-inf")
+
     def entry(self, task: Task, variant: str) -> Entry:
         """Returns an artifact.
 
@@ -45,7 +49,7 @@ class Catalogue:
                 if entry.variant == variant:
                     return entry
             if attempt == 0:
-                self._read_at = float("-inf")
+                self.refresh()
         raise UnknownVariant(task.value, variant, self.names(task))
 
     def bytes_of(self, task: Task, variant: str, name: str) -> int | None:

@@ -63,6 +63,11 @@ class RuntimeChooser:
             self._errors[task, variant] = time.monotonic(), raised
             return raised
 
+    def refresh(self) -> None:
+        """Has the next choice read the store again."""
+        self._catalogue.refresh()
+        self._errors.clear()
+
     def _named(self, manifest: Manifest, name: str) -> str:
         return runtimes_for(self._catalogue.store, manifest, name)[0].name
 

@@ -41,7 +41,7 @@ class GrowingRow:
     def finish(self, text: str) -> None:
         """Sets the final text of the row, which replaces the text of its tokens."""
         if not text.startswith(self.text[: self.sent]):
-            logger.warning("streamed text differs from the final text", extra={"sent": self.text[: self.sent]})
+            logger.warning("streamed text differs from the final text", extra={"characters": self.sent})
         self.text = text
         self.is_complete = True
 

@@ -1,0 +1,51 @@
+"""Any text is split and put together again: no line break is lost, and no step takes long."""
+
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimseq.app.serving.documents.segmenter import _BREAKS, SegmentedText, splitting
+
+# A step shares the planner's thread with other requests. CPU time, which other tests do not change.
+STEP_SECONDS = 0.25
+LANGUAGES = st.sampled_from(["en", "de", "ja", "xx"])
+# Long runs of what a splitter of sentences looks at.
+looked_at = st.sampled_from([*".?!…。\"'()[]- \t", *_BREAKS, "e.g. ", "a", "A. ", "3.", "ß"])
+runs = st.tuples(looked_at, st.integers(1, 1000))
+
+
+def split(text: str, language: str) -> SegmentedText:
+    work = splitting(text, language)
+    while True:
+        started = time.thread_time()
+        try:
+            next(work)
+        except StopIteration as end:
+            segmented: SegmentedText = end.value
+            return segmented
+        finally:
+            assert time.thread_time() - started < STEP_SECONDS
+
+
+def breaks(text: str) -> list[str]:
+    return [character for character in text if character in _BREAKS]
+
+
+def is_kept(text: str, language: str) -> None:
+    segmented = split(text, language)
+    parts = [segment.text for segment in segmented.segments]
+
+    assert breaks(segmented.join(parts)) == breaks(text)
+    assert "".join(segmented.join(parts).split()) == "".join(text.split())
+    assert all(part and part == part.strip() for part in parts)
+
+
+@given(text=st.text(), language=LANGUAGES)
+def test_any_text_keeps_its_line_breaks(text: str, language: str) -> None:
+    is_kept(text, language)
+
+
+@given(parts=st.lists(runs, max_size=6), language=LANGUAGES)
+def test_long_runs_of_punctuation_do_not_stall_the_planner(parts: list[tuple[str, int]], language: str) -> None:
+    is_kept("".join(part * count for part, count in parts), language)

@@ -1,0 +1,185 @@
+"""A service that serves only what a trusted key signed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.signing import sign
+from slimseq.models_store.store import Store
+from tests.damage import flip_bytes, forge
+from tests.models_store.test_signing import keys
+from tests.service.client import Response, Service
+from tests.service.conftest import running_service
+
+TEXT = {"text": "Good morning."}
+NOT_SIGNED = "translation/quantized is not signed"
+NOT_TRUSTED = "translation/quantized: the signature is not valid: it is not of a trusted key"
+OTHER_FILES = "translation/quantized: the signature is not valid: it is of other files"
+
+
+@pytest.fixture
+def signed(own_store: Store, tmp_path: Path) -> tuple[Path, Path]:
+    """The folder of a store whose artifacts are all signed, and the folder of the trusted key."""
+    private, public = keys(tmp_path, "ours")
+    for entry in own_store.scan():
+        sign(own_store, entry.task, entry.variant, private)
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
+    public.rename(trusted / public.name)
+    return own_store.root, trusted
+
+
+def is_refused(service: Service, said: str) -> None:
+    """`translation/quantized` is not served, for this reason; all others are."""
+    refused = service.post("/translate?variant=quantized", TEXT)
+    listed = service.get("/variants/translation/quantized").json
+    others = [
+        service.post(path, TEXT) for path in ("/translate", "/translate?variant=original", "/summarize", "/summarize")
+    ]
+
+    assert refused.status == 503 and refused.problem.type == "/problems/bad-signature", refused.text
+    assert refused.problem.detail == said
+    assert (listed["status"], listed["error"], listed["default"]) == ("broken", said, False)
+    assert [answer.status for answer in others] == [200] * 4
+    assert others[0].json["variant"] == "original"
+
+
+def remove_signature(folder: Path, _: Path) -> None:
+    (folder / "model.sig").unlink()
+
+
+def sign_with_another_key(folder: Path, private: Path) -> None:
+    sign(Store(folder.parents[1]), Task.TRANSLATION, "quantized", private)
+
+
+def take_the_signature_of_another(folder: Path, _: Path) -> None:
+    shutil.copy(folder.parent / "original" / "model.sig", folder / "model.sig")
+
+
+def change_a_file_and_its_hash(folder: Path, _: Path) -> None:
+    forge(folder, "config.json", json.dumps(json.loads((folder / "config.json").read_text()) | {"n": 1}).encode())
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (remove_signature, NOT_SIGNED),
+        (sign_with_another_key, NOT_TRUSTED),
+        (take_the_signature_of_another, OTHER_FILES),
+        (change_a_file_and_its_hash, OTHER_FILES),
+    ],
+)
+def test_what_no_trusted_key_signed_is_not_served_and_the_others_are(
+    signed: tuple[Path, Path], tmp_path: Path, log: Path, damage: Callable[[Path, Path], None], said: str
+) -> None:
+    store, trusted = signed
+    stranger, _ = keys(tmp_path, "theirs")
+    damage(store / "translation" / "quantized", stranger)
+    with running_service(log, store=store, require_signature=True, trusted_keys=trusted) as service:
+        service.wait_until_ready()
+        is_refused(service, said)
+
+
+def test_an_artifact_that_is_replaced_on_disk_is_served_only_if_it_is_signed(
+    signed: tuple[Path, Path], log: Path
+) -> None:
+    store, trusted = signed
+    folder = store / "translation" / "quantized"
+    with running_service(log, store=store, require_signature=True, trusted_keys=trusted) as service:
+        service.wait_until_ready()
+        before = service.post("/translate?variant=quantized", TEXT)
+        shutil.copytree(folder, store / "kept")
+        (folder / "model.sig").unlink()
+        change_a_file_and_its_hash(folder, folder)
+        wait_until_listed(service, "broken")
+        is_refused(service, NOT_SIGNED)
+        shutil.rmtree(folder)
+        (store / "kept").rename(folder)
+        wait_until_listed(service, "loaded")
+        after = service.post("/translate?variant=quantized", TEXT)
+
+    assert before.status == after.status == 200
+    assert before.json["outputs"] == after.json["outputs"]
+
+
+def test_a_file_that_was_changed_after_signing_is_not_loaded(signed: tuple[Path, Path], log: Path) -> None:
+    store, trusted = signed
+    flip_bytes(store / "translation" / "quantized" / "onnx" / "decoder.onnx")
+    with running_service(log, store=store, require_signature=True, trusted_keys=trusted) as service:
+        refused = service.post("/translate?variant=quantized", TEXT)
+
+    assert refused.status == 503 and refused.problem.type == "/problems/corrupt-artifact"
+
+
+def test_what_was_derived_on_this_machine_has_to_be_signed_too(signed: tuple[Path, Path], log: Path) -> None:
+    store, trusted = signed
+    (store / "translation" / "original" / "onnx" / "model.sig").unlink()
+    shutil.rmtree(store / "summarization" / "original" / "onnx")
+    with running_service(
+        log, store=store, require_signature=True, trusted_keys=trusted, runtime="onnxruntime"
+    ) as service:
+        service.wait_until_ready()
+        unsigned = service.post("/translate?variant=original", TEXT)
+        unbuilt = service.post("/summarize?variant=original", TEXT)
+        served = [service.post(path, TEXT).status for path in ("/translate", "/summarize")]
+
+    assert (unsigned.status, unbuilt.status, served) == (503, 503, [200, 200])
+    assert unsigned.problem.detail == "translation/original/onnx is not signed"
+    assert "its onnx files are not built; run `slimseq prepare`" in unbuilt.problem.detail
+    assert not (store / "summarization" / "original" / "onnx").exists()
+
+
+def test_without_the_key_nothing_of_its_owner_is_served(signed: tuple[Path, Path], tmp_path: Path, log: Path) -> None:
+    store, trusted = signed
+    _, stranger = keys(tmp_path, "theirs")
+    for key in trusted.iterdir():
+        key.unlink()
+    shutil.copy(stranger, trusted)
+    with running_service(log, store=store, require_signature=True, trusted_keys=trusted) as service:
+        answers: list[Response] = [service.post(path, TEXT) for path in ("/translate", "/summarize")]
+        readiness = service.get("/readyz")
+        health = service.get("/healthz")
+
+    assert [answer.problem.type for answer in answers] == ["/problems/bad-signature"] * 2
+    assert readiness.status == 503 and "not of a trusted key" in readiness.problem.detail
+    assert health.status == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"SLIMSEQ_REQUIRE_SIGNATURE": "true"}, "needs SLIMSEQ_TRUSTED_KEYS"),
+        ({"SLIMSEQ_TRUSTED_KEYS": "keys"}, "has no effect without SLIMSEQ_REQUIRE_SIGNATURE"),
+        ({"SLIMSEQ_REQUIRE_SIGNATURE": "true", "SLIMSEQ_TRUSTED_KEYS": "none.pem"}, "none.pem cannot be used"),
+    ],
+)
+def test_signatures_that_cannot_be_checked_end_the_start_with_one_line(
+    embedded: Store, settings: dict[str, str], said: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "slimseq.app"],
+        env={**os.environ, "SLIMSEQ_STORE": str(embedded.root), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert said in ended.stderr and ended.stderr.count("\n") == 1
+
+
+def wait_until_listed(service: Service, status: str) -> None:
+    """Waits until the service has seen what changed in the store, a second later."""
+    for _ in range(100):
+        if service.get("/variants/translation/quantized").json["status"] == status:
+            return
+        time.sleep(0.05)
+    raise AssertionError(service.get("/variants/translation/quantized").text)

@@ -1,0 +1,67 @@
+"""A new artifact in the place of an old one, and the way back, as `docs/guides/operate.md` says."""
+
+import shutil
+import threading
+from pathlib import Path
+
+from slimseq.models_store.store import Store, read_manifest, write_manifest
+from tests.service.client import Response, Service
+from tests.service.conftest import running_service
+
+TEXT = {"text": "The children are playing in the garden."}
+QUANTIZED = "/translate?variant=quantized"
+ADMIN = {"Authorization": "Bearer token"}
+
+
+def unload(service: Service) -> None:
+    """Asks until no request uses the variant."""
+    while (answer := service.post("/variants/translation/quantized/unload", None, ADMIN)).status == 409:
+        pass
+    assert answer.status == 200, answer.text
+
+
+def exchange(folder: Path, new: str, old: str) -> None:
+    """Renames the folder away and another one, which is hidden until then, to its place."""
+    folder.rename(folder.with_name(old))
+    folder.with_name(new).rename(folder)
+
+
+def test_an_artifact_is_replaced_and_restored_without_a_failed_request(embedded: Store, store: Path, log: Path) -> None:
+    folder = store / "translation" / "quantized"
+    coming = folder.with_name(".coming")
+    shutil.copytree(embedded.root / "translation" / "compact", coming)
+    write_manifest(coming, read_manifest(coming).model_copy(update={"variant": "quantized"}))
+    old, new = read_manifest(folder).digest, read_manifest(coming).digest
+    answers: list[Response] = []
+    with running_service(log, store=store, admin_token="token") as service:
+        service.wait_until_ready()
+        has_ended = threading.Event()
+
+        def ask() -> None:
+            while not has_ended.is_set():
+                answers.append(service.post(QUANTIZED, TEXT))
+
+        client = threading.Thread(target=ask)
+        client.start()
+        try:
+            exchange(folder, ".coming", ".kept")
+            before_unload = service.post(QUANTIZED, TEXT)
+            unload(service)
+            upgraded = service.post(QUANTIZED, TEXT)
+            exchange(folder, ".kept", ".coming")
+            unload(service)
+            restored = service.post(QUANTIZED, TEXT)
+        finally:
+            has_ended.set()
+            client.join()
+        listed = service.get("/variants/translation/quantized").json
+
+    assert [each.status for each in (before_unload, upgraded, restored)] == [200] * 3, [
+        each.text for each in (before_unload, upgraded, restored)
+    ]
+    assert [each.json["digest"] for each in (before_unload, upgraded, restored)] == [old, new, old]
+    assert (listed["digest"], listed["loaded_digest"]) == (old, old)
+    assert {answer.status for answer in answers} == {200}
+    texts = {(answer.json["digest"], answer.json["outputs"][0]["text"]) for answer in answers}
+    assert {digest for digest, _ in texts} == {old, new} and len(texts) == 2
+    assert restored.json["outputs"] == before_unload.json["outputs"]
