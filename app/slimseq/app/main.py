@@ -12,6 +12,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
+from slimseq.app.http.dependencies import TERMS_HEADERS
 from slimseq.app.http.dialects.libretranslate import FORM_PATHS
 from slimseq.app.http.form import FORM, MULTIPART
 from slimseq.app.http.middleware.address import AddressMiddleware
@@ -90,7 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID", "X-Slimseq-Unit"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID", *TERMS_HEADERS],
             expose_headers=["Location", "Retry-After", "X-Request-ID"],
         )
     app.add_middleware(SecurityHeadersMiddleware)
