@@ -19,6 +19,7 @@ from slimseq.app.http.middleware.address import AddressMiddleware
 from slimseq.app.http.middleware.body import JSON, BodyMiddleware
 from slimseq.app.http.middleware.disconnect import DisconnectMiddleware
 from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
+from slimseq.app.http.middleware.head import HeadMiddleware
 from slimseq.app.http.middleware.identity import IdentityMiddleware
 from slimseq.app.http.middleware.observation import ObservationMiddleware
 from slimseq.app.http.middleware.security_headers import SecurityHeadersMiddleware
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     complete_openapi(app)
     install_strict_query(app)
     # The last one added sees a request first.
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(
         BodyMiddleware,
