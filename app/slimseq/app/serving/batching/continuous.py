@@ -198,7 +198,7 @@ class ContinuousBatching(RequestQueue):
         while self._queue and len(worker) < share:
             request = min(self._queue, key=by_virtual_finish)
             is_contended = len(worker) > 0 or len(self._queue) > 1
-            if is_contended and self._drop_hopeless(request):
+            if is_contended and self._drop_hopeless(request, len(worker) + 1):
                 continue
             if is_reserved := request.next_tokens > budget and len(worker) > 0:
                 most = min(self._reserve // SHORT_DIVISOR, reserve)

@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 EXPECTED_EXTRA_TOKENS = 32
 # The rate of a request of normal priority, relative to one of low priority.
 LOW_PRIORITY_FACTOR = 8
-# The least time that rows need for a token is forgotten slowly, since it depends on what else the machine does.
-FORGETTING = 1.02
+# Weight of the last row in the averages of the time that rows need.
+LAST_WEIGHT = 0.2
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class RequestQueue(ABC):
         self._virtual_time = 0.0
         # The time in which a thread completes a row, on average. It runs several at a time.
         self._seconds_a_row = 0.05
-        # The shortest time that a row has needed recently, for each of its expected tokens.
-        self._least_seconds_a_token = 0.0
+        # The time of a row, divided by its expected tokens and the rows that ran with it, on average. 0: not known yet.
+        self._seconds_a_token = 0.0
         self._retry_times = RetryTimes()
         # Failed runs since the last successful one.
         self.failures = 0
@@ -189,12 +189,17 @@ class RequestQueue(ABC):
             self._queue.remove(request)
         return row
 
-    def _drop_hopeless(self, request: QueuedRequest) -> bool:
-        """Fails a request whose next row cannot end before its deadline. Returns whether it did.
+    def _drop_hopeless(self, request: QueuedRequest, together: int) -> bool:
+        """Fails a request whose next row would end after its deadline. Returns whether it did.
 
-        Called while the queue is locked and other requests would be delayed by it.
+        To wait does not help: the time left shrinks as fast as the number of rows that run. Called while the queue is
+        locked and other requests would be delayed by it.
+
+        Args:
+            request: the request.
+            together: number of rows that would run together.
         """
-        if request.due.seconds_left >= self._least_seconds_a_token * request.next_tokens:
+        if request.due.seconds_left >= self._seconds_a_token * request.next_tokens * together:
             return False
         self._queue.remove(request)
         request.fail(DeadlineExceeded(request.due.seconds))
@@ -209,9 +214,10 @@ class RequestQueue(ABC):
             tokens: expected tokens of the longest one.
         """
         self.failures = 0
-        self._seconds_a_row += 0.2 * (seconds / rows - self._seconds_a_row)
-        least = self._least_seconds_a_token * FORGETTING
-        self._least_seconds_a_token = min(seconds / tokens, least) if least else seconds / tokens
+        self._seconds_a_row += LAST_WEIGHT * (seconds / rows - self._seconds_a_row)
+        seconds_a_token = seconds / (rows * tokens)
+        before = self._seconds_a_token or seconds_a_token
+        self._seconds_a_token = before + LAST_WEIGHT * (seconds_a_token - before)
 
     def _failed(self, requests: Iterable[QueuedRequest], error: Exception) -> None:
         if not isinstance(error, SlimseqError):

@@ -110,8 +110,9 @@ class StaticBatching(RequestQueue):
     def _form_batch(self) -> Batch:
         self._queue = [request for request in self._queue if not request.is_over]
         if len(self._queue) > 1 or self._running:
+            together = min(self._queued_rows(), self._limits.max_rows)
             for request in list(self._queue):
-                self._drop_hopeless(request)
+                self._drop_hopeless(request, together)
         if not self._queue:
             return Batch(GenerationOptions())
         batch = Batch(min(self._queue, key=by_virtual_finish).options)
