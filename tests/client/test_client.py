@@ -15,6 +15,7 @@ import pytest
 from slimseq.app.http.schemas.generation import SummarizeRequest, TranslateRequest
 from slimseq.client import (
     AsyncClient,
+    Choice,
     Client,
     ClientError,
     Generation,
@@ -204,17 +205,21 @@ def test_an_evaluation_that_may_have_started_is_not_started_again() -> None:
     assert len(answering.requests) == 1
 
 
-def test_what_selects_the_variant_goes_into_the_query_and_the_unit_into_a_header() -> None:
-    answering = Answering([ok()])
+def test_what_selects_the_variant_goes_into_the_query_and_the_terms_into_headers() -> None:
+    chosen: Choice = {"min_retention": 0.98, "max_latency_ms": 50, "max_bytes": 10**7, "variant": None}
+    compared = {"id": "c1", "task": "translation", "results": []}
+    answering = Answering([ok(), httpx2.Response(200, json=compared)])
 
     with Client("http://service", transport=answering.transport) as client:
-        client.translate(
-            "Yes.", min_retention=0.98, max_latency_ms=50, max_bytes=10**7, variant=None, unit="Jürgen", num_beams=1
-        )
+        client.translate("Yes.", **chosen, unit="Jürgen", deadline_ms=500, priority="low", num_beams=1)
+        client.compare("translation", ["a", "b"], "Yes.", deadline_ms=700)
 
-    (request,) = answering.requests
+    request, comparing = answering.requests
     assert dict(request.url.params) == {"min_retention": "0.98", "max_latency_ms": "50", "max_bytes": "10000000"}
     assert dict(request.headers.raw)[b"X-Slimseq-Unit"] == "Jürgen".encode()
+    assert (request.headers["x-request-deadline-ms"], request.headers["x-request-priority"]) == ("500", "low")
+    assert comparing.headers["x-request-deadline-ms"] == "700" and "x-request-priority" not in comparing.headers
+    assert json.loads(comparing.content) == {"text": "Yes."}
     assert json.loads(request.content) == {"text": "Yes.", "num_beams": 1}
 
 

@@ -1,8 +1,12 @@
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from benchmarks.load import make_requests
+from benchmarks.overload import EXPECTED, crowd
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.service.client import Response, Service
 from tests.service.conftest import running_service
@@ -39,6 +43,20 @@ def test_a_request_past_its_deadline_gets_a_504_and_stops_working(embedded: Stor
     assert late.status == 504 and "0.5 s" in late.problem.detail and seconds < 2
     assert streamed.status == 504 or streamed.events[-1][0] == "error"
     assert after.status == 200
+
+
+def test_a_crowd_that_honours_retry_after_gets_answers_refusals_and_deadlines_and_nothing_else(
+    embedded: Store, log: Path
+) -> None:
+    requests = make_requests(embedded.manifest(Task.TRANSLATION, "quantized"))
+    with running_service(log, store=embedded.root, queue_rows=64) as service:
+        service.wait_until_ready()
+        load = crowd(service.port, "/translate", requests, clients=200, seconds=6, deadline_seconds=5)
+        found = asyncio.run(load)
+        later = service.post("/translate", QUICK)
+
+    assert set(found.statuses) <= EXPECTED and found.statuses["200"] > 0
+    assert later.status == 200
 
 
 def test_a_stop_lets_a_running_request_end(embedded: Store, log: Path) -> None:

@@ -12,12 +12,14 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
+from slimseq.app.http.dependencies import TERMS_HEADERS
 from slimseq.app.http.dialects.libretranslate import FORM_PATHS
 from slimseq.app.http.form import FORM, MULTIPART
 from slimseq.app.http.middleware.address import AddressMiddleware
 from slimseq.app.http.middleware.body import JSON, BodyMiddleware
 from slimseq.app.http.middleware.disconnect import DisconnectMiddleware
 from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
+from slimseq.app.http.middleware.head import HeadMiddleware
 from slimseq.app.http.middleware.identity import IdentityMiddleware
 from slimseq.app.http.middleware.observation import ObservationMiddleware
 from slimseq.app.http.middleware.security_headers import SecurityHeadersMiddleware
@@ -75,6 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     complete_openapi(app)
     install_strict_query(app)
     # The last one added sees a request first.
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(
         BodyMiddleware,
@@ -91,7 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID", "X-Slimseq-Unit"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID", *TERMS_HEADERS],
             expose_headers=["Location", "Retry-After", "X-Request-ID"],
         )
     app.add_middleware(SecurityHeadersMiddleware)

@@ -182,6 +182,14 @@ class Settings(BaseSettings):
     header_timeout_seconds: float = Field(
         default=10, gt=0, le=600, description="Seconds for a client to send the request line and all headers."
     )
+    drain_seconds: float = Field(
+        default=0,
+        ge=0,
+        le=600,
+        allow_inf_nan=False,
+        description="Seconds after SIGTERM or SIGINT in which `GET /readyz` answers 503 and everything is still "
+        "served, so that load balancers send no more requests. The grace period follows.",
+    )
     shutdown_grace_seconds: int = Field(
         default=10,
         ge=0,

@@ -22,7 +22,7 @@ from slimseq.client.answers import (
     VariantScores,
 )
 from slimseq.client.async_client import AsyncClient
-from slimseq.client.calls import Choice, ChosenOptions, Options, Task
+from slimseq.client.calls import Choice, ChosenOptions, ComparedOptions, Options, Task, Terms
 from slimseq.client.client import Client
 from slimseq.client.errors import (
     ClientError,
@@ -56,6 +56,7 @@ __all__ = [
     "Client",
     "ClientError",
     "ComparedGeneration",
+    "ComparedOptions",
     "Comparison",
     "DiffPart",
     "Evaluation",
@@ -79,6 +80,7 @@ __all__ = [
     "Retry",
     "ServiceProblem",
     "Task",
+    "Terms",
     "Timings",
     "UnexpectedAnswer",
     "Unreachable",

@@ -18,7 +18,11 @@ Task = Literal["summarization", "translation"]
 Texts = str | Sequence[str]
 
 PATHS: Mapping[Task, str] = {"summarization": "/summarize", "translation": "/translate"}
-UNIT_HEADER = b"X-Slimseq-Unit"
+TERMS_HEADERS = {
+    "deadline_ms": b"X-Request-Deadline-Ms",
+    "priority": b"X-Request-Priority",
+    "unit": b"X-Slimseq-Unit",
+}
 FIRST_ERROR = 400
 
 
@@ -61,12 +65,25 @@ class Choice(TypedDict, total=False):
     # The most bytes of the model's files, likewise.
     max_bytes: int | None
     runtime: str | None
-    # What keeps its arm of an experiment, such as the id of a user.
+
+
+class Terms(TypedDict, total=False):
+    """The terms of a request. None, or left out: no such wish."""
+
+    # Milliseconds in which the service answers, if its own deadline is longer.
+    deadline_ms: int | None
+    # `low` waits behind others.
+    priority: Literal["normal", "low"] | None
+    # What keeps its arm of an experiment, or votes, such as the id of a user.
     unit: str | None
 
 
-class ChosenOptions(Options, Choice, total=False):
-    """Generation options, and what selects the variant and the runtime."""
+class ChosenOptions(Options, Choice, Terms, total=False):
+    """Generation options, what selects the variant and the runtime, and the terms of the request."""
+
+
+class ComparedOptions(Options, Terms, total=False):
+    """Generation options, and the terms of the request."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +141,9 @@ class _Experiments(Answer):
 
 def generate(task: Task, text: Texts, options: ChosenOptions) -> Call[Generation]:
     """Returns the call of `/summarize` or `/translate`."""
-    chosen = _given({name: options.get(name) for name in Choice.__annotations__ if name != "unit"})
+    chosen = _given({name: options.get(name) for name in Choice.__annotations__})
     own = {name: value for name, value in options.items() if name not in Choice.__annotations__}
-    body, headers = {"text": _texts(text), **own}, _unit(options.get("unit"))
+    body, headers = _body(text, own), _headers(own)
     return Call("POST", PATHS[task], Generation.model_validate_json, chosen, body, headers)
 
 
@@ -137,12 +154,11 @@ def stream(task: Task, text: Texts, options: ChosenOptions) -> Call[Generation]:
 
 
 def compare(
-    task: Task, variants: Sequence[str], text: Texts, runtime: str | None, unit: str | None, options: Options
+    task: Task, variants: Sequence[str], text: Texts, runtime: str | None, options: ComparedOptions
 ) -> Call[Comparison]:
     """Returns the call of `/compare`."""
     query = _given({"task": task, "variant": list(variants), "runtime": runtime})
-    body = {"text": _texts(text), **options}
-    return Call("POST", "/compare", Comparison.model_validate_json, query, body, _unit(unit))
+    return Call("POST", "/compare", Comparison.model_validate_json, query, _body(text, options), _headers(options))
 
 
 def variants() -> Call[list[Variant]]:
@@ -224,7 +240,7 @@ def delete_experiment(identifier: str) -> Call[None]:
 def feedback(fields: Mapping[str, Any], unit: str | None, more: Mapping[str, Any]) -> Call[Feedback]:
     """Returns the call of `POST /feedback`. The service refuses what was judged before, so it is sent once."""
     body, read = {**fields, **more}, Feedback.model_validate_json
-    return Call("POST", "/feedback", read, body=body, headers=_unit(unit), is_repeatable=False)
+    return Call("POST", "/feedback", read, body=body, headers=_headers({"unit": unit}), is_repeatable=False)
 
 
 def read_event(event: ServerSentEvent) -> Piece | Generation:
@@ -257,9 +273,14 @@ def check_ended(evaluation: Evaluation) -> Evaluation:
     raise EvaluationFailed(f"evaluation {evaluation.id} {evaluation.status}{reason}")
 
 
-def _unit(unit: str | None) -> Mapping[bytes, bytes] | None:
-    """Returns the header of a unit. A header holds bytes: those of a unit in any script are UTF-8."""
-    return None if unit is None else {UNIT_HEADER: unit.encode()}
+def _body(text: Texts, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"text": _texts(text), **{name: value for name, value in options.items() if name not in TERMS_HEADERS}}
+
+
+def _headers(terms: Mapping[str, Any]) -> Mapping[bytes, bytes]:
+    """Returns the headers of terms. A header holds bytes: those of a unit in any script are UTF-8."""
+    given = {name: terms.get(name) for name in TERMS_HEADERS}
+    return {TERMS_HEADERS[name]: str(value).encode() for name, value in given.items() if value is not None}
 
 
 def _texts(text: Texts) -> str | list[str]:

@@ -10,7 +10,7 @@ import httpx2
 
 from slimseq.client import calls
 from slimseq.client.answers import Comparison, Evaluation, Generation, Piece, Quality, Variant
-from slimseq.client.calls import Call, ChosenOptions, Options, Task, Texts
+from slimseq.client.calls import Call, ChosenOptions, ComparedOptions, Task, Texts
 from slimseq.client.errors import ClientError, Unreachable, WaitedTooLong, error_of
 from slimseq.client.experiments import Experiment, ExperimentSummary, Feedback
 from slimseq.client.retry import Retry
@@ -71,8 +71,8 @@ class Client:
             task: `summarization` or `translation`.
             text: a text, or several.
             options: generation options, and in place of the task's default: a `variant` by name, or the best one
-                within `min_retention`, `max_latency_ms` and `max_bytes`; a `runtime`. In an experiment, a `unit`
-                keeps its arm.
+                within `min_retention`, `max_latency_ms` and `max_bytes`; a `runtime`. `deadline_ms` shortens the
+                service's deadline, and `priority="low"` waits behind others. In an experiment, a `unit` keeps its arm.
         """
         return self._send(calls.generate(task, text, options))
 
@@ -110,11 +110,10 @@ class Client:
         text: Texts,
         *,
         runtime: str | None = None,
-        unit: str | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[ComparedOptions],
     ) -> Comparison:
         """Generates from the same text with 2 to 8 variants, one after the other. `unit` is who votes on them."""
-        return self._send(calls.compare(task, variants, text, runtime, unit, options))
+        return self._send(calls.compare(task, variants, text, runtime, options))
 
     def variants(self) -> list[Variant]:
         """Returns all variants."""

@@ -1,12 +1,12 @@
 """What tests of batching and of scheduling both do: submit rows, wait for something, read texts."""
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
+from slimseq.app.serving.terms import Due, Priority
 from slimseq.inference.generator import TextOutput
 from slimseq.models_store.manifest import GenerationOptions
 from tests.app.serving.generators import rows
@@ -35,11 +35,11 @@ def submit(
     options: GenerationOptions | None = None,
     seconds: float = 10,
     listener: Listener | None = None,
+    priority: Priority = "normal",
 ) -> QueuedRequest:
     """Queues a row of each length, four tokens each where no options are given."""
-    return worker.submit(
-        rows(*lengths), options or GenerationOptions(max_new_tokens=4), time.monotonic() + seconds, listener
-    )
+    options = options or GenerationOptions(max_new_tokens=4)
+    return worker.submit(rows(*lengths), options, Due.within(seconds, priority), listener)
 
 
 def texts(generated: Generated) -> list[str]:

@@ -3,10 +3,13 @@
 from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from slimseq.app.errors import InvalidRequest
+from slimseq.app.http.validation import describe
 from slimseq.app.services import Services
 from slimseq.app.serving.selection.chooser import Choice
+from slimseq.app.serving.terms import Priority, Terms
 from slimseq.app.settings import RuntimeChoice
 from slimseq.models_store.manifest import Task
 
@@ -66,15 +69,48 @@ async def _choice(query: Annotated[ChoiceQuery, Query()]) -> Choice:
     return choice_of(query)
 
 
-UnitHeader = Annotated[
-    str | None,
-    Header(
-        alias="X-Slimseq-Unit",
-        max_length=256,
-        description="What keeps its arm of an experiment, such as the id of a user. Its first rating counts, and its "
-        "first vote on two arms. By default each request draws an arm, and each judgement counts.",
-    ),
-]
+UNIT_HEADER = "X-Slimseq-Unit"
+UNIT_DESCRIPTION = (
+    "What keeps its arm of an experiment, such as the id of a user. Its first rating counts, and its first vote on two "
+    "arms. By default each request draws an arm, and each judgement counts."
+)
+UnitHeader = Annotated[str | None, Header(alias=UNIT_HEADER, max_length=256, description=UNIT_DESCRIPTION)]
+
+
+class TermsHeaders(BaseModel):
+    """The headers that state the terms of a request."""
+
+    unit: Annotated[str | None, Field(alias=UNIT_HEADER, max_length=256, description=UNIT_DESCRIPTION)] = None
+    deadline_ms: Annotated[
+        int | None,
+        Field(
+            alias="X-Request-Deadline-Ms",
+            ge=1,
+            le=3_600_000,
+            description="Deadline in milliseconds, from the end of the request on, if it is shorter than that of the "
+            "service. After it the answer is 504. A request that cannot meet its deadline is not begun.",
+        ),
+    ] = None
+    priority: Annotated[
+        Priority,
+        Field(
+            alias="X-Request-Priority",
+            description="`low` waits behind requests of `normal` priority, and has a smaller share of the service.",
+        ),
+    ] = "normal"
+
+    @property
+    def terms(self) -> Terms:
+        """The terms."""
+        return Terms(self.unit, None if self.deadline_ms is None else self.deadline_ms / 1000, self.priority)
+
+
+async def _terms(headers: Annotated[TermsHeaders, Header()]) -> Terms:
+    return headers.terms
+
+
+TERMS_HEADERS = [field.alias for field in TermsHeaders.model_fields.values() if field.alias]
+TermsDep = Annotated[Terms, Depends(_terms)]
 ChoiceDep = Annotated[Choice, Depends(_choice)]
 
 
@@ -83,6 +119,20 @@ def choice_of(query: ChoiceQuery) -> Choice:
     return Choice(
         query.variant, query.min_retention, runtime_name(query.runtime), query.max_latency_ms, query.max_bytes
     )
+
+
+def terms_of(request: Request) -> Terms:
+    """Returns the terms of a request of another dialect.
+
+    Raises:
+        InvalidRequest: a header is wrong.
+    """
+    try:
+        return TermsHeaders.model_validate(
+            {name: request.headers[name] for name in TERMS_HEADERS if name in request.headers}
+        ).terms
+    except ValidationError as error:
+        raise InvalidRequest(f"header {describe(error.errors())}") from error
 
 
 def runtime_name(runtime: RuntimeChoice) -> str | None:

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from slimseq.app.settings import Settings
 
+# Of all responses that clients have not read yet. As much as the bodies of requests in progress may be by default.
+MAX_UNREAD_BYTES = 64 * 1024**2
 LOG_SECONDS = 10.0  # Each limit is logged at most once in this time, so that an attack does not fill the log.
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,10 @@ class Droppable(Protocol):
 
     client: tuple[str, int] | None
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Number of bytes of responses that are not sent yet."""
+
     def drop(self) -> None:
         """Closes the connection at once."""
 
@@ -56,10 +62,15 @@ class Connections:
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
+        # Responses close their connections.
         self.is_stopping = False
+        # The application closes: further requests are answered with 503.
+        self.is_closing = False
         self._open: set[Droppable] = set()
         # Connections without a complete request, the one that was idle longest first.
         self._idle: dict[Droppable, None] = {}
+        # Connections whose clients are slow to read, the slowest first.
+        self._unread: dict[Droppable, None] = {}
         self._logged: dict[str, tuple[float, int]] = {}
 
     def opened(self, connection: Droppable) -> bool:
@@ -69,13 +80,16 @@ class Connections:
         """
         self._open.add(connection)
         if len(self._open) > self.limits.connections and self._idle:
-            self._drop(next(iter(self._idle)))
+            self._drop(
+                next(iter(self._idle)), "too many connections: the oldest one without a complete request is closed"
+            )
         return len(self._open) - len(self._idle) <= self.limits.connections
 
     def closed(self, connection: Droppable) -> None:
         """Removes a connection."""
         self._open.discard(connection)
         self._idle.pop(connection, None)
+        self._unread.pop(connection, None)
 
     def mark_idle(self, connection: Droppable) -> None:
         """Marks a connection as idle."""
@@ -92,8 +106,21 @@ class Connections:
         """Marks a connection as busy."""
         self._idle.pop(connection, None)
 
-    def _drop(self, connection: Droppable) -> None:
-        self.log("too many connections: the oldest one without a complete request is closed", connection.client)
+    def mark_unread(self, connection: Droppable) -> None:
+        """Marks a connection whose client is slow to read. If too much is unread, the slowest clients are dropped."""
+        self._unread[connection] = None
+        unread = sum(each.unsent_bytes for each in self._unread)
+        while unread > MAX_UNREAD_BYTES and len(self._unread) > 1:
+            slowest = next(iter(self._unread))
+            unread -= slowest.unsent_bytes
+            self._drop(slowest, "responses are not read: the connection that waits longest is closed")
+
+    def mark_read(self, connection: Droppable) -> None:
+        """Marks a connection whose client has read most of what was sent."""
+        self._unread.pop(connection, None)
+
+    def _drop(self, connection: Droppable, reason: str) -> None:
+        self.log(reason, connection.client)
         self.closed(connection)
         connection.drop()
 

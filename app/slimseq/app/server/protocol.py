@@ -6,23 +6,28 @@ discarded for a moment, so that a client that is still sending gets the response
 
 import asyncio
 import contextvars
+import re
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import httptools
 from asgi_correlation_id import correlation_id
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from slimseq.app.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, TooManyConnections
+from slimseq.app.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, ShuttingDown, TooManyConnections
 from slimseq.app.http.problems import MEDIA_TYPE, problem_of
 from slimseq.app.server.connections import Connections
 from slimseq.models_store.errors import SlimseqError
 
 LINGER_BYTES = 16 * 1024**2  # Twice the default `max_body_bytes`: a body slightly above the limit is read to its end.
 LINGER_SECONDS = 2.0
+VERSIONS = ("1.1", "1.0")
+HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
 MAX_PIPELINED = 16  # Maximum number of waiting requests of a connection. The client may send more requests again.
 
 
@@ -30,8 +35,12 @@ class TooManyPipelined(Exception):
     """Stops the parser."""
 
 
-class WrongHost(Exception):
-    """Stops the parser: a request does not have one Host header."""
+class WrongHead(Exception):
+    """Stops the parser: the head of a request is not allowed."""
+
+
+class ArrivedTooLate(Exception):
+    """Stops the parser: the application closes."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -54,12 +63,18 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stall: asyncio.TimerHandle | None = None
         self._ignores_data = False
         self._discarded_bytes = 0
+        # The request whose application runs. `cycle` is the one that was received last.
+        self._running: RequestResponseCycle | None = None
+        self._waits_for_reader = False
         # State of the request that is being received.
         self._is_in_head = True
+        self._is_upgrade = False
         self._heads = 0
         self._head_bytes = 0
         self._silent_bytes = 0
         self._keeps_alive = True
+        # `time.monotonic()` of the connection or of its last response.
+        self.idle_since = time.monotonic()
 
     # Connection
 
@@ -78,6 +93,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._cancel_timer()
         self._cancel_stall()
         self._shared.closed(self)
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def drop(self) -> None:
@@ -85,15 +103,15 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def shutdown(self) -> None:
-        """Makes the current request the last one. If there is none, a request that is being received is still read."""
+        """Makes the current request the last one if its response can still say so, else the next one."""
         self._keeps_alive = False
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.cycle is not None and not self.cycle.response_started:
             self.cycle.keep_alive = False
 
     @property
-    def has_unsent(self) -> bool:
-        """Whether a part of a response is not sent yet."""
-        return self.transport.get_write_buffer_size() > 0
+    def unsent_bytes(self) -> int:
+        """Number of bytes of responses that are not sent yet."""
+        return self.transport.get_write_buffer_size()
 
     # Data
 
@@ -128,15 +146,21 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Upgrades are not supported: the request is answered, and the connection is closed.
-            self._stop_reading()
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self._is_upgrade:
+                # CONNECT: it is answered, and the connection is closed.
+                self._stop_reading()
+                return
+            # Upgrades are not supported: the request is one without. Clients of HTTP/2 send them first.
+            self._parse(self._without_upgrade() + data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             if isinstance(error.__context__, TooManyPipelined):
                 self._shared.log("too many pipelined requests: the rest is not read", self.client)
                 self._stop_reading()
-            elif isinstance(error.__context__, WrongHost):
+            elif isinstance(error.__context__, WrongHead):
                 self._is_malformed(str(error.__context__))
+            elif isinstance(error.__context__, ArrivedTooLate):
+                self._refuse(ShuttingDown())
             else:
                 self._is_malformed()
         except httptools.HttpParserError:
@@ -149,14 +173,25 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Starts the application. A response that starts before the end of the request closes the connection.
-
-        A request without a Host header, or with several, is answered with 400 (RFC 9112, 3.2).
-        """
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
-            raise WrongHost(f"it has {hosts} Host headers instead of one")
+        """Starts the application. A response that starts before the end of the request closes the connection."""
+        if self._shared.is_closing:
+            raise ArrivedTooLate
+        version = self.parser.get_http_version()
+        if wrong := what_is_wrong(version, self.headers):
+            raise WrongHead(wrong)
+        if self.url[:1] != b"/":
+            self._use_host_of_url()
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._is_upgrade = True
+            return
+        if version == "1.0":
+            self.expect_100_continue = False
         super().on_headers_complete()
+        if len(self.pipeline) <= MAX_PIPELINED // 2:
+            # uvicorn stops reading at the first waiting request, and then does not see that a client leaves.
+            self.flow.resume_reading()
+        # Trailers, which may come later, are no headers: a proxy does not check them.
+        self.headers = []
         self._is_in_head = False
         self._heads += 1
         self._head_bytes = self._silent_bytes = 0
@@ -165,6 +200,25 @@ class LimitedProtocol(HttpToolsProtocol):
         self._keeps_alive = self.cycle.keep_alive and not self._shared.is_stopping
         self.cycle.keep_alive = False
 
+    def _use_host_of_url(self) -> None:
+        """Replaces the Host header of a request whose URL has a host (RFC 9112, 3.2.2)."""
+        if (url := httptools.parse_url(self.url)).host:
+            host = url.host if url.port is None else b"%s:%d" % (url.host, url.port)
+            self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
+
+    def _without_upgrade(self) -> bytes:
+        """Returns the head of the request without its upgrade, and starts another parser, which can parse the body."""
+        line = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = [
+            b"%s: %s\r\n" % (name, b"close" if name == b"connection" else value)
+            for name, value in self.headers
+            if name != b"upgrade" and (name != b"connection" or b"close" in value.lower())
+        ]
+        self._is_upgrade = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return b"".join([line, *kept, b"\r\n"])
+
     def on_body(self, body: bytes) -> None:
         """Receives a part of a body."""
         self._silent_bytes = 0
@@ -172,15 +226,26 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Ends the request."""
+        if self._is_upgrade:
+            return
         self._is_in_head = True
         self._shared.mark_busy(self)
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keeps_alive
         super().on_message_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_response_complete(self) -> None:
-        """Continues with the next request, or waits for one."""
+        """Continues with the next request, or waits for one, once the client has read most of the response."""
+        if self.flow.write_paused and not self.transport.is_closing():
+            self._waits_for_reader = True
+            self.flow.pause_reading()
+            return
         super().on_response_complete()
+        self.idle_since = time.monotonic()
         if self.cycle.response_complete and not self.transport.is_closing():
             self._shared.mark_idle(self)
 
@@ -251,11 +316,16 @@ class LimitedProtocol(HttpToolsProtocol):
         """Called when the write buffer is full."""
         super().pause_writing()
         self.expect_reading()
+        self._shared.mark_unread(self)
 
     def resume_writing(self) -> None:
         """Called when the write buffer has space again."""
         super().resume_writing()
         self._cancel_stall()
+        self._shared.mark_read(self)
+        if self._waits_for_reader:
+            self._waits_for_reader = False
+            self.on_response_complete()
 
     def expect_reading(self) -> None:
         """Starts the timeout for the client to read what was written."""
@@ -277,6 +347,25 @@ class LimitedProtocol(HttpToolsProtocol):
             self._timer = None
 
 
+def what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """Returns what is wrong with a head that the parser accepts, None if nothing is.
+
+    A request has one Host header with one host (RFC 9112, 3.2), and no coding of its body but `chunked`, which came
+    with HTTP/1.1 (6.1): a proxy could see another end of the body.
+    """
+    hosts = 0
+    for name, value in headers:
+        if name == b"host":
+            hosts += 1
+            if not HOST.fullmatch(value):
+                return "its Host header is not a host"
+        elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
+            return "its Transfer-Encoding is not supported"
+    if hosts > 1 or (hosts == 0 and version != "1.0"):
+        return f"it has {hosts} Host headers instead of one"
+    return None if version in VERSIONS else f"HTTP/{version} is not supported"
+
+
 class LingeringTransport:
     """A transport that stays open for a moment after `close` if the client is still sending, so that it can read."""
 
@@ -284,12 +373,16 @@ class LingeringTransport:
         self._transport = transport
         self._protocol = protocol
         self._is_lingering = False
-        self.write = transport.write
         self.abort = transport.abort
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
         self.get_extra_info = transport.get_extra_info
         self.get_write_buffer_size = transport.get_write_buffer_size
+
+    def write(self, data: bytes) -> None:
+        """Writes data, unless the connection was dropped: uvloop does not allow it."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def is_closing(self) -> bool:
         """Whether the connection accepts no more requests."""

@@ -1,19 +1,26 @@
-"""uvicorn's server with a bounded shutdown, which takes at most a second longer than the grace period.
+"""uvicorn's server with a bounded shutdown, which takes at most a second longer than its two periods.
 
-1. SIGTERM or SIGINT: no new connections; requests in progress and those on open connections are answered.
-2. No request is left, or the grace period is over: running requests are cancelled and answered with 503.
-3. The application closes: evaluations, workers, models.
-4. If any of this hangs, `watchdog` ends the process with exit code 0. A second signal skips to step 2.
+1. SIGTERM or SIGINT: the drain period. `GET /readyz` answers 503, so that load balancers look for other services.
+   Everything is still served. From now on every response closes its connection.
+2. The grace period: no new connections; requests in progress and those on open connections are answered.
+3. No request is left, or the grace period is over: running requests are cancelled and answered with 503.
+4. The application closes: evaluations, workers, models. Requests that still come on open connections get 503.
+5. If any of this hangs, `watchdog` ends the process with exit code 0. A second signal skips to step 3.
+
+A connection is reset if the server closes it while a request is under way. So connections that wait to be accepted are
+accepted before the socket closes, and a connection whose last response did not announce its end is kept for a while.
 """
 
 import asyncio
 import contextlib
 import functools
 import logging
+import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, cast
 
@@ -25,6 +32,7 @@ from slimseq.app.server.addresses import listening
 from slimseq.app.server.connections import ConnectionLimits, Connections
 from slimseq.app.server.protocol import LimitedProtocol
 from slimseq.app.server.watchdog import Watchdog
+from slimseq.app.services import Services
 from slimseq.app.settings import Settings
 
 STARTUP_FAILED = 3  # uvicorn's exit code
@@ -32,21 +40,43 @@ AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of
 CUT_OFF_SECONDS = 0.2  # Part of it: for the responses of cancelled requests.
 CLOSING_SECONDS = 2.0  # To close the application once every request is answered, within the above.
 QUIET_SECONDS = 0.2  # Time in which open connections may still send a request after the last response.
+# The same for connections that were opened, or got a response without `Connection: close`, after the signal.
+RECENT_SECONDS = 1.0
 EXIT_SECONDS = 1.0  # For the shutdown of the interpreter, within the above too.
 POLL_SECONDS = 0.02
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class StopPeriods:
+    """Length of the periods of a shutdown."""
+
+    drain_seconds: float
+    grace_seconds: float
+
+
 class Server(uvicorn.Server):
     """Serves until a signal comes, and then shuts down in time."""
 
-    def __init__(self, config: uvicorn.Config, connections: Connections, grace_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, connections: Connections, periods: StopPeriods, on_stop: Callable[[], None]
+    ) -> None:
+        """Makes a server.
+
+        Args:
+            config: of uvicorn.
+            connections: the shared state of its connections.
+            periods: length of the periods of its shutdown.
+            on_stop: called when a signal starts the shutdown. It must return at once.
+        """
         super().__init__(config)
         self._shared = connections
-        self._grace_seconds = grace_seconds
+        self._periods = periods
+        self._on_stop = on_stop
         self._watchdog = Watchdog()
-        self._cut_off_at = time.monotonic()
+        self._stopped_at = float("inf")
+        self._drained_at = self._cut_off_at = time.monotonic()
         self._busy_at = time.monotonic()
 
     @contextlib.contextmanager
@@ -58,32 +88,56 @@ class Server(uvicorn.Server):
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Starts the shutdown. A second signal ends the grace period."""
+        """Starts the shutdown. A second signal ends the drain and the grace period."""
         self.force_exit = self.should_exit
-        self.should_exit = True
-        grace = 0 if self.force_exit else self._grace_seconds
-        self._cut_off_at = time.monotonic() + grace
-        self._watchdog.end_within(grace + AFTER_GRACE_SECONDS)
+        self.should_exit = self._shared.is_stopping = True
+        drain, grace = (0, 0) if self.force_exit else (self._periods.drain_seconds, self._periods.grace_seconds)
+        now = time.monotonic()
+        self._stopped_at = min(self._stopped_at, now)
+        self._drained_at, self._cut_off_at = now + drain, now + drain + grace
+        self._watchdog.end_within(drain + grace + AFTER_GRACE_SECONDS)
+        self._on_stop()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Returns whether the server stops to listen: at the end of the drain period."""
+        return await super().on_tick(counter) and time.monotonic() >= self._drained_at
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shuts down in the order that the module describes."""
         logger.info("shutting down")
-        for server in self.servers:
-            server.close()
-        self._shared.is_stopping = True
+        await self._stop_listening()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await self._until(self._is_quiet, lambda: self._cut_off_at)
         if self.server_state.tasks:
             await self._cut_off()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort() if _has_unsent(connection) else connection.transport.close()
+        self._shared.is_closing = True
         self._watchdog.end_within(CLOSING_SECONDS)
         await self.lifespan.shutdown()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort() if _has_unsent(connection) else connection.transport.close()
         self._watchdog.end_within(EXIT_SECONDS)
         # The interpreter restores the default handlers before it ends, and a further signal would change the exit code.
         for number in HANDLED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+
+    async def _stop_listening(self) -> None:
+        """Accepts the connections that wait, and closes the sockets."""
+        listening = [socket.socket(fileno=os.dup(each.fileno())) for server in self.servers for each in server.sockets]
+        for server in self.servers:
+            server.close()
+        accepted: list[socket.socket] = []
+        for each in listening:
+            with each, contextlib.suppress(OSError):
+                each.setblocking(False)
+                while True:
+                    accepted.append(each.accept()[0])
+        for connection in accepted:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> LimitedProtocol:
+        return LimitedProtocol(self.config, self.server_state, self.lifespan.state, shared=self._shared)
 
     async def _cut_off(self) -> None:
         """Cancels running requests, which are then answered with 503."""
@@ -104,7 +158,12 @@ class Server(uvicorn.Server):
         if self._is_busy():
             self._busy_at = time.monotonic()
             return False
-        return not self.server_state.connections or time.monotonic() - self._busy_at >= QUIET_SECONDS
+        connections = self.server_state.connections
+        if not connections:
+            return True
+        now = time.monotonic()
+        last = max(each.idle_since for each in connections if isinstance(each, LimitedProtocol))
+        return now - self._busy_at >= QUIET_SECONDS and (last < self._stopped_at or now - last >= RECENT_SECONDS)
 
     async def _until(self, is_so: Callable[[], bool], deadline: Callable[[], float]) -> None:
         self._busy_at = time.monotonic()
@@ -130,11 +189,13 @@ def serve(app: FastAPI, settings: Settings) -> int:
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=settings.proxies,
     )
-    server = Server(config, connections, settings.shutdown_grace_seconds)
+    services: Services = app.state.services
+    periods = StopPeriods(settings.drain_seconds, settings.shutdown_grace_seconds)
+    server = Server(config, connections, periods, services.readiness.stop)
     ports = (settings.port, settings.admin_port)
     server.run(None if settings.admin_port is None else [listening(settings.host, port or 0) for port in ports])
     return 0 if server.started or server.should_exit else STARTUP_FAILED
 
 
 def _has_unsent(connection: Any) -> bool:
-    return isinstance(connection, LimitedProtocol) and connection.has_unsent
+    return isinstance(connection, LimitedProtocol) and connection.unsent_bytes > 0

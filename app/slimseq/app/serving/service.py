@@ -33,6 +33,7 @@ from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.streaming.assembly import Assembly
 from slimseq.app.serving.streaming.events import TokenRelay, generation_events
+from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Assignment, NoTraffic, Traffic, new_id
 from slimseq.app.settings import Settings
 from slimseq.models_store.errors import SlimseqError
@@ -51,7 +52,7 @@ class Call:
         prompt: texts and options.
         choice: the variant that it asks for, or that of its arm.
         started: when it arrived, of `time.monotonic`.
-        deadline: when it expires.
+        due: when it expires, and its priority.
         assignment: its arm of an experiment, if it has one.
         comparison: id of the comparison that it is part of.
         reason: why its variant was selected, once it is and limits selected it.
@@ -61,7 +62,7 @@ class Call:
     prompt: Prompt
     choice: Choice
     started: float
-    deadline: float
+    due: Due
     assignment: Assignment | None = None
     comparison: str | None = None
     reason: str | None = None
@@ -97,36 +98,36 @@ class GenerationService:
         """Maximum number of characters in the texts of a request."""
         return self._settings.max_text_characters
 
-    async def generate(self, task: Task, prompt: Prompt, choice: Choice, unit: str | None = None) -> GenerationResponse:
+    async def generate(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> GenerationResponse:
         """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs.
 
         Args:
             task: the task.
             prompt: texts and options.
             choice: the variant.
-            unit: what keeps its arm of an experiment.
+            terms: deadline, priority and unit.
 
         Raises:
             SlimseqError: what `Chooser.choose`, `Pool.lease`, `planning` and `RequestQueue.wait` raise.
         """
-        call = self._call(task, prompt, choice, unit)
+        call = self._call(task, prompt, choice, terms)
         with self._counted(call):
             response = await self._generate(call)
         self._on_answer(prompt, response)
         return response
 
-    async def stream(self, task: Task, prompt: Prompt, choice: Choice, unit: str | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> AsyncIterator[bytes]:
         """Generates as `generate` does, as Server-Sent Events. It returns when the first event is there.
 
         Raises:
             SlimseqError: as `generate` does, before the first piece. Later errors become an `error` event.
         """
-        call = self._call(task, prompt, choice, unit)
+        call = self._call(task, prompt, choice, terms)
         async with AsyncExitStack() as held:
             held.enter_context(self._counted(call))
             loaded, planned = await self._prepare(held, call)
             relay = TokenRelay()
-            request = loaded.worker.submit(planned.rows, planned.options, call.deadline, relay, planned.stop)
+            request = loaded.worker.submit(planned.rows, planned.options, call.due, relay, planned.stop)
             assembly = Assembly(
                 planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id, planned.stop
             )
@@ -147,8 +148,8 @@ class GenerationService:
         task: Task,
         variants: Sequence[str],
         prompt: Prompt,
-        runtime: str | None = None,
-        unit: str | None = None,
+        runtime: str | None,
+        terms: Terms,
     ) -> CompareResponse:
         """Generates with several variants one after the other, so that timings are comparable. All share one deadline.
 
@@ -157,13 +158,13 @@ class GenerationService:
             variants: their names.
             prompt: texts and options.
             runtime: of all variants.
-            unit: that compares, for a vote.
+            terms: deadline, priority, and the unit that compares, for a vote.
 
         Raises:
             InvalidRequest: a variant is named twice.
             UnknownVariant: there is no variant of a name. Other errors of a variant are in its result.
         """
-        started = time.monotonic()
+        due = terms.due(self._settings.request_timeout_seconds)
         self.check_size(prompt)
         if len(set(variants)) < len(variants):
             raise InvalidRequest("query parameter variant: names a variant twice")
@@ -173,8 +174,8 @@ class GenerationService:
         results: list[GenerationResponse | FailedVariant] = []
         for name in variants:
             try:
-                choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, name, unit)
-                call = Call(task, prompt, choice, time.monotonic(), self._deadline(started), arm, comparison)
+                choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, name, terms.unit)
+                call = Call(task, prompt, choice, time.monotonic(), due, arm, comparison)
                 results.append(await self._generate(call))
             except SlimseqError as error:
                 results.append(FailedVariant(variant=name, error=problem_of(error)))
@@ -198,18 +199,18 @@ class GenerationService:
         if prompt.characters > most:
             raise InvalidRequest(f"text: has {prompt.characters} characters; at most {most} are allowed")
 
-    def _call(self, task: Task, prompt: Prompt, choice: Choice, unit: str | None) -> Call:
+    def _call(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> Call:
         """Returns the call of a request, with the arm that it belongs to if it leaves the variant to the service."""
-        started = time.monotonic()
+        started, due = time.monotonic(), terms.due(self._settings.request_timeout_seconds)
         self.check_size(prompt)
         # A runtime that not every arm has would be one arm's alone.
         is_split = choice.is_open and choice.runtime is None
-        assignment = self._traffic.assign(task, unit) if is_split else None
+        assignment = self._traffic.assign(task, terms.unit) if is_split else None
         if assignment and choice.languages and not self._chooser.translates(task, assignment.arm, choice.languages):
             assignment = None
         if assignment is not None:
             choice = replace(choice, variant=assignment.arm)
-        return Call(task, prompt, choice, started, self._deadline(started), assignment)
+        return Call(task, prompt, choice, started, due, assignment)
 
     @contextlib.contextmanager
     def _counted(self, call: Call) -> Iterator[None]:
@@ -228,19 +229,21 @@ class GenerationService:
     async def _generate(self, call: Call) -> GenerationResponse:
         async with AsyncExitStack() as held:
             loaded, planned = await self._prepare(held, call)
-            request = loaded.worker.submit(planned.rows, planned.options, call.deadline, stops=planned.stop)
+            request = loaded.worker.submit(planned.rows, planned.options, call.due, stops=planned.stop)
             generated = await loaded.worker.wait(request)
             return self._answer(call, loaded, planned, generated)
 
     async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
         """Leases a variant while `held` is open, and plans the prompt for it."""
         prompt = call.prompt
+        if not call.due.seconds_left:
+            raise DeadlineExceeded(call.due.seconds)
         try:
-            async with asyncio.timeout(max(call.deadline - time.monotonic(), 0)):
+            async with asyncio.timeout(call.due.seconds_left):
                 loaded = await self._lease(held, call)
                 if prompt.long_input == "truncate":
                     return loaded, await self._plan(loaded, prompt)
-                condensed = await condense(loaded.worker, loaded.generator, prompt, call.deadline, self._planner)
+                condensed = await condense(loaded.worker, loaded.generator, prompt, call.due, self._planner)
                 return loaded, replace(
                     await self._plan(loaded, condensed.prompt),
                     read_tokens=condensed.read_tokens,
@@ -248,7 +251,7 @@ class GenerationService:
                     inference_seconds=condensed.inference_seconds,
                 )
         except TimeoutError:
-            raise DeadlineExceeded(self._settings.request_timeout_seconds) from None
+            raise DeadlineExceeded(call.due.seconds) from None
 
     async def _plan(self, loaded: LoadedVariant, prompt: Prompt) -> Plan:
         started = time.monotonic()
@@ -284,9 +287,6 @@ class GenerationService:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
                 if self._chooser.choose(task, choice) == selection.variant:
                     raise
-
-    def _deadline(self, started: float) -> float:
-        return started + self._settings.request_timeout_seconds
 
     def _answer(self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated) -> GenerationResponse:
         total_seconds = time.monotonic() - call.started

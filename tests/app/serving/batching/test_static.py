@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
+from slimseq.app.serving.terms import Due
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.manifest import GenerationOptions
 from tests.app.serving.generators import EchoGenerator, rows
@@ -254,7 +254,7 @@ def test_a_row_that_breaks_a_batch_fails_alone() -> None:
             first = submit(batcher, 1)
             await until(generator.has_started.is_set)
             good, bad = submit(batcher, 9, 5), submit(batcher, 7)
-            streamed = batcher.submit(rows(6, 8), GenerationOptions(max_new_tokens=4), time.monotonic() + 10, heard)
+            streamed = batcher.submit(rows(6, 8), GenerationOptions(max_new_tokens=4), Due.within(10), heard)
             generator.gate.set()
 
             assert texts(await batcher.wait(good)) == ["9", "5"] and texts(await batcher.wait(first)) == ["1"]
@@ -274,7 +274,7 @@ def test_what_was_drawn_without_a_seed_and_heard_is_not_drawn_again() -> None:
         with batching(generator) as batcher:
             first = submit(batcher, 1)
             await until(generator.has_started.is_set)
-            heard = batcher.submit(rows(6), drawing, time.monotonic() + 10, Heard())
+            heard = batcher.submit(rows(6), drawing, Due.within(10), Heard())
             bad = submit(batcher, 7, options=drawing)
             generator.gate.set()
             await batcher.wait(first)
@@ -339,7 +339,7 @@ def test_a_listener_hears_tokens_then_complete_rows() -> None:
 
     async def scenario() -> None:
         with batching(EchoGenerator(), max_rows=2) as batcher:
-            request = batcher.submit(rows(5, 6, 7), GREEDY, time.monotonic() + 10, heard)
+            request = batcher.submit(rows(5, 6, 7), GREEDY, Due.within(10), heard)
             await batcher.wait(request)
 
     run(scenario)

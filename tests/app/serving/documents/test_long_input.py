@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +7,7 @@ from slimseq.app.serving.batching.continuous import ContinuousBatching
 from slimseq.app.serving.documents.long_input import Condensed, condense, cutting
 from slimseq.app.serving.documents.planner import Planner, finished
 from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.terms import Due
 from slimseq.evaluation.sentences import sentences
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.manifest import Task
@@ -31,7 +31,7 @@ def condensed(generator: TextGenerator, prompt: Prompt) -> Condensed:
     async def run() -> Condensed:
         scheduler, planner = ContinuousBatching(generator, "summarization/quantized"), Planner()
         try:
-            return await condense(scheduler, generator, prompt, time.monotonic() + 60, planner)
+            return await condense(scheduler, generator, prompt, Due.within(60), planner)
         finally:
             scheduler.close()
             planner.close()

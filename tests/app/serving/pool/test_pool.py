@@ -13,6 +13,7 @@ from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
 from slimseq.app.serving.pool.pool import GROWTH, Pool, PoolLimits
 from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.app.serving.terms import Due
 from slimseq.evaluation.fastest import default_layout
 from slimseq.evaluation.host import available_cores, cpu_flags
 from slimseq.inference.generator import TextGenerator, open_generator
@@ -257,7 +258,7 @@ def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
         async with pool.lease(TRANSLATION, "quantized") as loaded:
             rows = [loaded.generator.encode("The sun is shining.")]
             options = loaded.generator.manifest.generation.options()
-            answer = await loaded.worker.wait(loaded.worker.submit(rows, options, time.monotonic() + 30))
+            answer = await loaded.worker.wait(loaded.worker.submit(rows, options, Due.within(30)))
             return answer.outputs[0].text
 
     async def scenario(pool: Pool) -> None:

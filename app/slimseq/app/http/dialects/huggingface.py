@@ -22,6 +22,7 @@ from slimseq.app.http.security import admission_of
 from slimseq.app.http.validation import describe
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
+from slimseq.app.serving.terms import Terms
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import GenerationOptions, Task
 
@@ -32,7 +33,7 @@ OUTPUT_KEYS = {Task.SUMMARIZATION: "summary_text", Task.TRANSLATION: "translatio
 MBART_CODE = re.compile(r"([a-z]{2})_[A-Z]{2}")
 
 
-async def generate(task: Task, request: Request, choice: Choice) -> Response:
+async def generate(task: Task, request: Request, choice: Choice, terms: Terms) -> Response:
     """Answers a request of a Hugging Face client."""
     try:
         prompt = Prompt.of(own_request(task, parse_json(await request.body())))
@@ -41,7 +42,7 @@ async def generate(task: Task, request: Request, choice: Choice) -> Response:
             source, target = services.languages.served_pair(prompt.source, prompt.target)
             prompt, choice = replace(prompt, source=source, target=target), choice.with_languages(source, target)
         await (await admission_of(request)).characters(prompt.characters)
-        answer = await services.generation.generate(task, prompt, choice)
+        answer = await services.generation.generate(task, prompt, choice, terms)
     except SlimseqError as error:
         request.state.problem = problem_type(error).slug
         problem = problem_of(error)

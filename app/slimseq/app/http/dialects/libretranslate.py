@@ -31,6 +31,7 @@ from slimseq.app.serving.documents.markup import PIECE_CHARACTERS, Markup, parsi
 from slimseq.app.serving.documents.planner import Work, finished
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
+from slimseq.app.serving.terms import Terms
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -45,9 +46,9 @@ FILLED_CHARACTERS = 1000
 FIELDS = frozenset(LibreTranslateRequest.model_fields)
 
 
-async def translate(task: Task, request: Request, choice: Choice) -> Response:
+async def translate(task: Task, request: Request, choice: Choice, terms: Terms) -> Response:
     """Answers a translation request of a LibreTranslate client."""
-    return await answered(request, lambda services: _translated(services, request, choice))
+    return await answered(request, lambda services: _translated(services, request, choice, terms))
 
 
 async def detect(request: Request) -> Response:
@@ -68,7 +69,7 @@ async def answered(request: Request, answer: Callable[[Services], Awaitable[Any]
         return JSONResponse({"error": problem_of(error).detail}, status, headers_of(error))
 
 
-async def _translated(services: Services, request: Request, choice: Choice) -> Mapping[str, Any]:
+async def _translated(services: Services, request: Request, choice: Choice, terms: Terms) -> Mapping[str, Any]:
     body = await _read(LibreTranslateRequest, request)
     is_list = isinstance(body.q, list)
     texts = body.q if isinstance(body.q, list) else [body.q]
@@ -93,7 +94,8 @@ async def _translated(services: Services, request: Request, choice: Choice) -> M
     if parts:
         prompt = Prompt(parts, source=source, target=target, entries=len(texts))
         await (await admission_of(request)).characters(prompt.characters)
-        answer = await services.generation.generate(Task.TRANSLATION, prompt, choice.with_languages(source, target))
+        choice = choice.with_languages(source, target)
+        answer = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)
         translations = [output.text for output in answer.outputs]
     filled = []
     start = 0

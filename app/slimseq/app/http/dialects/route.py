@@ -11,15 +11,16 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from slimseq.app.errors import InvalidRequest, Unauthenticated
-from slimseq.app.http.dependencies import ChoiceQuery, choice_of
+from slimseq.app.http.dependencies import ChoiceQuery, choice_of, terms_of
 from slimseq.app.http.dialects import huggingface, libretranslate
 from slimseq.app.http.form import is_form
 from slimseq.app.http.json_route import JsonRoute, parse_json
 from slimseq.app.http.validation import describe
 from slimseq.app.serving.selection.chooser import Choice
+from slimseq.app.serving.terms import Terms
 from slimseq.models_store.manifest import Task
 
-Dialect = Callable[[Task, Request, Choice], Awaitable[Response]]
+Dialect = Callable[[Task, Request, Choice, Terms], Awaitable[Response]]
 
 TASKS = {"/translate": Task.TRANSLATION, "/summarize": Task.SUMMARIZATION}
 
@@ -70,9 +71,10 @@ class DialectRoute(JsonRoute):
             own = libretranslate.FIELDS if dialect is libretranslate.translate else ()
             if others := [each for each in wrong if each["loc"][-1] not in own]:
                 raise RequestValidationError(others)
+            terms = terms_of(request)
             choice = {name: value for name, value in query.items() if name not in own}
             try:
-                return await dialect(task, request, choice_of(ChoiceQuery.model_validate(choice)))
+                return await dialect(task, request, choice_of(ChoiceQuery.model_validate(choice)), terms)
             except ValidationError as error:
                 raise InvalidRequest(f"query parameter {describe(error.errors())}") from error
 

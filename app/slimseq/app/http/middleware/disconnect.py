@@ -20,6 +20,7 @@ class DisconnectMiddleware:
         waiting = [body]
         has_disconnected = asyncio.Event()
         has_responded = False
+        is_over = False
 
         async def receive_body() -> Message:
             if waiting:
@@ -29,6 +30,9 @@ class DisconnectMiddleware:
 
         async def observed_send(message: Message) -> None:
             nonlocal has_responded
+            if is_over:
+                # The server cancelled the request, which is answered with an error.
+                return
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 has_responded = True
@@ -47,6 +51,7 @@ class DisconnectMiddleware:
                 handling.cancel()
             await asyncio.wait({handling})
         finally:
+            is_over = True
             watching.cancel()
             handling.cancel()
         if not handling.cancelled():

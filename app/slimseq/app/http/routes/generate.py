@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.sse import EventSourceResponse
 
-from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, UnitHeader, runtime_name
+from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, TermsDep, runtime_name
 from slimseq.app.http.dialects.route import DialectRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.generation import (
@@ -22,6 +22,7 @@ from slimseq.app.identity.limits import Admission
 from slimseq.app.services import Services
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
+from slimseq.app.serving.terms import Terms
 from slimseq.models_store.manifest import Task
 
 router = APIRouter(tags=["generation"], route_class=DialectRoute, dependencies=[requires(Scope.GENERATE)])
@@ -59,10 +60,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model_exclude_none=True,
 )
 async def summarize(
-    body: SummarizeRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, unit: UnitHeader = None
+    body: SummarizeRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
 ) -> GenerationResponse | EventSourceResponse:
     """Summarize one or more texts with the selected variant."""
-    return await _generate(Task.SUMMARIZATION, body, services, admission, choice, unit)
+    return await _generate(Task.SUMMARIZATION, body, services, admission, choice, terms)
 
 
 @router.post(
@@ -74,10 +75,10 @@ async def summarize(
     response_model_exclude_none=True,
 )
 async def translate(
-    body: TranslateRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, unit: UnitHeader = None
+    body: TranslateRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
 ) -> GenerationResponse | EventSourceResponse:
     """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
-    return await _generate(Task.TRANSLATION, body, services, admission, choice, unit)
+    return await _generate(Task.TRANSLATION, body, services, admission, choice, terms)
 
 
 @router.post(
@@ -93,14 +94,14 @@ async def compare(
     admission: AdmissionDep,
     task: Annotated[Task, Query(description="Task of the variants.")],
     variant: Annotated[list[str], Query(min_length=2, max_length=8, description="Name of a variant, 2 to 8 times.")],
+    terms: TermsDep,
     runtime: RuntimeQuery = "auto",
-    unit: UnitHeader = None,
 ) -> CompareResponse:
     """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
     body.check_fields(task)
     prompt = Prompt.of(body)
     await admission.characters(prompt.characters * len(variant))
-    return await services.generation.compare(task, variant, prompt, runtime_name(runtime), unit)
+    return await services.generation.compare(task, variant, prompt, runtime_name(runtime), terms)
 
 
 async def _generate(
@@ -109,11 +110,11 @@ async def _generate(
     services: Services,
     admission: Admission,
     choice: Choice,
-    unit: str | None,
+    terms: Terms,
 ) -> GenerationResponse | EventSourceResponse:
     prompt = Prompt.of(body)
     await admission.characters(prompt.characters)
     if body.stream:
-        events = await services.generation.stream(task, prompt, choice, unit)
+        events = await services.generation.stream(task, prompt, choice, terms)
         return EventSourceResponse(events, headers=STREAM_HEADERS)
-    return await services.generation.generate(task, prompt, choice, unit)
+    return await services.generation.generate(task, prompt, choice, terms)

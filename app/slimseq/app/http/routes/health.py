@@ -9,14 +9,12 @@ from slimseq.app.http.schemas.info import Health
 router = APIRouter(tags=["operation"])
 
 
-@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", operation_id="health", summary="Liveness probe")
 async def health() -> Health:
     """Answer 200 while the process runs."""
     return Health(status="ok")
 
 
-@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", operation_id="readiness", summary="Readiness probe", responses=documented(503))
 async def readiness(services: ServicesDep) -> Health:
     """Answer 200 once the preloaded variants are loaded and the default variant of a task can serve, else 503."""

@@ -197,6 +197,9 @@ class ContinuousBatching(RequestQueue):
         reserve = self._reserve - worker.tokens(is_reserved=True)
         while self._queue and len(worker) < share:
             request = min(self._queue, key=by_virtual_finish)
+            is_contended = len(worker) > 0 or len(self._queue) > 1
+            if is_contended and self._drop_hopeless(request, len(worker) + 1):
+                continue
             if is_reserved := request.next_tokens > budget and len(worker) > 0:
                 most = min(self._reserve // SHORT_DIVISOR, reserve)
                 short = [each for each in self._queue if each.next_tokens <= most]
@@ -276,7 +279,7 @@ class ContinuousBatching(RequestQueue):
                 worker.joining.clear()
                 worker.retries.clear()
         for request in over:
-            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.seconds))
+            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.due.seconds))
 
     def _step(self, worker: EngineWorker, engine: Engine) -> None:
         if self._on_rows and worker.rows:
@@ -293,4 +296,4 @@ class ContinuousBatching(RequestQueue):
                 with self._changed:
                     del worker.rows[key]
                 request.complete({flight.row: output})
-                self._succeeded((time.monotonic() - flight.started) / (len(worker.rows) + 1))
+                self._succeeded(time.monotonic() - flight.started, len(worker.rows) + 1, flight.tokens)

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span
 
 from slimseq.app.observability.traces import GenerationTimes
 from slimseq.app.serving.batching.stops import cut
+from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.manifest import GenerationOptions
@@ -44,24 +45,27 @@ class QueuedRequest:
         self,
         rows: Sequence[Encoding],
         options: GenerationOptions,
-        deadline: float,
+        due: Due,
         listener: Listener | None = None,
         stops: Sequence[str] = (),
+        factor: int = 1,
     ) -> None:
         """Makes a request on the event loop that awaits it.
 
         Args:
             rows: the encoded inputs.
             options: generation options of all rows.
-            deadline: `time.monotonic()` at which the request expires.
+            due: when the request expires.
             listener: receives tokens and rows. With a listener, rows run in reading order.
             stops: strings that end the output of a row.
+            factor: what its tokens are multiplied by in fair queueing. Above 1, it has a smaller share.
         """
         self.rows = rows
         self.options = options
-        self.deadline = deadline
+        self.due = due
         self.listener = listener
         self.stops = stops
+        self.factor = factor
         self.is_abandoned = False
         self._has_failed = False
         self._loop = asyncio.get_running_loop()
@@ -87,18 +91,12 @@ class QueuedRequest:
     @property
     def is_over(self) -> bool:
         """Whether the result is no longer awaited: abandoned, failed, complete or expired."""
-        return self.is_abandoned or self._has_failed or self._future.done() or time.monotonic() > self.deadline
+        return self.is_abandoned or self._has_failed or self._future.done() or time.monotonic() > self.due.at
 
     @property
     def completed_rows(self) -> int:
         """The number of rows that have an output."""
         return len(self._outputs)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds from its arrival to its deadline."""
-        seconds = self.deadline - self.arrival
-        return round(seconds, 1 if seconds >= 0.1 else 3)
 
     def begin(self) -> None:
         """Called when a row starts. The first call ends the time in the queue."""

@@ -4,14 +4,13 @@
 
 Rows are ordered by weighted fair queueing over tokens (Demers, Keshav and Shenker 1989,
 https://dl.acm.org/doi/10.1145/75246.75248): the next row is the one that would finish first if all requests were served
-in parallel at the same rate. So a short request overtakes any number of long ones, and no request starves.
+in parallel at the same rate. So a short request overtakes any number of long ones, and no request starves. Requests of
+low priority have a share of `1 / LOW_PRIORITY_FACTOR` of that rate.
 """
 
 import asyncio
 import logging
-import math
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from operator import attrgetter
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
+from slimseq.app.serving.batching.retry_after import RetryTimes
+from slimseq.app.serving.terms import Due
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import GenerationOptions
@@ -28,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 # Outputs rarely exceed their input by more tokens. `max_new_tokens` is usually much larger.
 EXPECTED_EXTRA_TOKENS = 32
+# The rate of a request of normal priority, relative to one of low priority.
+LOW_PRIORITY_FACTOR = 8
+# Weight of the last row in the averages of the time that rows need.
+LAST_WEIGHT = 0.2
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,11 @@ class RequestQueue(ABC):
         self._is_closing = False
         # Virtual time of fair queueing: the tokens that every waiting request would have got by now.
         self._virtual_time = 0.0
+        # The time in which a thread completes a row, on average. It runs several at a time.
         self._seconds_a_row = 0.05
+        # The time of a row, divided by its expected tokens and the rows that ran with it, on average. 0: not known yet.
+        self._seconds_a_token = 0.0
+        self._retry_times = RetryTimes()
         # Failed runs since the last successful one.
         self.failures = 0
         self._threads: list[threading.Thread] = []
@@ -87,7 +96,7 @@ class RequestQueue(ABC):
         self,
         rows: Sequence[Encoding],
         options: GenerationOptions,
-        deadline: float,
+        due: Due,
         listener: Listener | None = None,
         stops: Sequence[str] = (),
     ) -> QueuedRequest:
@@ -100,7 +109,8 @@ class RequestQueue(ABC):
         """
         if len(rows) > self._limits.queue_rows:
             raise InvalidRequest(f"text: has {len(rows)} segments; at most {self._limits.queue_rows} are allowed")
-        request = QueuedRequest(rows, options, deadline, listener, stops)
+        factor = LOW_PRIORITY_FACTOR if due.priority == "low" else 1
+        request = QueuedRequest(rows, options, due, listener, stops, factor)
         if self._traces:
             request.span = self._traces.current()
         with self._changed:
@@ -108,11 +118,12 @@ class RequestQueue(ABC):
                 raise ShuttingDown()
             queued = self._queued_rows()
             if queued + len(rows) > self._limits.queue_rows:
-                seconds = math.ceil(min(max(queued * self._seconds_a_row, 1), 60))
+                seconds_a_row = self._seconds_a_row / max(len(self._threads), 1)
+                seconds = self._retry_times.seconds(queued, len(rows), seconds_a_row, request.arrival)
                 raise Overloaded(f"{self._name} has {queued} rows waiting, too many for {len(rows)} more", seconds)
             self._arrived(request)
             request.next_tokens = next_tokens(request)
-            request.virtual_finish = self._virtual_time + request.next_tokens
+            request.virtual_finish = self._virtual_time + request.factor * request.next_tokens
             self._queue.append(request)
             self._changed.notify()
         request.tokens = sum(expected_tokens(row, options) for row in rows)
@@ -126,11 +137,10 @@ class RequestQueue(ABC):
             DeadlineExceeded: the request expired.
             SlimseqError: generation failed.
         """
-        seconds = request.deadline - time.monotonic()
         try:
-            return await asyncio.wait_for(request.future, max(seconds, 0))
+            return await asyncio.wait_for(request.future, request.due.seconds_left)
         except TimeoutError:
-            raise DeadlineExceeded(request.seconds) from None
+            raise DeadlineExceeded(request.due.seconds) from None
         finally:
             self.abandon(request)
 
@@ -177,19 +187,44 @@ class RequestQueue(ABC):
 
     def _take_row(self, request: QueuedRequest) -> int:
         """Takes the next row of a request, while the queue is locked, and advances the virtual time by its tokens."""
-        self._virtual_time += request.next_tokens / len(self._queue)
+        self._virtual_time += request.next_tokens / sum(1 / each.factor for each in self._queue)
         row = request.waiting.popleft()
         if request.waiting:
             request.next_tokens = next_tokens(request)
-            request.virtual_finish += request.next_tokens
+            request.virtual_finish += request.factor * request.next_tokens
         else:
             self._queue.remove(request)
         return row
 
-    def _succeeded(self, seconds_a_row: float) -> None:
-        """Updates the estimate of seconds for each row, from which `Retry-After` is computed."""
+    def _drop_hopeless(self, request: QueuedRequest, together: int) -> bool:
+        """Fails a request whose next row would end after its deadline. Returns whether it did.
+
+        To wait does not help: the time left shrinks as fast as the number of rows that run. Called while the queue is
+        locked and other requests would be delayed by it.
+
+        Args:
+            request: the request.
+            together: number of rows that would run together.
+        """
+        if request.due.seconds_left >= self._seconds_a_token * request.next_tokens * together:
+            return False
+        self._queue.remove(request)
+        request.fail(DeadlineExceeded(request.due.seconds))
+        return True
+
+    def _succeeded(self, seconds: float, rows: int, tokens: int) -> None:
+        """Updates the estimates of the time that rows need.
+
+        Args:
+            seconds: from their start to their end.
+            rows: number of rows that ran together.
+            tokens: expected tokens of the longest one.
+        """
         self.failures = 0
-        self._seconds_a_row += 0.2 * (seconds_a_row - self._seconds_a_row)
+        self._seconds_a_row += LAST_WEIGHT * (seconds / rows - self._seconds_a_row)
+        seconds_a_token = seconds / (rows * tokens)
+        before = self._seconds_a_token or seconds_a_token
+        self._seconds_a_token = before + LAST_WEIGHT * (seconds_a_token - before)
 
     def _failed(self, requests: Iterable[QueuedRequest], error: Exception) -> None:
         if not isinstance(error, SlimseqError):

@@ -14,7 +14,7 @@ from typing import Protocol
 from slimseq.app.errors import DeadlineExceeded, ShuttingDown
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import QueuedRequest
-from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits, by_virtual_finish
+from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits, by_virtual_finish, expected_tokens
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.tokenizer import Encoding
@@ -109,6 +109,10 @@ class StaticBatching(RequestQueue):
 
     def _form_batch(self) -> Batch:
         self._queue = [request for request in self._queue if not request.is_over]
+        if len(self._queue) > 1 or self._running:
+            together = min(self._queued_rows(), self._limits.max_rows)
+            for request in list(self._queue):
+                self._drop_hopeless(request, together)
         if not self._queue:
             return Batch(GenerationOptions())
         batch = Batch(min(self._queue, key=by_virtual_finish).options)
@@ -148,7 +152,8 @@ class StaticBatching(RequestQueue):
             request.begin()
         try:
             outputs = self._generated(batch, watch)
-            self._succeeded((time.monotonic() - started) / len(batch.rows))
+            tokens = max(expected_tokens(request.rows[row], batch.options) for request, row in batch.rows)
+            self._succeeded(time.monotonic() - started, len(batch.rows), tokens)
             if any(output.finish_reason == "cancelled" for output in outputs):
                 self._cancelled(requests)
             else:
@@ -187,7 +192,7 @@ class StaticBatching(RequestQueue):
 
     def _cancelled(self, requests: list[QueuedRequest]) -> None:
         for request in requests:
-            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.seconds))
+            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.due.seconds))
 
 
 def _most_rows(request: QueuedRequest) -> int:

@@ -12,6 +12,7 @@ from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.documents.plan import check_prefix, options_of, pieces_of
 from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.terms import Due
 from slimseq.evaluation.sentences import segments
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.tokenizer import Encoding
@@ -47,7 +48,11 @@ class Parts:
 
 
 async def condense(
-    worker: RequestQueue, generator: TextGenerator, prompt: Prompt, deadline: float, planner: Planner
+    worker: RequestQueue,
+    generator: TextGenerator,
+    prompt: Prompt,
+    due: Due,
+    planner: Planner,
 ) -> Condensed:
     """Summarizes texts in parts until each fits the context window.
 
@@ -55,7 +60,7 @@ async def condense(
         worker: generates.
         generator: of the model.
         prompt: texts and options.
-        deadline: `time.monotonic()` at which the request expires.
+        due: when the request expires.
         planner: runs the tokenization of long texts.
 
     Returns:
@@ -81,7 +86,7 @@ async def condense(
                 if not encodings[index].is_counted:
                     read_tokens[index] = parts[index].tokens
         rows = [row for index in long for row in parts[index].rows]
-        generated = await worker.wait(worker.submit(rows, options, deadline))
+        generated = await worker.wait(worker.submit(rows, options, due))
         outputs = iter(generated.outputs)
         for index in long:
             lengths[index] = parts[index].tokens

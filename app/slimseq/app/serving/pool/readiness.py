@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from slimseq.app.errors import NotReady
+from slimseq.app.errors import NotReady, ShuttingDown
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.models_store.errors import SlimseqError
@@ -34,7 +34,12 @@ class Readiness:
         self._retry_seconds = retry_seconds
         self._pool = pool
         self._preload = preload
+        self._is_stopping = False
         self._waiting: list[tuple[Task, str]] = list(preload) or self._defaults()
+
+    def stop(self) -> None:
+        """Makes the service not ready, because it stops. Called by a signal handler."""
+        self._is_stopping = True
 
     async def preload(self) -> None:
         """Loads the variants of the setting, or the default of each task, one after the other."""
@@ -90,8 +95,11 @@ class Readiness:
         """Checks that requests can be served. Returns the variants whose last run failed.
 
         Raises:
+            ShuttingDown: the service stops.
             NotReady: variants are still loading, or no task has a variant that can be loaded.
         """
+        if self._is_stopping:
+            raise ShuttingDown
         if self.is_loading:
             raise NotReady(f"loading {', '.join(f'{task}/{variant}' for task, variant in self._waiting)}")
         defaults = self._defaults()

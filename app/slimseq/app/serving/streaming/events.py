@@ -6,7 +6,6 @@ A worker thread reports tokens and complete rows; the event loop assembles and s
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable
 
 from fastapi.sse import format_sse_event
@@ -18,6 +17,7 @@ from slimseq.app.http.schemas.generation import GenerationResponse
 from slimseq.app.serving.batching.request import Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.streaming.assembly import Assembly, Piece
+from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
 from slimseq.models_store.errors import SlimseqError
 
@@ -48,7 +48,7 @@ class TokenRelay:
         """Receives the end of a request, after all of its tokens and rows."""
         request.future.add_done_callback(lambda _: self._received.put_nowait(None))
 
-    async def next(self, deadline: float) -> tuple[int, int | TextOutput] | None:
+    async def next(self, due: Due) -> tuple[int, int | TextOutput] | None:
         """Returns the row and the token or output that came next, or None at the end.
 
         Raises:
@@ -56,7 +56,7 @@ class TokenRelay:
         """
         if not self._received.empty():
             return self._received.get_nowait()
-        return await asyncio.wait_for(self._received.get(), max(deadline - time.monotonic(), 0))
+        return await asyncio.wait_for(self._received.get(), due.seconds_left)
 
     def _pass_on(self, row: int, received: int | TextOutput) -> None:
         with contextlib.suppress(RuntimeError):
@@ -87,7 +87,7 @@ async def generation_events(
     has_started = False
     relay.follow(request)
     try:
-        while (received := await relay.next(request.deadline)) is not None:
+        while (received := await relay.next(request.due)) is not None:
             for piece in _pieces(assembly, *received):
                 has_started = True
                 yield event("token", piece)
@@ -112,6 +112,6 @@ def _known(error: Exception, request: QueuedRequest) -> SlimseqError:
     if isinstance(error, SlimseqError):
         return error
     if isinstance(error, TimeoutError):
-        return DeadlineExceeded(request.seconds)
+        return DeadlineExceeded(request.due.seconds)
     logger.error("unexpected exception in a stream", exc_info=error)
     return InternalError()

@@ -1,0 +1,52 @@
+"""The terms of a request: until when, with which priority and for whom it is answered. Its headers state them."""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+Priority = Literal["normal", "low"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a request says beside its texts and the choice of its variant.
+
+    Args:
+        unit: what keeps its arm of an experiment.
+        deadline_seconds: time to answer it, if it names one. That of the settings is never exceeded.
+        priority: `low` waits behind `normal`, and never starves.
+    """
+
+    unit: str | None = None
+    deadline_seconds: float | None = None
+    priority: Priority = "normal"
+
+    def due(self, most_seconds: float) -> "Due":
+        """Returns when a request that starts now expires: at its deadline, or after `most_seconds`."""
+        seconds = most_seconds if self.deadline_seconds is None else min(self.deadline_seconds, most_seconds)
+        return Due.within(seconds, self.priority)
+
+
+@dataclass(frozen=True)
+class Due:
+    """When the rows of a request have to be generated, and their place among others.
+
+    Args:
+        at: `time.monotonic()` at which the request expires.
+        seconds: time that the request had in all, for its error.
+        priority: of the request.
+    """
+
+    at: float
+    seconds: float
+    priority: Priority = "normal"
+
+    @classmethod
+    def within(cls, seconds: float, priority: Priority = "normal") -> "Due":
+        """Returns that of a request which starts now."""
+        return cls(time.monotonic() + seconds, seconds, priority)
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the request expires, 0 if it has."""
+        return max(self.at - time.monotonic(), 0)

@@ -1,0 +1,114 @@
+"""Priorities and deadlines in the queue, with both kinds of batching."""
+
+import asyncio
+
+import pytest
+
+from slimseq.app.errors import DeadlineExceeded
+from slimseq.app.serving.batching.request_queue import LOW_PRIORITY_FACTOR, WorkLimits
+from slimseq.app.serving.batching.static import StaticBatching
+from tests.app.serving.batching.stepping import scheduling
+from tests.app.serving.generators import EchoGenerator, SteppingGenerator
+from tests.app.serving.working import run, submit, texts, until
+
+
+def test_low_priority_waits_behind_others_that_come_later() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, max_tokens=10) as scheduler:
+            running = submit(scheduler, 6)
+            await until(generator.has_stepped.is_set)
+            low = submit(scheduler, 7, priority="low")
+            normal = [submit(scheduler, 8) for _ in range(4)]
+            generator.open()
+            await asyncio.gather(*map(scheduler.wait, (running, low, *normal)))
+
+        begun = [length for length, _ in generator.added]
+        assert begun == [6, 8, 8, 8, 8, 7]
+
+    run(scenario)
+
+
+def test_low_priority_does_not_starve_while_others_keep_coming() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator()
+        with scheduling(generator, max_tokens=10) as scheduler:
+
+            async def keep_asking() -> None:
+                while not low.done():
+                    await scheduler.wait(submit(scheduler, 6))
+
+            low = asyncio.create_task(scheduler.wait(submit(scheduler, 7, priority="low")))
+            await asyncio.gather(low, *(keep_asking() for _ in range(4)))
+
+        before = [length for length, _ in generator.added].index(7)
+        assert before <= 2 * LOW_PRIORITY_FACTOR * 4
+
+    run(scenario)
+
+
+def test_a_queue_of_low_priority_alone_is_served_at_once() -> None:
+    async def scenario() -> None:
+        with scheduling(SteppingGenerator()) as scheduler:
+            answers = await asyncio.gather(
+                *(scheduler.wait(submit(scheduler, length, priority="low")) for length in (2, 3))
+            )
+
+        assert [texts(each) for each in answers] == [["2"], ["3"]]
+
+    run(scenario)
+
+
+def test_low_priority_waits_in_static_batches_too() -> None:
+    async def scenario() -> None:
+        generator = EchoGenerator(is_open=False)
+        batcher = StaticBatching(generator, "translation/test", WorkLimits(max_rows=1, wait_seconds=0))
+        running = submit(batcher, 1)
+        await until(generator.has_started.is_set)
+        low, normal = submit(batcher, 2, priority="low"), submit(batcher, 3)
+        generator.gate.set()
+        await asyncio.gather(*map(batcher.wait, (running, low, normal)))
+        batcher.close()
+
+        assert generator.batches == [[1], [3], [2]]
+
+    run(scenario)
+
+
+def test_a_row_that_cannot_meet_its_deadline_is_not_begun_where_others_wait() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, max_tokens=10) as scheduler:
+            slow = submit(scheduler, 6)
+            await until(generator.has_stepped.is_set)
+            await asyncio.sleep(0.3)
+            generator.permits.release(6)
+            await scheduler.wait(slow)
+            # Rows have needed 0.3 s and more.
+            running = submit(scheduler, 6)
+            await until(lambda: len(generator.steps) == 7)
+            hopeless, other = submit(scheduler, 7, seconds=0.2), submit(scheduler, 8)
+            generator.open()
+            with pytest.raises(DeadlineExceeded, match=r"deadline of 0\.2 s"):
+                await scheduler.wait(hopeless)
+
+            assert texts(await scheduler.wait(other)) == ["8"]
+            await scheduler.wait(running)
+        assert [length for length, _ in generator.added] == [6, 6, 8]
+
+    run(scenario)
+
+
+def test_a_row_with_little_time_is_tried_where_nobody_waits_for_it() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, max_tokens=10) as scheduler:
+            slow = submit(scheduler, 6)
+            await until(generator.has_stepped.is_set)
+            await asyncio.sleep(0.5)
+            generator.open()
+            await scheduler.wait(slow)
+
+            assert texts(await scheduler.wait(submit(scheduler, 7, seconds=0.4))) == ["7"]
+
+    run(scenario)
