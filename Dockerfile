@@ -12,7 +12,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # Two environments: /opt/build with pip and the build backends, /opt/slimseq with what runs.
 FROM base AS build
 WORKDIR /src
-# `strip`, for the stage `trimmed`.
+# It has `strip`, for the stage `trimmed`.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/slimseq
@@ -42,17 +42,20 @@ COPY models_store/artifacts .
 RUN /opt/slimseq/bin/slimseq prepare --store . && mkdir /artifacts \
     && for variant in ${VARIANTS}; do cp --recursive --parents ./*/"${variant}" /artifacts || exit 1; done
 
-# Without what only `prepare` and downloads from a hub import, without tests, symbol tables and a second copy of ONNX
-# Runtime for programs in C. Bytecode is made of what a service imports: it could not write any. The list of packages is
-# made of what is left.
+# Without what only `prepare` and downloads from a hub import, without tests, types, symbol tables, and the copy of ONNX
+# Runtime for programs in C. Bytecode is made here, since a read-only service could not write it. The bill of materials
+# lists what is left.
 FROM build AS trimmed
 RUN /opt/build/bin/pip --python /opt/slimseq/bin/python3 uninstall --yes hf-xet ml-dtypes mpmath onnx onnx-ir sympy
 WORKDIR /opt/slimseq/lib
-RUN rm -r ./*/site-packages/onnxruntime/capi/libonnxruntime.so* ./*/site-packages/numpy/tests \
-      ./*/site-packages/numpy/*/tests ./*/site-packages/nltk/test \
-    && strip --strip-unneeded ./*/site-packages/ctranslate2/*.so ./*/site-packages/ctranslate2.libs/libctranslate2* \
-      ./*/site-packages/uvloop/*.so \
-    && python3 -m compileall -q -x '/(huggingface_hub|nltk|onnxruntime/(quantization|tools|transformers)|pygments)/' .
+# WORKDIR takes no pattern, and the folder has Python's version in its name.
+# hadolint ignore=DL3003
+RUN cd ./*/site-packages \
+    && rm -r onnxruntime/capi/libonnxruntime.so* onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
+      numpy/tests numpy/*/tests nltk/test \
+    && strip --strip-unneeded ctranslate2/*.so ctranslate2.libs/libctranslate2* uvloop/*.so \
+    && find . -name '*.pyi' -delete \
+    && python3 -m compileall -q -x '/(huggingface_hub|nltk|pygments)/' .
 WORKDIR /src
 RUN mkdir -p /opt/slimseq/share \
     && /opt/build/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
