@@ -20,11 +20,15 @@ INSTALL := -m pip install --quiet --disable-pip-version-check -e
 PYTEST := $(BIN)/python -m pytest
 # Two processes; each test file runs in one of them, in the order that tests/conftest.py gives.
 TWICE := -n 2 --dist loadfile --no-loadscope-reorder
+# Versions for Python 3.11 to 3.14 and every platform, with the hashes of PyPI. Versions that still fit stay.
+LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--default-index https://pypi.org/simple --custom-compile-command 'make lock'
+LOCKS := deploy/requirements
 # Where tests are that start the service. To collect all others imports PyTorch, for nothing.
 SERVICE_TESTS := tests/app tests/chaos tests/deploy tests/service tests/web
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare check test audit docs openapi vendor screenshots test-transformers4 test-cluster lint format clean
+.PHONY: help setup run prepare check test audit docs openapi vendor screenshots lock test-transformers4 test-cluster lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +122,13 @@ vendor: $(DEV_STAMP) ## Copy the page's libraries from npm, as vendor.json pins 
 
 screenshots: $(DEV_STAMP) prepare ## Take the README's pictures of the page. Needs Chromium.
 	$(BIN)/python -m tests.web.screenshots
+
+lock: $(DEV_STAMP) ## Write the image's pinned packages: deploy/requirements. `make lock UPGRADE=--upgrade` renews them.
+	$(BIN)/python -m pip install --quiet 'uv>=0.9'
+	$(LOCK) $(UPGRADE) --output-file $(LOCKS)/build.txt $(LOCKS)/build.in
+	$(LOCK) $(UPGRADE) --extra postgres --extra redis --output-file $(LOCKS)/serving.txt pyproject.toml
+	$(LOCK) $(UPGRADE) --extra postgres --extra redis --extra compress --constraint $(LOCKS)/serving.txt \
+		--override $(LOCKS)/without-torch.in --no-emit-package torch --output-file $(LOCKS)/compress.txt pyproject.toml
 
 format: $(DEV_STAMP) ## Format, and fix what can be fixed.
 	$(BIN)/ruff check --fix .

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 import shutil
 import subprocess
 import threading
@@ -101,6 +102,11 @@ def watched(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         for deployed, tested in (("api:8000", f"127.0.0.1:{service.port}"), *((f": {n}s", ": 1s") for n in (3, 5, 15))):
             assert deployed in own
             own = own.replace(deployed, tested)
+        # This service has no keys, and ignores Prometheus'.
+        key = folder / "prometheus.key"
+        key.write_text("unused", encoding="utf-8")
+        own, found = re.subn(r"/etc/slimseq/prometheus\.key", str(key), own)
+        assert found == 1
         configuration.write_text(own)
         port = free_port()
         process = subprocess.Popen(

@@ -1,6 +1,7 @@
 """The scrape configuration and the rules, as the real promtool reads them."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,8 +18,14 @@ def promtool(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 @needs_prometheus
-def test_prometheus_takes_the_configuration_and_the_rules() -> None:
-    checked = promtool("check", "config", PROMETHEUS / "prometheus.yml")
+def test_prometheus_takes_the_configuration_and_the_rules(tmp_path: Path) -> None:
+    shutil.copytree(PROMETHEUS, tmp_path, dirs_exist_ok=True)
+    configuration, key = tmp_path / "prometheus.yml", tmp_path / "prometheus.key"
+    # In the container the file of the key is elsewhere, and promtool looks for it.
+    configuration.write_text(configuration.read_text().replace("/etc/slimseq/prometheus.key", str(key)))
+    key.write_text("key")
+
+    checked = promtool("check", "config", configuration)
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "rules found" in checked.stdout

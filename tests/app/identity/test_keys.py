@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from slimseq.app.errors import UnknownKey, UnusableKeysFile
-from slimseq.app.identity.keys import KeyLimits, Scope, add_key, key_id, read_keys, revoke_key
+from slimseq.app.identity.keys import KeyLimits, Scope, add_key, is_private, key_id, read_keys, revoke_key
 
 NO_LIMITS = KeyLimits()
+SOMEBODY = 10001
 
 
 @pytest.fixture
@@ -43,9 +44,21 @@ def test_only_the_owner_can_read_the_file(path: Path) -> None:
 def test_a_file_that_others_can_read_is_refused(path: Path, mode: int) -> None:
     add(path)
     path.chmod(mode)
+    if os.getuid() == 0:
+        os.chown(path, SOMEBODY, -1)
 
     with pytest.raises(UnusableKeysFile, match="chmod 600"):
         read_keys(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "expected"),
+    [(0o440, 0, True), (0o640, 0, True), (0o640, SOMEBODY, False), (0o660, 0, False), (0o644, 0, False)],
+)
+def test_the_group_may_read_a_file_of_root_which_a_kubernetes_secret_is(mode: int, owner: int, expected: bool) -> None:
+    status = os.stat_result((stat.S_IFREG | mode, 1, 1, 1, owner, SOMEBODY, 100, 0, 0, 0))
+
+    assert is_private(status) is expected
 
 
 @pytest.mark.parametrize(

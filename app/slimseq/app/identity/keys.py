@@ -28,8 +28,6 @@ from slimseq.models_store.manifest import first_error
 KEY = re.compile(r"slq_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 # OWASP's first choice of parameters: a check takes 20 ms and 19 MiB. The secret is random, so more would gain nothing.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-# Group and others: a file that they can read or write is refused.
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
 MAX_BYTES = 4 * 1024 * 1024
 
 
@@ -93,6 +91,18 @@ def key_id(token: str) -> str | None:
     return found[1] if found else None
 
 
+def is_private(status: os.stat_result) -> bool:
+    """Returns whether nobody but its owner can read or change a file.
+
+    If root owns it, its group may read it, as PostgreSQL has it for private keys: so do Kubernetes' Secrets reach a
+    process that is not root.
+    """
+    others = stat.S_IRWXG | stat.S_IRWXO
+    if status.st_uid == 0:
+        others &= ~stat.S_IRGRP
+    return not status.st_mode & others
+
+
 def read_keys(path: Path) -> tuple[Key, ...]:
     """Reads a keys file.
 
@@ -104,7 +114,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UnusableKeysFile(path, "is not a regular file")
-            if status.st_mode & OTHERS:
+            if not is_private(status):
                 raise UnusableKeysFile(path, f"can be read or changed by others; run `chmod 600 {path}`")
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
