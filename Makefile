@@ -22,7 +22,7 @@ PYTEST := $(BIN)/python -m pytest
 TWICE := -n 2 --dist loadfile --no-loadscope-reorder
 # Versions for Python 3.11 to 3.14 and every platform, with the hashes of PyPI. Versions that still fit stay.
 LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--default-index https://pypi.org/simple --custom-compile-command 'make lock'
+	--custom-compile-command 'make lock'
 LOCKS := deploy/requirements
 # Where tests are that start the service. To collect all others imports PyTorch, for nothing.
 SERVICE_TESTS := tests/app tests/chaos tests/deploy tests/service tests/web
@@ -126,8 +126,8 @@ screenshots: $(DEV_STAMP) prepare ## Take the README's pictures of the page. Nee
 lock: $(DEV_STAMP) ## Write the image's pinned packages: deploy/requirements. `make lock UPGRADE=--upgrade` renews them.
 	$(BIN)/python -m pip install --quiet 'uv>=0.9'
 	$(LOCK) $(UPGRADE) --output-file $(LOCKS)/build.txt $(LOCKS)/build.in
-	$(LOCK) $(UPGRADE) --extra postgres --extra redis --output-file $(LOCKS)/serving.txt pyproject.toml
-	$(LOCK) $(UPGRADE) --extra postgres --extra redis --extra compress --constraint $(LOCKS)/serving.txt \
+	$(LOCK) $(UPGRADE) --extra postgres --extra redis --extra signing --output-file $(LOCKS)/serving.txt pyproject.toml
+	$(LOCK) $(UPGRADE) --extra postgres --extra redis --extra signing --extra compress --constraint $(LOCKS)/serving.txt \
 		--override $(LOCKS)/without-torch.in --no-emit-package torch --output-file $(LOCKS)/compress.txt pyproject.toml
 
 format: $(DEV_STAMP) ## Format, and fix what can be fixed.
