@@ -145,6 +145,7 @@ async def test_without_keys_everybody_may_generate_and_foreign_tokens_mean_nothi
     assert await ring.by_header(f"Basic {ADMIN}") is ANYBODY
     assert await ring.by_header(ADMIN) is ANYBODY
     assert await ring.by_header(f"Bearer {ADMIN}") is OPERATOR
+    assert await ring.by_header(f"Bearer {ADMIN.encode().decode('latin-1')}") is OPERATOR
     assert ANYBODY.may(Scope.GENERATE) and not ANYBODY.may(Scope.ADMIN)
 
 

@@ -83,6 +83,9 @@ class KeyRing:
             Overloaded: too many unknown tokens are being checked.
         """
         scheme, _, token = (authorization or "").partition(" ")
+        with suppress(UnicodeError):
+            # Headers are decoded as Latin-1, and clients encode in UTF-8.
+            token = token.encode("latin-1").decode()
         if scheme.lower() != SCHEME:
             token = ""
         if not self.has_keys:
