@@ -93,10 +93,10 @@ def errors() -> list[str]:
 
 def command_line() -> list[str]:
     """Returns the page of all verbs and their options, from their declarations."""
-    from slimseq.cli.main import SERVE
+    from slimseq.cli.main import VERBS as OF_SERVICE
     from slimseq.compression.cli import VERBS, make_app
 
-    _, _, rest = make_app({"serve": SERVE, **VERBS}).generate_docs().partition("\n")
+    _, _, rest = make_app({**OF_SERVICE, **VERBS}).generate_docs().partition("\n")
     return ["# Command line", *rest.split("\n")]
 
 
