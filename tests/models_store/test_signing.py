@@ -92,6 +92,16 @@ def test_the_command_line_signs_and_verifies(own_store: Store, tmp_path: Path) -
     assert verified.code == 0, verified.out
 
 
+def test_the_command_line_signs_the_whole_store(own_store: Store, tmp_path: Path) -> None:
+    private, public = keys(tmp_path, "ours")
+
+    signed = compression("sign", "--key", private, "--store", own_store.root)
+    verified = compression("verify", "--signature", public, "--store", own_store.root)
+
+    assert "translation/original: signed, model.sig and onnx/model.sig" in signed.out.splitlines(), signed.out
+    assert verified.code == 0, verified.out
+
+
 def test_what_is_no_key_is_refused(own_store: Store, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
