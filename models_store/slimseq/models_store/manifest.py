@@ -341,11 +341,12 @@ class Manifest(Record):
 
 
 def first_error(error: ValidationError, whole: str) -> str:
-    """Returns the first validation error on one line: the field, or `whole`, and the message."""
+    """Returns the first validation error on one line: the field, or `whole`, and the message. Names are escaped."""
     first = error.errors()[0]
     is_unknown = first["type"] == "extra_forbidden"
     message = "is not a known field" if is_unknown else first["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(map(str, first['loc'])) or whole}: {message}"
+    names = [name if name.isprintable() else ascii(name)[1:-1] for name in map(str, first["loc"])]
+    return f"{'.'.join(names) or whole}: {message}"
 
 
 def digest_of(files: list[FileEntry]) -> str:
