@@ -28,7 +28,7 @@ from tests.service.conftest import running_service
 
 MEMORY_BYTES = 2 * 1024**3
 REQUESTS = 10_000
-PAUSE_SECONDS = 4.0
+PAUSE_SECONDS = 2.0
 # Of a probe, on a machine where nothing else runs.
 STALL_SECONDS = 0.25
 SCOPES_OF_CLIENTS = (Scope.GENERATE, Scope.EVALUATE, Scope.METRICS)

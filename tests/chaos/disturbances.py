@@ -39,22 +39,27 @@ class Disturbances:
             target: the service, with the headers of operators.
             state: the folder of its database.
             seed: of their pauses.
-            pause_seconds: mean time between two disturbances of a kind.
+            pause_seconds: mean time between two of the most frequent disturbances.
         """
         self.made: Counter[str] = Counter()
         self.complaints: list[str] = []
         self._target = target
         self._state = state
-        self._pause_seconds = pause_seconds
         self._has_ended = threading.Event()
         self._database_harmed = float("-inf")
         self._is_database_harmed = False
         # The first one finds out what the damaged variant says while it is whole.
         self._damaged_says = self._ask_damaged().json
-        works = (self._load_and_unload, self._damage_and_repair, self._kill_evaluation, self._harm_database)
+        # Each with its pause, so that some evaluations live, and the database is there most of the time.
+        works = {
+            self._load_and_unload: pause_seconds,
+            self._damage_and_repair: pause_seconds,
+            self._kill_evaluation: 5 * pause_seconds,
+            self._harm_database: 5 * pause_seconds,
+        }
         self._threads = [
-            threading.Thread(target=self._repeat, args=(work, random.Random(seed + number)), name=work.__name__)
-            for number, work in enumerate(works)
+            threading.Thread(target=self._repeat, args=(work, pause, random.Random(seed + number)), name=work.__name__)
+            for number, (work, pause) in enumerate(works.items())
         ]
 
     def __enter__(self) -> "Disturbances":
@@ -82,8 +87,8 @@ class Disturbances:
         for task, variant in (*COMING_AND_GOING, DAMAGED):
             self._unload(task, variant)
 
-    def _repeat(self, work: Callable[[random.Random], None], drawn: random.Random) -> None:
-        while not self._has_ended.wait(self._pause_seconds * (0.5 + drawn.random())):
+    def _repeat(self, work: Callable[[random.Random], None], pause_seconds: float, drawn: random.Random) -> None:
+        while not self._has_ended.wait(pause_seconds * (0.5 + drawn.random())):
             try:
                 work(drawn)
             except (OSError, AssertionError) as error:
@@ -177,7 +182,9 @@ class Disturbances:
     def _see_refused(self) -> None:
         """Waits a moment. Meanwhile texts are served, and what needs the database is refused."""
         evaluation = {"task": "translation", "variants": ["quantized"], "dataset": "sample", "samples": 1}
-        answer = self._target.service.post("/evaluations", evaluation)
+        # Large bodies of an attack may leave no room for this one.
+        while (answer := self._target.service.post("/evaluations", evaluation)).status == 429:
+            time.sleep(0.2)
         is_refused = answer.status == 503 and "database-unavailable" in answer.text
         assert is_refused, f"an evaluation without a database: {answer.status} {answer.text[:200]}"
         self._has_ended.wait(2)

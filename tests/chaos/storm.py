@@ -5,6 +5,7 @@ Everything is drawn from a seed, but for the order in which threads of the clien
 
 import contextlib
 import itertools
+import random
 import threading
 import time
 from collections import Counter
@@ -32,8 +33,8 @@ REPAIRED_SECONDS = 90
 EVALUATION_SECONDS = 600
 # Threads and connections that a service keeps for the next burst: asyncio's pool of threads grows up to 32, that of the
 # database to 4, each with three files of SQLite; a variant on another runtime has threads of its own.
-SPARE_THREADS = 16
-SPARE_DESCRIPTORS = 12
+SPARE_THREADS = 8
+SPARE_DESCRIPTORS = 6
 
 
 class Row(NamedTuple):
@@ -52,7 +53,7 @@ class Storm:
         requests: number of mixed requests.
         seed: of all random numbers.
         attacks: made in turns meanwhile.
-        pause_seconds: mean time between two disturbances of a kind.
+        pause_seconds: mean time between two of the most frequent disturbances.
         stall_seconds: maximum time of a probe of `/healthz`. None if others use the machine: what is limited then is
             the CPU time that the event loop takes meanwhile.
     """
@@ -76,7 +77,8 @@ def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Ro
     say(f"before: {_described(before)}")
     seen = Seen()
     started = time.monotonic()
-    with watching(target) as watch, disturbances, _attacks(target, storm.attacks) as attacked:
+    attacks = random.Random(storm.seed).sample(storm.attacks, len(storm.attacks))
+    with watching(target) as watch, disturbances, _attacks(target, attacks) as attacked:
         _send_all(target, storm, expected, seen, disturbances, say)
     say(f"{storm.requests} requests took {time.monotonic() - started:.0f} s")
     ended = [_evaluated(target, identifier) for identifier in seen.evaluations]
