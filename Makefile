@@ -28,7 +28,7 @@ LOCKS := deploy/requirements
 SERVICE_TESTS := tests/app tests/chaos tests/deploy tests/service tests/web
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare check test audit docs openapi vendor screenshots lock test-transformers4 test-cluster lint format clean
+.PHONY: help setup run prepare check test chaos audit docs openapi vendor screenshots lock test-transformers4 test-cluster lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ test: $(DEV_STAMP) prepare ## Run all tests: under 20 minutes on two cores.
 	$(PYTEST) $(TWICE) -m 'not low_priority and not alone'
 	$(PYTEST) $(TWICE) -m low_priority $(SERVICE_TESTS)
 	$(PYTEST) -m alone $(SERVICE_TESTS)
+
+chaos: $(DEV_STAMP) prepare ## Send 10,000 mixed requests with attacks and failures at once. For a machine without other work.
+	$(BIN)/python -m tests.chaos
 
 test-transformers4: $(STAMP4) ## Run what touches transformers on 4.57, and the optimum extra.
 	$(VENV4)/bin/python -m pip check

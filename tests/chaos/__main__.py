@@ -1,77 +1,107 @@
-"""Attacks a running service with 2 GiB of memory, and prints a line for each attack: held, or not.
+"""Attacks a running service with 2 GiB of memory, and prints a table of what held.
 
-`python -m tests.chaos [attack …]`; `--company SECONDS` has eight clients ask for good things meanwhile, each attack
-going on for so long, and compares their answers byte for byte with those of a quiet service.
+`python -m tests.chaos` sends 10,000 mixed requests with attacks and disturbances at once (`make chaos`), and compares
+with a quiet service. `python -m tests.chaos ATTACK …` makes attacks one after the other, without other requests, and
+also says whether each was dealt with in time; `all` makes all of them.
 """
 
 import argparse
+import contextlib
+import secrets
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from slimseq.app.identity.keys import KeyLimits, Scope, add_key
 from slimseq.models_store.places import embedded_store
 from tests.chaos.attacks import ATTACKS, Attack
-from tests.chaos.company import alone, in_company
 from tests.chaos.limits import memory_limit
+from tests.chaos.storm import Row, Storm, broken_and_repaired, weather
 from tests.chaos.target import Target
 from tests.service.conftest import running_service
 
 MEMORY_BYTES = 2 * 1024**3
-ADMIN = "chaos"
+REQUESTS = 10_000
+PAUSE_SECONDS = 2.0
+# Of a probe, on a machine where nothing else runs.
+STALL_SECONDS = 0.25
+SCOPES_OF_CLIENTS = (Scope.GENERATE, Scope.EVALUATE, Scope.METRICS)
 
 
 def main() -> int:
-    """Makes the attacks; returns 1 where one did not hold."""
+    """Makes attacks or the storm; returns 1 where something did not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("attacks", nargs="*", choices=[[], *(each.__name__ for each in ATTACKS)], metavar="attack")
-    parser.add_argument("--company", type=float, default=0, metavar="SECONDS")
+    names = [each.__name__ for each in ATTACKS]
+    parser.add_argument("attacks", nargs="*", choices=[[], "all", *names], metavar="ATTACK", help=", ".join(names))
+    parser.add_argument("--requests", type=int, default=REQUESTS, help=f"default: {REQUESTS}")
+    parser.add_argument("--seed", type=int, help="default: another one each time; it is printed")
     arguments = parser.parse_args()
-    chosen = [each for each in ATTACKS if not arguments.attacks or each.__name__ in arguments.attacks]
-    with tempfile.TemporaryDirectory() as folder, memory_limit(MEMORY_BYTES) as limit:
-        store, log = Path(folder) / "artifacts", Path(folder) / "log"
-        shutil.copytree(embedded_store(), store)
-        _say(f"2 GiB of memory, by {limit.kind}")
-        started = running_service(log, prefix=limit.prefix, store=store, admin_token=ADMIN, request_timeout_seconds=30)
-        with started as service:
+    with tempfile.TemporaryDirectory() as folder, limited_target(Path(folder)) as target:
+        if arguments.attacks:
+            chosen = [each for each in ATTACKS if "all" in arguments.attacks or each.__name__ in arguments.attacks]
+            held = [_is_held(target, attack) for attack in chosen]
+            say(f"{sum(held)} of {len(held)} held")
+            return 0 if all(held) else 1
+        seed = secrets.randbelow(2**32) if arguments.seed is None else arguments.seed
+        storm = Storm(arguments.requests, seed, ATTACKS, PAUSE_SECONDS, STALL_SECONDS)
+        return print_table([*weather(target, storm, say), broken_and_repaired(target)])
+
+
+@contextlib.contextmanager
+def limited_target(folder: Path) -> Iterator[Target]:
+    """Runs a service with keys, 2 GiB of memory, a store of its own, and its database in a folder of its own."""
+    store, log, keys, state = (folder / name for name in ("artifacts", "log", "keys.json", "state"))
+    shutil.copytree(embedded_store(), store)
+    state.mkdir()
+
+    def headers(name: str, scopes: tuple[Scope, ...]) -> dict[str, str]:
+        return {"Authorization": f"Bearer {add_key(keys, name, scopes, KeyLimits(), None)[1]}"}
+
+    operator, outsider = headers("operator", tuple(Scope)), headers("outsider", (Scope.METRICS,))
+    client = headers("client", SCOPES_OF_CLIENTS)
+    settings: dict[str, Any] = {
+        "database_url": f"sqlite:///{state / 'kept.db'}",
+        "request_timeout_seconds": 30,
+        "evaluation_kept": 1000,
+    }
+    with memory_limit(MEMORY_BYTES) as limit:
+        say(f"2 GiB of memory, by {limit.kind}")
+        with running_service(log, prefix=limit.prefix, store=store, keys_file=keys, **settings) as service:
+            service.headers = client
             service.wait_until_ready()
-            target = Target(service, store, log, psutil.Process(service.pid), {"Authorization": f"Bearer {ADMIN}"})
-            held = [_is_held(target, attack, arguments.company) for attack in chosen]
-    _say(f"{sum(held)} of {len(held)} held")
-    return 0 if all(held) else 1
+            yield Target(service, store, log, psutil.Process(service.pid), operator, outsider)
 
 
-def _is_held(target: Target, attack: Attack, company_seconds: float) -> bool:
+def print_table(rows: list[Row]) -> int:
+    """Prints a line for each row; returns 1 where something is wrong."""
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        say(f"{row.name:{width}}  {'held' if row.is_right else 'NOT held'}  {row.found}")
+    say(f"{sum(row.is_right for row in rows)} of {len(rows)} held")
+    return 0 if all(row.is_right for row in rows) else 1
+
+
+def _is_held(target: Target, attack: Attack) -> bool:
     started = time.monotonic()
     try:
-        complaints = _in_company(target, attack, company_seconds) if company_seconds else list(attack(target))
+        complaints = list(attack(target))
         if target.service.post("/translate", {"text": "Good morning."}).status != 200:
             complaints.append("the service does not answer as before")
     except OSError as error:
         complaints = [f"{type(error).__name__}: {error}"]
     words = "held" if not complaints else f"NOT held: {'; '.join(complaints[:3])}"
-    _say(f"{attack.__name__.replace('_', ' ')}: {words} ({time.monotonic() - started:.0f} s)")
+    say(f"{attack.__name__.replace('_', ' ')}: {words} ({time.monotonic() - started:.0f} s)")
     return not complaints
 
 
-def _in_company(target: Target, attack: Attack, seconds: float) -> list[str]:
-    """Repeats an attack for so long, and says which good answers were others meanwhile."""
-    expected = alone(target.service)
-    until = time.monotonic() + seconds
-    with in_company(target.service, expected) as company:
-        while time.monotonic() < until:
-            for _ in attack(target):
-                pass
-    if company.differences:
-        return [f"{len(company.differences)} of {company.answers} answers differ: {company.differences[0]}"]
-    _say(f"  {company.answers} good answers, all the same; the longest took {max(company.seconds):.1f} s")
-    return []
-
-
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Prints a line at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -16,6 +16,9 @@ BUFFERED_BYTES = 40 * MEGABYTE
 def _sent(target: Target, head: bytes, piece: bytes, most: int = 400 * MEGABYTE, seconds: float = 10) -> int:
     """Sends a head and then a piece again and again; returns how many bytes were taken."""
     taken = 0
+    line, _, rest = head.partition(b"\r\n")
+    keys = b"".join(f"{name}: {value}\r\n".encode() for name, value in target.service.headers.items())
+    head = line + b"\r\n" + keys + rest
     with socket.create_connection(("127.0.0.1", target.service.port), timeout=2) as connection:
         deadline = time.monotonic() + seconds
         with contextlib.suppress(OSError):

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from tests.chaos.company import ARTICLE, alone, in_company, together
+from tests.chaos.company import in_company, together
+from tests.chaos.good import ARTICLE, alone
 from tests.chaos.target import Target, watching
 
 SHORT_SECONDS = 5.0

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from tests.chaos.company import ARTICLE, together
+from tests.chaos.company import together
+from tests.chaos.good import ARTICLE
 from tests.chaos.target import Target, watching
 
 MEGABYTE = 1_000_000

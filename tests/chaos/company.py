@@ -1,4 +1,4 @@
-"""Clients with good requests, whose answers must stay the same byte for byte, whatever else the service is sent."""
+"""Clients with good requests, who ask all the time while something else happens to the service."""
 
 import itertools
 import threading
@@ -8,41 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.chaos.good import REQUESTS, said
 from tests.service.client import Service
-
-ARTICLE = (
-    "Engineers found deep cracks in two pillars of the old stone bridge over the river Arden during an inspection in "
-    "March. The city council of Millbrook voted on Tuesday to close it for eight months. About 6,000 cars cross the "
-    "bridge every day, and drivers will have to use the motorway crossing four miles to the north. Repairs will cost "
-    "4.2 million pounds, most of which the county will pay."
-)
-SENTENCES = "The children are playing in the garden. It is raining. We need more time to read the long report."
-# Paths and bodies of good requests: both tasks, several runtimes and kinds of search, seeds, streams and comparisons.
-REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("/translate", {"text": SENTENCES}),
-    ("/translate?variant=original", {"text": "A man in a blue shirt is standing on a ladder.", "num_beams": 1}),
-    ("/translate?variant=compact", {"text": [SENTENCES, "Good morning."]}),
-    ("/translate", {"text": SENTENCES, "do_sample": True, "top_p": 0.9, "temperature": 0.8, "seed": 7}),
-    ("/translate?variant=quantized", {"text": SENTENCES, "stream": True}),
-    ("/summarize", {"text": ARTICLE}),
-    ("/summarize?variant=compact", {"text": ARTICLE, "num_beams": 1, "max_new_tokens": 40}),
-    ("/summarize", {"text": ARTICLE, "do_sample": True, "top_k": 20, "seed": 11, "max_new_tokens": 30}),
-)
-
-
-def said(service: Service, path: str, body: dict[str, Any]) -> Any:
-    """Returns what an answer says that may not change: outputs and digest, and a stream's pieces put together."""
-    answer = service.post(path, body)
-    if answer.status != 200:
-        return f"{answer.status}: {answer.text[:300]}"
-    if body.get("stream"):
-        pieces = "".join(data["text"] for name, data in answer.events if name == "token")
-        return pieces, _kept(answer.events[-1][1])
-    return _kept(answer.json)
-
-
-def _kept(answer: dict[str, Any]) -> Any:
-    return answer.get("outputs"), answer.get("digest"), answer.get("runtime")
 
 
 @dataclass
@@ -83,11 +50,6 @@ def in_company(service: Service, expected: dict[int, Any], clients: int = 8) -> 
         has_ended.set()
         for thread in threads:
             thread.join()
-
-
-def alone(service: Service) -> dict[int, Any]:
-    """Returns the answer to each request while nothing else runs."""
-    return {number: said(service, *request) for number, request in enumerate(REQUESTS)}
 
 
 def together(calls: list[Callable[[], Any]]) -> list[Any]:

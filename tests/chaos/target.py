@@ -1,9 +1,10 @@
-"""The service that is attacked, and what is watched of it meanwhile: its probe's longest wait, and its memory."""
+"""The service that is attacked, and what is watched of it meanwhile: its probes, its event loop, and its memory."""
 
 import contextlib
 import http.client
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +14,20 @@ import psutil
 from tests.service.client import Service
 
 PROBE_SECONDS = 0.01
+# `/readyz` is asked after so many probes of `/healthz`.
+READINESS_PROBES = 5
 
 
 @dataclass
 class Target:
-    """A running service, the folder of its store, and its log."""
+    """A running service, the folder of its store, its log, and headers of operators and of a key without any right."""
 
     service: Service
     store: Path
     log: Path
     process: psutil.Process
     admin: dict[str, str]
+    outsider: dict[str, str] = field(default_factory=dict)
 
     @property
     def resident_bytes(self) -> int:
@@ -33,6 +37,22 @@ class Target:
             with contextlib.suppress(psutil.Error):
                 found += process.memory_info().rss
         return found
+
+    def loop_seconds(self) -> float:
+        """CPU time that the event loop's thread has taken (Linux: schedstats of the main thread)."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/schedstat")
+        return int(path.read_text().split()[0]) / 1e9
+
+    def footprint(self) -> "Footprint":
+        """What the service holds at this moment."""
+        variants = self.service.get("/memory").json["variants"]
+        return Footprint(
+            self.resident_bytes,
+            self.process.num_fds(),
+            self.process.num_threads(),
+            len(self.process.children(recursive=True)),
+            frozenset(f"{each['task']}/{each['variant']} on {each['runtime']}" for each in variants),
+        )
 
     def cpu_seconds(self, seconds: float) -> float:
         """CPU time that the service and what it started take in so many seconds."""
@@ -49,11 +69,25 @@ class Target:
         return taken() - before
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """What a service holds."""
+
+    resident_bytes: int
+    descriptors: int
+    threads: int
+    children: int
+    variants: frozenset[str]
+
+
 @dataclass
 class Watch:
     """What was seen while something ran."""
 
     probe_seconds: list[float] = field(default_factory=list)
+    # CPU time of the event loop's thread while a probe waited. Other processes on the machine do not change it.
+    loop_seconds: list[float] = field(default_factory=list)
+    readiness: Counter[str] = field(default_factory=Counter)
     peak_bytes: int = 0
     failures: list[str] = field(default_factory=list)
 
@@ -71,7 +105,7 @@ def watching(target: Target) -> Iterator[Watch]:
     def probe() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", target.service.port, timeout=60)
         while not has_ended.is_set():
-            started = time.perf_counter()
+            started, before = time.perf_counter(), target.loop_seconds()
             try:
                 connection.request("GET", "/healthz")
                 status = connection.getresponse().read() and 200
@@ -80,6 +114,9 @@ def watching(target: Target) -> Iterator[Watch]:
                 status = 0
                 watch.failures.append(f"{type(error).__name__}: {error}")
             watch.probe_seconds.append(time.perf_counter() - started)
+            watch.loop_seconds.append(target.loop_seconds() - before)
+            if len(watch.probe_seconds) % READINESS_PROBES == 0:
+                watch.readiness[_readiness(target)] += 1
             watch.peak_bytes = max(watch.peak_bytes, target.resident_bytes)
             has_ended.wait(PROBE_SECONDS if status else 0.2)
         connection.close()
@@ -91,3 +128,11 @@ def watching(target: Target) -> Iterator[Watch]:
     finally:
         has_ended.set()
         thread.join()
+
+
+def _readiness(target: Target) -> str:
+    try:
+        answer = target.service.get("/readyz")
+    except OSError as error:
+        return type(error).__name__
+    return str(answer.json["status"]) if answer.status == 200 else f"{answer.status} {answer.json['detail']}"

@@ -7,7 +7,8 @@ import pytest
 
 from slimseq.models_store.store import Store
 from tests.chaos.attack_generation import a_variant_named_twice, options_that_mean_nothing
-from tests.chaos.company import alone, in_company, together
+from tests.chaos.company import in_company, together
+from tests.chaos.good import alone
 from tests.chaos.target import Target
 from tests.service.client import Service
 from tests.service.conftest import running_service

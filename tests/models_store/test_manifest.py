@@ -3,7 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from slimseq.models_store.manifest import FileEntry, GenerationDefaults, Manifest, Task, digest_of
+from slimseq.models_store.manifest import FileEntry, GenerationDefaults, Manifest, Task, digest_of, first_error
 from slimseq.models_store.store import Store
 
 SOME_HASH = "0" * 64
@@ -50,3 +50,10 @@ def test_options_take_defaults_where_nothing_was_asked() -> None:
 def test_a_minimum_above_the_maximum_is_refused_by_name() -> None:
     with pytest.raises(ValidationError, match=r"min_new_tokens \(20\) is above max_new_tokens \(10\)"):
         GenerationDefaults().options(min_new_tokens=20, max_new_tokens=10)
+
+
+def test_an_error_is_one_line_whatever_a_key_holds() -> None:
+    with pytest.raises(ValidationError) as raised:
+        FileEntry.model_validate({"path": "a.json", "bytes": 1, "sha256": SOME_HASH, "\x85\u202ea\nb": 1})
+
+    assert first_error(raised.value, "file") == "\\x85\\u202ea\\nb: is not a known field"

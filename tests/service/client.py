@@ -56,6 +56,8 @@ class Service:
     def __init__(self, port: int, pid: int = 0) -> None:
         self.port = port
         self.pid = pid
+        # Of every request, such as a key.
+        self.headers: dict[str, str] = {}
 
     def kill(self) -> None:
         """Ends the process at once, as `kill -9` does."""
@@ -84,7 +86,7 @@ class Service:
     ) -> Response:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         try:
-            connection.request(method, path, body, headers or {}, encode_chunked=chunked)
+            connection.request(method, path, body, {**self.headers, **(headers or {})}, encode_chunked=chunked)
             answer = connection.getresponse()
             return Response(
                 answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()

@@ -341,11 +341,15 @@ class Manifest(Record):
 
 
 def first_error(error: ValidationError, whole: str) -> str:
-    """Returns the first validation error on one line: the field, or `whole` if it is not empty, and the message."""
+    """Returns the first validation error on one line: the field, or `whole` if it is not empty, and the message.
+
+    Names are escaped.
+    """
     first = error.errors()[0]
     is_unknown = first["type"] == "extra_forbidden"
     message = "is not a known field" if is_unknown else first["msg"].removeprefix("Value error, ")
-    place = ".".join(map(str, first["loc"])) or whole
+    names = [name if name.isprintable() else ascii(name)[1:-1] for name in map(str, first["loc"])]
+    place = ".".join(names) or whole
     return f"{place}: {message}" if place else message
 
 

@@ -88,3 +88,33 @@ def test_a_default_that_was_mended_takes_its_place_again(own_store: Store) -> No
             await parts.pool.close()
 
     run(scenario)
+
+
+def test_a_service_that_was_not_ready_is_once_a_variant_is_mended(own_store: Store) -> None:
+    for task in Task:
+        break_all(own_store, task)
+    # Not the one that would be the default.
+    tokenizer = own_store.folder(Task.TRANSLATION, "original") / "tokenizer.json"
+
+    async def scenario() -> list[str]:
+        parts = parts_of(own_store)
+        readiness = Readiness(parts.catalogue, parts.pool, retry_seconds=0.05)
+        trying = readiness.start()
+
+        def is_ready() -> bool:
+            try:
+                readiness.check()
+            except NotReady as error:
+                return "loading" in str(error)
+            return True
+
+        try:
+            await until(lambda: not is_ready())
+            flip_bytes(tokenizer)
+            await until(is_ready)
+            return [str(loaded.key) for loaded in parts.pool.loaded()]
+        finally:
+            trying.cancel()
+            await parts.pool.close()
+
+    assert asyncio.run(scenario()) == ["translation/original"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,27 @@ from slimseq.models_store.manifest import Performance, Task
 # For each text. The process of 20 pairs of the longest texts, which fill a body of 8 MiB, uses 320 MB (measured).
 MAX_PAIR_WORDS = 20_000
 MAX_PAIR_CHARACTERS = 200_000
+# What `EvaluationRequest._fields_agree` takes, as far as a schema can say it.
+_NONE = {"type": "null"}
+FIELDS_AGREE: dict[str, Any] = {
+    "oneOf": [
+        {
+            "required": ["dataset"],
+            "properties": {"dataset": {"type": "string"}, "pairs": _NONE, "latency": _NONE},
+        },
+        {
+            "required": ["pairs"],
+            "properties": {"pairs": {"type": "array"}, "dataset": _NONE, "latency": _NONE, "samples": _NONE},
+        },
+        {
+            "required": ["latency"],
+            "properties": {
+                "latency": {"type": "object"},
+                **dict.fromkeys(("dataset", "pairs", "samples", "gate"), _NONE),
+            },
+        },
+    ]
+}
 PAIR_KEYS = {Task.SUMMARIZATION: ("document", "summary"), Task.TRANSLATION: ("source", "target")}
 
 
@@ -67,12 +88,13 @@ class LatencySettings(BaseModel):
 class EvaluationRequest(BaseModel):
     """The variants to evaluate, and on what: a named data set, the client's own pairs, or the latency alone."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=FIELDS_AGREE)
 
     task: Annotated[Task, Field(strict=False)]
     variants: list[str] = Field(
         min_length=1,
         max_length=8,
+        json_schema_extra={"uniqueItems": True},
         description="Names of the variants. Retention is relative to a variant's reference, if it is one of them.",
     )
     dataset: str | None = Field(default=None, description="Name of a data set, such as `sample`.")

@@ -1,7 +1,8 @@
 """Preloads variants at the start, and decides whether the service is ready.
 
 If the default variant of a task cannot be loaded, the next best takes its place. The preferred one is tried again from
-time to time, so that it serves once it is repaired.
+time to time, so that it serves once it is repaired. While no variant of a task can be loaded, all are tried: a service
+that is not ready gets no requests, which would load them.
 """
 
 import asyncio
@@ -57,10 +58,15 @@ class Readiness:
         while True:
             await asyncio.sleep(self._retry_seconds)
             for task in Task:
+                preferred = self._catalogue.preferred(task)
                 default = self._catalogue.find_default(task)
-                for variant in self._catalogue.preferred(task)[:1]:
-                    if variant != default and self._pool.has_failed(task, variant):
-                        await self._retry(task, variant)
+                if default is not None and self._pool.can_serve(task, default):
+                    tried = [variant for variant in preferred[:1] if variant != default]
+                else:
+                    tried = preferred
+                for variant in tried:
+                    if self._pool.has_failed(task, variant) and await self._retry(task, variant):
+                        break
 
     def start(self) -> "asyncio.Task[None]":
         """Starts to preload in the background."""
@@ -78,13 +84,14 @@ class Readiness:
             logger.error("preload failed", extra={"artifact": f"{task}/{variant}", "reason": str(error)})
             return False
 
-    async def _retry(self, task: Task, variant: str) -> None:
+    async def _retry(self, task: Task, variant: str) -> bool:
+        """Loads a variant if its files are right. Returns whether it is loaded."""
         try:
             # Verified first, since to load it may unload others.
             await asyncio.to_thread(self._catalogue.store.verify, task, variant)
         except SlimseqError:
-            return
-        await self._loads(task, variant)
+            return False
+        return await self._loads(task, variant)
 
     @property
     def is_loading(self) -> bool:

@@ -1,0 +1,293 @@
+"""The mixed requests: each kind with how it is sent, and which answers are right."""
+
+import contextlib
+import http.client
+import json
+import random
+import socket
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.disturbances import Disturbances
+from tests.chaos.good import REQUESTS, content
+from tests.chaos.kept_connection import ExtraAnswer, KeptConnection
+from tests.service.client import Response, Service
+
+# Answers after which a client asks again, and for how long.
+LATER = (429, 503, 504)
+PATIENCE_SECONDS = 300.0
+# Requests that only read. The database has the last ones.
+READING = (
+    *("/variants", "/variants/translation/quantized", "/quality", "/latency", "/memory", "/info", "/languages"),
+    *("/metrics", "/openapi.json", "/", "/healthz", "/frontend/settings"),
+    *("/evaluations?limit=3", "/experiments?limit=3", "/evaluations?before=1"),
+)
+OF_DATABASE = ("/evaluations", "/experiments", "/feedback")
+# Requests that are wrong, and the status of their answer.
+WRONG: tuple[tuple[str, str, Any, int], ...] = (
+    ("POST", "/translate", {"text": ""}, 422),
+    ("POST", "/translate", {"text": "Hi.", "temperature": 1e-320, "do_sample": True}, 422),
+    ("POST", "/translate?variant=nope", {"text": "Hi."}, 404),
+    ("POST", "/translate?variant=original&variant=compact", {"text": "Hi."}, 422),
+    ("POST", "/summarize", {"text": ["Yes."] * 65}, 422),
+    ("POST", "/summarize", {"text": "\ud800"}, 422),
+    ("POST", "/compare?task=translation&variant=original", {"text": "Hi."}, 422),
+    ("POST", "/feedback", {"rating": 0.5}, 422),
+    ("POST", "/evaluations", {"task": "translation", "variants": ["nope"], "dataset": "sample"}, 404),
+    ("GET", "/variants/translation/../../etc", None, 404),
+    ("GET", "/nothing", None, 404),
+    ("DELETE", "/translate", None, 405),
+)
+EVALUATION = {
+    "task": "translation",
+    "variants": ["quantized"],
+    "pairs": [
+        {"source": "Good morning.", "target": "Guten Morgen."},
+        {"source": "It is raining.", "target": "Es regnet."},
+    ],
+}
+# Good requests whose answers clients judge.
+JUDGED = [number for number, (_, body) in enumerate(REQUESTS[:8]) if not body.get("stream")]
+# Evaluations that have not ended, at most.
+WAITING_EVALUATIONS = 3
+# What of a hundred requests is of each kind. The other requests are good ones.
+SHARES = {
+    "reading": 14,
+    "wrong": 8,
+    "short deadline": 6,
+    "client leaves": 5,
+    "slow client": 2,
+    "feedback": 4,
+    "evaluation": 2,
+    "no key": 2,
+}
+
+
+@dataclass
+class Seen:
+    """What the clients have seen. Shared by all of their threads."""
+
+    asked: Counter[str] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)
+    postponed: Counter[int] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
+    evaluations: list[str] = field(default_factory=list)
+    responses: deque[str] = field(default_factory=lambda: deque(maxlen=200))
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, kind: str, complaint: str | None) -> None:
+        """Counts a request, and keeps what is wrong with its answer."""
+        with self.lock:
+            self.asked[kind] += 1
+            if complaint is None:
+                self.right[kind] += 1
+            else:
+                self.complaints.append(f"{kind}: {complaint}")
+
+    def postpone(self, status: int) -> None:
+        """Counts an answer after which the client asks again."""
+        with self.lock:
+            self.postponed[status] += 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request of the plan: its kind, which of the kind, and random numbers of its own."""
+
+    kind: str
+    random: random.Random
+
+
+def plan(count: int, seed: int) -> list[Step]:
+    """Returns the requests of a seed, in their order."""
+    drawn = random.Random(seed)
+    kinds = drawn.choices([*SHARES, "good"], [*SHARES.values(), 100 - sum(SHARES.values())], k=count)
+    return [Step(kind, random.Random(drawn.getrandbits(64))) for kind in kinds]
+
+
+class MixedClient:
+    """Sends the requests of a plan, one after the other. Used by one thread."""
+
+    def __init__(
+        self,
+        service: Service,
+        expected: dict[int, Any],
+        seen: Seen,
+        disturbances: Disturbances,
+        outsider: dict[str, str],
+    ) -> None:
+        """Makes a client.
+
+        Args:
+            service: with the headers of a key for all requests.
+            expected: the content of each good answer.
+            seen: counts what it sees.
+            disturbances: says when the database may be gone.
+            outsider: headers with a key that may generate nothing.
+        """
+        self._service = service
+        self._expected = expected
+        self._seen = seen
+        self._disturbances = disturbances
+        self._outsider = outsider
+        self._ids = random.Random()
+        self._connection = KeptConnection(service, lambda: f"{self._ids.getrandbits(128):032x}")
+        self._kinds: dict[str, Callable[[random.Random], str | None]] = {
+            "good": self._good,
+            "reading": self._reading,
+            "wrong": self._wrong,
+            "short deadline": self._short_deadline,
+            "client leaves": self._leaves,
+            "slow client": self._slowly,
+            "feedback": self._feedback,
+            "evaluation": self._evaluation,
+            "no key": self._without_key,
+        }
+
+    def send(self, step: Step) -> None:
+        """Sends one request, and counts its answer."""
+        try:
+            complaint = self._kinds[step.kind](step.random)
+        except (OSError, http.client.HTTPException, ExtraAnswer) as error:
+            complaint = f"{type(error).__name__}: {error}"
+        self._seen.add(step.kind, complaint)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._connection.close()
+
+    def _patiently(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Response:
+        """Asks again while the service asks for it, as good clients do."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            answer = self._connection.ask(method, path, body, headers)
+            if answer.status not in LATER or time.monotonic() > until:
+                return answer
+            if answer.status == 503 and "retry-after" not in answer.headers:
+                return answer
+            self._seen.postpone(answer.status)
+            time.sleep(min(float(answer.headers.get("retry-after", 1)), 2.0))
+
+    def _good(self, drawn: random.Random) -> str | None:
+        number = drawn.randrange(len(REQUESTS))
+        answer = self._patiently("POST", *REQUESTS[number])
+        if number in JUDGED and answer.status == 200:
+            self._seen.responses.append(answer.json["id"])
+        return self._difference(number, answer)
+
+    def _difference(self, number: int, answer: Response) -> str | None:
+        found = content(answer, REQUESTS[number].body)
+        if found == self._expected[number]:
+            return None
+        return f"{REQUESTS[number].path}: {str(found)[:300]} instead of {str(self._expected[number])[:300]}"
+
+    def _reading(self, drawn: random.Random) -> str | None:
+        path = drawn.choice(READING)
+        answer = self._while_database_comes_and_goes("GET", path)
+        return None if answer.status == 200 else f"{path}: {answer.status} {answer.text[:200]}"
+
+    def _while_database_comes_and_goes(self, method: str, path: str, body: Any = None) -> Response:
+        """Asks until the database is there. A refusal is right only if something was done to the database."""
+        while True:
+            started = time.monotonic()
+            answer = self._connection.ask(method, path, body)
+            is_refused = answer.status == 503 and "database-unavailable" in answer.text
+            if not (is_refused and path.startswith(OF_DATABASE) and self._disturbances.harmed_database_since(started)):
+                return answer
+            self._seen.postpone(answer.status)
+            time.sleep(0.5)
+
+    def _wrong(self, drawn: random.Random) -> str | None:
+        method, path, body, status = drawn.choice(WRONG)
+        answer = self._connection.ask(method, path, body)
+        return (
+            None
+            if answer.status in (status, 429)
+            else f"{method} {path} {str(body)[:60]}: {answer.status}, not {status}"
+        )
+
+    def _short_deadline(self, drawn: random.Random) -> str | None:
+        number = drawn.randrange(len(REQUESTS))
+        deadline = {"X-Request-Deadline-Ms": str(drawn.randint(1, 300))}
+        answer = self._connection.ask("POST", *REQUESTS[number], {**self._service.headers, **deadline})
+        if answer.status in (429, 504) or (answer.status == 200 and b"deadline-exceeded" in answer.body):
+            return None
+        return self._difference(number, answer)
+
+    def _leaves(self, drawn: random.Random) -> None:
+        """Closes the connection in the middle of the request or of the answer."""
+        data = self._bytes(drawn.randrange(len(REQUESTS)))
+        with socket.create_connection(("127.0.0.1", self._service.port), timeout=10) as connection:
+            connection.sendall(data[: drawn.choice([len(data) // 2, len(data)])])
+            time.sleep(drawn.random() * 0.3)
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                connection.recv(drawn.randrange(1, 400))
+
+    def _slowly(self, drawn: random.Random) -> str | None:
+        """Sends a request in pieces with pauses, and reads the answer likewise."""
+        number = drawn.randrange(len(REQUESTS))
+        data = self._bytes(number)
+        size = len(data) // 8 + 1
+        with socket.create_connection(("127.0.0.1", self._service.port), timeout=120) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            for start in range(0, len(data), size):
+                connection.sendall(data[start : start + size])
+                time.sleep(drawn.random() * 0.2)
+            arriving = http.client.HTTPResponse(connection)
+            arriving.begin()
+            found = b""
+            while piece := arriving.read(512):
+                found += piece
+                time.sleep(0.005)
+            headers = {name.lower(): value for name, value in arriving.headers.items()}
+        answer = Response(arriving.status, headers, found)
+        return None if answer.status in LATER else self._difference(number, answer)
+
+    def _bytes(self, number: int) -> bytes:
+        path, body = REQUESTS[number]
+        data = json.dumps(body).encode()
+        sent = {
+            "Host": "slimseq",
+            "Content-Type": "application/json",
+            "Content-Length": len(data),
+            "Connection": "close",
+        }
+        lines = [
+            f"POST {path} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in {**sent, **self._service.headers}.items()),
+        ]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + data
+
+    def _feedback(self, drawn: random.Random) -> str | None:
+        """Judges an answer that some client had before."""
+        try:
+            identifier = self._seen.responses.popleft()
+        except IndexError:
+            return None
+        body = {"response": identifier, "rating": drawn.random()}
+        answer = self._while_database_comes_and_goes("POST", "/feedback", body)
+        # Recorded, and its answer lost, before the database went.
+        return None if answer.status in (201, 409) else f"{answer.status} {answer.text[:200]}"
+
+    def _evaluation(self, drawn: random.Random) -> str | None:
+        newest = self._while_database_comes_and_goes("GET", f"/evaluations?limit={WAITING_EVALUATIONS}").json
+        waiting = [each for each in newest["evaluations"] if each["status"] in ("queued", "running")]
+        if len(waiting) == WAITING_EVALUATIONS:
+            return None
+        answer = self._while_database_comes_and_goes("POST", "/evaluations", EVALUATION)
+        if answer.status != 202:
+            return None if answer.status == 429 else f"{answer.status} {answer.text[:200]}"
+        with self._seen.lock:
+            self._seen.evaluations.append(answer.json["id"])
+        return None
+
+    def _without_key(self, drawn: random.Random) -> str | None:
+        path, body = drawn.choice(REQUESTS)
+        headers, status = drawn.choice([({}, 401), ({"Authorization": "Bearer wrong"}, 401), (self._outsider, 403)])
+        answer = self._connection.ask("POST", path, body, headers)
+        return None if answer.status == status else f"{path}: {answer.status}, not {status}"

@@ -1,0 +1,262 @@
+"""The whole under chaos: mixed requests, attacks and disturbances at once, and a table of what held.
+
+Everything is drawn from a seed, but for the order in which threads of the clients and the service take turns.
+"""
+
+import contextlib
+import itertools
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tests.chaos.attacks import Attack
+from tests.chaos.company import together
+from tests.chaos.disturbances import Disturbances
+from tests.chaos.good import ARTICLE, alone
+from tests.chaos.mixed_requests import EVALUATION, MixedClient, Seen, plan
+from tests.chaos.target import Footprint, Target, Watch, watching
+from tests.damage import flip_bytes
+
+CLIENTS = 12
+MEGABYTE = 1_000_000
+# After which the service is as before.
+REST_SECONDS = 60
+GROWTH = 1.1
+# The event loop may be held for 50 ms; while one probe waits, it answers other requests as well.
+LOOP_SECONDS = 0.25
+# A service that was repaired is ready again within the minute after which it tries, and the time to load.
+REPAIRED_SECONDS = 90
+EVALUATION_SECONDS = 600
+# Threads and connections that a service keeps for the next burst: asyncio's pool of threads grows up to 32, that of the
+# database to 4, each with three files of SQLite; a variant on another runtime has threads of its own.
+SPARE_THREADS = 8
+SPARE_DESCRIPTORS = 6
+
+
+class Row(NamedTuple):
+    """A line of the table: what was looked at, what was found, and whether that is right."""
+
+    name: str
+    found: str
+    is_right: bool
+
+
+@dataclass(frozen=True)
+class Storm:
+    """How much of everything.
+
+    Args:
+        requests: number of mixed requests.
+        seed: of all random numbers.
+        attacks: made in turns meanwhile.
+        pause_seconds: mean time between two of the most frequent disturbances.
+        stall_seconds: maximum time of a probe of `/healthz`. None if others use the machine: what is limited then is
+            the CPU time that the event loop takes meanwhile.
+    """
+
+    requests: int
+    seed: int
+    attacks: Sequence[Attack]
+    pause_seconds: float
+    stall_seconds: float | None
+
+
+def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Row]:
+    """Sends a storm to a service, and returns the table. `target.service` has the key of usual clients."""
+    say(f"seed {storm.seed}")
+    expected = alone(target.service)
+    quiet = _evaluated(target, target.service.post("/evaluations", EVALUATION).json["id"])
+    disturbances = Disturbances(target, target.log.with_name("state"), storm.seed, storm.pause_seconds)
+    _warm_up(target, disturbances)
+    expected_again = alone(target.service)
+    before = target.footprint()
+    say(f"before: {_described(before)}")
+    seen = Seen()
+    started = time.monotonic()
+    attacks = random.Random(storm.seed).sample(storm.attacks, len(storm.attacks))
+    with watching(target) as watch, disturbances, _attacks(target, attacks) as attacked:
+        _send_all(target, storm, expected, seen, disturbances, say)
+    say(f"{storm.requests} requests took {time.monotonic() - started:.0f} s")
+    ended = [_evaluated(target, identifier) for identifier in seen.evaluations]
+    disturbances.unload_all()
+    after = _rested(target, before)
+    say(f"after: {_described(after)}")
+    return [
+        Row("quiet answers", f"{len(expected)}, asked twice", expected == expected_again and not _refusals(expected)),
+        *_answers(seen),
+        *(Row(name, f"{count} times", True) for name, count in sorted((disturbances.made + attacked).items())),
+        Row("disturbances", "; ".join(disturbances.complaints[:3]) or "as expected", not disturbances.complaints),
+        _evaluations(ended, quiet, disturbances.made["evaluations killed"]),
+        *_stalls(watch, storm.stall_seconds),
+        Row("/readyz", _counted(watch.readiness), [*watch.readiness] == ["ready"]),
+        *_leaks(before, after),
+    ]
+
+
+def broken_and_repaired(target: Target) -> Row:
+    """Damages every artifact: `/readyz` says that nothing can be served, and once one is whole again, that it can."""
+    tokenizers = sorted(target.store.glob("*/*/tokenizer.json"))
+    loaded = [(each["task"], each["variant"]) for each in target.service.get("/memory").json["variants"]]
+    for path in tokenizers:
+        flip_bytes(path)
+    for task, variant in loaded:
+        target.service.send("POST", f"/variants/{task}/{variant}/unload", headers=target.admin)
+    asked = {"/translate": {"text": "Good morning."}, "/summarize": {"text": ARTICLE}}
+    statuses = [target.service.post(path, body).status for path, body in asked.items() for _ in tokenizers]
+    broken = target.service.get("/readyz").status
+    for path in tokenizers:
+        flip_bytes(path)
+    deadline = time.monotonic() + REPAIRED_SECONDS
+    while (repaired := target.service.get("/readyz").status) != 200 and time.monotonic() < deadline:
+        time.sleep(1)
+    served = [target.service.post(path, body).status for path, body in asked.items()]
+    found = f"{broken} while nothing can be served ({set(statuses)}), then {repaired} ({set(served)})"
+    return Row("/readyz, all broken", found, (set(statuses), broken, repaired, set(served)) == ({503}, 503, 200, {200}))
+
+
+def _send_all(
+    target: Target,
+    storm: Storm,
+    expected: dict[int, Any],
+    seen: Seen,
+    disturbances: Disturbances,
+    say: Callable[[str], None],
+) -> None:
+    steps = iter(enumerate(plan(storm.requests, storm.seed)))
+    lock = threading.Lock()
+
+    def send() -> None:
+        client = MixedClient(target.service, expected, seen, disturbances, target.outsider)
+        while True:
+            with lock:
+                number, step = next(steps, (0, None))
+            if step is None:
+                client.close()
+                return
+            if number and number % 1000 == 0:
+                say(f"{number} requests, {len(seen.complaints)} complaints")
+            client.send(step)
+
+    failed = [each for each in together([send] * CLIENTS) if each is not None]
+    seen.complaints += [f"a client ended: {type(each).__name__}: {each}" for each in failed]
+
+
+@contextlib.contextmanager
+def _attacks(target: Target, attacks: Sequence[Attack]) -> Iterator[Counter[str]]:
+    """Makes attacks in turns until the block ends. What they say of waiting times holds without company only."""
+    made: Counter[str] = Counter()
+    has_ended = threading.Event()
+
+    def attack() -> None:
+        for each in itertools.cycle(attacks):
+            if has_ended.is_set():
+                return
+            with contextlib.suppress(OSError):
+                for _ in each(target):
+                    pass
+            made[f"attack: {each.__name__.replace('_', ' ')}"] += 1
+
+    thread = threading.Thread(target=attack, name="attacks")
+    thread.start()
+    try:
+        yield made
+    finally:
+        has_ended.set()
+        thread.join()
+
+
+def _warm_up(target: Target, disturbances: Disturbances) -> None:
+    """Loads what the storm loads, with as many clients and as long texts, and unloads what comes and goes."""
+    texts = {"text": [ARTICLE * 6] * 16}
+    together([*[lambda: alone(target.service)] * 3, *[lambda: target.service.post("/summarize", texts)] * 2])
+    together([lambda: target.service.get("/evaluations")] * CLIENTS)
+    disturbances.load_all()
+    disturbances.unload_all()
+    # Longer than the service waits before it gives memory back.
+    time.sleep(15)
+
+
+def _evaluated(target: Target, identifier: str) -> dict[str, Any]:
+    """Returns an evaluation once it has ended."""
+    deadline = time.monotonic() + EVALUATION_SECONDS
+    while (job := target.service.get(f"/evaluations/{identifier}").json)["status"] in ("queued", "running"):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    return dict(job)
+
+
+def _rested(target: Target, before: Footprint) -> Footprint:
+    """Returns the footprint once it is as before, at the latest after a minute."""
+    deadline = time.monotonic() + REST_SECONDS
+    while True:
+        after = target.footprint()
+        if all(row.is_right for row in _leaks(before, after)) or time.monotonic() > deadline:
+            return after
+        time.sleep(1)
+
+
+def _refusals(answers: dict[int, Any]) -> list[str]:
+    return [each for each in answers.values() if isinstance(each, str)]
+
+
+def _answers(seen: Seen) -> list[Row]:
+    rows = [
+        Row(kind, f"{seen.right[kind]} of {count} right", seen.right[kind] == count)
+        for kind, count in sorted(seen.asked.items())
+    ]
+    complaints = "; ".join(seen.complaints[:3]) or "none"
+    return [*rows, Row("wrong answers", complaints, not seen.complaints), Row("later", _counted(seen.postponed), True)]
+
+
+def _counted(counts: Counter[Any]) -> str:
+    return ", ".join(f"{count} times {each}" for each, count in sorted(counts.items())) or "none"
+
+
+def _evaluations(ended: Sequence[dict[str, Any]], quiet: dict[str, Any], killed: int) -> Row:
+    """An evaluation has the results of a quiet service, or its process was killed."""
+    same = [job for job in ended if job["status"] == "succeeded" and _metrics(job) == _metrics(quiet)]
+    failed = [job for job in ended if job["status"] == "failed" and "killed" in job["error"]["detail"]]
+    found = f"{len(same)} as in quiet, {len(failed)} failed, {killed} killed, of {len(ended)}"
+    is_right = quiet["status"] == "succeeded" and len(same) + len(failed) == len(ended) and len(failed) <= killed
+    return Row("evaluations", found, is_right)
+
+
+def _metrics(job: dict[str, Any]) -> list[Any]:
+    return [result["metrics"] for result in job["results"]]
+
+
+def _stalls(watch: Watch, stall_seconds: float | None) -> list[Row]:
+    longest = f"{watch.longest_probe * 1000:.0f} ms of {len(watch.probe_seconds)} probes"
+    busiest = max(watch.loop_seconds)
+    return [
+        Row("longest /healthz", longest, stall_seconds is None or watch.longest_probe <= stall_seconds),
+        Row("longest, in CPU time of the event loop", f"{busiest * 1000:.0f} ms", busiest <= LOOP_SECONDS),
+        Row("/healthz without an answer", "; ".join(watch.failures[:3]) or "none", not watch.failures),
+        Row("most memory", f"{watch.peak_bytes / MEGABYTE:.0f} MB", True),
+    ]
+
+
+def _leaks(before: Footprint, after: Footprint) -> list[Row]:
+    def row(name: str, first: int, last: int, most: float) -> Row:
+        return Row(name, f"{first}, then {last}", last <= most)
+
+    memory = f"{before.resident_bytes / MEGABYTE:.0f} MB, then {after.resident_bytes / MEGABYTE:.0f} MB"
+    return [
+        Row("memory after a rest", memory, after.resident_bytes <= before.resident_bytes * GROWTH),
+        row("descriptors", before.descriptors, after.descriptors, before.descriptors + SPARE_DESCRIPTORS),
+        row("threads", before.threads, after.threads, before.threads + SPARE_THREADS),
+        row("child processes", before.children, after.children, before.children),
+        Row("variants in memory", ", ".join(sorted(after.variants)), after.variants == before.variants),
+    ]
+
+
+def _described(footprint: Footprint) -> str:
+    return (
+        f"{footprint.resident_bytes / MEGABYTE:.0f} MB, {footprint.descriptors} descriptors, "
+        f"{footprint.threads} threads, {footprint.children} children, {len(footprint.variants)} variants"
+    )

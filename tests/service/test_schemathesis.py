@@ -1,0 +1,50 @@
+"""Schemathesis sends what the OpenAPI document allows, and what it forbids, and compares each answer with it.
+
+`schemathesis.toml` lists the checks that are left out, and why.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimseq.app.identity.keys import KeyLimits, Scope, add_key
+from slimseq.models_store.store import Store
+from tests.service.conftest import running_service
+
+CONFIGURATION = Path(__file__).parent / "schemathesis.toml"
+# Generated requests of each operation, for each of the two ways to generate; more are added for every bound.
+EXAMPLES = 5
+SEED = 20260401
+# Without keys and operators nobody is refused. What the document says of keys is checked where the service has some.
+WITHOUT_KEYS = (
+    *("--exclude-checks", "ignored_auth,missing_required_header"),
+    *("--generation-with-security-parameters", "false"),
+)
+
+
+def schemathesis(folder: Path, port: int, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"]
+    bounds = ["--max-examples", str(EXAMPLES), "--seed", str(SEED), "--checks", "all", "--no-color"]
+    url = f"http://127.0.0.1:{port}/openapi.json"
+    return subprocess.run([*command, url, *bounds, *options], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("has_keys", [False, True], ids=["without keys", "with keys"])
+def test_every_answer_is_as_the_openapi_document_says(embedded: Store, tmp_path: Path, has_keys: bool) -> None:
+    options = list(WITHOUT_KEYS)
+    settings: dict[str, Any] = {}
+    if has_keys:
+        settings["keys_file"] = tmp_path / "keys.json"
+        key = add_key(settings["keys_file"], "all scopes", tuple(Scope), KeyLimits(), None)[1]
+        options = ["--header", f"Authorization: Bearer {key}"]
+    with running_service(tmp_path / "log", store=embedded.root, **settings) as service:
+        service.wait_until_ready()
+
+        found = schemathesis(tmp_path, service.port, *options)
+
+    assert found.returncode == 0, found.stdout + found.stderr
+    sys.stdout.write(found.stdout)
+    assert "Stateful" in found.stdout
