@@ -54,7 +54,7 @@ class Disturbances:
         works = {
             self._load_and_unload: pause_seconds,
             self._damage_and_repair: pause_seconds,
-            self._kill_evaluation: 5 * pause_seconds,
+            self._kill_evaluation: 10 * pause_seconds,
             self._harm_database: 5 * pause_seconds,
         }
         self._threads = [

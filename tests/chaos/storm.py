@@ -6,6 +6,7 @@ Everything is drawn from a seed, but for the order in which threads of the clien
 import contextlib
 import itertools
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ from tests.chaos.target import Footprint, Target, Watch, watching
 from tests.damage import flip_bytes
 
 CLIENTS = 12
+SWITCH_SECONDS = 0.0005
 MEGABYTE = 1_000_000
 # After which the service is as before.
 REST_SECONDS = 60
@@ -68,6 +70,8 @@ class Storm:
 def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Row]:
     """Sends a storm to a service, and returns the table. `target.service` has the key of usual clients."""
     say(f"seed {storm.seed}")
+    # The probes share an interpreter with the clients, and should wait for it less than for the service.
+    sys.setswitchinterval(SWITCH_SECONDS)
     expected = alone(target.service)
     quiet = _evaluated(target, target.service.post("/evaluations", EVALUATION).json["id"])
     disturbances = Disturbances(target, target.log.with_name("state"), storm.seed, storm.pause_seconds)
