@@ -52,6 +52,7 @@ ALONE = (
     "tests/service/test_stopping.py::test_a_stream_that_runs_beyond_the_grace",
     "tests/service/test_stopping.py::test_an_evaluation_does_not_keep_the_process",
     "tests/service/test_stopping.py::test_requests_that_run_beyond_the_grace",
+    "tests/service/test_stopping_under_load",
     "tests/service/test_streaming.py::test_a_client_that_leaves",
 )
 # What waits for processes of low priority, which most other tests would leave no CPU time.
@@ -76,6 +77,7 @@ LONGEST = (
     "tests/service/test_fresh_models",
     "tests/service/test_lasting_evaluations",
     "tests/service/test_memory_after_a_burst",
+    "tests/service/test_schemathesis",
     "tests/service/test_serving_install",
     "tests/deploy/test_under_load",
 )
