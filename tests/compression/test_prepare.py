@@ -133,7 +133,7 @@ def test_a_manifest_without_files_says_what_to_quantize_and_how(tmp_path: Path) 
 
 def recorded_store(tmp_path: Path) -> tuple[Context, Manifest]:
     """Makes a store whose record has the measured manifest of `quantized`."""
-    context = prepared(tmp_path)
+    context = prepared(tmp_path, measure=True)
     manifest = context.store.manifest(Task.TRANSLATION, "quantized")
     score = manifest.quality[0].model_copy(update={"dataset": "news", "value": 12.5})
     measured = {"quality": [score], "performance": [performance(100)], "gate": Verdict(status="passed", checks=[])}

@@ -113,7 +113,7 @@ def test_a_store_on_a_read_only_disk_is_one_line(context: Context, words: list[s
 
     error = done.stderr.splitlines()[-1]
     assert done.returncode == 1, done.stderr
-    assert error.startswith(f"error: {root}/translation/") and error.endswith("Read-only file system")
+    assert error.startswith("error: translation/") and error.endswith("Read-only file system")
     assert "Traceback" not in done.stderr and contents(root) == before
 
 
@@ -130,7 +130,7 @@ def test_scores_of_a_read_only_store_are_shown_and_that_they_are_not_recorded_is
 
     error = done.stderr.splitlines()[-1]
     assert done.returncode == 1 and "bleu" in done.stdout, done.stderr
-    assert error.startswith(f"error: the scores were not recorded: translation/original: {root}/translation/original")
+    assert error.startswith("error: the scores were not recorded: translation/original: translation/original")
     assert error.endswith("Read-only file system") and contents(root) == before
 
 

@@ -125,5 +125,5 @@ def test_a_stopped_experiment_can_be_deleted(log: Path) -> None:
         refused, deleted = service.delete(path), service.send("DELETE", path, headers=operator)
         again, shown = service.send("DELETE", path, headers=operator), service.get(path)
 
-    assert [each.status for each in (running, refused, deleted, again, shown)] == [409, 403, 204, 404, 404]
+    assert [each.status for each in (running, refused, deleted, again, shown)] == [409, 401, 204, 404, 404]
     assert "stop it first" in running.problem.detail

@@ -43,7 +43,8 @@ class Task(StrEnum):
 class Record(BaseModel):
     """Base of every part of a manifest: immutable, without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has neither infinity nor NaN: what is written must be readable.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class GenerationOptions(Record):
