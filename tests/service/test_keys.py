@@ -281,7 +281,11 @@ def test_the_audit_log_says_who_did_what_and_no_log_has_a_key(guarded: Guarded) 
 def test_requests_are_logged_with_the_client_and_the_id_of_its_key(guarded: Guarded) -> None:
     answer = translate(guarded, "generate")
     refused = guarded.service.post("/summarize", GREETING)
-    lines = {line.get("request_id"): line for line in guarded.lines() if line["message"] == "request"}
+    lines: dict[str, dict[str, Any]] = {}
+    deadline = time.monotonic() + 10
+    # A request is logged once it is answered.
+    while refused.headers["x-request-id"] not in lines and time.monotonic() < deadline:
+        lines = {line["request_id"]: line for line in guarded.lines() if line["message"] == "request"}
 
     logged = lines[answer.headers["x-request-id"]]
     assert logged["client"] == "127.0.0.1" and logged["key"] == guarded.keys["generate"].split("_")[1]

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -118,7 +119,8 @@ async def test_guesses_neither_fill_the_memory_nor_queue_without_an_end(
     path: Path, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ring = KeyRing(path, None)
-    monkeypatch.setattr(Key, "is_of", lambda key, given: given == token)
+    may_end = threading.Event()
+    monkeypatch.setattr(Key, "is_of", lambda key, given: may_end.wait() and given == token)
     guesses = [f"{token[:13]}{number:043d}" for number in range(MAX_REMEMBERED + 64)]
 
     async def guess(one: str) -> type[Exception]:
@@ -128,7 +130,12 @@ async def test_guesses_neither_fill_the_memory_nor_queue_without_an_end(
             return type(error)
         raise AssertionError("a guess was right")
 
-    at_once = await asyncio.gather(*map(guess, guesses[:64]))
+    guessing = asyncio.gather(*map(guess, guesses[:64]))
+    while ring._waiting < MAX_WAITING:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    may_end.set()
+    at_once = await guessing
     for one in guesses[64:]:
         await guess(one)
 
