@@ -1,7 +1,5 @@
 """Deletes responses that are too old to get feedback, or too many. What experiments have counted stays."""
 
-import asyncio
-import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -9,8 +7,8 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, delete, inspect, select, tuple_
 from sqlalchemy.orm import Session
 
-from slimseq.app.errors import DatabaseUnavailable
 from slimseq.app.jobs.database.database import Database
+from slimseq.app.jobs.database.periodic import Periodic
 from slimseq.app.jobs.database.tables import Base, ExperimentRow, RatingRow, ResponseRow, VoteRow
 
 # Responses, ratings and votes outside of experiments are deleted after this time.
@@ -22,7 +20,7 @@ ROWS = 5_000
 Condition = ColumnElement[bool]
 
 
-class OldResponses:
+class OldResponses(Periodic):
     """Deletes now and then. Used from the event loop."""
 
     def __init__(self, database: Database, days: float, responses: int) -> None:
@@ -33,20 +31,14 @@ class OldResponses:
             days: after which the responses of an experiment are deleted.
             responses: maximum number of responses of an experiment, and of those outside of experiments.
         """
+        super().__init__(DELETE_SECONDS)
         self._database = database
         self._kept = timedelta(days=days)
         self._responses = responses
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Starts to delete."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stops."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    async def repeat(self) -> None:
+        """Deletes, as `delete` does."""
+        await self.delete()
 
     async def delete(self) -> None:
         """Deletes all that is too old or too many.
@@ -59,13 +51,6 @@ class OldResponses:
             await delete_all(self._database, table, table.experiment.is_(None) & (table.created_at < outside))
         for condition in await self._database.run(self._old, writes=False):
             await delete_all(self._database, ResponseRow, condition)
-
-    async def _run(self) -> None:
-        while True:
-            # The database logs that it is down.
-            with contextlib.suppress(DatabaseUnavailable):
-                await self.delete()
-            await asyncio.sleep(DELETE_SECONDS)
 
     def _old(self, session: Session) -> Sequence[Condition]:
         now = datetime.now(UTC)

@@ -4,8 +4,6 @@ Every process reads the running experiments from the database now and then, so t
 their traffic alike. While the database is down, the last ones read go on.
 """
 
-import asyncio
-import contextlib
 import hashlib
 import secrets
 from bisect import bisect
@@ -16,10 +14,10 @@ from itertools import accumulate
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from slimseq.app.errors import DatabaseUnavailable
 from slimseq.app.http.schemas.experiment import Arm
 from slimseq.app.http.schemas.generation import GenerationResponse
 from slimseq.app.jobs.database.database import Database
+from slimseq.app.jobs.database.periodic import Periodic
 from slimseq.app.jobs.database.tables import ExperimentRow
 from slimseq.app.jobs.responses import ResponseLog
 from slimseq.app.observability.metrics import ServiceMetrics
@@ -55,25 +53,19 @@ def unit_digest(experiment: str, unit: str) -> str:
     return hashlib.sha256(f"{experiment}\n{unit}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class ExperimentTraffic:
+class ExperimentTraffic(Periodic):
     """The `Traffic` of a service with a database. Used from the event loop."""
 
     def __init__(self, database: Database, responses: ResponseLog, metrics: ServiceMetrics) -> None:
+        super().__init__(REFRESH_SECONDS)
         self._database = database
         self._responses = responses
         self._metrics = metrics
         self._splits: Mapping[Task, Split] = {}
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Starts to read the running experiments."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stops."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    async def repeat(self) -> None:
+        """Reads, as `refresh` does."""
+        await self.refresh()
 
     async def refresh(self) -> None:
         """Reads the running experiments.
@@ -114,13 +106,6 @@ class ExperimentTraffic:
         self._responses.add(
             id=new_id(), task=task.value, variant=assignment.arm, problem=problem, **_columns(assignment)
         )
-
-    async def _run(self) -> None:
-        while True:
-            # The database logs that it is down.
-            with contextlib.suppress(DatabaseUnavailable):
-                await self.refresh()
-            await asyncio.sleep(REFRESH_SECONDS)
 
 
 def _columns(assignment: Assignment | None) -> dict[str, str]:
