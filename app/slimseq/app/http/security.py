@@ -61,33 +61,26 @@ async def admit_by_key(request: Request, key: str | None) -> None:
 AdmissionDep = Annotated[Admission, Depends(admission_of)]
 
 
-def requires(scope: Scope) -> Any:
-    """Returns the dependency of routes that only callers with a scope may use."""
+def requires(scope: Scope, is_open_without_operators: bool = False) -> Any:
+    """Returns the dependency of routes that only callers with a scope may use.
+
+    Args:
+        scope: what they need.
+        is_open_without_operators: whether everybody may use them until there are operators.
+    """
 
     async def check(admission: AdmissionDep, services: ServicesDep) -> None:
         if admission.caller.may(scope):
             return
         if not services.keys.has_operators:
+            if is_open_without_operators:
+                return
             raise Forbidden("only operators may do this: start the service with SLIMSEQ_ADMIN_TOKEN to allow it")
         if admission.caller.is_anonymous:
             raise Unauthenticated
         raise OutOfScope(scope)
 
     return Depends(check)
-
-
-def _anybody_without_operators() -> Any:
-    needs_admin = requires(Scope.ADMIN).dependency
-
-    async def check(admission: AdmissionDep, services: ServicesDep) -> None:
-        if services.keys.has_operators:
-            await needs_admin(admission, services)
-
-    return Depends(check)
-
-
-# Open to everybody until there are operators.
-OPERATOR_IF_ANY = _anybody_without_operators()
 
 
 def audited(action: str) -> Any:

@@ -14,8 +14,10 @@ from slimseq.app.http.schemas.experiment import (
     Feedback,
     FeedbackRequest,
 )
-from slimseq.app.http.security import OPERATOR_IF_ANY, audited, requires
+from slimseq.app.http.security import audited, requires
 from slimseq.app.identity.keys import Scope
+
+OPERATORS = requires(Scope.ADMIN, is_open_without_operators=True)
 
 router = APIRouter(tags=["experiments"], route_class=JsonRoute)
 
@@ -28,7 +30,7 @@ ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
     summary="Start an experiment",
     status_code=status.HTTP_201_CREATED,
     responses=documented(403, 404, 409, 413, 415, 422, 500, 503),
-    dependencies=[audited("start experiment"), OPERATOR_IF_ANY],
+    dependencies=[audited("start experiment"), OPERATORS],
 )
 async def start_experiment(body: ExperimentRequest, services: ServicesDep, response: Response) -> Experiment:
     """Split the traffic of a task between variants: that of requests that name none. One experiment runs for a task.
@@ -71,7 +73,7 @@ async def get_experiment(identifier: ExperimentPath, services: ServicesDep) -> E
     operation_id="stop_experiment",
     summary="Stop an experiment",
     responses=documented(403, 404, 500, 503),
-    dependencies=[audited("stop experiment"), OPERATOR_IF_ANY],
+    dependencies=[audited("stop experiment"), OPERATORS],
 )
 async def stop_experiment(identifier: ExperimentPath, services: ServicesDep) -> Experiment:
     """Stop an experiment. Requests that name no variant get the default variant again."""
@@ -85,7 +87,7 @@ async def stop_experiment(identifier: ExperimentPath, services: ServicesDep) -> 
     status_code=status.HTTP_204_NO_CONTENT,
     response_description="The experiment is deleted.",
     responses=documented(403, 404, 409, 500, 503),
-    dependencies=[audited("delete experiment"), OPERATOR_IF_ANY],
+    dependencies=[audited("delete experiment"), OPERATORS],
 )
 async def delete_experiment(identifier: ExperimentPath, services: ServicesDep) -> None:
     """Delete an experiment that has stopped, with its responses, ratings and votes."""
