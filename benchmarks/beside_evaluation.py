@@ -14,13 +14,13 @@ from pathlib import Path
 from benchmarks.command import (
     BenchmarkFailed,
     Record,
+    add_variant,
     measured_on,
     number,
     parser_of,
     record,
     run,
     table,
-    task_and_variant,
 )
 from benchmarks.load import Client, Figures, make_requests
 from benchmarks.peer_systems import ORIGINAL
@@ -95,10 +95,7 @@ def lines(found: Record) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = parser_of("beside_evaluation", __doc__)
-    variant = "translation/quantized"
-    parser.add_argument(
-        "variant", nargs="?", type=task_and_variant, default=variant, metavar="TASK/VARIANT", help=variant
-    )
+    add_variant(parser, "translation/quantized")
     parser.add_argument("--clients", type=int, default=4, help="each waits for its answer")
     parser.add_argument("--seconds", type=float, default=10, help="length of each load")
     parser.add_argument("--turns", type=int, default=5)

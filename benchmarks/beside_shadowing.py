@@ -14,13 +14,13 @@ from pathlib import Path
 from benchmarks.command import (
     BenchmarkFailed,
     Record,
+    add_variant,
     measured_on,
     number,
     parser_of,
     record,
     run,
     table,
-    task_and_variant,
 )
 from benchmarks.load import Client, Figures, make_requests
 from benchmarks.servers import running, service
@@ -92,10 +92,7 @@ def lines(found: Record) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = parser_of("beside_shadowing", __doc__)
-    default = "translation/quantized"
-    parser.add_argument(
-        "variant", nargs="?", type=task_and_variant, default=default, metavar="TASK/VARIANT", help=default
-    )
+    add_variant(parser, "translation/quantized")
     parser.add_argument("--share", type=float, default=0.1, help="of the requests")
     parser.add_argument("--clients", type=int, default=16, help="that wait for their answers at a time")
     parser.add_argument("--seconds", type=float, default=10, help="length of a window")

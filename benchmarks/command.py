@@ -56,6 +56,13 @@ def task_and_variant(text: str) -> tuple[Task, str]:
     return Task(task), variant
 
 
+def add_variant(parser: argparse.ArgumentParser, default: str) -> None:
+    """Adds the variant that is measured, as `TASK/VARIANT`."""
+    parser.add_argument(
+        "variant", nargs="?", type=task_and_variant, default=default, metavar="TASK/VARIANT", help=default
+    )
+
+
 def run(
     parser: argparse.ArgumentParser,
     arguments: Sequence[str] | None,

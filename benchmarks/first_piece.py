@@ -13,13 +13,13 @@ from benchmarks.command import (
     MILLISECONDS,
     BenchmarkFailed,
     Record,
+    add_variant,
     measured_on,
     number,
     parser_of,
     record,
     run,
     table,
-    task_and_variant,
 )
 from benchmarks.load import HOST
 from benchmarks.servers import running, service
@@ -69,10 +69,7 @@ def lines(found: Record) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = parser_of("first_piece", __doc__)
-    variant = "summarization/quantized"
-    parser.add_argument(
-        "variant", nargs="?", type=task_and_variant, default=variant, metavar="TASK/VARIANT", help=variant
-    )
+    add_variant(parser, "summarization/quantized")
     parser.add_argument("--texts", type=int, default=20, help="how many are streamed")
     run(parser, arguments, measure, lines)
 

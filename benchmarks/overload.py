@@ -21,13 +21,13 @@ from benchmarks.command import (
     MILLISECONDS,
     BenchmarkFailed,
     Record,
+    add_variant,
     measured_on,
     number,
     parser_of,
     record,
     run,
     table,
-    task_and_variant,
 )
 from benchmarks.load import HOST, IDLE_SECONDS, MAX_CONNECTIONS, WARMUP_SHARE, Request, make_requests
 from benchmarks.servers import running, service
@@ -141,10 +141,7 @@ def lines(found: Record) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = parser_of("overload", __doc__)
-    default = "translation/quantized"
-    parser.add_argument(
-        "variant", nargs="?", type=task_and_variant, default=default, metavar="TASK/VARIANT", help=default
-    )
+    add_variant(parser, "translation/quantized")
     parser.add_argument("--clients", type=int, default=200, help="of the crowd")
     parser.add_argument("--few", type=int, default=32, help="clients that the crowd is compared with")
     parser.add_argument("--queue", type=int, default=64, help="rows that the service queues")
