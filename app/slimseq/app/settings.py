@@ -22,6 +22,7 @@ _PREFIX = "SLIMSEQ_"
 # `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`.
 _OF_COMMANDS = ("key_password",)
 _DATABASE = re.compile(r"sqlite:///(?!:memory:).+|postgresql://[^/?]*(?<!:)(/[^/]*)?")
+_REDIS = re.compile(r"rediss?://[^/?]+(/\d+)?")
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -270,8 +271,8 @@ class Settings(BaseSettings):
             raise ValueError("SLIMSEQ_REQUIRE_SIGNATURE needs SLIMSEQ_TRUSTED_KEYS: public keys (PEM) of the signers")
         if self.trusted_keys and not self.require_signature:
             raise ValueError("SLIMSEQ_TRUSTED_KEYS has no effect without SLIMSEQ_REQUIRE_SIGNATURE=true")
-        if self.require_signature and importlib.util.find_spec("cryptography") is None:
-            raise ValueError("signatures need cryptography: pip install 'slimseq[signing]'")
+        if self.require_signature:
+            _needs("cryptography", "SLIMSEQ_REQUIRE_SIGNATURE", extra="signing")
         return self
 
     @field_validator("keys_file", mode="before")
@@ -285,14 +286,10 @@ class Settings(BaseSettings):
     @field_validator("limits_url")
     @classmethod
     def _limits_are_in_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None or not (url := value.get_secret_value()):
-            return None
-        if not re.fullmatch(r"rediss?://[^/?]+(/\d+)?", url):
-            # Without the URL, which may have a password.
-            raise ValueError("must be redis://:PASSWORD@HOST:PORT/NUMBER")
-        if importlib.util.find_spec("redis") is None:
-            raise ValueError("Redis needs redis: pip install 'slimseq[redis]'")
-        return value
+        url = _url(value, _REDIS, "redis://:PASSWORD@HOST:PORT/NUMBER")
+        if url:
+            _needs("redis", "Redis", extra="redis")
+        return value if url else None
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -330,14 +327,10 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database_is_supported(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None or not (url := value.get_secret_value()):
-            return None
-        if not _DATABASE.fullmatch(url):
-            # Without the URL, which may have a password.
-            raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-        if url.startswith("postgresql") and importlib.util.find_spec("psycopg") is None:
-            raise ValueError("PostgreSQL needs psycopg: pip install 'slimseq[postgres]'")
-        return value
+        url = _url(value, _DATABASE, "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        if url.startswith("postgresql"):
+            _needs("psycopg", "PostgreSQL", extra="postgres")
+        return value if url else None
 
     @field_validator("preload", mode="before")
     @classmethod
@@ -394,6 +387,19 @@ def _task_and_variant(text: str) -> tuple[Task, str]:
     if task not in list(Task) or not _VARIANT.fullmatch(variant):
         raise ValueError(f"{text!r} is not of the form task/variant, such as translation/quantized")
     return Task(task), variant
+
+
+def _url(value: SecretStr | None, pattern: re.Pattern[str], form: str) -> str:
+    """Returns the URL of a setting, empty if it is not set. The error does not show it: it may have a password."""
+    url = value.get_secret_value() if value else ""
+    if url and not pattern.fullmatch(url):
+        raise ValueError(f"must be {form}")
+    return url
+
+
+def _needs(module: str, what: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise ValueError(f"{what} needs {module}: pip install 'slimseq[{extra}]'")
 
 
 def _listed(text: str) -> list[str]:
