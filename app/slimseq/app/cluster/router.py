@@ -35,7 +35,7 @@ class VariantRouter(RequestRouter):  # type: ignore[misc]
 
 def variants_of(request: PendingRequest | None) -> set[str]:
     """Returns the variants that the URL of a request names, as `task/variant`. Empty if it names none."""
-    # A proxy sends a pickled `StreamingHTTPRequest`.
+    # This process, the proxy, pickled a `StreamingHTTPRequest` for the replica. No client can send pickled data.
     if request is None or not request.args or not isinstance(request.args[0], bytes):
         return set()
     scope = pickle.loads(request.args[0]).asgi_scope

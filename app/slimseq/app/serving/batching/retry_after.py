@@ -1,8 +1,8 @@
 """The `Retry-After` of a full queue: when a rejected request has a good chance.
 
 Clients that return compete with each other, and with the next requests of the clients that were served. So the queue
-counts the rows that it has told to return, as far as their time has not come. A request is told to return once all of
-these and the queue have been processed, at the measured rate, times `COMPETITION`.
+counts the rows that it has told to return and whose time has not come. A request is told to return once these rows and
+the queue have been processed, at the measured rate, times `COMPETITION`.
 """
 
 import math
