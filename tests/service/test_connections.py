@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import socket
 import threading
 import time
@@ -170,21 +171,23 @@ def test_clients_that_read_nothing_hold_little_memory_and_keep_nobody_waiting(em
     ):
         service.wait_until_ready()
         before = service.get("/memory").json["process_resident_bytes"]
-        for _ in range(24):
+        for _ in range(40):
             deaf = held.enter_context(socket.socket())
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             deaf.connect(("127.0.0.1", service.port))
             deaf.sendall(request)
+        # While the requests run, their texts are in memory too. Without a limit on unread responses, 280 MiB stay.
         until = time.monotonic() + 60
-        while not any("not read" in line["message"] for line in warnings(log)) and time.monotonic() < until:
-            time.sleep(0.1)
-        held_bytes = service.get("/memory").json["process_resident_bytes"] - before
+        held_bytes = math.inf
+        while held_bytes > 192 * 1024**2 and time.monotonic() < until:
+            time.sleep(0.5)
+            held_bytes = service.get("/memory").json["process_resident_bytes"] - before
         served = service.post("/translate", {"text": "Good morning."})
 
     assert "responses are not read: the connection that waits longest is closed" in [
         line["message"] for line in warnings(log)
     ]
-    assert held_bytes < 256 * 1024**2
+    assert held_bytes <= 192 * 1024**2
     assert served.status == 200
 
 
