@@ -142,6 +142,7 @@ class Client:
     port: int
     path: str = "/"
     requests: Sequence[Request] = ()
+    token: str | None = None
 
     def closed(self, clients: int, seconds: float) -> Figures:
         """Returns the figures under clients that each wait for their answer."""
@@ -151,17 +152,16 @@ class Client:
         """Returns the figures under `rate` arrivals a second on average."""
         return figures(self.run(lambda send: poisson(send, self.requests, rate, seconds)), seconds)
 
-    def call(self, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
-        """Sends one request with a JSON body and, if given, a bearer token. Returns the JSON of the answer.
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Sends one request with a JSON body. Returns the JSON of the answer.
 
         Raises:
             BenchmarkFailed: the server cannot be reached, or refuses.
         """
 
         async def once() -> Any:
-            headers = {"Authorization": f"Bearer {token}"} if token else None
             async with session(self.port) as connections:
-                return await answer(connections, method, path, body, headers)
+                return await answer(connections, method, path, body, _bearer(self.token))
 
         try:
             return asyncio.run(once())
@@ -170,17 +170,22 @@ class Client:
 
     def run(self, load: Callable[[Send], Awaitable[T]]) -> T:
         """Runs a load with an event loop and connections of its own."""
+        headers = _bearer(self.token)
 
         async def connected() -> T:
             async with session(self.port) as connections:
 
                 async def send(request: Request) -> int:
-                    outputs = (await answer(connections, "POST", self.path, request.body))["outputs"]
+                    outputs = (await answer(connections, "POST", self.path, request.body, headers))["outputs"]
                     return sum(output["output_tokens"] for output in outputs)
 
                 return await load(send)
 
         return asyncio.run(connected())
+
+
+def _bearer(token: str | None) -> dict[str, str] | None:
+    return {"Authorization": f"Bearer {token}"} if token else None
 
 
 def session(port: int) -> aiohttp.ClientSession:

@@ -7,6 +7,7 @@ texts, and is unloaded; the process's resident bytes are read after each. A seco
 import argparse
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,17 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     """
     (task, first), *others = given.variants or map(task_and_variant, VARIANTS)
     states: list[Record] = []
-    with running(service(Store(given.store), task, first, admin_token=TOKEN), scratch) as client:
+    server = replace(service(Store(given.store), task, first, admin_token=TOKEN), token=TOKEN)
+    with running(server, scratch) as client:
 
         def post(done: str, path: str, body: Any) -> None:
             """Sends a request, and keeps its seconds and what the process holds then."""
             started = time.perf_counter()
-            client.call("POST", path, body, TOKEN)
+            client.call("POST", path, body)
             keep(done, round(time.perf_counter() - started, 3))
 
         def keep(done: str, seconds: float) -> None:
-            held = client.call("GET", "/memory", token=TOKEN)["process_resident_bytes"]
+            held = client.call("GET", "/memory")["process_resident_bytes"]
             states.append({"done": done, "seconds": seconds, "resident_bytes": int(held)})
 
         def generate(task: Task, variant: str) -> None:

@@ -42,6 +42,7 @@ class Server:
         ready: path that answers 200 when the server can generate.
         environment: variables for it alone.
         folder: the working directory; None for that of this process.
+        token: the bearer token of requests.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Server:
     ready: str = "/healthz"
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    token: str | None = None
 
 
 @contextmanager
@@ -67,9 +69,11 @@ def running(server: Server, logs: Path, requests: Sequence[Request] = ()) -> Ite
     """
     with socket.socket() as probe:
         probe.bind((HOST, 0))
-        client = Client(int(probe.getsockname()[1]), server.path, requests)
+        client = Client(int(probe.getsockname()[1]), server.path, requests, server.token)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
-    environment |= server.environment | {"SLIMSEQ_PORT": str(client.port)}
+    # Another checkout's service may have another schema, and the user's own database is none of a benchmark's.
+    database = f"sqlite:///{logs / server.name}.db"
+    environment |= {"SLIMSEQ_DATABASE_URL": database, **server.environment, "SLIMSEQ_PORT": str(client.port)}
     command, log = [sys.executable, *server.arguments], logs / f"{server.name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -107,6 +107,6 @@ def test_variables_are_settings_and_a_service_adds_none(pod: dict[str, Any], con
 
 
 def test_kubernetes_waits_longer_than_the_service_takes_to_end(pod: dict[str, Any], container: dict[str, Any]) -> None:
-    _, before = container["lifecycle"]["preStop"]["exec"]["command"]
+    [drain] = [float(each["value"]) for each in container["env"] if each["name"] == "SLIMSEQ_DRAIN_SECONDS"]
 
-    assert pod["terminationGracePeriodSeconds"] > int(before) + Settings.model_fields["shutdown_grace_seconds"].default
+    assert pod["terminationGracePeriodSeconds"] > drain + Settings.model_fields["shutdown_grace_seconds"].default + 1

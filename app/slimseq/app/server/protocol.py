@@ -6,10 +6,9 @@ discarded for a moment, so that a client that is still sending gets the response
 
 import asyncio
 import contextvars
-import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 import httptools
@@ -22,12 +21,12 @@ from uvicorn.server import ServerState
 from slimseq.app.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, ShuttingDown, TooManyConnections
 from slimseq.app.http.problems import MEDIA_TYPE, problem_of
 from slimseq.app.server.connections import Connections
+from slimseq.app.server.heads import what_is_wrong
+from slimseq.app.server.lingering import LingeringTransport
 from slimseq.models_store.errors import SlimseqError
 
 LINGER_BYTES = 16 * 1024**2  # Twice the default `max_body_bytes`: a body slightly above the limit is read to its end.
 LINGER_SECONDS = 2.0
-VERSIONS = ("1.1", "1.0")
-HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
 MAX_PIPELINED = 16  # Maximum number of waiting requests of a connection. The client may send more requests again.
 
 
@@ -345,61 +344,6 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
-    """Returns what is wrong with a head that the parser accepts, None if nothing is.
-
-    A request has one Host header with one host (RFC 9112, 3.2), and no coding of its body but `chunked`, which came
-    with HTTP/1.1 (6.1): a proxy could see another end of the body.
-    """
-    hosts = 0
-    for name, value in headers:
-        if name == b"host":
-            hosts += 1
-            if not HOST.fullmatch(value):
-                return "its Host header is not a host"
-        elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
-            return "its Transfer-Encoding is not supported"
-    if hosts > 1 or (hosts == 0 and version != "1.0"):
-        return f"it has {hosts} Host headers instead of one"
-    return None if version in VERSIONS else f"HTTP/{version} is not supported"
-
-
-class LingeringTransport:
-    """A transport that stays open for a moment after `close` if the client is still sending, so that it can read."""
-
-    def __init__(self, transport: asyncio.Transport, protocol: LimitedProtocol) -> None:
-        self._transport = transport
-        self._protocol = protocol
-        self._is_lingering = False
-        self.abort = transport.abort
-        self.pause_reading = transport.pause_reading
-        self.resume_reading = transport.resume_reading
-        self.get_extra_info = transport.get_extra_info
-        self.get_write_buffer_size = transport.get_write_buffer_size
-
-    def write(self, data: bytes) -> None:
-        """Writes data, unless the connection was dropped: uvloop does not allow it."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
-
-    def is_closing(self) -> bool:
-        """Whether the connection accepts no more requests."""
-        return self._is_lingering or self._transport.is_closing()
-
-    def close(self) -> None:
-        """Closes once everything is sent."""
-        if self.is_closing():
-            return
-        if self._transport.get_write_buffer_size():
-            self._protocol.expect_reading()
-        if self._protocol.is_arriving:
-            self._is_lingering = True
-            self._transport.write_eof()
-            self._protocol.linger(self._transport.close)
-        else:
-            self._transport.close()
 
 
 def _answer(error: SlimseqError) -> bytes:

@@ -42,7 +42,8 @@ def command(
 ) -> None:
     """Write the report (--out), the README's tables (--readme), or both, from what the store's manifests record.
 
-    The tables are the same on every machine: for derived artifacts they take what the store's derived.json records.
+    The README's tables are the same on every machine: for derived artifacts they take what the store's derived.json
+    records. The report shows what the store holds.
     """
     require("jinja2")
     from slimseq.compression.report.facts import facts_of
