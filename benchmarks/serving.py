@@ -34,7 +34,6 @@ from slimseq.models_store.store import Store
 CLIENTS = (1, 4, 16, 32, 64)
 # Servers are compared at this number of clients, or at the nearest one of `--clients`.
 COMPARED_CLIENTS = 32
-ROUNDS = 5
 # The servers that are measured with short texts beside long ones: with one request at a time, all would wait.
 BATCHING = ("slimseq", "ctranslate2")
 # Limits of models of a hub's shape.
@@ -80,13 +79,13 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
         if rate := given.share * max((load["figures"].requests_per_second for load in first), default=0.0):
             put("poisson", rate, lambda client: client.poisson(rate, seconds))
             loads = {"throughput": many, "p95": (lambda each: each.poisson(rate, seconds), "p95_ms")}
-            compared = compare(servers, loads, ROUNDS if len(servers) > 1 else 0)
+            compared = compare(servers, loads, given.rounds if len(servers) > 1 else 0)
             found["contest"] = {"clients": clients, "rate": rate, **compared}
         service = servers.get("slimseq")
         if service and given.clients:
             with leaving_out(found, "in process"), in_process(setup, service) as runtime:
                 loads = {"throughput": many, "p50": (lambda each: each.closed(1, seconds), "p50_ms")}
-                compared = compare({"slimseq": service, "in process": runtime}, loads, ROUNDS)
+                compared = compare({"slimseq": service, "in process": runtime}, loads, given.rounds)
                 found["runtime"] = {"clients": clients, **compared}
         for name in [each for each in BATCHING if each in servers and given.mix]:
             mix = replace(servers[name], requests=requests_of(setup.manifest, MIXED_TOKENS))
@@ -118,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=usual)
     parser.add_argument("--clients", nargs="*", type=int, default=CLIENTS, help="none: only --mix and --soak")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each load")
+    parser.add_argument("--rounds", type=int, default=5, help="how often servers are compared")
     parser.add_argument("--share", type=float, default=0.8, help="of the first server's capacity that arrives")
     parser.add_argument("--tokens", nargs=2, type=int, default=(16, 64), help="of short and long outputs; 0: any")
     parser.add_argument("--beams", type=int, help="each variant's own by default")

@@ -57,8 +57,8 @@ ALONE = (
 )
 # What waits for processes of low priority, which most other tests would leave no CPU time.
 LOW_PRIORITY = (
-    "tests/app/jobs/test_evaluation",
-    "tests/app/jobs/test_shadow",
+    "tests/app/jobs/evaluations",
+    "tests/app/jobs/shadowing",
     "tests/deploy/test_under_load",
     "tests/service/test_client",
     "tests/service/test_evaluation",

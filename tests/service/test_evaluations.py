@@ -27,7 +27,10 @@ def evaluation_processes(service: Service) -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if "slimseq.app.jobs.evaluation_child" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                "slimseq.app.jobs.evaluations.evaluation_child" in process.cmdline()
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 parent = process.parent()
                 if parent is not None and parent.environ().get("SLIMSEQ_PORT") == str(service.port):
                     found.append(process)

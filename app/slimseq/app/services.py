@@ -11,15 +11,15 @@ from slimseq.app.errors import UnusableStore
 from slimseq.app.identity.keyring import KeyRing
 from slimseq.app.identity.limits import UsageCounter
 from slimseq.app.jobs.database.database import Database, database_url, default_url
-from slimseq.app.jobs.evaluation_runner import EvaluationRunner
-from slimseq.app.jobs.evaluation_service import EvaluationService
-from slimseq.app.jobs.experiments import ExperimentService
-from slimseq.app.jobs.feedback import FeedbackService
-from slimseq.app.jobs.kept_agreement import KeptAgreement
-from slimseq.app.jobs.old_responses import OldResponses
-from slimseq.app.jobs.responses import ResponseLog
-from slimseq.app.jobs.shadowing import Shadowing
-from slimseq.app.jobs.traffic import ExperimentTraffic
+from slimseq.app.jobs.evaluations.evaluation_runner import EvaluationRunner
+from slimseq.app.jobs.evaluations.evaluation_service import EvaluationService
+from slimseq.app.jobs.experiments.experiments import ExperimentService
+from slimseq.app.jobs.experiments.feedback import FeedbackService
+from slimseq.app.jobs.experiments.old_responses import OldResponses
+from slimseq.app.jobs.experiments.responses import ResponseLog
+from slimseq.app.jobs.experiments.traffic import ExperimentTraffic
+from slimseq.app.jobs.shadowing.kept_agreement import KeptAgreement
+from slimseq.app.jobs.shadowing.shadowing import Shadowing
 from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics

@@ -1,6 +1,6 @@
 """Agreement of live outputs with the reference's: one always-valid interval for each artifact, and no texts.
 
-`slimseq.app.jobs.kept_agreement` writes what was measured to the database, and reads what was measured before.
+`slimseq.app.jobs.shadowing.kept_agreement` writes what was measured to the database, and reads what was there before.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """What the generation service asks of experiments: an arm for a request, and a record of each response.
 
-`slimseq.app.jobs.traffic` implements it. Nothing here waits, because requests do.
+`slimseq.app.jobs.experiments.traffic` implements it. Nothing here waits, because requests do.
 """
 
 import re

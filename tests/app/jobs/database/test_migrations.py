@@ -11,10 +11,10 @@ from alembic.config import Config
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.orm import Session
 
-from slimseq.app.jobs import experiment_rows
 from slimseq.app.jobs.database import database as database_module
 from slimseq.app.jobs.database.database import Database, database_url
 from slimseq.app.jobs.database.tables import RatingRow, VoteRow
+from slimseq.app.jobs.experiments import experiment_rows
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

@@ -154,7 +154,10 @@ class PairRow(Base):
 
 
 class LatencyRow(Base):
-    """The number of an arm's responses in a bucket of `slimseq.app.jobs.latency_buckets`, without comparisons."""
+    """The number of an arm's responses in a bucket, without comparisons.
+
+    `slimseq.app.jobs.experiments.latency_buckets` has the buckets.
+    """
 
     __tablename__ = "experiment_latencies"
 

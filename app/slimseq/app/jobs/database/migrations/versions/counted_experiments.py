@@ -181,7 +181,7 @@ def _rated(identifier: str, names: Sequence[str]) -> tuple[dict[str, dict[str, A
 
 
 def _latencies(identifier: str) -> list[dict[str, Any]]:
-    """Returns the rows of latencies, in the buckets of `slimseq.app.jobs.latency_buckets`."""
+    """Returns the rows of latencies, in the buckets of `slimseq.app.jobs.experiments.latency_buckets`."""
     counts: Counter[tuple[str, int]] = Counter()
     for arm, total_ms in op.get_bind().execute(sa.text(LATENCIES), {"id": identifier}):
         counts[arm, max(0, math.ceil(math.log(max(total_ms or 0.0, 0.001) / 0.001, 1.02)))] += 1

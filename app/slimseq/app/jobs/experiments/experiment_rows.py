@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from slimseq.app.http.schemas.experiment import Arm
 from slimseq.app.jobs.database.tables import ArmRow, CountedUnitRow, ExperimentRow, LatencyRow, PairRow
 from slimseq.app.jobs.database.upserts import add_up, insert_missing
-from slimseq.app.jobs.experiment_report import TIE, ArmRecord, PairRecord
-from slimseq.app.jobs.latency_buckets import bucket_of
+from slimseq.app.jobs.experiments.experiment_report import TIE, ArmRecord, PairRecord
+from slimseq.app.jobs.experiments.latency_buckets import bucket_of
 from slimseq.app.observability.agreement import AgreementSums
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence, WinRate
 

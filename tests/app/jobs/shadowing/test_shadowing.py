@@ -7,8 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.app.http.schemas.generation import GenerationResponse, Output, Timings
 from slimseq.app.jobs import shadowing
-from slimseq.app.jobs.shadow_process import Shadow, ShadowFailed, ShadowProcess
-from slimseq.app.jobs.shadowing import MAX_CHARACTERS, MAX_WAITING, Shadowing
+from slimseq.app.jobs.shadowing.shadow_process import Shadow, ShadowFailed, ShadowProcess
+from slimseq.app.jobs.shadowing.shadowing import MAX_CHARACTERS, MAX_WAITING, Shadowing
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.documents.prompt import Prompt

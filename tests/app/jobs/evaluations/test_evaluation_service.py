@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session
 
 from slimseq.app.errors import EvaluationRuns, InvalidRequest, Overloaded, UnknownEvaluation
 from slimseq.app.http.schemas.evaluation import EvaluationJob, EvaluationRequest, Status
-from slimseq.app.jobs import evaluation_rows
 from slimseq.app.jobs.database.database import Database, database_url
 from slimseq.app.jobs.database.tables import EvaluationRow
-from slimseq.app.jobs.evaluation_runner import EvaluationRunner
-from slimseq.app.jobs.evaluation_service import EvaluationService
+from slimseq.app.jobs.evaluations import evaluation_rows
+from slimseq.app.jobs.evaluations.evaluation_runner import EvaluationRunner
+from slimseq.app.jobs.evaluations.evaluation_service import EvaluationService
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.models_store.errors import UnknownVariant
 from slimseq.models_store.store import Store

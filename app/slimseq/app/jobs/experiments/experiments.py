@@ -15,14 +15,14 @@ from slimseq.app.http.schemas.experiment import (
     ExperimentRequest,
     ExperimentSummary,
 )
-from slimseq.app.jobs import experiment_rows
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.pages import newest_first
 from slimseq.app.jobs.database.tables import CountedUnitRow, ExperimentRow, RatingRow, ResponseRow, VoteRow
-from slimseq.app.jobs.experiment_report import arm_reports, conclusion, pair_reports
-from slimseq.app.jobs.old_responses import delete_all
-from slimseq.app.jobs.responses import ResponseLog
-from slimseq.app.jobs.traffic import ExperimentTraffic
+from slimseq.app.jobs.experiments import experiment_rows
+from slimseq.app.jobs.experiments.experiment_report import arm_reports, conclusion, pair_reports
+from slimseq.app.jobs.experiments.old_responses import delete_all
+from slimseq.app.jobs.experiments.responses import ResponseLog
+from slimseq.app.jobs.experiments.traffic import ExperimentTraffic
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.traffic import new_id
 from slimseq.models_store.manifest import Task

@@ -19,12 +19,12 @@ from sqlalchemy.orm import Session
 from slimseq.app.errors import DatabaseUnavailable, EvaluationEnded, InternalError, ShuttingDown
 from slimseq.app.http.problems import problem_of
 from slimseq.app.http.schemas.evaluation import Status
-from slimseq.app.jobs import evaluation_rows
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.tables import OutputRow
-from slimseq.app.jobs.evaluation_order import EvaluationOrder, line_of
-from slimseq.app.jobs.evaluation_process import EvaluationProcess
-from slimseq.app.jobs.evaluation_rows import LEASE_SECONDS, Claim
+from slimseq.app.jobs.evaluations import evaluation_rows
+from slimseq.app.jobs.evaluations.evaluation_order import EvaluationOrder, line_of
+from slimseq.app.jobs.evaluations.evaluation_process import EvaluationProcess
+from slimseq.app.jobs.evaluations.evaluation_rows import LEASE_SECONDS, Claim
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.models_store.errors import SlimseqError

@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 
 from slimseq.app.errors import ExperimentRuns, TooManyExperiments, UnknownExperiment, UnknownResponse
 from slimseq.app.http.schemas.experiment import Arm, Experiment, ExperimentRequest, Feedback, FeedbackRequest
-from slimseq.app.jobs import experiments
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.tables import Base
-from slimseq.app.jobs.experiments import ExperimentService
-from slimseq.app.jobs.feedback import FeedbackService
-from slimseq.app.jobs.responses import ResponseLog
-from slimseq.app.jobs.traffic import ExperimentTraffic, Split
+from slimseq.app.jobs.experiments import experiments
+from slimseq.app.jobs.experiments.experiments import ExperimentService
+from slimseq.app.jobs.experiments.feedback import FeedbackService
+from slimseq.app.jobs.experiments.responses import ResponseLog
+from slimseq.app.jobs.experiments.traffic import ExperimentTraffic, Split
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.manifest import Task

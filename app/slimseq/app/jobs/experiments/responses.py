@@ -2,7 +2,7 @@
 
 Responses are answered first and written a moment later, many in one transaction. While the database is down they wait
 in memory, up to a limit. Those of an experiment are counted when they are written, in
-`slimseq.app.jobs.experiment_rows`, so that `slimseq.app.jobs.old_responses` may delete them.
+`slimseq.app.jobs.experiments.experiment_rows`, so that `slimseq.app.jobs.experiments.old_responses` may delete them.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from slimseq.app.errors import DatabaseUnavailable
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.tables import ResponseRow
 from slimseq.app.jobs.database.upserts import insert_missing
-from slimseq.app.jobs.experiment_rows import count_responses, existing
+from slimseq.app.jobs.experiments.experiment_rows import count_responses, existing
 
 WRITE_SECONDS = 0.5
 MAX_WAITING = 20_000

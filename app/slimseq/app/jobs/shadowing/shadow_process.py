@@ -15,7 +15,7 @@ from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.evaluation.agreement import Agreement
 from slimseq.models_store.manifest import Task
 
-COMMAND = (sys.executable, "-m", "slimseq.app.jobs.shadow_child")
+COMMAND = (sys.executable, "-m", "slimseq.app.jobs.shadowing.shadow_child")
 
 logger = logging.getLogger(__name__)
 

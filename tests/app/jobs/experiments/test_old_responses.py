@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import select
 
 from slimseq.app.errors import AlreadyJudged, UnknownResponse
-from slimseq.app.jobs import old_responses
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.tables import RatingRow, ResponseRow, VoteRow
-from slimseq.app.jobs.old_responses import OldResponses
-from tests.app.jobs.test_experiments import Parts
+from slimseq.app.jobs.experiments import old_responses
+from slimseq.app.jobs.experiments.old_responses import OldResponses
+from tests.app.jobs.experiments.test_experiments import Parts
 
 
 def ago(**time: float) -> datetime:

@@ -19,7 +19,7 @@ from slimseq.app.http.schemas.generation import GenerationResponse
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.periodic import Periodic
 from slimseq.app.jobs.database.tables import ExperimentRow
-from slimseq.app.jobs.responses import ResponseLog
+from slimseq.app.jobs.experiments.responses import ResponseLog
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.traffic import Assignment, new_id
 from slimseq.models_store.manifest import Task

@@ -1,6 +1,6 @@
-"""`python -m slimseq.app.jobs.evaluation_child`: one evaluation, in a process that may be killed at any time.
+"""The program of one evaluation: a process that may be killed at any time.
 
-`slimseq.app.jobs.evaluation_process` starts it, and `slimseq.app.jobs.evaluation_order` describes its standard input,
+`slimseq.app.jobs.evaluations.evaluation_process` starts it. `evaluation_order` beside it describes its standard input,
 which stays open while the service runs. It writes JSON lines to standard output:
 
 - `samples`: some samples of a named data set, several times, and `sample_count` after the last;
@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from slimseq.app.jobs.evaluation_order import END_OF_INPUT, EvaluationOrder
+from slimseq.app.jobs.evaluations.evaluation_order import END_OF_INPUT, EvaluationOrder
 from slimseq.app.jobs.low_priority import Write, message_writer
 from slimseq.app.serving.documents.plan import planning
 from slimseq.app.serving.documents.planner import finished

@@ -11,9 +11,9 @@ from slimseq.app.errors import AlreadyJudged, InvalidRequest, UnknownResponse
 from slimseq.app.http.schemas.experiment import Feedback, FeedbackRequest
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.tables import RatingRow, ResponseRow, VoteRow
-from slimseq.app.jobs.experiment_rows import count_rating, count_vote, existing
-from slimseq.app.jobs.responses import WRITE_SECONDS, ResponseLog
-from slimseq.app.jobs.traffic import unit_digest
+from slimseq.app.jobs.experiments.experiment_rows import count_rating, count_vote, existing
+from slimseq.app.jobs.experiments.responses import WRITE_SECONDS, ResponseLog
+from slimseq.app.jobs.experiments.traffic import unit_digest
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.traffic import is_id
 from slimseq.models_store.manifest import Task

@@ -13,8 +13,8 @@ import pytest
 
 from slimseq.app.errors import EvaluationEnded, InternalError
 from slimseq.app.jobs import evaluation_process
-from slimseq.app.jobs.evaluation_order import EvaluationOrder, line_of
-from slimseq.app.jobs.evaluation_process import EvaluationProcess, kill_evaluations
+from slimseq.app.jobs.evaluations.evaluation_order import EvaluationOrder, line_of
+from slimseq.app.jobs.evaluations.evaluation_process import EvaluationProcess, kill_evaluations
 from slimseq.models_store.errors import BadSignature, CorruptArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import sign

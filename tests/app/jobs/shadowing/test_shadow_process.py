@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slimseq.app.jobs.shadow_process import Shadow, ShadowFailed, ShadowProcess
+from slimseq.app.jobs.shadowing.shadow_process import Shadow, ShadowFailed, ShadowProcess
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.evaluation.agreement import Agreement
 from slimseq.models_store.manifest import Task

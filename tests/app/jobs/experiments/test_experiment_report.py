@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from slimseq.app.http.schemas.experiment import Arm, ExperimentConclusion
-from slimseq.app.jobs.experiment_report import (
+from slimseq.app.jobs.experiments.experiment_report import (
     MEASURES,
     TIE,
     ArmRecord,
@@ -17,7 +17,7 @@ from slimseq.app.jobs.experiment_report import (
     conclusion,
     pair_reports,
 )
-from slimseq.app.jobs.latency_buckets import bucket_of
+from slimseq.app.jobs.experiments.latency_buckets import bucket_of
 from slimseq.app.observability.agreement import AgreementSums
 from slimseq.evaluation.sequential.confidence_sequence import ALPHA, WinRate, verdict
 from slimseq.models_store.manifest import Task

@@ -1,7 +1,7 @@
 """What the process of an evaluation receives, and how its outputs are written: lines of JSON on pipes.
 
 Standard input has one `EvaluationOrder`, then a line for each sample and each output that is known already, and then an
-empty line. `slimseq.app.jobs.evaluation_child` says what standard output has.
+empty line. `slimseq.app.jobs.evaluations.evaluation_child` says what standard output has.
 """
 
 import json

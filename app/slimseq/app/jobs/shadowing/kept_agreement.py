@@ -11,10 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from slimseq.app.errors import DatabaseUnavailable
-from slimseq.app.jobs import experiment_rows
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.tables import AgreementRow
 from slimseq.app.jobs.database.upserts import add_up
+from slimseq.app.jobs.experiments import experiment_rows
 from slimseq.app.observability.agreement import AgreementMonitor, AgreementSums, ArmKey, Compared, Key
 from slimseq.models_store.manifest import Task
 

@@ -1,4 +1,4 @@
-"""`python -m slimseq.app.jobs.shadow_child`: answers requests again with their references, and compares the outputs.
+"""The program of shadowing: answers requests again with their references, and compares the outputs.
 
 It reads a `Shadow` from each line of standard input and writes a line for each to standard output: the `agreements`, or
 only the class name of an `error`, whose text could quote the request. It ends with its input.
@@ -10,7 +10,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from slimseq.app.jobs.low_priority import message_writer
-from slimseq.app.jobs.shadow_process import Shadow
+from slimseq.app.jobs.shadowing.shadow_process import Shadow
 from slimseq.app.serving.batching.stops import cut
 from slimseq.app.serving.documents.plan import planning
 from slimseq.app.serving.documents.planner import finished
@@ -24,7 +24,7 @@ from slimseq.models_store.trust import TrustedKeys
 
 # Sentences that are generated at once.
 BATCH_ROWS = 16
-# No limit: `slimseq.app.jobs.shadowing` bounds the characters of a request.
+# No limit: `slimseq.app.jobs.shadowing.shadowing` bounds the characters of a request.
 MAX_ROWS = 1_000_000
 # One for each task.
 MAX_OPEN = 2

@@ -25,12 +25,12 @@ from slimseq.app.http.schemas.evaluation import (
     Status,
 )
 from slimseq.app.http.validation import describe
-from slimseq.app.jobs import evaluation_rows
 from slimseq.app.jobs.database.database import Database
 from slimseq.app.jobs.database.pages import newest_first
 from slimseq.app.jobs.database.tables import EvaluationRow
-from slimseq.app.jobs.evaluation_rows import Values
-from slimseq.app.jobs.evaluation_runner import EvaluationRunner
+from slimseq.app.jobs.evaluations import evaluation_rows
+from slimseq.app.jobs.evaluations.evaluation_rows import Values
+from slimseq.app.jobs.evaluations.evaluation_runner import EvaluationRunner
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.evaluation.datasets import BUNDLED, dataset_names
 from slimseq.evaluation.readers.dataset_files import read_uploaded

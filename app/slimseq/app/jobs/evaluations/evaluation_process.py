@@ -1,7 +1,7 @@
 """Runs an evaluation in a child process of low priority, which can be killed at any time.
 
-An evaluation shares no worker, interpreter lock or heap with live requests. `slimseq.app.jobs.evaluation_child` is the
-program of the child.
+An evaluation shares no worker, interpreter lock or heap with live requests. The child runs
+`slimseq.app.jobs.evaluations.evaluation_child`.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from slimseq.app.errors import EvaluationEnded, InternalError, named_error
-from slimseq.app.jobs.evaluation_order import END_OF_INPUT
+from slimseq.app.jobs.evaluations.evaluation_order import END_OF_INPUT
 from slimseq.app.jobs.low_priority import end_child, start_child
 
-COMMAND = (sys.executable, "-m", "slimseq.app.jobs.evaluation_child")
+COMMAND = (sys.executable, "-m", "slimseq.app.jobs.evaluations.evaluation_child")
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +43,11 @@ class EvaluationProcess:
         """Starts the process and waits for its end.
 
         Args:
-            lines: its input, as `slimseq.app.jobs.evaluation_order` describes.
+            lines: its input, as `slimseq.app.jobs.evaluations.evaluation_order` describes.
             on_message: called with every message before the result. What it raises ends the process.
 
         Returns:
-            The results, as `slimseq.app.jobs.evaluation_child` describes.
+            The results, as `slimseq.app.jobs.evaluations.evaluation_child` describes.
 
         Raises:
             EvaluationEnded: it was killed, or ended without a result.

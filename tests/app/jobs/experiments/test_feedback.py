@@ -11,11 +11,11 @@ import pytest
 from slimseq.app.errors import AlreadyJudged, DatabaseUnavailable, UnknownResponse
 from slimseq.app.http.schemas.experiment import Experiment, FeedbackRequest
 from slimseq.app.jobs.database.database import TIMEOUT_SECONDS, Database, database_url
-from slimseq.app.jobs.feedback import FeedbackService
-from slimseq.app.jobs.responses import ROWS, ResponseLog
+from slimseq.app.jobs.experiments.feedback import FeedbackService
+from slimseq.app.jobs.experiments.responses import ROWS, ResponseLog
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.traffic import new_id
-from tests.app.jobs.test_experiments import Parts
+from tests.app.jobs.experiments.test_experiments import Parts
 
 
 def add(responses: ResponseLog, identifier: str, **more: str) -> None:

@@ -11,7 +11,7 @@ import logging
 import random
 
 from slimseq.app.http.schemas.generation import GenerationResponse
-from slimseq.app.jobs.shadow_process import Shadow, ShadowFailed, ShadowProcess
+from slimseq.app.jobs.shadowing.shadow_process import Shadow, ShadowFailed, ShadowProcess
 from slimseq.app.observability.agreement import AgreementMonitor, ArmKey, Compared
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.documents.prompt import Prompt

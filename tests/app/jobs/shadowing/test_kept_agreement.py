@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from slimseq.app.jobs.database.database import Database, database_url
-from slimseq.app.jobs.kept_agreement import KeptAgreement
+from slimseq.app.jobs.shadowing.kept_agreement import KeptAgreement
 from slimseq.app.observability.agreement import AgreementMonitor, ArmKey, Compared
 from slimseq.evaluation.agreement import Agreement
 from slimseq.models_store.manifest import Task
-from tests.app.jobs.test_experiments import Parts
+from tests.app.jobs.experiments.test_experiments import Parts
 
 QUANTIZED = Compared(Task.TRANSLATION, "sha256:" + "1" * 64, "sha256:" + "2" * 64)
 NEAR, EQUAL = Agreement(is_exact=False, similarity=0.7), Agreement(is_exact=True, similarity=1.0)

@@ -20,7 +20,7 @@ from slimseq.app.http.schemas.experiment import (
     RatingDifference,
     Votes,
 )
-from slimseq.app.jobs.latency_buckets import percentile
+from slimseq.app.jobs.experiments.latency_buckets import percentile
 from slimseq.app.observability.agreement import AgreementSums
 from slimseq.evaluation.sequential.confidence_sequence import ALPHA, ConfidenceSequence, WinRate, difference, verdict
 from slimseq.models_store.manifest import Task
@@ -36,7 +36,7 @@ class ArmRecord:
 
     Args:
         errors: requests that it failed to answer.
-        latencies: the number of its responses in each bucket of `slimseq.app.jobs.latency_buckets`.
+        latencies: the number of its responses in each bucket of `slimseq.app.jobs.experiments.latency_buckets`.
         ratings: of its responses, of each unit the first one.
         agreement: of its outputs with those of its reference.
     """

@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from slimseq.app.jobs.latency_buckets import bucket_of, percentile
+from slimseq.app.jobs.experiments.latency_buckets import bucket_of, percentile
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95, 0.99])

@@ -1,0 +1,1 @@
+"""Evaluations: their rows, the queue, and the process that runs them."""

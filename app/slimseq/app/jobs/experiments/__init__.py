@@ -1,0 +1,1 @@
+"""Experiments: arms, the responses that they get, feedback, and what they have shown."""

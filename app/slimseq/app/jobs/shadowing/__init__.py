@@ -1,0 +1,1 @@
+"""Shadowing: live requests that a reference variant answers again, and the agreement."""
