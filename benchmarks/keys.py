@@ -15,7 +15,7 @@ from benchmarks.load import make_requests
 from benchmarks.servers import Setup, running, slimseq
 from benchmarks.serving import COMPARED_CLIENTS
 from benchmarks.turns import Ratio, compare
-from slimseq.app.identity.keys import KeyLimits, add_key
+from slimseq.app.identity.keys import KeyLimits, Scope, add_key
 from slimseq.evaluation.host import available_cores
 from slimseq.models_store.store import Store
 
@@ -37,7 +37,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     setup = Setup(Store(given.store.resolve()), task, variant, scratch, available_cores())
     requests, without = make_requests(setup.manifest), slimseq(setup)
     keys_file = scratch / "keys.json"
-    _, token = add_key(keys_file, "load", ("generate",), LIMITS, expires_at=None)
+    _, token = add_key(keys_file, "load", (Scope.GENERATE,), LIMITS, expires_at=None)
     settings = {"keys_file": keys_file, "trusted_hosts": "127.0.0.1", "cors_origins": "https://example.com"}
     if given.redis:
         settings["limits_url"] = given.redis
@@ -60,7 +60,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     return record(artifact=f"{task}/{variant}", limits_in="Redis" if given.redis else "the process", **compared)
 
 
-def _figures(rounds: Record) -> Iterator[Record]:
+def _figures(rounds: Sequence[Record]) -> Iterator[Record]:
     yield from (vars(each) for round_ in rounds for servers in round_.values() for each in servers.values())
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from slimseq.app.errors import EvaluationEnded, InternalError
-from slimseq.app.jobs import evaluation_process
+from slimseq.app.jobs.evaluations import evaluation_process
 from slimseq.app.jobs.evaluations.evaluation_order import EvaluationOrder, line_of
 from slimseq.app.jobs.evaluations.evaluation_process import EvaluationProcess, kill_evaluations
 from slimseq.models_store.errors import BadSignature, CorruptArtifact

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.app.http.schemas.generation import GenerationResponse, Output, Timings
-from slimseq.app.jobs import shadowing
+from slimseq.app.jobs.shadowing import shadowing
 from slimseq.app.jobs.shadowing.shadow_process import Shadow, ShadowFailed, ShadowProcess
 from slimseq.app.jobs.shadowing.shadowing import MAX_CHARACTERS, MAX_WAITING, Shadowing
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
