@@ -189,12 +189,14 @@ def test_a_report_costs_the_same_however_much_traffic_there_was(parts: Parts) ->
                 parts.respond(experiment, f"{responses}/{number}", ARMS[number % 2], total_ms=draw.lognormvariate(3, 1))
             await parts.responses.flush()
         await parts.experiments.get(experiment)
-        started = time.process_time()
+        spent = []
         for _ in range(5):
+            started = time.process_time()
             await parts.experiments.get(experiment)
-        spent = time.process_time() - started
+            spent.append(time.process_time() - started)
         await parts.experiments.stop(experiment)
-        return spent / 5
+        # The least: other processes push ours out of the caches.
+        return min(spent)
 
     async def scenario() -> tuple[float, float]:
         return await cpu_seconds(1000), await cpu_seconds(10_000)
