@@ -31,7 +31,8 @@ from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Choice, Chooser
-from slimseq.app.serving.streaming.assembly import Assembly
+from slimseq.app.serving.streaming.assembly import Assembly, PieceSource
+from slimseq.app.serving.streaming.document_assembly import DocumentAssembly
 from slimseq.app.serving.streaming.events import TokenRelay, generation_events
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Assignment, NoTraffic, Traffic, new_id
@@ -128,12 +129,15 @@ class GenerationService:
             loaded, planned = await self._prepare(held, call)
             relay = TokenRelay()
             request = loaded.worker.submit(planned.rows, planned.options, call.due, relay, planned.stop)
-            assembly = Assembly(
-                planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id, planned.stop
-            )
+            assembly: PieceSource
+            if planned.documents is None:
+                generator = loaded.generator
+                assembly = Assembly(planned.texts, generator.stream, generator.configuration.eos_id, planned.stop)
+            else:
+                assembly = DocumentAssembly(planned.documents, planned.texts, self._planner)
 
-            def answer(generated: Generated) -> GenerationResponse:
-                response = self._answer(call, loaded, planned, generated)
+            async def answer(generated: Generated) -> GenerationResponse:
+                response = await self._answer(call, loaded, planned, generated)
                 self._on_answer(prompt, response)
                 return response
 
@@ -192,9 +196,10 @@ class GenerationService:
         Raises:
             InvalidRequest: there are too many.
         """
-        entries = len(prompt.texts) if prompt.entries is None else prompt.entries
-        if entries > self._settings.max_texts:
-            raise InvalidRequest(f"text: has {entries} entries; at most {self._settings.max_texts} are allowed")
+        if len(prompt.texts) > self._settings.max_texts:
+            raise InvalidRequest(
+                f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"
+            )
         most = self._settings.max_text_characters
         if prompt.characters > most:
             raise InvalidRequest(f"text: has {prompt.characters} characters; at most {most} are allowed")
@@ -231,7 +236,7 @@ class GenerationService:
             loaded, planned = await self._prepare(held, call)
             request = loaded.worker.submit(planned.rows, planned.options, call.due, stops=planned.stop)
             generated = await loaded.worker.wait(request)
-            return self._answer(call, loaded, planned, generated)
+            return await self._answer(call, loaded, planned, generated)
 
     async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
         """Leases a variant while `held` is open, and plans the prompt for it."""
@@ -288,9 +293,19 @@ class GenerationService:
                 if self._chooser.choose(task, choice) == selection.variant:
                     raise
 
-    def _answer(self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated) -> GenerationResponse:
+    async def _answer(
+        self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
+    ) -> GenerationResponse:
+        work = planned.assembling(generated.outputs)
+        if planned.documents is None or is_short(call.prompt):
+            outputs = finished(work)
+        else:
+            try:
+                async with asyncio.timeout(call.due.seconds_left):
+                    outputs = await self._planner.run(work)
+            except TimeoutError:
+                raise DeadlineExceeded(call.due.seconds) from None
         total_seconds = time.monotonic() - call.started
-        outputs = planned.assemble(generated.outputs)
         queue_seconds = planned.queue_seconds + generated.queue_seconds
         inference_seconds = planned.inference_seconds + generated.inference_seconds
         task, variant = loaded.key.task, loaded.key.variant

@@ -3,17 +3,18 @@ from html.parser import HTMLParser
 
 import pytest
 
+from slimseq.app.serving.documents.document import Document
+from slimseq.app.serving.documents.html_document import reading_html
 from slimseq.app.serving.documents.inline import MAX_CHARACTERS, MAX_SPANS
-from slimseq.app.serving.documents.markup import Markup, parsing
 from slimseq.app.serving.documents.planner import finished
 
 
-def markup(html: str) -> Markup:
-    return finished(parsing(html))
+def read(html: str, *, is_whole: bool = False) -> Document:
+    return finished(reading_html(html, is_whole=is_whole))
 
 
-def filled(html: str, *translations: str) -> str:
-    return finished(markup(html).filling(translations))
+def filled(html: str, *translations: str, is_whole: bool = False) -> str:
+    return finished(read(html, is_whole=is_whole).writing(translations)).text
 
 
 class Structure(HTMLParser):
@@ -61,7 +62,7 @@ class Structure(HTMLParser):
     ],
 )
 def test_a_sentence_is_translated_whole_and_its_elements_alone(html: str, texts: list[str]) -> None:
-    assert markup(html).texts == texts
+    assert read(html).texts == texts
 
 
 @pytest.mark.parametrize(
@@ -94,10 +95,45 @@ def test_tags_come_back_around_the_words_that_they_belonged_to(html: str, transl
     assert filled(html, *translations) == said
 
 
+@pytest.mark.parametrize(
+    ("html", "texts"),
+    [
+        ("Type <code>ls <b>-l</b></code> now", ["Type \ue000 now"]),
+        ("<p>Press <kbd>A</kbd> and <img src=b.png> to go</p>", ["Press \ue000 and \ue001 to go"]),
+        ('Say <b translate="no">Ahoy</b> loudly', ["Say \ue000 loudly"]),
+        # An element that holds no more than an atom has no words of its own.
+        ("The <a><img></a> and <b>the <code>x</code></b>", ["The \ue000 and the \ue001", "the \ue001"]),
+        # A break within a sentence is an atom, one after a sentence parts texts.
+        ("The red<br>house<br/>Is old.<br>it is", ["The red\ue000house", "Is old.", "it is"]),
+        ("<!-- a --> The <!-- b --> house", ["The house"]),
+        ("<code>x</code> <img>", []),
+        # The text has such a character of its own.
+        ("Type <code>ls</code> \ue003 now", ["Type", "\ue003 now"]),
+    ],
+)
+def test_atoms_are_characters_of_their_sentence(html: str, texts: list[str]) -> None:
+    assert read(html, is_whole=True).texts == texts
+
+
+@pytest.mark.parametrize(
+    ("html", "translations", "said"),
+    [
+        ("Type <code>ls</code> now", ["Nun \ue000 tippen"], "Nun <code>ls</code> tippen"),
+        ("Type <code>ls</code> now", ["Nun tippen"], "Nun <code>ls</code>tippen"),
+        ("The <a><img></a> is red", ["Rot ist das \ue000"], "Rot ist das <a><img></a>"),
+        ("<b>Use <code>x</code></b> or go", ["Geh oder nimm \ue000", "nimm \ue000"], "Geh oder <b>nimm <code>x</code></b>"),
+        ("<i>x <img></i> or y", ["y \ue000 oder x", "x"], "y  oder <i><img>x</i>"),
+        ("a <b>c</b>, <code>d</code>", ["\ue000 \ue000 \ue005 C & a", "C"], "<code>d</code>   <b>C</b> &amp; a"),
+    ],
+)
+def test_an_atom_comes_back_once_and_stays_in_its_element(html: str, translations: list[str], said: str) -> None:
+    assert filled(html, *translations, is_whole=True) == said
+
+
 @pytest.mark.parametrize("translation", ["", "…", "Ja", "Eins, zwei", "eins zwei drei vier fünf sechs sieben acht"])
 def test_each_tag_comes_back_once_whatever_the_translation_is(translation: str) -> None:
     html = "<i id=a></i>One <b id=b>two</b><i id=c> three</i> <u id=d><s id=e>four</s> five <em id=f>six</em></u>"
-    texts = markup(html).texts
+    texts = read(html).texts
 
     answer = filled(html, translation, *texts[1:])
 
@@ -120,7 +156,7 @@ def test_structure_is_kept_for_any_nesting_and_any_order_of_words() -> None:
 
     for _ in range(300):
         html = f"start {nested(2, 'e')} end"
-        texts = [" ".join(drawn.sample(split, len(split))) for split in (text.split() for text in markup(html).texts)]
+        texts = [" ".join(drawn.sample(split, len(split))) for split in (text.split() for text in read(html).texts)]
 
         answer = filled(html, *texts)
 

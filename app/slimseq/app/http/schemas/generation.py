@@ -69,6 +69,7 @@ def check_prefix(prefix: str) -> str:
 
 
 LongInput = Literal["truncate", "map_reduce"]
+Format = Literal["text", "html", "markdown"]
 Prefix = Annotated[str, Field(max_length=1000), AfterValidator(check_prefix)]
 Stop = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(check_prefix)]
 Language = Annotated[str, Field(min_length=2, max_length=35, examples=["en"])]
@@ -81,6 +82,14 @@ LongInputField = Annotated[
     Field(
         description="What to do with a document that exceeds the model's context window. `truncate`: see "
         "`on_overflow`. `map_reduce`: summarize it in parts, then summarize the summaries until they fit."
+    ),
+]
+FormatField = Annotated[
+    Format,
+    Field(
+        description="Format of the texts. Translations of `html` and `markdown` keep the structure: markup stays "
+        "around the words that it belonged to; code, links and attributes stay as they are. Summaries have no markup: "
+        "it is removed before."
     ),
 ]
 SourceField = Annotated[
@@ -114,6 +123,7 @@ OptionFields = create_model("OptionFields", __base__=TextField, **OPTIONAL_OPTIO
 class TextRequest(OptionFields):
     """Texts and generation options. An option that is left out has the default of the variant."""
 
+    format: FormatField = "text"
     stop: list[Stop] = Field(
         default=[], max_length=8, description="Strings that end an output (for translation, of each sentence)."
     )

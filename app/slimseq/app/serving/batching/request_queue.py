@@ -100,7 +100,7 @@ class RequestQueue(ABC):
         listener: Listener | None = None,
         stops: Sequence[str] = (),
     ) -> QueuedRequest:
-        """Queues rows. The caller must `wait` or `abandon`.
+        """Queues rows. The caller must `wait` or `abandon`. A request without rows has its outputs at once.
 
         Raises:
             InvalidRequest: there are more rows than the queue can ever hold.
@@ -113,6 +113,9 @@ class RequestQueue(ABC):
         request = QueuedRequest(rows, options, due, listener, stops, factor)
         if self._traces:
             request.span = self._traces.current()
+        if not rows:
+            request.complete({})
+            return request
         with self._changed:
             if self._is_closing:
                 raise ShuttingDown()

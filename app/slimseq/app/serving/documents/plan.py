@@ -1,13 +1,16 @@
 """Plans a prompt for one generator: texts to encoded rows, checked options, and row outputs back to texts."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
 from slimseq.app.errors import InvalidRequest, TextTooLong, UnsupportedLanguages
 from slimseq.app.http.validation import describe
+from slimseq.app.serving.documents.document import Document
+from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.documents.reading import place_of, reading, without_markup
 from slimseq.app.serving.documents.segmenter import SegmentedText, splitting, whole
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.runtime import FinishReason
@@ -17,6 +20,8 @@ from slimseq.models_store.manifest import GenerationOptions, Manifest, Task
 
 # Planning so few takes about a millisecond, as does the switch to another thread when cores are busy.
 SHORT_CHARACTERS = 4000
+# Reading or writing so many with markup takes at most 20 milliseconds.
+SHORT_MARKUP_CHARACTERS = 1000
 # Characters that are tokenized at once: a few milliseconds, at most 30.
 PIECE_CHARACTERS = 8000
 
@@ -26,36 +31,68 @@ class Plan:
     """The rows of a request, in reading order over all texts, and how their outputs are joined.
 
     If the rows are summaries of parts of a text, `read_tokens` has the tokens of each original text, and the seconds
-    are those of the summaries.
+    are those of the summaries. If the prompt has markup, `texts` are those of the documents, one after the other.
     """
 
     texts: list[SegmentedText]
     rows: list[Encoding]
     options: GenerationOptions
     stop: tuple[str, ...] = ()
+    documents: Sequence[Document] | None = None
     read_tokens: Sequence[int] | None = None
     queue_seconds: float = 0.0
     inference_seconds: float = 0.0
 
     def assemble(self, outputs: Sequence[TextOutput]) -> list[TextOutput]:
         """Joins the outputs of the rows to one for each text. Tokens add up; one truncated row marks the text."""
-        assembled = []
-        start = 0
-        for index, text in enumerate(self.texts):
-            own = outputs[start : start + len(text.segments)]
-            start += len(text.segments)
-            assembled.append(
-                TextOutput(
-                    text=text.join([output.text for output in own]),
-                    finish_reason=_reason([output.finish_reason for output in own]),
-                    input_tokens=self.read_tokens[index]
-                    if self.read_tokens
-                    else sum(output.input_tokens for output in own),
-                    output_tokens=sum(output.output_tokens for output in own),
-                    truncated=any(output.truncated for output in own),
-                )
+        return finished(self.assembling(outputs))
+
+    def assembling(self, outputs: Sequence[TextOutput]) -> Generator[None, None, list[TextOutput]]:
+        """Joins outputs as `assemble` does, in small steps."""
+        texts = [
+            _joined(
+                text.join([output.text for output in own]), own, self.read_tokens[index] if self.read_tokens else None
             )
+            for index, (text, own) in enumerate(_groups(outputs, self.texts))
+        ]
+        if self.documents is None:
+            return texts
+        assembled: list[TextOutput] = []
+        start = 0
+        for document in self.documents:
+            own = texts[start : start + len(document.texts)]
+            start += len(own)
+            written = yield from document.writing([output.text for output in own])
+            assembled.append(DocumentOutput(**vars(_joined(written.text, own)), untranslated=written.untranslated))
         return assembled
+
+
+@dataclass(frozen=True)
+class DocumentOutput(TextOutput):
+    """The output for a document, and the texts in it that stayed as they were, so that its structure is kept."""
+
+    untranslated: tuple[str, ...] = ()
+
+
+def _groups(
+    outputs: Sequence[TextOutput], texts: Sequence[SegmentedText]
+) -> Iterator[tuple[SegmentedText, Sequence[TextOutput]]]:
+    """Yields each text with the outputs of its rows."""
+    start = 0
+    for text in texts:
+        yield text, outputs[start : start + len(text.segments)]
+        start += len(text.segments)
+
+
+def _joined(text: str, outputs: Sequence[TextOutput], read_tokens: int | None = None) -> TextOutput:
+    """Returns one output for several that became a text."""
+    return TextOutput(
+        text=text,
+        finish_reason=_reason([output.finish_reason for output in outputs]),
+        input_tokens=sum(output.input_tokens for output in outputs) if read_tokens is None else read_tokens,
+        output_tokens=sum(output.output_tokens for output in outputs),
+        truncated=any(output.truncated for output in outputs),
+    )
 
 
 def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
@@ -64,8 +101,8 @@ def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
 
 
 def is_short(prompt: Prompt) -> bool:
-    """Whether planning takes about a millisecond."""
-    return sum(map(len, prompt.texts)) <= SHORT_CHARACTERS
+    """Whether planning takes a few milliseconds at most."""
+    return prompt.characters <= (SHORT_CHARACTERS if prompt.format == "text" else SHORT_MARKUP_CHARACTERS)
 
 
 def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generator[None, None, Plan]:
@@ -82,12 +119,21 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
     Raises:
         InvalidOptions: an option is out of range, contradicts another, or is more than the model can do.
         InvalidRequest: the texts have too many sentences, or the prefix is too long.
+        MarkupTooDeep, UnclosedMarkup: the markup of a text cannot be read.
         UnsupportedLanguages: the artifact translates other languages.
         TextTooLong: a text exceeds the context window and the prompt forbids truncation.
     """
     manifest = generator.manifest
     options = options_of(generator, prompt)
     check_prefix(generator, prompt.prefix)
+    given = prompt
+    documents: list[Document] | None = None
+    if prompt.format != "text":
+        if manifest.task is Task.TRANSLATION:
+            documents = yield from reading(prompt)
+            prompt = replace(prompt, texts=[text for document in documents for text in document.texts])
+        else:
+            prompt = yield from without_markup(prompt)
     texts: list[SegmentedText] = []
     if manifest.task is Task.TRANSLATION:
         language, rows_left = _source_language(manifest, prompt), max_rows
@@ -97,6 +143,9 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
     else:
         texts = [whole(text) for text in prompt.texts]
     places = [index for index, text in enumerate(texts) for _ in text.segments]
+    owners = list(range(len(texts)))
+    if documents is not None:
+        owners = [index for index, document in enumerate(documents) for _ in document.texts]
     parts = [segment.text for text in texts for segment in text.segments]
     rows: list[Encoding] = []
     if is_short(prompt):
@@ -110,8 +159,8 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
             try:
                 generator.check_fits(row)
             except InputTooLong as error:
-                raise TextTooLong(f"text[{index}]: {error}" if len(texts) > 1 else f"text: {error}") from error
-    return Plan(texts, rows, options, prompt.stop)
+                raise TextTooLong(f"{place_of(given, owners[index])}: {error}") from error
+    return Plan(texts, rows, options, prompt.stop, documents)
 
 
 def _bounded(work: Generator[int, None, SegmentedText], left: int, most: int) -> Generator[None, None, SegmentedText]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from slimseq.app.http.schemas.generation import LongInput, TextRequest
+from slimseq.app.http.schemas.generation import Format, LongInput, TextRequest
 from slimseq.inference.generator import OnOverflow
 from slimseq.models_store.manifest import GenerationOptions
 
@@ -21,7 +21,7 @@ class Prompt:
         prefix: text before each input, in place of the artifact's prefix.
         source: language of the texts.
         target: language of the outputs.
-        entries: number of texts in the request, if `texts` are parts of them.
+        format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
     """
 
     texts: list[str]
@@ -32,7 +32,7 @@ class Prompt:
     prefix: str | None = None
     source: str | None = None
     target: str | None = None
-    entries: int | None = None
+    format: Format = "text"
 
     @property
     def characters(self) -> int:

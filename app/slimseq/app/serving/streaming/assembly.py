@@ -7,6 +7,7 @@ until those before it are complete. The pieces of a text add up to exactly the t
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from slimseq.app.serving.batching.stops import before_stop, certain
 from slimseq.app.serving.documents.segmenter import SegmentedText
@@ -62,6 +63,16 @@ class GrowingText:
     has_led: bool = False
 
 
+class PieceSource(Protocol):
+    """Turns what is generated into pieces."""
+
+    async def add(self, row: int, received: int | TextOutput) -> list[Piece]:
+        """Adds a token or the output of a row. Returns the pieces to send."""
+
+    async def rest(self) -> list[Piece]:
+        """Returns the pieces after the last output."""
+
+
 class Assembly:
     """The texts of a request. Used by one thread at a time."""
 
@@ -87,6 +98,14 @@ class Assembly:
             self._texts.append(GrowingText(text, len(self._text_of_row)))
             self._text_of_row += [index] * len(text.segments)
         self._rows = [GrowingRow(new_stream(), stops) for _ in self._text_of_row]
+
+    async def add(self, row: int, received: int | TextOutput) -> list[Piece]:
+        """Adds a token or the output of a row. Returns the pieces to send."""
+        return self.on_row(row, received) if isinstance(received, TextOutput) else self.on_token(row, received)
+
+    async def rest(self) -> list[Piece]:
+        """Returns the pieces after the last output: none."""
+        return []
 
     def on_token(self, row: int, token: int) -> list[Piece]:
         """Adds a token of a row. Returns the pieces to send."""

@@ -6,7 +6,7 @@ A worker thread reports tokens and complete rows; the event loop assembles and s
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
@@ -16,7 +16,7 @@ from slimseq.app.http.problems import problem_of
 from slimseq.app.http.schemas.generation import GenerationResponse
 from slimseq.app.serving.batching.request import Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
-from slimseq.app.serving.streaming.assembly import Assembly, Piece
+from slimseq.app.serving.streaming.assembly import PieceSource
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
 from slimseq.models_store.errors import SlimseqError
@@ -67,8 +67,8 @@ async def generation_events(
     worker: RequestQueue,
     request: QueuedRequest,
     relay: TokenRelay,
-    assembly: Assembly,
-    answer: Callable[[Generated], GenerationResponse],
+    assembly: PieceSource,
+    answer: Callable[[Generated], Awaitable[GenerationResponse]],
     on_failure: Callable[[SlimseqError], None],
 ) -> AsyncGenerator[bytes]:
     """Yields the events of a request. To close the generator early abandons the request.
@@ -88,12 +88,16 @@ async def generation_events(
     relay.follow(request)
     try:
         while (received := await relay.next(request.due)) is not None:
-            for piece in _pieces(assembly, *received):
+            for piece in await assembly.add(*received):
                 has_started = True
                 yield event("token", piece)
         generated = await request.future
+        for piece in await assembly.rest():
+            has_started = True
+            yield event("token", piece)
+        response = await answer(generated)
         has_started = True
-        yield event("done", answer(generated))
+        yield event("done", response)
     except Exception as error:
         problem = _known(error, request)
         if not has_started:
@@ -102,10 +106,6 @@ async def generation_events(
         yield event("error", problem_of(problem))
     finally:
         worker.abandon(request)
-
-
-def _pieces(assembly: Assembly, row: int, received: int | TextOutput) -> list[Piece]:
-    return assembly.on_row(row, received) if isinstance(received, TextOutput) else assembly.on_token(row, received)
 
 
 def _known(error: Exception, request: QueuedRequest) -> SlimseqError:
