@@ -119,10 +119,14 @@ def test_atoms_are_characters_of_their_sentence(html: str, texts: list[str]) -> 
     ("html", "translations", "said"),
     [
         ("Type <code>ls</code> now", ["Nun \ue000 tippen"], "Nun <code>ls</code> tippen"),
-        ("Type <code>ls</code> now", ["Nun tippen"], "Nun <code>ls</code>tippen"),
+        ("Type <code>ls</code> now", ["Nun tippen"], "Nun <code>ls</code> tippen"),
         ("The <a><img></a> is red", ["Rot ist das \ue000"], "Rot ist das <a><img></a>"),
-        ("<b>Use <code>x</code></b> or go", ["Geh oder nimm \ue000", "nimm \ue000"], "Geh oder <b>nimm <code>x</code></b>"),
-        ("<i>x <img></i> or y", ["y \ue000 oder x", "x"], "y  oder <i><img>x</i>"),
+        (
+            "<b>Use <code>x</code></b> or go",
+            ["Geh oder nimm \ue000", "nimm \ue000"],
+            "Geh oder <b>nimm <code>x</code></b>",
+        ),
+        ("<i>x <img></i> or y", ["y \ue000 oder x", "x"], "y  oder <i>x <img></i>"),
         ("a <b>c</b>, <code>d</code>", ["\ue000 \ue000 \ue005 C & a", "C"], "<code>d</code>   <b>C</b> &amp; a"),
     ],
 )

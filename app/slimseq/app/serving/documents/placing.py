@@ -77,7 +77,13 @@ class Placing:
         pieces = []
         position, end = target
         for (start, stop), span in sorted(self._places(spans, source, target), key=lambda placed: placed[0]):
-            pieces += [self._written(position, start, span.opening), span.opening]
+            pieces.append(self._written(position, start, span.opening))
+            if span.is_atom and start == stop:
+                # The translation has lost it, and no space for it.
+                before, after = self._translation[target[0] : start][-1:], self._translation[stop:end][:1]
+                pieces += [" " * (before.strip() != ""), span.opening, " " * (after.strip() != "")]
+            else:
+                pieces.append(span.opening)
             if not span.is_atom:
                 pieces += [self.rendered(span.spans, (span.start, span.end), (start, stop)), span.closing]
             position = stop
