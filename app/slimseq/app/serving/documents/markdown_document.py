@@ -10,6 +10,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from slimseq.app.serving.documents.document import Document, Written
@@ -98,7 +99,7 @@ class _Block:
     pieces: list[str | Passage]
     environment: dict[str, Any]
 
-    @property
+    @cached_property
     def texts(self) -> list[str]:
         return [text for piece in self.pieces if isinstance(piece, Passage) for text in piece.texts]
 

@@ -21,6 +21,8 @@ from slimseq.app.errors import MarkupTooDeep
 
 # Of blocks in blocks. markdown-it ignores what is deeper.
 MAX_NESTING = 100
+# Of brackets in brackets; deeper ones are text. The time of a run of brackets grows with it.
+MAX_INLINE_NESTING = 20
 # Blocks at once, of a few milliseconds in all.
 BLOCKS_A_STEP = 16
 BlockKind = Literal["paragraph", "heading", "underlined", "cell"]
@@ -78,9 +80,9 @@ class Content:
 
 
 @cache
-def parser() -> MarkdownIt:
+def parser(max_nesting: int = MAX_NESTING) -> MarkdownIt:
     """Returns the parser, which has no state between texts."""
-    markdown = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING, "strikethrough_single_tilde": True})
+    markdown = MarkdownIt("commonmark", {"maxNesting": max_nesting, "strikethrough_single_tilde": True})
     markdown.enable(["table", "strikethrough"])
     for name, block, kind, interrupts in _BLOCK_RULES:
         markdown.block.ruler.at(name, _with_lines(block, kind), {"alt": interrupts})
@@ -140,7 +142,7 @@ def contents_of(
 
 def inline_pieces(text: str, environment: dict[str, Any]) -> list[Piece] | None:
     """Parses the content of a block. Returns None where its tokens do not add up to it."""
-    markdown = parser()
+    markdown = parser(MAX_INLINE_NESTING)
     pieces = []
     position = 0
     for token in markdown.inline.parse(text, markdown, environment, []):

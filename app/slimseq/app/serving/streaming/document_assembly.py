@@ -4,12 +4,24 @@ The pieces of a document add up to exactly the text of the final response.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from slimseq.app.serving.documents.document import Document
+from slimseq.app.serving.documents.document import Document, Section
 from slimseq.app.serving.documents.planner import Planner, Work
 from slimseq.app.serving.documents.segmenter import SegmentedText
 from slimseq.app.serving.streaming.assembly import Piece
 from slimseq.inference.generator import TextOutput
+
+
+@dataclass
+class _Waiting:
+    """A section that is not sent yet, and how many of its rows have no output. None: the end of a document."""
+
+    document: int
+    section: Section | None
+    texts: Sequence[SegmentedText] = ()
+    first_row: int = 0
+    missing: int = 0
 
 
 class DocumentAssembly:
@@ -24,53 +36,56 @@ class DocumentAssembly:
             planner: writes.
         """
         self._documents = documents
-        self._texts = texts
         self._planner = planner
-        self._text_of_row = [index for index, text in enumerate(texts) for _ in text.segments]
-        self._outputs: list[dict[int, str]] = [{} for _ in texts]
-        # Where the next section of the document in progress is, and its first text.
-        self._document = self._section = self._text = 0
+        self._waiting: list[_Waiting] = []
+        self._of_row: list[_Waiting] = []
+        text = 0
+        for index, document in enumerate(documents):
+            for section in document.sections:
+                own = texts[text : text + len(section.texts)]
+                text += len(own)
+                rows = sum(len(each.segments) for each in own)
+                waiting = _Waiting(index, section, own, len(self._of_row), rows)
+                self._waiting.append(waiting)
+                self._of_row += [waiting] * rows
+            self._waiting.append(_Waiting(index, None))
+        self._outputs = [""] * len(self._of_row)
+        self._sent = 0
 
     async def add(self, row: int, received: int | TextOutput) -> list[Piece]:
         """Adds the output of a row; tokens say nothing yet. Returns the pieces to send."""
         if not isinstance(received, TextOutput):
             return []
-        self._outputs[self._text_of_row[row]][row] = received.text
-        return await self._planner.run(self._written()) if self._is_next_complete() else []
+        self._outputs[row] = received.text
+        self._of_row[row].missing -= 1
+        return await self.rest() if self._is_next_complete() else []
 
     async def rest(self) -> list[Piece]:
-        """Returns the pieces after the last output: documents that hold nothing to translate."""
+        """Returns the pieces that can be sent. After the last output, these are all that are left."""
         return await self._planner.run(self._written())
 
     def _is_next_complete(self) -> bool:
-        """Whether the texts of the next section have their outputs."""
-        if self._document == len(self._documents):
-            return False
-        sections = self._documents[self._document].sections
-        if self._section == len(sections):
-            return True
-        texts = range(self._text, self._text + len(sections[self._section].texts))
-        return all(len(self._outputs[text]) == len(self._texts[text].segments) for text in texts)
+        return self._sent < len(self._waiting) and not self._waiting[self._sent].missing
 
     def _written(self) -> Work[list[Piece]]:
         """Writes the sections that are complete, in small steps."""
         pieces = []
         while self._is_next_complete():
-            document = self._documents[self._document]
-            if self._section == len(document.sections):
-                if document.after:
-                    pieces.append(Piece(self._document, document.after))
-                self._document += 1
-                self._section = 0
-                continue
-            section = document.sections[self._section]
-            texts = range(self._text, self._text + len(section.texts))
-            translations = [
-                self._texts[text].join([self._outputs[text][row] for row in sorted(self._outputs[text])])
-                for text in texts
-            ]
-            pieces.append(Piece(self._document, section.written(translations).text))
-            self._section += 1
-            self._text = texts.stop
+            next_one = self._waiting[self._sent]
+            if next_one.section is None:
+                text = self._documents[next_one.document].after
+            else:
+                text = next_one.section.written(self._translations(next_one)).text
+            if text:
+                pieces.append(Piece(next_one.document, text))
+            self._sent += 1
             yield
         return pieces
+
+    def _translations(self, waiting: _Waiting) -> list[str]:
+        translations = []
+        row = waiting.first_row
+        for text in waiting.texts:
+            translations.append(text.join(self._outputs[row : row + len(text.segments)]))
+            row += len(text.segments)
+        return translations
