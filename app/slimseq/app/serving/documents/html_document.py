@@ -204,6 +204,11 @@ class _Reader:
             else:
                 self._part_texts(source)
             return
+        if tag in OPTIONAL_END and self._open and self._open[-1].tag == tag:
+            # As in "<p>One<p>Two": the second one ends the first.
+            if self._atom is None:
+                self._flush()
+            self._pop()
         parent = self._open[-1] if self._open else _Open("", "", True, False)
         wanted = attributes.get("translate")
         allowed = parent.is_translated if wanted is None else (wanted or "").lower() != "no"
@@ -221,9 +226,6 @@ class _Reader:
             self._add_part(Part(source, kind="start", tag=tag))
         else:
             self._part_texts(source)
-        if tag in OPTIONAL_END and self._open and self._open[-1].tag == tag:
-            # As in "<p>One<p>Two": the second one ends the first.
-            self._pop()
         self._open.append(element)
         self._counts[tag] += 1
         self._silent += tag in NOT_SAID

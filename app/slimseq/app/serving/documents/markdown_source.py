@@ -160,12 +160,11 @@ def _content(source: str, token: Token, environment: dict[str, Any], is_item: bo
     kind, starts = token.meta.get("kind"), token.meta.get("starts", [])
     if kind is None:
         return None
-    start = gaps = end = None
+    gaps: list[tuple[str, str]] = []
     if kind == "cell":
         start, end = starts
         if source[start:end].replace("\\|", "|") != token.content:
             return None
-        gaps = []
     else:
         placed = _placed_lines(source, token.content, starts)
         if placed is None:
