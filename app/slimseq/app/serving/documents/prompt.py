@@ -1,5 +1,6 @@
 """The texts of a request and how to generate from them, independent of HTTP."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -21,6 +22,8 @@ class Prompt:
         prefix: text before each input, in place of the artifact's prefix.
         source: language of the texts.
         target: language of the outputs.
+        protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
+        ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
         entries: number of texts in the request, if `texts` are parts of them.
     """
 
@@ -32,6 +35,8 @@ class Prompt:
     prefix: str | None = None
     source: str | None = None
     target: str | None = None
+    protect: bool = True
+    ranges: Sequence[Sequence[tuple[int, int]]] = ()
     entries: int | None = None
 
     @property
