@@ -50,6 +50,7 @@ class Options(TypedDict, total=False):
     # Of translations.
     source: str
     target: str
+    protect: bool
 
 
 class Choice(TypedDict, total=False):

@@ -39,33 +39,32 @@ def mixed(signs: list[str]) -> st.SearchStrategy[str]:
 
 
 def answered(
-    reading: Callable[..., Generator[None, None, Document]], text: str, translate: Translator, is_whole: bool
+    reading: Callable[..., Generator[None, None, Document]], text: str, translate: Translator
 ) -> Written | None:
     started = time.thread_time()
     try:
-        return rewritten(reading(text, is_whole=is_whole), translate)
+        return rewritten(reading(text), translate)
     except (MarkupTooDeep, UnclosedMarkup):
         return None
     finally:
         assert time.thread_time() - started < SECONDS
 
 
-@given(text=mixed(MARKDOWN_SIGNS), translate=TRANSLATORS, is_whole=st.booleans())
-def test_any_text_as_markdown_keeps_its_structure(text: str, translate: Translator, is_whole: bool) -> None:
-    written = answered(reading_markdown, text, translate, is_whole)
+@given(text=mixed(MARKDOWN_SIGNS), translate=TRANSLATORS)
+def test_any_text_as_markdown_keeps_its_structure(text: str, translate: Translator) -> None:
+    written = answered(reading_markdown, text, translate)
 
     assert written is None or markdown_structure(written.text) == markdown_structure(text)
 
 
-@given(text=mixed(HTML_SIGNS), translate=TRANSLATORS, is_whole=st.booleans())
-def test_any_text_as_html_keeps_its_structure_or_is_refused(text: str, translate: Translator, is_whole: bool) -> None:
-    written = answered(reading_html, text, translate, is_whole)
+@given(text=mixed(HTML_SIGNS), translate=TRANSLATORS)
+def test_any_text_as_html_keeps_its_structure_or_is_refused(text: str, translate: Translator) -> None:
+    written = answered(reading_html, text, translate)
 
     assert written is None or html_structure(written.text) == html_structure(text)
 
 
 @pytest.mark.parametrize("translate", ALL, ids=lambda each: each.__name__)
-@pytest.mark.parametrize("is_whole", [False, True], ids=["parted", "whole"])
 @pytest.mark.parametrize(
     ("document", "reading", "structure"),
     [(html_document, reading_html, html_structure), (markdown_document, reading_markdown, markdown_structure)],
@@ -75,13 +74,12 @@ def test_documents_with_much_structure_keep_it(
     document: Callable[[int], str],
     reading: Callable[..., Generator[None, None, Document]],
     structure: Callable[[str], Structure],
-    is_whole: bool,
     translate: Translator,
 ) -> None:
     different = []
     for seed in range(50):
         source = document(seed)
-        written = rewritten(reading(source, is_whole=is_whole), translate)
+        written = rewritten(reading(source), translate)
         if structure(written.text) != structure(source) or (translate is upper and written.untranslated):
             different.append(seed)
 

@@ -8,12 +8,12 @@ from slimseq.app.serving.documents.html_document import PIECE_CHARACTERS, readin
 from slimseq.app.serving.documents.planner import finished
 
 
-def read(html: str, *, is_whole: bool = False) -> Document:
-    return finished(reading_html(html, is_whole=is_whole))
+def read(html: str) -> Document:
+    return finished(reading_html(html))
 
 
-def shouted(html: str, *, is_whole: bool = False) -> str:
-    document = read(html, is_whole=is_whole)
+def shouted(html: str) -> str:
+    document = read(html)
     return finished(document.writing([text.upper() for text in document.texts])).text
 
 

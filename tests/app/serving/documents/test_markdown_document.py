@@ -13,16 +13,16 @@ from slimseq.app.serving.documents.planner import finished
 from tests.app.serving.documents.translators import rewritten, upper
 
 
-def read(markdown: str, *, is_whole: bool = False) -> Document:
-    return finished(reading_markdown(markdown, is_whole=is_whole))
+def read(markdown: str) -> Document:
+    return finished(reading_markdown(markdown))
 
 
-def shouted(markdown: str, *, is_whole: bool = False) -> str:
-    return rewritten(reading_markdown(markdown, is_whole=is_whole), upper).text
+def shouted(markdown: str) -> str:
+    return rewritten(reading_markdown(markdown), upper).text
 
 
-def said(markdown: str, *translations: str, is_whole: bool = False) -> str:
-    return finished(read(markdown, is_whole=is_whole).writing(translations)).text
+def said(markdown: str, *translations: str) -> str:
+    return finished(read(markdown).writing(translations)).text
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,9 @@ def test_what_is_no_language_is_kept_as_it_is_written(markdown: str) -> None:
     [
         ("one\ntwo\nthree.", ["one two three."]),
         ("One.\nTwo.", ["One.", "Two."]),
-        ("one  \ntwo\\\nthree", ["one", "two", "three"]),
+        # One that is seen parts texts, unless it is within a sentence.
+        ("one  \nTwo\\\nThree", ["one", "Two", "Three"]),
+        ("one  \ntwo\\\nthree", ["one\ue000two\ue001three"]),
         ("The **red\nhouse** is old", ["The red house is old", "red house"]),
         ("---\n\nNo front matter\n\n---\n", ["No front matter"]),
         ("a **b** " * (MAX_SPANS + 1), ["a", "b"] * (MAX_SPANS + 1)),
@@ -92,28 +94,23 @@ def test_line_breaks_that_stay_keep_what_their_line_begins_with() -> None:
     assert shouted("1. One.\n   Two.\nLazy.") == "1. ONE.\n   TWO.\nLAZY."
 
 
-def test_atoms_stay_in_their_sentence_and_part_it_otherwise() -> None:
+def test_atoms_stay_in_their_sentence() -> None:
     markdown = "Type `ls -l` or ![it](a.png) now, <kbd>Ctrl</kbd> too"
-    whole, parted = read(markdown, is_whole=True), read(markdown)
-
-    assert whole.texts == ["Type \ue000 or \ue001 now, \ue002 too"]
-    assert parted.texts == ["Type", "or", "now,", "too"]
-    translation = "Jetzt \ue002 auch \ue001 oder \ue000 tippen"
-    assert said(markdown, translation, is_whole=True) == ("Jetzt <kbd>Ctrl</kbd> auch ![it](a.png) oder `ls -l` tippen")
-    assert said(markdown, "Tippe", "oder", "nun,", "auch") == (
-        "Tippe `ls -l` oder ![it](a.png) nun, <kbd>Ctrl</kbd> auch"
+    assert read(markdown).texts == ["Type \ue000 or \ue001 now, \ue002 too"]
+    assert said(markdown, "Jetzt \ue002 auch \ue001 oder \ue000 tippen") == (
+        "Jetzt <kbd>Ctrl</kbd> auch ![it](a.png) oder `ls -l` tippen"
     )
 
 
 def test_a_code_span_over_two_lines_of_a_quote_moves_with_the_start_of_its_line() -> None:
-    assert said("> Type `a\n> b` now.", "Nun \ue000 tippen.", is_whole=True) == "> Nun `a\n> b` tippen."
+    assert said("> Type `a\n> b` now.", "Nun \ue000 tippen.") == "> Nun `a\n> b` tippen."
 
 
 @pytest.mark.parametrize("lost", ["Nichts davon.", "Alles \ue000 und \ue000.", "\ue001"])
 def test_each_atom_comes_back_once_whatever_the_translation_is(lost: str) -> None:
     markdown = "See **the `first`** and ![the second](b.png)."
 
-    written = said(markdown, lost, lost, is_whole=True)
+    written = said(markdown, lost, lost)
 
     assert markdown_structure(written) == markdown_structure(markdown)
 

@@ -98,6 +98,10 @@ SourceField = Annotated[
 TargetField = Annotated[
     Language | None, Field(description="Language of the outputs. Must be the target language of the variant.")
 ]
+PROTECT = (
+    "Whether numbers, amounts, dates, times, URLs, e-mail addresses, phone numbers, code spans and tags come out as "
+    "they went in, or as the target language writes them (`1,299.99` as `1.299,99` in German)."
+)
 
 
 class TextField(BaseModel):
@@ -152,6 +156,7 @@ class TranslateRequest(GenerationRequest):
 
     source: SourceField = None
     target: TargetField = None
+    protect: bool = Field(default=True, description=PROTECT)
 
 
 class CompareRequest(TextRequest):
@@ -161,6 +166,7 @@ class CompareRequest(TextRequest):
     long_input: LongInputField | None = None
     source: SourceField = None
     target: TargetField = None
+    protect: bool | None = Field(default=None, description=PROTECT)
 
     def check_fields(self, task: Task) -> None:
         """Checks that the fields are those of the task.
@@ -168,7 +174,7 @@ class CompareRequest(TextRequest):
         Raises:
             InvalidRequest: a field belongs to the other task.
         """
-        foreign = ("source", "target") if task is Task.SUMMARIZATION else ("prefix", "long_input")
+        foreign = ("source", "target", "protect") if task is Task.SUMMARIZATION else ("prefix", "long_input")
         for name in foreign:
             if getattr(self, name) is not None:
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")

@@ -79,17 +79,16 @@ class _Sentence:
         return Written(self.before + self.passage.filled(translations))
 
 
-def reading_html(source: str, *, is_whole: bool = False) -> Generator[None, None, Document]:
+def reading_html(source: str) -> Generator[None, None, Document]:
     """Splits HTML into markup and texts, in small steps.
 
     Args:
         source: a document or a fragment.
-        is_whole: whether code and images stay within their sentence, as atoms; they part it otherwise.
 
     Raises:
         UnclosedMarkup: an element, tag or comment is not closed, or an end tag closes nothing. Names the place.
     """
-    reader = _Reader(is_whole)
+    reader = _Reader()
     # The tokenizer reads line ends in this way too. Then what it reads has the length of what it returns.
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     tokenizer = turbohtml.Tokenizer(resolve_references=False, capture_source=True)
@@ -109,8 +108,7 @@ def _escaped(text: str, followed_by: str) -> str:
 class _Reader:
     """Reads tokens into sections, with the stack of open elements."""
 
-    def __init__(self, is_whole: bool) -> None:
-        self._is_whole = is_whole
+    def __init__(self) -> None:
         self._sections: list[Section] = []
         self._said: list[str] = []
         self._open: list[_Open] = []
@@ -275,7 +273,7 @@ class _Reader:
         if element is not None and element.is_preformatted:
             pieces = in_pieces(parts, _escaped, is_preformatted=True)
         else:
-            pieces = arranged(parts, _escaped, is_whole=self._is_whole)
+            pieces = arranged(parts, _escaped)
         for piece in pieces:
             if isinstance(piece, str):
                 self._kept.append(piece)

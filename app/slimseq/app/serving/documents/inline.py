@@ -1,8 +1,7 @@
 """Passages: sentences with inline markup, and the markup put back into the translation.
 
 A model translates a sentence without its tags (`slimseq.app.serving.documents.placing` puts them back). Code and images
-are atoms: each is one character of the text, which must come back as it is. Where nobody protects atoms, they part the
-sentence.
+are atoms: each is one character of the text, which must come back as it is.
 """
 
 import re
@@ -63,20 +62,18 @@ class Passage:
         return _searched(self.text, self.spans, (0, len(self.text)))
 
 
-def arranged(parts: Sequence[Part], escape: Escape, *, is_whole: bool) -> Iterator[str | Passage]:
+def arranged(parts: Sequence[Part], escape: Escape) -> Iterator[str | Passage]:
     """Yields markup that is kept, and the passages between it.
 
     Args:
         parts: of a paragraph.
         escape: of the markup.
-        is_whole: whether atoms stay within their sentence; they part it otherwise.
     """
     run: list[Part] = []
     depth = 0
-    for part in _with_breaks(parts, is_whole):
+    for part in _with_breaks(parts):
         depth += (part.kind == "start") - (part.kind == "end")
-        is_atom = part.kind in ("atom", "break") and is_whole and (part.kind == "atom" or depth > 0)
-        if part.kind == "fence" or (part.kind in ("atom", "break") and not is_atom):
+        if part.kind == "fence" or (part.kind == "break" and depth == 0):
             yield from _run(run, escape)
             yield part.written
             run = []
@@ -103,7 +100,7 @@ def has_words(text: str) -> bool:
     return any(map(str.isalpha, text))
 
 
-def _with_breaks(parts: Sequence[Part], is_whole: bool) -> Iterator[Part]:
+def _with_breaks(parts: Sequence[Part]) -> Iterator[Part]:
     """Yields parts in which each line break is a space, an atom, or parts sentences. Texts side by side are one."""
     texts: list[Part] = []
     depth = 0
@@ -116,7 +113,7 @@ def _with_breaks(parts: Sequence[Part], is_whole: bool) -> Iterator[Part]:
             )
             is_end = depth == 0 and bool(ended)
             given = Part(part.written, kind="break") if is_end else Part(part.written, " ")
-        elif part.kind == "break" and is_whole:
+        elif part.kind == "break":
             before, after = _text_beside(parts, index, -1), _text_beside(parts, index, 1)
             if after[:1].islower() and has_words(before) and not _ENDS_SENTENCE.search(before):
                 given = Part(part.written, kind="atom")

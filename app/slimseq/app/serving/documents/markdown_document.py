@@ -44,12 +44,11 @@ MAX_ATOM_TOKENS = 64
 _LINE_INDENT = re.compile(r"\n[ \t]*")
 
 
-def reading_markdown(source: str, *, is_whole: bool = False) -> Generator[None, None, Document]:
+def reading_markdown(source: str) -> Generator[None, None, Document]:
     """Splits Markdown into markup and texts, in small steps.
 
     Args:
         source: a document.
-        is_whole: whether code and images stay within their sentence, as atoms; they part it otherwise.
 
     Raises:
         MarkupTooDeep: blocks are nested too deep.
@@ -67,7 +66,7 @@ def reading_markdown(source: str, *, is_whole: bool = False) -> Generator[None, 
     said = []
     for content in contents:
         said.append(_said(content.pieces))
-        pieces = list(arranged(list(_parts(content)), escaped, is_whole=is_whole))
+        pieces = list(arranged(list(_parts(content)), escaped))
         if len(content.gaps) < MAX_GAPS and any(isinstance(piece, Passage) for piece in pieces):
             before += body[position : content.start]
             own = body[content.start : content.end]

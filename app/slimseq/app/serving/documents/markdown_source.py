@@ -67,7 +67,6 @@ class Content:
         end: where it ends there.
         gaps: for each line but the first, what is between it and the one before: in the source, and in `text`.
         pieces: its inline tokens, which add up to the text.
-        is_item: whether it is the first paragraph of an item of a list.
     """
 
     kind: BlockKind
@@ -76,7 +75,6 @@ class Content:
     end: int
     gaps: Sequence[tuple[str, str]]
     pieces: Sequence[Piece]
-    is_item: bool
 
 
 @cache
@@ -128,11 +126,10 @@ def contents_of(
 ) -> Generator[None, None, list[Content]]:
     """Parses the contents of blocks, a few at a time. A content whose place is not found is left out."""
     found = []
-    for index, token in enumerate(tokens):
+    for token in tokens:
         if token.type != "inline" or not token.content:
             continue
-        is_item = index > 1 and tokens[index - 2].type == "list_item_open"
-        content = _content(source, token, environment, is_item)
+        content = _content(source, token, environment)
         if content is not None:
             found.append(content)
         if len(found) % BLOCKS_A_STEP == 0:
@@ -156,7 +153,7 @@ def inline_pieces(text: str, environment: dict[str, Any]) -> list[Piece] | None:
     return pieces if position == len(text) else None
 
 
-def _content(source: str, token: Token, environment: dict[str, Any], is_item: bool) -> Content | None:
+def _content(source: str, token: Token, environment: dict[str, Any]) -> Content | None:
     kind, starts = token.meta.get("kind"), token.meta.get("starts", [])
     if kind is None:
         return None
@@ -171,7 +168,7 @@ def _content(source: str, token: Token, environment: dict[str, Any], is_item: bo
             return None
         start, end, gaps = placed
     pieces = inline_pieces(token.content, environment)
-    return None if pieces is None else Content(kind, token.content, start, end, gaps, pieces, is_item)
+    return None if pieces is None else Content(kind, token.content, start, end, gaps, pieces)
 
 
 def _placed_lines(source: str, content: str, starts: Sequence[int]) -> tuple[int, int, list[tuple[str, str]]] | None:

@@ -19,6 +19,7 @@ Escape = Callable[[str, str], str]
 ATOMS = "".join(map(chr, range(0xE000, 0xE010)))
 # An atom, or a word without the punctuation around it.
 WORD = re.compile(rf"[{ATOMS}]|\w+(?:[-'\u2019.,]\w+)*")
+_ATOM = re.compile(f"[{ATOMS}]")
 _END_OF_SPAN = re.compile(r"[.,:;!?…]+$")
 _NO_ATOMS = dict.fromkeys(map(ord, ATOMS))
 # Similarity of the same word in two forms, such as "Deutschland" and "Deutschlands". See docs/decisions/016.
@@ -42,6 +43,11 @@ class Span:
     closing: str = ""
     spans: list["Span"] = field(default_factory=list)
     is_atom: bool = False
+
+
+def atoms_of(text: str) -> list[Range]:
+    """Returns where the atoms of a text are."""
+    return [match.span() for match in _ATOM.finditer(text)]
 
 
 def atoms_in(spans: Sequence[Span]) -> Iterator[Span]:

@@ -1,5 +1,6 @@
 """The texts of a request and how to generate from them, independent of HTTP."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -22,6 +23,8 @@ class Prompt:
         source: language of the texts.
         target: language of the outputs.
         format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
+        protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
+        ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
     """
 
     texts: list[str]
@@ -33,6 +36,8 @@ class Prompt:
     source: str | None = None
     target: str | None = None
     format: Format = "text"
+    protect: bool = True
+    ranges: Sequence[Sequence[tuple[int, int]]] = ()
 
     @property
     def characters(self) -> int:

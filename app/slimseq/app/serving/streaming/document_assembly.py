@@ -52,17 +52,17 @@ class DocumentAssembly:
         self._outputs = [""] * len(self._of_row)
         self._sent = 0
 
+    async def begin(self) -> list[Piece]:
+        """Returns the pieces that can be sent, at first those that need no rows."""
+        return await self._planner.run(self._written()) if self._is_next_complete() else []
+
     async def add(self, row: int, received: int | TextOutput) -> list[Piece]:
         """Adds the output of a row; tokens say nothing yet. Returns the pieces to send."""
         if not isinstance(received, TextOutput):
             return []
         self._outputs[row] = received.text
         self._of_row[row].missing -= 1
-        return await self.rest() if self._is_next_complete() else []
-
-    async def rest(self) -> list[Piece]:
-        """Returns the pieces that can be sent. After the last output, these are all that are left."""
-        return await self._planner.run(self._written())
+        return await self.begin()
 
     def _is_next_complete(self) -> bool:
         return self._sent < len(self._waiting) and not self._waiting[self._sent].missing
