@@ -6,6 +6,7 @@ back once, within the elements that it was in.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ ATOMS = "".join(map(chr, range(0xE000, 0xE010)))
 # An atom, or a word without the punctuation around it.
 WORD = re.compile(rf"[{ATOMS}]|\w+(?:[-'\u2019.,]\w+)*")
 _ATOM = re.compile(f"[{ATOMS}]")
+_SENTENCE_END = re.compile(r"[.!?…]['\"\u2019\u201d)\]]*\s")
 _END_OF_SPAN = re.compile(r"[.,:;!?…]+$")
 _NO_ATOMS = dict.fromkeys(map(ord, ATOMS))
 # Similarity of the same word in two forms, such as "Deutschland" and "Deutschlands". See docs/decisions/016.
@@ -77,6 +79,10 @@ class Placing:
         self._lowered = lowered if len(lowered) == len(translation) else translation
         self._hints = hints
         self._escape = escape
+        # Sentences are translated one by one, so that an element stays in its own.
+        self._ends, self._translated_ends = (
+            [match.start() for match in _SENTENCE_END.finditer(each)] for each in (text, translation)
+        )
 
     def rendered(self, spans: Sequence[Span], source: Range, target: Range) -> str:
         """Returns a part of the translation with the elements that are in that part of the text."""
@@ -143,7 +149,7 @@ class Placing:
                     # Of equal words, those in the nearest place.
                     likeness -= 25.0 * abs((first + count / 2) / len(words) - middle)
                     likeness -= OUTSIDE * self._atoms_outside(span, (start, stop))
-                    if likeness > best and _is_free((start, stop), taken):
+                    if likeness > best and _is_free((start, stop), taken) and self._is_in_sentence(span, (start, stop)):
                         best, place = likeness, (start, stop)
         return None if place is None else self._with_punctuation(span, place)
 
@@ -159,18 +165,27 @@ class Placing:
         for size in range(wanted, 0, -1):
             starts = sorted(range(len(words) - size + 1), key=lambda start: abs(start - first))
             places = ((words[start][0], words[start + size - 1][1]) for start in starts)
-            free = (place for place in places if _is_free(place, taken))
-            if span.spans:
-                place = min(free, key=lambda place: self._atoms_outside(span, place), default=None)
-            else:
-                place = next(free, None)
-            if place is not None:
-                return self._with_punctuation(span, place)
+            best, best_cost = None, (True, len(self._text))
+            for place in (place for place in places if _is_free(place, taken)):
+                cost = not self._is_in_sentence(span, place), self._atoms_outside(span, place)
+                if cost < best_cost:
+                    best, best_cost = place, cost
+                if best_cost == (False, 0):
+                    break
+            if best is not None:
+                return self._with_punctuation(span, best)
         edges = [target[0], *(start for start, _ in words), target[1]] if span.end < source[1] else [target[1]]
         free_edges = [edge for edge in edges if not any(start < edge < stop for start, stop in taken)]
         wanted_edge = words[first][0] if first < len(words) else target[1]
         edge = min(free_edges, key=lambda edge: abs(edge - wanted_edge))
         return edge, edge
+
+    def _is_in_sentence(self, span: Span, place: Range) -> bool:
+        """Whether a place is in the sentence of an element, and crosses none that the element does not cross."""
+        first, last = bisect_left(self._ends, span.start), bisect_left(self._ends, span.end)
+        begin, end = (bisect_left(self._translated_ends, edge) for edge in place)
+        is_same = len(self._ends) != len(self._translated_ends) or begin == first
+        return is_same and end - begin <= last - first
 
     def _atoms_outside(self, span: Span, place: Range) -> int:
         """Returns how many atoms of an element are in the translation, and not in a place."""

@@ -24,8 +24,8 @@ from slimseq.models_store.manifest import GenerationOptions, Manifest, Task
 
 # Planning so few takes about a millisecond, as does the switch to another thread when cores are busy.
 SHORT_CHARACTERS = 4000
-# Reading or writing so many with markup takes at most 20 milliseconds.
-SHORT_MARKUP_CHARACTERS = 1000
+# To read so many with markup, or to write them, takes at most 30 milliseconds.
+SHORT_MARKUP_CHARACTERS = 500
 # Characters that are tokenized at once: a few milliseconds, at most 30.
 PIECE_CHARACTERS = 8000
 
