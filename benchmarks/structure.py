@@ -14,7 +14,9 @@ from slimseq.app.http.schemas.generation import Format
 from slimseq.app.serving.documents.plan import DocumentOutput, planning
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.app.serving.documents.protection import all_passes
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -29,12 +31,16 @@ BATCH_ROWS = 16
 def translated(generator: TextGenerator, text: str, form: Format) -> DocumentOutput:
     """Returns the translation of a document."""
     planned = finished(planning(generator, Prompt([text], {"num_beams": 1}, format=form), MAX_ROWS))
-    outputs = [
-        output
-        for start in range(0, len(planned.rows), BATCH_ROWS)
-        for output in generator.generate(planned.rows[start : start + BATCH_ROWS], planned.options)
-    ]
-    [document] = planned.assemble(outputs)
+
+    def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
+        return [
+            output
+            for start in range(0, len(rows), BATCH_ROWS)
+            for output in generator.generate(rows[start : start + BATCH_ROWS], planned.options)
+        ]
+
+    outputs = all_passes(generator, planned, generate).outputs
+    [document] = planned.assemble([outputs[row] for row in range(len(planned.rows))])
     assert isinstance(document, DocumentOutput)
     return document
 
@@ -50,7 +56,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     if task is not Task.TRANSLATION:
         raise BenchmarkFailed(f"{task}/{variant} does not translate; name a translator")
     formats = {}
-    with open_generator(Store(given.store), task, variant, "auto") as generator:
+    with open_generator(Store(given.store), task, variant, "onnxruntime") as generator:
         for form, (document, structure) in FORMATS.items():
             different, untranslated = [], 0
             for seed in range(given.documents):

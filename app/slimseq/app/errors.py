@@ -74,8 +74,8 @@ class UnclosedMarkup(SlimseqError):
     """Raised when HTML has an element, tag or comment that is not closed, or an end tag too many. Names the place."""
 
 
-class MarkupTooDeep(SlimseqError):
-    """Raised when blocks of Markdown (lists, quotes) are nested deeper than the parser reads. Names the line."""
+class MarkupTooComplex(SlimseqError):
+    """Raised when Markdown is nested deeper, or has more in one block, than can be read in time. Names the line."""
 
 
 class UnfitRuntime(SlimseqError):

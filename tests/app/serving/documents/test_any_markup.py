@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.marked_documents import html_document, markdown_document
 from benchmarks.structures import Structure, html_structure, markdown_structure
-from slimseq.app.errors import MarkupTooDeep, UnclosedMarkup
+from slimseq.app.errors import MarkupTooComplex, UnclosedMarkup
 from slimseq.app.serving.documents.document import Document, Written
 from slimseq.app.serving.documents.html_document import reading_html
 from slimseq.app.serving.documents.markdown_document import reading_markdown
@@ -44,7 +44,7 @@ def answered(
     started = time.thread_time()
     try:
         return rewritten(reading(text), translate)
-    except (MarkupTooDeep, UnclosedMarkup):
+    except (MarkupTooComplex, UnclosedMarkup):
         return None
     finally:
         assert time.thread_time() - started < SECONDS

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from benchmarks.structures import markdown_structure
-from slimseq.app.errors import MarkupTooDeep
+from slimseq.app.errors import MarkupTooComplex
 from slimseq.app.serving.documents.document import Document
 from slimseq.app.serving.documents.inline import MAX_SPANS
 from slimseq.app.serving.documents.markdown_document import reading_markdown
@@ -169,9 +169,17 @@ def test_the_plain_text_has_a_line_for_each_block_and_no_markup() -> None:
 def test_blocks_in_blocks_have_a_limit_and_the_line_is_named() -> None:
     deep = "text\n\n" + "> " * (MAX_NESTING + 1) + "deep"
 
-    with pytest.raises(MarkupTooDeep, match="more than 100 deep at line 3"):
+    with pytest.raises(MarkupTooComplex, match="more than 100 deep at line 3"):
         read(deep)
     assert shouted("> " * 50 + "deep") == "> " * 50 + "DEEP"
+
+
+def test_a_block_with_too_much_in_it_is_refused_with_its_line() -> None:
+    with pytest.raises(MarkupTooComplex, match="the text at line 3 has more than 20000 signs"):
+        read("text\n\n" + "*a* " * 10_001)
+    with pytest.raises(MarkupTooComplex, match="more than 20000 lines without an empty one after line 2"):
+        read("text\n\n" + "a\n" * 20_001)
+    assert len(read("a\n\n" * 20_001).texts) == 20_001
 
 
 @pytest.mark.parametrize(
@@ -183,7 +191,7 @@ def test_long_runs_take_bounded_time(hostile: str) -> None:
     markdown = hostile * (20_000 // len(hostile))
 
     started = time.thread_time()
-    with contextlib.suppress(MarkupTooDeep):
+    with contextlib.suppress(MarkupTooComplex):
         rewritten(reading_markdown(markdown), upper)
 
     assert time.thread_time() - started < 5

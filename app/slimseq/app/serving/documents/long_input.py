@@ -69,7 +69,7 @@ async def condense(
         model.
 
     Raises:
-        InvalidOptions, InvalidRequest, MarkupTooDeep, UnclosedMarkup: as `planning` does.
+        InvalidOptions, InvalidRequest, MarkupTooComplex, UnclosedMarkup: as `planning` does.
         SlimseqError: what `Planner.run`, `RequestQueue.submit` and `RequestQueue.wait` raise.
     """
     options = options_of(generator, prompt)

@@ -51,7 +51,7 @@ def reading_markdown(source: str) -> Generator[None, None, Document]:
         source: a document.
 
     Raises:
-        MarkupTooDeep: blocks are nested too deep.
+        MarkupTooComplex: blocks are nested too deep, or one has too much in it.
     """
     line_end = "\r\n" if "\r\n" in source else "\n"
     source = source.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
@@ -59,8 +59,9 @@ def reading_markdown(source: str) -> Generator[None, None, Document]:
     start = matter.end() if matter else 0
     body = source[start:]
     environment: dict[str, Any] = {}
-    tokens = yield from blocks_of(body, environment, source.count("\n", 0, start) + 1)
-    contents = yield from contents_of(body, tokens, environment)
+    first_line = source.count("\n", 0, start) + 1
+    tokens = yield from blocks_of(body, environment, first_line)
+    contents = yield from contents_of(body, tokens, environment, first_line)
     document = Document()
     before, position = source[:start], 0
     said = []

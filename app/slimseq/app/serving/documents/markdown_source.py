@@ -17,12 +17,16 @@ from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-from slimseq.app.errors import MarkupTooDeep
+from slimseq.app.errors import MarkupTooComplex
 
 # Of blocks in blocks. markdown-it ignores what is deeper.
 MAX_NESTING = 100
 # Of brackets in brackets; deeper ones are text. The time of a run of brackets grows with it.
 MAX_INLINE_NESTING = 20
+# Of one content: signs that may be markup; of one block: lines. To parse so much takes less than a second.
+MAX_SIGNS = 20_000
+MAX_LINES = 20_000
+_SIGN = re.compile(r"[*_\[\]`<&~!\\]")
 # Blocks at once, of a few milliseconds in all.
 BLOCKS_A_STEP = 16
 BlockKind = Literal["paragraph", "heading", "underlined", "cell"]
@@ -98,8 +102,10 @@ def blocks_of(source: str, environment: dict[str, Any], first_line: int = 1) -> 
         first_line: number of the source's first line, for errors.
 
     Raises:
-        MarkupTooDeep: blocks are nested too deep.
+        MarkupTooComplex: blocks are nested too deep, or one has too many lines.
     """
+    _check_lines(source, first_line)
+    yield
     markdown = parser()
     tokens: list[Token] = []
     state = StateBlock(source, markdown, environment, tokens)
@@ -113,7 +119,7 @@ def blocks_of(source: str, environment: dict[str, Any], first_line: int = 1) -> 
         for token in tokens[checked:]:
             if token.nesting == 1 and token.level + 1 >= MAX_NESTING:
                 place = first_line + (token.map[0] if token.map else 0)
-                raise MarkupTooDeep(f"blocks are nested more than {MAX_NESTING} deep at line {place}")
+                raise MarkupTooComplex(f"blocks are nested more than {MAX_NESTING} deep at line {place}")
         checked = len(tokens)
         count += 1
         if count % BLOCKS_A_STEP == 0:
@@ -122,19 +128,42 @@ def blocks_of(source: str, environment: dict[str, Any], first_line: int = 1) -> 
 
 
 def contents_of(
-    source: str, tokens: Sequence[Token], environment: dict[str, Any]
+    source: str, tokens: Sequence[Token], environment: dict[str, Any], first_line: int = 1
 ) -> Generator[None, None, list[Content]]:
-    """Parses the contents of blocks, a few at a time. A content whose place is not found is left out."""
+    """Parses the contents of blocks, a few at a time. A content whose place is not found is left out.
+
+    Raises:
+        MarkupTooComplex: a content has too much markup.
+    """
     found = []
     for token in tokens:
         if token.type != "inline" or not token.content:
             continue
+        if len(token.content) > MAX_SIGNS and len(_SIGN.findall(token.content)) > MAX_SIGNS:
+            place = first_line + (token.map[0] if token.map else 0)
+            raise MarkupTooComplex(f"the text at line {place} has more than {MAX_SIGNS} signs of markup")
         content = _content(source, token, environment)
         if content is not None:
             found.append(content)
         if len(found) % BLOCKS_A_STEP == 0:
             yield
     return found
+
+
+def _check_lines(source: str, first_line: int) -> None:
+    """Checks that there are empty lines, since each block is parsed at once.
+
+    Raises:
+        MarkupTooComplex: there are too many lines without an empty one.
+    """
+    start = count = 0
+    for number, line in enumerate(source.split("\n"), first_line):
+        if line.strip():
+            count += 1
+        else:
+            start, count = number, 0
+        if count > MAX_LINES:
+            raise MarkupTooComplex(f"there are more than {MAX_LINES} lines without an empty one after line {start}")
 
 
 def inline_pieces(text: str, environment: dict[str, Any]) -> list[Piece] | None:

@@ -131,7 +131,7 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
     Raises:
         InvalidOptions: an option is out of range, contradicts another, or is more than the model can do.
         InvalidRequest: the texts have too many sentences, or the prefix is too long.
-        MarkupTooDeep, UnclosedMarkup: the markup of a text cannot be read.
+        MarkupTooComplex, UnclosedMarkup: the markup of a text cannot be read.
         UnsupportedLanguages: the artifact translates other languages.
         TextTooLong: a text exceeds the context window and the prompt forbids truncation.
     """

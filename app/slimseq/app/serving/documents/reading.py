@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Literal
 
-from slimseq.app.errors import InvalidRequest, MarkupTooDeep, UnclosedMarkup
+from slimseq.app.errors import InvalidRequest, MarkupTooComplex, UnclosedMarkup
 from slimseq.app.serving.documents.document import Document
 from slimseq.app.serving.documents.html_document import reading_html
 from slimseq.app.serving.documents.markdown_document import reading_markdown
@@ -20,7 +20,7 @@ def reading(prompt: Prompt) -> Generator[None, None, list[Document]]:
     """Reads the texts of a prompt with markup, in small steps.
 
     Raises:
-        MarkupTooDeep, UnclosedMarkup: a text cannot be read. Names the text and the place.
+        MarkupTooComplex, UnclosedMarkup: a text cannot be read. Names the text and the place.
     """
     if prompt.format == "text":
         raise ValueError("a text without markup is no document")
@@ -28,7 +28,7 @@ def reading(prompt: Prompt) -> Generator[None, None, list[Document]]:
     for index, text in enumerate(prompt.texts):
         try:
             documents.append((yield from _READERS[prompt.format](text)))
-        except (MarkupTooDeep, UnclosedMarkup) as error:
+        except (MarkupTooComplex, UnclosedMarkup) as error:
             raise type(error)(f"{place_of(prompt, index)}: {error}") from error
     return documents
 
@@ -38,7 +38,7 @@ def without_markup(prompt: Prompt) -> Generator[None, None, Prompt]:
 
     Raises:
         InvalidRequest: a text holds nothing but markup.
-        MarkupTooDeep, UnclosedMarkup: as `reading` does.
+        MarkupTooComplex, UnclosedMarkup: as `reading` does.
     """
     if prompt.format == "text":
         return prompt
