@@ -101,7 +101,7 @@ def reading_html(source: str) -> Generator[None, None, Document]:
     return reader.end(source)
 
 
-def _escaped(text: str, followed_by: str) -> str:
+def _escaped(before: str, text: str, after: str) -> str:
     return html.escape(text, quote=False)
 
 

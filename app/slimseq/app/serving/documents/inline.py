@@ -70,10 +70,8 @@ def arranged(parts: Sequence[Part], escape: Escape) -> Iterator[str | Passage]:
         escape: of the markup.
     """
     run: list[Part] = []
-    depth = 0
     for part in _with_breaks(parts):
-        depth += (part.kind == "start") - (part.kind == "end")
-        if part.kind == "fence" or (part.kind == "break" and depth == 0):
+        if part.kind in ("fence", "break"):
             yield from _run(run, escape)
             yield part.written
             run = []
@@ -113,7 +111,7 @@ def _with_breaks(parts: Sequence[Part]) -> Iterator[Part]:
             )
             is_end = depth == 0 and bool(ended)
             given = Part(part.written, kind="break") if is_end else Part(part.written, " ")
-        elif part.kind == "break":
+        elif part.kind == "break" and depth == 0:
             before, after = _text_beside(parts, index, -1), _text_beside(parts, index, 1)
             if after[:1].islower() and has_words(before) and not _ENDS_SENTENCE.search(before):
                 given = Part(part.written, kind="atom")
@@ -170,7 +168,7 @@ def _joined(parts: Sequence[Part], escape: Escape) -> tuple[str, Passage, str] |
             span = opened.pop()
             span.closing, span.end = part.written, len(text)
         else:
-            span = Span(len(text), part.written, len(text), is_atom=part.kind in ("atom", "break"))
+            span = Span(len(text), part.written, len(text), is_atom=part.kind == "atom")
             opened[-1].spans.append(span)
             if span.is_atom:
                 text += next(atoms)

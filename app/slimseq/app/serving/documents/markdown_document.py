@@ -18,6 +18,7 @@ from slimseq.app.serving.documents.html_document import ATOMIC, CODE, INLINE, VO
 from slimseq.app.serving.documents.inline import Kind, Part, Passage, arranged
 from slimseq.app.serving.documents.markdown_escape import (
     GAP,
+    GAP_AT_END,
     MAX_GAPS,
     at_line_start,
     escaped,
@@ -35,7 +36,6 @@ _MARK = re.compile(r"\[[ xX]\](?=\s)|\[!\w+\]")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]")
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]*)")
 _NOT_TRANSLATED = re.compile(r"\stranslate\s*=\s*[\"']?no\b", re.IGNORECASE)
-_GAP_AT_END = re.compile(rf"{GAP.pattern}[ \t]*$")
 _EMPHASIS = frozenset({"*", "_", "**", "__"})
 # Delimiters of emphasis to try, in turns at each depth: those of the source first.
 _DELIMITERS = ("", "*_", "_*", "*")
@@ -128,7 +128,7 @@ class _Block:
         for piece in self.pieces:
             if isinstance(piece, str):
                 written.append(piece)
-                is_line_start = bool(_GAP_AT_END.search(piece)) or (is_line_start and not piece.strip())
+                is_line_start = bool(GAP_AT_END.search(piece)) or (is_line_start and not piece.strip())
                 continue
             count = len(piece.texts)
             if not translations[start].strip():

@@ -5,6 +5,7 @@ import re
 # A line break in the content of a block, and the number of the line after it: see `gap_mark`.
 GAP = re.compile("\n[\U000f0000-\U0010fffd]")
 MAX_GAPS = 0x1FFFD
+GAP_AT_END = re.compile(rf"{GAP.pattern}[ \t]*$")
 _BREAKS = re.compile(r"\s*[\r\n]\s*")
 # Within a word, `_` has no meaning. `<` and `&` have one only before what looks like a tag or a reference.
 _MARKS = re.compile(r"[\\`*\[\]~]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#|[A-Za-z][A-Za-z0-9]*;)")
@@ -19,15 +20,18 @@ def gap_mark(index: int) -> str:
     return "\n" + chr(0xF0000 + index)
 
 
-def escaped(text: str, followed_by: str) -> str:
-    """Returns a text that reads as itself within a line.
+def escaped(before: str, text: str, after: str) -> str:
+    """Returns a text that reads as itself within a line, or at the start of one if the markup before ends a line.
 
     Args:
+        before: the markup before it.
         text: plain text.
-        followed_by: the markup that follows.
+        after: the markup after it.
     """
     written = _MARKS.sub(lambda match: f"\\{match[0]}", _BREAKS.sub(" ", text))
-    if written.endswith("!") and followed_by.startswith("["):
+    if GAP_AT_END.search(before):
+        written = at_line_start(written.lstrip())
+    if written.endswith("!") and after.startswith("["):
         # Else it would be an image.
         written = written[:-1] + "\\!"
     return written

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from rapidfuzz import fuzz
 
 Range = tuple[int, int]
-# Returns a text as it is written between markup. The second argument is the markup that follows.
-Escape = Callable[[str, str], str]
+# Returns a text as it is written between markup: called with the markup before it, the text, and the markup after it.
+Escape = Callable[[str, str, str], str]
 
 # Characters for private use, each of which stands for an atom in a text: code, an image.
 ATOMS = "".join(map(chr, range(0xE000, 0xE010)))
@@ -86,10 +86,12 @@ class Placing:
 
     def rendered(self, spans: Sequence[Span], source: Range, target: Range) -> str:
         """Returns a part of the translation with the elements that are in that part of the text."""
-        pieces = []
+        pieces: list[str] = []
         position, end = target
+        last = ""
         for (start, stop), span in sorted(self._places(spans, source, target), key=lambda placed: placed[0]):
-            pieces.append(self._written(position, start, span.opening))
+            pieces.append(self._written(last, position, start, span.opening))
+            last = span.opening + span.closing
             if span.is_atom and start == stop:
                 # The translation has lost it, and no space for it.
                 before, after = self._translation[target[0] : start][-1:], self._translation[stop:end][:1]
@@ -99,12 +101,12 @@ class Placing:
             if not span.is_atom:
                 pieces += [self.rendered(span.spans, (span.start, span.end), (start, stop)), span.closing]
             position = stop
-        pieces.append(self._written(position, end, ""))
+        pieces.append(self._written(last, position, end, ""))
         return "".join(pieces)
 
-    def _written(self, start: int, end: int, followed_by: str) -> str:
+    def _written(self, before: str, start: int, end: int, after: str) -> str:
         # Atoms that are written elsewhere are left out.
-        return self._escape(self._translation[start:end].translate(_NO_ATOMS), followed_by)
+        return self._escape(before, self._translation[start:end].translate(_NO_ATOMS), after)
 
     def _places(self, spans: Sequence[Span], source: Range, target: Range) -> list[tuple[Range, Span]]:
         """Returns where each element goes. Places do not overlap: what is found goes first."""
