@@ -43,24 +43,24 @@ def passing(text: str, spans: Sequence[Span], source: str, target: str) -> Passe
         The texts to translate. In the first pass there is one. It is sent their outputs.
 
     Returns:
-        The output of the sentence. `lost` has the spans that are not in its text, which happens only where an output
-        was cut: at `max_new_tokens`, or because its input exceeds the context window. Its tokens are those of all
-        passes, its input tokens those of the first one.
+        The output of the sentence. `lost` has the spans that are not in its text, which happens only where
+        `max_new_tokens` is less than the sentence needs. Its tokens are those of all passes, its input tokens those of
+        the first one.
     """
     renderings = renderings_of(text, spans, source, target)
     sentence = Sentence(text, spans, renderings)
     exact = [index for index, span in enumerate(spans) if is_exact(span)]
     generated: list[TextOutput] = []
-    everything = range(len(spans))
-    for chosen, placeholders in ((exact, NAMES), (everything, NUMBERS)):
+    for chosen, placeholders in ((exact, NAMES), (range(len(spans)), NUMBERS)):
         masked = sentence.masked(chosen, placeholders)
         if masked is None:
             continue
         [output] = yield [masked.text]
         generated.append(output)
         restored, lost = sentence.restored(chosen, masked, output.text)
-        is_cut = output.finish_reason == "length" or output.truncated
-        if not lost or (is_cut and chosen is everything):
+        # The request allows fewer tokens than the sentence has.
+        is_cut = output.finish_reason == "length" and output.output_tokens < output.input_tokens
+        if not lost or is_cut:
             return _of_all(generated, output, restored, tuple(spans[index].text for index in sorted(lost)))
     parts = sentence.parts
     outputs = yield [part.words for part in parts if part.words]
