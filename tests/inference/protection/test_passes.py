@@ -97,11 +97,13 @@ def test_a_placeholder_that_is_written_twice_is_not_taken() -> None:
 
 
 def test_a_sentence_of_all_placeholders_is_translated() -> None:
-    text = f"{' '.join(NAMES)} mail a@b.org."
+    text = f"{' '.join(NAMES)} {'-'.join(NUMBERS)} mail a@b.org."
 
-    output, _ = translate(text, copy)
+    copied, first = translate(text, copy)
+    repaired, passes = translate(text, lambda given: given.replace("@", " "))
 
-    assert output.text == text
+    assert copied.text == text and first == [[text]]
+    assert repaired.text == text and len(passes[0]) == 1
 
 
 WORDS = ["a", "Tom", "see", "`x`", "a@b.org", "$7", "3.5", "12", "17", "<b>", ",", "March 5"]

@@ -112,7 +112,7 @@ def rendering(span: Span, source: str, target: str, before: str = "") -> Renderi
         before: the text before the span, which may say that it is the number of a version or a section.
     """
     if is_exact(span):
-        return Rendering(span.text)
+        return Rendering(span.text, words=((span.text.lower(),),))
     if (source, target) != ("en", "de"):
         return Rendering(span.text, tuple(_kept(each) for each in _NUMERAL.findall(span.text)))
     if span.kind is Kind.DATE and (month := _MONTH.search(span.text)):
