@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimseq.inference.protection.spans import Kind, Span, find_spans, has_words, windows, with_ranges
+from slimseq.inference.protection.spans import Kind, Span, find_spans, has_words, windows, with_ranges, without_gaps
 
 
 def found(text: str, language: str = "en") -> list[tuple[Kind, str]]:
@@ -149,6 +149,14 @@ def test_no_window_of_any_text_takes_long(text: str) -> None:
         longest = max(longest, time.thread_time() - started)
 
     assert longest < 0.05
+
+
+def test_a_long_number_is_one_span() -> None:
+    text = f"The number {'7' * 10_000} is long."
+
+    spans = without_gaps([span for window in windows(text) for span in find_spans(text, "en", window)])
+
+    assert [span.text for span in spans] == ["7" * 10_000]
 
 
 def test_windows_cover_a_text_and_end_at_spaces() -> None:

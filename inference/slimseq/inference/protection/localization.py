@@ -99,7 +99,7 @@ def is_exact(span: Span) -> bool:
         return True
     if span.kind is Kind.IDENTIFIER and len(span.text) > MAX_IDENTIFIER_CHARACTERS:
         return True
-    return any(len(digits) > MAX_DIGITS for digits in re.findall("[0-9]+", span.text)) or _is_dotted(span.text)
+    return any(len(digits) > MAX_DIGITS for digits in re.findall("[0-9]+", span.text))
 
 
 def rendering(span: Span, source: str, target: str, before: str = "") -> Rendering:
@@ -112,7 +112,7 @@ def rendering(span: Span, source: str, target: str, before: str = "") -> Renderi
         before: the text before the span, which may say that it is the number of a version or a section.
     """
     if is_exact(span):
-        return Rendering(span.text)
+        return Rendering(span.text, words=((span.text.lower(),),))
     if (source, target) != ("en", "de"):
         return Rendering(span.text, tuple(_kept(each) for each in _NUMERAL.findall(span.text)))
     if span.kind is Kind.DATE and (month := _MONTH.search(span.text)):
@@ -137,11 +137,6 @@ def render_all(text: str, spans: Sequence[Span], source: str, target: str) -> st
         pieces += [text[start : span.start], each.text]
         start = span.end
     return "".join([*pieces, text[start:]])
-
-
-def _is_dotted(text: str) -> bool:
-    """Whether a text is a version or an address, such as 2.0.1."""
-    return bool(re.fullmatch(r"[0-9]+(?:\.[0-9]+){2,}", text)) and not re.fullmatch(r"[0-9]{1,3}(?:\.[0-9]{3})+", text)
 
 
 def _kept(numeral: str) -> Numeral:

@@ -2,7 +2,7 @@
 
 1. The sentence, with placeholders for what models never copy. Numbers are left: most models copy most of them. Numbers
    that are wrong in the output are replaced if it is sure which is which.
-2. If spans are still wrong: the sentence with a placeholder for each span.
+2. If spans are still wrong: the sentence with other placeholders, for the wrong spans too.
 3. If placeholders are lost: the words between the spans, each part alone, with the spans between them. Nothing is lost.
 
 Each pass is a row like any other, so an output depends on its sentence and the options only. docs/decisions/024 has the
@@ -43,25 +43,29 @@ def passing(text: str, spans: Sequence[Span], source: str, target: str) -> Passe
         The texts to translate. In the first pass there is one. It is sent their outputs.
 
     Returns:
-        The output of the sentence. `lost` has the spans that are not in its text, which happens only where an output
-        was cut: at `max_new_tokens`, or because its input exceeds the context window. Its tokens are those of all
-        passes, its input tokens those of the first one.
+        The output of the sentence. `lost` has the spans that are not in its text, which happens only where
+        `max_new_tokens` is less than the sentence needs. Its tokens are those of all passes, its input tokens those of
+        the first one.
     """
     renderings = renderings_of(text, spans, source, target)
     sentence = Sentence(text, spans, renderings)
-    exact = [index for index, span in enumerate(spans) if is_exact(span)]
+    chosen = [index for index, span in enumerate(spans) if is_exact(span)]
     generated: list[TextOutput] = []
-    everything = range(len(spans))
-    for chosen, placeholders in ((exact, NAMES), (everything, NUMBERS)):
-        masked = sentence.masked(chosen, placeholders)
+    for placeholders in (NAMES, NUMBERS):
+        masked = sentence.masked(chosen, placeholders) or sentence.masked(chosen, NUMBERS)
         if masked is None:
-            continue
+            # The sentence has all placeholders. Its first pass is then without any.
+            if generated:
+                break
+            chosen, masked = [], Masked(text, ())
         [output] = yield [masked.text]
         generated.append(output)
         restored, lost = sentence.restored(chosen, masked, output.text)
-        is_cut = output.finish_reason == "length" or output.truncated
-        if not lost or (is_cut and chosen is everything):
+        # The request allows fewer tokens than the sentence has.
+        is_cut = output.finish_reason == "length" and output.output_tokens < output.input_tokens
+        if not lost or is_cut:
             return _of_all(generated, output, restored, tuple(spans[index].text for index in sorted(lost)))
+        chosen = sorted({*chosen, *lost})
     parts = sentence.parts
     outputs = yield [part.words for part in parts if part.words]
     return _joined(parts, renderings, generated, outputs)

@@ -167,18 +167,20 @@ def find_spans(text: str, language: str, window: Range | None = None) -> list[Sp
         language: its language code; months, and words such as "million", are those of this language.
         window: the range to search; None means the whole text.
     """
-    start, end = window or (0, len(text))
-    if not _SIGNS.search(text, start, end):
+    offset, end = window or (0, len(text))
+    # What is outside of the window must not hide what is in it, such as the rest of a long number.
+    text = text[offset:end]
+    if not _SIGNS.search(text):
         return []
     pattern = _PATTERNS.get(language, _OTHER)
     found: list[Span] = []
-    while (match := pattern.search(text, start, end)) is not None:
-        kind = Kind(match.lastgroup)
-        stop = match.end()
+    start = 0
+    while (match := pattern.search(text, start)) is not None and match.lastgroup is not None:
+        kind, begin, stop = Kind(match.lastgroup), match.start(), match.end()
         if kind is Kind.URL:
-            stop = _without_punctuation(text, match.start(), stop)
-        found.append(Span(match.start(), stop, kind, text[match.start() : stop]))
-        start = max(stop, match.start() + 1)
+            stop = _without_punctuation(text, begin, stop)
+        found.append(Span(offset + begin, offset + stop, kind, text[begin:stop]))
+        start = max(stop, begin + 1)
     return found
 
 

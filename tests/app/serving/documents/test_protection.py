@@ -7,6 +7,7 @@ from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import all_passes
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.protection.passes import NAMES
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -67,7 +68,7 @@ def test_given_ranges_come_back_byte_for_byte(translator: TextGenerator) -> None
     text = "Press the [big  button] now."
     prompt = Prompt([text, "It is late."], protect=False, ranges=[[(10, 23)], []])
 
-    [first, second] = outputs(translator, prompt, ["Anna jetzt.", "Spät."])
+    [first, second] = outputs(translator, prompt, [f"{NAMES[0]} jetzt.", "Spät."])
 
     assert first.text == "[big  button] jetzt." and second.text == "Spät."
 
@@ -90,6 +91,6 @@ def test_a_long_list_of_numbers_is_several_segments(translator: TextGenerator) -
 
 
 def test_stop_strings_end_what_is_restored(translator: TextGenerator) -> None:
-    [output] = outputs(translator, Prompt(["Mail a@b.org now."], stop=("b.org",)), ["Anna jetzt."])
+    [output] = outputs(translator, Prompt(["Mail a@b.org now."], stop=("b.org",)), [f"{NAMES[0]} jetzt."])
 
     assert (output.text, output.finish_reason) == ("a@", "stop")

@@ -13,7 +13,7 @@ from slimseq.inference.protection.spans import Range, Span, find_spans, windows,
 
 JOINT = " "
 # More protected spans in a row, such as a list of numbers, are several segments.
-MAX_SPANS = 32
+MAX_SPANS = 16
 # The line ends of `str.splitlines`, which would build all lines at once.
 _BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _LINE = re.compile(f"[^{_BREAKS}]*(?:\r\n|[{_BREAKS}])|[^{_BREAKS}]+")
