@@ -101,8 +101,8 @@ def test_tags_come_back_around_the_words_that_they_belonged_to(html: str, transl
         ('Say <b translate="no">Ahoy</b> loudly', ["Say \ue000 loudly"]),
         # An element that holds no more than an atom has no words of its own.
         ("The <a><img></a> and <b>the <code>x</code></b>", ["The \ue000 and the \ue001", "the \ue001"]),
-        # A break within a sentence is an atom, one after a sentence parts texts.
-        ("The red<br>house<br/>Is old.<br>it is", ["The red\ue000house", "Is old.", "it is"]),
+        # A break within a sentence is a space, one after a sentence parts texts.
+        ("The red<br>house<br/>Is old.<br>it is", ["The red house", "Is old.", "it is"]),
         ("<!-- a --> The <!-- b --> house", ["The house"]),
         ("<code>x</code> <img>", []),
         # The text has such a character of its own.

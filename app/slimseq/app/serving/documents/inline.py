@@ -99,7 +99,10 @@ def has_words(text: str) -> bool:
 
 
 def _with_breaks(parts: Sequence[Part]) -> Iterator[Part]:
-    """Yields parts in which each line break is a space, an atom, or parts sentences. Texts side by side are one."""
+    """Yields parts in which each line break is a space, or a mark within a sentence, or parts sentences.
+
+    Texts side by side are one.
+    """
     texts: list[Part] = []
     depth = 0
     for index, part in enumerate(parts):
@@ -114,7 +117,7 @@ def _with_breaks(parts: Sequence[Part]) -> Iterator[Part]:
         elif part.kind == "break" and depth == 0:
             before, after = _text_beside(parts, index, -1), _text_beside(parts, index, 1)
             if after[:1].islower() and has_words(before) and not _ENDS_SENTENCE.search(before):
-                given = Part(part.written, kind="atom")
+                given = Part(part.written, " ", kind="mark")
         if given.kind == "text":
             texts.append(given)
             continue
@@ -168,7 +171,9 @@ def _joined(parts: Sequence[Part], escape: Escape) -> tuple[str, Passage, str] |
             span = opened.pop()
             span.closing, span.end = part.written, len(text)
         else:
-            span = Span(len(text), part.written, len(text), is_atom=part.kind == "atom")
+            is_break = part.kind == "mark" and bool(part.resolved)
+            text += " " if is_break and not text.endswith(" ") else ""
+            span = Span(len(text), part.written, len(text), is_atom=part.kind == "atom", is_break=is_break)
             opened[-1].spans.append(span)
             if span.is_atom:
                 text += next(atoms)

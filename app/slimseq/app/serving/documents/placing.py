@@ -36,7 +36,7 @@ OUTSIDE = 30.0
 class Span:
     """An inline element: the part of the text between its tags, the tags, and the elements in it.
 
-    An atom is one character of the text, and `opening` is its markup.
+    An atom is one character of the text, and `opening` is its markup. A break is written in place of a space.
     """
 
     start: int
@@ -45,6 +45,7 @@ class Span:
     closing: str = ""
     spans: list["Span"] = field(default_factory=list)
     is_atom: bool = False
+    is_break: bool = False
 
 
 def atoms_of(text: str) -> list[Range]:
@@ -92,6 +93,8 @@ class Placing:
         for (start, stop), span in sorted(self._places(spans, source, target), key=lambda placed: placed[0]):
             pieces.append(self._written(last, position, start, span.opening))
             last = span.opening + span.closing
+            if span.is_break:
+                pieces[-1] = pieces[-1].rstrip(" ")
             if span.is_atom and start == stop:
                 # The translation has lost it, and no space for it.
                 before, after = self._translation[target[0] : start][-1:], self._translation[stop:end][:1]
@@ -179,7 +182,11 @@ class Placing:
         edges = [target[0], *(start for start, _ in words), target[1]] if span.end < source[1] else [target[1]]
         free_edges = [edge for edge in edges if not any(start < edge < stop for start, stop in taken)]
         wanted_edge = words[first][0] if first < len(words) else target[1]
-        edge = min(free_edges, key=lambda edge: abs(edge - wanted_edge))
+        # Between words, as in the source, and not where another one is.
+        used = {start for start, stop in taken if start == stop}
+        if source[0] < span.start and span.end < source[1]:
+            used |= {*target}
+        edge = min(free_edges, key=lambda edge: (edge in used, abs(edge - wanted_edge)))
         return edge, edge
 
     def _is_in_sentence(self, span: Span, place: Range) -> bool:
