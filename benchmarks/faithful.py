@@ -142,8 +142,8 @@ def lines(found: Record) -> Iterator[str]:
     yield from table(head, rows)
     yield f"\n{protected['repaired']} sentences had further passes, of {protected['further_rows']} rows.\n"
     if found["data"]:
-        head = ("file", "samples", "BLEU without", "with", "CPU s without", "with", "ratio", "further rows")
-        yield from table(head, map(_file_row, found["data"]))
+        columns = ("file", "samples", "BLEU without", "with", "CPU s without", "with", "ratio", "further rows")
+        yield from table(columns, map(_file_row, found["data"]))
         yield ""
     yield measured_on(found)
 
