@@ -74,6 +74,10 @@ class UnclosedMarkup(SlimseqError):
     """Raised when HTML has an element, tag or comment that is not closed, or an end tag too many. Names the place."""
 
 
+class MarkupTooComplex(SlimseqError):
+    """Raised when Markdown is nested deeper, or has more in one block, than can be read in time. Names the line."""
+
+
 class UnfitRuntime(SlimseqError):
     """Raised when a request names a runtime that cannot load the variant here. Names those that can."""
 

@@ -43,12 +43,14 @@ class Options(TypedDict, total=False):
     seed: int
     stop: Sequence[str]
     on_overflow: Literal["truncate", "error"]
+    format: Literal["text", "html", "markdown"]
     # Of summaries.
     prefix: str
     long_input: Literal["truncate", "map_reduce"]
     # Of translations.
     source: str
     target: str
+    protect: bool
 
 
 class Choice(TypedDict, total=False):

@@ -28,13 +28,17 @@ OnOverflow = Literal["truncate", "error"]
 
 @dataclass(frozen=True)
 class TextOutput:
-    """One generated text. `output_tokens` counts the generated ids, the end token included."""
+    """One generated text. `output_tokens` counts the generated ids, the end token included.
+
+    `lost` has what the text should have of its source and has not, see `slimseq.inference.protection`.
+    """
 
     text: str
     finish_reason: FinishReason
     input_tokens: int
     output_tokens: int
     truncated: bool
+    lost: tuple[str, ...] = ()
 
 
 class TextGenerator:

@@ -63,6 +63,7 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     errors.EvaluationRuns: ProblemType(409, "evaluation-runs", "Evaluation has not ended"),
     errors.InvalidRequest: ProblemType(422, "invalid-request", "Invalid request"),
     errors.UnsupportedLanguages: ProblemType(422, "unsupported-languages", "Unsupported languages"),
+    errors.MarkupTooComplex: ProblemType(422, "markup-too-complex", "Markup is too complex"),
     errors.UnclosedMarkup: ProblemType(422, "unclosed-markup", "HTML is not closed"),
     errors.UnfitRuntime: ProblemType(422, "unfit-runtime", "Runtime cannot open the variant"),
     errors.TextTooLong: ProblemType(422, "text-too-long", "Input too long"),

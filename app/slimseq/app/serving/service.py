@@ -22,17 +22,20 @@ from slimseq.app.http.schemas.generation import (
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
-from slimseq.app.serving.batching.request import Generated
+from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
 from slimseq.app.serving.comparison import compare_with, reference_among
 from slimseq.app.serving.documents.long_input import condense
 from slimseq.app.serving.documents.plan import Plan, is_short, planning
 from slimseq.app.serving.documents.planner import Planner, finished
 from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.documents.protection import with_further_passes
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Choice, Chooser
-from slimseq.app.serving.streaming.assembly import Assembly
+from slimseq.app.serving.streaming.assembly import Assembly, PieceSource
+from slimseq.app.serving.streaming.document_assembly import DocumentAssembly
 from slimseq.app.serving.streaming.events import TokenRelay, generation_events
+from slimseq.app.serving.streaming.passes import StreamedPasses
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Assignment, NoTraffic, Traffic, new_id
 from slimseq.app.settings import Settings
@@ -127,20 +130,25 @@ class GenerationService:
             held.enter_context(self._counted(call))
             loaded, planned = await self._prepare(held, call)
             relay = TokenRelay()
-            request = loaded.worker.submit(planned.rows, planned.options, call.due, relay, planned.stop)
-            assembly = Assembly(
-                planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id, planned.stop
-            )
+            request = _submit(loaded, planned, call.due, relay)
+            generator = loaded.generator
+            assembly: PieceSource
+            if planned.documents is None:
+                eos_id, held_rows = generator.configuration.eos_id, planned.passes.keys()
+                assembly = Assembly(planned.texts, generator.stream, eos_id, planned.stop, held_rows)
+            else:
+                assembly = DocumentAssembly(planned.documents, planned.texts, self._planner)
+            passes = StreamedPasses(loaded.worker, generator, planned, call.due)
 
-            def answer(generated: Generated) -> GenerationResponse:
-                response = self._answer(call, loaded, planned, generated)
+            async def answer(generated: Generated) -> GenerationResponse:
+                response = await self._answer(call, loaded, planned, generated)
                 self._on_answer(prompt, response)
                 return response
 
             def fail(error: SlimseqError) -> None:
                 self._count_failure(call, error)
 
-            events = generation_events(loaded.worker, request, relay, assembly, answer, fail)
+            events = generation_events(loaded.worker, request, relay, assembly, passes, answer, fail)
             return _after_first(await anext(events), events, held.pop_all())
 
     async def compare(
@@ -192,9 +200,10 @@ class GenerationService:
         Raises:
             InvalidRequest: there are too many.
         """
-        entries = len(prompt.texts) if prompt.entries is None else prompt.entries
-        if entries > self._settings.max_texts:
-            raise InvalidRequest(f"text: has {entries} entries; at most {self._settings.max_texts} are allowed")
+        if len(prompt.texts) > self._settings.max_texts:
+            raise InvalidRequest(
+                f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"
+            )
         most = self._settings.max_text_characters
         if prompt.characters > most:
             raise InvalidRequest(f"text: has {prompt.characters} characters; at most {most} are allowed")
@@ -229,9 +238,10 @@ class GenerationService:
     async def _generate(self, call: Call) -> GenerationResponse:
         async with AsyncExitStack() as held:
             loaded, planned = await self._prepare(held, call)
-            request = loaded.worker.submit(planned.rows, planned.options, call.due, stops=planned.stop)
-            generated = await loaded.worker.wait(request)
-            return self._answer(call, loaded, planned, generated)
+            worker, generator = loaded.worker, loaded.generator
+            generated = await worker.wait(_submit(loaded, planned, call.due))
+            generated = await with_further_passes(worker, generator, planned, generated, call.due, self._planner)
+            return await self._answer(call, loaded, planned, generated)
 
     async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
         """Leases a variant while `held` is open, and plans the prompt for it."""
@@ -288,9 +298,19 @@ class GenerationService:
                 if self._chooser.choose(task, choice) == selection.variant:
                     raise
 
-    def _answer(self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated) -> GenerationResponse:
+    async def _answer(
+        self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
+    ) -> GenerationResponse:
+        work = planned.assembling(generated.outputs)
+        if planned.documents is None or is_short(call.prompt):
+            outputs = finished(work)
+        else:
+            try:
+                async with asyncio.timeout(call.due.seconds_left):
+                    outputs = await self._planner.run(work)
+            except TimeoutError:
+                raise DeadlineExceeded(call.due.seconds) from None
         total_seconds = time.monotonic() - call.started
-        outputs = planned.assemble(generated.outputs)
         queue_seconds = planned.queue_seconds + generated.queue_seconds
         inference_seconds = planned.inference_seconds + generated.inference_seconds
         task, variant = loaded.key.task, loaded.key.variant
@@ -315,6 +335,12 @@ class GenerationService:
         )
         self._traffic.record(response, call.assignment, call.comparison)
         return response
+
+
+def _submit(loaded: LoadedVariant, planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:
+    """Queues the rows of a plan. Stop strings end the other rows only after their last pass."""
+    rows, options, unstopped = planned.rows, planned.options, planned.passes.keys()
+    return loaded.worker.submit(rows, options, due, listener, planned.stop, unstopped=unstopped)
 
 
 async def _after_first(first: bytes, events: AsyncGenerator[bytes], held: AsyncExitStack) -> AsyncIterator[bytes]:

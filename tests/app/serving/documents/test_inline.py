@@ -3,17 +3,18 @@ from html.parser import HTMLParser
 
 import pytest
 
+from slimseq.app.serving.documents.document import Document
+from slimseq.app.serving.documents.html_document import reading_html
 from slimseq.app.serving.documents.inline import MAX_CHARACTERS, MAX_SPANS
-from slimseq.app.serving.documents.markup import Markup, parsing
 from slimseq.app.serving.documents.planner import finished
 
 
-def markup(html: str) -> Markup:
-    return finished(parsing(html))
+def read(html: str) -> Document:
+    return finished(reading_html(html))
 
 
 def filled(html: str, *translations: str) -> str:
-    return finished(markup(html).filling(translations))
+    return finished(read(html).writing(translations)).text
 
 
 class Structure(HTMLParser):
@@ -51,9 +52,7 @@ class Structure(HTMLParser):
         # Nothing is beside an element, so that texts have nothing to do with each other.
         ("<b>Title</b>", ["Title"]),
         ("<a>Home</a> <a>News</a> | <a>Contact</a>", ["Home", "News", "Contact"]),
-        # What is kept, what has another line break, and what is not closed here parts texts.
-        ("Type <code>ls</code> now", ["Type", "now"]),
-        ('Say <b translate="no">Ahoy</b> loudly', ["Say", "loudly"]),
+        # What has another line break, and what is not closed here parts texts.
         ("<pre>one <b>two</b></pre>", ["one", "two"]),
         ("<b>one <p>two</p> three</b>", ["one", "two", "three"]),
         ("a " + "<i>b</i> c " * (MAX_SPANS + 1), ["a", *["b", "c"] * (MAX_SPANS + 1)]),
@@ -61,7 +60,7 @@ class Structure(HTMLParser):
     ],
 )
 def test_a_sentence_is_translated_whole_and_its_elements_alone(html: str, texts: list[str]) -> None:
-    assert markup(html).texts == texts
+    assert read(html).texts == texts
 
 
 @pytest.mark.parametrize(
@@ -94,10 +93,49 @@ def test_tags_come_back_around_the_words_that_they_belonged_to(html: str, transl
     assert filled(html, *translations) == said
 
 
+@pytest.mark.parametrize(
+    ("html", "texts"),
+    [
+        ("Type <code>ls <b>-l</b></code> now", ["Type \ue000 now"]),
+        ("<p>Press <kbd>A</kbd> and <img src=b.png> to go</p>", ["Press \ue000 and \ue001 to go"]),
+        ('Say <b translate="no">Ahoy</b> loudly', ["Say \ue000 loudly"]),
+        # An element that holds no more than an atom has no words of its own.
+        ("The <a><img></a> and <b>the <code>x</code></b>", ["The \ue000 and the \ue001", "the \ue001"]),
+        # A break within a sentence is a space, one after a sentence parts texts.
+        ("The red<br>house<br/>Is old.<br>it is", ["The red house", "Is old.", "it is"]),
+        ("<!-- a --> The <!-- b --> house", ["The house"]),
+        ("<code>x</code> <img>", []),
+        # The text has such a character of its own.
+        ("Type <code>ls</code> \ue003 now", ["Type", "\ue003 now"]),
+    ],
+)
+def test_atoms_are_characters_of_their_sentence(html: str, texts: list[str]) -> None:
+    assert read(html).texts == texts
+
+
+@pytest.mark.parametrize(
+    ("html", "translations", "said"),
+    [
+        ("Type <code>ls</code> now", ["Nun \ue000 tippen"], "Nun <code>ls</code> tippen"),
+        ("Type <code>ls</code> now", ["Nun tippen"], "Nun <code>ls</code> tippen"),
+        ("The <a><img></a> is red", ["Rot ist das \ue000"], "Rot ist das <a><img></a>"),
+        (
+            "<b>Use <code>x</code></b> or go",
+            ["Geh oder nimm \ue000", "nimm \ue000"],
+            "Geh oder <b>nimm <code>x</code></b>",
+        ),
+        ("<i>x <img></i> or y", ["y \ue000 oder x", "x"], "y  oder <i>x <img></i>"),
+        ("a <b>c</b>, <code>d</code>", ["\ue000 \ue000 \ue005 C & a", "C"], "<code>d</code>   <b>C</b> &amp; a"),
+    ],
+)
+def test_an_atom_comes_back_once_and_stays_in_its_element(html: str, translations: list[str], said: str) -> None:
+    assert filled(html, *translations) == said
+
+
 @pytest.mark.parametrize("translation", ["", "…", "Ja", "Eins, zwei", "eins zwei drei vier fünf sechs sieben acht"])
 def test_each_tag_comes_back_once_whatever_the_translation_is(translation: str) -> None:
     html = "<i id=a></i>One <b id=b>two</b><i id=c> three</i> <u id=d><s id=e>four</s> five <em id=f>six</em></u>"
-    texts = markup(html).texts
+    texts = read(html).texts
 
     answer = filled(html, translation, *texts[1:])
 
@@ -120,7 +158,7 @@ def test_structure_is_kept_for_any_nesting_and_any_order_of_words() -> None:
 
     for _ in range(300):
         html = f"start {nested(2, 'e')} end"
-        texts = [" ".join(drawn.sample(split, len(split))) for split in (text.split() for text in markup(html).texts)]
+        texts = [" ".join(drawn.sample(split, len(split))) for split in (text.split() for text in read(html).texts)]
 
         answer = filled(html, *texts)
 

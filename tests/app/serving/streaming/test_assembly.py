@@ -1,7 +1,8 @@
+import asyncio
 from collections import defaultdict
 
 from slimseq.app.serving.documents.planner import finished
-from slimseq.app.serving.documents.segmenter import splitting, whole
+from slimseq.app.serving.documents.segmenter import SegmentedText, splitting, whole
 from slimseq.app.serving.streaming.assembly import Assembly, Piece
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.tokenizer import TextStream
@@ -93,3 +94,19 @@ def test_what_looked_like_the_beginning_of_a_stop_is_sent_at_the_end() -> None:
     pieces = [assembly.on_token(0, token) for token in (1, 2, EOS)]
 
     assert pieces == [[Piece(0, "Guten")], [], [Piece(0, " Morgen.")]]
+
+
+def test_tokens_of_a_held_row_are_not_sent() -> None:
+    text = finished(splitting("One. Two.", "en"))
+    assembly = Assembly([text], WordStream, EOS, held=[0])
+
+    before = [assembly.on_token(0, 1), assembly.on_token(1, 6), assembly.on_token(0, EOS)]
+    after = assembly.on_row(0, output("a@b.org.")) + assembly.on_token(1, 7)
+
+    assert before == [[], [], []] and joined(after) == {0: "a@b.org. Ein Hund."}
+
+
+def test_a_text_without_rows_is_sent_at_the_beginning() -> None:
+    assembly = Assembly([SegmentedText([], "42\n"), whole("x")], WordStream, EOS)
+
+    assert asyncio.run(assembly.begin()) == [Piece(0, "42\n")]

@@ -4,7 +4,7 @@ Its behaviour and the texts of its errors are those of https://github.com/LibreT
 form `{"error": …}`, and status 400 where ours is 422.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -26,9 +26,7 @@ from slimseq.app.http.schemas.libretranslate import (
 from slimseq.app.http.security import admission_of, admit_by_key
 from slimseq.app.http.validation import describe
 from slimseq.app.services import Services
-from slimseq.app.serving.documents.inline import Passage, has_words
-from slimseq.app.serving.documents.markup import PIECE_CHARACTERS, Markup, parsing
-from slimseq.app.serving.documents.planner import Work, finished
+from slimseq.app.serving.documents.inline import has_words
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.serving.terms import Terms
@@ -36,13 +34,10 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
 Body = TypeVar("Body", bound=BaseModel)
-Result = TypeVar("Result")
 
 # Paths on which its clients post forms.
 FORM_PATHS = ("/translate", "/detect")
 AUTO = "auto"
-# To put the tags of so many characters back takes 15 ms at most.
-FILLED_CHARACTERS = 1000
 FIELDS = frozenset(LibreTranslateRequest.model_fields)
 
 
@@ -75,7 +70,6 @@ async def _translated(services: Services, request: Request, choice: Choice, term
     texts = body.q if isinstance(body.q, list) else [body.q]
     if not body.q:
         raise InvalidRequest("Invalid request: missing q parameter")
-    # Before HTML is parsed, whose parts are more and shorter.
     services.generation.check_size(Prompt(texts))
     source = body.source
     detected = None
@@ -83,30 +77,20 @@ async def _translated(services: Services, request: Request, choice: Choice, term
         detected = services.languages.detect("\n".join(texts))
         source = detected.language
     source, target = services.languages.served_pair(source, body.target)
-    size = sum(map(len, texts))
-    documents = await _documents(services, texts, body.format, size <= PIECE_CHARACTERS)
-    parts: list[str] = []
-    counts: list[int] = []
-    for document in documents:
-        parts += document.texts
-        counts.append(len(parts) - sum(counts))
-    translations: list[str] = []
-    if parts:
-        prompt = Prompt(parts, source=source, target=target, entries=len(texts))
+    # A text without a letter is answered as it is.
+    translated = [index for index, text in enumerate(texts) if body.format == "html" or has_words(text)]
+    answers = list(texts)
+    if translated:
+        prompt = Prompt([texts[index] for index in translated], source=source, target=target, format=body.format)
         await (await admission_of(request)).characters(prompt.characters)
         choice = choice.with_languages(source, target)
-        answer = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)
-        translations = [output.text for output in answer.outputs]
-    filled = []
-    start = 0
-    for document, count in zip(documents, counts, strict=True):
-        own = translations[start : start + count]
-        start += count
-        if body.format == "text":
-            filled.append("".join([*document.kept, *own]))
-        else:
-            filled.append(await _stepwise(services, document.filling(own), size <= FILLED_CHARACTERS))
-    response = LibreTranslateResponse(translatedText=filled if is_list else filled[0])
+        try:
+            answer = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)
+        except UnclosedMarkup as error:
+            raise UnclosedMarkup(f"q{str(error).removeprefix('text')}") from error
+        for index, output in zip(translated, answer.outputs, strict=True):
+            answers[index] = output.text
+    response = LibreTranslateResponse(translatedText=answers if is_list else answers[0])
     if detected is not None:
         found = DetectedLanguage(confidence=round(detected.confidence * 100, 1), language=detected.language)
         response.detectedLanguage = [found] * len(texts) if is_list else found
@@ -114,24 +98,6 @@ async def _translated(services: Services, request: Request, choice: Choice, term
         none_for_each: list[list[str]] = [[] for _ in texts]
         response.alternatives = none_for_each if is_list else []
     return response.model_dump(exclude_none=True)
-
-
-async def _documents(services: Services, texts: Sequence[str], kind: str, is_short: bool) -> list[Markup]:
-    """Returns the texts as parts to translate. A text without a letter has none: it is answered as it is."""
-    if kind == "text":
-        return [Markup(passages=[Passage(text)]) if has_words(text) else Markup(kept=[text]) for text in texts]
-    documents = []
-    for index, text in enumerate(texts):
-        try:
-            documents.append(await _stepwise(services, parsing(text), is_short))
-        except UnclosedMarkup as error:
-            place = f"q[{index}]" if len(texts) > 1 else "q"
-            raise UnclosedMarkup(f"{place}: {error}") from error
-    return documents
-
-
-async def _stepwise(services: Services, work: Work[Result], is_short: bool) -> Result:
-    return finished(work) if is_short else await services.planner.run(work)
 
 
 async def _detected(services: Services, request: Request) -> list[dict[str, Any]]:

@@ -69,6 +69,7 @@ def check_prefix(prefix: str) -> str:
 
 
 LongInput = Literal["truncate", "map_reduce"]
+Format = Literal["text", "html", "markdown"]
 Prefix = Annotated[str, Field(max_length=1000), AfterValidator(check_prefix)]
 Stop = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(check_prefix)]
 Language = Annotated[str, Field(min_length=2, max_length=35, examples=["en"])]
@@ -83,12 +84,24 @@ LongInputField = Annotated[
         "`on_overflow`. `map_reduce`: summarize it in parts, then summarize the summaries until they fit."
     ),
 ]
+FormatField = Annotated[
+    Format,
+    Field(
+        description="Format of the texts. Translations of `html` and `markdown` keep the structure: markup stays "
+        "around the words that it belonged to; code, links and attributes stay as they are. Summaries have no markup: "
+        "it is removed before."
+    ),
+]
 SourceField = Annotated[
     Language | None, Field(description="Language of the texts. Must be the source language of the variant.")
 ]
 TargetField = Annotated[
     Language | None, Field(description="Language of the outputs. Must be the target language of the variant.")
 ]
+PROTECT = (
+    "Whether numbers, amounts, dates, times, URLs, e-mail addresses, phone numbers, code spans and tags come out as "
+    "they went in, or as the target language writes them (`1,299.99` as `1.299,99` in German)."
+)
 
 
 class TextField(BaseModel):
@@ -114,6 +127,7 @@ OptionFields = create_model("OptionFields", __base__=TextField, **OPTIONAL_OPTIO
 class TextRequest(OptionFields):
     """Texts and generation options. An option that is left out has the default of the variant."""
 
+    format: FormatField = "text"
     stop: list[Stop] = Field(
         default=[], max_length=8, description="Strings that end an output (for translation, of each sentence)."
     )
@@ -142,6 +156,7 @@ class TranslateRequest(GenerationRequest):
 
     source: SourceField = None
     target: TargetField = None
+    protect: bool = Field(default=True, description=PROTECT)
 
 
 class CompareRequest(TextRequest):
@@ -151,6 +166,7 @@ class CompareRequest(TextRequest):
     long_input: LongInputField | None = None
     source: SourceField = None
     target: TargetField = None
+    protect: bool | None = Field(default=None, description=PROTECT)
 
     def check_fields(self, task: Task) -> None:
         """Checks that the fields are those of the task.
@@ -158,7 +174,7 @@ class CompareRequest(TextRequest):
         Raises:
             InvalidRequest: a field belongs to the other task.
         """
-        foreign = ("source", "target") if task is Task.SUMMARIZATION else ("prefix", "long_input")
+        foreign = ("source", "target", "protect") if task is Task.SUMMARIZATION else ("prefix", "long_input")
         for name in foreign:
             if getattr(self, name) is not None:
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")

@@ -184,10 +184,13 @@ def _opened(order: EvaluationOrder) -> dict[str, TextGenerator]:
 
 
 def _system(generator: TextGenerator) -> Generate:
-    """Returns a function that generates as the service does, with the variant's default options."""
+    """Returns a function that generates as the service does, with the variant's default options.
+
+    Nothing is protected: an evaluation measures the model.
+    """
 
     def generate(examples: Sequence[Example]) -> list[TextOutput]:
-        prompt = Prompt(texts=[example.source for example in examples])
+        prompt = Prompt(texts=[example.source for example in examples], protect=False)
         planned = finished(planning(generator, prompt, MAX_ROWS))
         outputs = [
             output

@@ -7,17 +7,19 @@ only the class name of an `error`, whose text could quote the request. It ends w
 import os
 import traceback
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from slimseq.app.jobs.low_priority import message_writer
 from slimseq.app.jobs.shadowing.shadow_process import Shadow
-from slimseq.app.serving.batching.stops import cut
 from slimseq.app.serving.documents.plan import planning
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.documents.protection import all_passes
 from slimseq.evaluation.agreement import agreements
 from slimseq.evaluation.host import bound_heaps
-from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.store import Store
 from slimseq.models_store.trust import TrustedKeys
@@ -86,12 +88,16 @@ def outputs_of(generator: TextGenerator, prompt: Prompt) -> list[str]:
         SlimseqError: what `planning` raises.
     """
     planned = finished(planning(generator, prompt, MAX_ROWS))
-    rows = [
-        cut(output, planned.stop)
-        for start in range(0, len(planned.rows), BATCH_ROWS)
-        for output in generator.generate(planned.rows[start : start + BATCH_ROWS], planned.options)
-    ]
-    return [output.text for output in planned.assemble(rows)]
+
+    def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
+        return [
+            output
+            for start in range(0, len(rows), BATCH_ROWS)
+            for output in generator.generate(rows[start : start + BATCH_ROWS], planned.options)
+        ]
+
+    outputs = all_passes(generator, planned, generate).outputs
+    return [output.text for output in planned.assemble([outputs[row] for row in range(len(planned.rows))])]
 
 
 if __name__ == "__main__":

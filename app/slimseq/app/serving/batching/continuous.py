@@ -231,9 +231,10 @@ class ContinuousBatching(RequestQueue):
         while worker.joining:
             flight = worker.joining[0]
             request = flight.request
-            flight.restart(self._generator.stream() if request.stops else None)
+            stops = request.stops_of(flight.row)
+            flight.restart(self._generator.stream() if stops else None)
             # A stop string ends a row once its tokens are final.
-            is_streamed = request.listener is not None or bool(request.stops)
+            is_streamed = request.listener is not None or bool(stops)
             key = worker.engine.add(request.rows[flight.row].ids, flight.options, is_streamed=is_streamed)
             with self._changed:
                 worker.rows[key] = worker.joining.pop(0)

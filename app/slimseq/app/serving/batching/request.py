@@ -5,7 +5,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,11 +31,15 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Generated:
-    """The outputs of a request, its time in the queue, and its time from first row start to last row end."""
+    """The outputs of a request, its time in the queue, and its time from first row start to last row end.
+
+    `begun` is when the first row started, of `time.monotonic`.
+    """
 
     outputs: list[TextOutput]
     queue_seconds: float
     inference_seconds: float
+    begun: float = 0.0
 
 
 class QueuedRequest:
@@ -49,6 +53,7 @@ class QueuedRequest:
         listener: Listener | None = None,
         stops: Sequence[str] = (),
         factor: int = 1,
+        unstopped: Collection[int] = (),
     ) -> None:
         """Makes a request on the event loop that awaits it.
 
@@ -59,6 +64,7 @@ class QueuedRequest:
             listener: receives tokens and rows. With a listener, rows run in reading order.
             stops: strings that end the output of a row.
             factor: what its tokens are multiplied by in fair queueing. Above 1, it has a smaller share.
+            unstopped: rows that no stop string ends, since their outputs are not final.
         """
         self.rows = rows
         self.options = options
@@ -66,6 +72,7 @@ class QueuedRequest:
         self.listener = listener
         self.stops = stops
         self.factor = factor
+        self._unstopped = unstopped
         self.is_abandoned = False
         self._has_failed = False
         self._loop = asyncio.get_running_loop()
@@ -98,6 +105,10 @@ class QueuedRequest:
         """The number of rows that have an output."""
         return len(self._outputs)
 
+    def stops_of(self, row: int) -> Sequence[str]:
+        """Returns the strings that end the output of a row."""
+        return () if row in self._unstopped else self.stops
+
     def begin(self) -> None:
         """Called when a row starts. The first call ends the time in the queue."""
         if self._begun is None:
@@ -114,7 +125,7 @@ class QueuedRequest:
 
     def complete(self, outputs: dict[int, TextOutput]) -> None:
         """Adds the outputs of rows. The last ones resolve the future."""
-        outputs = {row: cut(output, self.stops) for row, output in outputs.items()}
+        outputs = {row: cut(output, self.stops_of(row)) for row, output in outputs.items()}
         with self._completing:
             self._outputs |= outputs
             is_whole = len(self._outputs) == len(self.rows)
@@ -128,6 +139,7 @@ class QueuedRequest:
                 outputs=[self._outputs[row] for row in range(len(self.rows))],
                 queue_seconds=begun - self.arrival,
                 inference_seconds=self._ended - begun,
+                begun=begun,
             )
             self._on_loop(lambda: None if self._future.done() else self._future.set_result(result))
 

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -99,25 +99,45 @@ class RequestQueue(ABC):
         due: Due,
         listener: Listener | None = None,
         stops: Sequence[str] = (),
+        *,
+        unstopped: Collection[int] = (),
+        is_admitted: bool = False,
     ) -> QueuedRequest:
-        """Queues rows. The caller must `wait` or `abandon`.
+        """Queues rows. The caller must `wait` or `abandon`. A request without rows has its outputs at once.
+
+        Args:
+            rows: the encoded inputs.
+            options: generation options of all rows.
+            due: when the request expires.
+            listener: receives tokens and rows.
+            stops: strings that end the output of a row.
+            unstopped: rows that no stop string ends.
+            is_admitted: whether the rows belong to a request whose first rows were queued before. Then they are queued
+                even if the queue is full.
 
         Raises:
             InvalidRequest: there are more rows than the queue can ever hold.
             Overloaded: the queue is full.
             ShuttingDown: the worker is closing.
         """
-        if len(rows) > self._limits.queue_rows:
+        if len(rows) > self._limits.queue_rows and not is_admitted:
             raise InvalidRequest(f"text: has {len(rows)} segments; at most {self._limits.queue_rows} are allowed")
         factor = LOW_PRIORITY_FACTOR if due.priority == "low" else 1
-        request = QueuedRequest(rows, options, due, listener, stops, factor)
+        request = QueuedRequest(rows, options, due, listener, stops, factor, unstopped)
+        if not rows:
+            # Texts that are nothing but protected spans.
+            request.complete({})
+            return request
         if self._traces:
             request.span = self._traces.current()
+        if not rows:
+            request.complete({})
+            return request
         with self._changed:
             if self._is_closing:
                 raise ShuttingDown()
             queued = self._queued_rows()
-            if queued + len(rows) > self._limits.queue_rows:
+            if queued + len(rows) > self._limits.queue_rows and not is_admitted:
                 seconds_a_row = self._seconds_a_row / max(len(self._threads), 1)
                 seconds = self._retry_times.seconds(queued, len(rows), seconds_a_row, request.arrival)
                 raise Overloaded(f"{self._name} has {queued} rows waiting, too many for {len(rows)} more", seconds)

@@ -12,6 +12,7 @@ from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.documents.plan import check_prefix, options_of, pieces_of
 from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.documents.reading import without_markup
 from slimseq.app.serving.terms import Due
 from slimseq.evaluation.sentences import segments
 from slimseq.inference.generator import TextGenerator
@@ -68,11 +69,12 @@ async def condense(
         model.
 
     Raises:
-        InvalidOptions, InvalidRequest: as `planning` does.
+        InvalidOptions, InvalidRequest, MarkupTooComplex, UnclosedMarkup: as `planning` does.
         SlimseqError: what `Planner.run`, `RequestQueue.submit` and `RequestQueue.wait` raise.
     """
     options = options_of(generator, prompt)
     check_prefix(generator, prompt.prefix)
+    prompt = await planner.run(without_markup(prompt))
     texts = list(prompt.texts)
     encodings = await planner.run(_encoding(generator, texts, prompt.prefix))
     read_tokens = [encoding.full_length for encoding in encodings]

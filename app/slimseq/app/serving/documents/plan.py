@@ -1,15 +1,22 @@
 """Plans a prompt for one generator: texts to encoded rows, checked options, and row outputs back to texts."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
 from slimseq.app.errors import InvalidRequest, TextTooLong, UnsupportedLanguages
 from slimseq.app.http.validation import describe
+from slimseq.app.serving.documents.document import Document
+from slimseq.app.serving.documents.placing import ATOMS, atoms_of
+from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.segmenter import SegmentedText, splitting, whole
+from slimseq.app.serving.documents.reading import place_of, reading, without_markup
+from slimseq.app.serving.documents.segmenter import Segment, SegmentedText, splitting, whole
 from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.inference.protection.localization import render_all
+from slimseq.inference.protection.passes import Passes, passing
+from slimseq.inference.protection.spans import has_words
 from slimseq.inference.runtime import FinishReason
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InputTooLong, InvalidOptions
@@ -17,6 +24,8 @@ from slimseq.models_store.manifest import GenerationOptions, Manifest, Task
 
 # Planning so few takes about a millisecond, as does the switch to another thread when cores are busy.
 SHORT_CHARACTERS = 4000
+# To read so many with markup, or to write them, takes at most 30 milliseconds.
+SHORT_MARKUP_CHARACTERS = 500
 # Characters that are tokenized at once: a few milliseconds, at most 30.
 PIECE_CHARACTERS = 8000
 
@@ -25,37 +34,77 @@ PIECE_CHARACTERS = 8000
 class Plan:
     """The rows of a request, in reading order over all texts, and how their outputs are joined.
 
+    `passes` has, by row, the passes of a sentence with protected spans, whose first one is the row.
+    `slimseq.app.serving.documents.protection` runs the others.
+
     If the rows are summaries of parts of a text, `read_tokens` has the tokens of each original text, and the seconds
-    are those of the summaries.
+    are those of the summaries. If the prompt has markup, `texts` are those of the documents, one after the other.
     """
 
     texts: list[SegmentedText]
     rows: list[Encoding]
     options: GenerationOptions
     stop: tuple[str, ...] = ()
+    passes: dict[int, Passes] = field(default_factory=dict)
+    documents: Sequence[Document] | None = None
     read_tokens: Sequence[int] | None = None
     queue_seconds: float = 0.0
     inference_seconds: float = 0.0
 
     def assemble(self, outputs: Sequence[TextOutput]) -> list[TextOutput]:
         """Joins the outputs of the rows to one for each text. Tokens add up; one truncated row marks the text."""
-        assembled = []
-        start = 0
-        for index, text in enumerate(self.texts):
-            own = outputs[start : start + len(text.segments)]
-            start += len(text.segments)
-            assembled.append(
-                TextOutput(
-                    text=text.join([output.text for output in own]),
-                    finish_reason=_reason([output.finish_reason for output in own]),
-                    input_tokens=self.read_tokens[index]
-                    if self.read_tokens
-                    else sum(output.input_tokens for output in own),
-                    output_tokens=sum(output.output_tokens for output in own),
-                    truncated=any(output.truncated for output in own),
-                )
+        return finished(self.assembling(outputs))
+
+    def assembling(self, outputs: Sequence[TextOutput]) -> Generator[None, None, list[TextOutput]]:
+        """Joins outputs as `assemble` does, in small steps."""
+        texts = [
+            _joined(
+                text.join([output.text for output in own]), own, self.read_tokens[index] if self.read_tokens else None
             )
+            for index, (text, own) in enumerate(_groups(outputs, self.texts))
+        ]
+        if self.documents is None:
+            return texts
+        assembled: list[TextOutput] = []
+        start = 0
+        for document in self.documents:
+            own = texts[start : start + len(document.texts)]
+            start += len(own)
+            written = yield from document.writing([output.text for output in own])
+            whole = _joined(written.text, own)
+            # Atoms are put back. Words of elements are translated a second time, alone.
+            lost = tuple(dict.fromkeys(each for each in whole.lost if each.strip(ATOMS)))
+            assembled.append(DocumentOutput(**vars(whole) | {"lost": lost}, untranslated=written.untranslated))
         return assembled
+
+
+@dataclass(frozen=True)
+class DocumentOutput(TextOutput):
+    """The output for a document, and the texts in it that stayed as they were, so that its structure is kept."""
+
+    untranslated: tuple[str, ...] = ()
+
+
+def _groups(
+    outputs: Sequence[TextOutput], texts: Sequence[SegmentedText]
+) -> Iterator[tuple[SegmentedText, Sequence[TextOutput]]]:
+    """Yields each text with the outputs of its rows."""
+    start = 0
+    for text in texts:
+        yield text, outputs[start : start + len(text.segments)]
+        start += len(text.segments)
+
+
+def _joined(text: str, outputs: Sequence[TextOutput], read_tokens: int | None = None) -> TextOutput:
+    """Returns one output for several that became a text."""
+    return TextOutput(
+        text=text,
+        finish_reason=_reason([output.finish_reason for output in outputs]),
+        input_tokens=sum(output.input_tokens for output in outputs) if read_tokens is None else read_tokens,
+        output_tokens=sum(output.output_tokens for output in outputs),
+        truncated=any(output.truncated for output in outputs),
+        lost=tuple(lost for output in outputs for lost in output.lost),
+    )
 
 
 def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
@@ -64,8 +113,8 @@ def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
 
 
 def is_short(prompt: Prompt) -> bool:
-    """Whether planning takes about a millisecond."""
-    return sum(map(len, prompt.texts)) <= SHORT_CHARACTERS
+    """Whether planning takes a few milliseconds at most."""
+    return prompt.characters <= (SHORT_CHARACTERS if prompt.format == "text" else SHORT_MARKUP_CHARACTERS)
 
 
 def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generator[None, None, Plan]:
@@ -82,22 +131,47 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
     Raises:
         InvalidOptions: an option is out of range, contradicts another, or is more than the model can do.
         InvalidRequest: the texts have too many sentences, or the prefix is too long.
+        MarkupTooComplex, UnclosedMarkup: the markup of a text cannot be read.
         UnsupportedLanguages: the artifact translates other languages.
         TextTooLong: a text exceeds the context window and the prompt forbids truncation.
     """
     manifest = generator.manifest
     options = options_of(generator, prompt)
     check_prefix(generator, prompt.prefix)
+    given = prompt
+    documents: list[Document] | None = None
+    if prompt.format != "text":
+        if manifest.task is Task.TRANSLATION:
+            documents = yield from reading(prompt)
+            passages = [text for document in documents for text in document.texts]
+            prompt = replace(prompt, texts=passages, ranges=[atoms_of(text) for text in passages])
+        else:
+            prompt = yield from without_markup(prompt)
     texts: list[SegmentedText] = []
+    passes: dict[int, Passes] = {}
     if manifest.task is Task.TRANSLATION:
-        language, rows_left = _source_language(manifest, prompt), max_rows
-        for text in prompt.texts:
-            texts.append((yield from _bounded(splitting(text, language), rows_left, max_rows)))
+        source, target = _languages(manifest, prompt)
+        rows_left = max_rows
+        for index, text in enumerate(prompt.texts):
+            ranges = prompt.ranges[index] if prompt.ranges else ()
+            work = splitting(text, source, is_protected=prompt.protect, ranges=ranges)
+            segmented = yield from _bounded(work, rows_left, max_rows)
+            texts.append((yield from _without_wordless(segmented, source, target)))
             rows_left -= len(texts[-1].segments)
     else:
         texts = [whole(text) for text in prompt.texts]
     places = [index for index, text in enumerate(texts) for _ in text.segments]
-    parts = [segment.text for text in texts for segment in text.segments]
+    owners = list(range(len(texts)))
+    if documents is not None:
+        owners = [index for index, document in enumerate(documents) for _ in document.texts]
+    parts: list[str] = []
+    for segment in (segment for text in texts for segment in text.segments):
+        if segment.spans:
+            passes[len(parts)] = passing(segment.text, segment.spans, source, target)
+            parts += next(passes[len(parts)])
+            yield
+        else:
+            parts.append(segment.text)
     rows: list[Encoding] = []
     if is_short(prompt):
         rows = [generator.encode(part, prompt.prefix) for part in parts]
@@ -110,8 +184,22 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
             try:
                 generator.check_fits(row)
             except InputTooLong as error:
-                raise TextTooLong(f"text[{index}]: {error}" if len(texts) > 1 else f"text: {error}") from error
-    return Plan(texts, rows, options, prompt.stop)
+                raise TextTooLong(f"{place_of(given, owners[index])}: {error}") from error
+    return Plan(texts, rows, options, prompt.stop, passes, documents)
+
+
+def _without_wordless(text: SegmentedText, source: str, target: str) -> Generator[None, None, SegmentedText]:
+    """Adds segments that are nothing but spans, such as numbers, to what is between the others: no model reads them."""
+    segments: list[Segment] = []
+    pending: list[str] = []
+    for segment in text.segments:
+        if segment.spans and not has_words(segment.text, segment.spans):
+            pending += [segment.before, render_all(segment.text, segment.spans, source, target)]
+            yield
+        else:
+            segments.append(replace(segment, before="".join([*pending, segment.before])) if pending else segment)
+            pending = []
+    return SegmentedText(segments, "".join([*pending, text.after]))
 
 
 def _bounded(work: Generator[int, None, SegmentedText], left: int, most: int) -> Generator[None, None, SegmentedText]:
@@ -168,7 +256,12 @@ def options_of(generator: TextGenerator, prompt: Prompt) -> GenerationOptions:
     return options
 
 
-def _source_language(manifest: Manifest, prompt: Prompt) -> str:
+def _languages(manifest: Manifest, prompt: Prompt) -> tuple[str, str]:
+    """Returns the source and the target language.
+
+    Raises:
+        UnsupportedLanguages: the prompt names others than the artifact's.
+    """
     supported = dict(zip(("source", "target"), manifest.languages, strict=False))
     for side, requested in (("source", prompt.source), ("target", prompt.target)):
         if requested is not None and requested.lower() != supported.get(side):
@@ -176,4 +269,4 @@ def _source_language(manifest: Manifest, prompt: Prompt) -> str:
                 f"{side}: {requested!r} is not supported by {manifest.task}/{manifest.variant}, "
                 f"which translates {' to '.join(manifest.languages)}"
             )
-    return supported.get("source", "en")
+    return supported.get("source", "en"), supported.get("target", "")

@@ -1,9 +1,10 @@
 """The texts of a request and how to generate from them, independent of HTTP."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from slimseq.app.http.schemas.generation import LongInput, TextRequest
+from slimseq.app.http.schemas.generation import Format, LongInput, TextRequest
 from slimseq.inference.generator import OnOverflow
 from slimseq.models_store.manifest import GenerationOptions
 
@@ -21,7 +22,9 @@ class Prompt:
         prefix: text before each input, in place of the artifact's prefix.
         source: language of the texts.
         target: language of the outputs.
-        entries: number of texts in the request, if `texts` are parts of them.
+        format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
+        protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
+        ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
     """
 
     texts: list[str]
@@ -32,7 +35,9 @@ class Prompt:
     prefix: str | None = None
     source: str | None = None
     target: str | None = None
-    entries: int | None = None
+    format: Format = "text"
+    protect: bool = True
+    ranges: Sequence[Sequence[tuple[int, int]]] = ()
 
     @property
     def characters(self) -> int:

@@ -1,16 +1,19 @@
 """Splits a text into segments for the model, and joins their outputs with the original spacing.
 
 A translation model gets one sentence at a time. Line breaks, blank lines and indentation are kept exactly. A
-summarization model gets the whole text as one segment.
+summarization model gets the whole text as one segment. No sentence ends within a protected span.
 """
 
 import re
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slimseq.evaluation.sentences import segments
+from slimseq.inference.protection.spans import Range, Span, find_spans, windows, with_ranges, without_gaps
 
 JOINT = " "
+# More protected spans in a row, such as a list of numbers, are several segments.
+MAX_SPANS = 16
 # The line ends of `str.splitlines`, which would build all lines at once.
 _BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _LINE = re.compile(f"[^{_BREAKS}]*(?:\r\n|[{_BREAKS}])|[^{_BREAKS}]+")
@@ -18,10 +21,14 @@ _LINE = re.compile(f"[^{_BREAKS}]*(?:\r\n|[{_BREAKS}])|[^{_BREAKS}]+")
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment of a text, and the characters before it: a space, or line breaks and indentation."""
+    """A segment of a text, and the characters before it: a space, or line breaks and indentation.
+
+    `spans` are those that are protected, counted from the start of the segment.
+    """
 
     before: str
     text: str
+    spans: tuple[Span, ...] = ()
 
     def lead(self, output: str) -> str:
         """Returns the characters before the segment's output: no space before an empty output."""
@@ -46,12 +53,16 @@ def whole(text: str) -> SegmentedText:
     return SegmentedText([Segment("", text)], "")
 
 
-def splitting(text: str, language: str) -> Generator[int, None, SegmentedText]:
+def splitting(
+    text: str, language: str, *, is_protected: bool = False, ranges: Sequence[Range] = ()
+) -> Generator[int, None, SegmentedText]:
     """Splits a text into sentences, in small steps.
 
     Args:
         text: any text.
         language: the code of the text's language, such as `en`.
+        is_protected: whether to find the spans that a translation must not change.
+        ranges: of the text, that are protected whatever they look like, in reading order.
 
     Yields:
         The number of sentences so far, after each line and each sentence.
@@ -61,21 +72,68 @@ def splitting(text: str, language: str) -> Generator[int, None, SegmentedText]:
     """
     found: list[Segment] = []
     pending: list[str] = []
+    line_start, next_range = 0, 0
     for line in _lines(text):
         content = line.strip()
         if not content:
             pending.append(line)
+            line_start += len(line)
             yield len(found)
             continue
         start = line.index(content[0])
         pending.append(line[:start])
-        for sentence in segments(content, language):
-            if stripped := sentence.strip():
-                found.append(Segment("".join(pending), stripped))
-                pending = [JOINT]
+        spans: list[Span] = []
+        for window in windows(content) if is_protected else ():
+            spans += find_spans(content, language, window)
+            yield len(found)
+        spans = without_gaps(spans)
+        begin, end = line_start + start, line_start + start + len(content)
+        own: list[Range] = []
+        while next_range < len(ranges) and ranges[next_range][0] < end:
+            first, last = ranges[next_range]
+            own.append((max(first, begin) - begin, min(last, end) - begin))
+            if last > end:
+                break
+            next_range += 1
+        for segment in _sentences(content, language, with_ranges(content, spans, own) if own else spans):
+            if segment is not None:
+                found.append(replace(segment, before="".join(pending)) if pending else segment)
+                pending = []
             yield len(found)
         pending = [line[start + len(content) :]]
+        line_start += len(line)
     return SegmentedText(found, "".join(pending))
+
+
+def _sentences(content: str, language: str, spans: Sequence[Span]) -> Iterator[Segment | None]:
+    """Yields the sentences of a line, and None in place of nothing or of a sentence that goes on."""
+    start = end = index = 0
+    own: list[Span] = []
+    for sentence in segments(content, language):
+        end += len(sentence)
+        while index < len(spans) and spans[index].start < end:
+            own.append(spans[index])
+            index += 1
+        if own and own[-1].end > end:
+            # A span goes on after what looked like the end of a sentence.
+            yield None
+            continue
+        before = JOINT
+        for first in range(0, max(len(own), 1), MAX_SPANS):
+            next_span = first + MAX_SPANS
+            stop = own[next_span].start if next_span < len(own) else end
+            yield _stripped(content, start, stop, before, own[first:next_span])
+            start, before = stop, JOINT if content[stop - 1].isspace() else ""
+        start, own = end, []
+
+
+def _stripped(content: str, start: int, end: int, before: str, spans: Sequence[Span]) -> Segment | None:
+    text = content[start:end]
+    stripped = text.strip()
+    if not stripped:
+        return None
+    offset = start + text.index(stripped[0])
+    return Segment(before, stripped, tuple(span.moved(-offset) for span in spans))
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -5,8 +5,9 @@ until those before it are complete. The pieces of a text add up to exactly the t
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from slimseq.app.serving.batching.stops import before_stop, certain
 from slimseq.app.serving.documents.segmenter import SegmentedText
@@ -62,6 +63,16 @@ class GrowingText:
     has_led: bool = False
 
 
+class PieceSource(Protocol):
+    """Turns what is generated into pieces."""
+
+    async def begin(self) -> list[Piece]:
+        """Returns the pieces that need no rows."""
+
+    async def add(self, row: int, received: int | TextOutput) -> list[Piece]:
+        """Adds a token or the output of a row. Returns the pieces to send."""
+
+
 class Assembly:
     """The texts of a request. Used by one thread at a time."""
 
@@ -71,6 +82,7 @@ class Assembly:
         new_stream: Callable[[], TextStream],
         eos_id: int,
         stops: Sequence[str] = (),
+        held: Collection[int] = (),
     ) -> None:
         """Makes an assembly without tokens.
 
@@ -79,8 +91,10 @@ class Assembly:
             new_stream: makes an incremental decoder for a row.
             eos_id: the end-of-sequence token.
             stops: stop strings.
+            held: rows of which only the whole output is sent, since their tokens are not final.
         """
         self._eos_id = eos_id
+        self._held = held
         self._texts: list[GrowingText] = []
         self._text_of_row: list[int] = []
         for index, text in enumerate(texts):
@@ -88,10 +102,19 @@ class Assembly:
             self._text_of_row += [index] * len(text.segments)
         self._rows = [GrowingRow(new_stream(), stops) for _ in self._text_of_row]
 
+    async def begin(self) -> list[Piece]:
+        """Returns the texts that have no rows, such as those which are only numbers."""
+        rowless = [index for index, text in enumerate(self._texts) if not text.segmented.segments]
+        return [piece for index in rowless for piece in self._advance(index)]
+
+    async def add(self, row: int, received: int | TextOutput) -> list[Piece]:
+        """Adds a token or the output of a row. Returns the pieces to send."""
+        return self.on_row(row, received) if isinstance(received, TextOutput) else self.on_token(row, received)
+
     def on_token(self, row: int, token: int) -> list[Piece]:
         """Adds a token of a row. Returns the pieces to send."""
         growing = self._rows[row]
-        if growing.is_complete:
+        if growing.is_complete or row in self._held:
             return []
         if token == self._eos_id:
             growing.finish(before_stop(growing.text, growing.stops))

@@ -1,12 +1,13 @@
 """Server-Sent Events of one generation: a `token` event for each piece, then `done` with the response, or `error`.
 
-A worker thread reports tokens and complete rows; the event loop assembles and sends them.
+A worker thread reports tokens and complete rows; the event loop assembles and sends them. Rows of sentences with
+protected spans are sent after their last pass.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
@@ -16,7 +17,8 @@ from slimseq.app.http.problems import problem_of
 from slimseq.app.http.schemas.generation import GenerationResponse
 from slimseq.app.serving.batching.request import Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
-from slimseq.app.serving.streaming.assembly import Assembly, Piece
+from slimseq.app.serving.streaming.assembly import Piece, PieceSource
+from slimseq.app.serving.streaming.passes import StreamedPasses
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
 from slimseq.models_store.errors import SlimseqError
@@ -29,12 +31,16 @@ def event(name: str, data: object) -> bytes:
     return format_sse_event(event=name, data_str=to_json(data, exclude_none=True).decode())
 
 
+# A token, the output of a row, or the further passes of a row that have ended.
+Received = int | TextOutput | asyncio.Task[TextOutput]
+
+
 class TokenRelay:
     """Listens to a request on the generating thread, and passes tokens and rows to the event loop in order."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._received: asyncio.Queue[tuple[int, int | TextOutput] | None] = asyncio.Queue()
+        self._received: asyncio.Queue[tuple[int, Received] | None] = asyncio.Queue()
 
     def on_token(self, row: int, token: int) -> None:
         """Receives a token."""
@@ -48,7 +54,11 @@ class TokenRelay:
         """Receives the end of a request, after all of its tokens and rows."""
         request.future.add_done_callback(lambda _: self._received.put_nowait(None))
 
-    async def next(self, due: Due) -> tuple[int, int | TextOutput] | None:
+    def put(self, row: int, passes: asyncio.Task[TextOutput]) -> None:
+        """Receives the ended further passes of a row, on the event loop."""
+        self._received.put_nowait((row, passes))
+
+    async def next(self, due: Due) -> tuple[int, Received] | None:
         """Returns the row and the token or output that came next, or None at the end.
 
         Raises:
@@ -67,8 +77,9 @@ async def generation_events(
     worker: RequestQueue,
     request: QueuedRequest,
     relay: TokenRelay,
-    assembly: Assembly,
-    answer: Callable[[Generated], GenerationResponse],
+    assembly: PieceSource,
+    passes: StreamedPasses,
+    answer: Callable[[Generated], Awaitable[GenerationResponse]],
     on_failure: Callable[[SlimseqError], None],
 ) -> AsyncGenerator[bytes]:
     """Yields the events of a request. To close the generator early abandons the request.
@@ -78,6 +89,7 @@ async def generation_events(
         request: the request.
         relay: its listener.
         assembly: turns tokens and rows into pieces of text.
+        passes: runs the further passes of rows.
         answer: makes the final response.
         on_failure: called with a failure that becomes an `error` event.
 
@@ -87,13 +99,21 @@ async def generation_events(
     has_started = False
     relay.follow(request)
     try:
-        while (received := await relay.next(request.due)) is not None:
-            for piece in _pieces(assembly, *received):
+        pieces = await assembly.begin()
+        is_generating = True
+        while True:
+            for piece in pieces:
                 has_started = True
                 yield event("token", piece)
-        generated = await request.future
+            if not is_generating and not passes.running:
+                break
+            received = await relay.next(request.due)
+            is_generating = is_generating and received is not None
+            pieces = await _pieces(assembly, passes, relay, *received) if received else []
+        generated = passes.completed(await request.future)
+        response = await answer(generated)
         has_started = True
-        yield event("done", answer(generated))
+        yield event("done", response)
     except Exception as error:
         problem = _known(error, request)
         if not has_started:
@@ -101,11 +121,19 @@ async def generation_events(
         on_failure(problem)
         yield event("error", problem_of(problem))
     finally:
+        passes.close()
         worker.abandon(request)
 
 
-def _pieces(assembly: Assembly, row: int, received: int | TextOutput) -> list[Piece]:
-    return assembly.on_row(row, received) if isinstance(received, TextOutput) else assembly.on_token(row, received)
+async def _pieces(
+    assembly: PieceSource, passes: StreamedPasses, relay: TokenRelay, row: int, received: Received
+) -> list[Piece]:
+    if isinstance(received, int):
+        return await assembly.add(row, received)
+    if isinstance(received, asyncio.Task):
+        return await assembly.add(row, passes.ended(row, received))
+    output = passes.first(row, received, relay.put)
+    return [] if output is None else await assembly.add(row, output)
 
 
 def _known(error: Exception, request: QueuedRequest) -> SlimseqError:

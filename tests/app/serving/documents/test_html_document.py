@@ -3,17 +3,18 @@ import time
 import pytest
 
 from slimseq.app.errors import UnclosedMarkup
-from slimseq.app.serving.documents.markup import PIECE_CHARACTERS, Markup, parsing
+from slimseq.app.serving.documents.document import Document
+from slimseq.app.serving.documents.html_document import PIECE_CHARACTERS, reading_html
 from slimseq.app.serving.documents.planner import finished
 
 
-def markup(html: str) -> Markup:
-    return finished(parsing(html))
+def read(html: str) -> Document:
+    return finished(reading_html(html))
 
 
 def shouted(html: str) -> str:
-    read = markup(html)
-    return finished(read.filling([text.upper() for text in read.texts]))
+    document = read(html)
+    return finished(document.writing([text.upper() for text in document.texts])).text
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_texts_are_replaced_and_tags_are_kept(html: str, filled: str) -> None:
     ],
 )
 def test_what_is_no_language_is_kept_as_it_is_written(html: str) -> None:
-    assert markup(html).texts == [] and shouted(html) == html
+    assert read(html).texts == [] and shouted(html) == html
 
 
 def test_translation_is_allowed_again_inside_of_what_is_not_translated() -> None:
@@ -59,7 +60,7 @@ def test_translation_is_allowed_again_inside_of_what_is_not_translated() -> None
 
 
 def test_a_line_break_is_a_space_except_in_preformatted_text() -> None:
-    assert markup("<p>one\n   two</p><pre>one\n   two</pre>").texts == ["one two", "one\n   two"]
+    assert read("<p>one\n   two</p><pre>one\n   two</pre>").texts == ["one two", "one\n   two"]
 
 
 @pytest.mark.parametrize(
@@ -78,14 +79,14 @@ def test_a_line_break_is_a_space_except_in_preformatted_text() -> None:
 )
 def test_html_that_is_not_closed_is_refused_with_its_place(html: str, said: str) -> None:
     with pytest.raises(UnclosedMarkup) as refused:
-        markup(html)
+        read(html)
 
     assert str(refused.value).startswith(said)
 
 
 def test_long_html_is_read_in_small_steps() -> None:
     html = '<p class="a">Some <b>words</b> here.</p>\n' * 5000 + "<b>" * 100_000 + "</b>" * 100_000
-    steps = list(parsing(html))
+    steps = list(reading_html(html))
 
     assert len(steps) >= len(html) // PIECE_CHARACTERS
     assert shouted(html) == html.replace("Some", "SOME").replace("words", "WORDS").replace("here", "HERE")
@@ -94,7 +95,7 @@ def test_long_html_is_read_in_small_steps() -> None:
 def test_reading_takes_time_in_proportion_to_the_length() -> None:
     def seconds(count: int) -> float:
         started = time.process_time()
-        markup("<b>" * count + "</b>" * count)
+        read("<b>" * count + "</b>" * count)
         return time.process_time() - started
 
     seconds(1000)
@@ -102,4 +103,4 @@ def test_reading_takes_time_in_proportion_to_the_length() -> None:
 
 
 def test_a_paragraph_ends_the_one_before_it() -> None:
-    assert markup('<p translate="no">Slimseq<p>is small<p>and fast').texts == ["is small", "and fast"]
+    assert read('<p translate="no">Slimseq<p>is small<p>and fast').texts == ["is small", "and fast"]

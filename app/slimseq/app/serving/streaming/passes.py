@@ -1,0 +1,93 @@
+"""The further passes of a streamed request: those of a row start as soon as its first pass has ended.
+
+So a sentence whose spans have to be repaired delays the sentences after it by its own passes only.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from slimseq.app.serving.batching.request import Generated
+from slimseq.app.serving.batching.request_queue import RequestQueue
+from slimseq.app.serving.documents.plan import Plan
+from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.protection import RowPasses
+from slimseq.app.serving.terms import Due
+from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.inference.tokenizer import Encoding
+
+OnEnd = Callable[[int, asyncio.Task[TextOutput]], None]
+
+
+class StreamedPasses:
+    """The passes of the rows of one request. Used from the event loop."""
+
+    def __init__(self, worker: RequestQueue, generator: TextGenerator, planned: Plan, due: Due) -> None:
+        """Starts nothing.
+
+        Args:
+            worker: generates.
+            generator: of the model.
+            planned: the plan of the request.
+            due: when the request expires.
+        """
+        self._worker = worker
+        self._generator = generator
+        self._planned = planned
+        self._due = due
+        self._outputs: dict[int, TextOutput] = {}
+        self._running: set[asyncio.Task[TextOutput]] = set()
+        self._ended: float | None = None
+
+    @property
+    def running(self) -> int:
+        """The number of rows whose passes have not ended."""
+        return len(self._running)
+
+    def first(self, row: int, output: TextOutput, on_end: OnEnd) -> TextOutput | None:
+        """Takes the output of the first pass of a row. Returns the final output, or None if further passes start.
+
+        Args:
+            row: the row.
+            output: its output.
+            on_end: called on the event loop when the further passes end. The caller then calls `ended`.
+        """
+        passes = RowPasses(self._generator, self._planned)
+        rows = finished(passes.begin([(row, output)]))
+        if not rows:
+            self._outputs[row] = passes.outputs[row]
+            return passes.outputs[row]
+        task = asyncio.create_task(self._run(row, passes, rows))
+        self._running.add(task)
+        task.add_done_callback(lambda ended: on_end(row, ended))
+        return None
+
+    def ended(self, row: int, task: asyncio.Task[TextOutput]) -> TextOutput:
+        """Returns the final output of a row whose further passes have ended.
+
+        Raises:
+            SlimseqError: they failed.
+        """
+        self._running.discard(task)
+        self._ended = time.monotonic()
+        self._outputs[row] = task.result()
+        return self._outputs[row]
+
+    def completed(self, generated: Generated) -> Generated:
+        """Returns the final outputs in place of those of the first passes."""
+        outputs = [self._outputs.get(row, output) for row, output in enumerate(generated.outputs)]
+        inference_seconds = max(generated.inference_seconds, (self._ended or 0.0) - generated.begun)
+        return replace(generated, outputs=outputs, inference_seconds=inference_seconds)
+
+    def close(self) -> None:
+        """Ends what still runs."""
+        for task in self._running:
+            task.cancel()
+
+    async def _run(self, row: int, passes: RowPasses, rows: list[Encoding]) -> TextOutput:
+        while rows:
+            request = self._worker.submit(rows, self._planned.options, self._due, is_admitted=True)
+            generated = await self._worker.wait(request)
+            rows = finished(passes.go_on(generated.outputs))
+        return passes.outputs[row]

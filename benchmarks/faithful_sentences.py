@@ -1,0 +1,252 @@
+"""Synthetic English sentences with numbers, dates, addresses, code and tags, and what their German must have.
+
+They are made by rule from templates of their own: nothing here was looked at to write the rules of protection, nor are
+the German forms taken from there.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+MONTHS = {
+    "January": "Januar",
+    "February": "Februar",
+    "March": "März",
+    "April": "April",
+    "May": "Mai",
+    "June": "Juni",
+    "July": "Juli",
+    "August": "August",
+    "September": "September",
+    "October": "Oktober",
+    "November": "November",
+    "December": "Dezember",
+}
+CURRENCIES = {"$": ("$", "Dollar", "USD"), "£": ("£", "Pfund", "GBP"), "€": ("€", "Euro", "EUR")}
+SCALES = {"million": ("Million", "Mio"), "billion": ("Milliarde", "Mrd")}
+WORDS = ("garden", "river", "market", "island", "orchard", "harbour", "meadow", "castle", "forest", "valley")
+FIRST_NAMES = ("erika", "tobias", "nora", "felix", "amelie", "jonas")
+MIDDAY = 12
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a translation must have of one span.
+
+    Args:
+        source: the span, as it is in the sentence.
+        forms: one of them must be there, exactly once.
+        words: of each group one must be there too.
+    """
+
+    source: str
+    forms: tuple[str, ...]
+    words: tuple[tuple[str, ...], ...] = ()
+
+    def is_in(self, output: str) -> bool:
+        """Whether a translation has it."""
+        whole = sum(len(re.findall(_alone(form), output)) for form in set(self.forms))
+        return whole == 1 and all(any(word.lower() in output.lower() for word in group) for group in self.words)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence, the kind of its spans, and what is wanted of its translation."""
+
+    kind: str
+    text: str
+    wanted: tuple[Wanted, ...]
+
+    def lost(self, output: str) -> list[str]:
+        """Returns the spans that a translation has not."""
+        return [each.source for each in self.wanted if not each.is_in(output)]
+
+
+def _alone(form: str) -> str:
+    before = r"(?<![0-9])(?<![0-9][.,])" if form[0].isdigit() else ""
+    after = r"(?![0-9])(?![.,][0-9])" if form[-1].isdigit() else ""
+    return before + re.escape(form) + after
+
+
+def _grouped(number: int) -> str:
+    return f"{number:,}"
+
+
+def _german(number: str) -> str:
+    return number.translate(str.maketrans(",.", ".,"))
+
+
+def _same(text: str) -> Wanted:
+    return Wanted(text, (text,))
+
+
+def _number(random: Random) -> Wanted:
+    choice = random.randrange(4)
+    if choice == 0:
+        return _same(str(random.randint(13, 999)))
+    if choice == 1:
+        written = _grouped(random.randint(1_000, 9_999_999))
+        return Wanted(written, (_german(written), written.replace(",", "")))
+    if choice == 2:
+        written = f"{random.randint(0, 99)}.{random.randint(1, 9)}"
+        return Wanted(written, (_german(written), written))
+    written = f"{random.randint(1, 99)}.{random.randint(1, 9)}%"
+    return Wanted(written, (_german(written[:-1]),), (("%", "Prozent"),))
+
+
+def _amount(random: Random) -> Wanted:
+    sign = random.choice(list(CURRENCIES))
+    choice = random.randrange(3)
+    if choice == 0:
+        number = f"{_grouped(random.randint(1_000, 99_999))}.{random.randint(0, 99):02}"
+    elif choice == 1:
+        number = f"{random.randint(3, 999)}.{random.randint(0, 99):02}"
+    else:
+        number = f"{random.randint(1, 99)}.{random.randint(1, 9)}"
+        scale = random.choice(list(SCALES))
+        return Wanted(f"{sign}{number} {scale}", (_german(number),), (CURRENCIES[sign], SCALES[scale]))
+    return Wanted(sign + number, (_german(number), _german(number).replace(".", "")), (CURRENCIES[sign],))
+
+
+def _date(random: Random) -> Wanted:
+    month, day, year = random.choice(list(MONTHS)), random.randint(1, 28), random.randint(1850, 2049)
+    german = f"{day}. {MONTHS[month]} {year}"
+    written = random.choice([f"{month} {day}, {year}", f"{day} {month} {year}", f"{year}-{7:02}-{day:02}"])
+    return _same(written) if written[0] == str(year)[0] and "-" in written else Wanted(written, (german,))
+
+
+def _time(random: Random) -> Wanted:
+    hour, minute = random.randint(1, 12), random.randint(10, 59)
+    half = random.choice(["a.m.", "p.m.", "am", "pm", ""])
+    if not half:
+        written = f"{random.randint(13, 23)}:{minute}"
+        return Wanted(written, (written, written.replace(":", ".")))
+    full = hour % MIDDAY + (MIDDAY if half[0] == "p" else 0)
+    forms = (f"{full}:{minute}", f"{full}.{minute}", f"{full:02}:{minute}")
+    return Wanted(f"{hour}:{minute} {half}", tuple(dict.fromkeys(forms)))
+
+
+def _url(random: Random) -> Wanted:
+    host = f"{random.choice(WORDS)}-{random.choice(WORDS)}.{random.choice(['example', 'org', 'net', 'test'])}"
+    path = random.choice(["", f"/{random.choice(WORDS)}", f"/{random.choice(WORDS)}/{random.randint(1, 999)}?id=x{7}"])
+    return _same(random.choice(["https://", "http://", "https://www."]) + host + path)
+
+
+def _email(random: Random) -> Wanted:
+    name = f"{random.choice(FIRST_NAMES)}{random.choice(['.', '_', ''])}{random.choice(WORDS)}"
+    return _same(f"{name}@{random.choice(WORDS)}.{random.choice(['example', 'org', 'net'])}")
+
+
+def _phone(random: Random) -> Wanted:
+    digits = [random.randint(100, 999) for _ in range(4)]
+    return _same(
+        random.choice(
+            [
+                f"+49 {digits[0]} {digits[1]}{digits[2]}",
+                f"({digits[0]}) {digits[1]}-{digits[2]}{random.randint(0, 9)}",
+                f"{digits[0]}-{digits[1]}-{digits[2]}{random.randint(0, 9)}",
+                f"+1 {digits[0]} {digits[1]} {digits[2]}{random.randint(0, 9)}",
+            ]
+        )
+    )
+
+
+def _code(random: Random) -> Wanted:
+    first, second = random.choice(WORDS), random.choice(WORDS)
+    return _same(
+        random.choice(
+            [f"`{first}_{second}()`", f"`{first} --{second}`", f"`{first}.{second}[3]`", f"{{{first}}}", "%s"]
+        )
+    )
+
+
+KINDS: dict[str, Callable[[Random], Wanted]] = {
+    "number": _number,
+    "amount": _amount,
+    "date": _date,
+    "time": _time,
+    "url": _url,
+    "email": _email,
+    "phone": _phone,
+    "code": _code,
+}
+TEMPLATES: dict[str, Sequence[str]] = {
+    "number": (
+        "The library lent {} books in the first week.",
+        "Only {} of the trees survived the storm.",
+        "They counted {} birds near the lake, and last year there were {}.",
+        "The average score of the students was {}.",
+        "Unemployment stood at {} when the new government came to power.",
+    ),
+    "amount": (
+        "My sister sold her old car for {}.",
+        "The repair of the roof will cost us {}, which is more than we expected.",
+        "The company made a profit of {} last year.",
+        "A ticket costs {} for adults and {} for children.",
+        "The bank lent the farmer {}.",
+    ),
+    "date": (
+        "The bridge was opened on {}.",
+        "The contract ends on {} and will not be renewed.",
+        "Her grandmother was born on {} in a small village.",
+        "Please send us your answer before {}.",
+    ),
+    "time": (
+        "The last bus leaves at {}.",
+        "Our shop opens at {} on Saturdays.",
+        "The train arrived at {} and left at {}.",
+        "We will have lunch at {} with the new neighbours.",
+    ),
+    "url": (
+        "You will find the pictures at {}.",
+        "The documentation has moved to {} and the old page is gone.",
+        "Read the rules on {} before you play.",
+        "More information is available from {}.",
+    ),
+    "email": (
+        "Send your photos to {} and we will print them.",
+        "Our teacher's address is {}.",
+        "Messages to {} are answered within a day.",
+        "I forwarded the letter to {} and to {}.",
+    ),
+    "phone": (
+        "The doctor's number is {}.",
+        "If there is a fire, call {} at once.",
+        "You may also leave a message on {}.",
+        "Our office in the city has the number {}.",
+    ),
+    "code": (
+        "The function {} returns the number of open files.",
+        "Type {} and press the enter key.",
+        "If {} is empty, the program stops.",
+        "Do not change {} while the server is running.",
+    ),
+    "tag": (
+        "The <{tag}>{word}</{tag}> was closed during the winter.",
+        "We walked through the <{tag}>{word}</{tag}> and talked about the future.",
+        'Please read <a href="{url}">the letter</a> again.',
+        "Good morning!<br/> The sun is shining over the {word}.",
+    ),
+}
+
+
+def sentences(count: int, seed: int) -> list[Sentence]:
+    """Returns sentences, as many of each kind."""
+    random = Random(seed)
+    names = list(TEMPLATES)
+    return [_sentence(names[index % len(names)], random) for index in range(count)]
+
+
+def _sentence(kind: str, random: Random) -> Sentence:
+    template = random.choice(TEMPLATES[kind])
+    if kind == "tag":
+        url = _url(random).source
+        text = template.format(tag=random.choice(["b", "em", "span"]), word=random.choice(WORDS), url=url)
+        return Sentence(kind, text, tuple(_same(tag) for tag in re.findall("<[^<>]+>", text)))
+    wanted: list[Wanted] = []
+    while len(wanted) < template.count("{}"):
+        each = KINDS[kind](random)
+        if not any(set(each.forms) & set(other.forms) for other in wanted):
+            wanted.append(each)
+    return Sentence(kind, template.format(*(each.source for each in wanted)), tuple(wanted))

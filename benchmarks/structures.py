@@ -1,0 +1,96 @@
+"""The structure of HTML and Markdown: everything but the words, as it must be the same after translation.
+
+Blocks are compared in their order. What is within a sentence may move with its words, so that of it only what it is and
+what it is in are compared.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import turbohtml
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from turbohtml import TokenType
+
+INLINE = frozenset(
+    {
+        *("a", "abbr", "b", "bdi", "bdo", "big", "br", "cite", "code", "del", "dfn", "em", "font", "i", "img", "input"),
+        *("embed", "ins", "kbd", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time"),
+        *("tt", "u", "var", "wbr"),
+    }
+)
+VOID = frozenset({"br", "img", "input", "embed", "wbr"})
+UNTOUCHED = frozenset({"code", "kbd", "samp", "var", "script", "style"})
+_FRONT_MATTER = re.compile(r"---\n(?=\w+:)(?:.*\n)*?---\n")
+_SAID = frozenset({"text", "softbreak"})
+
+Structure = tuple[Sequence[Hashable], Counter[Hashable]]
+
+
+def html_structure(html: str) -> Structure:
+    """Returns the block tags in order, and how often each inline element is at each place."""
+    tokenizer = turbohtml.Tokenizer(capture_source=True)
+    blocks: list[Hashable] = []
+    inline: Counter[Hashable] = Counter()
+    opened: list[tuple[str, ...]] = []
+    untouched = 0
+    for token in [*tokenizer.feed(html), *tokenizer.close()]:
+        tag = token.tag or ""
+        place = len(blocks), *opened
+        if token.type in (TokenType.TEXT, TokenType.CHARACTER_REFERENCE):
+            if untouched:
+                inline[token.data, place] += 1
+        elif token.type is TokenType.COMMENT:
+            inline[token.source, place] += 1
+        elif tag not in INLINE:
+            blocks.append(token.source)
+            opened.clear()
+            untouched = int(token.type is TokenType.START_TAG and tag in UNTOUCHED)
+        elif token.type is TokenType.START_TAG:
+            inline[token.source, place] += 1
+            if tag not in VOID and not token.self_closing:
+                opened.append((tag, token.source or ""))
+                untouched += tag in UNTOUCHED
+        elif opened and opened[-1][0] == tag:
+            opened.pop()
+            untouched -= tag in UNTOUCHED
+        else:
+            inline[f"unopened {tag}", place] += 1
+    return blocks, inline
+
+
+def markdown_structure(markdown: str) -> Structure:
+    """Returns the blocks in order, and how often each inline construct is at each place."""
+    parser = MarkdownIt("commonmark", {"maxNesting": 100, "strikethrough_single_tilde": True})
+    parser.enable(["table", "strikethrough"])
+    matter = _FRONT_MATTER.match(markdown)
+    blocks: list[Hashable] = [matter[0] if matter else ""]
+    inline: Counter[Hashable] = Counter()
+    environment: dict[str, Any] = {}
+    for token in parser.parse(markdown[len(matter[0]) if matter else 0 :], environment):
+        if token.type == "inline":
+            _count(token.children or [], len(blocks), inline)
+        else:
+            held = token.content if token.type in ("fence", "code_block", "html_block") else ""
+            attributes = tuple(sorted(token.attrs.items()))
+            blocks.append((token.type, token.tag, token.markup, token.info, token.hidden, attributes, held))
+    references = environment.get("references", {})
+    blocks.append(tuple((name, each["href"], each["title"]) for name, each in references.items()))
+    return blocks, inline
+
+
+def _count(tokens: Sequence[Token], block: int, inline: Counter[Hashable]) -> None:
+    opened: list[str] = []
+    for token in tokens:
+        if token.type in _SAID:
+            continue
+        if token.nesting < 0:
+            opened.pop()
+            continue
+        held = token.content if token.type in ("code_inline", "html_inline", "image") else ""
+        name = f"{token.type} {sorted(token.attrs.items())} {held}"
+        inline[block, name, *opened] += 1
+        if token.nesting > 0:
+            opened.append(name)

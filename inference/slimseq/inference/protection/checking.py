@@ -1,0 +1,116 @@
+"""Checks that the numbers of a sentence are in its translation, each as often, and replaces those that are wrong."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slimseq.inference.protection.localization import Numeral, Rendering
+from slimseq.inference.protection.spans import Range
+
+_DIGITS = re.compile(r"[0-9]+(?:[.,:][0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a translation has of the spans of its sentence.
+
+    Args:
+        missing: places of the renderings that have a numeral or a word which is not there, or a numeral too often.
+        absent: the numerals that are not there, in reading order.
+        extra: ranges of the numbers in the translation that belong to no span.
+        has_words: whether all words are there.
+    """
+
+    missing: frozenset[int]
+    absent: tuple[Numeral, ...]
+    extra: tuple[Range, ...]
+    has_words: bool
+
+
+def check(output: str, renderings: Sequence[Rendering]) -> Found:
+    """Looks for the numerals and the words of spans in a translation.
+
+    Args:
+        output: the translation.
+        renderings: those of the spans, in reading order.
+    """
+    taken: list[Range] = []
+    places = [(index, numeral) for index, each in enumerate(renderings) for numeral in each.numerals]
+    absent: set[int] = set()
+    # A long form may contain a short one.
+    for place in sorted(range(len(places)), key=lambda place: -max(map(len, places[place][1].forms))):
+        forms = sorted(places[place][1].forms, key=lambda form: (-len(form), form))
+        found = next((match for form in forms if (match := _place_of(form, output, taken)) is not None), None)
+        if found is None:
+            absent.add(place)
+        else:
+            taken.append(found)
+    lowered = output.lower()
+    wordless = {
+        index
+        for index, each in enumerate(renderings)
+        if not all(any(word in lowered for word in group) for group in each.words)
+    }
+    extra = [
+        match.span()
+        for match in _DIGITS.finditer(output)
+        if not any(start < match.end() and match.start() < end for start, end in taken)
+    ]
+    repeated = {output[start:end] for start, end in extra}
+    return Found(
+        missing=frozenset(
+            index for place, (index, numeral) in enumerate(places) if place in absent or numeral.forms & repeated
+        )
+        | frozenset(wordless),
+        absent=tuple(places[place][1] for place in sorted(absent)),
+        extra=tuple(extra),
+        has_words=not wordless,
+    )
+
+
+def replaced(output: str, found: Found) -> str | None:
+    """Returns a translation with its wrong numbers replaced by those that are not there, in the same order.
+
+    Returns None if that is not sure: words are not there either, there are not as many wrong numbers, or one is a part
+    of a word.
+    """
+    if not found.has_words or len(found.absent) != len(found.extra):
+        return None
+    if any(_is_glued(output, start, end) for start, end in found.extra):
+        return None
+    pieces, start = [], 0
+    for (begin, end), numeral in zip(found.extra, found.absent, strict=True):
+        pieces += [output[start:begin], numeral.localized]
+        start = end
+    return "".join([*pieces, output[start:]])
+
+
+def _place_of(form: str, output: str, taken: Sequence[Range]) -> Range | None:
+    """Returns where a number is in a translation, as a whole number that is not taken."""
+    start = output.find(form)
+    while start >= 0:
+        end = start + len(form)
+        if is_whole(output, start, end) and not any(begin < end and start < stop for begin, stop in taken):
+            return start, end
+        start = output.find(form, start + 1)
+    return None
+
+
+def is_whole(text: str, start: int, end: int) -> bool:
+    """Whether the digits at a place are not a part of a longer number."""
+    before, after = text[max(start - 2, 0) : start], text[end : end + 2]
+    return not (
+        _is_digit(before[-1:])
+        or _is_digit(after[:1])
+        or (before[-1:] in (".", ",") and _is_digit(before[:1]))
+        or (after[:1] in (".", ",") and _is_digit(after[1:]))
+    )
+
+
+def _is_glued(text: str, start: int, end: int) -> bool:
+    """Whether digits are a part of a word."""
+    return text[max(start - 1, 0) : start].isalnum() or text[end : end + 1].isalnum()
+
+
+def _is_digit(character: str) -> bool:
+    return character.isascii() and character.isdigit()

@@ -1,0 +1,231 @@
+"""Finds the spans of a text that a translation must not change: numbers, dates, URLs, code, tags and their like.
+
+The search is linear in the length of the text, whatever the text is: quantifiers are possessive or bounded, and each
+alternative starts only where a word does. `slimseq.inference.protection.localization` says how a span reads in the
+target language.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+Range = tuple[int, int]
+
+# Characters that are searched at once: a few milliseconds.
+WINDOW_CHARACTERS = 2000
+
+
+class Kind(StrEnum):
+    """What a span is."""
+
+    KEPT = "kept"
+    CODE = "code"
+    TAG = "tag"
+    URL = "url"
+    EMAIL = "email"
+    PHONE = "phone"
+    DATE = "date"
+    TIME = "time"
+    AMOUNT = "amount"
+    PERCENT = "percent"
+    QUANTITY = "quantity"
+    ORDINAL = "ordinal"
+    IDENTIFIER = "identifier"
+    NUMBER = "number"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A range of a text, and what it is."""
+
+    start: int
+    end: int
+    kind: Kind
+    text: str
+
+    def moved(self, offset: int) -> "Span":
+        """Returns the same span, counted from another place."""
+        return Span(self.start + offset, self.end + offset, self.kind, self.text)
+
+
+# Digits with single dots and commas between them.
+NUMERAL = r"[0-9]++(?:[.,][0-9]++)*+"
+MONTH = (
+    r"(?:Jan(?:uary|\.)?|Feb(?:ruary|\.)?|Mar(?:ch|\.)?|Apr(?:il|\.)?|May|June?|July?|Aug(?:ust|\.)?"
+    r"|Sept?(?:ember|\.)?|Oct(?:ober|\.)?|Nov(?:ember|\.)?|Dec(?:ember|\.)?)"
+)
+SCALE = r"(?:thousand|million|billion|trillion)"
+SYMBOL = r"(?:(?:US|CA|AU|NZ|HK|C|A)?\$|[£€¥₹₽])"
+CURRENCY_CODE = r"(?:USD|EUR|GBP|CHF|JPY|CAD|AUD|CNY|INR|SEK|NOK|DKK|PLN)"
+UNIT = (
+    r"(?:km/h|km²|km|cm|mm|nm|m²|m³|m/s|m|mg|µg|kg|g|ml|cl|dl|l|[kKMGT]i?B|[kMG]bit/s|[kMG]?Hz|[kMG]?Wh?|[mk]?V|mA|mAh"
+    r"|°C|°F|°|mph|dpi|px|ms|fps|kcal|hPa)"
+)
+_SUFFIX = r"(?:st|nd|rd|th)"
+# What may not be beside the digits of a span: a word, or more of the same number.
+_BEFORE = r"(?<![\w])(?<![0-9][.,])"
+_AFTER = r"(?!\w|[.,][0-9])"
+_SIGN = r"(?:(?<![\w.,)\]])[-\u2212+](?=[0-9$£€¥]))?"
+
+_ANY_LANGUAGE = {
+    Kind.CODE: (
+        r"``(?:[^`\n]++|`(?!`))++``|`[^`\n]++`"
+        r"|\$?\{\{?+[ ]?[\w.\-:!\[\]]{0,60}+[ ]?\}\}?"
+        r"|(?<![\w%])%(?:\([A-Za-z_]\w{0,40}+\)|[0-9]\$)?[sdifx](?!\w)"
+        r"|&(?:\#[0-9]{1,7}|\#x[0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,15});"
+    ),
+    Kind.TAG: r"</?[A-Za-z][^<>\n]{0,2000}+>|<!--[^>\n]{0,2000}+>",
+    Kind.EMAIL: r"(?<![\w.+%-])[\w.%+-]{1,64}+@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])",
+    Kind.URL: (
+        r"(?<![\w@/])(?:[A-Za-z][A-Za-z0-9+]{1,20}+://|www\.)[^\s<>\"`]++"
+        r"|(?<![\w@.-])(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.)+"
+        r"(?:com|org|net|edu|gov|info|io|dev|app|ai|eu|uk|de|at|ch|co)(?![\w-]|\.\w)(?:/[^\s<>\"`]*+)?"
+    ),
+    Kind.PHONE: (
+        r"(?<![\w+])\+(?=(?:[ ()/.-]{0,2}[0-9]){7})[0-9]{1,15}(?:(?:[ /.-]|[ ]?\(|\)[ ]?)[0-9]{1,12}){0,7}(?!\w)"
+        r"|(?<![\w(])\((?=(?:[ ()-]{0,2}[0-9]){7})[0-9]{2,5}\)[ -]?[0-9]{2,8}(?:[ -][0-9]{2,8}){0,3}(?![\w])"
+        rf"|{_BEFORE}(?<!-)(?:1-)?[0-9]{{3}}[-. ][0-9]{{3}}[-. ][0-9]{{4}}{_AFTER}(?!-)"
+        rf"|{_BEFORE}(?<!-)0[0-9]{{2,4}}[ /-][0-9]{{3,9}}(?:[ -][0-9]{{2,6}}){{0,3}}{_AFTER}(?!-)"
+    ),
+    Kind.DATE: (
+        rf"{_BEFORE}(?:[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:T[0-9]{{2}}:[0-9]{{2}}[0-9:.+Z-]{{0,20}})?"
+        rf"|[0-9]{{1,2}}/[0-9]{{1,2}}/[0-9]{{2,4}}|[0-9]{{1,2}}\.[0-9]{{1,2}}\.[0-9]{{4}}){_AFTER}"
+    ),
+    Kind.TIME: rf"{_BEFORE}(?<!:)[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?(?!:?[0-9]){_AFTER}",
+    Kind.AMOUNT: (
+        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[ \u00a0]?{NUMERAL}{_AFTER}"
+        rf"|{_SIGN}{_BEFORE}{NUMERAL}[ \u00a0]?(?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
+    ),
+    Kind.PERCENT: rf"{_SIGN}{_BEFORE}{NUMERAL}[ \u00a0]?%",
+    Kind.QUANTITY: rf"{_SIGN}{_BEFORE}{NUMERAL}[ \u00a0]?{UNIT}(?![\w/²³])",
+    Kind.IDENTIFIER: (
+        r"(?<!\w)[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)"
+        r"|(?<![\w-])(?:[A-Z]{1,12}-(?=[0-9])|[^\W0-9]{1,40}+(?=[0-9]))\w++(?:[-._](?=\w{0,40}[0-9])\w++)*+"
+        rf"|{_BEFORE}[0-9]++(?:[A-Z]|[A-Za-z]{{1,40}}+[0-9])\w*+"
+    ),
+    Kind.NUMBER: rf"{_SIGN}(?<![0-9])(?<![0-9][.,]){NUMERAL}(?:[-\u2013/:]{NUMERAL})*+",
+}
+_ENGLISH = {
+    Kind.DATE: (
+        rf"(?<!\w){MONTH} [0-9]{{1,2}}{_SUFFIX}?(?![\w]|[.,:]?[0-9])(?:,? ?[0-9]{{4}}(?!\w|[.,]?[0-9]))?"
+        rf"|(?<!\w){MONTH},? [0-9]{{4}}(?!\w|[.,:]?[0-9])"
+        rf"|{_BEFORE}[0-9]{{1,2}}{_SUFFIX}?(?: of)? {MONTH}(?!\w)(?:,? [0-9]{{4}}(?!\w|[.,]?[0-9]))?"
+    ),
+    # The last dot may be that of the sentence too.
+    Kind.TIME: (
+        rf"{_BEFORE}(?<!:)[0-9]{{1,2}}(?:[:.][0-9]{{2}})?[ \u00a0]?"
+        r"(?:[ap]m|[AP]M|[ap]\.m(?:\.(?=[ ,;)]*[^\s,;)]))?|[AP]\.M(?:\.(?=[ ,;)]*[^\s,;)]))?)(?!\w)"
+    ),
+    Kind.AMOUNT: (
+        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[ \u00a0]?{NUMERAL}"
+        rf"(?:[ -]{SCALE}|[ ]?(?:bn|tn|mn)|[mMbBkK])(?!\w)"
+        rf"|{_SIGN}{_BEFORE}{NUMERAL}[ \u00a0]{SCALE}[ \u00a0](?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
+    ),
+    Kind.ORDINAL: rf"{_BEFORE}[0-9]{{1,4}}{_SUFFIX}(?!\w)",
+    Kind.NUMBER: rf"{_SIGN}{_BEFORE}{NUMERAL}[ \u00a0-]{SCALE}(?!\w)",
+}
+# The order matters: the first kind that matches at a place wins.
+_ORDER = list(Kind)[1:]
+
+
+def _pattern(*rules: dict[Kind, str]) -> re.Pattern[str]:
+    groups = []
+    for kind in _ORDER:
+        alternatives = "|".join(rule[kind] for rule in rules if kind in rule)
+        if alternatives:
+            groups.append(f"(?P<{kind.value}>{alternatives})")
+    return re.compile("|".join(groups))
+
+
+_PATTERNS = {"en": _pattern(_ENGLISH, _ANY_LANGUAGE)}
+_OTHER = _pattern(_ANY_LANGUAGE)
+# A text without any of these has no span.
+_SIGNS = re.compile(r"[0-9@<`{%&/]|www\.|\.(?:com|org|net|edu|gov|info|io|dev|app|ai|eu|uk|de|at|ch|co)\b")
+_LETTER = re.compile(r"[^\W\d_]")
+_BRACKETS = {")": "(", "]": "[", "}": "{"}
+_LAST = ".,;:!?'\u2019\u201d\u201c*_" + "".join(_BRACKETS)
+
+
+def windows(text: str) -> Iterator[Range]:
+    """Yields ranges of a text that are searched at once. They end at spaces, unless there are none."""
+    start = 0
+    while start < len(text):
+        end = start + WINDOW_CHARACTERS
+        if end < len(text):
+            space = text.rfind(" ", start + WINDOW_CHARACTERS // 2, end)
+            end = end if space < 0 else space
+        yield start, min(end, len(text))
+        start = end
+
+
+def find_spans(text: str, language: str, window: Range | None = None) -> list[Span]:
+    """Returns the spans of a text in reading order. They do not overlap.
+
+    Args:
+        text: any text.
+        language: its language code; months, and words such as "million", are those of this language.
+        window: the range to search; None means the whole text.
+    """
+    offset, end = window or (0, len(text))
+    # What is outside of the window must not hide what is in it, such as the rest of a long number.
+    text = text[offset:end]
+    if not _SIGNS.search(text):
+        return []
+    pattern = _PATTERNS.get(language, _OTHER)
+    found: list[Span] = []
+    start = 0
+    while (match := pattern.search(text, start)) is not None and match.lastgroup is not None:
+        kind, begin, stop = Kind(match.lastgroup), match.start(), match.end()
+        if kind is Kind.URL:
+            stop = _without_punctuation(text, begin, stop)
+        found.append(Span(offset + begin, offset + stop, kind, text[begin:stop]))
+        start = max(stop, begin + 1)
+    return found
+
+
+def with_ranges(text: str, spans: Sequence[Span], ranges: Sequence[Range]) -> list[Span]:
+    """Adds ranges that are kept whatever they look like. Spans that overlap with one are dropped."""
+    kept = [Span(start, end, Kind.KEPT, text[start:end]) for start, end in sorted(ranges) if start < end]
+    found: list[Span] = []
+    for span in sorted([*kept, *spans], key=lambda each: (each.start, each.kind is not Kind.KEPT)):
+        while found and span.kind is Kind.KEPT and found[-1].kind is not Kind.KEPT and found[-1].end > span.start:
+            found.pop()
+        if not found or found[-1].end <= span.start:
+            found.append(span)
+    return found
+
+
+def without_gaps(spans: Sequence[Span]) -> list[Span]:
+    """Joins spans of the same kind with nothing between them, such as the windows of one long number."""
+    found: list[Span] = []
+    for span in spans:
+        if found and found[-1].end == span.start and found[-1].kind is span.kind:
+            before = found.pop()
+            found.append(Span(before.start, span.end, span.kind, before.text + span.text))
+        else:
+            found.append(span)
+    return found
+
+
+def has_words(text: str, spans: Sequence[Span]) -> bool:
+    """Whether a text has a letter outside of its spans."""
+    ends = [0, *(span.end for span in spans)]
+    starts = [*(span.start for span in spans), len(text)]
+    return any(_LETTER.search(text, start, end) for start, end in zip(ends, starts, strict=True))
+
+
+def _without_punctuation(text: str, start: int, end: int) -> int:
+    """Returns where a URL ends: before the punctuation of its sentence, and after a bracket that it opens."""
+    surplus = {
+        closing: text.count(closing, start, end) - text.count(opening, start, end)
+        for closing, opening in _BRACKETS.items()
+    }
+    while end > start and text[end - 1] in _LAST:
+        closing = text[end - 1]
+        if closing in _BRACKETS:
+            if surplus[closing] <= 0:
+                break
+            surplus[closing] -= 1
+        end -= 1
+    return end

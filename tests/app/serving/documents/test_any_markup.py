@@ -1,0 +1,86 @@
+"""Any text as HTML or Markdown is answered with the same structure, or refused, and never takes long."""
+
+import time
+from collections.abc import Callable, Generator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.marked_documents import html_document, markdown_document
+from benchmarks.structures import Structure, html_structure, markdown_structure
+from slimseq.app.errors import MarkupTooComplex, UnclosedMarkup
+from slimseq.app.serving.documents.document import Document, Written
+from slimseq.app.serving.documents.html_document import reading_html
+from slimseq.app.serving.documents.markdown_document import reading_markdown
+from tests.app.serving.documents.translators import ALL, Translator, rewritten, upper
+
+# CPU time, which other tests do not change.
+SECONDS = 5.0
+TRANSLATORS = st.sampled_from(ALL)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+MARKDOWN_SIGNS = [
+    *("*", "**", "_", "__", "~", "~~", "`", "``", "[", "]", "](/a)", "](/a 'b')", "![", "<", ">", "<b>", "</b>"),
+    *("<br>", "<!--", "-->", "<code>", "</code>", "\n", "\n\n", "  \n", "\\\n", "\\", "> ", "- ", "* ", "1. ", "2) "),
+    *("# ", "###", "---", "===", "***", "    ", "\t", "|", " | ", "|---|\n", "--|--\n", "```\n", "~~~\n", "&amp;"),
+    *("&#65;", "&", "[^1]", "[a]", "[a]: /b\n", "[a][]", "<https://a.b/c_d>", "!", ":", "[ ] ", "<div>\n", "a", "Bc "),
+    *("d. ", "\u00a0", "\ue000", "\r\n", "\r", "\x0c", "\u2028", "\0", "ß", "漢", "\U000f0000"),
+]
+HTML_SIGNS = [
+    *("<b>", "</b>", "<a href='/'>", "</a>", "<p>", "</p>", "<li>", "</li>", "<br>", "<br/>", "<img src=a>", "<code>"),
+    *("</code>", "<i translate=no>", "</i>", "<pre>", "</pre>", "<script>", "</script>", "<!-- a -->", "<!--", "-->"),
+    *("<div>", "</div>", "<span>", "</span>", "<", ">", "&", "&amp;", "&lt;b&gt;", "&#10;", "'", '"', "=", " ", "\n"),
+    *("one ", "Two. ", "three", "\ue000", "\r\n", "</", "<td>", "<svg><path/></svg>", "<textarea>", "</textarea>"),
+]
+
+
+def mixed(signs: list[str]) -> st.SearchStrategy[str]:
+    return TEXT | st.lists(st.sampled_from(signs) | TEXT, max_size=20).map("".join)
+
+
+def answered(
+    reading: Callable[..., Generator[None, None, Document]], text: str, translate: Translator
+) -> Written | None:
+    started = time.thread_time()
+    try:
+        return rewritten(reading(text), translate)
+    except (MarkupTooComplex, UnclosedMarkup):
+        return None
+    finally:
+        assert time.thread_time() - started < SECONDS
+
+
+@given(text=mixed(MARKDOWN_SIGNS), translate=TRANSLATORS)
+def test_any_text_as_markdown_keeps_its_structure(text: str, translate: Translator) -> None:
+    written = answered(reading_markdown, text, translate)
+
+    assert written is None or markdown_structure(written.text) == markdown_structure(text)
+
+
+@given(text=mixed(HTML_SIGNS), translate=TRANSLATORS)
+def test_any_text_as_html_keeps_its_structure_or_is_refused(text: str, translate: Translator) -> None:
+    written = answered(reading_html, text, translate)
+
+    assert written is None or html_structure(written.text) == html_structure(text)
+
+
+@pytest.mark.parametrize("translate", ALL, ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    ("document", "reading", "structure"),
+    [(html_document, reading_html, html_structure), (markdown_document, reading_markdown, markdown_structure)],
+    ids=["html", "markdown"],
+)
+def test_documents_with_much_structure_keep_it(
+    document: Callable[[int], str],
+    reading: Callable[..., Generator[None, None, Document]],
+    structure: Callable[[str], Structure],
+    translate: Translator,
+) -> None:
+    different = []
+    for seed in range(50):
+        source = document(seed)
+        written = rewritten(reading(source), translate)
+        if structure(written.text) != structure(source) or (translate is upper and written.untranslated):
+            different.append(seed)
+
+    assert different == []

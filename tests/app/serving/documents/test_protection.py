@@ -1,0 +1,96 @@
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from slimseq.app.serving.documents.plan import planning
+from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.documents.protection import all_passes
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.protection.passes import NAMES
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+
+@pytest.fixture(scope="module")
+def translator(embedded: Store) -> Iterator[TextGenerator]:
+    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
+        yield generator
+
+
+def scripted(translator: TextGenerator, *passes: Sequence[str]) -> Callable[[Sequence[Encoding]], list[TextOutput]]:
+    """Generates given texts, pass by pass."""
+    left = iter(passes)
+    return lambda rows: [TextOutput(text, "eos", 4, 3, False) for _, text in zip(rows, next(left), strict=True)]
+
+
+def outputs(translator: TextGenerator, prompt: Prompt, *passes: Sequence[str]) -> list[TextOutput]:
+    planned = finished(planning(translator, prompt, max_rows=4096))
+    done = all_passes(translator, planned, scripted(translator, *passes))
+    return planned.assemble([done.outputs[row] for row in range(len(planned.rows))])
+
+
+def test_only_sentences_whose_spans_are_wrong_are_translated_again(translator: TextGenerator) -> None:
+    prompt = Prompt(["It is late. It costs $7. It has 12 rooms."])
+
+    first_pass = ["Spät.", "Es kostet etwas.", "Es hat 12 Räume."]
+
+    [output] = outputs(translator, prompt, first_pass, ["Es kostet nun."], ["Es kostet"])
+
+    assert output.text == "Spät. Es kostet 7 $. Es hat 12 Räume."
+    assert output.output_tokens == 3 * 5 and output.input_tokens == 3 * 4
+
+
+def test_what_was_lost_is_that_of_all_sentences(translator: TextGenerator) -> None:
+    planned = finished(planning(translator, Prompt(["Mail a@b.org. It costs $7."]), max_rows=4096))
+
+    done = all_passes(translator, planned, lambda rows: [TextOutput("Ja", "length", 4, 3, False) for _ in rows])
+
+    [output] = planned.assemble([done.outputs[row] for row in range(2)])
+    assert output.lost == ("a@b.org", "$7") and output.finish_reason == "length"
+
+
+def test_segments_without_words_make_no_rows(translator: TextGenerator) -> None:
+    [first, second] = outputs(translator, Prompt(["1,299.99\n\nIt is late.\n42", "3.5%"]), ["Es ist spät."])
+
+    assert first.text == "1.299,99\n\nEs ist spät.\n42"
+    assert second == TextOutput("3,5 %", "eos", 0, 0, False)
+
+
+def test_without_protection_every_segment_is_a_row_as_it_is(translator: TextGenerator) -> None:
+    planned = finished(planning(translator, Prompt(["42. See https://a.org/b."], protect=False), max_rows=4096))
+
+    assert len(planned.rows) == 2 and not planned.passes
+
+
+def test_given_ranges_come_back_byte_for_byte(translator: TextGenerator) -> None:
+    text = "Press the [big  button] now."
+    prompt = Prompt([text, "It is late."], protect=False, ranges=[[(10, 23)], []])
+
+    [first, second] = outputs(translator, prompt, [f"{NAMES[0]} jetzt.", "Spät."])
+
+    assert first.text == "[big  button] jetzt." and second.text == "Spät."
+
+
+def test_no_sentence_ends_within_a_span(translator: TextGenerator) -> None:
+    text = "Type `Stop. Go on. Now` here. It is late."
+
+    planned = finished(planning(translator, Prompt([text]), max_rows=4096))
+
+    assert [segment.text for segment in planned.texts[0].segments] == ["Type `Stop. Go on. Now` here.", "It is late."]
+
+
+def test_a_long_list_of_numbers_is_several_segments(translator: TextGenerator) -> None:
+    text = "Rooms " + ", ".join(map(str, range(1000, 1100))) + " are free."
+
+    planned = finished(planning(translator, Prompt([text]), max_rows=4096))
+
+    assert planned.texts[0].join([segment.text for segment in planned.texts[0].segments]) == text
+    assert len(planned.rows) == 2
+
+
+def test_stop_strings_end_what_is_restored(translator: TextGenerator) -> None:
+    [output] = outputs(translator, Prompt(["Mail a@b.org now."], stop=("b.org",)), [f"{NAMES[0]} jetzt."])
+
+    assert (output.text, output.finish_reason) == ("a@", "stop")

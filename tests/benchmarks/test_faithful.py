@@ -1,0 +1,49 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.faithful import main
+from benchmarks.faithful_sentences import TEMPLATES, Wanted, sentences
+from slimseq.models_store.store import Store
+
+
+def test_sentences_have_all_kinds_and_are_the_same_for_a_seed() -> None:
+    made = sentences(90, 3)
+
+    assert made == sentences(90, 3) != sentences(90, 4)
+    assert {each.kind for each in made} == set(TEMPLATES)
+    assert all(each.source in sentence.text for sentence in made for each in sentence.wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "output", "is_right"),
+    [
+        (Wanted("7", ("7",)), "Es sind 7.", True),
+        (Wanted("7", ("7",)), "Es sind 17.", False),
+        (Wanted("7", ("7",)), "Es sind 7,5.", False),
+        (Wanted("7", ("7",)), "7 von 7", False),
+        (Wanted("$3", ("3",), (("$", "Dollar"),)), "3 Dollar", True),
+        (Wanted("$3", ("3",), (("$", "Dollar"),)), "3 Euro", False),
+    ],
+)
+def test_a_span_is_right_where_it_is_there_once_and_whole(wanted: Wanted, output: str, is_right: bool) -> None:
+    assert wanted.is_in(output) is is_right
+
+
+def test_a_table_compares_with_and_without_protection(
+    embedded: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "found.json"
+    arguments = ["--sentences", "18", "--data", "sample", "--samples", "2", "--store", str(embedded.root)]
+
+    main(["translation/compact", *arguments, "--json", str(out)])
+
+    found = json.loads(out.read_text(encoding="utf-8"))
+    counts = {
+        name: {key: sum(kind[key] for kind in each["kinds"].values()) for key in ("right", "silent")}
+        for name, each in found["found"].items()
+    }
+    assert counts["with"]["right"] > counts["without"]["right"] and counts["with"]["silent"] == 0
+    assert found["data"][0]["samples"] == 2 and found["data"][0]["with"]["bleu"] > 0
+    assert "| all | 18 |" in capsys.readouterr().out

@@ -1,0 +1,60 @@
+import pytest
+
+from slimseq.inference.protection.checking import check, replaced
+from slimseq.inference.protection.localization import renderings_of
+from slimseq.inference.protection.spans import find_spans
+
+
+def result(source: str, output: str) -> str | None:
+    """Returns the output if it has the numbers of its source, else the repaired one, None if that is not sure."""
+    found = check(output, renderings_of(source, find_spans(source, "en"), "en", "de"))
+    return replaced(output, found) if found.missing else output
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("It costs $1,299.99.", "Es kostet 1.299,99 Dollar."),
+        ("It costs £3.2 billion.", "Es kostet 3,2 Milliarden Pfund."),
+        ("We met at 3:30 p.m.", "Wir trafen uns um 15.30 Uhr."),
+        ("On March 5, 2024 it rained.", "Am 5. März 2024 regnete es."),
+        ("10-15 people came.", "10 bis 15 Leute kamen."),
+        ("The 1990s were good.", "Die 1990er waren gut."),
+        ("12 of 12 came.", "12 von 12 kamen."),
+    ],
+)
+def test_numbers_that_came_out_are_left(source: str, output: str) -> None:
+    assert result(source, output) == output
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "repaired"),
+    [
+        ("It costs $1,299.99.", "Es kostet 1,29,9999 $.", "Es kostet 1.299,99 $."),
+        ("It costs $1,299.99.", "Es kostet 1,299.99 $.", "Es kostet 1.299,99 $."),
+        ("12 of 345 came.", "12 von 34 kamen.", "12 von 345 kamen."),
+        ("We met at 3:30 p.m.", "Wir trafen uns um 3.30 Uhr.", "Wir trafen uns um 15:30 Uhr."),
+    ],
+)
+def test_a_wrong_number_is_replaced_where_it_is_sure_which_one(source: str, output: str, repaired: str) -> None:
+    assert result(source, output) == repaired
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("It costs £3.2 billion.", "Es kostet £32."),
+        ("It costs $5.", "Es kostet 5."),
+        ("12 of 345 came.", "Zwölf von ihnen kamen."),
+        ("12 of 12 came.", "12 von ihnen kamen."),
+        ("On March 5 it rained.", "Am 5. Mai regnete es."),
+        ("It was -5 °C.", "Es waren 5 °C."),
+    ],
+)
+def test_what_is_missing_otherwise_is_reported(source: str, output: str) -> None:
+    assert result(source, output) is None
+
+
+def test_a_number_within_a_longer_one_is_not_found() -> None:
+    assert result("About 12 came.", "Etwa 3.12 kamen.") == "Etwa 12 kamen."
+    assert result("About 12 came.", "Etwa 512 kamen.") == "Etwa 12 kamen."

@@ -1,0 +1,91 @@
+import pytest
+
+from slimseq.inference.protection.localization import render_all, rendering
+from slimseq.inference.protection.spans import find_spans
+
+
+def german(text: str) -> str:
+    return render_all(text, find_spans(text, "en"), "en", "de")
+
+
+@pytest.mark.parametrize(
+    ("english", "expected"),
+    [
+        ("1,299.99", "1.299,99"),
+        ("1,234,567", "1.234.567"),
+        ("$1,299.99", "1.299,99 $"),
+        ("£3.2 billion", "3,2 Milliarden £"),
+        ("€1 million", "1 Million €"),
+        ("$2.5 trillion", "2,5 Billionen $"),
+        ("$5m", "5 Millionen $"),
+        ("$5bn", "5 Milliarden $"),
+        ("USD 50", "50 USD"),
+        ("-$5", "-5 $"),
+        ("2.5 million", "2,5 Millionen"),
+        ("12.5%", "12,5 %"),
+        ("2.5 km", "2,5 km"),
+        ("3.5", "3,5"),
+        ("3:30 p.m. now", "15:30 Uhr now"),
+        ("12:15 am", "0:15 Uhr"),
+        ("12 pm", "12 Uhr"),
+        ("9 a.m. sharp", "9 Uhr sharp"),
+        ("14:30", "14:30"),
+        ("March 5, 2024", "5. März 2024"),
+        ("5 May 1999", "5. Mai 1999"),
+        ("May 2024", "Mai 2024"),
+        ("the 1st of June", "the 1. Juni"),
+        ("21st", "21."),
+    ],
+)
+def test_english_spans_follow_the_rules_of_german(english: str, expected: str) -> None:
+    assert german(english) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Python 3.11",
+        "section 3.2",
+        "2.0.1",
+        "192.168.0.1",
+        "2024-03-05",
+        "03/05/2024",
+        "10-15",
+        "16:9",
+        "3/4",
+        "1999",
+        "12345",
+        "+49 30 1234567",
+        "https://example.com/1,299.99",
+        "`1,299.99`",
+        "<td width=3.5>",
+        "COVID-19",
+        "1,29,9999",
+        "15 pm",
+    ],
+)
+def test_what_is_not_surely_a_number_stays(text: str) -> None:
+    assert german(text) == text
+
+
+@pytest.mark.parametrize(("source", "target"), [("en", "fr"), ("de", "en"), ("fr", "de"), ("en", "")])
+def test_between_other_languages_nothing_changes(source: str, target: str) -> None:
+    text = "$1,299.99 at 3:30 p.m. on March 5, 2024, a@b.com"
+
+    assert render_all(text, find_spans(text, source), source, target) == text
+
+
+def forms(text: str, target: str = "de") -> list[set[str]]:
+    [span] = find_spans(text, "en")
+    return [set(numeral.forms) for numeral in rendering(span, "en", target).numerals]
+
+
+def test_a_translation_may_write_a_number_in_other_ways() -> None:
+    assert forms("1,299.99") == [{"1.299,99", "1299,99"}]
+    assert forms("3:30 pm") == [{"15:30", "15.30"}]
+    assert forms("3.5") == [{"3.5", "3,5"}]
+    assert forms("12345") == [{"12345", "12.345"}]
+
+
+def test_in_other_languages_a_number_may_be_kept_or_have_its_separators_swapped() -> None:
+    assert forms("1,299.99", "fr") == [{"1,299.99", "1.299,99", "1299.99"}]

@@ -1,0 +1,132 @@
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.protection.passes import NAMES, NUMBERS, passing
+from slimseq.inference.protection.spans import find_spans
+from slimseq.inference.runtime import FinishReason
+
+Model = Callable[[str], str]
+
+
+def written(text: str, output_tokens: int = 3) -> TextOutput:
+    return TextOutput(text, "eos", 5, output_tokens, False)
+
+
+def translate(text: str, model: Model, *, finish_reason: FinishReason = "eos") -> tuple[TextOutput, list[list[str]]]:
+    """Runs the passes of a sentence with a model. Returns the output, and what the model was given in each pass."""
+    work = passing(text, find_spans(text, "en"), "en", "de")
+    passes = [next(work)]
+    while True:
+        try:
+            passes.append(work.send([TextOutput(model(each), finish_reason, 5, 3, False) for each in passes[-1]]))
+        except StopIteration as end:
+            return end.value, passes
+
+
+def copy(text: str) -> str:
+    return text
+
+
+def without_digits(text: str) -> str:
+    return "".join(character for character in text if not character.isdigit())
+
+
+def without_placeholders(text: str) -> str:
+    return " ".join(word for word in text.split() if word.strip(".,") not in (*NAMES, *NUMBERS))
+
+
+def test_what_models_never_copy_has_a_placeholder_in_the_first_pass() -> None:
+    output, passes = translate("See https://a.org/b now.", copy)
+
+    assert passes == [[f"See {NAMES[0]} now."]]
+    assert output == written("See https://a.org/b now.")
+
+
+def test_numbers_are_left_in_the_first_pass() -> None:
+    output, passes = translate("It costs $7 here.", copy)
+
+    assert passes == [["It costs $7 here."]] and output.text == "It costs $7 here."
+
+
+def test_a_number_that_is_only_written_in_the_wrong_way_needs_no_further_pass() -> None:
+    output, passes = translate("It costs $1,299.99 here.", copy)
+
+    assert len(passes) == 1 and output.text == "It costs $1.299,99 here."
+
+
+def test_a_number_that_is_lost_has_a_placeholder_in_the_second_pass() -> None:
+    def model(text: str) -> str:
+        return text.replace("£3.2 billion", "£ viel")
+
+    output, passes = translate("It costs £3.2 billion here.", model)
+
+    assert passes == [["It costs £3.2 billion here."], [f"It costs {NUMBERS[0]} here."]]
+    assert output.text == "It costs 3,2 Milliarden £ here."
+    assert (output.input_tokens, output.output_tokens) == (5, 6)
+
+
+def test_what_is_between_spans_is_translated_alone_where_placeholders_are_lost() -> None:
+    output, passes = translate(
+        'Mail a@b.org, "now", or call 12.', lambda text: without_digits(without_placeholders(text))
+    )
+
+    assert len(passes) == 3 and passes[2] == ["Mail", 'now", or call']
+    assert output.text == 'Mail a@b.org, "now", or call 12.' and not output.lost
+
+
+def test_a_full_stop_that_a_model_adds_to_a_part_is_dropped() -> None:
+    output, _ = translate("Mail a@b.org or c@d.org today.", lambda text: f"{without_placeholders(text).rstrip('.')}.")
+
+    assert output.text == "Mail a@b.org or c@d.org today."
+
+
+def test_what_does_not_fit_into_the_allowed_tokens_is_said_to_be_lost() -> None:
+    output, passes = translate("Mail a@b.org or call 12.", lambda text: "Mail", finish_reason="length")
+
+    assert len(passes) == 1
+    assert output.text == "Mail" and output.lost == ("a@b.org", "12")
+
+
+def test_a_placeholder_that_is_written_twice_is_not_taken() -> None:
+    output, passes = translate("Mail a@b.org now.", lambda text: f"{text} {text}" if "Mail " in text else text)
+
+    assert len(passes) == 3 and output.text == "Mail a@b.org now."
+
+
+def test_a_sentence_of_all_placeholders_is_translated() -> None:
+    text = f"{' '.join(NAMES)} {'-'.join(NUMBERS)} mail a@b.org."
+
+    copied, first = translate(text, copy)
+    repaired, passes = translate(text, lambda given: given.replace("@", " "))
+
+    assert copied.text == text and first == [[text]]
+    assert repaired.text == text and len(passes[0]) == 1
+
+
+WORDS = ["a", "Tom", "see", "`x`", "a@b.org", "$7", "3.5", "12", "17", "<b>", ",", "March 5"]
+MODELS: list[Model] = [
+    copy,
+    without_digits,
+    without_placeholders,
+    lambda text: "",
+    lambda text: f"{text} {text}",
+    lambda text: f"99 {NUMBERS[0]} {NAMES[0]}",
+]
+
+
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=30), st.sampled_from(MODELS))
+def test_no_model_loses_a_span(words: list[str], model: Model) -> None:
+    text = f"{' '.join(words)} end"
+    spans = find_spans(text, "en")
+    if not spans:
+        return
+
+    output, passes = translate(text, model)
+
+    assert len(passes) <= 3 and not output.lost
+    for span in spans:
+        if span.text in ("`x`", "a@b.org", "<b>"):
+            assert span.text in output.text

@@ -1,0 +1,185 @@
+import time
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimseq.inference.protection.spans import Kind, Span, find_spans, has_words, windows, with_ranges, without_gaps
+
+
+def found(text: str, language: str = "en") -> list[tuple[Kind, str]]:
+    return [(span.kind, span.text) for span in find_spans(text, language)]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "span"),
+    [
+        ("The deal is worth £3.2 billion.", Kind.AMOUNT, "£3.2 billion"),
+        ("It costs $1,299.99.", Kind.AMOUNT, "$1,299.99"),
+        ("It costs 50 EUR now.", Kind.AMOUNT, "50 EUR"),
+        ("We owe -$5, she said.", Kind.AMOUNT, "-$5"),
+        ("They raised $5m.", Kind.AMOUNT, "$5m"),
+        ("It was 12.5% higher.", Kind.PERCENT, "12.5%"),
+        ("It is 5 km long.", Kind.QUANTITY, "5 km"),
+        ("It was -5 °C.", Kind.QUANTITY, "-5 °C"),
+        ("Meet me at 3:30 p.m. on Monday.", Kind.TIME, "3:30 p.m."),
+        ("Meet me at 3:30 p.m.", Kind.TIME, "3:30 p.m"),
+        ("Meet me at 14:30.", Kind.TIME, "14:30"),
+        ("It was 10 AM.", Kind.TIME, "10 AM"),
+        ("On March 5, 2024, it rained.", Kind.DATE, "March 5, 2024"),
+        ("On the 5th of May it rained.", Kind.DATE, "5th of May"),
+        ("In Sept. 1999 it rained.", Kind.DATE, "Sept. 1999"),
+        ("On 2024-03-05 it rained.", Kind.DATE, "2024-03-05"),
+        ("On 03/05/2024 it rained.", Kind.DATE, "03/05/2024"),
+        ("The 21st guest came.", Kind.ORDINAL, "21st"),
+        ("See https://example.com/a?b=1&c=(d).", Kind.URL, "https://example.com/a?b=1&c=(d)"),
+        ("(See https://example.com/a.)", Kind.URL, "https://example.com/a"),
+        ("See www.example.org!", Kind.URL, "www.example.org"),
+        ("See docs.python.org/3/library.", Kind.URL, "docs.python.org/3/library"),
+        ("Mail john.doe+x@mail.example.co.uk.", Kind.EMAIL, "john.doe+x@mail.example.co.uk"),
+        ("Call +49 30 1234567.", Kind.PHONE, "+49 30 1234567"),
+        ("Call (555) 123-4567.", Kind.PHONE, "(555) 123-4567"),
+        ("Call 1-800-555-0199.", Kind.PHONE, "1-800-555-0199"),
+        ("Run `pip install x` now.", Kind.CODE, "`pip install x`"),
+        ("Run ``a `b` c`` now.", Kind.CODE, "``a `b` c``"),
+        ("Hello {name}, hi.", Kind.CODE, "{name}"),
+        ("Use ${HOME} here.", Kind.CODE, "${HOME}"),
+        ("Copying %s failed.", Kind.CODE, "%s"),
+        ("A&nbsp;B", Kind.CODE, "&nbsp;"),
+        ("A <b>bold", Kind.TAG, "<b>"),
+        ('An <img src="a.png"/> image', Kind.TAG, '<img src="a.png"/>'),
+        ("They fear COVID-19.", Kind.IDENTIFIER, "COVID-19"),
+        ("It plays MP3 files.", Kind.IDENTIFIER, "MP3"),
+        ("A 3D film.", Kind.IDENTIFIER, "3D"),
+        ("A screen of 1920x1080.", Kind.IDENTIFIER, "1920x1080"),
+        ("Version 2.0.1 is out.", Kind.NUMBER, "2.0.1"),
+        ("A 7-year-old child.", Kind.NUMBER, "7"),
+        ("In the mid-1990s.", Kind.NUMBER, "1990"),
+        ("From 10-15 people.", Kind.NUMBER, "10-15"),
+        ("About 2.5 million people.", Kind.NUMBER, "2.5 million"),
+    ],
+)
+def test_a_span_is_found_whole(text: str, kind: Kind, span: str) -> None:
+    assert found(text) == [(kind, span)]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Nothing is here.", "I may go, and x < y and y > z.", "and/or", "Mr. Smith etc.", "a@b", "`unclosed"]
+)
+def test_words_are_no_spans(text: str) -> None:
+    assert found(text) == []
+
+
+def test_english_words_belong_to_spans_of_english_only() -> None:
+    assert found("Am 5 May 3.2 million", "de") == [(Kind.NUMBER, "5"), (Kind.NUMBER, "3.2")]
+
+
+def test_spans_are_in_reading_order_and_count_from_the_start() -> None:
+    text = "On May 5 mail a@b.com about the $7 of `x`."
+
+    spans = find_spans(text, "en")
+
+    assert [text[span.start : span.end] for span in spans] == ["May 5", "a@b.com", "$7", "`x`"]
+
+
+def test_ranges_are_kept_in_place_of_the_spans_in_them() -> None:
+    text = "Buy 12 apples for $3."
+
+    spans = with_ranges(text, find_spans(text, "en"), [(4, 13)])
+
+    assert [(span.kind, span.text) for span in spans] == [(Kind.KEPT, "12 apples"), (Kind.AMOUNT, "$3")]
+
+
+def test_a_range_within_a_span_replaces_it() -> None:
+    text = "See https://a.org/b now"
+
+    spans = with_ranges(text, find_spans(text, "en"), [(8, 12), (14, 16)])
+
+    assert [span.text for span in spans] == [text[8:12], text[14:16]]
+
+
+def test_a_text_of_numbers_has_no_words() -> None:
+    text = "1,299.99 + 5 km = {x}"
+
+    assert not has_words(text, find_spans(text, "en"))
+    assert has_words("5 apples", find_spans("5 apples", "en"))
+
+
+PATHOLOGICAL = [
+    "9" * 100_000,
+    "1," * 50_000,
+    "1." * 50_000,
+    "1-" * 50_000,
+    "9 " * 50_000,
+    "<" * 100_000,
+    "<a " * 30_000,
+    "<!--" * 25_000,
+    "`" * 100_001,
+    "`a``" * 25_000,
+    "{" * 100_000,
+    "${{" * 30_000,
+    "a@" * 50_000,
+    "a" * 100_000 + "@",
+    "a." * 50_000 + "1",
+    "@" + "b." * 50_000,
+    "http://" * 15_000,
+    "http://x" + ")" * 100_000,
+    "http://x" + "()" * 50_000,
+    "www." * 25_000,
+    "+1 " * 30_000,
+    "(555) " * 20_000,
+    "A-1" * 30_000,
+    "x1." * 30_000,
+    "&#1" * 30_000,
+    "%(" * 50_000,
+    "May 5" * 20_000,
+    "$" * 100_000 + "5",
+    "1" + "a" * 100_000,
+    "10:" * 30_000,
+]
+
+
+@pytest.mark.parametrize("text", PATHOLOGICAL, ids=lambda text: f"{text[:6]}…")
+def test_no_window_of_any_text_takes_long(text: str) -> None:
+    longest = 0.0
+    for window in windows(text):
+        started = time.thread_time()
+        find_spans(text, "en", window)
+        longest = max(longest, time.thread_time() - started)
+
+    assert longest < 0.05
+
+
+def test_a_long_number_is_one_span() -> None:
+    text = f"The number {'7' * 10_000} is long."
+
+    spans = without_gaps([span for window in windows(text) for span in find_spans(text, "en", window)])
+
+    assert [span.text for span in spans] == ["7" * 10_000]
+
+
+def test_windows_cover_a_text_and_end_at_spaces() -> None:
+    text = "word " * 5000
+
+    ranges = list(windows(text))
+
+    assert "".join(text[start:end] for start, end in ranges) == text
+    assert len(ranges) > 1 and all(text[end] == " " for _, end in ranges[:-1])
+
+
+@given(st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x\u00a0\u2212é", max_size=80), st.sampled_from(["en", "de"]))
+def test_spans_of_any_text_are_in_it_and_apart(text: str, language: str) -> None:
+    spans = find_spans(text, language)
+
+    assert all(span.start < span.end and span.text == text[span.start : span.end] for span in spans)
+    assert all(one.end <= other.start for one, other in pairwise(spans))
+    assert isinstance(spans, list) and all(isinstance(span, Span) for span in spans)
+
+
+@given(st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x", max_size=80))
+def test_every_digit_of_a_text_belongs_to_a_span_or_to_a_word(text: str) -> None:
+    covered = {place for span in find_spans(text, "en") for place in range(span.start, span.end)}
+
+    for place, character in enumerate(text):
+        assert not character.isdigit() or place in covered

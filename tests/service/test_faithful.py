@@ -1,0 +1,173 @@
+"""Numbers, addresses, code and tags of a source come out as they went in, whatever the options."""
+
+import re
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from slimseq.inference.protection.passes import NAMES, NUMBERS
+from tests.service.client import Response, Service
+
+SENTENCES = {
+    "The company was sold for £3.2 billion.": ("3,2 Milliarden",),
+    "The new phone costs $1,299.99.": ("1.299,99",),
+    "You can find more at https://www.example.com/shop/item?id=7&lang=en.": (
+        "https://www.example.com/shop/item?id=7&lang=en",
+    ),
+    "Please write to john.doe+news@mail.example.org.": ("john.doe+news@mail.example.org",),
+    "Please call +49 30 1234567 or (555) 123-4567.": ("+49 30 1234567", "(555) 123-4567"),
+    "Run `pip install slimseq` to begin.": ("`pip install slimseq`",),
+    "This is <b>very</b> important.": ("<b>", "</b>"),
+    "The train leaves at 3:30 p.m. on March 5, 2024.": ("15:30", "5. März 2024"),
+    "Version 2.0.1 is from 2019, and 12.5% of the users have it.": ("2.0.1", "2019", "12,5"),
+}
+
+
+def translated(service: Service, text: str | list[str], **options: Any) -> list[str]:
+    answer = service.post("/translate", {"text": text, **options})
+    assert answer.status == 200, answer.text
+    return [output["text"] for output in answer.json["outputs"]]
+
+
+def streamed(answer: Response) -> list[str]:
+    texts: dict[int, str] = defaultdict(str)
+    for name, data in answer.events[:-1]:
+        assert name == "token"
+        texts[data["index"]] += data["text"]
+    return [texts[index] for index in sorted(texts)]
+
+
+@pytest.mark.parametrize("variant", ["original", "quantized", "compact"])
+def test_facts_come_out_as_they_went_in_or_as_german_writes_them(service: Service, variant: str) -> None:
+    answer = service.post(f"/translate?variant={variant}", {"text": list(SENTENCES)})
+
+    for facts, output in zip(SENTENCES.values(), answer.json["outputs"], strict=True):
+        assert all(output["text"].count(fact) == 1 for fact in facts), output["text"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"num_beams": 1}, {"num_beams": 1, "do_sample": True, "temperature": 1.5, "seed": 3}, {"num_beams": 2}]
+)
+def test_facts_come_out_with_any_search(service: Service, options: dict[str, Any]) -> None:
+    outputs = translated(service, list(SENTENCES), **options)
+
+    for facts, output in zip(SENTENCES.values(), outputs, strict=True):
+        assert all(output.count(fact) == 1 for fact in facts), output
+    assert outputs == translated(service, list(SENTENCES), **options)
+
+
+def test_protection_is_switched_off_by_its_field(service: Service) -> None:
+    text = "You can find more at https://www.example.com/shop/item?id=7&lang=en."
+
+    assert "https://www.example.com/shop/item?id=7&lang=en" not in translated(service, text, protect=False)[0]
+
+
+def test_a_sentence_without_facts_is_translated_as_without_protection(service: Service) -> None:
+    texts = ["The children are playing in the garden.", "Good morning. How are you?"]
+
+    assert translated(service, texts) == translated(service, texts, protect=False)
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_the_pieces_of_a_stream_add_up_to_the_answer(service: Service, beams: int) -> None:
+    texts = [" ".join(SENTENCES), "Good morning. The children are playing.\n\nMail a@b.org today. It is raining.", "42"]
+
+    answer = service.post("/translate", {"text": texts, "num_beams": beams, "stream": True})
+
+    name, last = answer.events[-1]
+    assert name == "done"
+    assert streamed(answer) == [output["text"] for output in last["outputs"]]
+    assert streamed(answer) == translated(service, texts, num_beams=beams)
+
+
+def test_sentences_without_facts_still_stream_token_by_token(service: Service) -> None:
+    answer = service.post(
+        "/translate",
+        {"text": "The train leaves in the morning. Mail a@b.org today.", "num_beams": 1, "stream": True},
+    )
+
+    assert len(answer.events) > 4
+
+
+def test_an_answer_is_the_same_alone_and_among_others(service: Service) -> None:
+    together = translated(service, list(SENTENCES))
+
+    assert together == [translated(service, text)[0] for text in SENTENCES]
+    assert translated(service, " ".join(SENTENCES)) == [" ".join(together)]
+
+
+def test_what_looks_like_a_placeholder_of_ours_stays_apart(service: Service) -> None:
+    text = f"{NAMES[0]} and {NAMES[1]} have {NUMBERS[0]} apples, see https://example.com/{NAMES[0]} and a@b.org."
+
+    output = translated(service, text)[0]
+
+    assert output.count(f"https://example.com/{NAMES[0]}") == 1 and output.count("a@b.org") == 1
+    assert re.search(rf"(?<!\d){NUMBERS[0]}(?!\d)", output)
+
+
+@pytest.mark.parametrize("text", ["42", "1,299.99", "3.14 2.72\n5 + 7 = 12", "9" * 10_000, "https://example.com/a"])
+def test_a_text_without_words_keeps_its_facts(service: Service, text: str) -> None:
+    kept = text.replace("1,299.99", "1.299,99").replace("3.14 2.72", "3,14 2,72")
+
+    assert translated(service, text) == [kept]
+    answer = service.post("/translate", {"text": text, "stream": True})
+    assert streamed(answer) == [kept]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"The number {'7' * 10_000} is long.",
+        f"We saw {', '.join(map(str, range(1000, 2500)))} and left.",
+        "Look at <b <a <i and go. " * 20,
+        "<div>" * 1000 + "Hello." + "</div>" * 1000,
+        "`a " * 500 + "it is.",
+    ],
+    ids=lambda text: text[:12],
+)
+def test_no_text_stalls_or_loses_its_facts(service: Service, text: str) -> None:
+    output = translated(service, text, num_beams=1)[0]
+
+    assert set(re.findall(r"\d{4,}|</?div>", text)) <= set(re.findall(r"\d{4,}|</?div>", output))
+
+
+def test_stop_strings_end_the_translation_and_not_its_placeholders(service: Service) -> None:
+    text = "Please write to john@example.org about the garden."
+
+    before = translated(service, text, stop=["example.org"])[0]
+    whole = translated(service, text, stop=[NAMES[0]])[0]
+
+    assert before.endswith("john@") and "john@example.org" in whole
+
+
+def test_generated_tokens_of_all_passes_are_counted(service: Service) -> None:
+    text = "Please write to john@example.org."
+    cut = service.post("/translate", {"text": text, "max_new_tokens": 2}).json["outputs"][0]
+
+    assert cut["finish_reason"] == "length" and 2 <= cut["output_tokens"] <= 4
+
+
+def test_comparisons_and_other_dialects_protect_too(service: Service) -> None:
+    text = "You can find more at https://www.example.com/shop."
+    body = {"text": text}
+
+    compared = service.post("/compare?task=translation&variant=original&variant=quantized", body).json
+    plain = service.post(
+        "/compare?task=translation&variant=original&variant=quantized", {**body, "protect": False}
+    ).json
+    libre = service.post("/translate", {"q": text, "source": "en", "target": "de"}).json["translatedText"]
+    face = service.post("/translate", {"inputs": text}).json[0]["translation_text"]
+
+    for each in compared["results"]:
+        assert "https://www.example.com/shop" in each["outputs"][0]["text"]
+    assert any("https://www.example.com/shop" not in each["outputs"][0]["text"] for each in plain["results"])
+    assert libre == face == translated(service, text)[0]
+
+
+def test_protection_is_no_field_of_summaries(service: Service) -> None:
+    assert service.post("/summarize", {"text": "A text.", "protect": False}).status == 422
+    answer = service.post(
+        "/compare?task=summarization&variant=original&variant=quantized", {"text": "A text.", "protect": False}
+    )
+    assert answer.status == 422 and "protect" in answer.problem.detail
