@@ -28,6 +28,7 @@ from slimseq.app.serving.documents.long_input import condense
 from slimseq.app.serving.documents.plan import Plan, is_short, planning
 from slimseq.app.serving.documents.planner import Planner, finished
 from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.output_checks import checked
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Choice, Chooser
@@ -132,8 +133,8 @@ class GenerationService:
                 planned.texts, loaded.generator.stream, loaded.generator.configuration.eos_id, planned.stop
             )
 
-            def answer(generated: Generated) -> GenerationResponse:
-                response = self._answer(call, loaded, planned, generated)
+            async def answer(generated: Generated) -> GenerationResponse:
+                response = await self._answer(call, loaded, planned, generated)
                 self._on_answer(prompt, response)
                 return response
 
@@ -231,7 +232,7 @@ class GenerationService:
             loaded, planned = await self._prepare(held, call)
             request = loaded.worker.submit(planned.rows, planned.options, call.due, stops=planned.stop)
             generated = await loaded.worker.wait(request)
-            return self._answer(call, loaded, planned, generated)
+            return await self._answer(call, loaded, planned, generated)
 
     async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
         """Leases a variant while `held` is open, and plans the prompt for it."""
@@ -288,9 +289,12 @@ class GenerationService:
                 if self._chooser.choose(task, choice) == selection.variant:
                     raise
 
-    def _answer(self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated) -> GenerationResponse:
-        total_seconds = time.monotonic() - call.started
+    async def _answer(
+        self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
+    ) -> GenerationResponse:
         outputs = planned.assemble(generated.outputs)
+        warnings = await checked(loaded.generator.manifest, call.prompt, planned, generated.outputs, outputs)
+        total_seconds = time.monotonic() - call.started
         queue_seconds = planned.queue_seconds + generated.queue_seconds
         inference_seconds = planned.inference_seconds + generated.inference_seconds
         task, variant = loaded.key.task, loaded.key.variant
@@ -302,13 +306,14 @@ class GenerationService:
         self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
         tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
         self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, total_seconds, tokens)
+        self._metrics.warned(task, variant, [each.kind for found in warnings for each in found])
         response = GenerationResponse(
             id=new_id(),
             task=task,
             variant=variant,
             digest=loaded.digest,
             runtime=loaded.runtime,
-            outputs=[Output.model_validate(output, from_attributes=True) for output in outputs],
+            outputs=[Output.of(output, found) for output, found in zip(outputs, warnings, strict=True)],
             timings=timings,
             selection=call.reason,
             experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,

@@ -6,7 +6,7 @@ A worker thread reports tokens and complete rows; the event loop assembles and s
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
@@ -68,7 +68,7 @@ async def generation_events(
     request: QueuedRequest,
     relay: TokenRelay,
     assembly: Assembly,
-    answer: Callable[[Generated], GenerationResponse],
+    answer: Callable[[Generated], Awaitable[GenerationResponse]],
     on_failure: Callable[[SlimseqError], None],
 ) -> AsyncGenerator[bytes]:
     """Yields the events of a request. To close the generator early abandons the request.
@@ -93,7 +93,7 @@ async def generation_events(
                 yield event("token", piece)
         generated = await request.future
         has_started = True
-        yield event("done", answer(generated))
+        yield event("done", await answer(generated))
     except Exception as error:
         problem = _known(error, request)
         if not has_started:
