@@ -1,7 +1,10 @@
 """The playground: one text, several variants, outputs that stream in side by side."""
 
+import json
 import re
 from urllib.parse import quote
+
+import pytest
 
 from tests.service.client import Service
 from tests.web.conftest import Visit, Visitor
@@ -234,13 +237,43 @@ def test_a_vote_that_is_refused_may_be_cast_again(visitor: Visitor) -> None:
 def test_a_text_that_was_cut_is_said_to_be(visitor: Visitor) -> None:
     long = quote("The council met on Monday to discuss the bridge. " * 150)
     page = visitor.open(f"?task=summarization&variant=quantized&text={long}")
-    whole = page.locator(".limit").count()
+    whole = page.get_by_role("list", name="Warnings").count()
 
     page.get_by_role("button", name="Run", exact=True).click()
-    page.locator(".limit").wait_for()
+    page.get_by_role("list", name="Warnings").wait_for()
 
     assert whole == 0
-    assert page.locator(".limit").inner_text() == "The text is longer than the model can read. Only its start was read."
+    said = page.get_by_role("list", name="Warnings").inner_text()
+    assert said == "Cut off. The text is longer than the model can read. Only its start was read."
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_may_be_wrong_with_an_output_is_said_below_it(visit: Visit, scheme: str) -> None:
+    with visit(color_scheme=scheme, viewport={"width": 360, "height": 800}) as visitor:
+        page = visitor.open(TWO + quote("Die Kinder spielen im Garten, und der alte Hund schläft in der Sonne."))
+        page.get_by_role("button", name="Run", exact=True).click()
+        page.get_by_text("Outputs with warnings: 2.").wait_for(state="attached")
+
+        said = page.get_by_role("list", name="Warnings").all_inner_texts()
+        assert all("Other language. The text seems to be in German. The model reads English." in each for each in said)
+        assert len(said) == 2
+        assert page.locator(".warnings[lang=en]").count() == 2
+        assert visitor.serious_violations() == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_warnings_are_never_html(visitor: Visitor) -> None:
+    page = visitor.open("?task=translation&variant=original&text=Hello.")
+    hostile = {"kind": "<i>lost</i>", "detail": "Not in the output: <img src=x onerror=alert(1)>."}
+    output = {"text": "Hallo.", "output_tokens": 2, "warnings": [hostile]}
+    done = {"id": "1", "outputs": [output], "timings": {"inference_ms": 1.0}}
+    visitor.answer("/translate", f"event: done\ndata: {json.dumps(done)}\n\n", 200, "text/event-stream")
+
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("list", name="Warnings").wait_for()
+
+    assert hostile["detail"] in page.locator(".warnings").inner_text()
+    assert page.locator(".warnings img, .warnings i").count() == 0
 
 
 def test_the_buttons_stay_in_sight_when_the_outputs_come(visitor: Visitor) -> None:

@@ -14,10 +14,22 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
+class OutputWarning(Answer):
+    """What may be wrong with an output.
+
+    `kind` is `language`, `length`, `repetition`, `truncated`, `lost` or `number`; newer services may have others.
+    `detail` is a sentence in English.
+    """
+
+    kind: str
+    detail: str
+
+
 class Output(Answer):
     """One generated text.
 
     `finish_reason` is `eos` at the end-of-sequence token, `length` at `max_new_tokens`, or `stop` at a stop string.
+    `warnings` is empty where the service found nothing wrong.
     """
 
     text: str
@@ -25,6 +37,7 @@ class Output(Answer):
     input_tokens: int
     output_tokens: int
     truncated: bool
+    warnings: list[OutputWarning] = []
 
 
 class Timings(Answer):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.app.errors import UnsupportedLanguages
-from slimseq.app.serving.languages import Languages, language_name
+from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -67,7 +67,3 @@ def test_the_language_of_a_text_is_detected(languages: Languages, text: str, lan
 
 def test_a_text_that_says_nothing_has_no_confidence(languages: Languages) -> None:
     assert languages.detect("12345").confidence == 0
-
-
-def test_languages_have_english_names() -> None:
-    assert (language_name("de"), language_name("zh"), language_name("no-such")) == ("German", "Chinese", "no-such")

@@ -2,7 +2,7 @@
 
 import contextlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -19,6 +19,7 @@ from prometheus_client.exposition import generate_latest
 
 from slimseq.app.http.problems import PROBLEM_TYPES
 from slimseq.app.http.schemas.quality import LiveAgreement, OfflineAgreement
+from slimseq.evaluation.warnings.kinds import KINDS, Kind
 from slimseq.models_store.manifest import Task
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -91,6 +92,9 @@ class ServiceMetrics:
         )
         self._input_tokens = Counter("slimseq_input_tokens", "Number of input tokens.", VARIANT, registry=registry)
         self._output_tokens = Counter("slimseq_output_tokens", "Number of output tokens.", VARIANT, registry=registry)
+        self._warnings = Counter(
+            "slimseq_warnings", "Number of outputs with a warning, by kind.", (*VARIANT, "kind"), registry=registry
+        )
         self._batch_rows = Histogram(
             "slimseq_batch_rows",
             "Number of rows in a batch, or in a step with continuous batching.",
@@ -158,6 +162,7 @@ class ServiceMetrics:
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
         # A lookup by labels takes longer than an increment.
         self._of_generations: dict[tuple[Task, str], tuple[Histogram, Histogram, Histogram, Counter, Counter]] = {}
+        self._of_warnings: dict[tuple[Task, str], dict[Kind, Counter]] = {}
         self._evictions = Counter(
             "slimseq_evictions", "Number of variants unloaded to free memory for others.", registry=registry
         )
@@ -194,6 +199,14 @@ class ServiceMetrics:
         total.observe(total_seconds)
         input_tokens.inc(tokens[0])
         output_tokens.inc(tokens[1])
+
+    def warned(self, task: Task, variant: str, kinds: Iterable[Kind]) -> None:
+        """Counts the warnings of an answer. It is called without any too: all series begin with the first answer."""
+        key = (task, variant)
+        if key not in self._of_warnings:
+            self._of_warnings[key] = {kind: self._warnings.labels(*key, kind) for kind in KINDS}
+        for kind in kinds:
+            self._of_warnings[key][kind].inc()
 
     def rows_counter(self, task: Task, variant: str) -> Callable[[int], None]:
         """Returns a function that counts the batches or steps of a variant, called with the number of rows."""

@@ -1,14 +1,12 @@
 """The languages that the served variants translate, their names, and the detection of a text's language."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
-from iso639 import Lang
-from iso639.exceptions import InvalidLanguageValue
-from turbohtml.detect import LanguageDetection, LanguageMatch, detect_language
+from turbohtml.detect import LanguageDetection, detect_language
 
 from slimseq.app.errors import UnsupportedLanguages
 from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.evaluation.language_codes import detector_codes, language_name, short_code
 from slimseq.models_store.manifest import Task
 
 # More characters do not make detection better, only longer.
@@ -71,35 +69,7 @@ class Languages:
         known = list(dict.fromkeys(language for pair in self.pairs() for language in pair))
         found = detect_language(text)
         if found.confidence < SURE or len(text.strip()) < SURE_CHARACTERS:
-            among = detect_language(text, LanguageDetection(allowed=_detector_codes(known)))
+            among = detect_language(text, LanguageDetection(allowed=detector_codes(known)))
             found = found if among.language is None else among
-        return Detected(_short_code(found) or (known[0] if known else "en"), round(found.confidence, 4))
-
-
-def language_name(code: str) -> str:
-    """Returns the English name of a language, or its code where ISO 639 has none."""
-    try:
-        return str(Lang(code).name)
-    except InvalidLanguageValue:
-        return code
-
-
-def _detector_codes(codes: Collection[str]) -> frozenset[str]:
-    """Returns the three-letter codes of languages, also those of the languages that a macrolanguage consists of."""
-    found = set()
-    for code in codes:
-        try:
-            language = Lang(code)
-        except InvalidLanguageValue:
-            continue
-        found |= {language.pt3, *(each.pt3 for each in language.individuals())}
-    return frozenset(found)
-
-
-def _short_code(found: LanguageMatch) -> str:
-    """Returns the two-letter code of a detected language, that of its macrolanguage if it has none of its own."""
-    if found.language is None:
-        return ""
-    language = Lang(found.language)
-    macro = language.macro()
-    return str(language.pt1 or (macro.pt1 if macro else "") or language.pt3)
+        language = short_code(found.language) if found.language else known[0] if known else "en"
+        return Detected(language, round(found.confidence, 4))

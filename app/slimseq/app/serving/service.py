@@ -29,6 +29,7 @@ from slimseq.app.serving.documents.plan import Plan, is_short, planning
 from slimseq.app.serving.documents.planner import Planner, finished
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import with_further_passes
+from slimseq.app.serving.output_checks import checked
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Choice, Chooser
@@ -310,6 +311,7 @@ class GenerationService:
                     outputs = await self._planner.run(work)
             except TimeoutError:
                 raise DeadlineExceeded(call.due.seconds) from None
+        warnings = await checked(loaded.generator.manifest, call.prompt, planned, generated.outputs, outputs)
         total_seconds = time.monotonic() - call.started
         queue_seconds = planned.queue_seconds + generated.queue_seconds
         inference_seconds = planned.inference_seconds + generated.inference_seconds
@@ -322,13 +324,14 @@ class GenerationService:
         self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
         tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
         self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, total_seconds, tokens)
+        self._metrics.warned(task, variant, [each.kind for found in warnings for each in found])
         response = GenerationResponse(
             id=new_id(),
             task=task,
             variant=variant,
             digest=loaded.digest,
             runtime=loaded.runtime,
-            outputs=[Output.model_validate(output, from_attributes=True) for output in outputs],
+            outputs=[Output.of(output, found) for output, found in zip(outputs, warnings, strict=True)],
             timings=timings,
             selection=call.reason,
             experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,

@@ -4,7 +4,8 @@ Types are strict: numbers and strings are not converted into each other. Generat
 descriptions, come from `slimseq.models_store.manifest.GenerationOptions`.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic.fields import FieldInfo
@@ -12,7 +13,9 @@ from pydantic_core import PydanticCustomError
 
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.http.problems import Problem
-from slimseq.inference.generator import OnOverflow
+from slimseq.evaluation.warnings.kinds import Kind
+from slimseq.evaluation.warnings.kinds import OutputWarning as Found
+from slimseq.inference.generator import OnOverflow, TextOutput
 from slimseq.models_store.manifest import GenerationOptions, Task
 
 
@@ -180,6 +183,18 @@ class CompareRequest(TextRequest):
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
 
 
+class OutputWarning(BaseModel):
+    """What may be wrong with an output."""
+
+    kind: Kind = Field(
+        description="`language`: the text is not in the model's language. `length`: the output is much shorter or "
+        "longer than the text. `repetition`: the output repeats itself. `truncated`: the text or the output was cut "
+        "at a limit. `lost`: the translation lacks a number of the text. `number`: the summary has a number that the "
+        "text lacks."
+    )
+    detail: str = Field(description="What was found, as a sentence in English. It may quote the text and the output.")
+
+
 class Output(BaseModel):
     """One generated text."""
 
@@ -191,6 +206,17 @@ class Output(BaseModel):
     input_tokens: int = Field(description="Tokens of the input that the model read.")
     output_tokens: int = Field(description="Generated tokens.")
     truncated: bool = Field(description="Whether the text was truncated to the model's context window.")
+    warnings: list[OutputWarning] | None = Field(
+        default=None, description="What may be wrong with the output. Absent where nothing was found."
+    )
+
+    @classmethod
+    def of(cls, output: TextOutput, warnings: Sequence[Found]) -> Self:
+        """Returns an output with the warnings about it."""
+        made = cls.model_validate(output, from_attributes=True)
+        if warnings:
+            made.warnings = [OutputWarning.model_validate(each, from_attributes=True) for each in warnings]
+        return made
 
 
 class Timings(BaseModel):

@@ -109,7 +109,7 @@ class Placing:
 
     def _written(self, before: str, start: int, end: int, after: str) -> str:
         # Atoms that are written elsewhere are left out.
-        return self._escape(before, self._translation[start:end].translate(_NO_ATOMS), after)
+        return self._escape(before, without_atoms(self._translation[start:end]), after)
 
     def _places(self, spans: Sequence[Span], source: Range, target: Range) -> list[tuple[Range, Span]]:
         """Returns where each element goes. Places do not overlap: what is found goes first."""
@@ -212,3 +212,8 @@ class Placing:
 
 def _is_free(place: Range, taken: Sequence[Range]) -> bool:
     return not any(place[0] < stop and start < place[1] for start, stop in taken)
+
+
+def without_atoms(text: str) -> str:
+    """Returns a text without the characters that stand for atoms."""
+    return text.translate(_NO_ATOMS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from pydantic import ValidationError
 
@@ -39,17 +40,28 @@ class Plan:
 
     If the rows are summaries of parts of a text, `read_tokens` has the tokens of each original text, and the seconds
     are those of the summaries. If the prompt has markup, `texts` are those of the documents, one after the other.
+    `plain` has the texts of the prompt without their markup.
     """
 
     texts: list[SegmentedText]
     rows: list[Encoding]
     options: GenerationOptions
+    plain: Sequence[str]
     stop: tuple[str, ...] = ()
     passes: dict[int, Passes] = field(default_factory=dict)
     documents: Sequence[Document] | None = None
     read_tokens: Sequence[int] | None = None
     queue_seconds: float = 0.0
     inference_seconds: float = 0.0
+
+    def segments_of(self, rows: Sequence[TextOutput]) -> Iterator[list[tuple[Segment, TextOutput]]]:
+        """Yields the segments of each text of the prompt, with the outputs of their rows."""
+        counts = [1] * len(self.texts)
+        if self.documents is not None:
+            counts = [len(document.texts) for document in self.documents]
+        groups = _groups(rows, self.texts)
+        for count in counts:
+            yield [pair for text, own in islice(groups, count) for pair in zip(text.segments, own, strict=True)]
 
     def assemble(self, outputs: Sequence[TextOutput]) -> list[TextOutput]:
         """Joins the outputs of the rows to one for each text. Tokens add up; one truncated row marks the text."""
@@ -140,13 +152,16 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
     check_prefix(generator, prompt.prefix)
     given = prompt
     documents: list[Document] | None = None
+    plain = prompt.texts
     if prompt.format != "text":
         if manifest.task is Task.TRANSLATION:
             documents = yield from reading(prompt)
+            plain = [document.plain for document in documents]
             passages = [text for document in documents for text in document.texts]
             prompt = replace(prompt, texts=passages, ranges=[atoms_of(text) for text in passages])
         else:
             prompt = yield from without_markup(prompt)
+            plain = prompt.texts
     texts: list[SegmentedText] = []
     passes: dict[int, Passes] = {}
     if manifest.task is Task.TRANSLATION:
@@ -185,7 +200,7 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
                 generator.check_fits(row)
             except InputTooLong as error:
                 raise TextTooLong(f"{place_of(given, owners[index])}: {error}") from error
-    return Plan(texts, rows, options, prompt.stop, passes, documents)
+    return Plan(texts, rows, options, plain, prompt.stop, passes, documents)
 
 
 def _without_wordless(text: SegmentedText, source: str, target: str) -> Generator[None, None, SegmentedText]:

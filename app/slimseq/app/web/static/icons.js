@@ -31,6 +31,7 @@ export const icons = {
   down: icon(
     svg`<path d="M14 3.5H6.8c-1 0-1.6.6-1.9 1.5L3.7 9.4c-.3 1.1.4 2.1 1.6 2.1h3.2l-.6 3.3c-.2 1.2 1.6 2 2.3.8l3.3-4.6M16.5 11H14V3.5h2.5z"/>`,
   ),
+  warning: icon(svg`<path d="M10 3.5l7 12.5H3zM10 8.5v3.5M10 14v.2"/>`),
   check: icon(svg`<path d="M4 10.5l4 4 8-9"/>`),
   cross: icon(svg`<path d="M5 5l10 10M15 5L5 15"/>`),
 };

@@ -82,7 +82,7 @@ function article(page, each, { longest, largest }) {
       ${page.blind?.feedback?.variant === name ? html`<span class="tag tag-good">your choice</span>` : nothing}
       <span class="state state-${result?.state}">${STATES[result?.state] ?? nothing}</span>
     </header>
-    <div class="output-text" lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}</div>
+    <div class="output-text" lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}${warningsOf(result?.response)}</div>
     <dl class="figures">
       ${figure("Time", milliseconds(each.milliseconds), bar(each.milliseconds / longest))}
       ${figure("Tokens/s", count(each.tokensPerSecond), note(each.tokens && `${each.tokens} tokens`))}
@@ -108,23 +108,29 @@ const figure = (label, value, note) =>
 function text(page, { result, pieces }) {
   if (!result) return html`<p class="placeholder">Press Run.</p>`;
   if (result.state === "failed") return html`<p class="output-error" role="alert">${result.error.message}</p>`;
-  const limits = result.response ? limitsOf(page.task, result.response.outputs[0]) : nothing;
-  if (pieces && page.showsDifferences) return html`<p>${difference(pieces)}</p>${limits}`;
+  if (pieces && page.showsDifferences) return html`<p>${difference(pieces)}</p>`;
   const isWriting = result.state === "writing";
-  return html`<p>${result.text}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>${limits}`;
+  return html`<p>${result.text}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>`;
 }
 
-const CUT = {
-  translation: "A sentence is longer than the model can read, and was cut.",
-  summarization: "The text is longer than the model can read. Only its start was read.",
+const KINDS = {
+  language: "Other language",
+  length: "Length",
+  repetition: "Repetition",
+  truncated: "Cut off",
+  lost: "Lost",
+  number: "Number",
 };
 
-/** What a limit has cut. */
-function limitsOf(task, output) {
-  const words = [];
-  if (output.truncated) words.push(CUT[task]);
-  if (output.finish_reason === "length") words.push("The output ends at its maximum length.");
-  return words.map((each) => html`<p class="limit">${each}</p>`);
+/** The service's warnings about an output. */
+function warningsOf(response) {
+  const warnings = response?.outputs[0].warnings ?? [];
+  if (warnings.length === 0) return nothing;
+  return html`<ul class="warnings" lang="en" aria-label="Warnings">
+    ${warnings.map(
+      ({ kind, detail }) => html`<li>${icons.warning}<span><b>${KINDS[kind] ?? kind}.</b> ${detail}</span></li>`,
+    )}
+  </ul>`;
 }
 
 function vote(page, result, name) {

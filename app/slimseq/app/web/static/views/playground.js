@@ -108,10 +108,13 @@ class Playground {
     }
     this.stop();
     this.draw();
-    const failed = this.chosen.filter((name) => this.results.get(name).state === "failed").length;
-    document.getElementById("announcer").textContent = failed
-      ? `${failed} of ${this.chosen.length} variants failed.`
-      : `All ${this.chosen.length} variants have answered.`;
+    const results = this.chosen.map((name) => this.results.get(name));
+    const failed = results.filter((each) => each.state === "failed").length;
+    const warned = results.filter((each) => each.response?.outputs[0].warnings).length;
+    document.getElementById("announcer").textContent =
+      (failed
+        ? `${failed} of ${this.chosen.length} variants failed.`
+        : `All ${this.chosen.length} variants have answered.`) + (warned ? ` Outputs with warnings: ${warned}.` : "");
   }
 
   begin() {

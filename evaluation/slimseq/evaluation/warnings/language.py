@@ -1,0 +1,106 @@
+"""Whether a text is surely in another language than a model reads.
+
+Where the text is in another script than the language, that is enough. Else turbohtml's detector compares letter
+sequences. Of a sentence alone it is wrong too often, so it is asked several times: it must find another language in the
+text, and prefer that to the expected one in the words without names, numbers and code, in each half of them, and in
+every second one. A longer text is looked at in a few places, and all have to agree, so that a text in two languages
+gets no warning. `python -m benchmarks.language_detector` measures how often it is right: see docs/decisions/026.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from turbohtml.detect import LanguageDetection, detect_language
+
+from slimseq.evaluation.language_codes import detector_codes, language_name, short_code
+from slimseq.evaluation.warnings.length import characters
+
+# A text is looked at in one place for each 300 characters, in three at most, and at most 400 characters there.
+PLACE_CHARACTERS, MAX_PLACES, MAX_PLACE_CHARACTERS = 300, 3, 400
+# Letters that are needed: in words of Latin script without names, and of another script, where a character that stands
+# for a syllable or a word counts three.
+MIN_LETTERS, MIN_OTHER_LETTERS = 30, 10
+# The share of a text that must be such words.
+MIN_SHARE_OF_WORDS = 0.3
+# Of two languages, where the detector's confidence goes up to 1.
+SURE = 0.9
+# A letter of each script that the detector tells apart, by which it says in which ones a language is written.
+SCRIPTS = "zжشש中ひカ한ωअกქձঅઅਅಅഅආஅఅកမአଅ"
+LATIN = "Latin"
+_LATIN_LETTERS = re.compile("[a-zA-Z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff]+")
+AROUND_WORDS = ".,:;!?…\"'()[]«»„“”\u2018\u2019¿¡"
+# What a word may have besides letters: hyphens and apostrophes.
+IN_WORDS = dict.fromkeys(map(ord, "-'\u2019"))
+
+
+def foreign_language(text: str, expected: str) -> str | None:
+    """Says in a sentence that a text is in another language than a model reads, or returns None.
+
+    Args:
+        text: any text.
+        expected: the code of the language that the model reads, such as `en`.
+    """
+    found = [_other_language(place, expected) for place in _places(text)]
+    if not all(found):
+        return None
+    language = max(found, key=found.count)
+    return f"The text seems to be in {language_name(str(language))}. The model reads {language_name(expected)}."
+
+
+def _places(text: str) -> Iterator[str]:
+    """Yields the parts of a text that are looked at, from its start to its end."""
+    count = min(max(len(text) // PLACE_CHARACTERS, 1), MAX_PLACES)
+    size = min(len(text) // count, MAX_PLACE_CHARACTERS)
+    for index in range(count):
+        start = index * (len(text) - size) // max(count - 1, 1)
+        yield text[start : start + size]
+
+
+def _other_language(text: str, expected: str) -> str | None:
+    """Returns the code of the language of a text. None: it is the expected one, or that is not sure."""
+    codes, scripts = _modelled(expected)
+    if not scripts:
+        return None
+    if not text.isascii():
+        # A word of Latin script has more letters than one of Chinese.
+        others = _LATIN_LETTERS.sub(" ", text)
+        weight = characters("".join(filter(str.isalpha, others)))
+        latin = sum(map(str.isalpha, text)) - sum(map(str.isalpha, others))
+        if weight > latin:
+            found = detect_language(others)
+            if weight < MIN_OTHER_LETTERS or found.language is None:
+                return None
+            if found.script not in scripts:
+                return short_code(found.language)
+            return short_code(found.language) if _is_preferred(others, found.language, codes) else None
+    found = detect_language(text)
+    if found.language is None or found.language in codes or found.script != LATIN:
+        return None
+    words = _words(text)
+    if sum(map(len, words)) < MIN_LETTERS or len(words) < MIN_SHARE_OF_WORDS * len(text.split()):
+        return None
+    half = len(words) // 2
+    samples = (words, words[:half], words[half:], words[::2], words[1::2])
+    is_sure = all(_is_preferred(" ".join(sample), found.language, codes) for sample in samples)
+    return short_code(found.language) if is_sure else None
+
+
+def _is_preferred(text: str, language: str, codes: frozenset[str]) -> bool:
+    """Whether the detector is sure of a language, with the expected one as the only alternative."""
+    found = detect_language(text, LanguageDetection(allowed=codes | {language}))
+    return found.language == language and found.confidence >= SURE
+
+
+def _words(text: str) -> list[str]:
+    """Returns the words of a text that begin with a small letter: no names, numbers or code."""
+    stripped = (word.strip(AROUND_WORDS) for word in text.split())
+    return [word for word in stripped if word[:1].islower() and word.translate(IN_WORDS).isalpha()]
+
+
+@lru_cache(maxsize=64)
+def _modelled(language: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Returns the detector's codes of a language, and its scripts. No scripts: the detector does not know it."""
+    codes = detector_codes([language])
+    found = (detect_language(letters, LanguageDetection(allowed=codes)) for letters in SCRIPTS)
+    return codes, frozenset(each.script for each in found if each.language and each.script)

@@ -1,0 +1,65 @@
+"""Checks of any source and output: none fails, and none takes longer than the length of the texts explains."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimseq.evaluation.warnings.checks import Generated, output_warnings
+from slimseq.inference.runtime import FinishReason
+from slimseq.models_store.manifest import Task
+
+# CPU time, which other tests do not change. A hundred times what the checks take.
+SECONDS_A_CHARACTER = 1e-4
+SECONDS = 0.25
+looked_at = st.sampled_from(
+    [*"0179.,' \u00a0\u202f٣aä中ひ\n-", "ha", "the ", "und ", "1.234", "1 234 ", "p.m. ", "3 pm "]
+)
+runs = st.tuples(looked_at, st.integers(1, 2000)).map(lambda run: run[0] * run[1])
+texts = st.text(max_size=200) | st.lists(looked_at, max_size=50).map("".join) | st.lists(runs, max_size=4).map("".join)
+reasons: st.SearchStrategy[FinishReason] = st.sampled_from(["eos", "length", "stop"])
+languages = st.sampled_from([(), ("en",), ("en", "de"), ("de", "en"), ("zh", "ja"), ("xx", "yy"), ("", "")])
+
+
+@given(st.sampled_from(Task), languages, texts, texts, reasons, st.booleans())
+def test_any_source_and_output_are_checked(
+    task: Task, languages: tuple[str, ...], source: str, output: str, reason: FinishReason, truncated: bool
+) -> None:
+    started = time.thread_time()
+    found = output_warnings(task, languages, source, [Generated(source, output, reason, truncated, (source[:9],))])
+    seconds = time.thread_time() - started
+
+    kinds = [warning.kind for warning in found]
+    assert len(set(kinds)) == len(kinds) and all(0 < len(warning.detail) < 400 for warning in found)
+    assert ("truncated" in kinds) == (truncated or reason == "length")
+    assert seconds < SECONDS + SECONDS_A_CHARACTER * (len(source) + len(output))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda size: "word " * size,
+        lambda size: "1 234 " * size,
+        lambda size: "1" * size,
+        lambda size: "1.2," * size,
+        lambda size: "ha" * size,
+        lambda size: "abcdefghij" * size,
+        lambda size: "a b " * size,
+        lambda size: " ".join(str(number) for number in range(size)),
+        lambda size: "中" * size,
+    ],
+)
+@pytest.mark.parametrize("task", Task)
+def test_ten_times_the_text_takes_about_ten_times_as_long(task: Task, text: Callable[[int], str]) -> None:
+    def seconds(size: int) -> float:
+        part = Generated(text(size), text(size + 7)[::-1])
+        started = time.thread_time()
+        output_warnings(task, ("en", "de"), part.source, [part])
+        return time.thread_time() - started
+
+    seconds(100)
+    short, long = seconds(2000), seconds(20_000)
+
+    assert long < 40 * short + 0.05

@@ -1,0 +1,103 @@
+"""Warnings about outputs: in answers, comparisons, streams and metrics."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from slimseq.client import Client
+from tests.evaluation.warnings.samples import ENGLISH, FOREIGN
+from tests.service.client import Service
+
+GERMAN = FOREIGN["de"][0]
+
+
+def kinds(output: Mapping[str, Any]) -> list[str]:
+    return [warning["kind"] for warning in output.get("warnings", [])]
+
+
+def counted(service: Service, task: str, variant: str) -> dict[str, float]:
+    found = re.findall(
+        rf'slimseq_warnings_total{{kind="(\w+)",task="{task}",variant="{variant}"}} (\S+)', service.get("/metrics").text
+    )
+    return {kind: float(count) for kind, count in found}
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+@pytest.mark.parametrize("path", ["/translate", "/summarize"])
+def test_a_text_in_another_language_is_answered_with_a_warning(service: Service, path: str, language: str) -> None:
+    answer = service.post(path, {"text": FOREIGN[language][0]})
+
+    assert answer.status == 200
+    assert "language" in kinds(answer.json["outputs"][0])
+
+
+def test_each_output_has_its_own_warnings_and_a_good_one_has_none(service: Service) -> None:
+    outputs = service.post("/translate", {"text": ["The children are playing in the garden.", GERMAN]}).json["outputs"]
+
+    assert "warnings" not in outputs[0]
+    assert outputs[1]["warnings"][0] == {
+        "kind": "language",
+        "detail": "The text seems to be in German. The model reads English.",
+    }
+
+
+def test_an_output_at_its_maximum_length_is_warned_about(service: Service) -> None:
+    [output] = service.post("/translate", {"text": ENGLISH[0], "max_new_tokens": 3}).json["outputs"]
+
+    [warning] = [each for each in output["warnings"] if each["kind"] == "truncated"]
+    assert warning["detail"] == "Sentence 1 (1 more): The output ends at its maximum length, max_new_tokens."
+
+
+def test_a_text_beyond_the_context_window_is_warned_about(service: Service) -> None:
+    [output] = service.post("/summarize", {"text": " ".join(ENGLISH) * 40}).json["outputs"]
+
+    assert output["truncated"] and "truncated" in kinds(output)
+
+
+def test_a_long_text_is_checked_too(service: Service) -> None:
+    [output] = service.post("/translate", {"text": f"{GERMAN}\n" * 60, "num_beams": 1}).json["outputs"]
+
+    assert "language" in kinds(output)
+
+
+def test_a_stream_ends_with_the_warnings_of_the_plain_answer(service: Service) -> None:
+    body = {"text": [GERMAN, ENGLISH[0]], "max_new_tokens": 4}
+
+    name, last = service.post("/translate", {**body, "stream": True}).events[-1]
+
+    assert (
+        name == "done"
+        and kinds(last["outputs"][0]) == ["language", "truncated"]
+        and kinds(last["outputs"][1]) == ["truncated"]
+    )
+    plain = service.post("/translate", body).json
+    assert [each["warnings"] for each in last["outputs"]] == [each["warnings"] for each in plain["outputs"]]
+
+
+def test_each_variant_of_a_comparison_has_its_warnings(service: Service) -> None:
+    path = "/compare?task=translation&variant=original&variant=quantized"
+
+    results = service.post(path, {"text": GERMAN}).json["results"]
+
+    assert all("language" in kinds(result["outputs"][0]) for result in results) and len(results) == 2
+
+
+def test_warnings_are_counted_by_variant_and_kind(service: Service) -> None:
+    service.post("/translate?variant=original", {"text": "It is raining."})
+    before = counted(service, "translation", "original")
+
+    service.post("/translate?variant=original", {"text": [GERMAN, "It is raining.", GERMAN]})
+
+    after = counted(service, "translation", "original")
+    assert set(before) == {"language", "length", "repetition", "truncated", "lost", "number"}
+    assert after["language"] == before["language"] + 2 and after["truncated"] == before["truncated"]
+
+
+def test_clients_get_warnings_as_data(service: Service) -> None:
+    with Client(f"http://127.0.0.1:{service.port}") as client:
+        outputs = client.translate([GERMAN, "It is raining."]).outputs
+
+    assert outputs[0].warnings[0].kind == "language" and "German" in outputs[0].warnings[0].detail
+    assert outputs[1].warnings == []
