@@ -1,4 +1,4 @@
-"""`python -m benchmarks.long_documents`: what each way to summarize a long document is worth, and what it costs.
+"""`python -m benchmarks.long_documents`: what each `long_input` is worth on long documents, and what it costs.
 
 Single documents above the context window: ROUGE against the written summary, with the paired 95 % bootstrap interval of
 the difference to `truncate`. Several articles joined to one text: how much of each article's own lead the summary has,
@@ -8,6 +8,7 @@ as ROUGE recall, mean over the articles and of the least covered one. Choose on 
 import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -25,10 +26,11 @@ from benchmarks.command import (
     say,
     table,
 )
-from slimseq.app.serving.documents.long_input import cutting
+from slimseq.app.http.schemas.generation import LongInput
+from slimseq.app.serving.batching.request_queue import WorkLimits
+from slimseq.app.serving.documents.plan import planning
 from slimseq.app.serving.documents.planner import finished
-from slimseq.app.serving.documents.salience import selecting
-from slimseq.app.serving.documents.topics import dividing, words_of
+from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.evaluation.bootstrap import difference
 from slimseq.evaluation.datasets import BUNDLED, Example, load_examples
 from slimseq.evaluation.metrics import score
@@ -47,105 +49,23 @@ JOINTS = {"blank lines between them": "\n\n", "one paragraph": " "}
 TRUNCATE = "truncate"
 
 
-class Summarizer:
-    """Summarizes texts that fit the context window, each once. Those that come again count with their first time.
-
-    The time is that of the CPU, which other programs on the machine change little.
-    """
-
-    def __init__(self, generator: TextGenerator) -> None:
-        self.generator = generator
-        self.saved_seconds = 0.0
-        self._known: dict[str, tuple[str, float]] = {}
-
-    def summary(self, text: str) -> str:
-        """Returns the summary of a text, or of its beginning if it is too long."""
-        if text in self._known:
-            self.saved_seconds += self._known[text][1]
-        else:
-            started = time.process_time()
-            options = self.generator.manifest.generation.options()
-            [output] = self.generator.generate([self.generator.encode(text)], options)
-            self._known[text] = output.text, time.process_time() - started
-        return self._known[text][0]
-
-    def summaries(self, texts: Sequence[str]) -> list[str]:
-        """Returns the summary of each text that has one."""
-        return [summary for text in texts if (summary := self.summary(text))]
-
-
-Method = Callable[[Summarizer, str], str]
-
-
-def lead_3(summarizer: Summarizer, text: str) -> str:
+def lead_3(generator: TextGenerator, text: str) -> str:
     """Returns the first three sentences."""
     return baseline(Task.SUMMARIZATION, text)
 
 
-def truncated(summarizer: Summarizer, text: str) -> str:
-    """Summarizes the beginning."""
-    return summarizer.summary(text)
+def served(long_input: LongInput, generator: TextGenerator, text: str) -> str:
+    """Summarizes as the service does."""
+    plan = finished(planning(generator, Prompt([text], long_input=long_input), WorkLimits().queue_rows))
+    return plan.assemble(generator.generate(plan.rows, plan.options))[0].text
 
 
-def reduced(summarizer: Summarizer, text: str) -> str:
-    """Summarizes parts, and their summaries until they fit."""
-    while summarizer.generator.encode(text).is_truncated:
-        text = mapped(summarizer, text)
-    return summarizer.summary(text)
-
-
-def mapped(summarizer: Summarizer, text: str) -> str:
-    """Summarizes parts of like length, and joins the summaries."""
-    return " ".join(summarizer.summaries(_parts(summarizer, text)))
-
-
-def mapped_leads(summarizer: Summarizer, text: str) -> str:
-    """Summarizes parts of like length, and joins the first sentence of each summary."""
-    return " ".join(sentences(summary)[0] for summary in summarizer.summaries(_parts(summarizer, text)))
-
-
-def extracted(summarizer: Summarizer, text: str) -> str:
-    """Summarizes the salient sentences of the whole document."""
-    return summarizer.summary(_extract(summarizer.generator, sentences(text)))
-
-
-def of_topics(summarizer: Summarizer, text: str) -> str:
-    """Summarizes each topic, or its salient sentences if it is above the window."""
-    return " ".join(summarizer.summaries([_extract(summarizer.generator, topic) for topic in _topics(text)]))
-
-
+Method = Callable[[TextGenerator, str], str]
 METHODS: dict[str, Method] = {
-    TRUNCATE: truncated,
+    TRUNCATE: partial(served, "truncate"),
     "lead-3": lead_3,
-    "parts, then their summaries": reduced,
-    "parts": mapped,
-    "parts, first sentences": mapped_leads,
-    "salient sentences": extracted,
-    "topics": of_topics,
+    "map_reduce": partial(served, "map_reduce"),
 }
-
-
-def _parts(summarizer: Summarizer, text: str) -> list[str]:
-    return finished(cutting(summarizer.generator, text, None)).texts
-
-
-def _topics(text: str) -> list[list[str]]:
-    """Returns the sentences of each topic. A text with blank lines has its topics between them."""
-    paragraphs = [sentences(paragraph) for paragraph in text.split("\n\n")]
-    found = [sentence for paragraph in paragraphs for sentence in paragraph]
-    begins = [index == 0 or len(paragraphs) == 1 for paragraph in paragraphs for index in range(len(paragraph))]
-    first = finished(dividing([words_of(sentence) for sentence in found], begins))
-    return [found[start:end] for start, end in zip(first, [*first[1:], len(found)], strict=True)]
-
-
-def _extract(generator: TextGenerator, found: Sequence[str]) -> str:
-    around = generator.encode("").full_length
-    sizes = [generator.encode(sentence).full_length - around for sentence in found]
-    available = generator.max_input_tokens - around
-    if sum(sizes) <= available:
-        return " ".join(found)
-    selected = finished(selecting([words_of(each) for each in found], sizes, available))
-    return " ".join(found[index] for index in selected)
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
@@ -173,10 +93,9 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
                 f"there are {len(examples)} documents, {len(long)} of them above the context window of "
                 f"{generator.max_input_tokens} tokens; name files with more"
             )
-        summarizer = Summarizer(generator)
-        single = [_on_documents(summarizer, name, long) for name in METHODS]
+        single = [_on_documents(generator, name, long) for name in METHODS]
         joined = {
-            joint: [_on_groups(summarizer, name, groups, between) for name in METHODS]
+            joint: [_on_groups(generator, name, groups, between) for name in METHODS]
             for joint, between in JOINTS.items()
         }
     _compare([example.target for example in long], single)
@@ -190,9 +109,9 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     )
 
 
-def _on_documents(summarizer: Summarizer, name: str, examples: Sequence[Example]) -> Record:
+def _on_documents(generator: TextGenerator, name: str, examples: Sequence[Example]) -> Record:
     say(f"{name}: {len(examples)} documents")
-    summaries, seconds = _timed(summarizer, name, [example.source for example in examples])
+    summaries, seconds = _timed(generator, name, [example.source for example in examples])
     return {"name": name, "summaries": summaries, "seconds": seconds, "words": _words(summaries)}
 
 
@@ -206,9 +125,9 @@ def _compare(targets: Sequence[str], rows: Sequence[Record]) -> None:
             row[f"{metric}_above"] = [own.value - base.value, *difference(own, base)]
 
 
-def _on_groups(summarizer: Summarizer, name: str, groups: Sequence[Sequence[str]], between: str) -> Record:
+def _on_groups(generator: TextGenerator, name: str, groups: Sequence[Sequence[str]], between: str) -> Record:
     say(f"{name}: {len(groups)} times {len(groups[0])} articles")
-    summaries, seconds = _timed(summarizer, name, [between.join(articles) for articles in groups])
+    summaries, seconds = _timed(generator, name, [between.join(articles) for articles in groups])
     row: Record = {"name": name, "seconds": seconds, "words": _words(summaries)}
     scorer = RougeScorer(list(COVERAGE), use_stemmer=True)
     for lead in LEADS:
@@ -228,12 +147,11 @@ def _on_groups(summarizer: Summarizer, name: str, groups: Sequence[Sequence[str]
     return row
 
 
-def _timed(summarizer: Summarizer, name: str, texts: Sequence[str]) -> tuple[list[str], float]:
+def _timed(generator: TextGenerator, name: str, texts: Sequence[str]) -> tuple[list[str], float]:
     """Returns the summaries by a method, and the mean CPU seconds of one."""
-    started, saved = time.process_time(), summarizer.saved_seconds
-    summaries = [METHODS[name](summarizer, text) for text in texts]
-    seconds = time.process_time() - started + summarizer.saved_seconds - saved
-    return summaries, seconds / len(texts)
+    started = time.process_time()
+    summaries = [METHODS[name](generator, text) for text in texts]
+    return summaries, (time.process_time() - started) / len(texts)
 
 
 def _words(summaries: Sequence[str]) -> float:

@@ -24,7 +24,6 @@ from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Generated
 from slimseq.app.serving.comparison import compare_with, reference_among
-from slimseq.app.serving.documents.long_input import condense
 from slimseq.app.serving.documents.plan import Plan, is_short, planning
 from slimseq.app.serving.documents.planner import Planner, finished
 from slimseq.app.serving.documents.prompt import Prompt
@@ -235,21 +234,12 @@ class GenerationService:
 
     async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
         """Leases a variant while `held` is open, and plans the prompt for it."""
-        prompt = call.prompt
         if not call.due.seconds_left:
             raise DeadlineExceeded(call.due.seconds)
         try:
             async with asyncio.timeout(call.due.seconds_left):
                 loaded = await self._lease(held, call)
-                if prompt.long_input == "truncate":
-                    return loaded, await self._plan(loaded, prompt)
-                condensed = await condense(loaded.worker, loaded.generator, prompt, call.due, self._planner)
-                return loaded, replace(
-                    await self._plan(loaded, condensed.prompt),
-                    read_tokens=condensed.read_tokens,
-                    queue_seconds=condensed.queue_seconds,
-                    inference_seconds=condensed.inference_seconds,
-                )
+                return loaded, await self._plan(loaded, call.prompt)
         except TimeoutError:
             raise DeadlineExceeded(call.due.seconds) from None
 
@@ -291,8 +281,7 @@ class GenerationService:
     def _answer(self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated) -> GenerationResponse:
         total_seconds = time.monotonic() - call.started
         outputs = planned.assemble(generated.outputs)
-        queue_seconds = planned.queue_seconds + generated.queue_seconds
-        inference_seconds = planned.inference_seconds + generated.inference_seconds
+        queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
         task, variant = loaded.key.task, loaded.key.variant
         timings = Timings(
             queue_ms=round(queue_seconds * 1000, 3),

@@ -1,3 +1,5 @@
+import pytest
+
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.topics import MAX_TOPICS, dividing, words_of
 from slimseq.evaluation.datasets import BUNDLED, load_examples
@@ -12,18 +14,26 @@ def topics_of(found: list[str], may_begin: list[bool] | None = None) -> list[int
     return finished(dividing(words, may_begin or [True] * len(found)))
 
 
-def test_most_articles_begin_a_topic_at_their_first_sentence_or_the_one_beside_it() -> None:
-    hits, topics, articles = 0, 0, 0
-    for start in range(0, 40, 5):
-        joined = ARTICLES[start : start + 5]
-        true = [sum(map(len, joined[:number])) for number in range(5)]
-        found = topics_of([sentence for article in joined for sentence in article])
-        hits += sum(any(abs(place - other) <= 1 for other in found) for place in true)
-        topics += len(found)
-        articles += len(joined)
+@pytest.mark.parametrize("start", range(0, 40, 5))
+def test_articles_with_paragraphs_begin_topics(start: int) -> None:
+    articles = ARTICLES[start : start + 5]
+    true = [sum(map(len, articles[:number])) for number in range(5)]
+    paragraphs = [index % 3 == 0 for article in articles for index in range(len(article))]
 
-    assert hits > 0.8 * articles
-    assert 0.8 * articles < topics < 1.2 * articles
+    found = topics_of([sentence for article in articles for sentence in article], paragraphs)
+
+    assert len(found) in (4, 5, 6)
+    assert len(set(found) & set(true)) >= 4
+
+
+def test_most_articles_in_one_paragraph_begin_topics_at_their_first_sentence_or_the_one_beside_it() -> None:
+    articles = ARTICLES[30:38]
+    true = [sum(map(len, articles[:number])) for number in range(8)]
+
+    found = topics_of([sentence for article in articles for sentence in article])
+
+    assert sum(any(abs(place - other) <= 1 for other in found) for place in true) > 4
+    assert len(found) <= 9
 
 
 def test_most_articles_are_one_topic() -> None:

@@ -1,14 +1,16 @@
 """Plans a prompt for one generator: texts to encoded rows, checked options, and row outputs back to texts."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from slimseq.app.errors import InvalidRequest, TextTooLong, UnsupportedLanguages
 from slimseq.app.http.validation import describe
+from slimseq.app.serving.documents.long_input import parting
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.segmenter import SegmentedText, splitting, whole
+from slimseq.app.serving.documents.tokenizing import encoding
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.runtime import FinishReason
 from slimseq.inference.tokenizer import Encoding
@@ -17,40 +19,29 @@ from slimseq.models_store.manifest import GenerationOptions, Manifest, Task
 
 # Planning so few takes about a millisecond, as does the switch to another thread when cores are busy.
 SHORT_CHARACTERS = 4000
-# Characters that are tokenized at once: a few milliseconds, at most 30.
-PIECE_CHARACTERS = 8000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The rows of a request, in reading order over all texts, and how their outputs are joined.
-
-    If the rows are summaries of parts of a text, `read_tokens` has the tokens of each original text, and the seconds
-    are those of the summaries.
-    """
+    """The rows of a request, in reading order over all texts, and how their outputs are joined."""
 
     texts: list[SegmentedText]
     rows: list[Encoding]
     options: GenerationOptions
     stop: tuple[str, ...] = ()
-    read_tokens: Sequence[int] | None = None
-    queue_seconds: float = 0.0
-    inference_seconds: float = 0.0
 
     def assemble(self, outputs: Sequence[TextOutput]) -> list[TextOutput]:
         """Joins the outputs of the rows to one for each text. Tokens add up; one truncated row marks the text."""
         assembled = []
         start = 0
-        for index, text in enumerate(self.texts):
+        for text in self.texts:
             own = outputs[start : start + len(text.segments)]
             start += len(text.segments)
             assembled.append(
                 TextOutput(
                     text=text.join([output.text for output in own]),
                     finish_reason=_reason([output.finish_reason for output in own]),
-                    input_tokens=self.read_tokens[index]
-                    if self.read_tokens
-                    else sum(output.input_tokens for output in own),
+                    input_tokens=sum(output.input_tokens for output in own),
                     output_tokens=sum(output.output_tokens for output in own),
                     truncated=any(output.truncated for output in own),
                 )
@@ -65,7 +56,7 @@ def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
 
 def is_short(prompt: Prompt) -> bool:
     """Whether planning takes about a millisecond."""
-    return sum(map(len, prompt.texts)) <= SHORT_CHARACTERS
+    return prompt.long_input == "truncate" and sum(map(len, prompt.texts)) <= SHORT_CHARACTERS
 
 
 def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generator[None, None, Plan]:
@@ -94,17 +85,17 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
         for text in prompt.texts:
             texts.append((yield from _bounded(splitting(text, language), rows_left, max_rows)))
             rows_left -= len(texts[-1].segments)
+    elif prompt.long_input == "map_reduce":
+        for text in prompt.texts:
+            texts.append((yield from parting(generator, text, prompt.prefix)))
     else:
         texts = [whole(text) for text in prompt.texts]
     places = [index for index, text in enumerate(texts) for _ in text.segments]
     parts = [segment.text for text in texts for segment in text.segments]
-    rows: list[Encoding] = []
     if is_short(prompt):
         rows = [generator.encode(part, prompt.prefix) for part in parts]
     else:
-        for piece in pieces_of(parts):
-            rows += generator.encode_many(piece, prompt.prefix)
-            yield
+        rows = yield from encoding(generator, parts, prompt.prefix)
     if prompt.on_overflow == "error":
         for index, row in zip(places, rows, strict=True):
             try:
@@ -125,20 +116,6 @@ def _bounded(work: Generator[int, None, SegmentedText], left: int, most: int) ->
         if count > left:
             raise InvalidRequest(f"text: has more than {most} segments, the most that are allowed")
         yield
-
-
-def pieces_of(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Groups texts that are tokenized at once. A longer text is a group of its own."""
-    piece: list[str] = []
-    characters = 0
-    for text in texts:
-        if piece and characters + len(text) > PIECE_CHARACTERS:
-            yield piece
-            piece, characters = [], 0
-        piece.append(text)
-        characters += len(text)
-    if piece:
-        yield piece
 
 
 def check_prefix(generator: TextGenerator, prefix: str | None) -> None:

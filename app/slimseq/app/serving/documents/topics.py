@@ -20,7 +20,9 @@ WINDOW_SENTENCES = 100
 # Share of the gain of segments without a common word that a division must have, and what it must gain above that, in
 # nats. Chosen on articles of CNN/DailyMail (training) and of the bundled sample: docs/decisions/028-long-documents.md.
 MIN_SHARE = 0.74
-MIN_GAIN = 14.0
+MIN_GAIN = 18.0
+# The same where the text itself says where topics may begin.
+MIN_GAIN_AT_PLACES = 14.0
 # Shorter words are mostly function words, which say nothing about a topic.
 MIN_LETTERS = 5
 # Words with the same first letters are taken as forms of one word.
@@ -46,10 +48,11 @@ def dividing(words: Sequence[Sequence[str]], may_begin: Sequence[bool]) -> Gener
         The index of the first sentence of each topic; the first one is 0. If there are too many topics, neighbours are
         taken together.
     """
+    gain = MIN_GAIN if all(may_begin) else MIN_GAIN_AT_PLACES
     topics, start, end = [0], 0, 0
     while end < len(words):
         end = min(start + WINDOW_SENTENCES, len(words))
-        found = _cheapest((yield from _costs(words[start:end], may_begin[start:end])))
+        found = _cheapest((yield from _costs(words[start:end], may_begin[start:end])), gain)
         topics += [start + place for place in found[1:]]
         start += found[-1] or WINDOW_SENTENCES // 2
     groups = min(len(topics), MAX_TOPICS)
@@ -60,7 +63,7 @@ def _costs(words: Sequence[Sequence[str]], may_begin: Sequence[bool]) -> Generat
     """Computes the cost of each segment, in nats.
 
     It is the negative log-likelihood of the segment's words with Laplace's smoothing, less the share that a division
-    must gain, and what it must gain above that.
+    must gain.
 
     Args:
         words: of each sentence.
@@ -91,20 +94,20 @@ def _costs(words: Sequence[Sequence[str]], may_begin: Sequence[bool]) -> Generat
         counts, once = repeated[start + 1 :] - repeated[start], single[start + 1 :] - single[start]
         size, distinct = counts.sum(axis=1) + once, np.count_nonzero(counts, axis=1) + once
         likelihood = logarithms[counts].sum(axis=1) + np.log(2) * once - size * np.log(np.maximum(size + distinct, 1))
-        costs[start, start:] = MIN_GAIN - likelihood - MIN_SHARE * size * np.log(np.maximum(size, 1))
+        costs[start, start:] = -likelihood - MIN_SHARE * size * np.log(np.maximum(size, 1))
         yield
     return costs
 
 
-def _cheapest(costs: Numbers) -> list[int]:
-    """Returns the first sentence of each segment of the cheapest segmentation."""
+def _cheapest(costs: Numbers, gain: float) -> list[int]:
+    """Returns the first sentence of each segment of the cheapest segmentation, each with a further cost of `gain`."""
     sentences = len(costs)
     best, begins = np.zeros(sentences + 1), np.zeros(sentences, dtype=np.int64)
     for last in range(sentences):
         options = best[: last + 1] + costs[: last + 1, last]
         # Of equal ones the last: a sentence without words belongs to what is before it.
         begins[last] = last - options[::-1].argmin()
-        best[last + 1] = options[begins[last]]
+        best[last + 1] = options[begins[last]] + gain
     found: list[int] = []
     last = sentences - 1
     while last >= 0:
