@@ -2,6 +2,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from slimseq.evaluation.datasets import BUNDLED, load_examples
+from slimseq.models_store.manifest import Task
 from tests.service.client import Service
 
 SENTENCE = "The children are playing in the garden."
@@ -113,22 +115,29 @@ def test_an_option_that_one_model_cannot_follow_fails_in_its_place(service: Serv
     assert [result["error"]["status"] for result in answer.json["results"]] == [422, 422]
 
 
-def test_a_document_beyond_the_window_can_be_read_in_parts(service: Service) -> None:
-    sentence = "The town council of {} has agreed to build a new bridge over the river, the mayor said."
-    towns = ("Ashford", "Milton", "Weston", "Newbury", "Hartley", "Kingsley", "Langford", "Preston")
-    document = " ".join(sentence.format(f"{towns[number % 8]} {number}") for number in range(90))
-    options = {"num_beams": 1, "max_new_tokens": 40}
+def test_each_of_several_articles_has_its_share_of_a_summary_that_is_streamed_one_after_the_other(
+    service: Service,
+) -> None:
+    articles = [" ".join(each.source.split()) for each in load_examples(Task.SUMMARIZATION, BUNDLED).examples[:4]]
+    body = {"text": "\n\n".join(articles), "num_beams": 1, "max_new_tokens": 40}
 
-    cut = service.post("/summarize", {"text": document, **options}).json["outputs"][0]
-    whole = service.post("/summarize", {"text": document, "long_input": "map_reduce", **options}).json["outputs"][0]
-    streamed = service.post("/summarize", {"text": document, "long_input": "map_reduce", "stream": True, **options})
+    cut = service.post("/summarize", body).json["outputs"][0]
+    whole = service.post("/summarize", {**body, "long_input": "map_reduce"}).json["outputs"][0]
+    streamed = service.post("/summarize", {**body, "long_input": "map_reduce", "stream": True})
+    each = service.post("/summarize", {**body, "text": articles}).json["outputs"]
+
+    assert cut["truncated"] and not whole["truncated"]
+    assert whole["text"] == "\n\n".join(output["text"] for output in each)
+    assert whole["input_tokens"] == sum(output["input_tokens"] for output in each) > 2 * cut["input_tokens"]
+    assert streamed.events[-1][1]["outputs"][0] == whole
+    assert "".join(piece["text"] for name, piece in streamed.events if name == "token") == whole["text"]
+
+
+def test_a_field_of_the_other_task_is_refused(service: Service) -> None:
     refused = service.post(
         "/compare?task=translation&variant=original&variant=quantized", {"text": "Yes.", "long_input": "truncate"}
     )
 
-    assert cut["truncated"] and not whole["truncated"]
-    assert whole["input_tokens"] > 3 * cut["input_tokens"]
-    assert streamed.events[-1][1]["outputs"][0] == whole
     assert refused.status == 422 and "long_input" in refused.problem.detail
 
 

@@ -24,7 +24,6 @@ from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
 from slimseq.app.serving.comparison import compare_with, reference_among
-from slimseq.app.serving.documents.long_input import condense
 from slimseq.app.serving.documents.plan import Plan, is_short, planning
 from slimseq.app.serving.documents.planner import Planner, finished
 from slimseq.app.serving.documents.prompt import Prompt
@@ -246,21 +245,12 @@ class GenerationService:
 
     async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
         """Leases a variant while `held` is open, and plans the prompt for it."""
-        prompt = call.prompt
         if not call.due.seconds_left:
             raise DeadlineExceeded(call.due.seconds)
         try:
             async with asyncio.timeout(call.due.seconds_left):
                 loaded = await self._lease(held, call)
-                if prompt.long_input == "truncate":
-                    return loaded, await self._plan(loaded, prompt)
-                condensed = await condense(loaded.worker, loaded.generator, prompt, call.due, self._planner)
-                return loaded, replace(
-                    await self._plan(loaded, condensed.prompt),
-                    read_tokens=condensed.read_tokens,
-                    queue_seconds=condensed.queue_seconds,
-                    inference_seconds=condensed.inference_seconds,
-                )
+                return loaded, await self._plan(loaded, call.prompt)
         except TimeoutError:
             raise DeadlineExceeded(call.due.seconds) from None
 
@@ -313,8 +303,7 @@ class GenerationService:
                 raise DeadlineExceeded(call.due.seconds) from None
         warnings = await checked(loaded.generator.manifest, call.prompt, planned, generated.outputs, outputs)
         total_seconds = time.monotonic() - call.started
-        queue_seconds = planned.queue_seconds + generated.queue_seconds
-        inference_seconds = planned.inference_seconds + generated.inference_seconds
+        queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
         task, variant = loaded.key.task, loaded.key.variant
         timings = Timings(
             queue_ms=round(queue_seconds * 1000, 3),

@@ -1,13 +1,13 @@
-import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from slimseq.app.serving.batching.continuous import ContinuousBatching
-from slimseq.app.serving.documents.long_input import Condensed, condense, cutting
-from slimseq.app.serving.documents.planner import Planner, finished
-from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.terms import Due
+from slimseq.app.serving.documents.long_input import parting
+from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.segmenter import SegmentedText, whole
+from slimseq.app.serving.documents.topics import MAX_TOPICS
+from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.evaluation.sentences import sentences
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.manifest import Task
@@ -15,10 +15,18 @@ from slimseq.models_store.store import Store
 
 PEOPLE = ("mayor", "teacher", "farmer", "nurse", "baker", "painter", "driver", "captain", "singer", "lawyer")
 SENTENCE = "The {} said on day {} that the town would build a new bridge over the river next to the market."
+# CPU time. Tokenization, the longest step, releases the interpreter lock.
+STEP_SECONDS = 0.1
 
 
 def document(count: int) -> str:
     return " ".join(SENTENCE.format(PEOPLE[number % len(PEOPLE)], number) for number in range(count))
+
+
+@pytest.fixture(scope="module")
+def articles() -> list[str]:
+    """Five articles on different topics, without blank lines."""
+    return [" ".join(example.source.split()) for example in load_examples(Task.SUMMARIZATION, BUNDLED).examples[:5]]
 
 
 @pytest.fixture(scope="module")
@@ -27,55 +35,80 @@ def summarizer(embedded: Store) -> Iterator[TextGenerator]:
         yield generator
 
 
-def condensed(generator: TextGenerator, prompt: Prompt) -> Condensed:
-    async def run() -> Condensed:
-        scheduler, planner = ContinuousBatching(generator, "summarization/quantized"), Planner()
-        try:
-            return await condense(scheduler, generator, prompt, Due.within(60), planner)
-        finally:
-            scheduler.close()
-            planner.close()
-
-    return asyncio.run(run())
+def divided(generator: TextGenerator, text: str) -> SegmentedText:
+    return finished(parting(generator, text, None))
 
 
-def parts_of(generator: TextGenerator, text: str, prefix: str | None) -> list[str]:
-    return finished(cutting(generator, text, prefix)).texts
+def texts_of(found: SegmentedText) -> list[str]:
+    return [segment.text for segment in found.segments]
 
 
-def test_parts_are_whole_sentences_that_fit_and_are_of_like_length(summarizer: TextGenerator) -> None:
-    text = document(60)
+@pytest.mark.parametrize("between", ["\n\n", "\r\n \r\n", "\n\n\n\n"])
+def test_each_of_several_articles_is_a_part(summarizer: TextGenerator, articles: list[str], between: str) -> None:
+    found = divided(summarizer, between.join(articles))
 
-    parts = parts_of(summarizer, text, None)
+    assert texts_of(found) == articles
+    assert [segment.before for segment in found.segments] == ["", *["\n\n"] * 4]
 
-    assert " ".join(parts) == text
-    assert [sentence for part in parts for sentence in sentences(part)] == sentences(text)
-    encodings = [summarizer.encode(part) for part in parts]
-    assert len(parts) > 2 and not any(encoding.is_truncated for encoding in encodings)
-    assert min(len(encoding.ids) for encoding in encodings) > summarizer.max_input_tokens / 2
+
+def test_one_article_is_one_part_however_many_paragraphs_it_has(summarizer: TextGenerator) -> None:
+    found = divided(summarizer, document(60).replace(". ", ".\n\n"))
+
+    assert len(found.segments) == 1
+
+
+def test_a_topic_beyond_the_window_has_its_most_salient_sentences_in_reading_order(summarizer: TextGenerator) -> None:
+    aside = f"Meanwhile heavy rain fell on {'empty fields, ' * 8}behind a railway station during Sunday afternoon."
+    text = document(30) + f" {aside} " + document(60)
+
+    [part] = texts_of(divided(summarizer, text))
+
+    encoding = summarizer.encode(part)
+    chosen = [sentences(text).index(sentence) for sentence in sentences(part)]
+    assert not encoding.is_truncated and len(encoding.ids) > 0.8 * summarizer.max_input_tokens
+    assert chosen == sorted(chosen) and chosen[0] == 0
+    assert aside not in part
+
+
+def test_a_text_that_fits_is_one_part_as_it_is(summarizer: TextGenerator) -> None:
+    text = "The sun is shining.\n\n  It is warm."
+
+    assert divided(summarizer, text) == whole(text)
 
 
 def test_a_sentence_beyond_the_window_is_cut_between_words(summarizer: TextGenerator) -> None:
     text = " ".join(f"word{number}" for number in range(900))
 
-    parts = parts_of(summarizer, text, None)
+    found = texts_of(divided(summarizer, text))
 
-    assert " ".join(parts) == text
-    assert not any(summarizer.encode(part).is_truncated for part in parts)
-
-
-def test_a_long_document_is_read_to_its_end_and_what_fits_stays_as_it_is(summarizer: TextGenerator) -> None:
-    short, long = "The sun is shining.", document(150)
-
-    found = condensed(summarizer, Prompt([short, long], {"num_beams": 1, "max_new_tokens": 40}))
-
-    assert found.prompt.texts[0] == short
-    assert not summarizer.encode(found.prompt.texts[1]).is_truncated
-    assert found.read_tokens == [summarizer.encode(text).full_length for text in (short, long)]
-    assert found.inference_seconds > 0
+    assert not any(summarizer.encode(part).is_truncated for part in found)
+    assert all(part in text for part in found)
 
 
-def test_a_prompt_that_fits_is_not_touched(summarizer: TextGenerator) -> None:
-    prompt = Prompt(["The sun is shining."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 200_000,
+        "\n\n".join(f"{PEOPLE[number % 10]} number {number} wins." for number in range(10_000)),
+        document(1_500),
+        "word " * 40_000,
+        "No. " * 50_000,
+        "The end is near. " * 5_000 + "\n\n" * 50_000 + "The end.",
+        "a\n\n" * 60_000,
+    ],
+    ids=["one word", "lines", "sentences", "one sentence", "short sentences", "blank lines", "short paragraphs"],
+)
+def test_any_long_text_has_few_parts_and_no_step_stalls(summarizer: TextGenerator, text: str) -> None:
+    work, longest = parting(summarizer, text, None), 0.0
+    while True:
+        started = time.thread_time()
+        try:
+            next(work)
+        except StopIteration as end:
+            found: SegmentedText = end.value
+            break
+        finally:
+            longest = max(longest, time.thread_time() - started)
 
-    assert condensed(summarizer, prompt) == Condensed(prompt, [summarizer.encode(prompt.texts[0]).full_length])
+    assert 1 <= len(found.segments) <= MAX_TOPICS
+    assert longest < STEP_SECONDS

@@ -36,7 +36,9 @@ EVENT = {
         "data": {
             "type": "string",
             "contentMediaType": "application/json",
-            "description": "`token`: `index` of the output and `text` to add. `done`: the answer. `error`: a problem.",
+            "description": "`token`: `index` of the output and `text` to add. `done`: the answer. `error`: a problem. "
+            "The pieces of an output add up to its text in reading order: sentence by sentence of a translation, "
+            "topic by topic of a long document.",
         },
     },
     "required": ["event", "data"],

@@ -84,7 +84,9 @@ LongInputField = Annotated[
     LongInput,
     Field(
         description="What to do with a document that exceeds the model's context window. `truncate`: see "
-        "`on_overflow`. `map_reduce`: summarize it in parts, then summarize the summaries until they fit."
+        "`on_overflow`. `map_reduce`: divide it into its topics, such as several articles, and summarize each of them; "
+        "a topic that exceeds the window is summarized from its most salient sentences. The output has the summaries "
+        "in reading order. Generation options and `stop` hold for each of them."
     ),
 ]
 FormatField = Annotated[

@@ -1,155 +1,133 @@
-"""Map-reduce summarization: a document that exceeds the context window is summarized in parts, until the summaries fit.
+"""Divides a document above the context window into parts: one for each topic, such as each of several articles.
 
-Parts consist of whole sentences. There are as few parts as possible, of similar length. All parts of a request are
-generated together.
+A part consists of whole sentences. Of a topic above the window it has the most salient ones, in reading order. So each
+topic has its share of the summary. The parts are rows of one request: they are generated together, once, and a stream
+sends the summary of one after the other.
 """
 
 import math
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
-from slimseq.app.serving.batching.request_queue import RequestQueue
-from slimseq.app.serving.documents.plan import check_prefix, options_of, pieces_of
-from slimseq.app.serving.documents.planner import Planner
-from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.reading import without_markup
-from slimseq.app.serving.terms import Due
+from slimseq.app.serving.documents.salience import selecting
+from slimseq.app.serving.documents.segmenter import JOINT, Segment, SegmentedText, whole
+from slimseq.app.serving.documents.tokenizing import encoding
+from slimseq.app.serving.documents.topics import dividing, words_of
 from slimseq.evaluation.sentences import segments
 from slimseq.inference.generator import TextGenerator
-from slimseq.inference.tokenizer import Encoding
 
 # A text with more characters per available token is split into many pieces at once instead of repeated halves.
 CHARACTERS_TO_HALVE = 8
+# Shorter sentences, such as headings, are taken together with the next one.
+SHORT_CHARACTERS = 20
+# So are short ones of a text with more: a bound of the time to divide it into topics, about two seconds.
+MAX_SENTENCES = 5000
+BLANK_LINE = "\n\n"
+_BLANK_LINE = re.compile(r"\n\s*\n")
 
 
 @dataclass(frozen=True)
-class Condensed:
-    """A prompt whose texts fit the context window, and the cost of its summaries.
+class Sentence:
+    """A sentence, or a part of one that exceeds the context window.
 
     Args:
-        prompt: with summaries in place of the texts that did not fit.
-        read_tokens: number of tokens of each original text.
-        queue_seconds: time of the parts in the queue.
-        inference_seconds: time to generate the parts.
+        text: without the space around it.
+        tokens: their number.
+        words: its content words.
+        is_after_blank_line: whether it begins a paragraph after another one.
     """
 
-    prompt: Prompt
-    read_tokens: list[int]
-    queue_seconds: float = 0.0
-    inference_seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The parts of a text, each within the context window, and the number of tokens of the text."""
-
-    texts: list[str]
-    rows: list[Encoding]
+    text: str
     tokens: int
+    words: list[str]
+    is_after_blank_line: bool
 
 
-async def condense(
-    worker: RequestQueue,
-    generator: TextGenerator,
-    prompt: Prompt,
-    due: Due,
-    planner: Planner,
-) -> Condensed:
-    """Summarizes texts in parts until each fits the context window.
+def parting(generator: TextGenerator, text: str, prefix: str | None) -> Generator[None, None, SegmentedText]:
+    """Divides a text into parts that fit the context window, in small steps.
 
     Args:
-        worker: generates.
         generator: of the model.
-        prompt: texts and options.
-        due: when the request expires.
-        planner: runs the tokenization of long texts.
+        text: of any length.
+        prefix: text before each part. None means the artifact's.
 
     Returns:
-        The same prompt if everything fits. A text whose summaries are no shorter than itself is truncated by the
-        model.
-
-    Raises:
-        InvalidOptions, InvalidRequest, MarkupTooComplex, UnclosedMarkup: as `planning` does.
-        SlimseqError: what `Planner.run`, `RequestQueue.submit` and `RequestQueue.wait` raise.
+        A segment for each topic, in reading order. A text that fits is one segment as it is. A word that exceeds the
+        window is not divided, so the model truncates it.
     """
-    options = options_of(generator, prompt)
-    check_prefix(generator, prompt.prefix)
-    prompt = await planner.run(without_markup(prompt))
-    texts = list(prompt.texts)
-    encodings = await planner.run(_encoding(generator, texts, prompt.prefix))
-    read_tokens = [encoding.full_length for encoding in encodings]
-    condensed = Condensed(prompt, read_tokens)
-    lengths = dict(enumerate(read_tokens))
-    long = [index for index, encoding in enumerate(encodings) if encoding.is_truncated]
-    while long:
-        parts = {index: await planner.run(cutting(generator, texts[index], prompt.prefix)) for index in long}
-        if condensed.prompt is prompt:
-            for index in long:
-                if not encodings[index].is_counted:
-                    read_tokens[index] = parts[index].tokens
-        rows = [row for index in long for row in parts[index].rows]
-        generated = await worker.wait(worker.submit(rows, options, due))
-        outputs = iter(generated.outputs)
-        for index in long:
-            lengths[index] = parts[index].tokens
-            texts[index] = " ".join(text for _ in parts[index].rows if (text := next(outputs).text))
-        condensed = replace(
-            condensed,
-            prompt=replace(prompt, texts=list(texts)),
-            queue_seconds=condensed.queue_seconds + generated.queue_seconds,
-            inference_seconds=condensed.inference_seconds + generated.inference_seconds,
-        )
-        found = await planner.run(_encoding(generator, [texts[index] for index in long], prompt.prefix))
-        long = [
-            index
-            for index, encoding in zip(long, found, strict=True)
-            if encoding.is_truncated and encoding.full_length < lengths[index]
-        ]
-    return condensed
+    [encoded] = yield from encoding(generator, [text], prefix)
+    if not encoded.is_truncated:
+        return whole(text)
+    available = generator.max_input_tokens - generator.encode("", prefix).full_length
+    sentences = yield from _sentences(generator, text, available)
+    has_blank_lines = any(sentence.is_after_blank_line for sentence in sentences)
+    first = yield from dividing(
+        [sentence.words for sentence in sentences],
+        [sentence.is_after_blank_line or not has_blank_lines for sentence in sentences],
+    )
+    found: list[Segment] = []
+    for start, end in zip(first, [*first[1:], len(sentences)], strict=True):
+        topic = sentences[start:end]
+        before = BLANK_LINE if topic[0].is_after_blank_line else JOINT
+        tokens = [sentence.tokens for sentence in topic]
+        if sum(tokens) > available:
+            selected = yield from selecting([sentence.words for sentence in topic], tokens, available)
+            topic = [topic[index] for index in selected]
+        found.append(Segment(before if found else "", " ".join(sentence.text for sentence in topic)))
+    return SegmentedText(found, "")
 
 
-def cutting(generator: TextGenerator, text: str, prefix: str | None) -> Generator[None, None, Parts]:
-    """Splits a text between sentences into parts that fit the context window, in small steps.
+def _sentences(generator: TextGenerator, text: str, available: int) -> Generator[None, None, list[Sentence]]:
+    """Splits a text into sentences, and those that exceed the window between words."""
+    texts: list[str] = []
+    after_blank_lines: set[int] = set()
+    shortest = max(SHORT_CHARACTERS, len(text) // MAX_SENTENCES)
+    for paragraph in _paragraphs(text):
+        if texts:
+            after_blank_lines.add(len(texts))
+        for sentence in segments(paragraph, "en"):
+            if texts and len(texts[-1]) < shortest:
+                texts[-1] = f"{texts[-1]} {sentence.strip()}".strip()
+            elif stripped := sentence.strip():
+                texts.append(stripped)
+            yield
+    found: list[Sentence] = []
+    sizes = yield from _sizes(generator, texts)
+    for index, (sentence, size) in enumerate(zip(texts, sizes, strict=True)):
+        fitting = [(sentence, size)] if size <= available else (yield from _halved(generator, sentence, available))
+        for part, tokens in fitting:
+            found.append(Sentence(part, tokens, words_of(part), index in after_blank_lines))
+            after_blank_lines.discard(index)
+            yield
+    return found
 
-    A sentence that is too long is split between words.
-    """
-    around = generator.encode("", prefix).full_length
-    available = generator.max_input_tokens - around
-    pieces: list[tuple[str, int]] = []
-    sentences = (stripped for sentence in segments(text, "en") if (stripped := sentence.strip()))
-    for group in pieces_of(sentences):
-        pieces += yield from _sized(generator, group, available)
-    tokens = sum(size for _, size in pieces)
-    aim = tokens / math.ceil(tokens / available)
-    parts: list[list[str]] = [[]]
-    held = 0
-    for piece, size in pieces:
-        if parts[-1] and (held >= aim or held + size > available):
-            parts.append([])
-            held = 0
-        parts[-1].append(piece)
-        held += size
-    texts = [" ".join(part) for part in parts]
-    return Parts(texts, (yield from _encoding(generator, texts, prefix)), around + tokens)
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Yields what is between blank lines."""
+    start = 0
+    for match in _BLANK_LINE.finditer(text):
+        yield text[start : match.start()]
+        start = match.end()
+    yield text[start:]
 
 
-def _sized(
-    generator: TextGenerator, texts: Sequence[str], available: int
-) -> Generator[None, None, list[tuple[str, int]]]:
-    """Returns texts that fit, with their number of tokens. Longer texts are split between words."""
+def _sizes(generator: TextGenerator, texts: list[str]) -> Generator[None, None, list[int]]:
+    """Counts the tokens of texts, without special tokens. Of a text above the context window it counts some."""
     specials = generator.encode("", "").full_length
-    encodings = generator.encode_many(texts, "")
-    yield
+    return [each.full_length - specials for each in (yield from encoding(generator, texts, ""))]
+
+
+def _halved(generator: TextGenerator, text: str, available: int) -> Generator[None, None, list[tuple[str, int]]]:
+    """Splits a text that does not fit between words, until its parts fit. Returns them with their number of tokens."""
+    groups = _groups_of_words(text, available)
+    if len(groups) < 2:
+        # A single word that exceeds the window is truncated.
+        return [(text, available)]
     found: list[tuple[str, int]] = []
-    for text, encoding in zip(texts, encodings, strict=True):
-        size = encoding.full_length - specials
-        groups = _groups_of_words(text, available) if size > available else []
-        if len(groups) < 2:
-            # A single word that exceeds the window is truncated.
-            found.append((text, min(size, available)))
-            continue
-        for group in pieces_of(groups):
-            found += yield from _sized(generator, group, available)
+    sizes = yield from _sizes(generator, groups)
+    for group, size in zip(groups, sizes, strict=True):
+        found += [(group, size)] if size <= available else (yield from _halved(generator, group, available))
     return found
 
 
@@ -159,13 +137,3 @@ def _groups_of_words(text: str, available: int) -> list[str]:
     count = 2 if len(text) < CHARACTERS_TO_HALVE * available else math.ceil(len(text) / available)
     size = math.ceil(len(words) / min(count, max(len(words), 1)))
     return [" ".join(words[start : start + size]) for start in range(0, len(words), size)]
-
-
-def _encoding(
-    generator: TextGenerator, texts: Sequence[str], prefix: str | None
-) -> Generator[None, None, list[Encoding]]:
-    encodings: list[Encoding] = []
-    for piece in pieces_of(texts):
-        encodings += generator.encode_many(piece, prefix)
-        yield
-    return encodings

@@ -1,6 +1,6 @@
 """Plans a prompt for one generator: texts to encoded rows, checked options, and row outputs back to texts."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -9,11 +9,13 @@ from pydantic import ValidationError
 from slimseq.app.errors import InvalidRequest, TextTooLong, UnsupportedLanguages
 from slimseq.app.http.validation import describe
 from slimseq.app.serving.documents.document import Document
-from slimseq.app.serving.documents.placing import ATOMS, atoms_of
+from slimseq.app.serving.documents.long_input import parting
+from slimseq.app.serving.documents.placing import atoms_of, without_atoms
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.reading import place_of, reading, without_markup
 from slimseq.app.serving.documents.segmenter import Segment, SegmentedText, splitting, whole
+from slimseq.app.serving.documents.tokenizing import encoding
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.protection.localization import render_all
 from slimseq.inference.protection.passes import Passes, passing
@@ -27,8 +29,6 @@ from slimseq.models_store.manifest import GenerationOptions, Manifest, Task
 SHORT_CHARACTERS = 4000
 # To read so many with markup, or to write them, takes at most 30 milliseconds.
 SHORT_MARKUP_CHARACTERS = 500
-# Characters that are tokenized at once: a few milliseconds, at most 30.
-PIECE_CHARACTERS = 8000
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,8 @@ class Plan:
     `passes` has, by row, the passes of a sentence with protected spans, whose first one is the row.
     `slimseq.app.serving.documents.protection` runs the others.
 
-    If the rows are summaries of parts of a text, `read_tokens` has the tokens of each original text, and the seconds
-    are those of the summaries. If the prompt has markup, `texts` are those of the documents, one after the other.
-    `plain` has the texts of the prompt without their markup.
+    If the prompt has markup, `texts` are those of the documents, one after the other. `plain` has the texts of the
+    prompt without their markup.
     """
 
     texts: list[SegmentedText]
@@ -50,9 +49,6 @@ class Plan:
     stop: tuple[str, ...] = ()
     passes: dict[int, Passes] = field(default_factory=dict)
     documents: Sequence[Document] | None = None
-    read_tokens: Sequence[int] | None = None
-    queue_seconds: float = 0.0
-    inference_seconds: float = 0.0
 
     def segments_of(self, rows: Sequence[TextOutput]) -> Iterator[list[tuple[Segment, TextOutput]]]:
         """Yields the segments of each text of the prompt, with the outputs of their rows."""
@@ -69,12 +65,7 @@ class Plan:
 
     def assembling(self, outputs: Sequence[TextOutput]) -> Generator[None, None, list[TextOutput]]:
         """Joins outputs as `assemble` does, in small steps."""
-        texts = [
-            _joined(
-                text.join([output.text for output in own]), own, self.read_tokens[index] if self.read_tokens else None
-            )
-            for index, (text, own) in enumerate(_groups(outputs, self.texts))
-        ]
+        texts = [_joined(text.join([output.text for output in own]), own) for text, own in _groups(outputs, self.texts)]
         if self.documents is None:
             return texts
         assembled: list[TextOutput] = []
@@ -85,7 +76,7 @@ class Plan:
             written = yield from document.writing([output.text for output in own])
             whole = _joined(written.text, own)
             # Atoms are put back. Words of elements are translated a second time, alone.
-            lost = tuple(dict.fromkeys(each for each in whole.lost if each.strip(ATOMS)))
+            lost = tuple(dict.fromkeys(each for each in whole.lost if without_atoms(each)))
             assembled.append(DocumentOutput(**vars(whole) | {"lost": lost}, untranslated=written.untranslated))
         return assembled
 
@@ -107,12 +98,12 @@ def _groups(
         start += len(text.segments)
 
 
-def _joined(text: str, outputs: Sequence[TextOutput], read_tokens: int | None = None) -> TextOutput:
+def _joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
     """Returns one output for several that became a text."""
     return TextOutput(
         text=text,
         finish_reason=_reason([output.finish_reason for output in outputs]),
-        input_tokens=sum(output.input_tokens for output in outputs) if read_tokens is None else read_tokens,
+        input_tokens=sum(output.input_tokens for output in outputs),
         output_tokens=sum(output.output_tokens for output in outputs),
         truncated=any(output.truncated for output in outputs),
         lost=tuple(lost for output in outputs for lost in output.lost),
@@ -126,7 +117,8 @@ def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
 
 def is_short(prompt: Prompt) -> bool:
     """Whether planning takes a few milliseconds at most."""
-    return prompt.characters <= (SHORT_CHARACTERS if prompt.format == "text" else SHORT_MARKUP_CHARACTERS)
+    most = SHORT_CHARACTERS if prompt.format == "text" else SHORT_MARKUP_CHARACTERS
+    return prompt.long_input == "truncate" and prompt.characters <= most
 
 
 def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generator[None, None, Plan]:
@@ -173,6 +165,9 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
             segmented = yield from _bounded(work, rows_left, max_rows)
             texts.append((yield from _without_wordless(segmented, source, target)))
             rows_left -= len(texts[-1].segments)
+    elif prompt.long_input == "map_reduce":
+        for text in prompt.texts:
+            texts.append((yield from parting(generator, text, prompt.prefix)))
     else:
         texts = [whole(text) for text in prompt.texts]
     places = [index for index, text in enumerate(texts) for _ in text.segments]
@@ -187,13 +182,10 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
             yield
         else:
             parts.append(segment.text)
-    rows: list[Encoding] = []
     if is_short(prompt):
         rows = [generator.encode(part, prompt.prefix) for part in parts]
     else:
-        for piece in pieces_of(parts):
-            rows += generator.encode_many(piece, prompt.prefix)
-            yield
+        rows = yield from encoding(generator, parts, prompt.prefix)
     if prompt.on_overflow == "error":
         for index, row in zip(places, rows, strict=True):
             try:
@@ -228,20 +220,6 @@ def _bounded(work: Generator[int, None, SegmentedText], left: int, most: int) ->
         if count > left:
             raise InvalidRequest(f"text: has more than {most} segments, the most that are allowed")
         yield
-
-
-def pieces_of(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Groups texts that are tokenized at once. A longer text is a group of its own."""
-    piece: list[str] = []
-    characters = 0
-    for text in texts:
-        if piece and characters + len(text) > PIECE_CHARACTERS:
-            yield piece
-            piece, characters = [], 0
-        piece.append(text)
-        characters += len(text)
-    if piece:
-        yield piece
 
 
 def check_prefix(generator: TextGenerator, prefix: str | None) -> None:

@@ -17,7 +17,7 @@ class Prompt:
         texts: the texts to summarize or translate.
         options: generation options by name. None or absent means the artifact's default.
         on_overflow: what to do with a text that exceeds the model's context window.
-        long_input: whether such a document is truncated or summarized in parts.
+        long_input: whether such a document is truncated or summarized topic by topic.
         stop: strings that end an output.
         prefix: text before each input, in place of the artifact's prefix.
         source: language of the texts.
