@@ -18,6 +18,8 @@ class Output(Answer):
     """One generated text.
 
     `finish_reason` is `eos` at the end-of-sequence token, `length` at `max_new_tokens`, or `stop` at a stop string.
+    `confidence` is the expected quality between 0 and 1, None where it is not known; it is not the probability
+    that the output is right.
     """
 
     text: str
@@ -25,6 +27,7 @@ class Output(Answer):
     input_tokens: int
     output_tokens: int
     truncated: bool
+    confidence: float | None = None
 
 
 class Timings(Answer):

@@ -28,13 +28,17 @@ OnOverflow = Literal["truncate", "error"]
 
 @dataclass(frozen=True)
 class TextOutput:
-    """One generated text. `output_tokens` counts the generated ids, the end token included."""
+    """One generated text. `output_tokens` counts the generated ids, the end token included.
+
+    `mean_log_probability` is that of `GeneratedSequence`: the mean over these ids, or None.
+    """
 
     text: str
     finish_reason: FinishReason
     input_tokens: int
     output_tokens: int
     truncated: bool
+    mean_log_probability: float | None = None
 
 
 class TextGenerator:
@@ -121,6 +125,7 @@ class TextGenerator:
             input_tokens=len(encoding.ids),
             output_tokens=len(sequence.ids),
             truncated=encoding.is_truncated,
+            mean_log_probability=sequence.mean_log_probability,
         )
 
     def close(self) -> None:

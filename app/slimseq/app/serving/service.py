@@ -36,8 +36,9 @@ from slimseq.app.serving.streaming.events import TokenRelay, generation_events
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Assignment, NoTraffic, Traffic, new_id
 from slimseq.app.settings import Settings
+from slimseq.inference.generator import TextOutput
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import Manifest, Task
 
 # Called with each answer to a live request. It must return at once.
 OnAnswer = Callable[[Prompt, GenerationResponse], None]
@@ -308,13 +309,21 @@ class GenerationService:
             variant=variant,
             digest=loaded.digest,
             runtime=loaded.runtime,
-            outputs=[Output.model_validate(output, from_attributes=True) for output in outputs],
+            outputs=[_output(output, loaded.generator.manifest) for output in outputs],
             timings=timings,
             selection=call.reason,
             experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,
         )
         self._traffic.record(response, call.assignment, call.comparison)
         return response
+
+
+def _output(output: TextOutput, manifest: Manifest) -> Output:
+    """Returns an output as the answer has it, with its confidence if a calibration of the variant gives one."""
+    found, mean = Output.model_validate(output, from_attributes=True), output.mean_log_probability
+    if manifest.confidence is not None and mean is not None:
+        found.confidence = manifest.confidence.of(mean)
+    return found
 
 
 async def _after_first(first: bytes, events: AsyncGenerator[bytes], held: AsyncExitStack) -> AsyncIterator[bytes]:

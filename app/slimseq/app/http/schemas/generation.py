@@ -175,6 +175,14 @@ class Output(BaseModel):
     input_tokens: int = Field(description="Tokens of the input that the model read.")
     output_tokens: int = Field(description="Generated tokens.")
     truncated: bool = Field(description="Whether the text was truncated to the model's context window.")
+    confidence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How sure the model is, as the quality to expect: chrF / 100 of a translation, ROUGE-L of a "
+        "summary. It follows from the mean log-probability of the output's tokens, by a map that was fitted on dev "
+        "data. It is not the probability that the output is right. Absent where it is not known.",
+    )
 
 
 class Timings(BaseModel):

@@ -53,9 +53,23 @@ class Plan:
                     else sum(output.input_tokens for output in own),
                     output_tokens=sum(output.output_tokens for output in own),
                     truncated=any(output.truncated for output in own),
+                    mean_log_probability=_mean_log_probability(own),
                 )
             )
         return assembled
+
+
+def _mean_log_probability(outputs: Sequence[TextOutput]) -> float | None:
+    """Returns the mean over all tokens of a text. It is None if a row with tokens has none, or no row has tokens."""
+    total, tokens = 0.0, 0
+    for output in outputs:
+        if not output.output_tokens:
+            continue
+        if output.mean_log_probability is None:
+            return None
+        total += output.mean_log_probability * output.output_tokens
+        tokens += output.output_tokens
+    return total / tokens if tokens else None
 
 
 def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
