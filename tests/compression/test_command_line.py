@@ -19,6 +19,7 @@ VERBS = (
     "export",
     "prepare",
     "evaluate",
+    "calibrate-confidence",
     "comet",
     "benchmark",
     "verify",

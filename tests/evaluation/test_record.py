@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.evaluation.record import least_agreement, record
+from slimseq.evaluation.record import least_agreement, record, with_newest
 from slimseq.models_store.derived import read_derived
 from slimseq.models_store.errors import UnknownVariant
 from slimseq.models_store.manifest import QualityScore, Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store, write_manifest
 from tests.evaluation.conftest import artifact_manifest
+from tests.models_store.test_manifest import calibrated
 
 
 @pytest.fixture
@@ -51,6 +52,18 @@ def test_a_new_measurement_replaces_the_one_it_repeats_and_no_other(store: Store
 def test_scores_of_an_unknown_variant_are_refused(store: Store) -> None:
     with pytest.raises(UnknownVariant, match="it has original"):
         record(store, Task.TRANSLATION, "pruned", [score(20.0)])
+
+
+def test_of_two_calibrations_of_the_same_files_the_newer_counts() -> None:
+    bare = artifact_manifest()
+    older, newer = (
+        bare.model_copy(update={"confidence": calibrated([(-1.0, 0.5)], measured_at=date)})
+        for date in ("2026-11-01", "2026-11-02")
+    )
+
+    assert with_newest(older, newer).confidence == with_newest(newer, older).confidence == newer.confidence
+    assert with_newest(bare, older).confidence == with_newest(older, bare).confidence == older.confidence
+    assert with_newest(bare, bare).confidence is None
 
 
 @pytest.mark.parametrize("task", Task)

@@ -3,10 +3,37 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from slimseq.models_store.manifest import FileEntry, GenerationDefaults, Manifest, Task, digest_of, first_error
+from slimseq.models_store.manifest import (
+    ConfidenceCalibration,
+    FileEntry,
+    GenerationDefaults,
+    Manifest,
+    Task,
+    digest_of,
+    first_error,
+)
 from slimseq.models_store.store import Store
 
 SOME_HASH = "0" * 64
+
+
+def calibrated(points: list[tuple[float, float]], **changes: object) -> ConfidenceCalibration:
+    known = {
+        "dataset": "dev.some",
+        "split": "dev",
+        "samples": 300,
+        "metric": "chrf",
+        "signature": "nrefs:1",
+        "generation": {},
+        "runtime": "onnxruntime",
+        "points": points,
+        "spearman": 0.5,
+        "spearman_interval": (0.4, 0.6),
+        "pearson": 0.6,
+        "pearson_interval": (0.5, 0.7),
+        "calibration_error": 0.03,
+    }
+    return ConfidenceCalibration.model_validate(known | changes)
 
 
 def test_the_digest_does_not_depend_on_the_order_of_the_files() -> None:
@@ -35,6 +62,44 @@ def test_a_manifest_survives_its_json(embedded: Store) -> None:
     manifest = embedded.manifest(Task.SUMMARIZATION, "original")
 
     assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
+
+
+def test_a_manifest_from_before_confidence_is_read(embedded: Store) -> None:
+    content = json.loads((embedded.folder(Task.TRANSLATION, "original") / "manifest.json").read_text())
+    content.pop("confidence", None)
+
+    assert Manifest.model_validate(content).confidence is None
+
+
+def test_confidence_is_linear_between_points_and_constant_beyond_them() -> None:
+    calibration = calibrated([(-2.0, 0.1), (-1.0, 0.3), (-0.5, 0.3), (-0.1, 0.9)])
+
+    means = [-9.0, -2.0, -1.5, -1.0, -0.75, -0.5, -0.3, -0.1, 0.0]
+
+    assert [calibration.of(mean) for mean in means] == [0.1, 0.1, 0.2, 0.3, 0.3, 0.3, 0.6, 0.9, 0.9]
+    assert calibrated([(-1.0, 0.4)]).of(-3.0) == calibrated([(-1.0, 0.4)]).of(-0.1) == 0.4
+    assert calibration.of(-1.2345) == 0.25, "it is rounded"
+
+
+@pytest.mark.parametrize(("interval", "confidence"), [((0.01, 0.2), 0.4), ((0.0, 0.2), None), ((-0.1, 0.2), None)])
+def test_log_probabilities_that_may_say_nothing_give_no_confidence(
+    interval: tuple[float, float], confidence: float | None
+) -> None:
+    assert calibrated([(-1.0, 0.4)], spearman_interval=interval).of(-0.5) == confidence
+
+
+@pytest.mark.parametrize(
+    ("points", "complaint"),
+    [
+        ([], "at least 1 item"),
+        ([(-1.0, 0.2), (-1.0, 0.3)], "log-probabilities of the points do not rise"),
+        ([(-2.0, 0.4), (-1.0, 0.3)], "expected quality of the points falls"),
+        ([(-2.0, 0.4), (-1.0, 1.3)], "is not between 0 and 1"),
+    ],
+)
+def test_points_that_make_no_map_are_refused(points: list[tuple[float, float]], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        calibrated(points)
 
 
 def test_options_take_defaults_where_nothing_was_asked() -> None:

@@ -30,6 +30,8 @@ class Output(Answer):
 
     `finish_reason` is `eos` at the end-of-sequence token, `length` at `max_new_tokens`, or `stop` at a stop string.
     `warnings` is empty where the service found nothing wrong.
+    `confidence` is the expected quality between 0 and 1, None where it is not known; it is not the probability
+    that the output is right.
     """
 
     text: str
@@ -38,6 +40,7 @@ class Output(Answer):
     output_tokens: int
     truncated: bool
     warnings: list[OutputWarning] = []
+    confidence: float | None = None
 
 
 class Timings(Answer):

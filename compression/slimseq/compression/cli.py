@@ -32,6 +32,11 @@ VERBS: Mapping[str, Verb] = {
     "export": (MAKE, f"{ROOM}.export.command:command", "Add ONNX or CTranslate2 files to a variant."),
     "prepare": (MAKE, f"{ROOM}.prepare:command", "Build the ONNX files and int8 variants of a store."),
     "evaluate": (MEASURE, f"{ROOM}.measure.evaluate:command", "Measure the quality of variants."),
+    "calibrate-confidence": (
+        MEASURE,
+        f"{ROOM}.measure.calibrate_confidence:command",
+        "Fit the confidence of answers on dev data.",
+    ),
     "comet": (MEASURE, f"{ROOM}.measure.comet:command", "Record COMET scores computed in another environment."),
     "benchmark": (MEASURE, f"{ROOM}.measure.benchmark:command", "Measure the speed of variants."),
     "report": (MEASURE, f"{ROOM}.report.command:command", "Write a report with tables, plots and examples."),

@@ -38,6 +38,11 @@ def with_newest(manifest: Manifest, other: Manifest) -> Manifest:
         "quality": _newest(manifest.quality, other.quality, _measured),
         "performance": _newest(manifest.performance, other.performance, speed_setting),
         "layouts": manifest.layouts or other.layouts,
+        "confidence": max(
+            (each.confidence for each in (manifest, other) if each.confidence is not None),
+            key=lambda calibration: calibration.measured_at,
+            default=None,
+        ),
     }
     return base.model_copy(update=measured)
 

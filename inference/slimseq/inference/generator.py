@@ -31,6 +31,7 @@ class TextOutput:
     """One generated text. `output_tokens` counts the generated ids, the end token included.
 
     `lost` has what the text should have of its source and has not, see `slimseq.inference.protection`.
+    `mean_log_probability` is that of `GeneratedSequence`: the mean over these ids, or None.
     """
 
     text: str
@@ -39,6 +40,20 @@ class TextOutput:
     output_tokens: int
     truncated: bool
     lost: tuple[str, ...] = ()
+    mean_log_probability: float | None = None
+
+
+def mean_log_probability(outputs: Sequence[TextOutput]) -> float | None:
+    """Returns the mean over all tokens of outputs. It is None if a row with tokens has none, or no row has tokens."""
+    total, tokens = 0.0, 0
+    for output in outputs:
+        if not output.output_tokens:
+            continue
+        if output.mean_log_probability is None:
+            return None
+        total += output.mean_log_probability * output.output_tokens
+        tokens += output.output_tokens
+    return total / tokens if tokens else None
 
 
 class TextGenerator:
@@ -125,6 +140,7 @@ class TextGenerator:
             input_tokens=len(encoding.ids),
             output_tokens=len(sequence.ids),
             truncated=encoding.is_truncated,
+            mean_log_probability=sequence.mean_log_probability,
         )
 
     def close(self) -> None:

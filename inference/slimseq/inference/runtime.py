@@ -15,10 +15,20 @@ FinishReason = Literal["eos", "length", "stop", "cancelled"]
 
 @dataclass(frozen=True)
 class GeneratedSequence:
-    """One generated row: ids without the decoder's start token, with the end token if it was generated."""
+    """One generated row.
+
+    Args:
+        ids: without the decoder's start token, with the end token if it was generated.
+        finish_reason: why it ended.
+        mean_log_probability: the mean over `ids` of the natural logarithm of the probability that the model gives each
+            token after the tokens before it: the softmax of its logits, before temperature, penalties and forbidden
+            tokens, and without length penalty. A forced token counts as certain. None for no ids, and where the
+            runtime cannot say. Two sequences are equal without it, since its last digits depend on the runtime.
+    """
 
     ids: list[int]
     finish_reason: FinishReason
+    mean_log_probability: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

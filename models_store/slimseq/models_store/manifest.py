@@ -5,7 +5,10 @@ Other packages need only the manifest to list, choose or describe an artifact. `
 
 import hashlib
 import json
+import math
+from bisect import bisect_right
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +23,9 @@ MIN_TEMPERATURE: Final = 0.01
 # A smaller value has the same effect: only the most probable token is kept.
 MIN_TOP_P: Final = 1e-6
 MIN_REPETITION_PENALTY: Final = 0.1
+# Decimals of a confidence. What it is fitted to is not known better, and the last digits of log-probabilities in fp32
+# may depend on the other rows of a batch.
+CONFIDENCE_DIGITS: Final = 2
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -245,6 +251,58 @@ class QualityScore(Record):
     measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
 
 
+class ConfidenceCalibration(Record):
+    """The map from an output's mean log-probability to its expected quality, fitted on dev data."""
+
+    dataset: str = Field(description="Data sets, joined by ` + `.")
+    split: str
+    samples: int = Field(ge=1)
+    metric: str = Field(description="Quality of one output: `chrf` (divided by 100) or `rougeL`.")
+    signature: str
+    generation: dict[str, Any]
+    runtime: str
+    cpu_flags: list[str] = []
+    points: list[tuple[float, float]] = Field(
+        min_length=1,
+        description="Mean log-probability and expected quality. Both rise. Between points the map is linear, beyond "
+        "them constant.",
+    )
+    spearman: float = Field(ge=-1, le=1, description="Rank correlation of log-probability and quality.")
+    spearman_interval: tuple[float, float] = Field(description="95 % bootstrap interval.")
+    pearson: float = Field(ge=-1, le=1, description="Linear correlation of log-probability and quality.")
+    pearson_interval: tuple[float, float] = Field(description="95 % bootstrap interval.")
+    calibration_error: float = Field(
+        ge=0,
+        le=1,
+        description="Expected calibration error on half of the samples, of a map that was fitted on the other half.",
+    )
+    measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
+
+    @model_validator(mode="after")
+    def _points_rise(self) -> Self:
+        places, values = zip(*self.points, strict=True)
+        if any(later <= earlier for earlier, later in pairwise(places)):
+            raise ValueError("the log-probabilities of the points do not rise")
+        if any(later < earlier for earlier, later in pairwise(values)) or values[0] < 0 or values[-1] > 1:
+            raise ValueError("the expected quality of the points falls, or is not between 0 and 1")
+        return self
+
+    def of(self, mean_log_probability: float) -> float | None:
+        """Returns the confidence of an output: its expected quality, rounded to `CONFIDENCE_DIGITS`.
+
+        It is None if log-probabilities say nothing of this variant's outputs: the interval of the rank correlation is
+        not above 0.
+        """
+        if self.spearman_interval[0] <= 0:
+            return None
+        place = bisect_right(self.points, (mean_log_probability, math.inf))
+        if place in (0, len(self.points)):
+            return round(self.points[min(place, len(self.points) - 1)][1], CONFIDENCE_DIGITS)
+        (left, low), (right, high) = self.points[place - 1 : place + 1]
+        share = (mean_log_probability - left) / (right - left)
+        return round(low + share * (high - low), CONFIDENCE_DIGITS)
+
+
 class Performance(Record):
     """A measurement of speed and memory."""
 
@@ -303,6 +361,9 @@ class Manifest(Record):
     quality: list[QualityScore] = []
     performance: list[Performance] = []
     layouts: list[MeasuredLayout] = []
+    confidence: ConfidenceCalibration | None = Field(
+        default=None, description="Calibration of the confidence of outputs. None if there is none."
+    )
     gate: Verdict | None = Field(default=None, description="Verdict of the recipe's gate. None if no gate was applied.")
 
     @property
@@ -334,7 +395,8 @@ class Manifest(Record):
     @property
     def measured(self) -> dict[str, Any]:
         """The measured fields. They stay valid when the same files are built again."""
-        return {"quality": self.quality, "performance": self.performance, "layouts": self.layouts}
+        names = ("quality", "performance", "layouts", "confidence")
+        return {name: getattr(self, name) for name in names}
 
     def has_format(self, name: str) -> bool:
         """Whether the artifact's own files include the format (`safetensors`, `onnx`, `ctranslate2`)."""

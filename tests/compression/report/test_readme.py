@@ -9,6 +9,7 @@ from slimseq.models_store.derived import record_derived
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.report.conftest import amend
+from tests.models_store.test_manifest import calibrated
 
 EMPTY = "# Title\n\nBefore.\n\n<!-- report:begin -->\n<!-- report:end -->\n\nAfter: ü.\r\n"
 
@@ -79,6 +80,19 @@ def test_tables_are_of_the_recorded_bytes_and_stay_the_same_where_others_were_ma
     check_readme(readme, facts_of(store, is_recorded=True))
 
     assert [each.name for each in facts_of(store)[0].variants] == ["original", "pruned"]
+
+
+def test_the_table_of_confidence_says_how_well_it_orders_outputs(readme: Path, store: Store) -> None:
+    readme.write_text("<!-- confidence:begin -->\n<!-- confidence:end -->\n")
+    amend(store, "pruned", confidence=calibrated([(-2.0, 0.125), (-0.5, 0.75)]))
+
+    update_readme(readme, facts_of(store))
+
+    rows = [line for line in readme.read_text().splitlines() if line.startswith("| ")]
+    wanted = "| dev.some | 300 | onnxruntime | chrF | 0.50 [0.40, 0.60] | 0.60 [0.50, 0.70] | 0.030 | 0.12 | 0.75 |"
+    assert f"| pruned {wanted}" in rows
+    assert f"| original | not measured {'| — ' * 8}|" in rows
+    assert {row.count("|") for row in rows} == {11}
 
 
 def test_every_row_of_a_table_has_the_cells_of_its_head(readme: Path, facts: list[TaskFacts]) -> None:

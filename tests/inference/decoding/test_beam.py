@@ -21,7 +21,7 @@ def test_rows_go_on_with_what_they_hold() -> None:
             fed[row] = [*fed[row], token]
         logits = drawn.normal(scale=3, size=(INPUTS * BEAMS, VOCABULARY)).astype(np.float32)
         logits[:, CONFIGURATION.eos_id] = -30
-        found = search.advance(scores_of(logits, search.top, needs_log_sum_exp=True))
+        found = search.advance(scores_of(logits, search.top))
         assert found.origins is not None and found.origins.shape == (INPUTS, BEAMS)
         moves += int((found.origins != np.arange(BEAMS)).sum())
         fed = [fed[place * BEAMS + beam] for place in range(INPUTS) for beam in found.origins[place]]
@@ -44,7 +44,7 @@ def test_tokens_that_are_reported_early_are_those_of_the_output() -> None:
         reported: dict[int, list[int]] = {row: [] for row in rows}
         while rows:
             logits = drawn.normal(scale=3, size=(len(rows) * BEAMS, VOCABULARY)).astype(np.float32)
-            found = search.advance(scores_of(logits, search.top, needs_log_sum_exp=True))
+            found = search.advance(scores_of(logits, search.top))
             for place, token in found.new_tokens:
                 reported[rows[place]].append(token)
                 early += place not in found.finished

@@ -24,7 +24,7 @@ def possible(
     for row, held in enumerate(rows):
         ids[row, : len(held)] = held
     positions = np.array([len(held) - 1 for held in rows])
-    scores = scores_of(logits, top, needs_log_sum_exp=True)
+    scores = scores_of(logits, top)
     tokens, found = allowed(scores, ids, positions, Rules.of(options), model, needed=1)
     return [set(tokens[row][found[row] > -np.inf].tolist()) for row in range(len(rows))]
 

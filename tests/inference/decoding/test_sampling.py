@@ -17,7 +17,7 @@ def drawn(options: list[GenerationOptions], logits: Any, steps: int) -> list[lis
     search = SamplingSearch(CONFIGURATION)
     search.join(options, [False] * len(options))
     for _ in range(steps):
-        search.advance(scores_of(np.tile(logits, (len(options), 1)), 1, needs_log_sum_exp=False))
+        search.advance(scores_of(np.tile(logits, (len(options), 1)), 1))
     return [search.cut(row).ids for row in range(len(options))]
 
 

@@ -17,7 +17,7 @@ def random_logits(vocabulary: int) -> Scores:
 def test_the_best_tokens_are_those_of_a_full_sort(vocabulary: int) -> None:
     logits = random_logits(vocabulary)
 
-    found = scores_of(logits, COUNT, needs_log_sum_exp=False)
+    found = scores_of(logits, COUNT)
 
     np.testing.assert_array_equal(found.top_logits, -np.sort(-logits, axis=1)[:, :COUNT])
     np.testing.assert_array_equal(np.take_along_axis(logits, found.top_tokens, axis=1), found.top_logits)

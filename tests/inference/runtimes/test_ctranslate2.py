@@ -18,6 +18,7 @@ from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
+from tests.inference.teacher_forcing import mean_log_probabilities
 
 # It loads embedded models.
 pytestmark = pytest.mark.slow
@@ -91,6 +92,39 @@ def test_beam_search_mostly_finds_what_transformers_finds(
 
     expected = generated(reference, rows, num_beams=4, early_stopping=early_stopping)
     assert sum(output == other for output, other in zip(outputs, expected, strict=True)) >= 38
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_beams": 1, "no_repeat_ngram_size": 0},
+        {"num_beams": 4, "no_repeat_ngram_size": 0, "length_penalty": 2.0},
+        {"num_beams": 4, "no_repeat_ngram_size": 0, "length_penalty": -1.0, "max_new_tokens": 9},
+        {"do_sample": True, "temperature": 1.5, "top_k": 20, "seed": 5, "no_repeat_ngram_size": 0},
+    ],
+    ids=["greedy", "beams", "cut", "sampling"],
+)
+def test_log_probabilities_are_those_of_transformers(
+    both: tuple[TextGenerator, TextGenerator], store: Store, options: dict[str, Any]
+) -> None:
+    ours, _ = both
+    rows = rows_of(ours, 12)
+
+    sequences = generated(ours, rows, **options)
+
+    ids, most = [sequence.ids for sequence in sequences], {"max_new_tokens": 48} | options
+    is_forced = [ours.configuration.forced_eos_id is not None and len(each) == most["max_new_tokens"] for each in ids]
+    wanted = mean_log_probabilities(store.folder(ours.manifest.task, "original"), rows, ids, is_forced)
+    assert [sequence.mean_log_probability for sequence in sequences] == pytest.approx(wanted, abs=0.005)
+
+
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_log_probabilities_are_unknown_with_a_repetition_penalty(
+    both: tuple[TextGenerator, TextGenerator], num_beams: int
+) -> None:
+    [sequence] = generated(both[0], rows_of(both[0], 1), num_beams=num_beams, repetition_penalty=1.5)
+
+    assert sequence.ids and sequence.mean_log_probability is None
 
 
 @pytest.mark.parametrize("num_beams", [1, 4])

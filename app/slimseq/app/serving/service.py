@@ -320,7 +320,10 @@ class GenerationService:
             variant=variant,
             digest=loaded.digest,
             runtime=loaded.runtime,
-            outputs=[Output.of(output, found) for output, found in zip(outputs, warnings, strict=True)],
+            outputs=[
+                Output.of(output, found, loaded.generator.manifest.confidence)
+                for output, found in zip(outputs, warnings, strict=True)
+            ],
             timings=timings,
             selection=call.reason,
             experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,

@@ -8,7 +8,7 @@ from slimseq.compression.report import numbers
 from slimseq.compression.report.facts import DatasetFacts, TaskFacts
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
-from slimseq.models_store.manifest import MeanAgreement, QualityScore
+from slimseq.models_store.manifest import ConfidenceCalibration, MeanAgreement, QualityScore
 
 MARKER = "<!-- {}:{} -->"
 NOT_MEASURED = "not measured"
@@ -138,6 +138,33 @@ def _agreement(facts: TaskFacts, name: str, agreement: MeanAgreement | None) -> 
     return f"{numbers.fixed(agreement.similarity, 3)} {numbers.interval(agreement.interval, 3)}"
 
 
+def confidence(facts: Sequence[TaskFacts]) -> list[str]:
+    """Returns a table for each task: how well each variant's log-probabilities tell the quality of its outputs."""
+    lines = [""]
+    for each in facts:
+        rows = [_confidence_row(variant.name, variant.manifest.confidence) for variant in each.variants]
+        head = ["data", "samples", "runtime", "expected", "rank correlation", "correlation", "calibration error"]
+        lines += [*_table([each.task.value, *head, "lowest", "highest"], rows, texts=(0, 1, 3, 4)), ""]
+    return lines
+
+
+def _confidence_row(name: str, found: ConfidenceCalibration | None) -> list[str]:
+    if found is None:
+        return [name, NOT_MEASURED, *[numbers.NOTHING] * 8]
+    return [
+        name,
+        found.dataset,
+        f"{found.samples:,}",
+        found.runtime,
+        METRIC_NAMES[found.metric],
+        f"{numbers.fixed(found.spearman)} {numbers.interval(found.spearman_interval)}",
+        f"{numbers.fixed(found.pearson)} {numbers.interval(found.pearson_interval)}",
+        numbers.fixed(found.calibration_error, 3),
+        numbers.fixed(found.points[0][1]),
+        numbers.fixed(found.points[-1][1]),
+    ]
+
+
 def _variants(facts: TaskFacts) -> list[str]:
     rows = []
     for variant in facts.variants:
@@ -261,4 +288,8 @@ def _quoted(line: str | None, absent: str = "is missing") -> str:
 
 
 # The tables by the names of their markers.
-TABLES: dict[str, Callable[[Sequence[TaskFacts]], list[str]]] = {"variants": summary, "report": block}
+TABLES: dict[str, Callable[[Sequence[TaskFacts]], list[str]]] = {
+    "variants": summary,
+    "report": block,
+    "confidence": confidence,
+}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from slimseq.inference.decoding.rules import Rules, allowed
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores, best_first
-from slimseq.inference.decoding.search import Advance, finish_reason
+from slimseq.inference.decoding.search import Advance, finish_reason, mean_log_probability
 from slimseq.inference.decoding.table import concatenate_rows, select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
@@ -43,11 +43,13 @@ class Running:
 class Finished(Running):
     """The best finished hypotheses of every input, best first; `is_finished` is False for unused entries.
 
-    `lengths` counts the new tokens of each; both are `(inputs, beams)`.
+    `lengths` counts the new tokens of each. `log_probabilities` are the scores without length penalty. All are
+    `(inputs, beams)`.
     """
 
     lengths: Ids
     is_finished: NDArray[np.bool_]
+    log_probabilities: Scores
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,6 @@ class Candidates:
 
 class BeamSearch:
     """Beam search, with `num_beams` rows an input. See `Search` for the methods."""
-
-    needs_log_sum_exp = True
 
     def __init__(self, configuration: ModelConfiguration, num_beams: int) -> None:
         self.num_beams = num_beams
@@ -146,7 +146,12 @@ class BeamSearch:
     def cut(self, row: int) -> GeneratedSequence:
         """Returns the best open hypothesis."""
         best = int(self._running.scores[row].argmax())
-        return GeneratedSequence(self._running.ids[row, best, 1 : self._lengths[row] + 1].tolist(), "cancelled")
+        ids: list[int] = self._running.ids[row, best, 1 : self._lengths[row] + 1].tolist()
+        return GeneratedSequence(ids, "cancelled", self._mean(row, self._running.scores[row, best], ids))
+
+    def _mean(self, row: int, total: np.float32, ids: list[int]) -> float | None:
+        """Returns the mean log-probability of a hypothesis. With a repetition penalty the search does not know it."""
+        return None if self._rules.is_penalized[row] else mean_log_probability(float(total), ids)
 
     def _shared_tokens(self) -> list[tuple[int, int]]:
         """Returns the tokens of streamed inputs that became final with this step, and marks them as reported."""
@@ -184,7 +189,13 @@ class BeamSearch:
         inputs, beams = len(self), self.num_beams
         history = self._running.ids.reshape(inputs * beams, -1)
         tokens, logits = allowed(
-            scores, history, self._positions, self._rules_of_beams, self._configuration, needed=2 * beams
+            scores,
+            history,
+            self._positions,
+            self._rules_of_beams,
+            self._configuration,
+            needed=2 * beams,
+            penalizes_log_probabilities=True,
         )
         offsets = self._running.scores.reshape(-1) - scores.log_sum_exp
         totals = (logits + offsets[:, None]).reshape(inputs, -1)
@@ -227,10 +238,17 @@ class BeamSearch:
             np.concatenate([earlier.scores, scores.astype(np.float32)], axis=1),
             np.concatenate([earlier.lengths, np.broadcast_to(lengths, scores.shape)], axis=1),
             np.concatenate([earlier.is_finished, just_finished], axis=1),
+            np.concatenate([earlier.log_probabilities, found.scores[rows, first]], axis=1),
         )
         best = best_first(merged[1])[:, : self.num_beams]
         finished = self._finished
-        targets: tuple[NDArray[Any], ...] = (finished.ids, finished.scores, finished.lengths, finished.is_finished)
+        targets: tuple[NDArray[Any], ...] = (
+            finished.ids,
+            finished.scores,
+            finished.lengths,
+            finished.is_finished,
+            finished.log_probabilities,
+        )
         for target, part in zip(targets, merged, strict=True):
             target[rows] = part[np.arange(len(rows))[:, None], best]
         self._update_worst()
@@ -262,7 +280,8 @@ class BeamSearch:
                 return replace(self.cut(row), finish_reason="length")
             place = int(may_be.argmax())
         ids: list[int] = finished.ids[row, place, 1 : finished.lengths[row, place] + 1].tolist()
-        return GeneratedSequence(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))
+        reason = finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration)
+        return GeneratedSequence(ids, reason, self._mean(row, finished.log_probabilities[row, place], ids))
 
     def _blank(self, options: Sequence[GenerationOptions]) -> tuple[Running, Finished]:
         inputs, width = len(options), max((each.max_new_tokens for each in options), default=0) + 1
@@ -271,4 +290,4 @@ class BeamSearch:
         ids[:, :, 0] = self._configuration.decoder_start_id
         scores = np.full(shape, NEVER, dtype=np.float32)
         lengths, is_finished = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
-        return Running(ids, scores), Finished(ids.copy(), scores.copy(), lengths, is_finished)
+        return Running(ids, scores), Finished(ids.copy(), scores.copy(), lengths, is_finished, scores.copy())

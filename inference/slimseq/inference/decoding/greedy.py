@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from slimseq.inference.decoding.rules import Rules, allowed
+from slimseq.inference.decoding.rules import Rules, allowed, forced_rows
 from slimseq.inference.decoding.scores import Ids, StepScores
-from slimseq.inference.decoding.search import Advance, finish_reason
+from slimseq.inference.decoding.search import Advance, finish_reason, mean_log_probability
 from slimseq.inference.decoding.table import concatenate_rows, select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
@@ -16,10 +17,14 @@ from slimseq.models_store.manifest import GenerationOptions
 
 @dataclass(frozen=True)
 class _Rows:
-    """`ids` `(rows, length)` begin with the start token; `positions` `(rows,)` counts the tokens after it."""
+    """`ids` `(rows, length)` begin with the start token; `positions` `(rows,)` counts the tokens after it.
+
+    `log_probabilities` `(rows,)`, float64, are sums over those tokens.
+    """
 
     ids: Ids
     positions: Ids
+    log_probabilities: NDArray[np.float64]
 
 
 class GreedySearch:
@@ -27,7 +32,6 @@ class GreedySearch:
 
     num_beams = 1
     top = 1
-    needs_log_sum_exp = False
 
     def __init__(self, configuration: ModelConfiguration) -> None:
         self._configuration = configuration
@@ -59,6 +63,10 @@ class GreedySearch:
         """Appends the chosen token to each row."""
         rows, every = self._rows, np.arange(len(self))
         chosen = self._chosen(scores)
+        log_probabilities = scores.logits[every, chosen] - scores.log_sum_exp
+        if (forced := forced_rows(rows.positions, self._rules, self._configuration)) is not None:
+            log_probabilities[forced] = 0
+        rows.log_probabilities[:] += log_probabilities
         rows.positions[:] += 1
         rows.ids[every, rows.positions] = chosen
         is_done = (chosen == self._configuration.eos_id) | (rows.positions == self._rules.max_new_tokens)
@@ -69,7 +77,8 @@ class GreedySearch:
 
     def cut(self, row: int) -> GeneratedSequence:
         """Returns the row's tokens so far."""
-        return GeneratedSequence(self._ids(row), "cancelled")
+        ids = self._ids(row)
+        return GeneratedSequence(ids, "cancelled", mean_log_probability(self._total(row), ids))
 
     def _chosen(self, scores: StepScores) -> Ids:
         """Returns the most probable token that the rules allow, for each row."""
@@ -80,7 +89,11 @@ class GreedySearch:
 
     def _finished(self, row: int) -> GeneratedSequence:
         ids = self._ids(row)
-        return GeneratedSequence(ids, finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration))
+        reason = finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration)
+        return GeneratedSequence(ids, reason, mean_log_probability(self._total(row), ids))
+
+    def _total(self, row: int) -> float:
+        return float(self._rows.log_probabilities[row])
 
     def _ids(self, row: int) -> list[int]:
         ids: list[int] = self._rows.ids[row, 1 : self._rows.positions[row] + 1].tolist()
@@ -90,4 +103,4 @@ class GreedySearch:
         width = max((each.max_new_tokens for each in options), default=0) + 1
         ids = np.zeros((len(options), width), dtype=np.int64)
         ids[:, 0] = self._configuration.decoder_start_id
-        return _Rows(ids, np.zeros(len(options), dtype=np.int64))
+        return _Rows(ids, np.zeros(len(options), dtype=np.int64), np.zeros(len(options)))

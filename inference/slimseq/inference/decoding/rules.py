@@ -76,7 +76,14 @@ class Rules:
 
 
 def allowed(
-    scores: StepScores, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration, needed: int
+    scores: StepScores,
+    ids: Ids,
+    positions: Ids,
+    rules: Rules,
+    configuration: ModelConfiguration,
+    needed: int,
+    *,
+    penalizes_log_probabilities: bool = False,
 ) -> tuple[Ids, Scores]:
     """Applies the rules; returns the best tokens and their logits, both `(rows, top)`; forbidden ones have -inf.
 
@@ -87,6 +94,7 @@ def allowed(
         rules: of the rows.
         configuration: the model's special ids.
         needed: allowed tokens that each row must have, where the vocabulary has so many.
+        penalizes_log_probabilities: as in `allowed_logits`.
     """
     tokens, logits = scores.top_tokens, scores.top_logits
     rows, banned = _banned(ids, positions, rules, configuration)
@@ -97,7 +105,16 @@ def allowed(
             logits[rows[hit], rank] = -np.inf
         spare = tokens.shape[1] - needed
         for row in _rows_to_search(rows[hit], spare, rules):
-            whole = allowed_logits(scores, ids, positions, rules, row, banned[rows == row])[None]
+            banned_here = banned[rows == row]
+            whole = allowed_logits(
+                scores,
+                ids,
+                positions,
+                rules,
+                row,
+                banned_here,
+                penalizes_log_probabilities=penalizes_log_probabilities,
+            )[None]
             tokens, logits = _writable(tokens, scores.top_tokens), _writable(logits, scores.top_logits)
             tokens[row] = highest(whole, tokens.shape[1])[0]
             logits[row] = whole[0, tokens[row]]
@@ -109,9 +126,17 @@ def allowed(
             tokens, logits = tokens.copy(), logits.copy()
             tokens[is_forced] = forced
             logits[is_forced] = -np.inf
-            # A probability of 1. Greedy search has no logsumexp, and any number works for it.
-            logits[is_forced, 0] = scores.log_sum_exp[is_forced] if len(scores.log_sum_exp) else 0.0
+            # A probability of 1.
+            logits[is_forced, 0] = scores.log_sum_exp[is_forced]
     return tokens, logits
+
+
+def forced_rows(positions: Ids, rules: Rules, configuration: ModelConfiguration) -> NDArray[np.bool_] | None:
+    """Returns which rows' next tokens are forced, `(rows,)`, or None if the model has no forced tokens."""
+    first, last = configuration.forced_bos_id is not None, configuration.forced_eos_id is not None
+    if not (first or last):
+        return None
+    return np.asarray((first & (positions == 0)) | (last & (positions == rules.last_positions)))
 
 
 def _rows_to_search(hit: Ids, spare: int, rules: Rules) -> list[int]:
@@ -134,7 +159,16 @@ def _writable(values: NDArray[Any], shared: NDArray[Any]) -> NDArray[Any]:
     return values.copy() if values is shared else values
 
 
-def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, row: int, banned: Ids) -> Scores:
+def allowed_logits(
+    scores: StepScores,
+    ids: Ids,
+    positions: Ids,
+    rules: Rules,
+    row: int,
+    banned: Ids,
+    *,
+    penalizes_log_probabilities: bool = False,
+) -> Scores:
     """Returns all logits of a row after the repetition penalty, -inf for forbidden tokens.
 
     The penalty is that of CTRL (Keskar et al. 2019, https://arxiv.org/abs/1909.05858): it divides positive scores and
@@ -142,7 +176,7 @@ def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, r
     """
     whole: Scores = scores.logits[row].copy()
     if (penalty := rules.repetition_penalty[row]) != 1:
-        base = scores.log_sum_exp[row] if len(scores.log_sum_exp) else np.float32(0)
+        base = scores.log_sum_exp[row] if penalizes_log_probabilities else np.float32(0)
         history = ids[row, : positions[row] + 1]
         values = whole[history] - base
         whole[history] = np.where(values < 0, values * penalty, values / penalty) + base

@@ -17,7 +17,7 @@ class StepScores:
         logits: `(rows, vocabulary)`, float32.
         top_logits: the highest logits of each row, best first, `(rows, top)`, float32.
         top_tokens: their tokens, `(rows, top)`, int64.
-        log_sum_exp: logsumexp of the logits, `(rows,)`, float32; may be empty where the search does not need it.
+        log_sum_exp: logsumexp of the logits, `(rows,)`, float32.
     """
 
     logits: Scores
@@ -26,17 +26,15 @@ class StepScores:
     log_sum_exp: Scores
 
 
-def scores_of(logits: Scores, top: int, *, needs_log_sum_exp: bool) -> StepScores:
+def scores_of(logits: Scores, top: int) -> StepScores:
     """Computes the highest logits and the logsumexp, for graphs that return logits only.
 
     Args:
         logits: `(rows, vocabulary)`, float32.
         top: how many tokens a row.
-        needs_log_sum_exp: whether to compute the logsumexp.
     """
     top_tokens = highest(logits, top)
-    log_sum_exp = log_sum_exp_of(logits) if needs_log_sum_exp else np.empty(0, dtype=np.float32)
-    return StepScores(logits, np.take_along_axis(logits, top_tokens, axis=1), top_tokens, log_sum_exp)
+    return StepScores(logits, np.take_along_axis(logits, top_tokens, axis=1), top_tokens, log_sum_exp_of(logits))
 
 
 def highest(scores: Scores, count: int) -> Ids:

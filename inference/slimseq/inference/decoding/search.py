@@ -1,5 +1,6 @@
 """The protocol of a search method: inputs join and leave at any time; each step chooses a token for every row."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -28,12 +29,11 @@ class Advance:
 class Search(Protocol):
     """Searches for several inputs at once. Each has `num_beams` consecutive rows.
 
-    `top` is the number of best tokens that `advance` needs; `needs_log_sum_exp` says whether it needs the logsumexp.
+    `top` is the number of best tokens that `advance` needs.
     """
 
     num_beams: int
     top: int
-    needs_log_sum_exp: bool
 
     def __len__(self) -> int:
         """The number of inputs."""
@@ -60,6 +60,15 @@ class Search(Protocol):
 
     def cut(self, row: int) -> GeneratedSequence:
         """Returns an unfinished input's output so far, with finish reason `cancelled`."""
+
+
+def mean_log_probability(total: float, ids: Sequence[int]) -> float | None:
+    """Returns the mean of a sequence's log-probabilities, given their sum. It is None without ids.
+
+    It is None for a sum that is not finite too, as that of a model whose weights are damaged. The sum of a sequence
+    whose tokens are all certain may be above 0 by its last digit.
+    """
+    return min(total / len(ids), 0.0) if ids and math.isfinite(total) else None
 
 
 def finish_reason_of(ids: list[int], options: GenerationOptions, configuration: ModelConfiguration) -> FinishReason:

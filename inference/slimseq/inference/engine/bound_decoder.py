@@ -61,10 +61,9 @@ class StepBuffers:
         """The capacity in rows."""
         return len(self.tokens)
 
-    def first(self, rows: int, log_sum_exp_rows: int) -> "StepBuffers":
-        """Returns views of the first rows; `log_sum_exp` may cover fewer."""
-        cut = {entry.name: getattr(self, entry.name)[:rows] for entry in fields(self)}
-        return replace(self, **cut | {"log_sum_exp": self.log_sum_exp[:log_sum_exp_rows]})
+    def first(self, rows: int) -> "StepBuffers":
+        """Returns views of the first rows."""
+        return replace(self, **{entry.name: getattr(self, entry.name)[:rows] for entry in fields(self)})
 
 
 class BoundDecoder:

@@ -112,7 +112,7 @@ class DecodeBatch:
             self._buffers = StepBuffers.of(rows, search.num_beams, self._heads, self._vocabulary, search.top)
         fixed: dict[str, Array] = {
             TOP: np.array([search.top], dtype=np.int64),
-            LOG_SUM_EXP_ROWS: np.array([rows if search.needs_log_sum_exp else 0], dtype=np.int64),
+            LOG_SUM_EXP_ROWS: np.array([rows], dtype=np.int64),
             **views,
         }
         updated_caches = {
@@ -120,5 +120,4 @@ class DecodeBatch:
             for layer in range(self._layers)
             for cache, output in zip(past(layer, "decoder"), present(layer, "decoder"), strict=True)
         }
-        buffers = self._buffers.first(rows, log_sum_exp_rows=int(fixed[LOG_SUM_EXP_ROWS][0]))
-        return BoundDecoder(self._decoder, buffers, fixed, updated_caches)
+        return BoundDecoder(self._decoder, self._buffers.first(rows), fixed, updated_caches)

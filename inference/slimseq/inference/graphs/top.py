@@ -46,7 +46,7 @@ def add_top_tokens(builder: GraphBuilder, vocabulary: int) -> None:
 
 
 def add_log_sum_exp(builder: GraphBuilder) -> None:
-    """Adds `log_sum_exp`, `(rows, 1)`, or `(0, 1)` if `log_sum_exp_rows` is 0, as for greedy search."""
+    """Adds `log_sum_exp`, `(rows, 1)`, or `(0, 1)` if `LOG_SUM_EXP_ROWS` is 0."""
     path = "/normalisers"
     # Logit minus log-softmax is the logsumexp, for any token. The kernel of ReduceLogSumExp is slow.
     first = [builder.integers(0), builder.integers(1), builder.integers(1)]

@@ -13,7 +13,7 @@ import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
-from slimseq.inference.generator import TextOutput
+from slimseq.inference.generator import TextOutput, mean_log_probability
 from slimseq.inference.protection.checking import check, replaced
 from slimseq.inference.protection.localization import Rendering, is_exact, renderings_of
 from slimseq.inference.protection.masking import Masked, mask
@@ -128,7 +128,10 @@ def _joined(
     whole = _of_all([*before, *outputs], outputs[0], "".join(pieces), ())
     is_cut = any(each.finish_reason == "length" for each in outputs)
     return replace(
-        whole, finish_reason="length" if is_cut else "eos", truncated=any(each.truncated for each in outputs)
+        whole,
+        finish_reason="length" if is_cut else "eos",
+        truncated=any(each.truncated for each in outputs),
+        mean_log_probability=mean_log_probability(outputs),
     )
 
 

@@ -11,6 +11,9 @@ it, greedy search cannot be cancelled either.
 Each thread of the library has its own random generator and keeps its first seed
 (https://github.com/OpenNMT/CTranslate2/issues/1757). Sampling with a seed therefore opens the model again for each row,
 to get a new thread.
+
+Log-probabilities are those of the library's scores: tokens that a rule forbids have no probability, which makes the
+others more probable. With a repetition penalty they are unknown, since the library penalizes logits before the softmax.
 """
 
 import json
@@ -20,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimseq.inference.decoding.search import finish_reason_of
+from slimseq.inference.decoding.search import finish_reason_of, mean_log_probability
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.seeded import SEED_LOCK, has_seed, one_by_one
@@ -102,8 +105,10 @@ class CTranslate2Runtime:
         if follower.is_cancelled():
             return [GeneratedSequence([], "cancelled") for _ in rows]
         max_length = self._max_search_length(options)
-        outputs = self._search(translator, rows, options, max_length, follower) if max_length else [[] for _ in rows]
-        return [self._finished(row, ids, options, follower) for row, ids in enumerate(outputs)]
+        outputs = (
+            self._search(translator, rows, options, max_length, follower) if max_length else [([], 0.0)] * len(rows)
+        )
+        return [self._finished(row, ids, total, options, follower) for row, (ids, total) in enumerate(outputs)]
 
     def _max_search_length(self, options: GenerationOptions) -> int:
         """Returns the maximum number of tokens without a forced end token, which is appended after the search."""
@@ -116,7 +121,8 @@ class CTranslate2Runtime:
         options: GenerationOptions,
         max_length: int,
         follower: "_Follower",
-    ) -> list[list[int]]:
+    ) -> list[tuple[list[int], float]]:
+        """Returns the ids of each row and the sum of their log-probabilities."""
         configuration = self._configuration
         forced = configuration.forced_bos_id
         results = translator.translate_batch(
@@ -140,13 +146,19 @@ class CTranslate2Runtime:
             max_decoding_length=max_length,
             max_input_length=0,
             return_end_token=True,
+            return_scores=True,
             callback=follower.on_step if options.num_beams == 1 and follower.wants_tokens else None,
         )
         follower.reraise()
-        return [[self._ids[token] for token in result.hypotheses[0]] for result in results]
+        # A score is the sum divided by a power of the number of tokens that were searched for, for greedy search too.
+        searched = [len(result.hypotheses[0]) - (forced is not None) for result in results]
+        return [
+            ([self._ids[token] for token in result.hypotheses[0]], result.scores[0] * length**options.length_penalty)
+            for result, length in zip(results, searched, strict=True)
+        ]
 
     def _finished(
-        self, row: int, ids: list[int], options: GenerationOptions, follower: "_Follower"
+        self, row: int, ids: list[int], total: float, options: GenerationOptions, follower: "_Follower"
     ) -> GeneratedSequence:
         """Appends a forced end token to a row of maximum length, and reports tokens that had no callback."""
         configuration = self._configuration
@@ -156,7 +168,8 @@ class CTranslate2Runtime:
         follower.report_rest(row, ids)
         reason = finish_reason_of(ids, options, configuration)
         was_cut = reason == "length" and len(ids) < options.max_new_tokens
-        return GeneratedSequence(ids, "cancelled" if was_cut and follower.was_cancelled else reason)
+        mean = mean_log_probability(total, ids) if options.repetition_penalty == 1 else None
+        return GeneratedSequence(ids, "cancelled" if was_cut and follower.was_cancelled else reason, mean)
 
 
 class _Follower:

@@ -40,7 +40,7 @@ class TracedOnnxRuntime(OnnxSessions):
                 outputs |= {int(row): search.cut(index) for index, row in enumerate(running)}
                 break
             logits = caches.step(search.next_tokens())
-            found = search.advance(scores_of(logits, search.top, needs_log_sum_exp=search.needs_log_sum_exp))
+            found = search.advance(scores_of(logits, search.top))
             for index, token in found.new_tokens:
                 if callbacks.on_token is not None:
                     callbacks.on_token(int(running[index]), token)

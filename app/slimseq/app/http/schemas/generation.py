@@ -16,7 +16,7 @@ from slimseq.app.http.problems import Problem
 from slimseq.evaluation.warnings.kinds import Kind
 from slimseq.evaluation.warnings.kinds import OutputWarning as Found
 from slimseq.inference.generator import OnOverflow, TextOutput
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.manifest import ConfidenceCalibration, GenerationOptions, Task
 
 
 def check_texts(value: Any) -> Any:
@@ -211,13 +211,23 @@ class Output(BaseModel):
     warnings: list[OutputWarning] | None = Field(
         default=None, description="What may be wrong with the output. Absent where nothing was found."
     )
+    confidence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How sure the model is, as the quality to expect: chrF / 100 of a translation, ROUGE-L of a "
+        "summary. It follows from the mean log-probability of the output's tokens, by a map that was fitted on dev "
+        "data. It is not the probability that the output is right. Absent where it is not known.",
+    )
 
     @classmethod
-    def of(cls, output: TextOutput, warnings: Sequence[Found]) -> Self:
-        """Returns an output with the warnings about it."""
+    def of(cls, output: TextOutput, warnings: Sequence[Found], calibration: ConfidenceCalibration | None) -> Self:
+        """Returns an output with the warnings about it, and its confidence if there is a calibration."""
         made = cls.model_validate(output, from_attributes=True)
         if warnings:
             made.warnings = [OutputWarning.model_validate(each, from_attributes=True) for each in warnings]
+        if calibration is not None and output.mean_log_probability is not None:
+            made.confidence = calibration.of(output.mean_log_probability)
         return made
 
 

@@ -112,7 +112,8 @@ class OutputWriter(Watcher):
         for place, output in outputs.items():
             score = sample_score(self._task, output.text, self.samples[place].target)
             share = {"sample": self.numbers[place], "score": score, "seconds": seconds / len(outputs)}
-            rows.append({**vars(output), **share, "variant": system})
+            own = {name: value for name, value in vars(output).items() if name != "mean_log_probability"}
+            rows.append({**own, **share, "variant": system})
             self._count(system, place, score)
         self._write({"outputs": rows, "progress": round(self._done / self._texts, 4)})
 

@@ -16,7 +16,7 @@ from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.reading import place_of, reading, without_markup
 from slimseq.app.serving.documents.segmenter import Segment, SegmentedText, splitting, whole
 from slimseq.app.serving.documents.tokenizing import encoding
-from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.inference.generator import TextGenerator, TextOutput, mean_log_probability
 from slimseq.inference.protection.localization import render_all
 from slimseq.inference.protection.passes import Passes, passing
 from slimseq.inference.protection.spans import has_words
@@ -107,6 +107,7 @@ def _joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
         output_tokens=sum(output.output_tokens for output in outputs),
         truncated=any(output.truncated for output in outputs),
         lost=tuple(lost for output in outputs for lost in output.lost),
+        mean_log_probability=mean_log_probability(outputs),
     )
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from slimseq.app.serving.batching.request import Generated
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.batching.stops import cut
-from slimseq.app.serving.documents.plan import Plan, pieces_of
+from slimseq.app.serving.documents.plan import Plan
 from slimseq.app.serving.documents.planner import Planner, finished
+from slimseq.app.serving.documents.tokenizing import pieces_of
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.protection.passes import Passes

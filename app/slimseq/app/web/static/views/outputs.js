@@ -88,6 +88,7 @@ function article(page, each, { longest, largest }) {
       ${figure("Tokens/s", count(each.tokensPerSecond), note(each.tokens && `${each.tokens} tokens`))}
       ${figure("Size", bytes(variant.bytes), bar(variant.bytes / largest))}
       ${figure("Retention", fixed(retention?.value, 3), note(isRoot(variant) ? "the base model" : retention && interval(retention.interval)))}
+      ${confidence(page.task, each.result)}
       ${figure("Agreement", agreementText(each), note(each.agreement === 1 && "the same text"))}
     </dl>
     ${result?.response && !page.blind ? vote(page, result, name) : nothing}
@@ -104,6 +105,18 @@ const figure = (label, value, note) =>
     <dt>${label}</dt>
     <dd><span class="figure-value">${value}</span>${note}</dd>
   </div>`;
+
+const EXPECTED = { translation: "chrF / 100", summarization: "ROUGE-L" };
+
+/** How sure the model is, if the variant is calibrated. */
+function confidence(task, result) {
+  const value = result?.response?.outputs[0].confidence;
+  if (value === undefined) return nothing;
+  const meaning =
+    `How sure the model is, as the ${EXPECTED[task]} to expect of this output (measured on dev data). ` +
+    "It is not the probability that the output is right.";
+  return figure("Confidence", html`<span title=${meaning}>${fixed(value)}</span>`, note(`expected ${EXPECTED[task]}`));
+}
 
 function text(page, { result, pieces }) {
   if (!result) return html`<p class="placeholder">Press Run.</p>`;

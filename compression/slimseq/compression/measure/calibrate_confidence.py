@@ -1,0 +1,158 @@
+"""`calibrate-confidence`: fits the map from log-probability to expected quality that the confidence of answers is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.table import Table
+
+from slimseq.compression.commands.arguments import (
+    POSITIVE,
+    JsonOption,
+    RecordOption,
+    StoreOption,
+    TaskArgument,
+    VariantsArgument,
+    chosen_variants,
+    open_context,
+    print_json,
+    print_line,
+    print_table,
+    reading_context,
+)
+from slimseq.compression.context import Context
+from slimseq.compression.options import COMMON, flat
+from slimseq.evaluation.calibration import CannotCalibrate, calibrate
+from slimseq.evaluation.datasets import BUNDLED, BUNDLED_SPLIT, load_examples
+from slimseq.evaluation.host import cpu_flags
+from slimseq.evaluation.run import chunks, generate_with
+from slimseq.inference.generator import TextOutput, open_generator
+from slimseq.models_store.manifest import ConfidenceCalibration, Task
+
+
+@flat(COMMON)
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """What to calibrate on, and how."""
+
+    datasets: Annotated[Sequence[str], Parameter(name="--data")] = ("sample",)
+    """Dev data: `sample` (bundled), cnn_dailymail, wmt14-de-en, or a file. Repeatable. Best like what you serve."""
+    samples: Annotated[int | None, POSITIVE] = None
+    """Number of samples of each data set, from its start. By default all."""
+    split: str = "validation"
+    """Split of a hub data set."""
+    runtime: str | None = None
+    """Runtime: onnxruntime or ctranslate2. By default the first that can open the variant."""
+    threads: Annotated[int, Parameter(validator=Number(gte=0))] = 0
+    """Number of threads of the runtime. 0 lets the runtime choose."""
+
+
+def calibrate_variants(
+    context: Context, task: Task, variants: Sequence[str], options: CalibrationOptions, is_recorded: bool = False
+) -> dict[str, ConfidenceCalibration]:
+    """Calibrates the confidence of variants on the same samples, with their default generation options.
+
+    Args:
+        context: the store, and where progress goes.
+        task: the task.
+        variants: the variants' names.
+        options: data and settings.
+        is_recorded: whether the calibrations are written into the manifests.
+
+    Returns:
+        The calibrations by variant.
+
+    Raises:
+        UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
+        DatasetUnavailable: the data cannot be read.
+        CannotCalibrate: there are too few samples, or the outputs are all alike.
+        InvalidArtifact: a manifest cannot be written.
+    """
+    parts = [
+        load_examples(task, name, BUNDLED_SPLIT if name == BUNDLED else options.split, options.samples)
+        for name in options.datasets
+    ]
+    examples = [example for part in parts for example in part.examples]
+    found: dict[str, ConfidenceCalibration] = {}
+    with context.progress() as progress:
+        bar = progress.add_task(f"calibrate {task}", total=len(examples) * len(variants), status="")
+        for name in variants:
+            with open_generator(context.store, task, name, options.runtime, options.threads) as generator:
+                defaults = generator.manifest.generation
+                generate = generate_with(generator, defaults.options())
+                outputs: dict[int, TextOutput] = {}
+                for chunk in chunks(examples):
+                    outputs |= zip(chunk, generate([examples[index] for index in chunk]), strict=True)
+                    progress.advance(bar, len(chunk))
+                ordered = [outputs[index] for index in range(len(examples))]
+                try:
+                    fitted = calibrate(
+                        task,
+                        [output.mean_log_probability for output in ordered],
+                        [output.text for output in ordered],
+                        [example.target for example in examples],
+                    )
+                except CannotCalibrate as error:
+                    raise CannotCalibrate(f"{task}/{name}: {error}") from None
+                found[name] = ConfidenceCalibration(
+                    **vars(fitted),
+                    dataset=" + ".join(part.name for part in parts),
+                    split=" + ".join(dict.fromkeys(part.split for part in parts)),
+                    generation=defaults.model_dump() | {"max_input_tokens": generator.max_input_tokens},
+                    runtime=generator.runtime.name,
+                    cpu_flags=cpu_flags(),
+                    measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                )
+                if is_recorded:
+                    manifest = context.store.manifest(task, name)
+                    context.store.rewrite_manifest(manifest.model_copy(update={"confidence": found[name]}))
+    return found
+
+
+def command(
+    task: TaskArgument,
+    variants: VariantsArgument = None,
+    /,
+    *,
+    options: CalibrationOptions = CalibrationOptions(),
+    is_recorded: RecordOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Calibrate the confidence of answers: fit a map from mean log-probability to expected quality on dev data.
+
+    Quality is chrF / 100 of a translation, ROUGE-L of a summary. The table says how well log-probabilities order
+    outputs (Spearman's and Pearson's correlation, with 95 % intervals), and the expected calibration error on held-out
+    samples.
+    """
+    context = open_context(store) if is_recorded else reading_context(store)
+    names = chosen_variants(context, task, variants)
+    found = calibrate_variants(context, task, names, options, is_recorded)
+    if as_json:
+        print_json({name: each.model_dump(mode="json") for name, each in found.items()})
+        return
+    print_table(table_of(task, found))
+    if not is_recorded:
+        print_line("Nothing was recorded. --record writes it into the manifests; answers then have a confidence.")
+
+
+def table_of(task: Task, found: dict[str, ConfidenceCalibration]) -> Table:
+    """Returns the calibrations as a table for people."""
+    first = next(iter(found.values()))
+    title = f"Confidence of {task} on {first.dataset}, {first.samples} samples: expected {first.metric}"
+    table = Table("variant", "runtime", "Spearman", "Pearson", "calibration error", "from", "to", title=title)
+    for name, each in found.items():
+        (low, high), (least, most) = each.spearman_interval, each.pearson_interval
+        table.add_row(
+            name,
+            each.runtime,
+            f"{each.spearman:.3f} [{low:.3f}, {high:.3f}]",
+            f"{each.pearson:.3f} [{least:.3f}, {most:.3f}]",
+            f"{each.calibration_error:.3f}",
+            f"{each.points[0][1]:.2f}",
+            f"{each.points[-1][1]:.2f}",
+        )
+    return table

@@ -1,0 +1,162 @@
+"""Calibrates the confidence of a variant: fits a map from an output's mean log-probability to its expected quality.
+
+The map never falls. It is an isotonic regression of quality on log-probability over a few groups of outputs, so that a
+manifest can hold it and the service needs no library for it (`ConfidenceCalibration.of`). Beside it stands how well
+log-probabilities order outputs, and how far the map is off on outputs that it was not fitted to.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimseq.evaluation.agreement import SIMILARITY_METRIC
+from slimseq.evaluation.bootstrap import PERCENTILES, RESAMPLES, SEED, Interval
+from slimseq.evaluation.metrics import score
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+
+# Groups of outputs that the map is fitted to, and the fewest outputs of a group: the mean chrF of fewer is too noisy.
+MAX_GROUPS = 10
+MIN_GROUP_SAMPLES = 10
+# At least two groups in each half.
+MIN_SAMPLES = 4 * MIN_GROUP_SAMPLES
+
+Values = NDArray[np.float64]
+
+
+class CannotCalibrate(SlimseqError):
+    """Raised when a confidence cannot be fitted to outputs: there are too few, or all of them are alike."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted map and how good it is, as `ConfidenceCalibration` describes these fields."""
+
+    samples: int
+    metric: str
+    signature: str
+    points: list[tuple[float, float]]
+    spearman: float
+    spearman_interval: Interval
+    pearson: float
+    pearson_interval: Interval
+    calibration_error: float
+
+
+def calibrate(
+    task: Task, mean_log_probabilities: Sequence[float | None], outputs: Sequence[str], targets: Sequence[str]
+) -> Fit:
+    """Fits the map from mean log-probability to the quality of an output: chrF / 100, or the F-measure of ROUGE-L.
+
+    Args:
+        task: chooses the metric.
+        mean_log_probabilities: of each output; those without one are left out.
+        outputs: of the variant.
+        targets: the expected texts, in the same order.
+
+    Raises:
+        CannotCalibrate: fewer than `MIN_SAMPLES` outputs have a log-probability, or all have the same one or score.
+    """
+    known = [index for index, mean in enumerate(mean_log_probabilities) if mean is not None]
+    if len(known) < MIN_SAMPLES:
+        raise CannotCalibrate(
+            f"a confidence needs at least {MIN_SAMPLES} outputs with a log-probability, "
+            f"and there {'is' if len(known) == 1 else 'are'} {len(known)}"
+            + (": the runtime does not say how probable its outputs are" if not known and outputs else "")
+        )
+    places = np.array([mean_log_probabilities[index] for index in known], dtype=np.float64)
+    scored = score(task, [outputs[index] for index in known], [targets[index] for index in known])
+    metric = scored.metrics[SIMILARITY_METRIC[task]]
+    qualities = np.clip(metric.value_of(metric.per_sample) / 100, 0, 1)
+    for values, name in ((places, "log-probability"), (qualities, metric.metric)):
+        if np.ptp(values) == 0:
+            raise CannotCalibrate(f"all {len(known)} outputs have the same {name}, {values[0]:g}")
+    spearman, spearman_interval = _with_interval(lambda a, b: _pearson(_ranks(a), _ranks(b)), places, qualities)
+    pearson, pearson_interval = _with_interval(_pearson, places, qualities)
+    return Fit(
+        samples=len(known),
+        metric=metric.metric,
+        signature=metric.signature,
+        points=fit_points(places, qualities),
+        spearman=spearman,
+        spearman_interval=spearman_interval,
+        pearson=pearson,
+        pearson_interval=pearson_interval,
+        calibration_error=_held_out_error(places, qualities),
+    )
+
+
+def fit_points(places: Values, qualities: Values) -> list[tuple[float, float]]:
+    """Returns the points of a map that never falls, at most `MAX_GROUPS`: places rise, and so do values.
+
+    Outputs are put into groups of similar size by their place; equal places stay together. Neighbouring groups whose
+    mean quality falls are pooled (pool adjacent violators, Barlow et al. 1972; the algorithm of R's `isoreg` and
+    scikit-learn's `IsotonicRegression`).
+
+    Args:
+        places: mean log-probabilities, `(samples,)`.
+        qualities: between 0 and 1, `(samples,)`.
+    """
+    groups = min(MAX_GROUPS, max(len(places) // MIN_GROUP_SAMPLES, 1))
+    number = _group_of(places, groups)
+    pooled: list[tuple[int, float, float]] = []
+    for group in np.unique(number):
+        own = number == group
+        pooled.append((int(own.sum()), float(places[own].mean()), float(qualities[own].mean())))
+        while len(pooled) > 1 and pooled[-2][2] >= pooled[-1][2]:
+            pooled[-2:] = [_pool(*pooled[-2:])]
+    return [(place, value) for _, place, value in pooled]
+
+
+def _pool(first: tuple[int, float, float], second: tuple[int, float, float]) -> tuple[int, float, float]:
+    samples = first[0] + second[0]
+    place, value = ((first[0] * a + second[0] * b) / samples for a, b in zip(first[1:], second[1:], strict=True))
+    return samples, place, value
+
+
+def _group_of(values: Values, groups: int) -> NDArray[np.int64]:
+    """Returns the group of each value: groups of similar size in the order of the values; equal values share one."""
+    numbers: NDArray[np.int64] = ((_ranks(values) - 0.5) / len(values) * groups).astype(np.int64)
+    return numbers
+
+
+def _held_out_error(places: Values, qualities: Values) -> float:
+    """Returns the expected calibration error on every second output, of a map that was fitted to the others.
+
+    It is the mean difference of expected and actual quality over groups of similar expected quality, weighted by their
+    size (Guo et al. 2017, https://arxiv.org/abs/1706.04599, with groups of equal size).
+    """
+    fitted, held_out = slice(0, None, 2), slice(1, None, 2)
+    points = fit_points(places[fitted], qualities[fitted])
+    expected = np.interp(places[held_out], *zip(*points, strict=True))
+    differences = expected - qualities[held_out]
+    number = _group_of(places[held_out], min(MAX_GROUPS, len(expected) // MIN_GROUP_SAMPLES))
+    sums = np.bincount(number, weights=differences)
+    return float(np.abs(sums).sum() / len(expected))
+
+
+def _with_interval(
+    correlation: Callable[[Values, Values], float], first: Values, second: Values
+) -> tuple[float, Interval]:
+    """Returns a correlation with its 95 % bootstrap interval. Resamples without a correlation are ignored."""
+    random = np.random.default_rng(SEED)
+    found = []
+    for _ in range(RESAMPLES):
+        drawn = random.integers(len(first), size=len(first))
+        if np.ptp(first[drawn]) and np.ptp(second[drawn]):
+            found.append(correlation(first[drawn], second[drawn]))
+    low, high = np.percentile(found, PERCENTILES)
+    return correlation(first, second), (float(low), float(high))
+
+
+def _pearson(first: Values, second: Values) -> float:
+    return float(np.clip(np.corrcoef(first, second)[0, 1], -1, 1))
+
+
+def _ranks(values: Values) -> Values:
+    """Returns the rank of each value, from 1; equal values have the mean of their ranks."""
+    _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Values = (np.cumsum(counts) - (counts - 1) / 2)[number]
+    return ranks

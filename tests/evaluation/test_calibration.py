@@ -1,0 +1,126 @@
+"""The confidence's map: it never falls, has few points, and says how good it is."""
+
+import numpy as np
+import pytest
+
+from slimseq.evaluation.calibration import MAX_GROUPS, MIN_SAMPLES, CannotCalibrate, calibrate, fit_points
+from slimseq.models_store.manifest import Task
+
+WORDS = [f"word{number}" for number in range(20)]
+
+
+def outputs_and_targets(samples: int) -> tuple[list[float | None], list[str], list[str]]:
+    """Outputs that share the more words with their target, the more probable they are."""
+    drawn = np.random.default_rng(0)
+    shares = drawn.integers(0, 11, samples)
+    targets = [" ".join(drawn.choice(WORDS, 10, replace=False)) for _ in range(samples)]
+    outputs = [
+        " ".join([*target.split()[:share], *["other"] * int(10 - share)])
+        for share, target in zip(shares, targets, strict=True)
+    ]
+    return [-2 + share / 10 + drawn.normal(scale=0.1) for share in shares], outputs, targets
+
+
+@pytest.mark.parametrize(("task", "metric"), [(Task.TRANSLATION, "chrf"), (Task.SUMMARIZATION, "rougeL")])
+def test_more_probable_outputs_get_a_higher_expected_quality(task: Task, metric: str) -> None:
+    fitted = calibrate(task, *outputs_and_targets(300))
+
+    places, values = zip(*fitted.points, strict=True)
+    assert 3 <= len(fitted.points) <= MAX_GROUPS
+    assert list(places) == sorted(set(places)) and list(values) == sorted(set(values))
+    assert values[0] < 0.3 and values[-1] > 0.8
+    assert (fitted.metric, fitted.samples) == (metric, 300) and "nrefs:1" in fitted.signature
+    assert fitted.spearman > 0.8 and fitted.pearson > 0.8
+    for value, (low, high) in (
+        (fitted.spearman, fitted.spearman_interval),
+        (fitted.pearson, fitted.pearson_interval),
+    ):
+        assert low < value < high <= 1
+    assert fitted.calibration_error < 0.06
+
+
+def test_log_probabilities_that_say_nothing_give_no_order_and_a_flat_map() -> None:
+    _, outputs, targets = outputs_and_targets(300)
+    drawn = np.random.default_rng(5).normal(size=300).tolist()
+
+    fitted = calibrate(Task.TRANSLATION, drawn, outputs, targets)
+
+    low, high = fitted.spearman_interval
+    assert low < 0 < high
+    assert fitted.points[-1][1] - fitted.points[0][1] < 0.3
+
+
+def test_neighbours_that_fall_are_pooled() -> None:
+    places = np.arange(40.0)
+    qualities = np.repeat([0.1, 0.6, 0.4, 0.9], 10)
+
+    assert fit_points(places, qualities) == [
+        pytest.approx((4.5, 0.1)),
+        pytest.approx((19.5, 0.5)),
+        pytest.approx((34.5, 0.9)),
+    ]
+
+
+def test_outputs_that_are_worse_the_more_probable_they_are_have_one_expected_quality() -> None:
+    places = np.arange(40.0)
+
+    [(place, value)] = fit_points(places, 1 - places / 40)
+
+    assert place == pytest.approx(19.5) and value == pytest.approx((1 - places / 40).mean())
+
+
+def test_equally_probable_outputs_share_a_point() -> None:
+    places = np.array([-1.0] * 55 + [-0.5] * 45)
+    qualities = np.tile([0.2, 0.4], 50)
+    qualities[55:] += 0.4
+
+    points = fit_points(places, qualities)
+
+    assert [place for place, _ in points] == [-1.0, -0.5]
+
+
+def test_the_map_is_that_of_isotonic_regression_where_every_output_is_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slimseq.evaluation.calibration.MAX_GROUPS", 60)
+    monkeypatch.setattr("slimseq.evaluation.calibration.MIN_GROUP_SAMPLES", 1)
+    drawn = np.random.default_rng(1)
+    places = np.sort(drawn.normal(size=60))
+    qualities = np.clip(0.5 + places / 4 + drawn.normal(scale=0.2, size=60), 0, 1)
+
+    points = fit_points(places, qualities)
+
+    # Its closed form: the largest over starts of the smallest over ends of the mean between them.
+    wanted = [
+        max(min(qualities[start:end].mean() for end in range(place + 1, 61)) for start in range(place + 1))
+        for place in range(60)
+    ]
+    assert sorted({round(value, 9) for _, value in points}) == sorted({round(value, 9) for value in wanted})
+
+
+@pytest.mark.parametrize("samples", [1, MIN_SAMPLES - 1])
+def test_too_few_outputs_are_refused_with_their_number(samples: int) -> None:
+    with pytest.raises(CannotCalibrate, match=f"at least {MIN_SAMPLES} outputs with a log-probability.* {samples}$"):
+        calibrate(Task.TRANSLATION, *outputs_and_targets(samples))
+
+
+def test_a_runtime_that_does_not_say_is_named_as_the_reason() -> None:
+    _, outputs, targets = outputs_and_targets(100)
+
+    with pytest.raises(CannotCalibrate, match="there are 0: the runtime does not say how probable its outputs are"):
+        calibrate(Task.TRANSLATION, [None] * 100, outputs, targets)
+
+
+def test_outputs_that_are_all_alike_are_refused() -> None:
+    means, outputs, targets = outputs_and_targets(60)
+
+    with pytest.raises(CannotCalibrate, match="all 60 outputs have the same log-probability, -1"):
+        calibrate(Task.TRANSLATION, [-1.0] * 60, outputs, targets)
+    with pytest.raises(CannotCalibrate, match="all 60 outputs have the same chrf, 0"):
+        calibrate(Task.TRANSLATION, means, ["¤"] * 60, targets)
+
+
+def test_outputs_without_a_log_probability_are_left_out() -> None:
+    means, outputs, targets = outputs_and_targets(100)
+
+    fitted = calibrate(Task.TRANSLATION, [None, *means[1:]], ["", *outputs[1:]], targets)
+
+    assert fitted.samples == 99

@@ -1,0 +1,76 @@
+"""Log-probabilities of generated texts are those that transformers computes for the same tokens, whatever the batch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from slimseq.evaluation.datasets import load_examples
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.inference.teacher_forcing import mean_log_probabilities
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "greedy": {"num_beams": 1},
+    "greedy with rules": {"num_beams": 1, "no_repeat_ngram_size": 2, "min_new_tokens": 12, "repetition_penalty": 1.3},
+    "beams": {"num_beams": 4, "length_penalty": 2.0},
+    "cut": {"num_beams": 3, "max_new_tokens": 5},
+    "sampling": {"do_sample": True, "temperature": 2.0, "top_k": 50, "top_p": 0.9, "seed": 11},
+}
+SENTENCES = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples][:12]
+
+
+@pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
+def model(request: pytest.FixtureRequest, embedded: Store) -> Iterator[TextGenerator]:
+    with open_generator(embedded, request.param, "original", "onnxruntime") as generator:
+        yield generator
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_they_are_those_of_transformers(model: TextGenerator, embedded: Store, name: str) -> None:
+    options = model.manifest.generation.options(**({"max_new_tokens": 40} | SETTINGS[name]))
+    rows = [model.encode(text).ids for text in SENTENCES]
+
+    sequences = model.runtime.generate(rows, options)
+
+    folder = embedded.folder(model.manifest.task, "original")
+    ids = [sequence.ids for sequence in sequences]
+    # The last of so many tokens is forced, where the model forces one.
+    forced = [model.configuration.forced_eos_id is not None and len(each) == options.max_new_tokens for each in ids]
+    wanted = mean_log_probabilities(folder, rows, ids, forced)
+    assert [sequence.mean_log_probability for sequence in sequences] == pytest.approx(wanted, abs=2e-4)
+    assert len(set(wanted)) > len(SENTENCES) / 2
+
+
+@pytest.mark.parametrize("variant", ["original", "quantized"])
+@pytest.mark.parametrize("name", ["greedy", "beams", "sampling"])
+def test_other_texts_change_none(embedded: Store, variant: str, name: str) -> None:
+    with open_generator(embedded, Task.TRANSLATION, variant, "onnxruntime") as generator:
+        options = generator.manifest.generation.options(**SETTINGS[name])
+        rows = [generator.encode(text).ids for text in SENTENCES]
+
+        together = generator.runtime.generate(rows, options)
+        alone = [generator.runtime.generate([row], options)[0] for row in rows]
+
+    assert [each.mean_log_probability for each in together] == [each.mean_log_probability for each in alone]
+
+
+def test_a_text_has_that_of_its_tokens(model: TextGenerator) -> None:
+    options = model.manifest.generation.options(max_new_tokens=20)
+    encodings = [model.encode(text) for text in SENTENCES[:2]]
+
+    outputs = model.generate(encodings, options)
+
+    sequences = model.runtime.generate([encoding.ids for encoding in encodings], options)
+    assert [each.mean_log_probability for each in outputs] == [each.mean_log_probability for each in sequences]
+    assert all(each.mean_log_probability is not None and each.mean_log_probability < 0 for each in outputs)
+
+
+def test_transformers_own_search_does_not_say(embedded: Store) -> None:
+    with open_generator(embedded, Task.TRANSLATION, "original", "torch") as generator:
+        [output] = generator.generate(
+            [generator.encode(SENTENCES[0])], generator.manifest.generation.options(max_new_tokens=4)
+        )
+
+    assert output.text and output.mean_log_probability is None

@@ -1,0 +1,113 @@
+"""Answers of calibrated variants say how sure the model is: the same alone and among others, streamed and compared."""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from slimseq.client import Client
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.models_store.test_manifest import calibrated
+from tests.service.client import Service
+from tests.service.conftest import running_service
+
+SENTENCE = "The children are playing in the garden."
+# Words that no text has, so that the model guesses.
+NONSENSE = "Grumbling flarnets upbraid the quizzical zorp."
+CALIBRATED = [(Task.TRANSLATION, "original"), (Task.TRANSLATION, "quantized"), (Task.SUMMARIZATION, "quantized")]
+
+
+@pytest.fixture(scope="module")
+def calibrated_store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store whose originals and int8 variants are calibrated, but for the original summarizer."""
+    root = tmp_path_factory.mktemp("calibrated") / "artifacts"
+    shutil.copytree(embedded.root, root, ignore=shutil.ignore_patterns("pruned", "distilled", "compact"))
+    store = Store(root)
+    for task in Task:
+        for name in ("original", "quantized"):
+            found = calibrated([(-3.0, 0.0), (0.0, 1.0)]) if (task, name) in CALIBRATED else None
+            store.rewrite_manifest(store.manifest(task, name).model_copy(update={"confidence": found}))
+    return store
+
+
+@pytest.fixture(scope="module")
+def service(calibrated_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running_service(tmp_path_factory.mktemp("service") / "log", store=calibrated_store.root) as running:
+        running.wait_until_ready()
+        yield running
+
+
+def confidences(answer: Any) -> list[float | None]:
+    return [output.get("confidence") for output in answer["outputs"]]
+
+
+@pytest.mark.parametrize("variant", ["original", "quantized"])
+def test_a_sentence_that_the_model_knows_has_more_than_nonsense(service: Service, variant: str) -> None:
+    known, nonsense = confidences(service.post(f"/translate?variant={variant}", {"text": [SENTENCE, NONSENSE]}).json)
+
+    assert known is not None and nonsense is not None
+    assert 0 <= nonsense < known <= 1
+    assert (known, nonsense) == (round(known, 2), round(nonsense, 2))
+
+
+def test_an_answer_of_a_variant_that_is_not_calibrated_has_none(service: Service) -> None:
+    [output] = service.post("/summarize?variant=original", {"text": SENTENCE}).json["outputs"]
+
+    assert output["text"] and "confidence" not in output
+
+
+def test_a_text_of_several_sentences_lies_between_them(service: Service) -> None:
+    texts = [SENTENCE, NONSENSE, f"{SENTENCE} {NONSENSE}"]
+
+    known, nonsense, both = confidences(service.post("/translate?variant=quantized", {"text": texts}).json)
+
+    assert known is not None and nonsense is not None and both is not None
+    assert nonsense < both < known
+
+
+@pytest.mark.parametrize("variant", ["original", "quantized"])
+@pytest.mark.parametrize("options", [{}, {"num_beams": 1}, {"do_sample": True, "seed": 3}])
+def test_company_does_not_change_it(service: Service, variant: str, options: dict[str, Any]) -> None:
+    path, texts = f"/translate?variant={variant}", [SENTENCE, NONSENSE, "It is raining.", f"{SENTENCE} {SENTENCE}"]
+    bodies: list[dict[str, Any]] = [{"text": texts, **options}, *({"text": text, **options} for text in texts)]
+    alone = [confidences(service.post(path, body).json) for body in bodies]
+
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda body: confidences(service.post(path, body).json), bodies * 6))
+
+    assert together == alone * 6
+    assert alone[0] == [found for each in alone[1:] for found in each] and None not in alone[0]
+
+
+def test_a_stream_ends_with_it_and_a_comparison_has_it(service: Service) -> None:
+    plain = confidences(service.post("/translate?variant=quantized", {"text": SENTENCE}).json)
+
+    *_, (name, done) = service.post("/translate?variant=quantized", {"text": SENTENCE, "stream": True}).events
+    compared = service.post("/compare?task=translation&variant=quantized&variant=original", {"text": SENTENCE}).json
+    mixed = service.post("/compare?task=summarization&variant=quantized&variant=original", {"text": SENTENCE}).json
+
+    assert name == "done" and confidences(done) == plain
+    assert confidences(compared["results"][0]) == plain
+    assert [len(set(confidences(result)) - {None}) for result in mixed["results"]] == [1, 0]
+
+
+def test_the_client_has_it_and_other_dialects_are_as_before(service: Service) -> None:
+    with Client(f"http://127.0.0.1:{service.port}") as client:
+        answer = client.translate(SENTENCE, variant="quantized")
+    libre = service.post("/translate", {"q": SENTENCE, "source": "en", "target": "de"}).json
+    hugging_face = service.post("/translate", {"inputs": SENTENCE}).json
+
+    assert answer.outputs[0].confidence is not None and 0 < answer.outputs[0].confidence <= 1
+    assert "confidence" not in str(libre) and "confidence" not in str(hugging_face)
+
+
+def test_a_repetition_penalty_in_a_beam_search_leaves_it_out(service: Service) -> None:
+    penalized = service.post("/translate?variant=quantized", {"text": SENTENCE, "repetition_penalty": 1.2}).json
+    greedy = service.post(
+        "/translate?variant=quantized", {"text": SENTENCE, "repetition_penalty": 1.2, "num_beams": 1}
+    ).json
+
+    assert confidences(penalized) == [None] and confidences(greedy) != [None]
