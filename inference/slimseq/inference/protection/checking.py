@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from slimseq.inference.protection.localization import Numeral, Rendering
 from slimseq.inference.protection.spans import Range
 
+# The longest unit has fewer.
+UNIT_CHARACTERS = 24
 _DIGITS = re.compile(r"[0-9]+(?:[.,:][0-9]+)*")
 
 
@@ -39,8 +41,10 @@ def check(output: str, renderings: Sequence[Rendering]) -> Found:
     absent: set[int] = set()
     # A long form may contain a short one.
     for place in sorted(range(len(places)), key=lambda place: -max(map(len, places[place][1].forms))):
-        forms = sorted(places[place][1].forms, key=lambda form: (-len(form), form))
-        found = next((match for form in forms if (match := _place_of(form, output, taken)) is not None), None)
+        numeral = places[place][1]
+        forms = sorted(numeral.forms, key=lambda form: (-len(form), form))
+        matches = (_place_of(form, numeral.units, output, taken) for form in forms)
+        found = next((match for match in matches if match is not None), None)
         if found is None:
             absent.add(place)
         else:
@@ -80,17 +84,19 @@ def replaced(output: str, found: Found) -> str | None:
         return None
     pieces, start = [], 0
     for (begin, end), numeral in zip(found.extra, found.absent, strict=True):
-        pieces += [output[start:begin], numeral.localized]
+        has_unit = not numeral.units or _is_followed(output, end, numeral.units)
+        pieces += [output[start:begin], numeral.localized, "" if has_unit else f" {numeral.unit}"]
         start = end
     return "".join([*pieces, output[start:]])
 
 
-def _place_of(form: str, output: str, taken: Sequence[Range]) -> Range | None:
-    """Returns where a number is in a translation, as a whole number that is not taken."""
+def _place_of(form: str, units: Sequence[str], output: str, taken: Sequence[Range]) -> Range | None:
+    """Returns where a number is in a translation, as a whole number that is not taken, with one of the units."""
     start = output.find(form)
     while start >= 0:
         end = start + len(form)
-        if is_whole(output, start, end) and not any(begin < end and start < stop for begin, stop in taken):
+        is_free = not any(begin < end and start < stop for begin, stop in taken)
+        if is_free and is_whole(output, start, end) and (not units or _is_followed(output, end, units)):
             return start, end
         start = output.find(form, start + 1)
     return None
@@ -105,6 +111,12 @@ def is_whole(text: str, start: int, end: int) -> bool:
         or (before[-1:] in (".", ",") and _is_digit(before[:1]))
         or (after[:1] in (".", ",") and _is_digit(after[1:]))
     )
+
+
+def _is_followed(text: str, end: int, units: Sequence[str]) -> bool:
+    """Whether one of the units is after a place, as a word."""
+    rest = text[end : end + UNIT_CHARACTERS].lstrip(" \u00a0-").lower()
+    return any(rest.startswith(unit) and not rest[len(unit) : len(unit) + 1].isalpha() for unit in units)
 
 
 def _is_glued(text: str, start: int, end: int) -> bool:
