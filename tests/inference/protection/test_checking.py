@@ -32,6 +32,11 @@ def test_numbers_that_came_out_are_left(source: str, output: str) -> None:
     [
         ("It costs $1,299.99.", "Es kostet 1,29,9999 $.", "Es kostet 1.299,99 $."),
         ("It costs $1,299.99.", "Es kostet 1,299.99 $.", "Es kostet 1.299,99 $."),
+        ("It weighs 187 g and 5 kg.", "Es wiegt 187 und 5 Kilo.", "Es wiegt 187 g und 5 Kilo."),
+        ("It weighs 187 g.", "Es wiegt 18 Gramm.", "Es wiegt 187 Gramm."),
+        ("A 2011 report came.", "Ein A1 Bericht kam.", "Ein A 2011 Bericht kam."),
+        ("The 1990s were good.", "Die 199er waren gut.", "Die 1990er waren gut."),
+        ("It cost 736,000 euros.", "Es kostete 73.000, nur 73.000 Euro.", "Es kostete 736.000, nur 736.000 Euro."),
         ("12 of 345 came.", "12 von 34 kamen.", "12 von 345 kamen."),
         ("We met at 3:30 p.m.", "Wir trafen uns um 3.30 Uhr.", "Wir trafen uns um 15:30 Uhr."),
     ],

@@ -51,6 +51,12 @@ def test_numbers_are_left_in_the_first_pass() -> None:
     assert passes == [["It costs $7 here."]] and output.text == "It costs $7 here."
 
 
+def test_tags_around_a_sentence_are_not_read() -> None:
+    output, passes = translate("<p> <b>Good</b> day. </p>", copy)
+
+    assert passes == [[f"Good {NAMES[0]} day."]] and output.text == "<p> <b>Good</b> day. </p>"
+
+
 def test_a_number_that_is_only_written_in_the_wrong_way_needs_no_further_pass() -> None:
     output, passes = translate("It costs $1,299.99 here.", copy)
 

@@ -1,4 +1,4 @@
-"""Checks that the numbers of a sentence are in its translation, each as often, and replaces those that are wrong."""
+"""Checks that the numbers of a sentence are in its translation, and replaces those that are wrong."""
 
 import re
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from slimseq.inference.protection.localization import Numeral, Rendering
 from slimseq.inference.protection.spans import Range
 
+# The longest unit has fewer.
+UNIT_CHARACTERS = 24
 _DIGITS = re.compile(r"[0-9]+(?:[.,:][0-9]+)*")
 
 
@@ -15,7 +17,7 @@ class Found:
     """What a translation has of the spans of its sentence.
 
     Args:
-        missing: places of the renderings that have a numeral or a word which is not there, or a numeral too often.
+        missing: places of the renderings that have a numeral or a word which is not there.
         absent: the numerals that are not there, in reading order.
         extra: ranges of the numbers in the translation that belong to no span.
         has_words: whether all words are there.
@@ -39,8 +41,10 @@ def check(output: str, renderings: Sequence[Rendering]) -> Found:
     absent: set[int] = set()
     # A long form may contain a short one.
     for place in sorted(range(len(places)), key=lambda place: -max(map(len, places[place][1].forms))):
-        forms = sorted(places[place][1].forms, key=lambda form: (-len(form), form))
-        found = next((match for form in forms if (match := _place_of(form, output, taken)) is not None), None)
+        numeral = places[place][1]
+        forms = sorted(numeral.forms, key=lambda form: (-len(form), form))
+        matches = (_place_of(form, numeral.units, output, taken) for form in forms)
+        found = next((match for match in matches if match is not None), None)
         if found is None:
             absent.add(place)
         else:
@@ -56,12 +60,8 @@ def check(output: str, renderings: Sequence[Rendering]) -> Found:
         for match in _DIGITS.finditer(output)
         if not any(start < match.end() and match.start() < end for start, end in taken)
     ]
-    repeated = {output[start:end] for start, end in extra}
     return Found(
-        missing=frozenset(
-            index for place, (index, numeral) in enumerate(places) if place in absent or numeral.forms & repeated
-        )
-        | frozenset(wordless),
+        missing=frozenset(places[place][0] for place in absent) | frozenset(wordless),
         absent=tuple(places[place][1] for place in sorted(absent)),
         extra=tuple(extra),
         has_words=not wordless,
@@ -71,26 +71,30 @@ def check(output: str, renderings: Sequence[Rendering]) -> Found:
 def replaced(output: str, found: Found) -> str | None:
     """Returns a translation with its wrong numbers replaced by those that are not there, in the same order.
 
-    Returns None if that is not sure: words are not there either, there are not as many wrong numbers, or one is a part
-    of a word.
+    Returns None if that is not sure: words are not there either, or there are not as many wrong numbers.
     """
-    if not found.has_words or len(found.absent) != len(found.extra):
-        return None
-    if any(_is_glued(output, start, end) for start, end in found.extra):
+    absent, wrong = found.absent, {output[start:end] for start, end in found.extra}
+    if len(absent) == len(wrong) == 1:
+        # The translation may have it more than once.
+        absent *= len(found.extra)
+    if not found.has_words or len(absent) != len(found.extra):
         return None
     pieces, start = [], 0
-    for (begin, end), numeral in zip(found.extra, found.absent, strict=True):
-        pieces += [output[start:begin], numeral.localized]
+    for (begin, end), numeral in zip(found.extra, absent, strict=True):
+        has_unit = not numeral.units or _is_followed(output, end, numeral.units)
+        space = " " if output[max(begin - 1, 0) : begin].isalpha() else ""
+        pieces += [output[start:begin], space, numeral.localized, "" if has_unit else f" {numeral.unit}"]
         start = end
     return "".join([*pieces, output[start:]])
 
 
-def _place_of(form: str, output: str, taken: Sequence[Range]) -> Range | None:
-    """Returns where a number is in a translation, as a whole number that is not taken."""
+def _place_of(form: str, units: Sequence[str], output: str, taken: Sequence[Range]) -> Range | None:
+    """Returns where a number is in a translation, as a whole number that is not taken, with one of the units."""
     start = output.find(form)
     while start >= 0:
         end = start + len(form)
-        if is_whole(output, start, end) and not any(begin < end and start < stop for begin, stop in taken):
+        is_free = not any(begin < end and start < stop for begin, stop in taken)
+        if is_free and is_whole(output, start, end) and (not units or _is_followed(output, end, units)):
             return start, end
         start = output.find(form, start + 1)
     return None
@@ -107,9 +111,10 @@ def is_whole(text: str, start: int, end: int) -> bool:
     )
 
 
-def _is_glued(text: str, start: int, end: int) -> bool:
-    """Whether digits are a part of a word."""
-    return text[max(start - 1, 0) : start].isalnum() or text[end : end + 1].isalnum()
+def _is_followed(text: str, end: int, units: Sequence[str]) -> bool:
+    """Whether one of the units is after a place, as a word."""
+    rest = text[end : end + UNIT_CHARACTERS].lstrip(" \u00a0-").lower()
+    return any(rest.startswith(unit) and not rest[len(unit) : len(unit) + 1].isalpha() for unit in units)
 
 
 def _is_digit(character: str) -> bool:

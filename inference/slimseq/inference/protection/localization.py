@@ -7,7 +7,7 @@ they are.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slimseq.inference.protection.spans import CURRENCY_CODE, NUMERAL, SYMBOL, Kind, Span
 
@@ -66,16 +66,37 @@ _MONEY_WORDS = {
     "GBP": ("gbp", "pfund", "£"),
     "CHF": ("chf", "franken"),
 }
+_GERMAN_UNITS = {
+    "km": ("kilometer", "kilometern"),
+    "m": ("meter", "metern"),
+    "cm": ("zentimeter", "zentimetern"),
+    "mm": ("millimeter", "millimetern"),
+    "km/h": ("kilometer", "kilometern", "stundenkilometer"),
+    "kg": ("kilogramm", "kilo"),
+    "g": ("gramm",),
+    "mg": ("milligramm",),
+    "l": ("liter", "litern"),
+    "ml": ("milliliter",),
+    "mph": ("meilen",),
+    "°C": ("grad", "°"),
+    "°F": ("grad", "°"),
+    "°": ("grad", "°c"),
+}
 _MINUS = "-\u2212"
 _MIDDAY = 12
 
 
 @dataclass(frozen=True)
 class Numeral:
-    """A number in a span: how the target language writes it, and the forms that an output may have."""
+    """A number in a span: how the target language writes it, and the forms that an output may have.
+
+    One of `units`, in lower case, has to follow if there are any; `unit` is what to write.
+    """
 
     localized: str
     forms: frozenset[str]
+    unit: str = ""
+    units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,6 +202,10 @@ def _number(span: Span, before: str) -> Rendering:
         text = f"{sign}{amount} {money[0]}"
         code = money[0]
         words.append(_MONEY_WORDS.get(code, _MONEY_WORDS.get(code[-1], (code.lower(),))))
+    elif span.kind is Kind.QUANTITY:
+        unit = span.text[span.text.rindex(found[-1]) + len(found[-1]) :].strip(" \u00a0")
+        units = (unit.lower(), *_GERMAN_UNITS.get(unit, ()))
+        numerals = [replace(each, unit=unit, units=units) for each in numerals]
     elif span.kind is Kind.PERCENT:
         text = re.sub(r"[ \u00a0]?%", " %", text)
         words.append(("%", "prozent"))

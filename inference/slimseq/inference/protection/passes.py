@@ -17,7 +17,7 @@ from slimseq.inference.generator import TextOutput, mean_log_probability
 from slimseq.inference.protection.checking import check, replaced
 from slimseq.inference.protection.localization import Rendering, is_exact, renderings_of
 from slimseq.inference.protection.masking import Masked, mask
-from slimseq.inference.protection.spans import Span, has_words
+from slimseq.inference.protection.spans import Kind, Span, has_words
 
 Passes = Generator[list[str], Sequence[TextOutput], TextOutput]
 
@@ -47,6 +47,20 @@ def passing(text: str, spans: Sequence[Span], source: str, target: str) -> Passe
         `max_new_tokens` is less than the sentence needs. Its tokens are those of all passes, its input tokens those of
         the first one.
     """
+    start, end, first, last = 0, len(text), 0, len(spans)
+    # Tags around the sentence are not read by the model.
+    while first < last and spans[first].kind is Kind.TAG and not text[start : spans[first].start].strip():
+        start, first = spans[first].end, first + 1
+    while first < last and spans[last - 1].kind is Kind.TAG and not text[spans[last - 1].end : end].strip():
+        end, last = spans[last - 1].start, last - 1
+    start, end = end - len(text[start:end].lstrip()), start + len(text[start:end].rstrip())
+    inner = [span.moved(-start) for span in spans[first:last]]
+    output = yield from _passes_of_words(text[start:end], inner, source, target)
+    return replace(output, text=text[:start] + output.text + text[end:])
+
+
+def _passes_of_words(text: str, spans: Sequence[Span], source: str, target: str) -> Passes:
+    """Translates a sentence in passes, as `passing` does."""
     renderings = renderings_of(text, spans, source, target)
     sentence = Sentence(text, spans, renderings)
     chosen = [index for index, span in enumerate(spans) if is_exact(span)]

@@ -62,6 +62,11 @@ UNIT = (
     r"(?:km/h|km²|km|cm|mm|nm|m²|m³|m/s|m|mg|µg|kg|g|ml|cl|dl|l|[kKMGT]i?B|[kMG]bit/s|[kMG]?Hz|[kMG]?Wh?|[mk]?V|mA|mAh"
     r"|°C|°F|°|mph|dpi|px|ms|fps|kcal|hPa)"
 )
+_DOMAIN = "com|org|net|edu|gov|info|io|dev|app|ai|eu|uk|de|at|ch|co"
+_FILE = (
+    "py|js|ts|json|ya?ml|toml|txt|md|html?|css|csv|tsv|xml|pdf|docx?|xlsx?|png|jpe?g|gif|svg|zip|gz|exe|sh|conf|cfg|ini|log"
+    "|sql|java|cpp|rs"
+)
 _SUFFIX = r"(?:st|nd|rd|th)"
 # What may not be beside the digits of a span: a word, or more of the same number.
 _BEFORE = r"(?<![\w])(?<![0-9][.,])"
@@ -75,12 +80,16 @@ _ANY_LANGUAGE = {
         r"|(?<![\w%])%(?:\([A-Za-z_]\w{0,40}+\)|[0-9]\$)?[sdifx](?!\w)"
         r"|&(?:\#[0-9]{1,7}|\#x[0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,15});"
     ),
-    Kind.TAG: r"</?[A-Za-z][^<>\n]{0,2000}+>|<!--[^>\n]{0,2000}+>",
+    # An element of code whole, else single tags.
+    Kind.TAG: "|".join(rf"<{name}>[^<>\n]{{1,1000}}+</{name}>" for name in ("code", "kbd", "samp", "pre"))
+    + r"|</?[A-Za-z][^<>\n]{0,2000}+>|<!--[^>\n]{0,2000}+>",
     Kind.EMAIL: r"(?<![\w.+%-])[\w.%+-]{1,64}+@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])",
     Kind.URL: (
         r"(?<![\w@/])(?:[A-Za-z][A-Za-z0-9+]{1,20}+://|www\.)[^\s<>\"`]++"
         r"|(?<![\w@.-])(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.)+"
-        r"(?:com|org|net|edu|gov|info|io|dev|app|ai|eu|uk|de|at|ch|co)(?![\w-]|\.\w)(?:/[^\s<>\"`]*+)?"
+        rf"(?:{_DOMAIN})(?![\w@-]|\.\w)(?:/[^\s<>\"`]*+)?"
+        # Names of files.
+        rf"|(?<![\w/.@-])[\w/-]{{1,60}}+(?:\.[\w/-]{{1,60}}+){{0,8}}?\.(?:{_FILE})(?![\w@-]|\.\w)"
     ),
     Kind.PHONE: (
         r"(?<![\w+])\+(?=(?:[ ()/.-]{0,2}[0-9]){7})[0-9]{1,15}(?:(?:[ /.-]|[ ]?\(|\)[ ]?)[0-9]{1,12}){0,7}(?!\w)"
@@ -141,7 +150,7 @@ def _pattern(*rules: dict[Kind, str]) -> re.Pattern[str]:
 _PATTERNS = {"en": _pattern(_ENGLISH, _ANY_LANGUAGE)}
 _OTHER = _pattern(_ANY_LANGUAGE)
 # A text without any of these has no span.
-_SIGNS = re.compile(r"[0-9@<`{%&/]|www\.|\.(?:com|org|net|edu|gov|info|io|dev|app|ai|eu|uk|de|at|ch|co)\b")
+_SIGNS = re.compile(rf"[0-9@<`{{%&/]|www\.|\.(?:{_DOMAIN}|{_FILE})\b")
 _LETTER = re.compile(r"[^\W\d_]")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 _LAST = ".,;:!?'\u2019\u201d\u201c*_" + "".join(_BRACKETS)

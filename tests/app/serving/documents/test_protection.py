@@ -81,6 +81,15 @@ def test_no_sentence_ends_within_a_span(translator: TextGenerator) -> None:
     assert [segment.text for segment in planned.texts[0].segments] == ["Type `Stop. Go on. Now` here.", "It is late."]
 
 
+def test_no_space_is_added_beside_tags(translator: TextGenerator) -> None:
+    text = "<p>Good day.</p><p>Good night!<br/> It is late.</p> <b>Then</b> he left. 5 came."
+
+    planned = finished(planning(translator, Prompt([text]), max_rows=4096))
+
+    segments = [segment.text for segment in planned.texts[0].segments]
+    assert planned.texts[0].join(segments) == text
+
+
 def test_a_long_list_of_numbers_is_several_segments(translator: TextGenerator) -> None:
     text = "Rooms " + ", ".join(map(str, range(1000, 1100))) + " are free."
 

@@ -108,6 +108,7 @@ def splitting(
 def _sentences(content: str, language: str, spans: Sequence[Span]) -> Iterator[Segment | None]:
     """Yields the sentences of a line, and None in place of nothing or of a sentence that goes on."""
     start = end = index = 0
+    last_end = -1
     own: list[Span] = []
     for sentence in segments(content, language):
         end += len(sentence)
@@ -118,12 +119,15 @@ def _sentences(content: str, language: str, spans: Sequence[Span]) -> Iterator[S
             # A span goes on after what looked like the end of a sentence.
             yield None
             continue
-        before = JOINT
+        # No space is put beside a tag that has none.
+        is_beside_span = start in (last_end, own[0].start if own else -1)
+        before = "" if is_beside_span and start and not content[start - 1].isspace() else JOINT
         for first in range(0, max(len(own), 1), MAX_SPANS):
             next_span = first + MAX_SPANS
             stop = own[next_span].start if next_span < len(own) else end
             yield _stripped(content, start, stop, before, own[first:next_span])
             start, before = stop, JOINT if content[stop - 1].isspace() else ""
+        last_end = own[-1].end if own else -1
         start, own = end, []
 
 

@@ -81,9 +81,10 @@ class StreamedPasses:
         return replace(generated, outputs=outputs, inference_seconds=inference_seconds)
 
     def close(self) -> None:
-        """Ends what still runs."""
+        """Ends what still runs. Nobody reads its errors."""
         for task in self._running:
             task.cancel()
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
     async def _run(self, row: int, passes: RowPasses, rows: list[Encoding]) -> TextOutput:
         while rows:
