@@ -53,16 +53,16 @@ def test_outputs_add_up_to_texts(translator: TextGenerator) -> None:
 
 def test_the_log_probability_of_a_text_is_the_mean_over_all_of_its_tokens(translator: TextGenerator) -> None:
     known = [
-        TextOutput("Eins.", "eos", 3, 4, False, -1.0),
-        TextOutput("", "eos", 5, 0, False, None),
-        TextOutput("Drei.", "eos", 7, 8, False, None),
+        TextOutput("Eins.", "eos", 3, 4, False, mean_log_probability=-1.0),
+        TextOutput("", "eos", 5, 0, False, mean_log_probability=None),
+        TextOutput("Drei.", "eos", 7, 8, False, mean_log_probability=None),
     ]
     both = plan(translator, Prompt(["One. Two.", "Three."]))
     one = plan(translator, Prompt(["One. Two. Three."]))
 
     assert [text.mean_log_probability for text in both.assemble(known)] == [-1.0, None]
     assert one.assemble(known)[0].mean_log_probability is None
-    known[2] = TextOutput("Drei.", "eos", 7, 8, False, -0.25)
+    known[2] = TextOutput("Drei.", "eos", 7, 8, False, mean_log_probability=-0.25)
     assert one.assemble(known)[0].mean_log_probability == pytest.approx(-0.5)
     assert plan(translator, Prompt([""])).assemble([])[0].mean_log_probability is None
 
