@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.protection.passes import NAMES, NUMBERS, passing
+from slimseq.inference.protection.passes import MAX_WORDS_AGAIN, NAMES, NUMBERS, passing
 from slimseq.inference.protection.spans import find_spans
 from slimseq.inference.runtime import FinishReason
 
@@ -81,6 +81,12 @@ def test_what_is_between_spans_is_translated_alone_where_placeholders_are_lost()
 
     assert len(passes) == 3 and passes[2] == ["Mail", 'now", or call']
     assert output.text == 'Mail a@b.org, "now", or call 12.' and not output.lost
+
+
+def test_a_long_sentence_is_not_translated_whole_again() -> None:
+    _, passes = translate(f"{'very ' * MAX_WORDS_AGAIN} far, 12 miles.", without_digits)
+
+    assert [len(each) for each in passes] == [1, 2]
 
 
 def test_a_full_stop_that_a_model_adds_to_a_part_is_dropped() -> None:

@@ -2,7 +2,7 @@
 
 1. The sentence, with placeholders for what models never copy. Numbers are left: most models copy most of them. Numbers
    that are wrong in the output are replaced if it is sure which is which.
-2. If spans are still wrong: the sentence with other placeholders, for the wrong spans too.
+2. If spans are still wrong: the sentence, unless it is long, with other placeholders, for the wrong spans too.
 3. If placeholders are lost: the words between the spans, each part alone, with the spans between them. Nothing is lost.
 
 Each pass is a row like any other, so an output depends on its sentence and the options only. docs/decisions/024 has the
@@ -25,6 +25,8 @@ Passes = Generator[list[str], Sequence[TextOutput], TextOutput]
 NAMES = ("Peter", "Tom", "Maria", "Jackson", "David", "Robert", "Michael", "Thomas", "Daniel", "Martin")
 NUMBERS = tuple(str(112 + 137 * step % 887) for step in range(64))
 
+# Longer sentences have no second pass: it takes long, and rarely helps. Their parts are long enough to be understood.
+MAX_WORDS_AGAIN = 24
 # From the first letter or digit of a text to the last one.
 _WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 _ENDING = re.compile(r"[.!?]+$")
@@ -79,6 +81,8 @@ def _passes_of_words(text: str, spans: Sequence[Span], source: str, target: str)
         is_cut = output.finish_reason == "length" and output.output_tokens < output.input_tokens
         if not lost or is_cut:
             return _of_all(generated, output, restored, tuple(spans[index].text for index in sorted(lost)))
+        if len(text.split()) > MAX_WORDS_AGAIN:
+            break
         chosen = sorted({*chosen, *lost})
     parts = sentence.parts
     outputs = yield [part.words for part in parts if part.words]
