@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.command import MILLISECONDS, BenchmarkFailed
 from slimseq.evaluation.datasets import BUNDLED, load_examples
-from slimseq.models_store.manifest import GenerationOptions, Manifest
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Manifest
 
 HOST = "127.0.0.1"
 # Of a load, before its window begins.

@@ -20,7 +20,8 @@ from fastapi import FastAPI
 from benchmarks.peer_systems import SERVED, Place
 from slimseq.evaluation.fastest import Layout
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
 
 
 class GenerateRequest(GenerationOptions):

@@ -21,7 +21,8 @@ from slimseq.evaluation.fastest import Layout
 from slimseq.evaluation.host import cpu_flags
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.runtimes.registry import runtime_named
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 Rows = Sequence[Sequence[int]]

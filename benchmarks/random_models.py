@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from slimseq.models_store.manifest import GenerationDefaults, Step, Task
+from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.manifest import Step, Task
 from slimseq.models_store.store import Store
 
 # Family, width, layers of each stack, heads, width of the feed-forward, tokens, and BART's positions.

@@ -31,7 +31,7 @@ from benchmarks.load import Client, Request
 from benchmarks.simulated import STEP_SECONDS
 from slimseq.app.cluster.config import Scale, serve_config
 from slimseq.app.settings import Settings
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 PORT = 18_400
 START_SECONDS = 120.0

@@ -28,7 +28,8 @@ from benchmarks.turns import compare
 from slimseq.compression.context import Context
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.evaluation.host import available_cores, bound_heaps
-from slimseq.models_store.manifest import GenerationDefaults, Task
+from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 CLIENTS = (1, 4, 16, 32, 64)

@@ -13,7 +13,7 @@ from ray.serve import Application
 from slimseq.app.cluster.replica import Replica, ReplicaOptions, bound
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Progress
 from slimseq.inference.runtimes.registry import RUNTIMES
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 RUNTIME = "onnxruntime"
 STEP_SECONDS = 0.05

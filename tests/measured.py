@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from slimseq.models_store.manifest import MeasuredLayout, Performance
+from slimseq.models_store.measurements import MeasuredLayout, Performance
 
 
 def performance(tokens_per_second: float, **more: Any) -> Performance:

@@ -25,7 +25,8 @@ from benchmarks.load import (
     session,
 )
 from benchmarks.soak import by_minute
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 

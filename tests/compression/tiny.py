@@ -14,7 +14,8 @@ from slimseq.compression.training.scratch import NewModelOptions, make_model
 from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import GenerationDefaults, Manifest, Step, Task
+from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.manifest import Manifest, Step, Task
 from slimseq.models_store.store import Store
 from tests.families import Family
 

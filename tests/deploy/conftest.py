@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from slimseq.models_store.manifest import MeanAgreement, Task
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import MeanAgreement
 from slimseq.models_store.store import Store, write_manifest
 from tests.service.client import Service
 from tests.service.conftest import free_port, running_service

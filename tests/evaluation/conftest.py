@@ -11,15 +11,8 @@ from slimseq.inference.generator import TextGenerator
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import (
-    FileEntry,
-    GenerationDefaults,
-    GenerationOptions,
-    Manifest,
-    Size,
-    Task,
-    digest_of,
-)
+from slimseq.models_store.generation import GenerationDefaults, GenerationOptions
+from slimseq.models_store.manifest import FileEntry, Manifest, Size, Task, digest_of
 
 WORDS = ("</s>", "<unk>", "translate:", "headline:", "good", "morning", "guten", "Morgen")
 

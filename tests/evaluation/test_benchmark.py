@@ -8,7 +8,7 @@ from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resid
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.errors import InvalidOptions
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 from tests.evaluation.conftest import EchoRuntime
 
 OPTIONS = GenerationOptions(max_new_tokens=8)

@@ -15,7 +15,7 @@ from slimseq.evaluation.fastest import (
     speeds_on_one_machine,
 )
 from slimseq.evaluation.host import available_cores, cpu_flags
-from slimseq.models_store.manifest import MeasuredLayout, Performance
+from slimseq.models_store.measurements import MeasuredLayout, Performance
 from tests.app.serving.artifacts import manifest
 from tests.measured import measured_layout, performance
 

@@ -4,7 +4,8 @@ import pytest
 
 from slimseq.evaluation.gate import Gate, NotMeasured, verdict_on
 from slimseq.evaluation.host import cpu_flags, host_name
-from slimseq.models_store.manifest import Manifest, Performance
+from slimseq.models_store.manifest import Manifest
+from slimseq.models_store.measurements import Performance
 from tests.compression.report.conftest import performance
 from tests.compression.tiny import tiny_artifact, tiny_context
 from tests.families import Family

@@ -5,7 +5,8 @@ import pytest
 from slimseq.evaluation.record import least_agreement, record, with_newest
 from slimseq.models_store.derived import read_derived
 from slimseq.models_store.errors import UnknownVariant
-from slimseq.models_store.manifest import QualityScore, Task
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import QualityScore
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store, write_manifest
 from tests.evaluation.conftest import artifact_manifest

@@ -1,7 +1,8 @@
 from typing import Any
 
 from slimseq.evaluation.record import least_agreement, least_retention, retention_of
-from slimseq.models_store.manifest import Manifest, MeanAgreement, QualityScore, Task
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.measurements import MeanAgreement, QualityScore
 from tests.app.serving.artifacts import manifest, score, variant_of
 
 ORIGINAL = manifest()

@@ -8,7 +8,8 @@ from slimseq.evaluation.metrics import METRICS, score
 from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Tally, Watcher, evaluate, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
 from tests.evaluation.conftest import EchoRuntime
 
 NUMBERS = ("eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn")

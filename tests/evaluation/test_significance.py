@@ -8,7 +8,8 @@ import pytest
 from slimseq.evaluation.metrics import MetricStatistics, Statistics, score
 from slimseq.evaluation.run import evaluate
 from slimseq.evaluation.significance import RANDOMIZATION_TRIALS, holm, randomization_p_value
-from slimseq.models_store.manifest import QualityScore, Task
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import QualityScore
 from tests.evaluation.test_run import SAMPLE, forgetful, perfect
 
 REFERENCES = [f"Die {animal} schlafen {place}." for animal in ("Katzen", "Hunde", "Enten") for place in ("hier", "da")]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.load import Model
 from slimseq.models_store.errors import InvalidOptions
-from slimseq.models_store.manifest import MAX_BEAMS, GenerationDefaults, GenerationOptions
+from slimseq.models_store.generation import MAX_BEAMS, GenerationDefaults, GenerationOptions
 from tests.anything import json_values, numbers
 
 POSITIONS, VOCABULARY = 128, 1000

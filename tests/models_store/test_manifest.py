@@ -3,15 +3,10 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from slimseq.models_store.manifest import (
-    ConfidenceCalibration,
-    FileEntry,
-    GenerationDefaults,
-    Manifest,
-    Task,
-    digest_of,
-    first_error,
-)
+from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.manifest import FileEntry, Manifest, Task, digest_of
+from slimseq.models_store.measurements import ConfidenceCalibration
+from slimseq.models_store.record import first_error
 from slimseq.models_store.store import Store
 
 SOME_HASH = "0" * 64

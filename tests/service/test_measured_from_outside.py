@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from benchmarks.load import Client, Request, closed_loop
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service

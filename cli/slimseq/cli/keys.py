@@ -17,7 +17,7 @@ from rich.table import Table
 from slimseq.app.errors import UnusableKeysFile
 from slimseq.app.identity.keys import Key, KeyLimits, Scope, add_key, read_keys, revoke_key
 from slimseq.compression.errors import BadParameters
-from slimseq.models_store.manifest import first_error
+from slimseq.models_store.record import first_error
 
 VARIABLE = "SLIMSEQ_KEYS_FILE"
 PERIOD = re.compile(r"(\d{1,4})d")

@@ -117,7 +117,7 @@ def _complaint(error: CycloptsError) -> str:
     """Returns what is wrong with the arguments, on one line also where pydantic found it."""
     from pydantic import ValidationError
 
-    from slimseq.models_store.manifest import first_error
+    from slimseq.models_store.record import first_error
 
     if isinstance(error, UnusedCliTokensError):
         return f"unexpected arguments: {' '.join(error.unused_tokens or ())}"

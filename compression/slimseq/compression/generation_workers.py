@@ -26,7 +26,8 @@ from slimseq.evaluation.host import available_cores
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Progress, Tally, chunks, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 CONNECT_SECONDS = 10.0

@@ -33,7 +33,8 @@ from slimseq.evaluation.results import VariantResult
 from slimseq.evaluation.run import Generate, evaluate, generate_with
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.files import write_json
-from slimseq.models_store.manifest import MAX_BEAMS, Manifest, Task
+from slimseq.models_store.generation import MAX_BEAMS
+from slimseq.models_store.manifest import Manifest, Task
 
 GENERATION_CONFIG = "generation_config.json"
 

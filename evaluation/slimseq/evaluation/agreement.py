@@ -17,7 +17,8 @@ from slimseq.evaluation.bootstrap import interval
 from slimseq.evaluation.metrics import MetricStatistics, mean_of
 from slimseq.evaluation.metrics.chrf import chrf
 from slimseq.evaluation.metrics.rouge import Rouge
-from slimseq.models_store.manifest import MeanAgreement, Task
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import MeanAgreement
 
 # The metric of `similarity`, as in `slimseq.evaluation.metrics`.
 SIMILARITY_METRIC: dict[Task, str] = {Task.SUMMARIZATION: "rougeL", Task.TRANSLATION: "chrf"}

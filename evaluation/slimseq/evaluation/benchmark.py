@@ -16,7 +16,8 @@ from slimseq.evaluation.fastest import Layout
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.tokenizer import Encoding
-from slimseq.models_store.manifest import GenerationOptions, Performance
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.measurements import Performance
 
 MILLISECONDS_PER_SECOND = 1000.0
 

@@ -20,7 +20,9 @@ from slimseq.evaluation.metrics import MetricStatistics, mean_of
 from slimseq.evaluation.significance import randomization_p_value
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
-from slimseq.models_store.manifest import Digest, Name, QualityScore, Record, Task, first_error
+from slimseq.models_store.manifest import Name, Task
+from slimseq.models_store.measurements import QualityScore
+from slimseq.models_store.record import Digest, Record, first_error
 
 METRIC = "comet"
 

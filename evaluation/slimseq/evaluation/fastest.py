@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from slimseq.evaluation.host import are_alike, available_cores, cpu_flags, host_name
-from slimseq.models_store.manifest import Manifest, MeasuredLayout, Performance
+from slimseq.models_store.manifest import Manifest
+from slimseq.models_store.measurements import MeasuredLayout, Performance
 
 Row = TypeVar("Row")
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from slimseq.evaluation.fastest import speed_up
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.manifest import Check, Manifest, QualityScore, Verdict
+from slimseq.models_store.manifest import Check, Manifest, Verdict
+from slimseq.models_store.measurements import QualityScore
 
 
 class NotMeasured(SlimseqError):

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.models_store.manifest import Manifest, Performance, QualityScore, Task
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.measurements import Performance, QualityScore
 from slimseq.models_store.roots import is_root, reference_of
 from slimseq.models_store.store import Store
 

@@ -10,7 +10,9 @@ from pydantic import Field
 
 from slimseq.evaluation.bootstrap import Interval
 from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.models_store.manifest import MeanAgreement, QualityScore, Record, Task
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import MeanAgreement, QualityScore
+from slimseq.models_store.record import Record
 
 
 class MetricResult(Record):

@@ -19,7 +19,9 @@ from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS, describe
 from slimseq.evaluation.results import BaselineResult, Evaluation, MetricResult, VariantResult
 from slimseq.evaluation.significance import paired_differences, randomization_p_value
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.models_store.manifest import GenerationOptions, MeanAgreement, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import MeanAgreement
 
 CHUNK_EXAMPLES = 16
 

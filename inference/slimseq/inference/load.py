@@ -15,7 +15,9 @@ from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, o
 from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidOptions, UnsafeArtifactPath
-from slimseq.models_store.manifest import GenerationOptions, Manifest, Task, first_error
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.record import first_error
 from slimseq.models_store.store import Store
 
 

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import check_inside, write_text
 from slimseq.models_store.locks import store_lock
-from slimseq.models_store.manifest import Manifest, Record, Task, first_error
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.record import Record, first_error
 
 DERIVED: Final = "derived.json"
 

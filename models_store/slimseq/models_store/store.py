@@ -35,14 +35,8 @@ from slimseq.models_store.files import (
 )
 from slimseq.models_store.formats import DERIVED_FORMATS, FORMATS, format_of
 from slimseq.models_store.locks import store_lock
-from slimseq.models_store.manifest import (
-    Digest,
-    FileEntry,
-    Manifest,
-    Record,
-    Task,
-    first_error,
-)
+from slimseq.models_store.manifest import FileEntry, Manifest, Task
+from slimseq.models_store.record import Digest, Record, first_error
 from slimseq.models_store.replacing import (
     new_folder,
     remove_folder,

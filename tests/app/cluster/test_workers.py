@@ -5,7 +5,8 @@ import pytest
 from slimseq.compression.context import Workers
 from slimseq.compression.generation_workers import Model, WorkersFailed, generate_in_workers
 from slimseq.evaluation.examples import Example
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed: `make test-cluster` runs this")

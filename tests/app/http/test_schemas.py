@@ -7,7 +7,8 @@ from slimseq.app.errors import InvalidRequest
 from slimseq.app.http.schemas.evaluation import EvaluationRequest
 from slimseq.app.http.schemas.generation import CompareRequest, SummarizeRequest, TranslateRequest
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
 
 
 def bounds(model: type[BaseModel], name: str) -> set[tuple[str, Any]]:

@@ -4,16 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from slimseq.models_store.manifest import (
-    FileEntry,
-    GenerationDefaults,
-    Manifest,
-    QualityScore,
-    Size,
-    Step,
-    Task,
-    digest_of,
-)
+from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.manifest import FileEntry, Manifest, Size, Step, Task, digest_of
+from slimseq.models_store.measurements import QualityScore
 from slimseq.models_store.store import write_manifest
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Progress
 from slimseq.inference.tokenizer import Encoding, TextStream
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 
 def rows(*lengths: int) -> list[Encoding]:

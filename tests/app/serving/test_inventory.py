@@ -6,7 +6,8 @@ from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.serving.inventory import Inventory, quality_of
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.evaluation.agreement import Agreement
-from slimseq.models_store.manifest import Check, MeanAgreement, Reference, Task, Verdict
+from slimseq.models_store.manifest import Check, Reference, Task, Verdict
+from slimseq.models_store.measurements import MeanAgreement
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.app.serving.parts import parts_of

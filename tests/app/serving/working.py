@@ -8,7 +8,7 @@ from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequ
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.terms import Due, Priority
 from slimseq.inference.generator import TextOutput
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 from tests.app.serving.generators import rows
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.artifacts.publish import Identity, derived, publish_model
-from slimseq.models_store.manifest import Check, Manifest, MeanAgreement, Performance, QualityScore, Step, Task, Verdict
+from slimseq.models_store.manifest import Check, Manifest, Step, Task, Verdict
+from slimseq.models_store.measurements import MeanAgreement, Performance, QualityScore
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model
 from tests.families import Family

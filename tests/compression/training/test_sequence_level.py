@@ -19,7 +19,8 @@ from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.inference.tokenizer import Encoding
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_file, tiny_set, tiny_tokenizer
 from tests.families import Family
 

@@ -3,7 +3,7 @@ import numpy as np
 from slimseq.inference.decoding.beam import BeamSearch
 from slimseq.inference.decoding.scores import scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 BEAMS, STEPS, INPUTS, VOCABULARY = 3, 12, 4, 30
 CONFIGURATION = ModelConfiguration(VOCABULARY, 1, 0, 1, 2, None, None, None)

@@ -13,7 +13,7 @@ from slimseq.inference.decoding.scores import Scores, log_sum_exp_of, scores_of
 from slimseq.inference.decoding.search import Search, mean_log_probability
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 VOCABULARY, EOS, START, FORCED = 30, 1, 2, 7
 PLAIN = ModelConfiguration(VOCABULARY, 1, 0, EOS, START, None, None, None)

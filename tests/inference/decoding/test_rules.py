@@ -4,7 +4,7 @@ import pytest
 from slimseq.inference.decoding.rules import Rules, allowed, repeated_ngrams
 from slimseq.inference.decoding.scores import Ids, Scores, scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 VOCABULARY = 10
 EOS = 1

@@ -6,7 +6,7 @@ import pytest
 from slimseq.inference.decoding.sampling import SamplingSearch, most_probable
 from slimseq.inference.decoding.scores import scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 VOCABULARY = 40
 CONFIGURATION = ModelConfiguration(VOCABULARY, 1, 0, 1, 2, None, None, None)

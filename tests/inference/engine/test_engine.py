@@ -11,7 +11,8 @@ from slimseq.inference.engine.engine import Engine
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 SETTINGS: list[dict[str, Any]] = [

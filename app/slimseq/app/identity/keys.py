@@ -23,7 +23,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from slimseq.app.errors import UnknownKey, UnusableKeysFile
 from slimseq.models_store.disk import writing_to
-from slimseq.models_store.manifest import first_error
+from slimseq.models_store.record import first_error
 
 KEY = re.compile(r"slq_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 # OWASP's first choice of parameters: a check takes 20 ms and 19 MiB. The secret is random, so more would gain nothing.

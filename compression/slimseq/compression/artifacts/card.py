@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from slimseq.models_store.files import write_text
-from slimseq.models_store.manifest import Manifest, QualityScore, Task
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.measurements import QualityScore
 from slimseq.models_store.roots import is_root, label_of
 
 LIBRARY_NAME = "slimseq"

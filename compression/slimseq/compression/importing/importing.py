@@ -40,7 +40,9 @@ from slimseq.compression.options import ARTIFACT, COMMON, flat
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.manifest import GenerationDefaults, Manifest, Step, Task, first_error
+from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.manifest import Manifest, Step, Task
+from slimseq.models_store.record import first_error
 
 MAX_NEW_TOKENS = 128
 MAX_INPUT_TOKENS = 512

@@ -38,7 +38,8 @@ from slimseq.evaluation.fastest import even_layouts
 from slimseq.evaluation.host import available_cores, cpu_flags, give_back_memory, host_name, resident_bytes
 from slimseq.evaluation.record import speed_setting
 from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
-from slimseq.models_store.manifest import MeasuredLayout, Performance, Task
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import MeasuredLayout, Performance
 
 SIZE = Parameter.combine(POSITIVE, Parameter(group=COMMON))
 

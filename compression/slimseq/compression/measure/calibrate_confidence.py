@@ -30,7 +30,8 @@ from slimseq.evaluation.datasets import BUNDLED, BUNDLED_SPLIT, load_examples
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.run import chunks, generate_with
 from slimseq.inference.generator import TextOutput, open_generator
-from slimseq.models_store.manifest import ConfidenceCalibration, Task
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import ConfidenceCalibration
 
 
 @flat(COMMON)

@@ -8,7 +8,7 @@ from slimseq.compression.report import numbers
 from slimseq.compression.report.facts import DatasetFacts, TaskFacts
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
-from slimseq.models_store.manifest import ConfidenceCalibration, MeanAgreement, QualityScore
+from slimseq.models_store.measurements import ConfidenceCalibration, MeanAgreement, QualityScore
 
 MARKER = "<!-- {}:{} -->"
 NOT_MEASURED = "not measured"

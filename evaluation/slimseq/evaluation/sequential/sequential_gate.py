@@ -15,7 +15,8 @@ from pydantic import Field
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, agreement
 from slimseq.evaluation.bootstrap import Interval
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
-from slimseq.models_store.manifest import Record, Task
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.record import Record
 
 MAX_SCORE = 100.0
 

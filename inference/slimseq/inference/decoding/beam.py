@@ -22,7 +22,7 @@ from slimseq.inference.decoding.search import Advance, finish_reason, mean_log_p
 from slimseq.inference.decoding.table import concatenate_rows, select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 NEVER = np.float32(-1.0e9)
 # The most that the best beam's log-probability is expected to fall a token, on average over the rest of an output.

@@ -12,7 +12,7 @@ from slimseq.inference.decoding.search import Advance, finish_reason, mean_log_p
 from slimseq.inference.decoding.table import concatenate_rows, select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores, highest
 from slimseq.inference.decoding.table import select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from slimseq.inference.decoding.greedy import GreedySearch
 from slimseq.inference.decoding.rules import allowed_logits, banned_in
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 
 class SamplingSearch(GreedySearch):

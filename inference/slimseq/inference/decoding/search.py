@@ -8,7 +8,7 @@ from typing import Protocol
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import FinishReason, GeneratedSequence
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 
 @dataclass

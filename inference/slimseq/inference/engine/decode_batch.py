@@ -14,7 +14,7 @@ from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.memory import Memory
 from slimseq.inference.graphs.names import LOG_SUM_EXP_ROWS, TOP, past, present
 from slimseq.inference.runtime import GeneratedSequence, Progress
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 
 class DecodeBatch:

@@ -19,7 +19,7 @@ from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, Progress
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 # Tokens of one encoder run, padding included: activations of more do not fit a core's caches.
 CHUNK_TOKENS = 384

@@ -22,7 +22,7 @@ from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
 from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import relative_to_store, short_name
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 # Libraries have one seed a process: nobody else may sample between setting it and the end of the generation.
 SEED_LOCK = Lock()

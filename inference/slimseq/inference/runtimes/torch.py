@@ -20,7 +20,7 @@ from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.seeded import SEED_LOCK, has_seed, one_by_one
 from slimseq.models_store.errors import BadSource, InvalidArtifact
 from slimseq.models_store.files import relative_to_store, short_name
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from slimseq.inference.engine.engine import new_search, search_method
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 
 class TracedOnnxRuntime(OnnxSessions):

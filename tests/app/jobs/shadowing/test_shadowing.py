@@ -14,7 +14,9 @@ from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.pool import PoolLimits
 from slimseq.evaluation.agreement import Agreement, agreements
-from slimseq.models_store.manifest import GenerationDefaults, Manifest, MeanAgreement, Task
+from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.measurements import MeanAgreement
 from slimseq.models_store.store import Store, write_manifest
 from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.app.serving.parts import parts_of

@@ -6,7 +6,7 @@ from typing import Any
 
 from slimseq.app.serving.batching.continuous import ContinuousBatching
 from slimseq.app.serving.batching.request_queue import WorkLimits
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 from tests.app.serving.generators import SteppingGenerator
 from tests.app.serving.working import until
 

@@ -8,7 +8,7 @@ import pytest
 from slimseq.app.errors import Overloaded
 from slimseq.app.serving.batching.request_queue import EXPECTED_EXTRA_TOKENS, expected_tokens
 from slimseq.inference.tokenizer import Encoding
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 from tests.app.serving.batching.stepping import BEAMS, scheduling, steps
 from tests.app.serving.generators import SteppingGenerator
 from tests.app.serving.working import run, submit, texts, until

@@ -7,7 +7,7 @@ import pytest
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, ShuttingDown
 from slimseq.app.serving.batching.request import Generated
 from slimseq.app.serving.terms import Due
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 from tests.app.serving.batching.stepping import SHORT, scheduling, steps
 from tests.app.serving.generators import SteppingGenerator, rows
 from tests.app.serving.working import Heard, run, submit, texts, until

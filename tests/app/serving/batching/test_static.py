@@ -10,7 +10,7 @@ from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
 from slimseq.app.serving.terms import Due
 from slimseq.models_store.errors import InvalidOptions
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 from tests.app.serving.generators import EchoGenerator, rows
 from tests.app.serving.working import Heard, run, submit, texts, until
 

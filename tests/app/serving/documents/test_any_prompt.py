@@ -14,14 +14,14 @@ from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.segmenter import splitting
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import InvalidOptions
-from slimseq.models_store.manifest import (
+from slimseq.models_store.generation import (
     MAX_BEAMS,
     MIN_REPETITION_PENALTY,
     MIN_TEMPERATURE,
     MIN_TOP_P,
     GenerationOptions,
-    Task,
 )
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 MAX_ROWS = 16

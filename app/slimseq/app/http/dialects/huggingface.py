@@ -24,7 +24,8 @@ from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.serving.terms import Terms
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.manifest import GenerationOptions, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
 
 INPUTS = {Task.SUMMARIZATION: SummarizationInput, Task.TRANSLATION: TranslationInput}
 REQUESTS: dict[Task, type[TextRequest]] = {Task.SUMMARIZATION: SummarizeRequest, Task.TRANSLATION: TranslateRequest}

@@ -11,7 +11,8 @@ from slimseq.app.http.problems import Problem
 from slimseq.app.http.schemas.generation import check_unicode
 from slimseq.evaluation.results import BaselineResult, PairedDifference, VariantResult
 from slimseq.evaluation.sequential.sequential_gate import GateAnswer
-from slimseq.models_store.manifest import Performance, Task
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import Performance
 
 # For each text. The process of 20 pairs of the longest texts, which fill a body of 8 MiB, uses 320 MB (measured).
 MAX_PAIR_WORDS = 20_000

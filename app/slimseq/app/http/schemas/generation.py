@@ -1,7 +1,7 @@
 """Bodies of generation requests and of their responses.
 
 Types are strict: numbers and strings are not converted into each other. Generation options, with their bounds and
-descriptions, come from `slimseq.models_store.manifest.GenerationOptions`.
+descriptions, come from `slimseq.models_store.generation.GenerationOptions`.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,9 @@ from slimseq.app.http.problems import Problem
 from slimseq.evaluation.warnings.kinds import Kind
 from slimseq.evaluation.warnings.kinds import OutputWarning as Found
 from slimseq.inference.generator import OnOverflow, TextOutput
-from slimseq.models_store.manifest import ConfidenceCalibration, GenerationOptions, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import ConfidenceCalibration
 
 
 def check_texts(value: Any) -> Any:

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from slimseq.models_store.manifest import Check, QualityScore, Task
+from slimseq.models_store.manifest import Check, Task
+from slimseq.models_store.measurements import QualityScore
 
 Detail = Literal["short", "full"]
 

@@ -24,7 +24,7 @@ from slimseq.app.serving.batching.stops import place_of_stop
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.runtime import Engine, GeneratedSequence
 from slimseq.inference.tokenizer import Encoding, TextStream
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 # A share of 1/8 of the budget is reserved for short rows. A short row uses at most 1/4 of the reserve.
 RESERVE_DIVISOR = 8

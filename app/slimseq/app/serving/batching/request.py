@@ -16,7 +16,7 @@ from slimseq.app.serving.batching.stops import cut
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.tokenizer import Encoding
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 
 class Listener(Protocol):

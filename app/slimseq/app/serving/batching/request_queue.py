@@ -23,7 +23,7 @@ from slimseq.app.serving.batching.retry_after import RetryTimes
 from slimseq.app.serving.terms import Due
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits,
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.tokenizer import Encoding
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 # For this long after two requests were there at the same time, workers wait for more rows.
 MEETING_SECONDS = 1.0

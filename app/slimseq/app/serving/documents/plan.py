@@ -23,7 +23,8 @@ from slimseq.inference.protection.spans import has_words
 from slimseq.inference.runtime import FinishReason
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InputTooLong, InvalidOptions
-from slimseq.models_store.manifest import GenerationOptions, Manifest, Task
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Manifest, Task
 
 # Planning so few takes about a millisecond, as does the switch to another thread when cores are busy.
 SHORT_CHARACTERS = 4000

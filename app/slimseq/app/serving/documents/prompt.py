@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from slimseq.app.http.schemas.generation import Format, LongInput, TextRequest
 from slimseq.inference.generator import OnOverflow
-from slimseq.models_store.manifest import GenerationOptions
+from slimseq.models_store.generation import GenerationOptions
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from slimseq.compression.training.embedded.substitution import SubstitutedExampl
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetUnavailable, Example
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.manifest import GenerationDefaults, Task
+from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.manifest import Task
 
 # Maximum length of a prefix, in tokens.
 MAX_PREFIX_TOKENS = 64

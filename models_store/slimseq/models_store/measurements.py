@@ -1,0 +1,147 @@
+"""What was measured of an artifact: quality, agreement, confidence, speed and memory."""
+
+import math
+from bisect import bisect_right
+from itertools import pairwise
+from typing import Any, Final, Self
+
+from pydantic import Field, model_validator
+
+from slimseq.models_store.record import Digest, Record
+
+# Decimals of a confidence. What it is fitted to is not known better, and the last digits of log-probabilities in fp32
+# may depend on the other rows of a batch.
+CONFIDENCE_DIGITS: Final = 2
+
+
+class MeanAgreement(Record):
+    """How close a variant's outputs are to its reference's, on the same inputs in the same run."""
+
+    exact: float = Field(ge=0, le=1, description="Share of outputs that are equal to the reference's.")
+    similarity: float = Field(ge=0, le=1, description="Mean similarity to the reference's output, by `metric`.")
+    interval: tuple[float, float] = Field(description="95 % bootstrap interval of the mean similarity.")
+    metric: str = Field(description="`chrf` (divided by 100) or `rougeL`.")
+    cpu_flags: list[str] = Field(
+        default=[],
+        description="CPU flags, if it was measured on another kind of CPU than the score. The same bytes may give "
+        "other outputs there.",
+    )
+
+
+class QualityScore(Record):
+    """A metric of an evaluation, with everything needed to repeat it."""
+
+    dataset: str
+    split: str
+    samples: int = Field(ge=1)
+    metric: str
+    value: float
+    interval: tuple[float, float] = Field(description="95 % bootstrap interval.")
+    signature: str
+    generation: dict[str, Any]
+    runtime: str
+    cpu_flags: list[str] = Field(default=[])
+    reference: Digest | None = Field(
+        default=None, description="Digest of the reference. Older scores have none and are relative to `original`."
+    )
+    retention: float | None = Field(
+        default=None, description="Value divided by the reference's value, on the same samples in the same run."
+    )
+    retention_interval: tuple[float, float] | None = None
+    p_value: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Two-sided p-value of paired approximate randomization against the reference.",
+    )
+    baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
+    agreement: MeanAgreement | None = Field(
+        default=None, description="Agreement with the reference, in the score of the primary metric only."
+    )
+    measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
+
+
+class ConfidenceCalibration(Record):
+    """The map from an output's mean log-probability to its expected quality, fitted on dev data."""
+
+    dataset: str = Field(description="Data sets, joined by ` + `.")
+    split: str
+    samples: int = Field(ge=1)
+    metric: str = Field(description="Quality of one output: `chrf` (divided by 100) or `rougeL`.")
+    signature: str
+    generation: dict[str, Any]
+    runtime: str
+    cpu_flags: list[str] = Field(default=[])
+    points: list[tuple[float, float]] = Field(
+        min_length=1,
+        description="Mean log-probability and expected quality. Both rise. Between points the map is linear, beyond "
+        "them constant.",
+    )
+    spearman: float = Field(ge=-1, le=1, description="Rank correlation of log-probability and quality.")
+    spearman_interval: tuple[float, float] = Field(description="95 % bootstrap interval.")
+    pearson: float = Field(ge=-1, le=1, description="Linear correlation of log-probability and quality.")
+    pearson_interval: tuple[float, float] = Field(description="95 % bootstrap interval.")
+    calibration_error: float = Field(
+        ge=0,
+        le=1,
+        description="Expected calibration error on half of the samples, of a map that was fitted on the other half.",
+    )
+    measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
+
+    @model_validator(mode="after")
+    def _points_rise(self) -> Self:
+        places, values = zip(*self.points, strict=True)
+        if any(later <= earlier for earlier, later in pairwise(places)):
+            raise ValueError("the log-probabilities of the points do not rise")
+        if any(later < earlier for earlier, later in pairwise(values)) or values[0] < 0 or values[-1] > 1:
+            raise ValueError("the expected quality of the points falls, or is not between 0 and 1")
+        return self
+
+    def of(self, mean_log_probability: float) -> float | None:
+        """Returns the confidence of an output: its expected quality, rounded to `CONFIDENCE_DIGITS`.
+
+        It is None if log-probabilities say nothing of this variant's outputs: the interval of the rank correlation is
+        not above 0.
+        """
+        if self.spearman_interval[0] <= 0:
+            return None
+        place = bisect_right(self.points, (mean_log_probability, math.inf))
+        if place in (0, len(self.points)):
+            return round(self.points[min(place, len(self.points) - 1)][1], CONFIDENCE_DIGITS)
+        (left, low), (right, high) = self.points[place - 1 : place + 1]
+        share = (mean_log_probability - left) / (right - left)
+        return round(low + share * (high - low), CONFIDENCE_DIGITS)
+
+
+class Performance(Record):
+    """A measurement of speed and memory."""
+
+    host: str
+    cpu_flags: list[str] = Field(default=[])
+    threads: int
+    runtime: str
+    batch: int
+    num_beams: int = 1
+    input_tokens: int
+    output_tokens: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    tokens_per_second: float
+    resident_bytes: int
+    measured_at: str = ""
+
+
+class MeasuredLayout(Record):
+    """The throughput that was measured with a number of workers and threads."""
+
+    host: str
+    cpu_flags: list[str] = Field(default=[])
+    cores: int = Field(ge=1, description="Number of cores of the machine.")
+    runtime: str
+    workers: int = Field(ge=1, description="Number of concurrent generations.")
+    threads: int = Field(ge=1, description="Number of threads of each generation.")
+    batch: int = Field(ge=1, description="Number of texts of each generation.")
+    num_beams: int = 1
+    tokens_per_second: float = Field(description="Throughput of all workers together.")
+    measured_at: str = ""
