@@ -219,7 +219,8 @@ class Output(BaseModel):
         le=1,
         description="How sure the model is, as the quality to expect: chrF / 100 of a translation, ROUGE-L of a "
         "summary. It follows from the mean log-probability of the output's tokens, by a map that was fitted on dev "
-        "data. It is not the probability that the output is right. Absent where it is not known.",
+        "data. It is not the probability that the output is right. Absent where it is not known, and where "
+        "`finish_reason` is not `eos`.",
     )
 
     @classmethod
@@ -228,7 +229,8 @@ class Output(BaseModel):
         made = cls.model_validate(output, from_attributes=True)
         if warnings:
             made.warnings = [OutputWarning.model_validate(each, from_attributes=True) for each in warnings]
-        if calibration is not None and output.mean_log_probability is not None:
+        # The map was fitted to whole outputs: the start of one may be probable, and far from the reference.
+        if calibration is not None and output.mean_log_probability is not None and output.finish_reason == "eos":
             made.confidence = calibration.of(output.mean_log_probability)
         return made
 
