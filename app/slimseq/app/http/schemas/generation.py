@@ -193,8 +193,9 @@ class OutputWarning(BaseModel):
     kind: Kind = Field(
         description="`language`: the text is not in the model's language. `length`: the output is much shorter or "
         "longer than the text. `repetition`: the output repeats itself. `truncated`: the text or the output was cut "
-        "at a limit. `lost`: the translation lacks a number of the text. `number`: the summary has a number that the "
-        "text lacks."
+        "at a limit. `lost`: the translation lacks a number of the text, or something else that `protect` keeps. "
+        "`number`: the summary has a number that the text lacks. `untranslated`: a block of Markdown is as it was, "
+        "since its translation would have changed the structure."
     )
     detail: str = Field(description="What was found, as a sentence in English. It may quote the text and the output.")
 
