@@ -33,11 +33,15 @@ VALID: dict[str, Any] = {
     "generation": {"num_beams": 2, "prefix": "translate: "},
     "gate": {"status": "passed", "checks": [{"name": "a", "value": 1.0, "limit": 0.9, "is_passed": True}]},
 }
-# Those of the embedded models.
-COMMITTED = [
-    json.loads((embedded_store() / name / "manifest.json").read_text())
-    for name in ("translation/distilled", "summarization/pruned")
-]
+
+
+def committed(name: str) -> dict[str, Any]:
+    """Returns the manifest of an embedded model with few of its measurements, which are all of the same form."""
+    content: dict[str, Any] = json.loads((embedded_store() / name / "manifest.json").read_text())
+    return content | {"quality": content["quality"][:2], "performance": content["performance"][:1]}
+
+
+COMMITTED = [committed(name) for name in ("translation/distilled", "summarization/pruned")]
 
 
 @pytest.fixture(scope="module")
