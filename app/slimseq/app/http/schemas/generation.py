@@ -77,7 +77,7 @@ LongInput = Literal["truncate", "map_reduce"]
 Format = Literal["text", "html", "markdown"]
 Prefix = Annotated[str, Field(max_length=1000), AfterValidator(check_prefix)]
 Stop = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(check_prefix)]
-Language = Annotated[str, Field(min_length=2, max_length=35, examples=["en"])]
+Language = Annotated[str, Field(min_length=2, max_length=35)]
 
 PrefixField = Annotated[
     Prefix | None, Field(description="Text before each input, in place of the model's own prefix. Summarization only.")
@@ -96,18 +96,20 @@ FormatField = Annotated[
     Field(
         description="Format of the texts. Translations of `html` and `markdown` keep the structure: markup stays "
         "around the words that it belonged to; code, links and attributes stay as they are. Summaries have no markup: "
-        "it is removed before."
+        "it is removed first."
     ),
 ]
 SourceField = Annotated[
-    Language | None, Field(description="Language of the texts. Must be the source language of the variant.")
+    Language | None,
+    Field(description="Language of the texts. Must be the source language of the variant.", examples=["en"]),
 ]
 TargetField = Annotated[
-    Language | None, Field(description="Language of the outputs. Must be the target language of the variant.")
+    Language | None,
+    Field(description="Language of the outputs. Must be the target language of the variant.", examples=["de"]),
 ]
 PROTECT = (
-    "Whether numbers, amounts, dates, times, URLs, e-mail addresses, phone numbers, code spans and tags come out as "
-    "they went in, or as the target language writes them (`1,299.99` as `1.299,99` in German)."
+    "Whether numbers, amounts, dates, times, URLs, e-mail addresses, phone numbers, code between backticks and tags "
+    "come out as they went in, or as the target language writes them (`1,299.99` as `1.299,99` in German)."
 )
 
 
