@@ -59,6 +59,13 @@ def test_an_answer_of_a_variant_that_is_not_calibrated_has_none(service: Service
     assert output["text"] and "confidence" not in output
 
 
+@pytest.mark.parametrize("cut", [{"max_new_tokens": 3}, {"stop": ["spielen"]}])
+def test_an_output_that_was_cut_has_none(service: Service, cut: dict[str, Any]) -> None:
+    [output] = service.post("/translate?variant=original", {"text": SENTENCE, **cut}).json["outputs"]
+
+    assert output["finish_reason"] != "eos" and "confidence" not in output
+
+
 def test_a_text_of_several_sentences_lies_between_them(service: Service) -> None:
     texts = [SENTENCE, NONSENSE, f"{SENTENCE} {NONSENSE}"]
 

@@ -83,6 +83,7 @@ def test_variants_are_compared_by_their_documents(service: Service) -> None:
     ("form", "marked"),
     [
         ("html", "<html><head><title>T</title></head><body><h1>A fire</h1><p>{}</p><script>x</script></body></html>"),
+        ("html", "<h1>A fire</h1>\n<p>{}</p>\n<pre><code>x = <b>1</b></code></pre>\n"),
         ("markdown", "# A fire\n\n{}\n\n```\nx = 1\n```\n"),
     ],
 )

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slimseq.client import Client
+from slimseq.client import Client, OutputWarning
+from slimseq.evaluation.warnings.kinds import KINDS
 from tests.evaluation.warnings.samples import ENGLISH, FOREIGN
 from tests.service.client import Service
+
+ROOT = Path(__file__).parents[2]
 
 GERMAN = FOREIGN["de"][0]
 
@@ -91,8 +95,20 @@ def test_warnings_are_counted_by_variant_and_kind(service: Service) -> None:
     service.post("/translate?variant=original", {"text": [GERMAN, "It is raining.", GERMAN]})
 
     after = counted(service, "translation", "original")
-    assert set(before) == {"language", "length", "repetition", "truncated", "lost", "number"}
+    assert set(before) == {"language", "length", "repetition", "truncated", "lost", "number", "untranslated"}
     assert after["language"] == before["language"] + 2 and after["truncated"] == before["truncated"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_explained_wherever_warnings_are(service: Service, kind: str) -> None:
+    schema = service.get("/openapi.json").json["components"]["schemas"]["OutputWarning"]["properties"]["kind"]
+    guide = (ROOT / "docs/guides/serve.md").read_text(encoding="utf-8")
+    page = (ROOT / "app/slimseq/app/web/static/views/outputs.js").read_text(encoding="utf-8")
+
+    assert f"`{kind}`:" in schema["description"]
+    assert f"\n| `{kind}` |" in guide
+    assert f"`{kind}`" in (OutputWarning.__doc__ or "")
+    assert f"\n  {kind}: " in page
 
 
 def test_clients_get_warnings_as_data(service: Service) -> None:

@@ -17,7 +17,8 @@ class Answer(BaseModel):
 class OutputWarning(Answer):
     """What may be wrong with an output.
 
-    `kind` is `language`, `length`, `repetition`, `truncated`, `lost` or `number`; newer services may have others.
+    `kind` is `language`, `length`, `repetition`, `truncated`, `lost`, `number` or `untranslated`; newer services may
+    have others.
     `detail` is a sentence in English.
     """
 

@@ -35,10 +35,20 @@ def test_what_was_lost_is_named_once_and_shortened() -> None:
     lost = ("https://example.org/2026/" + "a" * 60, "anna@example.org")
     part = Generated("Write by 2026 to 17 people.", "Schreib Leuten.", lost=lost)
 
-    [warning] = output_warnings(Task.TRANSLATION, PAIR, part.source, [part])
+    [warning] = output_warnings(Task.TRANSLATION, PAIR, part.source, [part, part])
 
     assert warning.kind == "lost"
-    assert warning.detail == f"Not in the output: {lost[0][:39]}…; anna@example.org; 17."
+    assert warning.detail == f"Not in the output: {lost[0][:39]}…; anna@example.org."
+
+
+def test_numbers_are_compared_only_where_protection_has_not_looked() -> None:
+    source, output = "Write to 17 people.", "Schreib Leuten."
+    looked, unseen = Generated(source, output, lost=()), Generated(source, output)
+
+    assert output_warnings(Task.TRANSLATION, PAIR, source, [looked]) == []
+    assert output_warnings(Task.TRANSLATION, PAIR, source, [unseen]) == [
+        OutputWarning("lost", "Not in the output: 17.")
+    ]
 
 
 def test_of_many_lost_numbers_the_first_are_named() -> None:

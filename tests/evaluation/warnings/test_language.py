@@ -36,9 +36,12 @@ def test_english_is_foreign_to_a_model_that_reads_another_language(text: str) ->
         "https://example.org/straße/der/großen/wörter?und=noch&mehr=davon",
         "👍👍👍 !!! ??? …",
         "lorem",
+        "ha " * 40,
+        "na na na na hey " * 20,
+        "foo bar baz " * 30,
     ],
 )
-def test_what_is_too_short_a_name_a_number_or_code_gets_no_warning(text: str) -> None:
+def test_what_is_too_short_a_name_a_number_code_or_repeated_gets_no_warning(text: str) -> None:
     assert foreign_language(text, "en") is None
 
 

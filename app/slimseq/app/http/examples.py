@@ -25,6 +25,7 @@ SCHEMAS: dict[str, list[Any]] = {
         {"text": SENTENCE},
         {"text": [SENTENCE, "It is raining."], "source": "en", "target": "de", "num_beams": 1},
         {"text": SENTENCE, "num_beams": 1, "do_sample": True, "temperature": 0.8, "seed": 7, "stream": True},
+        {"text": "<p>The <b>new phone</b> costs $1,299.99.</p>", "format": "html"},
     ],
     "CompareRequest": [{"text": SENTENCE}],
     "LibreTranslateRequest": [

@@ -23,6 +23,9 @@ PLACE_CHARACTERS, MAX_PLACES, MAX_PLACE_CHARACTERS = 300, 3, 400
 MIN_LETTERS, MIN_OTHER_LETTERS = 30, 10
 # The share of a text that must be such words.
 MIN_SHARE_OF_WORDS = 0.3
+# The share of these words that must be distinct: "ha ha ha" is not Uzbek. Of 3,792 German texts of dev data the lowest
+# has 0.54.
+MIN_SHARE_OF_DISTINCT_WORDS = 0.25
 # Of two languages, where the detector's confidence goes up to 1.
 SURE = 0.9
 # A letter of each script that the detector tells apart, by which it says in which ones a language is written.
@@ -79,6 +82,8 @@ def _other_language(text: str, expected: str) -> str | None:
         return None
     words = _words(text)
     if sum(map(len, words)) < MIN_LETTERS or len(words) < MIN_SHARE_OF_WORDS * len(text.split()):
+        return None
+    if len(set(words)) < MIN_SHARE_OF_DISTINCT_WORDS * len(words):
         return None
     half = len(words) // 2
     samples = (words, words[:half], words[half:], words[::2], words[1::2])

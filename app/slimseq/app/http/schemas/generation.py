@@ -77,7 +77,7 @@ LongInput = Literal["truncate", "map_reduce"]
 Format = Literal["text", "html", "markdown"]
 Prefix = Annotated[str, Field(max_length=1000), AfterValidator(check_prefix)]
 Stop = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(check_prefix)]
-Language = Annotated[str, Field(min_length=2, max_length=35, examples=["en"])]
+Language = Annotated[str, Field(min_length=2, max_length=35)]
 
 PrefixField = Annotated[
     Prefix | None, Field(description="Text before each input, in place of the model's own prefix. Summarization only.")
@@ -96,18 +96,20 @@ FormatField = Annotated[
     Field(
         description="Format of the texts. Translations of `html` and `markdown` keep the structure: markup stays "
         "around the words that it belonged to; code, links and attributes stay as they are. Summaries have no markup: "
-        "it is removed before."
+        "it is removed first."
     ),
 ]
 SourceField = Annotated[
-    Language | None, Field(description="Language of the texts. Must be the source language of the variant.")
+    Language | None,
+    Field(description="Language of the texts. Must be the source language of the variant.", examples=["en"]),
 ]
 TargetField = Annotated[
-    Language | None, Field(description="Language of the outputs. Must be the target language of the variant.")
+    Language | None,
+    Field(description="Language of the outputs. Must be the target language of the variant.", examples=["de"]),
 ]
 PROTECT = (
-    "Whether numbers, amounts, dates, times, URLs, e-mail addresses, phone numbers, code spans and tags come out as "
-    "they went in, or as the target language writes them (`1,299.99` as `1.299,99` in German)."
+    "Whether numbers, amounts, dates, times, URLs, e-mail addresses, phone numbers, code between backticks and tags "
+    "come out as they went in, or as the target language writes them (`1,299.99` as `1.299,99` in German)."
 )
 
 
@@ -193,8 +195,9 @@ class OutputWarning(BaseModel):
     kind: Kind = Field(
         description="`language`: the text is not in the model's language. `length`: the output is much shorter or "
         "longer than the text. `repetition`: the output repeats itself. `truncated`: the text or the output was cut "
-        "at a limit. `lost`: the translation lacks a number of the text. `number`: the summary has a number that the "
-        "text lacks."
+        "at a limit. `lost`: the translation lacks a number of the text, or something else that `protect` keeps. "
+        "`number`: the summary has a number that the text lacks. `untranslated`: a block of Markdown is as it was, "
+        "since its translation would have changed the structure."
     )
     detail: str = Field(description="What was found, as a sentence in English. It may quote the text and the output.")
 
@@ -219,7 +222,8 @@ class Output(BaseModel):
         le=1,
         description="How sure the model is, as the quality to expect: chrF / 100 of a translation, ROUGE-L of a "
         "summary. It follows from the mean log-probability of the output's tokens, by a map that was fitted on dev "
-        "data. It is not the probability that the output is right. Absent where it is not known.",
+        "data. It is not the probability that the output is right. Absent where it is not known, and where "
+        "`finish_reason` is not `eos`.",
     )
 
     @classmethod
@@ -228,7 +232,8 @@ class Output(BaseModel):
         made = cls.model_validate(output, from_attributes=True)
         if warnings:
             made.warnings = [OutputWarning.model_validate(each, from_attributes=True) for each in warnings]
-        if calibration is not None and output.mean_log_probability is not None:
+        # The map was fitted to whole outputs: the start of one may be probable, and far from the reference.
+        if calibration is not None and output.mean_log_probability is not None and output.finish_reason == "eos":
             made.confidence = calibration.of(output.mean_log_probability)
         return made
 

@@ -55,13 +55,17 @@ _TEXT = (TokenType.TEXT, TokenType.CHARACTER_REFERENCE)
 
 @dataclass
 class _Open:
-    """An element that is open: where it starts, whether its text is translated, and whether line breaks count."""
+    """An element that is open: where it starts, and what holds for its text.
+
+    Code within `pre` is silent: a summary does not read it, as it does not read scripts.
+    """
 
     tag: str
     place: str
     is_translated: bool
     is_preformatted: bool
     is_inline: bool = False
+    is_silent: bool = False
 
 
 @dataclass
@@ -216,6 +220,7 @@ class _Reader:
             allowed and tag not in NOT_TRANSLATED,
             parent.is_preformatted or tag in PREFORMATTED,
             tag in INLINE and wanted is None,
+            tag in NOT_SAID or (tag in CODE and parent.is_preformatted),
         )
         is_atom = tag in CODE or (tag in INLINE and not allowed)
         if self._atom is None and is_atom and parent.is_translated and not parent.is_preformatted:
@@ -226,7 +231,7 @@ class _Reader:
             self._part_texts(source)
         self._open.append(element)
         self._counts[tag] += 1
-        self._silent += tag in NOT_SAID
+        self._silent += element.is_silent
         if tag not in OPTIONAL_END:
             self._to_close.append(element)
 
@@ -258,7 +263,7 @@ class _Reader:
     def _pop(self) -> _Open:
         element = self._open.pop()
         self._counts[element.tag] -= 1
-        self._silent -= element.tag in NOT_SAID
+        self._silent -= element.is_silent
         if element.tag not in OPTIONAL_END:
             self._to_close.pop()
         return element

@@ -133,6 +133,7 @@ const KINDS = {
   truncated: "Cut off",
   lost: "Lost",
   number: "Number",
+  untranslated: "Not translated",
 };
 
 /** The service's warnings about an output. */
