@@ -18,8 +18,8 @@ from tests.service.conftest import running_service
 CONFIGURATION = Path(__file__).parent / "schemathesis.toml"
 # Generated requests of each operation, for each of the two ways to generate; more are added for every bound.
 EXAMPLES = 5
-SEED = 20260401
-# Kinds of links that are followed, at least. The seed follows 7 to 17, by what the service answers in time.
+SEED = 7
+# Kinds of links that are followed, at least. The seed follows 4 or more, by what the service answers in time.
 LINKS = 3
 # Without keys and operators nobody is refused. What the document says of keys is checked where the service has some.
 WITHOUT_KEYS = (

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
@@ -41,7 +41,8 @@ class TextOutput:
     output_tokens: int
     truncated: bool
     lost: tuple[str, ...] = ()
-    mean_log_probability: float | None = None
+    # Of int8 graphs with dynamic scales, its last bits depend on the other rows of a batch. The text does not.
+    mean_log_probability: float | None = field(default=None, compare=False)
 
 
 def mean_log_probability(outputs: Sequence[TextOutput]) -> float | None:
