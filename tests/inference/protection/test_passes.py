@@ -51,6 +51,15 @@ def test_numbers_are_left_in_the_first_pass() -> None:
     assert passes == [["It costs $7 here."]] and output.text == "It costs $7 here."
 
 
+def test_a_number_with_many_separators_has_a_placeholder_in_the_first_pass() -> None:
+    number = "1" + ",000" * 100
+
+    output, passes = translate(f"It has {number} rooms.", copy)
+
+    assert passes == [[f"It has {NAMES[0]} rooms."]]
+    assert output.text == f"It has {number.replace(',', '.')} rooms."
+
+
 def test_tags_around_a_sentence_are_not_read() -> None:
     output, passes = translate("<p> <b>Good</b> day. </p>", copy)
 
@@ -109,7 +118,7 @@ def test_a_placeholder_that_is_written_twice_is_not_taken() -> None:
 
 
 def test_a_sentence_of_all_placeholders_is_translated() -> None:
-    text = f"{' '.join(NAMES)} {'-'.join(NUMBERS)} mail a@b.org."
+    text = f"{' '.join(NAMES)} {' '.join(NUMBERS)} mail a@b.org."
 
     copied, first = translate(text, copy)
     repaired, passes = translate(text, lambda given: given.replace("@", " "))

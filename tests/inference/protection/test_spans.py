@@ -165,6 +165,14 @@ def test_a_long_number_is_one_span() -> None:
     assert [span.text for span in spans] == ["7" * 10_000]
 
 
+def test_a_long_url_is_one_span_to_its_end() -> None:
+    url = f"https://example.com/{'a.b/' * 2000}c"
+
+    [first, *_] = find_spans(f"See {url}). Then", "en", (0, 2000))
+
+    assert (first.kind, first.text) == (Kind.URL, url)
+
+
 def test_windows_cover_a_text_and_end_at_spaces() -> None:
     text = "word " * 5000
 

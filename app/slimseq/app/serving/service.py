@@ -138,7 +138,7 @@ class GenerationService:
                 assembly = Assembly(planned.texts, generator.stream, eos_id, planned.stop, held_rows)
             else:
                 assembly = DocumentAssembly(planned.documents, planned.texts, self._planner)
-            passes = StreamedPasses(loaded.worker, generator, planned, call.due)
+            passes = StreamedPasses(loaded.worker, generator, planned, call.due, self._planner)
 
             async def answer(generated: Generated) -> GenerationResponse:
                 response = await self._answer(call, loaded, planned, generated)

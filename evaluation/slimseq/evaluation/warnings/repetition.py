@@ -12,7 +12,8 @@ MAX_WORDS = 12
 # How often one word, and how often several, are in a row in a loop, and the characters of it. "Very, very, very good"
 # is none, nor is "la la la la".
 MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 3, 10
-# A loop within a word.
+# A loop within a word. Words are searched one by one: one search of a long text would hold the interpreter.
+_WORD_OF_LETTERS = re.compile(r"[^\W\d_]{1,10000}+")
 _LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 
 
@@ -55,6 +56,7 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_letters(text: str) -> tuple[str, int] | None:
-    found = [match for match in _LETTERS.finditer(text) if len(match[0]) >= MIN_CHARACTERS]
+    words = (word[0] for word in _WORD_OF_LETTERS.finditer(text) if len(word[0]) >= MIN_CHARACTERS)
+    found = [match for word in words for match in _LETTERS.finditer(word) if len(match[0]) >= MIN_CHARACTERS]
     longest = max(found, key=lambda match: len(match[0]), default=None)
     return None if longest is None else (longest[1], len(longest[0]) // len(longest[1]))

@@ -21,6 +21,8 @@ from slimseq.inference.protection.spans import Kind, Span, has_words
 
 Passes = Generator[list[str], Sequence[TextOutput], TextOutput]
 
+# Models do not copy longer numbers, such as one with a thousand separators.
+MAX_COPIED_CHARACTERS = 40
 # Placeholders, the first that are free are taken. docs/decisions/024: how often models copy these and others.
 NAMES = ("Peter", "Tom", "Maria", "Jackson", "David", "Robert", "Michael", "Thomas", "Daniel", "Martin")
 NUMBERS = tuple(str(112 + 137 * step % 887) for step in range(64))
@@ -65,7 +67,7 @@ def _passes_of_words(text: str, spans: Sequence[Span], source: str, target: str)
     """Translates a sentence in passes, as `passing` does."""
     renderings = renderings_of(text, spans, source, target)
     sentence = Sentence(text, spans, renderings)
-    chosen = [index for index, span in enumerate(spans) if is_exact(span)]
+    chosen = [index for index, span in enumerate(spans) if is_exact(span) or len(span.text) > MAX_COPIED_CHARACTERS]
     generated: list[TextOutput] = []
     for placeholders in (NAMES, NUMBERS):
         masked = sentence.masked(chosen, placeholders) or sentence.masked(chosen, NUMBERS)

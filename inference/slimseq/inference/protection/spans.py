@@ -152,6 +152,7 @@ _OTHER = _pattern(_ANY_LANGUAGE)
 # A text without any of these has no span.
 _SIGNS = re.compile(rf"[0-9@<`{{%&/]|www\.|\.(?:{_DOMAIN}|{_FILE})\b")
 _LETTER = re.compile(r"[^\W\d_]")
+_REST_OF_URL = re.compile(r"[^\s<>\"`]*+")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 _LAST = ".,;:!?'\u2019\u201d\u201c*_" + "".join(_BRACKETS)
 
@@ -169,7 +170,7 @@ def windows(text: str) -> Iterator[Range]:
 
 
 def find_spans(text: str, language: str, window: Range | None = None) -> list[Span]:
-    """Returns the spans of a text in reading order. They do not overlap.
+    """Returns the spans of a text in reading order. They do not overlap. A URL may end after the window.
 
     Args:
         text: any text.
@@ -178,7 +179,7 @@ def find_spans(text: str, language: str, window: Range | None = None) -> list[Sp
     """
     offset, end = window or (0, len(text))
     # What is outside of the window must not hide what is in it, such as the rest of a long number.
-    text = text[offset:end]
+    whole, text = text, text[offset:end]
     if not _SIGNS.search(text):
         return []
     pattern = _PATTERNS.get(language, _OTHER)
@@ -187,8 +188,9 @@ def find_spans(text: str, language: str, window: Range | None = None) -> list[Sp
     while (match := pattern.search(text, start)) is not None and match.lastgroup is not None:
         kind, begin, stop = Kind(match.lastgroup), match.start(), match.end()
         if kind is Kind.URL:
-            stop = _without_punctuation(text, begin, stop)
-        found.append(Span(offset + begin, offset + stop, kind, text[begin:stop]))
+            rest = _REST_OF_URL.match(whole, end) if stop == len(text) else None
+            stop = _without_punctuation(whole, offset + begin, rest.end() if rest else offset + stop) - offset
+        found.append(Span(offset + begin, offset + stop, kind, whole[offset + begin : offset + stop]))
         start = max(stop, begin + 1)
     return found
 

@@ -87,6 +87,10 @@ def test_a_sentence_is_translated_whole_and_its_elements_alone(html: str, texts:
         ),
         ("<b>Warning:</b> it is hot.", ["Warnung: es ist heiß.", "Warnung"], "<b>Warnung:</b> es ist heiß."),
         ("<p>a <b>c</b> &amp; d</p>\n", ["A & <D>", "D"], "<p>A &amp; &lt;<b>D</b>&gt;</p>\n"),
+        # No tag goes into what is one word for those who read it.
+        ("big <b>${HOME}.</b>", ["Großes ${HOME}.", "${HOME}."], "Großes <b>${HOME}.</b>"),
+        ("<!-- a --> (%s) <b>now</b>", ["(%s)", "jetzt"], "(<!-- a --><b>%s</b>)"),
+        ("It is <b>here</b>: http://a.de", ["http://a.de", "hier"], "<b>http://a.de</b>"),
     ],
 )
 def test_tags_come_back_around_the_words_that_they_belonged_to(html: str, translations: list[str], said: str) -> None:
@@ -130,6 +134,11 @@ def test_atoms_are_characters_of_their_sentence(html: str, texts: list[str]) -> 
 )
 def test_an_atom_comes_back_once_and_stays_in_its_element(html: str, translations: list[str], said: str) -> None:
     assert filled(html, *translations) == said
+
+
+@pytest.mark.parametrize("html", ["Press \ue000 now", "<p>Press \ue003 to <b>go</b></p>", "<b>\ue00f x</b> | y"])
+def test_a_character_for_private_use_is_the_users_own(html: str) -> None:
+    assert filled(html, *read(html).texts) == html
 
 
 @pytest.mark.parametrize("translation", ["", "…", "Ja", "Eins, zwei", "eins zwei drei vier fünf sechs sieben acht"])

@@ -58,6 +58,14 @@ def test_segments_without_words_make_no_rows(translator: TextGenerator) -> None:
     assert second == TextOutput("3,5 %", "eos", 0, 0, False)
 
 
+def test_segments_of_signs_alone_make_no_rows_and_stay(translator: TextGenerator) -> None:
+    signs = ["(" * 10_000, "\0", "\u200b", "→ … 😀", '"' * 1000]
+
+    answers = outputs(translator, Prompt([*signs, "It is late.\n\n* * *\n"]), ["Es ist spät."])
+
+    assert [output.text for output in answers] == [*signs, "Es ist spät.\n\n* * *\n"]
+
+
 def test_without_protection_every_segment_is_a_row_as_it_is(translator: TextGenerator) -> None:
     planned = finished(planning(translator, Prompt(["42. See https://a.org/b."], protect=False), max_rows=4096))
 

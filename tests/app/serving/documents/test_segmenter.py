@@ -51,6 +51,14 @@ def test_a_whole_text_is_its_only_part() -> None:
     assert segmented.join(["Short."]) == "Short."
 
 
+def test_a_long_url_is_protected_whole_and_once() -> None:
+    url = f"http://a.de/{'b.c/1,' * 2000}d"
+
+    [segment] = finished(splitting(f"See {url} and 12345678.", "en", is_protected=True)).segments
+
+    assert [span.text for span in segment.spans] == [url, "12345678"]
+
+
 def test_lines_are_those_of_python() -> None:
     text = TEXTS[-2] + "\n\n" + TEXTS[3]
 

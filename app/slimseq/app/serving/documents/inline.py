@@ -54,6 +54,9 @@ class Passage:
             translations: of `texts`.
         """
         translation, *alone = translations
+        if not self.spans:
+            # No element has been found in it: a character that looks like an atom is one of the user's.
+            return self.escape("", translation, "")
         hints = {id(span): words for span, words in zip(self._searched(), alone, strict=True)}
         placing = Placing(self.text, translation, hints, self.escape)
         return placing.rendered(self.spans, (0, len(self.text)), (0, len(translation)))

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from rapidfuzz import fuzz
 
-Range = tuple[int, int]
+from slimseq.inference.protection.spans import Kind, Range, find_spans
+
 # Returns a text as it is written between markup: called with the markup before it, the text, and the markup after it.
 Escape = Callable[[str, str, str], str]
 
@@ -21,6 +22,8 @@ ATOMS = "".join(map(chr, range(0xE000, 0xE010)))
 # An atom, or a word without the punctuation around it.
 WORD = re.compile(rf"[{ATOMS}]|\w+(?:[-'\u2019.,]\w+)*")
 _ATOM = re.compile(f"[{ATOMS}]")
+# Each is one word: a tag within it would break it.
+_WHOLE = frozenset({Kind.CODE, Kind.URL, Kind.EMAIL})
 _SENTENCE_END = re.compile(r"[.!?…]['\"\u2019\u201d)\]]*\s")
 _END_OF_SPAN = re.compile(r"[.,:;!?…]+$")
 _NO_ATOMS = dict.fromkeys(map(ord, ATOMS))
@@ -78,6 +81,7 @@ class Placing:
         # A few characters have lower forms of another length.
         lowered = translation.lower()
         self._lowered = lowered if len(lowered) == len(translation) else translation
+        self._words = words_of(translation)
         self._hints = hints
         self._escape = escape
         # Sentences are translated one by one, so that an element stays in its own.
@@ -113,7 +117,7 @@ class Placing:
 
     def _places(self, spans: Sequence[Span], source: Range, target: Range) -> list[tuple[Range, Span]]:
         """Returns where each element goes. Places do not overlap: what is found goes first."""
-        words = [match.span() for match in WORD.finditer(self._translation, *target)]
+        words = [word for word in self._words if target[0] <= word[0] and word[1] <= target[1]]
         places: dict[int, Range] = {}
         for span in spans:
             if span.is_atom and (place := self._translation.find(self._text[span.start], *target)) >= 0:
@@ -140,10 +144,10 @@ class Placing:
         hint = self._hints.get(id(span), "")
         # The same words, or the translation of the words alone with a word more or less.
         for wanted, more in ((self._text[span.start : span.end], 0), (hint, 1)):
-            matches = list(WORD.finditer(wanted))
+            matches = words_of(wanted)
             if not matches:
                 continue
-            wanted = wanted[matches[0].start() : matches[-1].end()].lower()
+            wanted = wanted[matches[0][0] : matches[-1][1]].lower()
             cutoff = SIMILAR if more and len(wanted) >= MIN_SIMILAR_CHARACTERS else 100.0
             for count in range(max(1, len(matches) - more), len(matches) + more + 1):
                 for first in range(len(words) - count + 1):
@@ -208,6 +212,18 @@ class Placing:
         if ending and self._translation.startswith(ending[0], stop):
             return start, stop + len(ending[0])
         return place
+
+
+def words_of(text: str) -> list[Range]:
+    """Returns where the words of a text are. Code, a URL or an e-mail address is one word."""
+    words: list[Range] = []
+    start = 0
+    for span in find_spans(text, ""):
+        if span.kind in _WHOLE:
+            words += [match.span() for match in WORD.finditer(text, start, span.start)]
+            words.append((span.start, span.end))
+            start = span.end
+    return words + [match.span() for match in WORD.finditer(text, start)]
 
 
 def _is_free(place: Range, taken: Sequence[Range]) -> bool:

@@ -165,7 +165,7 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
             ranges = prompt.ranges[index] if prompt.ranges else ()
             work = splitting(text, source, is_protected=prompt.protect, ranges=ranges)
             segmented = yield from _bounded(work, rows_left, max_rows)
-            texts.append((yield from _without_wordless(segmented, source, target)))
+            texts.append((yield from _without_wordless(segmented, source, target, is_protected=prompt.protect)))
             rows_left -= len(texts[-1].segments)
     elif prompt.long_input == "map_reduce":
         for text in prompt.texts:
@@ -197,12 +197,14 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
     return Plan(texts, rows, options, plain, prompt.stop, passes, documents)
 
 
-def _without_wordless(text: SegmentedText, source: str, target: str) -> Generator[None, None, SegmentedText]:
-    """Adds segments that are nothing but spans, such as numbers, to what is between the others: no model reads them."""
+def _without_wordless(
+    text: SegmentedText, source: str, target: str, *, is_protected: bool
+) -> Generator[None, None, SegmentedText]:
+    """Adds segments without words, such as numbers, to what is between the others: no model reads them."""
     segments: list[Segment] = []
     pending: list[str] = []
     for segment in text.segments:
-        if segment.spans and not has_words(segment.text, segment.spans):
+        if (segment.spans or is_protected) and not has_words(segment.text, segment.spans):
             pending += [segment.before, render_all(segment.text, segment.spans, source, target)]
             yield
         else:

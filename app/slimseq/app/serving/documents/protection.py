@@ -112,7 +112,8 @@ async def with_further_passes(
         return generated
     passes = RowPasses(generator, planned)
     queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
-    is_short = len(planned.passes) <= SHORT_ROWS
+    # A sentence above the context window may have any length.
+    is_short = len(planned.passes) <= SHORT_ROWS and not any(planned.rows[row].is_truncated for row in planned.passes)
     work = passes.begin(enumerate(generated.outputs))
     while rows := finished(work) if is_short else await planner.run(work):
         further = await worker.wait(worker.submit(rows, planned.options, due, is_admitted=True))

@@ -83,8 +83,9 @@ def splitting(
         start = line.index(content[0])
         pending.append(line[:start])
         spans: list[Span] = []
-        for window in windows(content) if is_protected else ():
-            spans += find_spans(content, language, window)
+        for first, last in windows(content) if is_protected else ():
+            # A URL may have ended after its window.
+            spans += find_spans(content, language, (min(max(first, spans[-1].end if spans else 0), last), last))
             yield len(found)
         spans = without_gaps(spans)
         begin, end = line_start + start, line_start + start + len(content)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from slimseq.app.serving.batching.request import Generated
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.documents.plan import Plan
-from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.planner import Planner, Work, finished
 from slimseq.app.serving.documents.protection import RowPasses
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput
@@ -23,7 +23,9 @@ OnEnd = Callable[[int, asyncio.Task[TextOutput]], None]
 class StreamedPasses:
     """The passes of the rows of one request. Used from the event loop."""
 
-    def __init__(self, worker: RequestQueue, generator: TextGenerator, planned: Plan, due: Due) -> None:
+    def __init__(
+        self, worker: RequestQueue, generator: TextGenerator, planned: Plan, due: Due, planner: Planner
+    ) -> None:
         """Starts nothing.
 
         Args:
@@ -31,11 +33,13 @@ class StreamedPasses:
             generator: of the model.
             planned: the plan of the request.
             due: when the request expires.
+            planner: runs what takes long.
         """
         self._worker = worker
         self._generator = generator
         self._planned = planned
         self._due = due
+        self._planner = planner
         self._outputs: dict[int, TextOutput] = {}
         self._running: set[asyncio.Task[TextOutput]] = set()
         self._ended: float | None = None
@@ -46,7 +50,7 @@ class StreamedPasses:
         return len(self._running)
 
     def first(self, row: int, output: TextOutput, on_end: OnEnd) -> TextOutput | None:
-        """Takes the output of the first pass of a row. Returns the final output, or None if further passes start.
+        """Takes the output of the first pass of a row. Returns the final output, or None if it takes longer.
 
         Args:
             row: the row.
@@ -54,11 +58,12 @@ class StreamedPasses:
             on_end: called on the event loop when the further passes end. The caller then calls `ended`.
         """
         passes = RowPasses(self._generator, self._planned)
-        rows = finished(passes.begin([(row, output)]))
-        if not rows:
+        work = passes.begin([(row, output)])
+        rows = None if self._is_long(row) else finished(work)
+        if rows is not None and not rows:
             self._outputs[row] = passes.outputs[row]
             return passes.outputs[row]
-        task = asyncio.create_task(self._run(row, passes, rows))
+        task = asyncio.create_task(self._run(row, passes, rows, work))
         self._running.add(task)
         task.add_done_callback(lambda ended: on_end(row, ended))
         return None
@@ -86,9 +91,17 @@ class StreamedPasses:
             task.cancel()
             task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
-    async def _run(self, row: int, passes: RowPasses, rows: list[Encoding]) -> TextOutput:
+    async def _run(
+        self, row: int, passes: RowPasses, rows: list[Encoding] | None, work: Work[list[Encoding]]
+    ) -> TextOutput:
+        if rows is None:
+            rows = await self._planner.run(work)
         while rows:
             request = self._worker.submit(rows, self._planned.options, self._due, is_admitted=True)
-            generated = await self._worker.wait(request)
-            rows = finished(passes.go_on(generated.outputs))
+            work = passes.go_on((await self._worker.wait(request)).outputs)
+            rows = await self._planner.run(work) if self._is_long(row) else finished(work)
         return passes.outputs[row]
+
+    def _is_long(self, row: int) -> bool:
+        """Whether the sentence of a row may have any length, so that to mask it again may take long."""
+        return row in self._planned.passes and self._planned.rows[row].is_truncated
