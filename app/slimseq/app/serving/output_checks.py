@@ -58,5 +58,7 @@ def _checked(
 def _generated(prompt: Prompt, segment: Segment, output: TextOutput) -> Generated:
     # What protection had to look at, it has looked at.
     lost = tuple(each for each in output.lost if without_atoms(each)) if prompt.protect and segment.spans else None
-    source, text = without_atoms(segment.text), without_atoms(output.text)
+    source, text = segment.text, output.text
+    if prompt.format != "text":
+        source, text = without_atoms(source), without_atoms(text)
     return Generated(source, text, output.finish_reason, output.truncated, lost)

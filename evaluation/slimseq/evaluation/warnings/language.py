@@ -31,6 +31,7 @@ SURE = 0.9
 # A letter of each script that the detector tells apart, by which it says in which ones a language is written.
 SCRIPTS = "zжشש中ひカ한ωअกქձঅઅਅಅഅආஅఅកမአଅ"
 LATIN = "Latin"
+WIDESPREAD = frozenset({"deu", "eng", "fra", "ita", "nld", "por", "spa"})
 _LATIN_LETTERS = re.compile("[a-zA-Z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff]+")
 AROUND_WORDS = ".,:;!?…\"'()[]«»„“”\u2018\u2019¿¡"
 # What a word may have besides letters: hyphens and apostrophes.
@@ -77,6 +78,9 @@ def _other_language(text: str, expected: str) -> str | None:
             if found.script not in scripts:
                 return short_code(found.language)
             return short_code(found.language) if _is_preferred(others, found.language, codes) else None
+    # Of a few languages the detector chooses three times as fast as of all. Most texts are in the expected one.
+    if detect_language(text, _among_few(codes)).language in codes:
+        return None
     found = detect_language(text)
     if found.language is None or found.language in codes or found.script != LATIN:
         return None
@@ -101,6 +105,11 @@ def _words(text: str) -> list[str]:
     """Returns the words of a text that begin with a small letter: no names, numbers or code."""
     stripped = (word.strip(AROUND_WORDS) for word in text.split())
     return [word for word in stripped if word[:1].islower() and word.translate(IN_WORDS).isalpha()]
+
+
+@lru_cache(maxsize=64)
+def _among_few(codes: frozenset[str]) -> LanguageDetection:
+    return LanguageDetection(allowed=codes | WIDESPREAD)
 
 
 @lru_cache(maxsize=64)

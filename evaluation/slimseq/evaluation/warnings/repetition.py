@@ -4,8 +4,10 @@ Time is linear in the output, and in the source where the output repeats itself.
 """
 
 import re
+from collections.abc import Sequence
 
 # A word, or a character of a script without spaces between words.
+FIRST_WITHOUT_SPACES = "\u2e80"
 _WORD = re.compile("[\u2e80-\u9fff]|[^\\s\u2e80-\u9fff]+")
 # A loop has at most so many words. Longer ones are rare, and each length costs a pass.
 MAX_WORDS = 12
@@ -13,7 +15,7 @@ MAX_WORDS = 12
 # is none, nor is "la la la la".
 MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 3, 10
 # A loop within a word. Words are searched one by one: one search of a long text would hold the interpreter.
-_WORD_OF_LETTERS = re.compile(r"[^\W\d_]{1,10000}+")
+_LONG_WORD = re.compile(rf"[^\W\d_]{{{MIN_CHARACTERS},10000}}+")
 _LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 
 
@@ -36,10 +38,11 @@ def _most_repeated(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_words(text: str) -> tuple[str, int] | None:
+    if max(text, default="") < FIRST_WITHOUT_SPACES and _are_distinct(text.split()):
+        return None
     spans = [match.span() for match in _WORD.finditer(text)]
     words = [text[start:end] for start, end in spans]
-    # Words in a loop are there several times.
-    if len(words) - len(set(words)) < MIN_REPEATS - 1:
+    if _are_distinct(words):
         return None
     best: tuple[str, int] | None = None
     for size in range(1, min(MAX_WORDS, len(words) // 2) + 1):
@@ -55,8 +58,13 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
     return best
 
 
+def _are_distinct(words: Sequence[str]) -> bool:
+    """Whether there is no loop, whose words are there several times."""
+    return len(words) - len(set(words)) < MIN_REPEATS - 1
+
+
 def _repeated_letters(text: str) -> tuple[str, int] | None:
-    words = (word[0] for word in _WORD_OF_LETTERS.finditer(text) if len(word[0]) >= MIN_CHARACTERS)
+    words = _LONG_WORD.findall(text)
     found = [match for word in words for match in _LETTERS.finditer(word) if len(match[0]) >= MIN_CHARACTERS]
     longest = max(found, key=lambda match: len(match[0]), default=None)
     return None if longest is None else (longest[1], len(longest[0]) // len(longest[1]))
