@@ -52,8 +52,9 @@ WORKDIR /opt/slimseq/lib
 # hadolint ignore=DL3003
 RUN cd ./*/site-packages \
     && rm -r onnxruntime/capi/libonnxruntime.so* onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
-      numpy/tests numpy/*/tests nltk/test \
+      numpy/tests numpy/*/tests nltk/test sqlalchemy/testing lxml/includes lxml/objectify* \
     && strip --strip-unneeded ctranslate2/*.so ctranslate2.libs/libctranslate2* uvloop/*.so \
+      cryptography/hazmat/bindings/*.so httptools/parser/*.so regex/*.so sentencex/*.so tokenizers/*.so yaml/*.so \
     && find . -name '*.pyi' -delete \
     && python3 -m compileall -q -x '/(huggingface_hub|nltk|pygments)/' .
 WORKDIR /src
