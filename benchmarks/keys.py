@@ -13,8 +13,7 @@ from pathlib import Path
 from benchmarks.command import BenchmarkFailed, Record, add_variant, measured_on, parser_of, record, run
 from benchmarks.load import make_requests
 from benchmarks.servers import Setup, running, slimseq
-from benchmarks.serving import COMPARED_CLIENTS
-from benchmarks.turns import Ratio, compare
+from benchmarks.turns import Ratio, compare, throughput_and_latency
 from slimseq.app.identity.keys import KeyLimits, Scope, add_key
 from slimseq.evaluation.host import available_cores
 from slimseq.models_store.store import Store
@@ -42,19 +41,12 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     if given.redis:
         settings["limits_url"] = given.redis
     added = {f"SLIMSEQ_{name.upper()}": str(value) for name, value in settings.items()}
-    loads = {
-        f"answers a second, {COMPARED_CLIENTS} clients": (
-            lambda each: each.closed(COMPARED_CLIENTS, given.seconds),
-            "requests_per_second",
-        ),
-        "p50, one client": (lambda each: each.closed(1, given.seconds), "p50_ms"),
-    }
     with ExitStack() as stack:
         plain = stack.enter_context(running(replace(without, name="without"), scratch, requests))
         secured = stack.enter_context(
             running(replace(without, environment={**without.environment, **added}, token=token), scratch, requests)
         )
-        compared = compare({"without": plain, "slimseq": secured}, loads, given.rounds)
+        compared = compare({"without": plain, "slimseq": secured}, throughput_and_latency(given.seconds), given.rounds)
     if failed := [each["first_error"] for each in _figures(compared["rounds"]) if each["errors"]]:
         raise BenchmarkFailed(f"a request failed: {failed[0]}")
     return record(artifact=f"{task}/{variant}", limits_in="Redis" if given.redis else "the process", **compared)

@@ -14,8 +14,7 @@ from pathlib import Path
 from benchmarks.command import Record, parser_of, record, run
 from benchmarks.load import make_requests
 from benchmarks.servers import Setup, running, slimseq
-from benchmarks.serving import COMPARED_CLIENTS
-from benchmarks.turns import Ratio, compare
+from benchmarks.turns import Ratio, compare, throughput_and_latency
 from slimseq.evaluation.host import available_cores
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -32,16 +31,9 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     checkout = given.checkout.resolve()
     roots = os.pathsep.join(str(path.parent) for path in sorted(checkout.glob("*/slimseq")))
     there = replace(here, name="before", folder=checkout, environment={**here.environment, "PYTHONPATH": roots})
-    loads = {
-        f"answers a second, {COMPARED_CLIENTS} clients": (
-            lambda each: each.closed(COMPARED_CLIENTS, given.seconds),
-            "requests_per_second",
-        ),
-        "p50, one client": (lambda each: each.closed(1, given.seconds), "p50_ms"),
-    }
     with ExitStack() as stack:
         both = {each.name: stack.enter_context(running(each, scratch, requests)) for each in (there, here)}
-        compared = compare(both, loads, given.rounds)
+        compared = compare(both, throughput_and_latency(given.seconds), given.rounds)
     named = {"task": given.task, "variant": given.variant, "checkout": str(given.checkout)}
     return record(**named, rounds=compared["rounds"], ratios=compared["ratios"]["before"])
 

@@ -24,7 +24,7 @@ from benchmarks.random_models import SHAPES, publish_random
 from benchmarks.servers import SERVERS, Setup, running
 from benchmarks.serving_lines import lines
 from benchmarks.soak import MIXED_TOKENS, mixed, soak
-from benchmarks.turns import compare
+from benchmarks.turns import COMPARED_CLIENTS, compare
 from slimseq.compression.context import Context
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.evaluation.host import available_cores, bound_heaps
@@ -33,8 +33,6 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 CLIENTS = (1, 4, 16, 32, 64)
-# Servers are compared at this number of clients, or at the nearest one of `--clients`.
-COMPARED_CLIENTS = 32
 # The servers that are measured with short texts beside long ones: with one request at a time, all would wait.
 BATCHING = ("slimseq", "ctranslate2")
 # Limits of models of a hub's shape.

@@ -12,6 +12,11 @@ from typing import Any
 from benchmarks.command import Record
 from benchmarks.load import Figures
 
+# Servers are compared at this number of clients, or at the nearest one that was measured.
+COMPARED_CLIENTS = 32
+# How a server is measured, and the name of the figure that is compared, by the name of the load.
+Loads = Mapping[str, tuple[Callable[[Any], Figures], str]]
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -27,7 +32,7 @@ class Ratio:
 
 def compare(
     servers: Mapping[str, Any],
-    loads: Mapping[str, tuple[Callable[[Any], Figures], str]],
+    loads: Loads,
     rounds: int,
     subject: str = "slimseq",
 ) -> Record:
@@ -35,7 +40,7 @@ def compare(
 
     Args:
         servers: by name; every other round begins with the last.
-        loads: by name, how a server is measured, and the name of the figure that is compared.
+        loads: what each server is measured under.
         rounds: how often.
         subject: the server that is compared with each other one.
 
@@ -57,6 +62,17 @@ def compare(
         if subject in servers and other != subject
     }
     return {"rounds": found, "ratios": ratios}
+
+
+def throughput_and_latency(seconds: float) -> Loads:
+    """Returns the loads of a comparison of two services: many clients, and one. Each takes so many seconds."""
+    return {
+        f"answers a second, {COMPARED_CLIENTS} clients": (
+            lambda each: each.closed(COMPARED_CLIENTS, seconds),
+            "requests_per_second",
+        ),
+        "p50, one client": (lambda each: each.closed(1, seconds), "p50_ms"),
+    }
 
 
 def ratio_of(pairs: Sequence[tuple[float | None, float | None]]) -> Ratio | None:

@@ -257,7 +257,7 @@ class GenerationService:
     async def _plan(self, loaded: LoadedVariant, prompt: Prompt) -> Plan:
         started = time.monotonic()
         work = planning(loaded.generator, prompt, self._settings.queue_rows)
-        plan = finished(work) if is_short(prompt) else await self._planner.run(work)
+        plan = await self._planner.run(work, is_short(prompt))
         if self._traces:
             self._traces.planned(str(loaded.key), started, len(plan.rows))
         return plan

@@ -29,12 +29,18 @@ class Planner:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
         self._running = 0
 
-    async def run(self, work: Work[Result]) -> Result:
+    async def run(self, work: Work[Result], is_short: bool = False) -> Result:
         """Runs work to its end, in turns with other requests. To cancel the call ends the work after its step.
+
+        Args:
+            work: to run.
+            is_short: the work takes a few milliseconds at most, and runs at once on the calling thread.
 
         Raises:
             Overloaded: too many requests are in preparation.
         """
+        if is_short:
+            return finished(work)
         if self._running >= MAX_REQUESTS:
             raise Overloaded(f"the texts of {self._running} requests are being prepared", RETRY_AFTER_SECONDS)
         loop = asyncio.get_running_loop()

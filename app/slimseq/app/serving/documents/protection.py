@@ -12,7 +12,7 @@ from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.batching.stops import cut
 from slimseq.app.serving.documents.plan import Plan
 from slimseq.app.serving.documents.planner import Planner, finished
-from slimseq.app.serving.documents.tokenizing import pieces_of
+from slimseq.app.serving.documents.tokenizing import encoding
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.protection.passes import Passes
@@ -76,10 +76,7 @@ class RowPasses:
         return texts
 
     def _encoded(self, texts: Sequence[str]) -> Generator[None, None, list[Encoding]]:
-        rows: list[Encoding] = []
-        for piece in pieces_of(texts):
-            rows += self.generator.encode_many(piece)
-            yield
+        rows = yield from encoding(self.generator, texts, None)
         self.further_rows += len(rows)
         return rows
 
@@ -115,7 +112,7 @@ async def with_further_passes(
     # A sentence above the context window may have any length.
     is_short = len(planned.passes) <= SHORT_ROWS and not any(planned.rows[row].is_truncated for row in planned.passes)
     work = passes.begin(enumerate(generated.outputs))
-    while rows := finished(work) if is_short else await planner.run(work):
+    while rows := await planner.run(work, is_short):
         further = await worker.wait(worker.submit(rows, planned.options, due, is_admitted=True))
         queue_seconds += further.queue_seconds
         inference_seconds += further.inference_seconds

@@ -99,7 +99,7 @@ class StreamedPasses:
         while rows:
             request = self._worker.submit(rows, self._planned.options, self._due, is_admitted=True)
             work = passes.go_on((await self._worker.wait(request)).outputs)
-            rows = await self._planner.run(work) if self._is_long(row) else finished(work)
+            rows = await self._planner.run(work, not self._is_long(row))
         return passes.outputs[row]
 
     def _is_long(self, row: int) -> bool:
