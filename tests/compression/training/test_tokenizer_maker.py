@@ -76,3 +76,20 @@ def test_bart_texts_are_between_special_tokens(tmp_path: Path) -> None:
 def test_a_vocabulary_too_small_for_the_texts_is_refused(tmp_path: Path, family: Family) -> None:
     with pytest.raises(BadData, match="20"):
         make_tokenizer(family, ["abcdefghijklmnopqrstuvwxyz äöü"] * 3, 20, tmp_path, max_tokens=64)
+
+
+@pytest.mark.parametrize(
+    ("typographic", "plain"),
+    [
+        ("I can\u2019t, said \u2018Ann\u2019", "I can't, said 'Ann'"),
+        ("\u201cGo\u201d \u2026", '"Go" ...'),
+        ("one\u2014two \u2013 1\u20132, co\u2011op", "one - two - 1-2, co-op"),
+        ("5\u00a0kg, 10\u202f000, soft\u00adware, \ufb01sh", "5 kg, 10 000, software, fish"),
+    ],
+)
+def test_typographic_characters_are_read_as_plain_ones(tmp_path: Path, typographic: str, plain: str) -> None:
+    ours = Tokenizer(tiny_tokenizer(Family.BART, tmp_path))
+    theirs = loaded(tmp_path)
+
+    assert ours.encode(typographic, 512).ids == ours.encode(plain, 512).ids == theirs(typographic)["input_ids"]
+    assert set(theirs(typographic)) == {"input_ids", "attention_mask"}

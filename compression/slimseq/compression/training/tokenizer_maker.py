@@ -18,6 +18,21 @@ from slimseq.models_store.files import write_json
 
 SENTINELS = 100
 SPACE_MARK = "▁"
+# Typographic characters and what a keyboard writes for them. Training texts have few of the former, but phones and word
+# processors write them: without this, a translator of short training lost the "not" of "can't".
+PLAIN = (
+    (Regex("[\u2018\u2019\u201b\u02bc\u00b4]"), "'"),
+    (Regex("[\u201c\u201d\u201e\u201f]"), '"'),
+    # Em dashes without spaces, then all dashes and hyphens.
+    (Regex("(?<=\\w)[\u2014\u2015](?=\\w)"), " - "),
+    (Regex("[\u2010-\u2015\u2212]"), "-"),
+    ("\u2026", "..."),
+    # Spaces of fixed width; the soft hyphen and the space without width.
+    (Regex("[\u00a0\u2000-\u200a\u202f]"), " "),
+    (Regex("[\u00ad\u200b]"), ""),
+    ("\ufb01", "fi"),
+    ("\ufb02", "fl"),
+)
 
 
 def make_tokenizer(
@@ -109,8 +124,14 @@ def _unigram(
     }
 
 
+def plain_characters() -> normalizers.Normalizer:
+    """Returns the normalizer that replaces typographic apostrophes, quotes, dashes and spaces by plain ones."""
+    return normalizers.Sequence([normalizers.Replace(pattern, plain) for pattern, plain in PLAIN])
+
+
 def _byte_pairs(family: ModelFamily, texts: Iterable[str], vocabulary: int) -> tuple[Tokenizer, dict[str, Any]]:
     tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = plain_characters()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     specials = [
@@ -128,7 +149,9 @@ def _byte_pairs(family: ModelFamily, texts: Iterable[str], vocabulary: int) -> t
         ("</s>", tokenizer.token_to_id("</s>")), ("<s>", tokenizer.token_to_id("<s>")), add_prefix_space=False
     )
     return tokenizer, {
-        "tokenizer_class": "BartTokenizer",
+        # Transformers 5 makes a `BartTokenizer` of the vocabulary alone, without the normalizer.
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "attention_mask"],
         "bos_token": "<s>",
         "cls_token": "<s>",
         "eos_token": "</s>",
