@@ -1,3 +1,4 @@
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -54,6 +55,23 @@ def test_a_translation_keeps_paragraphs_and_blank_lines(service: Service) -> Non
     lines = output.split("\n")
     assert len(lines) == 5 and lines[1] == "" and lines[4] == ""
     assert lines[2].startswith("  ") and lines[2].endswith("\r") and all(lines[n].strip() for n in (0, 2, 3))
+
+
+def test_what_a_phone_writes_is_translated_as_what_a_keyboard_writes(service: Service) -> None:
+    plain = ["I'm sorry, but I can't help you.", "We can't come because we haven't got time.", '"Let\'s go," she said.']
+    typographic = [
+        "I\u2019m sorry, but I can\u2019t help you.",
+        "We can\u2019t come because we haven\u2019t got\u00a0time.",
+        "\u201cLet\u2019s go,\u201d she said.",
+    ]
+
+    expected, outputs = (
+        [output["text"] for output in service.post("/translate", {"text": texts}).json["outputs"]]
+        for texts in (plain, typographic)
+    )
+
+    assert outputs == expected
+    assert all(re.search(r"\b(nicht|kein\w*)\b", text) for text in outputs[:2])
 
 
 def test_the_languages_of_the_variant_may_be_named(service: Service) -> None:
