@@ -4,7 +4,7 @@ from pathlib import Path
 
 from slimseq.models_store.files import sha256_of
 from slimseq.models_store.manifest import digest_of
-from slimseq.models_store.store import read_manifest, write_manifest
+from slimseq.models_store.record_files import read_manifest, write_manifest
 
 
 def flip_bytes(path: Path) -> None:

@@ -17,8 +17,8 @@ from slimseq.compression.training.schedule import Bounds
 from slimseq.evaluation.host import cpu_flags, has_vnni
 from slimseq.models_store.derived import read_derived
 from slimseq.models_store.manifest import Check, Manifest, Task, Verdict
+from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.signing import sign
-from slimseq.models_store.store import write_manifest
 from tests.command_line import compression
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 from tests.families import Family

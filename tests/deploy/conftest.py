@@ -19,7 +19,8 @@ import pytest
 
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import MeanAgreement
-from slimseq.models_store.store import Store, write_manifest
+from slimseq.models_store.record_files import write_manifest
+from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import free_port, running_service
 

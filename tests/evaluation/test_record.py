@@ -8,7 +8,8 @@ from slimseq.models_store.errors import UnknownVariant
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import QualityScore
 from slimseq.models_store.places import embedded_store
-from slimseq.models_store.store import Store, write_manifest
+from slimseq.models_store.record_files import write_manifest
+from slimseq.models_store.store import Store
 from tests.evaluation.conftest import artifact_manifest
 from tests.models_store.test_manifest import calibrated
 

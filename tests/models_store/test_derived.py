@@ -7,7 +7,8 @@ import pytest
 from slimseq.models_store.derived import as_recorded, read_derived, record_derived
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import FileEntry, Manifest, Step, Task, digest_of
-from slimseq.models_store.store import Store, write_manifest
+from slimseq.models_store.record_files import write_manifest
+from slimseq.models_store.store import Store
 
 TRANSLATION = Task.TRANSLATION
 

@@ -16,7 +16,8 @@ from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import ArtifactInUse, UnknownVariant
 from slimseq.models_store.files import list_files
 from slimseq.models_store.manifest import Manifest, Task, digest_of
-from slimseq.models_store.store import Store, write_manifest
+from slimseq.models_store.record_files import write_manifest
+from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest
 
 TASK = Task.TRANSLATION

@@ -4,7 +4,8 @@ import pytest
 
 from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact, UnknownVariant, UnsafeArtifactPath
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.store import Store, write_manifest
+from slimseq.models_store.record_files import write_manifest
+from slimseq.models_store.store import Store
 
 TRANSLATION = Task.TRANSLATION
 

@@ -4,38 +4,33 @@ Invalid values are rejected at the start, with the name of the setting.
 """
 
 import difflib
-import importlib.util
 import ipaddress
 import os
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, WithJsonSchema, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from slimseq.inference.runtimes.registry import RUNTIMES
+from slimseq.app.setting_types import (
+    DatabaseUrl,
+    DefaultVariant,
+    Host,
+    HostNames,
+    Networks,
+    Origins,
+    Preloaded,
+    RedisUrl,
+    RuntimeChoice,
+    listed,
+    needs,
+)
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import default_store
 
 _PREFIX = "SLIMSEQ_"
 # `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`.
 _OF_COMMANDS = ("key_password",)
-_DATABASE = re.compile(r"sqlite:///(?!:memory:).+|postgresql://[^/?]*(?<!:)(/[^/]*)?")
-_REDIS = re.compile(r"rediss?://[^/?]+(/\d+)?")
-_VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
-_RUNTIMES = ("auto", *RUNTIMES)
-
-
-def _known_runtime(name: str) -> str:
-    if name not in _RUNTIMES:
-        raise ValueError(f"there is no runtime {name!r}; there are {', '.join(_RUNTIMES)}")
-    return name
-
-
-RuntimeChoice = Annotated[str, AfterValidator(_known_runtime), WithJsonSchema({"type": "string", "enum": _RUNTIMES})]
 
 
 class Settings(BaseSettings):
@@ -58,7 +53,7 @@ class Settings(BaseSettings):
         description="Public keys of those who may sign artifacts: PEM files, or folders of them, comma-separated. They "
         "are read at the start.",
     )
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    host: Host = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on. 0 means any free port.")
     runtime: RuntimeChoice = Field(
         default="auto",
@@ -77,15 +72,15 @@ class Settings(BaseSettings):
         le=512,
         description="Number of threads of one generation. 0 divides the cores among the generations.",
     )
-    default_summarization: str | None = Field(
+    default_summarization: DefaultVariant = Field(
         default=None,
         description="Default variant for summarization. If unset: quantized, original or any that can be loaded.",
     )
-    default_translation: str | None = Field(
+    default_translation: DefaultVariant = Field(
         default=None,
         description="Default variant for translation. If unset: quantized, original or any that can be loaded.",
     )
-    preload: Annotated[tuple[tuple[Task, str], ...], NoDecode] = Field(
+    preload: Preloaded = Field(
         default=(),
         description="Variants to load at the start: `task/variant`, comma-separated. Default: the default variants.",
     )
@@ -106,7 +101,7 @@ class Settings(BaseSettings):
     allow_no_keys: bool = Field(
         default=False, description="Allow to listen on other addresses than this machine's own without keys."
     )
-    limits_url: SecretStr | None = Field(
+    limits_url: RedisUrl = Field(
         default=None,
         description="Redis that counts the use of keys, for several processes together: `redis://...` with the extra "
         "`redis`. Default: each process counts for itself.",
@@ -123,17 +118,17 @@ class Settings(BaseSettings):
         le=65535,
         description="Port of its own for metrics, loading and unloading, on the same address. Default: the one port.",
     )
-    trusted_hosts: str = Field(
+    trusted_hosts: HostNames = Field(
         default="",
         description="Host names by which requests may come, comma-separated; `*.example.com` for all below. Default: "
         "any.",
     )
-    trusted_proxies: str = Field(
+    trusted_proxies: Networks = Field(
         default="",
         description="Addresses or networks of proxies whose `X-Forwarded-For` is believed, comma-separated. Default: "
         "none.",
     )
-    cors_origins: str = Field(
+    cors_origins: Origins = Field(
         default="",
         description="Origins of pages of other sites that may use the API, such as `https://example.com`, "
         "comma-separated. Default: none.",
@@ -236,7 +231,7 @@ class Settings(BaseSettings):
         description="Maximum number of responses of an experiment, and of those outside of experiments, that can be "
         "judged. The oldest are deleted first.",
     )
-    database_url: SecretStr | None = Field(
+    database_url: DatabaseUrl = Field(
         default=None,
         description="Database of evaluations and feedback: `sqlite:///FILE`, or `postgresql://...` with the "
         "extra `postgres`. Default: a file of SQLite below `$XDG_STATE_HOME/slimseq` or `~/.local/state/slimseq`, one "
@@ -267,12 +262,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _signatures_need_keys(self) -> Self:
-        if self.require_signature and not _listed(self.trusted_keys):
+        if self.require_signature and not listed(self.trusted_keys):
             raise ValueError("SLIMSEQ_REQUIRE_SIGNATURE needs SLIMSEQ_TRUSTED_KEYS: public keys (PEM) of the signers")
         if self.trusted_keys and not self.require_signature:
             raise ValueError("SLIMSEQ_TRUSTED_KEYS has no effect without SLIMSEQ_REQUIRE_SIGNATURE=true")
         if self.require_signature:
-            _needs("cryptography", "SLIMSEQ_REQUIRE_SIGNATURE", extra="signing")
+            needs("cryptography", "SLIMSEQ_REQUIRE_SIGNATURE", extra="signing")
         return self
 
     @field_validator("keys_file", mode="before")
@@ -282,69 +277,6 @@ class Settings(BaseSettings):
         if value == "":
             raise ValueError("is empty: name a file, or unset it")
         return value
-
-    @field_validator("limits_url")
-    @classmethod
-    def _limits_are_in_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        url = _url(value, _REDIS, "redis://:PASSWORD@HOST:PORT/NUMBER")
-        if url:
-            _needs("redis", "Redis", extra="redis")
-        return value if url else None
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _proxies_are_networks(cls, value: str) -> str:
-        for network in _listed(value):
-            ipaddress.ip_network(network, strict=False)
-        return value
-
-    @field_validator("trusted_hosts")
-    @classmethod
-    def _hosts_are_names(cls, value: str) -> str:
-        for name in _listed(value):
-            if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_.-]+|\[[0-9a-fA-F:.]+\]", name):
-                raise ValueError(f"{name!r} is no host name such as example.com or *.example.com")
-        return value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _origins_have_no_path(cls, value: str) -> str:
-        for origin in _listed(value):
-            if not re.fullmatch(r"https?://[^/\s]+|\*", origin):
-                raise ValueError(f"{origin!r} is no origin such as https://example.com")
-        return value
-
-    @field_validator("host")
-    @classmethod
-    def _host_is_a_name(cls, value: str) -> str:
-        try:
-            ipaddress.ip_address(value)
-        except ValueError:
-            if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})", value):
-                raise ValueError(f"{value!r} is neither an address nor a host name") from None
-        return value
-
-    @field_validator("database_url")
-    @classmethod
-    def _database_is_supported(cls, value: SecretStr | None) -> SecretStr | None:
-        url = _url(value, _DATABASE, "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-        if url.startswith("postgresql"):
-            _needs("psycopg", "PostgreSQL", extra="postgres")
-        return value if url else None
-
-    @field_validator("preload", mode="before")
-    @classmethod
-    def _preload_from_text(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return tuple(_task_and_variant(item.strip()) for item in value.split(",") if item.strip())
-
-    @field_validator("default_summarization", "default_translation")
-    @classmethod
-    def _default_is_a_name(cls, value: str | None) -> str | None:
-        if value and not _VARIANT.fullmatch(value):
-            raise ValueError(f"{value!r} is not a variant's name, such as quantized")
-        return value or None
 
     def default_variant(self, task: Task) -> str | None:
         """Returns the default variant of a task, if it is set."""
@@ -359,51 +291,27 @@ class Settings(BaseSettings):
     @property
     def hosts(self) -> list[str]:
         """Host names by which requests may come. Empty: any."""
-        return _listed(self.trusted_hosts)
+        return listed(self.trusted_hosts)
 
     @property
     def signers(self) -> list[Path]:
         """Files and folders of trusted keys. Empty: artifacts need no signature."""
-        return [Path(place) for place in _listed(self.trusted_keys)]
+        return [Path(place) for place in listed(self.trusted_keys)]
 
     @property
     def proxies(self) -> list[str]:
         """Addresses and networks of trusted proxies."""
-        return _listed(self.trusted_proxies)
+        return listed(self.trusted_proxies)
 
     @property
     def origins(self) -> list[str]:
         """Origins that may use the API from a browser."""
-        return _listed(self.cors_origins)
+        return listed(self.cors_origins)
 
     @property
     def runtime_name(self) -> str | None:
         """The runtime of all variants. None if the service selects it."""
         return None if self.runtime == "auto" else self.runtime
-
-
-def _task_and_variant(text: str) -> tuple[Task, str]:
-    task, _, variant = text.partition("/")
-    if task not in list(Task) or not _VARIANT.fullmatch(variant):
-        raise ValueError(f"{text!r} is not of the form task/variant, such as translation/quantized")
-    return Task(task), variant
-
-
-def _url(value: SecretStr | None, pattern: re.Pattern[str], form: str) -> str:
-    """Returns the URL of a setting, empty if it is not set. The error does not show it: it may have a password."""
-    url = value.get_secret_value() if value else ""
-    if url and not pattern.fullmatch(url):
-        raise ValueError(f"must be {form}")
-    return url
-
-
-def _needs(module: str, what: str, extra: str) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise ValueError(f"{what} needs {module}: pip install 'slimseq[{extra}]'")
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _is_loopback(host: str) -> bool:

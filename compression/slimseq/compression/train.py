@@ -30,7 +30,7 @@ from slimseq.models_store.errors import BadSource
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.record import first_error
-from slimseq.models_store.store import MANIFEST, read_manifest
+from slimseq.models_store.record_files import MANIFEST, read_manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

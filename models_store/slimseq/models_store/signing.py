@@ -13,7 +13,8 @@ from slimseq.models_store.errors import UnusableKey
 from slimseq.models_store.files import SIGNATURE, short_name
 from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import FileEntry, Task
-from slimseq.models_store.store import Store, signed_files
+from slimseq.models_store.record_files import signed_files
+from slimseq.models_store.store import Store
 
 
 def sign(store: Store, task: Task, variant: str, private_key: Path, password: str | None = None) -> list[str]:

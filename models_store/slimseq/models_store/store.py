@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from slimseq.models_store.derived import forget_derived
 from slimseq.models_store.disk import writing_to
 from slimseq.models_store.errors import (
@@ -36,7 +34,17 @@ from slimseq.models_store.files import (
 from slimseq.models_store.formats import DERIVED_FORMATS, FORMATS, format_of
 from slimseq.models_store.locks import store_lock
 from slimseq.models_store.manifest import FileEntry, Manifest, Task
-from slimseq.models_store.record import Digest, Record, first_error
+from slimseq.models_store.record_files import (
+    EXPORT,
+    MANIFEST,
+    Export,
+    Stamp,
+    read_export,
+    read_manifest,
+    signed_files,
+    stamp_of,
+    write_manifest,
+)
 from slimseq.models_store.replacing import (
     new_folder,
     remove_folder,
@@ -47,20 +55,6 @@ from slimseq.models_store.replacing import (
 )
 from slimseq.models_store.roots import SortKey, sort_key
 from slimseq.models_store.trust import TrustedKeys
-
-MANIFEST = "manifest.json"
-EXPORT = "export.json"
-# Modification time in nanoseconds, size in bytes, and inode of a file: they change when the file is replaced.
-Stamp = tuple[int, int, int]
-
-
-class Export(Record):
-    """The content of `export.json`, the record of a derived format."""
-
-    source: Digest
-    exporter: str
-    versions: dict[str, str]
-    files: list[FileEntry]
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ class Store:
             entries = []
             restore_interrupted(self.root / task.value)
             for folder in sorted((self.root / task.value).glob("*/")):
-                stamp = None if folder.name.startswith(".") else _stamp_of(folder / MANIFEST)
+                stamp = None if folder.name.startswith(".") else stamp_of(folder / MANIFEST)
                 if stamp is not None:
                     entries.append(self._entry(task, folder, stamp, read.get((folder, stamp))))
             found += _by_root(entries)
@@ -193,20 +187,14 @@ class Store:
             InvalidArtifact: the record cannot be read, or does not list the files that the format needs.
             BadSignature: no trusted key signed it together with its artifact, and this store has trusted keys.
         """
-        path = self.folder(task, variant) / name / EXPORT
-        if not path.exists():
+        folder = self.folder(task, variant) / name
+        if not (folder / EXPORT).exists():
             return None
-        check_inside(path, self.root, f"{task}/{variant}")
-        try:
-            export = Export.model_validate_json(path.read_bytes())
-        except (ValidationError, OSError) as error:
-            raise InvalidArtifact(f"{short_name(path)} cannot be read: {_first_line(error)}") from error
-        listed = {file.path for file in export.files}
-        if missing := [file for file in DERIVED_FORMATS.get(name, ()) if file not in listed]:
-            raise InvalidArtifact(f"{short_name(path)} does not list {', '.join(missing)}")
+        check_inside(folder / EXPORT, self.root, f"{task}/{variant}")
+        export = read_export(folder)
         if self.trusted is not None:
             files = signed_files(self.manifest(task, variant), name, export)
-            self._check_signature(f"{task}/{variant}/{name}", files, path.parent)
+            self._check_signature(f"{task}/{variant}/{name}", files, folder)
         return export
 
     @contextmanager
@@ -332,12 +320,6 @@ class Store:
             return Entry(task, folder.name, folder, None, error, stamp)
 
 
-def signed_files(manifest: Manifest, name: str, export: Export) -> list[FileEntry]:
-    """Returns what the signature of an export lists: the artifact's own files and the export's."""
-    exported = [file.model_copy(update={"path": f"{name}/{file.path}"}) for file in export.files]
-    return [*manifest.files, *exported]
-
-
 def _by_root(entries: Sequence[Entry]) -> list[Entry]:
     """Sorts the artifacts of a task by the root of their lineage; an unreadable one is its own root."""
     manifests = [entry.manifest for entry in entries if entry.manifest is not None]
@@ -348,36 +330,3 @@ def _by_root(entries: Sequence[Entry]) -> list[Entry]:
         return sort_key(entry.manifest, manifests)
 
     return sorted(entries, key=key)
-
-
-def _stamp_of(path: Path) -> Stamp | None:
-    """Returns what identifies a version of a file; None if there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Reads `manifest.json` in a folder.
-
-    Raises:
-        InvalidArtifact: it is missing, not JSON, or does not match the schema.
-    """
-    path = folder / MANIFEST
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except (ValidationError, OSError) as error:
-        raise InvalidArtifact(f"{short_name(path)} cannot be read: {_first_line(error)}") from error
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Writes `manifest.json` into a folder, atomically."""
-    write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return first_error(error, "manifest")
-    return getattr(error, "strerror", None) or str(error).splitlines()[0]

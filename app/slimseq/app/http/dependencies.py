@@ -10,7 +10,7 @@ from slimseq.app.http.validation import describe
 from slimseq.app.services import Services
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.serving.terms import Priority, Terms
-from slimseq.app.settings import RuntimeChoice
+from slimseq.app.setting_types import RuntimeChoice
 from slimseq.models_store.manifest import Task
 
 

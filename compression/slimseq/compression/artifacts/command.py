@@ -31,10 +31,11 @@ from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.files import SIGNATURE
 from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.replacing import TEMPORARY
 from slimseq.models_store.roots import is_root, lineage_labels, reference_of
 from slimseq.models_store.signing import sign
-from slimseq.models_store.store import Store, write_manifest
+from slimseq.models_store.store import Store
 from slimseq.models_store.trust import TrustedKeys
 
 

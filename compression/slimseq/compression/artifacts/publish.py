@@ -22,8 +22,9 @@ from slimseq.models_store.files import list_files, write_json
 from slimseq.models_store.formats import format_of
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import NAME_PATTERN, Manifest, Reference, Size, Step, Task, digest_of
+from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.roots import BASE_TECHNIQUES, is_root, reference_of
-from slimseq.models_store.store import Store, write_manifest
+from slimseq.models_store.store import Store
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

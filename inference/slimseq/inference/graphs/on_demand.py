@@ -7,7 +7,8 @@ from importlib.metadata import version
 
 from slimseq.inference.graphs.names import CONTRACT
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.store import Export, Store
+from slimseq.models_store.record_files import Export
+from slimseq.models_store.store import Store
 
 FORMAT = "onnx"
 EXPORTER = "slimseq"
