@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.evaluation.record import least_agreement, record, with_newest
+from slimseq.evaluation.record import least_agreement, lowest_slices, record, recorded_scores, with_newest
 from slimseq.models_store.derived import read_derived
 from slimseq.models_store.errors import UnknownVariant
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import QualityScore
+from slimseq.models_store.measurements import QualityScore, SliceScore
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.store import Store
@@ -77,3 +77,48 @@ def test_agreement_is_recorded_for_each_embedded_variant_so_that_the_alert_can_f
     found = [each for each in (*manifests, *read_derived(root, task)) if least_agreement(each, manifests)]
 
     assert {each.variant for each in found} == {"pruned", "distilled", "quantized", "compact"}
+
+
+def slice_score(name: str, retention: float) -> SliceScore:
+    return SliceScore(
+        dimension="length",
+        name=name,
+        samples=60,
+        value=20.0,
+        retention=retention,
+        retention_interval=(retention - 0.05, retention + 0.05),
+    )
+
+
+def sliced(date: str, *slices: SliceScore, **changes: object) -> QualityScore:
+    return score(20.0).model_copy(update={"slices": list(slices), "measured_at": date, **changes})
+
+
+def test_the_lowest_slices_are_those_of_the_newest_score_of_each_data_set() -> None:
+    scores = [
+        sliced("2026-11-02", slice_score("short", 0.98), slice_score("long", 0.91)),
+        sliced("2026-11-01", slice_score("outdated", 0.5), samples=40),
+        sliced("2026-11-03", samples=20),
+        sliced("2026-11-01", slice_score("long", 0.95), dataset="news"),
+        score(50.0, "chrf"),
+    ]
+
+    found = lowest_slices(scores)
+
+    assert [(of.dataset, part.name, part.retention) for of, part in found] == [
+        ("sample", "long", 0.91),
+        ("news", "long", 0.95),
+        ("sample", "short", 0.98),
+    ]
+    assert lowest_slices([score(20.0)]) == []
+
+
+def test_slices_relative_to_another_reference_are_not_shown() -> None:
+    manifest = artifact_manifest()
+    old = sliced("2026-11-01", slice_score("long", 0.9), reference=f"sha256:{'1' * 64}", retention=0.95)
+    own = sliced("2026-11-01", slice_score("long", 0.9), reference=manifest.digest, retention=0.95, dataset="news")
+    manifest = manifest.model_copy(update={"quality": [old, own]})
+
+    found = recorded_scores(manifest, [manifest])
+
+    assert [(each.dataset, len(each.slices)) for each in found] == [("sample", 0), ("news", 1)]

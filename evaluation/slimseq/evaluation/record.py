@@ -5,12 +5,14 @@ from typing import TypeVar
 
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.measurements import Performance, QualityScore
+from slimseq.models_store.measurements import Performance, QualityScore, SliceScore
 from slimseq.models_store.roots import is_root, reference_of
 from slimseq.models_store.store import Store
 
 # What older scores, which do not say it, are relative to.
 OLD_REFERENCE = "original"
+# Slices of a variant that cards and reports show.
+SHOWN_SLICES = 3
 
 Measurement = TypeVar("Measurement", QualityScore, Performance)
 
@@ -104,6 +106,20 @@ def least_agreement(manifest: Manifest, manifests: Iterable[Manifest]) -> Qualit
     return min(latest.values(), key=lambda pair: pair[0], default=(None, None))[1]
 
 
+def lowest_slices(scores: Iterable[QualityScore]) -> list[tuple[QualityScore, SliceScore]]:
+    """Returns all slices of a variant's scores, each with its score, lowest retention first.
+
+    Of several scores on one data set, the one measured last counts.
+    """
+    latest = {
+        (score.dataset, score.split): score
+        for score in sorted(scores, key=lambda score: score.measured_at)
+        if score.slices
+    }
+    found = [(score, each) for score in latest.values() for each in score.slices]
+    return sorted(found, key=lambda pair: pair[1].retention)
+
+
 def retention_of(manifest: Manifest, manifests: Iterable[Manifest]) -> float | None:
     """Returns a variant's least retention: 1 for a base model, None where it was not measured."""
     if is_root(manifest):
@@ -113,7 +129,8 @@ def retention_of(manifest: Manifest, manifests: Iterable[Manifest]) -> float | N
 
 
 def _without_retention(score: QualityScore) -> QualityScore:
-    return score.model_copy(update={"retention": None, "retention_interval": None, "p_value": None, "agreement": None})
+    unknown = dict.fromkeys(("retention", "retention_interval", "p_value", "agreement"))
+    return score.model_copy(update={**unknown, "slices": []})
 
 
 def _measured(score: QualityScore) -> tuple[str, str, int, str, str]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from slimseq.evaluation.bootstrap import Interval
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import MeanAgreement, QualityScore
+from slimseq.models_store.measurements import MeanAgreement, QualityScore, SliceScore
 from slimseq.models_store.record import Record
 
 
@@ -45,6 +45,10 @@ class VariantResult(Record):
     metrics: tuple[MetricResult, ...]
     agreement: MeanAgreement | None = Field(
         default=None, description="Agreement with the outputs of the reference. None without a reference."
+    )
+    slices: tuple[SliceScore, ...] = Field(
+        default=(),
+        description="Primary metric on parts of the samples. None of a reference, and of few samples.",
     )
     seconds: float = Field(description="Time of generation, without scoring.")
     output_tokens: int
@@ -123,7 +127,7 @@ class Evaluation(Record):
         Raises:
             KeyError: it was not evaluated.
         """
-        agreement = self.variant(variant).agreement
+        found, primary = self.variant(variant), PRIMARY_METRIC[self.task]
         return [
             QualityScore(
                 dataset=self.dataset,
@@ -133,8 +137,9 @@ class Evaluation(Record):
                 cpu_flags=list(cpu_flags),
                 measured_at=measured_at,
                 reference=reference,
-                agreement=agreement if result.metric == PRIMARY_METRIC[self.task] else None,
+                agreement=found.agreement if result.metric == primary else None,
+                slices=list(found.slices) if result.metric == primary else [],
                 **result.model_dump(),
             )
-            for result in self.variant(variant).metrics
+            for result in found.metrics
         ]

@@ -18,10 +18,11 @@ from slimseq.evaluation.metrics.baselines import BASELINE_NAME, baseline
 from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS, describe
 from slimseq.evaluation.results import BaselineResult, Evaluation, MetricResult, VariantResult
 from slimseq.evaluation.significance import paired_differences, randomization_p_value
+from slimseq.evaluation.slices import CountTokens, slice_scores, slices_of
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import MeanAgreement
+from slimseq.models_store.measurements import MeanAgreement, SliceScore
 
 CHUNK_EXAMPLES = 16
 
@@ -59,6 +60,7 @@ def evaluate(
     tallies: Mapping[str, Tally] | None = None,
     watcher: Watcher | None = None,
     longest_first: bool = True,
+    count_tokens: Mapping[str, CountTokens] | None = None,
 ) -> Evaluation:
     """Generates with every system and scores the outputs.
 
@@ -73,6 +75,8 @@ def evaluate(
         tallies: outputs of an earlier run of the same systems on the same sample, which are not generated again.
         watcher: sees the outputs, and may end the run early.
         longest_first: whether chunks have the examples in the order of length and not in that of the sample.
+        count_tokens: by reference, counts a text's tokens by its tokenizer. The other variants of these references are
+            scored on slices too (`slimseq.evaluation.slices`).
 
     Returns:
         Results in the order of `systems`, on the examples that all of them have outputs for.
@@ -92,11 +96,18 @@ def evaluate(
     found = {name: (tallies or {}).get(name) or Tally() for name in systems}
     _generate_all(sample.examples, systems, found, progress, watcher or Watcher(), longest_first)
     indices = sorted(set.intersection(*(set(tally.outputs) for tally in found.values())))
-    sources = [sample.examples[index].source for index in indices]
-    targets = [sample.examples[index].target for index in indices]
+    examples = [sample.examples[index] for index in indices]
+    sources, targets = [example.source for example in examples], [example.target for example in examples]
     trivial = _scored(task, sources, [baseline(task, source) for source in sources], targets)
     hypotheses = {name: tuple(tally.outputs[index].text for index in indices) for name, tally in found.items()}
     scored = {name: _scored(task, sources, texts, targets) for name, texts in hypotheses.items()}
+    primary = {name: each.metrics[PRIMARY_METRIC[task]] for name, each in scored.items()}
+    slices = {name: slices_of(examples, count) for name, count in (count_tokens or {}).items()}
+    sliced = {
+        name: slice_scores(slices[reference], primary[name], primary[reference])
+        for name, reference in references.items()
+        if name in primary and name != reference and reference in slices
+    }
     return Evaluation(
         task=task,
         dataset=sample.name,
@@ -113,11 +124,12 @@ def evaluate(
                 tally,
                 hypotheses[name],
                 mean_agreement(task, hypotheses[name], hypotheses[references[name]]) if name in references else None,
+                sliced.get(name, ()),
                 _metric_results(scored[name], scored[references[name]] if name in references else None, trivial),
             )
             for name, tally in found.items()
         ),
-        differences=paired_differences({name: each.metrics[PRIMARY_METRIC[task]] for name, each in scored.items()}),
+        differences=paired_differences(primary),
     )
 
 
@@ -226,6 +238,7 @@ def _variant_result(
     tally: Tally,
     hypotheses: tuple[str, ...],
     agreement: MeanAgreement | None,
+    slices: tuple[SliceScore, ...],
     metrics: tuple[MetricResult, ...],
 ) -> VariantResult:
     output_tokens = sum(output.output_tokens for output in tally.outputs.values())
@@ -234,6 +247,7 @@ def _variant_result(
         reference=reference,
         metrics=metrics,
         agreement=agreement,
+        slices=slices,
         seconds=tally.seconds,
         output_tokens=output_tokens,
         tokens_per_second=output_tokens / tally.seconds if tally.seconds else 0.0,

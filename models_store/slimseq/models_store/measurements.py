@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right
 from itertools import pairwise
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,28 @@ class MeanAgreement(Record):
         description="CPU flags, if it was measured on another kind of CPU than the score. The same bytes may give "
         "other outputs there.",
     )
+
+
+SliceDimension = Literal["origin", "length", "rare_words"]
+
+
+class SliceScore(Record):
+    """The primary metric on some of a data set's samples."""
+
+    dimension: SliceDimension = Field(
+        description="`origin`: samples of one origin. `length`: a third of the samples, by the words of the source. "
+        "`rare_words`: a third, by the tokens for each word of the source; rare words have more."
+    )
+    name: str = Field(description="Which slice of the dimension, such as `9 to 21 words`.")
+    samples: int = Field(ge=1)
+    value: float
+    retention: float = Field(description="Value divided by the reference's value, on the same samples.")
+    retention_interval: tuple[float, float] = Field(description="95 % paired bootstrap interval, of this slice alone.")
+
+    @property
+    def label(self) -> str:
+        """The dimension and the name, for people."""
+        return f"{self.dimension.replace('_', ' ')}: {self.name}"
 
 
 class QualityScore(Record):
@@ -57,6 +79,10 @@ class QualityScore(Record):
     baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
     agreement: MeanAgreement | None = Field(
         default=None, description="Agreement with the reference, in the score of the primary metric only."
+    )
+    slices: list[SliceScore] = Field(
+        default=[],
+        description="Scores on parts of the samples, in the score of the primary metric only. None of a reference.",
     )
     measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
 

@@ -7,7 +7,7 @@ import pytest
 
 from slimseq.compression.artifacts.publish import Identity, derived, publish_model
 from slimseq.models_store.manifest import Check, Manifest, Step, Task, Verdict
-from slimseq.models_store.measurements import MeanAgreement, Performance, QualityScore
+from slimseq.models_store.measurements import MeanAgreement, Performance, QualityScore, SliceDimension, SliceScore
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model
 from tests.families import Family
@@ -42,6 +42,17 @@ def quality(value: float, **changes: object) -> QualityScore:
         "measured_at": "2026-11-24T20:14:42+00:00",
     }
     return QualityScore.model_validate(known | changes)
+
+
+def part(dimension: SliceDimension, name: str, retention: float) -> SliceScore:
+    return SliceScore(
+        dimension=dimension,
+        name=name,
+        samples=1050,
+        value=20.5,
+        retention=retention,
+        retention_interval=(retention - 0.05, retention + 0.05),
+    )
 
 
 def performance(tokens_per_second: float, **changes: object) -> Performance:

@@ -40,6 +40,7 @@ from slimseq.evaluation.metrics import METRICS, PRIMARY_METRIC
 from slimseq.evaluation.record import record
 from slimseq.evaluation.results import Evaluation
 from slimseq.evaluation.run import evaluate, generate_with
+from slimseq.evaluation.slices import counts_tokens
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -136,6 +137,7 @@ def evaluate_variants(
             references=references,
             progress=advance,
             tallies=tallies,
+            count_tokens={name: counts_tokens(generators[name]) for name in set(references.values())},
         )
         measured_at = datetime.now(UTC).isoformat(timespec="seconds")
         unrecorded: dict[str, SlimseqError] = {}
@@ -261,6 +263,8 @@ def command(
     else:
         print_table(table_of(evaluation))
         print_table(agreement_table_of(evaluation))
+        for line in lowest_slice_lines(evaluation):
+            print_line(line)
         for metric in evaluation.variants[0].metrics:
             print_line(f"{metric.metric}: {metric.signature}")
         if not is_recorded:
@@ -280,6 +284,20 @@ def command(
             sys.exit(GATE_FAILED)
     if unrecorded is not None:
         raise unrecorded
+
+
+def lowest_slice_lines(evaluation: Evaluation) -> list[str]:
+    """Returns a line for each variant with slices: the one with the lowest retention."""
+    lines = []
+    for variant in evaluation.variants:
+        if variant.slices:
+            lowest = min(variant.slices, key=lambda each: each.retention)
+            low, high = lowest.retention_interval
+            lines.append(
+                f"{variant.variant} loses most: {lowest.label}, keeps {lowest.retention:.3f} [{low:.3f}, {high:.3f}], "
+                f"{lowest.samples:,} samples, the lowest of {len(variant.slices)} slices"
+            )
+    return lines
 
 
 def below(evaluation: Evaluation, limit: float) -> dict[str, float | None]:

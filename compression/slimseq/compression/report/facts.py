@@ -8,10 +8,10 @@ from slimseq.compression.errors import BadData
 from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME
-from slimseq.evaluation.record import recorded_scores
+from slimseq.evaluation.record import lowest_slices, recorded_scores
 from slimseq.models_store.derived import as_recorded
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.measurements import Performance, QualityScore
+from slimseq.models_store.measurements import Performance, QualityScore, SliceScore
 from slimseq.models_store.roots import lineage_labels, reference_label, root_of, sort_key
 from slimseq.models_store.store import Store
 
@@ -42,6 +42,7 @@ class VariantFacts:
         parameter_ratio: its parameters divided by the reference's.
         speeds: all measurements.
         speed: on its fastest runtime, in the setting that most variants of the task have, with the largest batch.
+        slices: all slices of its scores, each with its score, lowest retention first.
     """
 
     manifest: Manifest
@@ -52,6 +53,7 @@ class VariantFacts:
     parameter_ratio: float | None
     speeds: tuple[Speed, ...]
     speed: Speed | None
+    slices: tuple[tuple[QualityScore, SliceScore], ...]
 
     @property
     def name(self) -> str:
@@ -186,6 +188,7 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
             key=lambda each: each.measured.tokens_per_second,
             default=None,
         ),
+        slices=tuple(lowest_slices(recorded_scores(manifest, manifests))),
     )
 
 

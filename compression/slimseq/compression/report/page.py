@@ -13,6 +13,7 @@ from slimseq.compression.report.findings import Finding, findings_of
 from slimseq.compression.report.folder import PAGE, check_folder, write_folder
 from slimseq.compression.report.losses import read_loss_curves
 from slimseq.compression.report.plots import finding_plot, loss_plot, trade_offs
+from slimseq.evaluation.record import SHOWN_SLICES
 from slimseq.models_store.manifest import Task
 
 TEMPLATE = "report.html.jinja"
@@ -82,7 +83,9 @@ def rendered(sections: Sequence[TaskSection], training: Sequence[Plot]) -> str:
     )
     filters = ("fixed", "interval", "megabytes", "times", "p_value", "plain")
     environment.filters.update({name: getattr(numbers, name) for name in filters})
-    return environment.get_template(TEMPLATE).render(sections=sections, training=training, nothing=numbers.NOTHING)
+    return environment.get_template(TEMPLATE).render(
+        sections=sections, training=training, nothing=numbers.NOTHING, shown_slices=SHOWN_SLICES
+    )
 
 
 def _section(context: Context, facts: TaskFacts, options: ReportOptions) -> TaskSection:

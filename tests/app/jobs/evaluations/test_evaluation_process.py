@@ -142,3 +142,27 @@ def test_an_evaluation_opens_only_what_a_trusted_key_signed(own_store: Store, tm
     result = EvaluationProcess().run([order.line(), SAMPLE], lambda _: None)
 
     assert result["evaluated"] == 1
+
+
+def test_an_evaluation_says_what_a_variant_keeps_of_short_and_of_long_sentences(embedded: Store) -> None:
+    short = ["The dog is barking.", "Der Hund bellt im Garten."]
+    long = ["We walked along the river until it was dark.", "Wir gingen am Fluss entlang, bis es dunkel war."]
+    pairs = [short, long] * 50
+    outputs = [
+        {"variant": name, "sample": number, "seconds": 0.1, "score": 50.0, "text": text, "finish_reason": "eos"}
+        | {"input_tokens": 9, "output_tokens": 9, "truncated": False, "lost": []}
+        for number, (_, target) in enumerate(pairs)
+        for name, text in (("original", target), ("quantized", target.replace("bis es dunkel", "bis das hell")))
+    ]
+    runtimes = dict.fromkeys(("original", "quantized"), "onnxruntime")
+    references = dict.fromkeys(runtimes, "original")
+    order = replace(ORDER, store=str(embedded.root), runtimes=runtimes, references=references, samples=100)
+    lines = [*(line_of({"sample": pair}) for pair in pairs), *(line_of({"output": output}) for output in outputs)]
+
+    result = EvaluationProcess().run([order.line(), *lines], lambda _: None)
+
+    original, quantized = result["results"]
+    kept = {each["name"]: each["retention"] for each in quantized["slices"] if each["dimension"] == "length"}
+    assert original["slices"] == []
+    assert list(kept) == ["4 words", "9 words"]
+    assert kept["4 words"] == 1.0 and kept["9 words"] < 0.8

@@ -29,6 +29,7 @@ from slimseq.evaluation.examples import DatasetSample, Example
 from slimseq.evaluation.host import bound_heaps
 from slimseq.evaluation.run import Generate, Tally, Watcher, evaluate
 from slimseq.evaluation.sequential.sequential_gate import SequentialGate, sample_score
+from slimseq.evaluation.slices import counts_tokens
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -146,6 +147,7 @@ def _run_quality(order: EvaluationOrder, known: KnownRows, write: Write) -> dict
         tallies=writer.tallies,
         watcher=writer,
         longest_first=writer.gate is None,
+        count_tokens={name: counts_tokens(generators[name]) for name in set(order.references.values())},
     )
     return {
         **found.model_dump(mode="json", include={"baseline", "differences"}),
