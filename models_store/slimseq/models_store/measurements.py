@@ -99,7 +99,7 @@ class ConfidenceCalibration(Record):
 
     @property
     def is_used(self) -> bool:
-        """Whether outputs have a confidence. If the rank correlation may be 0, log-probabilities say nothing of them."""
+        """Whether outputs have a confidence: not if the rank correlation may be 0, since it may say nothing then."""
         return self.spearman_interval[0] > 0
 
     def of(self, mean_log_probability: float) -> float | None:

@@ -114,6 +114,26 @@ export function difference(pieces, show = null) {
   });
 }
 
+const KINDS = {
+  language: "Other language",
+  length: "Length",
+  repetition: "Repetition",
+  truncated: "Cut off",
+  lost: "Lost",
+  number: "Number",
+  untranslated: "Not translated",
+};
+
+/** The service's warnings about an output, if there are some. */
+export function warningsOf(warnings) {
+  if (!warnings?.length) return nothing;
+  return html`<ul class="warnings" lang="en" aria-label="Warnings">
+    ${warnings.map(
+      ({ kind, detail }) => html`<li>${icons.warning}<span><b>${KINDS[kind] ?? kind}.</b> ${detail}</span></li>`,
+    )}
+  </ul>`;
+}
+
 /** Shows or hides the differences from a reference. `page` has `showsDifferences` and `draw`. */
 export function differencesSwitch(page, reference) {
   const change = (event) => {

@@ -4,7 +4,7 @@ import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { repeat } from "../vendor/lit-html/directives/repeat.js";
 import { bytes, count, fixed, interval, isNumber, milliseconds, percent } from "../format.js";
 import { icons } from "../icons.js";
-import { bar, difference, differencesSwitch, isRoot, markIcon } from "../parts.js";
+import { bar, difference, differencesSwitch, isRoot, markIcon, warningsOf } from "../parts.js";
 import { link } from "../route.js";
 import { afterVote, counted } from "./blind.js";
 import { AGREEMENT_METRIC, agreement, wordDiff } from "../text/compare.js";
@@ -85,7 +85,7 @@ function article(page, each, { longest, largest }) {
       ${page.blind?.feedback?.variant === name ? html`<span class="tag tag-good">your choice</span>` : nothing}
       <span class="state state-${result?.state}">${STATES[result?.state] ?? nothing}</span>
     </header>
-    <div class=${outputClass(page)} lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}${structureLine(page, result)}${warningsOf(result?.response)}</div>
+    <div class=${outputClass(page)} lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}${structureLine(page, result)}${warningsOf(result?.response?.outputs[0].warnings)}</div>
     <dl class="figures">
       ${figure("Time", milliseconds(each.milliseconds), bar(each.milliseconds / longest))}
       ${figure("Tokens/s", count(each.tokensPerSecond), note(each.tokens && `${each.tokens} tokens`))}
@@ -131,27 +131,6 @@ function text(page, { result, pieces }) {
   if (pieces && page.showsDifferences) return html`<p>${difference(pieces, show)}</p>`;
   const isWriting = result.state === "writing";
   return html`<p>${show()}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>`;
-}
-
-const KINDS = {
-  language: "Other language",
-  length: "Length",
-  repetition: "Repetition",
-  truncated: "Cut off",
-  lost: "Lost",
-  number: "Number",
-  untranslated: "Not translated",
-};
-
-/** The service's warnings about an output. */
-function warningsOf(response) {
-  const warnings = response?.outputs[0].warnings ?? [];
-  if (warnings.length === 0) return nothing;
-  return html`<ul class="warnings" lang="en" aria-label="Warnings">
-    ${warnings.map(
-      ({ kind, detail }) => html`<li>${icons.warning}<span><b>${KINDS[kind] ?? kind}.</b> ${detail}</span></li>`,
-    )}
-  </ul>`;
 }
 
 function vote(page, result, name) {
