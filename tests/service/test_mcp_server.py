@@ -89,8 +89,9 @@ def test_an_assistant_translates_documents_and_may_leave_facts_unprotected(servi
         protected = result(await client.call_tool("translate", arguments))["text"]
         free = result(await client.call_tool("translate", {**arguments, "protect": False}))["text"]
         summary = result(await client.call_tool("summarize", {"text": page, "format": "html"}))["text"]
-        arguments = {"task": "summarization", "variants": ["original", "quantized"], "text": page, "format": "html"}
-        compared = result(await client.call_tool("compare", arguments))
+        variants = ["original", "quantized"]
+        asked = {"task": "summarization", "variants": variants, "text": page, "format": "html"}
+        compared = result(await client.call_tool("compare", asked))
 
         assert all(part in translated for part in ("<p>", "<b>", '<a href="https://example.com/a">', "</a>"))
         assert "1.299,99" in protected and "billing@example.com" in protected

@@ -251,7 +251,7 @@ function outputs(page, more) {
     </ol>
     <p class="note">
       The number after an output is its score: ${SAMPLE_SCORES[task]}, from 0 to 100.
-      ${samples.some(hasConfidence) ? "Confidence is the score that the model would expect, from 0 to 1: how sure it is." : nothing}
+      ${samples.some(hasConfidence) ? "Confidence is the expected score divided by 100: how sure the model is." : nothing}
     </p>
     ${next === null ? nothing : html`<button type="button" class="secondary more" @click=${more}>Show more</button>`}
   </section>`;
@@ -280,9 +280,7 @@ function outputsOf(page, { source, target, outputs: found }, reference) {
         .map(
           (name) =>
             html`<dt><span class="named">${mark(page, name)}${name}</span></dt>
-              <dd class="tone-${page.marks.get(name)?.tone ?? 0}">
-                ${shown(name)} <span class="score">${judged(found[name])}</span>${warningsOf(found[name].warnings)}
-              </dd>`,
+              <dd class="tone-${page.marks.get(name)?.tone ?? 0}">${shown(name)} <span class="score">${judged(found[name])}</span>${warningsOf(found[name].warnings)}</dd>`,
         )}
     </dl>
   </li>`;
