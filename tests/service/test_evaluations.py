@@ -73,6 +73,33 @@ def test_posted_pairs_are_evaluated_to_the_end(service: Service) -> None:
             assert bleu["retention"] == 1
 
 
+def test_outputs_have_the_warnings_and_the_confidence_of_answers(service: Service) -> None:
+    german = "Die Kinder spielen heute im Garten, weil die Sonne scheint und die Schule geschlossen ist."
+    sources = [
+        "The children are playing in the garden.",
+        german,
+        "The bill of $1,299.99 must be paid by 14 March 2026.",
+    ]
+    pairs = [{"source": source, "target": "Die Kinder spielen im Garten."} for source in sources]
+    variants = ["original", "quantized"]
+
+    location = service.post("/evaluations", {"task": "translation", "variants": variants, "pairs": pairs}).headers[
+        "location"
+    ]
+    ended(service, location)
+    samples = service.get(f"{location}/samples").json["samples"]
+
+    for variant in variants:
+        answer = service.post(f"/translate?variant={variant}", {"text": sources, "protect": False}).json
+        for sample, own in zip(samples, answer["outputs"], strict=True):
+            output = sample["outputs"][variant]
+            judged = (output["text"], output["warnings"], output["confidence"])
+            assert judged == (own["text"], own.get("warnings"), own.get("confidence"))
+        assert samples[0]["outputs"][variant]["warnings"] is None
+        assert samples[1]["outputs"][variant]["warnings"][0]["kind"] == "language"
+    assert 0 < samples[0]["outputs"]["original"]["confidence"] < 1
+
+
 def test_the_bundled_sample_is_evaluated_by_name(service: Service) -> None:
     posted = service.post(
         "/evaluations", {"task": "summarization", "variants": ["quantized"], "dataset": "sample", "samples": 2}

@@ -48,11 +48,56 @@ def test_an_assistant_uses_the_service(service: Service) -> None:
         summary = result(await client.call_tool("summarize", {"text": f"{SENTENCE} {SENTENCE}"}))
         variants = result(await client.call_tool("list_variants", {}))
 
-        own = service.post("/translate?variant=original", {"text": SENTENCE}).json["outputs"][0]["text"]
-        assert translated == compared["original"] == own and compared["quantized"] and summary
+        [own] = service.post("/translate?variant=original", {"text": SENTENCE}).json["outputs"]
+        expected = {"text": own["text"], "warnings": [], "confidence": own.get("confidence")}
+        assert translated == compared["original"] == expected
+        assert compared["quantized"]["text"] and summary["text"]
         (default,) = [each for each in variants if each["task"] == "translation" and each["is_default"]]
         assert default["variant"] == "quantized" and default["languages"] == ["en", "de"]
         assert default["retention"] > 0.5
+
+    with_server(service.port, use)
+
+
+def test_an_assistant_reads_what_may_be_wrong_with_an_output_and_how_sure_the_model_is(service: Service) -> None:
+    german = "Die Kinder spielen heute im Garten, weil die Sonne scheint und die Schule geschlossen ist."
+
+    async def use(client: Client) -> None:
+        (schema,) = [tool.output_schema for tool in (await client.list_tools()).tools if tool.name == "translate"]
+        variants = ["original", "compact"]
+        arguments = {"task": "translation", "variants": variants, "text": german}
+        compared = result(await client.call_tool("compare", arguments))
+        sure = result(await client.call_tool("translate", {"text": SENTENCE, "variant": "original"}))["confidence"]
+
+        assert schema and schema["required"] == ["text", "warnings", "confidence"]
+        for variant in variants:
+            [warning] = [each for each in compared[variant]["warnings"] if each["kind"] == "language"]
+            assert "seems to be in German" in warning["detail"]
+        assert 0 < sure < 1
+
+    with_server(service.port, use)
+
+
+def test_an_assistant_translates_documents_and_may_leave_facts_unprotected(service: Service) -> None:
+    page = '<p>The <b>red</b> house is <a href="https://example.com/a">open</a>.</p>'
+    bill = "The bill of $1,299.99 must be paid by billing@example.com."
+
+    async def use(client: Client) -> None:
+        arguments = {"text": page, "variant": "original", "format": "html"}
+        translated = result(await client.call_tool("translate", arguments))["text"]
+        arguments = {"text": bill, "variant": "original"}
+        protected = result(await client.call_tool("translate", arguments))["text"]
+        free = result(await client.call_tool("translate", {**arguments, "protect": False}))["text"]
+        summary = result(await client.call_tool("summarize", {"text": page, "format": "html"}))["text"]
+        variants = ["original", "quantized"]
+        asked = {"task": "summarization", "variants": variants, "text": page, "format": "html"}
+        compared = result(await client.call_tool("compare", asked))
+
+        assert all(part in translated for part in ("<p>", "<b>", '<a href="https://example.com/a">', "</a>"))
+        assert "1.299,99" in protected and "billing@example.com" in protected
+        [own] = service.post("/translate?variant=original", {"text": bill, "protect": False}).json["outputs"]
+        assert free == own["text"] != protected
+        assert summary and "<" not in summary and all("<" not in each["text"] for each in compared.values())
 
     with_server(service.port, use)
 

@@ -3,7 +3,7 @@
 import re
 
 from tests.service.client import Service
-from tests.web.conftest import Visitor
+from tests.web.conftest import Visit, Visitor
 
 PAIRS = '{"source": "Good morning.", "target": "Guten Morgen."}\nGood night.\tGute Nacht.'
 
@@ -153,7 +153,24 @@ def test_the_outputs_of_an_evaluation_are_read_page_by_page(visitor: Visitor, se
     for shown, sample in zip(page.locator(".output-list > li").all_inner_texts(), samples, strict=True):
         lines = shown.split("\n")
         assert lines[1] == sample["source"] and lines[4] == "original" and lines[6] == "compact"
-        assert lines[7] == f"{sample['outputs']['compact']['text']} {sample['outputs']['compact']['score']:.1f}"
+        output = sample["outputs"]["compact"]
+        assert lines[7] == f"{output['text']} {output['score']:.1f}, confidence {output['confidence']:.2f}"
+
+
+def test_the_warnings_about_an_output_are_shown_below_it(visit: Visit, service: Service) -> None:
+    german = "Die Kinder spielen heute im Garten, weil die Sonne scheint und die Schule geschlossen ist."
+    pairs = [{"source": german, "target": german}, {"source": "Good morning.", "target": "Guten Morgen."}]
+    job = service.post("/evaluations", {"task": "translation", "variants": ["compact"], "pairs": pairs}).json
+    with visit(viewport={"width": 360, "height": 740}) as visitor:
+        page = visitor.open(f"evaluations/{job['id']}")
+        page.get_by_role("heading", name="Outputs").wait_for()
+
+        warned, other = page.locator(".output-list > li").all()
+        said = warned.get_by_role("list", name="Warnings").inner_text()
+        assert "Other language. The text seems to be in German." in said
+        assert other.get_by_role("list", name="Warnings").count() == 0
+        assert visitor.serious_violations() == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_variants_are_compared_in_pairs(visitor: Visitor, service: Service) -> None:

@@ -20,8 +20,55 @@ def test_the_table_says_what_each_variant_costs_and_keeps(visitor: Visitor, serv
     for name, each in recorded.items():
         assert f"{each['quality']['retention']['value']:.3f}" in rows[name]
         assert f"{each['bytes'] / 1e6:.1f} MB" in rows[name]
+        assert f"{each['confidence']['spearman']:.2f}" in rows[name]
     assert f"{recorded['pruned']['speed']['speed_up']:.2f}\N{MULTIPLICATION SIGN}" in rows["pruned"]
     assert "Passed" in rows["pruned"]
+
+
+def test_the_size_of_the_weights_is_that_of_reports_and_stands_beside_that_of_the_files_that_are_read(
+    visitor: Visitor, service: Service
+) -> None:
+    detail = service.get("/variants/translation/original").json
+    weights, fp32 = (
+        detail["manifest"]["size"]["bytes_by_format"]["safetensors"],
+        detail["manifest"]["size"]["fp32_bytes"],
+    )
+
+    page = visitor.open("variants?task=translation")
+    shown = page.locator("tbody tr").first.locator("td[data-label=Weights], td[data-label='Model files']")
+    cells = [" ".join(text.split()) for text in shown.all_inner_texts()]
+    visitor.open("variants/translation/original")
+    facts = [fact.split("\n") for fact in page.locator(".fact").all_inner_texts()]
+
+    assert weights < detail["bytes"]
+    assert cells == [
+        f"{weights / 1e6:.1f} MB {fp32 / weights:.2f}\N{MULTIPLICATION SIGN} smaller",
+        f"{detail['bytes'] / 1e6:.1f} MB",
+    ]
+    assert ["Weights", f"{weights / 1e6:.1f} MB", "smallest format: safetensors"] in facts
+    assert ["Model files", f"{detail['bytes'] / 1e6:.1f} MB", "that onnxruntime reads"] in facts
+
+
+def test_a_variant_says_what_its_confidence_is_worth(visitor: Visitor, service: Service) -> None:
+    detail = service.get("/variants/translation/compact").json
+    found = {"metric": "chrf", "dataset": "dev.mine", "samples": 600, "spearman": 0.553, "calibration_error": 0.026}
+    detail["confidence"] = {"is_used": True, "spearman_interval": [0.491, 0.614], **found}
+    visitor.answer("/variants/translation/compact", detail)
+    detail = service.get("/variants/summarization/compact").json
+    detail["confidence"] = {"is_used": False, "spearman_interval": [-0.07, 0.61], **found}
+    visitor.answer("/variants/summarization/compact", detail)
+
+    page = visitor.open("variants/translation/compact")
+    section = page.locator("section", has=page.get_by_role("heading", name="Confidence"))
+    used = section.inner_text()
+    violations = visitor.serious_violations()
+    visitor.open("variants/summarization/compact")
+    page.get_by_text("Outputs have no confidence").wait_for()
+
+    assert "the chrF / 100 to expect" in used and "0.55 (95 % interval 0.49 to 0.61)" in used
+    assert "600 samples of dev.mine" in used and "0.03 off in the mean" in used
+    assert "interval -0.07 to 0.61" in section.inner_text()
+    assert violations == []
 
 
 def test_a_mark_of_the_plot_opens_its_variant(visitor: Visitor) -> None:
@@ -33,7 +80,7 @@ def test_a_mark_of_the_plot_opens_its_variant(visitor: Visitor) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Scores").wait_for()
 
-    words = r"compact: retention 0\.9\d\d \(0\.9\d\d to 0\.9\d\d\), 4\.7 MB on disk, on the front"
+    words = r"compact: retention 0\.9\d\d \(0\.9\d\d to 0\.9\d\d\), 4\.7 MB of model files, on the front"
     assert any(re.fullmatch(words, name) for name in names)
     assert "#/variants/translation/" in page.url
 
@@ -147,7 +194,10 @@ def test_a_point_of_the_plot_shows_its_numbers(visitor: Visitor, service: Servic
     low, high = detail["quality"]["retention"]["interval"]
     said = page.locator(".tip text").all_text_contents()
     value = detail["quality"]["retention"]["value"]
-    assert said == [f"retention {value:.3f} ({low:.3f} to {high:.3f})", f"{detail['bytes'] / 1e6:.1f} MB on disk"]
+    assert said == [
+        f"retention {value:.3f} ({low:.3f} to {high:.3f})",
+        f"{detail['bytes'] / 1e6:.1f} MB of model files",
+    ]
 
 
 def test_live_agreement_is_that_of_the_shadowed_requests(visitor: Visitor, service: Service) -> None:

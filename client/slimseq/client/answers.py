@@ -160,6 +160,21 @@ class Retention(Answer):
     samples: int | None = None
 
 
+class Calibration(Answer):
+    """How well the confidence of a variant's outputs was fitted on dev data: the rank correlation, with an interval.
+
+    Outputs have a confidence if `is_used`.
+    """
+
+    is_used: bool
+    metric: str
+    dataset: str
+    samples: int
+    spearman: float
+    spearman_interval: Interval
+    calibration_error: float
+
+
 class Variant(Answer):
     """A variant with its status: `loaded`, `available` or `broken`."""
 
@@ -174,6 +189,7 @@ class Variant(Answer):
     languages: list[str] = []
     parameters: int | None = None
     bytes: int | None = None
+    confidence: Calibration | None = None
 
 
 class Quality(Answer):

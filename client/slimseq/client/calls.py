@@ -16,6 +16,7 @@ from slimseq.client.experiments import Experiment, ExperimentSummary, Feedback
 T = TypeVar("T")
 Task = Literal["summarization", "translation"]
 Texts = str | Sequence[str]
+Format = Literal["text", "html", "markdown"]
 
 PATHS: Mapping[Task, str] = {"summarization": "/summarize", "translation": "/translate"}
 TERMS_HEADERS = {
@@ -43,7 +44,7 @@ class Options(TypedDict, total=False):
     seed: int
     stop: Sequence[str]
     on_overflow: Literal["truncate", "error"]
-    format: Literal["text", "html", "markdown"]
+    format: Format
     # Of summaries.
     prefix: str
     long_input: Literal["truncate", "map_reduce"]

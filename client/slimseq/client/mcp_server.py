@@ -8,26 +8,59 @@ import argparse
 import contextlib
 import importlib.metadata
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Self
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from slimseq.client.answers import Generation
+from slimseq.client.answers import Generation, OutputWarning
 from slimseq.client.async_client import AsyncClient
-from slimseq.client.calls import Task
+from slimseq.client.calls import Format, Options, Task
 from slimseq.client.errors import ClientError
 
 INSTRUCTIONS = (
     "Summarizes and translates texts with small models on the user's own machine. Variants of a model differ in size, "
     "speed and quality: list_variants tells what they keep of the original's quality. Without a variant, the default "
-    "answers."
+    "answers. Tell the user of the warnings about an output."
 )
 # What an assistant may call without a question to its user.
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 VariantName = Annotated[str | None, Field(description="Name of a variant. None: the default.")]
+TextFormat = Annotated[
+    Format, Field(description="Format of the text. Translations keep the structure; summaries are plain text.")
+]
+Protect = Annotated[
+    bool,
+    Field(
+        description="Whether numbers, amounts, dates, times, URLs, addresses, phone numbers, code and tags come out as "
+        "they went in, or as the target language writes them."
+    ),
+]
+
+
+class GeneratedText(BaseModel):
+    """An output, what may be wrong with it, and how sure the model is."""
+
+    text: str
+    warnings: list[OutputWarning] = Field(description="Empty where nothing was found.")
+    confidence: float | None = Field(
+        description="Expected quality between 0 and 1: chrF / 100 of a translation, ROUGE-L of a summary. Not the "
+        "probability that the output is right. None: not known."
+    )
+
+    @classmethod
+    def of(cls, answer: Generation) -> Self:
+        """Returns the only output of an answer."""
+        (output,) = answer.outputs
+        return cls(text=output.text, warnings=output.warnings, confidence=output.confidence)
+
+
+class FailedText(BaseModel):
+    """Why a variant of a comparison has no output."""
+
+    error: str
 
 
 class VariantOverview(BaseModel):
@@ -46,25 +79,34 @@ def make_server(client: AsyncClient) -> MCPServer:
     server = MCPServer("Slimseq", instructions=INSTRUCTIONS, version=importlib.metadata.version("slimseq"))
 
     @server.tool(annotations=READS)
-    async def translate(text: str, variant: VariantName = None) -> str:
+    async def translate(
+        text: str, variant: VariantName = None, format: TextFormat = "text", protect: Protect = True
+    ) -> GeneratedText:
         """Translate a text. The languages are those of the variant: see list_variants."""
+        # An assistant would not see that a sentence was truncated.
+        options = Options(on_overflow="error", format=format, protect=protect)
         with _errors_of_tools():
-            # An assistant would not see that a sentence was truncated.
-            return (await client.translate(text, variant=variant, on_overflow="error")).text
+            return GeneratedText.of(await client.translate(text, variant=variant, **options))
 
     @server.tool(annotations=READS)
-    async def summarize(text: str, variant: VariantName = None) -> str:
+    async def summarize(text: str, variant: VariantName = None, format: TextFormat = "text") -> GeneratedText:
         """Summarize a text of any length."""
+        options = Options(long_input="map_reduce", format=format)
         with _errors_of_tools():
-            return (await client.summarize(text, variant=variant, long_input="map_reduce")).text
+            return GeneratedText.of(await client.summarize(text, variant=variant, **options))
 
     @server.tool(annotations=READS)
-    async def compare(task: Task, variants: list[str], text: str) -> dict[str, str]:
+    async def compare(
+        task: Task, variants: list[str], text: str, format: TextFormat = "text", protect: Protect = True
+    ) -> dict[str, GeneratedText | FailedText]:
         """Generate from the same text with 2 to 8 variants. Returns the output, or the error, of each."""
+        options = Options(format=format, protect=protect) if task == "translation" else Options(format=format)
         with _errors_of_tools():
-            comparison = await client.compare(task, variants, text)
+            comparison = await client.compare(task, variants, text, **options)
         return {
-            each.variant: each.text if isinstance(each, Generation) else f"error: {each.error.detail}"
+            each.variant: GeneratedText.of(each)
+            if isinstance(each, Generation)
+            else FailedText(error=each.error.detail)
             for each in comparison.results
         }
 

@@ -123,13 +123,17 @@ class ConfidenceCalibration(Record):
             raise ValueError("the expected quality of the points falls, or is not between 0 and 1")
         return self
 
+    @property
+    def is_used(self) -> bool:
+        """Whether outputs have a confidence: not if the rank correlation may be 0, since it may say nothing then."""
+        return self.spearman_interval[0] > 0
+
     def of(self, mean_log_probability: float) -> float | None:
         """Returns the confidence of an output: its expected quality, rounded to `CONFIDENCE_DIGITS`.
 
-        It is None if log-probabilities say nothing of this variant's outputs: the interval of the rank correlation is
-        not above 0.
+        It is None if the map is not used.
         """
-        if self.spearman_interval[0] <= 0:
+        if not self.is_used:
             return None
         place = bisect_right(self.points, (mean_log_probability, math.inf))
         if place in (0, len(self.points)):

@@ -20,7 +20,7 @@ from slimseq.app.http.schemas.quality import (
     Retention,
     VariantQuality,
 )
-from slimseq.app.http.schemas.variants import Speed, VariantDetail, VariantList, VariantSummary
+from slimseq.app.http.schemas.variants import Calibration, Speed, VariantDetail, VariantList, VariantSummary
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.printable import printable
 from slimseq.app.serving.pool.pool import Pool
@@ -179,6 +179,7 @@ class Inventory:
             reference=shown_reference(manifest, manifests) if manifest else None,
             quality=quality_of(manifest, manifests) if manifest else None,
             speed=speed_of(manifest, manifests) if manifest else None,
+            confidence=Calibration.model_validate(manifest.confidence) if manifest and manifest.confidence else None,
         )
 
     def _runtime_of(

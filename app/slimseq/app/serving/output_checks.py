@@ -34,17 +34,23 @@ async def checked(
     return await asyncio.to_thread(_checked, manifest, prompt, planned, rows, outputs)
 
 
+def compared_parts(
+    task: Task, prompt: Prompt, planned: Plan, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]
+) -> list[list[Generated]]:
+    """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""
+    if task is Task.TRANSLATION:
+        return [[_generated(prompt, *pair) for pair in pairs] for pairs in planned.segments_of(rows)]
+    # A summary is compared with the whole text, also where it was made of the summaries of parts.
+    return [
+        [Generated(text, output.text, output.finish_reason, output.truncated)]
+        for text, output in zip(planned.plain, outputs, strict=True)
+    ]
+
+
 def _checked(
     manifest: Manifest, prompt: Prompt, planned: Plan, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]
 ) -> list[list[OutputWarning]]:
-    if manifest.task is Task.TRANSLATION:
-        parts = [[_generated(prompt, *pair) for pair in pairs] for pairs in planned.segments_of(rows)]
-    else:
-        # A summary is compared with the whole text, also where it was made of the summaries of parts.
-        parts = [
-            [Generated(text, output.text, output.finish_reason, output.truncated)]
-            for text, output in zip(planned.plain, outputs, strict=True)
-        ]
+    parts = compared_parts(manifest.task, prompt, planned, rows, outputs)
     found = [
         output_warnings(manifest.task, manifest.languages, text, own)
         for text, own in zip(planned.plain, parts, strict=True)

@@ -51,7 +51,7 @@ def trade_offs(facts: TaskFacts) -> list[Plot]:
     """
     setting = facts.setting.words() if facts.setting else ""
     costs = {
-        "size": ("size on disk, MB", "size on disk", ""),
+        "size": ("size of the weights, MB", "size of the weights", ""),
         "latency": ("median ms an output token", "latency", setting),
         "memory": ("resident memory, MB", "memory", setting),
     }

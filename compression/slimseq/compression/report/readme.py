@@ -99,7 +99,7 @@ def summary(facts: Sequence[TaskFacts]) -> list[str]:
                 ]
             )
         head = [
-            "on disk",
+            "weights",
             "smaller than fp32",
             "tokens/s, times the original's",
             "lowest retention",
@@ -187,7 +187,7 @@ def _variants(facts: TaskFacts) -> list[str]:
                 gate.status if gate else numbers.NOTHING,
             ]
         )
-    head = "variant, lineage, beams, parameters, on disk, smaller than fp32, tokens/s, speed-up, ms a token"
+    head = "variant, lineage, beams, parameters, weights, smaller than fp32, tokens/s, speed-up, ms a token"
     return _table([*head.split(", "), "resident", "gate"], rows, texts=(0, 1, 10))
 
 

@@ -11,9 +11,11 @@ from alembic.config import Config
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.orm import Session
 
+from slimseq.app.http.schemas.evaluation import SampleOutput
 from slimseq.app.jobs.database import database as database_module
 from slimseq.app.jobs.database.database import Database, database_url
 from slimseq.app.jobs.database.tables import RatingRow, VoteRow
+from slimseq.app.jobs.evaluations import evaluation_rows
 from slimseq.app.jobs.experiments import experiment_rows
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 
@@ -35,9 +37,8 @@ def migrated(connection: Connection, revision: str) -> None:
     configuration = Config(attributes={"connection": connection})
     folder = Path(database_module.__file__).parent / "migrations"
     configuration.set_main_option("script_location", str(folder))
-    (command.downgrade if revision == "0003" and "0004" in _revision(connection) else command.upgrade)(
-        configuration, revision
-    )
+    is_newer = revision != "head" and _revision(connection) > revision
+    (command.downgrade if is_newer else command.upgrade)(configuration, revision)
 
 
 def _revision(connection: Connection) -> str:
@@ -47,7 +48,7 @@ def _revision(connection: Connection) -> str:
 
 
 def insert(connection: Connection, table: str, **row: Any) -> None:
-    columns = ", ".join(row)
+    columns = ", ".join(f'"{name}"' for name in row)
     values = ", ".join(f":{name}" for name in row)
     connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({values})"), row)
 
@@ -124,6 +125,27 @@ def test_an_experiment_of_an_older_version_has_the_same_report(url: str, old: Co
     assert rating is not None and (rating.experiment, rating.arm, rating.unit) == ("one", "compact", "someone")
     assert rating.created_at == NOW + timedelta(seconds=39)
     assert vote is not None and (vote.experiment, vote.preferred) == ("one", "original")
+    database.close()
+
+
+def test_outputs_of_an_older_version_have_no_warnings_and_go_on_being_shown(url: str, old: Connection) -> None:
+    evaluation: dict[str, Any] = {
+        **{"number": 1, "id": "e1", "kind": "quality", "task": "translation", "dataset": "pairs", "samples": 1},
+        **dict.fromkeys(("variants", "digests", "references", "options"), "{}"),
+        **{"are_samples_stored": True, "status": "succeeded", "progress": 1.0, "created_at": NOW},
+        **{"interruptions": 0, "request_id": "r"},
+    }
+    output = {"text": b"Hallo.", "finish_reason": "eos", "input_tokens": 2, "output_tokens": 3, "truncated": False}
+    insert(old, "evaluations", **evaluation)
+    insert(old, "evaluation_outputs", evaluation=1, variant="compact", sample=0, seconds=0.1, score=9.5, **output)
+
+    old.commit()
+    database = Database(database_url(url))
+    [found] = database.transact(
+        lambda session: [SampleOutput.model_validate(row) for row in evaluation_rows.outputs_of(session, 1, 0, 1)]
+    )
+
+    assert found.text == "Hallo." and found.confidence is None and found.warnings is None
     database.close()
 
 

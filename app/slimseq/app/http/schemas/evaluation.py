@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slimseq.app.http.problems import Problem
-from slimseq.app.http.schemas.generation import check_unicode
+from slimseq.app.http.schemas.generation import OutputWarning, check_unicode
 from slimseq.evaluation.results import BaselineResult, PairedDifference, VariantResult
 from slimseq.evaluation.sequential.sequential_gate import GateAnswer
 from slimseq.models_store.manifest import Task
@@ -193,6 +193,10 @@ class SampleOutput(BaseModel):
     input_tokens: int
     output_tokens: int
     truncated: bool
+    confidence: float | None = Field(description="As in an answer of `/translate` or `/summarize`. None if unknown.")
+    warnings: list[OutputWarning] | None = Field(
+        description="What may be wrong with the output, as in an answer with `protect` false. None if nothing is."
+    )
 
 
 class EvaluatedSample(BaseModel):

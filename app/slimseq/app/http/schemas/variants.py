@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from slimseq.app.http.schemas.quality import Quality, ReferenceModel
 from slimseq.models_store.manifest import Manifest, Task
@@ -20,6 +20,27 @@ class Speed(BaseModel):
     runtime: str
     batch: int = Field(description="Number of texts at a time.")
     host: str = Field(description="Machine of the measurement.")
+
+
+class Calibration(BaseModel):
+    """How well the confidence of outputs was fitted on dev data. The manifest has the map itself."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    is_used: bool = Field(
+        description="Whether outputs have a `confidence`: if `spearman_interval` is above 0. Else it may say nothing."
+    )
+    metric: str = Field(description="Quality of one output: `chrf` (divided by 100) or `rougeL`.")
+    dataset: str = Field(description="Data sets, joined by ` + `.")
+    samples: int
+    spearman: float = Field(
+        description="Rank correlation of the confidence with the quality: 1 is the right order of outputs, 0 says "
+        "nothing."
+    )
+    spearman_interval: tuple[float, float] = Field(description="95 % interval.")
+    calibration_error: float = Field(
+        description="Mean difference of expected and actual quality, on samples that were not used."
+    )
 
 
 class VariantSummary(BaseModel):
@@ -40,12 +61,18 @@ class VariantSummary(BaseModel):
     family: str | None = Field(description="Model family, such as `t5`.")
     languages: list[str]
     parameters: int | None
-    bytes: int | None = Field(description="Bytes on disk of the format that the runtime reads.")
+    bytes: int | None = Field(
+        description="Size of the model files that the runtime reads, such as an ONNX export in fp32. `size` of the "
+        "manifest has that of the weights."
+    )
     reference: ReferenceModel | None = Field(
         description="Base model of the variant: itself for a base model. None if the manifest cannot be read."
     )
     quality: Quality | None = Field(description="Retention and gate.")
     speed: Speed | None = Field(description="None if it was not measured.")
+    confidence: Calibration | None = Field(
+        description="Calibration of the `confidence` of outputs. None if the variant has none."
+    )
 
 
 class VariantList(BaseModel):

@@ -77,7 +77,13 @@ class SampleRow(Base):
 
 
 class OutputRow(Base):
-    """The output of a variant for a sample. `seconds` is its share of the time of its batch."""
+    """The output of a variant for a sample.
+
+    Attributes:
+        seconds: its share of the time of its batch.
+        confidence: of a calibrated variant. Outputs of older versions of the service have none.
+        warnings: a JSON list of `kind` and `detail`, or None.
+    """
 
     __tablename__ = "evaluation_outputs"
 
@@ -91,6 +97,8 @@ class OutputRow(Base):
     truncated: Mapped[bool]
     seconds: Mapped[float]
     score: Mapped[float]
+    confidence: Mapped[float | None]
+    warnings: Mapped[list[Any] | None] = mapped_column(JSON)
 
 
 class ExperimentRow(Base):

@@ -15,14 +15,17 @@ import threading
 import traceback
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from slimseq.app.http.schemas.generation import Output
 from slimseq.app.jobs.evaluations.evaluation_order import END_OF_INPUT, EvaluationOrder
 from slimseq.app.jobs.low_priority import Write, message_writer
 from slimseq.app.serving.documents.plan import planning
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.output_checks import compared_parts
 from slimseq.evaluation.benchmark import compare
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample, Example
@@ -30,9 +33,10 @@ from slimseq.evaluation.host import bound_heaps
 from slimseq.evaluation.run import Generate, Tally, Watcher, evaluate
 from slimseq.evaluation.sequential.sequential_gate import SequentialGate, sample_score
 from slimseq.evaluation.slices import counts_tokens
+from slimseq.evaluation.warnings.checks import Generated, output_warnings
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 from slimseq.models_store.trust import TrustedKeys
 
@@ -43,6 +47,8 @@ BATCH_ROWS = 16
 MAX_ROWS = 1_000_000
 # Samples of one message, so that the service does not parse long lines.
 PIECE_SAMPLES = 50
+# What is stored of an output. It can be made again from them.
+STORED = ("text", "finish_reason", "input_tokens", "output_tokens", "truncated")
 # Any will do, but the order must be the same each time.
 SEED = 12345
 
@@ -78,14 +84,24 @@ class KnownRows:
                     self.outputs.append(output)
 
 
+@dataclass(frozen=True)
+class ComparedOutput(TextOutput):
+    """An output, and the parts of it that are compared with parts of the source for warnings."""
+
+    parts: tuple[Generated, ...] = ()
+
+
 class OutputWriter(Watcher):
     """Writes the outputs with their scores as they come. The answers to a gate question may end the run.
 
     Samples are evaluated in the order of `numbers`: a random one for a gate question.
     """
 
-    def __init__(self, order: EvaluationOrder, samples: Sequence[Example], write: Write) -> None:
+    def __init__(
+        self, order: EvaluationOrder, samples: Sequence[Example], manifests: Mapping[str, Manifest], write: Write
+    ) -> None:
         self._task = Task(order.task)
+        self._manifests = manifests
         self._write = write
         self._done, self._texts = 0, len(samples) * len(order.runtimes)
         self.numbers = list(range(len(samples)))
@@ -100,12 +116,10 @@ class OutputWriter(Watcher):
         """Takes over outputs that were written earlier."""
         places = {number: place for place, number in enumerate(self.numbers)}
         for output in outputs:
-            fields = dict(output)
-            variant, place = fields.pop("variant"), places[fields.pop("sample")]
-            seconds, score = fields.pop("seconds"), fields.pop("score")
-            self.tallies[variant].outputs[place] = TextOutput(**fields)
-            self.tallies[variant].seconds += seconds
-            self._count(variant, place, score)
+            variant, place = output["variant"], places[output["sample"]]
+            self.tallies[variant].outputs[place] = TextOutput(**{name: output[name] for name in STORED})
+            self.tallies[variant].seconds += output["seconds"]
+            self._count(variant, place, output["score"])
 
     def see(self, system: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
         """Writes the outputs of a chunk."""
@@ -113,10 +127,17 @@ class OutputWriter(Watcher):
         for place, output in outputs.items():
             score = sample_score(self._task, output.text, self.samples[place].target)
             share = {"sample": self.numbers[place], "score": score, "seconds": seconds / len(outputs)}
-            own = {name: value for name, value in vars(output).items() if name != "mean_log_probability"}
-            rows.append({**own, **share, "variant": system})
+            own = {name: getattr(output, name) for name in STORED}
+            rows.append({**own, **share, **self._judged(system, place, output), "variant": system})
             self._count(system, place, score)
         self._write({"outputs": rows, "progress": round(self._done / self._texts, 4)})
+
+    def _judged(self, system: str, place: int, output: TextOutput) -> dict[str, Any]:
+        """Returns the warnings and the confidence that an answer has."""
+        assert isinstance(output, ComparedOutput)
+        manifest = self._manifests[system]
+        found = output_warnings(self._task, manifest.languages, self.samples[place].source, output.parts)
+        return Output.of(output, found, manifest.confidence).model_dump(include={"warnings", "confidence"})
 
     def is_enough(self) -> bool:
         """Whether the gate question is answered."""
@@ -137,7 +158,7 @@ def _run_quality(order: EvaluationOrder, known: KnownRows, write: Write) -> dict
             piece = samples[start : start + PIECE_SAMPLES]
             write({"samples": [(each.source, each.target) for each in piece]})
         write({"sample_count": len(samples)})
-    writer = OutputWriter(order, samples, write)
+    writer = OutputWriter(order, samples, {name: each.manifest for name, each in generators.items()}, write)
     writer.restore(known.outputs)
     found = evaluate(
         task,
@@ -195,12 +216,14 @@ def _system(generator: TextGenerator) -> Generate:
     def generate(examples: Sequence[Example]) -> list[TextOutput]:
         prompt = Prompt(texts=[example.source for example in examples], protect=False)
         planned = finished(planning(generator, prompt, MAX_ROWS))
-        outputs = [
+        rows = [
             output
             for start in range(0, len(planned.rows), BATCH_ROWS)
             for output in generator.generate(planned.rows[start : start + BATCH_ROWS], planned.options)
         ]
-        return planned.assemble(outputs)
+        outputs = planned.assemble(rows)
+        parts = compared_parts(generator.manifest.task, prompt, planned, rows, outputs)
+        return [ComparedOutput(**vars(output), parts=tuple(own)) for output, own in zip(outputs, parts, strict=True)]
 
     return generate
 

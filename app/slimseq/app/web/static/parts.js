@@ -81,6 +81,12 @@ export function marks(variants) {
 
 export const isRoot = (variant) => variant.reference === null || variant.reference?.digest === variant.digest;
 
+/** The format of a manifest in which the weights are smallest, and its bytes. */
+export function weightsOf(manifest) {
+  const [smallest] = Object.entries(manifest?.size.bytes_by_format ?? {}).sort(([, a], [, b]) => a - b);
+  return smallest && { format: smallest[0], bytes: smallest[1] };
+}
+
 /** The verdict of a gate. */
 export function gateMark(gate) {
   if (!gate || gate.verdict === "none") return html`<span class="soft">No gate</span>`;
@@ -89,15 +95,44 @@ export function gateMark(gate) {
     : html`<span class="verdict verdict-bad">${icons.cross}${gate.verdict === "failed" ? "Failed" : "Rejected"}</span>`;
 }
 
-/** An output with what differs from another one. The space around marked words is not marked. */
-export const difference = (pieces) =>
-  pieces.map(({ text, kind }) => {
-    if (kind === "same" || !text.trim()) return kind === "removed" ? nothing : text;
+/**
+ * An output with what differs from another one. The space around marked words is not marked.
+ *
+ * @param show draws a part of the output, from its start and end.
+ */
+export function difference(pieces, show = null) {
+  let end = 0;
+  return pieces.map(({ text, kind }, index) => {
     const [, before, marked, after] = /^(\s*)(.*?)(\s*)$/s.exec(text);
-    return kind === "added"
-      ? html`${before}<ins>${marked}</ins>${after}`
-      : html`${before}<del>${marked}</del>${after || " "}`;
+    const gap = pieces[index + 1]?.kind === "added" ? " " : "";
+    if (kind === "removed") return marked ? html`${before}<del>${marked}</del>${after || gap}` : nothing;
+    const start = end;
+    end += text.length;
+    if (kind === "same" || !marked) return show ? show(start, end) : text;
+    const inner = show ? show(start + before.length, end - after.length) : marked;
+    return html`${before}<ins>${inner}</ins>${after}`;
   });
+}
+
+const KINDS = {
+  language: "Other language",
+  length: "Length",
+  repetition: "Repetition",
+  truncated: "Cut off",
+  lost: "Lost",
+  number: "Number",
+  untranslated: "Not translated",
+};
+
+/** The service's warnings about an output, if there are some. */
+export function warningsOf(warnings) {
+  if (!warnings?.length) return nothing;
+  return html`<ul class="warnings" lang="en" aria-label="Warnings">
+    ${warnings.map(
+      ({ kind, detail }) => html`<li>${icons.warning}<span><b>${KINDS[kind] ?? kind}.</b> ${detail}</span></li>`,
+    )}
+  </ul>`;
+}
 
 /** Shows or hides the differences from a reference. `page` has `showsDifferences` and `draw`. */
 export function differencesSwitch(page, reference) {

@@ -1,6 +1,7 @@
 // How far two outputs agree: the words that differ, and agreement between 0 and 1.
 
 import { diffArrays } from "../vendor/diff/libesm/diff/array.js";
+import { markupOf } from "./structure.js";
 
 const PIECES = /\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu;
 const WORDS = /[a-z0-9]+/g;
@@ -8,12 +9,26 @@ const WORDS = /[a-z0-9]+/g;
 const CHRF_ORDERS = 6;
 const CHRF_BETA = 2;
 
-/** Splits two texts into pieces `{text, kind}`; `added` is in the output alone, `removed` in the reference alone. */
-export function wordDiff(reference, output) {
-  return diffArrays(reference.match(PIECES) ?? [], output.match(PIECES) ?? []).map((part) => ({
+/**
+ * Splits two texts into pieces `{text, kind}`; `added` is in the output alone, `removed` in the reference alone.
+ *
+ * @param format of both. A tag, or other markup, is not divided.
+ */
+export function wordDiff(reference, output, format = "text") {
+  return diffArrays(pieces(format, reference), pieces(format, output)).map((part) => ({
     text: part.value.join(""),
     kind: part.added ? "added" : part.removed ? "removed" : "same",
   }));
+}
+
+function pieces(format, text) {
+  const found = [];
+  let position = 0;
+  for (const { start, end } of markupOf(format, text)) {
+    found.push(...(text.slice(position, start).match(PIECES) ?? []), text.slice(start, end));
+    position = end;
+  }
+  return [...found, ...(text.slice(position).match(PIECES) ?? [])];
 }
 
 /** Agreement of an output with the reference's: chrF for translations, ROUGE-L for summaries, as shares. */

@@ -19,6 +19,20 @@ export const SAMPLES = {
       label: "Letter",
       text: "Thank you for your letter.\nI am sorry that I could not answer earlier.\nWe would like to visit you in the summer.",
     },
+    {
+      label: "Invoice",
+      text: "The bill of $1,299.99 must be paid by 14 March 2026. If you have questions, please write to billing@example.com before 3:30 p.m.",
+    },
+    {
+      label: "Web page",
+      format: "html",
+      text: '<h2>The museum</h2>\n<p>The museum is <b>closed</b> on Monday. The tickets cost <em>12.50 euros</em>. You can buy them <a href="https://example.com/tickets">on our website</a>.</p>\n<ul>\n  <li>Please wear a warm jacket.</li>\n  <li>Dogs are not allowed in the house.</li>\n</ul>',
+    },
+    {
+      label: "Manual",
+      format: "markdown",
+      text: "## Before you begin\n\nRead the [manual](https://example.com/manual) **carefully**. The command `make install` starts the installation.\n\n1. Close all windows.\n2. Wait for ten minutes.\n\n| Time | What happens |\n| --- | --- |\n| 10 minutes | The files are copied. |\n| 5 minutes | The computer starts again. |",
+    },
   ],
   summarization: [
     {

@@ -4,6 +4,7 @@ import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { ProblemError, post } from "../api.js";
 import { problem } from "../parts.js";
 import { link } from "../route.js";
+import { marker, outputClass } from "./markup.js";
 
 const LETTERS = "ABCD";
 const EQUAL = "you found the outputs equally good";
@@ -19,8 +20,7 @@ export class BlindVote {
     const { page } = this;
     const names = page.chosen.map((name) => `&variant=${encodeURIComponent(name)}`).join("");
     try {
-      const body = { text: page.text };
-      const { id, results } = await post(`/compare?task=${page.task}${names}`, body, { signal });
+      const { id, results } = await post(`/compare?task=${page.task}${names}`, page.body, { signal });
       this.comparison = id;
       page.results = new Map(results.map((each) => [each.variant, resultOf(each)]));
       this.order = shuffled(results.filter((each) => !each.error).map((each) => each.variant));
@@ -120,8 +120,10 @@ function unnamed(page, name, letter, isVoting, wording) {
       <h3>Output ${letter}</h3>
       ${isVoting ? nothing : html`<span class="state">Writing</span>`}
     </header>
-    <div class="output-text" lang=${language(page, name)}>${
-      isVoting ? html`<p>${page.results.get(name).text}</p>` : html`<p><span class="caret" aria-hidden="true"></span></p>`
+    <div class=${outputClass(page)} lang=${language(page, name)}>${
+      isVoting
+        ? html`<p>${marker(page, page.results.get(name).text)()}</p>`
+        : html`<p><span class="caret" aria-hidden="true"></span></p>`
     }</div>
     <button type="button" class="secondary" ?disabled=${!isVoting} @click=${() => page.blind.prefer(name)}>
       ${letter} is ${wording}

@@ -2,12 +2,14 @@
 
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { repeat } from "../vendor/lit-html/directives/repeat.js";
-import { bytes, count, fixed, interval, milliseconds, percent } from "../format.js";
+import { bytes, count, fixed, interval, isNumber, milliseconds, percent } from "../format.js";
 import { icons } from "../icons.js";
-import { bar, difference, differencesSwitch, isRoot, markIcon } from "../parts.js";
+import { bar, difference, differencesSwitch, isRoot, markIcon, warningsOf } from "../parts.js";
 import { link } from "../route.js";
 import { afterVote, counted } from "./blind.js";
 import { AGREEMENT_METRIC, agreement, wordDiff } from "../text/compare.js";
+import { wordsOf } from "../text/structure.js";
+import { marker, outputClass, structureLine } from "./markup.js";
 
 const STATES = {
   waiting: "Waiting",
@@ -43,7 +45,7 @@ export function outputs(page) {
     </div>
     <p class="note">
       Variants run one after the other, so that their times compare. Time is without loading.
-      ${chosen.length > 1 ? html`Agreement is ${AGREEMENT_METRIC[page.task]} against the output of ${reference.variant}.` : nothing}
+      ${chosen.length > 1 ? html`Agreement is ${AGREEMENT_METRIC[page.task]} against the output of ${reference.variant}${page.outputFormat === "text" ? "" : ", without markup"}.` : nothing}
     </p>
   </section>`;
 }
@@ -63,8 +65,9 @@ function column(page, variant, reference) {
     milliseconds: time,
     tokens,
     tokensPerSecond: time ? (tokens / time) * 1000 : null,
-    agreement: compares ? agreement(page.task, referenceResult.text, result.text) : null,
-    pieces: compares ? wordDiff(referenceResult.text, result.text) : null,
+    agreement: compares ? agreement(page.task, ...[referenceResult, result].map((each) => wordsOf(page.outputFormat, each.text))) : null,
+    isSameText: compares && result.text === referenceResult.text,
+    pieces: compares ? wordDiff(referenceResult.text, result.text, page.outputFormat) : null,
   };
 }
 
@@ -82,14 +85,14 @@ function article(page, each, { longest, largest }) {
       ${page.blind?.feedback?.variant === name ? html`<span class="tag tag-good">your choice</span>` : nothing}
       <span class="state state-${result?.state}">${STATES[result?.state] ?? nothing}</span>
     </header>
-    <div class="output-text" lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}${warningsOf(result?.response)}</div>
+    <div class=${outputClass(page)} lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}${structureLine(page, result)}${warningsOf(result?.response?.outputs[0].warnings)}</div>
     <dl class="figures">
       ${figure("Time", milliseconds(each.milliseconds), bar(each.milliseconds / longest))}
       ${figure("Tokens/s", count(each.tokensPerSecond), note(each.tokens && `${each.tokens} tokens`))}
-      ${figure("Size", bytes(variant.bytes), bar(variant.bytes / largest))}
+      ${figure("Model files", bytes(variant.bytes), bar(variant.bytes / largest))}
       ${figure("Retention", fixed(retention?.value, 3), note(isRoot(variant) ? "the base model" : retention && interval(retention.interval)))}
-      ${confidence(page.task, each.result)}
-      ${figure("Agreement", agreementText(each), note(each.agreement === 1 && "the same text"))}
+      ${page.variants.some((one) => one.confidence?.is_used) ? confidence(page.task, each) : nothing}
+      ${figure("Agreement", agreementText(each), note(each.agreement === 1 && (each.isSameText ? "the same text" : "the same words")))}
     </dl>
     ${result?.response && !page.blind ? vote(page, result, name) : nothing}
   </article>`;
@@ -109,42 +112,25 @@ const figure = (label, value, note) =>
 const EXPECTED = { translation: "chrF / 100", summarization: "ROUGE-L" };
 
 /** How sure the model is, if the variant is calibrated. */
-function confidence(task, result) {
-  const value = result?.response?.outputs[0].confidence;
-  if (value === undefined) return nothing;
+function confidence(task, { variant, result }) {
+  const response = result?.response;
+  const value = response?.outputs[0].confidence;
+  const expected = `expected ${EXPECTED[task]}`;
+  const absent = variant.confidence ? "says too little here" : "not calibrated";
+  const reason = variant.confidence?.is_used ? response && "only of complete outputs" : absent;
   const meaning =
     `How sure the model is, as the ${EXPECTED[task]} to expect of this output (measured on dev data). ` +
     "It is not the probability that the output is right.";
-  return figure("Confidence", html`<span title=${meaning}>${fixed(value)}</span>`, note(`expected ${EXPECTED[task]}`));
+  return figure("Confidence", html`<span title=${meaning}>${fixed(value)}</span>`, note(isNumber(value) ? expected : reason));
 }
 
 function text(page, { result, pieces }) {
   if (!result) return html`<p class="placeholder">Press Run.</p>`;
   if (result.state === "failed") return html`<p class="output-error" role="alert">${result.error.message}</p>`;
-  if (pieces && page.showsDifferences) return html`<p>${difference(pieces)}</p>`;
+  const show = marker(page, result.text);
+  if (pieces && page.showsDifferences) return html`<p>${difference(pieces, show)}</p>`;
   const isWriting = result.state === "writing";
-  return html`<p>${result.text}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>`;
-}
-
-const KINDS = {
-  language: "Other language",
-  length: "Length",
-  repetition: "Repetition",
-  truncated: "Cut off",
-  lost: "Lost",
-  number: "Number",
-  untranslated: "Not translated",
-};
-
-/** The service's warnings about an output. */
-function warningsOf(response) {
-  const warnings = response?.outputs[0].warnings ?? [];
-  if (warnings.length === 0) return nothing;
-  return html`<ul class="warnings" lang="en" aria-label="Warnings">
-    ${warnings.map(
-      ({ kind, detail }) => html`<li>${icons.warning}<span><b>${KINDS[kind] ?? kind}.</b> ${detail}</span></li>`,
-    )}
-  </ul>`;
+  return html`<p>${show()}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>`;
 }
 
 function vote(page, result, name) {

@@ -5,11 +5,13 @@ import { live } from "../vendor/lit-html/directives/live.js";
 import { getJson, post, streamEvents } from "../api.js";
 import { TASKS } from "../format.js";
 import { icons } from "../icons.js";
-import { isRoot, loading, markIcon, marks, problem, segments, shareButton } from "../parts.js";
+import { isRoot, loading, markIcon, marks, problem } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
 import { SAMPLES } from "../text/samples.js";
+import { FORMATS } from "../text/structure.js";
 import { BlindVote, ballot } from "./blind.js";
 import { outputs } from "./outputs.js";
+import { writing } from "./writing.js";
 
 const CALLS = { translation: "/translate", summarization: "/summarize" };
 const MAX_VARIANTS = 4;
@@ -46,10 +48,11 @@ class Playground {
       Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
     );
     const task = this.tasks[query.get("task")] ? query.get("task") : Object.keys(this.tasks)[0];
-    this.setTask(task, query.getAll("variant"), query.get("text"));
+    this.protect = query.get("protect") !== "false";
+    this.setTask(task, query.getAll("variant"), query.get("text"), query.get("format"));
   }
 
-  setTask(task, wanted = [], text = null) {
+  setTask(task, wanted = [], text = null, format = null) {
     this.stop();
     this.task = task;
     this.variants = this.usable.filter((each) => each.task === task);
@@ -60,6 +63,7 @@ class Playground {
     const chosen = known.length ? known : first.length > 1 ? first : names;
     this.chosen = names.filter((name) => chosen.includes(name)).slice(0, MAX_VARIANTS);
     this.text = text ?? SAMPLES[task][0].text;
+    this.format = Object.hasOwn(FORMATS, format ?? "") ? format : "text";
     this.changed();
   }
 
@@ -68,8 +72,21 @@ class Playground {
     this.results = new Map();
     this.blind = null;
     const text = this.isTextShared ? this.text : undefined;
-    replaceAddress(link([], { task: this.task, variant: this.chosen, text }));
+    const format = this.format === "text" ? undefined : this.format;
+    const protect = this.protect ? undefined : false;
+    replaceAddress(link([], { task: this.task, variant: this.chosen, format, protect, text }));
     this.draw();
+  }
+
+  /** What is sent with each request. */
+  get body() {
+    const { text, format, protect } = this;
+    return this.task === "translation" ? { text, format, protect } : { text, format };
+  }
+
+  /** The format of the outputs: summaries are plain text. */
+  get outputFormat() {
+    return this.task === "translation" ? this.format : "text";
   }
 
   get isTextShared() {
@@ -83,9 +100,10 @@ class Playground {
     this.changed();
   }
 
-  setText(text) {
+  /** Changes the text, its format or its protection. */
+  set(changes) {
     this.stop();
-    this.text = text;
+    Object.assign(this, changes);
     this.changed();
   }
 
@@ -153,7 +171,7 @@ class Playground {
     this.draw();
     try {
       const path = `${CALLS[this.task]}?variant=${encodeURIComponent(name)}`;
-      for await (const { name: event, data } of streamEvents(path, { text: this.text }, signal)) {
+      for await (const { name: event, data } of streamEvents(path, this.body, signal)) {
         if (event === "token") Object.assign(result, { state: "writing", text: result.text + data.text });
         if (event === "done") Object.assign(result, { state: "done", text: data.outputs[0].text, response: data });
         this.draw();
@@ -193,7 +211,7 @@ class Playground {
           event.preventDefault();
           this.isRunning ? this.halt() : this.run();
         }}>
-        ${this.writing()} ${this.choice()}
+        ${writing(this)} ${this.choice()}
       </form>
       ${this.blind && this.blind.state !== "revealed" ? ballot(this) : outputs(this)}`;
   }
@@ -204,44 +222,6 @@ class Playground {
     for (const result of this.results.values())
       if (result.state !== "done" && result.state !== "failed") result.state = "stopped";
     this.draw();
-  }
-
-  writing() {
-    const submitByKey = (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-        event.preventDefault();
-        this.run();
-      }
-    };
-    return html`<div class="writing">
-      <div class="writing-top">
-        ${segments("task", "Task", this.tasks, this.task, (task) => this.setTask(task))}
-        ${shareButton(this.isTextShared ? "Copied" : "Copied without the text, which is too long")}
-      </div>
-      <label class="visually-hidden" for="text"
-        >${this.task === "translation" ? "English text" : "Text to summarize"}</label
-      >
-      <textarea
-        id="text"
-        rows="6"
-        spellcheck="false"
-        placeholder="Write or paste a text"
-        .value=${live(this.text)}
-        @input=${(event) => this.setText(event.target.value)}
-        @keydown=${submitByKey}></textarea>
-      <div class="samples" role="group" aria-label="Samples">
-        ${SAMPLES[this.task].map(
-          (sample) =>
-            html`<button
-              type="button"
-              class="chip"
-              aria-pressed=${sample.text === this.text}
-              @click=${() => this.setText(sample.text)}>
-              ${sample.label}
-            </button>`,
-        )}
-      </div>
-    </div>`;
   }
 
   choice() {

@@ -2,8 +2,8 @@
 
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { commonDomain, drawnInterval } from "../charts/interval.js";
-import { count, duration, fixed, interval, milliseconds, percent } from "../format.js";
-import { difference, differencesSwitch, gateMark, isRoot, markIcon } from "../parts.js";
+import { count, duration, fixed, interval, isNumber, milliseconds, percent } from "../format.js";
+import { difference, differencesSwitch, gateMark, isRoot, markIcon, warningsOf } from "../parts.js";
 import { wordDiff } from "../text/compare.js";
 import { PAIR_KEYS } from "../text/pairs.js";
 
@@ -249,10 +249,18 @@ function outputs(page, more) {
     <ol class="output-list">
       ${evaluated.map((sample) => outputsOf(page, sample, reference))}
     </ol>
-    <p class="note">The number after an output is its score: ${SAMPLE_SCORES[task]}.</p>
+    <p class="note">
+      The number after an output is its score: ${SAMPLE_SCORES[task]}, from 0 to 100.
+      ${samples.some(hasConfidence) ? "Confidence is the expected score divided by 100: how sure the model is." : nothing}
+    </p>
     ${next === null ? nothing : html`<button type="button" class="secondary more" @click=${more}>Show more</button>`}
   </section>`;
 }
+
+const hasConfidence = ({ outputs: found }) => Object.values(found).some((each) => isNumber(each.confidence));
+
+const judged = ({ score, confidence }) =>
+  `${fixed(score, 1)}${isNumber(confidence) ? `, confidence ${fixed(confidence)}` : ""}`;
 
 function outputsOf(page, { source, target, outputs: found }, reference) {
   const { task, variants } = page.job;
@@ -272,7 +280,7 @@ function outputsOf(page, { source, target, outputs: found }, reference) {
         .map(
           (name) =>
             html`<dt><span class="named">${mark(page, name)}${name}</span></dt>
-              <dd class="tone-${page.marks.get(name)?.tone ?? 0}">${shown(name)} <span class="score">${fixed(found[name].score, 1)}</span></dd>`,
+              <dd class="tone-${page.marks.get(name)?.tone ?? 0}">${shown(name)} <span class="score">${judged(found[name])}</span>${warningsOf(found[name].warnings)}</dd>`,
         )}
     </dl>
   </li>`;

@@ -17,7 +17,7 @@ import {
   times,
 } from "../format.js";
 import { stepNames } from "../lineage.js";
-import { gateMark, isRoot, loading, markIcon, marks, problem } from "../parts.js";
+import { gateMark, isRoot, loading, markIcon, marks, problem, weightsOf } from "../parts.js";
 import { link } from "../route.js";
 
 export function variant(container, { parts: [task, name] }) {
@@ -56,7 +56,7 @@ function template(detail, mark, path) {
     </div>
     ${detail.error ? problem({ title: "It cannot be loaded", message: detail.error }) : nothing}
     <dl class="facts">${facts(detail)}</dl>
-    ${manifest ? html`${quality(detail, mark)}${gate(detail)}${speed(manifest)}${steps(manifest)}${files(manifest, path)}` : nothing}`;
+    ${manifest ? html`${quality(detail, mark)}${gate(detail)}${confidence(detail)}${speed(manifest)}${steps(manifest)}${files(manifest, path)}` : nothing}`;
 }
 
 const fact = (label, value, note) =>
@@ -68,6 +68,7 @@ const fact = (label, value, note) =>
 function facts(detail) {
   const { quality: recorded, speed: measured, manifest } = detail;
   const retention = recorded?.retention;
+  const weights = weightsOf(manifest);
   const facts_ = [
     [
       "Retention",
@@ -83,7 +84,8 @@ function facts(detail) {
       times(measured?.speed_up),
       measured ? `${count(measured.tokens_per_second)} tokens/s` : "not measured here",
     ],
-    ["Size", bytes(detail.bytes), detail.runtime ? `for ${detail.runtime}` : ""],
+    ["Model files", bytes(detail.bytes), detail.runtime ? `that ${detail.runtime} reads` : ""],
+    ["Weights", bytes(weights?.bytes), weights ? `smallest format: ${weights.format}` : ""],
     ["Memory", bytes(measured?.resident_bytes), "when loaded"],
     [
       "Parameters",
@@ -165,6 +167,28 @@ function gate({ quality: recorded }) {
           </li>`,
       )}
     </ul>
+  </section>`;
+}
+
+const QUALITY = { chrf: "chrF / 100", rougeL: "ROUGE-L" };
+
+/** What the confidence of outputs is worth. */
+function confidence({ confidence: calibration }) {
+  if (!calibration) return nothing;
+  const { is_used: isUsed, metric, samples, dataset, spearman, spearman_interval: pair } = calibration;
+  const measured = html`Rank correlation with the quality of outputs: <b>${fixed(spearman)}</b> (95 % interval
+    ${interval(pair, 2)}), on ${count(samples)} samples of ${dataset}.`;
+  return html`<section>
+    <h2>Confidence</h2>
+    <p class="prose">
+      ${
+        isUsed
+          ? html`Outputs have a confidence: the ${QUALITY[metric]} to expect of them, not the probability that they are
+              right. ${measured} 1 would be the right order, 0 says nothing. On samples that were not used, it is
+              ${fixed(calibration.calibration_error)} off in the mean.`
+          : html`Outputs have no confidence: it would say nothing. ${measured}`
+      }
+    </p>
   </section>`;
 }
 

@@ -7,7 +7,7 @@ import { commonDomain, intervalBar } from "../charts/interval.js";
 import { onWidth } from "../charts/scale.js";
 import { TASKS, bytes, count, fixed, interval, times } from "../format.js";
 import { flatten, lineage, stepNames } from "../lineage.js";
-import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments } from "../parts.js";
+import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments, weightsOf } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
 
 const AXES = {
@@ -21,10 +21,10 @@ const AXES = {
   },
   size: {
     option: "Size",
-    label: "Size on disk",
+    label: "Size of the model files",
     value: (each) => each.bytes,
     format: bytes,
-    words: (value) => `${bytes(value)} on disk`,
+    words: (value) => `${bytes(value)} of model files`,
     moreIsBetter: false,
   },
   memory: {
@@ -198,7 +198,7 @@ function branch(node, own, state, light) {
 
 function table(base, all, own, state, light) {
   const domain = commonDomain(all.map((each) => each.quality?.retention?.interval));
-  const largest = Math.max(...all.map((each) => each.bytes ?? 0));
+  const largest = Math.max(...all.map((each) => weightsOf(each.manifest)?.bytes ?? 0));
   const fastest = Math.max(...all.map((each) => each.speed?.tokens_per_second ?? 0));
   const fp32 = base.manifest.size.fp32_bytes;
   return html`<div class="table-scroll" role="group" aria-label="Variants of ${base.variant}" tabindex="0">
@@ -211,8 +211,10 @@ function table(base, all, own, state, light) {
             <th scope="col">Variant</th>
             <th scope="col">Retention, with 95 % interval</th>
             <th scope="col">Speed</th>
-            <th scope="col">Size</th>
+            <th scope="col">Weights</th>
+            <th scope="col" class="number">Model files</th>
             <th scope="col" class="number">Memory</th>
+            <th scope="col">Confidence</th>
             <th scope="col">Gate</th>
           </tr>
         </thead>
@@ -224,15 +226,26 @@ function table(base, all, own, state, light) {
     <p class="note">
       Retention is the variant's score divided by its base model's on the same samples: the lowest of all test sets. The
       triangle is the limit of the gate.
-      ${base.speed ? `Speed was measured with ${base.speed.batch} texts at a time (${base.speed.host}).` : ""} Smaller
-      compares with the base model in fp32.
+      ${base.speed ? `Speed was measured with ${base.speed.batch} texts at a time (${base.speed.host}).` : ""} <br />
+      Weights are the smallest format in the artifact, as in reports; smaller compares them with the base model in fp32.
+      Model files are what the runtime reads. ${all.some((each) => each.confidence) ? CONFIDENCE : nothing}
     </p>`;
+}
+
+const CONFIDENCE = html`<br />Confidence: how well it puts outputs in the order of their quality on dev data (rank
+  correlation, from 0 to 1). Where that may be 0, it is not used.`;
+
+function confidence(calibration) {
+  if (!calibration) return html`<span class="soft">not calibrated</span>`;
+  return html`<b>${fixed(calibration.spearman)}</b
+    ><span class="row-note">${calibration.is_used ? interval(calibration.spearman_interval, 2) : "not used"}</span>`;
 }
 
 function row(each, { mark, domain, largest, fastest, fp32, state, light }) {
   const retention = each.quality?.retention;
   const limit = each.quality?.gate.checks.find((check) => check.name.startsWith("retention"))?.limit ?? null;
   const tone = `tone-${mark.tone}`;
+  const weights = weightsOf(each.manifest)?.bytes;
   return html`<tr
     class="${tone} ${state.lit === each.variant ? "lit" : ""}"
     @pointerenter=${() => light(each.variant)}
@@ -262,12 +275,14 @@ function row(each, { mark, domain, largest, fastest, fp32, state, light }) {
         >${each.speed ? `${count(each.speed.tokens_per_second)} tokens/s` : "not measured here"}</span
       >${bar((each.speed?.tokens_per_second ?? 0) / fastest)}
     </td>
-    <td data-label="Size" class="cost">
-      <b>${bytes(each.bytes)}</b>
-      <span class="row-note">${fp32 && each.bytes && !isRoot(each) ? `${times(fp32 / each.bytes)} smaller` : ""}</span
-      >${bar((each.bytes ?? 0) / largest)}
+    <td data-label="Weights" class="cost">
+      <b>${bytes(weights)}</b>
+      <span class="row-note">${fp32 && weights ? `${times(fp32 / weights)} smaller` : ""}</span
+      >${bar((weights ?? 0) / largest)}
     </td>
+    <td data-label="Model files" class="number">${bytes(each.bytes)}</td>
     <td data-label="Memory" class="number">${bytes(each.speed?.resident_bytes)}</td>
+    <td data-label="Confidence">${confidence(each.confidence)}</td>
     <td data-label="Gate">${gateMark(each.quality?.gate)}</td>
   </tr>`;
 }
