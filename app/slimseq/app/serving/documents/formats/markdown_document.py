@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from slimseq.app.serving.documents.document import Document, Written
-from slimseq.app.serving.documents.html_document import ATOMIC, CODE, INLINE, VOID
-from slimseq.app.serving.documents.inline import Kind, Part, Passage, arranged
-from slimseq.app.serving.documents.markdown_escape import (
+from slimseq.app.serving.documents.formats.document import Document, Written
+from slimseq.app.serving.documents.formats.html_document import ATOMIC, CODE, INLINE, VOID
+from slimseq.app.serving.documents.formats.inline import Kind, Part, Passage, arranged
+from slimseq.app.serving.documents.formats.markdown_escape import (
     GAP,
     GAP_AT_END,
     MAX_GAPS,
@@ -25,9 +25,9 @@ from slimseq.app.serving.documents.markdown_escape import (
     gap_mark,
     without_hashes_at_end,
 )
-from slimseq.app.serving.documents.markdown_source import Content, Piece, blocks_of, contents_of, inline_pieces
-from slimseq.app.serving.documents.markdown_structure import inline_structure, is_one_block
-from slimseq.app.serving.documents.placing import Span
+from slimseq.app.serving.documents.formats.markdown_source import Content, Piece, blocks_of, contents_of, inline_pieces
+from slimseq.app.serving.documents.formats.markdown_structure import inline_structure, is_one_block
+from slimseq.app.serving.documents.formats.placing import Span
 
 # Of YAML (`---`) or TOML (`+++`).
 _FRONT_MATTER = re.compile(r"(---|\+\+\+)[ \t]*\n(?=[\w\"'-]+[ \t]*[:=])(?:.*\n)*?(?:\1|\.\.\.)[ \t]*(?:\n|$)")

@@ -5,12 +5,12 @@ import pytest
 
 from benchmarks.structures import markdown_structure
 from slimseq.app.errors import MarkupTooComplex
-from slimseq.app.serving.documents.document import Document
-from slimseq.app.serving.documents.inline import MAX_SPANS
-from slimseq.app.serving.documents.markdown_document import reading_markdown
-from slimseq.app.serving.documents.markdown_source import MAX_NESTING
+from slimseq.app.serving.documents.formats.document import Document
+from slimseq.app.serving.documents.formats.inline import MAX_SPANS
+from slimseq.app.serving.documents.formats.markdown_document import reading_markdown
+from slimseq.app.serving.documents.formats.markdown_source import MAX_NESTING
 from slimseq.app.serving.documents.planner import finished
-from tests.app.serving.documents.translators import rewritten, upper
+from tests.app.serving.documents.formats.translators import rewritten, upper
 
 
 def read(markdown: str) -> Document:
