@@ -79,8 +79,9 @@ class RequestQueue(ABC):
         self._virtual_time = 0.0
         # The time in which a thread completes a row, on average. It runs several at a time.
         self._seconds_a_row = 0.05
-        # The time of a row, divided by its expected tokens and the rows that ran with it, on average. 0: not known yet.
-        self._seconds_a_token = 0.0
+        # The time of a row from its start to its end, and its expected tokens times the rows that ran with it, on
+        # average. None: not known yet.
+        self._seconds_and_work: tuple[float, float] | None = None
         self._retry_times = RetryTimes()
         # Failed runs since the last successful one.
         self.failures = 0
@@ -226,25 +227,42 @@ class RequestQueue(ABC):
             request: the request.
             together: number of rows that would run together.
         """
-        if request.due.seconds_left >= self._seconds_a_token * request.next_tokens * together:
+        if request.due.seconds_left >= self._least_seconds(request.next_tokens * together):
             return False
         self._queue.remove(request)
         request.fail(DeadlineExceeded(request.due.seconds))
         return True
 
-    def _succeeded(self, seconds: float, rows: int, tokens: int) -> None:
+    def _least_seconds(self, work: float) -> float:
+        """Returns the time that a row needs at least, from its start to its end.
+
+        A part of the time does not depend on the work, such as that of the encoder. So half of the work takes at least
+        half of the time, but twice the work may take hardly longer.
+
+        Args:
+            work: its expected tokens times the rows that would run together.
+        """
+        if self._seconds_and_work is None:
+            return 0.0
+        seconds, known_work = self._seconds_and_work
+        return seconds * min(work / known_work, 1.0)
+
+    def _succeeded(self, seconds: float, rows: float, tokens: int) -> None:
         """Updates the estimates of the time that rows need.
 
         Args:
             seconds: from their start to their end.
-            rows: number of rows that ran together.
+            rows: number of rows that ran together, on average.
             tokens: expected tokens of the longest one.
         """
         self.failures = 0
         self._seconds_a_row += LAST_WEIGHT * (seconds / rows - self._seconds_a_row)
-        seconds_a_token = seconds / (rows * tokens)
-        before = self._seconds_a_token or seconds_a_token
-        self._seconds_a_token = before + LAST_WEIGHT * (seconds_a_token - before)
+        last = seconds, rows * tokens
+        before = self._seconds_and_work or last
+        self._seconds_and_work = (
+            before[0] + LAST_WEIGHT * (last[0] - before[0]),
+            before[1] + LAST_WEIGHT * (last[1] - before[1]),
+        )
 
     def _failed(self, requests: Iterable[QueuedRequest], error: Exception) -> None:
         if not isinstance(error, SlimseqError):
