@@ -131,23 +131,22 @@ class RequestQueue(ABC):
             return request
         if self._traces:
             request.span = self._traces.current()
-        if not rows:
-            request.complete({})
-            return request
+        added = len(request.waiting)
+        tokens = sum(expected_tokens(rows[row], options) for row in request.waiting)
         with self._changed:
             if self._is_closing:
                 raise ShuttingDown()
             queued = self._queued_rows()
-            if queued + len(rows) > self._limits.queue_rows and not is_admitted:
+            if queued + added > self._limits.queue_rows and not is_admitted:
                 seconds_a_row = self._seconds_a_row / max(len(self._threads), 1)
-                seconds = self._retry_times.seconds(queued, len(rows), seconds_a_row, request.arrival)
-                raise Overloaded(f"{self._name} has {queued} rows waiting, too many for {len(rows)} more", seconds)
+                seconds = self._retry_times.seconds(queued, added, seconds_a_row, request.arrival)
+                raise Overloaded(f"{self._name} has {queued} rows waiting, too many for {added} more", seconds)
             self._arrived(request)
             request.next_tokens = next_tokens(request)
             request.virtual_finish = self._virtual_time + request.factor * request.next_tokens
             self._queue.append(request)
             self._changed.notify()
-        request.tokens = sum(expected_tokens(row, options) for row in rows)
+        request.tokens = tokens
         self.pending_tokens += request.tokens
         return request
 

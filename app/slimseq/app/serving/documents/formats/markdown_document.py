@@ -105,12 +105,7 @@ class _Block:
 
     def written(self, translations: Sequence[str]) -> Written:
         untranslated: tuple[str, ...] = ()
-        for stars in _DELIMITERS:
-            attempt = self._rendered(translations, stars)
-            if attempt is not None and self._is_same(GAP.sub(lambda gap: self._gap(gap)[1], attempt)):
-                break
-        else:
-            attempt = None
+        attempt = next(filter(self._is_same, self._attempts(translations)), None)
         if attempt is None:
             text = self.source
             untranslated = tuple(piece.text for piece in self.pieces if isinstance(piece, Passage))
@@ -119,6 +114,15 @@ class _Block:
         else:
             text = GAP.sub(lambda gap: self._gap(gap)[0], attempt)
         return Written((self.before + text).replace("\n", self.line_end), untranslated)
+
+    def _attempts(self, translations: Sequence[str]) -> Iterator[str]:
+        """Yields the content with translations, and with different delimiters of emphasis."""
+        tried: set[str] = set()
+        for delimiters in _DELIMITERS:
+            attempt = self._rendered(translations, delimiters)
+            if attempt is not None and attempt not in tried:
+                tried.add(attempt)
+                yield attempt
 
     def _rendered(self, translations: Sequence[str], delimiters: str) -> str | None:
         """Returns the content with translations, and marks for its line breaks; None if a text would be empty."""
@@ -140,8 +144,9 @@ class _Block:
         text = "".join(written).strip()
         return without_hashes_at_end(text) if self.content.kind == "heading" else text
 
-    def _is_same(self, text: str) -> bool:
-        """Whether a content has the structure of this one."""
+    def _is_same(self, attempt: str) -> bool:
+        """Whether a content, with marks for its line breaks, has the structure of this one."""
+        text = GAP.sub(lambda gap: self._gap(gap)[1], attempt)
         pieces = inline_pieces(text, self.environment) if is_one_block(self.content.kind, text) else None
         if pieces is None:
             return False
