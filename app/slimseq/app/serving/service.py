@@ -333,9 +333,19 @@ class GenerationService:
 
 
 def _submit(loaded: LoadedVariant, planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:
-    """Queues the rows of a plan. Stop strings end the other rows only after their last pass."""
-    rows, options, unstopped = planned.rows, planned.options, planned.passes.keys()
-    return loaded.worker.submit(rows, options, due, listener, planned.stop, unstopped=unstopped)
+    """Queues the rows of a plan. Stop strings end the other rows only after their last pass.
+
+    Documents have equal texts, such as the cells of a table.
+    """
+    return loaded.worker.submit(
+        planned.rows,
+        planned.options,
+        due,
+        listener,
+        planned.stop,
+        unstopped=planned.passes.keys(),
+        has_equal_rows=planned.documents is not None,
+    )
 
 
 async def _after_first(first: bytes, events: AsyncGenerator[bytes], held: AsyncExitStack) -> AsyncIterator[bytes]:

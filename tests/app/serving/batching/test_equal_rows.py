@@ -1,4 +1,4 @@
-"""Equal rows of a request, such as cells of a table with the same word: they are generated once."""
+"""Equal rows of a document, such as cells of a table with the same word: they are generated once."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ def test_equal_rows_are_generated_once_and_each_has_its_output() -> None:
         generator = EchoGenerator()
         batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
 
-        answer = await batching.wait(batching.submit(ROWS, SHORT, Due.within(10)))
+        answer = await batching.wait(batching.submit(ROWS, SHORT, Due.within(10), has_equal_rows=True))
 
         assert texts(answer) == ["3", "2", "3", "3"]
         assert generator.batches == [[3, 2]]
@@ -36,7 +36,7 @@ def test_a_stream_hears_of_each_of_the_equal_rows() -> None:
     async def scenario() -> None:
         generator, heard = SteppingGenerator(), Heard()
         with scheduling(generator) as scheduler:
-            answer = await scheduler.wait(scheduler.submit(ROWS, SHORT, Due.within(10), heard))
+            answer = await scheduler.wait(scheduler.submit(ROWS, SHORT, Due.within(10), heard, has_equal_rows=True))
 
         assert [length for length, _ in generator.added] == [3, 2]
         assert texts(answer) == ["3", "2", "3", "3"]
@@ -52,7 +52,7 @@ def test_rows_that_are_sampled_are_each_generated() -> None:
         batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
         sampled = GenerationOptions(max_new_tokens=4, do_sample=True)
 
-        await batching.wait(batching.submit(ROWS, sampled, Due.within(10)))
+        await batching.wait(batching.submit(ROWS, sampled, Due.within(10), has_equal_rows=True))
 
         assert generator.batches == [[3, 3, 3, 2]]
         batching.close()
@@ -65,7 +65,9 @@ def test_rows_that_differ_in_what_was_cut_off_or_in_stop_strings_are_not_equal()
         batching = StaticBatching(EchoGenerator(), "translation/test", WorkLimits(wait_seconds=0))
         rows = [SAME, Encoding(SAME.ids, 9), SAME]
         try:
-            return await batching.wait(batching.submit(rows, SHORT, Due.within(10), stops=["3"], unstopped={2}))
+            return await batching.wait(
+                batching.submit(rows, SHORT, Due.within(10), stops=["3"], unstopped={2}, has_equal_rows=True)
+            )
         finally:
             batching.close()
 
@@ -82,7 +84,7 @@ def test_equal_rows_take_one_place_in_the_queue() -> None:
         running = batching.submit([OTHER], SHORT, Due.within(10))
         await asyncio.to_thread(generator.has_started.wait, 10)
 
-        requests = [batching.submit([SAME] * 4, SHORT, Due.within(10)) for _ in range(4)]
+        requests = [batching.submit([SAME] * 4, SHORT, Due.within(10), has_equal_rows=True) for _ in range(4)]
 
         assert batching.queued_rows == 4
         generator.gate.set()

@@ -54,6 +54,8 @@ class QueuedRequest:
         stops: Sequence[str] = (),
         factor: int = 1,
         unstopped: Collection[int] = (),
+        *,
+        has_equal_rows: bool = False,
     ) -> None:
         """Makes a request on the event loop that awaits it.
 
@@ -65,6 +67,7 @@ class QueuedRequest:
             stops: strings that end the output of a row.
             factor: what its tokens are multiplied by in fair queueing. Above 1, it has a smaller share.
             unstopped: rows that no stop string ends, since their outputs are not final.
+            has_equal_rows: equal rows are likely. They are generated once, unless they are sampled.
         """
         self.rows = rows
         self.options = options
@@ -86,12 +89,12 @@ class QueuedRequest:
         self._outputs: dict[int, TextOutput] = {}
         # Rows may be completed by several threads.
         self._completing = threading.Lock()
-        # For each row that is generated, the rows that get its output. Equal rows, such as cells of a table with the
-        # same word, are generated once, unless they are sampled.
+        # For each row that is generated, the rows that get its output.
         self._equal_rows: dict[int, list[int]] = {}
         first_rows: dict[object, int] = {}
+        is_merged = has_equal_rows and not options.do_sample
         for row, encoding in enumerate(rows):
-            key = row if options.do_sample else (tuple(encoding.ids), encoding.is_truncated, row in unstopped)
+            key = (tuple(encoding.ids), encoding.is_truncated, row in unstopped) if is_merged else row
             self._equal_rows.setdefault(first_rows.setdefault(key, row), []).append(row)
         order = list(self._equal_rows)
         # Rows of similar length share a batch with little padding. A stream needs reading order.

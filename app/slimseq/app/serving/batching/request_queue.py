@@ -102,6 +102,7 @@ class RequestQueue(ABC):
         stops: Sequence[str] = (),
         *,
         unstopped: Collection[int] = (),
+        has_equal_rows: bool = False,
         is_admitted: bool = False,
     ) -> QueuedRequest:
         """Queues rows. The caller must `wait` or `abandon`. A request without rows has its outputs at once.
@@ -113,6 +114,7 @@ class RequestQueue(ABC):
             listener: receives tokens and rows.
             stops: strings that end the output of a row.
             unstopped: rows that no stop string ends.
+            has_equal_rows: equal rows are likely. They are generated once, unless they are sampled.
             is_admitted: whether the rows belong to a request whose first rows were queued before. Then they are queued
                 even if the queue is full.
 
@@ -124,7 +126,7 @@ class RequestQueue(ABC):
         if len(rows) > self._limits.queue_rows and not is_admitted:
             raise InvalidRequest(f"text: has {len(rows)} segments; at most {self._limits.queue_rows} are allowed")
         factor = LOW_PRIORITY_FACTOR if due.priority == "low" else 1
-        request = QueuedRequest(rows, options, due, listener, stops, factor, unstopped)
+        request = QueuedRequest(rows, options, due, listener, stops, factor, unstopped, has_equal_rows=has_equal_rows)
         if not rows:
             # Texts that are nothing but protected spans.
             request.complete({})
