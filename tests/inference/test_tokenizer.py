@@ -45,6 +45,36 @@ def test_pieces_as_they_come_make_the_whole_text(embedded: Store, task: Task) ->
     assert "".join(stream.push(token) for token in ids).strip() == tokenizer.decode(ids)
 
 
+# The names of bytes in a byte-level vocabulary.
+ESCAPE, NUL, NEWLINE, TAB, DELETE, BROKEN, FIRST_OF_TWO, NEXT_LINE = "ěĀĊĉġÿÂħ"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        (["A", ESCAPE, "B"], "AB"),
+        (["A", NUL, DELETE, "B"], "AB"),
+        (["A", FIRST_OF_TWO, NEXT_LINE, "B"], "AB"),
+        (["A", BROKEN, "B"], "AB"),
+        (["A", FIRST_OF_TWO, "B"], "AB"),
+        (["A", "B", FIRST_OF_TWO], "AB"),
+        ([ESCAPE, TAB, "A", ESCAPE], "A"),
+        (["A", NEWLINE, TAB, "B"], "A\n\tB"),
+    ],
+)
+def test_bytes_that_are_sampled_make_no_control_characters_and_no_broken_ones(
+    embedded: Store, tokens: list[str], text: str
+) -> None:
+    tokenizer = Tokenizer(embedded.folder(Task.TRANSLATION, "original"))
+    ids = [number for token in tokens if (number := tokenizer.id_of(token)) is not None]
+    assert len(ids) == len(tokens)
+
+    stream = tokenizer.stream()
+
+    assert tokenizer.decode(ids) == text
+    assert "".join(map(stream.push, ids)).strip() == text
+
+
 def test_a_broken_tokenizer_is_named(own_store: Store) -> None:
     folder = own_store.folder(Task.TRANSLATION, "original")
     (folder / "tokenizer.json").write_text("[]")

@@ -3,6 +3,7 @@
 Of a very long text only the beginning is tokenized, since the model reads no more.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from slimseq.models_store.files import relative_to_store, short_name
 # Characters of a text that are tokenized first, for each token that the model reads. English has about four characters
 # a token, so they nearly always fill the model's window.
 CHARACTERS_A_TOKEN = 64
+# Never part of a generated text: the C0 and C1 control characters but newline and tab, and what stands for bytes that
+# are no character. Tokens of single bytes make both where they are sampled.
+_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,8 @@ class Tokenizer:
         return Encoding([*ids[: max_tokens - self._suffix_length], *ids[-self._suffix_length :]], len(ids), is_counted)
 
     def decode(self, ids: list[int]) -> str:
-        """Decodes ids to text, without special tokens."""
-        return str(self._fast.decode(ids, skip_special_tokens=True)).strip()
+        """Decodes ids to text, without special tokens, control characters and broken characters."""
+        return _UNWANTED.sub("", self._fast.decode(ids, skip_special_tokens=True)).strip()
 
     def id_of(self, token: str) -> int | None:
         """Returns the id of a token, or None if the vocabulary does not have it."""
@@ -112,7 +116,7 @@ class TextStream:
 
     def push(self, token: int) -> str:
         """Returns the text that the id adds: empty for an incomplete character or a special token."""
-        return self._stream.step(self._fast, token) or ""
+        return _UNWANTED.sub("", self._stream.step(self._fast, token) or "")
 
 
 def _end_at(text: str, end: int) -> int:

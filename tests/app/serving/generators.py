@@ -10,8 +10,8 @@ from slimseq.models_store.generation import GenerationOptions
 
 
 def rows(*lengths: int) -> list[Encoding]:
-    """Rows that are told apart by their lengths."""
-    return [Encoding([1] * length, length) for length in lengths]
+    """Rows that are told apart by their lengths. None are equal."""
+    return [Encoding([row] * length, length) for row, length in enumerate(lengths)]
 
 
 class EchoGenerator:

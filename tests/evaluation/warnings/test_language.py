@@ -60,6 +60,33 @@ def test_a_quotation_in_another_language_gets_no_warning() -> None:
     assert foreign_language(f"The sign says 北京大学 and nothing else, {ENGLISH[0]}", "en") is None
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("German", "Morgen kommt meine Schwester zu Besuch."),
+        ("German", "Wir haben das Fenster leider nicht schließen können."),
+        ("French", "Le train pour Lyon partira plus tard."),
+        ("Italian", "Il treno per Roma parte più tardi."),
+    ],
+)
+def test_a_short_sentence_in_a_widespread_language_is_found(language: str, text: str) -> None:
+    assert language in str(foreign_language(text, "en"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "My sister comes for a visit tomorrow.",
+        "We met Johann and Beatrix in Wolfenbüttel.",
+        "She ate sauerkraut and drank a Riesling.",
+        "Our plane lands in Rio de Janeiro.",
+        "The train to Hamburg leaves later today.",
+    ],
+)
+def test_a_short_sentence_of_the_model_with_foreign_names_is_fine(text: str) -> None:
+    assert foreign_language(text, "en") is None
+
+
 def test_short_texts_in_another_script_are_found() -> None:
     assert "Chinese" in str(foreign_language("你好世界", "en"))
     assert "Russian" in str(foreign_language("Как вас зовут?", "en"))

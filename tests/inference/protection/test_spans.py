@@ -12,6 +12,15 @@ def found(text: str, language: str = "en") -> list[tuple[Kind, str]]:
     return [(span.kind, span.text) for span in find_spans(text, language)]
 
 
+def in_windows(text: str) -> list[str]:
+    """Returns the texts of the spans, searched in windows."""
+    spans: list[Span] = []
+    for first, last in windows(text):
+        start = max(first, spans[-1].end) if spans else first
+        spans += find_spans(text, "en", (min(start, last), last))
+    return [span.text for span in without_gaps(spans)]
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "span"),
     [
@@ -143,6 +152,12 @@ PATHOLOGICAL = [
     "$" * 100_000 + "5",
     "1" + "a" * 100_000,
     "10:" * 30_000,
+    "`" + "a" * 100_000,
+    "``" + "a`b`c " * 16_000,
+    "<!--" + "<b" * 50_000,
+    "<code>" + "a" * 100_000,
+    "<a `" * 25_000,
+    "a.b@" * 25_000,
 ]
 
 
@@ -157,12 +172,44 @@ def test_no_window_of_any_text_takes_long(text: str) -> None:
     assert longest < 0.05
 
 
+@pytest.mark.parametrize("text", PATHOLOGICAL, ids=lambda text: f"{text[:6]}…")
+def test_the_time_of_a_search_is_linear_in_the_length_of_any_text(text: str) -> None:
+    def seconds(text: str) -> float:
+        started = time.thread_time()
+        in_windows(text)
+        return time.thread_time() - started
+
+    text = text[:10_000]
+    seconds(text)
+    # Four times the text: quadratic time would be 16 times as much.
+    assert seconds(4 * text) < 10 * seconds(text) + 0.05
+
+
 def test_a_long_number_is_one_span() -> None:
     text = f"The number {'7' * 10_000} is long."
 
-    spans = without_gaps([span for window in windows(text) for span in find_spans(text, "en", window)])
+    assert in_windows(text) == ["7" * 10_000]
 
-    assert [span.text for span in spans] == ["7" * 10_000]
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        f"`{'x = 1; ' * 1000}`",
+        f"`{'x=1;' * 1000}`",
+        f"``{'a`b ' * 1000}``",
+        f"<div {'data-x=1 ' * 1000}>",
+        f"<code>{'x = 1; ' * 1000}</code>",
+        f"<!-- {'not now, ' * 1000} -->",
+        f"{'a.b' * 1000}@example.com",
+    ],
+    ids=lambda span: f"{span[:6]}…",
+)
+@pytest.mark.parametrize("before", ["", "word " * 300, "Words, 7 of them " * 115, "word " * 1000])
+def test_code_tags_and_addresses_of_any_length_are_one_span_wherever_they_begin(span: str, before: str) -> None:
+    found = in_windows(f"{before}{span} and `code`.")
+
+    assert found[-2:] == [span, "`code`"]
+    assert all(each == "7" for each in found[:-2])
 
 
 def test_a_long_url_is_one_span_to_its_end() -> None:

@@ -25,7 +25,7 @@ from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
 from slimseq.app.serving.comparison import compare_with, reference_among
 from slimseq.app.serving.documents.plan import Plan, is_short, planning
-from slimseq.app.serving.documents.planner import Planner, finished
+from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import with_further_passes
 from slimseq.app.serving.output_checks import checked
@@ -247,12 +247,9 @@ class GenerationService:
         """Leases a variant while `held` is open, and plans the prompt for it."""
         if not call.due.seconds_left:
             raise DeadlineExceeded(call.due.seconds)
-        try:
-            async with asyncio.timeout(call.due.seconds_left):
-                loaded = await self._lease(held, call)
-                return loaded, await self._plan(loaded, call.prompt)
-        except TimeoutError:
-            raise DeadlineExceeded(call.due.seconds) from None
+        async with _within(call.due):
+            loaded = await self._lease(held, call)
+            return loaded, await self._plan(loaded, call.prompt)
 
     async def _plan(self, loaded: LoadedVariant, prompt: Prompt) -> Plan:
         started = time.monotonic()
@@ -293,14 +290,8 @@ class GenerationService:
         self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
     ) -> GenerationResponse:
         work = planned.assembling(generated.outputs)
-        if planned.documents is None or is_short(call.prompt):
-            outputs = finished(work)
-        else:
-            try:
-                async with asyncio.timeout(call.due.seconds_left):
-                    outputs = await self._planner.run(work)
-            except TimeoutError:
-                raise DeadlineExceeded(call.due.seconds) from None
+        async with _within(call.due):
+            outputs = await self._planner.run(work, planned.documents is None or is_short(call.prompt))
         warnings = await checked(loaded.generator.manifest, call.prompt, planned, generated.outputs, outputs)
         total_seconds = time.monotonic() - call.started
         queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
@@ -332,10 +323,34 @@ class GenerationService:
         return response
 
 
+@contextlib.asynccontextmanager
+async def _within(due: Due) -> AsyncGenerator[None]:
+    """Cancels what waits in it at a deadline.
+
+    Raises:
+        DeadlineExceeded: it was cancelled.
+    """
+    try:
+        async with asyncio.timeout(due.seconds_left):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded(due.seconds) from None
+
+
 def _submit(loaded: LoadedVariant, planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:
-    """Queues the rows of a plan. Stop strings end the other rows only after their last pass."""
-    rows, options, unstopped = planned.rows, planned.options, planned.passes.keys()
-    return loaded.worker.submit(rows, options, due, listener, planned.stop, unstopped=unstopped)
+    """Queues the rows of a plan. Stop strings end the other rows only after their last pass.
+
+    Documents have equal texts, such as the cells of a table.
+    """
+    return loaded.worker.submit(
+        planned.rows,
+        planned.options,
+        due,
+        listener,
+        planned.stop,
+        unstopped=planned.passes.keys(),
+        has_equal_rows=planned.documents is not None,
+    )
 
 
 async def _after_first(first: bytes, events: AsyncGenerator[bytes], held: AsyncExitStack) -> AsyncIterator[bytes]:

@@ -2,8 +2,8 @@
 
 Where the text is in another script than the language, that is enough. Else turbohtml's detector compares letter
 sequences. Of a sentence alone it is wrong too often, so it is asked several times: it must find another language in the
-text, and prefer that to the expected one in the words without names, numbers and code, in each half of them, and in
-every second one. A longer text is looked at in a few places, and all have to agree, so that a text in two languages
+text, and prefer that to the expected one in the words without names, numbers and code, in each half of the words, and
+in every second one. A longer text is looked at in a few places, and all have to agree, so that a text in two languages
 gets no warning. `python -m benchmarks.language_detector` measures how often it is right: see docs/decisions/026.
 """
 
@@ -18,9 +18,9 @@ from slimseq.evaluation.warnings.length import characters
 
 # A text is looked at in one place for each 300 characters, in three at most, and at most 400 characters there.
 PLACE_CHARACTERS, MAX_PLACES, MAX_PLACE_CHARACTERS = 300, 3, 400
-# Letters that are needed: in words of Latin script without names, and of another script, where a character that stands
-# for a syllable or a word counts three.
-MIN_LETTERS, MIN_OTHER_LETTERS = 30, 10
+# Letters that are needed: in words of Latin script without names, where the language is a widespread one or not, and of
+# another script, where a character that stands for a syllable or a word counts three.
+MIN_WIDESPREAD_LETTERS, MIN_LETTERS, MIN_OTHER_LETTERS = 12, 30, 10
 # The share of a text that must be such words.
 MIN_SHARE_OF_WORDS = 0.3
 # The share of these words that must be distinct: "ha ha ha" is not Uzbek. Of 3,792 German texts of dev data the lowest
@@ -84,13 +84,18 @@ def _other_language(text: str, expected: str) -> str | None:
     found = detect_language(text)
     if found.language is None or found.language in codes or found.script != LATIN:
         return None
-    words = _words(text)
-    if sum(map(len, words)) < MIN_LETTERS or len(words) < MIN_SHARE_OF_WORDS * len(text.split()):
+    every_word = _words(text)
+    words = [word for word in every_word if word[0].islower()]
+    is_widespread = found.language in WIDESPREAD
+    fewest = MIN_WIDESPREAD_LETTERS if is_widespread else MIN_LETTERS
+    if sum(map(len, words)) < fewest or len(words) < MIN_SHARE_OF_WORDS * len(text.split()):
         return None
     if len(set(words)) < MIN_SHARE_OF_DISTINCT_WORDS * len(words):
         return None
-    half = len(words) // 2
-    samples = (words, words[:half], words[half:], words[::2], words[1::2])
+    # A language that few write may be found in names.
+    parted = every_word if is_widespread else words
+    half = len(parted) // 2
+    samples = (words, parted[:half], parted[half:], parted[::2], parted[1::2])
     is_sure = all(_is_preferred(" ".join(sample), found.language, codes) for sample in samples)
     return short_code(found.language) if is_sure else None
 
@@ -102,9 +107,9 @@ def _is_preferred(text: str, language: str, codes: frozenset[str]) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    """Returns the words of a text that begin with a small letter: no names, numbers or code."""
+    """Returns the words of a text, without what is around them. Numbers and code are none."""
     stripped = (word.strip(AROUND_WORDS) for word in text.split())
-    return [word for word in stripped if word[:1].islower() and word.translate(IN_WORDS).isalpha()]
+    return [word for word in stripped if word and word.translate(IN_WORDS).isalpha()]
 
 
 @lru_cache(maxsize=64)

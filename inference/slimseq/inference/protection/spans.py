@@ -73,17 +73,23 @@ _BEFORE = r"(?<![\w])(?<![0-9][.,])"
 _AFTER = r"(?!\w|[.,][0-9])"
 _SIGN = r"(?:(?<![\w.,)\]])[-\u2212+](?=[0-9$£€¥]))?"
 
+# Of any length. Each ends where the next one may begin, so that no character is read twice.
+_CODE_SPAN = r"``(?:[^`\n]++|`(?!`))++``|`[^`\n]++`"
+# An element of code whole, else single tags.
+_TAG = (
+    "|".join(rf"<{name}>[^<>\n]++</{name}>" for name in ("code", "kbd", "samp", "pre"))
+    + r"|</?[A-Za-z][^<>\n]*+>|<!--(?:[^<>\n]++|<(?!!--))*+>"
+)
+_EMAIL = r"(?<![\w.+%-])[\w.%+-]++@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])"
+
 _ANY_LANGUAGE = {
     Kind.CODE: (
-        r"``(?:[^`\n]++|`(?!`))++``|`[^`\n]++`"
-        r"|\$?\{\{?+[ ]?[\w.\-:!\[\]]{0,60}+[ ]?\}\}?"
+        _CODE_SPAN + r"|\$?\{\{?+[ ]?[\w.\-:!\[\]]{0,60}+[ ]?\}\}?"
         r"|(?<![\w%])%(?:\([A-Za-z_]\w{0,40}+\)|[0-9]\$)?[sdifx](?!\w)"
         r"|&(?:\#[0-9]{1,7}|\#x[0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,15});"
     ),
-    # An element of code whole, else single tags.
-    Kind.TAG: "|".join(rf"<{name}>[^<>\n]{{1,1000}}+</{name}>" for name in ("code", "kbd", "samp", "pre"))
-    + r"|</?[A-Za-z][^<>\n]{0,2000}+>|<!--[^>\n]{0,2000}+>",
-    Kind.EMAIL: r"(?<![\w.+%-])[\w.%+-]{1,64}+@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])",
+    Kind.TAG: _TAG,
+    Kind.EMAIL: _EMAIL,
     Kind.URL: (
         r"(?<![\w@/])(?:[A-Za-z][A-Za-z0-9+]{1,20}+://|www\.)[^\s<>\"`]++"
         r"|(?<![\w@.-])(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.)+"
@@ -151,6 +157,9 @@ _PATTERNS = {"en": _pattern(_ENGLISH, _ANY_LANGUAGE)}
 _OTHER = _pattern(_ANY_LANGUAGE)
 # A text without any of these has no span.
 _SIGNS = re.compile(rf"[0-9@<`{{%&/]|www\.|\.(?:{_DOMAIN}|{_FILE})\b")
+# What no window may end in, and where one may begin.
+_WHOLE = re.compile(f"{_CODE_SPAN}|{_TAG}|{_EMAIL}")
+_OPENING = re.compile(r"[`<]|(?<![\w.+%-])[\w.%+-]++(?=@|\Z)")
 _LETTER = re.compile(r"[^\W\d_]")
 _REST_OF_URL = re.compile(r"[^\s<>\"`]*+")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
@@ -158,15 +167,30 @@ _LAST = ".,;:!?'\u2019\u201d\u201c*_" + "".join(_BRACKETS)
 
 
 def windows(text: str) -> Iterator[Range]:
-    """Yields ranges of a text that are searched at once. They end at spaces, unless there are none."""
+    """Yields ranges of a text that are searched at once.
+
+    They end at spaces, unless there are none. Code, tags and e-mail addresses are in one window, which may be longer.
+    """
     start = 0
     while start < len(text):
         end = start + WINDOW_CHARACTERS
         if end < len(text):
             space = text.rfind(" ", start + WINDOW_CHARACTERS // 2, end)
             end = end if space < 0 else space
+            if (across := _whole_across(text, start, end)) is not None:
+                end = across[0] if across[0] > start else across[1]
         yield start, min(end, len(text))
         start = end
+
+
+def _whole_across(text: str, start: int, end: int) -> Range | None:
+    """Returns the code, tag or e-mail address that begins in a window and goes on after it."""
+    while (opening := _OPENING.search(text, start, end)) is not None:
+        match = _WHOLE.match(text, opening.start())
+        if match is not None and match.end() > end:
+            return match.span()
+        start = match.end() if match is not None else opening.end()
+    return None
 
 
 def find_spans(text: str, language: str, window: Range | None = None) -> list[Span]:

@@ -7,6 +7,7 @@ import pytest
 from slimseq.app.errors import DeadlineExceeded
 from slimseq.app.serving.batching.request_queue import LOW_PRIORITY_FACTOR, WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
+from slimseq.models_store.generation import GenerationOptions
 from tests.app.serving.batching.stepping import scheduling
 from tests.app.serving.generators import EchoGenerator, SteppingGenerator
 from tests.app.serving.working import run, submit, texts, until
@@ -110,5 +111,63 @@ def test_a_row_with_little_time_is_tried_where_nobody_waits_for_it() -> None:
             await scheduler.wait(slow)
 
             assert texts(await scheduler.wait(submit(scheduler, 7, seconds=0.4))) == ["7"]
+
+    run(scenario)
+
+
+def test_a_long_row_is_not_given_up_because_a_short_one_took_long_for_its_size() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, max_tokens=100) as scheduler:
+            short = submit(scheduler, 1, options=GenerationOptions(max_new_tokens=1))
+            await until(generator.has_stepped.is_set)
+            # What the encoder and the first step take, whatever the length.
+            await asyncio.sleep(0.1)
+            generator.permits.release(1)
+            await scheduler.wait(short)
+            running = submit(scheduler, 6)
+            await until(lambda: len(generator.steps) == 2)
+            long = submit(scheduler, 60, seconds=2)
+            generator.open()
+
+            assert texts(await scheduler.wait(long)) == ["60"]
+            await scheduler.wait(running)
+
+    run(scenario)
+
+
+def test_a_long_batch_is_not_given_up_because_a_short_one_took_long_for_its_size() -> None:
+    async def scenario() -> None:
+        generator = EchoGenerator(is_open=False)
+        batcher = StaticBatching(generator, "translation/test", WorkLimits(max_rows=1, wait_seconds=0))
+        short = submit(batcher, 1, options=GenerationOptions(max_new_tokens=1))
+        await asyncio.sleep(0.1)
+        generator.gate.set()
+        await batcher.wait(short)
+        long, other = submit(batcher, 60, seconds=2), submit(batcher, 61)
+
+        assert texts(await batcher.wait(long)) == ["60"]
+        await batcher.wait(other)
+        batcher.close()
+
+    run(scenario)
+
+
+def test_a_row_is_not_given_up_because_many_took_long_together() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, max_tokens=1000) as scheduler:
+            many = submit(scheduler, *[5] * 8)
+            await until(generator.has_stepped.is_set)
+            await asyncio.sleep(1)
+            generator.permits.release(5)
+            await scheduler.wait(many)
+            running = submit(scheduler, 5)
+            await until(lambda: len(generator.steps) == 6)
+            next_one = submit(scheduler, 6, seconds=0.4)
+            generator.open()
+
+            assert texts(await scheduler.wait(next_one)) == ["6"]
+            await scheduler.wait(running)
 
     run(scenario)

@@ -51,6 +51,13 @@ def test_a_whole_text_is_its_only_part() -> None:
     assert segmented.join(["Short."]) == "Short."
 
 
+@pytest.mark.parametrize("span", [f"`{'f(x); ' * 700}`", f"<a href='{'b' * 4000}'>", f"{'a.' * 1500}b@example.com"])
+def test_long_code_tags_and_addresses_are_protected_whole(span: str) -> None:
+    [segment] = finished(splitting(f"Write to {span} and wait.", "en", is_protected=True)).segments
+
+    assert [each.text for each in segment.spans] == [span]
+
+
 def test_a_long_url_is_protected_whole_and_once() -> None:
     url = f"http://a.de/{'b.c/1,' * 2000}d"
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from slimseq.app.serving.documents.document import Document
-from slimseq.app.serving.documents.html_document import reading_html
+from slimseq.app.serving.documents.formats.document import Document
+from slimseq.app.serving.documents.formats.html_document import reading_html
 from slimseq.app.serving.documents.planner import Planner, finished
 from slimseq.app.serving.documents.segmenter import splitting
 from slimseq.app.serving.streaming.assembly import Piece

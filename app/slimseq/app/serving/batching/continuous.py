@@ -56,6 +56,8 @@ class InFlight:
         tokens: its expected tokens.
         is_reserved: whether these count for the reserve for short rows.
         reported: the number of tokens that the listener has received, including earlier runs.
+        steps: the number of its steps.
+        rows_of_steps: the number of rows of each of these steps, added up.
     """
 
     request: QueuedRequest
@@ -66,6 +68,8 @@ class InFlight:
     started: float = field(default_factory=time.monotonic)
     reported: int = 0
     generated: int = 0
+    steps: int = 0
+    rows_of_steps: int = 0
     stream: TextStream | None = None
     written: list[str] = field(default_factory=list)
 
@@ -285,8 +289,11 @@ class ContinuousBatching(RequestQueue):
     def _step(self, worker: EngineWorker, engine: Engine) -> None:
         if self._on_rows and worker.rows:
             self._on_rows(len(worker.rows))
+        together = len(worker.rows)
         for key, progress in engine.step().items():
             flight = worker.rows[key]
+            flight.steps += 1
+            flight.rows_of_steps += together
             request = flight.request
             flight.report(progress.tokens)
             ended = progress.ended
@@ -297,4 +304,5 @@ class ContinuousBatching(RequestQueue):
                 with self._changed:
                     del worker.rows[key]
                 request.complete({flight.row: output})
-                self._succeeded(time.monotonic() - flight.started, len(worker.rows) + 1, flight.tokens)
+                seconds = time.monotonic() - flight.started
+                self._succeeded(seconds, flight.rows_of_steps / flight.steps, flight.tokens)

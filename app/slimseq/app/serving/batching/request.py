@@ -54,6 +54,8 @@ class QueuedRequest:
         stops: Sequence[str] = (),
         factor: int = 1,
         unstopped: Collection[int] = (),
+        *,
+        has_equal_rows: bool = False,
     ) -> None:
         """Makes a request on the event loop that awaits it.
 
@@ -65,6 +67,7 @@ class QueuedRequest:
             stops: strings that end the output of a row.
             factor: what its tokens are multiplied by in fair queueing. Above 1, it has a smaller share.
             unstopped: rows that no stop string ends, since their outputs are not final.
+            has_equal_rows: equal rows are likely. They are generated once, unless they are sampled.
         """
         self.rows = rows
         self.options = options
@@ -86,10 +89,17 @@ class QueuedRequest:
         self._outputs: dict[int, TextOutput] = {}
         # Rows may be completed by several threads.
         self._completing = threading.Lock()
-        order = range(len(rows))
+        # For each row that is generated, the rows that get its output.
+        self._equal_rows: dict[int, list[int]] = {}
+        first_rows: dict[object, int] = {}
+        is_merged = has_equal_rows and not options.do_sample
+        for row, encoding in enumerate(rows):
+            key = (tuple(encoding.ids), encoding.is_truncated, row in unstopped) if is_merged else row
+            self._equal_rows.setdefault(first_rows.setdefault(key, row), []).append(row)
+        order = list(self._equal_rows)
         # Rows of similar length share a batch with little padding. A stream needs reading order.
         self.waiting = deque(order if listener else sorted(order, key=lambda row: -len(rows[row].ids)))
-        # The expected tokens of all rows, until the request ends.
+        # The expected tokens of all rows that are generated, until the request ends.
         self.tokens = 0
         # Fair queueing: the expected tokens of the next row, and the virtual time at which it finishes.
         self.next_tokens = 0
@@ -124,8 +134,10 @@ class QueuedRequest:
         return GenerationTimes(self.arrival, self._begun, self._encoded, self._ended or time.monotonic())
 
     def complete(self, outputs: dict[int, TextOutput]) -> None:
-        """Adds the outputs of rows. The last ones resolve the future."""
-        outputs = {row: cut(output, self.stops_of(row)) for row, output in outputs.items()}
+        """Adds the outputs of rows, and those of rows that are equal. The last ones resolve the future."""
+        outputs = {
+            row: cut(output, self.stops_of(row)) for first, output in outputs.items() for row in self._equal_rows[first]
+        }
         with self._completing:
             self._outputs |= outputs
             is_whole = len(self._outputs) == len(self.rows)

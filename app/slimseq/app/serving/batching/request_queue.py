@@ -79,8 +79,9 @@ class RequestQueue(ABC):
         self._virtual_time = 0.0
         # The time in which a thread completes a row, on average. It runs several at a time.
         self._seconds_a_row = 0.05
-        # The time of a row, divided by its expected tokens and the rows that ran with it, on average. 0: not known yet.
-        self._seconds_a_token = 0.0
+        # The time of a row from its start to its end, and its expected tokens times the rows that ran with it, on
+        # average. None: not known yet.
+        self._seconds_and_work: tuple[float, float] | None = None
         self._retry_times = RetryTimes()
         # Failed runs since the last successful one.
         self.failures = 0
@@ -101,6 +102,7 @@ class RequestQueue(ABC):
         stops: Sequence[str] = (),
         *,
         unstopped: Collection[int] = (),
+        has_equal_rows: bool = False,
         is_admitted: bool = False,
     ) -> QueuedRequest:
         """Queues rows. The caller must `wait` or `abandon`. A request without rows has its outputs at once.
@@ -112,6 +114,7 @@ class RequestQueue(ABC):
             listener: receives tokens and rows.
             stops: strings that end the output of a row.
             unstopped: rows that no stop string ends.
+            has_equal_rows: equal rows are likely. They are generated once, unless they are sampled.
             is_admitted: whether the rows belong to a request whose first rows were queued before. Then they are queued
                 even if the queue is full.
 
@@ -123,30 +126,29 @@ class RequestQueue(ABC):
         if len(rows) > self._limits.queue_rows and not is_admitted:
             raise InvalidRequest(f"text: has {len(rows)} segments; at most {self._limits.queue_rows} are allowed")
         factor = LOW_PRIORITY_FACTOR if due.priority == "low" else 1
-        request = QueuedRequest(rows, options, due, listener, stops, factor, unstopped)
+        request = QueuedRequest(rows, options, due, listener, stops, factor, unstopped, has_equal_rows=has_equal_rows)
         if not rows:
             # Texts that are nothing but protected spans.
             request.complete({})
             return request
         if self._traces:
             request.span = self._traces.current()
-        if not rows:
-            request.complete({})
-            return request
+        added = len(request.waiting)
+        tokens = sum(expected_tokens(rows[row], options) for row in request.waiting)
         with self._changed:
             if self._is_closing:
                 raise ShuttingDown()
             queued = self._queued_rows()
-            if queued + len(rows) > self._limits.queue_rows and not is_admitted:
+            if queued + added > self._limits.queue_rows and not is_admitted:
                 seconds_a_row = self._seconds_a_row / max(len(self._threads), 1)
-                seconds = self._retry_times.seconds(queued, len(rows), seconds_a_row, request.arrival)
-                raise Overloaded(f"{self._name} has {queued} rows waiting, too many for {len(rows)} more", seconds)
+                seconds = self._retry_times.seconds(queued, added, seconds_a_row, request.arrival)
+                raise Overloaded(f"{self._name} has {queued} rows waiting, too many for {added} more", seconds)
             self._arrived(request)
             request.next_tokens = next_tokens(request)
             request.virtual_finish = self._virtual_time + request.factor * request.next_tokens
             self._queue.append(request)
             self._changed.notify()
-        request.tokens = sum(expected_tokens(row, options) for row in rows)
+        request.tokens = tokens
         self.pending_tokens += request.tokens
         return request
 
@@ -226,25 +228,42 @@ class RequestQueue(ABC):
             request: the request.
             together: number of rows that would run together.
         """
-        if request.due.seconds_left >= self._seconds_a_token * request.next_tokens * together:
+        if request.due.seconds_left >= self._least_seconds(request.next_tokens * together):
             return False
         self._queue.remove(request)
         request.fail(DeadlineExceeded(request.due.seconds))
         return True
 
-    def _succeeded(self, seconds: float, rows: int, tokens: int) -> None:
+    def _least_seconds(self, work: float) -> float:
+        """Returns the time that a row needs at least, from its start to its end.
+
+        A part of the time does not depend on the work, such as that of the encoder. So half of the work takes at least
+        half of the time, but twice the work may take hardly longer.
+
+        Args:
+            work: its expected tokens times the rows that would run together.
+        """
+        if self._seconds_and_work is None:
+            return 0.0
+        seconds, known_work = self._seconds_and_work
+        return seconds * min(work / known_work, 1.0)
+
+    def _succeeded(self, seconds: float, rows: float, tokens: int) -> None:
         """Updates the estimates of the time that rows need.
 
         Args:
             seconds: from their start to their end.
-            rows: number of rows that ran together.
+            rows: number of rows that ran together, on average.
             tokens: expected tokens of the longest one.
         """
         self.failures = 0
         self._seconds_a_row += LAST_WEIGHT * (seconds / rows - self._seconds_a_row)
-        seconds_a_token = seconds / (rows * tokens)
-        before = self._seconds_a_token or seconds_a_token
-        self._seconds_a_token = before + LAST_WEIGHT * (seconds_a_token - before)
+        last = seconds, rows * tokens
+        before = self._seconds_and_work or last
+        self._seconds_and_work = (
+            before[0] + LAST_WEIGHT * (last[0] - before[0]),
+            before[1] + LAST_WEIGHT * (last[1] - before[1]),
+        )
 
     def _failed(self, requests: Iterable[QueuedRequest], error: Exception) -> None:
         if not isinstance(error, SlimseqError):

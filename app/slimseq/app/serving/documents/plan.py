@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from slimseq.app.errors import InvalidRequest, TextTooLong, UnsupportedLanguages
 from slimseq.app.http.validation import describe
-from slimseq.app.serving.documents.document import Document
-from slimseq.app.serving.documents.long_input import parting
-from slimseq.app.serving.documents.placing import atoms_of, without_atoms
+from slimseq.app.serving.documents.formats.document import Document
+from slimseq.app.serving.documents.formats.placing import atoms_of, without_atoms
+from slimseq.app.serving.documents.long_input.parting import parting
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.reading import place_of, reading, without_markup

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Literal
 
 from slimseq.app.errors import InvalidRequest, MarkupTooComplex, UnclosedMarkup
-from slimseq.app.serving.documents.document import Document
-from slimseq.app.serving.documents.html_document import reading_html
-from slimseq.app.serving.documents.markdown_document import reading_markdown
+from slimseq.app.serving.documents.formats.document import Document
+from slimseq.app.serving.documents.formats.html_document import reading_html
+from slimseq.app.serving.documents.formats.markdown_document import reading_markdown
 from slimseq.app.serving.documents.prompt import Prompt
 
 _READERS: dict[Literal["html", "markdown"], Callable[[str], Generator[None, None, Document]]] = {

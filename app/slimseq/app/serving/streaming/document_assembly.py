@@ -6,7 +6,7 @@ The pieces of a document add up to exactly the text of the final response.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slimseq.app.serving.documents.document import Document, Section
+from slimseq.app.serving.documents.formats.document import Document, Section
 from slimseq.app.serving.documents.planner import Planner, Work
 from slimseq.app.serving.documents.segmenter import SegmentedText
 from slimseq.app.serving.streaming.assembly import Piece

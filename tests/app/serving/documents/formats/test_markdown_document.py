@@ -1,16 +1,18 @@
 import contextlib
 import time
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 
 from benchmarks.structures import markdown_structure
 from slimseq.app.errors import MarkupTooComplex
-from slimseq.app.serving.documents.document import Document
-from slimseq.app.serving.documents.inline import MAX_SPANS
-from slimseq.app.serving.documents.markdown_document import reading_markdown
-from slimseq.app.serving.documents.markdown_source import MAX_NESTING
+from slimseq.app.serving.documents.formats.document import Document
+from slimseq.app.serving.documents.formats.inline import MAX_SPANS
+from slimseq.app.serving.documents.formats.markdown_document import reading_markdown
+from slimseq.app.serving.documents.formats.markdown_source import MAX_NESTING
 from slimseq.app.serving.documents.planner import finished
-from tests.app.serving.documents.translators import rewritten, upper
+from tests.app.serving.documents.formats.translators import rewritten, upper
 
 
 def read(markdown: str) -> Document:
@@ -175,11 +177,37 @@ def test_blocks_in_blocks_have_a_limit_and_the_line_is_named() -> None:
 
 
 def test_a_block_with_too_much_in_it_is_refused_with_its_line() -> None:
-    with pytest.raises(MarkupTooComplex, match="the text at line 3 has more than 20000 signs"):
-        read("text\n\n" + "*a* " * 10_001)
-    with pytest.raises(MarkupTooComplex, match="more than 20000 lines without an empty one after line 2"):
-        read("text\n\n" + "a\n" * 20_001)
-    assert len(read("a\n\n" * 20_001).texts) == 20_001
+    with pytest.raises(MarkupTooComplex, match="the text at line 3 has more than 10000 signs"):
+        read("text\n\n" + "*a* " * 5_001)
+    with pytest.raises(MarkupTooComplex, match="more than 10000 lines without an empty one after line 2"):
+        read("text\n\n" + "a\n" * 10_001)
+    with pytest.raises(MarkupTooComplex, match=r"more than 40000 '\|' without an empty line after line 2"):
+        read("text\n\n" + "|a" * 13_500 + "\n" + "|-" * 13_500 + "\n" + "|a" * 13_500)
+    assert len(read("a\n\n" * 10_001).texts) == 10_001
+    assert read("|a\n\n" * 40_001).plain.count("a") == 40_001
+
+
+@pytest.mark.parametrize(
+    "busiest",
+    ["*a* " * 5000, "[a](b) " * 5000, "[" * 10_000, "a.\n" * 10_000, "- a\n" * 10_000,
+     "|a" * 13_000 + "\n" + "|-" * 13_000 + "\n" + "|a" * 13_000],
+)  # fmt: skip
+def test_no_step_of_what_is_allowed_takes_long(busiest: str) -> None:
+    def longest_step(work: Generator[None, None, Any]) -> tuple[float, Any]:
+        longest = 0.0
+        while True:
+            started = time.thread_time()
+            try:
+                next(work)
+            except StopIteration as end:
+                return max(longest, time.thread_time() - started), end.value
+            longest = max(longest, time.thread_time() - started)
+
+    read_seconds, document = longest_step(reading_markdown(busiest))
+    write_seconds, _ = longest_step(document.writing([text.upper() for text in document.texts]))
+
+    # Generous: they take up to 0.4 s.
+    assert max(read_seconds, write_seconds) < 1.5
 
 
 @pytest.mark.parametrize(

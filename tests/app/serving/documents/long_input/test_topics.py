@@ -1,7 +1,7 @@
 import pytest
 
+from slimseq.app.serving.documents.long_input.topics import MAX_TOPICS, dividing, words_of
 from slimseq.app.serving.documents.planner import finished
-from slimseq.app.serving.documents.topics import MAX_TOPICS, dividing, words_of
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.evaluation.sentences import sentences
 from slimseq.models_store.manifest import Task

@@ -3,10 +3,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from slimseq.app.serving.documents.long_input import parting
+from slimseq.app.serving.documents.long_input.parting import parting
+from slimseq.app.serving.documents.long_input.topics import MAX_TOPICS
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.segmenter import SegmentedText, whole
-from slimseq.app.serving.documents.topics import MAX_TOPICS
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.evaluation.sentences import sentences
 from slimseq.inference.generator import TextGenerator, open_generator

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from slimseq.app.serving.documents.document import Document, Written
-from slimseq.app.serving.documents.html_document import ATOMIC, CODE, INLINE, VOID
-from slimseq.app.serving.documents.inline import Kind, Part, Passage, arranged
-from slimseq.app.serving.documents.markdown_escape import (
+from slimseq.app.serving.documents.formats.document import Document, Written
+from slimseq.app.serving.documents.formats.html_document import ATOMIC, CODE, INLINE, VOID
+from slimseq.app.serving.documents.formats.inline import Kind, Part, Passage, arranged
+from slimseq.app.serving.documents.formats.markdown_escape import (
     GAP,
     GAP_AT_END,
     MAX_GAPS,
@@ -25,9 +25,9 @@ from slimseq.app.serving.documents.markdown_escape import (
     gap_mark,
     without_hashes_at_end,
 )
-from slimseq.app.serving.documents.markdown_source import Content, Piece, blocks_of, contents_of, inline_pieces
-from slimseq.app.serving.documents.markdown_structure import inline_structure, is_one_block
-from slimseq.app.serving.documents.placing import Span
+from slimseq.app.serving.documents.formats.markdown_source import Content, Piece, blocks_of, contents_of, inline_pieces
+from slimseq.app.serving.documents.formats.markdown_structure import inline_structure, is_one_block
+from slimseq.app.serving.documents.formats.placing import Span
 
 # Of YAML (`---`) or TOML (`+++`).
 _FRONT_MATTER = re.compile(r"(---|\+\+\+)[ \t]*\n(?=[\w\"'-]+[ \t]*[:=])(?:.*\n)*?(?:\1|\.\.\.)[ \t]*(?:\n|$)")
@@ -105,12 +105,7 @@ class _Block:
 
     def written(self, translations: Sequence[str]) -> Written:
         untranslated: tuple[str, ...] = ()
-        for stars in _DELIMITERS:
-            attempt = self._rendered(translations, stars)
-            if attempt is not None and self._is_same(GAP.sub(lambda gap: self._gap(gap)[1], attempt)):
-                break
-        else:
-            attempt = None
+        attempt = next(filter(self._is_same, self._attempts(translations)), None)
         if attempt is None:
             text = self.source
             untranslated = tuple(piece.text for piece in self.pieces if isinstance(piece, Passage))
@@ -119,6 +114,15 @@ class _Block:
         else:
             text = GAP.sub(lambda gap: self._gap(gap)[0], attempt)
         return Written((self.before + text).replace("\n", self.line_end), untranslated)
+
+    def _attempts(self, translations: Sequence[str]) -> Iterator[str]:
+        """Yields the content with translations, and with different delimiters of emphasis."""
+        tried: set[str] = set()
+        for delimiters in _DELIMITERS:
+            attempt = self._rendered(translations, delimiters)
+            if attempt is not None and attempt not in tried:
+                tried.add(attempt)
+                yield attempt
 
     def _rendered(self, translations: Sequence[str], delimiters: str) -> str | None:
         """Returns the content with translations, and marks for its line breaks; None if a text would be empty."""
@@ -140,8 +144,9 @@ class _Block:
         text = "".join(written).strip()
         return without_hashes_at_end(text) if self.content.kind == "heading" else text
 
-    def _is_same(self, text: str) -> bool:
-        """Whether a content has the structure of this one."""
+    def _is_same(self, attempt: str) -> bool:
+        """Whether a content, with marks for its line breaks, has the structure of this one."""
+        text = GAP.sub(lambda gap: self._gap(gap)[1], attempt)
         pieces = inline_pieces(text, self.environment) if is_one_block(self.content.kind, text) else None
         if pieces is None:
             return False

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Generator
 
-from slimseq.app.serving.documents.document import Document, Written
+from slimseq.app.serving.documents.formats.document import Document, Written
 from slimseq.app.serving.documents.planner import finished
 
 Translator = Callable[[str], str]

@@ -1,9 +1,9 @@
 """HTML for translation: its texts, and the same HTML with other texts in their place.
 
-A sentence with inline tags, such as "The <b>red</b> house", is one passage: `slimseq.app.serving.documents.inline` puts
-the tags back. Other tags part texts. Tags, comments and attributes (also `alt` and `title`) are kept byte for byte.
-Elements that hold code, and those with `translate="no"`, are not translated. HTML with an element that is not closed is
-rejected; end tags that the HTML standard makes optional may be left out.
+A sentence with inline tags, such as "The <b>red</b> house", is one passage: `inline` puts the tags back. Other tags
+part texts. Tags, comments and attributes (also `alt` and `title`) are kept byte for byte. Elements that hold code, and
+those with `translate="no"`, are not translated. HTML with an element that is not closed is rejected; end tags that the
+HTML standard makes optional may be left out.
 """
 
 import html
@@ -16,8 +16,8 @@ import turbohtml
 from turbohtml import Token, TokenType
 
 from slimseq.app.errors import UnclosedMarkup
-from slimseq.app.serving.documents.document import Document, Section, Written
-from slimseq.app.serving.documents.inline import SPACES, Part, Passage, arranged, in_pieces
+from slimseq.app.serving.documents.formats.document import Document, Section, Written
+from slimseq.app.serving.documents.formats.inline import SPACES, Part, Passage, arranged, in_pieces
 
 # To tokenize so many characters takes a millisecond.
 PIECE_CHARACTERS = 16 * 1024

@@ -10,10 +10,10 @@ import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from slimseq.app.serving.documents.salience import selecting
+from slimseq.app.serving.documents.long_input.salience import selecting
+from slimseq.app.serving.documents.long_input.topics import dividing, words_of
 from slimseq.app.serving.documents.segmenter import JOINT, Segment, SegmentedText, whole
 from slimseq.app.serving.documents.tokenizing import encoding
-from slimseq.app.serving.documents.topics import dividing, words_of
 from slimseq.evaluation.sentences import segments
 from slimseq.inference.generator import TextGenerator
 

@@ -23,9 +23,13 @@ from slimseq.app.errors import MarkupTooComplex
 MAX_NESTING = 100
 # Of brackets in brackets; deeper ones are text. The time of a run of brackets grows with it.
 MAX_INLINE_NESTING = 20
-# Of one content: signs that may be markup; of one block: lines. To parse so much takes less than a second.
-MAX_SIGNS = 20_000
-MAX_LINES = 20_000
+# Of one content: signs that may be markup; of one block: lines, and bars between cells. Each content and each block is
+# parsed at once. So much takes less than half a second.
+MAX_SIGNS = 10_000
+MAX_LINES = 10_000
+MAX_BARS = 40_000
+# Lines that are counted at once: about a millisecond.
+LINES_A_STEP = 5000
 _SIGN = re.compile(r"[*_\[\]`<&~!\\]")
 # Blocks at once, of a few milliseconds in all.
 BLOCKS_A_STEP = 16
@@ -102,10 +106,9 @@ def blocks_of(source: str, environment: dict[str, Any], first_line: int = 1) -> 
         first_line: number of the source's first line, for errors.
 
     Raises:
-        MarkupTooComplex: blocks are nested too deep, or one has too many lines.
+        MarkupTooComplex: blocks are nested too deep, or one has too many lines or bars.
     """
-    _check_lines(source, first_line)
-    yield
+    yield from _checking_lines(source, first_line)
     markdown = parser()
     tokens: list[Token] = []
     state = StateBlock(source, markdown, environment, tokens)
@@ -150,20 +153,25 @@ def contents_of(
     return found
 
 
-def _check_lines(source: str, first_line: int) -> None:
+def _checking_lines(source: str, first_line: int) -> Generator[None, None, None]:
     """Checks that there are empty lines, since each block is parsed at once.
 
     Raises:
-        MarkupTooComplex: there are too many lines without an empty one.
+        MarkupTooComplex: there are too many lines, or bars of tables, without an empty line.
     """
-    start = count = 0
+    start = count = bars = 0
     for number, line in enumerate(source.split("\n"), first_line):
         if line.strip():
             count += 1
+            bars += line.count("|")
         else:
-            start, count = number, 0
+            start, count, bars = number, 0, 0
         if count > MAX_LINES:
             raise MarkupTooComplex(f"there are more than {MAX_LINES} lines without an empty one after line {start}")
+        if bars > MAX_BARS:
+            raise MarkupTooComplex(f"there are more than {MAX_BARS} '|' without an empty line after line {start}")
+        if number % LINES_A_STEP == 0:
+            yield
 
 
 def inline_pieces(text: str, environment: dict[str, Any]) -> list[Piece] | None:

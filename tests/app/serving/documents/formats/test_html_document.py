@@ -3,8 +3,8 @@ import time
 import pytest
 
 from slimseq.app.errors import UnclosedMarkup
-from slimseq.app.serving.documents.document import Document
-from slimseq.app.serving.documents.html_document import PIECE_CHARACTERS, reading_html
+from slimseq.app.serving.documents.formats.document import Document
+from slimseq.app.serving.documents.formats.html_document import PIECE_CHARACTERS, reading_html
 from slimseq.app.serving.documents.planner import finished
 
 

@@ -141,6 +141,7 @@ class Placing:
             return None
         middle = (span.start + span.end - 2 * source[0]) / 2 / (source[1] - source[0])
         best, place = 0.0, None
+        atoms = self._atoms_of(span)
         hint = self._hints.get(id(span), "")
         # The same words, or the translation of the words alone with a word more or less.
         for wanted, more in ((self._text[span.start : span.end], 0), (hint, 1)):
@@ -157,7 +158,9 @@ class Placing:
                         continue
                     # Of equal words, those in the nearest place.
                     likeness -= 25.0 * abs((first + count / 2) / len(words) - middle)
-                    likeness -= OUTSIDE * self._atoms_outside(span, (start, stop))
+                    if likeness <= best:
+                        continue
+                    likeness -= OUTSIDE * _outside(atoms, (start, stop))
                     if likeness > best and _is_free((start, stop), taken) and self._is_in_sentence(span, (start, stop)):
                         best, place = likeness, (start, stop)
         return None if place is None else self._with_punctuation(span, place)
@@ -169,6 +172,7 @@ class Placing:
         before = len(WORD.findall(self._text, source[0], span.start))
         count = 0 if span.is_atom else len(WORD.findall(self._text, span.start, span.end))
         total = max(1, len(WORD.findall(self._text, *source)))
+        atoms = self._atoms_of(span)
         first = min(round(before * len(words) / total), len(words))
         wanted = min(max(1, round(count * len(words) / total)), len(words)) if count else 0
         for size in range(wanted, 0, -1):
@@ -176,7 +180,7 @@ class Placing:
             places = ((words[start][0], words[start + size - 1][1]) for start in starts)
             best, best_cost = None, (True, len(self._text))
             for place in (place for place in places if _is_free(place, taken)):
-                cost = not self._is_in_sentence(span, place), self._atoms_outside(span, place)
+                cost = not self._is_in_sentence(span, place), _outside(atoms, place)
                 if cost < best_cost:
                     best, best_cost = place, cost
                 if best_cost == (False, 0):
@@ -200,10 +204,10 @@ class Placing:
         is_same = len(self._ends) != len(self._translated_ends) or begin == first
         return is_same and end - begin <= last - first
 
-    def _atoms_outside(self, span: Span, place: Range) -> int:
-        """Returns how many atoms of an element are in the translation, and not in a place."""
+    def _atoms_of(self, span: Span) -> list[int]:
+        """Returns where the atoms of an element are in the translation."""
         found = (self._translation.find(self._text[atom.start]) for atom in atoms_in(span.spans))
-        return sum(position >= 0 and not place[0] <= position < place[1] for position in found)
+        return [position for position in found if position >= 0]
 
     def _with_punctuation(self, span: Span, place: Range) -> Range:
         """Takes in the punctuation after a place, where the element ends with the same."""
@@ -224,6 +228,11 @@ def words_of(text: str) -> list[Range]:
             words.append((span.start, span.end))
             start = span.end
     return words + [match.span() for match in WORD.finditer(text, start)]
+
+
+def _outside(atoms: Sequence[int], place: Range) -> int:
+    """Returns how many atoms are not in a place."""
+    return sum(not place[0] <= atom < place[1] for atom in atoms)
 
 
 def _is_free(place: Range, taken: Sequence[Range]) -> bool:

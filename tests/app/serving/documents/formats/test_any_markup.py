@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from benchmarks.marked_documents import html_document, markdown_document
 from benchmarks.structures import Structure, html_structure, markdown_structure
 from slimseq.app.errors import MarkupTooComplex, UnclosedMarkup
-from slimseq.app.serving.documents.document import Document, Written
-from slimseq.app.serving.documents.html_document import reading_html
-from slimseq.app.serving.documents.markdown_document import reading_markdown
-from tests.app.serving.documents.translators import ALL, Translator, rewritten, upper
+from slimseq.app.serving.documents.formats.document import Document, Written
+from slimseq.app.serving.documents.formats.html_document import reading_html
+from slimseq.app.serving.documents.formats.markdown_document import reading_markdown
+from tests.app.serving.documents.formats.translators import ALL, Translator, rewritten, upper
 
 # CPU time, which other tests do not change.
 SECONDS = 5.0

@@ -1,5 +1,5 @@
+from slimseq.app.serving.documents.long_input.salience import selecting
 from slimseq.app.serving.documents.planner import finished
-from slimseq.app.serving.documents.salience import selecting
 
 BRIDGE = ["bridge", "river", "council"]
 

@@ -1,7 +1,7 @@
 """Passages: sentences with inline markup, and the markup put back into the translation.
 
-A model translates a sentence without its tags (`slimseq.app.serving.documents.placing` puts them back). Code and images
-are atoms: each is one character of the text, which must come back as it is.
+A model translates a sentence without its tags (`placing` puts them back). Code and images are atoms: each is one
+character of the text, which must come back as it is.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from slimseq.app.serving.documents.placing import ATOMS, WORD, Escape, Placing, Span
+from slimseq.app.serving.documents.formats.placing import ATOMS, WORD, Escape, Placing, Span
 
 # Of a text that is translated whole. To put more markup back, or into a longer text, would take too long.
 MAX_SPANS = len(ATOMS)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from markdown_it.token import Token
 
-from slimseq.app.serving.documents.markdown_source import BlockKind, parser
+from slimseq.app.serving.documents.formats.markdown_source import BlockKind, parser
 
 # A token, what it refers to or holds, and the tokens that it is in.
 Inline = tuple[str, str, tuple[str, ...]]

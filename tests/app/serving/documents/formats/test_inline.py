@@ -3,9 +3,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from slimseq.app.serving.documents.document import Document
-from slimseq.app.serving.documents.html_document import reading_html
-from slimseq.app.serving.documents.inline import MAX_CHARACTERS, MAX_SPANS
+from slimseq.app.serving.documents.formats.document import Document
+from slimseq.app.serving.documents.formats.html_document import reading_html
+from slimseq.app.serving.documents.formats.inline import MAX_CHARACTERS, MAX_SPANS
 from slimseq.app.serving.documents.planner import finished
 
 
