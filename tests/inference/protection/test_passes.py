@@ -83,19 +83,46 @@ def test_a_number_that_is_lost_has_a_placeholder_in_the_second_pass() -> None:
     assert (output.input_tokens, output.output_tokens) == (5, 6)
 
 
-def test_what_is_between_spans_is_translated_alone_where_placeholders_are_lost() -> None:
+def without_both(text: str) -> str:
+    return without_digits(without_placeholders(text))
+
+
+def test_clauses_with_lost_spans_are_translated_alone_and_then_what_is_between_the_spans() -> None:
+    output, passes = translate('Mail a@b.org, "now", or call 12.', without_both)
+
+    assert passes[2:] == [["Mail Peter", "now", "or call 12"], ["Mail 112", "or call 112"], ["Mail", "or call"]]
+    assert output.text == 'Mail a@b.org, "now", or call 12.' and not output.lost
+
+
+def test_a_clause_whose_spans_come_out_right_is_not_translated_again() -> None:
     output, passes = translate(
-        'Mail a@b.org, "now", or call 12.', lambda text: without_digits(without_placeholders(text))
+        "Nobody came in 1999, but 12 guests were there in 2004, she said.",
+        lambda text: without_both(text) if "Nobody" in text else text,
     )
 
-    assert len(passes) == 3 and passes[2] == ["Mail", 'now", or call']
-    assert output.text == 'Mail a@b.org, "now", or call 12.' and not output.lost
+    assert passes[2] == ["Nobody came in 1999", "but 12 guests were there in 2004", "she said"]
+    assert passes[3:] == [["Nobody came in 112"], ["Nobody came in"]]
+    assert output.text == "Nobody came in 1999, but 12 guests were there in 2004, she said."
+
+
+def test_a_few_words_between_two_lost_spans_are_not_translated_without_the_second_one() -> None:
+    output, passes = translate("We met there at 3:30 p.m. on March 5 and left.", without_both)
+
+    assert passes[2] == ["We met there at", "on March 5 and left"]
+    assert output.text == "We met there at 15:30 Uhr on 5. März and left."
+
+
+def test_the_words_of_a_tag_stay_between_it_and_its_end() -> None:
+    output, passes = translate("Read <b>the letter</b> again.", lambda text: without_placeholders(text).upper())
+
+    assert passes[2:] == [["Read", "the letter", "again"]]
+    assert output.text == "READ <b>THE LETTER</b> AGAIN."
 
 
 def test_a_long_sentence_is_not_translated_whole_again() -> None:
     _, passes = translate(f"{'very ' * MAX_WORDS_AGAIN} far, 12 miles.", without_digits)
 
-    assert [len(each) for each in passes] == [1, 2]
+    assert [len(each) for each in passes] == [1, 2, 1, 1]
 
 
 def test_a_full_stop_that_a_model_adds_to_a_part_is_dropped() -> None:
@@ -147,7 +174,8 @@ def test_no_model_loses_a_span(words: list[str], model: Model) -> None:
 
     output, passes = translate(text, model)
 
-    assert len(passes) <= 3 and not output.lost
+    # Two of the sentence and of each of two partings, and one of what is between the spans.
+    assert len(passes) <= 7 and not output.lost
     for span in spans:
         if span.text in ("`x`", "a@b.org", "<b>"):
             assert span.text in output.text

@@ -153,8 +153,13 @@ def renderings_of(text: str, spans: Sequence[Span], source: str, target: str) ->
 
 def render_all(text: str, spans: Sequence[Span], source: str, target: str) -> str:
     """Returns a text with its spans as the target language writes them."""
+    return with_renderings(text, spans, renderings_of(text, spans, source, target))
+
+
+def with_renderings(text: str, spans: Sequence[Span], renderings: Sequence[Rendering]) -> str:
+    """Returns a text with renderings in place of its spans."""
     pieces, start = [], 0
-    for span, each in zip(spans, renderings_of(text, spans, source, target), strict=True):
+    for span, each in zip(spans, renderings, strict=True):
         pieces += [text[start : span.start], each.text]
         start = span.end
     return "".join([*pieces, text[start:]])

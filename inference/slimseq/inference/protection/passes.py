@@ -3,19 +3,23 @@
 1. The sentence, with placeholders for what models never copy. Numbers are left: most models copy most of them. Numbers
    that are wrong in the output are replaced if it is sure which is which.
 2. If spans are still wrong: the sentence, unless it is long, with other placeholders, for the wrong spans too.
-3. If placeholders are lost: the words between the spans, each part alone, with the spans between them. Nothing is lost.
+3. If spans are still lost: the parts of the sentence, each alone, with the first two passes for its own spans. Parts
+   are the clauses that have lost spans, and what is between these clauses. A single clause is parted around its lost
+   spans. Parts are parted again, twice at most in all, and at last around all spans, so that nothing is lost.
 
 Each pass is a row like any other, so an output depends on its sentence and the options only. docs/decisions/024 has the
 measurements behind this order.
 """
 
 import re
-from collections.abc import Generator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from slimseq.inference.generator import TextOutput, mean_log_probability
 from slimseq.inference.protection.checking import check, replaced
-from slimseq.inference.protection.localization import Rendering, is_exact, renderings_of
+from slimseq.inference.protection.localization import Rendering, is_exact, renderings_of, with_renderings
 from slimseq.inference.protection.masking import Masked, mask
 from slimseq.inference.protection.spans import Kind, Span, has_words
 
@@ -31,6 +35,11 @@ NUMBERS = tuple(str(112 + 137 * step % 887) for step in range(64))
 MAX_WORDS_AGAIN = 24
 # From the first letter or digit of a text to the last one.
 _WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
+# How often a sentence and its parts are parted at lost spans. Then it is parted at all spans.
+MAX_PARTINGS = 2
+# Fewer words are not translated alone if that can be avoided.
+MIN_WORDS = 3
+_CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[-\u2013\u2014](?=\s)")
 _ENDING = re.compile(r"[.!?]+$")
 
 
@@ -59,14 +68,14 @@ def passing(text: str, spans: Sequence[Span], source: str, target: str) -> Passe
         end, last = spans[last - 1].start, last - 1
     start, end = end - len(text[start:end].lstrip()), start + len(text[start:end].rstrip())
     inner = [span.moved(-start) for span in spans[first:last]]
-    output = yield from _passes_of_words(text[start:end], inner, source, target)
+    words = text[start:end]
+    output = yield from _passes_of(Sentence(words, inner, renderings_of(words, inner, source, target)))
     return replace(output, text=text[:start] + output.text + text[end:])
 
 
-def _passes_of_words(text: str, spans: Sequence[Span], source: str, target: str) -> Passes:
-    """Translates a sentence in passes, as `passing` does."""
-    renderings = renderings_of(text, spans, source, target)
-    sentence = Sentence(text, spans, renderings)
+def _passes_of(sentence: "Sentence", partings: int = 0) -> Passes:
+    """Translates a sentence, or a part that came of so many partings, in passes, as `passing` does."""
+    text, spans = sentence.text, sentence.spans
     chosen = [index for index, span in enumerate(spans) if is_exact(span) or len(span.text) > MAX_COPIED_CHARACTERS]
     generated: list[TextOutput] = []
     for placeholders in (NAMES, NUMBERS):
@@ -86,18 +95,29 @@ def _passes_of_words(text: str, spans: Sequence[Span], source: str, target: str)
         if len(text.split()) > MAX_WORDS_AGAIN:
             break
         chosen = sorted({*chosen, *lost})
-    parts = sentence.parts
-    outputs = yield [part.words for part in parts if part.words]
-    return _joined(parts, renderings, generated, outputs)
+    if partings == MAX_PARTINGS:
+        parts = sentence.parts_around(range(len(spans)), 0)
+    else:
+        parts = sentence.clauses_of(sorted(lost)) or sentence.parts_around(sentence.with_tags(lost), MIN_WORDS)
+    outputs = yield from _side_by_side([_passes_of(part.words, partings + 1) for part in parts if part.words])
+    return _joined(parts, generated, outputs)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A part of a sentence between two spans: its words, and what is before and after them."""
-
-    before: str
-    words: str
-    after: str
+def _side_by_side(works: Sequence[Passes]) -> Generator[list[str], Sequence[TextOutput], list[TextOutput]]:
+    """Runs the passes of parts together. Returns the outputs of the parts."""
+    waiting = [(index, work, next(work)) for index, work in enumerate(works)]
+    found: dict[int, TextOutput] = {}
+    while waiting:
+        outputs = yield [text for _, _, texts in waiting for text in texts]
+        start, further = 0, []
+        for index, work, texts in waiting:
+            try:
+                further.append((index, work, work.send(outputs[start : start + len(texts)])))
+            except StopIteration as end:
+                found[index] = end.value
+            start += len(texts)
+        waiting = further
+    return [found[index] for index in range(len(works))]
 
 
 @dataclass(frozen=True)
@@ -123,29 +143,78 @@ class Sentence:
         text, lost = masked.restored(output)
         return text, missing | {chosen[index] for index in lost}
 
-    @property
-    def parts(self) -> list[_Part]:
-        """The parts of the sentence around its spans: one more than spans."""
-        edges = [0, *(edge for span in self.spans for edge in (span.start, span.end)), len(self.text)]
+    def clauses_of(self, lost: Sequence[int]) -> list["_Part"]:
+        """Returns the parts of the sentence before, between and after the clauses of some of its spans.
+
+        Returns none if the sentence has no clause that can be set apart.
+        """
+        cuts: set[int] = set()
+        ends = [match.end() for match in _CLAUSE_END.finditer(self.text)]
+        ends = [end for end in ends if not any(span.start < end < span.end for span in self.spans)]
+        for index in lost:
+            span = self.spans[index]
+            before, after = bisect_right(ends, span.start), bisect_left(ends, span.end)
+            cuts |= {*ends[max(before - 1, 0) : before], *ends[after : after + 1]}
+        edges = [0, *sorted(cuts), len(self.text)]
+        return [self._part(start, end) for start, end in pairwise(edges)] if cuts else []
+
+    def with_tags(self, lost: Collection[int]) -> list[int]:
+        """Adds all tags where one is lost, since a tag and its end belong together."""
+        tags = [index for index, span in enumerate(self.spans) if span.kind is Kind.TAG]
+        return sorted({*lost, *tags}) if not {*lost}.isdisjoint(tags) else sorted(lost)
+
+    def parts_around(self, lost: Sequence[int], fewest_words: int) -> list["_Part"]:
+        """Returns some spans of the sentence, at least one, and the parts between them.
+
+        A span other than a tag stays in its part where fewer words would be between it and the span before, such as
+        "at" or "to".
+        """
+        start = 0
+        parted: list[int] = []
+        for index in lost:
+            span = self.spans[index]
+            if span.kind is Kind.TAG or len(self.text[start : span.start].split()) >= fewest_words:
+                parted.append(index)
+                start = span.end
+        start = 0
         parts = []
-        for start, end in zip(edges[::2], edges[1::2], strict=True):
-            text = self.text[start:end]
-            words = _WORDS.search(text) if has_words(text, ()) else None
-            parts.append(_Part(text[: words.start()], words[0], text[words.end() :]) if words else _Part(text, "", ""))
-        return parts
+        for index in parted or lost[:1]:
+            parts += [self._part(start, self.spans[index].start), _Part(self.renderings[index].text)]
+            start = self.spans[index].end
+        return [*parts, self._part(start, len(self.text))]
+
+    def _part(self, start: int, end: int) -> "_Part":
+        text = self.text[start:end]
+        places = [index for index, span in enumerate(self.spans) if start <= span.start and span.end <= end]
+        spans = [self.spans[index].moved(-start) for index in places]
+        renderings = [self.renderings[index] for index in places]
+        if not has_words(text, spans):
+            return _Part(with_renderings(text, spans, renderings))
+        edges = [edge for span in spans for edge in (span.start, span.end)]
+        edges += [edge for match in [_WORDS.search(text)] if match for edge in match.span()]
+        first, last = min(edges), max(edges)
+        words = Sentence(text[first:last], [span.moved(-first) for span in spans], renderings)
+        return _Part(text[:first], words, text[last:])
 
 
-def _joined(
-    parts: Sequence[_Part], renderings: Sequence[Rendering], before: Sequence[TextOutput], outputs: Sequence[TextOutput]
-) -> TextOutput:
-    """Returns the translations of parts with the spans between them."""
+@dataclass(frozen=True)
+class _Part:
+    """A part of a sentence: its words with their spans if it has any, and what is before and after them."""
+
+    before: str
+    words: Sentence | None = None
+    after: str = ""
+
+
+def _joined(parts: Sequence[_Part], before: Sequence[TextOutput], outputs: Sequence[TextOutput]) -> TextOutput:
+    """Returns the translations of parts, one after the other."""
     translated = iter(outputs)
     pieces = []
-    for index, part in enumerate(parts):
+    for part in parts:
         words = _ENDING.sub("", next(translated).text) if part.words else ""
         pieces += [part.before, words, part.after]
-        pieces += [renderings[index].text] if index < len(renderings) else []
-    whole = _of_all([*before, *outputs], outputs[0], "".join(pieces), ())
+    lost = tuple(each for output in outputs for each in output.lost)
+    whole = _of_all([*before, *outputs], outputs[0], "".join(pieces), lost)
     is_cut = any(each.finish_reason == "length" for each in outputs)
     return replace(
         whole,
