@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -17,13 +15,11 @@ from slimseq.models_store.places import embedded_store
 from tests.forking import ForkServer
 
 TIMEOUT_SECONDS = 600
-FORKS = ForkServer(
-    "slimseq.cli.main",
-    "slimseq.compression.train",
-    "transformers.models.bart.modeling_bart",
-    "transformers.models.t5.modeling_t5",
-    frees_memory=False,
-)
+WITHOUT_HUB = ("slimseq.cli.main", "slimseq.compression.train", "onnxruntime", "torch")
+WITH_HUB = ("transformers.models.bart.modeling_bart", "transformers.models.t5.modeling_t5")
+FORKS = ForkServer(*WITHOUT_HUB, *WITH_HUB, frees_memory=False)
+# huggingface_hub reads its variables when it is imported.
+FORKS_WITHOUT_HUB = ForkServer(*WITHOUT_HUB, frees_memory=False)
 
 
 @dataclass(frozen=True)
@@ -76,16 +72,10 @@ def _run(
 ) -> Finished:
     words = ["slimseq", *map(str, arguments)]
     variables = os.environ | {"SLIMSEQ_STORE": str(embedded_store())} | environment
-    # huggingface_hub reads its variables when it is imported.
-    if any(name.startswith("HF_") for name in environment):
-        done = subprocess.run(
-            [sys.executable, "-m", *words], cwd=folder, env=variables, capture_output=True, text=True, check=False,
-            timeout=TIMEOUT_SECONDS,
-        )  # fmt: skip
-        return Finished(done.returncode, done.stdout, done.stderr)
+    forks = FORKS_WITHOUT_HUB if any(name.startswith("HF_") for name in environment) else FORKS
     with tempfile.TemporaryDirectory() as written:
         out, error = Path(written, "out"), Path(written, "error")
-        process = FORKS.start(words, variables, out, error, folder, greatest_file)
+        process = forks.start(words, variables, out, error, folder, greatest_file)
         try:
             code = process.wait(TIMEOUT_SECONDS)
         finally:

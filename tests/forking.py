@@ -5,6 +5,7 @@ environment, take `subprocess`.
 """
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -44,7 +45,9 @@ class Forked:
 
     def send_signal(self, number: int) -> None:
         if self.returncode is None:
-            os.kill(self.pid, number)
+            # As `Popen` does: it may have ended just now.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
@@ -175,7 +178,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=int(sys.argv[1]))
     for module in sys.argv[2:]:
-        importlib.import_module(module)
+        # A serving install has no PyTorch.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
     gc.freeze()
     request = _serve(connection)
     if request is None:

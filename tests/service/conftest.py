@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -61,6 +62,18 @@ def _started(
     command = [*prefix, python or sys.executable, "-m", "slimseq.app"]
     with log.open("ab") as output:
         return subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=output)
+
+
+def ended_start(**settings: object) -> "subprocess.CompletedProcess[str]":
+    """Starts the service with settings that it ends with at once; returns how."""
+    with tempfile.TemporaryDirectory() as written:
+        out, error = Path(written, "out"), Path(written, "error")
+        process = FORKS.start(["slimseq.app"], environment_with(**settings), out, error)
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.words, code, out.read_text(), error.read_text())
 
 
 def environment_with(**settings: object) -> dict[str, str]:

@@ -12,7 +12,7 @@ from slimseq.models_store.manifest import digest_of
 from slimseq.models_store.store import Store
 from tests.damage import flip_bytes
 from tests.service.client import Service
-from tests.service.conftest import environment_with, running_service
+from tests.service.conftest import ended_start, environment_with, running_service
 
 TEXT = {"text": "Good morning."}
 
@@ -170,13 +170,7 @@ def test_what_is_not_listed_or_not_where_it_says_is_not_served(
 
 def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -> None:
     for store, said in ((tmp_path / "nowhere", "there is no store"), (tmp_path, "is empty")):
-        ended = subprocess.run(
-            [sys.executable, "-m", "slimseq.app"],
-            env=environment_with(store=store),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ended = ended_start(store=store)
 
         assert ended.returncode == 1
         assert said in ended.stderr and ended.stderr.count("\n") == 1
@@ -207,13 +201,7 @@ def test_a_senseless_setting_ends_the_start_with_one_line(command: str, setting:
 def test_a_port_in_use_ends_the_start_with_one_line(embedded: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = subprocess.run(
-            [sys.executable, "-m", "slimseq.app"],
-            env=environment_with(store=embedded.root, port=port),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ended = ended_start(store=embedded.root, port=port)
 
     assert ended.returncode == 3
     assert ended.stderr == (
