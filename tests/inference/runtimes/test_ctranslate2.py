@@ -49,8 +49,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
 def both(request: pytest.FixtureRequest, store: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
     with (
-        open_generator(store, request.param, "original", "ctranslate2") as ours,
-        open_generator(store, request.param, "original", "torch") as reference,
+        open_generator(store, request.param, "original", "ctranslate2", threads=1) as ours,
+        open_generator(store, request.param, "original", "torch", threads=1) as reference,
     ):
         yield ours, reference
 
