@@ -16,7 +16,9 @@ STAMP4 := $(VENV4)/.installed
 # The environment of the `cluster` extra: Ray.
 VENV_CLUSTER := .venv-cluster
 STAMP_CLUSTER := $(VENV_CLUSTER)/.installed
-INSTALL := -m pip install --quiet --disable-pip-version-check -e
+# Modules are compiled when they are first imported: to compile all of them takes most of a minute.
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -e
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
 # So many processes; each test file runs in one of them, in the order that tests/conftest.py gives.
 PROCESSES := --dist loadfile --no-loadscope-reorder -n
