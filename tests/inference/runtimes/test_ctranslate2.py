@@ -56,11 +56,11 @@ def both(request: pytest.FixtureRequest, store: Store) -> Iterator[tuple[TextGen
 
 
 def rows_of(generator: TextGenerator, count: int = 40) -> list[list[int]]:
-    """Real texts as ids: sentences, and for summarization some whole articles among them."""
+    """Real texts as ids: sentences, and for summarization some whole articles, which are the last batch of forty."""
     texts = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples][:count]
     if generator.manifest.task is Task.SUMMARIZATION:
         articles = [example.source for example in load_examples(Task.SUMMARIZATION, "sample").examples]
-        texts = [*articles[:8], *texts][:count]
+        texts = [*texts, *articles[:8]][-count:]
     return [generator.encode(text).ids for text in texts]
 
 
