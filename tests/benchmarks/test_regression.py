@@ -10,6 +10,8 @@ from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
 from tests.families import Family
 
+# It starts servers.
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 FIGURES = {"answers a second, 32 clients": "requests_per_second", "p50, one client": "p50_ms"}
 
