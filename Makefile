@@ -16,16 +16,19 @@ STAMP4 := $(VENV4)/.installed
 # The environment of the `cluster` extra: Ray.
 VENV_CLUSTER := .venv-cluster
 STAMP_CLUSTER := $(VENV_CLUSTER)/.installed
-INSTALL := -m pip install --quiet --disable-pip-version-check -e
+# Modules are compiled when they are first imported: to compile all of them takes most of a minute.
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -e
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
-# Two processes; each test file runs in one of them, in the order that tests/conftest.py gives.
-TWICE := -n 2 --dist loadfile --no-loadscope-reorder
+# So many processes; each test file runs in one of them, in the order that tests/conftest.py gives.
+PROCESSES := --dist loadfile --no-loadscope-reorder -n
 # Versions for Python 3.11 to 3.14 and every platform, with the hashes of PyPI. Versions that still fit stay.
 LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock'
 LOCKS := deploy/requirements
 # Where tests are that start the service. To collect all others imports PyTorch, for nothing.
-SERVICE_TESTS := tests/app tests/chaos tests/deploy tests/service tests/web
+SERVICE_TESTS := tests/app tests/benchmarks/test_beside_evaluation.py tests/benchmarks/test_beside_shadowing.py \
+	tests/chaos tests/deploy tests/service tests/web
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run prepare check test chaos audit docs openapi vendor screenshots lock test-transformers4 test-cluster lint format clean
@@ -82,11 +85,12 @@ run: prepare ## Serve the embedded models on HOST:PORT (127.0.0.1:8000).
 	exec env SLIMSEQ_STORE=$(EMBEDDED) SLIMSEQ_HOST=$(HOST) SLIMSEQ_PORT=$(PORT) $(BIN)/slimseq serve
 
 check: lint ## Lint, and run the tests that start no process and load no embedded model: under 3 minutes.
-	$(PYTEST) $(TWICE) -m 'not slow'
+	$(PYTEST) $(PROCESSES) 2 -m 'not slow'
 
+# Tests wait for what they start: more processes than cores.
 test: $(DEV_STAMP) prepare ## Run all tests: under 20 minutes on two cores.
-	$(PYTEST) $(TWICE) -m 'not low_priority and not alone'
-	$(PYTEST) $(TWICE) -m low_priority $(SERVICE_TESTS)
+	$(PYTEST) $(PROCESSES) 3 -m 'not low_priority and not alone'
+	$(PYTEST) $(PROCESSES) 3 -m low_priority $(SERVICE_TESTS)
 	$(PYTEST) -m alone $(SERVICE_TESTS)
 
 chaos: $(DEV_STAMP) prepare ## Send 10,000 mixed requests with attacks and failures at once. For a machine without other work.
@@ -94,7 +98,7 @@ chaos: $(DEV_STAMP) prepare ## Send 10,000 mixed requests with attacks and failu
 
 test-transformers4: $(STAMP4) ## Run what touches transformers on 4.57, and the optimum extra.
 	$(VENV4)/bin/python -m pip check
-	$(VENV4)/bin/python -m pytest $(TWICE) -m 'transformers4 and not slow'
+	$(VENV4)/bin/python -m pytest $(PROCESSES) 2 -m 'transformers4 and not slow'
 
 test-cluster: $(STAMP_CLUSTER) ## Run the service on two Ray nodes on this machine.
 	$(VENV_CLUSTER)/bin/python -m pip check

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.command import Record, parser_of, record, run
+from benchmarks.command import BenchmarkFailed, Record, parser_of, record, run
 from benchmarks.load import make_requests
 from benchmarks.servers import Setup, running, slimseq
 from benchmarks.turns import Ratio, compare, throughput_and_latency
@@ -24,11 +24,14 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     """Measures both.
 
     Raises:
-        SlimseqError: there is no such variant, or one of the services does not start.
+        SlimseqError: there is no such variant, the folder is no checkout, or one of the services does not start.
     """
     setup = Setup(Store(given.store.resolve()), given.task, given.variant, scratch, available_cores())
     requests, here = make_requests(setup.manifest), slimseq(setup)
     checkout = given.checkout.resolve()
+    # Where the other folder has no code, Python would find this checkout's.
+    if not (checkout / "app" / "slimseq").is_dir():
+        raise BenchmarkFailed(f"{checkout} is no checkout: it has no app/slimseq")
     roots = os.pathsep.join(str(path.parent) for path in sorted(checkout.glob("*/slimseq")))
     there = replace(here, name="before", folder=checkout, environment={**here.environment, "PYTHONPATH": roots})
     with ExitStack() as stack:

@@ -56,7 +56,8 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     if task is not Task.TRANSLATION:
         raise BenchmarkFailed(f"{task}/{variant} does not translate; name a translator")
     formats = {}
-    with open_generator(Store(given.store), task, variant, "onnxruntime") as generator:
+    # Two threads take twice the CPU time for rows as short as these.
+    with open_generator(Store(given.store), task, variant, "onnxruntime", threads=1) as generator:
         for form, (document, structure) in FORMATS.items():
             different, untranslated = [], 0
             for seed in range(given.documents):

@@ -1,10 +1,7 @@
 """Runs the real command line in a process of its own, as a user would."""
 
 import json
-import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -13,16 +10,16 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from slimseq.cli.main import main
 from slimseq.compression.cli import run
 from slimseq.models_store.places import embedded_store
+from tests.forking import ForkServer
 
 TIMEOUT_SECONDS = 600
-# Processes begin as copies of one that has imported what takes most commands seconds.
-FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(
-    ["slimseq.compression.train", "transformers.models.bart.modeling_bart", "transformers.models.t5.modeling_t5"]
-)
+WITHOUT_HUB = ("slimseq.cli.main", "slimseq.compression.train", "onnxruntime", "torch")
+WITH_HUB = ("transformers.models.bart.modeling_bart", "transformers.models.t5.modeling_t5")
+FORKS = ForkServer(*WITHOUT_HUB, *WITH_HUB, frees_memory=False)
+# huggingface_hub reads its variables when it is imported.
+FORKS_WITHOUT_HUB = ForkServer(*WITHOUT_HUB, frees_memory=False)
 
 
 @dataclass(frozen=True)
@@ -43,10 +40,7 @@ def compression(*arguments: object, **environment: str) -> Finished:
 
     It works on the embedded models where no store is named.
     """
-    # huggingface_hub reads its variables when it is imported.
-    if any(name.startswith("HF_") for name in environment):
-        return _run([sys.executable, "-m", "slimseq", *map(str, arguments)], environment)
-    return _forked(arguments, environment)
+    return _run(arguments, environment)
 
 
 def invoked(*arguments: object) -> Finished:
@@ -60,46 +54,30 @@ def invoked(*arguments: object) -> Finished:
     return Finished(code, out.getvalue(), error.getvalue())
 
 
-def compression_in(folder: Path, *arguments: object) -> Finished:
+def compression_in(folder: Path, *arguments: object, **environment: str) -> Finished:
     """Runs it in another folder, as a user who names no store."""
-    return _forked(arguments, {"SLIMSEQ_STORE": ""}, folder)
+    return _run(arguments, {"SLIMSEQ_STORE": "", **environment}, folder)
 
 
 def compression_without_room(greatest_file: int, *arguments: object) -> Finished:
     """Runs it where no file can become larger than so many bytes: what a full disk does, without filling one."""
-    return _run(["prlimit", f"--fsize={greatest_file}", sys.executable, "-m", "slimseq", *map(str, arguments)], {})
+    return _run(arguments, {}, greatest_file=greatest_file)
 
 
-def _variables(environment: dict[str, str]) -> dict[str, str]:
-    return os.environ | {"SLIMSEQ_STORE": str(embedded_store())} | environment
-
-
-def _run(command: Sequence[str], environment: dict[str, str]) -> Finished:
-    variables = _variables(environment)
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
-    return Finished(done.returncode, done.stdout, done.stderr)
-
-
-def _forked(arguments: Sequence[object], environment: dict[str, str], folder: Path | None = None) -> Finished:
+def _run(
+    arguments: Sequence[object],
+    environment: dict[str, str],
+    folder: Path | None = None,
+    greatest_file: int | None = None,
+) -> Finished:
     words = ["slimseq", *map(str, arguments)]
+    variables = os.environ | {"SLIMSEQ_STORE": str(embedded_store())} | environment
+    forks = FORKS_WITHOUT_HUB if any(name.startswith("HF_") for name in environment) else FORKS
     with tempfile.TemporaryDirectory() as written:
         out, error = Path(written, "out"), Path(written, "error")
-        process = FORKING.Process(
-            target=_command, args=(words, _variables(environment), folder or Path.cwd(), out, error)
-        )
-        process.start()
-        process.join(TIMEOUT_SECONDS)
-        if process.exitcode is None:
+        process = forks.start(words, variables, out, error, folder, greatest_file)
+        try:
+            code = process.wait(TIMEOUT_SECONDS)
+        finally:
             process.kill()
-            raise subprocess.TimeoutExpired(words, TIMEOUT_SECONDS)
-        return Finished(process.exitcode, out.read_text(encoding="utf-8"), error.read_text(encoding="utf-8"))
-
-
-def _command(words: list[str], variables: dict[str, str], folder: Path, out: Path, error: Path) -> None:
-    for path, stream in ((out, sys.stdout), (error, sys.stderr)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream.fileno())
-    os.environ.clear()
-    os.environ.update(variables)
-    os.chdir(folder)
-    sys.argv = words
-    main()
+        return Finished(code, out.read_text(encoding="utf-8"), error.read_text(encoding="utf-8"))

@@ -43,7 +43,7 @@ settings.load_profile("slimseq")
 STARTING = {"tests.command_line", "tests.service.conftest"}
 # What measures seconds, of which other tests at the same time would take some.
 ALONE = (
-    "tests/chaos",
+    "tests/chaos/test_storm",
     "tests/service/test_measured_from_outside.py::test_p95",
     "tests/service/test_overload.py::test_a_request_past_its_deadline",
     "tests/service/test_stopping.py::test_a_body_that_never_ends",
@@ -59,6 +59,8 @@ ALONE = (
 LOW_PRIORITY = (
     "tests/app/jobs/evaluations",
     "tests/app/jobs/shadowing",
+    "tests/benchmarks/test_beside_evaluation.py",
+    "tests/benchmarks/test_beside_shadowing.py",
     "tests/deploy/test_under_load",
     "tests/service/test_client",
     "tests/service/test_evaluation",
@@ -71,9 +73,11 @@ LOW_PRIORITY = (
 )
 # The files that take longest (minutes to half a minute) begin first, so that no process waits for one at the end.
 LONGEST = (
+    "tests/benchmarks/test_serving",
     "tests/compression/test_families",
     "tests/compression/build/",
     "tests/compression/test_two_at_once",
+    "tests/inference/runtimes/test_onnxruntime",
     "tests/service/test_fresh_models",
     "tests/service/test_lasting_evaluations",
     "tests/service/test_memory_after_a_burst",

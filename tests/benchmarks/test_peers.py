@@ -12,6 +12,8 @@ from benchmarks.peers import COMPARED, main
 from tests.compression.tiny import tiny_artifact, tiny_context
 from tests.families import Family
 
+# It starts processes.
+pytestmark = pytest.mark.slow
 Run = Callable[..., dict[str, Any]]
 # optimum is an extra of its own.
 INSTALLED = [name for name in SYSTEMS if not name.startswith("optimum") or find_spec("optimum")]

@@ -23,6 +23,8 @@ from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
 from tests.families import Family
 
+# It starts servers.
+pytestmark = pytest.mark.slow
 SERVERS = ["ctranslate2", "slimseq", "pipeline"]
 # What must not be left running.
 MODULES = ("benchmarks.peer_server", "slimseq.app")

@@ -1,9 +1,8 @@
 """The commands of the guide work one after the other, as they are written but for the training time."""
 
-import os
 import re
+import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -11,13 +10,12 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
+from tests.command_line import compression_in
 from tests.families import Family
 from tests.hub import running_hub
 from tests.hub_content import write_hub_model
 
 ROOT = Path(__file__).parents[2]
-INSTALL = re.compile(r"^\.venv/bin/pip install .*$", re.MULTILINE)
-SERVE = re.compile(r"^\.venv/bin/slimseq serve.*$", re.MULTILINE)
 
 
 def blocks() -> list[str]:
@@ -38,30 +36,24 @@ def tiny_t5_small(tmp_path: Path) -> Path:
 
 def test_the_commands_of_the_guide_work_one_after_the_other(own_store: Store, tmp_path: Path) -> None:
     data, lines = blocks()
-    script = INSTALL.sub("", data) + SERVE.sub("", lines).replace("--max-seconds 60", "--max-steps 2")
-    script = script.replace(".venv/bin/slimseq", f"{sys.executable} -m slimseq")
     work = tmp_path / "clone"
     work.mkdir()
+    subprocess.run(["bash", "-e", "-c", data], cwd=work, check=True)
+    printed, said = "", ""
     with running_hub({"google-t5/t5-small": tiny_t5_small(tmp_path)}) as endpoint:
-        done = subprocess.run(
-            ["bash", "-e", "-c", script],
-            cwd=work,
-            env=os.environ
-            | {
-                "SLIMSEQ_STORE": str(own_store.root),
-                "HF_ENDPOINT": endpoint,
-                "HF_HOME": str(tmp_path / "home"),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=900,
-        )
+        hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "home")}
+        for line in lines.splitlines():
+            program, verb, *options = shlex.split(line.replace("--max-seconds 60", "--max-steps 2"))
+            assert program == ".venv/bin/slimseq"
+            if verb != "serve":
+                variables = {"SLIMSEQ_STORE": str(own_store.root)} | (hub if verb == "import" else {})
+                done = compression_in(work, verb, *options, **variables)
+                assert done.code == 0, done.error
+                printed, said = printed + done.out, said + done.error
 
-    assert done.returncode == 0, done.stderr
     assert {"slim", "student", "further", "averaged", "averaged-int8", "fast"} <= set(
         own_store.variants(Task.TRANSLATION)
     )
     assert {"slim", "t5-small", "t5-small-int8"} <= set(own_store.variants(Task.SUMMARIZATION))
-    assert "Beams: " in done.stdout and "50% of the weights of further, 50% of those of student." in done.stdout
-    assert "\r" not in done.stderr and "\x1b" not in done.stderr
+    assert "Beams: " in printed and "50% of the weights of further, 50% of those of student." in printed
+    assert "\r" not in said and "\x1b" not in said

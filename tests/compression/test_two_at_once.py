@@ -139,3 +139,39 @@ def in_read_only(root: Path, *command: str) -> "subprocess.CompletedProcess[str]
     mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
     words = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(root), *command)
     return subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)
+
+
+# A verb that presses Ctrl-C in the NumPy that ONNX Runtime imports while it initializes.
+PRESSING = """
+import signal
+import sys
+import time
+
+from slimseq.compression.__main__ import main
+
+
+def press(frame, event, argument):
+    if frame.f_globals.get("__name__") == "numpy":
+        sys.setprofile(None)
+        print("pressed", flush=True)
+        signal.raise_signal(signal.SIGINT)
+
+
+def verb():
+    sys.setprofile(press)
+    import onnxruntime
+
+    time.sleep(60)
+
+
+if __name__ == "__main__":
+    sys.modules["pressing"] = sys.modules["__main__"]
+    main({"press": ("Make variants", "pressing:verb", "Presses Ctrl-C.")})
+"""
+
+
+def test_ctrl_c_while_onnxruntime_is_imported_is_one_line() -> None:
+    done = subprocess.run([sys.executable, "-c", PRESSING, "press"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (130, "pressed\n"), done.stderr
+    assert done.stderr == "stopped; nothing was left half-written\n"

@@ -23,7 +23,7 @@ SENTENCES = [example.source for example in load_examples(Task.TRANSLATION, "samp
 
 @pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
 def model(request: pytest.FixtureRequest, embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, request.param, "original", "onnxruntime") as generator:
+    with open_generator(embedded, request.param, "original", "onnxruntime", threads=1) as generator:
         yield generator
 
 
@@ -46,7 +46,7 @@ def test_they_are_those_of_transformers(model: TextGenerator, embedded: Store, n
 @pytest.mark.parametrize("variant", ["original", "quantized"])
 @pytest.mark.parametrize("name", ["greedy", "beams", "sampling"])
 def test_other_texts_change_none(embedded: Store, variant: str, name: str) -> None:
-    with open_generator(embedded, Task.TRANSLATION, variant, "onnxruntime") as generator:
+    with open_generator(embedded, Task.TRANSLATION, variant, "onnxruntime", threads=1) as generator:
         options = generator.manifest.generation.options(**SETTINGS[name])
         rows = [generator.encode(text).ids for text in SENTENCES]
 
@@ -68,7 +68,7 @@ def test_a_text_has_that_of_its_tokens(model: TextGenerator) -> None:
 
 
 def test_transformers_own_search_does_not_say(embedded: Store) -> None:
-    with open_generator(embedded, Task.TRANSLATION, "original", "torch") as generator:
+    with open_generator(embedded, Task.TRANSLATION, "original", "torch", threads=1) as generator:
         [output] = generator.generate(
             [generator.encode(SENTENCES[0])], generator.manifest.generation.options(max_new_tokens=4)
         )

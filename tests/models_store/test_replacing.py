@@ -4,25 +4,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import ArtifactInUse, UnknownVariant
-from slimseq.models_store.files import list_files
-from slimseq.models_store.manifest import Manifest, Task, digest_of
-from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.store import Store
-from tests.app.serving.artifacts import manifest
+from tests.forking import ForkServer
+from tests.models_store.ending import DONE, KILLED, STOPPED, TASK, write
 
-TASK = Task.TRANSLATION
-WATCHED = ("replacing.py", "store.py", "locks.py")
-DONE, STOPPED, KILLED = 0, 1, 2
+# A small process: to copy one that has imported PyTorch, hundreds of times, takes most of a minute.
+FORKS = ForkServer("tests.models_store.ending", frees_memory=False)
 HOLD = """
 import sys
 from pathlib import Path
@@ -35,42 +28,10 @@ with Store(Path(sys.argv[1])).claim(Task.TRANSLATION, "slim"):
 """
 
 
-def write(store: Store, variant: str, content: str) -> Manifest:
-    """Writes an artifact whose weights are a text."""
-    with store.writing(TASK, variant) as folder:
-        for name in ("config.json", "tokenizer.json", "model.safetensors"):
-            (folder / name).write_text(f"{name} {content}")
-        files = list_files(folder)
-        size = {"parameters": 1, "nonzero_parameters": 1, "bytes_by_format": {"safetensors": files[1].bytes}}
-        made = manifest(TASK, variant, files=files, digest=digest_of(files), size=size)
-        write_manifest(folder, made)
-    return made
-
-
-def ended_at(line: int, ending: int, action: Callable[[], object]) -> int:
-    """Runs an action in a process that ends at the n-th line of the code that writes; returns how it ended."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    seen = 0
-
-    def trace(frame: FrameType, event: str, _value: Any) -> Any:
-        nonlocal seen
-        if not frame.f_code.co_filename.endswith(WATCHED):
-            return None
-        seen += event == "line"
-        if event == "line" and seen == line:
-            if ending == KILLED:
-                os._exit(KILLED)
-            raise KeyboardInterrupt
-        return trace
-
-    sys.settrace(trace)
-    try:
-        action()
-    except KeyboardInterrupt:
-        os._exit(STOPPED)
-    os._exit(DONE)
+def ended_at(line: int, ending: int, verb: str, store: Store, tmp_path: Path) -> int:
+    """Runs a verb in a process that ends at the n-th line of the code that writes; returns how it ended."""
+    words = ["tests.models_store.ending", str(line), str(ending), verb, str(store.root)]
+    return FORKS.start(words, os.environ, tmp_path / "out", tmp_path / "out").wait(60)
 
 
 def digest_in(store: Store, variant: str) -> str | None:
@@ -94,7 +55,7 @@ def test_wherever_a_writing_ends_the_old_artifact_or_the_new_one_is_there(tmp_pa
         store = Store(tmp_path / str(line))
         old = write(store, "slim", "old").digest
 
-        ended = ended_at(line, ending, partial(write, store, "slim", "new"))
+        ended = ended_at(line, ending, "write", store, tmp_path)
 
         assert [entry.variant for entry in store.scan()] == ["slim"]
         found.add(digest_in(store, "slim"))
@@ -113,7 +74,7 @@ def test_wherever_a_removal_ends_the_artifact_is_there_or_gone(tmp_path: Path, e
         store = Store(tmp_path / str(line))
         old = write(store, "slim", "old").digest
 
-        ended = ended_at(line, ending, partial(store.remove, TASK, "slim"))
+        ended = ended_at(line, ending, "remove", store, tmp_path)
 
         found.add(digest_in(store, "slim"))
         write(store, "another", "later")

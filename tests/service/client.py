@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from tests.forking import Forked
+
 TIMEOUT_SECONDS = 120
 BOUNDARY = "slimseq-boundary"
 
@@ -94,7 +96,7 @@ class Service:
         finally:
             connection.close()
 
-    def wait_until_answering(self, process: "subprocess.Popen[bytes]", seconds: float = 60) -> None:
+    def wait_until_answering(self, process: "Forked | subprocess.Popen[bytes]", seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while process.poll() is None and time.monotonic() < deadline:
             try:

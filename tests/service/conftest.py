@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import pytest
 
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
+from tests.forking import Forked, ForkServer
 from tests.service.client import Service
+
+FORKS = ForkServer("slimseq.app.main", "slimseq.app.observability.logs", "slimseq.app.server.server")
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="a serving install has no PyTorch")
 
@@ -22,7 +26,7 @@ needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reas
 def running_service(
     log: Path,
     *,
-    python: Path | str = sys.executable,
+    python: Path | str | None = None,
     folder: Path | None = None,
     prefix: Sequence[str] = (),
     **settings: object,
@@ -34,14 +38,9 @@ def running_service(
     `prefix` is a command that runs another in its own place.
     """
     port = free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
     database = f"sqlite:///{log.with_suffix('.db')}"
     settings = {"port": port, "store": embedded_store(), "database_url": database, **settings}
-    environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in settings.items()}
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*prefix, python, "-m", "slimseq.app"], env=environment, cwd=folder, stdout=output, stderr=output
-        )
+    process = _started(environment_with(**settings), log, python, folder, prefix)
     service = Service(port, process.pid)
     try:
         service.wait_until_answering(process)
@@ -53,6 +52,34 @@ def running_service(
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+
+
+def _started(
+    environment: dict[str, str], log: Path, python: Path | str | None, folder: Path | None, prefix: Sequence[str]
+) -> "Forked | subprocess.Popen[bytes]":
+    if python is None and not prefix:
+        return FORKS.start(["slimseq.app"], environment, log, log, folder)
+    command = [*prefix, python or sys.executable, "-m", "slimseq.app"]
+    with log.open("ab") as output:
+        return subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=output)
+
+
+def ended_start(**settings: object) -> "subprocess.CompletedProcess[str]":
+    """Starts the service with settings that it ends with at once; returns how."""
+    with tempfile.TemporaryDirectory() as written:
+        out, error = Path(written, "out"), Path(written, "error")
+        process = FORKS.start(["slimseq.app"], environment_with(**settings), out, error)
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.words, code, out.read_text(), error.read_text())
+
+
+def environment_with(**settings: object) -> dict[str, str]:
+    """Returns the variables of this process, with these settings as `SLIMSEQ_*` and no others."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
+    return others | {f"SLIMSEQ_{name.upper()}": str(value) for name, value in settings.items()}
 
 
 def free_port() -> int:

@@ -1,18 +1,16 @@
 """Starts a service that a test stops."""
 
 import contextlib
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from slimseq.models_store.store import Store
+from tests.forking import Forked
 from tests.service.client import Response, Service
-from tests.service.conftest import free_port
+from tests.service.conftest import FORKS, environment_with, free_port
 
 GRACE_SECONDS = 2
 SENTENCE = "The old man walks along the river and looks at the birds. "
@@ -26,7 +24,7 @@ PAIRS = [{"source": SENTENCE * 100, "target": "Wort " * 1200}] * 20
 class Stopping:
     """A service that a test stops, and what its clients got."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", service: Service) -> None:
+    def __init__(self, process: Forked, service: Service) -> None:
         self.process = process
         self.service = service
         self.threads = ThreadPoolExecutor(16)
@@ -46,10 +44,7 @@ class Stopping:
 def stopping(store: Store, log: Path, **settings: object) -> Iterator[Stopping]:
     port = free_port()
     chosen = {"port": port, "store": store.root, "shutdown_grace_seconds": GRACE_SECONDS, **settings}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
-    environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in chosen.items()}
-    with log.open("ab") as output:
-        process = subprocess.Popen([sys.executable, "-m", "slimseq.app"], env=environment, stdout=output, stderr=output)
+    process = FORKS.start(["slimseq.app"], environment_with(**chosen), log, log)
     started = Stopping(process, Service(port))
     try:
         started.service.wait_until_answering(process)

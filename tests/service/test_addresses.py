@@ -1,26 +1,19 @@
 """By which names, ports and proxies requests may come, and what browsers are told."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from slimseq.models_store.store import Store
 from tests.service.client import Service
-from tests.service.conftest import free_port, running_service
+from tests.service.conftest import ended_start, free_port, running_service
 
 GREETING = {"text": "Good morning."}
 
 
 def refusal(**settings: object) -> str:
     """Starts the service with settings that it must refuse. Returns its one line."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
-    environment |= {f"SLIMSEQ_{name.upper()}": str(value) for name, value in settings.items()}
-    done = subprocess.run(
-        [sys.executable, "-m", "slimseq.app"], env=environment, capture_output=True, text=True, timeout=60
-    )
+    done = ended_start(**settings)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
     return done.stderr
 

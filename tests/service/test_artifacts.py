@@ -12,7 +12,7 @@ from slimseq.models_store.manifest import digest_of
 from slimseq.models_store.store import Store
 from tests.damage import flip_bytes
 from tests.service.client import Service
-from tests.service.conftest import running_service
+from tests.service.conftest import ended_start, environment_with, running_service
 
 TEXT = {"text": "Good morning."}
 
@@ -170,13 +170,7 @@ def test_what_is_not_listed_or_not_where_it_says_is_not_served(
 
 def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -> None:
     for store, said in ((tmp_path / "nowhere", "there is no store"), (tmp_path, "is empty")):
-        ended = subprocess.run(
-            [sys.executable, "-m", "slimseq.app"],
-            env={"SLIMSEQ_STORE": str(store)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ended = ended_start(store=store)
 
         assert ended.returncode == 1
         assert said in ended.stderr and ended.stderr.count("\n") == 1
@@ -186,15 +180,15 @@ def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ({"SLIMSEQ_PORT": "99999"}, "port: should be less than or equal to 65535"),
-        ({"SLIMSEQ_THREDS": "2"}, "SLIMSEQ_THREDS is not a setting; did you mean SLIMSEQ_THREADS?"),
+        ({"port": 99999}, "port: should be less than or equal to 65535"),
+        ({"threds": 2}, "SLIMSEQ_THREDS is not a setting; did you mean SLIMSEQ_THREADS?"),
     ],
 )
 @pytest.mark.parametrize("command", ["slimseq.app", "slimseq.app.healthcheck"])
-def test_a_senseless_setting_ends_the_start_with_one_line(command: str, setting: dict[str, str], said: str) -> None:
+def test_a_senseless_setting_ends_the_start_with_one_line(command: str, setting: dict[str, int], said: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", command],
-        env=setting,
+        env=environment_with(**setting),
         capture_output=True,
         text=True,
         check=False,
@@ -207,13 +201,7 @@ def test_a_senseless_setting_ends_the_start_with_one_line(command: str, setting:
 def test_a_port_in_use_ends_the_start_with_one_line(embedded: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = subprocess.run(
-            [sys.executable, "-m", "slimseq.app"],
-            env={"SLIMSEQ_STORE": str(embedded.root), "SLIMSEQ_PORT": str(port)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ended = ended_start(store=embedded.root, port=port)
 
     assert ended.returncode == 3
     assert ended.stderr == (
@@ -225,7 +213,7 @@ def test_a_port_in_use_ends_the_start_with_one_line(embedded: Store) -> None:
 def test_the_module_starts_no_service_where_it_is_given_options(embedded: Store) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "slimseq.app", "--help"],
-        env={"SLIMSEQ_STORE": str(embedded.root)},
+        env=environment_with(store=embedded.root),
         capture_output=True,
         text=True,
         check=False,

@@ -30,10 +30,9 @@ def evaluation_processes(service: Service) -> list[psutil.Process]:
             if (
                 "slimseq.app.jobs.evaluations.evaluation_child" in process.cmdline()
                 and process.status() != psutil.STATUS_ZOMBIE
+                and process.ppid() == service.pid
             ):
-                parent = process.parent()
-                if parent is not None and parent.environ().get("SLIMSEQ_PORT") == str(service.port):
-                    found.append(process)
+                found.append(process)
     return found
 
 

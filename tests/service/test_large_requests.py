@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def test_a_body_of_too_many_values_is_refused_before_memory_is_spent(
 ) -> None:
     with running_service(log, store=embedded.root) as service:
         service.wait_until_ready()
-        process = process_of(service)
+        process = psutil.Process(service.pid)
         before = peak_bytes(process)
         with HealthWatch(service) as health:
             refused = service.send("POST", path, body, JSON)
@@ -65,14 +64,6 @@ def peak_bytes(process: psutil.Process) -> int:
     """The most memory that a process ever had, as Linux counts it."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
-def process_of(service: Service) -> psutil.Process:
-    return next(
-        child
-        for child in psutil.Process(os.getpid()).children()
-        if any(each.laddr.port == service.port for each in child.net_connections("tcp"))
-    )
 
 
 def test_the_rest_of_a_body_of_too_many_values_is_not_read(service: Service) -> None:

@@ -15,7 +15,7 @@ from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.test_evaluations import PAIRS, ended, evaluation_processes
 
-MANY = [{"source": f"{number}: {pair['source']}", "target": pair["target"]} for number in range(30) for pair in PAIRS]
+MANY = [{"source": f"{number}: {pair['source']}", "target": pair["target"]} for number in range(15) for pair in PAIRS]
 REQUEST = {"task": "translation", "variants": ["original", "quantized"], "pairs": MANY}
 TEXT = {"text": "Good morning."}
 
@@ -40,7 +40,7 @@ def begun(service: Service, location: str) -> float:
 def outputs_of(service: Service, location: str) -> list[Any]:
     found, start = [], 0
     while start is not None:
-        page = service.get(f"{location}/samples?start={start}&limit=100").json
+        page = service.get(f"{location}/samples?start={start}&limit=50").json
         found += page["samples"]
         start = page["next"]
     return found

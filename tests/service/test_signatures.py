@@ -1,10 +1,7 @@
 """A service that serves only what a trusted key signed."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +14,7 @@ from slimseq.models_store.store import Store
 from tests.damage import flip_bytes, forge
 from tests.models_store.test_signing import keys
 from tests.service.client import Response, Service
-from tests.service.conftest import running_service
+from tests.service.conftest import ended_start, running_service
 
 TEXT = {"text": "Good morning."}
 NOT_SIGNED = "translation/quantized is not signed"
@@ -156,21 +153,15 @@ def test_without_the_key_nothing_of_its_owner_is_served(signed: tuple[Path, Path
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"SLIMSEQ_REQUIRE_SIGNATURE": "true"}, "needs SLIMSEQ_TRUSTED_KEYS"),
-        ({"SLIMSEQ_TRUSTED_KEYS": "keys"}, "has no effect without SLIMSEQ_REQUIRE_SIGNATURE"),
-        ({"SLIMSEQ_REQUIRE_SIGNATURE": "true", "SLIMSEQ_TRUSTED_KEYS": "none.pem"}, "none.pem cannot be used"),
+        ({"require_signature": "true"}, "needs SLIMSEQ_TRUSTED_KEYS"),
+        ({"trusted_keys": "keys"}, "has no effect without SLIMSEQ_REQUIRE_SIGNATURE"),
+        ({"require_signature": "true", "trusted_keys": "none.pem"}, "none.pem cannot be used"),
     ],
 )
 def test_signatures_that_cannot_be_checked_end_the_start_with_one_line(
     embedded: Store, settings: dict[str, str], said: str
 ) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "slimseq.app"],
-        env={**os.environ, "SLIMSEQ_STORE": str(embedded.root), **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = ended_start(store=embedded.root, **settings)
 
     assert ended.returncode == 1
     assert said in ended.stderr and ended.stderr.count("\n") == 1

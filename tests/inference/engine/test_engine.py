@@ -29,8 +29,8 @@ TEXTS = 24
 @pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
 def both(request: pytest.FixtureRequest, embedded: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
     with (
-        open_generator(embedded, request.param, "original", "onnxruntime") as ours,
-        open_generator(embedded, request.param, "original", "torch") as reference,
+        open_generator(embedded, request.param, "original", "onnxruntime", threads=1) as ours,
+        open_generator(embedded, request.param, "original", "torch", threads=1) as reference,
     ):
         yield ours, reference
 

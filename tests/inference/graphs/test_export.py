@@ -70,8 +70,8 @@ def identity_of(fields: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_token_ids_equal_those_of_transformers(context: Context, name: str) -> None:
     with (
-        open_generator(context.store, Task.TRANSLATION, "original", "onnxruntime") as ours,
-        open_generator(context.store, Task.TRANSLATION, "original", "torch") as reference,
+        open_generator(context.store, Task.TRANSLATION, "original", "onnxruntime", threads=1) as ours,
+        open_generator(context.store, Task.TRANSLATION, "original", "torch", threads=1) as reference,
     ):
         options = ours.manifest.generation.options(max_new_tokens=24, **SETTINGS[name])
         rows = [ours.encode(source).ids for source, _ in SENTENCES]
@@ -130,7 +130,7 @@ def test_optimum_exports_too_where_it_is_chosen(tmp_path: Path) -> None:
 
 
 def greedy_ids(context: Context) -> list[list[int]]:
-    with open_generator(context.store, Task.TRANSLATION, "original", "onnxruntime") as generator:
+    with open_generator(context.store, Task.TRANSLATION, "original", "onnxruntime", threads=1) as generator:
         options = generator.manifest.generation.options(max_new_tokens=12)
         rows = [generator.encode(source).ids for source, _ in SENTENCES]
         return [sequence.ids for sequence in generator.runtime.generate(rows, options)]

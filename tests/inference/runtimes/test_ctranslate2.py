@@ -49,18 +49,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
 def both(request: pytest.FixtureRequest, store: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
     with (
-        open_generator(store, request.param, "original", "ctranslate2") as ours,
-        open_generator(store, request.param, "original", "torch") as reference,
+        open_generator(store, request.param, "original", "ctranslate2", threads=1) as ours,
+        open_generator(store, request.param, "original", "torch", threads=1) as reference,
     ):
         yield ours, reference
 
 
 def rows_of(generator: TextGenerator, count: int = 40) -> list[list[int]]:
-    """Real texts as ids: sentences, and for summarization some whole articles among them."""
+    """Real texts as ids: sentences, and for summarization some whole articles, which are the last batch of forty."""
     texts = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples][:count]
     if generator.manifest.task is Task.SUMMARIZATION:
         articles = [example.source for example in load_examples(Task.SUMMARIZATION, "sample").examples]
-        texts = [*articles[:8], *texts][:count]
+        texts = [*texts, *articles[:8]][-count:]
     return [generator.encode(text).ids for text in texts]
 
 

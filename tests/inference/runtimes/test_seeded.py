@@ -36,7 +36,9 @@ def generator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 def drawing(generator: TextGenerator, seed: int | None) -> GenerationOptions:
-    return generator.manifest.generation.options(do_sample=True, num_beams=1, temperature=1.5, seed=seed)
+    return generator.manifest.generation.options(
+        do_sample=True, num_beams=1, temperature=1.5, max_new_tokens=24, seed=seed
+    )
 
 
 def rows_of(generator: TextGenerator) -> list[list[int]]:

@@ -30,8 +30,8 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     tiny_artifact(context, request.param, folder)
     add_onnx(context, Task.TRANSLATION, "original", OnnxExporter.OPTIMUM)
     with (
-        open_generator(context.store, Task.TRANSLATION, "original", "onnxruntime") as traced,
-        open_generator(context.store, Task.TRANSLATION, "original", "torch") as reference,
+        open_generator(context.store, Task.TRANSLATION, "original", "onnxruntime", threads=1) as traced,
+        open_generator(context.store, Task.TRANSLATION, "original", "torch", threads=1) as reference,
     ):
         assert isinstance(traced.runtime, TracedOnnxRuntime)
         yield [traced, reference]

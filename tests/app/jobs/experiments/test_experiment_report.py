@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 
 import pytest
 
@@ -71,6 +72,12 @@ def test_ties_alone_make_arms_equivalent() -> None:
     assert concluded(["both"] * 400, margin=0.1).verdict == "equivalent"
 
 
+@cache
+def names_an_arm(wins: float, votes: int) -> bool:
+    """Whether so many wins of so many votes do. Many experiments come to the same numbers."""
+    return verdict(WinRate(wins=wins, votes=votes).interval(ALPHA / MEASURES), 0.02, TIE) in ("ahead", "behind")
+
+
 @pytest.mark.parametrize("ties", [0.0, 0.3, 0.9])
 def test_looked_at_after_each_vote_at_most_5_percent_of_500_even_experiments_name_an_arm(ties: float) -> None:
     named = 0
@@ -79,7 +86,7 @@ def test_looked_at_after_each_vote_at_most_5_percent_of_500_even_experiments_nam
         wins, has_named = WinRate(), False
         for vote in drawn(400, 0.5, seed, ties):
             wins.update(TIE if vote == "both" else float(vote == "original"))
-            has_named |= verdict(wins.interval(ALPHA / MEASURES), 0.02, TIE) in ("ahead", "behind")
+            has_named |= names_an_arm(wins.wins, wins.votes)
         assert has_named or concluded(drawn(400, 0.5, seed, ties)).arm is None
         named += has_named
 

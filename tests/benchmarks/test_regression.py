@@ -1,0 +1,63 @@
+import json
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from benchmarks.regression import main
+from benchmarks.turns import Ratio
+from slimseq.models_store.store import Store
+from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.families import Family
+
+# It starts servers.
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+FIGURES = {"answers a second, 32 clients": "requests_per_second", "p50, one client": "p50_ms"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("regression")
+    context = tiny_context(folder)
+    tiny_artifact(context, Family.T5, folder)
+    return context.store
+
+
+def compare(checkout: Path, store: Store, *options: str) -> None:
+    main([str(checkout), "--variant", "original", "--store", str(store.root), *options])
+
+
+def test_a_checkout_is_measured_in_turns_with_another(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "found.json"
+
+    compare(ROOT, store, "--seconds", "0.5", "--rounds", "2", "--json", str(out))
+
+    found = json.loads(out.read_text(encoding="utf-8"))
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"translation/original on {found['host']}: this checkout over {ROOT}\n")
+    assert set(found["ratios"]) == set(FIGURES) and len(found["rounds"]) == 2
+    for load, figure in FIGURES.items():
+        here, there = ([each[load][name] for each in found["rounds"]] for name in ("slimseq", "before"))
+        ratios = [ours[figure] / theirs[figure] for ours, theirs in zip(here, there, strict=True)]
+        expected = Ratio(median(ratios), min(ratios), max(ratios))
+        assert not any(figures["errors"] for figures in (*here, *there))
+        assert Ratio(**found["ratios"][load]) == expected
+        assert f"  {load}: {expected}\n" in printed
+
+
+def test_what_is_measured_is_the_code_of_the_other_checkout(store: Store, tmp_path: Path) -> None:
+    other = tmp_path / "app" / "slimseq" / "app"
+    other.mkdir(parents=True)
+    (other / "__init__.py").touch()
+    (other / "__main__.py").write_text("raise SystemExit('the other one')", encoding="utf-8")
+
+    with pytest.raises(SystemExit, match=r"^error: before ended with 1: the other one$"):
+        compare(tmp_path, store)
+
+
+def test_a_folder_without_code_is_refused_in_one_line(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^error: .* is no checkout: it has no app/slimseq$"):
+        compare(tmp_path, store)
