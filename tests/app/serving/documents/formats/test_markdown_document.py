@@ -168,6 +168,11 @@ def test_the_plain_text_has_a_line_for_each_block_and_no_markup() -> None:
     assert read(markdown).plain == "Title\nSome bold text with code.\nOne\nTwo\nthree"
 
 
+@pytest.mark.parametrize("markdown", ["# Title", "---\na: b\n---\n\n- One", "| A |\n| --- |\n| b |"])
+def test_a_byte_order_mark_hides_no_markup(markdown: str) -> None:
+    assert shouted("\ufeff" + markdown) == "\ufeff" + shouted(markdown)
+
+
 def test_blocks_in_blocks_have_a_limit_and_the_line_is_named() -> None:
     deep = "text\n\n" + "> " * (MAX_NESTING + 1) + "deep"
 
