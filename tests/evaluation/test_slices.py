@@ -112,6 +112,15 @@ def test_each_origin_with_enough_samples_is_a_slice() -> None:
     assert found[1].retention < found[0].retention
 
 
+def test_an_origin_has_a_name_that_can_be_shown() -> None:
+    origins = ["\x1b[31m\u202enews"] * 60 + ["a" * 3000] * 50
+    examples = [example(5, number, origin) for number, origin in enumerate(origins)]
+
+    found = sliced(examples, bad_if(lambda each: each.origin == "news"))
+
+    assert [each.name for each in found] == ["\\x1b[31m\\u202enews", "a" * 79 + "…"]
+
+
 def test_a_slice_of_all_samples_or_of_too_few_is_left_out() -> None:
     few = [example(words, words) for words in range(1, 3 * MIN_SLICE_SAMPLES)]
     enough = [*few, example(3 * MIN_SLICE_SAMPLES)]

@@ -87,6 +87,15 @@ def test_the_address_holds_text_and_choice(visitor: Visitor) -> None:
     assert page.get_by_role("checkbox", name="pruned").is_checked()
 
 
+@pytest.mark.parametrize("view", ["", "variants"])
+@pytest.mark.parametrize("name", ["constructor", "__proto__", "nothing"])
+def test_an_address_with_a_name_that_does_not_exist_opens_the_defaults(visitor: Visitor, view: str, name: str) -> None:
+    page = visitor.open(f"{view}?task={name}&x={name}&format={name}&protect={name}&variant={name}")
+
+    assert page.locator(".problem").count() == 0
+    assert page.get_by_role("radio", name="Translation").is_visible()
+
+
 def test_texts_are_never_html(visitor: Visitor) -> None:
     hostile = "<img src=x onerror=alert(1)><b>Good morning.</b>"
     page = visitor.open(TWO + quote(hostile))

@@ -23,6 +23,8 @@ from slimseq.models_store.measurements import SliceDimension, SliceScore
 MIN_SLICE_SAMPLES = 50
 # Words of a source whose tokens are counted: about as many as a model with 512 input tokens reads.
 COUNTED_WORDS = 300
+# Longer names of origins are cut where they are shown.
+MAX_NAME_CHARACTERS = 80
 RARE_WORDS = {1: ("all",), 2: ("few", "many"), 3: ("few", "some", "many")}
 
 # Han characters and kana, which have no spaces between words: each counts as a word.
@@ -62,7 +64,7 @@ def slices_of(examples: Sequence[Example], count_tokens: CountTokens) -> list[Sl
     """
     lengths = np.array([len(_WORD.findall(example.source)) for example in examples])
     rarity = np.array([_tokens_a_word(example.source, count_tokens) for example in examples])
-    found = [Slice("origin", name, indices) for name, indices in sorted(_by_origin(examples).items())]
+    found = [Slice("origin", _shown(name), indices) for name, indices in sorted(_by_origin(examples).items())]
     for indices in thirds(lengths):
         words = dict.fromkeys(str(bound(lengths[indices])) for bound in (np.min, np.max))
         found.append(Slice("length", f"{' to '.join(words)} word{'' if list(words) == ['1'] else 's'}", indices))
@@ -133,6 +135,12 @@ def _by_origin(examples: Sequence[Example]) -> Mapping[str, Indices]:
         if example.origin and (name := " ".join(example.origin.split())):
             found[name].append(index)
     return {name: np.array(indices, dtype=np.intp) for name, indices in found.items()}
+
+
+def _shown(origin: str) -> str:
+    """Returns an origin as a manifest, a report or a terminal may show it."""
+    name = origin if len(origin) <= MAX_NAME_CHARACTERS else origin[: MAX_NAME_CHARACTERS - 1] + "…"
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
 
 
 def _tokens_a_word(source: str, count_tokens: CountTokens) -> float:

@@ -37,6 +37,14 @@ def test_an_example_may_have_its_own_prefix(tmp_path: Path) -> None:
         ('{"source": "Hi.", "target": 7}', "line 2 of a.jsonl: `target` is not text"),
         ('{"source": " ", "target": "Hallo."}', "line 2 of a.jsonl: `source` is empty"),
         ('{"source": "A", "target": "B", "prefix": 1}', "line 2 of a.jsonl: `prefix` is not text"),
+        (
+            '{"source": "A", "target": "B", "origin": "\\ud800"}',
+            "line 2 of a.jsonl: `origin` has half of a surrogate pair",
+        ),
+        (
+            '{"source": "A \\udc00", "target": "B"}',
+            "line 2 of a.jsonl: `source` has half of a surrogate pair",
+        ),
         ('["Hi.", "Hallo."]', "line 2 of a.jsonl is not a JSON object"),
         ('{"source": "Hi."', "line 2 of a.jsonl is not JSON"),
     ],

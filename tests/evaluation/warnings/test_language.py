@@ -81,6 +81,14 @@ def test_a_short_sentence_in_a_widespread_language_is_found(language: str, text:
         "She ate sauerkraut and drank a Riesling.",
         "Our plane lands in Rio de Janeiro.",
         "The train to Hamburg leaves later today.",
+        "My kindergarten teacher loved wanderlust.",
+        "Professor García teaches linear algebra.",
+        "Did you get a haircut?",
+        "Alcohol impairs your judgment.",
+        "Influenza, pneumonia, diarrhea, asthma",
+        "pro bono attorney services",
+        "Popular regional musical festival",
+        "10 downing street, london",
     ],
 )
 def test_a_short_sentence_of_the_model_with_foreign_names_is_fine(text: str) -> None:

@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ OPTIONAL_FIELDS = {"prefix", "origin"}
 # Characters. A field of the `csv` module has at most 131,072.
 MAX_CSV_LINE = 500_000
 SOURCE_FIELDS = ("document", "article", "source", "text")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_examples(task: Task, path: Path) -> Iterator[Example]:
@@ -184,6 +186,9 @@ def _check_text(row: dict[str, Any], name: str, location: str, is_optional: bool
         return
     if not isinstance(row[name], str):
         raise DatasetUnavailable(f"{location}: `{name}` is not text")
+    # JSON can escape halves of surrogate pairs, which no tokenizer reads and no file can hold.
+    if _SURROGATE.search(row[name]):
+        raise DatasetUnavailable(f"{location}: `{name}` has half of a surrogate pair")
     if not is_optional and not row[name].strip():
         raise DatasetUnavailable(f"{location}: `{name}` is empty")
 

@@ -3,12 +3,13 @@
 Where the text is in another script than the language, that is enough. Else turbohtml's detector compares letter
 sequences. Of a sentence alone it is wrong too often, so it is asked several times: it must find another language in the
 text, and prefer that to the expected one in the words without names, numbers and code, in each half of the words, and
-in every second one. A longer text is looked at in a few places, and all have to agree, so that a text in two languages
-gets no warning. `python -m benchmarks.language_detector` measures how often it is right: see docs/decisions/026.
+in every second one. Of a widespread language one of the common words must be there too. A longer text is looked at in a
+few places, and all have to agree, so that a text in two languages gets no warning. `python -m
+benchmarks.language_detector` measures how often it is right: see docs/decisions/026.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from turbohtml.detect import LanguageDetection, detect_language
@@ -31,7 +32,28 @@ SURE = 0.9
 # A letter of each script that the detector tells apart, by which it says in which ones a language is written.
 SCRIPTS = "zжشש中ひカ한ωअกქձঅઅਅಅഅආஅఅកမአଅ"
 LATIN = "Latin"
-WIDESPREAD = frozenset({"deu", "eng", "fra", "ita", "nld", "por", "spa"})
+# Common words of widespread languages that are no English words. Nearly each sentence has one. Without them, the
+# detector finds Dutch in "My kindergarten teacher loved wanderlust".
+COMMON_WORDS = {
+    "deu": "der das und ist nicht ich ein eine einen einem einer es sie er wir du ihr mit auf zu den dem des im von "
+    "für sich dass als auch wie haben sind nach bei aus wenn aber noch nur oder kann mein mir mich dir dich "
+    "uns sein ihre seine kein keine hier heute mehr wo wer um wird werden bitte über durch sehr zum zur vom "
+    "habe bin hatte",
+    "eng": "the and is of to i you it that not he she we they for with are have has had this be my your on at from "
+    "by were will would can what there his her their our",
+    "fra": "le la les des est et un une pas je il elle vous nous ils elles que qui ne ce cette dans du pour au aux "
+    "sur avec son sa ses mon ma mes se ai sont été c'est j'ai l'on plus ou où mais tu votre nos par fait avez "
+    "suis être d'un d'une en de",
+    "ita": "il la di è che un una per non mi ho si sono con lo del della dei le gli ha ma più questo questa come "
+    "anche nel nella alla al da io se ci ti e",
+    "nld": "de het een en van ik dat niet je zijn met op voor er maar om hij ze wij te deze naar heb hebben aan ook "
+    "bij wordt mijn uit heeft wat jij zij",
+    "por": "o os um uma de da dos das que não e é em na para com por se eu ele ela você mais muito está são como seu "
+    "sua isso este esta foi ao meu minha",
+    "spa": "el los las un una de del que es y en por para con se lo su al como más está son pero muy mi yo te le "
+    "este esta qué la",
+}
+WIDESPREAD = frozenset(COMMON_WORDS)
 _LATIN_LETTERS = re.compile("[a-zA-Z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff]+")
 AROUND_WORDS = ".,:;!?…\"'()[]«»„“”\u2018\u2019¿¡"
 # What a word may have besides letters: hyphens and apostrophes.
@@ -92,6 +114,8 @@ def _other_language(text: str, expected: str) -> str | None:
         return None
     if len(set(words)) < MIN_SHARE_OF_DISTINCT_WORDS * len(words):
         return None
+    if is_widespread and not _has_common_word(every_word, found.language):
+        return None
     # A language that few write may be found in names.
     parted = every_word if is_widespread else words
     half = len(parted) // 2
@@ -104,6 +128,11 @@ def _is_preferred(text: str, language: str, codes: frozenset[str]) -> bool:
     """Whether the detector is sure of a language, with the expected one as the only alternative."""
     found = detect_language(text, LanguageDetection(allowed=codes | {language}))
     return found.language == language and found.confidence >= SURE
+
+
+def _has_common_word(words: Sequence[str], language: str) -> bool:
+    common = COMMON_WORDS[language].split()
+    return any(word.lower().replace("\u2019", "'") in common for word in words)
 
 
 def _words(text: str) -> list[str]:

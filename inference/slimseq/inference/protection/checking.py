@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimseq.inference.protection.localization import Numeral, Rendering
-from slimseq.inference.protection.spans import Range
+from slimseq.inference.protection.spans import SPACES, Range
 
 # The longest unit has fewer.
 UNIT_CHARACTERS = 24
@@ -113,7 +113,7 @@ def is_whole(text: str, start: int, end: int) -> bool:
 
 def _is_followed(text: str, end: int, units: Sequence[str]) -> bool:
     """Whether one of the units is after a place, as a word."""
-    rest = text[end : end + UNIT_CHARACTERS].lstrip(" \u00a0-").lower()
+    rest = text[end : end + UNIT_CHARACTERS].lstrip(f"{SPACES}-").lower()
     return any(rest.startswith(unit) and not rest[len(unit) : len(unit) + 1].isalpha() for unit in units)
 
 

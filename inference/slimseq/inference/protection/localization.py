@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from slimseq.inference.protection.spans import CURRENCY_CODE, NUMERAL, SYMBOL, Kind, Span
+from slimseq.inference.protection.spans import CURRENCY_CODE, NUMERAL, SPACES, SYMBOL, Kind, Span
 
 # Kinds whose text never changes, and that models rarely copy.
 EXACT = frozenset({Kind.KEPT, Kind.CODE, Kind.TAG, Kind.URL, Kind.EMAIL, Kind.PHONE})
@@ -82,6 +82,7 @@ _GERMAN_UNITS = {
     "°F": ("grad", "°"),
     "°": ("grad", "°c"),
 }
+_GERMAN_BETWEEN = {" to ": " bis ", " until ": " bis ", " and ": " und "}
 _MINUS = "-\u2212"
 _MIDDAY = 12
 
@@ -195,7 +196,7 @@ def _number(span: Span, before: str) -> Rendering:
     if scale is not None:
         one, several, accepted = _GERMAN_SCALES[_SHORT_SCALES.get(scale[0].lower(), scale[0])]
         word = one if numerals[0].localized == "1" else several
-        text = re.sub(r"[ \u00a0-]?" + re.escape(scale[0]), f" {word}", text, count=1)
+        text = re.sub(f"[{SPACES}-]?" + re.escape(scale[0]), f" {word}", text, count=1)
         words.append(accepted)
         if word == "Tausend":
             numerals = [Numeral(each.localized, each.forms | {f"{each.localized}.000"}) for each in numerals]
@@ -203,16 +204,16 @@ def _number(span: Span, before: str) -> Rendering:
         words.append((*(f"{minus}{numerals[0].localized}" for minus in _MINUS), "minus", "\u2013"))
     if span.kind is Kind.AMOUNT and (money := _MONEY.search(text)):
         sign = text[0] if text[0] in "-+\u2212" else ""
-        amount = (text[: money.start()] + text[money.end() :]).strip(" \u00a0+-\u2212")
+        amount = (text[: money.start()] + text[money.end() :]).strip(f"{SPACES}+-\u2212")
         text = f"{sign}{amount} {money[0]}"
         code = money[0]
         words.append(_MONEY_WORDS.get(code, _MONEY_WORDS.get(code[-1], (code.lower(),))))
     elif span.kind is Kind.QUANTITY:
-        unit = span.text[span.text.rindex(found[-1]) + len(found[-1]) :].strip(" \u00a0")
+        unit = span.text[span.text.rindex(found[-1]) + len(found[-1]) :].strip(SPACES)
         units = (unit.lower(), *_GERMAN_UNITS.get(unit, ()))
         numerals = [replace(each, unit=unit, units=units) for each in numerals]
     elif span.kind is Kind.PERCENT:
-        text = re.sub(r"[ \u00a0]?%", " %", text)
+        text = re.sub(f"[{SPACES}]?%", " %", text)
         words.append(("%", "prozent"))
     elif span.kind is Kind.ORDINAL:
         text = f"{found[0]}."
@@ -232,19 +233,27 @@ def _date(text: str, month: str) -> Rendering:
 
 
 def _time(text: str) -> Rendering:
-    """Returns a time of day in German, such as "15:30 Uhr"."""
-    clock = _CLOCK.match(text)
-    assert clock is not None
-    half = text[clock.end() :].strip(" \u00a0.").lower()[:1]
-    hour, minute = int(clock[1]), clock[2]
+    """Returns a time of day, or two such as "5 to 7 p.m.", in German, such as "15:30 Uhr"."""
+    clocks = list(_CLOCK.finditer(text))
+    half = text[clocks[-1].end() :].strip(f"{SPACES}.").lower()[:1]
     if not half:
-        numerals = [each for each in clock[0].split(":") if each]
-        dotted = clock[0].replace(":", ".")
-        forms = {clock[0], dotted} if len(numerals) == 2 else {clock[0]}
-        return Rendering(text, (Numeral(clock[0], frozenset(forms)),))
-    if not 1 <= hour <= _MIDDAY:
+        forms = {text, text.replace(":", ".")} if text.count(":") == 1 else {text}
+        return Rendering(text, (Numeral(text, frozenset(forms)),))
+    if not all(1 <= int(clock[1]) <= _MIDDAY for clock in clocks):
         return Rendering(text, tuple(_kept(each) for each in _NUMERAL.findall(text)))
-    hour = hour % _MIDDAY + (_MIDDAY if half == "p" else 0)
+    first, last = ((int(clock[1]) % _MIDDAY, clock[2] or "00") for clock in (clocks[0], clocks[-1]))
+    numerals = [_german_time(clocks[-1], is_afternoon=half == "p")]
+    if len(clocks) == 1:
+        return Rendering(f"{numerals[0].localized} Uhr", tuple(numerals))
+    # 9 to 5 p.m. begins in the morning.
+    numerals.insert(0, _german_time(clocks[0], is_afternoon=(half == "p") is (first < last)))
+    between = text[clocks[0].end() : clocks[-1].start()]
+    between = _GERMAN_BETWEEN.get(between, between)
+    return Rendering(f"{numerals[0].localized}{between}{numerals[1].localized} Uhr", tuple(numerals))
+
+
+def _german_time(clock: re.Match[str], is_afternoon: bool) -> Numeral:
+    """Returns a time of the twelve-hour clock in German, without the word "Uhr"."""
+    hour, minute = int(clock[1]) % _MIDDAY + (_MIDDAY if is_afternoon else 0), clock[2]
     written = f"{hour}:{minute}" if minute else str(hour)
-    forms = {written, written.replace(":", "."), written.zfill(len(written) + (hour < 10))}
-    return Rendering(f"{written} Uhr", (Numeral(written, frozenset(forms)),))
+    return Numeral(written, frozenset({written, written.replace(":", "."), written.zfill(len(written) + (hour < 10))}))

@@ -49,12 +49,15 @@ class Span:
         return Span(self.start + offset, self.end + offset, self.kind, self.text)
 
 
+# Spaces between a number and its unit, those of fixed width too.
+SPACES = " \u00a0\u2009\u202f"
 # Digits with single dots and commas between them.
 NUMERAL = r"[0-9]++(?:[.,][0-9]++)*+"
 MONTH = (
     r"(?:Jan(?:uary|\.)?|Feb(?:ruary|\.)?|Mar(?:ch|\.)?|Apr(?:il|\.)?|May|June?|July?|Aug(?:ust|\.)?"
     r"|Sept?(?:ember|\.)?|Oct(?:ober|\.)?|Nov(?:ember|\.)?|Dec(?:ember|\.)?)"
 )
+_CLOCK = r"[0-9]{1,2}(?:[:.][0-9]{2})?"
 SCALE = r"(?:thousand|million|billion|trillion)"
 SYMBOL = r"(?:(?:US|CA|AU|NZ|HK|C|A)?\$|[£€¥₹₽])"
 CURRENCY_CODE = r"(?:USD|EUR|GBP|CHF|JPY|CAD|AUD|CNY|INR|SEK|NOK|DKK|PLN)"
@@ -109,17 +112,17 @@ _ANY_LANGUAGE = {
     ),
     Kind.TIME: rf"{_BEFORE}(?<!:)[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?(?!:?[0-9]){_AFTER}",
     Kind.AMOUNT: (
-        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[ \u00a0]?{NUMERAL}{_AFTER}"
-        rf"|{_SIGN}{_BEFORE}{NUMERAL}[ \u00a0]?(?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
+        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[{SPACES}]?{NUMERAL}{_AFTER}"
+        rf"|{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]?(?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
     ),
-    Kind.PERCENT: rf"{_SIGN}{_BEFORE}{NUMERAL}[ \u00a0]?%",
-    Kind.QUANTITY: rf"{_SIGN}{_BEFORE}{NUMERAL}[ \u00a0]?{UNIT}(?![\w/²³])",
+    Kind.PERCENT: rf"{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]?%",
+    Kind.QUANTITY: rf"{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]?{UNIT}(?![\w/²³])",
     Kind.IDENTIFIER: (
         r"(?<!\w)[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)"
         r"|(?<![\w-])(?:[A-Z]{1,12}-(?=[0-9])|[^\W0-9]{1,40}+(?=[0-9]))\w++(?:[-._](?=\w{0,40}[0-9])\w++)*+"
         rf"|{_BEFORE}[0-9]++(?:[A-Z]|[A-Za-z]{{1,40}}+[0-9])\w*+"
     ),
-    Kind.NUMBER: rf"{_SIGN}(?<![0-9])(?<![0-9][.,]){NUMERAL}(?:[-\u2013/:]{NUMERAL})*+",
+    Kind.NUMBER: rf"{_SIGN}(?<![0-9])(?<![0-9][.,]){NUMERAL}(?:[-\u2010-\u2013/:]{NUMERAL})*+",
 }
 _ENGLISH = {
     Kind.DATE: (
@@ -127,18 +130,19 @@ _ENGLISH = {
         rf"|(?<!\w){MONTH},? [0-9]{{4}}(?!\w|[.,:]?[0-9])"
         rf"|{_BEFORE}[0-9]{{1,2}}{_SUFFIX}?(?: of)? {MONTH}(?!\w)(?:,? [0-9]{{4}}(?!\w|[.,]?[0-9]))?"
     ),
-    # The last dot may be that of the sentence too.
+    # One time, or two such as "5 to 7 p.m.". The last dot may be that of the sentence too.
     Kind.TIME: (
-        rf"{_BEFORE}(?<!:)[0-9]{{1,2}}(?:[:.][0-9]{{2}})?[ \u00a0]?"
+        rf"{_BEFORE}(?<!:)(?:{_CLOCK}(?:[{SPACES}]?[-\u2010-\u2014][{SPACES}]?| to | until )"
+        rf"|(?<=etween ){_CLOCK} and )?{_CLOCK}[{SPACES}]?"
         r"(?:[ap]m|[AP]M|[ap]\.m(?:\.(?=[ ,;)]*[^\s,;)]))?|[AP]\.M(?:\.(?=[ ,;)]*[^\s,;)]))?)(?!\w)"
     ),
     Kind.AMOUNT: (
-        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[ \u00a0]?{NUMERAL}"
+        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[{SPACES}]?{NUMERAL}"
         rf"(?:[ -]{SCALE}|[ ]?(?:bn|tn|mn)|[mMbBkK])(?!\w)"
-        rf"|{_SIGN}{_BEFORE}{NUMERAL}[ \u00a0]{SCALE}[ \u00a0](?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
+        rf"|{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]{SCALE}[{SPACES}](?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
     ),
     Kind.ORDINAL: rf"{_BEFORE}[0-9]{{1,4}}{_SUFFIX}(?!\w)",
-    Kind.NUMBER: rf"{_SIGN}{_BEFORE}{NUMERAL}[ \u00a0-]{SCALE}(?!\w)",
+    Kind.NUMBER: rf"{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}-]{SCALE}(?!\w)",
 }
 # The order matters: the first kind that matches at a place wins.
 _ORDER = list(Kind)[1:]

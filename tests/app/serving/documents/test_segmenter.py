@@ -10,6 +10,7 @@ TEXTS = [
     "\n\nBlank lines first.\n\t\nand last\n\n",
     "Dr. Smith paid 3.5 million, e.g. for a house. He moved on 3 May.",
     "No punctuation at all",
+    "\ufeffA mark first.\n\u200eAnd here.\u200f\n\u200b\nLast\ufeff",
     "One\x0btwo\x0cthree\x1cfour\x1dfive\x1esix\x85seven\u2028eight\u2029nine\r\nten\releven\n\rtwelve",
     'He said "Stop." Then he left.\u2028Another separator.',
 ]
@@ -30,6 +31,13 @@ def test_a_text_is_split_at_its_sentences_and_lines() -> None:
     segmented = sentences("Dr. Smith is here. He waits.\n\nA new paragraph", "en")
 
     assert [segment.text for segment in segmented.segments] == ["Dr. Smith is here.", "He waits.", "A new paragraph"]
+
+
+def test_marks_without_width_around_a_line_are_not_translated() -> None:
+    segmented = sentences("\ufeffIt costs 5 euros.\n\u200b\n\u200eAnd more.\u200f", "en")
+
+    assert [segment.text for segment in segmented.segments] == ["It costs 5 euros.", "And more."]
+    assert segmented.join(["A", "B"]) == "\ufeffA\n\u200b\n\u200eB\u200f"
 
 
 def test_spaces_between_sentences_become_one() -> None:

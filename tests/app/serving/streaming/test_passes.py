@@ -6,7 +6,8 @@ from typing import Any, cast
 import pytest
 
 from slimseq.app.serving.batching.request import Generated
-from slimseq.app.serving.batching.request_queue import RequestQueue
+from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits
+from slimseq.app.serving.batching.static import StaticBatching
 from slimseq.app.serving.documents.plan import Plan, planning
 from slimseq.app.serving.documents.planner import Planner, finished
 from slimseq.app.serving.documents.prompt import Prompt
@@ -17,6 +18,7 @@ from slimseq.inference.generator import TextGenerator, TextOutput, open_generato
 from slimseq.inference.protection.passes import Passes
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
+from tests.app.serving.generators import EchoGenerator
 
 OUTPUT = TextOutput("Es ist 7.", "eos", 4, 3, False)
 SHORT, LONG = "It is 7.", "It is 7, " + "and the house is big, " * 500
@@ -25,7 +27,9 @@ SHORT, LONG = "It is 7.", "It is 7, " + "and the house is big, " * 500
 class Worker:
     """Generates the same output for each row."""
 
-    def submit(self, rows: Sequence[object], *terms: object, is_admitted: bool) -> Sequence[object]:
+    def submit(
+        self, rows: Sequence[object], *terms: object, has_equal_rows: bool, is_admitted: bool
+    ) -> Sequence[object]:
         return rows
 
     async def wait(self, rows: Sequence[object]) -> Generated:
@@ -82,3 +86,23 @@ def test_a_sentence_of_any_length_is_masked_again_on_the_planners_thread(
 
     planner.close()
     assert threads == [thread, thread] and output == OUTPUT
+
+
+def test_the_further_passes_of_equal_sentences_are_generated_once(translator: TextGenerator) -> None:
+    async def scenario() -> Generated:
+        generator, planner = EchoGenerator(), Planner()
+        batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
+        plan = finished(planning(translator, Prompt([SHORT] * 3, format="markdown"), max_rows=4096))
+        first = Generated([TextOutput("Es ist 8 oder 9.", "eos", 4, 3, False)] * 3, 0.0, 0.0, 0.0)
+
+        done = await with_further_passes(batching, translator, plan, first, Due.within(10), planner)
+
+        assert [len(batch) for batch in generator.batches] == [1, 1]
+        batching.close()
+        planner.close()
+        return done
+
+    done = asyncio.run(scenario())
+
+    assert len(done.outputs) == 3 and len({output.text for output in done.outputs}) == 1
+    assert "7" in done.outputs[0].text

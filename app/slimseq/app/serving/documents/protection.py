@@ -113,7 +113,7 @@ async def with_further_passes(
     is_short = len(planned.passes) <= SHORT_ROWS and not any(planned.rows[row].is_truncated for row in planned.passes)
     work = passes.begin(enumerate(generated.outputs))
     while rows := await planner.run(work, is_short):
-        further = await worker.wait(worker.submit(rows, planned.options, due, is_admitted=True))
+        further = await worker.wait(worker.submit(rows, planned.options, due, has_equal_rows=True, is_admitted=True))
         queue_seconds += further.queue_seconds
         inference_seconds += further.inference_seconds
         work = passes.go_on(further.outputs)

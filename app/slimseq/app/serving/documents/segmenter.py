@@ -16,6 +16,9 @@ JOINT = " "
 MAX_SPANS = 16
 # The line ends of `str.splitlines`, which would build all lines at once.
 _BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+# What may be around the text of a line: white space, byte order marks, and other marks without width that models do not
+# know. It is kept.
+_AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200e\u200f\u2060\ufeff"
 _LINE = re.compile(f"[^{_BREAKS}]*(?:\r\n|[{_BREAKS}])|[^{_BREAKS}]+")
 
 
@@ -74,7 +77,7 @@ def splitting(
     pending: list[str] = []
     line_start, next_range = 0, 0
     for line in _lines(text):
-        content = line.strip()
+        content = line.strip(_AROUND)
         if not content:
             pending.append(line)
             line_start += len(line)

@@ -97,7 +97,7 @@ class StreamedPasses:
         if rows is None:
             rows = await self._planner.run(work)
         while rows:
-            request = self._worker.submit(rows, self._planned.options, self._due, is_admitted=True)
+            request = self._worker.submit(rows, self._planned.options, self._due, has_equal_rows=True, is_admitted=True)
             work = passes.go_on((await self._worker.wait(request)).outputs)
             rows = await self._planner.run(work, not self._is_long(row))
         return passes.outputs[row]

@@ -168,6 +168,11 @@ def test_the_plain_text_has_a_line_for_each_block_and_no_markup() -> None:
     assert read(markdown).plain == "Title\nSome bold text with code.\nOne\nTwo\nthree"
 
 
+@pytest.mark.parametrize("markdown", ["# Title", "---\na: b\n---\n\n- One", "| A |\n| --- |\n| b |"])
+def test_a_byte_order_mark_hides_no_markup(markdown: str) -> None:
+    assert shouted("\ufeff" + markdown) == "\ufeff" + shouted(markdown)
+
+
 def test_blocks_in_blocks_have_a_limit_and_the_line_is_named() -> None:
     deep = "text\n\n" + "> " * (MAX_NESTING + 1) + "deep"
 
@@ -179,9 +184,11 @@ def test_blocks_in_blocks_have_a_limit_and_the_line_is_named() -> None:
 def test_a_block_with_too_much_in_it_is_refused_with_its_line() -> None:
     with pytest.raises(MarkupTooComplex, match="the text at line 3 has more than 10000 signs"):
         read("text\n\n" + "*a* " * 5_001)
-    with pytest.raises(MarkupTooComplex, match="more than 10000 lines without an empty one after line 2"):
+    with pytest.raises(MarkupTooComplex, match="from line 3 on there are more than 10000 lines without an empty one"):
         read("text\n\n" + "a\n" * 10_001)
-    with pytest.raises(MarkupTooComplex, match=r"more than 40000 '\|' without an empty line after line 2"):
+    with pytest.raises(MarkupTooComplex, match="from line 1 on"):
+        read("a\n" * 10_001)
+    with pytest.raises(MarkupTooComplex, match=r"from line 3 on there are more than 40000 '\|'"):
         read("text\n\n" + "|a" * 13_500 + "\n" + "|-" * 13_500 + "\n" + "|a" * 13_500)
     assert len(read("a\n\n" * 10_001).texts) == 10_001
     assert read("|a\n\n" * 40_001).plain.count("a") == 40_001

@@ -55,8 +55,10 @@ def reading_markdown(source: str) -> Generator[None, None, Document]:
     """
     line_end = "\r\n" if "\r\n" in source else "\n"
     source = source.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
-    matter = _FRONT_MATTER.match(source)
-    start = matter.end() if matter else 0
+    # A byte order mark would hide the markup after it.
+    start = int(source.startswith("\ufeff"))
+    matter = _FRONT_MATTER.match(source, start)
+    start = matter.end() if matter else start
     body = source[start:]
     environment: dict[str, Any] = {}
     first_line = source.count("\n", 0, start) + 1

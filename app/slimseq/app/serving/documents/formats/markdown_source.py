@@ -159,7 +159,7 @@ def _checking_lines(source: str, first_line: int) -> Generator[None, None, None]
     Raises:
         MarkupTooComplex: there are too many lines, or bars of tables, without an empty line.
     """
-    start = count = bars = 0
+    start, count, bars = first_line - 1, 0, 0
     for number, line in enumerate(source.split("\n"), first_line):
         if line.strip():
             count += 1
@@ -167,9 +167,13 @@ def _checking_lines(source: str, first_line: int) -> Generator[None, None, None]
         else:
             start, count, bars = number, 0, 0
         if count > MAX_LINES:
-            raise MarkupTooComplex(f"there are more than {MAX_LINES} lines without an empty one after line {start}")
+            raise MarkupTooComplex(
+                f"from line {start + 1} on there are more than {MAX_LINES} lines without an empty one; add some"
+            )
         if bars > MAX_BARS:
-            raise MarkupTooComplex(f"there are more than {MAX_BARS} '|' without an empty line after line {start}")
+            raise MarkupTooComplex(
+                f"from line {start + 1} on there are more than {MAX_BARS} '|' without an empty line; add some"
+            )
         if number % LINES_A_STEP == 0:
             yield
 

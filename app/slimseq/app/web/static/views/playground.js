@@ -47,7 +47,8 @@ class Playground {
     this.tasks = Object.fromEntries(
       Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
     );
-    const task = this.tasks[query.get("task")] ? query.get("task") : Object.keys(this.tasks)[0];
+    const wanted = query.get("task") ?? "";
+    const task = Object.hasOwn(this.tasks, wanted) ? wanted : Object.keys(this.tasks)[0];
     this.protect = query.get("protect") !== "false";
     this.setTask(task, query.getAll("variant"), query.get("text"), query.get("format"));
   }

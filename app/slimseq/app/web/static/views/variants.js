@@ -40,7 +40,7 @@ const AXES = {
 export function variants(container, { query }) {
   const state = {
     task: query.get("task"),
-    axis: AXES[query.get("x")] ? query.get("x") : "speed",
+    axis: Object.hasOwn(AXES, query.get("x") ?? "") ? query.get("x") : "speed",
     lit: null,
     width: 0,
     groups: [],
@@ -67,7 +67,7 @@ const LEAD = "What each variant costs, and what it keeps of its base model.";
 async function load(state) {
   const list = (await getJson("/variants")).variants;
   state.tasks = Object.fromEntries(Object.entries(TASKS).filter(([task]) => list.some((each) => each.task === task)));
-  if (!state.tasks[state.task]) state.task = Object.keys(state.tasks)[0];
+  if (!Object.hasOwn(state.tasks, state.task ?? "")) state.task = Object.keys(state.tasks)[0];
   const detail = (each) => getJson(`/variants/${each.task}/${encodeURIComponent(each.variant)}`);
   state.details = await Promise.all(list.map(detail));
 }
