@@ -274,7 +274,7 @@ def test_the_audit_log_says_who_did_what_and_no_log_has_a_key(guarded: Guarded) 
     assert [(line["caller"], line["outcome"]) for line in unloaded] == [("admin", "done"), ("generate", "forbidden")]
     assert {line["client"] for line in unloaded} == {"127.0.0.1"} and all(line["request_id"] for line in unloaded)
     content = guarded.log.read_text()
-    assert not any(key in content or key.rpartition("_")[2] in content for key in guarded.keys.values())
+    assert not any(key in content or key.split("_", 2)[2] in content for key in guarded.keys.values())
     assert ADMIN_TOKEN not in content and "x" * 43 not in content
 
 
