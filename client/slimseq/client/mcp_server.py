@@ -23,7 +23,7 @@ from slimseq.client.errors import ClientError
 INSTRUCTIONS = (
     "Summarizes and translates texts with small models on the user's own machine. Variants of a model differ in size, "
     "speed and quality: list_variants tells what they keep of the original's quality. Without a variant, the default "
-    "answers. Tell the user of the warnings about an output."
+    "answers. If an output has warnings, tell the user what they say."
 )
 # What an assistant may call without a question to its user.
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)

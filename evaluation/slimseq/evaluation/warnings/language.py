@@ -32,26 +32,29 @@ SURE = 0.9
 # A letter of each script that the detector tells apart, by which it says in which ones a language is written.
 SCRIPTS = "zжشש中ひカ한ωअกქձঅઅਅಅഅආஅఅកမአଅ"
 LATIN = "Latin"
-# Common words of widespread languages that are no English words. Nearly each sentence has one. Without them, the
-# detector finds Dutch in "My kindergarten teacher loved wanderlust".
+# Common words of widespread languages. Those of the others are no English words. Nearly each sentence has one. Without
+# them, the detector finds Dutch in "My kindergarten teacher loved wanderlust".
 COMMON_WORDS = {
-    "deu": "der das und ist nicht ich ein eine einen einem einer es sie er wir du ihr mit auf zu den dem des im von "
-    "für sich dass als auch wie haben sind nach bei aus wenn aber noch nur oder kann mein mir mich dir dich "
-    "uns sein ihre seine kein keine hier heute mehr wo wer um wird werden bitte über durch sehr zum zur vom "
-    "habe bin hatte",
-    "eng": "the and is of to i you it that not he she we they for with are have has had this be my your on at from "
-    "by were will would can what there his her their our",
-    "fra": "le la les des est et un une pas je il elle vous nous ils elles que qui ne ce cette dans du pour au aux "
-    "sur avec son sa ses mon ma mes se ai sont été c'est j'ai l'on plus ou où mais tu votre nos par fait avez "
-    "suis être d'un d'une en de",
-    "ita": "il la di è che un una per non mi ho si sono con lo del della dei le gli ha ma più questo questa come "
-    "anche nel nella alla al da io se ci ti e",
-    "nld": "de het een en van ik dat niet je zijn met op voor er maar om hij ze wij te deze naar heb hebben aan ook "
-    "bij wordt mijn uit heeft wat jij zij",
-    "por": "o os um uma de da dos das que não e é em na para com por se eu ele ela você mais muito está são como seu "
-    "sua isso este esta foi ao meu minha",
-    "spa": "el los las un una de del que es y en por para con se lo su al como más está son pero muy mi yo te le "
-    "este esta qué la",
+    language: frozenset(words.split())
+    for language, words in {
+        "deu": "der das und ist nicht ich ein eine einen einem einer es sie er wir du ihr mit auf zu den dem des im "
+        "von für sich dass als auch wie haben sind nach bei aus wenn aber noch nur oder kann mein mir mich dir dich "
+        "uns sein ihre seine kein keine hier heute mehr wo wer um wird werden bitte über durch sehr zum zur vom "
+        "habe bin hatte",
+        "eng": "the and is of to i you it that not he she we they for with are have has had this be my your on at from "
+        "by were will would can what there his her their our",
+        "fra": "le la les des est et un une pas je il elle vous nous ils elles que qui ne ce cette dans du pour au aux "
+        "sur avec son sa ses mon ma mes se ai sont été c'est j'ai l'on plus ou où mais tu votre nos par fait avez "
+        "suis être d'un d'une en de",
+        "ita": "il la di è che un una per non mi ho si sono con lo del della dei le gli ha ma più questo questa come "
+        "anche nel nella alla al da io se ci ti e",
+        "nld": "de het een en van ik dat niet je zijn met op voor er maar om hij ze wij te deze naar heb hebben aan "
+        "ook bij wordt mijn uit heeft wat jij zij",
+        "por": "o os um uma de da dos das que não e é em na para com por se eu ele ela você mais muito está são como "
+        "seu sua isso este esta foi ao meu minha",
+        "spa": "el los las un una de del que es y en por para con se lo su al como más está son pero muy mi yo te le "
+        "este esta qué la",
+    }.items()
 }
 WIDESPREAD = frozenset(COMMON_WORDS)
 _LATIN_LETTERS = re.compile("[a-zA-Z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff]+")
@@ -131,8 +134,7 @@ def _is_preferred(text: str, language: str, codes: frozenset[str]) -> bool:
 
 
 def _has_common_word(words: Sequence[str], language: str) -> bool:
-    common = COMMON_WORDS[language].split()
-    return any(word.lower().replace("\u2019", "'") in common for word in words)
+    return not COMMON_WORDS[language].isdisjoint(word.lower().replace("\u2019", "'") for word in words)
 
 
 def _words(text: str) -> list[str]:
