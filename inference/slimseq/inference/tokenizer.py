@@ -16,7 +16,7 @@ from slimseq.models_store.files import relative_to_store, short_name
 
 # Characters of a text that are tokenized first, for each token that the model reads. English has about four characters
 # a token, so they nearly always fill the model's window.
-CHARACTERS_A_TOKEN = 64
+CHARACTERS_A_TOKEN = 32
 # Never part of a generated text: the C0 and C1 control characters but newline and tab, and what stands for bytes that
 # are no character. Tokens of single bytes make both where they are sampled.
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")

@@ -1,11 +1,10 @@
 """Any text is split and put together again: no line break is lost, and no step takes long."""
 
-import time
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slimseq.app.serving.documents.segmenter import _BREAKS, SegmentedText, splitting
+from tests.cpu_time import longest_step
 
 # A step shares the planner's thread with other requests. CPU time, which other tests do not change.
 STEP_SECONDS = 0.25
@@ -16,16 +15,9 @@ runs = st.tuples(looked_at, st.integers(1, 1000))
 
 
 def split(text: str, language: str) -> SegmentedText:
-    work = splitting(text, language)
-    while True:
-        started = time.thread_time()
-        try:
-            next(work)
-        except StopIteration as end:
-            segmented: SegmentedText = end.value
-            return segmented
-        finally:
-            assert time.thread_time() - started < STEP_SECONDS
+    longest, segmented = longest_step(lambda: splitting(text, language), below=STEP_SECONDS)
+    assert longest < STEP_SECONDS
+    return segmented
 
 
 def breaks(text: str) -> list[str]:

@@ -1,7 +1,4 @@
 import contextlib
-import time
-from collections.abc import Generator
-from typing import Any
 
 import pytest
 
@@ -13,6 +10,7 @@ from slimseq.app.serving.documents.formats.markdown_document import reading_mark
 from slimseq.app.serving.documents.formats.markdown_source import MAX_NESTING
 from slimseq.app.serving.documents.planner import finished
 from tests.app.serving.documents.formats.translators import rewritten, upper
+from tests.cpu_time import cpu_seconds, longest_step
 
 
 def read(markdown: str) -> Document:
@@ -200,21 +198,13 @@ def test_a_block_with_too_much_in_it_is_refused_with_its_line() -> None:
      "|a" * 13_000 + "\n" + "|-" * 13_000 + "\n" + "|a" * 13_000],
 )  # fmt: skip
 def test_no_step_of_what_is_allowed_takes_long(busiest: str) -> None:
-    def longest_step(work: Generator[None, None, Any]) -> tuple[float, Any]:
-        longest = 0.0
-        while True:
-            started = time.thread_time()
-            try:
-                next(work)
-            except StopIteration as end:
-                return max(longest, time.thread_time() - started), end.value
-            longest = max(longest, time.thread_time() - started)
-
-    read_seconds, document = longest_step(reading_markdown(busiest))
-    write_seconds, _ = longest_step(document.writing([text.upper() for text in document.texts]))
-
     # Generous: they take up to 0.4 s.
-    assert max(read_seconds, write_seconds) < 1.5
+    bound = 1.5
+    read_seconds, document = longest_step(lambda: reading_markdown(busiest), below=bound)
+    texts = [text.upper() for text in document.texts]
+    write_seconds, _ = longest_step(lambda: document.writing(texts), below=bound)
+
+    assert max(read_seconds, write_seconds) < bound
 
 
 @pytest.mark.parametrize(
@@ -225,20 +215,14 @@ def test_no_step_of_what_is_allowed_takes_long(busiest: str) -> None:
 def test_long_runs_take_bounded_time(hostile: str) -> None:
     markdown = hostile * (20_000 // len(hostile))
 
-    started = time.thread_time()
-    with contextlib.suppress(MarkupTooComplex):
-        rewritten(reading_markdown(markdown), upper)
+    def rewrite() -> None:
+        with contextlib.suppress(MarkupTooComplex):
+            rewritten(reading_markdown(markdown), upper)
 
-    assert time.thread_time() - started < 5
+    assert cpu_seconds(rewrite, below=5) < 5
 
 
 def test_long_markdown_is_read_in_small_steps() -> None:
     markdown = "Some **words** and `code` here.\n\n" * 5000
-    work, longest = reading_markdown(markdown), 0.0
-    while True:
-        started = time.thread_time()
-        if next(work, "ended") == "ended":
-            break
-        longest = max(longest, time.thread_time() - started)
 
-    assert longest < 0.25
+    assert longest_step(lambda: reading_markdown(markdown), below=0.25)[0] < 0.25
