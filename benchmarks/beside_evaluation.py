@@ -11,21 +11,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import cycle, islice
 from pathlib import Path
 
-from benchmarks.command import (
-    BenchmarkFailed,
-    Record,
-    add_variant,
-    measured_on,
-    number,
-    parser_of,
-    record,
-    run,
-    table,
-)
-from benchmarks.load import Client, Figures, make_requests
-from benchmarks.peer_systems import ORIGINAL
-from benchmarks.servers import POLL_SECONDS, running, service
-from benchmarks.turns import Ratio, compare
+from benchmarks.command import BenchmarkFailed, Record, add_variant, measured_on, number, parser_of, record, run, table
+from benchmarks.loads.load import Client, Figures, make_requests
+from benchmarks.loads.turns import Ratio, compare
+from benchmarks.systems.peer_systems import ORIGINAL
+from benchmarks.systems.servers import POLL_SECONDS, running, service
 from slimseq.app.http.schemas.evaluation import PAIR_KEYS
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.models_store.store import Store

@@ -11,20 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.command import (
-    BenchmarkFailed,
-    Record,
-    add_variant,
-    measured_on,
-    number,
-    parser_of,
-    record,
-    run,
-    table,
-)
-from benchmarks.load import Client, Figures, make_requests
-from benchmarks.servers import running, service
-from benchmarks.turns import Ratio, compare
+from benchmarks.command import BenchmarkFailed, Record, add_variant, measured_on, number, parser_of, record, run, table
+from benchmarks.loads.load import Client, Figures, make_requests
+from benchmarks.loads.turns import Ratio, compare
+from benchmarks.systems.servers import running, service
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 

@@ -10,18 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.command import (
-    BenchmarkFailed,
-    Record,
-    add_variant,
-    measured_on,
-    number,
-    parser_of,
-    record,
-    run,
-    table,
-)
-from benchmarks.faithful_sentences import Sentence, sentences
+from benchmarks.command import BenchmarkFailed, Record, add_variant, measured_on, number, parser_of, record, run, table
+from benchmarks.texts.faithful_sentences import Sentence, sentences
 from slimseq.app.serving.documents.plan import planning
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt

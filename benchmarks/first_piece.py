@@ -21,8 +21,8 @@ from benchmarks.command import (
     run,
     table,
 )
-from benchmarks.load import HOST
-from benchmarks.servers import running, service
+from benchmarks.loads.load import HOST
+from benchmarks.systems.servers import running, service
 from slimseq.client import Client
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.models_store.store import Store

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.command import Record, add_variant, measured_on, number, parser_of, record, run, table
-from benchmarks.load import HOST
-from benchmarks.servers import running, service
+from benchmarks.loads.load import HOST
+from benchmarks.systems.servers import running, service
 from slimseq.client import Client
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.evaluation.examples import Example

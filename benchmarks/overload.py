@@ -29,8 +29,8 @@ from benchmarks.command import (
     run,
     table,
 )
-from benchmarks.load import HOST, IDLE_SECONDS, MAX_CONNECTIONS, WARMUP_SHARE, Request, make_requests
-from benchmarks.servers import running, service
+from benchmarks.loads.load import HOST, IDLE_SECONDS, MAX_CONNECTIONS, WARMUP_SHARE, Request, make_requests
+from benchmarks.systems.servers import running, service
 from slimseq.models_store.store import Store
 
 EXPECTED = frozenset({"200", "429", "504"})

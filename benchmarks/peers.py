@@ -19,7 +19,6 @@ from itertools import cycle, islice, product
 from pathlib import Path
 from statistics import mean, median
 
-from benchmarks.child import Child
 from benchmarks.command import (
     MILLISECONDS,
     BenchmarkFailed,
@@ -33,9 +32,10 @@ from benchmarks.command import (
     search_name,
     table,
 )
-from benchmarks.load import percentile_ms
-from benchmarks.peer_systems import ORIGINAL, SYSTEMS, Place, generate, open_system
-from benchmarks.random_models import HUB_SHAPES, SHAPES, publish_random
+from benchmarks.loads.load import percentile_ms
+from benchmarks.systems.child import Child
+from benchmarks.systems.peer_systems import ORIGINAL, SYSTEMS, Place, generate, open_system
+from benchmarks.systems.random_models import HUB_SHAPES, SHAPES, publish_random
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.evaluation.fastest import Layout, even_layouts
 from slimseq.evaluation.host import available_cores

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.command import BenchmarkFailed, Record, parser_of, record, run
-from benchmarks.load import make_requests
-from benchmarks.servers import Setup, running, slimseq
-from benchmarks.turns import Ratio, compare, throughput_and_latency
+from benchmarks.loads.load import make_requests
+from benchmarks.loads.turns import Ratio, compare, throughput_and_latency
+from benchmarks.systems.servers import Setup, running, slimseq
 from slimseq.evaluation.host import available_cores
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

@@ -27,8 +27,8 @@ from benchmarks.command import (
     say,
     table,
 )
-from benchmarks.load import Client, Request
-from benchmarks.simulated import STEP_SECONDS
+from benchmarks.loads.load import Client, Request
+from benchmarks.systems.simulated import STEP_SECONDS
 from slimseq.app.cluster.config import Scale, serve_config
 from slimseq.app.settings import Settings
 from slimseq.models_store.generation import GenerationOptions
@@ -50,7 +50,7 @@ def simulated_config(store: Path, port: int, replicas: int) -> dict[str, Any]:
         store=store, port=port, runtime="onnxruntime", log_level="warning", workers=1, max_batch_tokens=BATCH_TOKENS
     )
     config = copy.deepcopy(serve_config(settings, Scale(replicas, replicas, cpus=1)))
-    config["applications"][0]["import_path"] = "benchmarks.simulated:application"
+    config["applications"][0]["import_path"] = "benchmarks.systems.simulated:application"
     return config
 
 

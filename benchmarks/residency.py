@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import Record, measured_on, parser_of, record, run, table, task_and_variant
-from benchmarks.servers import ROUTES, running, service
+from benchmarks.systems.servers import ROUTES, running, service
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

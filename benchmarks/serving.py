@@ -17,14 +17,14 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.command import Record, leaving_out, parser_of, record, run, say, search_name
-from benchmarks.in_process import in_process
-from benchmarks.load import Client, Figures, make_requests
-from benchmarks.peer_systems import ORIGINAL
-from benchmarks.random_models import SHAPES, publish_random
-from benchmarks.servers import SERVERS, Setup, running
+from benchmarks.loads.load import Client, Figures, make_requests
+from benchmarks.loads.soak import MIXED_TOKENS, mixed, soak
+from benchmarks.loads.turns import COMPARED_CLIENTS, compare
 from benchmarks.serving_lines import lines
-from benchmarks.soak import MIXED_TOKENS, mixed, soak
-from benchmarks.turns import COMPARED_CLIENTS, compare
+from benchmarks.systems.in_process import in_process
+from benchmarks.systems.peer_systems import ORIGINAL
+from benchmarks.systems.random_models import SHAPES, publish_random
+from benchmarks.systems.servers import SERVERS, Setup, running
 from slimseq.compression.context import Context
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.evaluation.host import available_cores, bound_heaps

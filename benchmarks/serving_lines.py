@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from benchmarks.command import Record, measured_on, number, search_name, table
-from benchmarks.turns import Ratio
+from benchmarks.loads.turns import Ratio
 
 
 def lines(found: Record) -> Iterator[str]:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import MILLISECONDS, BenchmarkFailed, Record, parser_of, record, run, say
-from benchmarks.load import Client, Figures, figures, make_requests, poisson
-from benchmarks.servers import Setup, running, slimseq
+from benchmarks.loads.load import Client, Figures, figures, make_requests, poisson
 from benchmarks.sizing_lines import lines
+from benchmarks.systems.servers import Setup, running, slimseq
 from slimseq.evaluation.host import available_cores
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.command import BenchmarkFailed, Record, add_variant, parser_of, record, run, table
-from benchmarks.marked_documents import html_document, markdown_document
-from benchmarks.structures import Structure, html_structure, markdown_structure
+from benchmarks.texts.marked_documents import html_document, markdown_document
+from benchmarks.texts.structures import Structure, html_structure, markdown_structure
 from slimseq.app.http.schemas.generation import Format
 from slimseq.app.serving.documents.plan import DocumentOutput, planning
 from slimseq.app.serving.documents.planner import finished

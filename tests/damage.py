@@ -1,4 +1,4 @@
-"""Damage that tests do to files."""
+"""Damage that tests do to files, and what files hold, to see whether something else damaged them."""
 
 from pathlib import Path
 
@@ -22,3 +22,8 @@ def forge(folder: Path, name: str, content: bytes) -> None:
     changed = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     files = [file.model_copy(update=changed) if file.path == name else file for file in manifest.files]
     write_manifest(folder, manifest.model_copy(update={"files": files, "digest": digest_of(files)}))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Returns the bytes of all files below a folder."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+# For the imports of the process that is copied, on cores that are busy with other tests.
+START_SECONDS = 240
 
 
 class Forked:
@@ -106,7 +108,7 @@ class ForkServer:
             self._processes[len(self._processes)] = process
             server.sendall(json.dumps(request).encode() + b"\n")
             # Requests come one at a time: the next one after the answer to this one.
-            if not process.began.wait(60):
+            if not process.began.wait(START_SECONDS):
                 raise RuntimeError(f"the process that starts {' '.join(words)} does not answer")
         return process
 

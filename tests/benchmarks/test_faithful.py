@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faithful import main
-from benchmarks.faithful_sentences import TEMPLATES, Wanted, sentences
+from benchmarks.texts.faithful_sentences import TEMPLATES, Wanted, sentences
 from slimseq.models_store.store import Store
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.peer_systems import SYSTEMS
 from benchmarks.peers import COMPARED, main
+from benchmarks.systems.peer_systems import SYSTEMS
 from tests.compression.tiny import tiny_artifact, tiny_context
 from tests.families import Family
 

@@ -4,8 +4,8 @@ from statistics import median
 
 import pytest
 
+from benchmarks.loads.turns import Ratio
 from benchmarks.regression import main
-from benchmarks.turns import Ratio
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
 from tests.families import Family

@@ -12,12 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks import servers
 from benchmarks.command import BenchmarkFailed
-from benchmarks.servers import Server, Setup, running
+from benchmarks.loads.soak import CAPACITY_WINDOWS
 from benchmarks.serving import main
 from benchmarks.serving_lines import lines
-from benchmarks.soak import CAPACITY_WINDOWS
+from benchmarks.systems import servers
+from benchmarks.systems.servers import Server, Setup, running
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
@@ -27,7 +27,7 @@ from tests.families import Family
 pytestmark = pytest.mark.slow
 SERVERS = ["ctranslate2", "slimseq", "pipeline"]
 # What must not be left running.
-MODULES = ("benchmarks.peer_server", "slimseq.app")
+MODULES = ("benchmarks.systems.peer_server", "slimseq.app")
 
 
 def started_servers() -> list[str]:

@@ -8,6 +8,7 @@ from slimseq.compression.context import Context
 from slimseq.models_store.manifest import Task
 from tests.command_line import compression, compression_without_room
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.damage import contents
 from tests.families import Family
 
 # Manifests and configurations fit, weights don't.
@@ -19,10 +20,6 @@ def context(tmp_path: Path) -> Context:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.BART, tmp_path)
     return context
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.mark.parametrize(

@@ -6,44 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.context import Context
-from slimseq.compression.prepare import prepare, record
-from slimseq.compression.prune.prune import PruneOptions, prune
+from slimseq.compression.prepare import prepare
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
-from slimseq.compression.technique import Job
-from slimseq.compression.training.data.pairs import DataFiles
-from slimseq.compression.training.options import TrainingOptions
-from slimseq.compression.training.schedule import Bounds
-from slimseq.evaluation.host import cpu_flags, has_vnni
-from slimseq.models_store.derived import read_derived
-from slimseq.models_store.manifest import Check, Manifest, Task, Verdict
-from slimseq.models_store.record_files import write_manifest
+from slimseq.evaluation.host import cpu_flags
+from slimseq.models_store.manifest import Check, Task, Verdict
 from slimseq.models_store.signing import sign
 from tests.command_line import compression
-from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.compression.prepared_store import prepared, prune_small
+from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.damage import contents
 from tests.families import Family
 from tests.measured import performance
 from tests.models_store.test_signing import checked, keys
-
-
-def prepared(tmp_path: Path, measure: bool = False) -> Context:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
-    prepare(context, measure)
-    return context
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def prune_small(context: Context, tmp_path: Path) -> None:
-    """Makes `translation/small` of the original, untrained."""
-    prune(
-        Job(context, Task.TRANSLATION, "original", "small", DataFiles([tiny_file(tmp_path)])),
-        PruneOptions(),
-        TrainingOptions(Bounds(max_steps=0)),
-    )
 
 
 def test_everything_missing_is_built_and_measured_and_a_second_run_does_nothing(tmp_path: Path) -> None:
@@ -131,151 +105,6 @@ def test_a_manifest_without_files_says_what_to_quantize_and_how(tmp_path: Path) 
     context.store.verify(Task.TRANSLATION, "compact")
 
 
-def recorded_store(tmp_path: Path) -> tuple[Context, Manifest]:
-    """Makes a store whose record has the measured manifest of `quantized`."""
-    context = prepared(tmp_path, measure=True)
-    manifest = context.store.manifest(Task.TRANSLATION, "quantized")
-    score = manifest.quality[0].model_copy(update={"dataset": "news", "value": 12.5})
-    measured = {"quality": [score], "performance": [performance(100)], "gate": Verdict(status="passed", checks=[])}
-    context.store.rewrite_manifest(manifest.model_copy(update=measured))
-    done = compression("prepare", "--record", "--store", context.store.root, "--json")
-    assert (done.code, done.json) == (0, ["recorded quantized in translation/derived.json"]), done.error
-    return context, context.store.manifest(Task.TRANSLATION, "quantized")
-
-
-def record_with_other_bytes(context: Context, parent: str, name: str) -> Manifest:
-    """Records a variant with the bytes of a CPU of the other kind, and removes the variant itself."""
-    made = quantize(context, Task.TRANSLATION, parent, name, QuantizeOptions(reduce_range=has_vnni()))
-    manifest = made.model_copy(update={"performance": [performance(100)]})
-    context.store.rewrite_manifest(manifest)
-    record(context)
-    shutil.rmtree(context.store.folder(Task.TRANSLATION, name))
-    return manifest
-
-
-def test_the_bytes_that_are_recorded_have_the_recorded_measurements(tmp_path: Path) -> None:
-    context, recorded = recorded_store(tmp_path)
-    before = (context.store.root / "translation" / "derived.json").read_bytes()
-    shutil.rmtree(context.store.folder(Task.TRANSLATION, "quantized"))
-
-    prepare(context)
-
-    assert context.store.manifest(Task.TRANSLATION, "quantized") == recorded
-    assert "news (test)" in (context.store.folder(Task.TRANSLATION, "quantized") / "README.md").read_text()
-    assert (context.store.root / "translation" / "derived.json").read_bytes() == before
-    assert record(context) == []
-
-
-def test_other_bytes_are_made_as_recorded_and_measured_on_the_sample_and_the_record_stays(tmp_path: Path) -> None:
-    context = prepared(tmp_path)
-    prune_small(context, tmp_path)
-    recorded = record_with_other_bytes(context, "small", "compact")
-    before = contents(context.store.root)
-
-    done = prepare(context)
-
-    made = context.store.manifest(Task.TRANSLATION, "compact")
-    assert done == ["quantized translation/small to compact"]
-    assert made.digest != recorded.digest and made.performance == []
-    assert {score.dataset for score in made.quality} == {"sample"}
-    assert {path: content for path, content in contents(context.store.root).items() if path in before} == before
-    assert prepare(context) == []
-
-
-def test_measurements_of_another_cpus_bytes_are_recorded_beside_the_first(tmp_path: Path) -> None:
-    context = prepared(tmp_path)
-    recorded = record_with_other_bytes(context, "original", "other")
-    prepare(context, measure=False)
-
-    record(context)
-
-    made = context.store.manifest(Task.TRANSLATION, "other")
-    found = read_derived(context.store.root, Task.TRANSLATION)
-    assert [each for each in found if each.variant == "other"] == [recorded, made]
-
-
-def test_a_variant_that_is_there_takes_what_is_recorded_and_keeps_what_was_measured_here_since(tmp_path: Path) -> None:
-    context, recorded = recorded_store(tmp_path)
-    newer = performance(50, measured_at="2026-11-28T00:00:00+00:00")
-    other = performance(70, batch=16)
-    here = recorded.model_copy(update={"quality": [], "performance": [newer, other], "gate": None})
-    context.store.rewrite_manifest(here)
-
-    assert prepare(context) == []
-
-    found = context.store.manifest(Task.TRANSLATION, "quantized")
-    assert found == recorded.model_copy(update={"performance": [newer, other]})
-
-
-@pytest.mark.parametrize("name", ["onnx/decoder.onnx", "notes.txt"])
-def test_a_folder_without_a_manifest_is_replaced_if_it_has_only_files_of_the_recorded_variant(
-    tmp_path: Path, name: str
-) -> None:
-    context, recorded = recorded_store(tmp_path)
-    folder = context.store.folder(Task.TRANSLATION, "quantized")
-    (folder / "manifest.json").unlink()
-    (folder / name).write_text("mine")
-
-    prepare(context, measure=False)
-
-    if name == "notes.txt":
-        assert not (folder / "manifest.json").exists() and (folder / name).read_text() == "mine"
-    else:
-        assert context.store.manifest(Task.TRANSLATION, "quantized") == recorded
-        context.store.verify(Task.TRANSLATION, "quantized")
-
-
-def test_a_record_that_cannot_be_read_is_named_and_stops_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    context, _ = recorded_store(tmp_path)
-    (context.store.root / "translation" / "derived.json").write_text("{}")
-    shutil.rmtree(context.store.folder(Task.TRANSLATION, "quantized"))
-    capsys.readouterr()
-
-    done = prepare(context, measure=False)
-
-    assert done == ["quantized translation/original to quantized"]
-    assert "translation/derived.json cannot be read: manifests: Field required. Restore" in capsys.readouterr().err
-    refused = compression("prepare", "--record", "--store", context.store.root)
-    assert refused.code == 1 and "translation/derived.json cannot be read" in refused.error
-
-
-@pytest.mark.parametrize("verb", [("remove", "translation", "compact"), ("rename", "translation", "compact", "tiny")])
-def test_a_recorded_variant_that_was_removed_or_renamed_is_not_made_again(
-    tmp_path: Path, verb: tuple[str, ...]
-) -> None:
-    context = prepared(tmp_path)
-    quantize(context, Task.TRANSLATION, "original", "compact")
-    record(context)
-
-    done = compression(*verb, "--store", context.store.root)
-
-    assert done.code == 0, done.error
-    assert prepare(context, measure=False) == []
-    assert "compact" not in context.store.variants(Task.TRANSLATION)
-
-
-def test_a_quantized_variant_of_another_parent_is_not_replaced(tmp_path: Path) -> None:
-    context = prepared(tmp_path)
-    shutil.rmtree(context.store.folder(Task.TRANSLATION, "quantized"))
-    prune_small(context, tmp_path)
-    made = quantize(context, Task.TRANSLATION, "small", "quantized")
-
-    prepare(context, measure=False)
-
-    assert context.store.manifest(Task.TRANSLATION, "quantized") == made
-
-
-def test_a_variant_that_was_quantized_with_data_is_not_replaced(tmp_path: Path) -> None:
-    context, file = prepared(tmp_path), tiny_file(tmp_path)
-    options = QuantizeOptions(scheme="int8-static", calibration_samples=4)
-    quantize(context, Task.TRANSLATION, "original", "static", options, DataFiles([file], [file]))
-    shutil.rmtree(context.store.folder(Task.TRANSLATION, "static") / "onnx")
-
-    assert prepare(context, measure=False) == []
-
-
 def test_ctranslate2_files_are_made_if_measurements_say_that_they_are_faster(tmp_path: Path) -> None:
     context = prepared(tmp_path)
     manifest = context.store.manifest(Task.TRANSLATION, "original")
@@ -343,40 +172,6 @@ def test_a_rejected_variant_is_skipped_and_the_gate_that_it_failed_is_named(
         "Skipped translation/small: its gate rejected it (retention of bleu on test 0.9, at least 0.95)"
     )
     assert not context.store.has_format(Task.TRANSLATION, "small", "onnx")
-
-
-@pytest.mark.parametrize("is_broken", [False, True])
-def test_an_artifact_of_the_users_that_is_called_quantized_is_never_touched(tmp_path: Path, is_broken: bool) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
-    identity = vars(context.store.manifest(Task.TRANSLATION, "original")) | {"variant": "quantized"}
-    with context.store.writing(Task.TRANSLATION, "quantized") as folder:
-        original = context.store.folder(Task.TRANSLATION, "original")
-        shutil.copytree(original, folder, dirs_exist_ok=True)
-        write_manifest(folder, Manifest(**identity | {"license": "mine"}))
-    prepare(context)
-    folder = context.store.folder(Task.TRANSLATION, "quantized")
-    if is_broken:
-        (folder / "model.safetensors").write_bytes(b"")
-        shutil.rmtree(folder / "onnx")
-    before = contents(folder)
-
-    prepare(context)
-
-    assert contents(folder) == before
-    assert context.store.manifest(Task.TRANSLATION, "quantized").license == "mine"
-
-
-def test_a_variant_of_the_user_whose_parent_was_removed_is_not_replaced(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
-    made = quantize(context, Task.TRANSLATION, "original")
-    (tmp_path / "other").mkdir()
-    tiny_artifact(context, Family.T5, tmp_path / "other")
-
-    prepare(context, measure=False)
-
-    assert context.store.manifest(Task.TRANSLATION, "quantized") == made
 
 
 def test_two_commands_at_the_same_time_build_everything_once(tmp_path: Path) -> None:

@@ -14,12 +14,9 @@ from slimseq.compression.context import Context
 from slimseq.models_store.manifest import Task
 from tests.command_line import compression
 from tests.compression.tiny import tiny_file
+from tests.damage import contents
 
 TASK = Task.TRANSLATION
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def training(context: Context, tmp_path: Path, name: str) -> list[str]:

@@ -21,7 +21,6 @@ READABLE = [
     *("/quality", "/latency", "/memory", "/info", "/languages", "/problems/overloaded", "/experiments", "/evaluations"),
 ]
 GET = b"GET /healthz HTTP/1.1\r\n"
-POST = b"POST /translate HTTP/1.1\r\nContent-Type: application/json\r\n"
 HOST = b"Host: slimseq\r\n"
 
 

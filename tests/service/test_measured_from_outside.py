@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.load import Client, Request, closed_loop
+from benchmarks.loads.load import Client, Request, closed_loop
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.store import Store
 from tests.service.client import Service

@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.load import make_requests
+from benchmarks.loads.load import make_requests
 from benchmarks.overload import EXPECTED, crowd
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

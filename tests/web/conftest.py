@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 TIMEOUT_MS = 90_000
+# The playground with two variants, and a text that they translate differently.
+TWO = "?task=translation&variant=original&variant=compact&text="
+DIFFERING = "The train was late again. We waited at the station and drank a cup of coffee."
 
 
 class Visitor:

@@ -7,11 +7,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.service.client import Service
-from tests.web.conftest import Visit, Visitor
+from tests.web.conftest import DIFFERING, TWO, Visit, Visitor
 
-TWO = "?task=translation&variant=original&variant=compact&text="
-# The variants translate it differently.
-DIFFERING = "The train was late again. We waited at the station and drank a cup of coffee."
 # Keeps every text that the first output shows.
 WATCH = """() => {
   window.seen = [];
@@ -107,88 +104,6 @@ def test_texts_are_never_html(visitor: Visitor) -> None:
     assert page.locator("main img, main b").count() == 0
 
 
-@pytest.mark.parametrize(("sample", "name"), [("Web page", "html"), ("Manual", "markdown")])
-def test_a_document_is_translated_with_its_structure_and_shown_as_source(visit: Visit, sample: str, name: str) -> None:
-    with visit(viewport={"width": 360, "height": 740}, has_touch=True) as visitor:
-        page = visitor.open(TWO)
-        page.get_by_role("button", name=sample).click()
-        with page.expect_request("**/translate?variant=compact") as sent:
-            page.get_by_role("button", name="Run", exact=True).click()
-        page.get_by_text("Same structure.").nth(1).wait_for()
-
-        body = sent.value.post_data_json
-        source = page.locator("#text").input_value()
-        shown = page.locator(".output-text > p:first-child").first.inner_text()
-        marked = page.locator(".output").first.locator(".markup").all_inner_texts()
-        assert body and (body["format"], body["protect"]) == (name, True)
-        assert all(mark.strip() in shown and mark.strip() in source for mark in marked) and len(marked) > 10
-        assert "(https://example.com" in shown or 'href="https://example.com' in shown
-        assert page.locator(".output-text :is(h2, ul, table, em)").count() == 0
-        assert visitor.serious_violations() == []
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
-
-
-def test_a_structure_that_differs_is_named(visitor: Visitor) -> None:
-    page = visitor.open("?task=translation&variant=original&format=html&text=" + quote("<p>A <b>red</b> house.</p>"))
-    hostile = '<p>Ein rotes Haus.<img src=x onerror="alert(1)"></p>'
-    done = {"id": "1", "outputs": [{"text": hostile, "output_tokens": 2}], "timings": {"inference_ms": 1.0}}
-    visitor.answer("/translate", f"event: done\ndata: {json.dumps(done)}\n\n", 200, "text/event-stream")
-
-    page.get_by_role("button", name="Run", exact=True).click()
-    page.get_by_text("Structure differs.").wait_for()
-
-    said = page.locator(".structure").inner_text()
-    assert "<b> 1 in the text, 0 here" in said and 'onerror="alert(1)"> 0 in the text, 1 here' in said
-    assert hostile in page.locator(".output-text").inner_text()
-    assert page.locator("main img").count() == 0
-
-
-def test_facts_are_protected_until_it_is_switched_off(visitor: Visitor) -> None:
-    page = visitor.open("?task=translation&variant=compact")
-    page.get_by_role("button", name="Invoice").click()
-    page.get_by_role("button", name="Run", exact=True).click()
-    page.get_by_role("button", name="compact: Good").wait_for()
-    protected = page.locator(".output-text").inner_text()
-
-    page.get_by_role("switch", name="Protect facts").uncheck()
-    with page.expect_request("**/translate?variant=compact") as sent:
-        page.get_by_role("button", name="Run", exact=True).click()
-
-    body = sent.value.post_data_json
-    assert "1.299,99" in protected and "billing@example.com" in protected
-    assert body and body["protect"] is False
-    assert "protect=false" in page.url
-
-
-def test_format_and_protection_survive_a_reload_and_hold_for_a_blind_vote(visitor: Visitor) -> None:
-    page = visitor.open(TWO + quote("<p>The house is <b>red</b>.</p>"))
-    page.get_by_role("radio", name="HTML").check()
-    page.get_by_label("Protect facts").uncheck()
-
-    page.reload()
-    page.get_by_role("radio", name="HTML").wait_for()
-    with page.expect_request("**/compare?**") as sent:
-        page.get_by_role("button", name="Vote blind").click()
-
-    body = sent.value.post_data_json
-    assert body and (body["format"], body["protect"]) == ("html", False)
-    assert page.get_by_role("radio", name="HTML").is_checked()
-    assert not page.get_by_label("Protect facts").is_checked()
-
-
-def test_a_summary_of_a_document_is_plain_text_and_is_not_protected(visitor: Visitor) -> None:
-    text = "<h1>The bridge</h1><p>The bridge over the river is closed. It opens in May.</p>"
-    page = visitor.open("?task=summarization&variant=quantized&format=html&text=" + quote(text))
-    with page.expect_request("**/summarize?**") as sent:
-        page.get_by_role("button", name="Run", exact=True).click()
-    page.get_by_role("button", name="quantized: Good").wait_for()
-
-    body = sent.value.post_data_json
-    assert body and body["format"] == "html" and "protect" not in body
-    assert page.get_by_label("Protect facts").count() == 0
-    assert "<" not in page.locator(".output-text").inner_text() and page.locator(".structure").count() == 0
-
-
 def test_a_variant_without_confidence_says_why(visitor: Visitor, service: Service) -> None:
     listed = service.get("/variants").json["variants"]
     for each in listed:
@@ -255,90 +170,6 @@ def test_an_output_is_rated_once(visitor: Visitor, service: Service) -> None:
     assert service.post("/feedback", body).problem.title == "Already judged"
     assert page.get_by_role("button", name="original: Good").get_attribute("aria-pressed") == "true"
     assert page.get_by_role("button", name="original: Poor").is_disabled()
-
-
-def test_a_vote_is_blind_until_it_is_cast(visitor: Visitor, service: Service) -> None:
-    page = visitor.open(TWO + quote(DIFFERING))
-    page.get_by_role("button", name="Vote blind").click()
-    page.get_by_role("button", name="Show names").wait_for()
-
-    unnamed = page.locator(".outputs").inner_text()
-    violations = visitor.serious_violations()
-    preferred = page.locator(".output-text").nth(1).inner_text()
-    with page.expect_request("**/feedback") as voted:
-        page.get_by_role("button", name="B is better").click()
-    page.locator("main").get_by_text("Thank you: you preferred").wait_for()
-
-    body = voted.value.post_data_json
-    name = body["preferred"] if body else ""
-    assert "original" not in unnamed and "compact" not in unnamed
-    assert violations == []
-    assert service.post(f"/translate?variant={name}", {"text": DIFFERING}).json["outputs"][0]["text"] == preferred
-    second = page.locator(".output").nth(1).inner_text()
-    assert name in second and "your choice" in second and "Retention" in second
-    assert page.locator(".output ins").count() > 0
-    assert service.post("/feedback", body).problem.title == "Already judged"
-
-
-def test_outputs_may_be_equally_good(visitor: Visitor, service: Service) -> None:
-    page = visitor.open(TWO + quote(DIFFERING))
-    page.get_by_role("button", name="Vote blind").click()
-
-    with page.expect_request("**/feedback") as voted:
-        page.get_by_role("button", name="Equally good").click()
-    page.locator("main").get_by_text("you found the outputs equally good").wait_for()
-
-    body = voted.value.post_data_json
-    assert body and body["preferred"] is None
-    assert page.locator(".output ins").count() > 0
-    assert service.post("/feedback", body).problem.title == "Already judged"
-
-
-def test_names_are_shown_without_a_vote_on_request(visitor: Visitor) -> None:
-    page = visitor.open(TWO + quote(DIFFERING))
-    page.on("request", lambda request: visitor.complaints.append(request.url) if "feedback" in request.url else None)
-
-    page.get_by_role("button", name="Vote blind").click()
-    page.get_by_role("button", name="Show names").click()
-
-    page.get_by_role("link", name="compact").wait_for()
-    assert page.get_by_text("Thank you").count() == 0
-
-
-def test_equal_outputs_are_not_voted_on(visitor: Visitor) -> None:
-    page = visitor.open(TWO + quote("The children are playing in the garden."))
-
-    page.get_by_role("button", name="Vote blind").click()
-    page.locator("main").get_by_text("there is nothing to vote on").wait_for()
-
-    assert sorted(page.locator(".output h3").all_inner_texts()) == ["compact", "original"]
-
-
-def test_a_vote_is_cast_with_the_keyboard(visitor: Visitor) -> None:
-    page = visitor.open(TWO + quote(DIFFERING))
-    page.get_by_role("button", name="Vote blind").focus()
-    page.keyboard.press("Enter")
-    page.get_by_role("button", name="Show names").wait_for()
-
-    page.get_by_role("button", name="Show names").focus()
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    page.locator("main").get_by_text("Thank you: you preferred").wait_for()
-
-    assert page.locator(".output").first.get_by_text("your choice").is_visible()
-    assert page.evaluate("document.activeElement.id") == "outputs-title"
-
-
-def test_a_vote_that_is_refused_may_be_cast_again(visitor: Visitor) -> None:
-    problem = {"title": "Database unavailable", "status": 503, "detail": "The database does not answer."}
-    page = visitor.open(TWO + quote(DIFFERING))
-    visitor.answer("/feedback", problem, 503, "application/problem+json")
-    page.get_by_role("button", name="Vote blind").click()
-
-    page.get_by_role("button", name="A is better").click()
-    page.get_by_text("The database does not answer.").wait_for()
-
-    assert page.get_by_role("button", name="A is better").is_enabled()
 
 
 def test_a_text_that_was_cut_is_said_to_be(visitor: Visitor) -> None:

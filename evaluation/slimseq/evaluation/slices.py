@@ -17,6 +17,7 @@ from slimseq.evaluation.examples import Example
 from slimseq.evaluation.metrics import MetricStatistics
 from slimseq.inference.generator import TextGenerator
 from slimseq.models_store.measurements import SliceDimension, SliceScore
+from slimseq.models_store.printable import printable
 
 # The 95 % interval of a slice's retention of BLEU is 0.25 wide with 50 sentences (0.34 with 30, 0.18 with 100, 0.08
 # with 500; Tatoeba, the embedded `pruned`): with fewer a loss of 10 % would not be seen.
@@ -140,7 +141,7 @@ def _by_origin(examples: Sequence[Example]) -> Mapping[str, Indices]:
 def _shown(origin: str) -> str:
     """Returns an origin as a manifest, a report or a terminal may show it."""
     name = origin if len(origin) <= MAX_NAME_CHARACTERS else origin[: MAX_NAME_CHARACTERS - 1] + "…"
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
+    return printable(name)
 
 
 def _tokens_a_word(source: str, count_tokens: CountTokens) -> float:

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from slimseq.models_store.printable import printable
+
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
@@ -22,6 +24,5 @@ def first_error(error: ValidationError, whole: str) -> str:
     first = error.errors()[0]
     is_unknown = first["type"] == "extra_forbidden"
     message = "is not a known field" if is_unknown else first["msg"].removeprefix("Value error, ")
-    names = [name if name.isprintable() else ascii(name)[1:-1] for name in map(str, first["loc"])]
-    place = ".".join(names) or whole
+    place = ".".join(printable(str(name)) for name in first["loc"]) or whole
     return f"{place}: {message}" if place else message

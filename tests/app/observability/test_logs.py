@@ -16,6 +16,7 @@ UNSAFE = {
     "bidirectional override": "\u202eabc",
     "bidirectional isolate": "\u2066abc\u2069",
     "line separator": "a\u2028b\u2029c",
+    "zero width": "a\u200bb",
     "lone surrogate": "\ud83d",
 }
 

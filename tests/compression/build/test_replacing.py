@@ -13,8 +13,9 @@ from slimseq.compression.errors import BadRecipe
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.models_store.store import Store
 from tests.command_line import compression
-from tests.compression.build.tiny_recipe import TASK, built, contents, recipe
+from tests.compression.build.tiny_recipe import TASK, built, recipe
 from tests.compression.tiny import tiny_model, tiny_tokenizer
+from tests.damage import contents
 from tests.families import Family
 
 IMPORTING = """

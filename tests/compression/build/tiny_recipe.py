@@ -34,7 +34,3 @@ def recipe(folder: Path, steps: int = 2, text: str = RECIPE) -> Recipe:
 
 def built(context: Context, folder: Path, recipe: Recipe) -> Built:
     return build(context, recipe, BuildOptions(data_folder=folder, folder=folder / "build"))
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -12,11 +12,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from slimseq.app import errors
-from slimseq.app.printable import printable
 from slimseq.evaluation.examples import DatasetUnavailable
 from slimseq.models_store import errors as store_errors
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.printable import printable
 
 MEDIA_TYPE = "application/problem+json"
 

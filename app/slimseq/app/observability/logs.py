@@ -16,7 +16,7 @@ from asgi_correlation_id import correlation_id
 from pythonjsonlogger.core import RESERVED_ATTRS, LogData
 from pythonjsonlogger.json import JsonFormatter
 
-from slimseq.app.printable import printable
+from slimseq.models_store.printable import printable, shortened
 
 # Tracebacks keep their lines, of which there are many.
 TRACEBACKS = ("exception", "stack_info", "trace")
@@ -63,7 +63,7 @@ class LineFormatter(JsonFormatter):
                 text = text.replace(prefix, "")
         if name in TRACEBACKS:
             lines = "\n".join(printable(line) for line in text.split("\n"))
-            return printable(lines, MAX_TRACEBACK_CHARACTERS, has_lines=True)
+            return shortened(lines, MAX_TRACEBACK_CHARACTERS)
         return printable(text)
 
 

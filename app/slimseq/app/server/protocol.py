@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from slimseq.app.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, ShuttingDown, TooManyConnections
 from slimseq.app.http.problems import MEDIA_TYPE, problem_of
 from slimseq.app.server.connections import Connections
-from slimseq.app.server.heads import what_is_wrong
+from slimseq.app.server.heads import what_is_wrong, with_host_of_url, without_upgrade
 from slimseq.app.server.lingering import LingeringTransport
 from slimseq.models_store.errors import SlimseqError
 
@@ -179,7 +179,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if wrong := what_is_wrong(version, self.headers):
             raise WrongHead(wrong)
         if self.url[:1] != b"/":
-            self._use_host_of_url()
+            self.headers[:] = with_host_of_url(self.url, self.headers)
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._is_upgrade = True
             return
@@ -199,24 +199,13 @@ class LimitedProtocol(HttpToolsProtocol):
         self._keeps_alive = self.cycle.keep_alive and not self._shared.is_stopping
         self.cycle.keep_alive = False
 
-    def _use_host_of_url(self) -> None:
-        """Replaces the Host header of a request whose URL has a host (RFC 9112, 3.2.2)."""
-        if (url := httptools.parse_url(self.url)).host:
-            host = url.host if url.port is None else b"%s:%d" % (url.host, url.port)
-            self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
-
     def _without_upgrade(self) -> bytes:
         """Returns the head of the request without its upgrade, and starts another parser, which can parse the body."""
-        line = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
-        kept = [
-            b"%s: %s\r\n" % (name, b"close" if name == b"connection" else value)
-            for name, value in self.headers
-            if name != b"upgrade" and (name != b"connection" or b"close" in value.lower())
-        ]
+        head = without_upgrade(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
         self._is_upgrade = False
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        return b"".join([line, *kept, b"\r\n"])
+        return head
 
     def on_body(self, body: bytes) -> None:
         """Receives a part of a body."""

@@ -22,7 +22,6 @@ from slimseq.app.http.schemas.quality import (
 )
 from slimseq.app.http.schemas.variants import Calibration, Speed, VariantDetail, VariantList, VariantSummary
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
-from slimseq.app.printable import printable
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
@@ -33,6 +32,7 @@ from slimseq.evaluation.record import least_agreement, least_retention, recorded
 from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.printable import printable
 from slimseq.models_store.roots import is_root, reference_of, root_of
 from slimseq.models_store.store import Entry
 

@@ -1,34 +1,30 @@
-"""The service of the generation routes: from a prompt and a choice of variant to a measured response."""
+"""The service of the generation routes: from a prompt and a choice of variant to a measured response.
+
+It selects a variant, plans the prompt and lets the variant's worker generate; `slimseq.app.serving.answers` makes the
+response.
+"""
 
 import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 
 from slimseq.app.errors import DeadlineExceeded, InternalError, InvalidRequest
 from slimseq.app.http.problems import problem_of, problem_type
-from slimseq.app.http.schemas.generation import (
-    ComparedResponse,
-    CompareResponse,
-    ExperimentArm,
-    FailedVariant,
-    GenerationResponse,
-    Output,
-    Timings,
-)
+from slimseq.app.http.schemas.generation import ComparedResponse, CompareResponse, FailedVariant, GenerationResponse
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
+from slimseq.app.serving.answers import Answers, Call
 from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
 from slimseq.app.serving.comparison import compare_with, reference_among
 from slimseq.app.serving.documents.plan import Plan, is_short, planning
 from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import with_further_passes
-from slimseq.app.serving.output_checks import checked
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Choice, Chooser
@@ -37,38 +33,13 @@ from slimseq.app.serving.streaming.document_assembly import DocumentAssembly
 from slimseq.app.serving.streaming.events import TokenRelay, generation_events
 from slimseq.app.serving.streaming.passes import StreamedPasses
 from slimseq.app.serving.terms import Due, Terms
-from slimseq.app.serving.traffic import Assignment, NoTraffic, Traffic, new_id
+from slimseq.app.serving.traffic import NoTraffic, Traffic, new_id
 from slimseq.app.settings import Settings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
 # Called with each answer to a live request. It must return at once.
 OnAnswer = Callable[[Prompt, GenerationResponse], None]
-
-
-@dataclass
-class Call:
-    """A request while it is handled.
-
-    Args:
-        task: the task.
-        prompt: texts and options.
-        choice: the variant that it asks for, or that of its arm.
-        started: when it arrived, of `time.monotonic`.
-        due: when it expires, and its priority.
-        assignment: its arm of an experiment, if it has one.
-        comparison: id of the comparison that it is part of.
-        reason: why its variant was selected, once it is and limits selected it.
-    """
-
-    task: Task
-    prompt: Prompt
-    choice: Choice
-    started: float
-    due: Due
-    assignment: Assignment | None = None
-    comparison: str | None = None
-    reason: str | None = None
 
 
 class GenerationService:
@@ -90,9 +61,8 @@ class GenerationService:
         self._planner = planner
         self._chooser = chooser
         self._pool = pool
-        self._latency = latency
-        self._metrics = metrics
         self._traffic: Traffic = traffic or NoTraffic()
+        self._answers = Answers(planner, latency, metrics, self._traffic)
         self._on_answer = on_answer
         self._traces = traces
 
@@ -141,7 +111,7 @@ class GenerationService:
             passes = StreamedPasses(loaded.worker, generator, planned, call.due, self._planner)
 
             async def answer(generated: Generated) -> GenerationResponse:
-                response = await self._answer(call, loaded, planned, generated)
+                response = await self._answers.of(call, loaded, planned, generated)
                 self._on_answer(prompt, response)
                 return response
 
@@ -241,13 +211,13 @@ class GenerationService:
             worker, generator = loaded.worker, loaded.generator
             generated = await worker.wait(_submit(loaded, planned, call.due))
             generated = await with_further_passes(worker, generator, planned, generated, call.due, self._planner)
-            return await self._answer(call, loaded, planned, generated)
+            return await self._answers.of(call, loaded, planned, generated)
 
     async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
         """Leases a variant while `held` is open, and plans the prompt for it."""
         if not call.due.seconds_left:
             raise DeadlineExceeded(call.due.seconds)
-        async with _within(call.due):
+        async with call.due.limited():
             loaded = await self._lease(held, call)
             return loaded, await self._plan(loaded, call.prompt)
 
@@ -285,56 +255,6 @@ class GenerationService:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
                 if self._chooser.choose(task, choice) == selection.variant:
                     raise
-
-    async def _answer(
-        self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
-    ) -> GenerationResponse:
-        work = planned.assembling(generated.outputs)
-        async with _within(call.due):
-            outputs = await self._planner.run(work, planned.documents is None or is_short(call.prompt))
-        warnings = await checked(loaded.generator.manifest, call.prompt, planned, generated.outputs, outputs)
-        total_seconds = time.monotonic() - call.started
-        queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
-        task, variant = loaded.key.task, loaded.key.variant
-        timings = Timings(
-            queue_ms=round(queue_seconds * 1000, 3),
-            inference_ms=round(inference_seconds * 1000, 3),
-            total_ms=round(total_seconds * 1000, 3),
-        )
-        self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
-        tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
-        self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, total_seconds, tokens)
-        self._metrics.warned(task, variant, [each.kind for found in warnings for each in found])
-        response = GenerationResponse(
-            id=new_id(),
-            task=task,
-            variant=variant,
-            digest=loaded.digest,
-            runtime=loaded.runtime,
-            outputs=[
-                Output.of(output, found, loaded.generator.manifest.confidence)
-                for output, found in zip(outputs, warnings, strict=True)
-            ],
-            timings=timings,
-            selection=call.reason,
-            experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,
-        )
-        self._traffic.record(response, call.assignment, call.comparison)
-        return response
-
-
-@contextlib.asynccontextmanager
-async def _within(due: Due) -> AsyncGenerator[None]:
-    """Cancels what waits in it at a deadline.
-
-    Raises:
-        DeadlineExceeded: it was cancelled.
-    """
-    try:
-        async with asyncio.timeout(due.seconds_left):
-            yield
-    except TimeoutError:
-        raise DeadlineExceeded(due.seconds) from None
 
 
 def _submit(loaded: LoadedVariant, planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:

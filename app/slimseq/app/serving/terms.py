@@ -1,8 +1,13 @@
 """The terms of a request: until when, with which priority and for whom it is answered. Its headers state them."""
 
+import asyncio
+import contextlib
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal
+
+from slimseq.app.errors import DeadlineExceeded
 
 Priority = Literal["normal", "low"]
 
@@ -50,3 +55,16 @@ class Due:
     def seconds_left(self) -> float:
         """Seconds until the request expires, 0 if it has."""
         return max(self.at - time.monotonic(), 0)
+
+    @contextlib.asynccontextmanager
+    async def limited(self) -> AsyncGenerator[None]:
+        """Cancels what waits in the block when the request expires.
+
+        Raises:
+            DeadlineExceeded: it was cancelled.
+        """
+        try:
+            async with asyncio.timeout(self.seconds_left):
+                yield
+        except TimeoutError:
+            raise DeadlineExceeded(self.seconds) from None

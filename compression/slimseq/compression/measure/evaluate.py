@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.table import Table
 
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.commands.arguments import (
@@ -32,11 +31,12 @@ from slimseq.compression.commands.next_step import command_line
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.generation_workers import tallies_of_workers
+from slimseq.compression.measure.evaluation_tables import agreement_table_of, lowest_slice_lines, table_of
 from slimseq.compression.options import COMMON, flat
 from slimseq.evaluation.comet_files import OutputsHeader, ScoredVariant, write_outputs
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.host import cpu_flags
-from slimseq.evaluation.metrics import METRICS, PRIMARY_METRIC
+from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import record
 from slimseq.evaluation.results import Evaluation
 from slimseq.evaluation.run import evaluate, generate_with
@@ -286,62 +286,7 @@ def command(
         raise unrecorded
 
 
-def lowest_slice_lines(evaluation: Evaluation) -> list[str]:
-    """Returns a line for each variant with slices: the one with the lowest retention."""
-    lines = []
-    for variant in evaluation.variants:
-        if variant.slices:
-            lowest = min(variant.slices, key=lambda each: each.retention)
-            low, high = lowest.retention_interval
-            lines.append(
-                f"{variant.variant} loses most: {lowest.label}, keeps {lowest.retention:.3f} [{low:.3f}, {high:.3f}], "
-                f"{lowest.samples:,} samples, the lowest of {len(variant.slices)} slices"
-            )
-    return lines
-
-
 def below(evaluation: Evaluation, limit: float) -> dict[str, float | None]:
     """Returns the variants whose retention of the task's primary metric is below a limit or unknown, with it."""
     kept = {each.variant: each.metric(PRIMARY_METRIC[Task(evaluation.task)]).retention for each in evaluation.variants}
     return {name: value for name, value in kept.items() if value is None or value < limit}
-
-
-def table_of(evaluation: Evaluation) -> Table:
-    """Returns the results as a table for people, the trivial baseline in the last row."""
-    title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
-    metrics = METRICS[Task(evaluation.task)]
-    table = Table("variant", "reference", *metrics, "tokens/s", "truncated", title=title)
-    for variant in evaluation.variants:
-        cells = []
-        for metric in map(variant.metric, metrics):
-            cell = f"{metric.value:.2f} [{metric.interval[0]:.2f}, {metric.interval[1]:.2f}]"
-            if metric.retention is not None and metric.retention_interval is not None:
-                low, high = metric.retention_interval
-                cell += f"\nkeeps {metric.retention:.3f} [{low:.3f}, {high:.3f}]"
-            if metric.p_value is not None:
-                cell += "\np < 0.001" if metric.p_value < 0.001 else f"\np {metric.p_value:.3f}"
-            cells.append(cell)
-        table.add_row(
-            variant.variant, variant.reference or "", *cells, f"{variant.tokens_per_second:.0f}", str(variant.truncated)
-        )
-    baseline = evaluation.baseline
-    table.add_row(baseline.name, "", *(f"{baseline.values[metric]:.2f}" for metric in metrics), "", "")
-    return table
-
-
-def agreement_table_of(evaluation: Evaluation) -> Table:
-    """Returns a table of the agreement with the reference's outputs, and how much summaries copy."""
-    judged = METRICS[Task(evaluation.task)]
-    described = [each.metric for each in evaluation.variants[0].metrics if each.metric not in judged]
-    table = Table("variant", "equal outputs", "similarity", *described, title="Agreement with the reference's outputs")
-    for variant in evaluation.variants:
-        found = variant.agreement
-        cells = ["", ""]
-        if found is not None:
-            low, high = found.interval
-            cells = [f"{found.exact:.3f}", f"{found.similarity:.3f} [{low:.3f}, {high:.3f}]"]
-        table.add_row(variant.variant, *cells, *(f"{variant.metric(name).value:.2f}" for name in described))
-    if described:
-        values = evaluation.baseline.values
-        table.add_row(evaluation.baseline.name, "", "", *(f"{values[name]:.2f}" for name in described))
-    return table

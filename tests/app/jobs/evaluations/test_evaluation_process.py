@@ -14,7 +14,7 @@ import pytest
 from slimseq.app.errors import EvaluationEnded, InternalError
 from slimseq.app.jobs.evaluations import evaluation_process
 from slimseq.app.jobs.evaluations.evaluation_order import EvaluationOrder, line_of
-from slimseq.app.jobs.evaluations.evaluation_process import EvaluationProcess, kill_evaluations
+from slimseq.app.jobs.evaluations.evaluation_process import EvaluationProcess
 from slimseq.models_store.errors import BadSignature, CorruptArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import sign
@@ -64,18 +64,18 @@ def test_a_process_that_ends_without_a_result_failed(put: Put) -> None:
         run(EvaluationProcess())
 
 
-def test_every_process_that_runs_is_killed_by_one_call_from_another_thread(put: Put) -> None:
+def test_a_process_that_runs_is_killed_from_another_thread(put: Put) -> None:
     put("print('{\"progress\": 0.5}', flush=True); time.sleep(600)")
-    has_begun = threading.Event()
+    process, has_begun = EvaluationProcess(), threading.Event()
 
     def kill_once_begun() -> None:
         has_begun.wait(60)
-        kill_evaluations()
+        process.kill()
 
     threading.Thread(target=kill_once_begun).start()
 
     with pytest.raises(EvaluationEnded, match="killed"):
-        run(EvaluationProcess(), lambda _: has_begun.set())
+        run(process, lambda _: has_begun.set())
 
 
 def test_a_process_that_was_killed_before_its_start_does_not_start(put: Put, tmp_path: Path) -> None:

@@ -22,14 +22,6 @@ COMMAND = (sys.executable, "-m", "slimseq.app.jobs.evaluations.evaluation_child"
 
 logger = logging.getLogger(__name__)
 
-_running: "set[EvaluationProcess]" = set()
-
-
-def kill_evaluations() -> None:
-    """Kills all child processes at once. May be called on any thread, also while the service ends."""
-    for process in tuple(_running):
-        process.kill()
-
 
 class EvaluationProcess:
     """The child process of one evaluation. `run` is called once, `kill` on any thread at any time."""
@@ -54,15 +46,11 @@ class EvaluationProcess:
             SlimseqError: the evaluation failed with this error.
             InternalError: the evaluation failed with an unexpected exception, which is logged.
         """
-        _running.add(self)
+        process = self._start()
         try:
-            process = self._start()
-            try:
-                return self._result(process, lines, on_message)
-            finally:
-                end_child(process)
+            return self._result(process, lines, on_message)
         finally:
-            _running.discard(self)
+            end_child(process)
 
     @property
     def is_killed(self) -> bool:

@@ -8,7 +8,6 @@ in parallel at the same rate. So a short request overtakes any number of long on
 low priority have a share of `1 / LOW_PRIORITY_FACTOR` of that rate.
 """
 
-import asyncio
 import logging
 import threading
 from abc import ABC, abstractmethod
@@ -160,9 +159,8 @@ class RequestQueue(ABC):
             SlimseqError: generation failed.
         """
         try:
-            return await asyncio.wait_for(request.future, request.due.seconds_left)
-        except TimeoutError:
-            raise DeadlineExceeded(request.due.seconds) from None
+            async with request.due.limited():
+                return await request.future
         finally:
             self.abandon(request)
 

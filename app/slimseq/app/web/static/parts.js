@@ -29,6 +29,32 @@ export const heading = (title, text, end = nothing) =>
     ${end}
   </div>`;
 
+/** The columns of a table, by what is in them. */
+export const WORDS = "";
+export const NUMBERS = "number";
+
+/**
+ * A table that scrolls where it is wider than the page.
+ *
+ * @param label its name for screen readers.
+ * @param columns `WORDS` or `NUMBERS` for the title of each column.
+ * @param rows `tr` elements.
+ * @param kind a class of the table.
+ */
+export const table = (label, columns, rows, kind = nothing) =>
+  html`<div class="table-scroll" role="group" aria-label=${label} tabindex="0">
+    <table class=${kind}>
+      <thead>
+        <tr>
+          ${Object.entries(columns).map(([title, holds]) => html`<th scope="col" class=${holds || nothing}>${title}</th>`)}
+        </tr>
+      </thead>
+      <tbody>
+        ${rows}
+      </tbody>
+    </table>
+  </div>`;
+
 /** One of a few choices, as radio buttons that look like one control. */
 export function segments(name, legend, options, chosen, choose) {
   return html`<fieldset class="segments">

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.marked_documents import html_document, markdown_document
-from benchmarks.structures import Structure, html_structure, markdown_structure
+from benchmarks.texts.marked_documents import html_document, markdown_document
+from benchmarks.texts.structures import Structure, html_structure, markdown_structure
 from slimseq.app.errors import MarkupTooComplex, UnclosedMarkup
 from slimseq.app.serving.documents.formats.document import Document, Written
 from slimseq.app.serving.documents.formats.html_document import reading_html

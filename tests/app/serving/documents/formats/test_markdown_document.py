@@ -2,7 +2,7 @@ import contextlib
 
 import pytest
 
-from benchmarks.structures import markdown_structure
+from benchmarks.texts.structures import markdown_structure
 from slimseq.app.errors import MarkupTooComplex
 from slimseq.app.serving.documents.formats.document import Document
 from slimseq.app.serving.documents.formats.inline import MAX_SPANS

@@ -18,7 +18,7 @@ const TIP_CHARACTER = 6.3;
  * @param moreIsBetter whether larger x is better.
  * @returns the points in the order of x.
  */
-export function paretoFront(points, moreIsBetter) {
+function paretoFront(points, moreIsBetter) {
   const cost = (point) => (moreIsBetter ? -point.x : point.x);
   const front = points.filter(
     (point) =>

@@ -5,7 +5,7 @@ import { getJson, post } from "../api.js";
 import { comparisonPlot, reachOf } from "../charts/comparison.js";
 import { drawnInterval } from "../charts/interval.js";
 import { TASKS, count, date, milliseconds, percent, signed } from "../format.js";
-import { loading, markIcon, marks, problem, shareButton } from "../parts.js";
+import { NUMBERS, WORDS, loading, markIcon, marks, problem, shareButton, table } from "../parts.js";
 import { link } from "../route.js";
 
 const PERIOD_MS = 3000;
@@ -195,30 +195,20 @@ function arms(page) {
   const has = { ratings: shown.some((arm) => arm.ratings), agreement: shown.some((arm) => arm.agreement) };
   return html`<section>
     <h2>Arms</h2>
-    <div class="table-scroll" role="group" aria-label="Arms" tabindex="0">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Arm</th>
-            <th scope="col" class="number">Share</th>
-            <th scope="col" class="number">Responses</th>
-            <th scope="col" class="number">Errors</th>
-            <th scope="col" class="number">p50</th>
-            <th scope="col" class="number">p95</th>
-            ${has.agreement ? html`<th scope="col">Agreement with the base model</th>` : nothing}
-            ${
-              has.ratings
-                ? html`<th scope="col">Mean rating</th>
-                    <th scope="col" class="number">Ratings</th>`
-                : nothing
-            }
-          </tr>
-        </thead>
-        <tbody>
-          ${shown.map((arm) => armRow(page, arm, has))}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      "Arms",
+      {
+        Arm: WORDS,
+        Share: NUMBERS,
+        Responses: NUMBERS,
+        Errors: NUMBERS,
+        p50: NUMBERS,
+        p95: NUMBERS,
+        ...(has.agreement ? { "Agreement with the base model": WORDS } : {}),
+        ...(has.ratings ? { "Mean rating": WORDS, Ratings: NUMBERS } : {}),
+      },
+      shown.map((arm) => armRow(page, arm, has)),
+    )}
   </section>`;
 }
 

@@ -4,6 +4,7 @@ import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { drawnInterval } from "../charts/interval.js";
 import { TASKS, bytes, count, duration, fixed, milliseconds, percent } from "../format.js";
 import { monitor } from "../monitor.js";
+import { NUMBERS, WORDS, table } from "../parts.js";
 
 /** Draws the tables of the newest reading. */
 export function liveTables() {
@@ -23,37 +24,33 @@ function latency() {
   const longest = Math.max(...latencies.map((each) => each.total_ms.p50));
   return html`<section class="live-section">
     ${title}
-    <div class="table-scroll" role="group" aria-label="Latency by phase" tabindex="0">
-      <table class="latency">
-        <thead>
-          <tr>
-            <th scope="col">Variant</th>
-            <th scope="col" class="number">Requests</th>
-            <th scope="col">p50 of each phase</th>
-            <th scope="col" class="number">Queue p95</th>
-            <th scope="col" class="number">Generation p95</th>
-            <th scope="col" class="number">Total p50</th>
-            <th scope="col" class="number">Total p95</th>
-            <th scope="col" class="number">Total p99</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${latencies.map(
-            (each) =>
-              html`<tr>
-                <th scope="row">${each.variant} <span class="row-note">${TASKS[each.task]}</span></th>
-                <td class="number">${count(each.count)}</td>
-                <td>${phases(each, longest)}</td>
-                <td class="number">${milliseconds(each.queue_ms.p95)}</td>
-                <td class="number">${milliseconds(each.inference_ms.p95)}</td>
-                <td class="number">${milliseconds(each.total_ms.p50)}</td>
-                <td class="number"><b>${milliseconds(each.total_ms.p95)}</b></td>
-                <td class="number">${milliseconds(each.total_ms.p99)}</td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      "Latency by phase",
+      {
+        Variant: WORDS,
+        Requests: NUMBERS,
+        "p50 of each phase": WORDS,
+        "Queue p95": NUMBERS,
+        "Generation p95": NUMBERS,
+        "Total p50": NUMBERS,
+        "Total p95": NUMBERS,
+        "Total p99": NUMBERS,
+      },
+      latencies.map(
+        (each) =>
+          html`<tr>
+            <th scope="row">${each.variant} <span class="row-note">${TASKS[each.task]}</span></th>
+            <td class="number">${count(each.count)}</td>
+            <td>${phases(each, longest)}</td>
+            <td class="number">${milliseconds(each.queue_ms.p95)}</td>
+            <td class="number">${milliseconds(each.inference_ms.p95)}</td>
+            <td class="number">${milliseconds(each.total_ms.p50)}</td>
+            <td class="number"><b>${milliseconds(each.total_ms.p95)}</b></td>
+            <td class="number">${milliseconds(each.total_ms.p99)}</td>
+          </tr>`,
+      ),
+      "latency",
+    )}
     <p class="legend" aria-hidden="true">
       <span
         ><svg width="12" height="12"><rect class="phase-queue" width="12" height="12" rx="2"></rect></svg>queue</span
@@ -86,35 +83,25 @@ function memory() {
   const models = report.variants.reduce((sum, each) => sum + each.resident_bytes, 0);
   return html`<section class="live-section">
     <h2>In memory</h2>
-    <div class="table-scroll" role="group" aria-label="In memory" tabindex="0">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Variant</th>
-            <th scope="col">Runtime</th>
-            <th scope="col" class="number">Memory</th>
-            <th scope="col" class="number">Loaded in</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${report.variants.map(
-            (each) =>
-              html`<tr>
-                <th scope="row">${each.variant} <span class="row-note">${TASKS[each.task]}</span></th>
-                <td>${each.runtime}</td>
-                <td class="number"><b>${bytes(each.resident_bytes)}</b></td>
-                <td class="number">${duration(each.load_seconds)}</td>
-              </tr>`,
-          )}
-          <tr>
-            <th scope="row" class="soft">the rest of the process</th>
-            <td></td>
-            <td class="number">${bytes(Math.max(0, report.process_resident_bytes - models))}</td>
-            <td></td>
-          </tr>
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      "In memory",
+      { Variant: WORDS, Runtime: WORDS, Memory: NUMBERS, "Loaded in": NUMBERS },
+      html`${report.variants.map(
+          (each) =>
+            html`<tr>
+              <th scope="row">${each.variant} <span class="row-note">${TASKS[each.task]}</span></th>
+              <td>${each.runtime}</td>
+              <td class="number"><b>${bytes(each.resident_bytes)}</b></td>
+              <td class="number">${duration(each.load_seconds)}</td>
+            </tr>`,
+        )}
+        <tr>
+          <th scope="row" class="soft">the rest of the process</th>
+          <td></td>
+          <td class="number">${bytes(Math.max(0, report.process_resident_bytes - models))}</td>
+          <td></td>
+        </tr>`,
+    )}
     <p class="note">
       ${report.budget_bytes === null ? "No memory budget is set." : `The budget for models is ${bytes(report.budget_bytes)}.`}
       ${count(report.evictions)} evictions. ${bytes(report.host_available_bytes)} are free on this machine.
@@ -131,25 +118,17 @@ function errors() {
     <h2>Errors <span class="soft small">since the start</span></h2>
     ${
       rejected.length
-        ? html`<div class="table-scroll" role="group" aria-label="Errors" tabindex="0">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Problem</th>
-                  <th scope="col" class="number">Requests</th>
-                </tr>
-              </thead>
-              <tbody>
-                ${rejected.map(
-                  (each) =>
-                    html`<tr>
-                      <th scope="row">${each.labels.reason.replaceAll("-", " ")}</th>
-                      <td class="number"><b>${count(each.value)}</b></td>
-                    </tr>`,
-                )}
-              </tbody>
-            </table>
-          </div>`
+        ? table(
+            "Errors",
+            { Problem: WORDS, Requests: NUMBERS },
+            rejected.map(
+              (each) =>
+                html`<tr>
+                  <th scope="row">${each.labels.reason.replaceAll("-", " ")}</th>
+                  <td class="number"><b>${count(each.value)}</b></td>
+                </tr>`,
+            ),
+          )
         : html`<p class="empty">No request has failed.</p>`
     }
   </section>`;
@@ -161,22 +140,17 @@ function agreement() {
   if (!measured.length) return nothing;
   return html`<section class="live-section">
     <h2>Agreement with the base model</h2>
-    <div class="table-scroll" role="group" aria-label="Agreement with the base model" tabindex="0">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Variant</th>
-            <th scope="col">Live, with an interval that is valid at any time</th>
-            <th scope="col" class="number">The same text</th>
-            <th scope="col" class="number">Outputs</th>
-            <th scope="col" class="number">Recorded</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${measured.map(agreementRow)}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      "Agreement with the base model",
+      {
+        Variant: WORDS,
+        "Live, with an interval that is valid at any time": WORDS,
+        "The same text": NUMBERS,
+        Outputs: NUMBERS,
+        Recorded: NUMBERS,
+      },
+      measured.map(agreementRow),
+    )}
   </section>`;
 }
 

@@ -3,7 +3,17 @@
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { commonDomain, drawnInterval } from "../charts/interval.js";
 import { count, duration, fixed, interval, isNumber, milliseconds, percent } from "../format.js";
-import { difference, differencesSwitch, gateMark, isRoot, markIcon, warningsOf } from "../parts.js";
+import {
+  NUMBERS,
+  WORDS,
+  difference,
+  differencesSwitch,
+  gateMark,
+  isRoot,
+  markIcon,
+  table,
+  warningsOf,
+} from "../parts.js";
 import { wordDiff } from "../text/compare.js";
 import { PAIR_KEYS } from "../text/pairs.js";
 
@@ -55,26 +65,18 @@ function metric(page, name) {
     job.baseline && `The dashed line is the trivial baseline (${job.baseline.name}): ${fixed(baseline, 2)}. `;
   return html`<section>
     <h2>${NAMES[name] ?? name}</h2>
-    <div class="table-scroll" role="group" aria-label=${NAMES[name] ?? name} tabindex="0">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Variant</th>
-            <th scope="col">Score, with 95 % interval</th>
-            ${showsRetention ? RETENTION_HEAD : nothing}
-          </tr>
-        </thead>
-        <tbody>
-          ${rows.map((each) => metricRow(page, each, { domain, retained, baseline, showsRetention }))}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      NAMES[name] ?? name,
+      {
+        Variant: WORDS,
+        "Score, with 95 % interval": WORDS,
+        ...(showsRetention ? { Retention: WORDS, "p-value": NUMBERS } : {}),
+      },
+      rows.map((each) => metricRow(page, each, { domain, retained, baseline, showsRetention })),
+    )}
     <p class="note">${baselineNote} <code>${rows[0].signature}</code></p>
   </section>`;
 }
-
-const RETENTION_HEAD = html`<th scope="col">Retention</th>
-  <th scope="col" class="number">p-value</th>`;
 
 function metricRow(page, each, { domain, retained, baseline, showsRetention }) {
   const tone = page.marks.get(each.variant)?.tone ?? 0;
@@ -101,38 +103,28 @@ function cost(page) {
   const hasAgreement = page.job.results.some(hasReference);
   return html`<section>
     <h2>Speed${hasAgreement ? " and agreement" : ""}</h2>
-    <div class="table-scroll" role="group" aria-label="Speed" tabindex="0">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Variant</th>
-            <th scope="col" class="number">Time</th>
-            <th scope="col" class="number">Output tokens</th>
-            <th scope="col" class="number">Tokens a second</th>
-            <th scope="col" class="number">Truncated texts</th>
-            ${
-              hasAgreement
-                ? html`<th scope="col" class="number">Agreement</th>
-                    <th scope="col" class="number">The same text</th>`
-                : nothing
-            }
-          </tr>
-        </thead>
-        <tbody>
-          ${page.job.results.map(
-            (each) =>
-              html`<tr>
-                <th scope="row"><span class="named">${mark(page, each.variant)}${each.variant}</span></th>
-                <td class="number">${duration(each.seconds)}</td>
-                <td class="number">${count(each.output_tokens)}</td>
-                <td class="number"><b>${count(each.tokens_per_second)}</b></td>
-                <td class="number">${count(each.truncated)}</td>
-                ${hasAgreement ? agreement(each) : nothing}
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      "Speed",
+      {
+        Variant: WORDS,
+        Time: NUMBERS,
+        "Output tokens": NUMBERS,
+        "Tokens a second": NUMBERS,
+        "Truncated texts": NUMBERS,
+        ...(hasAgreement ? { Agreement: NUMBERS, "The same text": NUMBERS } : {}),
+      },
+      page.job.results.map(
+        (each) =>
+          html`<tr>
+            <th scope="row"><span class="named">${mark(page, each.variant)}${each.variant}</span></th>
+            <td class="number">${duration(each.seconds)}</td>
+            <td class="number">${count(each.output_tokens)}</td>
+            <td class="number"><b>${count(each.tokens_per_second)}</b></td>
+            <td class="number">${count(each.truncated)}</td>
+            ${hasAgreement ? agreement(each) : nothing}
+          </tr>`,
+      ),
+    )}
   </section>`;
 }
 
@@ -149,31 +141,20 @@ function differences(job) {
   if (!job.differences?.length) return nothing;
   return html`<section>
     <h2>Differences</h2>
-    <div class="table-scroll" role="group" aria-label="Differences" tabindex="0">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Variants</th>
-            <th scope="col">Metric</th>
-            <th scope="col" class="number">Difference</th>
-            <th scope="col">95 % interval</th>
-            <th scope="col" class="number">p-value</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${job.differences.map(
-            (each) =>
-              html`<tr>
-                <th scope="row">${each.first} − ${each.second}</th>
-                <td>${NAMES[each.metric] ?? each.metric}</td>
-                <td class="number"><b>${fixed(each.value, 2)}</b></td>
-                <td class="soft">${interval(each.interval, 2)}</td>
-                <td class="number">${fixed(each.p_value, 3)}</td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      "Differences",
+      { Variants: WORDS, Metric: WORDS, Difference: NUMBERS, "95 % interval": WORDS, "p-value": NUMBERS },
+      job.differences.map(
+        (each) =>
+          html`<tr>
+            <th scope="row">${each.first} − ${each.second}</th>
+            <td>${NAMES[each.metric] ?? each.metric}</td>
+            <td class="number"><b>${fixed(each.value, 2)}</b></td>
+            <td class="soft">${interval(each.interval, 2)}</td>
+            <td class="number">${fixed(each.p_value, 3)}</td>
+          </tr>`,
+      ),
+    )}
   </section>`;
 }
 
@@ -202,35 +183,30 @@ function gate(page) {
 function latencies(page) {
   return html`<section>
     <h2>Latency</h2>
-    <div class="table-scroll" role="group" aria-label="Latency" tabindex="0">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Variant</th>
-            <th scope="col">Runtime</th>
-            <th scope="col" class="number">Texts at a time</th>
-            <th scope="col" class="number">p50</th>
-            <th scope="col" class="number">p95</th>
-            <th scope="col" class="number">p99</th>
-            <th scope="col" class="number">Tokens a second</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${page.job.latencies.map(
-            (each) =>
-              html`<tr>
-                <th scope="row"><span class="named">${mark(page, each.variant)}${each.variant}</span></th>
-                <td>${each.runtime}</td>
-                <td class="number">${each.batch}</td>
-                <td class="number">${milliseconds(each.p50_ms)}</td>
-                <td class="number"><b>${milliseconds(each.p95_ms)}</b></td>
-                <td class="number">${milliseconds(each.p99_ms)}</td>
-                <td class="number">${count(each.tokens_per_second)}</td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      "Latency",
+      {
+        Variant: WORDS,
+        Runtime: WORDS,
+        "Texts at a time": NUMBERS,
+        p50: NUMBERS,
+        p95: NUMBERS,
+        p99: NUMBERS,
+        "Tokens a second": NUMBERS,
+      },
+      page.job.latencies.map(
+        (each) =>
+          html`<tr>
+            <th scope="row"><span class="named">${mark(page, each.variant)}${each.variant}</span></th>
+            <td>${each.runtime}</td>
+            <td class="number">${each.batch}</td>
+            <td class="number">${milliseconds(each.p50_ms)}</td>
+            <td class="number"><b>${milliseconds(each.p95_ms)}</b></td>
+            <td class="number">${milliseconds(each.p99_ms)}</td>
+            <td class="number">${count(each.tokens_per_second)}</td>
+          </tr>`,
+      ),
+    )}
   </section>`;
 }
 

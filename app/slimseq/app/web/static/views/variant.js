@@ -17,7 +17,7 @@ import {
   times,
 } from "../format.js";
 import { stepNames } from "../lineage.js";
-import { gateMark, isRoot, loading, markIcon, marks, problem, weightsOf } from "../parts.js";
+import { NUMBERS, WORDS, gateMark, isRoot, loading, markIcon, marks, problem, table, weightsOf } from "../parts.js";
 import { link } from "../route.js";
 
 export function variant(container, { parts: [task, name] }) {
@@ -111,24 +111,19 @@ function quality({ manifest, ...detail }, mark) {
   const showsRetention = !isRoot(detail);
   return html`<section>
     <h2>Scores</h2>
-    <div class="table-scroll" role="group" aria-label="Scores" tabindex="0">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Data set</th>
-            <th scope="col">Metric</th>
-            <th scope="col" class="number">Score</th>
-            <th scope="col">95 % interval</th>
-            <th scope="col" class="number">Trivial baseline</th>
-            ${showsRetention ? html`<th scope="col">Retention</th>` : nothing}
-            <th scope="col" class="number">Samples</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${scores.map((score, index) => scoreRow(score, scores[index - 1], domain, showsRetention && mark.tone))}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      "Scores",
+      {
+        "Data set": WORDS,
+        Metric: WORDS,
+        Score: NUMBERS,
+        "95 % interval": WORDS,
+        "Trivial baseline": NUMBERS,
+        ...(showsRetention ? { Retention: WORDS } : {}),
+        Samples: NUMBERS,
+      },
+      scores.map((score, index) => scoreRow(score, scores[index - 1], domain, showsRetention && mark.tone)),
+    )}
   </section>`;
 }
 
@@ -196,35 +191,30 @@ function speed(manifest) {
   if (!manifest.performance.length) return nothing;
   return html`<section>
     <h2>Speed</h2>
-    <div class="table-scroll" role="group" aria-label="Speed" tabindex="0">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Machine</th>
-            <th scope="col">Runtime</th>
-            <th scope="col" class="number">Texts at a time</th>
-            <th scope="col" class="number">p50</th>
-            <th scope="col" class="number">p95</th>
-            <th scope="col" class="number">Tokens a second</th>
-            <th scope="col" class="number">Memory</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${manifest.performance.map(
-            (each) =>
-              html`<tr>
-                <th scope="row">${each.host}</th>
-                <td>${each.runtime}</td>
-                <td class="number">${each.batch}</td>
-                <td class="number">${milliseconds(each.p50_ms)}</td>
-                <td class="number">${milliseconds(each.p95_ms)}</td>
-                <td class="number"><b>${count(each.tokens_per_second)}</b></td>
-                <td class="number">${bytes(each.resident_bytes)}</td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      "Speed",
+      {
+        Machine: WORDS,
+        Runtime: WORDS,
+        "Texts at a time": NUMBERS,
+        p50: NUMBERS,
+        p95: NUMBERS,
+        "Tokens a second": NUMBERS,
+        Memory: NUMBERS,
+      },
+      manifest.performance.map(
+        (each) =>
+          html`<tr>
+            <th scope="row">${each.host}</th>
+            <td>${each.runtime}</td>
+            <td class="number">${each.batch}</td>
+            <td class="number">${milliseconds(each.p50_ms)}</td>
+            <td class="number">${milliseconds(each.p95_ms)}</td>
+            <td class="number"><b>${count(each.tokens_per_second)}</b></td>
+            <td class="number">${bytes(each.resident_bytes)}</td>
+          </tr>`,
+      ),
+    )}
   </section>`;
 }
 
@@ -255,27 +245,18 @@ function files(manifest, path) {
   const newest = manifest.performance.at(-1)?.measured_at;
   return html`<section>
     <h2>Files</h2>
-    <div class="table-scroll" role="group" aria-label="Files" tabindex="0">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Path</th>
-            <th scope="col" class="number">Size</th>
-            <th scope="col">SHA-256</th>
-          </tr>
-        </thead>
-        <tbody>
-          ${manifest.files.map(
-            (file) =>
-              html`<tr>
-                <th scope="row"><code>${file.path}</code></th>
-                <td class="number">${bytes(file.bytes)}</td>
-                <td><code class="soft" title=${file.sha256}>${file.sha256.slice(0, 16)}…</code></td>
-              </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>
+    ${table(
+      "Files",
+      { Path: WORDS, Size: NUMBERS, "SHA-256": WORDS },
+      manifest.files.map(
+        (file) =>
+          html`<tr>
+            <th scope="row"><code>${file.path}</code></th>
+            <td class="number">${bytes(file.bytes)}</td>
+            <td><code class="soft" title=${file.sha256}>${file.sha256.slice(0, 16)}…</code></td>
+          </tr>`,
+      ),
+    )}
     <p class="note">
       ${manifest.files.length} files, ${bytes(total)}. Licence of the weights: ${manifest.license}.
       ${newest ? `Measured ${date(newest)}. ` : ""}<br />

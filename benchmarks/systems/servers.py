@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.child import last_line
 from benchmarks.command import BenchmarkFailed
-from benchmarks.load import HOST, Client, Request
-from benchmarks.peer_systems import ORIGINAL, ComputeType, Place, ctranslate2_files
+from benchmarks.loads.load import HOST, Client, Request
+from benchmarks.systems.child import last_line
+from benchmarks.systems.peer_systems import ORIGINAL, ComputeType, Place, ctranslate2_files
 from slimseq.evaluation.fastest import Layout, default_layout
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
@@ -164,7 +164,7 @@ class Setup:
         return {"OMP_NUM_THREADS": str(self.threads), "TOKENIZERS_PARALLELISM": "false"}
 
     def peer(self, name: str, description: str, system: str, workers: int, batch: int) -> Server:
-        """Returns a server of `benchmarks.peer_server`, which reads texts as the service does."""
+        """Returns a server of `benchmarks.systems.peer_server`, which reads texts as the service does."""
         generation, original = self.manifest.generation, self.store.folder(self.task, self.weights)
         options = {
             "workers": workers,
@@ -173,7 +173,7 @@ class Setup:
             "prefix": generation.prefix,
             "max-input-tokens": generation.max_input_tokens,
         }
-        command = ["-m", "benchmarks.peer_server", system, str(original), str(self.scratch)]
+        command = ["-m", "benchmarks.systems.peer_server", system, str(original), str(self.scratch)]
         command += [f"--{key}={value}" for key, value in options.items()]
         return Server(name, description, command, "/generate", environment=self.environment)
 

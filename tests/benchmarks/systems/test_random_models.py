@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from benchmarks.random_models import SHAPES, publish_random
+from benchmarks.systems.random_models import SHAPES, publish_random
 from slimseq.compression.models import load_model
 from slimseq.models_store.manifest import Task
 

@@ -9,7 +9,7 @@ from statistics import median
 import aiohttp
 
 from benchmarks.command import BenchmarkFailed, Record
-from benchmarks.load import (
+from benchmarks.loads.load import (
     WARMUP_SHARE,
     Client,
     Outcome,

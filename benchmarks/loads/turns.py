@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.command import Record
-from benchmarks.load import Figures
+from benchmarks.loads.load import Figures
 
 # Servers are compared at this number of clients, or at the nearest one that was measured.
 COMPARED_CLIENTS = 32

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peer_server`: a server that one would write instead of Slimseq, with one of the peers.
+"""`python -m benchmarks.systems.peer_server`: a server that one would write instead of Slimseq, with one of the peers.
 
 With one worker and batches of one text it is transformers behind FastAPI as most people write it. With more, requests
 that wait while all workers are busy and that have the same options are a batch: CTranslate2's documentation recommends
@@ -17,7 +17,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from benchmarks.peer_systems import SERVED, Place
+from benchmarks.systems.peer_systems import SERVED, Place
 from slimseq.evaluation.fastest import Layout
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.generation import GenerationOptions
@@ -41,7 +41,7 @@ class Waiting:
 
 def main() -> None:
     """Serves until a signal stops it."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peer_server", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.systems.peer_server", description=__doc__)
     parser.add_argument("system", choices=list(SERVED))
     parser.add_argument("original", type=Path, help="folder with safetensors and tokenizer")
     parser.add_argument("folder", type=Path, help="for the files of the system")

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.child import peak_bytes
+from benchmarks.systems.child import peak_bytes
 from slimseq.evaluation.fastest import Layout
 from slimseq.evaluation.host import cpu_flags
 from slimseq.inference.models.configuration import read_configuration

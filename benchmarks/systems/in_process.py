@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 
 from benchmarks.command import BenchmarkFailed
-from benchmarks.load import WARMUP_SHARE, Client, Figures, Outcome, Request, figures
-from benchmarks.servers import Setup
+from benchmarks.loads.load import WARMUP_SHARE, Client, Figures, Outcome, Request, figures
+from benchmarks.systems.servers import Setup
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.runtime import Engine
 from slimseq.inference.tokenizer import Encoding

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.load import Figures
-from benchmarks.turns import compare, ratio_of
+from benchmarks.loads.load import Figures
+from benchmarks.loads.turns import compare, ratio_of
 
 ROUNDS = 5
 NOTHING = Figures(0, 0, None, None, None, 0, 0)

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from benchmarks.command import BenchmarkFailed
-from benchmarks.load import (
+from benchmarks.loads.load import (
     IDLE_SECONDS,
     OPTIONS,
     Kind,
@@ -24,7 +24,7 @@ from benchmarks.load import (
     poisson,
     session,
 )
-from benchmarks.soak import by_minute
+from benchmarks.loads.soak import by_minute
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store

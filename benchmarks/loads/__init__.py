@@ -1,0 +1,1 @@
+"""How a server is put under load, and servers are compared in turns."""
