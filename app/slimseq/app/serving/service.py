@@ -240,7 +240,8 @@ class GenerationService:
             loaded, planned = await self._prepare(held, call)
             worker, generator = loaded.worker, loaded.generator
             generated = await worker.wait(_submit(loaded, planned, call.due))
-            generated = await with_further_passes(worker, generator, planned, generated, call.due, self._planner)
+            async with _within(call.due):
+                generated = await with_further_passes(worker, generator, planned, generated, call.due, self._planner)
             return await self._answer(call, loaded, planned, generated)
 
     async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
@@ -292,7 +293,7 @@ class GenerationService:
         work = planned.assembling(generated.outputs)
         async with _within(call.due):
             outputs = await self._planner.run(work, planned.documents is None or is_short(call.prompt))
-        warnings = await checked(loaded.generator.manifest, call.prompt, planned, generated.outputs, outputs)
+            warnings = await checked(loaded.generator.manifest, call.prompt, planned, generated.outputs, outputs)
         total_seconds = time.monotonic() - call.started
         queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
         task, variant = loaded.key.task, loaded.key.variant
