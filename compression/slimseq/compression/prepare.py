@@ -188,10 +188,9 @@ def _take_recorded(context: Context, task: Task, name: str, recorded: Sequence[M
     known = next((each for each in recorded if _is_of_the_same(each, manifest)), None)
     if known is None:
         return False
-    both = with_newest(manifest, known)
-    if both != manifest:
-        context.store.rewrite_manifest(both)
-        write_card(context.store.folder(task, name), both)
+    if with_newest(manifest, known) != manifest:
+        context.store.update_manifest(manifest, lambda current: with_newest(current, known))
+        write_card(context.store.folder(task, name), context.store.manifest(task, name))
     return True
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import Performance, QualityScore, SliceScore
 from slimseq.models_store.roots import is_root, reference_of
 from slimseq.models_store.store import Store
@@ -17,16 +17,24 @@ SHOWN_SLICES = 3
 Measurement = TypeVar("Measurement", QualityScore, Performance)
 
 
-def record(store: Store, task: Task, variant: str, scores: Sequence[QualityScore]) -> None:
+def record(store: Store, measured: Manifest, scores: Sequence[QualityScore]) -> None:
     """Adds scores to a manifest, in place of earlier ones of the same metric, data set, split, samples and runtime.
 
+    Args:
+        store: the store of the artifact.
+        measured: the manifest of the files that were scored.
+        scores: of these files.
+
     Raises:
-        UnknownVariant, InvalidArtifact: as `Store.manifest` and `Store.rewrite_manifest` do.
+        UnknownVariant, InvalidArtifact: as `Store.update_manifest` does.
     """
-    manifest = store.manifest(task, variant)
     replaced = {_measured(score) for score in scores}
-    kept = [score for score in manifest.quality if _measured(score) not in replaced]
-    store.rewrite_manifest(manifest.model_copy(update={"quality": [*kept, *scores]}))
+
+    def added(manifest: Manifest) -> Manifest:
+        kept = [score for score in manifest.quality if _measured(score) not in replaced]
+        return manifest.model_copy(update={"quality": [*kept, *scores]})
+
+    store.update_manifest(measured, added)
 
 
 def with_newest(manifest: Manifest, other: Manifest) -> Manifest:

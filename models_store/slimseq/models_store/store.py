@@ -8,7 +8,7 @@ out are refused. A store with trusted keys holds only what their owners signed: 
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,20 +236,34 @@ class Store:
             replace_folder(folder, final, work, self.root)
 
     def rewrite_manifest(self, manifest: Manifest) -> None:
-        """Replaces an artifact's manifest atomically, with new measurements of the same files.
+        """Replaces an artifact's manifest atomically. To add to it, `update_manifest` loses nothing of others.
 
         Raises:
             UnknownVariant: there is no such artifact.
             InvalidArtifact: the artifact on disk has other files.
         """
-        folder = self._existing(manifest.task, manifest.variant)
+        self.update_manifest(manifest, lambda _: manifest)
+
+    def update_manifest(self, measured: Manifest, update: Callable[[Manifest], Manifest]) -> None:
+        """Adds to an artifact's manifest atomically, such as new measurements. Other processes wait meanwhile.
+
+        Args:
+            measured: of the files that were measured.
+            update: returns the new manifest, given the one on disk, which others may have added to.
+
+        Raises:
+            UnknownVariant: there is no such artifact.
+            InvalidArtifact: the artifact on disk has other files.
+        """
+        folder = self._existing(measured.task, measured.variant)
         with writing_to(self._relative(folder)), store_lock(self.root):
-            if self._manifest(manifest.task, folder).digest != manifest.digest:
+            manifest = self._manifest(measured.task, folder)
+            if manifest.digest != measured.digest:
                 raise InvalidArtifact(
-                    f"{manifest.task}/{manifest.variant} changed on disk in the meantime; measure it again"
+                    f"{measured.task}/{measured.variant} changed on disk in the meantime; measure it again"
                 )
             remove_stale_files(folder)
-            write_manifest(folder, manifest)
+            write_manifest(folder, update(manifest))
 
     @contextmanager
     def claim(self, task: Task, variant: str, wait: bool = False) -> Iterator[None]:

@@ -62,3 +62,14 @@ def test_ten_times_the_text_takes_about_ten_times_as_long(task: Task, text: Call
     short, long = seconds(2000), seconds(20_000)
 
     assert long < 40 * short + 0.05
+
+
+def test_numbers_whose_parts_are_apart_in_the_output_take_linear_time() -> None:
+    def seconds(size: int) -> float:
+        source = "; ".join(f"{number}.{number + 1}" for number in range(10_000, 10_000 + size))
+        part = Generated(source, source.replace(".", "; "))
+        return cpu_seconds(lambda: output_warnings(Task.TRANSLATION, ("en", "de"), part.source, [part]))
+
+    short, long = seconds(300), seconds(3000)
+
+    assert long < 40 * short + 0.05

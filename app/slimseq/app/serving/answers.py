@@ -62,12 +62,12 @@ class Answers:
             generated: all rows of the plan.
 
         Raises:
-            DeadlineExceeded: the texts were not assembled in time.
+            DeadlineExceeded: the texts were not assembled and checked in time.
         """
         work = planned.assembling(generated.outputs)
         async with call.due.limited():
             outputs = await self._planner.run(work, planned.documents is None or is_short(call.prompt))
-        warnings = await checked(loaded.generator.manifest, call.prompt, planned, generated.outputs, outputs)
+            warnings = await checked(loaded.generator.manifest, call.prompt, planned, generated.outputs, outputs)
         total_seconds = time.monotonic() - call.started
         queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
         task, variant = loaded.key.task, loaded.key.variant

@@ -210,7 +210,8 @@ class GenerationService:
             loaded, planned = await self._prepare(held, call)
             worker, generator = loaded.worker, loaded.generator
             generated = await worker.wait(_submit(loaded, planned, call.due))
-            generated = await with_further_passes(worker, generator, planned, generated, call.due, self._planner)
+            async with call.due.limited():
+                generated = await with_further_passes(worker, generator, planned, generated, call.due, self._planner)
             return await self._answers.of(call, loaded, planned, generated)
 
     async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
@@ -255,7 +256,6 @@ class GenerationService:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
                 if self._chooser.choose(task, choice) == selection.variant:
                     raise
-
 
 def _submit(loaded: LoadedVariant, planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:
     """Queues the rows of a plan. Stop strings end the other rows only after their last pass.

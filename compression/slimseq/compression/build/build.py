@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from slimseq.compression.artifacts.card import write_card
@@ -228,6 +229,5 @@ def _apply_gates(context: Context, recipe: Recipe, result: Built, root: str) -> 
         verdict = verdict_on(manifest, reference, variant.gate)
         result.verdicts[name] = verdict
         if manifest.gate != verdict:
-            manifest = manifest.model_copy(update={"gate": verdict})
-            context.store.rewrite_manifest(manifest)
-            write_card(context.store.folder(recipe.task, name), manifest)
+            context.store.update_manifest(manifest, partial(Manifest.model_copy, update={"gate": verdict}))
+            write_card(context.store.folder(recipe.task, name), context.store.manifest(recipe.task, name))

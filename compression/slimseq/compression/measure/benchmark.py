@@ -38,7 +38,7 @@ from slimseq.evaluation.fastest import even_layouts
 from slimseq.evaluation.host import available_cores, cpu_flags, give_back_memory, host_name, resident_bytes
 from slimseq.evaluation.record import speed_setting
 from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import MeasuredLayout, Performance
 
 SIZE = Parameter.combine(POSITIVE, Parameter(group=COMMON))
@@ -120,10 +120,18 @@ def benchmark_variants(
             generators, texts, settings, options.batch, options.repeats, threads=options.threads, resident=resident
         )
     for name, performance in measured.items() if keep else ():
-        manifest = context.store.manifest(task, name)
-        kept = [each for each in manifest.performance if speed_setting(each) != speed_setting(performance)]
-        context.store.rewrite_manifest(manifest.model_copy(update={"performance": [*kept, performance]}))
+        _keep_speed(context, generators[name].manifest, performance)
     return measured
+
+
+def _keep_speed(context: Context, measured: Manifest, performance: Performance) -> None:
+    """Writes a measurement into the manifest of the measured files, in place of an earlier one of its setting."""
+
+    def added(manifest: Manifest) -> Manifest:
+        kept = [each for each in manifest.performance if speed_setting(each) != speed_setting(performance)]
+        return manifest.model_copy(update={"performance": [*kept, performance]})
+
+    context.store.update_manifest(measured, added)
 
 
 def tune(context: Context, task: Task, variant: str, options: BenchmarkOptions) -> list[MeasuredLayout]:
@@ -144,6 +152,7 @@ def tune(context: Context, task: Task, variant: str, options: BenchmarkOptions) 
         DatasetUnavailable: the texts cannot be read.
     """
     texts = options.texts(task)
+    opened = context.store.manifest(task, variant)
     kinds = possible_runtimes(context.store, task, variant, options.runtime)
     runtimes = [kind.name for kind in kinds if not kind.needs_torch]
     if not runtimes:
@@ -176,16 +185,19 @@ def tune(context: Context, task: Task, variant: str, options: BenchmarkOptions) 
             )
             for layout, speed in speeds.items()
         ]
-    _keep(context, task, variant, measured)
+    _keep_layouts(context, opened, measured)
     return sorted(measured, key=lambda each: -each.tokens_per_second)
 
 
-def _keep(context: Context, task: Task, variant: str, measured: Sequence[MeasuredLayout]) -> None:
+def _keep_layouts(context: Context, opened: Manifest, measured: Sequence[MeasuredLayout]) -> None:
     """Writes measurements into the manifest, in place of all earlier ones of such a machine and these runtimes."""
-    manifest = context.store.manifest(task, variant)
     replaced = {_place(each) for each in measured}
-    kept = [each for each in manifest.layouts if _place(each) not in replaced]
-    context.store.rewrite_manifest(manifest.model_copy(update={"layouts": [*kept, *measured]}))
+
+    def added(manifest: Manifest) -> Manifest:
+        kept = [each for each in manifest.layouts if _place(each) not in replaced]
+        return manifest.model_copy(update={"layouts": [*kept, *measured]})
+
+    context.store.update_manifest(opened, added)
 
 
 def _place(each: MeasuredLayout) -> tuple[tuple[str, ...], int, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -30,7 +31,7 @@ from slimseq.evaluation.datasets import BUNDLED, BUNDLED_SPLIT, load_examples
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.run import chunks, generate_with
 from slimseq.inference.generator import TextOutput, open_generator
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import ConfidenceCalibration
 
 
@@ -108,8 +109,8 @@ def calibrate_variants(
                     measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 )
                 if is_recorded:
-                    manifest = context.store.manifest(task, name)
-                    context.store.rewrite_manifest(manifest.model_copy(update={"confidence": found[name]}))
+                    update = partial(Manifest.model_copy, update={"confidence": found[name]})
+                    context.store.update_manifest(generator.manifest, update)
     return found
 
 

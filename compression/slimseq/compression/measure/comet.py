@@ -25,12 +25,13 @@ def command(
     context = open_context(store)
     found = read_scores(scores)
     task = found.header.task
+    manifests = {name: context.store.manifest(task, name) for name in found.header.variants}
     for name, scored in found.header.variants.items():
-        if context.store.manifest(task, name).digest != scored.digest:
+        if manifests[name].digest != scored.digest:
             raise BadScores(f"{task}/{name} is another model now than when its outputs were written; evaluate it again")
     recorded = quality_scores(found)
     for name, score in recorded.items():
-        record(context.store, task, name, [score])
+        record(context.store, manifests[name], [score])
         write_card(context.store.folder(task, name), context.store.manifest(task, name))
     if as_json:
         print_json({name: score.model_dump(mode="json") for name, score in recorded.items()})

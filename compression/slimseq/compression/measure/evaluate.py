@@ -157,7 +157,7 @@ def evaluate_variants(
                 reference=generators[references[name]].manifest.digest if name in references else None,
             )
             try:
-                record(context.store, task, name, scores)
+                record(context.store, generator.manifest, scores)
                 write_card(context.store.folder(task, name), context.store.manifest(task, name))
             except SlimseqError as error:
                 unrecorded[name] = error

@@ -147,9 +147,10 @@ def is_small(groups: tuple[str, ...]) -> bool:
 def _taken(number: Number, parts: Counter[str]) -> bool:
     """Takes the parts of a number out of those that are left, if all are there."""
     wanted = Counter(group.lstrip("0") or "0" for group in number.groups)
-    if not wanted <= parts:
+    # Not `wanted <= parts` and `parts -= wanted`, which go through all parts.
+    if any(parts[each] < count for each, count in wanted.items()):
         return False
-    parts -= wanted
+    parts.subtract(wanted)
     return True
 
 

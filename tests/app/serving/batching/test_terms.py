@@ -9,7 +9,7 @@ from slimseq.app.serving.batching.request_queue import LOW_PRIORITY_FACTOR, Work
 from slimseq.app.serving.batching.static import StaticBatching
 from slimseq.models_store.generation import GenerationOptions
 from tests.app.serving.batching.stepping import scheduling
-from tests.app.serving.generators import EchoGenerator, SteppingGenerator
+from tests.app.serving.generators import EchoEngine, EchoGenerator, SteppingGenerator
 from tests.app.serving.working import run, submit, texts, until
 
 
@@ -169,5 +169,77 @@ def test_a_row_is_not_given_up_because_many_took_long_together() -> None:
 
             assert texts(await scheduler.wait(next_one)) == ["6"]
             await scheduler.wait(running)
+
+    run(scenario)
+
+
+def test_a_slow_row_does_not_make_others_hopeless_once_one_was_fast() -> None:
+    async def scenario() -> None:
+        generator = SteppingGenerator(is_open=False)
+        with scheduling(generator, max_tokens=1000) as scheduler:
+            slow = submit(scheduler, 5)
+            await until(generator.has_stepped.is_set)
+            await asyncio.sleep(0.6)
+            generator.permits.release(5)
+            await scheduler.wait(slow)
+            generator.permits.release(5)
+            await scheduler.wait(submit(scheduler, 5))
+            running = submit(scheduler, 5)
+            await until(lambda: len(generator.steps) == 11)
+            next_one = submit(scheduler, 6, seconds=0.3)
+            generator.open()
+
+            assert texts(await scheduler.wait(next_one)) == ["6"]
+            await scheduler.wait(running)
+
+    run(scenario)
+
+
+def test_a_row_that_writes_much_more_than_expected_does_not_make_others_hopeless() -> None:
+    class EndlessEngine(EchoEngine):
+        def admit(self, tokens: int = 1024) -> None:
+            super().admit(tokens)
+            self._left = {key: 400 if left == 2 else left for key, left in self._left.items()}
+
+    class Endless(SteppingGenerator):
+        def engine(self) -> EchoEngine:
+            return EndlessEngine(self)
+
+    async def scenario() -> None:
+        generator, options = Endless(is_open=False), GenerationOptions(max_new_tokens=400)
+        with scheduling(generator, max_tokens=1000) as scheduler:
+            endless = submit(scheduler, 2, options=options)
+            await until(generator.has_stepped.is_set)
+            await asyncio.sleep(0.5)
+            generator.permits.release(400)
+            await scheduler.wait(endless)
+            running = submit(scheduler, 5, options=options)
+            await until(lambda: len(generator.steps) > 400)
+            next_one = submit(scheduler, 6, options=options, seconds=0.3)
+            generator.open()
+
+            assert texts(await scheduler.wait(next_one)) == ["6"]
+            await scheduler.wait(running)
+
+    run(scenario)
+
+
+def test_of_requests_that_all_seem_hopeless_one_is_tried_so_that_a_slow_moment_passes() -> None:
+    async def scenario() -> None:
+        generator = EchoGenerator(is_open=False)
+        # Requests that come together are queued before the batch is formed.
+        batcher = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0.05))
+        slow = [submit(batcher, 1) for _ in range(2)]
+        await asyncio.sleep(0.5)
+        generator.gate.set()
+        await asyncio.gather(*map(batcher.wait, slow))
+        answers: list[list[object]] = []
+        for _ in range(2):
+            crowd = [submit(batcher, 1, seconds=0.3) for _ in range(4)]
+            answers.append(await asyncio.gather(*map(batcher.wait, crowd), return_exceptions=True))
+        batcher.close()
+
+        refused = [sum(isinstance(each, DeadlineExceeded) for each in answer) for answer in answers]
+        assert refused == [3, 0]
 
     run(scenario)

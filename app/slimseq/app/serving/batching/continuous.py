@@ -305,4 +305,5 @@ class ContinuousBatching(RequestQueue):
                     del worker.rows[key]
                 request.complete({flight.row: output})
                 seconds = time.monotonic() - flight.started
-                self._succeeded(seconds, flight.rows_of_steps / flight.steps, flight.tokens)
+                real = len(request.rows[flight.row].ids) + flight.options.num_beams * flight.steps
+                self._succeeded(seconds, flight.rows_of_steps / flight.steps, max(flight.tokens, real))

@@ -30,8 +30,11 @@ logger = logging.getLogger(__name__)
 EXPECTED_EXTRA_TOKENS = 32
 # The rate of a request of normal priority, relative to one of low priority.
 LOW_PRIORITY_FACTOR = 8
-# Weight of the last row in the averages of the time that rows need.
+# Weight of the last row in the average time of a row.
 LAST_WEIGHT = 0.2
+# How many rows tell what a row needs at least. The fastest of them counts: a few slow ones, such as outputs without an
+# end, prove nothing about the others.
+RECENT_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,9 @@ class RequestQueue(ABC):
         self._virtual_time = 0.0
         # The time in which a thread completes a row, on average. It runs several at a time.
         self._seconds_a_row = 0.05
-        # The time of a row from its start to its end, and its expected tokens times the rows that ran with it, on
-        # average. None: not known yet.
-        self._seconds_and_work: tuple[float, float] | None = None
+        # Of the last rows, the time from their start to their end, and their tokens times the rows that ran with them.
+        # Threads replace it without the lock.
+        self._recent: tuple[tuple[float, float], ...] = ()
         self._retry_times = RetryTimes()
         # Failed runs since the last successful one.
         self.failures = 0
@@ -235,16 +238,14 @@ class RequestQueue(ABC):
     def _least_seconds(self, work: float) -> float:
         """Returns the time that a row needs at least, from its start to its end.
 
-        A part of the time does not depend on the work, such as that of the encoder. So half of the work takes at least
-        half of the time, but twice the work may take hardly longer.
+        It is what the fastest of the last rows would have needed. A part of the time does not depend on the work, such
+        as that of the encoder. So half of the work takes at least half of the time, but twice the work may take hardly
+        longer.
 
         Args:
             work: its expected tokens times the rows that would run together.
         """
-        if self._seconds_and_work is None:
-            return 0.0
-        seconds, known_work = self._seconds_and_work
-        return seconds * min(work / known_work, 1.0)
+        return min((seconds * min(work / known_work, 1.0) for seconds, known_work in self._recent), default=0.0)
 
     def _succeeded(self, seconds: float, rows: float, tokens: int) -> None:
         """Updates the estimates of the time that rows need.
@@ -252,16 +253,11 @@ class RequestQueue(ABC):
         Args:
             seconds: from their start to their end.
             rows: number of rows that ran together, on average.
-            tokens: expected tokens of the longest one.
+            tokens: expected tokens of the longest one, or its real ones if there were more.
         """
         self.failures = 0
         self._seconds_a_row += LAST_WEIGHT * (seconds / rows - self._seconds_a_row)
-        last = seconds, rows * tokens
-        before = self._seconds_and_work or last
-        self._seconds_and_work = (
-            before[0] + LAST_WEIGHT * (last[0] - before[0]),
-            before[1] + LAST_WEIGHT * (last[1] - before[1]),
-        )
+        self._recent = (*self._recent, (seconds, rows * tokens))[-RECENT_ROWS:]
 
     def _failed(self, requests: Iterable[QueuedRequest], error: Exception) -> None:
         if not isinstance(error, SlimseqError):

@@ -109,9 +109,10 @@ class StaticBatching(RequestQueue):
 
     def _form_batch(self) -> Batch:
         self._queue = [request for request in self._queue if not request.is_over]
-        if len(self._queue) > 1 or self._running:
-            together = min(self._queued_rows(), self._limits.max_rows)
-            for request in list(self._queue):
+        together = min(self._queued_rows(), self._limits.max_rows)
+        for request in list(self._queue):
+            # The last one delays nobody. Its time shows whether the next ones are hopeless too.
+            if len(self._queue) > 1 or self._running:
                 self._drop_hopeless(request, together)
         if not self._queue:
             return Batch(GenerationOptions())
@@ -152,12 +153,13 @@ class StaticBatching(RequestQueue):
             request.begin()
         try:
             outputs = self._generated(batch, watch)
-            tokens = max(expected_tokens(request.rows[row], batch.options) for request, row in batch.rows)
-            self._succeeded(time.monotonic() - started, len(batch.rows), tokens)
             if any(output.finish_reason == "cancelled" for output in outputs):
                 self._cancelled(requests)
-            else:
-                self._deliver(batch, outputs)
+                return
+            expected = max(expected_tokens(request.rows[row], batch.options) for request, row in batch.rows)
+            real = max(each.input_tokens + batch.options.num_beams * each.output_tokens for each in outputs)
+            self._succeeded(time.monotonic() - started, len(batch.rows), max(expected, real))
+            self._deliver(batch, outputs)
         except Exception as error:
             self._recover(batch, error)
 

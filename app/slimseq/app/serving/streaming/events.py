@@ -99,7 +99,8 @@ async def generation_events(
     has_started = False
     relay.follow(request)
     try:
-        pieces = await assembly.begin()
+        async with asyncio.timeout(request.due.seconds_left):
+            pieces = await assembly.begin()
         is_generating = True
         while True:
             for piece in pieces:
@@ -109,7 +110,8 @@ async def generation_events(
                 break
             received = await relay.next(request.due)
             is_generating = is_generating and received is not None
-            pieces = await _pieces(assembly, passes, relay, *received) if received else []
+            async with asyncio.timeout(request.due.seconds_left):
+                pieces = await _pieces(assembly, passes, relay, *received) if received else []
         generated = passes.completed(await request.future)
         response = await answer(generated)
         has_started = True
