@@ -72,6 +72,12 @@ def in_windows(text: str) -> list[str]:
         ("In the mid-1990s.", Kind.NUMBER, "1990"),
         ("From 10-15 people.", Kind.NUMBER, "10-15"),
         ("About 2.5 million people.", Kind.NUMBER, "2.5 million"),
+        ("About 12\u2009345\u2009678 people.", Kind.NUMBER, "12\u2009345\u2009678"),
+        ("It costs €12\u202f345.50 now.", Kind.AMOUNT, "€12\u202f345.50"),
+        ("It is 12\u00a0345\u00a0km long.", Kind.QUANTITY, "12\u00a0345\u00a0km"),
+        ("On 5\u00a0May\u00a02024 it rained.", Kind.DATE, "5\u00a0May\u00a02024"),
+        ("Call 555\u00a0123\u00a04567.", Kind.PHONE, "555\u00a0123\u00a04567"),
+        ("Call +49\u00a030\u00a01234567.", Kind.PHONE, "+49\u00a030\u00a01234567"),
     ],
 )
 def test_a_span_is_found_whole(text: str, kind: Kind, span: str) -> None:
@@ -83,6 +89,11 @@ def test_a_span_is_found_whole(text: str, kind: Kind, span: str) -> None:
 )
 def test_words_are_no_spans(text: str) -> None:
     assert found(text) == []
+
+
+@pytest.mark.parametrize("space", [" ", "\u00a0"])
+def test_a_year_beside_a_number_is_no_group_of_digits(space: str) -> None:
+    assert found(f"in 2019{space}150 people") == [(Kind.NUMBER, "2019"), (Kind.NUMBER, "150")]
 
 
 def test_english_words_belong_to_spans_of_english_only() -> None:
@@ -159,6 +170,9 @@ PATHOLOGICAL = [
     "<code>" + "a" * 100_000,
     "<a `" * 25_000,
     "a.b@" * 25_000,
+    "1" + "\u2009234" * 25_000,
+    "1\u2009234\u2009" * 15_000,
+    "1\u2009234-" * 15_000,
 ]
 
 
@@ -225,7 +239,7 @@ def test_windows_cover_a_text_and_end_at_spaces() -> None:
     assert len(ranges) > 1 and all(text[end] == " " for _, end in ranges[:-1])
 
 
-@given(st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x\u00a0\u2212é", max_size=80), st.sampled_from(["en", "de"]))
+@given(st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x\u00a0\u2009\u2212é", max_size=80), st.sampled_from(["en", "de"]))
 def test_spans_of_any_text_are_in_it_and_apart(text: str, language: str) -> None:
     spans = find_spans(text, language)
 
@@ -234,7 +248,7 @@ def test_spans_of_any_text_are_in_it_and_apart(text: str, language: str) -> None
     assert isinstance(spans, list) and all(isinstance(span, Span) for span in spans)
 
 
-@given(st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x", max_size=80))
+@given(st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x\u2009", max_size=80))
 def test_every_digit_of_a_text_belongs_to_a_span_or_to_a_word(text: str) -> None:
     covered = {place for span in find_spans(text, "en") for place in range(span.start, span.end)}
 

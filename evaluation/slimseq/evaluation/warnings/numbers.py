@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from slimseq.inference.protection.typography import SPACES
+
 # A number without separators, or what is between separators.
 _DIGITS = re.compile(r"\d+")
 # Between the digits of one number. Those of thousands alone join groups of three digits.
-_SEPARATORS = frozenset(".,'\u2019\u00a0\u202f ")
-_OF_THOUSANDS = frozenset("'\u2019\u00a0\u202f ")
+_OF_THOUSANDS = frozenset(f"'\u2019{SPACES}")
+_SEPARATORS = _OF_THOUSANDS | {".", ","}
 _GROUP = 3
 # A time of twelve hours: 3 p.m. may be 15 in the output.
 _TWELVE_HOURS = re.compile(r"\d\s?[ap]\.?\s?m\b", re.IGNORECASE)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slimseq.inference.protection.typography import typed, with_plain_spaces
+
 Range = tuple[int, int]
 
 # Characters that are searched at once: a few milliseconds.
@@ -49,8 +51,6 @@ class Span:
         return Span(self.start + offset, self.end + offset, self.kind, self.text)
 
 
-# Spaces between a number and its unit, those of fixed width too.
-SPACES = " \u00a0\u2009\u202f"
 # Digits with single dots and commas between them.
 NUMERAL = r"[0-9]++(?:[.,][0-9]++)*+"
 MONTH = (
@@ -112,11 +112,11 @@ _ANY_LANGUAGE = {
     ),
     Kind.TIME: rf"{_BEFORE}(?<!:)[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?(?!:?[0-9]){_AFTER}",
     Kind.AMOUNT: (
-        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[{SPACES}]?{NUMERAL}{_AFTER}"
-        rf"|{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]?(?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
+        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[ ]?{NUMERAL}{_AFTER}"
+        rf"|{_SIGN}{_BEFORE}{NUMERAL}[ ]?(?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
     ),
-    Kind.PERCENT: rf"{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]?%",
-    Kind.QUANTITY: rf"{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]?{UNIT}(?![\w/²³])",
+    Kind.PERCENT: rf"{_SIGN}{_BEFORE}{NUMERAL}[ ]?%",
+    Kind.QUANTITY: rf"{_SIGN}{_BEFORE}{NUMERAL}[ ]?{UNIT}(?![\w/²³])",
     Kind.IDENTIFIER: (
         r"(?<!\w)[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)"
         r"|(?<![\w-])(?:[A-Z]{1,12}-(?=[0-9])|[^\W0-9]{1,40}+(?=[0-9]))\w++(?:[-._](?=\w{0,40}[0-9])\w++)*+"
@@ -132,17 +132,17 @@ _ENGLISH = {
     ),
     # One time, or two such as "5 to 7 p.m.". The last dot may be that of the sentence too.
     Kind.TIME: (
-        rf"{_BEFORE}(?<!:)(?:{_CLOCK}(?:[{SPACES}]?[-\u2010-\u2014][{SPACES}]?| to | until )"
-        rf"|(?<=etween ){_CLOCK} and )?{_CLOCK}[{SPACES}]?"
+        rf"{_BEFORE}(?<!:)(?:{_CLOCK}(?:[ ]?[-\u2010-\u2014][ ]?| to | until )"
+        rf"|(?<=etween ){_CLOCK} and )?{_CLOCK}[ ]?"
         r"(?:[ap]m|[AP]M|[ap]\.m(?:\.(?=[ ,;)]*[^\s,;)]))?|[AP]\.M(?:\.(?=[ ,;)]*[^\s,;)]))?)(?!\w)"
     ),
     Kind.AMOUNT: (
-        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[{SPACES}]?{NUMERAL}"
+        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[ ]?{NUMERAL}"
         rf"(?:[ -]{SCALE}|[ ]?(?:bn|tn|mn)|[mMbBkK])(?!\w)"
-        rf"|{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]{SCALE}[{SPACES}](?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
+        rf"|{_SIGN}{_BEFORE}{NUMERAL}[ ]{SCALE}[ ](?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
     ),
     Kind.ORDINAL: rf"{_BEFORE}[0-9]{{1,4}}{_SUFFIX}(?!\w)",
-    Kind.NUMBER: rf"{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}-]{SCALE}(?!\w)",
+    Kind.NUMBER: rf"{_SIGN}{_BEFORE}{NUMERAL}[ -]{SCALE}(?!\w)",
 }
 # The order matters: the first kind that matches at a place wins.
 _ORDER = list(Kind)[1:]
@@ -207,7 +207,7 @@ def find_spans(text: str, language: str, window: Range | None = None) -> list[Sp
     """
     offset, end = window or (0, len(text))
     # What is outside of the window must not hide what is in it, such as the rest of a long number.
-    whole, text = text, text[offset:end]
+    whole, text = text, with_plain_spaces(typed(text[offset:end]))
     if not _SIGNS.search(text):
         return []
     pattern = _PATTERNS.get(language, _OTHER)
