@@ -43,6 +43,10 @@ def german(text: str) -> str:
         ("1\u00a0234\u00a0km", "1.234\u00a0km"),
         ("1\u202f200\u20132\u202f300", "1.200\u20132.300"),
         ("5\u00a0May\u00a01999", "5. Mai 1999"),
+        ("12\u201114\u20112026", "12-14-2026"),
+        ("$5\u2011million", "5 Millionen $"),
+        ("\u20125 km", "-5 km"),
+        ("555\u2011123\u20114567", "555\u2011123\u20114567"),
         ("5\u00a0to\u00a07\u00a0pm", "17 bis 19 Uhr"),
         ("14 to 15 pm", "14 to 15 pm"),
         ("9 a.m. sharp", "9 Uhr sharp"),
@@ -87,7 +91,7 @@ def test_what_is_not_surely_a_number_stays(text: str) -> None:
 
 @pytest.mark.parametrize(("source", "target"), [("en", "fr"), ("de", "en"), ("fr", "de"), ("en", "")])
 def test_between_other_languages_nothing_changes(source: str, target: str) -> None:
-    text = "$1,299.99 at 3:30 p.m. on March 5, 2024, a@b.com, 1\u202f234"
+    text = "$1,299.99 at 3:30 p.m. on March 5, 2024, a@b.com, 1\u202f234, 10\u201115"
 
     assert render_all(text, find_spans(text, source), source, target) == text
 

@@ -96,6 +96,31 @@ def test_a_year_beside_a_number_is_no_group_of_digits(space: str) -> None:
     assert found(f"in 2019{space}150 people") == [(Kind.NUMBER, "2019"), (Kind.NUMBER, "150")]
 
 
+@pytest.mark.parametrize("hyphen", ["\u2010", "\u2011", "\u2012"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "on 12-14-2026 in",
+        "On 2026-12-14T10:00 it",
+        "pages 10-15 are",
+        "Call 555-123-4567 now.",
+        "Call 1-800-555-0199 now.",
+        "Call +49-30-1234567 now.",
+        "from 5-7 p.m. daily",
+        "They fear COVID-19.",
+        "a $5-million deal",
+        "It was -5 °C.",
+        "a 7-year-old child",
+        "See foo-bar.com and a-b@x-y.org.",
+        "the id 550e8400-e29b-41d4-a716-446655440000",
+    ],
+)
+def test_spans_with_other_hyphens_are_those_with_plain_ones_and_stay_as_written(text: str, hyphen: str) -> None:
+    expected = [(kind, span.replace("-", hyphen)) for kind, span in found(text)]
+
+    assert expected and found(text.replace("-", hyphen)) == expected
+
+
 def test_english_words_belong_to_spans_of_english_only() -> None:
     assert found("Am 5 May 3.2 million", "de") == [(Kind.NUMBER, "5"), (Kind.NUMBER, "3.2")]
 
@@ -239,7 +264,10 @@ def test_windows_cover_a_text_and_end_at_spaces() -> None:
     assert len(ranges) > 1 and all(text[end] == " " for _, end in ranges[:-1])
 
 
-@given(st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x\u00a0\u2009\u2212é", max_size=80), st.sampled_from(["en", "de"]))
+@given(
+    st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x\u00a0\u2009\u2011\u2212é", max_size=80),
+    st.sampled_from(["en", "de"]),
+)
 def test_spans_of_any_text_are_in_it_and_apart(text: str, language: str) -> None:
     spans = find_spans(text, language)
 

@@ -10,6 +10,11 @@ def test_groups_of_digits_have_commas(space: str) -> None:
     assert typed(f"12{space}345{space}678 people") == "12,345,678 people"
 
 
+@pytest.mark.parametrize("hyphen", ["\u2010", "\u2011", "\u2012"])
+def test_hyphens_that_do_not_break_and_figure_dashes_are_plain_hyphens(hyphen: str) -> None:
+    assert typed(f"12{hyphen}14{hyphen}2026") == "12-14-2026"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -19,6 +24,7 @@ def test_groups_of_digits_have_commas(space: str) -> None:
         ("-1\u202f234 °C", "-1,234 °C"),
         ("1\u202f200\u20132\u202f300", "1,200\u20132,300"),
         ("1\u202f200-2\u202f300", "1,200-2,300"),
+        ("1\u202f200\u20112\u202f300", "1,200-2,300"),
         ("12\u2009345\u2009km", "12,345\u2009km"),
         ("12\u2009345, 6\u2009789.", "12,345, 6,789."),
     ],
@@ -50,6 +56,6 @@ def test_what_may_be_a_year_or_a_phone_number_stays(text: str) -> None:
     assert typed(text) == text
 
 
-@given(st.text(alphabet="a12 .,-+()/\u00a0\u2009\u2013", max_size=40))
+@given(st.text(alphabet="a12 .,-+()/\u00a0\u2009\u2011\u2013", max_size=40))
 def test_places_stay_the_same(text: str) -> None:
     assert len(typed(text)) == len(text)

@@ -122,7 +122,7 @@ _ANY_LANGUAGE = {
         r"|(?<![\w-])(?:[A-Z]{1,12}-(?=[0-9])|[^\W0-9]{1,40}+(?=[0-9]))\w++(?:[-._](?=\w{0,40}[0-9])\w++)*+"
         rf"|{_BEFORE}[0-9]++(?:[A-Z]|[A-Za-z]{{1,40}}+[0-9])\w*+"
     ),
-    Kind.NUMBER: rf"{_SIGN}(?<![0-9])(?<![0-9][.,]){NUMERAL}(?:[-\u2010-\u2013/:]{NUMERAL})*+",
+    Kind.NUMBER: rf"{_SIGN}(?<![0-9])(?<![0-9][.,]){NUMERAL}(?:[-\u2013/:]{NUMERAL})*+",
 }
 _ENGLISH = {
     Kind.DATE: (
@@ -132,7 +132,7 @@ _ENGLISH = {
     ),
     # One time, or two such as "5 to 7 p.m.". The last dot may be that of the sentence too.
     Kind.TIME: (
-        rf"{_BEFORE}(?<!:)(?:{_CLOCK}(?:[ ]?[-\u2010-\u2014][ ]?| to | until )"
+        rf"{_BEFORE}(?<!:)(?:{_CLOCK}(?:[ ]?[-\u2013\u2014][ ]?| to | until )"
         rf"|(?<=etween ){_CLOCK} and )?{_CLOCK}[ ]?"
         r"(?:[ap]m|[AP]M|[ap]\.m(?:\.(?=[ ,;)]*[^\s,;)]))?|[AP]\.M(?:\.(?=[ ,;)]*[^\s,;)]))?)(?!\w)"
     ),

@@ -1,4 +1,4 @@
-"""How numbers read as a keyboard types them, without typographic spaces.
+"""How numbers read as a keyboard types them, without typographic spaces and hyphens.
 
 What is found and localized is what an English keyboard types. Each text here has the length of the text that it is made
 of, so that a place in one is the same place in the other.
@@ -9,20 +9,22 @@ import re
 # A plain space, and those that typographers put between groups of digits, and between a number and its unit.
 SPACES = " \u00a0\u2007\u2009\u202f"
 _FIXED = SPACES[1:]
+# The hyphen, the one that does not break, and the dash between the digits of phone numbers.
+_TO_HYPHENS = dict.fromkeys((0x2010, 0x2011, 0x2012), "-")
 _TO_PLAIN = dict.fromkeys(map(ord, _FIXED), " ")
 _TO_SEPARATORS = dict.fromkeys(map(ord, _FIXED), ",") | {ord(","): "."}
 _GROUPS = rf"[1-9][0-9]{{0,2}}(?:[{_FIXED}][0-9]{{3}}(?![0-9]))++(?:[.,][0-9]++)?"
 # Not the digits of a phone number, which has a plus, a bracket, or a group of another size beside them.
 _BEFORE = rf"(?<![\w.,:+])(?<![0-9)][{SPACES}/-])"
 _AFTER = rf"(?![.,:/{SPACES}-]?[0-9])"
-_GROUPED = re.compile(f"{_BEFORE}{_GROUPS}(?:[-\u2010-\u2013]{_GROUPS})?{_AFTER}")
+_GROUPED = re.compile(f"{_BEFORE}{_GROUPS}(?:[-\u2013]{_GROUPS})?{_AFTER}")
 
 
 def typed(text: str) -> str:
-    """Returns a text whose numbers have commas in place of spaces between groups of digits, and a decimal point."""
+    """Returns a text with plain hyphens, whose numbers have commas between groups of digits, and a decimal point."""
     if text.isascii():
         return text
-    return _GROUPED.sub(lambda match: match[0].translate(_TO_SEPARATORS), text)
+    return _GROUPED.sub(lambda match: match[0].translate(_TO_SEPARATORS), text.translate(_TO_HYPHENS))
 
 
 def with_plain_spaces(text: str) -> str:
