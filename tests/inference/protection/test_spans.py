@@ -75,6 +75,12 @@ def in_windows(text: str) -> list[str]:
         ("About 12\u2009345\u2009678 people.", Kind.NUMBER, "12\u2009345\u2009678"),
         ("It costs €12\u202f345.50 now.", Kind.AMOUNT, "€12\u202f345.50"),
         ("It is 12\u00a0345\u00a0km long.", Kind.QUANTITY, "12\u00a0345\u00a0km"),
+        ("He is 5\u2032 11\u2033 tall.", Kind.PRIMES, "5\u2032 11\u2033"),
+        ("He is 5'11\" tall.", Kind.PRIMES, "5'11\""),
+        ("He is 5\u2019 11\u201d tall.", Kind.PRIMES, "5\u2019 11\u201d"),
+        ("A 12\u2033 record.", Kind.PRIMES, "12\u2033"),
+        ("It is at 48° 12\u2032 30.5\u2033 N.", Kind.PRIMES, "48° 12\u2032 30.5\u2033 N"),
+        ("The slope is f\u2032(x).", Kind.PRIMES, "f\u2032"),
         ("On 5\u00a0May\u00a02024 it rained.", Kind.DATE, "5\u00a0May\u00a02024"),
         ("Call 555\u00a0123\u00a04567.", Kind.PHONE, "555\u00a0123\u00a04567"),
         ("Call +49\u00a030\u00a01234567.", Kind.PHONE, "+49\u00a030\u00a01234567"),
@@ -85,7 +91,17 @@ def test_a_span_is_found_whole(text: str, kind: Kind, span: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Nothing is here.", "I may go, and x < y and y > z.", "and/or", "Mr. Smith etc.", "a@b", "`unclosed"]
+    "text",
+    [
+        "",
+        "Nothing is here.",
+        "I may go, and x < y and y > z.",
+        "and/or",
+        "Mr. Smith etc.",
+        "a@b",
+        "`unclosed",
+        "O\u2032Neill didn\u2032t",
+    ],
 )
 def test_words_are_no_spans(text: str) -> None:
     assert found(text) == []
@@ -123,6 +139,10 @@ def test_spans_with_other_hyphens_are_those_with_plain_ones_and_stay_as_written(
 
 def test_english_words_belong_to_spans_of_english_only() -> None:
     assert found("Am 5 May 3.2 million", "de") == [(Kind.NUMBER, "5"), (Kind.NUMBER, "3.2")]
+
+
+def test_quotes_after_a_number_are_no_primes() -> None:
+    assert [span for _, span in found("'In the 90's' he was \"6\", or '7'.")] == ["90", "6", "7"]
 
 
 def test_spans_are_in_reading_order_and_count_from_the_start() -> None:
@@ -198,6 +218,8 @@ PATHOLOGICAL = [
     "1" + "\u2009234" * 25_000,
     "1\u2009234\u2009" * 15_000,
     "1\u2009234-" * 15_000,
+    "1'" * 50_000,
+    "1° 2' 3" * 15_000,
 ]
 
 

@@ -13,7 +13,7 @@ from slimseq.inference.protection.spans import CURRENCY_CODE, NUMERAL, SYMBOL, K
 from slimseq.inference.protection.typography import SPACES, typed, with_plain_spaces
 
 # Kinds whose text never changes, and that models rarely copy.
-EXACT = frozenset({Kind.KEPT, Kind.CODE, Kind.TAG, Kind.URL, Kind.EMAIL, Kind.PHONE})
+EXACT = frozenset({Kind.KEPT, Kind.CODE, Kind.TAG, Kind.URL, Kind.EMAIL, Kind.PHONE, Kind.PRIMES})
 # Models rarely copy more digits in a row.
 MAX_DIGITS = 6
 # Such as COVID-19.

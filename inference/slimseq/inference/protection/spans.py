@@ -27,6 +27,7 @@ class Kind(StrEnum):
     URL = "url"
     EMAIL = "email"
     PHONE = "phone"
+    PRIMES = "primes"
     DATE = "date"
     TIME = "time"
     AMOUNT = "amount"
@@ -53,6 +54,7 @@ class Span:
 
 # Digits with single dots and commas between them.
 NUMERAL = r"[0-9]++(?:[.,][0-9]++)*+"
+_SHORT = r"[0-9]{1,4}(?:[.,][0-9]{1,6})?"
 MONTH = (
     r"(?:Jan(?:uary|\.)?|Feb(?:ruary|\.)?|Mar(?:ch|\.)?|Apr(?:il|\.)?|May|June?|July?|Aug(?:ust|\.)?"
     r"|Sept?(?:ember|\.)?|Oct(?:ober|\.)?|Nov(?:ember|\.)?|Dec(?:ember|\.)?)"
@@ -105,6 +107,12 @@ _ANY_LANGUAGE = {
         r"|(?<![\w(])\((?=(?:[ ()-]{0,2}[0-9]){7})[0-9]{2,5}\)[ -]?[0-9]{2,8}(?:[ -][0-9]{2,8}){0,3}(?![\w])"
         rf"|{_BEFORE}(?<!-)(?:1-)?[0-9]{{3}}[-. ][0-9]{{3}}[-. ][0-9]{{4}}{_AFTER}(?!-)"
         rf"|{_BEFORE}(?<!-)0[0-9]{{2,4}}[ /-][0-9]{{3,9}}(?:[ -][0-9]{{2,6}}){{0,3}}{_AFTER}(?!-)"
+    ),
+    # Feet and inches, degrees with minutes and seconds, and names such as that of a derivative.
+    Kind.PRIMES: (
+        rf"{_SIGN}{_BEFORE}(?:[0-9]{{1,3}}° ?)?{_SHORT}"
+        rf"(?:['\u2019\u2032] ?{_SHORT}(?:[\"\u201d\u2033]|'')|[\u2032-\u2034])(?: ?[NESW])?(?!\w)"
+        r"|(?<!\w)[A-Za-z][\u2032-\u2034]++(?!\w)"
     ),
     Kind.DATE: (
         rf"{_BEFORE}(?:[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:T[0-9]{{2}}:[0-9]{{2}}[0-9:.+Z-]{{0,20}})?"
@@ -160,7 +168,7 @@ def _pattern(*rules: dict[Kind, str]) -> re.Pattern[str]:
 _PATTERNS = {"en": _pattern(_ENGLISH, _ANY_LANGUAGE)}
 _OTHER = _pattern(_ANY_LANGUAGE)
 # A text without any of these has no span.
-_SIGNS = re.compile(rf"[0-9@<`{{%&/]|www\.|\.(?:{_DOMAIN}|{_FILE})\b")
+_SIGNS = re.compile(rf"[0-9@<`{{%&/\u2032-\u2034]|www\.|\.(?:{_DOMAIN}|{_FILE})\b")
 # What no window may end in, and where one may begin.
 _WHOLE = re.compile(f"{_CODE_SPAN}|{_TAG}|{_EMAIL}")
 _OPENING = re.compile(r"[`<]|(?<![\w.+%-])[\w.%+-]++(?=@|\Z)")

@@ -1,4 +1,4 @@
-"""How numbers read as a keyboard types them, without typographic spaces and hyphens.
+"""How numbers read as a keyboard types them, without typographic spaces and hyphens, and what no reader sees.
 
 What is found and localized is what an English keyboard types. Each text here has the length of the text that it is made
 of, so that a place in one is the same place in the other.
@@ -18,6 +18,16 @@ _GROUPS = rf"[1-9][0-9]{{0,2}}(?:[{_FIXED}][0-9]{{3}}(?![0-9]))++(?:[.,][0-9]++)
 _BEFORE = rf"(?<![\w.,:+])(?<![0-9)][{SPACES}/-])"
 _AFTER = rf"(?![.,:/{SPACES}-]?[0-9])"
 _GROUPED = re.compile(f"{_BEFORE}{_GROUPS}(?:[-\u2013]{_GROUPS})?{_AFTER}")
+
+# Characters without width: soft hyphens, joiners, marks of direction and of byte order.
+WITHOUT_WIDTH = "".join(
+    map(chr, (0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF))
+)
+# These have a meaning after letters of Arabic, Indic and Thai scripts, and in emoji.
+_JOINERS = "\u200b\u200c\u200d"
+MARKS = re.compile(
+    rf"(?<=[\0-\u058f])[{WITHOUT_WIDTH}]+|[{WITHOUT_WIDTH.translate(dict.fromkeys(map(ord, _JOINERS)))}]+"
+)
 
 
 def typed(text: str) -> str:
