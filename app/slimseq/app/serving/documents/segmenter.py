@@ -139,6 +139,9 @@ def _sentences(content: str, language: str, spans: Sequence[Span]) -> Iterator[S
     last_end = -1
     own: list[Span] = []
     for sentence in segments(content, language):
+        if not sentence:
+            yield None
+            continue
         end += len(sentence)
         while index < len(spans) and spans[index].start < end:
             own.append(spans[index])
