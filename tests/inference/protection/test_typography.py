@@ -49,6 +49,8 @@ def test_decimals_ranges_and_signs_belong_to_a_grouped_number(text: str, expecte
         "3.141\u2009592\u2009653",
         "12\u202f345.678.9",
         "A1\u00a0234",
+        "https://a.org/1\u2009234",
+        "https://a.org?page=1\u2009234",
         "12\u00a034",
     ],
 )

@@ -14,8 +14,9 @@ _TO_HYPHENS = dict.fromkeys((0x2010, 0x2011, 0x2012), "-")
 _TO_PLAIN = dict.fromkeys(map(ord, _FIXED), " ")
 _TO_SEPARATORS = dict.fromkeys(map(ord, _FIXED), ",") | {ord(","): "."}
 _GROUPS = rf"[1-9][0-9]{{0,2}}(?:[{_FIXED}][0-9]{{3}}(?![0-9]))++(?:[.,][0-9]++)?"
-# Not the digits of a phone number, which has a plus, a bracket, or a group of another size beside them.
-_BEFORE = rf"(?<![\w.,:+])(?<![0-9)][{SPACES}/-])"
+# Not the digits of a phone number, which has a plus, a bracket, or a group of another size beside them, and not those
+# at the end of a URL.
+_BEFORE = rf"(?<![\w.,:+/=&?#])(?<![0-9)][{SPACES}/-])"
 _AFTER = rf"(?![.,:/{SPACES}-]?[0-9])"
 _GROUPED = re.compile(f"{_BEFORE}{_GROUPS}(?:[-\u2013]{_GROUPS})?{_AFTER}")
 
