@@ -30,7 +30,13 @@ def test_a_sentence_longer_than_windows_stays_one() -> None:
 
     found = list(segments(f"Before. {long}end. After.", "en"))
 
-    assert [each.strip() for each in found] == ["Before.", f"{long}end.", "After."]
+    assert [each.strip() for each in found if each] == ["Before.", f"{long}end.", "After."]
+
+
+def test_a_caller_gets_control_after_each_window_in_which_no_sentence_ends() -> None:
+    found = list(segments("word " * WINDOW_CHARACTERS, "en"))
+
+    assert found[:-1] == [""] * 4 and len(found[-1]) == 5 * WINDOW_CHARACTERS
 
 
 def test_a_text_of_quotation_marks_alone_is_segmented_in_short_windows() -> None:

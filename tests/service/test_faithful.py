@@ -20,6 +20,11 @@ SENTENCES = {
     "Run `pip install slimseq` to begin.": ("`pip install slimseq`",),
     "This is <b>very</b> important.": ("<b>", "</b>"),
     "The train leaves at 3:30 p.m. on March 5, 2024.": ("15:30", "5. März 2024"),
+    "He is 5\u2032 11\u2033 tall, call him at 555\u2011123\u20114567.": ("5\u2032 11\u2033", "555\u2011123\u20114567"),
+    "See the page https://exam\u200bple.com/a\u2060b\ufeff, it costs 12\u20605 euros.": (
+        "https://exam\u200bple.com/a\u2060b",
+        "125",
+    ),
     "Version 2.0.1 is from 2019, and 12.5% of the users have it.": ("2.0.1", "2019", "12,5"),
 }
 

@@ -20,7 +20,8 @@ def sentences(text: str) -> list[str]:
 def segments(text: str, language: str) -> Iterator[str]:
     """Yields the sentences of a text with the spaces around them; their concatenation is the text.
 
-    A long text is segmented in windows. Each begins after the last complete sentence.
+    A long text is segmented in windows. Each begins after the last complete sentence. After a window in which no
+    sentence ends, an empty string is yielded, so that a caller can do something else in between.
 
     Args:
         text: of any length.
@@ -36,6 +37,7 @@ def segments(text: str, language: str) -> Iterator[str]:
             # No sentence ends in this window.
             pending.append(window)
             start += len(window)
+            yield ""
             continue
         complete = found if is_last else found[:-1]
         start += len(window) if is_last else len(window) - len(found[-1])

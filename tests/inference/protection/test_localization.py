@@ -38,6 +38,16 @@ def german(text: str) -> str:
         ("50\u202f% and 3.5\u2009km", "50 % and 3,5\u2009km"),
         ("1,299.99\u202f€", "1.299,99 €"),
         ("3.2\u00a0million", "3,2 Millionen"),
+        ("12\u2009345\u2009678 people", "12.345.678 people"),
+        ("€12\u202f345.50", "12.345,50 €"),
+        ("1\u00a0234\u00a0km", "1.234\u00a0km"),
+        ("1\u202f200\u20132\u202f300", "1.200\u20132.300"),
+        ("5\u00a0May\u00a01999", "5. Mai 1999"),
+        ("12\u201114\u20112026", "12-14-2026"),
+        ("$5\u2011million", "5 Millionen $"),
+        ("\u20125 km", "-5 km"),
+        ("555\u2011123\u20114567", "555\u2011123\u20114567"),
+        ("5\u00a0to\u00a07\u00a0pm", "17 bis 19 Uhr"),
         ("14 to 15 pm", "14 to 15 pm"),
         ("9 a.m. sharp", "9 Uhr sharp"),
         ("14:30", "14:30"),
@@ -81,7 +91,7 @@ def test_what_is_not_surely_a_number_stays(text: str) -> None:
 
 @pytest.mark.parametrize(("source", "target"), [("en", "fr"), ("de", "en"), ("fr", "de"), ("en", "")])
 def test_between_other_languages_nothing_changes(source: str, target: str) -> None:
-    text = "$1,299.99 at 3:30 p.m. on March 5, 2024, a@b.com"
+    text = "$1,299.99 at 3:30 p.m. on March 5, 2024, a@b.com, 1\u202f234, 10\u201115"
 
     assert render_all(text, find_spans(text, source), source, target) == text
 
@@ -100,3 +110,4 @@ def test_a_translation_may_write_a_number_in_other_ways() -> None:
 
 def test_in_other_languages_a_number_may_be_kept_or_have_its_separators_swapped() -> None:
     assert forms("1,299.99", "fr") == [{"1,299.99", "1.299,99", "1299.99"}]
+    assert forms("1\u202f299", "fr") == [{"1\u202f299", "1 299", "1,299", "1.299", "1299"}]

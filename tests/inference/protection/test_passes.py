@@ -60,6 +60,25 @@ def test_a_number_with_many_separators_has_a_placeholder_in_the_first_pass() -> 
     assert output.text == f"It has {number.replace(',', '.')} rooms."
 
 
+def test_models_read_commas_in_place_of_thin_spaces_between_groups_of_digits() -> None:
+    output, passes = translate("It has 12\u2009345 rooms.", lambda text: text.replace("12,345", "12.345"))
+
+    assert passes == [["It has 12,345 rooms."]] and output.text == "It has 12.345 rooms."
+
+
+def test_models_read_plain_hyphens_in_dates_and_nothing_else_changes() -> None:
+    output, passes = translate("The check\u2011in is on 12\u201114\u20112026.", copy)
+
+    assert passes == [["The check\u2011in is on 12-14-2026."]]
+    assert output.text == "The check\u2011in is on 12-14-2026."
+
+
+def test_a_number_with_thin_spaces_that_is_lost_is_named_as_it_was() -> None:
+    output, _ = translate("It has 12\u2009345 rooms.", lambda _: "Ja", finish_reason="length")
+
+    assert output.lost == ("12\u2009345",)
+
+
 def test_tags_around_a_sentence_are_not_read() -> None:
     output, passes = translate("<p> <b>Good</b> day. </p>", copy)
 

@@ -72,6 +72,18 @@ def in_windows(text: str) -> list[str]:
         ("In the mid-1990s.", Kind.NUMBER, "1990"),
         ("From 10-15 people.", Kind.NUMBER, "10-15"),
         ("About 2.5 million people.", Kind.NUMBER, "2.5 million"),
+        ("About 12\u2009345\u2009678 people.", Kind.NUMBER, "12\u2009345\u2009678"),
+        ("It costs €12\u202f345.50 now.", Kind.AMOUNT, "€12\u202f345.50"),
+        ("It is 12\u00a0345\u00a0km long.", Kind.QUANTITY, "12\u00a0345\u00a0km"),
+        ("He is 5\u2032 11\u2033 tall.", Kind.PRIMES, "5\u2032 11\u2033"),
+        ("He is 5'11\" tall.", Kind.PRIMES, "5'11\""),
+        ("He is 5\u2019 11\u201d tall.", Kind.PRIMES, "5\u2019 11\u201d"),
+        ("A 12\u2033 record.", Kind.PRIMES, "12\u2033"),
+        ("It is at 48° 12\u2032 30.5\u2033 N.", Kind.PRIMES, "48° 12\u2032 30.5\u2033 N"),
+        ("The slope is f\u2032(x).", Kind.PRIMES, "f\u2032"),
+        ("On 5\u00a0May\u00a02024 it rained.", Kind.DATE, "5\u00a0May\u00a02024"),
+        ("Call 555\u00a0123\u00a04567.", Kind.PHONE, "555\u00a0123\u00a04567"),
+        ("Call +49\u00a030\u00a01234567.", Kind.PHONE, "+49\u00a030\u00a01234567"),
     ],
 )
 def test_a_span_is_found_whole(text: str, kind: Kind, span: str) -> None:
@@ -79,14 +91,58 @@ def test_a_span_is_found_whole(text: str, kind: Kind, span: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Nothing is here.", "I may go, and x < y and y > z.", "and/or", "Mr. Smith etc.", "a@b", "`unclosed"]
+    "text",
+    [
+        "",
+        "Nothing is here.",
+        "I may go, and x < y and y > z.",
+        "and/or",
+        "Mr. Smith etc.",
+        "a@b",
+        "`unclosed",
+        "O\u2032Neill didn\u2032t",
+    ],
 )
 def test_words_are_no_spans(text: str) -> None:
     assert found(text) == []
 
 
+@pytest.mark.parametrize("space", [" ", "\u00a0"])
+def test_a_year_beside_a_number_is_no_group_of_digits(space: str) -> None:
+    assert found(f"in 2019{space}150 people") == [(Kind.NUMBER, "2019"), (Kind.NUMBER, "150")]
+
+
+@pytest.mark.parametrize("hyphen", ["\u2010", "\u2011", "\u2012"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "on 12-14-2026 in",
+        "On 2026-12-14T10:00 it",
+        "pages 10-15 are",
+        "Call 555-123-4567 now.",
+        "Call 1-800-555-0199 now.",
+        "Call +49-30-1234567 now.",
+        "from 5-7 p.m. daily",
+        "They fear COVID-19.",
+        "a $5-million deal",
+        "It was -5 °C.",
+        "a 7-year-old child",
+        "See foo-bar.com and a-b@x-y.org.",
+        "the id 550e8400-e29b-41d4-a716-446655440000",
+    ],
+)
+def test_spans_with_other_hyphens_are_those_with_plain_ones_and_stay_as_written(text: str, hyphen: str) -> None:
+    expected = [(kind, span.replace("-", hyphen)) for kind, span in found(text)]
+
+    assert expected and found(text.replace("-", hyphen)) == expected
+
+
 def test_english_words_belong_to_spans_of_english_only() -> None:
     assert found("Am 5 May 3.2 million", "de") == [(Kind.NUMBER, "5"), (Kind.NUMBER, "3.2")]
+
+
+def test_quotes_after_a_number_are_no_primes() -> None:
+    assert [span for _, span in found("'In the 90's' he was \"6\", or '7'.")] == ["90", "6", "7"]
 
 
 def test_spans_are_in_reading_order_and_count_from_the_start() -> None:
@@ -159,6 +215,11 @@ PATHOLOGICAL = [
     "<code>" + "a" * 100_000,
     "<a `" * 25_000,
     "a.b@" * 25_000,
+    "1" + "\u2009234" * 25_000,
+    "1\u2009234\u2009" * 15_000,
+    "1\u2009234-" * 15_000,
+    "1'" * 50_000,
+    "1° 2' 3" * 15_000,
 ]
 
 
@@ -225,7 +286,10 @@ def test_windows_cover_a_text_and_end_at_spaces() -> None:
     assert len(ranges) > 1 and all(text[end] == " " for _, end in ranges[:-1])
 
 
-@given(st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x\u00a0\u2212é", max_size=80), st.sampled_from(["en", "de"]))
+@given(
+    st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x\u00a0\u2009\u2011\u2212é", max_size=80),
+    st.sampled_from(["en", "de"]),
+)
 def test_spans_of_any_text_are_in_it_and_apart(text: str, language: str) -> None:
     spans = find_spans(text, language)
 
@@ -234,7 +298,7 @@ def test_spans_of_any_text_are_in_it_and_apart(text: str, language: str) -> None
     assert isinstance(spans, list) and all(isinstance(span, Span) for span in spans)
 
 
-@given(st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x", max_size=80))
+@given(st.text(alphabet="ab1 9.,:-+<>`{}@/$%&;#()[]°€x\u2009", max_size=80))
 def test_every_digit_of_a_text_belongs_to_a_span_or_to_a_word(text: str) -> None:
     covered = {place for span in find_spans(text, "en") for place in range(span.start, span.end)}
 

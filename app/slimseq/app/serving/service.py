@@ -257,6 +257,7 @@ class GenerationService:
                 if self._chooser.choose(task, choice) == selection.variant:
                     raise
 
+
 def _submit(loaded: LoadedVariant, planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:
     """Queues the rows of a plan. Stop strings end the other rows only after their last pass.
 

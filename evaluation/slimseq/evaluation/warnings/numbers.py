@@ -1,6 +1,7 @@
 """The numbers of a text, and which of them another text lacks.
 
-A number is the same in another notation: `1,299.99` is `1.299,99`, `10,000` is `10 000`. Time is linear in the texts.
+A number is the same in another notation: `1,299.99` is `1.299,99`, `10,000` is `10 000`. Marks without width
+are no part of it. Time is linear in the texts.
 """
 
 import re
@@ -9,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from slimseq.inference.protection.typography import MARKS, SPACES
+
 # A number without separators, or what is between separators.
 _DIGITS = re.compile(r"\d+")
 # Between the digits of one number. Those of thousands alone join groups of three digits.
-_SEPARATORS = frozenset(".,'\u2019\u00a0\u202f ")
-_OF_THOUSANDS = frozenset("'\u2019\u00a0\u202f ")
+_OF_THOUSANDS = frozenset(f"'\u2019{SPACES}")
+_SEPARATORS = _OF_THOUSANDS | {".", ","}
 _GROUP = 3
 # A time of twelve hours: 3 p.m. may be 15 in the output.
 _TWELVE_HOURS = re.compile(r"\d\s?[ap]\.?\s?m\b", re.IGNORECASE)
@@ -35,6 +38,8 @@ class Number:
 
 def numbers(text: str) -> Iterator[Number]:
     """Yields the numbers of a text, in any script's digits."""
+    if not text.isascii():
+        text = MARKS.sub("", text)
     start, end = 0, 0
     groups: list[str] = []
     separators: list[str] = []

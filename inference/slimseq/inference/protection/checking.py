@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimseq.inference.protection.localization import Numeral, Rendering
-from slimseq.inference.protection.spans import SPACES, Range
+from slimseq.inference.protection.spans import Range
+from slimseq.inference.protection.typography import SPACES
 
 # The longest unit has fewer.
 UNIT_CHARACTERS = 24

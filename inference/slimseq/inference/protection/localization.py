@@ -9,10 +9,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from slimseq.inference.protection.spans import CURRENCY_CODE, NUMERAL, SPACES, SYMBOL, Kind, Span
+from slimseq.inference.protection.spans import CURRENCY_CODE, NUMERAL, SYMBOL, Kind, Span
+from slimseq.inference.protection.typography import SPACES, typed, with_plain_spaces
 
 # Kinds whose text never changes, and that models rarely copy.
-EXACT = frozenset({Kind.KEPT, Kind.CODE, Kind.TAG, Kind.URL, Kind.EMAIL, Kind.PHONE})
+EXACT = frozenset({Kind.KEPT, Kind.CODE, Kind.TAG, Kind.URL, Kind.EMAIL, Kind.PHONE, Kind.PRIMES})
 # Models rarely copy more digits in a row.
 MAX_DIGITS = 6
 # Such as COVID-19.
@@ -136,7 +137,9 @@ def rendering(span: Span, source: str, target: str, before: str = "") -> Renderi
     if is_exact(span):
         return Rendering(span.text, words=((span.text.lower(),),))
     if (source, target) != ("en", "de"):
-        return Rendering(span.text, tuple(_kept(each) for each in _NUMERAL.findall(span.text)))
+        matches = _NUMERAL.finditer(typed(span.text))
+        return Rendering(span.text, tuple(_kept(span.text[slice(*match.span())]) for match in matches))
+    span = replace(span, text=typed(span.text))
     if span.kind is Kind.DATE and (month := _MONTH.search(span.text)):
         return _date(span.text, month[0])
     if span.kind is Kind.TIME:
@@ -168,8 +171,10 @@ def with_renderings(text: str, spans: Sequence[Span], renderings: Sequence[Rende
 
 def _kept(numeral: str) -> Numeral:
     """Returns a numeral that stays as it is. An output may have its separators in another way."""
-    swapped = numeral.translate(str.maketrans(",.", ".,"))
-    return Numeral(numeral, frozenset({numeral, swapped, re.sub(",(?=[0-9]{3})", "", numeral)}))
+    plain = typed(numeral)
+    swapped = plain.translate(str.maketrans(",.", ".,"))
+    forms = {numeral, with_plain_spaces(numeral), plain, swapped, re.sub(",(?=[0-9]{3})", "", plain)}
+    return Numeral(numeral, frozenset(forms))
 
 
 def _german(numeral: str, is_measure: bool) -> Numeral:
@@ -248,7 +253,7 @@ def _time(text: str) -> Rendering:
     # 9 to 5 p.m. begins in the morning.
     numerals.insert(0, _german_time(clocks[0], is_afternoon=(half == "p") is (first < last)))
     between = text[clocks[0].end() : clocks[-1].start()]
-    between = _GERMAN_BETWEEN.get(between, between)
+    between = _GERMAN_BETWEEN.get(with_plain_spaces(between), between)
     return Rendering(f"{numerals[0].localized}{between}{numerals[1].localized} Uhr", tuple(numerals))
 
 

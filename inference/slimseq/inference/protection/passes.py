@@ -22,6 +22,7 @@ from slimseq.inference.protection.checking import check, replaced
 from slimseq.inference.protection.localization import Rendering, is_exact, renderings_of, with_renderings
 from slimseq.inference.protection.masking import Masked, mask
 from slimseq.inference.protection.spans import Kind, Span, has_words
+from slimseq.inference.protection.typography import typed
 
 Passes = Generator[list[str], Sequence[TextOutput], TextOutput]
 
@@ -69,7 +70,12 @@ def passing(text: str, spans: Sequence[Span], source: str, target: str) -> Passe
     start, end = end - len(text[start:end].lstrip()), start + len(text[start:end].rstrip())
     inner = [span.moved(-start) for span in spans[first:last]]
     words = text[start:end]
-    output = yield from _passes_of(Sentence(words, inner, renderings_of(words, inner, source, target)))
+    renderings = renderings_of(words, inner, source, target)
+    if source == "en":
+        # Models know numbers with commas. Places stay as they are.
+        read = [Rendering(span.text if is_exact(span) else typed(span.text)) for span in inner]
+        words = with_renderings(words, inner, read)
+    output = yield from _passes_of(Sentence(words, inner, renderings))
     return replace(output, text=text[:start] + output.text + text[end:])
 
 

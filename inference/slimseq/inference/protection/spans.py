@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slimseq.inference.protection.typography import typed, with_plain_spaces
+
 Range = tuple[int, int]
 
 # Characters that are searched at once: a few milliseconds.
@@ -25,6 +27,7 @@ class Kind(StrEnum):
     URL = "url"
     EMAIL = "email"
     PHONE = "phone"
+    PRIMES = "primes"
     DATE = "date"
     TIME = "time"
     AMOUNT = "amount"
@@ -49,10 +52,9 @@ class Span:
         return Span(self.start + offset, self.end + offset, self.kind, self.text)
 
 
-# Spaces between a number and its unit, those of fixed width too.
-SPACES = " \u00a0\u2009\u202f"
 # Digits with single dots and commas between them.
 NUMERAL = r"[0-9]++(?:[.,][0-9]++)*+"
+_SHORT = r"[0-9]{1,4}(?:[.,][0-9]{1,6})?"
 MONTH = (
     r"(?:Jan(?:uary|\.)?|Feb(?:ruary|\.)?|Mar(?:ch|\.)?|Apr(?:il|\.)?|May|June?|July?|Aug(?:ust|\.)?"
     r"|Sept?(?:ember|\.)?|Oct(?:ober|\.)?|Nov(?:ember|\.)?|Dec(?:ember|\.)?)"
@@ -106,23 +108,29 @@ _ANY_LANGUAGE = {
         rf"|{_BEFORE}(?<!-)(?:1-)?[0-9]{{3}}[-. ][0-9]{{3}}[-. ][0-9]{{4}}{_AFTER}(?!-)"
         rf"|{_BEFORE}(?<!-)0[0-9]{{2,4}}[ /-][0-9]{{3,9}}(?:[ -][0-9]{{2,6}}){{0,3}}{_AFTER}(?!-)"
     ),
+    # Feet and inches, degrees with minutes and seconds, and names such as that of a derivative.
+    Kind.PRIMES: (
+        rf"{_SIGN}{_BEFORE}(?:[0-9]{{1,3}}° ?)?{_SHORT}"
+        rf"(?:['\u2019\u2032] ?{_SHORT}(?:[\"\u201d\u2033]|'')|[\u2032-\u2034])(?: ?[NESW])?(?!\w)"
+        r"|(?<!\w)[A-Za-z][\u2032-\u2034]++(?!\w)"
+    ),
     Kind.DATE: (
         rf"{_BEFORE}(?:[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:T[0-9]{{2}}:[0-9]{{2}}[0-9:.+Z-]{{0,20}})?"
         rf"|[0-9]{{1,2}}/[0-9]{{1,2}}/[0-9]{{2,4}}|[0-9]{{1,2}}\.[0-9]{{1,2}}\.[0-9]{{4}}){_AFTER}"
     ),
     Kind.TIME: rf"{_BEFORE}(?<!:)[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?(?!:?[0-9]){_AFTER}",
     Kind.AMOUNT: (
-        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[{SPACES}]?{NUMERAL}{_AFTER}"
-        rf"|{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]?(?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
+        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[ ]?{NUMERAL}{_AFTER}"
+        rf"|{_SIGN}{_BEFORE}{NUMERAL}[ ]?(?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
     ),
-    Kind.PERCENT: rf"{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]?%",
-    Kind.QUANTITY: rf"{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]?{UNIT}(?![\w/²³])",
+    Kind.PERCENT: rf"{_SIGN}{_BEFORE}{NUMERAL}[ ]?%",
+    Kind.QUANTITY: rf"{_SIGN}{_BEFORE}{NUMERAL}[ ]?{UNIT}(?![\w/²³])",
     Kind.IDENTIFIER: (
         r"(?<!\w)[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)"
         r"|(?<![\w-])(?:[A-Z]{1,12}-(?=[0-9])|[^\W0-9]{1,40}+(?=[0-9]))\w++(?:[-._](?=\w{0,40}[0-9])\w++)*+"
         rf"|{_BEFORE}[0-9]++(?:[A-Z]|[A-Za-z]{{1,40}}+[0-9])\w*+"
     ),
-    Kind.NUMBER: rf"{_SIGN}(?<![0-9])(?<![0-9][.,]){NUMERAL}(?:[-\u2010-\u2013/:]{NUMERAL})*+",
+    Kind.NUMBER: rf"{_SIGN}(?<![0-9])(?<![0-9][.,]){NUMERAL}(?:[-\u2013/:]{NUMERAL})*+",
 }
 _ENGLISH = {
     Kind.DATE: (
@@ -132,17 +140,17 @@ _ENGLISH = {
     ),
     # One time, or two such as "5 to 7 p.m.". The last dot may be that of the sentence too.
     Kind.TIME: (
-        rf"{_BEFORE}(?<!:)(?:{_CLOCK}(?:[{SPACES}]?[-\u2010-\u2014][{SPACES}]?| to | until )"
-        rf"|(?<=etween ){_CLOCK} and )?{_CLOCK}[{SPACES}]?"
+        rf"{_BEFORE}(?<!:)(?:{_CLOCK}(?:[ ]?[-\u2013\u2014][ ]?| to | until )"
+        rf"|(?<=etween ){_CLOCK} and )?{_CLOCK}[ ]?"
         r"(?:[ap]m|[AP]M|[ap]\.m(?:\.(?=[ ,;)]*[^\s,;)]))?|[AP]\.M(?:\.(?=[ ,;)]*[^\s,;)]))?)(?!\w)"
     ),
     Kind.AMOUNT: (
-        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[{SPACES}]?{NUMERAL}"
+        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[ ]?{NUMERAL}"
         rf"(?:[ -]{SCALE}|[ ]?(?:bn|tn|mn)|[mMbBkK])(?!\w)"
-        rf"|{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}]{SCALE}[{SPACES}](?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
+        rf"|{_SIGN}{_BEFORE}{NUMERAL}[ ]{SCALE}[ ](?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
     ),
     Kind.ORDINAL: rf"{_BEFORE}[0-9]{{1,4}}{_SUFFIX}(?!\w)",
-    Kind.NUMBER: rf"{_SIGN}{_BEFORE}{NUMERAL}[{SPACES}-]{SCALE}(?!\w)",
+    Kind.NUMBER: rf"{_SIGN}{_BEFORE}{NUMERAL}[ -]{SCALE}(?!\w)",
 }
 # The order matters: the first kind that matches at a place wins.
 _ORDER = list(Kind)[1:]
@@ -160,7 +168,7 @@ def _pattern(*rules: dict[Kind, str]) -> re.Pattern[str]:
 _PATTERNS = {"en": _pattern(_ENGLISH, _ANY_LANGUAGE)}
 _OTHER = _pattern(_ANY_LANGUAGE)
 # A text without any of these has no span.
-_SIGNS = re.compile(rf"[0-9@<`{{%&/]|www\.|\.(?:{_DOMAIN}|{_FILE})\b")
+_SIGNS = re.compile(rf"[0-9@<`{{%&/\u2032-\u2034]|www\.|\.(?:{_DOMAIN}|{_FILE})\b")
 # What no window may end in, and where one may begin.
 _WHOLE = re.compile(f"{_CODE_SPAN}|{_TAG}|{_EMAIL}")
 _OPENING = re.compile(r"[`<]|(?<![\w.+%-])[\w.%+-]++(?=@|\Z)")
@@ -207,7 +215,7 @@ def find_spans(text: str, language: str, window: Range | None = None) -> list[Sp
     """
     offset, end = window or (0, len(text))
     # What is outside of the window must not hide what is in it, such as the rest of a long number.
-    whole, text = text, text[offset:end]
+    whole, text = text, with_plain_spaces(typed(text[offset:end]))
     if not _SIGNS.search(text):
         return []
     pattern = _PATTERNS.get(language, _OTHER)

@@ -1,5 +1,6 @@
 """Any text is split and put together again: no line break is lost, and no step takes long."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,3 +42,13 @@ def test_any_text_keeps_its_line_breaks(text: str, language: str) -> None:
 @given(parts=st.lists(runs, max_size=6), language=LANGUAGES)
 def test_long_runs_of_punctuation_do_not_stall_the_planner(parts: list[tuple[str, int]], language: str) -> None:
     is_kept("".join(part * count for part, count in parts), language)
+
+
+@pytest.mark.parametrize("word", ["`a{}` b ", '"a{}" b ', "`é{}` ß "])
+def test_a_line_of_code_or_quotes_without_an_end_of_a_sentence_is_split_in_small_steps(word: str) -> None:
+    line = "".join(word.format(number) for number in range(40_000))
+
+    longest, segmented = longest_step(lambda: splitting(line, "en", is_protected=True), below=STEP_SECONDS)
+
+    assert longest < STEP_SECONDS
+    assert segmented.join([segment.text for segment in segmented.segments]) == line

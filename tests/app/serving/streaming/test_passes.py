@@ -106,3 +106,31 @@ def test_the_further_passes_of_equal_sentences_are_generated_once(translator: Te
 
     assert len(done.outputs) == 3 and len({output.text for output in done.outputs}) == 1
     assert "7" in done.outputs[0].text
+
+
+@pytest.mark.parametrize(("is_sampled", "generated"), [(False, 1), (True, 3)])
+def test_equal_sentences_of_a_stream_share_their_further_passes(
+    translator: TextGenerator, is_sampled: bool, generated: int
+) -> None:
+    async def scenario() -> list[TextOutput]:
+        generator, planner = EchoGenerator(), Planner()
+        batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
+        prompt = Prompt([f"{SHORT} {SHORT}", SHORT], options={"do_sample": is_sampled, "num_beams": 1})
+        plan = finished(planning(translator, prompt, max_rows=4096))
+        passes = StreamedPasses(batching, translator, plan, Due.within(10), planner)
+        ended: asyncio.Queue[tuple[int, asyncio.Task[TextOutput]]] = asyncio.Queue()
+        wrong = TextOutput("Es ist 8 oder 9.", "eos", 4, 3, False)
+
+        assert all(passes.first(row, wrong, lambda *pair: ended.put_nowait(pair)) is None for row in range(3))
+        outputs = []
+        while passes.running:
+            outputs.append(passes.ended(*await ended.get()))
+
+        assert sum(map(len, generator.batches)) == 2 * generated
+        batching.close()
+        planner.close()
+        return outputs
+
+    outputs = asyncio.run(scenario())
+
+    assert len(outputs) == 3 and all("7" in output.text for output in outputs)

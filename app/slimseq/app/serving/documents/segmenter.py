@@ -7,9 +7,14 @@ summarization model gets the whole text as one segment. No sentence ends within 
 import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from slimseq.app.serving.documents.marks import unmarking
 from slimseq.evaluation.sentences import segments
 from slimseq.inference.protection.spans import Range, Span, find_spans, windows, with_ranges, without_gaps
+from slimseq.inference.protection.typography import WITHOUT_WIDTH
+
+Result = TypeVar("Result")
 
 JOINT = " "
 # More protected spans in a row, such as a list of numbers, are several segments.
@@ -18,7 +23,7 @@ MAX_SPANS = 16
 _BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 # What may be around the text of a line: white space, byte order marks, and other marks without width that models do not
 # know. It is kept.
-_AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200e\u200f\u2060\ufeff"
+_AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + WITHOUT_WIDTH
 _LINE = re.compile(f"[^{_BREAKS}]*(?:\r\n|[{_BREAKS}])|[^{_BREAKS}]+")
 
 
@@ -85,12 +90,6 @@ def splitting(
             continue
         start = line.index(content[0])
         pending.append(line[:start])
-        spans: list[Span] = []
-        for first, last in windows(content) if is_protected else ():
-            # A URL may have ended after its window.
-            spans += find_spans(content, language, (min(max(first, spans[-1].end if spans else 0), last), last))
-            yield len(found)
-        spans = without_gaps(spans)
         begin, end = line_start + start, line_start + start + len(content)
         own: list[Range] = []
         while next_range < len(ranges) and ranges[next_range][0] < end:
@@ -99,7 +98,21 @@ def splitting(
             if last > end:
                 break
             next_range += 1
-        for segment in _sentences(content, language, with_ranges(content, spans, own) if own else spans):
+        plain = None
+        if is_protected:
+            plain = yield from _counted(unmarking(content, own), len(found))
+        read = plain.text if plain else content
+        spans: list[Span] = []
+        for first, last in windows(read) if is_protected else ():
+            # A URL may have ended after its window.
+            spans += find_spans(read, language, (min(max(first, spans[-1].end if spans else 0), last), last))
+            yield len(found)
+        spans = without_gaps(spans)
+        if own:
+            spans = with_ranges(read, spans, plain.without_marks(own) if plain else own)
+        if plain:
+            read, spans = yield from _counted(plain.restoring(spans), len(found))
+        for segment in _sentences(read, language, spans):
             if segment is not None:
                 found.append(replace(segment, before="".join(pending)) if pending else segment)
                 pending = []
@@ -109,12 +122,26 @@ def splitting(
     return SegmentedText(found, "".join(pending))
 
 
+def _counted(work: Generator[None, None, Result], count: int) -> Generator[int, None, Result]:
+    """Runs work, and yields a number after each of its steps."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        yield count
+
+
 def _sentences(content: str, language: str, spans: Sequence[Span]) -> Iterator[Segment | None]:
     """Yields the sentences of a line, and None in place of nothing or of a sentence that goes on."""
     start = end = index = 0
     last_end = -1
     own: list[Span] = []
     for sentence in segments(content, language):
+        if not sentence:
+            yield None
+            continue
         end += len(sentence)
         while index < len(spans) and spans[index].start < end:
             own.append(spans[index])

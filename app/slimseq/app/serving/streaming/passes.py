@@ -1,11 +1,12 @@
 """The further passes of a streamed request: those of a row start as soon as its first pass has ended.
 
-So a sentence whose spans have to be repaired delays the sentences after it by its own passes only.
+So a sentence whose spans have to be repaired delays the sentences after it by its own passes only. Equal sentences
+share their further passes, unless they are sampled.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 from slimseq.app.serving.batching.request import Generated
@@ -41,7 +42,10 @@ class StreamedPasses:
         self._due = due
         self._planner = planner
         self._outputs: dict[int, TextOutput] = {}
-        self._running: set[asyncio.Task[TextOutput]] = set()
+        # The rows whose passes have not ended, and the tasks of all sentences that needed further ones.
+        self._running: set[int] = set()
+        self._tasks: dict[Hashable, asyncio.Task[TextOutput]] = {}
+        self._segments = [segment for text in planned.texts for segment in text.segments]
         self._ended: float | None = None
 
     @property
@@ -57,14 +61,17 @@ class StreamedPasses:
             output: its output.
             on_end: called on the event loop when the further passes end. The caller then calls `ended`.
         """
-        passes = RowPasses(self._generator, self._planned)
-        work = passes.begin([(row, output)])
-        rows = None if self._is_long(row) else finished(work)
-        if rows is not None and not rows:
-            self._outputs[row] = passes.outputs[row]
-            return passes.outputs[row]
-        task = asyncio.create_task(self._run(row, passes, rows, work))
-        self._running.add(task)
+        segment = self._segments[row]
+        sentence = row if self._planned.options.do_sample else (segment.text, segment.spans)
+        if (task := self._tasks.get(sentence)) is None:
+            passes = RowPasses(self._generator, self._planned)
+            work = passes.begin([(row, output)])
+            rows = None if self._is_long(row) else finished(work)
+            if rows is not None and not rows:
+                self._outputs[row] = passes.outputs[row]
+                return passes.outputs[row]
+            task = self._tasks[sentence] = asyncio.create_task(self._run(row, passes, rows, work))
+        self._running.add(row)
         task.add_done_callback(lambda ended: on_end(row, ended))
         return None
 
@@ -74,7 +81,7 @@ class StreamedPasses:
         Raises:
             SlimseqError: they failed.
         """
-        self._running.discard(task)
+        self._running.discard(row)
         self._ended = time.monotonic()
         self._outputs[row] = task.result()
         return self._outputs[row]
@@ -87,7 +94,7 @@ class StreamedPasses:
 
     def close(self) -> None:
         """Ends what still runs. Nobody reads its errors."""
-        for task in self._running:
+        for task in self._tasks.values():
             task.cancel()
             task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 

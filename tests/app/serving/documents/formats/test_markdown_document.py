@@ -188,14 +188,33 @@ def test_a_block_with_too_much_in_it_is_refused_with_its_line() -> None:
         read("a\n" * 10_001)
     with pytest.raises(MarkupTooComplex, match=r"from line 3 on there are more than 40000 '\|'"):
         read("text\n\n" + "|a" * 13_500 + "\n" + "|-" * 13_500 + "\n" + "|a" * 13_500)
+    with pytest.raises(MarkupTooComplex, match=r"from line 1 on there are more than 40000 '\|'"):
+        read("<!--\n```\n-->\n|a|b\n|-|-\n" + "|a|b|c|d|e\n" * 9000)
+    with pytest.raises(MarkupTooComplex, match="from line 1 on there are more than 10000 lines"):
+        read("a\n\u00a0\n" * 5_001)
     assert len(read("a\n\n" * 10_001).texts) == 10_001
     assert read("|a\n\n" * 40_001).plain.count("a") == 40_001
+
+
+@pytest.mark.parametrize("fence", ["```", "~~~~"])
+def test_code_may_have_any_number_of_bars(fence: str) -> None:
+    code = f"{fence}\n{'| a | b | c |' * 2}\n|---|\n{'| a | b | c | d |' * 9000}\n{fence}\n"
+    table = "| a | b |\n|---|---|\n| c | d |\n"
+
+    assert shouted(f"One.\n{code}Two.\n\n- {code.replace(chr(10), chr(10) + '  ')}\n{table}") == (
+        f"ONE.\n{code}TWO.\n\n- {code.replace(chr(10), chr(10) + '  ')}\n{table.upper()}"
+    )
+
+
+def test_a_paragraph_may_have_any_number_of_bars() -> None:
+    assert shouted("a | b " * 20_001) == "A | B " * 20_001
 
 
 @pytest.mark.parametrize(
     "busiest",
     ["*a* " * 5000, "[a](b) " * 5000, "[" * 10_000, "a.\n" * 10_000, "- a\n" * 10_000,
-     "|a" * 13_000 + "\n" + "|-" * 13_000 + "\n" + "|a" * 13_000],
+     "|a" * 13_000 + "\n" + "|-" * 13_000 + "\n" + "|a" * 13_000, "|" * 500_000, "```\n" + "|a|b|c|d\n" * 9_990 + "```",
+     "> - " * 20 + "|" * 100_000 + "\n" + "|a\n" * 9_000],
 )  # fmt: skip
 def test_no_step_of_what_is_allowed_takes_long(busiest: str) -> None:
     # Generous: they take up to 0.4 s.

@@ -8,26 +8,25 @@ import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import chain
 from typing import Any, Literal
 
 from markdown_it import MarkdownIt, rules_block, rules_inline
-from markdown_it.common.utils import MD_TRIM_CHARS
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from slimseq.app.errors import MarkupTooComplex
+from slimseq.app.serving.documents.formats.markdown_tables import CROWDED, MAX_BARS, cells_of, may_be_table
 
 # Of blocks in blocks. markdown-it ignores what is deeper.
 MAX_NESTING = 100
 # Of brackets in brackets; deeper ones are text. The time of a run of brackets grows with it.
 MAX_INLINE_NESTING = 20
-# Of one content: signs that may be markup; of one block: lines, and bars between cells. Each content and each block is
-# parsed at once. So much takes less than half a second.
+# Of one content: signs that may be markup; of one block: lines. Each content and each block is parsed at once. So much
+# takes less than half a second.
 MAX_SIGNS = 10_000
 MAX_LINES = 10_000
-MAX_BARS = 40_000
 # Lines that are counted at once: about a millisecond.
 LINES_A_STEP = 5000
 _SIGN = re.compile(r"[*_\[\]`<&~!\\]")
@@ -52,7 +51,6 @@ _INLINE_RULES: list[tuple[str, Callable[[StateInline, bool], bool]]] = [
     ("html_inline", rules_inline.html_inline),
     ("entity", rules_inline.entity),
 ]
-_CELL_END = re.compile(r"(?<!\\)\|")
 
 
 @dataclass(frozen=True)
@@ -106,9 +104,9 @@ def blocks_of(source: str, environment: dict[str, Any], first_line: int = 1) -> 
         first_line: number of the source's first line, for errors.
 
     Raises:
-        MarkupTooComplex: blocks are nested too deep, or one has too many lines or bars.
+        MarkupTooComplex: blocks are nested too deep, or one has too many lines, or a table too many bars.
     """
-    yield from _checking_lines(source, first_line)
+    environment[CROWDED] = first_line, (yield from _crowded_lines(source, first_line))
     markdown = parser()
     tokens: list[Token] = []
     state = StateBlock(source, markdown, environment, tokens)
@@ -153,29 +151,30 @@ def contents_of(
     return found
 
 
-def _checking_lines(source: str, first_line: int) -> Generator[None, None, None]:
-    """Checks that there are empty lines, since each block is parsed at once.
+def _crowded_lines(source: str, first_line: int) -> Generator[None, None, list[range]]:
+    """Returns the lines that are too much for a table, from one empty line to the next: they have too many bars.
 
     Raises:
-        MarkupTooComplex: there are too many lines, or bars of tables, without an empty line.
+        MarkupTooComplex: there are too many lines without an empty one, since each block is parsed at once.
     """
-    start, count, bars = first_line - 1, 0, 0
-    for number, line in enumerate(source.split("\n"), first_line):
-        if line.strip():
-            count += 1
+    found: list[range] = []
+    start, bars = 0, 0
+    for index, line in enumerate(chain(source.split("\n"), ("",))):
+        # What is empty to markdown-it.
+        if line.strip(" \t"):
             bars += line.count("|")
         else:
-            start, count, bars = number, 0, 0
-        if count > MAX_LINES:
+            if bars > MAX_BARS:
+                found.append(range(start, index))
+            start, bars = index + 1, 0
+        if index - start >= MAX_LINES:
             raise MarkupTooComplex(
-                f"from line {start + 1} on there are more than {MAX_LINES} lines without an empty one; add some"
+                f"from line {first_line + start} on there are more than {MAX_LINES} lines "
+                "without an empty one; add some"
             )
-        if bars > MAX_BARS:
-            raise MarkupTooComplex(
-                f"from line {start + 1} on there are more than {MAX_BARS} '|' without an empty line; add some"
-            )
-        if number % LINES_A_STEP == 0:
+        if (index + 1) % LINES_A_STEP == 0:
             yield
+    return found
 
 
 def inline_pieces(text: str, environment: dict[str, Any]) -> list[Piece] | None:
@@ -238,6 +237,8 @@ def _with_lines(rule: Callable[..., bool], kind: BlockKind) -> Callable[[StateBl
 
     def noted(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
         count = len(state.tokens)
+        if kind == "cell" and not may_be_table(state, start_line, end_line):
+            return False
         if not rule(state, start_line, end_line, silent):
             return False
         if silent:
@@ -251,7 +252,7 @@ def _with_lines(rule: Callable[..., bool], kind: BlockKind) -> Callable[[StateBl
             if kind == "cell":
                 if token.map[0] != row:
                     row = token.map[0]
-                    cells = iter(_cells(state.src, state.bMarks[row] + state.tShift[row], state.eMarks[row]))
+                    cells = iter(cells_of(state.src, state.bMarks[row] + state.tShift[row], state.eMarks[row]))
                 token.meta["starts"] = next(cells, (0, 0))
             else:
                 lines = range(token.map[0], token.map[1])
@@ -260,26 +261,6 @@ def _with_lines(rule: Callable[..., bool], kind: BlockKind) -> Callable[[StateBl
         return True
 
     return noted
-
-
-def _cells(source: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Returns where the cells of a row start and end, as markdown-it's rule for tables finds them."""
-    row = source[start:end]
-    start += len(row) - len(row.lstrip(MD_TRIM_CHARS))
-    row = row.strip(MD_TRIM_CHARS)
-    edges = [-1, *(match.start() for match in _CELL_END.finditer(row)), len(row)]
-    cells = [(before + 1, after) for before, after in pairwise(edges)]
-    if cells and cells[0][0] == cells[0][1]:
-        cells.pop(0)
-    if cells and cells[-1][0] == cells[-1][1]:
-        cells.pop()
-    return [_trimmed(row, start, *cell) for cell in cells]
-
-
-def _trimmed(row: str, offset: int, start: int, end: int) -> tuple[int, int]:
-    cell = row[start:end]
-    begun = start + len(cell) - len(cell.lstrip(MD_TRIM_CHARS))
-    return offset + begun, offset + begun + len(cell.strip(MD_TRIM_CHARS))
 
 
 def _with_end(rule: Callable[[StateInline, bool], bool]) -> Callable[[StateInline, bool], bool]:
