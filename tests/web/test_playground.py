@@ -128,6 +128,15 @@ def test_a_document_is_translated_with_its_structure_and_shown_as_source(visit: 
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_figure_and_its_unit_stay_on_one_line_of_a_phone(visit: Visit) -> None:
+    with visit(viewport={"width": 390, "height": 844}, has_touch=True) as visitor:
+        page = visitor.open(TWO)
+
+        heights = page.locator(".figure-value").evaluate_all("values => values.map(value => value.offsetHeight)")
+
+        assert len(heights) >= 8 and max(heights) < 30
+
+
 def test_a_structure_that_differs_is_named(visitor: Visitor) -> None:
     page = visitor.open("?task=translation&variant=original&format=html&text=" + quote("<p>A <b>red</b> house.</p>"))
     hostile = '<p>Ein rotes Haus.<img src=x onerror="alert(1)"></p>'
