@@ -75,3 +75,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: tup
 def test_the_file_must_be_named(tmp_path: Path) -> None:
     assert "SLIMSEQ_KEYS_FILE" in compression("keys", "list", SLIMSEQ_KEYS_FILE="").error
     assert "has no folder" in keys("add", "web", file=tmp_path / "nowhere" / "keys.json")[2]
+
+
+def test_help_shows_the_default_scope_as_it_is_typed() -> None:
+    shown = compression("keys", "add", "--help").out
+
+    assert "[default: generate]" in shown

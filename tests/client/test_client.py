@@ -189,7 +189,7 @@ def test_the_answer_of_another_program_is_shown(translate: Translate, answer: ht
 
 @BOTH
 def test_a_service_that_is_not_there_is_unreachable(translate: Translate) -> None:
-    with pytest.raises(Unreachable, match="refused") as raised:
+    with pytest.raises(Unreachable, match=r"^http://service/translate: refused$") as raised:
         translate(Answering([httpx2.ConnectError("refused")] * 2), Retry(attempts=2, first_wait_seconds=0.001))
 
     assert isinstance(raised.value.__cause__, httpx2.ConnectError) and not raised.value.is_sent

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,11 @@ def test_each_verb_explains_itself(verb: str) -> None:
     assert "Usage: slimseq" in done.out
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_defaults_are_shown_as_they_are_typed(verb: str) -> None:
+    assert re.findall(r"\[default:\s*[(\[{<'].*", invoked(verb, "--help").out) == []
+
+
 @pytest.mark.parametrize(
     ("verb", "unused"),
     [
@@ -63,6 +69,8 @@ def test_list_shows_what_the_store_holds(embedded: Store) -> None:
     manifests = compression("list", "--json").json
 
     assert "original" in table.out and "quantized" in table.out
+    assert re.search(r"│ compact +│ bart +│ +4,448,000 │ +4\.7 MB │ ctranslate2", table.out)
+    assert re.search(r"→ tune-beams +│", table.out), "a former name of a technique is no verb"
     assert {(each["task"], each["variant"]) for each in manifests} >= {
         (task.value, variant) for task in Task for variant in ("original", "quantized")
     }

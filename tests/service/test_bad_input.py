@@ -155,7 +155,10 @@ def test_a_body_over_the_limit_is_too_large(service: Service) -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("task=translation&variant=original", "query parameter variant: needs at least 2, not 1"),
+        (
+            "task=translation&variant=original,quantized",
+            "query parameter variant: needs at least 2, not 1; repeat it: variant=…&variant=…",
+        ),
         ("task=translation&" + "&".join(f"variant=v{n}" for n in range(9)), "takes at most 8, not 9"),
         ("task=translation&variant=original&variant=original", "twice"),
         ("task=haiku&variant=original&variant=quantized", "query parameter task"),

@@ -109,6 +109,13 @@ def test_a_language_is_detected_and_alternatives_are_accepted(service: Service) 
     assert german.status == 400 and "from German (de)" in german.json["error"]
 
 
+def test_a_word_alone_is_translated_from_a_language_that_has_the_target(service: Service) -> None:
+    answer = post(service, q="Hello", source="auto")
+
+    assert answer.json["translatedText"] == ours(service, "Hello")
+    assert answer.json["detectedLanguage"] == {"confidence": 0, "language": "en"}
+
+
 def test_a_form_may_be_multipart(service: Service) -> None:
     fields = {"q": "Good morning.\r\nIt is raining.", "source": "en", "target": "de", "format": "", "api_key": ""}
 

@@ -59,6 +59,18 @@ def test_an_assistant_uses_the_service(service: Service) -> None:
     with_server(service.port, use)
 
 
+def test_an_assistant_reads_in_the_schemas_which_languages_and_how_many_variants(service: Service) -> None:
+    async def use(client: Client) -> None:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+
+        listed = tools["list_variants"].output_schema
+        compared = tools["compare"].input_schema["properties"]["variants"]
+        assert listed and "source, then" in listed["$defs"]["VariantOverview"]["properties"]["languages"]["description"]
+        assert (compared["minItems"], compared["maxItems"]) == (2, 8)
+
+    with_server(service.port, use)
+
+
 def test_an_assistant_reads_what_may_be_wrong_with_an_output_and_how_sure_the_model_is(service: Service) -> None:
     german = "Die Kinder spielen heute im Garten, weil die Sonne scheint und die Schule geschlossen ist."
 

@@ -18,7 +18,8 @@ def test_an_evaluation_is_started_watched_and_read(visitor: Visitor) -> None:
 
     text = page.locator("main").inner_text()
     assert visitor.serious_violations() == []
-    assert "succeeded" in text and "4 samples" in text
+    assert "succeeded" in text and "4 samples of the bundled set" in text
+    assert "To see it, evaluate" not in text
     first = page.locator("table").first.inner_text()
     assert "original" in first and "quantized" in first
 
@@ -33,7 +34,9 @@ def test_own_pairs_are_evaluated(visitor: Visitor) -> None:
     page.get_by_role("button", name="Start").click()
     page.get_by_role("heading", name="BLEU").wait_for()
 
-    assert "2 own pairs" in page.locator("main").inner_text()
+    text = " ".join(page.locator("main").inner_text().split())
+    assert "2 own pairs" in text
+    assert "To see it, evaluate quantized together with original." in text
 
 
 def test_a_pair_that_cannot_be_read_is_named(visitor: Visitor) -> None:
@@ -89,7 +92,7 @@ def test_a_file_is_uploaded(visitor: Visitor) -> None:
     page.get_by_role("button", name="Start").click()
     page.get_by_role("heading", name="BLEU").wait_for()
 
-    assert "1 samples of mine.jsonl" in page.locator("main").inner_text()
+    assert "1 sample of mine.jsonl" in page.locator("main").inner_text()
 
 
 def test_a_file_that_cannot_be_read_is_refused_in_the_words_of_the_service(visitor: Visitor) -> None:

@@ -142,6 +142,22 @@ def test_a_variant_shows_its_scores_steps_and_files(visitor: Visitor, service: S
     assert page.locator(".steps > li").count() == len(detail["manifest"]["lineage"])
 
 
+def test_a_variant_shows_the_slices_where_it_loses_most(visitor: Visitor, service: Service) -> None:
+    scores = service.get("/variants/translation/pruned").json["manifest"]["quality"]
+    slices = [(each["retention"], each, score["dataset"]) for score in scores for each in score["slices"]]
+    retention, lowest, dataset = min(slices, key=lambda found: found[0])
+
+    page = visitor.open("variants/translation/pruned")
+    section = page.locator("section", has=page.get_by_role("heading", name="Where it loses most"))
+    rows = section.locator("tbody tr").all_inner_texts()
+    page.goto(f"{visitor.base}#/variants/translation/original")
+    page.get_by_role("heading", name="original").wait_for()
+
+    assert len(rows) == 3
+    assert all(shown in rows[0] for shown in (dataset, lowest["name"], f"{retention:.3f}", f"{lowest['samples']:,}"))
+    assert section.count() == 0
+
+
 def test_a_variant_shows_its_recorded_agreement(visitor: Visitor, service: Service) -> None:
     detail = service.get("/variants/translation/compact").json
     detail["quality"]["agreement"] = {"similarity": 0.874, "exact": 0.31}
@@ -248,6 +264,26 @@ def test_live_shows_latency_and_memory_where_metrics_are_refused(visitor: Visito
     assert page.locator("#figures-requests").inner_text().count("\N{EN DASH}") == 2
     assert "MB" in page.locator("#figures-memory").inner_text()
     assert asked.count("memory") > 1 and asked.count("metrics") == 1
+
+
+def test_the_axis_of_a_single_reading_shows_the_last_two_minutes(visitor: Visitor) -> None:
+    """uPlot shows two days around it, and each tick of the axis was 00:00."""
+    page = visitor.open()
+
+    shown = page.evaluate("""async () => {
+        const icon = document.querySelector("link[rel=icon]").href;
+        const { Timeline } = await import(icon.replace("icon.svg", "charts/timeline.js"));
+        const element = document.querySelector("main").appendChild(document.createElement("div"));
+        const timeline = new Timeline(element, [{ name: "a", tone: "--ink-3" }], { text: String }, () => {});
+        timeline.build();
+        timeline.update([[1000], [5]]);
+        await new Promise(requestAnimationFrame);
+        const { min, max } = timeline.chart.scales.x;
+        timeline.close();
+        return [min, max];
+    }""")
+
+    assert shown == [880, 1000]
 
 
 def test_live_says_when_the_service_is_gone_and_when_it_is_back(visitor: Visitor) -> None:

@@ -104,6 +104,15 @@ def test_texts_are_never_html(visitor: Visitor) -> None:
     assert page.locator("main img, main b").count() == 0
 
 
+def test_a_figure_and_its_unit_stay_on_one_line_of_a_phone(visit: Visit) -> None:
+    with visit(viewport={"width": 390, "height": 844}, has_touch=True) as visitor:
+        page = visitor.open(TWO)
+
+        heights = page.locator(".figure-value").evaluate_all("values => values.map(value => value.offsetHeight)")
+
+        assert len(heights) >= 8 and max(heights) < 30
+
+
 def test_a_variant_without_confidence_says_why(visitor: Visitor, service: Service) -> None:
     listed = service.get("/variants").json["variants"]
     for each in listed:

@@ -22,7 +22,7 @@ from slimseq.models_store.record import first_error
 VARIABLE = "SLIMSEQ_KEYS_FILE"
 PERIOD = re.compile(r"(\d{1,4})d")
 
-app = App(name="keys")
+app = App(name="keys", group_commands="Commands")
 
 FileOption = Annotated[
     Path | None, Parameter(name="--file", help=f"Keys file; {VARIABLE} sets it too. `add` makes it if it is missing.")
@@ -45,7 +45,9 @@ def add(
     name: str,
     /,
     *,
-    scopes: Annotated[tuple[Scope, ...], Parameter(name="--scope", negative="")] = (Scope.GENERATE,),
+    scopes: Annotated[tuple[Scope, ...], Parameter(name="--scope", negative="", show_default=", ".join)] = (
+        Scope.GENERATE,
+    ),
     expires: str | None = None,
     requests_per_minute: int | None = None,
     characters_per_minute: int | None = None,

@@ -83,8 +83,9 @@ class Generation(Answer):
         Raises:
             ValueError: there are several.
         """
-        (output,) = self.outputs
-        return output.text
+        if len(self.outputs) != 1:
+            raise ValueError(f"there are {len(self.outputs)} outputs; texts has them all")
+        return self.outputs[0].text
 
     @property
     def texts(self) -> list[str]:

@@ -278,7 +278,7 @@ class AsyncClient:
             try:
                 return await once()
             except httpx2.HTTPError as raised:
-                error: ClientError = Unreachable.of(raised, call.path)
+                error: ClientError = Unreachable.of(raised, calls.url_of(self._http.base_url, call))
                 error.__cause__ = raised
             except ClientError as raised:
                 error = raised

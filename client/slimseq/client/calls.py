@@ -259,6 +259,11 @@ def read_event(event: ServerSentEvent) -> Piece | Generation:
     raise ServiceProblem.of(json.loads(event.data))
 
 
+def url_of(base: object, call: Call[Any]) -> str:
+    """Returns the URL of a call, for its errors: a path alone does not say which service did not answer."""
+    return f"{str(base).rstrip('/')}{call.path}"
+
+
 def ended_early(url: str) -> ClientError:
     """Returns the error of a stream without a `done` event."""
     return Unreachable(f"{url}: the stream ended before its last event")

@@ -28,6 +28,7 @@ INSTRUCTIONS = (
 # What an assistant may call without a question to its user.
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 VariantName = Annotated[str | None, Field(description="Name of a variant. None: the default.")]
+ComparedNames = Annotated[list[str], Field(description="Names of 2 to 8 variants.", min_length=2, max_length=8)]
 TextFormat = Annotated[
     Format, Field(description="Format of the text. Translations keep the structure; summaries are plain text.")
 ]
@@ -69,7 +70,7 @@ class VariantOverview(BaseModel):
     task: str
     variant: str
     is_default: bool
-    languages: list[str]
+    languages: list[str] = Field(description="Codes. Of a translation: the source, then the target.")
     bytes: int | None
     retention: float | None
 
@@ -97,7 +98,7 @@ def make_server(client: AsyncClient) -> MCPServer:
 
     @server.tool(annotations=READS)
     async def compare(
-        task: Task, variants: list[str], text: str, format: TextFormat = "text", protect: Protect = True
+        task: Task, variants: ComparedNames, text: str, format: TextFormat = "text", protect: Protect = True
     ) -> dict[str, GeneratedText | FailedText]:
         """Generate from the same text with 2 to 8 variants. Returns the output, or the error, of each."""
         options = Options(format=format, protect=protect) if task == "translation" else Options(format=format)

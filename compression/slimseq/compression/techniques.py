@@ -1,7 +1,9 @@
 """Every technique: one line here makes it a verb of the command line and a step of recipes.
 
-Nothing is imported here, so that `slimseq --help` is fast.
+No library is imported here, so that `slimseq --help` is fast.
 """
+
+from collections.abc import Sequence
 
 # A technique's module and its line in `slimseq --help`, in the order of a day's work.
 TECHNIQUES = {
@@ -16,3 +18,9 @@ TECHNIQUES = {
 FORMER_NAMES = {"tune-beams": "beams"}
 # Defaults of earlier versions, by option: what the keys of finished steps have.
 FORMER_DEFAULTS = {"precision": "bf16"}
+
+
+def current_names(techniques: Sequence[str]) -> tuple[str, ...]:
+    """Returns the techniques of a lineage by the names of today's verbs, whatever the version that recorded them."""
+    current = {old: new for new, old in FORMER_NAMES.items()}
+    return tuple(current.get(name, name) for name in techniques)

@@ -97,6 +97,11 @@ def test_every_reference_leads_somewhere_and_every_component_is_used(document: d
     assert references == {each for each in components if not each.startswith("securitySchemes/")}
 
 
+def test_no_schema_has_the_name_of_a_module(document: dict[str, Any]) -> None:
+    """Two classes of one name get the names of their modules, and generated clients have classes of such names."""
+    assert [name for name in document["components"]["schemas"] if "__" in name] == []
+
+
 def test_what_can_be_followed_has_links(document: dict[str, Any]) -> None:
     linked = {
         operation["operationId"]

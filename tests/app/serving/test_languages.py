@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.app.errors import UnsupportedLanguages
-from slimseq.app.serving.languages import Languages
+from slimseq.app.serving.languages import Detected, Languages
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -67,3 +67,36 @@ def test_the_language_of_a_text_is_detected(languages: Languages, text: str, lan
 
 def test_a_text_that_says_nothing_has_no_confidence(languages: Languages) -> None:
     assert languages.detect("12345").confidence == 0
+
+
+@pytest.mark.parametrize("text", ["Hello", "cat", "Yes", "Hello."])
+@pytest.mark.parametrize("target", ["de", "DE-at"])
+def test_a_word_is_in_a_language_that_can_be_translated_into_the_target(
+    languages: Languages, text: str, target: str
+) -> None:
+    assert languages.detect(text).language != "en"
+
+    assert languages.detect_source(text, target) == Detected("en", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The children are playing in the garden.", "en"),
+        ("Good morning", "en"),
+        ("Die Kinder spielen im Garten.", "de"),
+        ("Guten Morgen, wie geht es dir heute?", "de"),
+        ("Bonjour tout le monde", "fr"),
+        ("Привет, мир", "ru"),
+    ],
+)
+def test_a_text_that_says_its_language_keeps_it_whatever_the_target(
+    languages: Languages, text: str, language: str
+) -> None:
+    assert languages.detect_source(text, "de") == languages.detect(text)
+    assert languages.detect(text).language == language
+
+
+def test_a_target_that_no_variant_knows_is_refused_before_the_source(languages: Languages) -> None:
+    with pytest.raises(UnsupportedLanguages, match="xx is not supported"):
+        languages.detect_source("Hello", "xx")

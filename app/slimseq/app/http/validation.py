@@ -45,7 +45,10 @@ def _message(error: Mapping[str, Any]) -> str:
     if kind in MESSAGES:
         return MESSAGES[kind]
     if kind == "too_short":
-        return f"needs at least {context['min_length']}, not {context['actual_length']}"
+        needed = f"needs at least {context['min_length']}, not {context['actual_length']}"
+        place = error["loc"]
+        # A list with commas between its entries is one value of the query.
+        return f"{needed}; repeat it: {place[1]}=…&{place[1]}=…" if place[0] == "query" else needed
     if kind == "too_long":
         return f"takes at most {context['max_length']}, not {context['actual_length']}"
     message = re.sub(r"^(Value error, |Input |String |List )", "", str(error["msg"]))

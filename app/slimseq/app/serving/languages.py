@@ -44,20 +44,40 @@ class Languages:
             UnsupportedLanguages: no variant translates from one to the other. The text is that of LibreTranslate.
         """
         pairs = self.pairs()
-        codes = {code.lower(): code for pair in pairs for code in pair}
-        served = []
-        for language in (source, target):
-            given = language.lower()
-            code = codes.get(given) or codes.get(given.split("-")[0])
-            if code is None:
-                raise UnsupportedLanguages(f"{language} is not supported")
-            served.append(code)
-        if (served[0], served[1]) not in pairs:
+        served = self._served(source), self._served(target)
+        if served not in pairs:
             raise UnsupportedLanguages(
                 f"{language_name(served[1])} ({served[1]}) is not available as a target language from "
                 f"{language_name(served[0])} ({served[0]})"
             )
-        return served[0], served[1]
+        return served
+
+    def _served(self, language: str) -> str:
+        """Returns the code by which a language is served."""
+        codes = {code.lower(): code for pair in self.pairs() for code in pair}
+        given = language.lower()
+        code = codes.get(given) or codes.get(given.split("-")[0])
+        if code is None:
+            raise UnsupportedLanguages(f"{language} is not supported")
+        return code
+
+    def detect_source(self, text: str, target: str) -> Detected:
+        """Returns the language of a text that is to be translated into `target`.
+
+        The detector knows no words: "Hello" may be German to it. So a text that is short or says little is in a
+        language that can be translated into the target. The confidence is 0 then, since the text does not say it.
+
+        Raises:
+            UnsupportedLanguages: no variant knows the target.
+        """
+        found = self.detect(text)
+        goal = self._served(target)
+        sources = [pair[0] for pair in self.pairs() if pair[1] == goal]
+        is_sure = found.confidence >= SURE and len(text.strip()) >= SURE_CHARACTERS
+        if not sources or found.language in sources or is_sure:
+            return found
+        among = detect_language(text[:DETECTED_CHARACTERS], LanguageDetection(allowed=detector_codes(sources)))
+        return Detected(short_code(among.language), 0.0) if among.language else found
 
     def detect(self, text: str) -> Detected:
         """Returns the language of a text.

@@ -27,6 +27,7 @@ from slimseq.compression.commands.arguments import (
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON
+from slimseq.compression.techniques import current_names
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.files import SIGNATURE
 from slimseq.models_store.formats import DERIVED_FORMATS
@@ -63,8 +64,9 @@ def list_command(
     if not entries:
         print_line(f"{_nothing(context, task)}; `import` or `train` makes one")
         return
-    columns = (Column(name, no_wrap=True) for name in ("task", "variant"))
-    table = Table(*columns, "family", "parameters", "MB", "formats", "lineage")
+    names = (Column(name, no_wrap=True) for name in ("task", "variant"))
+    numbers = (Column(name, justify="right", no_wrap=True) for name in ("parameters", "weights"))
+    table = Table(*names, "family", *numbers, "formats", "lineage")
     for entry in entries:
         if entry.manifest is None:
             table.add_row(entry.task.value, entry.variant, f"broken: {entry.error}")
@@ -76,7 +78,7 @@ def list_command(
             entry.variant,
             entry.manifest.family,
             f"{entry.manifest.size.parameters:,}",
-            f"{megabytes(entry.manifest):.1f}",
+            f"{megabytes(entry.manifest):.1f} MB",
             ", ".join(sorted(formats)),
             " → ".join(_lineage(entry.manifest, manifests)),
         )
@@ -86,8 +88,8 @@ def list_command(
 def _lineage(manifest: Manifest, manifests: list[Manifest]) -> Sequence[str]:
     """Returns the techniques that made an artifact, a variant's from its reference on."""
     if is_root(manifest):
-        return [step.technique for step in manifest.lineage]
-    return lineage_labels(manifest, manifests)
+        return current_names([step.technique for step in manifest.lineage])
+    return current_names(lineage_labels(manifest, manifests))
 
 
 def _described(manifest: Manifest, manifests: list[Manifest]) -> dict[str, Any]:

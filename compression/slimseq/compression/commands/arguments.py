@@ -29,8 +29,8 @@ StoreOption = Annotated[
     Path | None,
     Parameter(
         group=OUTPUT,
-        help="Folder of the artifacts, or SLIMSEQ_STORE. By default ./artifacts; to read, the embedded models where "
-        "that holds none.",
+        help="Folder of the artifacts; SLIMSEQ_STORE sets it too. By default ./artifacts. Commands that only read take "
+        "the embedded models if ./artifacts has no artifact.",
     ),
 ]
 SeedOption = Annotated[int, Parameter(group=OUTPUT, help="Seed of every random choice.", validator=Number(gte=0))]

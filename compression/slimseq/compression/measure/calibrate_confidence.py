@@ -40,7 +40,7 @@ from slimseq.models_store.measurements import ConfidenceCalibration
 class CalibrationOptions:
     """What to calibrate on, and how."""
 
-    datasets: Annotated[Sequence[str], Parameter(name="--data")] = ("sample",)
+    datasets: Annotated[Sequence[str], Parameter(name="--data", show_default=", ".join)] = ("sample",)
     """Dev data: `sample` (bundled), cnn_dailymail, wmt14-de-en, or a file. Repeatable. Best like what you serve."""
     samples: Annotated[int | None, POSITIVE] = None
     """Number of samples of each data set, from its start. By default all."""
@@ -145,7 +145,7 @@ def table_of(task: Task, found: dict[str, ConfidenceCalibration]) -> Table:
     """Returns the calibrations as a table for people."""
     first = next(iter(found.values()))
     title = f"Confidence of {task} on {first.dataset}, {first.samples} samples: expected {first.metric}"
-    table = Table("variant", "runtime", "Spearman", "Pearson", "calibration error", "from", "to", title=title)
+    table = Table("variant", "runtime", "Spearman", "Pearson", "calibration error", "lowest", "highest", title=title)
     for name, each in found.items():
         (low, high), (least, most) = each.spearman_interval, each.pearson_interval
         table.add_row(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimseq.compression.errors import BadData
+from slimseq.compression.techniques import current_names
 from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME
@@ -178,7 +179,7 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
     return VariantFacts(
         manifest=manifest,
         reference=reference_label(manifest, manifests),
-        lineage=lineage_labels(manifest, manifests),
+        lineage=current_names(lineage_labels(manifest, manifests)),
         disk_bytes=disk_bytes,
         times_smaller=root.size.fp32_bytes / disk_bytes if root is not None and disk_bytes else None,
         parameter_ratio=manifest.size.parameters / root.size.parameters if root and has_parameters else None,

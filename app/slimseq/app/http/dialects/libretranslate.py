@@ -74,7 +74,7 @@ async def _translated(services: Services, request: Request, choice: Choice, term
     source = body.source
     detected = None
     if source == AUTO:
-        detected = services.languages.detect("\n".join(texts))
+        detected = services.languages.detect_source("\n".join(texts), body.target)
         source = detected.language
     source, target = services.languages.served_pair(source, body.target)
     # A text without a letter is answered as it is.

@@ -159,7 +159,7 @@ class EvaluationList(BaseModel):
     next: int | None = Field(description="`before` of the next page; None if this is the last one.")
 
 
-class VariantLatency(Performance):
+class MeasuredLatency(Performance):
     """The measured latency of a batch, and the throughput, of a variant."""
 
     variant: str
@@ -178,7 +178,7 @@ class EvaluationJob(EvaluationSummary):
     stopped_early: bool | None = Field(
         default=None, description="Whether the gate question was answered before all samples were evaluated."
     )
-    latencies: list[VariantLatency] | None = None
+    latencies: list[MeasuredLatency] | None = None
     error: Problem | None = None
 
 

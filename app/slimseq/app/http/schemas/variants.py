@@ -59,7 +59,7 @@ class VariantSummary(BaseModel):
         description="Digest of the loaded artifact. It differs from `digest` if the artifact on disk was replaced."
     )
     family: str | None = Field(description="Model family, such as `t5`.")
-    languages: list[str]
+    languages: list[str] = Field(description="Codes. Of a translation: the source, then the target.")
     parameters: int | None
     bytes: int | None = Field(
         description="Size of the model files that the runtime reads, such as an ONNX export in fp32. `size` of the "

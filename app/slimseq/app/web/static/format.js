@@ -3,6 +3,8 @@
 const EN = "en-GB";
 const whole = new Intl.NumberFormat(EN, { maximumFractionDigits: 0 });
 const DASH = "–";
+// A space at which no line breaks.
+const FIXED = "\u00a0";
 
 export const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
@@ -71,9 +73,9 @@ export const date = (text) => (text ? dates.format(new Date(text)) : DASH);
 export function ago(text) {
   const seconds = (Date.now() - new Date(text)) / 1000;
   if (seconds < 5) return "just now";
-  if (seconds < 90) return `${seconds.toFixed(0)} s ago`;
-  if (seconds < 5400) return `${(seconds / 60).toFixed(0)} min ago`;
-  if (seconds < 129_600) return `${(seconds / 3600).toFixed(0)} h ago`;
+  if (seconds < 90) return `${seconds.toFixed(0)}${FIXED}s${FIXED}ago`;
+  if (seconds < 5400) return `${(seconds / 60).toFixed(0)}${FIXED}min${FIXED}ago`;
+  if (seconds < 129_600) return `${(seconds / 3600).toFixed(0)}${FIXED}h${FIXED}ago`;
   return date(text);
 }
 

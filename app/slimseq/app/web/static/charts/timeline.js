@@ -55,7 +55,7 @@ export class Timeline {
         cursor,
         hooks: { setCursor: [(chart) => this.point(chart.cursor.idx ?? null)] },
         scales: {
-          x: { range: (_, low, high) => [Math.min(low, high - SHOWN_SECONDS), high] },
+          x: { range: () => this.shown() },
           y: { range: (_, low, high) => [0, Math.max(high * 1.15, this.format.least ?? 1)] },
         },
         axes: [
@@ -84,6 +84,13 @@ export class Timeline {
       this.data,
       this.element,
     );
+  }
+
+  /** The times that the axis shows. uPlot's own range of a single reading is two days. */
+  shown() {
+    const times = this.data[0];
+    const end = times.at(-1) ?? Date.now() / 1000;
+    return [Math.min(times[0] ?? end, end - SHOWN_SECONDS), end];
   }
 
   /** Shows other data: the times in seconds, and the values of each line. */

@@ -306,9 +306,9 @@ function job(each) {
 /** What a job measures on, in words. */
 export function samplesOf(each) {
   if (each.kind === "latency") return "latency";
-  return each.dataset === "pairs"
-    ? `${count(each.samples)} own pairs`
-    : `${count(each.samples)} samples of ${each.dataset}`;
+  const counted = (noun) => `${count(each.samples)} ${noun}${each.samples === 1 ? "" : "s"}`;
+  if (each.dataset === "pairs") return counted("own pair");
+  return `${counted("sample")} of ${each.dataset === "sample" ? "the bundled set" : each.dataset}`;
 }
 
 /** The status of a job, with its progress. */

@@ -44,7 +44,19 @@ function results(page) {
   const { job } = page;
   const names = job.results[0].metrics.map((each) => each.metric);
   const metrics = [...names].sort((a, b) => (b === PRIMARY[job.task]) - (a === PRIMARY[job.task]));
-  return html`${metrics.map((name) => metric(page, name))}${cost(page)}${differences(job)}`;
+  return html`${withoutReference(page)}${metrics.map((name) => metric(page, name))}${cost(page)}${differences(job)}`;
+}
+
+/** Why variants have no retention: their base model was not evaluated beside them. */
+function withoutReference({ job, variants }) {
+  const alone = job.results.filter((each) => !each.reference).map((each) => each.variant);
+  const known = variants.filter((each) => each.task === job.task && alone.includes(each.variant));
+  const bases = [...new Set(known.map((each) => each.reference?.variant).filter(Boolean))];
+  if (!bases.length) return nothing;
+  return html`<p class="note">
+    Retention compares a variant with its base model. To see it, evaluate ${alone.join(", ")} together with
+    ${bases.join(", ")}.
+  </p>`;
 }
 
 function metric(page, name) {
