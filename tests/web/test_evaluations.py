@@ -134,7 +134,8 @@ def test_latency_is_measured_as_a_job(visitor: Visitor) -> None:
 
     rows = page.locator("tbody tr").all_inner_texts()
     assert [row.split()[:2] for row in rows] == [["compact", "ctranslate2"], ["quantized", "onnxruntime"]]
-    assert all(row.count("ms") == 3 for row in rows)
+    # On busy cores, a text may take more than a second.
+    assert all(len(re.findall(r"[\d.]+ m?s\b", row)) == 3 for row in rows)
 
 
 def test_the_outputs_of_an_evaluation_are_read_page_by_page(visitor: Visitor, service: Service) -> None:
