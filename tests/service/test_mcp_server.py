@@ -1,21 +1,26 @@
 import asyncio
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from mcp import Client, StdioServerParameters
 
+from slimseq.app.identity.keys import KeyLimits, Scope, add_key
+from slimseq.models_store.store import Store
 from tests.service.client import Service
-from tests.service.conftest import free_port
+from tests.service.conftest import free_port, running_service
 
 SENTENCE = "The children are playing in the garden."
 
 
-def with_server(port: int, use: Callable[[Client], Awaitable[None]]) -> None:
+def with_server(port: int, use: Callable[[Client], Awaitable[None]], *more: str) -> None:
     """Runs the server as an assistant starts it, and uses it."""
 
     async def run() -> None:
-        arguments = ["-m", "slimseq.client.mcp_server", "--url", f"http://127.0.0.1:{port}"]
+        arguments = ["-m", "slimseq.client.mcp_server", "--url", f"http://127.0.0.1:{port}", *more]
         async with Client(StdioServerParameters(command=sys.executable, args=arguments, env=environment())) as client:
             await use(client)
 
@@ -136,3 +141,32 @@ def test_an_assistant_reads_why_a_call_failed(service: Service) -> None:
 
     with_server(service.port, unknown)
     with_server(free_port(), unreachable)
+
+
+def test_an_assistant_uses_a_service_that_asks_for_keys(embedded: Store, tmp_path: Path) -> None:
+    keys, file = tmp_path / "keys.json", tmp_path / "key"
+    file.write_text(add_key(keys, "assistant", (Scope.GENERATE,), KeyLimits(), None)[1] + "\n")
+
+    async def allowed(client: Client) -> None:
+        assert result(await client.call_tool("translate", {"text": SENTENCE}))["text"]
+
+    async def refused(client: Client) -> None:
+        called = await client.call_tool("translate", {"text": SENTENCE})
+        assert called.is_error and "send a valid key" in str(called.content)
+
+    with running_service(tmp_path / "log", store=embedded.root, keys_file=keys) as service:
+        service.wait_until_ready()
+        with_server(service.port, allowed, "--token-file", str(file))
+        with_server(service.port, refused)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"two\nlines", b"\xff"])
+def test_a_file_without_a_key_is_named(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+
+    command = [sys.executable, "-m", "slimseq.client.mcp_server", "--token-file", str(file)]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment(), stdin=subprocess.DEVNULL)
+
+    assert ended.returncode == 2 and "error: --token-file" in ended.stderr and str(file) in ended.stderr

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import importlib.metadata
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Self
 
 from mcp.server import MCPServer
@@ -146,7 +147,16 @@ def main() -> None:
     """Serves the assistant that started the process, until it closes standard input."""
     parser = argparse.ArgumentParser(prog="python -m slimseq.client.mcp_server", description=INSTRUCTIONS)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="URL of the service (%(default)s)")
-    make_server(AsyncClient(parser.parse_args().url)).run()
+    # Not the key itself: other users of the machine see the arguments of processes.
+    parser.add_argument("--token-file", type=Path, help="file with the key, of a service that asks for one")
+    options = parser.parse_args()
+    try:
+        token = options.token_file.read_text(encoding="utf-8", errors="replace").strip() if options.token_file else None
+    except OSError as error:
+        parser.error(f"--token-file cannot be read: {error}")
+    if token is not None and not (token.isascii() and token.isprintable() and token):
+        parser.error(f"--token-file: {options.token_file} has no key")
+    make_server(AsyncClient(options.url, token=token)).run()
 
 
 if __name__ == "__main__":

@@ -56,11 +56,24 @@ def test_a_long_source_leaves_time_to_other_threads() -> None:
 
 
 def longest_pause(work: Callable[[], object]) -> float:
-    """Returns the longest time, in seconds, in which a second thread did not run beside some work."""
-    thread = threading.Thread(target=work)
+    """Returns the longest CPU time of some work, in seconds, in which a second thread did not run beside it."""
+    is_done, ended = threading.Event(), threading.Event()
+
+    def run() -> None:
+        work()
+        is_done.set()
+        # The clock of a thread is gone with it.
+        ended.wait()
+
+    thread = threading.Thread(target=run)
     thread.start()
-    longest, before = 0.0, time.perf_counter()
-    while thread.is_alive():
+    assert thread.ident
+    clock = time.pthread_getcpuclockid(thread.ident)
+    longest, before = 0.0, 0.0
+    while not is_done.is_set():
         time.sleep(0.001)
-        longest, before = max(longest, time.perf_counter() - before), time.perf_counter()
+        now = time.clock_gettime(clock)
+        longest, before = max(longest, now - before), now
+    ended.set()
+    thread.join()
     return longest

@@ -1,6 +1,6 @@
 import pytest
 
-from slimseq.inference.protection.checking import check, replaced
+from slimseq.inference.protection.checking import apart, check, replaced
 from slimseq.inference.protection.localization import renderings_of
 from slimseq.inference.protection.spans import find_spans
 
@@ -63,3 +63,20 @@ def test_what_is_missing_otherwise_is_reported(source: str, output: str) -> None
 def test_a_number_within_a_longer_one_is_not_found() -> None:
     assert result("About 12 came.", "Etwa 3.12 kamen.") == "Etwa 12 kamen."
     assert result("About 12 came.", "Etwa 512 kamen.") == "Etwa 12 kamen."
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "expected"),
+    [
+        ("Orders over $50 are free.", "Alles über50 Dollar ist frei.", "Alles über 50 Dollar ist frei."),
+        ("5 of 12 came.", "Etwa5 von12 kamen.", "Etwa 5 von 12 kamen."),
+        ("I have 3 mp3 files.", "Ich habe3 mp3 Dateien.", "Ich habe 3 mp3 Dateien."),
+        ("3 files are in mp3.", "In mp3 sind Dateien.", "In mp3 sind Dateien."),
+        ("4 sheets of paper came.", "A4 kam.", "A4 kam."),
+        ("The 1990s were good.", "Die 1990er waren gut.", "Die 1990er waren gut."),
+    ],
+)
+def test_a_number_has_a_space_after_a_word(source: str, output: str, expected: str) -> None:
+    found = check(output, renderings_of(source, find_spans(source, "en"), "en", "de"))
+
+    assert apart(output, found, source) == expected

@@ -10,6 +10,7 @@ from slimseq.inference.protection.typography import SPACES
 
 # The longest unit has fewer.
 UNIT_CHARACTERS = 24
+_TOKEN_END = re.compile(r"\w{2,40}\Z")
 _DIGITS = re.compile(r"[0-9]+(?:[.,:][0-9]+)*")
 
 
@@ -22,12 +23,14 @@ class Found:
         absent: the numerals that are not there, in reading order.
         extra: ranges of the numbers in the translation that belong to no span.
         has_words: whether all words are there.
+        joined: where numbers of the spans begin that have no space after a word.
     """
 
     missing: frozenset[int]
     absent: tuple[Numeral, ...]
     extra: tuple[Range, ...]
     has_words: bool
+    joined: tuple[int, ...] = ()
 
 
 def check(output: str, renderings: Sequence[Rendering]) -> Found:
@@ -66,7 +69,22 @@ def check(output: str, renderings: Sequence[Rendering]) -> Found:
         absent=tuple(places[place][1] for place in sorted(absent)),
         extra=tuple(extra),
         has_words=not wordless,
+        joined=tuple(sorted(start for start, _ in taken if _is_word(output[max(start - 2, 0) : start]))),
     )
+
+
+def apart(output: str, found: Found, source: str) -> str:
+    """Returns a translation with spaces between words and numbers that have none, as in `über50`.
+
+    What its sentence has in the same way, such as `mp3`, stays.
+    """
+    pieces, start = [], 0
+    for begin in found.joined:
+        token = _TOKEN_END.search(output, 0, begin)
+        if token and token[0] + output[begin] not in source:
+            pieces.append(output[start:begin])
+            start = begin
+    return " ".join([*pieces, output[start:]])
 
 
 def replaced(output: str, found: Found) -> str | None:
@@ -116,6 +134,11 @@ def _is_followed(text: str, end: int, units: Sequence[str]) -> bool:
     """Whether one of the units is after a place, as a word."""
     rest = text[end : end + UNIT_CHARACTERS].lstrip(f"{SPACES}-").lower()
     return any(rest.startswith(unit) and not rest[len(unit) : len(unit) + 1].isalpha() for unit in units)
+
+
+def _is_word(end: str) -> bool:
+    """Whether two characters are the end of a word: the letter of a name such as A4 is none."""
+    return len(end) == 2 and end.isalpha() and end.islower()
 
 
 def _is_digit(character: str) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from slimseq.inference.generator import TextOutput, mean_log_probability
-from slimseq.inference.protection.checking import check, replaced
+from slimseq.inference.protection.checking import apart, check, replaced
 from slimseq.inference.protection.localization import Rendering, is_exact, renderings_of, with_renderings
 from slimseq.inference.protection.masking import Masked, mask
 from slimseq.inference.protection.spans import Kind, Span, has_words
@@ -142,7 +142,11 @@ class Sentence:
     def restored(self, chosen: Sequence[int], masked: Masked, output: str) -> tuple[str, set[int]]:
         """Returns the text of an output with its spans, and the places of the spans that are not in it."""
         others = [index for index in range(len(self.spans)) if index not in chosen]
-        found = check(output, [self.renderings[index] for index in others])
+        renderings = [self.renderings[index] for index in others]
+        found = check(output, renderings)
+        if found.joined:
+            output = apart(output, found, self.text)
+            found = check(output, renderings)
         missing = {others[index] for index in found.missing}
         if found.absent and (text := replaced(output, found)) is not None:
             output, missing = text, set()
