@@ -57,3 +57,23 @@ def test_tokens_that_are_reported_early_are_those_of_the_output() -> None:
         assert reported[1], "an input that is not streamed is reported at its end"
 
     assert early > ended / 10
+
+
+def test_with_a_repetition_penalty_a_streamed_output_is_the_same_too() -> None:
+    search = BeamSearch(CONFIGURATION, BEAMS)
+    options = GenerationOptions(num_beams=BEAMS, max_new_tokens=STEPS, repetition_penalty=8.0)
+    search.join([options] * 2, [True, False])
+    words, outputs = [5, 6, 7, 8], dict[int, list[int]]()
+
+    # An unlikely empty output, then four words only: the penalty makes each of them less likely than that.
+    for step in range(STEPS):
+        logits = np.full(VOCABULARY, -60, dtype=np.float32)
+        logits[words] = 0
+        if step == 0:
+            logits[words[1:]], logits[CONFIGURATION.eos_id] = -12, -7
+        found = search.advance(scores_of(np.tile(logits, (2 * BEAMS, 1)), search.top))
+        outputs |= {place: sequence.ids for place, sequence in found.finished.items()}
+        if outputs:
+            break
+
+    assert outputs == {0: [CONFIGURATION.eos_id], 1: [CONFIGURATION.eos_id]}

@@ -6,7 +6,8 @@ penalty. An input ends once its best open beam cannot beat its worst finished on
 
 A streamed token is final once all open beams share it, and all finished hypotheses that can still be the output. A
 finished hypothesis cannot if its score is so low that the best beam stays above it even at `MAX_TOKEN_LOSS` a token: an
-empty output is often among the first finished ones, and would hold back every token until the end.
+empty output is often among the first finished ones, and would hold back every token until the end. With a repetition
+penalty, which may make any token as unlikely, every finished hypothesis can.
 """
 
 from collections.abc import Sequence
@@ -182,7 +183,8 @@ class BeamSearch:
         flat = np.divide(MAX_TOKEN_LOSS * length + penalty * best, curve, out=first.copy(), where=curve != 0)
         steps = np.stack([first, np.clip(flat, 1, most), most])
         scores = (best - MAX_TOKEN_LOSS * steps) / (length + steps) ** penalty
-        return np.asarray(scores.min(axis=0))
+        # A repetition penalty multiplies the loss.
+        return np.where(self._rules.is_penalized[rows], -np.inf, scores.min(axis=0))
 
     def _candidates(self, scores: StepScores) -> Candidates:
         """Returns the best `2 * beams` continuations of each input."""
