@@ -73,7 +73,8 @@ def average(context: Context, task: Task, variant: str, name: str, options: Aver
     _move_towards(parent.model, load_model(folder, context.device), 1 - options.share, f"{task}/{other.variant}")
     parameters = {**asdict(options), "other": other.digest}
     step = step_of(context, "average", parameters, parent.manifest.digest, started)
-    description = f"{parent.manifest.description} {options.share:.0%} of its weights, the rest those from before."
+    average = f"Averaged: {options.share:.0%} of these weights, {1 - options.share:.0%} of those of {other.variant}."
+    description = f"{parent.manifest.description} {average}"
     manifest = publish_model(
         context.store, parent.model, parent.folder, derived(parent.manifest, name, description, step)
     )

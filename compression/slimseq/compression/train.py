@@ -205,7 +205,7 @@ def train_base(
                 languages=options.languages or LANGUAGES[task],
                 license=options.license,
                 training_data=options.training_data or ", ".join(parameters["data"]),
-                description=options.description or f"A {family.model_type} trained by `compression train`.",
+                description=options.description or f"A {family.model_type} trained by `slimseq train`.",
                 generation=beginning.generation,
                 lineage=[step],
             )

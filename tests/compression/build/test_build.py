@@ -16,10 +16,14 @@ from tests.compression.build.tiny_recipe import RECIPE, TASK, built, recipe
 def test_lineage_shows_the_steps_in_their_order(context: Context, tmp_path: Path) -> None:
     built(context, tmp_path, recipe(tmp_path))
 
-    lineage = context.store.manifest(TASK, "compact").lineage
+    pruned, compact = (context.store.manifest(TASK, name) for name in ("pruned", "compact"))
+    lineage = compact.lineage
 
+    # Names of variants that only the build has say nothing to a reader.
+    assert compact.description.startswith("Made from original: prune, distill, quantize. It has ")
+    assert pruned.description.startswith("original with ")
     assert [step.technique for step in lineage] == ["import", "prune", "distill", "quantize"]
-    assert lineage[2].parent == context.store.manifest(TASK, "pruned").digest
+    assert lineage[2].parent == pruned.digest
 
 
 def test_a_variant_is_compared_with_the_base_across_all_steps(context: Context, tmp_path: Path) -> None:

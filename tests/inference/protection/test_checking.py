@@ -21,6 +21,7 @@ def result(source: str, output: str) -> str | None:
         ("10-15 people came.", "10 bis 15 Leute kamen."),
         ("The 1990s were good.", "Die 1990er waren gut."),
         ("12 of 12 came.", "12 von 12 kamen."),
+        ("It runs every 60 s.", "Er läuft alle 60 Sekunden."),
     ],
 )
 def test_numbers_that_came_out_are_left(source: str, output: str) -> None:
@@ -34,6 +35,7 @@ def test_numbers_that_came_out_are_left(source: str, output: str) -> None:
         ("It costs $1,299.99.", "Es kostet 1,299.99 $.", "Es kostet 1.299,99 $."),
         ("It weighs 187 g and 5 kg.", "Es wiegt 187 und 5 Kilo.", "Es wiegt 187 g und 5 Kilo."),
         ("It weighs 187 g.", "Es wiegt 18 Gramm.", "Es wiegt 187 Gramm."),
+        ("It runs every 60 s.", "Er läuft alle 60.", "Er läuft alle 60 s."),
         ("A 2011 report came.", "Ein A1 Bericht kam.", "Ein A 2011 Bericht kam."),
         ("The 1990s were good.", "Die 199er waren gut.", "Die 1990er waren gut."),
         ("It cost 736,000 euros.", "Es kostete 73.000, nur 73.000 Euro.", "Es kostete 736.000, nur 736.000 Euro."),

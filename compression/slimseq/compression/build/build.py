@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from slimseq.compression.artifacts.card import write_card
@@ -19,11 +20,12 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.importing.importing import import_model
 from slimseq.compression.technique import technique_named
+from slimseq.compression.techniques import current_names
 from slimseq.evaluation.gate import verdict_on
 from slimseq.inference.models.configuration import read_json
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Reference, Verdict
-from slimseq.models_store.roots import root_of
+from slimseq.models_store.roots import lineage_labels, root_of
 from slimseq.models_store.store import Store
 
 
@@ -188,6 +190,7 @@ def _publish(context: Context, workspace: BuildWorkspace, manifest: Manifest, ro
     task, name = manifest.task, manifest.variant
     check_name(context, task, name)
     manifest = manifest.model_copy(update={"reference": Reference(variant=root.variant, digest=root.digest)})
+    manifest = manifest.model_copy(update={"description": _description(manifest, root)})
     workspace.store.rewrite_manifest(manifest)
     write_card(workspace.store.folder(task, name), manifest)
     before = manifest_of_the_same(context.store, manifest, manifest.digest)
@@ -196,6 +199,17 @@ def _publish(context: Context, workspace: BuildWorkspace, manifest: Manifest, ro
         manifest = manifest.model_copy(update=before.measured | {"gate": before.gate})
         context.store.rewrite_manifest(manifest)
         write_card(context.store.folder(task, name), manifest)
+
+
+def _description(manifest: Manifest, root: Manifest) -> str:
+    """Describes what all steps of a variant did. That of its last step names variants that only the build has."""
+    _, *steps = current_names(lineage_labels(manifest, [root]))
+    if len(steps) < 2:
+        return manifest.description
+    runs = [(name, len(list(run))) for name, run in groupby(steps)]
+    names = ", ".join(name if count == 1 else f"{name} ({count} times)" for name, count in runs)
+    share = manifest.size.parameters / root.size.parameters
+    return f"Made from {root.variant}: {names}. It has {share:.0%} of its parameters."
 
 
 def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> None:

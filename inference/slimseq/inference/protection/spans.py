@@ -67,6 +67,8 @@ UNIT = (
     r"(?:km/h|km²|km|cm|mm|nm|m²|m³|m/s|m|mg|µg|kg|g|ml|cl|dl|l|[kKMGT]i?B|[kMG]bit/s|[kMG]?Hz|[kMG]?Wh?|[mk]?V|mA|mAh"
     r"|°C|°F|°|mph|dpi|px|ms|fps|kcal|hPa)"
 )
+# Without a space, as in 1990s, it is no time.
+_SECONDS = "(?:s|min|h)"
 _DOMAIN = "com|org|net|edu|gov|info|io|dev|app|ai|eu|uk|de|at|ch|co"
 _FILE = (
     "py|js|ts|json|ya?ml|toml|txt|md|html?|css|csv|tsv|xml|pdf|docx?|xlsx?|png|jpe?g|gif|svg|zip|gz|exe|sh|conf|cfg|ini|log"
@@ -124,7 +126,7 @@ _ANY_LANGUAGE = {
         rf"|{_SIGN}{_BEFORE}{NUMERAL}[ ]?(?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
     ),
     Kind.PERCENT: rf"{_SIGN}{_BEFORE}{NUMERAL}[ ]?%",
-    Kind.QUANTITY: rf"{_SIGN}{_BEFORE}{NUMERAL}[ ]?{UNIT}(?![\w/²³])",
+    Kind.QUANTITY: rf"{_SIGN}{_BEFORE}{NUMERAL}(?:[ ]?{UNIT}|[ ]{_SECONDS})(?![\w/²³])",
     Kind.IDENTIFIER: (
         r"(?<!\w)[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)"
         r"|(?<![\w-])(?:[A-Z]{1,12}-(?=[0-9])|[^\W0-9]{1,40}+(?=[0-9]))\w++(?:[-._](?=\w{0,40}[0-9])\w++)*+"
