@@ -225,7 +225,7 @@ class GenerationService:
     async def _plan(self, loaded: LoadedVariant, prompt: Prompt) -> Plan:
         started = time.monotonic()
         work = planning(loaded.generator, prompt, self._settings.queue_rows)
-        plan = await self._planner.run(work, is_short(prompt))
+        plan = await self._planner.run(work, is_short(prompt), is_new=True)
         if self._traces:
             self._traces.planned(str(loaded.key), started, len(plan.rows))
         return plan

@@ -75,19 +75,20 @@ def test_an_error_is_the_caller_s() -> None:
     asyncio.run(scenario())
 
 
-def test_too_many_at_a_time_are_refused() -> None:
+def test_too_many_new_requests_at_a_time_are_refused_and_those_that_are_generated_are_not() -> None:
     async def scenario() -> None:
         planner = Planner()
         running = [asyncio.create_task(planner.run(counting(10_000, 0.001))) for _ in range(MAX_REQUESTS)]
         await asyncio.sleep(0.01)
 
         with pytest.raises(Overloaded):
-            await planner.run(counting(1))
+            await planner.run(counting(1), is_new=True)
+        assert await planner.run(counting(1)) == "1 pieces"
 
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        assert await planner.run(counting(1)) == "1 pieces"
+        assert await planner.run(counting(1), is_new=True) == "1 pieces"
         planner.close()
 
     asyncio.run(scenario())

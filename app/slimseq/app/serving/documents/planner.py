@@ -29,19 +29,20 @@ class Planner:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
         self._running = 0
 
-    async def run(self, work: Work[Result], is_short: bool = False) -> Result:
+    async def run(self, work: Work[Result], is_short: bool = False, *, is_new: bool = False) -> Result:
         """Runs work to its end, in turns with other requests. To cancel the call ends the work after its step.
 
         Args:
             work: to run.
             is_short: the work takes a few milliseconds at most, and runs at once on the calling thread.
+            is_new: it is the first work of a request. What is already generated is never refused.
 
         Raises:
-            Overloaded: too many requests are in preparation.
+            Overloaded: the work is that of a new request, and too many are in preparation.
         """
         if is_short:
             return finished(work)
-        if self._running >= MAX_REQUESTS:
+        if is_new and self._running >= MAX_REQUESTS:
             raise Overloaded(f"the texts of {self._running} requests are being prepared", RETRY_AFTER_SECONDS)
         loop = asyncio.get_running_loop()
         self._running += 1
