@@ -45,6 +45,19 @@ def test_what_models_never_copy_has_a_placeholder_in_the_first_pass() -> None:
     assert output == written("See https://a.org/b now.")
 
 
+def test_symbols_around_a_sentence_are_not_read_and_those_in_it_have_a_placeholder() -> None:
+    output, passes = translate("✓ The tools of Acme™ are good 👍 now. 😂", copy)
+
+    assert passes == [[f"The tools of {NAMES[0]} are good {NAMES[1]} now."]]
+    assert output.text == "✓ The tools of Acme™ are good 👍 now. 😂"
+
+
+def test_a_word_with_a_trademark_is_read_at_the_start_of_a_sentence() -> None:
+    output, passes = translate("Acme™ is good.", copy)
+
+    assert passes == [[f"{NAMES[0]} is good."]] and output.text == "Acme™ is good."
+
+
 def test_numbers_are_left_in_the_first_pass() -> None:
     output, passes = translate("It costs $7 here.", copy)
 

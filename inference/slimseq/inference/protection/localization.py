@@ -9,11 +9,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from slimseq.inference.protection.spans import CURRENCY_CODE, NUMERAL, SYMBOL, Kind, Span
+from slimseq.inference.protection.spans import CURRENCY_CODE, CURRENCY_SIGN, NUMERAL, Kind, Span
 from slimseq.inference.protection.typography import SPACES, typed, with_plain_spaces
 
 # Kinds whose text never changes, and that models rarely copy.
-EXACT = frozenset({Kind.KEPT, Kind.CODE, Kind.TAG, Kind.URL, Kind.EMAIL, Kind.PHONE, Kind.PRIMES})
+EXACT = frozenset({Kind.KEPT, Kind.CODE, Kind.TAG, Kind.URL, Kind.EMAIL, Kind.PHONE, Kind.PRIMES, Kind.SYMBOL})
 # Models rarely copy more digits in a row.
 MAX_DIGITS = 6
 # Such as COVID-19.
@@ -28,7 +28,7 @@ _MONTH = re.compile("[A-Z][a-z]{2}")
 _DAY = re.compile(r"(?<![0-9])([0-9]{1,2})(?![0-9])")
 _YEAR = re.compile(r"[0-9]{4}")
 _CLOCK = re.compile(r"([0-9]{1,2})(?:[:.]([0-9]{2}))?(?::[0-9]{2})?")
-_MONEY = re.compile(rf"{SYMBOL}|{CURRENCY_CODE}")
+_MONEY = re.compile(rf"{CURRENCY_SIGN}|{CURRENCY_CODE}")
 _SCALE = re.compile(r"thousand|million|billion|trillion|bn|tn|mn|[mMbBkK](?!\w)")
 _CAPITALISED_BEFORE = re.compile(
     r"(?:\b[A-Z]\w*|\b(?:version|section|chapter|figure|table|release|step|level|page|part|v))[ \u00a0]$"

@@ -62,10 +62,10 @@ def passing(text: str, spans: Sequence[Span], source: str, target: str) -> Passe
         the first one.
     """
     start, end, first, last = 0, len(text), 0, len(spans)
-    # Tags around the sentence are not read by the model.
-    while first < last and spans[first].kind is Kind.TAG and not text[start : spans[first].start].strip():
+    # Tags and symbols around the sentence are not read by the model.
+    while first < last and _is_wordless(spans[first]) and not text[start : spans[first].start].strip():
         start, first = spans[first].end, first + 1
-    while first < last and spans[last - 1].kind is Kind.TAG and not text[spans[last - 1].end : end].strip():
+    while first < last and _is_wordless(spans[last - 1]) and not text[spans[last - 1].end : end].strip():
         end, last = spans[last - 1].start, last - 1
     start, end = end - len(text[start:end].lstrip()), start + len(text[start:end].rstrip())
     inner = [span.moved(-start) for span in spans[first:last]]
@@ -77,6 +77,10 @@ def passing(text: str, spans: Sequence[Span], source: str, target: str) -> Passe
         words = with_renderings(words, inner, read)
     output = yield from _passes_of(Sentence(words, inner, renderings))
     return replace(output, text=text[:start] + output.text + text[end:])
+
+
+def _is_wordless(span: Span) -> bool:
+    return span.kind is Kind.TAG or (span.kind is Kind.SYMBOL and not _WORDS.search(span.text))
 
 
 def _passes_of(sentence: "Sentence", partings: int = 0) -> Passes:

@@ -16,6 +16,8 @@ Range = tuple[int, int]
 
 # Characters that are searched at once: a few milliseconds.
 WINDOW_CHARACTERS = 2000
+# More punctuation after a URL is part of it.
+MAX_LAST = 1000
 
 
 class Kind(StrEnum):
@@ -28,6 +30,7 @@ class Kind(StrEnum):
     EMAIL = "email"
     PHONE = "phone"
     PRIMES = "primes"
+    SYMBOL = "symbol"
     DATE = "date"
     TIME = "time"
     AMOUNT = "amount"
@@ -61,7 +64,7 @@ MONTH = (
 )
 _CLOCK = r"[0-9]{1,2}(?:[:.][0-9]{2})?"
 SCALE = r"(?:thousand|million|billion|trillion)"
-SYMBOL = r"(?:(?:US|CA|AU|NZ|HK|C|A)?\$|[£€¥₹₽])"
+CURRENCY_SIGN = r"(?:(?:US|CA|AU|NZ|HK|C|A)?\$|[£€¥₹₽])"
 CURRENCY_CODE = r"(?:USD|EUR|GBP|CHF|JPY|CAD|AUD|CNY|INR|SEK|NOK|DKK|PLN)"
 UNIT = (
     r"(?:km/h|km²|km|cm|mm|nm|m²|m³|m/s|m|mg|µg|kg|g|ml|cl|dl|l|[kKMGT]i?B|[kMG]bit/s|[kMG]?Hz|[kMG]?Wh?|[mk]?V|mA|mAh"
@@ -79,6 +82,14 @@ _SUFFIX = r"(?:st|nd|rd|th)"
 _BEFORE = r"(?<![\w])(?<![0-9][.,])"
 _AFTER = r"(?!\w|[.,][0-9])"
 _SIGN = r"(?:(?<![\w.,)\]])[-\u2212+](?=[0-9$£€¥]))?"
+
+# What few training texts have: fractions, symbols and emoji, and words with a trademark.
+_FRACTION = r"[\u00bc-\u00be\u2150-\u215e]"
+_EMOJI = (
+    r"[\u00a9\u00ae\u00b1\u00b7\u00d7\u00f7\u2020-\u2023\u2030\u2100-\u214f\u215f-\u218b\u2190-\u23ff\u2460-\u27ff"
+    # Selectors, joiners and flags follow.
+    r"\u2900-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff][\u200d\u20e3\ufe0e\ufe0f\U000e0020-\U000e007f]*+"
+)
 
 # Of any length. Each ends where the next one may begin, so that no character is read twice.
 _CODE_SPAN = r"``(?:[^`\n]++|`(?!`))++``|`[^`\n]++`"
@@ -110,11 +121,10 @@ _ANY_LANGUAGE = {
         rf"|{_BEFORE}(?<!-)(?:1-)?[0-9]{{3}}[-. ][0-9]{{3}}[-. ][0-9]{{4}}{_AFTER}(?!-)"
         rf"|{_BEFORE}(?<!-)0[0-9]{{2,4}}[ /-][0-9]{{3,9}}(?:[ -][0-9]{{2,6}}){{0,3}}{_AFTER}(?!-)"
     ),
-    # Feet and inches, degrees with minutes and seconds, and names such as that of a derivative.
+    # Feet and inches, degrees with minutes and seconds.
     Kind.PRIMES: (
         rf"{_SIGN}{_BEFORE}(?:[0-9]{{1,3}}° ?)?{_SHORT}"
         rf"(?:['\u2019\u2032] ?{_SHORT}(?:[\"\u201d\u2033]|'')|[\u2032-\u2034])(?: ?[NESW])?(?!\w)"
-        r"|(?<!\w)[A-Za-z][\u2032-\u2034]++(?!\w)"
     ),
     Kind.DATE: (
         rf"{_BEFORE}(?:[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:T[0-9]{{2}}:[0-9]{{2}}[0-9:.+Z-]{{0,20}})?"
@@ -122,7 +132,7 @@ _ANY_LANGUAGE = {
     ),
     Kind.TIME: rf"{_BEFORE}(?<!:)[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?(?!:?[0-9]){_AFTER}",
     Kind.AMOUNT: (
-        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[ ]?{NUMERAL}{_AFTER}"
+        rf"{_SIGN}(?<![\w$])(?:{CURRENCY_SIGN}|{CURRENCY_CODE})[ ]?{NUMERAL}{_AFTER}"
         rf"|{_SIGN}{_BEFORE}{NUMERAL}[ ]?(?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
     ),
     Kind.PERCENT: rf"{_SIGN}{_BEFORE}{NUMERAL}[ ]?%",
@@ -133,6 +143,14 @@ _ANY_LANGUAGE = {
         rf"|{_BEFORE}[0-9]++(?:[A-Z]|[A-Za-z]{{1,40}}+[0-9])\w*+"
     ),
     Kind.NUMBER: rf"{_SIGN}(?<![0-9])(?<![0-9][.,]){NUMERAL}(?:[-\u2013/:]{NUMERAL})*+",
+}
+_BEYOND_ASCII = {
+    # Names such as that of a derivative.
+    Kind.PRIMES: r"(?<!\w)[A-Za-z][\u2032-\u2034]++(?!\w)",
+    Kind.SYMBOL: (
+        rf"(?<![\w.,])(?:[0-9]{{1,4}}[ ]?)?{_FRACTION}(?!\w)|(?<!\w)[0-9\#*]\ufe0f?\u20e3"
+        rf"|(?:{_EMOJI})++(?:[ ](?:{_EMOJI})++)*+|(?<!\w)[^\W\d]\w{{0,40}}+[\u00a9\u00ae\u2120\u2122](?!\w)"
+    ),
 }
 _ENGLISH = {
     Kind.DATE: (
@@ -147,7 +165,7 @@ _ENGLISH = {
         r"(?:[ap]m|[AP]M|[ap]\.m(?:\.(?=[ ,;)]*[^\s,;)]))?|[AP]\.M(?:\.(?=[ ,;)]*[^\s,;)]))?)(?!\w)"
     ),
     Kind.AMOUNT: (
-        rf"{_SIGN}(?<![\w$])(?:{SYMBOL}|{CURRENCY_CODE})[ ]?{NUMERAL}"
+        rf"{_SIGN}(?<![\w$])(?:{CURRENCY_SIGN}|{CURRENCY_CODE})[ ]?{NUMERAL}"
         rf"(?:[ -]{SCALE}|[ ]?(?:bn|tn|mn)|[mMbBkK])(?!\w)"
         rf"|{_SIGN}{_BEFORE}{NUMERAL}[ ]{SCALE}[ ](?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
     ),
@@ -167,10 +185,15 @@ def _pattern(*rules: dict[Kind, str]) -> re.Pattern[str]:
     return re.compile("|".join(groups))
 
 
-_PATTERNS = {"en": _pattern(_ENGLISH, _ANY_LANGUAGE)}
-_OTHER = _pattern(_ANY_LANGUAGE)
+# By whether the text is English, and whether it is in ASCII, which has no symbols to look for.
+_PATTERNS = {
+    (is_english, is_ascii): _pattern(_ENGLISH if is_english else {}, _ANY_LANGUAGE, {} if is_ascii else _BEYOND_ASCII)
+    for is_english in (False, True)
+    for is_ascii in (False, True)
+}
 # A text without any of these has no span.
-_SIGNS = re.compile(rf"[0-9@<`{{%&/\u2032-\u2034]|www\.|\.(?:{_DOMAIN}|{_FILE})\b")
+_SIGNS = re.compile(rf"[0-9@<`{{%&/]|www\.|\.(?:{_DOMAIN}|{_FILE})\b")
+_SIGNS_BEYOND_ASCII = re.compile(rf"[\u2032-\u2034]|{_FRACTION}|{_EMOJI}")
 # What no window may end in, and where one may begin.
 _WHOLE = re.compile(f"{_CODE_SPAN}|{_TAG}|{_EMAIL}")
 _OPENING = re.compile(r"[`<]|(?<![\w.+%-])[\w.%+-]++(?=@|\Z)")
@@ -218,9 +241,10 @@ def find_spans(text: str, language: str, window: Range | None = None) -> list[Sp
     offset, end = window or (0, len(text))
     # What is outside of the window must not hide what is in it, such as the rest of a long number.
     whole, text = text, with_plain_spaces(typed(text[offset:end]))
-    if not _SIGNS.search(text):
+    is_ascii = text.isascii()
+    if not _SIGNS.search(text) and (is_ascii or not _SIGNS_BEYOND_ASCII.search(text)):
         return []
-    pattern = _PATTERNS.get(language, _OTHER)
+    pattern = _PATTERNS[language == "en", is_ascii]
     found: list[Span] = []
     start = 0
     while (match := pattern.search(text, start)) is not None and match.lastgroup is not None:
@@ -270,7 +294,8 @@ def _without_punctuation(text: str, start: int, end: int) -> int:
         closing: text.count(closing, start, end) - text.count(opening, start, end)
         for closing, opening in _BRACKETS.items()
     }
-    while end > start and text[end - 1] in _LAST:
+    lowest = max(start, end - MAX_LAST)
+    while end > lowest and text[end - 1] in _LAST:
         closing = text[end - 1]
         if closing in _BRACKETS:
             if surplus[closing] <= 0:

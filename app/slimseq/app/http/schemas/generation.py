@@ -108,8 +108,9 @@ TargetField = Annotated[
     Field(description="Language of the outputs. Must be the target language of the variant.", examples=["de"]),
 ]
 PROTECT = (
-    "Whether numbers, amounts, dates, times, URLs, e-mail addresses, phone numbers, code between backticks and tags "
-    "come out as they went in, or as the target language writes them (`1,299.99` as `1.299,99` in German)."
+    "Whether numbers, amounts, dates, times, URLs, e-mail addresses, phone numbers, code between backticks, tags, "
+    "symbols and emoji come out as they went in, or as the target language writes them (`1,299.99` as `1.299,99` in "
+    "German)."
 )
 
 
