@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from slimseq.app.errors import DeadlineExceeded
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving import answers as answers_module
 from slimseq.app.serving import service as service_module
 from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.documents.prompt import Prompt
@@ -45,12 +47,12 @@ async def serving(store: Store) -> AsyncIterator[GenerationService]:
     await parts.pool.close()
 
 
-@pytest.mark.parametrize("step", ["with_further_passes", "checked"])
+@pytest.mark.parametrize(("module", "step"), [(service_module, "with_further_passes"), (answers_module, "checked")])
 async def test_an_answer_does_not_wait_for_passes_or_checks_beyond_its_deadline(
-    embedded: Store, monkeypatch: pytest.MonkeyPatch, step: str
+    embedded: Store, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
 ) -> None:
     async with serving(embedded) as service:
-        monkeypatch.setattr(service_module, step, hangs)
+        monkeypatch.setattr(module, step, hangs)
         started = time.monotonic()
 
         with pytest.raises(DeadlineExceeded):

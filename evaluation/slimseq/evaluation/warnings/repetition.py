@@ -6,8 +6,9 @@ Time is linear in the output, and in the source where the output repeats itself.
 import re
 from collections.abc import Sequence
 
-# A word, or a character of a script without spaces between words.
-FIRST_WITHOUT_SPACES = "\u2e80"
+# From the first script without spaces between words on.
+_WITHOUT_SPACES = re.compile("[\u2e80-\U0010ffff]")
+# A word, or a character of such a script.
 _WORD = re.compile("[\u2e80-\u9fff]|[^\\s\u2e80-\u9fff]+")
 # A loop has at most so many words. Longer ones are rare, and each length costs a pass.
 MAX_WORDS = 12
@@ -15,7 +16,7 @@ MAX_WORDS = 12
 # is none, nor is "la la la la".
 MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 3, 10
 # A loop within a word. Words are searched one by one: one search of a long text would hold the interpreter.
-_LONG_WORD = re.compile(rf"[^\W\d_]{{{MIN_CHARACTERS},10000}}+")
+_LETTERS_OF_WORD = re.compile(r"[^\W\d_]{1,10000}+")
 _LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 
 
@@ -38,7 +39,7 @@ def _most_repeated(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_words(text: str) -> tuple[str, int] | None:
-    if max(text, default="") < FIRST_WITHOUT_SPACES and _are_distinct(text.split()):
+    if (text.isascii() or not _WITHOUT_SPACES.search(text)) and _are_distinct(text.split()):
         return None
     spans = [match.span() for match in _WORD.finditer(text)]
     words = [text[start:end] for start, end in spans]
@@ -64,7 +65,8 @@ def _are_distinct(words: Sequence[str]) -> bool:
 
 
 def _repeated_letters(text: str) -> tuple[str, int] | None:
-    words = _LONG_WORD.findall(text)
-    found = [match for word in words for match in _LETTERS.finditer(word) if len(match[0]) >= MIN_CHARACTERS]
+    words = (match[0] for match in _LETTERS_OF_WORD.finditer(text))
+    long = (word for word in words if len(word) >= MIN_CHARACTERS)
+    found = [match for word in long for match in _LETTERS.finditer(word) if len(match[0]) >= MIN_CHARACTERS]
     longest = max(found, key=lambda match: len(match[0]), default=None)
     return None if longest is None else (longest[1], len(longest[0]) // len(longest[1]))

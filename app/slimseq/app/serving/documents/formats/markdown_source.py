@@ -27,6 +27,10 @@ MAX_INLINE_NESTING = 20
 # takes less than half a second.
 MAX_SIGNS = 10_000
 MAX_LINES = 10_000
+# Of one block, lines times the quotes in quotes that they are in: each quote goes through all lines.
+MAX_QUOTED_LINES = 50_000
+# What is before a line in quotes and lists.
+_CONTAINER_MARKS = " \t>*+-.)0123456789"
 # Lines that are counted at once: about a millisecond.
 LINES_A_STEP = 5000
 _SIGN = re.compile(r"[*_\[\]`<&~!\\]")
@@ -158,15 +162,22 @@ def _crowded_lines(source: str, first_line: int) -> Generator[None, None, list[r
         MarkupTooComplex: there are too many lines without an empty one, since each block is parsed at once.
     """
     found: list[range] = []
-    start, bars = 0, 0
+    start, bars, depth = 0, 0, 0
     for index, line in enumerate(chain(source.split("\n"), ("",))):
         # What is empty to markdown-it.
         if line.strip(" \t"):
             bars += line.count("|")
+            if ">" in line:
+                depth = max(depth, line.count(">", 0, len(line) - len(line.lstrip(_CONTAINER_MARKS))))
         else:
             if bars > MAX_BARS:
                 found.append(range(start, index))
-            start, bars = index + 1, 0
+            start, bars, depth = index + 1, 0, 0
+        if (index - start + 1) * depth > MAX_QUOTED_LINES:
+            raise MarkupTooComplex(
+                f"from line {first_line + start} on there are more than {index - start} lines without an empty one in "
+                f"{depth} quotes, one in the other; add some"
+            )
         if index - start >= MAX_LINES:
             raise MarkupTooComplex(
                 f"from line {first_line + start} on there are more than {MAX_LINES} lines "
