@@ -88,7 +88,7 @@ check: lint ## Lint, and run the tests that start no process and load no embedde
 	$(PYTEST) $(PROCESSES) 2 -m 'not slow'
 
 # Tests wait for what they start: more processes than cores.
-test: $(DEV_STAMP) prepare ## Run all tests: under 20 minutes on two cores.
+test: $(DEV_STAMP) prepare ## Run all tests: 20 to 35 minutes on two cores.
 	$(PYTEST) $(PROCESSES) 3 -m 'not low_priority and not alone'
 	$(PYTEST) $(PROCESSES) 3 -m low_priority $(SERVICE_TESTS)
 	$(PYTEST) -m alone $(SERVICE_TESTS)
