@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -12,14 +14,9 @@ from typing import Any
 
 from slimseq.compression.cli import run
 from slimseq.models_store.places import embedded_store
-from tests.forking import ForkServer
+from tests.forking import start
 
 TIMEOUT_SECONDS = 600
-WITHOUT_HUB = ("slimseq.cli.main", "slimseq.compression.train", "onnxruntime", "torch")
-WITH_HUB = ("transformers.models.bart.modeling_bart", "transformers.models.t5.modeling_t5")
-FORKS = ForkServer(*WITHOUT_HUB, *WITH_HUB, frees_memory=False)
-# huggingface_hub reads its variables when it is imported.
-FORKS_WITHOUT_HUB = ForkServer(*WITHOUT_HUB, frees_memory=False)
 
 
 @dataclass(frozen=True)
@@ -72,12 +69,22 @@ def _run(
 ) -> Finished:
     words = ["slimseq", *map(str, arguments)]
     variables = os.environ | {"SLIMSEQ_STORE": str(embedded_store())} | environment
-    forks = FORKS_WITHOUT_HUB if any(name.startswith("HF_") for name in environment) else FORKS
     with tempfile.TemporaryDirectory() as written:
         out, error = Path(written, "out"), Path(written, "error")
-        process = forks.start(words, variables, out, error, folder, greatest_file)
+        # huggingface_hub reads its variables when it is imported.
+        if any(name.startswith("HF_") for name in environment):
+            return _of_new_process(words, variables, folder)
+        process = start(words, variables, out, error, folder, greatest_file)
         try:
             code = process.wait(TIMEOUT_SECONDS)
         finally:
             process.kill()
         return Finished(code, out.read_text(encoding="utf-8"), error.read_text(encoding="utf-8"))
+
+
+def _of_new_process(words: Sequence[str], variables: dict[str, str], folder: Path | None) -> Finished:
+    command = [sys.executable, "-m", *words]
+    ended = subprocess.run(
+        command, env=variables, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+    )
+    return Finished(ended.returncode, ended.stdout, ended.stderr)

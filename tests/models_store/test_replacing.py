@@ -11,11 +11,9 @@ import pytest
 from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import ArtifactInUse, UnknownVariant
 from slimseq.models_store.store import Store
-from tests.forking import ForkServer
+from tests.forking import start
 from tests.models_store.ending import DONE, KILLED, STOPPED, TASK, write
 
-# A small process: to copy one that has imported PyTorch, hundreds of times, takes most of a minute.
-FORKS = ForkServer("tests.models_store.ending", frees_memory=False)
 HOLD = """
 import sys
 from pathlib import Path
@@ -31,7 +29,7 @@ with Store(Path(sys.argv[1])).claim(Task.TRANSLATION, "slim"):
 def ended_at(line: int, ending: int, verb: str, store: Store, tmp_path: Path) -> int:
     """Runs a verb in a process that ends at the n-th line of the code that writes; returns how it ended."""
     words = ["tests.models_store.ending", str(line), str(ending), verb, str(store.root)]
-    return FORKS.start(words, os.environ, tmp_path / "out", tmp_path / "out").wait(60)
+    return start(words, os.environ, tmp_path / "out", tmp_path / "out").wait(60)
 
 
 def digest_in(store: Store, variant: str) -> str | None:

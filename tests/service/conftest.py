@@ -14,10 +14,8 @@ import pytest
 
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
-from tests.forking import Forked, ForkServer
+from tests.forking import Forked, start
 from tests.service.client import Service
-
-FORKS = ForkServer("slimseq.app.main", "slimseq.app.observability.logs", "slimseq.app.server.server")
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="a serving install has no PyTorch")
 
@@ -58,7 +56,7 @@ def _started(
     environment: dict[str, str], log: Path, python: Path | str | None, folder: Path | None, prefix: Sequence[str]
 ) -> "Forked | subprocess.Popen[bytes]":
     if python is None and not prefix:
-        return FORKS.start(["slimseq.app"], environment, log, log, folder)
+        return start(["slimseq.app"], environment, log, log, folder)
     command = [*prefix, python or sys.executable, "-m", "slimseq.app"]
     with log.open("ab") as output:
         return subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=output)
@@ -68,7 +66,7 @@ def ended_start(**settings: object) -> "subprocess.CompletedProcess[str]":
     """Starts the service with settings that it ends with at once; returns how."""
     with tempfile.TemporaryDirectory() as written:
         out, error = Path(written, "out"), Path(written, "error")
-        process = FORKS.start(["slimseq.app"], environment_with(**settings), out, error)
+        process = start(["slimseq.app"], environment_with(**settings), out, error)
         try:
             code = process.wait(60)
         finally:

@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from slimseq.models_store.store import Store
-from tests.forking import Forked
+from tests.forking import Forked, start
 from tests.service.client import Response, Service
-from tests.service.conftest import FORKS, environment_with, free_port
+from tests.service.conftest import environment_with, free_port
 
 GRACE_SECONDS = 2
 SENTENCE = "The old man walks along the river and looks at the birds. "
@@ -44,7 +44,7 @@ class Stopping:
 def stopping(store: Store, log: Path, **settings: object) -> Iterator[Stopping]:
     port = free_port()
     chosen = {"port": port, "store": store.root, "shutdown_grace_seconds": GRACE_SECONDS, **settings}
-    process = FORKS.start(["slimseq.app"], environment_with(**chosen), log, log)
+    process = start(["slimseq.app"], environment_with(**chosen), log, log)
     started = Stopping(process, Service(port))
     try:
         started.service.wait_until_answering(process)
