@@ -114,6 +114,7 @@ lint: $(DEV_STAMP) ## Check style, types, layers, the OpenAPI document, and the 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/budgets
 	$(BIN)/python -m docs.openapi --check
 	$(BIN)/slimseq report --store $(EMBEDDED) --readme README.md --check
 	$(BIN)/slimseq report --store $(EMBEDDED) --readme docs/results.md --check
