@@ -1,4 +1,6 @@
-"""`python -m tests.service.traced_request`: serves, and prints which of our files a warm `POST /translate` runs, by first call.
+"""`python -m tests.service.traced_request`: serves, and prints which of our files a warm `POST /translate` runs.
+
+They come in the order of their first calls.
 
 The service is the real one, in this process: the event loop on the main thread, one client on a thread of its own.
 """
