@@ -113,7 +113,7 @@ class Manifest(Record):
     performance: list[Performance] = Field(default=[])
     layouts: list[MeasuredLayout] = Field(default=[])
     confidence: ConfidenceCalibration | None = Field(
-        default=None, description="Calibration of the confidence of outputs. None if there is none."
+        default=None, description="Calibration of the confidence of translations. None for summaries."
     )
     gate: Verdict | None = Field(default=None, description="Verdict of the recipe's gate. None if no gate was applied.")
 

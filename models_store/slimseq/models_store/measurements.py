@@ -93,7 +93,7 @@ class ConfidenceCalibration(Record):
     dataset: str = Field(description="Data sets, joined by ` + `.")
     split: str
     samples: int = Field(ge=1)
-    metric: str = Field(description="Quality of one output: `chrf` (divided by 100) or `rougeL`.")
+    metric: str = Field(description="Quality of one output: `chrf` (divided by 100).")
     signature: str
     generation: dict[str, Any]
     runtime: str
