@@ -75,7 +75,9 @@ def test_layouts_leave_no_core_idle_and_share_none(cores: int, found: list[tuple
     assert even_layouts(cores) == [Layout(*each) for each in found]
 
 
-tuned = partial(measured_layout, **HERE)
+def tuned(workers: int, threads: int, tokens_per_second: float, **more: Any) -> MeasuredLayout:
+    """A measurement of a layout on this machine."""
+    return measured_layout(workers, threads, tokens_per_second, **HERE | more)
 
 
 @pytest.mark.parametrize(

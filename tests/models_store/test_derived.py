@@ -6,9 +6,9 @@ import pytest
 
 from slimseq.models_store.derived import as_recorded, read_derived, record_derived
 from slimseq.models_store.errors import InvalidArtifact
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import FileEntry, Manifest, Step, Task, digest_of
 from slimseq.models_store.places import embedded_store
-from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.store import Store
 
 TRANSLATION = Task.TRANSLATION

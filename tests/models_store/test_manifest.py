@@ -59,13 +59,6 @@ def test_a_manifest_survives_its_json(embedded: Store) -> None:
     assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
 
 
-def test_a_manifest_from_before_confidence_is_read(embedded: Store) -> None:
-    content = json.loads((embedded.folder(Task.TRANSLATION, "original") / "manifest.json").read_text())
-    content.pop("confidence", None)
-
-    assert Manifest.model_validate(content).confidence is None
-
-
 def test_confidence_is_linear_between_points_and_constant_beyond_them() -> None:
     calibration = calibrated([(-2.0, 0.1), (-1.0, 0.3), (-0.5, 0.3), (-0.1, 0.9)])
 

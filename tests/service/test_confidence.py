@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from slimseq.client import Client
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.models_store.test_manifest import calibrated
@@ -96,22 +95,3 @@ def test_a_stream_ends_with_it_and_a_comparison_has_it(service: Service) -> None
 
     assert name == "done" and confidences(done) == plain
     assert confidences(compared["results"][0]) == plain
-
-
-def test_the_client_has_it_and_other_dialects_are_as_before(service: Service) -> None:
-    with Client(f"http://127.0.0.1:{service.port}") as client:
-        answer = client.translate(SENTENCE, variant="quantized")
-    libre = service.post("/translate", {"q": SENTENCE, "source": "en", "target": "de"}).json
-    hugging_face = service.post("/translate", {"inputs": SENTENCE}).json
-
-    assert answer.outputs[0].confidence is not None and 0 < answer.outputs[0].confidence <= 1
-    assert "confidence" not in str(libre) and "confidence" not in str(hugging_face)
-
-
-def test_a_repetition_penalty_in_a_beam_search_leaves_it_out(service: Service) -> None:
-    penalized = service.post("/translate?variant=quantized", {"text": SENTENCE, "repetition_penalty": 1.2}).json
-    greedy = service.post(
-        "/translate?variant=quantized", {"text": SENTENCE, "repetition_penalty": 1.2, "num_beams": 1}
-    ).json
-
-    assert confidences(penalized) == [None] and confidences(greedy) != [None]

@@ -5,7 +5,7 @@ import functools
 import inspect
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
@@ -38,7 +38,7 @@ def _sent(call: Callable[P, Call[T]]) -> Callable[Concatenate["Client", P], T]:
     return _as_method(method, call)
 
 
-def _awaited(call: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncClient", P], Awaitable[T]]:
+def _awaited(call: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]:
     """Returns the method of `AsyncClient` for a call."""
 
     @functools.wraps(call)
@@ -53,9 +53,9 @@ def _as_method(method: M, call: Callable[..., Any]) -> M:
     signature = inspect.signature(call)
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     (answer,) = signature.return_annotation.__args__
-    parameters = [own, *signature.parameters.values()]
+    method.__annotations__ = {**call.__annotations__, "return": answer}
     method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=parameters, return_annotation=answer
+        parameters=[own, *signature.parameters.values()], return_annotation=answer
     )
     return method
 

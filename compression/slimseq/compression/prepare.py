@@ -34,11 +34,9 @@ from slimseq.evaluation.record import with_newest
 from slimseq.inference.graphs.on_demand import is_outdated
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES, RuntimeKind
 from slimseq.models_store.derived import DERIVED, read_derived, record_derived
-from slimseq.models_store.disk import CannotWrite
-from slimseq.models_store.errors import InvalidArtifact, SlimseqError
+from slimseq.models_store.errors import CannotWrite, InvalidArtifact, SlimseqError
 from slimseq.models_store.files import SIGNATURE
-from slimseq.models_store.formats import DERIVED_FORMATS
-from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.manifest import DERIVED_FORMATS, Manifest, Task
 from slimseq.models_store.store import Store
 
 

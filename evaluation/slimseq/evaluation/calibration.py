@@ -27,7 +27,7 @@ Values = NDArray[np.float64]
 
 
 class CannotCalibrate(SlimseqError):
-    """Raised when a confidence cannot be fitted to outputs: there are too few, or all of them are alike."""
+    """Raised when a confidence cannot be fitted to outputs: there are too few, or all of them are the same."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Fit:
     calibration_error: float
 
 
-def calibrate(mean_log_probabilities: Sequence[float | None], outputs: Sequence[str], targets: Sequence[str]) -> Fit:
+def fit_confidence(
+    mean_log_probabilities: Sequence[float | None], outputs: Sequence[str], targets: Sequence[str]
+) -> Fit:
     """Fits the map from mean log-probability to the quality of a translation: chrF / 100.
 
     Args:

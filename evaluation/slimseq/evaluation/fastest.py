@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from slimseq.evaluation.host import are_alike, available_cores, cpu_flags, host_name
+from slimseq.evaluation.host import available_cores, cpu_flags, have_same_flags, host_name
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import MeasuredLayout, Performance
 
@@ -121,7 +121,7 @@ def fastest_runtime(manifest: Manifest, possible: Sequence[str]) -> str:
     speeds = measured_alike(
         (each.runtime, (each.batch, each.num_beams, each.threads), each.tokens_per_second)
         for each in manifest.performance
-        if each.runtime in possible and are_alike(each.cpu_flags, own)
+        if each.runtime in possible and have_same_flags(each.cpu_flags, own)
     )
     found = tuned if len(tuned) > 1 else speeds if possible[0] in speeds else {}
     return max(possible, key=lambda name: found.get(name, 0.0))
@@ -180,7 +180,11 @@ def fastest_measurement(manifest: Manifest) -> Performance | None:
     Returns:
         None if the variant was not measured.
     """
-    own = [each for each in manifest.performance if each.host == host_name() and are_alike(each.cpu_flags, cpu_flags())]
+    own = [
+        each
+        for each in manifest.performance
+        if each.host == host_name() and have_same_flags(each.cpu_flags, cpu_flags())
+    ]
     return max(own or manifest.performance, key=lambda each: (each.batch, each.tokens_per_second), default=None)
 
 
@@ -206,7 +210,7 @@ def _machine_of(measured: Performance, cpu_flags: Sequence[str]) -> tuple[Any, .
 
 def _tuned_here(manifest: Manifest) -> list[MeasuredLayout]:
     cores, own = available_cores(), cpu_flags()
-    return [each for each in manifest.layouts if each.cores == cores and are_alike(each.cpu_flags, own)]
+    return [each for each in manifest.layouts if each.cores == cores and have_same_flags(each.cpu_flags, own)]
 
 
 def _counted(count: int, noun: str) -> str:

@@ -26,7 +26,7 @@ from slimseq.compression.commands.arguments import (
 )
 from slimseq.compression.context import Context
 from slimseq.compression.options import COMMON, flat
-from slimseq.evaluation.calibration import CannotCalibrate, calibrate
+from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
 from slimseq.evaluation.datasets import BUNDLED, BUNDLED_SPLIT, load_examples
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.run import chunks, generate_with
@@ -93,7 +93,7 @@ def calibrate_variants(
                     progress.advance(bar, len(chunk))
                 ordered = [outputs[index] for index in range(len(examples))]
                 try:
-                    fitted = calibrate(
+                    fitted = fit_confidence(
                         [output.mean_log_probability for output in ordered],
                         [output.text for output in ordered],
                         [example.target for example in examples],
