@@ -41,9 +41,8 @@ from slimseq.evaluation.fastest import Layout, even_layouts
 from slimseq.evaluation.host import available_cores
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
-from slimseq.models_store.formats import DERIVED_FORMATS
 from slimseq.models_store.generation import GenerationDefaults
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import DERIVED_FORMATS, Task
 from slimseq.models_store.store import Store
 
 EMBEDDED = tuple(task.value for task in Task)

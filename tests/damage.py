@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from slimseq.models_store.files import sha256_of
+from slimseq.models_store.files import read_manifest, sha256_of, write_manifest
 from slimseq.models_store.manifest import digest_of
-from slimseq.models_store.record_files import read_manifest, write_manifest
 
 
 def flip_bytes(path: Path) -> None:

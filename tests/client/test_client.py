@@ -1,6 +1,5 @@
 """Both clients against answers that the tests write. `tests/service/test_client.py` has a real service."""
 
-import ast
 import asyncio
 import email.utils
 import inspect
@@ -39,21 +38,6 @@ ANSWER = {
     "of_a_newer_service": 1,
 }
 RECORDED = {"task": "translation", "variant": "quantized", "experiment": None}
-# What differs between the code of both clients.
-WITHOUT_WAITING = {
-    "AsyncClient": "Client",
-    "AsyncBaseTransport": "BaseTransport",
-    "AsyncIterator[": "Iterator[",
-    "Callable[[], Awaitable[T]]": "Callable[[], T]",
-    "by tasks": "by threads",
-    "asyncio.sleep": "time.sleep",
-    "__aenter__": "__enter__",
-    "__aexit__": "__exit__",
-    ".aclose()": ".close()",
-    ".aread()": ".read()",
-    "async ": "",
-    "await ": "",
-}
 QUICK = Retry(first_wait_seconds=0.001)
 Answers = Sequence[httpx2.Response | Exception]
 
@@ -296,15 +280,6 @@ def test_both_clients_have_the_same_methods_and_signatures() -> None:
         return {name: list(inspect.signature(each).parameters.values()) for name, each in public.items()}
 
     assert methods(Client) == methods(AsyncClient)
-
-
-def test_the_client_is_the_async_one_without_waiting() -> None:
-    source = inspect.getsource(AsyncClient)
-    for written, means in WITHOUT_WAITING.items():
-        source = source.replace(written, means)
-
-    # Written anew, so that line breaks do not count.
-    assert ast.unparse(ast.parse(source)) == ast.unparse(ast.parse(inspect.getsource(Client)))
 
 
 def test_the_options_are_those_of_the_service() -> None:

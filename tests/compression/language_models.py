@@ -14,7 +14,7 @@ from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CO
 
 from slimseq.compression.artifacts.publish import write_model
 from tests.compression.tiny import SENTENCES
-from tests.inference.graphs.test_kin import BART_SHAPE
+from tests.inference.graphs.test_related_models import BART_SHAPE
 
 CODES = {"mbart": MBART_CODES, "mbart50": MBART_50_CODES}
 CLASSES = {"mbart": "MBartTokenizer", "mbart50": "MBart50Tokenizer"}

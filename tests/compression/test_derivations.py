@@ -9,8 +9,8 @@ from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.evaluation.host import has_vnni
 from slimseq.models_store.derived import read_derived
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Manifest, Task, Verdict
-from slimseq.models_store.record_files import write_manifest
 from tests.command_line import compression
 from tests.compression.prepared_store import prepared, prune_small
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file

@@ -13,8 +13,8 @@ from slimseq.compression.training.forward import precision_on
 from slimseq.compression.training.schedule import Bounds
 from slimseq.compression.training.trainer import TrainingOptions
 from slimseq.models_store.errors import BadSource, UnknownVariant
+from slimseq.models_store.files import read_manifest
 from slimseq.models_store.manifest import Reference, Task
-from slimseq.models_store.record_files import read_manifest
 from tests.compression.tiny import (
     ARCHITECTURE,
     PREFIX,

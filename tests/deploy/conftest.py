@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import MeanAgreement
-from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import free_port, running_service

@@ -1,14 +1,16 @@
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
-from slimseq.evaluation.benchmark import compare, measure
+from slimseq.evaluation.benchmark import compare
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.measurements import Performance
 from tests.evaluation.conftest import EchoRuntime
 
 OPTIONS = GenerationOptions(max_new_tokens=8)
@@ -30,6 +32,10 @@ class SlowRuntime(EchoRuntime):
         self._calls.append(self.name)
         time.sleep(self._seconds)
         return super().generate(rows, options, watch)
+
+
+def measure(generator: TextGenerator, texts: Sequence[str], options: GenerationOptions, **more: Any) -> Performance:
+    return compare({"": generator}, texts, {"": options}, **more)[""]
 
 
 def test_latency_is_that_of_a_batch_and_tokens_are_counted(open_echo: Open) -> None:

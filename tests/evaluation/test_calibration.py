@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from slimseq.evaluation.calibration import MAX_GROUPS, MIN_SAMPLES, CannotCalibrate, calibrate, fit_points
-from slimseq.models_store.manifest import Task
+from slimseq.evaluation.calibration import MAX_GROUPS, MIN_SAMPLES, CannotCalibrate, fit_confidence, fit_points
 
 WORDS = [f"word{number}" for number in range(20)]
 
@@ -21,15 +20,14 @@ def outputs_and_targets(samples: int) -> tuple[list[float | None], list[str], li
     return [-2 + share / 10 + drawn.normal(scale=0.1) for share in shares], outputs, targets
 
 
-@pytest.mark.parametrize(("task", "metric"), [(Task.TRANSLATION, "chrf"), (Task.SUMMARIZATION, "rougeL")])
-def test_more_probable_outputs_get_a_higher_expected_quality(task: Task, metric: str) -> None:
-    fitted = calibrate(task, *outputs_and_targets(300))
+def test_more_probable_outputs_get_a_higher_expected_quality() -> None:
+    fitted = fit_confidence(*outputs_and_targets(300))
 
     places, values = zip(*fitted.points, strict=True)
     assert 3 <= len(fitted.points) <= MAX_GROUPS
     assert list(places) == sorted(set(places)) and list(values) == sorted(set(values))
     assert values[0] < 0.3 and values[-1] > 0.8
-    assert (fitted.metric, fitted.samples) == (metric, 300) and "nrefs:1" in fitted.signature
+    assert (fitted.metric, fitted.samples) == ("chrf", 300) and "nrefs:1" in fitted.signature
     assert fitted.spearman > 0.8 and fitted.pearson > 0.8
     for value, (low, high) in (
         (fitted.spearman, fitted.spearman_interval),
@@ -43,7 +41,7 @@ def test_log_probabilities_that_say_nothing_give_no_order_and_a_flat_map() -> No
     _, outputs, targets = outputs_and_targets(300)
     drawn = np.random.default_rng(5).normal(size=300).tolist()
 
-    fitted = calibrate(Task.TRANSLATION, drawn, outputs, targets)
+    fitted = fit_confidence(drawn, outputs, targets)
 
     low, high = fitted.spearman_interval
     assert low < 0 < high
@@ -99,28 +97,28 @@ def test_the_map_is_that_of_isotonic_regression_where_every_output_is_a_group(mo
 @pytest.mark.parametrize("samples", [1, MIN_SAMPLES - 1])
 def test_too_few_outputs_are_refused_with_their_number(samples: int) -> None:
     with pytest.raises(CannotCalibrate, match=f"at least {MIN_SAMPLES} outputs with a log-probability.* {samples}$"):
-        calibrate(Task.TRANSLATION, *outputs_and_targets(samples))
+        fit_confidence(*outputs_and_targets(samples))
 
 
 def test_a_runtime_that_does_not_say_is_named_as_the_reason() -> None:
     _, outputs, targets = outputs_and_targets(100)
 
     with pytest.raises(CannotCalibrate, match="there are 0: the runtime does not say how probable its outputs are"):
-        calibrate(Task.TRANSLATION, [None] * 100, outputs, targets)
+        fit_confidence([None] * 100, outputs, targets)
 
 
 def test_outputs_that_are_all_alike_are_refused() -> None:
     means, outputs, targets = outputs_and_targets(60)
 
     with pytest.raises(CannotCalibrate, match="all 60 outputs have the same log-probability, -1"):
-        calibrate(Task.TRANSLATION, [-1.0] * 60, outputs, targets)
+        fit_confidence([-1.0] * 60, outputs, targets)
     with pytest.raises(CannotCalibrate, match="all 60 outputs have the same chrf, 0"):
-        calibrate(Task.TRANSLATION, means, ["¤"] * 60, targets)
+        fit_confidence(means, ["¤"] * 60, targets)
 
 
 def test_outputs_without_a_log_probability_are_left_out() -> None:
     means, outputs, targets = outputs_and_targets(100)
 
-    fitted = calibrate(Task.TRANSLATION, [None, *means[1:]], ["", *outputs[1:]], targets)
+    fitted = fit_confidence([None, *means[1:]], ["", *outputs[1:]], targets)
 
     assert fitted.samples == 99

@@ -1,15 +1,13 @@
 from functools import partial
+from typing import Any
 
 import pytest
 
 from slimseq.evaluation.fastest import (
     Layout,
     choose_layout,
-    choose_runtime,
     default_layout,
     even_layouts,
-    fastest_in_its_layout,
-    fastest_layout,
     fastest_runtime,
     fastest_variant,
     speeds_on_one_machine,
@@ -19,7 +17,8 @@ from slimseq.models_store.measurements import MeasuredLayout, Performance
 from tests.app.serving.artifacts import manifest
 from tests.measured import measured_layout, performance
 
-FLAGS = ["avx2", "avx512_vnni"]
+FLAGS = cpu_flags()
+HERE: dict[str, Any] = {"cores": available_cores(), "cpu_flags": FLAGS}
 OURS, THEIRS = "onnxruntime", "ctranslate2"
 
 
@@ -40,15 +39,15 @@ def measured(
         # Not measured alike, the preferred not measured at all, and measured on another kind of CPU.
         ([measured("a", 100), measured("b", 120, batch=1)], "a"),
         ([measured("b", 120)], "a"),
-        ([measured("a", 100, flags=["neon"]), measured("b", 120, flags=["neon"])], "a"),
+        ([measured("a", 100, flags=["other"]), measured("b", 120, flags=["other"])], "a"),
     ],
 )
 def test_the_fastest_that_was_measured_alike_on_such_a_machine(found: list[Performance], chosen: str) -> None:
-    assert fastest_runtime(found, ["a", "b"], list(reversed(FLAGS))) == chosen
+    assert fastest_runtime(manifest(performance=found), ["a", "b"]) == chosen
 
 
 def test_a_single_runtime_needs_no_measurement() -> None:
-    assert fastest_runtime([], ["a"], FLAGS) == "a"
+    assert fastest_runtime(manifest(), ["a"]) == "a"
 
 
 def test_speeds_are_those_of_the_machine_that_most_were_measured_on() -> None:
@@ -61,8 +60,8 @@ def test_speeds_are_those_of_the_machine_that_most_were_measured_on() -> None:
 
 def test_among_machines_with_as_many_speeds_this_kind_counts_and_the_largest_batch() -> None:
     found = {
-        "a": [measured("x", 1), measured("x", 5, batch=1), measured("x", 30, flags=["neon"])],
-        "b": [measured("x", 2), measured("x", 4, batch=1), measured("x", 20, batch=16, flags=["neon"])],
+        "a": [measured("x", 1), measured("x", 5, batch=1), measured("x", 30, flags=["other"])],
+        "b": [measured("x", 2), measured("x", 4, batch=1), measured("x", 20, batch=16, flags=["other"])],
     }
 
     assert speeds_on_one_machine(found, list(reversed(FLAGS))) == {"a": 1, "b": 2}
@@ -76,34 +75,28 @@ def test_layouts_leave_no_core_idle_and_share_none(cores: int, found: list[tuple
     assert even_layouts(cores) == [Layout(*each) for each in found]
 
 
-def test_the_fastest_layout_is_that_of_such_a_machine_and_runtime() -> None:
-    measured = [
-        measured_layout(1, 2, 100),
-        measured_layout(2, 1, 150),
-        measured_layout(1, 2, 900, runtime=THEIRS),
-        measured_layout(4, 1, 900, cores=4),
-        measured_layout(1, 2, 900, cpu_flags=["neon"]),
-    ]
-
-    assert fastest_layout(measured, OURS, 2, []) == Layout(2, 1)
-    assert fastest_layout(measured, THEIRS, 2, []) == Layout(1, 2)
-    assert fastest_layout(measured, OURS, 8, []) is None
+def tuned(workers: int, threads: int, tokens_per_second: float, **more: Any) -> MeasuredLayout:
+    """A measurement of a layout on this machine."""
+    return measured_layout(workers, threads, tokens_per_second, **HERE | more)
 
 
 @pytest.mark.parametrize(
-    ("measured", "found"),
+    ("layouts", "found"),
     [
-        ([measured_layout(1, 2, 100), measured_layout(2, 1, 150), measured_layout(1, 2, 140, runtime=THEIRS)], OURS),
-        ([measured_layout(1, 2, 100), measured_layout(2, 1, 130), measured_layout(1, 2, 140, runtime=THEIRS)], THEIRS),
-        # One alone says nothing of the other, nor do other batches, other machines or runtimes that are not here.
-        ([measured_layout(1, 2, 100)], None),
-        ([measured_layout(1, 2, 100), measured_layout(1, 2, 140, runtime=THEIRS, batch=1)], None),
-        ([measured_layout(1, 2, 100), measured_layout(1, 2, 140, runtime=THEIRS, cores=4)], None),
-        ([measured_layout(1, 2, 100), measured_layout(1, 2, 140, runtime="alien")], None),
+        ([tuned(1, 2, 100), tuned(2, 1, 150), tuned(1, 2, 140, runtime=THEIRS)], OURS),
+        ([tuned(1, 2, 100), tuned(2, 1, 130), tuned(1, 2, 140, runtime=THEIRS)], THEIRS),
+        # One alone says nothing of the other, nor do other batches, other machines or runtimes that are not here: then
+        # the measurements without layouts count.
+        ([tuned(1, 2, 100)], THEIRS),
+        ([tuned(1, 2, 100), tuned(1, 2, 40, runtime=THEIRS, batch=1)], THEIRS),
+        ([tuned(1, 2, 100), measured_layout(1, 2, 40, runtime=THEIRS, cores=available_cores() + 1)], THEIRS),
+        ([tuned(1, 2, 100), tuned(1, 2, 40, runtime="alien")], THEIRS),
     ],
 )
-def test_runtimes_are_compared_in_their_best_layouts(measured: list[MeasuredLayout], found: str | None) -> None:
-    assert fastest_in_its_layout(measured, [OURS, THEIRS], 2, []) == found
+def test_runtimes_are_compared_in_their_best_layouts(layouts: list[MeasuredLayout], found: str) -> None:
+    alone = [performance(900, runtime=THEIRS, cpu_flags=FLAGS), performance(100, cpu_flags=FLAGS)]
+
+    assert fastest_runtime(manifest(performance=alone, layouts=layouts), [OURS, THEIRS]) == found
 
 
 @pytest.mark.parametrize(
@@ -121,21 +114,13 @@ def test_cores_are_shared_out(cores: int, workers: int, threads: int, found: Lay
     assert default_layout(cores, workers, threads) == found
 
 
-def test_what_was_measured_counts_where_no_setting_does() -> None:
-    tuned = manifest(layouts=[measured_layout(3, 5, 100, cores=available_cores(), cpu_flags=cpu_flags())])
+def test_the_fastest_layout_on_such_a_machine_counts_where_none_is_set() -> None:
+    others = [tuned(4, 1, 900, cores=available_cores() + 1), tuned(4, 1, 900, cpu_flags=["other"])]
+    made = manifest(layouts=[tuned(1, 2, 90), tuned(3, 5, 100), *others])
 
-    assert choose_layout(tuned, "onnxruntime") == Layout(3, 5)
-    assert choose_layout(tuned, "ctranslate2") == default_layout(available_cores())
-    assert choose_layout(tuned, "onnxruntime", workers=7) == default_layout(available_cores(), 7)
-
-
-def test_a_runtime_that_was_tuned_here_counts_before_other_measurements() -> None:
-    here = {"cores": available_cores(), "cpu_flags": cpu_flags()}
-    alone = [performance(900, runtime=THEIRS, cpu_flags=cpu_flags()), performance(100, cpu_flags=cpu_flags())]
-    tuned = [measured_layout(1, 2, 140, **here), measured_layout(1, 2, 100, runtime=THEIRS, **here)]
-
-    assert choose_runtime(manifest(performance=alone), [OURS, THEIRS]) == THEIRS
-    assert choose_runtime(manifest(performance=alone, layouts=tuned), [OURS, THEIRS]) == OURS
+    assert choose_layout(made, OURS) == Layout(3, 5)
+    assert choose_layout(made, THEIRS) == default_layout(available_cores())
+    assert choose_layout(made, OURS, workers=7) == default_layout(available_cores(), 7)
 
 
 def test_each_variant_counts_with_its_own_runtime() -> None:

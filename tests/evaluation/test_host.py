@@ -73,10 +73,9 @@ def test_what_threads_free_of_growing_arrays_goes_back_at_once() -> None:
     script = """
 import threading
 import numpy as np
-from slimseq.evaluation.host import give_back_when_freed, limit_arenas, resident_bytes, trim_memory
+from slimseq.evaluation.host import bound_heaps, resident_bytes, trim_memory
 
-limit_arenas(2)
-give_back_when_freed(4 * 2**20, 8 * 2**20)
+bound_heaps(arenas=2)
 
 def grow():
     held = np.ones(2**20)

@@ -7,10 +7,10 @@ import pytest
 from slimseq.evaluation.record import least_agreement, lowest_slices, record, recorded_scores, with_newest
 from slimseq.models_store.derived import read_derived
 from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import QualityScore, SliceScore
 from slimseq.models_store.places import embedded_store
-from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.store import Store
 from tests.evaluation.conftest import artifact_manifest
 from tests.models_store.test_manifest import calibrated

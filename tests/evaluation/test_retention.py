@@ -66,7 +66,7 @@ def test_the_data_set_with_the_least_agreement_counts_and_its_last_measurement()
 
 def test_agreement_with_another_model_than_the_reference_does_not_count() -> None:
     opus = manifest(variant="opus")
-    quality = [agreeing(0.1), agreeing(0.9, reference=opus.digest)]
+    quality = [agreeing(0.1, reference=ORIGINAL.digest), agreeing(0.9, reference=opus.digest)]
 
     found = least_agreement(variant_of(opus, "opus-int8", quality=quality), [ORIGINAL, opus])
 
@@ -75,8 +75,9 @@ def test_agreement_with_another_model_than_the_reference_does_not_count() -> Non
 
 def test_what_was_compared_with_another_model_says_no_retention() -> None:
     opus = manifest(variant="opus")
-    against_original = variant_of(opus, "opus-int8", quality=[score(0.017)])
-    against_opus = variant_of(opus, "opus-int8", quality=[score(0.017), score(0.99, reference=opus.digest)])
+    other = score(0.017, reference=ORIGINAL.digest)
+    against_original = variant_of(opus, "opus-int8", quality=[other])
+    against_opus = variant_of(opus, "opus-int8", quality=[other, score(0.99, reference=opus.digest)])
 
     assert kept(against_original, opus) is None
     assert kept(against_opus, opus) == 0.99

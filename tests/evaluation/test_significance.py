@@ -1,4 +1,3 @@
-import json
 import tracemalloc
 from itertools import product
 
@@ -9,7 +8,6 @@ from slimseq.evaluation.metrics import MetricStatistics, Statistics, score
 from slimseq.evaluation.run import evaluate
 from slimseq.evaluation.significance import RANDOMIZATION_TRIALS, holm, randomization_p_value
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import QualityScore
 from tests.evaluation.test_run import SAMPLE, forgetful, perfect
 
 REFERENCES = [f"Die {animal} schlafen {place}." for animal in ("Katzen", "Hunde", "Enten") for place in ("hier", "da")]
@@ -93,15 +91,6 @@ def test_an_evaluation_tests_every_variant_but_the_original_and_the_manifest_kee
 
     assert bleu.p_value == pytest.approx(1 / (RANDOMIZATION_TRIALS + 1))
     assert [metric.p_value for metric in result.variant("original").metrics] == [None] * 3
-
-
-def test_a_score_recorded_before_there_were_p_values_and_agreement_still_reads() -> None:
-    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect}, {"original": "original"})
-    written = json.loads(result.quality_scores("original", "onnxruntime", [], "")[0].model_dump_json())
-    del written["p_value"], written["agreement"]
-
-    score = QualityScore.model_validate(written)
-    assert (score.p_value, score.agreement) == (None, None)
 
 
 def test_the_memory_of_the_p_value_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:

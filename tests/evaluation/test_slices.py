@@ -134,15 +134,6 @@ def test_a_slice_of_all_samples_or_of_too_few_is_left_out() -> None:
     ]
 
 
-def test_equal_lengths_are_in_the_same_slice() -> None:
-    words = [1] * 100 + [2] * 60 + [3] * 20
-
-    assert labels([example(each, number) for number, each in enumerate(words)]) == [
-        "length: 1 word, 100",
-        "length: 2 to 3 words, 80",
-    ]
-
-
 def test_sources_of_one_word_have_slices_by_rare_words_only() -> None:
     words = ["ab", "abcd", "abcdef"] * 60
 
@@ -152,15 +143,6 @@ def test_sources_of_one_word_have_slices_by_rare_words_only() -> None:
         "rare_words: many (6.00 tokens a word), 60",
     ]
     assert labels([Example("word", "Wort")] * 180) == []
-
-
-def test_two_shares_of_rare_words_are_few_and_many() -> None:
-    sources = ["go on", "internationalization matters"] * 60
-
-    assert labels([Example(source, "Wort") for source in sources]) == [
-        "rare_words: few (2.00 tokens a word), 60",
-        "rare_words: many (13.50 tokens a word), 60",
-    ]
 
 
 def test_punctuation_does_not_make_short_sentences_seem_rare() -> None:
@@ -225,20 +207,6 @@ def test_a_slice_where_the_reference_scores_zero_has_no_retention() -> None:
     assert [each.name for each in slice_scores(slices, variant, original)] == ["dogs"]
 
 
-def test_the_interval_of_a_slice_covers_what_the_variant_keeps() -> None:
-    random, covered = np.random.default_rng(7), 0
-    for _ in range(60):
-        original = random.normal(40, 10, size=MIN_SLICE_SAMPLES)
-        variant = 0.9 * original + random.normal(0, 5, size=MIN_SLICE_SAMPLES)
-        slices = [Slice("length", "all", np.arange(MIN_SLICE_SAMPLES))]
-        [found] = slice_scores(slices, mean_of(variant), mean_of(original))
-        low, high = found.retention_interval
-        covered += low <= 0.9 <= high
-
-    # 57 are expected of intervals of 95 %.
-    assert 52 <= covered < 60
-
-
 def test_an_evaluation_slices_each_variant_by_the_tokenizer_of_its_reference_and_no_reference() -> None:
     examples = [Example(text, "ein Hund bellt laut") for text in ("ab", "abcd", "abcdef") for _ in range(60)]
 
@@ -287,13 +255,3 @@ def test_tokens_are_counted_without_the_prefix_and_special_tokens(
     count = counts_tokens(open_echo(runtime))
 
     assert (count("good morning"), count("good"), count("")) == (2, 1, 0)
-
-
-def mean_of(values: np.ndarray) -> MetricStatistics:
-    """A metric whose corpus value is the mean of each sample's, as ROUGE's is."""
-    return MetricStatistics(
-        metric="mean",
-        signature="",
-        per_sample=np.stack([values, np.ones_like(values)], axis=1),
-        value_of=lambda sums: np.asarray(sums[:, 0] / sums[:, 1], dtype=np.float64),
-    )

@@ -6,14 +6,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from slimseq.models_store.files import list_files
+from slimseq.models_store.files import list_files, write_manifest
 from slimseq.models_store.manifest import Manifest, Task, digest_of
-from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest
 
 TASK = Task.TRANSLATION
-WATCHED = ("replacing.py", "store.py", "record_files.py", "locks.py")
+WATCHED = ("replacing.py", "store.py", "locks.py")
 DONE, STOPPED, KILLED = 0, 1, 2
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.disk import CannotWrite, writing_to
-from slimseq.models_store.errors import InvalidArtifact
+from slimseq.models_store.errors import CannotWrite, InvalidArtifact
+from slimseq.models_store.files import writing_to
 
 FULL = Path("/dev/full")
 

@@ -129,12 +129,6 @@ def test_notes_and_hidden_files_beside_an_artifact_harm_nothing(own_store: Store
     own_store.verify(TRANSLATION, "quantized")
 
 
-def test_every_artifact_of_git_is_still_read(embedded: Store) -> None:
-    entries = embedded.scan()
-
-    assert len(entries) == 10 and not any(entry.error for entry in entries)
-
-
 def test_a_link_out_of_the_store_is_refused_wherever_it_is(own_store: Store, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     for inside in ("translation/quantized", "translation", "translation/quantized/onnx"):

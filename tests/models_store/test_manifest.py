@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import FileEntry, Manifest, Task, digest_of
-from slimseq.models_store.measurements import ConfidenceCalibration, QualityScore
+from slimseq.models_store.measurements import ConfidenceCalibration
 from slimseq.models_store.record import first_error
 from slimseq.models_store.store import Store
 
@@ -51,19 +51,6 @@ def test_a_manifest_whose_digest_is_not_that_of_its_files_is_refused(embedded: S
 
     with pytest.raises(ValidationError, match="digest does not match the listed files"):
         Manifest.model_validate(content)
-
-
-def test_a_manifest_survives_its_json(embedded: Store) -> None:
-    manifest = embedded.manifest(Task.SUMMARIZATION, "original")
-
-    assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
-
-
-def test_a_manifest_from_before_confidence_is_read(embedded: Store) -> None:
-    content = json.loads((embedded.folder(Task.TRANSLATION, "original") / "manifest.json").read_text())
-    content.pop("confidence", None)
-
-    assert Manifest.model_validate(content).confidence is None
 
 
 def test_confidence_is_linear_between_points_and_constant_beyond_them() -> None:
@@ -117,31 +104,3 @@ def test_an_error_is_one_line_whatever_a_key_holds() -> None:
         FileEntry.model_validate({"path": "a.json", "bytes": 1, "sha256": SOME_HASH, "\x85\u202ea\nb": 1})
 
     assert first_error(raised.value, "file") == "\\x85\\u202ea\\nb: is not a known field"
-
-
-def test_a_score_without_slices_stays_valid_and_slices_survive_their_json() -> None:
-    older = {
-        "dataset": "sample",
-        "split": "test",
-        "samples": 99,
-        "metric": "bleu",
-        "value": 20.5,
-        "interval": [19.0, 22.0],
-        "signature": "nrefs:1",
-        "generation": {},
-        "runtime": "onnxruntime",
-    }
-    part = {
-        "dimension": "rare_words",
-        "name": "many (1.90 to 3.14 tokens a word)",
-        "samples": 50,
-        "value": 18.25,
-        "retention": 0.9,
-        "retention_interval": [0.8, 1.0],
-    }
-
-    score = QualityScore.model_validate(older | {"slices": [part]})
-
-    assert QualityScore.model_validate(older).slices == []
-    assert QualityScore.model_validate_json(score.model_dump_json()) == score
-    assert score.slices[0].label == "rare words: many (1.90 to 3.14 tokens a word)"

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.disk import CannotWrite
-from slimseq.models_store.errors import ArtifactInUse, UnknownVariant
+from slimseq.models_store.errors import ArtifactInUse, CannotWrite, UnknownVariant
 from slimseq.models_store.store import Store
 from tests.forking import start
 from tests.models_store.ending import DONE, KILLED, STOPPED, TASK, write

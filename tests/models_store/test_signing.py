@@ -8,11 +8,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from slimseq.models_store.errors import BadSignature, CorruptArtifact, UnusableKey
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.record_files import write_manifest
-from slimseq.models_store.signing import sign
+from slimseq.models_store.signing import TrustedKeys, sign
 from slimseq.models_store.store import Store
-from slimseq.models_store.trust import TrustedKeys
 from tests.command_line import compression
 
 TASK = Task.TRANSLATION

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact, UnknownVariant, UnsafeArtifactPath
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.store import Store
 
 TRANSLATION = Task.TRANSLATION

@@ -16,7 +16,7 @@ REPLACE = """
 import sys
 from pathlib import Path
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.record_files import write_manifest
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.store import Store
 
 store = Store(Path("merged"))

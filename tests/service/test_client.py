@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,13 +11,10 @@ from slimseq.client import (
     FailedVariant,
     Generation,
     Piece,
-    Retry,
     ServiceProblem,
-    Unreachable,
     WaitedTooLong,
 )
 from tests.service.client import Service
-from tests.service.conftest import free_port
 
 SENTENCE = "The children are playing in the garden."
 ARTICLE = (
@@ -58,15 +54,6 @@ def test_it_chooses_by_limits_and_says_why(client: Client) -> None:
     with pytest.raises(ServiceProblem) as refused:
         client.translate(SENTENCE, max_bytes=1)
     assert refused.value.type == "/problems/no-variant-fits"
-
-
-def test_it_chooses_by_retention_and_runtime(client: Client) -> None:
-    answer = client.generate("translation", SENTENCE, min_retention=0.5, runtime="onnxruntime")
-
-    assert answer.runtime == "onnxruntime"
-    with pytest.raises(ServiceProblem) as refused:
-        client.generate("translation", SENTENCE, min_retention=1.99)
-    assert refused.value.type == "/problems/no-variant-retains"
 
 
 def test_it_streams(client: Client) -> None:
@@ -136,17 +123,6 @@ def test_it_runs_an_experiment_with_ratings_and_votes(client: Client) -> None:
     assert client.translate(SENTENCE, num_beams=1).experiment is None
 
 
-def test_what_an_experiment_may_not_be_is_said(client: Client) -> None:
-    with pytest.raises(ServiceProblem, match="names a variant twice"):
-        client.start_experiment("translation", "Which?", ["quantized", "pruned", "quantized"])
-    with pytest.raises(ServiceProblem, match="there is no experiment") as unknown:
-        client.experiment("nope")
-    with pytest.raises(ServiceProblem) as unrated:
-        client.rate("0" * 32, 1)
-
-    assert unknown.value.status == unrated.value.status == 404
-
-
 def test_it_lists_variants_and_their_quality(client: Client) -> None:
     variants = client.variants()
     original = client.variant("translation", "original")
@@ -181,17 +157,6 @@ def test_an_evaluation_may_be_cancelled_and_is_not_waited_for_forever(client: Cl
 
     with pytest.raises(EvaluationFailed, match="cancelled"):
         client.wait(started, poll_seconds=0.1)
-
-
-def test_it_waits_for_nothing_that_is_not_there() -> None:
-    started = time.monotonic()
-    with (
-        Client(f"http://127.0.0.1:{free_port()}", retry=Retry(attempts=2, first_wait_seconds=0.1)) as client,
-        pytest.raises(Unreachable),
-    ):
-        client.translate(SENTENCE)
-
-    assert time.monotonic() - started < 10
 
 
 def test_the_async_client_does_the_same(service: Service) -> None:

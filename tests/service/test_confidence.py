@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from slimseq.client import Client
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.models_store.test_manifest import calibrated
@@ -17,19 +16,18 @@ from tests.service.conftest import running_service
 SENTENCE = "The children are playing in the garden."
 # Words that no text has, so that the model guesses.
 NONSENSE = "Grumbling flarnets upbraid the quizzical zorp."
-CALIBRATED = [(Task.TRANSLATION, "original"), (Task.TRANSLATION, "quantized"), (Task.SUMMARIZATION, "quantized")]
+CALIBRATED = ["original", "quantized"]
 
 
 @pytest.fixture(scope="module")
 def calibrated_store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A store whose originals and int8 variants are calibrated, but for the original summarizer."""
+    """A store whose original and int8 translators are calibrated."""
     root = tmp_path_factory.mktemp("calibrated") / "artifacts"
     shutil.copytree(embedded.root, root, ignore=shutil.ignore_patterns("pruned", "distilled", "compact"))
     store = Store(root)
-    for task in Task:
-        for name in ("original", "quantized"):
-            found = calibrated([(-3.0, 0.0), (0.0, 1.0)]) if (task, name) in CALIBRATED else None
-            store.rewrite_manifest(store.manifest(task, name).model_copy(update={"confidence": found}))
+    for name in CALIBRATED:
+        found = calibrated([(-3.0, 0.0), (0.0, 1.0)])
+        store.rewrite_manifest(store.manifest(Task.TRANSLATION, name).model_copy(update={"confidence": found}))
     return store
 
 
@@ -53,7 +51,7 @@ def test_a_sentence_that_the_model_knows_has_more_than_nonsense(service: Service
     assert (known, nonsense) == (round(known, 2), round(nonsense, 2))
 
 
-def test_an_answer_of_a_variant_that_is_not_calibrated_has_none(service: Service) -> None:
+def test_a_summary_has_none(service: Service) -> None:
     [output] = service.post("/summarize?variant=original", {"text": SENTENCE}).json["outputs"]
 
     assert output["text"] and "confidence" not in output
@@ -94,27 +92,6 @@ def test_a_stream_ends_with_it_and_a_comparison_has_it(service: Service) -> None
 
     *_, (name, done) = service.post("/translate?variant=quantized", {"text": SENTENCE, "stream": True}).events
     compared = service.post("/compare?task=translation&variant=quantized&variant=original", {"text": SENTENCE}).json
-    mixed = service.post("/compare?task=summarization&variant=quantized&variant=original", {"text": SENTENCE}).json
 
     assert name == "done" and confidences(done) == plain
     assert confidences(compared["results"][0]) == plain
-    assert [len(set(confidences(result)) - {None}) for result in mixed["results"]] == [1, 0]
-
-
-def test_the_client_has_it_and_other_dialects_are_as_before(service: Service) -> None:
-    with Client(f"http://127.0.0.1:{service.port}") as client:
-        answer = client.translate(SENTENCE, variant="quantized")
-    libre = service.post("/translate", {"q": SENTENCE, "source": "en", "target": "de"}).json
-    hugging_face = service.post("/translate", {"inputs": SENTENCE}).json
-
-    assert answer.outputs[0].confidence is not None and 0 < answer.outputs[0].confidence <= 1
-    assert "confidence" not in str(libre) and "confidence" not in str(hugging_face)
-
-
-def test_a_repetition_penalty_in_a_beam_search_leaves_it_out(service: Service) -> None:
-    penalized = service.post("/translate?variant=quantized", {"text": SENTENCE, "repetition_penalty": 1.2}).json
-    greedy = service.post(
-        "/translate?variant=quantized", {"text": SENTENCE, "repetition_penalty": 1.2, "num_beams": 1}
-    ).json
-
-    assert confidences(penalized) == [None] and confidences(greedy) != [None]

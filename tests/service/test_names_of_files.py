@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.record_files import read_manifest, write_manifest
+from slimseq.models_store.files import read_manifest, write_manifest
 from slimseq.models_store.store import Store
 from tests.damage import flip_bytes, forge
 from tests.service.client import Response, Service

@@ -14,8 +14,8 @@ from onnx import numpy_helper
 from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.evaluation.datasets import load_examples
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import FileEntry, Manifest, Task, digest_of
-from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.service.client import Service

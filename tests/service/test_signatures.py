@@ -8,17 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import sign
 from slimseq.models_store.store import Store
-from tests.damage import flip_bytes, forge
+from tests.damage import forge
 from tests.models_store.test_signing import keys
 from tests.service.client import Response, Service
 from tests.service.conftest import ended_start, running_service
 
 TEXT = {"text": "Good morning."}
 NOT_SIGNED = "translation/quantized is not signed"
-NOT_TRUSTED = "translation/quantized: the signature is not valid: it is not of a trusted key"
 OTHER_FILES = "translation/quantized: the signature is not valid: it is of other files"
 
 
@@ -49,19 +47,11 @@ def is_refused(service: Service, said: str) -> None:
     assert others[0].json["variant"] == "original"
 
 
-def remove_signature(folder: Path, _: Path) -> None:
+def remove_signature(folder: Path) -> None:
     (folder / "model.sig").unlink()
 
 
-def sign_with_another_key(folder: Path, private: Path) -> None:
-    sign(Store(folder.parents[1]), Task.TRANSLATION, "quantized", private)
-
-
-def take_the_signature_of_another(folder: Path, _: Path) -> None:
-    shutil.copy(folder.parent / "original" / "model.sig", folder / "model.sig")
-
-
-def change_a_file_and_its_hash(folder: Path, _: Path) -> None:
+def change_a_file_and_its_hash(folder: Path) -> None:
     forge(folder, "config.json", json.dumps(json.loads((folder / "config.json").read_text()) | {"n": 1}).encode())
 
 
@@ -69,17 +59,14 @@ def change_a_file_and_its_hash(folder: Path, _: Path) -> None:
     ("damage", "said"),
     [
         (remove_signature, NOT_SIGNED),
-        (sign_with_another_key, NOT_TRUSTED),
-        (take_the_signature_of_another, OTHER_FILES),
         (change_a_file_and_its_hash, OTHER_FILES),
     ],
 )
 def test_what_no_trusted_key_signed_is_not_served_and_the_others_are(
-    signed: tuple[Path, Path], tmp_path: Path, log: Path, damage: Callable[[Path, Path], None], said: str
+    signed: tuple[Path, Path], log: Path, damage: Callable[[Path], None], said: str
 ) -> None:
     store, trusted = signed
-    stranger, _ = keys(tmp_path, "theirs")
-    damage(store / "translation" / "quantized", stranger)
+    damage(store / "translation" / "quantized")
     with running_service(log, store=store, require_signature=True, trusted_keys=trusted) as service:
         service.wait_until_ready()
         is_refused(service, said)
@@ -95,7 +82,7 @@ def test_an_artifact_that_is_replaced_on_disk_is_served_only_if_it_is_signed(
         before = service.post("/translate?variant=quantized", TEXT)
         shutil.copytree(folder, store / "kept")
         (folder / "model.sig").unlink()
-        change_a_file_and_its_hash(folder, folder)
+        change_a_file_and_its_hash(folder)
         wait_until_listed(service, "broken")
         is_refused(service, NOT_SIGNED)
         shutil.rmtree(folder)
@@ -105,15 +92,6 @@ def test_an_artifact_that_is_replaced_on_disk_is_served_only_if_it_is_signed(
 
     assert before.status == after.status == 200
     assert before.json["outputs"] == after.json["outputs"]
-
-
-def test_a_file_that_was_changed_after_signing_is_not_loaded(signed: tuple[Path, Path], log: Path) -> None:
-    store, trusted = signed
-    flip_bytes(store / "translation" / "quantized" / "onnx" / "decoder.onnx")
-    with running_service(log, store=store, require_signature=True, trusted_keys=trusted) as service:
-        refused = service.post("/translate?variant=quantized", TEXT)
-
-    assert refused.status == 503 and refused.problem.type == "/problems/corrupt-artifact"
 
 
 def test_what_was_derived_on_this_machine_has_to_be_signed_too(signed: tuple[Path, Path], log: Path) -> None:

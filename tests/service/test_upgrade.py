@@ -4,7 +4,7 @@ import shutil
 import threading
 from pathlib import Path
 
-from slimseq.models_store.record_files import read_manifest, write_manifest
+from slimseq.models_store.files import read_manifest, write_manifest
 from slimseq.models_store.store import Store
 from tests.service.client import Response, Service
 from tests.service.conftest import running_service

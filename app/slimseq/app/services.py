@@ -38,8 +38,8 @@ from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.app.serving.service import GenerationService
 from slimseq.app.settings import Settings
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
-from slimseq.models_store.trust import TrustedKeys
 
 FIRST_ARTIFACT = (
     "set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `pip install 'slimseq[compress]'` and "

@@ -31,8 +31,8 @@ class Output(Answer):
 
     `finish_reason` is `eos` at the end-of-sequence token, `length` at `max_new_tokens`, or `stop` at a stop string.
     `warnings` is empty where the service found nothing wrong.
-    `confidence` is the expected quality between 0 and 1, None where it is not known; it is not the probability
-    that the output is right.
+    `confidence` is the expected quality of a translation between 0 and 1, None where it is not known; it is not the
+    probability that the output is right.
     """
 
     text: str
@@ -118,12 +118,18 @@ class FailedVariant(Answer):
 
 
 class Agreement(Answer):
-    """How close the outputs of a variant are to those of the reference: shares between 0 and 1."""
+    """How close outputs are to those of the reference, between 0 and 1. `exact` is the share of those that are equal.
 
-    reference: str
+    In comparisons it has the name of the `reference`, in experiments the number of `outputs` and an always-valid
+    `interval`.
+    """
+
     metric: str
     exact: float
     similarity: float
+    reference: str | None = None
+    outputs: int | None = None
+    interval: Interval | None = None
 
 
 class DiffPart(Answer):
@@ -151,31 +157,6 @@ class Comparison(Answer):
     results: list[ComparedGeneration | FailedVariant]
 
 
-class Retention(Answer):
-    """The share of the reference's score that a variant keeps, with a 95 % interval."""
-
-    metric: str
-    value: float
-    interval: Interval | None = None
-    dataset: str | None = None
-    samples: int | None = None
-
-
-class Calibration(Answer):
-    """How well the confidence of a variant's outputs was fitted on dev data: the rank correlation, with an interval.
-
-    Outputs have a confidence if `is_used`.
-    """
-
-    is_used: bool
-    metric: str
-    dataset: str
-    samples: int
-    spearman: float
-    spearman_interval: Interval
-    calibration_error: float
-
-
 class Variant(Answer):
     """A variant with its status: `loaded`, `available` or `broken`."""
 
@@ -190,7 +171,16 @@ class Variant(Answer):
     languages: list[str] = []
     parameters: int | None = None
     bytes: int | None = None
-    confidence: Calibration | None = None
+
+
+class Retention(Answer):
+    """The share of the reference's score that a variant keeps, with a 95 % interval."""
+
+    metric: str
+    value: float
+    interval: Interval | None = None
+    dataset: str | None = None
+    samples: int | None = None
 
 
 class Quality(Answer):
@@ -220,11 +210,7 @@ class VariantScores(Answer):
     metrics: list[Metric]
 
     def metric(self, name: str) -> Metric:
-        """Returns one metric.
-
-        Raises:
-            KeyError: it was not measured.
-        """
+        """Returns one metric. Raises a `KeyError` if it was not measured."""
         return {each.metric: each for each in self.metrics}[name]
 
 
@@ -248,9 +234,110 @@ class Evaluation(Answer):
         return self.status in ("succeeded", "failed", "cancelled")
 
     def result(self, variant: str) -> VariantScores:
-        """Returns the results of one variant.
-
-        Raises:
-            KeyError: the evaluation has not succeeded, or it did not evaluate the variant.
-        """
+        """Returns the results of one variant. Raises a `KeyError` if there are none."""
         return {each.variant: each for each in self.results or []}[variant]
+
+
+class Arm(Answer):
+    """An arm of an experiment: a variant, and its weight in the split of the traffic."""
+
+    variant: str
+    weight: float
+
+
+class ExperimentSummary(Answer):
+    """An experiment without what it has shown."""
+
+    id: str
+    task: str
+    name: str
+    status: Literal["running", "stopped"]
+    arms: list[Arm]
+    margin: float
+    created_at: datetime
+    stopped_at: datetime | None
+
+
+class MeanRating(Answer):
+    """The mean of ratings between 0 and 1, with an always-valid 95 % interval."""
+
+    count: int
+    mean: float
+    interval: Interval
+
+
+class ArmLatency(Answer):
+    """Total times of an arm's latest responses, in milliseconds."""
+
+    p50_ms: float
+    p95_ms: float
+
+
+class ArmReport(Arm):
+    """What an arm has shown so far. `share` is that of the traffic. `agreement` needs shadowing."""
+
+    share: float
+    responses: int
+    errors: int
+    latency: ArmLatency | None
+    ratings: MeanRating | None
+    agreement: Agreement | None = None
+
+
+class RatingDifference(Answer):
+    """The mean rating of the first arm minus that of the second, with an always-valid interval."""
+
+    difference: float
+    interval: Interval
+    verdict: str
+
+
+class Votes(Answer):
+    """The votes on comparisons of two arms, and the first one's win rate with an always-valid interval.
+
+    A tie is half a win.
+    """
+
+    votes: int
+    wins: float
+    ties: int = 0
+    win_rate: float
+    interval: Interval
+    verdict: str
+
+
+class PairReport(Answer):
+    """Two arms beside each other. Verdicts are about the first one."""
+
+    first: str
+    second: str
+    ratings: RatingDifference | None
+    votes: Votes | None
+
+
+class ExperimentConclusion(Answer):
+    """The verdict on the experiment, in words as `text`. `arm` is the arm that is ahead of all others."""
+
+    verdict: Literal["ahead", "equivalent", "undecided"]
+    arm: str | None
+    text: str
+
+
+class Experiment(ExperimentSummary):
+    """An experiment and what it has shown so far. It is valid at any time at which one looks."""
+
+    arms: list[ArmReport]  # type: ignore[assignment]
+    pairs: list[PairReport]
+    conclusion: ExperimentConclusion
+
+    def arm(self, variant: str) -> ArmReport:
+        """Returns the arm of a variant. Raises a `KeyError` if there is none."""
+        return {each.variant: each for each in self.arms}[variant]
+
+
+class Feedback(Answer):
+    """Feedback that was recorded: the variant that was rated or preferred (None: a tie), and its experiment."""
+
+    task: str
+    variant: str | None
+    experiment: str | None

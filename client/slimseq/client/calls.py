@@ -1,17 +1,26 @@
-"""What each call of the client sends, and how its answer is read. It is the same for both clients."""
+"""The calls of the service: what each sends, and how its answer is read. Both clients have them as methods."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypedDict, TypeVar
+from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
-from httpx2 import Response, ServerSentEvent
-from pydantic import ValidationError
+from httpx2 import AsyncClient, Client, HTTPError, Request, Response, ServerSentEvent
+from pydantic import TypeAdapter
 
-from slimseq.client.answers import Answer, Comparison, Evaluation, Generation, Piece, Quality, Variant
-from slimseq.client.errors import ClientError, EvaluationFailed, ServiceProblem, UnexpectedAnswer, Unreachable, error_of
-from slimseq.client.experiments import Experiment, ExperimentSummary, Feedback
+from slimseq.client.answers import (
+    Comparison,
+    Evaluation,
+    Experiment,
+    ExperimentSummary,
+    Feedback,
+    Generation,
+    Piece,
+    Quality,
+    Variant,
+)
+from slimseq.client.errors import ClientError, ServiceProblem, UnexpectedAnswer, Unreachable, error_of
 
 T = TypeVar("T")
 Task = Literal["summarization", "translation"]
@@ -91,12 +100,13 @@ class ComparedOptions(Options, Terms, total=False):
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """A request, and the function that reads the JSON of its answer.
+    """A request, and the type of its answer.
 
     Args:
         method: GET, POST or DELETE.
         path: path below the service's URL.
-        read: validates the JSON of the answer.
+        answer: type of the answer.
+        key: the field of the answer's JSON that holds it. None: the whole JSON.
         query: query parameters.
         body: JSON to post.
         headers: further headers.
@@ -105,11 +115,26 @@ class Call(Generic[T]):
 
     method: str
     path: str
-    read: Callable[[bytes], T]
+    answer: type[T]
+    key: str | None = None
     query: Mapping[str, Any] | None = None
     body: Mapping[str, Any] | None = None
     headers: Mapping[bytes, bytes] | None = None
     is_repeatable: bool = True
+
+    def request(self, http: Client | AsyncClient) -> Request:
+        """Builds the request with the library's client, which knows the service's URL."""
+        return http.build_request(self.method, self.path, params=self.query, json=self.body, headers=self.headers)
+
+    def streamed(self) -> Self:
+        """Returns the call that asks for a stream."""
+        return replace(self, body={**(self.body or {}), "stream": True})
+
+    def error(self, raised: HTTPError | ClientError, http: Client | AsyncClient) -> ClientError:
+        """Returns the client's error for what an attempt raised. It names the service that did not answer."""
+        if isinstance(raised, ClientError):
+            return raised
+        return Unreachable.of(raised, f"{str(http.base_url).rstrip('/')}{self.path}")
 
     def result(self, response: Response) -> T:
         """Returns the answer.
@@ -121,129 +146,166 @@ class Call(Generic[T]):
         if response.status_code >= FIRST_ERROR:
             raise error_of(response)
         try:
-            return self.read(response.content)
-        except ValidationError as error:
+            content: Any = json.loads(response.content) if response.content else None
+            found: T = TypeAdapter(self.answer).validate_python(content if self.key is None else content[self.key])
+        except (ValueError, LookupError, TypeError) as error:
             raise UnexpectedAnswer(response, response.text) from error
+        return found
 
 
-class _Variants(Answer):
-    variants: list[Variant]
+def generate(task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Call[Generation]:
+    """Summarizes or translates.
+
+    Args:
+        task: `summarization` or `translation`.
+        text: a text, or several.
+        options: generation options, and in place of the task's default: a `variant` by name, or the best one
+            within `min_retention`, `max_latency_ms` and `max_bytes`; a `runtime`. `deadline_ms` shortens the
+            service's deadline, and `priority="low"` waits behind others. In an experiment, a `unit` keeps its arm.
+    """
+    query = {name: options.get(name) for name in Choice.__annotations__}
+    others = {name: value for name, value in options.items() if name not in query}
+    return Call(
+        "POST", PATHS[task], Generation, query=_given(query), body=_body(text, others), headers=_headers(others)
+    )
 
 
-class _Qualities(Answer):
-    qualities: list[Quality]
+def summarize(text: Texts, **options: Unpack[ChosenOptions]) -> Call[Generation]:
+    """Summarizes a text, or several. See `generate`."""
+    return generate("summarization", text, **options)
 
 
-class _Evaluations(Answer):
-    evaluations: list[Evaluation]
-
-
-class _Experiments(Answer):
-    experiments: list[ExperimentSummary]
-
-
-def generate(task: Task, text: Texts, options: ChosenOptions) -> Call[Generation]:
-    """Returns the call of `/summarize` or `/translate`."""
-    chosen = _given({name: options.get(name) for name in Choice.__annotations__})
-    own = {name: value for name, value in options.items() if name not in Choice.__annotations__}
-    body, headers = _body(text, own), _headers(own)
-    return Call("POST", PATHS[task], Generation.model_validate_json, chosen, body, headers)
-
-
-def stream(task: Task, text: Texts, options: ChosenOptions) -> Call[Generation]:
-    """Returns the call of `/summarize` or `/translate` with `stream`."""
-    call = generate(task, text, options)
-    return replace(call, body={**(call.body or {}), "stream": True})
+def translate(text: Texts, **options: Unpack[ChosenOptions]) -> Call[Generation]:
+    """Translates a text, or several, sentence by sentence. See `generate`."""
+    return generate("translation", text, **options)
 
 
 def compare(
-    task: Task, variants: Sequence[str], text: Texts, runtime: str | None, options: ComparedOptions
+    task: Task, variants: Sequence[str], text: Texts, *, runtime: str | None = None, **options: Unpack[ComparedOptions]
 ) -> Call[Comparison]:
-    """Returns the call of `/compare`."""
-    query = _given({"task": task, "variant": list(variants), "runtime": runtime})
-    return Call("POST", "/compare", Comparison.model_validate_json, query, _body(text, options), _headers(options))
+    """Generates from the same text with 2 to 8 variants, one after the other. `unit` is who votes on them."""
+    query = {"task": task, "variant": list(variants), "runtime": runtime}
+    return Call(
+        "POST", "/compare", Comparison, query=_given(query), body=_body(text, options), headers=_headers(options)
+    )
 
 
 def variants() -> Call[list[Variant]]:
-    """Returns the call of `/variants`."""
-    return Call("GET", "/variants", lambda content: _Variants.model_validate_json(content).variants)
+    """Returns all variants."""
+    return Call("GET", "/variants", list[Variant], "variants")
 
 
 def variant(task: Task, name: str) -> Call[Variant]:
-    """Returns the call of `/variants/{task}/{variant}`."""
-    return Call("GET", f"/variants/{task}/{quote(name, safe='')}", Variant.model_validate_json)
+    """Returns one variant, with its manifest as `manifest`."""
+    return Call("GET", f"/variants/{task}/{quote(name, safe='')}", Variant)
 
 
-def quality(task: Task | None, variant: str | None) -> Call[list[Quality]]:
-    """Returns the call of `/quality`."""
-    query = _given({"task": task, "variant": variant})
-    return Call("GET", "/quality", lambda content: _Qualities.model_validate_json(content).qualities, query)
+def quality(task: Task | None = None, variant: str | None = None) -> Call[list[Quality]]:
+    """Returns the measured quality of all variants, or of one task or name."""
+    return Call("GET", "/quality", list[Quality], "qualities", _given({"task": task, "variant": variant}))
 
 
 def start_evaluation(
     task: Task,
     variants: Sequence[str],
-    dataset: str | None,
-    samples: int | None,
-    pairs: Sequence[Mapping[str, str]] | None,
-    more: Mapping[str, Any],
+    *,
+    dataset: str | None = None,
+    samples: int | None = None,
+    pairs: Sequence[Mapping[str, str]] | None = None,
+    **more: Any,
 ) -> Call[Evaluation]:
-    """Returns the call of `POST /evaluations`."""
-    fields = {
-        "dataset": dataset,
-        "samples": samples,
-        "pairs": None if pairs is None else [dict(each) for each in pairs],
-    }
-    body = {"task": task, "variants": list(variants), **_given(fields), **more}
-    return Call("POST", "/evaluations", Evaluation.model_validate_json, body=body, is_repeatable=False)
+    """Starts an evaluation of variants. `wait` waits for its results.
+
+    Args:
+        task: of the variants.
+        variants: their names.
+        dataset: name of a data set, such as `sample`.
+        samples: number of samples of it.
+        pairs: instead of a data set, pairs of `source` and `target`, or of `document` and `summary`.
+        more: further fields of the request that the service knows.
+    """
+    posted = None if pairs is None else [dict(each) for each in pairs]
+    fields = _given({"dataset": dataset, "samples": samples, "pairs": posted})
+    body = {"task": task, "variants": list(variants), **fields, **more}
+    return Call("POST", "/evaluations", Evaluation, body=body, is_repeatable=False)
 
 
-def evaluation(identifier: str, method: str = "GET") -> Call[Evaluation]:
-    """Returns the call of `/evaluations/{id}`: to read it, or with DELETE to cancel or delete it."""
-    path = f"/evaluations/{quote(identifier, safe='')}"
-    # A second DELETE would delete what the first one cancelled.
-    return Call(method, path, Evaluation.model_validate_json, is_repeatable=method == "GET")
+def evaluation(identifier: str) -> Call[Evaluation]:
+    """Returns an evaluation, with results once it succeeded."""
+    return Call("GET", f"/evaluations/{quote(identifier, safe='')}", Evaluation)
 
 
 def evaluations() -> Call[list[Evaluation]]:
-    """Returns the call of `GET /evaluations`."""
-    return Call("GET", "/evaluations", lambda content: _Evaluations.model_validate_json(content).evaluations)
+    """Returns the newest evaluations, without results."""
+    return Call("GET", "/evaluations", list[Evaluation], "evaluations")
+
+
+def cancel_evaluation(identifier: str) -> Call[Evaluation]:
+    """Cancels an evaluation that has not ended, and deletes one that has. Returns its last state."""
+    # A second DELETE would delete what the first one cancelled.
+    return Call("DELETE", f"/evaluations/{quote(identifier, safe='')}", Evaluation, is_repeatable=False)
 
 
 def start_experiment(
-    task: Task, name: str, arms: Mapping[str, float] | Sequence[str], margin: float | None, more: Mapping[str, Any]
+    task: Task, name: str, arms: Mapping[str, float] | Sequence[str], *, margin: float | None = None, **more: Any
 ) -> Call[Experiment]:
-    """Returns the call of `POST /experiments`."""
+    """Splits the traffic of a task between variants: that of requests that name none.
+
+    Args:
+        task: of the variants.
+        name: what the experiment is to find out.
+        arms: the weight of each variant, or their names for equal weights.
+        margin: differences of mean ratings and of win rates up to this do not matter. None: the service's default.
+        more: further fields of the request that the service knows.
+    """
     weights = arms.items() if isinstance(arms, Mapping) else [(variant, 1.0) for variant in arms]
     posted = [{"variant": variant, "weight": weight} for variant, weight in weights]
     body = {"task": task, "name": name, "arms": posted, **_given({"margin": margin}), **more}
-    return Call("POST", "/experiments", Experiment.model_validate_json, body=body, is_repeatable=False)
+    return Call("POST", "/experiments", Experiment, body=body, is_repeatable=False)
 
 
 def experiment(identifier: str) -> Call[Experiment]:
-    """Returns the call of `GET /experiments/{id}`."""
-    return Call("GET", f"/experiments/{quote(identifier, safe='')}", Experiment.model_validate_json)
+    """Returns an experiment and what it has shown so far, valid at any time at which one looks."""
+    return Call("GET", f"/experiments/{quote(identifier, safe='')}", Experiment)
 
 
 def experiments() -> Call[list[ExperimentSummary]]:
-    """Returns the call of `GET /experiments`."""
-    return Call("GET", "/experiments", lambda content: _Experiments.model_validate_json(content).experiments)
+    """Returns the newest experiments, without what they have shown."""
+    return Call("GET", "/experiments", list[ExperimentSummary], "experiments")
 
 
 def stop_experiment(identifier: str) -> Call[Experiment]:
-    """Returns the call of `POST /experiments/{id}/stop`."""
-    return Call("POST", f"/experiments/{quote(identifier, safe='')}/stop", Experiment.model_validate_json)
+    """Stops an experiment, and returns what it has shown."""
+    return Call("POST", f"/experiments/{quote(identifier, safe='')}/stop", Experiment)
 
 
 def delete_experiment(identifier: str) -> Call[None]:
-    """Returns the call of `DELETE /experiments/{id}`."""
-    return Call("DELETE", f"/experiments/{quote(identifier, safe='')}", lambda _: None)
+    """Deletes an experiment that has stopped, with its ratings and votes."""
+    return Call("DELETE", f"/experiments/{quote(identifier, safe='')}", type(None))
 
 
-def feedback(fields: Mapping[str, Any], unit: str | None, more: Mapping[str, Any]) -> Call[Feedback]:
-    """Returns the call of `POST /feedback`. The service refuses what was judged before, so it is sent once."""
-    body, read = {**fields, **more}, Feedback.model_validate_json
-    return Call("POST", "/feedback", read, body=body, headers=_headers({"unit": unit}), is_repeatable=False)
+def rate(response: str, rating: float, *, unit: str | None = None, **more: Any) -> Call[Feedback]:
+    """Rates a response.
+
+    Args:
+        response: `id` of a generation.
+        rating: from 0 (bad) to 1 (good).
+        unit: who rates. None: the unit of the generation.
+        more: further fields of the request that the service knows.
+    """
+    return _feedback({"response": response, "rating": rating, **more}, unit)
+
+
+def vote(comparison: str, preferred: str | None, *, unit: str | None = None, **more: Any) -> Call[Feedback]:
+    """Says which variant of a comparison has the better outputs.
+
+    Args:
+        comparison: `id` of a comparison.
+        preferred: name of the variant. None: all are equally good.
+        unit: who votes. None: the unit of the comparison.
+        more: further fields of the request that the service knows.
+    """
+    return _feedback({"comparison": comparison, "preferred": preferred, **more}, unit)
 
 
 def read_event(event: ServerSentEvent) -> Piece | Generation:
@@ -252,47 +314,26 @@ def read_event(event: ServerSentEvent) -> Piece | Generation:
     Raises:
         ServiceProblem: the generation failed.
     """
-    if event.event == "token":
-        return Piece.model_validate_json(event.data)
-    if event.event == "done":
-        return Generation.model_validate_json(event.data)
+    if event.event in ("token", "done"):
+        kind = Piece if event.event == "token" else Generation
+        return kind.model_validate_json(event.data)
     raise ServiceProblem.of(json.loads(event.data))
 
 
-def url_of(base: object, call: Call[Any]) -> str:
-    """Returns the URL of a call, for its errors: a path alone does not say which service did not answer."""
-    return f"{str(base).rstrip('/')}{call.path}"
-
-
-def ended_early(url: str) -> ClientError:
-    """Returns the error of a stream without a `done` event."""
-    return Unreachable(f"{url}: the stream ended before its last event")
-
-
-def check_ended(evaluation: Evaluation) -> Evaluation:
-    """Returns an evaluation that succeeded.
-
-    Raises:
-        EvaluationFailed: it failed or was cancelled.
-    """
-    if evaluation.status == "succeeded":
-        return evaluation
-    reason = f": {evaluation.error.detail}" if evaluation.error else ""
-    raise EvaluationFailed(f"evaluation {evaluation.id} {evaluation.status}{reason}")
+def _feedback(body: Mapping[str, Any], unit: str | None) -> Call[Feedback]:
+    # The service refuses what was judged before.
+    return Call("POST", "/feedback", Feedback, body=body, headers=_headers({"unit": unit}), is_repeatable=False)
 
 
 def _body(text: Texts, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {"text": _texts(text), **{name: value for name, value in options.items() if name not in TERMS_HEADERS}}
+    own = {name: value for name, value in options.items() if name not in TERMS_HEADERS}
+    return {"text": text if isinstance(text, str) else list(text), **own}
 
 
 def _headers(terms: Mapping[str, Any]) -> Mapping[bytes, bytes]:
     """Returns the headers of terms. A header holds bytes: those of a unit in any script are UTF-8."""
-    given = {name: terms.get(name) for name in TERMS_HEADERS}
-    return {TERMS_HEADERS[name]: str(value).encode() for name, value in given.items() if value is not None}
-
-
-def _texts(text: Texts) -> str | list[str]:
-    return text if isinstance(text, str) else list(text)
+    given = _given({name: terms.get(name) for name in TERMS_HEADERS})
+    return {TERMS_HEADERS[name]: str(value).encode() for name, value in given.items()}
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,26 +1,63 @@
-"""The client for ordinary code. `slimseq.client.async_client` is the same for asyncio."""
+"""The clients. `Client` sends the calls of `slimseq.client.calls` and waits for answers, `AsyncClient` awaits them."""
 
+import asyncio
+import functools
+import inspect
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import httpx2
 
 from slimseq.client import calls
-from slimseq.client.answers import Comparison, Evaluation, Generation, Piece, Quality, Variant
-from slimseq.client.calls import Call, ChosenOptions, ComparedOptions, Task, Texts
-from slimseq.client.errors import ClientError, Unreachable, WaitedTooLong, error_of
-from slimseq.client.experiments import Experiment, ExperimentSummary, Feedback
-from slimseq.client.retry import Retry
+from slimseq.client.answers import Evaluation, Generation, Piece
+from slimseq.client.calls import Call, ChosenOptions, Task, Texts
+from slimseq.client.errors import ClientError, EvaluationFailed, Retry, Unreachable, WaitedTooLong, error_of
 
 T = TypeVar("T")
+P = ParamSpec("P")
+M = TypeVar("M", bound=Callable[..., Any])
+OnProgress = Callable[[Evaluation], object]
 
+URL = "http://127.0.0.1:8000"
 # The service's own deadline is 60 s, and its answer that the deadline passed says more than a timeout.
 TIMEOUT_SECONDS = 90.0
 # The answer at the end of a stream is one event.
 MAX_EVENT_BYTES = 64 * 1024 * 1024
+
+
+def _sent(call: Callable[P, Call[T]]) -> Callable[Concatenate["Client", P], T]:
+    """Returns the method of `Client` for a call."""
+
+    @functools.wraps(call)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._send(call(*args, **kwargs))
+
+    return _as_method(method, call)
+
+
+def _awaited(call: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]:
+    """Returns the method of `AsyncClient` for a call."""
+
+    @functools.wraps(call)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._send(call(*args, **kwargs))
+
+    return _as_method(method, call)
+
+
+def _as_method(method: M, call: Callable[..., Any]) -> M:
+    """Gives a client's method the parameters of its call, for `help` and the reference."""
+    signature = inspect.signature(call)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    (answer,) = signature.return_annotation.__args__
+    method.__annotations__ = {**call.__annotations__, "return": answer}
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[own, *signature.parameters.values()], return_annotation=answer
+    )
+    return method
 
 
 class Client:
@@ -28,28 +65,27 @@ class Client:
 
     Every method raises a `ClientError`: `ServiceProblem` if the service refuses or fails, `Unreachable` if it does not
     answer, `UnexpectedAnswer` if another program answers.
+
+    Args:
+        url: the service's URL. The client connects with the first call.
+        token: sent as `Authorization: Bearer TOKEN`.
+        timeout_seconds: maximum time to connect, and between two packets of an answer.
+        retry: when a failed call is sent again.
+        transport: another transport of httpx2, such as one with a proxy.
     """
 
     def __init__(
         self,
-        url: str = "http://127.0.0.1:8000",
+        url: str = URL,
         *,
         token: str | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
         retry: Retry = Retry(),  # noqa: B008 - it is frozen
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        """Makes a client. It connects with the first call.
-
-        Args:
-            url: the service's URL.
-            token: sent as `Authorization: Bearer TOKEN`.
-            timeout_seconds: maximum time to connect, and between two packets of an answer.
-            retry: when a failed call is sent again.
-            transport: another transport of httpx2, such as one with a proxy.
-        """
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout_seconds, transport=transport)
+        self._http = httpx2.Client(
+            base_url=url, headers=_authorization(token), timeout=timeout_seconds, transport=transport
+        )
         self._retry = retry
 
     def __enter__(self) -> Self:
@@ -64,32 +100,31 @@ class Client:
         """Closes all connections."""
         self._http.close()
 
-    def generate(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
-        """Summarizes or translates.
-
-        Args:
-            task: `summarization` or `translation`.
-            text: a text, or several.
-            options: generation options, and in place of the task's default: a `variant` by name, or the best one
-                within `min_retention`, `max_latency_ms` and `max_bytes`; a `runtime`. `deadline_ms` shortens the
-                service's deadline, and `priority="low"` waits behind others. In an experiment, a `unit` keeps its arm.
-        """
-        return self._send(calls.generate(task, text, options))
-
-    def summarize(self, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
-        """Summarizes a text, or several. See `generate`."""
-        return self.generate("summarization", text, **options)
-
-    def translate(self, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
-        """Translates a text, or several, sentence by sentence. See `generate`."""
-        return self.generate("translation", text, **options)
+    generate = _sent(calls.generate)
+    summarize = _sent(calls.summarize)
+    translate = _sent(calls.translate)
+    compare = _sent(calls.compare)
+    variants = _sent(calls.variants)
+    variant = _sent(calls.variant)
+    quality = _sent(calls.quality)
+    start_evaluation = _sent(calls.start_evaluation)
+    evaluation = _sent(calls.evaluation)
+    evaluations = _sent(calls.evaluations)
+    cancel_evaluation = _sent(calls.cancel_evaluation)
+    start_experiment = _sent(calls.start_experiment)
+    experiment = _sent(calls.experiment)
+    experiments = _sent(calls.experiments)
+    stop_experiment = _sent(calls.stop_experiment)
+    delete_experiment = _sent(calls.delete_experiment)
+    rate = _sent(calls.rate)
+    vote = _sent(calls.vote)
 
     def stream(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Iterator[Piece | Generation]:
         """Yields pieces of the outputs as they are generated, and last the whole answer. See `generate`.
 
         To stop early, close the iterator: the service stops generating.
         """
-        call = calls.stream(task, text, options)
+        call = calls.generate(task, text, **options).streamed()
         response = self._repeat(call, lambda: self._open(call))
         try:
             for event in httpx2.EventSource(response, MAX_EVENT_BYTES):
@@ -101,123 +136,7 @@ class Client:
             raise Unreachable.of(error, str(response.request.url)) from error
         finally:
             response.close()
-        raise calls.ended_early(str(response.request.url))
-
-    def compare(
-        self,
-        task: Task,
-        variants: Sequence[str],
-        text: Texts,
-        *,
-        runtime: str | None = None,
-        **options: Unpack[ComparedOptions],
-    ) -> Comparison:
-        """Generates from the same text with 2 to 8 variants, one after the other. `unit` is who votes on them."""
-        return self._send(calls.compare(task, variants, text, runtime, options))
-
-    def variants(self) -> list[Variant]:
-        """Returns all variants."""
-        return self._send(calls.variants())
-
-    def variant(self, task: Task, name: str) -> Variant:
-        """Returns one variant, with its manifest as `manifest`."""
-        return self._send(calls.variant(task, name))
-
-    def quality(self, task: Task | None = None, variant: str | None = None) -> list[Quality]:
-        """Returns the measured quality of all variants, or of one task or name."""
-        return self._send(calls.quality(task, variant))
-
-    def start_evaluation(
-        self,
-        task: Task,
-        variants: Sequence[str],
-        *,
-        dataset: str | None = None,
-        samples: int | None = None,
-        pairs: Sequence[Mapping[str, str]] | None = None,
-        **more: Any,
-    ) -> Evaluation:
-        """Starts an evaluation of variants. `wait` waits for its results.
-
-        Args:
-            task: of the variants.
-            variants: their names.
-            dataset: name of a data set, such as `sample`.
-            samples: number of samples of it.
-            pairs: instead of a data set, pairs of `source` and `target`, or of `document` and `summary`.
-            more: further fields of the request that the service knows.
-        """
-        return self._send(calls.start_evaluation(task, variants, dataset, samples, pairs, more))
-
-    def evaluation(self, identifier: str) -> Evaluation:
-        """Returns an evaluation, with results once it succeeded."""
-        return self._send(calls.evaluation(identifier))
-
-    def evaluations(self) -> list[Evaluation]:
-        """Returns the newest evaluations, without results."""
-        return self._send(calls.evaluations())
-
-    def cancel_evaluation(self, identifier: str) -> Evaluation:
-        """Cancels an evaluation that has not ended, and deletes one that has. Returns its last state."""
-        return self._send(calls.evaluation(identifier, "DELETE"))
-
-    def start_experiment(
-        self,
-        task: Task,
-        name: str,
-        arms: Mapping[str, float] | Sequence[str],
-        *,
-        margin: float | None = None,
-        **more: Any,
-    ) -> Experiment:
-        """Splits the traffic of a task between variants: that of requests that name none.
-
-        Args:
-            task: of the variants.
-            name: what the experiment is to find out.
-            arms: the weight of each variant, or their names for equal weights.
-            margin: differences of mean ratings and of win rates up to this do not matter. None: the service's default.
-            more: further fields of the request that the service knows.
-        """
-        return self._send(calls.start_experiment(task, name, arms, margin, more))
-
-    def experiment(self, identifier: str) -> Experiment:
-        """Returns an experiment and what it has shown so far, valid at any time at which one looks."""
-        return self._send(calls.experiment(identifier))
-
-    def experiments(self) -> list[ExperimentSummary]:
-        """Returns the newest experiments, without what they have shown."""
-        return self._send(calls.experiments())
-
-    def stop_experiment(self, identifier: str) -> Experiment:
-        """Stops an experiment, and returns what it has shown."""
-        return self._send(calls.stop_experiment(identifier))
-
-    def delete_experiment(self, identifier: str) -> None:
-        """Deletes an experiment that has stopped, with its ratings and votes."""
-        return self._send(calls.delete_experiment(identifier))
-
-    def rate(self, response: str, rating: float, *, unit: str | None = None, **more: Any) -> Feedback:
-        """Rates a response.
-
-        Args:
-            response: `id` of a generation.
-            rating: from 0 (bad) to 1 (good).
-            unit: who rates. None: the unit of the generation.
-            more: further fields of the request that the service knows.
-        """
-        return self._send(calls.feedback({"response": response, "rating": rating}, unit, more))
-
-    def vote(self, comparison: str, preferred: str | None, *, unit: str | None = None, **more: Any) -> Feedback:
-        """Says which variant of a comparison has the better outputs.
-
-        Args:
-            comparison: `id` of a comparison.
-            preferred: name of the variant. None: all are equally good.
-            unit: who votes. None: the unit of the comparison.
-            more: further fields of the request that the service knows.
-        """
-        return self._send(calls.feedback({"comparison": comparison, "preferred": preferred}, unit, more))
+        raise Unreachable(f"{response.request.url}: the stream ended before its last event")
 
     def wait(
         self,
@@ -225,7 +144,7 @@ class Client:
         *,
         timeout_seconds: float | None = None,
         poll_seconds: float = 1.0,
-        on_progress: Callable[[Evaluation], object] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Evaluation:
         """Waits for the end of an evaluation, and returns it with its results.
 
@@ -242,25 +161,22 @@ class Client:
         started = time.monotonic()
         while not evaluation.is_final:
             if timeout_seconds is not None and time.monotonic() - started > timeout_seconds:
-                raise WaitedTooLong(f"evaluation {evaluation.id} did not end within {timeout_seconds:g} s; it goes on")
+                raise WaitedTooLong(evaluation, timeout_seconds)
             time.sleep(poll_seconds)
             evaluation = self.evaluation(evaluation.id)
             if on_progress:
                 on_progress(evaluation)
-        return calls.check_ended(evaluation if evaluation.results else self.evaluation(evaluation.id))
+        ended = evaluation if evaluation.results else self.evaluation(evaluation.id)
+        if ended.status != "succeeded":
+            raise EvaluationFailed(ended)
+        return ended
 
     def _send(self, call: Call[T]) -> T:
-        def once() -> T:
-            return call.result(self._http.send(self._request(call)))
-
-        return self._repeat(call, once)
-
-    def _request(self, call: Call[Any]) -> httpx2.Request:
-        return self._http.build_request(call.method, call.path, params=call.query, json=call.body, headers=call.headers)
+        return self._repeat(call, lambda: call.result(self._http.send(call.request(self._http))))
 
     def _open(self, call: Call[Generation]) -> httpx2.Response:
         """Returns the response of a stream, whose body is not read yet."""
-        response = self._http.send(self._request(call), stream=True)
+        response = self._http.send(call.request(self._http), stream=True)
         if response.status_code >= calls.FIRST_ERROR:
             try:
                 response.read()
@@ -274,13 +190,126 @@ class Client:
         for attempt in itertools.count(1):
             try:
                 return once()
-            except httpx2.HTTPError as raised:
-                error: ClientError = Unreachable.of(raised, calls.url_of(self._http.base_url, call))
-                error.__cause__ = raised
-            except ClientError as raised:
-                error = raised
-            seconds = self._retry.wait_seconds(attempt, error, call.is_repeatable)
-            if seconds is None:
-                raise error
-            time.sleep(seconds)
+            except (httpx2.HTTPError, ClientError) as raised:
+                error = call.error(raised, self._http)
+            time.sleep(self._retry.wait_seconds(attempt, error, call.is_repeatable))
         raise AssertionError
+
+
+class AsyncClient:
+    """`Client` for asyncio: its methods are awaited. It may be shared by tasks."""
+
+    def __init__(
+        self,
+        url: str = URL,
+        *,
+        token: str | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        retry: Retry = Retry(),  # noqa: B008 - it is frozen
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._http = httpx2.AsyncClient(
+            base_url=url, headers=_authorization(token), timeout=timeout_seconds, transport=transport
+        )
+        self._retry = retry
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._http.aclose()
+
+    generate = _awaited(calls.generate)
+    summarize = _awaited(calls.summarize)
+    translate = _awaited(calls.translate)
+    compare = _awaited(calls.compare)
+    variants = _awaited(calls.variants)
+    variant = _awaited(calls.variant)
+    quality = _awaited(calls.quality)
+    start_evaluation = _awaited(calls.start_evaluation)
+    evaluation = _awaited(calls.evaluation)
+    evaluations = _awaited(calls.evaluations)
+    cancel_evaluation = _awaited(calls.cancel_evaluation)
+    start_experiment = _awaited(calls.start_experiment)
+    experiment = _awaited(calls.experiment)
+    experiments = _awaited(calls.experiments)
+    stop_experiment = _awaited(calls.stop_experiment)
+    delete_experiment = _awaited(calls.delete_experiment)
+    rate = _awaited(calls.rate)
+    vote = _awaited(calls.vote)
+
+    async def stream(
+        self, task: Task, text: Texts, **options: Unpack[ChosenOptions]
+    ) -> AsyncIterator[Piece | Generation]:
+        """Yields pieces of the outputs as they are generated, and last the whole answer. See `Client.stream`."""
+        call = calls.generate(task, text, **options).streamed()
+        response = await self._repeat(call, lambda: self._open(call))
+        try:
+            async for event in httpx2.EventSource(response, MAX_EVENT_BYTES):
+                read = calls.read_event(event)
+                yield read
+                if isinstance(read, Generation):
+                    return
+        except httpx2.HTTPError as error:
+            raise Unreachable.of(error, str(response.request.url)) from error
+        finally:
+            await response.aclose()
+        raise Unreachable(f"{response.request.url}: the stream ended before its last event")
+
+    async def wait(
+        self,
+        evaluation: Evaluation,
+        *,
+        timeout_seconds: float | None = None,
+        poll_seconds: float = 1.0,
+        on_progress: OnProgress | None = None,
+    ) -> Evaluation:
+        """Waits for the end of an evaluation, and returns it with its results. See `Client.wait`."""
+        started = time.monotonic()
+        while not evaluation.is_final:
+            if timeout_seconds is not None and time.monotonic() - started > timeout_seconds:
+                raise WaitedTooLong(evaluation, timeout_seconds)
+            await asyncio.sleep(poll_seconds)
+            evaluation = await self.evaluation(evaluation.id)
+            if on_progress:
+                on_progress(evaluation)
+        ended = evaluation if evaluation.results else await self.evaluation(evaluation.id)
+        if ended.status != "succeeded":
+            raise EvaluationFailed(ended)
+        return ended
+
+    async def _send(self, call: Call[T]) -> T:
+        async def once() -> T:
+            return call.result(await self._http.send(call.request(self._http)))
+
+        return await self._repeat(call, once)
+
+    async def _open(self, call: Call[Generation]) -> httpx2.Response:
+        response = await self._http.send(call.request(self._http), stream=True)
+        if response.status_code >= calls.FIRST_ERROR:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+            raise error_of(response)
+        return response
+
+    async def _repeat(self, call: Call[Any], once: Callable[[], Awaitable[T]]) -> T:
+        for attempt in itertools.count(1):
+            try:
+                return await once()
+            except (httpx2.HTTPError, ClientError) as raised:
+                error = call.error(raised, self._http)
+            await asyncio.sleep(self._retry.wait_seconds(attempt, error, call.is_repeatable))
+        raise AssertionError
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    """Returns the headers that each request of a client has."""
+    return {"Authorization": f"Bearer {token}"} if token else {}

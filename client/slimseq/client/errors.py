@@ -1,8 +1,9 @@
-"""What a call of the client may raise. Problems of the service come from its `application/problem+json`."""
+"""What a call of the client may raise, and when it is sent again. Problems come from `application/problem+json`."""
 
 import email.utils
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 from httpx2 import (
@@ -16,10 +17,13 @@ from httpx2 import (
     WriteError,
 )
 
+from slimseq.client.answers import Evaluation
+
 MAX_SHOWN_CHARACTERS = 200
 NOT_SENT = (ConnectError, ConnectTimeout, PoolTimeout)
 CLOSED = (ReadError, RemoteProtocolError, WriteError)
 STATUS_TOO_MANY_REQUESTS = 429
+FIRST_SERVER_ERROR = 500
 
 
 class ClientError(Exception):
@@ -84,12 +88,11 @@ class Unreachable(ClientError):
     @classmethod
     def of(cls, error: HTTPError, url: str) -> Self:
         """Returns the error for one of the HTTP library."""
-        reason = str(error) or type(error).__name__
-        return cls(
-            f"{url}: {reason}",
-            is_sent=not isinstance(error, NOT_SENT),
-            is_closed=isinstance(error, CLOSED),
+        found = cls(
+            f"{url}: {error or type(error).__name__}", not isinstance(error, NOT_SENT), isinstance(error, CLOSED)
         )
+        found.__cause__ = error
+        return found
 
 
 class UnexpectedAnswer(ClientError):
@@ -106,20 +109,27 @@ class UnexpectedAnswer(ClientError):
 class EvaluationFailed(ClientError):
     """An evaluation that was waited for failed or was cancelled."""
 
+    def __init__(self, evaluation: Evaluation) -> None:
+        reason = f": {evaluation.error.detail}" if evaluation.error else ""
+        super().__init__(f"evaluation {evaluation.id} {evaluation.status}{reason}")
+
 
 class WaitedTooLong(ClientError):
     """An evaluation did not end within the time to wait. It goes on."""
+
+    def __init__(self, evaluation: Evaluation, seconds: float) -> None:
+        super().__init__(f"evaluation {evaluation.id} did not end within {seconds:g} s; it goes on")
 
 
 def error_of(response: Response) -> ClientError:
     """Returns the error for an answer whose status is 400 or above, and whose body was read."""
     try:
-        return ServiceProblem.of(response.json(), retry_after(response))
+        return ServiceProblem.of(response.json(), _retry_after(response))
     except (ValueError, KeyError, TypeError, AttributeError):
         return UnexpectedAnswer(response, response.text)
 
 
-def retry_after(response: Response) -> float | None:
+def _retry_after(response: Response) -> float | None:
     """Returns the seconds of a `Retry-After` header, which may also hold a date. None if there is none."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
@@ -128,3 +138,47 @@ def retry_after(response: Response) -> float | None:
         return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
     except ValueError:
         return None
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A call is sent again if the service is overloaded or asks for it, was not reached, or ended meanwhile.
+
+    A service that ends closes its connections. If it is a replica of a cluster, the proxy in front of it answers with a
+    status of 500 or above, and without a problem.
+
+    Args:
+        attempts: how often a call is sent at most. 1 means no retry.
+        first_wait_seconds: the wait before the second attempt, doubled for each further one, where the service names
+            no time.
+        longest_wait_seconds: a longer wait is not worth it: the error is raised at once.
+    """
+
+    attempts: int = 4
+    first_wait_seconds: float = 0.5
+    longest_wait_seconds: float = 30.0
+
+    def wait_seconds(self, attempt: int, error: ClientError, is_repeatable: bool) -> float:
+        """Returns the seconds to wait before the next attempt.
+
+        Args:
+            attempt: the number of attempts so far.
+            error: why the last one failed.
+            is_repeatable: whether the call may reach the service twice without harm.
+
+        Raises:
+            ClientError: `error`, if it is final.
+        """
+        seconds = self.first_wait_seconds * 2.0 ** (attempt - 1)
+        if isinstance(error, ServiceProblem):
+            is_worth_it = error.is_temporary
+            if error.retry_after_seconds is not None:
+                seconds = error.retry_after_seconds
+        elif isinstance(error, Unreachable):
+            is_worth_it = not error.is_sent or (is_repeatable and error.is_closed)
+        else:
+            has_ended = isinstance(error, UnexpectedAnswer) and error.status >= FIRST_SERVER_ERROR
+            is_worth_it = is_repeatable and has_ended
+        if attempt >= self.attempts or not is_worth_it or seconds > self.longest_wait_seconds:
+            raise error
+        return seconds

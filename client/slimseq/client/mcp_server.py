@@ -5,11 +5,11 @@ HTTP. It needs the extra `mcp`.
 """
 
 import argparse
-import contextlib
+import functools
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ParamSpec, Self, TypeVar
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -17,9 +17,12 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from slimseq.client.answers import Generation, OutputWarning
-from slimseq.client.async_client import AsyncClient
 from slimseq.client.calls import Format, Options, Task
+from slimseq.client.client import URL, AsyncClient
 from slimseq.client.errors import ClientError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 INSTRUCTIONS = (
     "Summarizes and translates texts with small models on the user's own machine. Variants of a model differ in size, "
@@ -48,8 +51,8 @@ class GeneratedText(BaseModel):
     text: str
     warnings: list[OutputWarning] = Field(description="Empty where nothing was found.")
     confidence: float | None = Field(
-        description="Expected quality between 0 and 1: chrF / 100 of a translation, ROUGE-L of a summary. Not the "
-        "probability that the output is right. None: not known."
+        description="Expected quality of a translation between 0 and 1: chrF / 100. Not the probability that the "
+        "output is right. None: not known, as of summaries."
     )
 
     @classmethod
@@ -80,31 +83,40 @@ def make_server(client: AsyncClient) -> MCPServer:
     """Returns the server, whose tools call the service with a client."""
     server = MCPServer("Slimseq", instructions=INSTRUCTIONS, version=importlib.metadata.version("slimseq"))
 
-    @server.tool(annotations=READS)
+    def tool(function: Callable[P, Awaitable[T]]) -> None:
+        """Adds a tool. It passes errors on in the form that the assistant reads."""
+
+        @functools.wraps(function)
+        async def called(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return await function(*args, **kwargs)
+            except ClientError as error:
+                raise ToolError(str(error)) from error
+
+        server.add_tool(called, annotations=READS)
+
+    @tool
     async def translate(
         text: str, variant: VariantName = None, format: TextFormat = "text", protect: Protect = True
     ) -> GeneratedText:
         """Translate a text. The languages are those of the variant: see list_variants."""
         # An assistant would not see that a sentence was truncated.
         options = Options(on_overflow="error", format=format, protect=protect)
-        with _errors_of_tools():
-            return GeneratedText.of(await client.translate(text, variant=variant, **options))
+        return GeneratedText.of(await client.translate(text, variant=variant, **options))
 
-    @server.tool(annotations=READS)
+    @tool
     async def summarize(text: str, variant: VariantName = None, format: TextFormat = "text") -> GeneratedText:
         """Summarize a text of any length."""
         options = Options(long_input="map_reduce", format=format)
-        with _errors_of_tools():
-            return GeneratedText.of(await client.summarize(text, variant=variant, **options))
+        return GeneratedText.of(await client.summarize(text, variant=variant, **options))
 
-    @server.tool(annotations=READS)
+    @tool
     async def compare(
         task: Task, variants: ComparedNames, text: str, format: TextFormat = "text", protect: Protect = True
     ) -> dict[str, GeneratedText | FailedText]:
         """Generate from the same text with 2 to 8 variants. Returns the output, or the error, of each."""
         options = Options(format=format, protect=protect) if task == "translation" else Options(format=format)
-        with _errors_of_tools():
-            comparison = await client.compare(task, variants, text, **options)
+        comparison = await client.compare(task, variants, text, **options)
         return {
             each.variant: GeneratedText.of(each)
             if isinstance(each, Generation)
@@ -112,11 +124,10 @@ def make_server(client: AsyncClient) -> MCPServer:
             for each in comparison.results
         }
 
-    @server.tool(annotations=READS)
+    @tool
     async def list_variants() -> list[VariantOverview]:
         """List the variants of the models, with languages, size and quality."""
-        with _errors_of_tools():
-            measured, variants = await client.quality(), await client.variants()
+        measured, variants = await client.quality(), await client.variants()
         kept = {(each.task, each.variant): each.retention.value for each in measured if each.retention}
         return [
             VariantOverview(
@@ -134,19 +145,10 @@ def make_server(client: AsyncClient) -> MCPServer:
     return server
 
 
-@contextlib.contextmanager
-def _errors_of_tools() -> Iterator[None]:
-    """Passes errors on in the form that the assistant reads."""
-    try:
-        yield
-    except ClientError as error:
-        raise ToolError(str(error)) from error
-
-
 def main() -> None:
     """Serves the assistant that started the process, until it closes standard input."""
     parser = argparse.ArgumentParser(prog="python -m slimseq.client.mcp_server", description=INSTRUCTIONS)
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="URL of the service (%(default)s)")
+    parser.add_argument("--url", default=URL, help="URL of the service (%(default)s)")
     # Not the key itself: other users of the machine see the arguments of processes.
     parser.add_argument("--token-file", type=Path, help="file with the key, of a service that asks for one")
     options = parser.parse_args()

@@ -35,7 +35,7 @@ VERBS: Mapping[str, Verb] = {
     "calibrate-confidence": (
         MEASURE,
         f"{ROOM}.measure.calibrate_confidence:command",
-        "Fit the confidence of answers on dev data.",
+        "Fit the confidence of translations on dev data.",
     ),
     "comet": (MEASURE, f"{ROOM}.measure.comet:command", "Record COMET scores computed in another environment."),
     "benchmark": (MEASURE, f"{ROOM}.measure.benchmark:command", "Measure the speed of variants."),

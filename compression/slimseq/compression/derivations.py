@@ -12,9 +12,8 @@ from slimseq.compression.context import Context
 from slimseq.compression.quantize.options import WHOLE
 from slimseq.compression.quantize.quantize import QuantizeOptions
 from slimseq.compression.tune_beams import TECHNIQUE as BEAMS
-from slimseq.models_store.files import UNLISTED
+from slimseq.models_store.files import MANIFEST, UNLISTED
 from slimseq.models_store.manifest import Manifest, Step, Task
-from slimseq.models_store.record_files import MANIFEST
 
 # The recorded options that say how to quantize. `reduce_range` is not one: it depends on the CPU.
 RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")

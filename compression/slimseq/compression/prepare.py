@@ -29,16 +29,14 @@ from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_varia
 from slimseq.compression.options import COMMON
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
-from slimseq.evaluation.fastest import choose_runtime
+from slimseq.evaluation.fastest import fastest_runtime
 from slimseq.evaluation.record import with_newest
 from slimseq.inference.graphs.on_demand import is_outdated
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES, RuntimeKind
 from slimseq.models_store.derived import DERIVED, read_derived, record_derived
-from slimseq.models_store.disk import CannotWrite
-from slimseq.models_store.errors import InvalidArtifact, SlimseqError
+from slimseq.models_store.errors import CannotWrite, InvalidArtifact, SlimseqError
 from slimseq.models_store.files import SIGNATURE
-from slimseq.models_store.formats import DERIVED_FORMATS
-from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.manifest import DERIVED_FORMATS, Manifest, Task
 from slimseq.models_store.store import Store
 
 
@@ -224,7 +222,7 @@ def _lacks(context: Context, manifest: Manifest, runtime: RuntimeKind) -> bool:
     """
     task, variant, form = manifest.task, manifest.variant, runtime.format
     serving = [kind.name for kind in SERVING_RUNTIMES.values()]
-    if runtime.builder is None and choose_runtime(manifest, serving) != runtime.name:
+    if runtime.builder is None and fastest_runtime(manifest, serving) != runtime.name:
         return False
     try:
         export = context.store.export_of(task, variant, form)

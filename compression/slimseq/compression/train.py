@@ -27,10 +27,10 @@ from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_o
 from slimseq.inference.models.configuration import family_of, read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
+from slimseq.models_store.files import MANIFEST, read_manifest
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.record import first_error
-from slimseq.models_store.record_files import MANIFEST, read_manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

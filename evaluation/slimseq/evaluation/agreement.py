@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sacrebleu.metrics.chrf import CHRF
 
 from slimseq.evaluation.bootstrap import interval
 from slimseq.evaluation.metrics import MetricStatistics, mean_of
-from slimseq.evaluation.metrics.chrf import chrf
 from slimseq.evaluation.metrics.rouge import Rouge
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import MeanAgreement
@@ -49,15 +49,11 @@ def agreement(task: Task, output: str, reference: str) -> Agreement:
         return Agreement(is_exact=True, similarity=1.0)
     if task is Task.SUMMARIZATION:
         return Agreement(is_exact=False, similarity=_rouge().longest(reference, output))
-    return Agreement(is_exact=False, similarity=min(chrf(output, reference) / 100, 1.0))
+    return Agreement(is_exact=False, similarity=min(CHRF().sentence_score(output, [reference]).score / 100, 1.0))
 
 
 def agreements(task: Task, outputs: Sequence[str], references: Sequence[str]) -> list[Agreement]:
-    """Compares outputs of a variant with the reference's outputs for the same inputs, in the same order.
-
-    Raises:
-        ValueError: their numbers differ.
-    """
+    """Compares outputs of a variant with the reference's outputs for the same inputs, in the same order."""
     return [agreement(task, *pair) for pair in zip(outputs, references, strict=True)]
 
 

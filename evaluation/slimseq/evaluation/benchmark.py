@@ -30,19 +30,6 @@ class _Timings:
     outputs: list[TextOutput] = field(default_factory=list)
 
 
-def measure(
-    generator: TextGenerator,
-    texts: Sequence[str],
-    options: GenerationOptions,
-    batch: int = 1,
-    repeats: int = 10,
-    warmup: int = 2,
-    threads: int = 0,
-) -> Performance:
-    """Measures one open artifact alone in this process. Arguments and errors are those of `compare`, of one each."""
-    return compare({"": generator}, texts, {"": options}, batch, repeats, warmup, threads)[""]
-
-
 def compare(
     generators: Mapping[str, TextGenerator],
     texts: Sequence[str],
@@ -89,9 +76,10 @@ def compare(
         for encodings in islice(cycle(batches[name]), warmup):
             generator.generate(encodings, options[name])
     timings = {name: _Timings() for name in generators}
+    count = -(-len(texts) // batch)
     names = list(generators)
     for repeat in range(repeats):
-        for place in range(_batch_count(len(texts), batch)):
+        for place in range(count):
             first = (repeat + place) % max(len(names), 1)
             for name in names[first:] + names[:first]:
                 started = time.perf_counter()
@@ -99,23 +87,19 @@ def compare(
                 timings[name].seconds.append(time.perf_counter() - started)
                 timings[name].outputs.extend(outputs)
             if progress is not None:
-                progress(
-                    repeat * _batch_count(len(texts), batch) + place + 1, repeats * _batch_count(len(texts), batch)
-                )
-    taken = {name: resident_bytes() for name in generators} | dict(resident or {})
+                progress(repeat * count + place + 1, repeats * count)
+    resident_by_name = {name: resident_bytes() for name in generators} | dict(resident or {})
     return {
-        name: _performance(generators[name].runtime.name, timings[name], options[name], batch, threads, taken[name])
+        name: _performance(
+            generators[name].runtime.name, timings[name], options[name], batch, threads, resident_by_name[name]
+        )
         for name in names
     }
 
 
-def _batch_count(texts: int, batch: int) -> int:
-    return -(-texts // batch)
-
-
 def _batches_of(encodings: Sequence[Encoding], batch: int) -> list[list[Encoding]]:
     endless = cycle(encodings)
-    return [list(islice(endless, batch)) for _ in range(_batch_count(len(encodings), batch))]
+    return [list(islice(endless, batch)) for _ in range(-(-len(encodings) // batch))]
 
 
 def _performance(

@@ -1,4 +1,4 @@
-"""Calibrates the confidence of a variant: fits a map from an output's mean log-probability to its expected quality.
+"""Calibrates the confidence of translations: fits a map from mean log-probability to expected quality (chrF / 100).
 
 The map never falls. It is an isotonic regression of quality on log-probability over a few groups of outputs, so that a
 manifest can hold it and the service needs no library for it (`ConfidenceCalibration.of`). Beside it stands how well
@@ -27,7 +27,7 @@ Values = NDArray[np.float64]
 
 
 class CannotCalibrate(SlimseqError):
-    """Raised when a confidence cannot be fitted to outputs: there are too few, or all of them are alike."""
+    """Raised when a confidence cannot be fitted to outputs: there are too few, or all of them are the same."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,12 @@ class Fit:
     calibration_error: float
 
 
-def calibrate(
-    task: Task, mean_log_probabilities: Sequence[float | None], outputs: Sequence[str], targets: Sequence[str]
+def fit_confidence(
+    mean_log_probabilities: Sequence[float | None], outputs: Sequence[str], targets: Sequence[str]
 ) -> Fit:
-    """Fits the map from mean log-probability to the quality of an output: chrF / 100, or the F-measure of ROUGE-L.
+    """Fits the map from mean log-probability to the quality of a translation: chrF / 100.
 
     Args:
-        task: chooses the metric.
         mean_log_probabilities: of each output; those without one are left out.
         outputs: of the variant.
         targets: the expected texts, in the same order.
@@ -67,8 +66,8 @@ def calibrate(
             + (": the runtime does not say how probable its outputs are" if not known and outputs else "")
         )
     places = np.array([mean_log_probabilities[index] for index in known], dtype=np.float64)
-    scored = score(task, [outputs[index] for index in known], [targets[index] for index in known])
-    metric = scored.metrics[SIMILARITY_METRIC[task]]
+    scored = score(Task.TRANSLATION, [outputs[index] for index in known], [targets[index] for index in known])
+    metric = scored.metrics[SIMILARITY_METRIC[Task.TRANSLATION]]
     qualities = np.clip(metric.value_of(metric.per_sample) / 100, 0, 1)
     for values, name in ((places, "log-probability"), (qualities, metric.metric)):
         if np.ptp(values) == 0:

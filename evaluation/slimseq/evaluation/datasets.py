@@ -3,22 +3,52 @@
 Results contain the name of the data set, never the path of a file.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from slimseq.evaluation.dataset_files import ENDINGS, read_examples, read_parallel_text
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
-from slimseq.evaluation.readers.dataset_files import ENDINGS, read_examples, read_parallel_text
-from slimseq.evaluation.readers.hub_datasets import HUB_DATASETS, read_from_hub
 from slimseq.models_store.manifest import Task
 
 __all__ = ["DatasetSample", "DatasetUnavailable", "Example", "dataset_names", "load_examples"]
 
+MAX_REASON_CHARACTERS = 200
 BUNDLED = "sample"
 BUNDLED_SPLIT = "test"
 SPLITS = frozenset({"train", "dev", "validation", "test"})
 FILE_ENDINGS = tuple(f"{ending}{packed}" for ending in ENDINGS for packed in (".gz", ""))
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """One data set on the hub. `pair` returns the source and the target of a row."""
+
+    task: Task
+    repository: str
+    configuration: str
+    pair: Callable[[dict[str, Any]], tuple[str, str]]
+
+
+HUB_DATASETS = {
+    "cnn_dailymail": HubDataset(
+        task=Task.SUMMARIZATION,
+        repository="abisee/cnn_dailymail",
+        configuration="3.0.0",
+        pair=lambda row: (row["article"], row["highlights"]),
+    ),
+    "wmt14-de-en": HubDataset(
+        task=Task.TRANSLATION,
+        repository="wmt/wmt14",
+        configuration="de-en",
+        pair=lambda row: (row["translation"]["en"], row["translation"]["de"]),
+    ),
+}
+HUB_SPLITS = {"dev": "validation"}
 
 
 def dataset_names(task: Task) -> tuple[str, ...]:
@@ -46,7 +76,12 @@ def load_examples(task: Task, name_or_path: str, split: str = "test", samples: i
     if samples is not None and samples < 1:
         raise DatasetUnavailable(f"samples must be at least 1, not {samples}")
     if name_or_path in HUB_DATASETS:
-        name, found = name_or_path, _from_hub(task, name_or_path, split, samples)
+        if HUB_DATASETS[name_or_path].task is not task:
+            known = ", ".join(dataset_names(task))
+            raise DatasetUnavailable(
+                f"{name_or_path} is for {HUB_DATASETS[name_or_path].task}; for {task} there is {known}"
+            )
+        name, found = name_or_path, read_from_hub(name_or_path, split, samples)
     elif name_or_path == BUNDLED:
         name, found = name_or_path, _bundled(task, split)
     else:
@@ -55,13 +90,6 @@ def load_examples(task: Task, name_or_path: str, split: str = "test", samples: i
     if not examples:
         raise DatasetUnavailable(f"{name_or_path} has no examples")
     return DatasetSample(name, split, examples)
-
-
-def _from_hub(task: Task, name: str, split: str, samples: int | None) -> Iterator[Example]:
-    dataset = HUB_DATASETS[name]
-    if dataset.task is not task:
-        raise DatasetUnavailable(f"{name} is for {dataset.task}; for {task} there is {', '.join(dataset_names(task))}")
-    return read_from_hub(name, split, samples)
 
 
 def _bundled(task: Task, split: str) -> Iterator[Example]:
@@ -93,3 +121,48 @@ def _from_path(task: Task, text: str, split: str) -> tuple[str, str, Iterator[Ex
 def _without_language(file_name: str) -> str:
     name = file_name.removesuffix(".gz")
     return name.rpartition(".")[0] or name
+
+
+def read_from_hub(name: str, split: str, samples: int | None) -> Iterator[Example]:
+    """Yields the first examples of a split.
+
+    Args:
+        name: a key of `HUB_DATASETS`.
+        split: `train`, `test`, or `validation` (also `dev`).
+        samples: the number of examples; None means all.
+
+    Raises:
+        DatasetUnavailable: `datasets` is not installed, or the hub cannot be reached or returns an error.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise DatasetUnavailable(
+            f"{name} needs the `datasets` library, which is not installed here: pip install '.[compress]'"
+        ) from error
+    dataset = HUB_DATASETS[name]
+    # Without a network the library logs each retry; the error below says enough.
+    hub_log = logging.getLogger("huggingface_hub")
+    level = hub_log.level
+    hub_log.setLevel(logging.ERROR)
+    try:
+        rows = datasets.load_dataset(
+            dataset.repository,
+            dataset.configuration,
+            split=HUB_SPLITS.get(split, split),
+            streaming=not datasets.config.HF_HUB_OFFLINE,  # offline, only the cache can be read
+        )
+        for row in islice(rows, samples):
+            source, target = dataset.pair(row)
+            yield Example(source.strip(), target.strip())
+    except Exception as error:  # the library also raises errors of several HTTP clients
+        raise DatasetUnavailable(
+            f"{name} cannot be read from {dataset.repository} on the Hugging Face hub: {_reason(error)}"
+        ) from error
+    finally:
+        hub_log.setLevel(level)
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:MAX_REASON_CHARACTERS]

@@ -4,11 +4,11 @@
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from slimseq.evaluation.host import are_alike, available_cores, cpu_flags, host_name
+from slimseq.evaluation.host import available_cores, cpu_flags, have_same_flags, host_name
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import MeasuredLayout, Performance
 
@@ -69,6 +69,23 @@ def default_layout(cores: int, workers: int = 0, threads: int = 0) -> Layout:
     return Layout(workers, threads or max(cores // workers, 1))
 
 
+def measured_alike(rows: Iterable[tuple[str, tuple[Any, ...], float]]) -> dict[str, float]:
+    """Returns the best value of everything that was measured in one setting: the one rule of this module.
+
+    The setting that most were measured in is selected; among equals the largest.
+
+    Args:
+        rows: a name, the setting of its measurement, and the measured value, of which more is better.
+
+    Returns:
+        Values by name, without what was not measured in that setting.
+    """
+    table: defaultdict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
+    for name, setting, value in rows:
+        table[setting][name] = max(value, table[setting].get(name, value))
+    return max(table.items(), key=lambda each: (len(each[1]), each[0]))[1] if table else {}
+
+
 def choose_layout(manifest: Manifest, runtime: str, workers: int = 0, threads: int = 0) -> Layout:
     """Returns the layout of a variant on this machine: as set, else the fastest measured, else the default.
 
@@ -78,23 +95,36 @@ def choose_layout(manifest: Manifest, runtime: str, workers: int = 0, threads: i
         workers: generations at a time, as set; 0 where they are not.
         threads: threads of each, as set; 0 where they are not.
     """
-    cores = available_cores()
-    measured = None
-    if not workers and not threads:
-        measured = fastest_layout(manifest.layouts, runtime, cores, cpu_flags())
-    return measured or default_layout(cores, workers, threads)
+    measured = [each for each in _tuned_here(manifest) if each.runtime == runtime]
+    if workers or threads or not measured:
+        return default_layout(available_cores(), workers, threads)
+    best = max(measured, key=lambda each: each.tokens_per_second)
+    return Layout(best.workers, best.threads)
 
 
-def choose_runtime(manifest: Manifest, possible: Sequence[str]) -> str:
-    """Returns the fastest runtime of a variant on this machine.
+def fastest_runtime(manifest: Manifest, possible: Sequence[str]) -> str:
+    """Returns the fastest runtime of a variant on this machine, each in its best layout if several were tuned here.
 
     Args:
         manifest: of the variant.
         possible: runtimes that can open it, at least one, the preferred first.
+
+    Returns:
+        The preferred runtime if it was not measured like the others.
     """
-    flags = cpu_flags()
-    tuned = fastest_in_its_layout(manifest.layouts, possible, available_cores(), flags)
-    return tuned or fastest_runtime(manifest.performance, possible, flags)
+    tuned = measured_alike(
+        (each.runtime, (each.batch, each.num_beams), each.tokens_per_second)
+        for each in _tuned_here(manifest)
+        if each.runtime in possible
+    )
+    own = cpu_flags()
+    speeds = measured_alike(
+        (each.runtime, (each.batch, each.num_beams, each.threads), each.tokens_per_second)
+        for each in manifest.performance
+        if each.runtime in possible and have_same_flags(each.cpu_flags, own)
+    )
+    found = tuned if len(tuned) > 1 else speeds if possible[0] in speeds else {}
+    return max(possible, key=lambda name: found.get(name, 0.0))
 
 
 def fastest_variant(runtimes: Sequence[tuple[Manifest, str]]) -> Manifest:
@@ -114,132 +144,32 @@ def fastest_variant(runtimes: Sequence[tuple[Manifest, str]]) -> Manifest:
     return min((manifest for manifest, _ in runtimes), key=order)
 
 
-def fastest_layout(
-    measured: Sequence[MeasuredLayout], runtime: str, cores: int, cpu_flags: Sequence[str]
-) -> Layout | None:
-    """Returns the layout with the highest throughput on machines with these cores and CPU flags.
-
-    Args:
-        measured: of one artifact.
-        runtime: of the artifact.
-        cores: of this machine.
-        cpu_flags: of this machine.
-
-    Returns:
-        None if nothing was measured on such a machine.
-    """
-    comparable = [each for each in _on_such_machines(measured, cores, cpu_flags) if each.runtime == runtime]
-    if not comparable:
-        return None
-    best = max(comparable, key=lambda each: each.tokens_per_second)
-    return Layout(best.workers, best.threads)
-
-
-def fastest_in_its_layout(
-    measured: Sequence[MeasuredLayout], possible: Sequence[str], cores: int, cpu_flags: Sequence[str]
-) -> str | None:
-    """Returns the runtime with the highest throughput, each in its best layout, on such a machine.
-
-    Args:
-        measured: of one artifact.
-        possible: runtimes that can open it.
-        cores: of this machine.
-        cpu_flags: of this machine.
-
-    Returns:
-        None if no two runtimes were measured with the same batch and beams on such a machine.
-    """
-    settings: dict[tuple[int, int], list[MeasuredLayout]] = {}
-    for each in _on_such_machines(measured, cores, cpu_flags):
-        if each.runtime in possible:
-            settings.setdefault((each.batch, each.num_beams), []).append(each)
-    comparable = [key for key, group in settings.items() if len({each.runtime for each in group}) > 1]
-    if not comparable:
-        return None
-    return max(settings[max(comparable)], key=lambda each: each.tokens_per_second).runtime
-
-
-def fastest_runtime(measured: Sequence[Performance], possible: Sequence[str], cpu_flags: Sequence[str]) -> str:
-    """Returns the runtime with the highest throughput at the largest batch that all measured runtimes share.
-
-    Args:
-        measured: of one artifact.
-        possible: runtimes that can open it, at least one, the preferred first.
-        cpu_flags: of this machine. Measurements on CPUs with other flags do not count.
-
-    Returns:
-        The preferred runtime if it was not measured, or the measurements are not comparable.
-    """
-    speeds = {
-        name: {
-            (each.batch, each.num_beams, each.threads): each.tokens_per_second
-            for each in measured
-            if each.runtime == name and are_alike(each.cpu_flags, cpu_flags)
-        }
-        for name in possible
-    }
-    known = [name for name in possible if speeds[name]]
-    if possible[0] not in known:
-        return possible[0]
-    shared = set.intersection(*(set(speeds[name]) for name in known))
-    if not shared:
-        return possible[0]
-    settings = max(shared)
-    return max(known, key=lambda name: speeds[name][settings])
-
-
 def speeds_on_one_machine(measured: Mapping[str, Sequence[Performance]], cpu_flags: Sequence[str]) -> dict[str, float]:
-    """Returns output tokens a second of artifacts that were measured on the same machine in the same setting.
+    """Returns output tokens a second, by name, of artifacts that were measured on the same machine in the same setting.
 
-    The machine, batch and threads that most artifacts were measured with are selected; among equals those with the CPU
-    flags of this machine, then those with the largest batch.
+    Among settings that as many were measured in, those with the CPU flags of this machine count, then those with the
+    largest batch.
 
     Args:
         measured: the measurements by name of the artifact, each with its own beams.
         cpu_flags: of this machine.
-
-    Returns:
-        Speeds by name, without artifacts that were not measured in that setting.
     """
-    found = _on_one_machine(measured, cpu_flags)
-    return {name: max(each.tokens_per_second for each in rows) for name, rows in found.items()}
+    return measured_alike(
+        (name, _machine_of(each, cpu_flags), each.tokens_per_second) for name, rows in measured.items() for each in rows
+    )
 
 
 def latencies_on_one_machine(
     measured: Mapping[str, Sequence[Performance]], cpu_flags: Sequence[str]
 ) -> dict[str, float]:
-    """Returns the median latency of one text, in milliseconds, of artifacts measured on the same machine.
-
-    Arguments and result are those of `speeds_on_one_machine`.
-    """
-    single = {name: [each for each in rows if each.batch == 1] for name, rows in measured.items()}
-    found = _on_one_machine(single, cpu_flags)
-    return {name: min(each.p50_ms for each in rows) for name, rows in found.items()}
-
-
-def _on_one_machine(
-    measured: Mapping[str, Sequence[Performance]], cpu_flags: Sequence[str]
-) -> dict[str, list[Performance]]:
-    own = tuple(sorted(cpu_flags))
-    by_setting: dict[tuple[bool, int, int, str, tuple[str, ...]], dict[str, list[Performance]]] = defaultdict(dict)
-    for name, rows in measured.items():
-        for each in rows:
-            flags = tuple(sorted(each.cpu_flags))
-            setting = flags == own, each.batch, each.threads, each.host, flags
-            by_setting[setting].setdefault(name, []).append(each)
-    if not by_setting:
-        return {}
-    return by_setting[max(by_setting, key=lambda settings: (len(by_setting[settings]), settings))]
-
-
-def speed_up(manifest: Manifest, root: Manifest) -> float | None:
-    """Returns the speed of a variant relative to its root, by its fastest measurement.
-
-    Returns:
-        None if the variant was not measured, or the root was not in that setting.
-    """
-    fastest = fastest_measurement(manifest)
-    return speed_ratio(fastest, manifest, root) if fastest else None
+    """Returns the median latency of one text, in milliseconds. Otherwise it is `speeds_on_one_machine`."""
+    found = measured_alike(
+        (name, _machine_of(each, cpu_flags), -each.p50_ms)
+        for name, rows in measured.items()
+        for each in rows
+        if each.batch == 1
+    )
+    return {name: -value for name, value in found.items()}
 
 
 def fastest_measurement(manifest: Manifest) -> Performance | None:
@@ -250,7 +180,11 @@ def fastest_measurement(manifest: Manifest) -> Performance | None:
     Returns:
         None if the variant was not measured.
     """
-    own = [each for each in manifest.performance if each.host == host_name() and are_alike(each.cpu_flags, cpu_flags())]
+    own = [
+        each
+        for each in manifest.performance
+        if each.host == host_name() and have_same_flags(each.cpu_flags, cpu_flags())
+    ]
     return max(own or manifest.performance, key=lambda each: (each.batch, each.tokens_per_second), default=None)
 
 
@@ -269,8 +203,14 @@ def speed_ratio(measured: Performance, manifest: Manifest, root: Manifest | None
     return measured.tokens_per_second / reference if reference else None
 
 
-def _on_such_machines(measured: Sequence[MeasuredLayout], cores: int, cpu_flags: Sequence[str]) -> list[MeasuredLayout]:
-    return [each for each in measured if each.cores == cores and are_alike(each.cpu_flags, cpu_flags)]
+def _machine_of(measured: Performance, cpu_flags: Sequence[str]) -> tuple[Any, ...]:
+    flags = tuple(sorted(measured.cpu_flags))
+    return flags == tuple(sorted(cpu_flags)), measured.batch, measured.threads, measured.host, flags
+
+
+def _tuned_here(manifest: Manifest) -> list[MeasuredLayout]:
+    cores, own = available_cores(), cpu_flags()
+    return [each for each in manifest.layouts if each.cores == cores and have_same_flags(each.cpu_flags, own)]
 
 
 def _counted(count: int, noun: str) -> str:

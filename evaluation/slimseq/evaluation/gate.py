@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slimseq.evaluation.fastest import speed_up
+from slimseq.evaluation.fastest import fastest_measurement, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Check, Manifest, Verdict
@@ -82,9 +82,10 @@ def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
 
 
 def _speed_up(manifest: Manifest, reference: Manifest) -> float:
-    if not manifest.performance or not reference.performance:
+    measured = fastest_measurement(manifest)
+    if measured is None or not reference.performance:
         raise NotMeasured(f"{manifest.variant}: the gate has a condition on speed, which was not measured")
-    ratio = speed_up(manifest, reference)
+    ratio = speed_ratio(measured, manifest, reference)
     if ratio is None:
         raise NotMeasured(f"{manifest.variant}: the speed of its reference was measured in other settings")
     return ratio

@@ -51,7 +51,7 @@ def cpu_flags() -> list[str]:
     return sorted(_inference_flags())
 
 
-def are_alike(flags: Sequence[str], others: Sequence[str]) -> bool:
+def have_same_flags(flags: Sequence[str], others: Sequence[str]) -> bool:
     """Whether two CPUs have the same instructions, so that measurements on one are valid for the other."""
     return sorted(flags) == sorted(others)
 
@@ -92,33 +92,16 @@ def trim_memory() -> None:
         trim(0)
 
 
-def bound_heaps() -> None:
-    """Limits the unused memory that the C library keeps, for a server. Call it before threads are started."""
-    limit_arenas(min(available_cores(), MAX_ARENAS))
-    give_back_when_freed(MMAP_THRESHOLD_BYTES, TRIM_THRESHOLD_BYTES)
+def bound_heaps(arenas: int = MAX_ARENAS) -> None:
+    """Limits the unused memory that the C library keeps, for a server. Call it before threads are started.
 
-
-def limit_arenas(count: int) -> None:
-    """Limits the number of arenas that threads share, if the C library has several (glibc: up to eight a core).
-
-    Free memory of an arena cannot be used by threads of another one, and trimming returns only a part of it. Call it
-    before threads are started.
+    Free memory of an arena cannot be used by threads of another one, and trimming returns only a part of it; glibc has
+    up to eight arenas a core. By default it also raises its thresholds whenever large blocks are freed, up to 64 MiB
+    for each arena, and trimming does not reach the end of the threads' arenas.
     """
-    set_malloc_option(M_ARENA_MAX, count)
-
-
-def give_back_when_freed(large: int, kept: int) -> None:
-    """Makes the C library return memory to the operating system when it is freed.
-
-    By default glibc raises its thresholds whenever large blocks are freed, up to 64 MiB for each arena, and trimming
-    does not reach the end of the threads' arenas.
-
-    Args:
-        large: blocks from this size, in bytes, have their own mapping, which is returned when they are freed.
-        kept: free bytes that an arena may keep.
-    """
-    set_malloc_option(M_MMAP_THRESHOLD, large)
-    set_malloc_option(M_TRIM_THRESHOLD, kept)
+    set_malloc_option(M_ARENA_MAX, min(available_cores(), arenas))
+    set_malloc_option(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
+    set_malloc_option(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
 
 
 def set_malloc_option(option: int, value: int) -> None:

@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from slimseq.evaluation.metrics import PRIMARY_METRIC
+from slimseq.models_store.lineage import is_root, reference_of
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import Performance, QualityScore, SliceScore
-from slimseq.models_store.roots import is_root, reference_of
 from slimseq.models_store.store import Store
 
-# What older scores, which do not say it, are relative to.
-OLD_REFERENCE = "original"
 # Slices of a variant that cards and reports show.
 SHOWN_SLICES = 3
 
@@ -70,14 +68,8 @@ def recorded_scores(manifest: Manifest, manifests: Iterable[Manifest]) -> list[Q
         manifest: of the artifact.
         manifests: of the store that holds it.
     """
-    manifests = list(manifests)
     digest = reference_of(manifest, manifests).digest
-    old = [each.digest for each in manifests if each.task is manifest.task and each.variant == OLD_REFERENCE]
-    is_old_reference = not old or digest in old
-    return [
-        score if (score.reference == digest if score.reference else is_old_reference) else _without_retention(score)
-        for score in manifest.quality
-    ]
+    return [score if score.reference in (None, digest) else _without_retention(score) for score in manifest.quality]
 
 
 def least_retention(manifest: Manifest, manifests: Iterable[Manifest]) -> QualityScore | None:
@@ -89,29 +81,19 @@ def least_retention(manifest: Manifest, manifests: Iterable[Manifest]) -> Qualit
         manifest: of the variant.
         manifests: of the store that holds it.
     """
-    latest: dict[tuple[str, str], QualityScore] = {}
-    for score in sorted(recorded_scores(manifest, manifests), key=lambda score: score.measured_at):
-        if score.metric == PRIMARY_METRIC[manifest.task] and score.retention is not None:
-            latest[score.dataset, score.split] = score
-    return min(latest.values(), key=lambda score: score.retention or 0.0, default=None)
+    scores = [score for score in recorded_scores(manifest, manifests) if score.metric == PRIMARY_METRIC[manifest.task]]
+    latest = _latest(score for score in scores if score.retention is not None)
+    return min(latest, key=lambda score: score.retention or 0.0, default=None)
 
 
 def least_agreement(manifest: Manifest, manifests: Iterable[Manifest]) -> QualityScore | None:
-    """Returns the score with the least agreement with the reference, None where none is recorded.
+    """Returns the score with the least agreement with the reference, as `least_retention` does.
 
-    Of several scores on one data set, the one measured last counts. Agreement of the reference itself is not recorded.
-
-    Args:
-        manifest: of the variant.
-        manifests: of the store that holds it.
+    Agreement of the reference itself is not recorded.
     """
-    if is_root(manifest):
-        return None
-    latest: dict[tuple[str, str], tuple[float, QualityScore]] = {}
-    for score in sorted(recorded_scores(manifest, manifests), key=lambda score: score.measured_at):
-        if score.agreement is not None:
-            latest[score.dataset, score.split] = score.agreement.similarity, score
-    return min(latest.values(), key=lambda pair: pair[0], default=(None, None))[1]
+    scores = [] if is_root(manifest) else recorded_scores(manifest, manifests)
+    latest = _latest(score for score in scores if score.agreement is not None)
+    return min(latest, key=lambda score: score.agreement.similarity if score.agreement else 1.0, default=None)
 
 
 def lowest_slices(scores: Iterable[QualityScore]) -> list[tuple[QualityScore, SliceScore]]:
@@ -119,12 +101,7 @@ def lowest_slices(scores: Iterable[QualityScore]) -> list[tuple[QualityScore, Sl
 
     Of several scores on one data set, the one measured last counts.
     """
-    latest = {
-        (score.dataset, score.split): score
-        for score in sorted(scores, key=lambda score: score.measured_at)
-        if score.slices
-    }
-    found = [(score, each) for score in latest.values() for each in score.slices]
+    found = [(score, each) for score in _latest(score for score in scores if score.slices) for each in score.slices]
     return sorted(found, key=lambda pair: pair[1].retention)
 
 
@@ -134,6 +111,13 @@ def retention_of(manifest: Manifest, manifests: Iterable[Manifest]) -> float | N
         return 1.0
     score = least_retention(manifest, manifests)
     return score.retention if score is not None else None
+
+
+def _latest(scores: Iterable[QualityScore]) -> list[QualityScore]:
+    """Returns of several scores on one data set the one measured last."""
+    return list(
+        {(each.dataset, each.split): each for each in sorted(scores, key=lambda each: each.measured_at)}.values()
+    )
 
 
 def _without_retention(score: QualityScore) -> QualityScore:

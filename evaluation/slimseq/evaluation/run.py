@@ -22,7 +22,6 @@ from slimseq.evaluation.slices import CountTokens, slice_scores, slices_of
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import MeanAgreement, SliceScore
 
 CHUNK_EXAMPLES = 16
 
@@ -103,11 +102,24 @@ def evaluate(
     scored = {name: _scored(task, sources, texts, targets) for name, texts in hypotheses.items()}
     primary = {name: each.metrics[PRIMARY_METRIC[task]] for name, each in scored.items()}
     slices = {name: slices_of(examples, count) for name, count in (count_tokens or {}).items()}
-    sliced = {
-        name: slice_scores(slices[reference], primary[name], primary[reference])
-        for name, reference in references.items()
-        if name in primary and name != reference and reference in slices
-    }
+
+    def result(name: str, tally: Tally) -> VariantResult:
+        reference = references.get(name)
+        sliced = slices.get(reference, ()) if reference is not None and reference != name else ()
+        output_tokens = sum(output.output_tokens for output in tally.outputs.values())
+        return VariantResult(
+            variant=name,
+            reference=reference,
+            metrics=_metric_results(scored[name], scored[reference] if reference is not None else None, trivial),
+            agreement=mean_agreement(task, hypotheses[name], hypotheses[reference]) if reference is not None else None,
+            slices=slice_scores(sliced, primary[name], primary[reference]) if reference is not None else (),
+            seconds=tally.seconds,
+            output_tokens=output_tokens,
+            tokens_per_second=output_tokens / tally.seconds if tally.seconds else 0.0,
+            truncated=sum(output.truncated for output in tally.outputs.values()),
+            hypotheses=hypotheses[name],
+        )
+
     return Evaluation(
         task=task,
         dataset=sample.name,
@@ -117,18 +129,7 @@ def evaluate(
         baseline=BaselineResult(
             name=BASELINE_NAME[task], values={name: each.value for name, each in trivial.metrics.items()}
         ),
-        variants=tuple(
-            _variant_result(
-                name,
-                references.get(name),
-                tally,
-                hypotheses[name],
-                mean_agreement(task, hypotheses[name], hypotheses[references[name]]) if name in references else None,
-                sliced.get(name, ()),
-                _metric_results(scored[name], scored[references[name]] if name in references else None, trivial),
-            )
-            for name, tally in found.items()
-        ),
+        variants=tuple(result(name, tally) for name, tally in found.items()),
         differences=paired_differences(primary),
     )
 
@@ -165,7 +166,8 @@ def _generate_all(
     longest_first: bool,
 ) -> None:
     for turn, chunk in enumerate(chunks(examples, longest_first)):
-        for name in _rotated(list(systems), turn):
+        first = turn % len(systems)
+        for name in [*systems][first:] + [*systems][:first]:
             tally = tallies[name]
             indices = [index for index in chunk if index not in tally.outputs]
             if not indices:
@@ -190,11 +192,6 @@ def chunks(examples: Sequence[Example], longest_first: bool = True) -> Iterator[
         indices.sort(key=lambda index: -len(examples[index].source))
     for start in range(0, len(indices), CHUNK_EXAMPLES):
         yield indices[start : start + CHUNK_EXAMPLES]
-
-
-def _rotated(names: list[str], turn: int) -> list[str]:
-    first = turn % len(names)
-    return names[first:] + names[:first]
 
 
 def _scored(task: Task, sources: Sequence[str], outputs: Sequence[str], targets: Sequence[str]) -> Scored:
@@ -230,27 +227,3 @@ def _metric_results(scored: Scored, reference: Scored | None, trivial: Scored) -
             )
         )
     return tuple(results)
-
-
-def _variant_result(
-    name: str,
-    reference: str | None,
-    tally: Tally,
-    hypotheses: tuple[str, ...],
-    agreement: MeanAgreement | None,
-    slices: tuple[SliceScore, ...],
-    metrics: tuple[MetricResult, ...],
-) -> VariantResult:
-    output_tokens = sum(output.output_tokens for output in tally.outputs.values())
-    return VariantResult(
-        variant=name,
-        reference=reference,
-        metrics=metrics,
-        agreement=agreement,
-        slices=slices,
-        seconds=tally.seconds,
-        output_tokens=output_tokens,
-        tokens_per_second=output_tokens / tally.seconds if tally.seconds else 0.0,
-        truncated=sum(output.truncated for output in tally.outputs.values()),
-        hypotheses=hypotheses,
-    )

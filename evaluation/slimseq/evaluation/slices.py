@@ -16,8 +16,8 @@ from slimseq.evaluation.bootstrap import retention
 from slimseq.evaluation.examples import Example
 from slimseq.evaluation.metrics import MetricStatistics
 from slimseq.inference.generator import TextGenerator
+from slimseq.models_store.errors import printable
 from slimseq.models_store.measurements import SliceDimension, SliceScore
-from slimseq.models_store.printable import printable
 
 # The 95 % interval of a slice's retention of BLEU is 0.25 wide with 50 sentences (0.34 with 30, 0.18 with 100, 0.08
 # with 500; Tatoeba, the embedded `pruned`): with fewer a loss of 10 % would not be seen.

@@ -18,8 +18,7 @@ from slimseq.inference.runtime import (
 )
 from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
 from slimseq.inference.tokenizer import Encoding, TextStream, Tokenizer
-from slimseq.models_store.disk import CannotWrite
-from slimseq.models_store.errors import InputTooLong, InvalidOptions, RuntimeUnavailable, Unprepared
+from slimseq.models_store.errors import CannotWrite, InputTooLong, InvalidOptions, RuntimeUnavailable, Unprepared
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store

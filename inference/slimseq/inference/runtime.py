@@ -118,7 +118,7 @@ class ContinuousRuntime(Protocol):
 
 
 class RuntimeOpener(Protocol):
-    """The function `open_runtime` of a runtime's module."""
+    """The function of a runtime's module that opens an artifact."""
 
     def __call__(self, folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:
         """Opens an artifact.

@@ -1,6 +1,10 @@
-"""The root of the error hierarchy, and the errors of the store. `slimseq.app.http.problems` has their HTTP statuses."""
+"""The root of the error hierarchy, the errors of the store, and texts of others as messages may show them."""
 
 from collections.abc import Sequence
+from pathlib import Path
+
+# Of a text that others chose, in logs, errors and reports.
+MAX_CHARACTERS = 1000
 
 
 class SlimseqError(Exception):
@@ -71,3 +75,23 @@ class BadSignature(SlimseqError):
 
 class UnusableKey(SlimseqError):
     """Raised when a file is not a key that can sign, or check a signature."""
+
+
+class CannotWrite(SlimseqError):
+    """Raised when the disk is full, or there is no permission to write."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be written: {reason}")
+
+
+def printable(text: str) -> str:
+    r"""Returns a text, shortened if it is long, with what is not printable escaped as in Python (`\x1b`)."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in shortened(text, MAX_CHARACTERS))
+
+
+def shortened(text: str, limit: int) -> str:
+    """Returns a text with its middle cut out if it has more than `limit` characters, and how many those were."""
+    if len(text) <= limit:
+        return text
+    start = limit // 2
+    return f"{text[:start]} … {len(text) - limit} characters … {text[start - limit :]}"

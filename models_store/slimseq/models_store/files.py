@@ -1,27 +1,41 @@
-"""Lists, hashes, checks and writes the files of an artifact.
+"""Lists, hashes, checks and writes the files of an artifact, among them its records.
 
-Runtimes open listed files inside the store only: the check fails on any other file in the folder that a runtime would
-read. `slimseq.models_store.store` uses it.
+`manifest.json` is the record of the artifact, `export.json` that of a derived format. Runtimes open listed files inside
+the store only: the check fails on any other file in the folder that a runtime would read.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from slimseq.models_store.disk import writing_to
-from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact
-from slimseq.models_store.formats import DERIVED_FORMATS, SAFETENSORS
-from slimseq.models_store.manifest import FileEntry
+from pydantic import ValidationError
 
+from slimseq.models_store.errors import CannotWrite, CorruptArtifact, InvalidArtifact, SlimseqError
+from slimseq.models_store.manifest import DERIVED_FORMATS, SAFETENSORS, FileEntry, Manifest
+from slimseq.models_store.record import Digest, Record, first_error
+
+MANIFEST = "manifest.json"
+EXPORT = "export.json"
 SIGNATURE = "model.sig"
-UNLISTED = frozenset({"manifest.json", "export.json", "README.md", SIGNATURE})
+UNLISTED = frozenset({MANIFEST, EXPORT, "README.md", SIGNATURE})
 # The files that transformers and tokenizers read in a model folder: configurations, vocabularies, tokenizers, weights.
 READ_SUFFIXES = (".json", ".model", ".spm", SAFETENSORS)
 READ_NAMES = ("merges.txt", "vocab.txt")
+R = TypeVar("R", bound=Record)
+# Modification time in nanoseconds, size in bytes, and inode of a file: they change when the file is replaced.
+Stamp = tuple[int, int, int]
+REASONS = tuple(
+    os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+)
+# Libraries in other languages raise their own exceptions, with the system's message in them.
+REASON = re.compile("|".join(map(re.escape, REASONS)))
 
 
 def short_name(path: Path) -> str:
@@ -49,22 +63,17 @@ def list_files(folder: Path) -> list[FileEntry]:
     entries = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        derived = any((folder / parent / "export.json").exists() for parent in relative.parents if parent.name)
+        derived = any((folder / parent / EXPORT).exists() for parent in relative.parents if parent.name)
         if path.is_file() and path.name not in UNLISTED and not derived:
             entries.append(FileEntry(path=relative.as_posix(), bytes=path.stat().st_size, sha256=sha256_of(path)))
     return entries
 
 
 def check_inside(path: Path, root: Path, artifact: str) -> None:
-    """Checks that a path does not lead out of the store through a symbolic link.
-
-    Args:
-        path: of a file or folder; it need not exist.
-        root: the store's folder, which may be a link itself.
-        artifact: its name, for the message.
+    """Checks that a path, which need not exist, does not lead out of the store `root` through a symbolic link.
 
     Raises:
-        InvalidArtifact: the path leads out of the store.
+        InvalidArtifact: it does.
     """
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise InvalidArtifact(
@@ -119,12 +128,21 @@ def check_no_others(folder: Path, listed: Iterable[str], formats: Iterable[str],
             raise CorruptArtifact(artifact, relative.as_posix(), "is not in its list of files")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically, through a temporary file and a rename.
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Turns errors of writing to `path` (disk full, read-only, quota, permissions) into `CannotWrite`."""
+    try:
+        yield
+    except SlimseqError:
+        raise
+    except Exception as error:
+        if found := REASON.search(str(error)):
+            raise CannotWrite(path, found.group()) from error
+        raise
 
-    Raises:
-        CannotWrite: the disk is full or read-only.
-    """
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically, through a temporary file and a rename. It raises `CannotWrite`."""
     with writing_to(Path(short_name(path))):
         descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
         try:
@@ -139,3 +157,63 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Writes a JSON object with sorted keys, so that the same content has the same bytes."""
     path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+class Export(Record):
+    """The content of `export.json`, the record of a derived format."""
+
+    source: Digest
+    exporter: str
+    versions: dict[str, str]
+    files: list[FileEntry]
+
+
+def signed_files(manifest: Manifest, name: str, export: Export) -> list[FileEntry]:
+    """Returns what the signature of an export lists: the artifact's own files and the export's."""
+    exported = [file.model_copy(update={"path": f"{name}/{file.path}"}) for file in export.files]
+    return [*manifest.files, *exported]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads `manifest.json` in a folder.
+
+    Raises:
+        InvalidArtifact: it is missing, not JSON, or does not match the schema.
+    """
+    return _read(Manifest, folder / MANIFEST)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes `manifest.json` into a folder, atomically."""
+    write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+
+
+def read_export(folder: Path) -> Export:
+    """Reads `export.json` in a folder, which has the name of the export's format.
+
+    Raises:
+        InvalidArtifact: it is missing or unreadable, or does not list the files that the format needs.
+    """
+    export = _read(Export, folder / EXPORT)
+    listed = {file.path for file in export.files}
+    if missing := [file for file in DERIVED_FORMATS.get(folder.name, ()) if file not in listed]:
+        raise InvalidArtifact(f"{short_name(folder / EXPORT)} does not list {', '.join(missing)}")
+    return export
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Returns what identifies a version of a file; None if there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _read(kind: type[R], path: Path) -> R:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InvalidArtifact(f"{short_name(path)} cannot be read: {first_error(error, 'manifest')}") from error
+    except OSError as error:
+        raise InvalidArtifact(f"{short_name(path)} cannot be read: {error.strerror or error}") from error

@@ -17,14 +17,8 @@ LOCK = ".lock"
 def try_lock(path: Path) -> int | None:
     """Locks a file; creates it if it is missing.
 
-    Args:
-        path: of the file, in an existing folder.
-
     Returns:
         A descriptor that holds the lock until it is closed; None if another process holds the lock.
-
-    Raises:
-        OSError: the file cannot be opened or created.
     """
     while True:
         descriptor = _open(path)
@@ -46,14 +40,7 @@ def try_lock(path: Path) -> int | None:
 
 @contextmanager
 def store_lock(root: Path) -> Iterator[None]:
-    """Waits for the lock of the whole store and holds it while the block renames or rewrites files.
-
-    Args:
-        root: the store's folder, which must exist.
-
-    Raises:
-        OSError: the lock file cannot be opened or created.
-    """
+    """Waits for the lock of the whole store and holds it while the block renames or rewrites files."""
     descriptor = _open(root / LOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""The schema of `manifest.json`: an artifact's identity, lineage, files, quality and performance.
+"""The schema of `manifest.json`: an artifact's identity, lineage, files and their formats, quality and performance.
 
 Other packages need only the manifest to list, choose or describe an artifact. `slimseq.models_store.store` reads it.
 """
@@ -10,12 +10,20 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from slimseq.models_store.formats import missing_files
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.measurements import ConfidenceCalibration, MeasuredLayout, Performance, QualityScore
 from slimseq.models_store.record import Digest, Record
 
-SCHEMA_VERSION: Final = 1
+SAFETENSORS_FORMAT: Final = "safetensors"
+SAFETENSORS: Final = ".safetensors"
+# The files that each derived format needs in its folder.
+DERIVED_FORMATS: Final[dict[str, tuple[str, ...]]] = {
+    "onnx": ("encoder.onnx", "decoder.onnx"),
+    "ctranslate2": ("model.bin", "shared_vocabulary.json", "config.json"),
+}
+FORMATS: Final = (SAFETENSORS_FORMAT, *DERIVED_FORMATS)
+# The files that every format needs in addition to its own.
+COMMON_FILES: Final = ("config.json", "tokenizer.json")
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -26,6 +34,30 @@ def _inside(path: str) -> str:
     if not path or path.startswith("/") or "\\" in path or ".." in path.split("/"):
         raise ValueError(f"{path!r} is not a path inside the artifact")
     return path
+
+
+def format_of(path: str) -> str | None:
+    """Returns the format that a file belongs to, or None for a file that every format needs."""
+    top = path.split("/", 1)[0]
+    if top in DERIVED_FORMATS:
+        return top
+    return SAFETENSORS_FORMAT if path.endswith(SAFETENSORS) else None
+
+
+def missing_files(name: str, paths: set[str]) -> list[str]:
+    """Returns the files of a format that an artifact lacks. For safetensors, one file of any name suffices.
+
+    Args:
+        name: the format. An unknown one needs no files.
+        paths: the artifact's files, relative to its folder.
+    """
+    if name not in FORMATS:
+        return []
+    needed = [*COMMON_FILES, *(f"{name}/{file}" for file in DERIVED_FORMATS.get(name, ()))]
+    missing = [path for path in needed if path not in paths]
+    if name == SAFETENSORS_FORMAT and not any(path.endswith(SAFETENSORS) for path in paths):
+        missing.append(f"a {SAFETENSORS} file")
+    return missing
 
 
 class Task(StrEnum):
@@ -57,7 +89,7 @@ class Step(Record):
 
 
 class Reference(Record):
-    """The root of a lineage. Retention, speed and size are relative to it. `slimseq.models_store.roots` finds it."""
+    """The root of a lineage. Retention, speed and size are relative to it. `slimseq.models_store.lineage` finds it."""
 
     variant: Name | None = Field(default=None, description="Its name. It may have been renamed since.")
     digest: Digest
@@ -91,7 +123,7 @@ class Size(Record):
 class Manifest(Record):
     """The content of `manifest.json`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     task: Task
     variant: Name
     family: Name = Field(
@@ -113,7 +145,7 @@ class Manifest(Record):
     performance: list[Performance] = Field(default=[])
     layouts: list[MeasuredLayout] = Field(default=[])
     confidence: ConfidenceCalibration | None = Field(
-        default=None, description="Calibration of the confidence of outputs. None if there is none."
+        default=None, description="Calibration of the confidence of translations. None for summaries."
     )
     gate: Verdict | None = Field(default=None, description="Verdict of the recipe's gate. None if no gate was applied.")
 
@@ -123,13 +155,9 @@ class Manifest(Record):
         return self.gate is not None and self.gate.status == "rejected"
 
     @model_validator(mode="after")
-    def _digest_matches_files(self) -> Self:
+    def _files_are_whole(self) -> Self:
         if self.digest != digest_of(self.files):
             raise ValueError("digest does not match the listed files")
-        return self
-
-    @model_validator(mode="after")
-    def _files_are_whole(self) -> Self:
         if not self.files:
             raise ValueError("lists no files, and only listed files are opened")
         paths = {file.path for file in self.files}

@@ -63,9 +63,7 @@ class QualityScore(Record):
     generation: dict[str, Any]
     runtime: str
     cpu_flags: list[str] = Field(default=[])
-    reference: Digest | None = Field(
-        default=None, description="Digest of the reference. Older scores have none and are relative to `original`."
-    )
+    reference: Digest | None = Field(default=None, description="Digest of the model that retention is relative to.")
     retention: float | None = Field(
         default=None, description="Value divided by the reference's value, on the same samples in the same run."
     )
@@ -93,7 +91,7 @@ class ConfidenceCalibration(Record):
     dataset: str = Field(description="Data sets, joined by ` + `.")
     split: str
     samples: int = Field(ge=1)
-    metric: str = Field(description="Quality of one output: `chrf` (divided by 100) or `rougeL`.")
+    metric: str = Field(description="Quality of one output: `chrf` (divided by 100).")
     signature: str
     generation: dict[str, Any]
     runtime: str

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from slimseq.models_store.disk import writing_to
+from slimseq.models_store.files import MANIFEST, writing_to
 from slimseq.models_store.locks import LOCK
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.record_files import MANIFEST
 
 # Relative: each folder that somebody works in has its own.
 OWN_STORE = Path("artifacts")

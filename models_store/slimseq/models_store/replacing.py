@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from slimseq.models_store.disk import CannotWrite, writing_to
-from slimseq.models_store.errors import ArtifactInUse
-from slimseq.models_store.formats import DERIVED_FORMATS
+from slimseq.models_store.errors import ArtifactInUse, CannotWrite
+from slimseq.models_store.files import writing_to
 from slimseq.models_store.locks import LOCK, store_lock, try_lock
+from slimseq.models_store.manifest import DERIVED_FORMATS
 
 TEMPORARY = ".tmp-"
 # A folder is complete if it has its record.
@@ -70,14 +70,7 @@ def new_folder(work: Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, final: Path, work: Path, root: Path) -> None:
-    """Renames a folder to `final` and removes the old one.
-
-    Args:
-        new: the new folder, in the work folder.
-        final: its final path.
-        work: the locked work folder of `final`.
-        root: the store's folder.
-    """
+    """Renames a folder in the locked work folder `work` to `final`, and removes the old one."""
     _make_readable(new)
     try:
         with store_lock(root):
@@ -180,8 +173,7 @@ def _clean_others(work: Path) -> None:
 
 def _clean(work: Path, final: Path) -> None:
     """Removes a work folder unless a process holds its lock."""
-    # An earlier release had no work folders and moved an artifact to this name.
-    if not work.is_dir() or (work / RECORDS[0]).exists():
+    if not work.is_dir():
         return
     descriptor = try_lock(work / LOCK)
     if descriptor is not None:

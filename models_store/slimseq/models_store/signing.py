@@ -1,23 +1,192 @@
-"""Signs artifacts with OpenSSF's `model-signing` and an elliptic-curve key. `slimseq.models_store.trust` checks.
+"""Signs artifacts with OpenSSF's `model-signing`, and checks signatures with public keys that are trusted.
 
-The signature of an artifact (`model.sig`, a Sigstore bundle) covers the files that its manifest lists, and that of an
-export (`onnx/model.sig`) these and the export's files. The manifest and the model card, which change with every
-measurement, are not covered.
+A signature is a file `model.sig` as `model-signing` writes it with an elliptic-curve key: a Sigstore bundle with a DSSE
+envelope (https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md), whose payload lists files with their
+sha256. An artifact's own signature lists the files of its manifest. That of an export (`onnx/model.sig`) lists these
+and the export's files, so that it belongs to this artifact and to no other. The manifest and the model card, which
+change with every measurement, are not signed. Whether the files on disk have these hashes is left to
+`slimseq.models_store.store`, which compares them with the same list. A check needs `cryptography` alone.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
 
-from slimseq.models_store.disk import writing_to
-from slimseq.models_store.errors import UnusableKey
-from slimseq.models_store.files import SIGNATURE, short_name
-from slimseq.models_store.formats import DERIVED_FORMATS
-from slimseq.models_store.manifest import FileEntry, Task
-from slimseq.models_store.record_files import signed_files
-from slimseq.models_store.store import Store
+from pydantic import Base64Bytes, BaseModel, Field, ValidationError
+
+from slimseq.models_store.errors import BadSignature, UnusableKey
+from slimseq.models_store.files import SIGNATURE, short_name, signed_files, writing_to
+from slimseq.models_store.manifest import DERIVED_FORMATS, FileEntry, Task
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+    from slimseq.models_store.store import Store
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+# A list of some thousand files is smaller.
+MAX_SIGNATURE_BYTES = 4 * 1024 * 1024
 
 
-def sign(store: Store, task: Task, variant: str, private_key: Path, password: str | None = None) -> list[str]:
+class _Signature(BaseModel):
+    sig: Base64Bytes
+
+
+class _Envelope(BaseModel):
+    payload: Base64Bytes
+    payload_type: Literal["application/vnd.in-toto+json"] = Field(alias="payloadType")
+    signatures: list[_Signature] = Field(min_length=1, max_length=1)
+
+
+class _Bundle(BaseModel):
+    media_type: Literal["application/vnd.dev.sigstore.bundle.v0.3+json"] = Field(alias="mediaType")
+    envelope: _Envelope = Field(alias="dsseEnvelope")
+
+
+class _Resource(BaseModel):
+    name: str
+    algorithm: Literal["sha256"]
+    digest: str
+
+
+class _Serialization(BaseModel):
+    method: Literal["files"]
+
+
+class _Predicate(BaseModel):
+    serialization: _Serialization
+    resources: list[_Resource]
+
+
+class _Statement(BaseModel):
+    statement_type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
+    predicate_type: Literal["https://model_signing/signature/v1.0"] = Field(alias="predicateType")
+    predicate: _Predicate
+
+
+@dataclass(frozen=True)
+class TrustedKeys:
+    """Public keys whose owners may sign what is served.
+
+    Args:
+        pems: the keys, each as the text of a PEM file.
+    """
+
+    pems: tuple[str, ...]
+
+    @classmethod
+    def read(cls, places: Iterable[Path]) -> Self:
+        """Reads keys.
+
+        Args:
+            places: files with a key each, and folders of such files. Hidden files of folders are left out.
+
+        Raises:
+            UnusableKey: a file cannot be read or is no public elliptic-curve key, or there is no file.
+        """
+        pems = []
+        for place in places:
+            visible = [path for path in place.glob("*") if path.is_file() and not path.name.startswith(".")]
+            files = sorted(visible) if place.is_dir() else [place]
+            if not files:
+                raise UnusableKey(f"there is no key in {place}")
+            pems += [_read_key(path) for path in files]
+        return cls(tuple(pems))
+
+    def check(self, name: str, files: Sequence[FileEntry], signature: Path) -> None:
+        """Checks that the owner of one of the keys signed a list of files.
+
+        Args:
+            name: of the artifact or export, for messages.
+            files: the list.
+            signature: the file of the signature, which need not exist.
+
+        Raises:
+            BadSignature: there is no signature, or it belongs to another key or to other files.
+        """
+        try:
+            with signature.open("rb") as file:
+                content = file.read(MAX_SIGNATURE_BYTES)
+        except FileNotFoundError:
+            raise BadSignature(f"{name} is not signed") from None
+        except OSError as error:
+            raise BadSignature(f"{name}: {SIGNATURE} cannot be read: {error.strerror}") from error
+        try:
+            signed = _signed_files(self.pems, content)
+        except ValidationError as error:
+            raise BadSignature(f"{name}: {SIGNATURE} is no signature of files") from error
+        if signed is None:
+            raise BadSignature(f"{name}: the signature is not valid: it is not of a trusted key")
+        if signed != tuple(sorted((entry.path, entry.sha256) for entry in files)):
+            raise BadSignature(f"{name}: the signature is not valid: it is of other files")
+
+
+def _read_key(path: Path) -> str:
+    """Returns the text of a key's file.
+
+    Raises:
+        UnusableKey: it cannot be read, or is no public elliptic-curve key.
+    """
+    try:
+        pem = path.read_text(encoding="ascii")
+        _public_key(pem)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no public elliptic-curve key (PEM)"
+        raise UnusableKey(f"{path} cannot be used to check signatures: {reason}") from error
+    return pem
+
+
+@functools.lru_cache(maxsize=1024)
+def _signed_files(pems: tuple[str, ...], content: bytes) -> tuple[tuple[str, str], ...] | None:
+    """Returns the paths and hashes that a signature lists, sorted; None if none of the keys made it.
+
+    Raises:
+        ValidationError: it is no signature.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    envelope = _Bundle.model_validate_json(content).envelope
+    header = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(envelope.payload)} ".encode()
+    # The hash of each curve, as `model-signing` takes it.
+    digests = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
+    for pem in pems:
+        key = _public_key(pem)
+        try:
+            key.verify(envelope.signatures[0].sig, header + envelope.payload, ec.ECDSA(digests[key.key_size]))
+        except InvalidSignature:
+            continue
+        resources = _Statement.model_validate_json(envelope.payload).predicate.resources
+        return tuple(sorted((resource.name, resource.digest) for resource in resources))
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _public_key(pem: str) -> "EllipticCurvePublicKey":
+    """Reads a key.
+
+    Raises:
+        ValueError: it is no public key on P-256, P-384 or P-521.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(pem.encode())
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(
+        key.curve, ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1
+    ):
+        raise ValueError("no key on P-256, P-384 or P-521")
+    return key
+
+
+def sign(store: "Store", task: Task, variant: str, private_key: Path, password: str | None = None) -> list[str]:
     """Signs an artifact and its exports.
 
     Args:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimseq.models_store.derived import forget_derived
-from slimseq.models_store.disk import writing_to
 from slimseq.models_store.errors import (
     CorruptArtifact,
     InvalidArtifact,
@@ -23,28 +22,27 @@ from slimseq.models_store.errors import (
     UnsafeArtifactPath,
 )
 from slimseq.models_store.files import (
+    EXPORT,
+    MANIFEST,
     SIGNATURE,
+    Export,
+    Stamp,
     check_files,
     check_inside,
     check_no_others,
     list_files,
-    short_name,
-    write_text,
-)
-from slimseq.models_store.formats import DERIVED_FORMATS, FORMATS, format_of
-from slimseq.models_store.locks import store_lock
-from slimseq.models_store.manifest import FileEntry, Manifest, Task
-from slimseq.models_store.record_files import (
-    EXPORT,
-    MANIFEST,
-    Export,
-    Stamp,
     read_export,
     read_manifest,
+    short_name,
     signed_files,
     stamp_of,
     write_manifest,
+    write_text,
+    writing_to,
 )
+from slimseq.models_store.lineage import SortKey, sort_key
+from slimseq.models_store.locks import store_lock
+from slimseq.models_store.manifest import DERIVED_FORMATS, FORMATS, FileEntry, Manifest, Task, format_of
 from slimseq.models_store.replacing import (
     new_folder,
     remove_folder,
@@ -53,8 +51,7 @@ from slimseq.models_store.replacing import (
     restore_interrupted,
     work_folder,
 )
-from slimseq.models_store.roots import SortKey, sort_key
-from slimseq.models_store.trust import TrustedKeys
+from slimseq.models_store.signing import TrustedKeys
 
 
 @dataclass(frozen=True)
@@ -82,11 +79,7 @@ class Store:
         self.trusted = trusted
 
     def folder(self, task: Task, variant: str) -> Path:
-        """Returns the folder of an artifact, which need not exist.
-
-        Raises:
-            UnsafeArtifactPath: the name leads out of the store.
-        """
+        """Returns the folder of an artifact, which need not exist. A name that leads out of the store is an error."""
         if not variant or variant.startswith(".") or Path(variant).name != variant:
             raise UnsafeArtifactPath(f"{variant!r} is not a valid variant name")
         return self.root / task.value / variant
@@ -165,12 +158,7 @@ class Store:
         return (self.folder(task, variant) / name / EXPORT).exists()
 
     def missing_file(self, manifest: Manifest, name: str) -> str | None:
-        """Returns the first missing file among an artifact's own files, or None.
-
-        Args:
-            manifest: of the artifact.
-            name: the format; files of other formats are not checked.
-        """
+        """Returns the first missing file among an artifact's own files of a format, or None."""
         folder = self.folder(manifest.task, manifest.variant)
         needed = (file.path for file in manifest.files if format_of(file.path) in (name, None))
         return next((path for path in needed if not (folder / path).is_file()), None)
@@ -210,12 +198,11 @@ class Store:
         """
         final = self.folder(task, variant)
         check_inside(final.parent, self.root, f"{task}/{variant}")
-        with work_folder(final) as work, writing_to(self._relative(final)), new_folder(work) as folder:
+        with self._replacing(final) as folder:
             yield folder
             manifest = read_manifest(folder)
             if (manifest.task, manifest.variant) != (task, variant):
                 raise InvalidArtifact(f"{task}/{variant}: the manifest belongs to {manifest.task}/{manifest.variant}")
-            replace_folder(folder, final, work, self.root)
 
     @contextmanager
     def exporting(self, task: Task, variant: str, name: str, exporter: str, versions: dict[str, str]) -> Iterator[Path]:
@@ -227,13 +214,11 @@ class Store:
         """
         artifact = self._existing(task, variant)
         source = self._manifest(task, artifact).digest
-        final = artifact / name
         # Another process would make the same export within moments, so it is worth the wait.
-        with work_folder(final, wait=True) as work, writing_to(self._relative(final)), new_folder(work) as folder:
+        with self._replacing(artifact / name, wait=True) as folder:
             yield folder
             export = Export(source=source, exporter=exporter, versions=versions, files=list_files(folder))
             write_text(folder / EXPORT, export.model_dump_json(indent=2) + "\n")
-            replace_folder(folder, final, work, self.root)
 
     def rewrite_manifest(self, manifest: Manifest) -> None:
         """Replaces an artifact's manifest atomically. To add to it, `update_manifest` loses nothing of others.
@@ -256,7 +241,7 @@ class Store:
             InvalidArtifact: the artifact on disk has other files.
         """
         folder = self._existing(measured.task, measured.variant)
-        with writing_to(self._relative(folder)), store_lock(self.root):
+        with writing_to(folder.relative_to(self.root)), store_lock(self.root):
             manifest = self._manifest(measured.task, folder)
             if manifest.digest != measured.digest:
                 raise InvalidArtifact(
@@ -293,9 +278,12 @@ class Store:
         with suppress(InvalidArtifact):  # what cannot be read is not made again
             forget_derived(self.root, task, variant)
 
-    def _relative(self, folder: Path) -> Path:
-        """Returns a path as errors name it."""
-        return folder.relative_to(self.root)
+    @contextmanager
+    def _replacing(self, final: Path, wait: bool = False) -> Iterator[Path]:
+        """Yields an empty temporary folder that becomes `final` if the block raises no error."""
+        with work_folder(final, wait) as work, writing_to(final.relative_to(self.root)), new_folder(work) as folder:
+            yield folder
+            replace_folder(folder, final, work, self.root)
 
     def _existing(self, task: Task, variant: str) -> Path:
         folder = self.folder(task, variant)

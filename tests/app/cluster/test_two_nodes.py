@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from slimseq.client import Client, ClientError, Retry
-from slimseq.models_store.files import list_files
+from slimseq.models_store.files import list_files, write_manifest
 from slimseq.models_store.manifest import Task, digest_of
-from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.store import Store
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed: `make test-cluster` runs this")

@@ -16,10 +16,10 @@ from slimseq.evaluation.calibration import CannotCalibrate
 from slimseq.evaluation.comet_files import BadScores
 from slimseq.evaluation.examples import DatasetUnavailable
 from slimseq.evaluation.gate import NotMeasured
-from slimseq.models_store.disk import CannotWrite
 from slimseq.models_store.errors import (
     ArtifactInUse,
     BadSource,
+    CannotWrite,
     CorruptArtifact,
     SlimseqError,
     UnknownVariant,

@@ -4,10 +4,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import FileEntry, Manifest, Size, Step, Task, digest_of
 from slimseq.models_store.measurements import QualityScore
-from slimseq.models_store.record_files import write_manifest
 
 
 def manifest(

@@ -7,8 +7,8 @@ import pytest
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Reference, Step
-from slimseq.models_store.record_files import write_manifest
 from tests.command_line import compression
 from tests.compression.build.tiny_recipe import RECIPE, TASK, built, recipe
 

@@ -18,7 +18,7 @@ from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_context
-from tests.inference.graphs.test_kin import BART_SHAPE
+from tests.inference.graphs.test_related_models import BART_SHAPE
 
 PAIRS = load_examples(Task.TRANSLATION, "sample").examples
 SOURCES = [example.source for example in PAIRS]

@@ -15,7 +15,7 @@ from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_tokenizer
 from tests.families import Family
-from tests.inference.graphs.test_kin import KIN
+from tests.inference.graphs.test_related_models import KIN
 
 SETTINGS: list[dict[str, Any]] = [
     {"num_beams": 1, "no_repeat_ngram_size": 3},

@@ -71,6 +71,12 @@ def test_one_sample_is_too_few(own_store: Store) -> None:
     )
 
 
+def test_summaries_have_no_confidence(own_store: Store) -> None:
+    done = compression("calibrate-confidence", Task.SUMMARIZATION, "quantized", "--store", own_store.root)
+
+    assert done.code == 1 and "summaries none" in done.error
+
+
 def test_a_runtime_that_does_not_say_how_probable_its_outputs_are_is_refused(context: Context, tmp_path: Path) -> None:
     options = CalibrationOptions(datasets=(tiny_file(tmp_path),), runtime="torch")
 

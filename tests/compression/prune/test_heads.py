@@ -8,7 +8,7 @@ import torch
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.heads import prune_heads
 from slimseq.compression.prune.importance import Importance, residual_readers
-from tests.inference.graphs.test_kin import KIN
+from tests.inference.graphs.test_related_models import KIN
 
 WIDTH, KEPT = 32, 16
 

@@ -4,7 +4,7 @@ import torch
 from transformers import M2M100Config, M2M100ForConditionalGeneration
 
 from slimseq.compression.prune.rebuild import rebuild
-from tests.inference.graphs.test_kin import BART_SHAPE
+from tests.inference.graphs.test_related_models import BART_SHAPE
 
 
 def test_positions_that_no_state_dict_has_are_computed_again() -> None:

@@ -10,8 +10,8 @@ from slimseq.compression.models import load_model
 from slimseq.compression.quantize.options import SchemeName
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.inference.generator import choose_runtime, open_generator
+from slimseq.models_store.files import read_manifest, write_manifest
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.record_files import read_manifest, write_manifest
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context
 from tests.families import Family
 

@@ -10,7 +10,7 @@ from slimseq.inference.decoding.beam import BeamSearch
 from slimseq.inference.decoding.greedy import GreedySearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.scores import Scores, log_sum_exp_of, scores_of
-from slimseq.inference.decoding.search import Search, mean_log_probability
+from slimseq.inference.decoding.search import Search, token_mean
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.generation import GenerationOptions
@@ -132,10 +132,10 @@ def test_an_output_that_is_cut_has_that_of_its_tokens_so_far(name: str) -> None:
 
 
 def test_no_tokens_and_sums_that_are_no_numbers_have_none() -> None:
-    assert mean_log_probability(0.0, []) is None
-    assert mean_log_probability(float("nan"), [4]) is None
-    assert mean_log_probability(float("-inf"), [4]) is None
-    assert mean_log_probability(1e-7, [4, 5]) == 0.0
+    assert token_mean(0.0, []) is None
+    assert token_mean(float("nan"), [4]) is None
+    assert token_mean(float("-inf"), [4]) is None
+    assert token_mean(1e-7, [4, 5]) == 0.0
 
 
 def test_the_logsumexp_is_that_of_all_logits() -> None:

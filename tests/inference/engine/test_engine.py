@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from slimseq.evaluation.datasets import load_examples
-from slimseq.inference.engine.engine import Engine
+from slimseq.inference.engine.engine import OnnxEngine
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
@@ -35,7 +35,7 @@ def both(request: pytest.FixtureRequest, embedded: Store) -> Iterator[tuple[Text
         yield ours, reference
 
 
-def engine_of(generator: TextGenerator) -> Engine:
+def engine_of(generator: TextGenerator) -> OnnxEngine:
     assert isinstance(generator.runtime, OnnxRuntime)
     return generator.runtime.engine()
 
@@ -47,7 +47,7 @@ def rows_of(generator: TextGenerator) -> list[list[int]]:
     return [generator.encode(text).ids for text in texts]
 
 
-def run_to_end(engine: Engine) -> dict[int, GeneratedSequence]:
+def run_to_end(engine: OnnxEngine) -> dict[int, GeneratedSequence]:
     found: dict[int, GeneratedSequence] = {}
     while len(engine):
         engine.admit()

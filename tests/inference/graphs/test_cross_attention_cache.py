@@ -16,7 +16,7 @@ from slimseq.inference.graphs.cross_attention_cache import (
 )
 from slimseq.inference.graphs.export import export_onnx
 from tests.inference.graphs.stepwise import largest_differences, randomized
-from tests.inference.graphs.test_kin import KIN
+from tests.inference.graphs.test_related_models import KIN
 
 ROWS, LENGTH, STEPS = 3, 21, 6
 

@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from slimseq.compression.artifacts.publish import write_model
 from slimseq.inference.graphs.builder import GraphBuilder
-from slimseq.inference.graphs.data_file import DataFile
+from slimseq.inference.graphs.external import DataFile
 from slimseq.inference.graphs.names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
 from slimseq.inference.graphs.top import add_log_sum_exp, add_top_tokens, block_size
 from slimseq.inference.models.weights import Weights

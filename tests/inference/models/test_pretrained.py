@@ -15,7 +15,7 @@ from slimseq.compression.artifacts.publish import write_model
 from slimseq.inference.models.pretrained import is_output_tied, load_pretrained, untie_output
 from slimseq.models_store.errors import BadSource
 from tests.inference.graphs.stepwise import largest_differences, randomized
-from tests.inference.graphs.test_kin import BART_SHAPE, KIN, T5_SHAPE
+from tests.inference.graphs.test_related_models import BART_SHAPE, KIN, T5_SHAPE
 
 # Model and configuration of transformers, and the configuration's keys.
 FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {

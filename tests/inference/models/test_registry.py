@@ -8,7 +8,7 @@ from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5F
 from slimseq.compression.models import architecture_of_model
 from slimseq.inference.models.registry import FAMILIES, family_named
 from slimseq.models_store.errors import BadSource
-from tests.inference.graphs.test_kin import BART_SHAPE, KIN, T5_SHAPE
+from tests.inference.graphs.test_related_models import BART_SHAPE, KIN, T5_SHAPE
 
 MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "T5": (T5ForConditionalGeneration, T5Config, T5_SHAPE),

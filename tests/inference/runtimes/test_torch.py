@@ -9,7 +9,7 @@ import torch
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
-from slimseq.inference.runtimes.torch import TorchRuntime, load_model, open_runtime
+from slimseq.inference.runtimes.torch import TorchRuntime, open_model, open_runtime
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -21,7 +21,7 @@ MOST_TOKENS = 24
 @pytest.mark.parametrize("task", list(Task))
 def test_caches_that_are_made_once_change_no_token(embedded: Store, task: Task, beams: int) -> None:
     folder = embedded.folder(task, "original")
-    model = load_model(folder, torch.float32)
+    model = open_model(folder, torch.float32)
     static = TorchRuntime("static", model, read_configuration(folder), 1, has_static_caches=True)
     with open_generator(embedded, task, "original", "torch") as generator:
         options = generator.manifest.generation.options(num_beams=beams, max_new_tokens=MOST_TOKENS)

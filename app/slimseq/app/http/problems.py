@@ -14,9 +14,7 @@ from pydantic import BaseModel, Field
 from slimseq.app import errors
 from slimseq.evaluation.examples import DatasetUnavailable
 from slimseq.models_store import errors as store_errors
-from slimseq.models_store.disk import CannotWrite
-from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.printable import printable
+from slimseq.models_store.errors import CannotWrite, SlimseqError, printable
 
 MEDIA_TYPE = "application/problem+json"
 

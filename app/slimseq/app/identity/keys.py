@@ -22,7 +22,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from slimseq.app.errors import UnknownKey, UnusableKeysFile
-from slimseq.models_store.disk import writing_to
+from slimseq.models_store.files import writing_to
 from slimseq.models_store.record import first_error
 
 KEY = re.compile(r"slq_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")

@@ -16,7 +16,7 @@ from asgi_correlation_id import correlation_id
 from pythonjsonlogger.core import RESERVED_ATTRS, LogData
 from pythonjsonlogger.json import JsonFormatter
 
-from slimseq.models_store.printable import printable, shortened
+from slimseq.models_store.errors import printable, shortened
 
 # Tracebacks keep their lines, of which there are many.
 TRACEBACKS = ("exception", "stack_info", "trace")

@@ -30,10 +30,9 @@ from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resid
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
 from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
-from slimseq.models_store.errors import SlimseqError, UnknownVariant
+from slimseq.models_store.errors import SlimseqError, UnknownVariant, printable
+from slimseq.models_store.lineage import is_root, reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.printable import printable
-from slimseq.models_store.roots import is_root, reference_of, root_of
 from slimseq.models_store.store import Entry
 
 LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenizers", "numpy", "sentencex", "sacrebleu")

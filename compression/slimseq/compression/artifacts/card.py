@@ -4,9 +4,9 @@ from pathlib import Path
 
 from slimseq.evaluation.record import SHOWN_SLICES, lowest_slices
 from slimseq.models_store.files import write_text
+from slimseq.models_store.lineage import is_root, label_of
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import QualityScore
-from slimseq.models_store.roots import is_root, label_of
 
 LIBRARY_NAME = "slimseq"
 PIPELINE_TAGS = {Task.SUMMARIZATION: "summarization", Task.TRANSLATION: "translation"}

@@ -29,15 +29,12 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON
 from slimseq.compression.techniques import current_names
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
-from slimseq.models_store.files import SIGNATURE
-from slimseq.models_store.formats import DERIVED_FORMATS
-from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.record_files import write_manifest
+from slimseq.models_store.files import SIGNATURE, write_manifest
+from slimseq.models_store.lineage import is_root, lineage_labels, reference_of
+from slimseq.models_store.manifest import DERIVED_FORMATS, Manifest, Task
 from slimseq.models_store.replacing import TEMPORARY
-from slimseq.models_store.roots import is_root, lineage_labels, reference_of
-from slimseq.models_store.signing import sign
+from slimseq.models_store.signing import TrustedKeys, sign
 from slimseq.models_store.store import Store
-from slimseq.models_store.trust import TrustedKeys
 
 
 def list_command(

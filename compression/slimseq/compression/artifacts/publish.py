@@ -18,12 +18,10 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.training.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.files import list_files, write_json
-from slimseq.models_store.formats import format_of
+from slimseq.models_store.files import list_files, write_json, write_manifest
 from slimseq.models_store.generation import GenerationDefaults
-from slimseq.models_store.manifest import NAME_PATTERN, Manifest, Reference, Size, Step, Task, digest_of
-from slimseq.models_store.record_files import write_manifest
-from slimseq.models_store.roots import BASE_TECHNIQUES, is_root, reference_of
+from slimseq.models_store.lineage import BASE_TECHNIQUES, is_root, reference_of
+from slimseq.models_store.manifest import NAME_PATTERN, Manifest, Reference, Size, Step, Task, digest_of, format_of
 from slimseq.models_store.store import Store
 
 if TYPE_CHECKING:

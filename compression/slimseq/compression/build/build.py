@@ -24,8 +24,8 @@ from slimseq.compression.techniques import current_names
 from slimseq.evaluation.gate import verdict_on
 from slimseq.inference.models.configuration import read_json
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.lineage import lineage_labels, root_of
 from slimseq.models_store.manifest import Manifest, Reference, Verdict
-from slimseq.models_store.roots import lineage_labels, root_of
 from slimseq.models_store.store import Store
 
 

@@ -26,7 +26,7 @@ from slimseq.compression.commands.arguments import (
 )
 from slimseq.compression.context import Context
 from slimseq.compression.options import COMMON, flat
-from slimseq.evaluation.calibration import CannotCalibrate, calibrate
+from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
 from slimseq.evaluation.datasets import BUNDLED, BUNDLED_SPLIT, load_examples
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.run import chunks, generate_with
@@ -70,9 +70,11 @@ def calibrate_variants(
     Raises:
         UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
         DatasetUnavailable: the data cannot be read.
-        CannotCalibrate: there are too few samples, or the outputs are all alike.
+        CannotCalibrate: it is a summarizer, there are too few samples, or the outputs are all alike.
         InvalidArtifact: a manifest cannot be written.
     """
+    if task is not Task.TRANSLATION:
+        raise CannotCalibrate("translations have a confidence, summaries none: their log-probabilities say too little")
     parts = [
         load_examples(task, name, BUNDLED_SPLIT if name == BUNDLED else options.split, options.samples)
         for name in options.datasets
@@ -91,8 +93,7 @@ def calibrate_variants(
                     progress.advance(bar, len(chunk))
                 ordered = [outputs[index] for index in range(len(examples))]
                 try:
-                    fitted = calibrate(
-                        task,
+                    fitted = fit_confidence(
                         [output.mean_log_probability for output in ordered],
                         [output.text for output in ordered],
                         [example.target for example in examples],
@@ -124,9 +125,9 @@ def command(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Calibrate the confidence of answers: fit a map from mean log-probability to expected quality on dev data.
+    """Calibrate the confidence of translations: fit a map from mean log-probability to expected quality on dev data.
 
-    Quality is chrF / 100 of a translation, ROUGE-L of a summary. The table says how well log-probabilities order
+    Quality is chrF / 100. The table says how well log-probabilities order
     outputs (Spearman's and Pearson's correlation, with 95 % intervals), and the expected calibration error on held-out
     samples.
     """

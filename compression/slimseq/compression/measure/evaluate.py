@@ -43,8 +43,8 @@ from slimseq.evaluation.run import evaluate, generate_with
 from slimseq.evaluation.slices import counts_tokens
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.lineage import root_of
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.roots import root_of
 from slimseq.models_store.store import Store
 
 

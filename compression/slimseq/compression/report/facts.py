@@ -11,9 +11,9 @@ from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME
 from slimseq.evaluation.record import lowest_slices, recorded_scores
 from slimseq.models_store.derived import as_recorded
+from slimseq.models_store.lineage import lineage_labels, reference_label, root_of, sort_key
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import Performance, QualityScore, SliceScore
-from slimseq.models_store.roots import lineage_labels, reference_label, root_of, sort_key
 from slimseq.models_store.store import Store
 
 

@@ -141,9 +141,11 @@ def _agreement(facts: TaskFacts, name: str, agreement: MeanAgreement | None) -> 
 
 
 def confidence(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns a table for each task: how well each variant's log-probabilities tell the quality of its outputs."""
+    """Returns a table for each task with a calibrated variant: how well log-probabilities tell quality."""
     lines = [""]
     for each in facts:
+        if not any(variant.manifest.confidence for variant in each.variants):
+            continue
         rows = [_confidence_row(variant.name, variant.manifest.confidence) for variant in each.variants]
         head = ["data", "samples", "runtime", "expected", "rank correlation", "correlation", "calibration error"]
         lines += [*_table([each.task.value, *head, "lowest", "highest"], rows, texts=(0, 1, 3, 4)), ""]

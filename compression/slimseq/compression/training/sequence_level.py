@@ -27,10 +27,9 @@ from slimseq.compression.training.options import CACHE, SequenceLevel
 from slimseq.evaluation.examples import Example
 from slimseq.evaluation.run import generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.models_store.disk import writing_to
-from slimseq.models_store.formats import DERIVED_FORMATS
+from slimseq.models_store.files import writing_to
 from slimseq.models_store.generation import MAX_BEAMS, GenerationOptions
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import DERIVED_FORMATS, Task
 from slimseq.models_store.store import Store
 
 # Makes these random numbers independent of the mixture and the order of the data.

@@ -35,7 +35,7 @@ from slimseq.compression.training.loss.objective import Loss, Objective
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.report import TrainingReport, report_of
 from slimseq.compression.training.schedule import Trapezoid
-from slimseq.models_store.disk import writing_to
+from slimseq.models_store.files import writing_to
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

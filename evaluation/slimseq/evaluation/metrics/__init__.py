@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU, MAX_NGRAM_ORDER
 from sacrebleu.metrics.chrf import CHRF
 
-from slimseq.evaluation.metrics.chrf import PLUS_PLUS_WORD_ORDER, chrf_counts, chrf_of
 from slimseq.evaluation.metrics.rouge import ROUGE_METRICS, Rouge
 from slimseq.evaluation.sentences import sentences
 from slimseq.models_store.manifest import Task
@@ -23,6 +22,8 @@ from slimseq.models_store.manifest import Task
 METRICS: dict[Task, tuple[str, ...]] = {Task.SUMMARIZATION: ROUGE_METRICS, Task.TRANSLATION: ("bleu", "chrf", "chrf++")}
 PRIMARY_METRIC: dict[Task, str] = {Task.SUMMARIZATION: "rougeL", Task.TRANSLATION: "bleu"}
 
+# Word n-grams of chrF++.
+PLUS_PLUS_WORD_ORDER = 2
 # The smoothing of `sacrebleu.corpus_bleu`, as in the signature. `BLEU.compute_bleu` has none by default.
 BLEU_SMOOTHING = "exp"
 
@@ -118,18 +119,18 @@ def mean_of(sums: Statistics) -> Statistics:
 
 
 def _bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricStatistics]:
-    # The effective order does not change the counts, which are all that is used; sacrebleu warns without it.
-    bleu = BLEU(effective_order=True)
-    pairs = list(zip(hypotheses, references, strict=True))
-    bleu_counts = np.array([_bleu_counts(bleu, *pair) for pair in pairs], dtype=np.float64)
-    chrf_plus_plus = np.array([chrf_counts(*pair, PLUS_PLUS_WORD_ORDER) for pair in pairs], dtype=np.float64)
+    # Without `force` sacrebleu warns of tokenized texts.
+    bleu, chrf_plus_plus = (
+        np.array(metric._extract_corpus_statistics(hypotheses, [references]), dtype=np.float64)
+        for metric in (BLEU(force=True), CHRF(word_order=PLUS_PLUS_WORD_ORDER))
+    )
     # The counts of chrF++ begin with those of chrF.
     chrf = chrf_plus_plus[:, : 3 * CHRF.CHAR_ORDER]
     signatures = _sacrebleu_signatures()
     return [
-        MetricStatistics("bleu", signatures["bleu"], bleu_counts, _bleu_of),
-        MetricStatistics("chrf", signatures["chrf"], chrf, chrf_of),
-        MetricStatistics("chrf++", signatures["chrf++"], chrf_plus_plus, chrf_of),
+        MetricStatistics("bleu", signatures["bleu"], bleu, _bleu_of),
+        MetricStatistics("chrf", signatures["chrf"], chrf, _chrf_of),
+        MetricStatistics("chrf++", signatures["chrf++"], chrf_plus_plus, _chrf_of),
     ]
 
 
@@ -144,17 +145,12 @@ def _sacrebleu_signatures() -> dict[str, str]:
     return {name: str(metric.get_signature()) for name, metric in metrics.items()}
 
 
-def _bleu_counts(bleu: BLEU, hypothesis: str, reference: str) -> list[int]:
-    """Returns the counts of one sentence: its length, its reference's, matches of 1- to 4-grams, and 1- to 4-grams."""
-    counted = bleu.sentence_score(hypothesis, [reference])
-    return [counted.sys_len, counted.ref_len, *counted.counts, *counted.totals]
-
-
 def _bleu_of(sums: Statistics) -> Statistics:
     """Computes corpus BLEU with sacrebleu's formula (https://aclanthology.org/W18-6319) for many corpora at once.
 
     Values are those of `BLEU.compute_bleu` to the last digit, which takes five times as long: significance tests need
-    ten thousand for each pair of systems.
+    ten thousand for each pair of systems. The columns of a sum are the length of the hypotheses, that of the
+    references, matches of 1- to 4-grams, and 1- to 4-grams.
     """
     hypothesis_lengths, reference_lengths = sums[:, 0], sums[:, 1]
     matches, totals = sums[:, 2 : 2 + MAX_NGRAM_ORDER], sums[:, 2 + MAX_NGRAM_ORDER :]
@@ -170,4 +166,25 @@ def _bleu_of(sums: Statistics) -> Statistics:
         min(1.0, math.exp(1 - ratio)) * math.exp(sum(map(math.log, orders)) / MAX_NGRAM_ORDER)
         for ratio, orders in zip(ratios, precisions, strict=True)
     ]
+    return values
+
+
+def _chrf_of(sums: Statistics) -> Statistics:
+    """Computes chrF or chrF++ as sacrebleu does, for many corpora at once: orders that either side lacks are ignored.
+
+    chrF compares character n-grams (https://aclanthology.org/W15-3049), chrF++ also words and pairs of words
+    (https://aclanthology.org/W17-4770). Each order has three columns: n-grams of the hypotheses, those of the
+    references, and the matches.
+    """
+    found, expected, matches = np.moveaxis(sums.reshape(len(sums), -1, 3), 2, 0)
+    is_counted = (found > 0) & (expected > 0)
+    orders = np.maximum(is_counted.sum(axis=1), 1)
+    # One after the other, as sacrebleu does: numpy's own sum of eight orders differs in the last digit.
+    precision, recall = (
+        np.cumsum(np.divide(matches, total, out=np.zeros_like(matches), where=is_counted), axis=1)[:, -1] / orders
+        for total in (found, expected)
+    )
+    weighted = CHRF.BETA**2 * precision + recall
+    product = (1 + CHRF.BETA**2) * precision * recall
+    values: Statistics = 100 * np.divide(product, weighted, out=np.zeros_like(product), where=weighted > 0)
     return values

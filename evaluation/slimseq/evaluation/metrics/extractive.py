@@ -6,8 +6,8 @@ begins at the next word of the summary.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -50,66 +50,21 @@ def describe(documents: Sequence[str], summaries: Sequence[str], targets: Sequen
 
 
 def fragment_lengths(document: Sequence[str], summary: Sequence[str]) -> Iterator[int]:
-    """Yields the lengths of a summary's extractive fragments, in words. The time is linear in both lengths."""
-    longest = _longest_runs(document, summary)
+    """Yields the lengths of a summary's extractive fragments, in words."""
+    # Each word is one character, so that Python's linear search for substrings finds runs of words.
+    characters: dict[str, str] = {}
+    text, rest = (
+        "".join(characters.setdefault(word, chr(len(characters))) for word in words) for words in (document, summary)
+    )
     place = 0
-    while place < len(summary):
-        if longest[place]:
-            yield longest[place]
-        place += max(longest[place], 1)
-
-
-@dataclass
-class _State:
-    """A state of the automaton: the length of its longest run, its suffix link, and the next states by word."""
-
-    length: int
-    link: int = -1
-    following: dict[str, int] = field(default_factory=dict)
-
-
-def _longest_runs(document: Sequence[str], summary: Sequence[str]) -> list[int]:
-    """Returns for each place in the summary the length of the longest run of the document that begins there."""
-    # Runs that begin at a place are runs that end there in the reversed texts.
-    states = _suffix_automaton(document[::-1])
-    found = []
-    state = length = 0
-    for word in reversed(summary):
-        while state and word not in states[state].following:
-            state = states[state].link
-            length = states[state].length
-        if word in states[state].following:
-            state = states[state].following[word]
-            length += 1
-        found.append(length)
-    return found[::-1]
-
-
-def _suffix_automaton(words: Sequence[str]) -> list[_State]:
-    """Returns the automaton of all runs of words (Blumer et al. 1985, doi:10.1016/0304-3975(85)90157-4)."""
-    states = [_State(0)]
-    last = 0
-    for word in words:
-        added = len(states)
-        states.append(_State(states[last].length + 1))
-        state, last = last, added
-        while state >= 0 and word not in states[state].following:
-            states[state].following[word] = added
-            state = states[state].link
-        if state < 0:
-            states[added].link = 0
-            continue
-        target = states[state].following[word]
-        if states[state].length + 1 == states[target].length:
-            states[added].link = target
-            continue
-        copy = len(states)
-        states.append(_State(states[state].length + 1, states[target].link, dict(states[target].following)))
-        while state >= 0 and states[state].following.get(word) == target:
-            states[state].following[word] = copy
-            state = states[state].link
-        states[target].link = states[added].link = copy
-    return states
+    while place < len(rest):
+        length = 0
+        if rest[place] in text:
+            # A run of the document is there if all its beginnings are.
+            ends = range(place + 1, len(rest) + 1)
+            length = bisect_left(ends, True, key=lambda end, start=place: rest[start:end] not in text)
+            yield length
+        place += max(length, 1)
 
 
 def _words(text: str) -> list[str]:

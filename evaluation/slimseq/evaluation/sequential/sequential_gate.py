@@ -26,7 +26,7 @@ class GateAnswer(Record):
 
     variant: str
     reference: str
-    retention: float = Field(description="Share of the reference's score that was asked for.")
+    retention: float = Field(description="Requested share of the reference's score.")
     verdict: Literal["passed", "failed", "undecided"] = Field(
         description="Whether the variant keeps the share, with 95 % probability. `undecided` if there are too few "
         "samples to say so."

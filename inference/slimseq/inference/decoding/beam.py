@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from slimseq.inference.decoding.rules import Rules, allowed
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores, best_first
-from slimseq.inference.decoding.search import Advance, finish_reason, mean_log_probability
+from slimseq.inference.decoding.search import Advance, finish_reason, token_mean
 from slimseq.inference.decoding.table import concatenate_rows, select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
@@ -152,7 +152,7 @@ class BeamSearch:
 
     def _mean(self, row: int, total: np.float32, ids: list[int]) -> float | None:
         """Returns the mean log-probability of a hypothesis. With a repetition penalty the search does not know it."""
-        return None if self._rules.is_penalized[row] else mean_log_probability(float(total), ids)
+        return None if self._rules.is_penalized[row] else token_mean(float(total), ids)
 
     def _shared_tokens(self) -> list[tuple[int, int]]:
         """Returns the tokens of streamed inputs that became final with this step, and marks them as reported."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from slimseq.inference.decoding.rules import Rules, allowed, forced_rows
 from slimseq.inference.decoding.scores import Ids, StepScores
-from slimseq.inference.decoding.search import Advance, finish_reason, mean_log_probability
+from slimseq.inference.decoding.search import Advance, finish_reason, token_mean
 from slimseq.inference.decoding.table import concatenate_rows, select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
@@ -78,7 +78,7 @@ class GreedySearch:
     def cut(self, row: int) -> GeneratedSequence:
         """Returns the row's tokens so far."""
         ids = self._ids(row)
-        return GeneratedSequence(ids, "cancelled", mean_log_probability(self._total(row), ids))
+        return GeneratedSequence(ids, "cancelled", token_mean(self._total(row), ids))
 
     def _chosen(self, scores: StepScores) -> Ids:
         """Returns the most probable token that the rules allow, for each row."""
@@ -90,7 +90,7 @@ class GreedySearch:
     def _finished(self, row: int) -> GeneratedSequence:
         ids = self._ids(row)
         reason = finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration)
-        return GeneratedSequence(ids, reason, mean_log_probability(self._total(row), ids))
+        return GeneratedSequence(ids, reason, token_mean(self._total(row), ids))
 
     def _total(self, row: int) -> float:
         return float(self._rows.log_probabilities[row])

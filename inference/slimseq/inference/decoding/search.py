@@ -62,7 +62,7 @@ class Search(Protocol):
         """Returns an unfinished input's output so far, with finish reason `cancelled`."""
 
 
-def mean_log_probability(total: float, ids: Sequence[int]) -> float | None:
+def token_mean(total: float, ids: Sequence[int]) -> float | None:
     """Returns the mean of a sequence's log-probabilities, given their sum. It is None without ids.
 
     It is None for a sum that is not finite too, as that of a model whose weights are damaged. The sum of a sequence
@@ -71,13 +71,8 @@ def mean_log_probability(total: float, ids: Sequence[int]) -> float | None:
     return min(total / len(ids), 0.0) if ids and math.isfinite(total) else None
 
 
-def finish_reason_of(ids: list[int], options: GenerationOptions, configuration: ModelConfiguration) -> FinishReason:
-    """Returns why a row ended. A forced end token at the last position counts as `length`."""
-    return finish_reason(ids, options.max_new_tokens, configuration)
-
-
 def finish_reason(ids: list[int], max_new_tokens: int, configuration: ModelConfiguration) -> FinishReason:
-    """Returns why a row ended, given its largest number of new tokens."""
+    """Returns why a row ended. A forced end token at the last position counts as `length`."""
     ended = bool(ids) and ids[-1] == configuration.eos_id
     was_forced = configuration.forced_eos_id is not None and len(ids) >= max_new_tokens
     return "eos" if ended and not was_forced else "length"

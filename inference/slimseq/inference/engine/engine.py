@@ -37,7 +37,7 @@ class _Waiting:
     is_streamed: bool
 
 
-class Engine:
+class OnnxEngine:
     """The inputs in flight of one model. One thread at a time may use it.
 
     Args:
@@ -66,7 +66,7 @@ class Engine:
         return len(self._queue)
 
     def add(self, ids: Sequence[int], options: GenerationOptions, *, is_streamed: bool = False) -> int:
-        """Adds an input, as `slimseq.inference.runtime.Engine.add` says."""
+        """Adds an input, as `Engine.add` says."""
         self._keys += 1
         self._queue.append(_Waiting(self._keys, ids, options, is_streamed))
         return self._keys

@@ -1,6 +1,6 @@
 """Builds one ONNX graph. Nodes are named after the module that they compute, weights after the model's tensors.
 
-The families' graphs (`t5`, `bart`) are made with it; `data_file` stores the large tensors.
+The families' graphs (`t5`, `bart`) are made with it; `external.DataFile` stores the large tensors.
 """
 
 import re
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from slimseq.inference.graphs.data_file import DataFile
+from slimseq.inference.graphs.external import DataFile
 from slimseq.inference.models.weights import Floats, Weights
 
 # The first opset with Gelu, and the IR version that belongs to it.

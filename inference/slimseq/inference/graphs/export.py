@@ -16,8 +16,8 @@ import onnx
 
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
-from slimseq.inference.graphs.data_file import DataFile
 from slimseq.inference.graphs.encoder_decoder import EncoderDecoderGraphs
+from slimseq.inference.graphs.external import DataFile
 from slimseq.inference.graphs.names import DECODER, ENCODER, WEIGHTS_DATA
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.registry import architecture_of

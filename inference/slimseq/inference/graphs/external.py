@@ -1,7 +1,8 @@
-"""ONNX external data: moves tensors to a data file, reads them, and loads them back into the graph."""
+"""ONNX external data: writes tensors to a data file, each only once, reads them, and loads them back into the graph."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import onnx
@@ -10,21 +11,17 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
 
 from slimseq.inference.graphs.names import WEIGHTS_DATA
+from slimseq.inference.models.weights import Floats
+
+# A page: aligned tensors can be memory-mapped.
+ALIGNMENT_BYTES = 4096
+ROWS_AT_ONCE = 256
 
 
 def move_out(
     initializer: TensorProto, data_type: int, shape: tuple[int, ...], location: str, offset: int, length: int
 ) -> None:
-    """Makes an initializer refer to bytes in a data file in the graph's folder.
-
-    Args:
-        initializer: changed in place; keeps its name.
-        data_type: of `TensorProto.DataType`.
-        shape: its new shape.
-        location: the file's name.
-        offset: of its first byte.
-        length: in bytes.
-    """
+    """Makes an initializer refer to `length` bytes at `offset` in the data file `location` in the graph's folder."""
     name = initializer.name
     initializer.Clear()
     initializer.name = name
@@ -36,12 +33,7 @@ def move_out(
 
 
 def array_of(tensor: TensorProto, folder: Path) -> NDArray[Any]:
-    """Returns a tensor's values. External data is read without loading it into the graph.
-
-    Args:
-        tensor: of any kind.
-        folder: of the graph.
-    """
+    """Returns a tensor's values. External data is read from the graph's folder without loading it into the graph."""
     if not uses_external_data(tensor):
         return numpy_helper.to_array(tensor)
     info = ExternalDataInfo(tensor)
@@ -52,12 +44,7 @@ def array_of(tensor: TensorProto, folder: Path) -> NDArray[Any]:
 
 
 def load_weights(model: ModelProto, folder: Path) -> None:
-    """Loads the tensors of `weights.data` into the graph; other external tensors stay external.
-
-    Args:
-        model: changed in place.
-        folder: of the export.
-    """
+    """Loads the tensors of an export's `weights.data` into the graph; other external tensors stay external."""
     for tensor in model.graph.initializer:
         if uses_external_data(tensor) and ExternalDataInfo(tensor).location == WEIGHTS_DATA:
             load_external_data_for_tensor(tensor, str(folder))
@@ -66,12 +53,32 @@ def load_weights(model: ModelProto, folder: Path) -> None:
 
 
 def save_whole(model: ModelProto, path: Path, exported: Path) -> None:
-    """Saves a graph that was made from an export, so that it does not need the export's `weights.data`.
-
-    Args:
-        model: changed in place.
-        path: the file to write.
-        exported: the folder of the export.
-    """
+    """Saves a graph that was made from an export, so that it does not need the export's `weights.data`."""
     load_weights(model, exported)
     onnx.save(model, str(path))
+
+
+class DataFile:
+    """A weights file that is being written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._tensors: dict[str, TensorProto] = {}
+
+    def tensor(self, name: str, make: Callable[[], Floats]) -> TensorProto:
+        """Returns a tensor with its bytes in the file; writes them at the first call for `name`.
+
+        Args:
+            name: of the tensor; the same name means the same values in all graphs.
+            make: returns the values.
+        """
+        if name not in self._tensors:
+            values = make()
+            self._file.write(bytes(-self._file.tell() % ALIGNMENT_BYTES))
+            self._tensors[name] = TensorProto(name=name)
+            location = (WEIGHTS_DATA, self._file.tell(), values.nbytes)
+            move_out(self._tensors[name], TensorProto.FLOAT, values.shape, *location)
+            # In chunks, so that a transposed view is never copied as a whole.
+            for start in range(0, len(values), ROWS_AT_ONCE):
+                self._file.write(values[start : start + ROWS_AT_ONCE].tobytes())
+        return self._tensors[name]

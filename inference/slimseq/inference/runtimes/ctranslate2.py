@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimseq.inference.decoding.search import finish_reason_of, mean_log_probability
+from slimseq.inference.decoding.search import finish_reason, token_mean
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.seeded import SEED_LOCK, has_seed, one_by_one
@@ -166,9 +166,9 @@ class CTranslate2Runtime:
         if not has_ended and configuration.forced_eos_id is not None and len(ids) == self._max_search_length(options):
             ids = [*ids, configuration.forced_eos_id]
         follower.report_rest(row, ids)
-        reason = finish_reason_of(ids, options, configuration)
+        reason = finish_reason(ids, options.max_new_tokens, configuration)
         was_cut = reason == "length" and len(ids) < options.max_new_tokens
-        mean = mean_log_probability(total, ids) if options.repetition_penalty == 1 else None
+        mean = token_mean(total, ids) if options.repetition_penalty == 1 else None
         return GeneratedSequence(ids, "cancelled" if was_cut and follower.was_cancelled else reason, mean)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from slimseq.inference.engine.denormals import without_denormals
-from slimseq.inference.engine.engine import Engine
+from slimseq.inference.engine.engine import OnnxEngine
 from slimseq.inference.graphs.names import CACHE_SLOTS, DECODER, ENCODER, SELF_ATTENTION_BIAS
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Runtime
@@ -34,9 +34,9 @@ SPIN_MICROSECONDS = 1000
 class OnnxRuntime(OnnxSessions):
     """The runtime for graphs of our exporter, with continuous batching."""
 
-    def engine(self) -> Engine:
+    def engine(self) -> OnnxEngine:
         """Returns an engine without inputs, as `ContinuousRuntime.engine` says."""
-        return Engine(self._encoder, self._decoder, self._configuration)
+        return OnnxEngine(self._encoder, self._decoder, self._configuration)
 
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None

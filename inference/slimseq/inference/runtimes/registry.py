@@ -13,8 +13,7 @@ from typing import cast
 from slimseq.inference.graphs.on_demand import ensure_exported, needs_export
 from slimseq.inference.runtime import RuntimeOpener
 from slimseq.models_store.errors import BadSignature, CorruptArtifact, RuntimeUnavailable, SlimseqError, Unprepared
-from slimseq.models_store.formats import DERIVED_FORMATS
-from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.manifest import DERIVED_FORMATS, Manifest, Task
 from slimseq.models_store.store import Store
 
 PREPARE_AND_SIGN = "run `slimseq prepare`, then `slimseq sign`, where the private key is"
@@ -25,7 +24,7 @@ Condition = Callable[[Store, Manifest], bool]
 
 @dataclass(frozen=True)
 class RuntimeKind:
-    """One runtime: the format that it opens, the module with its `open_runtime`, and the library that it needs.
+    """One runtime: the format that it opens, the module and its function that opens, and the library that it needs.
 
     `builder` makes the format from the format `built_from` when an artifact is opened; `needs_build` says whether it
     has to. `needs_torch`: a serving install cannot use the runtime, and its threads are those of the whole process.
@@ -39,6 +38,7 @@ class RuntimeKind:
     builder: Builder | None = None
     needs_build: Condition | None = None
     needs_torch: bool = False
+    function: str = "open_runtime"
 
     @property
     def is_installed(self) -> bool:
@@ -89,7 +89,7 @@ class RuntimeKind:
         """
         if not self.is_installed:
             raise RuntimeUnavailable(f"the {self.name} runtime needs {self.library}, which is not installed here")
-        return cast(RuntimeOpener, importlib.import_module(self.module).open_runtime)
+        return cast(RuntimeOpener, getattr(importlib.import_module(self.module), self.function))
 
 
 # In order of preference: the first one whose format and library are present is the default.
@@ -107,7 +107,12 @@ RUNTIMES = {
         ),
         RuntimeKind("torch", "safetensors", "slimseq.inference.runtimes.torch", "transformers", needs_torch=True),
         RuntimeKind(
-            "torch-bf16", "safetensors", "slimseq.inference.runtimes.torch_bf16", "transformers", needs_torch=True
+            name="torch-bf16",
+            format="safetensors",
+            module="slimseq.inference.runtimes.torch",
+            library="transformers",
+            needs_torch=True,
+            function="open_bf16",
         ),
         RuntimeKind("ctranslate2", "ctranslate2", "slimseq.inference.runtimes.ctranslate2", "ctranslate2"),
     )

@@ -1,6 +1,6 @@
-"""The PyTorch runtimes: transformers' own `generate`, in fp32 (`torch`) or in bfloat16 on a GPU (`torch_bf16`).
+"""The PyTorch runtimes: transformers' own `generate`, in fp32 (`torch`) or in bfloat16 (`torch-bf16`).
 
-`torch` is the reference: other runtimes must give the same token ids.
+`torch` is the reference: other runtimes must give the same token ids. In float16 T5's feed-forward layers overflow.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from slimseq.inference.decoding.search import finish_reason_of
+from slimseq.inference.decoding.search import finish_reason
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
 from slimseq.inference.models.pretrained import load_pretrained
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
@@ -108,7 +108,7 @@ class TorchRuntime:
         sequences = []
         for row, output in enumerate(outputs.tolist()):
             row_ids = self._trim(output[1:], was_cancelled=was_cancelled)
-            reason = finish_reason_of(row_ids, options, self._configuration)
+            reason = finish_reason(row_ids, options.max_new_tokens, self._configuration)
             sequences.append(
                 GeneratedSequence(row_ids, "cancelled" if was_cancelled and reason == "length" else reason)
             )
@@ -166,7 +166,22 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRu
     load_library()
     import torch
 
-    return TorchRuntime("torch", load_model(folder, torch.float32), read_configuration(folder), threads)
+    return TorchRuntime("torch", open_model(folder, torch.float32), read_configuration(folder), threads)
+
+
+def open_bf16(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRuntime:
+    """Opens an artifact's safetensors in bfloat16, as `open_runtime` does, on a GPU if there is one.
+
+    On a GPU, caches are static and generations run one after the other.
+    """
+    load_library()
+    import torch
+
+    model = open_model(folder, torch.bfloat16)
+    has_gpu = torch.cuda.is_available()
+    if has_gpu:
+        model.to("cuda")  # type: ignore[arg-type]
+    return TorchRuntime("torch-bf16", model, read_configuration(folder), threads, has_static_caches=has_gpu)
 
 
 def load_library() -> None:
@@ -184,7 +199,7 @@ def load_library() -> None:
         load(os.fsencode(library), os.RTLD_NOW)
 
 
-def load_model(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
+def open_model(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
     """Loads an artifact's safetensors on the CPU, in evaluation mode.
 
     Raises:

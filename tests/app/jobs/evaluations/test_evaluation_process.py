@@ -17,9 +17,8 @@ from slimseq.app.jobs.evaluations.evaluation_order import EvaluationOrder, line_
 from slimseq.app.jobs.evaluations.evaluation_process import EvaluationProcess
 from slimseq.models_store.errors import BadSignature, CorruptArtifact
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.signing import sign
+from slimseq.models_store.signing import TrustedKeys, sign
 from slimseq.models_store.store import Store
-from slimseq.models_store.trust import TrustedKeys
 from tests.models_store.test_signing import keys
 
 ORDER = EvaluationOrder("quality", "store", None, "translation", {"original": "onnxruntime"}, {}, "pairs", 1, True, {})

@@ -10,8 +10,8 @@ from slimseq.app.jobs.shadowing.shadow_process import Shadow, ShadowFailed, Shad
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.evaluation.agreement import Agreement
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
-from slimseq.models_store.trust import TrustedKeys
 from tests.models_store.test_signing import keys
 
 

@@ -14,10 +14,10 @@ from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.pool import PoolLimits
 from slimseq.evaluation.agreement import Agreement, agreements
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import MeanAgreement
-from slimseq.models_store.record_files import write_manifest
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.app.serving.parts import parts_of

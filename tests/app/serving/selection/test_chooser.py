@@ -8,8 +8,7 @@ from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.models_store.errors import UnknownVariant
-from slimseq.models_store.formats import DERIVED_FORMATS
-from slimseq.models_store.manifest import Check, FileEntry, Manifest, Size, Task, Verdict, digest_of
+from slimseq.models_store.manifest import DERIVED_FORMATS, Check, FileEntry, Manifest, Size, Task, Verdict, digest_of
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.measured import performance

@@ -37,8 +37,8 @@ from slimseq.evaluation.warnings.checks import Generated, output_warnings
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
-from slimseq.models_store.trust import TrustedKeys
 
 THREADS = 1
 # Sentences that are generated at once.

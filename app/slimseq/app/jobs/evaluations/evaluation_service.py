@@ -32,8 +32,8 @@ from slimseq.app.jobs.evaluations import evaluation_rows
 from slimseq.app.jobs.evaluations.evaluation_rows import Values
 from slimseq.app.jobs.evaluations.evaluation_runner import EvaluationRunner
 from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.evaluation.dataset_files import read_uploaded
 from slimseq.evaluation.datasets import BUNDLED, dataset_names
-from slimseq.evaluation.readers.dataset_files import read_uploaded
 from slimseq.models_store.manifest import Task
 
 # Name of the data set of posted pairs.

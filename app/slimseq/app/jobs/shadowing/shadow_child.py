@@ -21,8 +21,8 @@ from slimseq.evaluation.host import bound_heaps
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
+from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
-from slimseq.models_store.trust import TrustedKeys
 
 # Sentences that are generated at once.
 BATCH_ROWS = 16

@@ -20,8 +20,8 @@ from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.lineage import root_of
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.roots import root_of
 
 # Requests that wait. With more, the machine is not idle enough.
 MAX_WAITING = 16

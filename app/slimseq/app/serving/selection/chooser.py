@@ -12,8 +12,8 @@ from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import retention_of
 from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.roots import reference_of, root_of
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import time
 
 from slimseq.app.errors import UnfitRuntime
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.evaluation.fastest import choose_runtime
+from slimseq.evaluation.fastest import fastest_runtime
 from slimseq.inference.generator import runtimes_for
 from slimseq.models_store.errors import RuntimeUnavailable, SlimseqError
 from slimseq.models_store.manifest import Manifest, Task
@@ -72,4 +72,4 @@ class RuntimeChooser:
         return runtimes_for(self._catalogue.store, manifest, name)[0].name
 
     def _fastest(self, manifest: Manifest) -> str:
-        return choose_runtime(manifest, [kind.name for kind in runtimes_for(self._catalogue.store, manifest)])
+        return fastest_runtime(manifest, [kind.name for kind in runtimes_for(self._catalogue.store, manifest)])

@@ -4,7 +4,7 @@ A manifest names it as its `reference`, by digest, since names can change. For o
 follows from the lineage. All reports, gates and requests use this module, so that they refer to the same model.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
 from slimseq.models_store.manifest import Manifest, Reference
@@ -50,24 +50,21 @@ def reference_of(manifest: Manifest, manifests: Iterable[Manifest]) -> Reference
     return manifest.reference or Reference(digest=_digests(manifest)[0])
 
 
-def sort_key(manifest: Manifest, manifests: Iterable[Manifest]) -> SortKey:
+def sort_key(manifest: Manifest, manifests: Sequence[Manifest]) -> SortKey:
     """Returns the key that sorts the artifacts of a task: each root, `original` first, then its variants by name."""
-    manifests = list(manifests)
     root, reference = root_of(manifest, manifests), reference_of(manifest, manifests)
     group = reference.variant or ""
     return group != "original", group, root is None, reference.digest, not is_root(manifest), manifest.variant
 
 
-def reference_label(manifest: Manifest, manifests: Iterable[Manifest]) -> str:
+def reference_label(manifest: Manifest, manifests: Sequence[Manifest]) -> str:
     """Returns the name of an artifact's reference, with a note if the store does not have it."""
-    manifests = list(manifests)
     label = label_of(reference_of(manifest, manifests))
     return label if root_of(manifest, manifests) is not None else f"{label} (missing)"
 
 
-def lineage_labels(manifest: Manifest, manifests: Iterable[Manifest]) -> tuple[str, ...]:
+def lineage_labels(manifest: Manifest, manifests: Sequence[Manifest]) -> tuple[str, ...]:
     """Returns the name of a variant's reference and the techniques that made the variant from it."""
-    manifests = list(manifests)
     reference, label = reference_of(manifest, manifests), reference_label(manifest, manifests)
     techniques = tuple(step.technique for step in manifest.lineage)
     if is_root(manifest):

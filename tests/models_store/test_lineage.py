@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
+from slimseq.models_store.lineage import is_root, lineage_labels, reference_label, reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Reference, Step, Task
 from slimseq.models_store.places import embedded_store
-from slimseq.models_store.roots import is_root, lineage_labels, reference_label, reference_of, root_of
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, variant_of
 

@@ -1,1 +1,0 @@
-"""Reads data sets: files of several formats, and those of the hub."""
