@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from slimseq.compression.cli import run
+from slimseq.cli.main import run
 from slimseq.models_store.places import embedded_store
 from tests.forking import ForkServer
 

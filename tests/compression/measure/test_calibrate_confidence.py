@@ -62,6 +62,13 @@ def test_several_data_sets_are_taken_together(own_store: Store, tmp_path: Path) 
     assert (found.dataset, found.split, found.samples) == ("sample + train", "test + train", 50)
 
 
+def test_summaries_have_no_confidence(own_store: Store) -> None:
+    done = compression("calibrate-confidence", "summarization", "quantized", "--store", own_store.root)
+
+    assert done.code == 1
+    assert "translations have a confidence, summaries none" in done.error
+
+
 def test_one_sample_is_too_few(own_store: Store) -> None:
     done = compression("calibrate-confidence", TASK, "quantized", "--samples", 1, "--store", own_store.root)
 

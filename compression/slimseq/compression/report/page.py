@@ -45,12 +45,6 @@ class TaskSection:
 def write_report(context: Context, folder: Path, tasks: Sequence[Task], options: ReportOptions) -> Path:
     """Writes `report.html`, which is self-contained, and its plots as PNG files.
 
-    Args:
-        context: the store, and the console for progress.
-        folder: new, empty, or of an earlier report, which is replaced.
-        tasks: empty means all tasks in the store.
-        options: the optional parts.
-
     Returns:
         The path of the page.
 

@@ -6,13 +6,13 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from slimseq.compression.commands.arguments import StoreOption, print_line, reading_context, require
+from slimseq.cli.arguments import StoreOption, print_line, reading_context, require
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON
 from slimseq.models_store.manifest import Task
 
 
-def command(
+def report_command(
     tasks: Annotated[list[Task] | None, Parameter(help="Tasks. By default all in the store.")] = None,
     /,
     *,
