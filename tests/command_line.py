@@ -44,7 +44,7 @@ def compression(*arguments: object, **environment: str) -> Finished:
 
 
 def invoked(*arguments: object) -> Finished:
-    """Runs the command line in this process: faster, and without the service's verb."""
+    """Runs the command line in this process, which is faster."""
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as error:
         try:
             run(list(map(str, arguments)))

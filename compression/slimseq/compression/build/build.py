@@ -226,15 +226,15 @@ def _check_data(workspace: BuildWorkspace) -> None:
 
 def _finish(context: Context, recipe: Recipe, found: Measurements, result: Built, root: str) -> None:
     """Writes what was measured and the gates' verdicts into the manifests, each once."""
-    measured = {name: found.added_to(context.store.manifest(recipe.task, name)) for name in found.variants}
+    stored = {name: context.store.manifest(recipe.task, name) for name in {root, BASE, *recipe.variants}}
+    measured = {name: found.added_to(manifest) for name, manifest in stored.items()}
+    for name, variant in recipe.variants.items():
+        if variant.gate is not None:
+            result.verdicts[name] = verdict_on(measured[name], measured[root], variant.gate)
+            measured[name] = measured[name].model_copy(update={"gate": result.verdicts[name]})
     for name, manifest in measured.items():
-        gate = recipe.variants[name].gate if name in recipe.variants else None
-        if gate is not None:
-            result.verdicts[name] = verdict_on(manifest, measured[root], gate)
-            manifest = manifest.model_copy(update={"gate": result.verdicts[name]})
-        update = partial(_with_measurements, manifest)
-        if update(context.store.manifest(recipe.task, name)) != context.store.manifest(recipe.task, name):
-            context.store.update_manifest(manifest, update)
+        if manifest != stored[name]:
+            context.store.update_manifest(manifest, partial(_with_measurements, manifest))
             write_card(context.store.folder(recipe.task, name), context.store.manifest(recipe.task, name))
 
 

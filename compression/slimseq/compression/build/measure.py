@@ -58,11 +58,6 @@ class Measurements:
         except (OSError, ValueError):
             self._done = {}
 
-    @property
-    def variants(self) -> set[str]:
-        """The variants that something was measured of."""
-        return {name for each in self._done.values() for name in (*each.scores, *each.speeds)}
-
     def is_done(self, name: str, key: str) -> bool:
         """Whether a measurement was finished with this key."""
         return name in self._done and self._done[name].key == key
