@@ -47,7 +47,6 @@ def __getattr__(name: str) -> Callable[..., None]:
     if name not in TECHNIQUES:
         raise AttributeError(name)
     technique = technique_named(name)
-
     signature = Signature(list(_arguments(technique)))
 
     def command(*positional: Any, **given: Any) -> None:

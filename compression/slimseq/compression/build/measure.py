@@ -52,26 +52,31 @@ class Measurements:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._current: list[Finished] = []
         self.is_new = False
         try:
             self._done = self._CONTENT.validate_json(path.read_bytes())
         except (OSError, ValueError):
             self._done = {}
 
-    def is_done(self, name: str, key: str) -> bool:
-        """Whether a measurement was finished with this key."""
-        return name in self._done and self._done[name].key == key
+    def take(self, name: str, key: str) -> bool:
+        """Whether a measurement was finished with this key. What it found then counts."""
+        if name not in self._done or self._done[name].key != key:
+            return False
+        self._current.append(self._done[name])
+        return True
 
     def keep(self, name: str, found: Finished) -> None:
         """Adds a finished measurement."""
         self._done[name] = found
+        self._current.append(found)
         self.is_new = True
         write_text(self._path, self._CONTENT.dump_json(self._done, indent=2).decode() + "\n")
 
     def added_to(self, manifest: Manifest) -> Manifest:
-        """Returns a manifest with what was measured of its variant, unless it has newer figures."""
+        """Returns a manifest with what was taken or kept of its variant, unless it has newer figures."""
         found = {"quality": list[QualityScore](), "performance": list[Performance](), "layouts": [], "confidence": None}
-        for each in self._done.values():
+        for each in self._current:
             found["quality"] += each.scores.get(manifest.variant, [])
             found["performance"] += each.speeds.get(manifest.variant, [])
         return with_newest(manifest, manifest.model_copy(update=found))
@@ -95,13 +100,13 @@ def measure_variants(
         data = workspace.path(test.data)
         key = key_of(test.model_dump(), data_digest([data]), dict(digests))
         label = f"{test.data} {test.prefix or ''}".strip()
-        if done.is_done(label, key):
+        if done.take(label, key):
             continue
         context.say(f"Evaluating {', '.join(names)} on {test.data}")
         evaluated = evaluate_variants(context, recipe.task, names, _options(test, data))
         done.keep(label, Finished(key=key, scores=evaluated.scores))
     key = key_of(dict(digests))
-    if recipe.benchmark and not done.is_done(SPEED, key):
+    if recipe.benchmark and not done.take(SPEED, key):
         done.keep(SPEED, Finished(key=key, speeds=_speeds(workspace, context, names)))
     return done
 
