@@ -93,10 +93,9 @@ def errors() -> list[str]:
 
 def command_line() -> list[str]:
     """Returns the page of all verbs and their options, from their declarations."""
-    from slimseq.cli.main import VERBS as SERVING
-    from slimseq.compression.cli import VERBS, make_app
+    from slimseq.cli.main import make_app
 
-    _, _, rest = make_app({**SERVING, **VERBS}).generate_docs().partition("\n")
+    _, _, rest = make_app().generate_docs().partition("\n")
     return ["# Command line", *rest.split("\n")]
 
 

@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from slimseq.compression.cli import run
+from slimseq.cli.main import run
 from slimseq.models_store.places import embedded_store
 from tests.forking import start
 
@@ -41,7 +41,7 @@ def compression(*arguments: object, **environment: str) -> Finished:
 
 
 def invoked(*arguments: object) -> Finished:
-    """Runs the command line in this process: faster, and without the service's verb."""
+    """Runs the command line in this process, which is faster."""
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as error:
         try:
             run(list(map(str, arguments)))

@@ -39,7 +39,6 @@ TRIED: dict[str, dict[str, Any]] = {
     "prune --feed-forward": {"feed_forward": 0.5, "criterion": "taylor", **ONE},
     "prune --budget": {"budget": 0.2, "samples": 4, "max_steps": 0},
     "prune --vocabulary": {"vocabulary": 0, "feed_forward": 1, **ONE},
-    "prune --sparsity, --pattern": {"pattern": "2:4", "feed_forward": 1, **ONE},
     "distill": {
         "decoder_layers": 1,
         "hidden_states": 1,
@@ -51,7 +50,6 @@ TRIED: dict[str, dict[str, Any]] = {
     "average": {"other": "original"},
     "tune-beams": {"num_beams": 2},
     "quantize --scheme int8-static": {"scheme": "int8-static", "calibration_samples": 4},
-    "quantize --scheme int4-weight-only": {"scheme": "int4-weight-only", "aware_steps": 1},
 }
 RUNTIMES = {"onnxruntime": "onnx", "torch": "safetensors", "ctranslate2": "ctranslate2"}
 

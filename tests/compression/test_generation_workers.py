@@ -33,7 +33,7 @@ def test_an_evaluation_in_two_processes_equals_that_in_one_but_for_its_times(emb
         context = Context(embedded, workers=Workers(count))
         path = tmp_path / f"{count}.jsonl"
         options = EvaluateOptions(samples=20, outputs=path, generation={"num_beams": 1})
-        evaluation = evaluate_variants(context, TASK, ["quantized", "compact"], options)
+        evaluation = evaluate_variants(context, TASK, ["quantized", "compact"], options).evaluation
         found.append(without_times(evaluation.model_dump(mode="json")))
         # The first line has the time.
         written.append(path.read_bytes().partition(b"\n")[2])

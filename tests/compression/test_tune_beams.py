@@ -79,13 +79,9 @@ def test_measurements_with_other_beams_are_not_copied(context: Context, tmp_path
     assert context.store.manifest(TASK, "quantized").quality == []
 
 
-@pytest.mark.parametrize("technique", ["tune-beams", "beams"])
-def test_a_manifest_without_files_says_how_many_beams(context: Context, technique: str) -> None:
-    """An earlier version called the technique `beams`."""
+def test_a_manifest_without_files_says_how_many_beams(context: Context) -> None:
     quantize(context, TASK, "original", "compact.1", QuantizeOptions(scheme="ctranslate2-int8"))
     made = tune_beams(context, TASK, "compact.1", "compact", BeamOptions(num_beams=2)).manifest
-    steps = [*made.lineage[:-1], made.lineage[-1].model_copy(update={"technique": technique})]
-    context.store.rewrite_manifest(made.model_copy(update={"lineage": steps}))
     shutil.rmtree(context.store.folder(TASK, "compact.1"))
     folder = context.store.folder(TASK, "compact")
     before = (folder / "manifest.json").read_bytes()

@@ -144,7 +144,7 @@ import signal
 import sys
 import time
 
-from slimseq.compression.__main__ import main
+from slimseq.cli import main as door
 
 
 def press(frame, event, argument):
@@ -162,8 +162,9 @@ def verb():
 
 
 if __name__ == "__main__":
-    sys.modules["pressing"] = sys.modules["__main__"]
-    main({"press": ("Make variants", "pressing:verb", "Presses Ctrl-C.")})
+    sys.modules["slimseq.cli.pressing"] = sys.modules["__main__"]
+    door.VERBS["press"] = ("Make variants", "pressing:verb", "Presses Ctrl-C.")
+    door.main()
 """
 
 

@@ -1,19 +1,183 @@
-"""`slimseq VERB`: `serve`, `deploy` and `keys`, and the verbs of the offline side."""
+"""`slimseq VERB …`: every verb, and what becomes of errors. Exit code 1 is bad input, 2 a failed quality gate.
 
+A verb is imported when it is called: what trains needs seconds to import, and `--help` should not. Ctrl-C at any
+moment, while libraries are imported too, ends a command with one line.
+"""
+
+import os
+import signal
 import sys
+import threading
+from collections.abc import Sequence
+from enum import Enum
+from importlib.machinery import ExtensionFileLoader
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-from slimseq.app.server.early_stop import stop_at_once
-from slimseq.compression.__main__ import main as run
+if TYPE_CHECKING:
+    from cyclopts import App, CycloptsError
 
-VERBS = {
-    "serve": ("Serve", "slimseq.cli.serve:serve", "Serve the variants of a store over HTTP."),
-    "deploy": ("Serve", "slimseq.cli.deploy:deploy", "Write the file that serves a store on a cluster."),
-    "keys": ("Serve", "slimseq.cli.keys:app", "Manage the keys of clients: add, list, revoke."),
+# Between attempts to interrupt code that cannot be interrupted.
+AGAIN_SECONDS = 0.02
+INITIALIZING = (ExtensionFileLoader.create_module.__code__, ExtensionFileLoader.exec_module.__code__)
+SERVE, MAKE, MEASURE, KEEP = GROUPS = ("Serve", "Make variants", "Measure", "Keep a store")
+# A verb's group, its function in this package and its line in the overview. Techniques add theirs after `import`.
+Verb = tuple[str, str, str]
+VERBS: dict[str, Verb] = {
+    "serve": (SERVE, "serve:serve", "Serve the variants of a store over HTTP."),
+    "deploy": (SERVE, "deploy:deploy", "Write the file that serves a store on a cluster."),
+    "keys": (SERVE, "keys:app", "Manage the keys of clients: add, list, revoke."),
+    "import": (MAKE, "importing:import_command", "Import a model, such as a T5, from a folder or a hub."),
+    "build": (MAKE, "build:build_command", "Build and measure every variant of a recipe."),
+    "export": (MAKE, "export:export_command", "Add ONNX or CTranslate2 files to a variant."),
+    "prepare": (MAKE, "build:prepare_command", "Build the ONNX files and int8 variants of a store."),
+    "evaluate": (MEASURE, "measure:evaluate_command", "Measure the quality of variants."),
+    "calibrate-confidence": (MEASURE, "measure:calibrate_command", "Fit the confidence of translations on dev data."),
+    "benchmark": (MEASURE, "measure:benchmark_command", "Measure the speed of variants."),
+    "report": (MEASURE, "report:report_command", "Write a report with tables, plots and examples."),
+    "list": (KEEP, "keep:list_command", "List the artifacts of a store."),
+    "verify": (KEEP, "keep:verify_command", "Check artifacts against their hashes."),
+    "sign": (KEEP, "keep:sign_command", "Sign an artifact's files with a private key."),
+    "rename": (KEEP, "keep:rename_command", "Give an artifact another name."),
+    "remove": (KEEP, "keep:remove_command", "Remove an artifact from a store."),
 }
+HELP = "Compress T5 and BART models, and serve every variant side by side."
+# What is missing of these is a bug, and not an extra that was not installed.
+OWN = "slimseq"
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the command line of the process."""
     if sys.argv[1:2] == ["serve"]:
+        from slimseq.app.server.early_stop import stop_at_once
+
         stop_at_once()
-    run(VERBS)
+    # Otherwise somebody has chosen what to do: a shell that runs commands in the background, or the service.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # Nothing is left to be interrupted: what was being written has been given up already.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.stderr.write("stopped; nothing was left half-written\n")
+        sys.stderr.flush()
+        # Not `sys.exit`: where an `exec` was interrupted, the interpreter would then kill itself with the signal.
+        os._exit(130)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raises KeyboardInterrupt, but not in Python code that the initialization of an extension module runs.
+
+    C++ code there reports another error, or may end the process: that of ONNX Runtime imports NumPy.
+    """
+    while frame is not None:
+        if frame.f_code in INITIALIZING:
+            again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Runs a verb with its options, turning what may go wrong into one line and an exit code.
+
+    Raises:
+        KeyboardInterrupt: it was stopped with Ctrl-C.
+    """
+    from cyclopts import CycloptsError
+
+    from slimseq.compression.errors import GateFailed
+    from slimseq.models_store.errors import SlimseqError
+    from slimseq.models_store.places import own_store_only_if_used
+
+    app = make_app(called=next(iter(arguments), ""))
+    try:
+        with own_store_only_if_used():
+            app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except GateFailed as error:
+        _end(f"gate failed: {error}", 2)
+    except SlimseqError as error:
+        _end(f"error: {error}", 1)
+    except CycloptsError as error:
+        _end(f"error: {_complaint(error)}", 1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == OWN:
+            raise
+        _end(f"error: this needs {error.name}; install the offline side: pip install 'slimseq[compress]'", 1)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _end(f"error: {place}{error.strerror or error}", 1)
+
+
+def all_verbs() -> dict[str, Verb]:
+    """Returns the verbs in the order of the overview, techniques included."""
+    from slimseq.compression.technique import TECHNIQUES
+
+    verbs = dict[str, Verb]()
+    for name, verb in VERBS.items():
+        verbs[name] = verb
+        if name == "import":
+            verbs |= {name: (MAKE, f"techniques:{name}", line) for name, (_, line) in TECHNIQUES.items()}
+    return verbs
+
+
+def make_app(called: str | None = None) -> "App":
+    """Returns the command line.
+
+    Args:
+        called: the verb to run, which its function's docstring explains; all others have only their line in the
+            overview, and are not imported. None gives every verb its docstring.
+    """
+    from cyclopts import App, Group, Parameter
+
+    app = App(
+        name="slimseq",
+        help=f"{HELP} `slimseq VERB --help` explains a verb.",
+        help_format="markdown",
+        version=_version,
+        group_commands=Group("Other", sort_key=len(GROUPS)),
+        group_parameters=Group("Options", sort_key=0),
+        default_parameter=Parameter(negative_iterable=(), show_default=_shown),
+        suppress_keyboard_interrupt=False,
+    )
+    groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
+    for place, (verb, (group, function, line)) in enumerate(all_verbs().items()):
+        help_line = None if called in (None, verb) else line
+        app.command(f"slimseq.cli.{function}", name=verb, help=help_line, group=groups[group], sort_key=place)
+    app.register_install_completion_command(help="Install completion for your shell (bash, zsh, fish or PowerShell).")
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"slimseq {version('slimseq')}"
+
+
+def _complaint(error: "CycloptsError") -> str:
+    """Returns what is wrong with the arguments, on one line also where pydantic found it."""
+    from cyclopts import UnusedCliTokensError
+    from pydantic import ValidationError
+
+    from slimseq.models_store.record import first_error
+
+    if isinstance(error, UnusedCliTokensError):
+        return f"unexpected arguments: {' '.join(error.unused_tokens or ())}"
+    cause = error.__cause__
+    return first_error(cause, "") if isinstance(cause, ValidationError) else str(error)
+
+
+def _end(message: str, code: int) -> None:
+    sys.stderr.write(f"{' '.join(message.split())}\n")
+    sys.exit(code)
+
+
+def _shown(default: Any) -> str | None:
+    """Returns how `--help` shows a default. Empty values, `False` and folders of this machine are not shown."""
+    if default is None or default is False or default in ("", (), {}) or isinstance(default, Path):
+        return None
+    return str(default.value) if isinstance(default, Enum) else str(default)

@@ -2,6 +2,10 @@
 
 A model that is trained further on new data forgets a little of the old data. An interpolation between the weights
 before and after keeps both (Wortsman et al. 2021, https://arxiv.org/abs/2109.01903), at no cost in serving.
+
+In a recipe:
+
+    - average: {share: 0.4}
 """
 
 import time
@@ -11,14 +15,12 @@ from typing import TYPE_CHECKING
 from slimseq.compression.artifacts.outcome import Outcome, step_of
 from slimseq.compression.artifacts.parent import open_parent
 from slimseq.compression.artifacts.publish import derived, publish_model
-from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import load_model
 from slimseq.compression.options import COMMON, flat
-from slimseq.compression.technique import CommonOptions, Job, NameOption, Technique, apply_technique
-from slimseq.compression.training.data.pairs import DataFiles
+from slimseq.compression.technique import Job, Technique
 from slimseq.models_store.manifest import Manifest, Task
 
 if TYPE_CHECKING:
@@ -121,17 +123,11 @@ def _run(job: Job, options: AverageOptions) -> Outcome:
     return average(job.context, job.task, job.parent, job.name, options)
 
 
-TECHNIQUE = Technique("average", _run, [AverageOptions], requires="torch")
-
-
-def command(
-    task: TaskArgument,
-    variant: VariantArgument,
-    /,
-    *,
-    name: NameOption = "averaged",
-    options: AverageOptions = AverageOptions(),
-    common: CommonOptions = CommonOptions(),
-) -> None:
-    """Average a variant's weights with those of another of its shape, or with those from before its training."""
-    apply_technique(TECHNIQUE, task, variant, name, DataFiles(()), [options], common)
+TECHNIQUE = Technique(
+    "average",
+    "Average a variant's weights with those of another of its shape, or with those from before its training.",
+    _run,
+    [AverageOptions],
+    makes="averaged",
+    requires="torch",
+)

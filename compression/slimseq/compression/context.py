@@ -3,15 +3,16 @@
 Only the command line reads the environment; all other code gets this object.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from threading import Event, Thread
 
 from rich.console import Console
 from rich.progress import Progress
 
-from slimseq.compression.progress import progress_on
 from slimseq.models_store.store import Store
 
 LIBRARIES = (
@@ -25,6 +26,11 @@ LIBRARIES = (
     "tokenizers",
     "ctranslate2",
 )
+
+
+def silent(console: Console) -> AbstractContextManager[Progress]:
+    """Returns a progress display that shows nothing."""
+    return Progress(console=console, disable=True)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class Context:
         may_replace: whether a new artifact may replace one with the same name.
         console: for progress and messages, on standard error. Results go to standard output.
         workers: the processes that generate texts.
+        display: makes the progress display of a block; tasks that are added to it have a `status` field.
+        key: of the step that a build runs, for the lineage; None outside of a build.
     """
 
     store: Store
@@ -59,12 +67,12 @@ class Context:
     may_replace: bool = False
     console: Console = field(default_factory=lambda: Console(stderr=True))
     workers: Workers = field(default_factory=Workers)
+    display: Callable[[Console], AbstractContextManager[Progress]] = silent
+    key: str | None = None
 
-    @contextmanager
-    def progress(self) -> Iterator[Progress]:
-        """Yields a progress display: bars on a terminal, otherwise a line every few seconds."""
-        with progress_on(self.console) as display:
-            yield display
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Returns a progress display for a block."""
+        return self.display(self.console)
 
     @contextmanager
     def working(self, description: str) -> Iterator[None]:
@@ -87,3 +95,23 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+@contextmanager
+def every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+    """Calls a function periodically from a thread until the block ends."""
+    ended = Event()
+
+    def repeat() -> None:
+        due = time.monotonic() + seconds
+        while not ended.wait(max(0.0, due - time.monotonic())):
+            due = time.monotonic() + seconds
+            action()
+
+    thread = Thread(target=repeat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

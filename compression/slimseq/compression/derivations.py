@@ -16,13 +16,13 @@ from slimseq.models_store.files import MANIFEST, UNLISTED
 from slimseq.models_store.manifest import Manifest, Step, Task
 
 # The recorded options that say how to quantize. `reduce_range` is not one: it depends on the CPU.
-RECORDED = ("scheme", "per_channel", "symmetric", "block_size", "sensitive_layers")
+RECORDED = ("scheme", "per_channel", "sensitive_layers")
 DEFAULT = "quantized"
 # A parameter of a step: `prepare` made the artifact and may make it again from another original.
 MADE_BY = "made_by"
 PREPARE = "prepare"
 # Schemes that need no data, so that an artifact can be made again from its parent.
-DATA_FREE_SCHEMES = ("int8-dynamic", "int8-weight-only", "int4-weight-only", *WHOLE)
+DATA_FREE_SCHEMES = ("int8-dynamic", *WHOLE)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def derivations(context: Context, task: Task, recorded: Sequence[Manifest]) -> d
 
 def quantizer(manifest: Manifest) -> Step:
     """Returns the last step of a lineage, except for steps that only changed the number of beams."""
-    steps = [step for step in manifest.lineage if step.technique not in (BEAMS.name, BEAMS.key_name)]
+    steps = [step for step in manifest.lineage if step.technique != BEAMS.name]
     return steps[-1] if steps else manifest.lineage[-1]
 
 
@@ -83,7 +83,7 @@ def marked(manifest: Manifest) -> Manifest:
 def _options_of(step: Step) -> QuantizeOptions | None:
     """Returns the options of a quantization step; None for other steps, and for schemes that need data."""
     given = step.parameters
-    if step.technique != "quantize" or given.get("fallback") is not None or given.get("aware_steps"):
+    if step.technique != "quantize" or given.get("fallback") is not None:
         return None
     if given.get("scheme") not in DATA_FREE_SCHEMES:
         return None

@@ -1,6 +1,8 @@
 """Distills: a student made of some of the teacher's layers learns from labels and from the teacher.
 
-Its distribution, its hidden states and attention, and the texts that it writes can all be learned from.
+Its distribution, its hidden states and attention, and the texts that it writes can all be learned from. In a recipe:
+
+    - distill: {decoder_layers: 2, sequence_level: replace, epochs: 1, learning_rate: 5.0e-4}
 """
 
 import time
@@ -10,11 +12,10 @@ from typing import Annotated
 
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.parent import open_parent
-from slimseq.compression.commands.arguments import TaskArgument, VariantArgument, WorkersOption
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.options import DATA, STUDENT, TRAINING, UNUSED, flat, flat_values
-from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
+from slimseq.compression.technique import Job, Technique
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.compression.training.options import SequenceLevel, TrainingOptions
 from slimseq.inference.models.architecture import Architecture
@@ -144,24 +145,16 @@ def _named_layers(stack: str, teacher_layers: int, names: Sequence[str]) -> list
     return layers
 
 
-TECHNIQUE = Technique("distill", distill, [DistillOptions, StudentTraining], needs_data=True, requires="torch")
-
-
-def command(
-    task: TaskArgument,
-    variant: VariantArgument,
-    /,
-    *,
-    files: StudentData,
-    name: NameOption = "distilled",
-    options: DistillOptions = DistillOptions(),
-    training: StudentTraining = StudentTraining(),
-    checkpoint: CheckpointOption = None,
-    workers: WorkersOption = 1,
-    common: CommonOptions = CommonOptions(),
-) -> None:
+TECHNIQUE = Technique(
+    "distill",
     """Distill a variant into a student made of some of its layers.
 
     Without --max-seconds, --max-steps or --epochs training takes ten minutes; --max-steps 0 skips it.
-    """
-    apply_technique(TECHNIQUE, task, variant, name, files, [options, training], common, checkpoint, workers)
+    """,
+    distill,
+    [DistillOptions, StudentTraining],
+    makes="distilled",
+    data=StudentData,
+    needs_data=True,
+    requires="torch",
+)

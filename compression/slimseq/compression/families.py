@@ -59,9 +59,6 @@ STEPS = (
     FamilyStep("prune --feed-forward", "prune", lambda settings: bool(settings["feed_forward"] != 1)),
     FamilyStep("prune --budget", "prune", lambda settings: settings["budget"] is not None),
     FamilyStep("prune --vocabulary", "prune", lambda settings: settings["vocabulary"] is not None),
-    FamilyStep(
-        "prune --sparsity, --pattern", "prune", lambda settings: bool(settings["sparsity"] or settings["pattern"])
-    ),
     FamilyStep("distill", "distill"),
     FamilyStep("average", "average"),
     FamilyStep("tune-beams", "tune-beams"),
@@ -74,11 +71,6 @@ STEPS = (
 
 def check_step(model_type: str, technique: str, settings: Settings) -> None:
     """Checks that a technique can do what its settings ask for with a model.
-
-    Args:
-        model_type: as the model's `config.json` says it.
-        technique: its name.
-        settings: the value of every option of it.
 
     Raises:
         BadParameters: it cannot; one line names the step, the family, and what works instead.

@@ -30,14 +30,6 @@ def read_data(
 ) -> Material:
     """Reads a job's data, with outputs of a teacher as targets if the options ask for them.
 
-    Args:
-        job: the data files, and where outputs of teachers are stored.
-        parent: its tokenizer, prefix and limits hold.
-        sequence: whether a teacher generates targets.
-        training: its bounds say whether anything is trained.
-        calibration_samples: number of pairs for calibration.
-        is_read_whole: whether all training data is read even if nothing is trained.
-
     Raises:
         BadData: a file cannot be used.
         BadParameters: options do not fit the data.
@@ -56,9 +48,7 @@ def read_data(
         )
     if not is_trained:
         return material
-    return learning_from_outputs(
-        job.context, job.task, job.parent, material, sequence, job.outputs, training.distributed
-    )
+    return learning_from_outputs(job.context, job.task, job.parent, material, sequence, job.outputs)
 
 
 @dataclass(frozen=True)

@@ -93,14 +93,6 @@ def tallies_of_workers(
 ) -> dict[str, Tally]:
     """Generates the outputs of an evaluation, for the chunks of examples that `evaluate` has in one process.
 
-    Args:
-        workers: the processes.
-        store: of the artifacts.
-        sample: the examples.
-        systems: by variant, the artifact as this process has opened it, and its options.
-        threads: as in `Model`.
-        progress: called as by `evaluate`.
-
     Raises:
         WorkersFailed: as `generate_in_workers` does.
     """

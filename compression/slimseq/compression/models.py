@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
     """Loads a T5 or BART for conditional generation.
 
-    Args:
-        folder: a Hugging Face model folder with safetensors.
-        device: where the weights go.
-
     Returns:
         The model, fp32, in evaluation mode.
 

@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, cast
 
 from cyclopts import Group, Parameter, Token
-from pydantic import TypeAdapter, ValidationError
+from cyclopts.validators import Number
 
 from slimseq.compression.errors import BadParameters
 
@@ -42,6 +42,7 @@ def _weights(_: Any, tokens: Sequence[Token]) -> dict[str, float]:
     return {name: float(number) for name, _, number in pairs}
 
 
+POSITIVE = Parameter(validator=Number(gte=1))
 # For a field that a verb does not use: it is no option there.
 UNUSED = Parameter(parse=False)
 # An option such as `--weights news=2 --weights web=0.5`.
@@ -84,6 +85,8 @@ def read_options(kind: type[Options], values: Mapping[str, Any]) -> Options:
     Raises:
         BadParameters: a value is not of its option's type; the message names the option.
     """
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         return TypeAdapter(kind).validate_python(_nested(kind, values))
     except ValidationError as error:

@@ -15,18 +15,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.artifacts.copies import copy_artifact
-from slimseq.compression.commands.arguments import JsonOption, StoreOption, open_context, print_json, print_line
 from slimseq.compression.context import Context
 from slimseq.compression.derivations import Derivation, derivations, marked, quantizer
 from slimseq.compression.export.exporting import EXPORTS
-from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_variants
-from slimseq.compression.options import COMMON
+from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_variants, record_scores
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.fastest import fastest_runtime
@@ -42,10 +37,6 @@ from slimseq.models_store.store import Store
 
 def prepare(context: Context, measure: bool = True) -> list[str]:
     """Builds missing and outdated files, and skips broken and rejected artifacts.
-
-    Args:
-        context: the store.
-        measure: whether to evaluate new int8 variants on the bundled sample, so that `/quality` has scores.
 
     Returns:
         One sentence for each build.
@@ -66,10 +57,10 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
         recorded = _recorded(context, task)
         for name, derivation in derivations(context, task, recorded).items():
             with _skipping(context, task, name):
-                if _flaw(context, task, name, derivation) is not None:
-                    done += _derive(context, task, name, derivation, measure, recorded)
-                else:
+                if _is_current(context, task, name, derivation):
                     _take_recorded(context, task, name, recorded)
+                else:
+                    done += _derive(context, task, name, derivation, measure, recorded)
     return done
 
 
@@ -102,11 +93,6 @@ def _recorded(context: Context, task: Task) -> list[Manifest]:
         return []
 
 
-def _named(task: Task, name: str, error: SlimseqError) -> str:
-    """Returns the message of an error, with the artifact's name once."""
-    return f"{task}/{name}: {str(error).removeprefix(f'{task}/{name}: ')}"
-
-
 @contextmanager
 def _skipping(context: Context, task: Task, name: str) -> Iterator[None]:
     """Turns an error of one artifact into a message, so that the others are prepared."""
@@ -115,8 +101,9 @@ def _skipping(context: Context, task: Task, name: str) -> Iterator[None]:
     except CannotWrite:
         raise
     except SlimseqError as error:
+        reason = str(error).removeprefix(f"{task}/{name}: ")
         context.say(
-            f"Skipped {_named(task, name, error)}. Restore its files, make it again with --force, or remove it: "
+            f"Skipped {task}/{name}: {reason}. Restore its files, make it again with --force, or remove it: "
             f"slimseq remove {task} {name} --store {context.store.root}"
         )
 
@@ -154,11 +141,10 @@ def _derive(
     context: Context, task: Task, name: str, derivation: Derivation, measure: bool, recorded: Sequence[Manifest]
 ) -> list[str]:
     with context.store.claim(task, name, wait=True):
-        flaw = _flaw(context, task, name, derivation)
-        if flaw is None:  # another process has made it in the meantime
+        if _is_current(context, task, name, derivation):  # another process has made it in the meantime
             return []
-        if flaw:
-            context.say(f"Found broken: {flaw}")
+        if _is_built(context, task, name) and (damage := _damage(context, task, name)):
+            context.say(f"Found broken: {damage}")
         before = context.store.manifest(task, name) if name in context.store.variants(task) else None
         signature = context.store.folder(task, name) / SIGNATURE
         signed = signature.read_bytes() if signature.is_file() else None
@@ -172,7 +158,7 @@ def _derive(
         is_measured = _take_recorded(context, task, name, recorded) or same is not None
     if measure and not is_measured:
         context.say(f"Measuring {task}/{name} on the bundled sample …")
-        evaluate_variants(context, task, [name], EvaluateOptions(), keep=[name])
+        record_scores(context, evaluate_variants(context, task, [name], EvaluateOptions()), [name])
     return [f"quantized {task}/{derivation.parent} to {name}"]
 
 
@@ -183,7 +169,7 @@ def _take_recorded(context: Context, task: Task, name: str, recorded: Sequence[M
         Whether its files are recorded.
     """
     manifest = context.store.manifest(task, name)
-    known = next((each for each in recorded if _is_of_the_same(each, manifest)), None)
+    known = next((each for each in recorded if _made(each) == _made(manifest)), None)
     if known is None:
         return False
     if with_newest(manifest, known) != manifest:
@@ -192,14 +178,9 @@ def _take_recorded(context: Context, task: Task, name: str, recorded: Sequence[M
     return True
 
 
-def _is_of_the_same(recorded: Manifest, manifest: Manifest) -> bool:
-    """Whether a recorded manifest is of the same files, made from the same parent, with the same generation options."""
-    return (recorded.variant, recorded.digest, recorded.generation, quantizer(recorded).parent) == (
-        manifest.variant,
-        manifest.digest,
-        manifest.generation,
-        quantizer(manifest).parent,
-    )
+def _made(manifest: Manifest) -> tuple[object, ...]:
+    """Returns what a recorded manifest has in common with one of the same files, made from the same parent."""
+    return manifest.variant, manifest.digest, manifest.generation, quantizer(manifest).parent
 
 
 def _quantized(context: Context, task: Task, name: str, derivation: Derivation) -> Manifest:
@@ -236,45 +217,23 @@ def _lacks(context: Context, manifest: Manifest, runtime: RuntimeKind) -> bool:
     return False
 
 
-def _flaw(context: Context, task: Task, name: str, derivation: Derivation) -> str | None:
-    """Returns what is broken in an int8 variant, "" if it is only missing or outdated, None if it is current."""
-    if name not in context.store.variants(task) or _is_unbuilt(context, task, name):
-        return ""
+def _is_current(context: Context, task: Task, name: str, derivation: Derivation) -> bool:
+    """Whether an int8 variant is built and whole, from the parent that the store has."""
+    if not _is_built(context, task, name) or _damage(context, task, name):
+        return False
+    parent = context.store.manifest(task, derivation.parent).digest
+    return quantizer(context.store.manifest(task, name)).parent == parent
+
+
+def _is_built(context: Context, task: Task, name: str) -> bool:
+    """Whether a variant is there with its files. A manifest without them was never built here, and is not broken."""
+    folder = context.store.folder(task, name)
+    return name in context.store.variants(task) and any((folder / form).exists() for form in DERIVED_FORMATS)
+
+
+def _damage(context: Context, task: Task, name: str) -> SlimseqError | None:
     try:
         context.store.verify(task, name)
     except SlimseqError as error:
-        return str(error)
-    parent = context.store.manifest(task, derivation.parent).digest
-    return None if quantizer(context.store.manifest(task, name)).parent == parent else ""
-
-
-def _is_unbuilt(context: Context, task: Task, name: str) -> bool:
-    """Whether the files of a manifest were never built here, so that the artifact is not broken."""
-    return not any((context.store.folder(task, name) / name_of_format).exists() for name_of_format in DERIVED_FORMATS)
-
-
-def command(
-    *,
-    measure: Annotated[bool, Parameter(group=COMMON, help="Evaluate new int8 variants on the bundled sample.")] = True,
-    is_recorded: Annotated[
-        bool,
-        Parameter(
-            name="--record",
-            group=COMMON,
-            negative="",
-            help=f"Keep the manifests of the int8 variants, with what was measured, in the file TASK/{DERIVED} of the "
-            "store. Where the same bytes are made from a copy of the store, they get this manifest.",
-        ),
-    ] = False,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Build what is missing: ONNX or CTranslate2 of artifacts with safetensors, and their int8 variants."""
-    context = open_context(store)
-    with context.working("prepare"):
-        done = prepare(context, measure)
-        done += record(context) if is_recorded else []
-    if as_json:
-        print_json(done)
-    else:
-        print_line("; ".join(done) if done else "nothing to build")
+        return error
+    return None

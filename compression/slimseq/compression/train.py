@@ -1,4 +1,9 @@
-"""Trains a base model: from nothing but text files, or further from an artifact or a model folder."""
+"""Trains a base model: from nothing but text files, or further from an artifact or a model folder.
+
+In a recipe:
+
+- train: {family: t5, width: 256, vocabulary: 8000, epochs: 6, learning_rate: 1.0e-3}
+"""
 
 import tempfile
 import time
@@ -13,13 +18,12 @@ from pydantic import ValidationError
 
 from slimseq.compression.artifacts.outcome import Outcome, step_of, training_parameters
 from slimseq.compression.artifacts.publish import Identity, check_name, derived, publish_model
-from slimseq.compression.commands.arguments import TaskArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import family_of_model, load_model
-from slimseq.compression.options import ARTIFACT, COMMON, DATA, TRAINING, UNUSED, flat
-from slimseq.compression.technique import CheckpointOption, CommonOptions, Job, NameOption, Technique, apply_technique
+from slimseq.compression.options import ARTIFACT, DATA, TRAINING, UNUSED, flat
+from slimseq.compression.technique import Job, Technique
 from slimseq.compression.training.data.pairs import DataFiles, limits_of, read_examples, read_material
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.scratch import NewModelOptions, make_model
@@ -147,7 +151,6 @@ def train_base(
         TrainingDiverged: training failed; nothing is published.
     """
     from slimseq.compression.training.checkpoint import discard
-    from slimseq.compression.training.distributed import Processes
     from slimseq.compression.training.loss.dev_loss import dev_loss
     from slimseq.compression.training.report import too_short
     from slimseq.compression.training.trainer import train
@@ -159,10 +162,7 @@ def train_base(
         raise BadParameters("unlabelled data has no targets, and `train` has no teacher to write them")
     with _folder(checkpoint_folder) as scratch:
         if isinstance(start, NewModelOptions):
-            # One process makes the tokenizer, and the others find it.
-            processes = Processes.launched(context.device) if training.distributed else Processes()
-            with processes.main_first():
-                beginning = _from_nothing(context, task, options, files, start, scratch)
+            beginning = _from_nothing(context, task, options, files, start, scratch)
         else:
             beginning = _further(context, task, start, options)
         tokenizer = Tokenizer(beginning.folder)
@@ -281,32 +281,17 @@ def _run(job: Job, options: BaseOptions, new: NewModelOptions, training: Trainin
 
 
 TECHNIQUE = Technique(
-    "train", _run, [BaseOptions, NewModelOptions, BaseTraining], needs_data=True, takes_folder=True, requires="torch"
-)
-
-
-def command(
-    task: TaskArgument,
-    /,
-    *,
-    files: BaseData,
-    start: Annotated[
-        str,
-        Parameter(
-            name="--from", group=COMMON, help="Variant or model folder to train further. By default a new model."
-        ),
-    ] = "",
-    name: NameOption = "original",
-    options: BaseOptions = BaseOptions(),
-    new: NewModelOptions = NewModelOptions(),
-    training: BaseTraining = BaseTraining(),
-    checkpoint: CheckpointOption = None,
-    common: CommonOptions = CommonOptions(),
-) -> None:
+    "train",
     """Train a new model from text files, or train a variant or a model folder further.
 
     Without --max-seconds, --max-steps or --epochs training takes ten minutes. With --checkpoint, the same command
     resumes a training that was interrupted (Ctrl-C).
-    """
-    chosen = [options, new, training]
-    apply_technique(TECHNIQUE, task, start, name, files, chosen, common, checkpoint)
+    """,
+    _run,
+    [BaseOptions, NewModelOptions, BaseTraining],
+    makes="original",
+    data=BaseData,
+    needs_data=True,
+    takes_folder=True,
+    requires="torch",
+)

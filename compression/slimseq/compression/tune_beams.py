@@ -2,14 +2,16 @@
 
 A student that was trained on outputs of its teacher's beam search has most of its probability on few outputs. So it
 needs fewer beams than the teacher (Kim and Rush 2016, https://arxiv.org/abs/1606.07947, whose students decode
-greedily). With fewer beams each step has fewer rows.
+greedily). With fewer beams each step has fewer rows. In a recipe:
+
+    - tune-beams: {tolerance: 0.01}
 """
 
 import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +21,12 @@ from rich.progress import Progress
 
 from slimseq.compression.artifacts.outcome import Outcome, step_of
 from slimseq.compression.artifacts.publish import check_name, derived, publishing
-from slimseq.compression.commands.arguments import TaskArgument, VariantArgument
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
-from slimseq.compression.options import COMMON, flat
-from slimseq.compression.technique import Job, NameOption, Technique, WithoutSeed, apply_technique
+from slimseq.compression.options import COMMON, DATA, UNUSED, flat
+from slimseq.compression.technique import Job, Technique
+from slimseq.compression.training.data.mixture import Mixture
 from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample
@@ -63,6 +65,20 @@ class BeamOptions:
             raise BadParameters(f"the tolerance is {self.tolerance:g}; it is a share from 0 to below 1")
         if self.samples is not None and self.samples < 1:
             raise BadParameters(f"{self.samples} samples are too few to measure on")
+
+
+@flat(DATA)
+@dataclass(frozen=True)
+class DevData(DataFiles):
+    """Dev data alone."""
+
+    train: Annotated[Sequence[str], UNUSED] = ()
+    calibration: Annotated[Sequence[str], UNUSED] = ()
+    dev: Annotated[Sequence[str], Parameter(group=COMMON)] = ()
+    """Held-out data to measure on, unless --num-beams is given: a .jsonl or .tsv file (also .gz), or a hub data set's
+    name. Repeatable."""
+    mixture: Annotated[Mixture, UNUSED] = field(default_factory=Mixture)
+    unlabelled: Annotated[Sequence[str], UNUSED] = ()
 
 
 def tune_beams(
@@ -177,28 +193,14 @@ def _run(job: Job, options: BeamOptions) -> Outcome:
     return tune_beams(job.context, job.task, job.parent, job.name, options, job.files)
 
 
-TECHNIQUE = Technique("tune-beams", _run, [BeamOptions])
-
-
-def command(
-    task: TaskArgument,
-    variant: VariantArgument,
-    /,
-    *,
-    dev: Annotated[
-        Sequence[str],
-        Parameter(
-            group=COMMON,
-            help="Held-out data to measure on, unless --num-beams is given: a .jsonl or .tsv file (also .gz), or a hub "
-            "data set's name. Repeatable.",
-        ),
-    ] = (),
-    name: NameOption = "fewer-beams",
-    options: BeamOptions = BeamOptions(),
-    common: WithoutSeed = WithoutSeed(),
-) -> None:
+TECHNIQUE = Technique(
+    "tune-beams",
     """Find the fewest beams that keep a variant's quality on dev data, and make a variant that searches with them.
 
     The weights stay the same. Each beam less makes generation faster.
-    """
-    apply_technique(TECHNIQUE, task, variant, name, DataFiles((), dev=dev), [options], common)
+    """,
+    _run,
+    [BeamOptions],
+    makes="fewer-beams",
+    data=DevData,
+)

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slimseq.cli.main import VERBS
-from slimseq.compression.cli import run
+from slimseq.cli.main import run
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished
@@ -28,7 +27,7 @@ def deploy(*words: object) -> Finished:
     """Runs the verb in this process: to import Ray again takes seconds."""
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as error:
         try:
-            run(["deploy", "ray", *map(str, words)], VERBS)
+            run(["deploy", "ray", *map(str, words)])
             code = 0
         except SystemExit as ended:
             code = int(ended.code or 0)

@@ -13,7 +13,6 @@ from slimseq.app.errors import (
 from slimseq.app.http.problems import PROBLEM_TYPES, problem_of, problem_response
 from slimseq.app.http.validation import describe
 from slimseq.evaluation.calibration import CannotCalibrate
-from slimseq.evaluation.comet_files import BadScores
 from slimseq.evaluation.examples import DatasetUnavailable
 from slimseq.evaluation.gate import NotMeasured
 from slimseq.models_store.errors import (
@@ -27,7 +26,7 @@ from slimseq.models_store.errors import (
 )
 
 # Raised by commands alone, or at the start.
-OFFLINE = {ArtifactInUse, BadScores, BadSource, CannotCalibrate, NotMeasured, UnknownKey, UnusableKey, UnusableKeysFile}
+OFFLINE = {ArtifactInUse, BadSource, CannotCalibrate, NotMeasured, UnknownKey, UnusableKey, UnusableKeysFile}
 
 
 def test_a_problem_is_named_after_its_error() -> None:

@@ -26,17 +26,13 @@ variants:
   taylor: {steps: [prune: {criterion: taylor, feed_forward: 0.5, encoder_layers: 1, max_steps: 1}]}
   magnitude: {steps: [prune: {criterion: magnitude, feed_forward: 1, vocabulary: 300, max_steps: 1, alpha: 0}]}
   budget: {steps: [prune: {budget: 0.2, max_steps: 0}]}
-  sparse: {steps: [prune: {feed_forward: 1, sparsity: 0.5, max_steps: 1}]}
-  n-of-m: {steps: [prune: {feed_forward: 1, pattern: "2:4", max_steps: 1}]}
   shrunk: {steps: [distill: {decoder_layers: 1, alpha: 0, max_steps: 1}]}
   distilled:
     steps: [distill: {decoder_layers: 1, hidden_states: 1, attention: 1, guided_alignment: 0.1, max_steps: 1}]
   sequence: {steps: [distill: {decoder_layers: 1, sequence_level: replace, sequence_share: 0.2, max_steps: 1}]}
   int8-dynamic: {steps: [quantize]}
   int8-static: {steps: [quantize: {scheme: int8-static, calibration_samples: 4}]}
-  int8-weight-only: {steps: [quantize: {scheme: int8-weight-only}]}
   int8-fallback: {steps: [quantize: {fallback: 0.01, fallback_samples: 2}]}
-  int4-aware: {steps: [quantize: {scheme: int4-weight-only, aware_steps: 1}]}
   bf16: {steps: [quantize: {scheme: bf16}]}
   ctranslate2: {steps: [quantize: {scheme: ctranslate2-int8}]}
   compact:

@@ -5,7 +5,6 @@ import yaml
 
 from slimseq.compression.build.recipe import Recipe, read_recipe
 from slimseq.compression.errors import BadRecipe
-from slimseq.compression.technique import technique_named
 
 GOOD = """
 name: small
@@ -75,21 +74,6 @@ def test_every_recipe_that_ships_can_be_read() -> None:
     for path in folder.glob("*.yaml"):
         assert read_recipe(path).name == path.stem
         assert yaml.safe_load(path.read_text())["description"]
-
-
-def test_a_recipe_of_an_earlier_version_says_beams(tmp_path: Path) -> None:
-    text = GOOD.replace("{quantize: {per_channel: true}}", "quantize, {beams: {num_beams: 2}}")
-
-    step = read_recipe(written(tmp_path, text)).variants["both"].steps[1]
-
-    assert technique_named(step.technique) is technique_named("tune-beams")
-    # A new name makes no finished step stale.
-    assert technique_named(step.technique).key_name == "beams"
-
-
-def test_a_default_that_has_changed_makes_no_finished_step_stale() -> None:
-    assert technique_named("distill").settings({})["precision"] == "bf16"
-    assert technique_named("distill").settings({"precision": "fp32"})["precision"] == "fp32"
 
 
 def test_every_key_of_a_recipe_says_what_it_is() -> None:

@@ -62,6 +62,13 @@ def test_several_data_sets_are_taken_together(own_store: Store, tmp_path: Path) 
     assert (found.dataset, found.split, found.samples) == ("sample + train", "test + train", 50)
 
 
+def test_summaries_have_no_confidence(own_store: Store) -> None:
+    done = compression("calibrate-confidence", "summarization", "quantized", "--store", own_store.root)
+
+    assert done.code == 1
+    assert "translations have a confidence, summaries none" in done.error
+
+
 def test_one_sample_is_too_few(own_store: Store) -> None:
     done = compression("calibrate-confidence", TASK, "quantized", "--samples", 1, "--store", own_store.root)
 
@@ -69,12 +76,6 @@ def test_one_sample_is_too_few(own_store: Store) -> None:
     assert done.error.strip().splitlines()[-1] == (
         "error: translation/quantized: a confidence needs at least 40 outputs with a log-probability, and there is 1"
     )
-
-
-def test_summaries_have_no_confidence(own_store: Store) -> None:
-    done = compression("calibrate-confidence", Task.SUMMARIZATION, "quantized", "--store", own_store.root)
-
-    assert done.code == 1 and "summaries none" in done.error
 
 
 def test_a_runtime_that_does_not_say_how_probable_its_outputs_are_is_refused(context: Context, tmp_path: Path) -> None:

@@ -121,23 +121,6 @@ def test_the_teacher_of_a_student_with_a_trimmed_vocabulary_is_trimmed_too(tmp_p
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_zeros_survive_recovery_and_are_counted(tmp_path: Path, family: Family) -> None:
-    _, manifest, folder = recovered(tmp_path, family, PruneOptions(feed_forward=0.5, pattern="2:4"))
-    model = load_model(folder)
-    linear = [
-        model.get_parameter(f"{name}.weight")
-        for stack in architecture_of_model(model).stacks
-        for layer in stack.layers
-        for name in layer.projections
-    ]
-
-    zeros = manifest.size.parameters - manifest.size.nonzero_parameters
-    assert all(int((weight == 0).sum()) >= weight.numel() // 2 for weight in linear)
-    assert zeros >= sum(weight.numel() for weight in linear) // 2
-    assert "not time" in manifest.description
-
-
-@pytest.mark.parametrize("family", list(Family))
 def test_a_budget_is_reached_by_the_best_shape_that_was_tried(tmp_path: Path, family: Family) -> None:
     parent, manifest, folder = recovered(tmp_path, family, PruneOptions(budget=0.3), steps=1)
     parameters = manifest.lineage[-1].parameters
@@ -169,15 +152,13 @@ def test_everything_at_once_gives_an_artifact_that_serves(tmp_path: Path) -> Non
         encoder_layers=1,
         layer_choice="even",
         vocabulary=0,
-        sparsity=0.5,
         criterion="magnitude",
     )
 
-    _, manifest, folder = recovered(tmp_path, Family.BART, options)
+    _, _, folder = recovered(tmp_path, Family.BART, options)
     config = load_model(folder).config
 
     assert (config.encoder_layers, config.decoder_layers, config.d_model, config.encoder_ffn_dim) == (1, 2, 24, 32)
-    assert manifest.size.nonzero_parameters < manifest.size.parameters
     assert (folder / "onnx").is_dir()
 
 

@@ -8,13 +8,10 @@ from slimseq.compression.quantize.quantize import scheme_named
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (QuantizeOptions(block_size=24), "block size"),
-        (QuantizeOptions(block_size=8), "block size"),
         (QuantizeOptions(calibration_samples=0), "calibration samples"),
         (QuantizeOptions(fallback=-0.1), "fallback"),
         (QuantizeOptions(fallback=0.1, scheme="bf16"), "bf16 quantizes all layers alike"),
         (QuantizeOptions(fallback=0.1, scheme="ctranslate2-int8"), "quantizes all layers alike"),
-        (QuantizeOptions(aware_steps=5), "aware steps are for int4-weight-only"),
     ],
 )
 def test_options_that_make_no_sense_are_named(options: QuantizeOptions, complaint: str) -> None:
@@ -27,4 +24,4 @@ def test_every_scheme_of_the_options_is_there() -> None:
 
     schemes = [scheme_named(name) for name in names]
 
-    assert len({scheme.description for scheme in schemes}) == len(names) == 8
+    assert len({scheme.description for scheme in schemes}) == len(names) == 6

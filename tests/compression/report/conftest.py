@@ -1,6 +1,5 @@
 """A small store with everything in it that a report shows: real artifacts, with measurements written into them."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -137,24 +136,6 @@ def make_store(folder: Path) -> Store:
     return context.store
 
 
-def make_build(folder: Path) -> Path:
-    """Makes a build's folder with the log of one run."""
-    folder = folder / "build"
-    run = folder / "checkpoints" / "pruned"
-    run.mkdir(parents=True)
-    rows = [
-        {"step": step, "loss": 6 - step / 100, "learning_rate": 1e-3, "tokens": 100 * step, "seconds": step / 10}
-        for step in range(1, 201)
-    ]
-    (run / "losses.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return make_store(tmp_path)
-
-
-@pytest.fixture
-def build(tmp_path: Path) -> Path:
-    return make_build(tmp_path)

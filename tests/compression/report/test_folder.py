@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.report.folder import write_folder
+from slimseq.compression.report.page import write_folder
 
 
 def test_an_earlier_report_is_replaced_as_a_whole(tmp_path: Path) -> None:

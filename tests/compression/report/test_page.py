@@ -8,17 +8,17 @@ from PIL import Image
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData
 from slimseq.compression.report.facts import facts_of
-from slimseq.compression.report.page import ReportOptions, TaskSection, rendered, write_report
+from slimseq.compression.report.page import TaskSection, rendered, write_report
 from slimseq.evaluation.datasets import load_examples
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.compression.report.conftest import amend, make_build, make_store, part
+from tests.compression.report.conftest import amend, make_store, part
 from tests.compression.report.page_reader import Page
 
 
-def written(store: Store, folder: Path, options: ReportOptions | None = None) -> Page:
-    page = write_report(Context(store), folder, [], options or ReportOptions(examples=0))
+def written(store: Store, folder: Path, examples: int = 0) -> Page:
+    page = write_report(Context(store), folder, [], examples)
     return Page(page.read_text(encoding="utf-8"))
 
 
@@ -27,7 +27,6 @@ class Written:
     """A report, and what it is of; read only."""
 
     store: Store
-    build: Path
     folder: Path
     page: Page
 
@@ -35,8 +34,8 @@ class Written:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Written:
     folder = tmp_path_factory.mktemp("report")
-    store, build = make_store(folder), make_build(folder)
-    return Written(store, build, folder / "out", written(store, folder / "out", ReportOptions(build, examples=0)))
+    store = make_store(folder)
+    return Written(store, folder / "out", written(store, folder / "out"))
 
 
 def test_scores_shown_are_those_of_the_manifests(report: Written) -> None:
@@ -114,13 +113,6 @@ def test_findings_of_a_step_are_shown_once_for_all_its_variants(report: Written)
     assert "prune, for pruned, compact" in page.text
 
 
-def test_a_build_adds_its_loss_curves(report: Written) -> None:
-    page = report.page
-
-    assert "checkpoints/pruned: training loss" in page.text
-    assert (report.folder / "training-1.png").exists()
-
-
 def test_plots_are_valid_images_in_the_page_and_beside_it(report: Written) -> None:
     page = report.page
 
@@ -147,7 +139,7 @@ def test_the_page_needs_nothing_from_elsewhere(report: Written) -> None:
 def test_every_variant_answers_the_same_sample_texts(store: Store, tmp_path: Path) -> None:
     [first, second] = load_examples(Task.TRANSLATION, "sample", samples=2).examples
 
-    page = written(store, tmp_path / "report", ReportOptions(examples=2))
+    page = written(store, tmp_path / "report", examples=2)
 
     shown = page.text.partition("Side by side")[2].partition("Steps and their parameters")[0]
     assert first.source in shown and second.target in shown
@@ -158,13 +150,13 @@ def test_text_of_a_manifest_is_escaped(store: Store) -> None:
     amend(store, "pruned", description="<script>alert(1)</script>")
     [facts] = facts_of(store)
 
-    page = rendered([TaskSection(facts, trade_offs=[], findings=[], examples=[])], training=[])
+    page = rendered([TaskSection(facts, trade_offs=[], findings=[], examples=[])])
 
     assert "<script" not in page and "&lt;script&gt;alert(1)" in page
 
 
 def test_the_same_store_gives_the_same_page(report: Written, tmp_path: Path) -> None:
-    written(report.store, tmp_path / "again", ReportOptions(report.build, examples=0))
+    written(report.store, tmp_path / "again")
 
     assert (tmp_path / "again" / "report.html").read_bytes() == (report.folder / "report.html").read_bytes()
 
@@ -181,7 +173,7 @@ def test_an_unmeasured_store_shows_sizes_and_lineage(store: Store, tmp_path: Pat
 
 def test_a_store_without_artifacts_for_the_task_is_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"nothing to report: .* has no artifacts for summarization"):
-        write_report(Context(store), tmp_path / "report", [Task.SUMMARIZATION], ReportOptions())
+        write_report(Context(store), tmp_path / "report", [Task.SUMMARIZATION], 5)
 
     assert not (tmp_path / "report").exists()
 
@@ -192,6 +184,6 @@ def test_a_broken_manifest_is_refused_and_the_earlier_report_stays(store: Store,
     (store.folder(Task.TRANSLATION, "pruned") / "manifest.json").write_text("{")
 
     with pytest.raises(InvalidArtifact, match=r"translation/pruned/manifest\.json"):
-        write_report(Context(store), tmp_path / "report", [], ReportOptions(examples=0))
+        write_report(Context(store), tmp_path / "report", [], 0)
 
     assert (tmp_path / "report" / "report.html").read_text() == "earlier"

@@ -166,7 +166,7 @@ def test_a_measurement_since_then_fails_the_check_at_the_line_that_differs(readm
 
 
 def test_an_empty_block_fails_the_check(readme: Path, facts: list[TaskFacts]) -> None:
-    with pytest.raises(OutdatedTables, match="line 6 is missing but the manifests say ''"):
+    with pytest.raises(OutdatedTables, match="line 6 says '<!-- report:end -->' but the manifests say ''"):
         check_readme(readme, facts)
 
 

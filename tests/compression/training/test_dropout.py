@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from slimseq.compression.training.dropout import dropout_rate
+from slimseq.compression.training.forward import dropout_rate
 from tests.compression.tiny import tiny_model, tiny_tokenizer
 from tests.families import Family
 

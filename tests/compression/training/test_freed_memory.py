@@ -9,7 +9,7 @@ LARGE = 96 * 2**20
 PROGRAM = f"""
 import sys
 import numpy as np
-from slimseq.compression.training.freed_memory import keeping_freed_memory
+from slimseq.compression.training.trainer import keeping_freed_memory
 from slimseq.evaluation.host import resident_bytes
 
 before = resident_bytes()

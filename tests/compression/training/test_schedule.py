@@ -1,10 +1,10 @@
 import pytest
 
-from slimseq.compression.training.schedule import Bounds, Trapezoid
+from slimseq.compression.training.schedule import Bounds, WarmupStableDecay
 
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:
-    schedule = Trapezoid(warmup_steps=10, decay_fraction=0.25)
+    schedule = WarmupStableDecay(warmup_steps=10, decay_fraction=0.25)
 
     assert schedule.factor(0, 0.0) == pytest.approx(0.1)
     assert schedule.factor(9, 0.1) == 1
@@ -14,7 +14,7 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
 
 
 def test_a_short_run_warms_up_over_its_first_tenth() -> None:
-    schedule = Trapezoid(warmup_steps=1000, decay_fraction=0.25)
+    schedule = WarmupStableDecay(warmup_steps=1000, decay_fraction=0.25)
 
     assert schedule.factor(3, 0.05) == pytest.approx(0.5)
     assert schedule.factor(6, 0.1) == 1

@@ -3,19 +3,24 @@
 import shutil
 
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.replacing import TEMPORARY
 from slimseq.models_store.store import Store
 
 
 def copy_artifact(source: Store, target: Store, manifest: Manifest) -> None:
-    """Copies an artifact, with its exports, to another store."""
+    """Copies an artifact, with its exports, to another store, where it has this manifest."""
+    from slimseq.compression.artifacts.card import write_card
+
     task, name = manifest.task, manifest.variant
     with target.writing(task, name) as folder:
-        unfinished = shutil.ignore_patterns(f"{TEMPORARY}*")
+        unfinished = shutil.ignore_patterns(f"{TEMPORARY}*", "README.md", "manifest.json")
         shutil.copytree(
             source.folder(task, name), folder, ignore=unfinished, copy_function=shutil.copyfile, dirs_exist_ok=True
         )
+        write_manifest(folder, manifest)
+        write_card(folder, manifest)
 
 
 def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) -> list[str]:

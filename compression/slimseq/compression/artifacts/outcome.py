@@ -83,6 +83,7 @@ def step_of(context: Context, technique: str, parameters: dict[str, Any], parent
         versions=library_versions(),
         seconds=round(time.monotonic() - started, 3),
         device=context.device,
+        key=context.key,
     )
 
 

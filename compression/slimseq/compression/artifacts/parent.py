@@ -32,12 +32,6 @@ class Parent:
 def open_parent(context: Context, task: Task, variant: str, name: str) -> Parent:
     """Verifies an artifact and loads its safetensors.
 
-    Args:
-        context: store and device.
-        task: its task.
-        variant: its name.
-        name: what is made from it, which must be another name.
-
     Raises:
         BadParameters: the new artifact would replace the one that it is made from, or that holds no safetensors.
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.

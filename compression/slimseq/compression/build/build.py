@@ -11,7 +11,7 @@ from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.artifacts.publish import check_name, manifest_of_the_same
 from slimseq.compression.build.keys import folder_digest, key_of
-from slimseq.compression.build.measure import measure_variants
+from slimseq.compression.build.measure import Measurements, measure_variants
 from slimseq.compression.build.plan import check_nothing_is_replaced, is_base_current, whole_manifest
 from slimseq.compression.build.recipe import BASE, Recipe, check_family, import_options
 from slimseq.compression.build.steps import BuildWorkspace
@@ -20,8 +20,8 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.importing.importing import import_model
 from slimseq.compression.technique import technique_named
-from slimseq.compression.techniques import current_names
 from slimseq.evaluation.gate import verdict_on
+from slimseq.evaluation.record import with_newest
 from slimseq.inference.models.configuration import read_json
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.lineage import lineage_labels, root_of
@@ -71,11 +71,6 @@ class Built:
 def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
     """Builds missing and outdated variants and publishes them.
 
-    Args:
-        context: the store to publish to, whether artifacts in it may be replaced, device and progress.
-        recipe: what to build.
-        options: how to build.
-
     Returns:
         The result. A rejected variant is published too, with its verdict.
 
@@ -121,8 +116,9 @@ def _build(context: Context, workspace: BuildWorkspace, options: BuildOptions, b
             result.built.append(name)
         digests[name] = context.store.manifest(recipe.task, name).digest
     if options.measure:
-        result.measured = measure_variants(workspace, context, {root.variant: root.digest} | digests, options.folder)
-        _apply_gates(context, recipe, result, root.variant)
+        found = measure_variants(workspace, context, {root.variant: root.digest} | digests, options.folder)
+        result.measured = found.is_new
+        _finish(context, recipe, found, result, root.variant)
     return result
 
 
@@ -150,13 +146,12 @@ def _make_base(context: Context, workspace: BuildWorkspace) -> Manifest:
         start = BASE if not recipe.base.steps else f"{BASE}.0"
         source = workspace.path(recipe.base.import_)
         workspace.context.say(f"{BASE}: import {recipe.base.import_}")
-        imported = import_model(
-            workspace.context,
+        manifest = import_model(
+            replace(workspace.context, key=_import_key(workspace)),
             source,
             replace(import_options(recipe), variant=start),
             check=lambda folder: _check_family(recipe, folder),
         )
-        manifest = workspace.with_key(imported, _import_key(workspace) or "")
     else:
         first = recipe.base.steps[0]
         settings = technique_named(first.technique).settings(first.options)
@@ -187,23 +182,18 @@ def _publish(context: Context, workspace: BuildWorkspace, manifest: Manifest, ro
 
     Its reference is the root of the recipe's base.
     """
-    task, name = manifest.task, manifest.variant
-    check_name(context, task, name)
-    manifest = manifest.model_copy(update={"reference": Reference(variant=root.variant, digest=root.digest)})
-    manifest = manifest.model_copy(update={"description": _description(manifest, root)})
-    workspace.store.rewrite_manifest(manifest)
-    write_card(workspace.store.folder(task, name), manifest)
+    check_name(context, manifest.task, manifest.variant)
     before = manifest_of_the_same(context.store, manifest, manifest.digest)
-    copy_artifact(workspace.store, context.store, manifest)
-    if before is not None:
-        manifest = manifest.model_copy(update=before.measured | {"gate": before.gate})
-        context.store.rewrite_manifest(manifest)
-        write_card(context.store.folder(task, name), manifest)
+    kept = {} if before is None else before.measured | {"gate": before.gate}
+    reference = Reference(variant=root.variant, digest=root.digest)
+    manifest = manifest.model_copy(update={"reference": reference, **kept})
+    published = manifest.model_copy(update={"description": _description(manifest, root)})
+    copy_artifact(workspace.store, context.store, published)
 
 
 def _description(manifest: Manifest, root: Manifest) -> str:
     """Describes what all steps of a variant did. That of its last step names variants that only the build has."""
-    _, *steps = current_names(lineage_labels(manifest, [root]))
+    _, *steps = lineage_labels(manifest, [root])
     if len(steps) < 2:
         return manifest.description
     runs = [(name, len(list(run))) for name, run in groupby(steps)]
@@ -234,14 +224,20 @@ def _check_data(workspace: BuildWorkspace) -> None:
             raise BadRecipe(f"data: there is no file {workspace.data_folder / name}")
 
 
-def _apply_gates(context: Context, recipe: Recipe, result: Built, root: str) -> None:
-    reference = context.store.manifest(recipe.task, root)
+def _finish(context: Context, recipe: Recipe, found: Measurements, result: Built, root: str) -> None:
+    """Writes what was measured and the gates' verdicts into the manifests, each once."""
+    stored = {name: context.store.manifest(recipe.task, name) for name in {root, BASE, *recipe.variants}}
+    measured = {name: found.added_to(manifest) for name, manifest in stored.items()}
     for name, variant in recipe.variants.items():
-        if variant.gate is None:
-            continue
-        manifest = context.store.manifest(recipe.task, name)
-        verdict = verdict_on(manifest, reference, variant.gate)
-        result.verdicts[name] = verdict
-        if manifest.gate != verdict:
-            context.store.update_manifest(manifest, partial(Manifest.model_copy, update={"gate": verdict}))
+        if variant.gate is not None:
+            result.verdicts[name] = verdict_on(measured[name], measured[root], variant.gate)
+            measured[name] = measured[name].model_copy(update={"gate": result.verdicts[name]})
+    for name, manifest in measured.items():
+        if manifest != stored[name]:
+            context.store.update_manifest(manifest, partial(_with_measurements, manifest))
             write_card(context.store.folder(recipe.task, name), context.store.manifest(recipe.task, name))
+
+
+def _with_measurements(finished: Manifest, current: Manifest) -> Manifest:
+    """Returns the manifest on disk, to which others may have added, with what this build found."""
+    return with_newest(current, finished).model_copy(update={"gate": finished.gate})

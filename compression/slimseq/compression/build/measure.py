@@ -1,12 +1,13 @@
 """Measures the variants of a build and their reference: quality on each test set, speed in one interleaved run.
 
-Measurements of the same artifacts on the same data are not repeated.
+Measurements of the same artifacts on the same data are not repeated. The build writes them into the manifests.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
 
 from slimseq.compression.build.keys import data_digest, key_of
 from slimseq.compression.build.recipe import BASE, TestSet
@@ -15,12 +16,15 @@ from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import EXPORTS
 from slimseq.compression.measure.benchmark import BenchmarkOptions, benchmark_variants
 from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_variants
+from slimseq.evaluation.record import with_newest
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.files import write_text
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.measurements import Performance, QualityScore
 
 MEASUREMENTS = "measurements.json"
+SPEED = "speed"
 BATCHES = (1, 16)
 # One core, so that figures of machines with different numbers of cores are comparable.
 THREADS = 1
@@ -29,41 +33,59 @@ SAMPLES = 32
 REPEATS = 5
 
 
+class Finished(BaseModel):
+    """What one measurement found, by variant. `key` is the hash of what was measured, and on what."""
+
+    key: str
+    scores: dict[str, list[QualityScore]] = {}
+    speeds: dict[str, list[Performance]] = {}
+
+
 class Measurements:
-    """The keys of finished measurements, stored in a JSON file.
+    """What the measurements of a build found, in a JSON file of its folder, so that none is repeated.
 
     Args:
         path: the file; created by the first `keep`.
     """
 
+    _CONTENT = TypeAdapter(dict[str, Finished])
+
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._current: list[Finished] = []
+        self.is_new = False
         try:
-            self._done: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+            self._done = self._CONTENT.validate_json(path.read_bytes())
         except (OSError, ValueError):
             self._done = {}
 
-    def is_done(self, name: str, key: str) -> bool:
-        """Whether a measurement was finished with this key."""
-        return self._done.get(name) == key
+    def take(self, name: str, key: str) -> bool:
+        """Whether a measurement was finished with this key. What it found then counts."""
+        if name not in self._done or self._done[name].key != key:
+            return False
+        self._current.append(self._done[name])
+        return True
 
-    def keep(self, name: str, key: str) -> None:
-        """Records a finished measurement."""
-        self._done[name] = key
-        write_text(self._path, json.dumps(self._done, indent=2) + "\n")
+    def keep(self, name: str, found: Finished) -> None:
+        """Adds a finished measurement."""
+        self._done[name] = found
+        self._current.append(found)
+        self.is_new = True
+        write_text(self._path, self._CONTENT.dump_json(self._done, indent=2).decode() + "\n")
+
+    def added_to(self, manifest: Manifest) -> Manifest:
+        """Returns a manifest with what was taken or kept of its variant, unless it has newer figures."""
+        found = {"quality": list[QualityScore](), "performance": list[Performance](), "layouts": [], "confidence": None}
+        for each in self._current:
+            found["quality"] += each.scores.get(manifest.variant, [])
+            found["performance"] += each.speeds.get(manifest.variant, [])
+        return with_newest(manifest, manifest.model_copy(update=found))
 
 
-def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mapping[str, str], folder: Path) -> bool:
-    """Runs missing measurements and writes them into the manifests.
-
-    Args:
-        workspace: the recipe and its data.
-        context: with the store of the finished variants.
-        digests: of all variants, the base and its reference included, by name.
-        folder: the build's folder.
-
-    Returns:
-        Whether anything was measured.
+def measure_variants(
+    workspace: BuildWorkspace, context: Context, digests: Mapping[str, str], folder: Path
+) -> Measurements:
+    """Runs missing measurements, and returns what they and earlier ones of this build found.
 
     Raises:
         SlimseqError: a variant cannot be opened or a data set cannot be read.
@@ -71,7 +93,6 @@ def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mappi
     recipe = workspace.recipe
     done = Measurements(folder / MEASUREMENTS)
     names = [BASE, *(name for name in digests if name != BASE)]
-    measured = False
     for name in names:
         # Quality is measured on the default runtime.
         _export(context, recipe.task, name, "onnx")
@@ -79,20 +100,18 @@ def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mappi
         data = workspace.path(test.data)
         key = key_of(test.model_dump(), data_digest([data]), dict(digests))
         label = f"{test.data} {test.prefix or ''}".strip()
-        if done.is_done(label, key):
+        if done.take(label, key):
             continue
         context.say(f"Evaluating {', '.join(names)} on {test.data}")
-        evaluate_variants(context, recipe.task, names, _options(test, data), keep=names)
-        done.keep(label, key)
-        measured = True
-    if recipe.benchmark:
-        measured = _benchmark(workspace, context, names, key_of(dict(digests)), done) or measured
-    return measured
+        evaluated = evaluate_variants(context, recipe.task, names, _options(test, data))
+        done.keep(label, Finished(key=key, scores=evaluated.scores))
+    key = key_of(dict(digests))
+    if recipe.benchmark and not done.take(SPEED, key):
+        done.keep(SPEED, Finished(key=key, speeds=_speeds(workspace, context, names)))
+    return done
 
 
-def _benchmark(workspace: BuildWorkspace, context: Context, names: Sequence[str], key: str, done: Measurements) -> bool:
-    if done.is_done("speed", key):
-        return False
+def _speeds(workspace: BuildWorkspace, context: Context, names: Sequence[str]) -> dict[str, list[Performance]]:
     task = workspace.recipe.task
     for name in names:
         for runtime in SERVING_RUNTIMES.values():
@@ -100,6 +119,7 @@ def _benchmark(workspace: BuildWorkspace, context: Context, names: Sequence[str]
                 _export(context, task, name, runtime.format)
             except BadSource as error:
                 context.say(f"{task}/{name} is not measured on {runtime.name}: {error}")
+    found: dict[str, list[Performance]] = {name: [] for name in names}
     for runtime in SERVING_RUNTIMES.values():
         openable = [name for name in names if context.store.has_format(task, name, runtime.format)]
         for batch in BATCHES if openable and runtime.is_installed else ():
@@ -107,9 +127,9 @@ def _benchmark(workspace: BuildWorkspace, context: Context, names: Sequence[str]
             options = BenchmarkOptions(
                 batch=batch, samples=SAMPLES, repeats=REPEATS, runtime=runtime.name, threads=THREADS
             )
-            benchmark_variants(context, task, openable, options, keep=True)
-    done.keep("speed", key)
-    return True
+            for name, performance in benchmark_variants(context, task, openable, options).items():
+                found[name].append(performance)
+    return found
 
 
 def _export(context: Context, task: Task, name: str, form: str) -> None:

@@ -21,13 +21,7 @@ def whole_manifest(context: Context, recipe: Recipe, name: str) -> Manifest | No
 
 
 def is_base_current(workspace: BuildWorkspace, lineage: Sequence[Step], import_key: str | None) -> bool:
-    """Whether a lineage is what the recipe's base describes: an import, trainings, or both.
-
-    Args:
-        workspace: the recipe and its data.
-        lineage: the whole lineage of a base model.
-        import_key: of the recipe's import; None without one.
-    """
+    """Whether a lineage is what the recipe's base describes: an import, trainings, or both."""
     steps = workspace.recipe.base.steps
     imports = 0 if import_key is None else 1
     if len(lineage) != imports + len(steps):
@@ -41,12 +35,6 @@ def check_nothing_is_replaced(
     context: Context, workspace: BuildWorkspace, base: Manifest | None, import_key: str | None
 ) -> None:
     """Checks that the recipe would replace only artifacts that it made itself.
-
-    Args:
-        context: with the store to publish to.
-        workspace: the recipe and its data.
-        base: the base model that is kept or current; None if it must be made.
-        import_key: of the recipe's import; None without one.
 
     Raises:
         BadRecipe: other artifacts would be replaced; names all of them.

@@ -182,9 +182,6 @@ class Recipe(Part):
 def read_recipe(path: Path) -> Recipe:
     """Reads and checks a recipe.
 
-    Args:
-        path: a YAML file.
-
     Raises:
         BadRecipe: the file cannot be read, a key is unknown, a value is wrong, a parent is missing or the graph has a
             cycle; names file and place.
@@ -280,10 +277,6 @@ def mixture_of(values: Mapping[str, Any]) -> Mixture:
 def with_import(recipe: Recipe, source: str) -> Recipe:
     """Returns a recipe that imports another model than its own, of the same family.
 
-    Args:
-        recipe: one whose base is imported.
-        source: a folder, or a hub id such as `google-t5/t5-base`.
-
     Raises:
         BadRecipe: the recipe imports nothing.
     """
@@ -294,10 +287,6 @@ def with_import(recipe: Recipe, source: str) -> Recipe:
 
 def check_family(recipe: Recipe, model_type: str) -> None:
     """Checks a recipe against the family of its base, before anything runs.
-
-    Args:
-        recipe: its steps, those of the base included.
-        model_type: as the base's `config.json` says it.
 
     Raises:
         BadRecipe: the recipe is for another family, or a step does not work for this one; names the place.

@@ -59,10 +59,9 @@ class BuildWorkspace:
         """Returns the key of a step. `parent` is the digest of the artifact that it starts from."""
         technique = technique_named(step.technique)
         files = self.files(step)
-        digests = [data_digest(names) for names in (files.train, files.calibration, files.dev)]
-        # Defaults of newer options are left out, so that older keys stay valid.
-        data = [*digests, files.mixture.record(), *([data_digest(files.unlabelled)] if files.unlabelled else [])]
-        return key_of(technique.key_name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
+        digests = [data_digest(names) for names in (files.train, files.calibration, files.dev, files.unlabelled)]
+        data = [*digests, files.mixture.record()]
+        return key_of(technique.name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
 
     def is_current(self, manifest: Manifest, steps: Sequence[RecipeStep], parent: str | None) -> bool:
         """Whether an artifact's last steps have these keys: the same parent, options and data."""
@@ -76,11 +75,6 @@ class BuildWorkspace:
 
     def run(self, name: str, start: str, steps: Sequence[RecipeStep]) -> Manifest:
         """Runs the steps that are not finished.
-
-        Args:
-            name: of the variant.
-            start: the artifact in the build's store to start from; empty for none.
-            steps: at least one.
 
         Raises:
             SlimseqError: a step failed; earlier steps stay finished.
@@ -105,6 +99,7 @@ class BuildWorkspace:
                 self.context,
                 seed=seed_of(self.recipe, step),
                 may_replace=True,
+                key=key,
             ),
             task=self.recipe.task,
             parent=start,
@@ -114,17 +109,9 @@ class BuildWorkspace:
             outputs=self.outputs,
         )
         outcome = technique.apply(job, technique.read(step.options))
-        manifest = outcome.manifest
         for line in outcome.lines():
             self.context.say(f"  {line}")
-        return self.with_key(manifest, key)
-
-    def with_key(self, manifest: Manifest, key: str) -> Manifest:
-        """Writes a key into the last step of an artifact's lineage, in the build's store."""
-        last = manifest.lineage[-1].model_copy(update={"key": key})
-        keyed = manifest.model_copy(update={"lineage": [*manifest.lineage[:-1], last]})
-        self.store.rewrite_manifest(keyed)
-        return keyed
+        return outcome.manifest
 
     def _done_for_any(self, target: str, key: str) -> Manifest | None:
         """Returns the artifact of a finished step, of this or another variant with the same first steps."""

@@ -30,11 +30,6 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
     With `int8`, matrices are quantized symmetrically with one scale a row, norms and biases stay float32, or with
     `int8_float16` float16, which a CPU computes with in float32.
 
-    Args:
-        source: a Hugging Face model folder with safetensors and `tokenizer.json`.
-        folder: where to write; made if it is missing.
-        compute_type: how matrices are stored, and computed with.
-
     Raises:
         BadSource: the model is none that is known, lacks a tensor, or has an activation that CTranslate2 lacks.
         InvalidArtifact: the configuration or the tokenizer cannot be read.

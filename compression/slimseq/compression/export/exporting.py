@@ -25,12 +25,6 @@ class OnnxExporter(StrEnum):
 def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter = OnnxExporter.SLIMSEQ) -> None:
     """Exports an artifact's safetensors to fp32 ONNX and puts the result beside them.
 
-    Args:
-        context: the store.
-        task: the artifact's task.
-        variant: its name.
-        exporter: our own, which is faster, smaller and needs no tracing, or optimum.
-
     Raises:
         UnknownVariant, CorruptArtifact: as `Store.verify` does.
         BadParameters: the artifact has no safetensors.
@@ -52,12 +46,6 @@ def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter 
 
 def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "ComputeType" = "float32") -> None:
     """Exports an artifact's safetensors to CTranslate2 and puts the result beside them.
-
-    Args:
-        context: the store.
-        task: the artifact's task.
-        variant: its name.
-        compute_type: `float32`, or `int8` with one scale a matrix row.
 
     Raises:
         UnknownVariant, CorruptArtifact: as `Store.verify` does.

@@ -26,10 +26,6 @@ TWO_GIBIBYTES = 2**31
 def export_with_optimum(source: Path, folder: Path) -> None:
     """Writes `encoder.onnx` and `decoder.onnx`, fp32.
 
-    Args:
-        source: a Hugging Face model folder with safetensors.
-        folder: where to write; made if it is missing.
-
     Raises:
         BadParameters: optimum is not installed.
         BadSource: optimum cannot export the model.

@@ -31,15 +31,3 @@ def quiet_libraries() -> Iterator[None]:
         os.close(output)
         os.close(nowhere)
         logging.disable(logging.NOTSET)
-
-
-@contextlib.contextmanager
-def unchanged_logging() -> Iterator[None]:
-    """Undoes what a library does to the root logger while it is imported: others would begin to talk."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
-        yield
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slimseq.compression.context import Context
-from slimseq.compression.progress import every
+from slimseq.compression.context import Context, every
 from slimseq.models_store.errors import BadSource
 
 PATTERNS = ["*.json", "*.safetensors", "spiece.model", "sentencepiece.bpe.model", "*.spm", "merges.txt", "*.txt"]

@@ -14,16 +14,6 @@ from cyclopts import Parameter
 from pydantic import ValidationError
 
 from slimseq.compression.artifacts.publish import Identity, check_name, copy_tokenizer, publish_model
-from slimseq.compression.commands.arguments import (
-    ForceOption,
-    JsonOption,
-    StoreOption,
-    open_context,
-    print_json,
-    print_line,
-    require,
-)
-from slimseq.compression.commands.next_step import evaluate_next
 from slimseq.compression.context import Context, library_versions
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
@@ -131,6 +121,7 @@ def import_model(
             versions=library_versions(),
             seconds=round(time.monotonic() - started, 3),
             device=context.device,
+            key=context.key,
         )
         identity = Identity(
             task=options.task,
@@ -220,33 +211,3 @@ def _task_parameters(config: dict[str, Any], task: Task, languages: Sequence[str
     name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages)}"
     parameters = (config.get("task_specific_params") or {}).get(name, {})
     return dict(parameters)
-
-
-def command(
-    source: Annotated[str, Parameter(help="A folder, or a hub id such as google-t5/t5-small.")],
-    /,
-    *,
-    options: ImportOptions,
-    force: ForceOption = False,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Import a model from a folder or a hub as an artifact (bf16 safetensors, manifest, model card).
-
-    Families: T5 (1.0, 1.1, mT5), BART, mBART, Marian and PEGASUS.
-    """
-    require("torch")
-    context = open_context(store, force=force)
-    with context.store.claim(options.task, options.variant):
-        manifest = import_model(context, source, options)
-    if as_json:
-        print_json(manifest.model_dump(mode="json"))
-    else:
-        stored = sum(manifest.size.bytes_by_format.values())
-        name = f"{manifest.task}/{manifest.variant}"
-        print_line(f"{name}: {manifest.size.parameters:,} parameters, {stored / 1e6:.1f} MB, {manifest.digest}")
-        generation = manifest.generation
-        tokens = [generation.source_language_token, generation.target_language_token]
-        marks = f" (tokens {' and '.join(filter(None, tokens))})" if any(tokens) else ""
-        print_line(f"Languages: {' to '.join(manifest.languages)}{marks}. Prefix of inputs: {generation.prefix!r}.")
-        print_line(evaluate_next(context, manifest))

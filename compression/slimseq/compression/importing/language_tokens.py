@@ -33,23 +33,13 @@ class LanguageTokens:
 
 
 def language_codes(tokenizer_folder: Path, pattern: re.Pattern[str]) -> dict[str, str]:
-    """Returns the names of the languages of a `tokenizer.json` by token, in the order of ids.
-
-    Args:
-        tokenizer_folder: holds the `tokenizer.json`.
-        pattern: of such a token; group 1 is the language's name.
-    """
+    """Returns the names of the languages of a `tokenizer.json` by token, in the order of ids."""
     found = map(pattern.fullmatch, _ids(read_json(tokenizer_folder / "tokenizer.json"), pattern))
     return {match[0]: match[1] for match in found if match}
 
 
 def read_language_tokens(folder: Path, tokenizer_folder: Path) -> LanguageTokens:
-    """Returns the language tokens in a model's files.
-
-    Args:
-        folder: the model's own folder, with the configurations.
-        tokenizer_folder: holds the `tokenizer.json`.
-    """
+    """Returns the language tokens in a model's files."""
     pattern = _pattern_of(family_of(folder))
     tokenizer = read_json(tokenizer_folder / "tokenizer.json")
     code_of = {number: code for code, number in _ids(tokenizer, pattern).items()}
@@ -63,11 +53,6 @@ def read_language_tokens(folder: Path, tokenizer_folder: Path) -> LanguageTokens
 
 def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens: LanguageTokens) -> None:
     """Sets the language token of a tokenizer's template and the first output token of a model.
-
-    Args:
-        model: its configuration and generation configuration are changed.
-        tokenizer_folder: its `tokenizer.json` and `tokenizer_config.json` are changed.
-        tokens: of source and target; the tokenizer must have both.
 
     Raises:
         BadSource: the tokenizer has no template with a language token.

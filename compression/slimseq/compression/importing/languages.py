@@ -44,13 +44,6 @@ def resolve_languages(
 ) -> Languages:
     """Determines the languages of an imported model.
 
-    Args:
-        task: translation has a source and a target language, summarization one language.
-        folder: the model's own folder.
-        tokenizer_folder: with the `tokenizer.json` of the new artifact.
-        source: the hub id or the folder's name, which has the language pair of a Marian.
-        named: languages that the user names; None takes those of the model's files.
-
     Raises:
         BadParameters: the number of names is wrong, a name is unknown or ambiguous, or the model has several pairs and
             none is named.

@@ -36,10 +36,6 @@ def is_marian_tokenizer(folder: Path) -> bool:
 def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
     """Writes `tokenizer.json`, `tokenizer_config.json` and, where the model has `target.spm`, `target_tokenizer.json`.
 
-    Args:
-        source: a folder with `source.spm` and `vocab.json`.
-        folder: where to write.
-
     Raises:
         BadSource: a file is missing or unreadable, or of a kind that cannot be converted.
     """
@@ -62,10 +58,6 @@ def restore_normalizer(source: Path, folder: Path) -> None:
     """Adds the normalizer of the SentencePiece model to a converted `tokenizer.json` without one.
 
     transformers 5 drops it for mBART, so that ligatures and full-width letters get other pieces.
-
-    Args:
-        source: a model folder with a SentencePiece model.
-        folder: with the converted `tokenizer.json`.
 
     Raises:
         BadSource: the SentencePiece model cannot be read.

@@ -3,35 +3,18 @@
 Variants take turns in one run, so that a machine's noise affects all of them equally.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.table import Table
 
-from slimseq.compression.commands.arguments import (
-    POSITIVE,
-    JsonOption,
-    RecordOption,
-    StoreOption,
-    TaskArgument,
-    VariantsArgument,
-    chosen_variants,
-    open_context,
-    print_json,
-    print_line,
-    print_table,
-    reading_context,
-)
-from slimseq.compression.commands.next_step import command_line, serving_line
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.measure.evaluate import references_among
-from slimseq.compression.options import COMMON, flat
+from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.benchmark import compare, measure_layouts
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.fastest import even_layouts
@@ -40,8 +23,6 @@ from slimseq.evaluation.record import speed_setting
 from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import MeasuredLayout, Performance
-
-SIZE = Parameter.combine(POSITIVE, Parameter(group=COMMON))
 
 
 @flat(COMMON)
@@ -79,7 +60,7 @@ class BenchmarkOptions:
 
 
 def benchmark_variants(
-    context: Context, task: Task, variants: Sequence[str], options: BenchmarkOptions, keep: bool = False
+    context: Context, task: Task, variants: Sequence[str], options: BenchmarkOptions
 ) -> dict[str, Performance]:
     """Measures latency and throughput of variants.
 
@@ -88,7 +69,6 @@ def benchmark_variants(
         task: the task.
         variants: names; the first one's generation defaults hold for all, but for the beams: each has its own.
         options: texts and settings.
-        keep: whether the figures are written into the variants' manifests, in place of earlier ones of that setting.
 
     Raises:
         UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
@@ -116,22 +96,25 @@ def benchmark_variants(
             )
             for name, generator in generators.items()
         }
-        measured = compare(
+        return compare(
             generators, texts, settings, options.batch, options.repeats, threads=options.threads, resident=resident
         )
-    for name, performance in measured.items() if keep else ():
-        _keep_speed(context, generators[name].manifest, performance)
-    return measured
 
 
-def _keep_speed(context: Context, measured: Manifest, performance: Performance) -> None:
-    """Writes a measurement into the manifest of the measured files, in place of an earlier one of its setting."""
+def record_speeds(context: Context, manifests: Iterable[Manifest], found: Mapping[str, Performance]) -> None:
+    """Writes measurements into the manifests of what was measured, in place of earlier ones of their setting.
 
-    def added(manifest: Manifest) -> Manifest:
-        kept = [each for each in manifest.performance if speed_setting(each) != speed_setting(performance)]
-        return manifest.model_copy(update={"performance": [*kept, performance]})
+    Raises:
+        UnknownVariant, InvalidArtifact: an artifact was removed or replaced meanwhile.
+    """
+    for measured in manifests:
+        new = found[measured.variant]
 
-    context.store.update_manifest(measured, added)
+        def added(manifest: Manifest, new: Performance = new) -> Manifest:
+            kept = [each for each in manifest.performance if speed_setting(each) != speed_setting(new)]
+            return manifest.model_copy(update={"performance": [*kept, new]})
+
+        context.store.update_manifest(measured, added)
 
 
 def tune(context: Context, task: Task, variant: str, options: BenchmarkOptions) -> list[MeasuredLayout]:
@@ -202,97 +185,3 @@ def _keep_layouts(context: Context, opened: Manifest, measured: Sequence[Measure
 
 def _place(each: MeasuredLayout) -> tuple[tuple[str, ...], int, str]:
     return tuple(sorted(each.cpu_flags)), each.cores, each.runtime
-
-
-def command(
-    task: TaskArgument,
-    variants: VariantsArgument = None,
-    /,
-    *,
-    options: BenchmarkOptions = BenchmarkOptions(),
-    samples: Annotated[
-        int | None, SIZE, Parameter(help="Number of texts to generate from. By default 16, or 64 with --tune.")
-    ] = None,
-    batch: Annotated[int | None, SIZE, Parameter(help="Batch size. By default 1, or 16 with --tune.")] = None,
-    is_recorded: RecordOption = False,
-    is_tuned: Annotated[
-        bool,
-        Parameter(
-            name="--tune",
-            group=COMMON,
-            negative="",
-            help="Find the fastest number of workers and threads for this machine on every runtime, and write them "
-            "into the manifests, where the service reads them.",
-        ),
-    ] = False,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure latency and throughput of variants, taking turns so that noise hits all alike.
-
-    The speed-up is relative to each variant's reference, the model that its lineage starts from, where that is among
-    the measured variants.
-    """
-    context = open_context(store) if is_recorded or is_tuned else reading_context(store)
-    names = chosen_variants(context, task, variants)
-    if is_tuned:
-        _refuse(("--new-tokens", options.new_tokens), ("--threads", options.threads), ("--record", is_recorded))
-        _tune(context, task, names, replace(options, samples=samples or 64, batch=batch or 16), as_json)
-        return
-    options = replace(options, samples=samples or options.samples, batch=batch or options.batch)
-    with context.working(f"benchmark {task}: {', '.join(names)}"):
-        measured = benchmark_variants(context, task, names, options, is_recorded)
-    if as_json:
-        print_json({name: performance.model_dump(mode="json") for name, performance in measured.items()})
-        return
-    references = references_among(context.store, task, names)
-    title = f"{task}, batch {options.batch}, {options.samples} texts, {options.repeats} repeats"
-    table = Table("variant", "beams", "tokens/s", "speed-up", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
-    for name, each in measured.items():
-        reference = measured.get(references.get(name, ""))
-        table.add_row(
-            name,
-            str(each.num_beams),
-            f"{each.tokens_per_second:.0f}",
-            f"{each.tokens_per_second / reference.tokens_per_second:.2f}" if reference else "",
-            *(f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms)),
-            f"{each.resident_bytes / 1e6:.0f}",
-        )
-    print_table(table)
-    words = ("benchmark", task.value, *names, "--tune")
-    print_line(f"Next, find this machine's best threads and workers: {command_line(context, *words)}")
-    print_line(f"Or serve them: {serving_line(context)}")
-
-
-def _refuse(*given: tuple[str, object]) -> None:
-    for name, value in given:
-        if value:
-            raise BadParameters(f"{name} has no effect with --tune; leave it out")
-
-
-def _tune(context: Context, task: Task, names: Sequence[str], options: BenchmarkOptions, as_json: bool) -> None:
-    with context.working(f"tune {task}"):
-        measured = {name: tune(context, task, name, options) for name in names}
-    if as_json:
-        print_json({name: [each.model_dump(mode="json") for each in layouts] for name, layouts in measured.items()})
-        return
-    title = f"{task}, {options.samples} texts in batches of {options.batch}, {options.repeats} repeats"
-    table = Table("variant", "runtime", "workers", "threads", "tokens/s", "ratio", title=title)
-    for name, layouts in measured.items():
-        for each in layouts:
-            ratio = each.tokens_per_second / layouts[0].tokens_per_second
-            cells = (
-                each.runtime,
-                str(each.workers),
-                str(each.threads),
-                f"{each.tokens_per_second:.0f}",
-                f"{ratio:.2f}",
-            )
-            table.add_row(name, *cells, end_section=each is layouts[-1])
-    print_table(table)
-    for name, layouts in measured.items():
-        best = layouts[0]
-        print_line(
-            f"Chosen for {task}/{name}: {best.runtime} with {best.workers} workers of {best.threads} threads. It is in "
-            "the manifest; the service takes it when it starts."
-        )

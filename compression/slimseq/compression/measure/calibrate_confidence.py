@@ -1,4 +1,7 @@
-"""`calibrate-confidence`: fits the map from log-probability to expected quality that the confidence of answers is."""
+"""`calibrate-confidence`: fits the map from log-probability to expected quality that the confidence of answers is.
+
+For translations alone: log-probabilities of summaries say nothing of their quality (docs/decisions/027-confidence.md).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,24 +11,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.table import Table
 
-from slimseq.compression.commands.arguments import (
-    POSITIVE,
-    JsonOption,
-    RecordOption,
-    StoreOption,
-    TaskArgument,
-    VariantsArgument,
-    chosen_variants,
-    open_context,
-    print_json,
-    print_line,
-    print_table,
-    reading_context,
-)
 from slimseq.compression.context import Context
-from slimseq.compression.options import COMMON, flat
+from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
 from slimseq.evaluation.datasets import BUNDLED, BUNDLED_SPLIT, load_examples
 from slimseq.evaluation.host import cpu_flags
@@ -41,7 +29,7 @@ class CalibrationOptions:
     """What to calibrate on, and how."""
 
     datasets: Annotated[Sequence[str], Parameter(name="--data", show_default=", ".join)] = ("sample",)
-    """Dev data: `sample` (bundled), cnn_dailymail, wmt14-de-en, or a file. Repeatable. Best like what you serve."""
+    """Dev data: `sample` (bundled), wmt14-de-en, or a file. Repeatable. Best like what you serve."""
     samples: Annotated[int | None, POSITIVE] = None
     """Number of samples of each data set, from its start. By default all."""
     split: str = "validation"
@@ -113,49 +101,3 @@ def calibrate_variants(
                     update = partial(Manifest.model_copy, update={"confidence": found[name]})
                     context.store.update_manifest(generator.manifest, update)
     return found
-
-
-def command(
-    task: TaskArgument,
-    variants: VariantsArgument = None,
-    /,
-    *,
-    options: CalibrationOptions = CalibrationOptions(),
-    is_recorded: RecordOption = False,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Calibrate the confidence of translations: fit a map from mean log-probability to expected quality on dev data.
-
-    Quality is chrF / 100. The table says how well log-probabilities order
-    outputs (Spearman's and Pearson's correlation, with 95 % intervals), and the expected calibration error on held-out
-    samples.
-    """
-    context = open_context(store) if is_recorded else reading_context(store)
-    names = chosen_variants(context, task, variants)
-    found = calibrate_variants(context, task, names, options, is_recorded)
-    if as_json:
-        print_json({name: each.model_dump(mode="json") for name, each in found.items()})
-        return
-    print_table(table_of(task, found))
-    if not is_recorded:
-        print_line("Nothing was recorded. --record writes it into the manifests; answers then have a confidence.")
-
-
-def table_of(task: Task, found: dict[str, ConfidenceCalibration]) -> Table:
-    """Returns the calibrations as a table for people."""
-    first = next(iter(found.values()))
-    title = f"Confidence of {task} on {first.dataset}, {first.samples} samples: expected {first.metric}"
-    table = Table("variant", "runtime", "Spearman", "Pearson", "calibration error", "lowest", "highest", title=title)
-    for name, each in found.items():
-        (low, high), (least, most) = each.spearman_interval, each.pearson_interval
-        table.add_row(
-            name,
-            each.runtime,
-            f"{each.spearman:.3f} [{low:.3f}, {high:.3f}]",
-            f"{each.pearson:.3f} [{least:.3f}, {most:.3f}]",
-            f"{each.calibration_error:.3f}",
-            f"{each.points[0][1]:.2f}",
-            f"{each.points[-1][1]:.2f}",
-        )
-    return table

@@ -1,44 +1,47 @@
 """Prunes: parts of a model are really removed, then it is trained to recover.
 
-Layers, heads (or the width), feed-forward channels, token ids and single weights go in this order. What stays is
+Layers, heads (or the width), feed-forward channels and token ids go in this order. What stays is
 ranked on calibration data. Every layer of a stack keeps the same number of parts, so that stock configuration keys
-describe the result. Training learns from labels and from the unpruned parent.
+describe the result. Training learns from labels and from the unpruned parent. In a recipe:
+
+    - prune: {feed_forward: 0.5, heads: 6, epochs: 1, learning_rate: 3.0e-4}
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from slimseq.compression.artifacts.outcome import Outcome
-from slimseq.compression.artifacts.parent import Parent, open_parent
-from slimseq.compression.context import Context
-from slimseq.compression.from_parent import Derivation, learn_from_parent, read_data
-from slimseq.compression.options import flat_values
-from slimseq.compression.prune.layers import layers_in_words
+from slimseq.compression.options import TRAINING, flat, flat_values
 from slimseq.compression.prune.options import PruneOptions
-from slimseq.compression.prune.rebuild import rebuild
-from slimseq.compression.prune.shape import Shape, shape_of
-from slimseq.compression.prune.structure import cut_structure, wanted_shape
-from slimseq.compression.prune.unstructured import held_sparse, sparsity_masks
-from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
-from slimseq.compression.technique import Job
+from slimseq.compression.technique import Job, Technique
 from slimseq.compression.training.data.pairs import DataFiles, Material, TrainingSet
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
+    from slimseq.compression.artifacts.outcome import Outcome
+    from slimseq.compression.artifacts.parent import Parent
+    from slimseq.compression.prune.shape import Shape
+    from slimseq.compression.prune.vocabulary import VocabularyCut
 
 __all__ = ["PruneOptions", "prune"]
 
 
-def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome:
+@flat(TRAINING)
+@dataclass(frozen=True)
+class Recovery(TrainingOptions):
+    """How to train a pruned model: on its parent's whole distribution, without regularization."""
+
+    label_smoothing: float = 0.0
+    dropout: float | None = 0.0
+
+
+def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcome":
     """Prunes an artifact and publishes the result.
 
     Args:
@@ -54,6 +57,14 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
         BadData: a file cannot be used.
         TrainingDiverged: recovery failed; nothing is published.
     """
+    from slimseq.compression.artifacts.parent import open_parent
+    from slimseq.compression.from_parent import Derivation, learn_from_parent, read_data
+    from slimseq.compression.prune.layers import layers_in_words
+    from slimseq.compression.prune.rebuild import rebuild
+    from slimseq.compression.prune.shape import shape_of
+    from slimseq.compression.prune.structure import cut_structure, wanted_shape
+    from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
+
     started = time.monotonic()
     training.check()
     options.check()
@@ -88,14 +99,8 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
             student = rebuild(student, {}, student.state_dict())
         after = student.num_parameters()
         context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
-        masks: dict[str, torch.Tensor] = {}
-        if options.is_sparse:
-            masks = _masks(student, options, material, context)
-            stack.enter_context(held_sparse(student, masks))
-            zeros = sum(int((~mask).sum()) for mask in masks.values())
-            context.say(f"Set {zeros:,} of the {after:,} that stay to zero ({zeros / after:.0%})")
         kept_layers = record.get("kept_layers")
-        description = _description(job.parent, 1 - after / before, whole, shape, cut, tokens, options)
+        description = _description(job.parent, 1 - after / before, whole, shape, cut, tokens)
         derivation = Derivation(
             technique="prune",
             description=description,
@@ -121,12 +126,14 @@ def _corpus(material: Material, files: DataFiles) -> Iterator[Example]:
         yield from material.calibration.examples
 
 
-def _trimmed(parent: Parent, material: Material, cut: VocabularyCut, folder: Path) -> tuple[Parent, Material]:
+def _trimmed(parent: "Parent", material: Material, cut: "VocabularyCut", folder: Path) -> "tuple[Parent, Material]":
     """Returns the teacher and the data in the ids of a trimmed vocabulary.
 
     The teacher is cut along, so that it reads the same ids as the student and its distribution is over the same. It
     takes over the parent's model, which is not used any more.
     """
+    from slimseq.compression.prune.vocabulary import trim_model, trim_tokenizer
+
     trim_tokenizer(parent.folder, folder, cut)
     tokenizer = Tokenizer(folder)
     prefix = parent.manifest.generation.prefix
@@ -140,31 +147,26 @@ def _trimmed(parent: Parent, material: Material, cut: VocabularyCut, folder: Pat
     )
 
 
-def _masks(
-    student: "PreTrainedModel", options: PruneOptions, material: Material, context: Context
-) -> "dict[str, torch.Tensor]":
-    assert options.criterion in ("wanda", "magnitude")
-    return sparsity_masks(student, material.calibration, context, options.criterion, options.sparsity, options.pattern)
-
-
 def _description(
-    variant: str,
-    removed: float,
-    whole: Shape,
-    shape: Shape,
-    cut: VocabularyCut | None,
-    tokens: int,
-    options: PruneOptions,
+    variant: str, removed: float, whole: "Shape", shape: "Shape", cut: "VocabularyCut | None", tokens: int
 ) -> str:
     parts = shape.words(whole)
     if cut is not None:
         parts.append(f"{len(cut.kept):,} of {tokens:,} tokens")
     text = f"{variant} with {removed:.0%} of its parameters removed"
-    text += f" (left: {', '.join(parts)})." if parts else "."
-    if options.is_sparse:
-        share = f"{options.pattern} of" if options.pattern else f"{1 - options.sparsity:.0%} of"
-        text += (
-            f" Single weights were set to zero so that {share} the stacks' linear layers stay: that saves bytes where "
-            "files are compressed, not time."
-        )
-    return text
+    return f"{text} (left: {', '.join(parts)})." if parts else f"{text}."
+
+
+TECHNIQUE = Technique(
+    "prune",
+    """Prune a variant: parts are really removed, then it recovers on labels and on the unpruned model.
+
+    Without --max-seconds, --max-steps or --epochs recovery takes ten minutes; --max-steps 0 skips it.
+    """,
+    prune,
+    [PruneOptions, Recovery],
+    makes="pruned",
+    data=DataFiles,
+    needs_data=True,
+    requires="torch",
+)

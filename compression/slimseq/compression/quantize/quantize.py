@@ -1,24 +1,31 @@
 """Quantizes an artifact: runs the scheme that the options name and publishes the result.
 
-Each scheme is a module of this folder; `scheme` has their protocol.
+Each scheme is a module of this folder; `scheme` has their protocol. In a recipe:
+
+    - quantize: {scheme: int8-dynamic}
 """
 
 import importlib
 import time
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Annotated, Final, cast
 
+from cyclopts import Parameter
+
+from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.publish import Draft, check_name, copy_tokenizer, derived, publishing
 from slimseq.compression.context import Context, library_versions
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.options import COMMON, DATA, UNUSED, flat
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.scheme import QuantizationRun, Scheme
+from slimseq.compression.technique import Job, Technique
+from slimseq.compression.training.data.mixture import Mixture
+from slimseq.compression.training.data.pairs import DataFiles
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Manifest, Step, Task
-
-if TYPE_CHECKING:
-    from slimseq.compression.training.data.pairs import DataFiles
 
 __all__ = ["QuantizeOptions", "quantize"]
 
@@ -26,13 +33,26 @@ __all__ = ["QuantizeOptions", "quantize"]
 SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {
     "int8-dynamic": ("int8.dynamic", "INT8_DYNAMIC"),
     "int8-static": ("int8.static", "INT8_STATIC"),
-    "int8-weight-only": ("weight_only", "INT8"),
-    "int4-weight-only": ("weight_only", "INT4"),
     "bf16": ("whole_model", "BF16"),
     "fp16": ("whole_model", "FP16"),
     "ctranslate2-int8": ("whole_model", "CTRANSLATE2_INT8"),
     "ctranslate2-int8-float16": ("whole_model", "CTRANSLATE2_INT8_FLOAT16"),
 }
+
+
+@flat(DATA)
+@dataclass(frozen=True)
+class OptionalData(DataFiles):
+    """Data files, which only some schemes need."""
+
+    train: Annotated[Sequence[str], Parameter(name="--data", group=COMMON)] = ()
+    """Data for int8-static: a .jsonl or .tsv file (also .gz), or two texts as SOURCE:TARGET. Repeatable."""
+    calibration: Sequence[str] = ()
+    """Calibration data of int8-static. Repeatable. By default the first rows of --data."""
+    dev: Annotated[Sequence[str], Parameter(group=COMMON)] = ()
+    """Held-out data, on which --fallback measures. Repeatable. By default the calibration data."""
+    mixture: Annotated[Mixture, UNUSED] = field(default_factory=Mixture)
+    unlabelled: Annotated[Sequence[str], UNUSED] = ()
 
 
 def quantize(
@@ -41,7 +61,7 @@ def quantize(
     variant: str,
     name: str = "quantized",
     options: QuantizeOptions | None = None,
-    files: "DataFiles | None" = None,
+    files: DataFiles | None = None,
     scheme: Scheme | None = None,
 ) -> Manifest:
     """Makes a quantized artifact from one with safetensors.
@@ -52,7 +72,7 @@ def quantize(
         variant: the artifact to start from.
         name: the new artifact's name.
         options: how to quantize; by default `int8-dynamic`, with the weight range that suits this CPU.
-        files: data for calibration, for a fallback and for fine-tuning.
+        files: data for calibration and for a fallback.
         scheme: used instead of the scheme that the options name.
 
     Returns:
@@ -77,7 +97,7 @@ def quantize(
     context.store.verify(task, variant, only="safetensors")
     source = context.store.folder(task, variant)
     started = time.monotonic()
-    step = Step(technique="quantize", parent=parent.digest, versions=library_versions(), device="cpu")
+    step = Step(technique="quantize", parent=parent.digest, versions=library_versions(), device="cpu", key=context.key)
     description = f"{parent.description} {scheme.description}"
     with context.progress() as progress, publishing(context.store, derived(parent, name, description, step)) as draft:
         bar = progress.add_task(f"quantize {task}/{variant}", total=1, status="")
@@ -110,3 +130,26 @@ def scheme_named(name: SchemeName) -> Scheme:
     """Imports a scheme."""
     module, attribute = SCHEMES[name]
     return cast(Scheme, getattr(importlib.import_module(f"slimseq.compression.quantize.{module}"), attribute))
+
+
+def _run(job: Job, options: QuantizeOptions) -> Outcome:
+    manifest = quantize(job.context, job.task, job.parent, job.name, options, job.files)
+    found = manifest.lineage[-1].parameters
+    in_float = found.get("in_float", [])
+    chosen = [f"Scheme: {options.scheme}."]
+    if options.scheme not in ("bf16", "fp16"):
+        chosen = [f"Scheme: {options.scheme}. Layers left in float: {', '.join(in_float) or 'none'}."]
+    if "divergence" in found:
+        chosen.append(f"Divergence from the float model: {found['divergence']:.4f} nats a target token.")
+    return Outcome(manifest, chosen=chosen)
+
+
+TECHNIQUE = Technique(
+    "quantize",
+    "Quantize a variant: by default to int8 ONNX with dynamic quantization of activations.",
+    _run,
+    [QuantizeOptions],
+    makes="quantized",
+    starts_from="original",
+    data=OptionalData,
+)

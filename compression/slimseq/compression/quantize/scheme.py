@@ -26,7 +26,7 @@ class QuantizationRun:
     Args:
         context: seed, device and progress.
         parent: the manifest of the artifact to quantize.
-        source: a Hugging Face folder with the weights: the artifact's, or one that replaces it.
+        source: the artifact's folder, with the weights.
         options: how to quantize.
         files: data files; None if none were given.
         report_status: shows a short status to the user.
@@ -57,15 +57,6 @@ class QuantizationRun:
         """
         return self._read(self._files("dev", "calibration"), self.options.fallback_samples)
 
-    def train(self) -> "TrainingSet":
-        """Returns all training pairs.
-
-        Raises:
-            BadParameters: there are no training files.
-            BadData: a file cannot be used.
-        """
-        return self._read(self._files("train"), None)
-
     def _files(self, *kinds: str) -> Sequence[str]:
         for kind in kinds:
             names: Sequence[str] = getattr(self.files, kind) if self.files is not None else ()
@@ -73,7 +64,7 @@ class QuantizationRun:
                 return names
         raise BadParameters(f"{self.options.scheme} needs {' or '.join(kinds)} data here; name at least one file")
 
-    def _read(self, names: Sequence[str], samples: int | None) -> "TrainingSet":
+    def _read(self, names: Sequence[str], samples: int) -> "TrainingSet":
         from slimseq.compression.training.data.pairs import TrainingSet, limits_of, read_examples
 
         generation = self.parent.generation

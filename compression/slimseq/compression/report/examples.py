@@ -33,11 +33,6 @@ def generate_examples(context: Context, facts: TaskFacts, count: int) -> list[Sh
 
     One variant is open at a time, so that the store may be larger than the memory.
 
-    Args:
-        context: the store, and the console for progress.
-        facts: the task and its variants.
-        count: the number of texts.
-
     Raises:
         CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
     """

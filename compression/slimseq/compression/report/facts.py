@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimseq.compression.errors import BadData
-from slimseq.compression.techniques import current_names
 from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME
@@ -122,12 +121,6 @@ class TaskFacts:
 def facts_of(store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False) -> list[TaskFacts]:
     """Reads the manifests of a store.
 
-    Args:
-        store: the artifacts.
-        tasks: empty means all tasks with artifacts.
-        is_recorded: takes the first recorded manifest of each derived artifact (`slimseq.models_store.derived`),
-            so that the facts of a store in git are the same on every machine. Otherwise what was built here counts.
-
     Raises:
         InvalidArtifact: a manifest, or the record of derived artifacts, cannot be read.
         BadData: there is nothing to report.
@@ -179,7 +172,7 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
     return VariantFacts(
         manifest=manifest,
         reference=reference_label(manifest, manifests),
-        lineage=current_names(lineage_labels(manifest, manifests)),
+        lineage=tuple(lineage_labels(manifest, manifests)),
         disk_bytes=disk_bytes,
         times_smaller=root.size.fp32_bytes / disk_bytes if root is not None and disk_bytes else None,
         parameter_ratio=manifest.size.parameters / root.size.parameters if root and has_parameters else None,

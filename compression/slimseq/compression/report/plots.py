@@ -1,4 +1,4 @@
-"""Draws the plots of a report: quality against cost with the Pareto front, findings and loss curves."""
+"""Draws the plots of a report: quality against cost with the Pareto front, and findings."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from slimseq.compression.report.drawing import Plot, Theme, drawn
 from slimseq.compression.report.facts import DatasetFacts, TaskFacts, VariantFacts
 from slimseq.compression.report.findings import Finding
-from slimseq.compression.report.losses import LossCurve, smoothed, thinned
 from slimseq.compression.report.numbers import MEGA, plain
 
 if TYPE_CHECKING:
@@ -110,18 +109,6 @@ def finding_plot(finding: Finding, name: str) -> Plot | None:
     )
 
 
-def loss_plot(curve: LossCurve, name: str) -> Plot:
-    """Draws the loss of a run, raw and smoothed, and its smoothed parts."""
-    return drawn(
-        name,
-        f"{curve.title}: training loss in nats a target token, smoothed. The faint line is not smoothed.",
-        f"Smoothed loss goes from {smoothed(curve.series['loss'])[0]:.3f} to {smoothed(curve.series['loss'])[-1]:.3f} "
-        f"between steps {curve.steps[0]:,} and {curve.steps[-1]:,}.",
-        lambda axes, theme: _curve(axes, theme, curve),
-        height_inches=3.0,
-    )
-
-
 def _points(facts: TaskFacts, reference: str, dataset: DatasetFacts, cost: str) -> list[Point]:
     scores = dict(dataset.scores[facts.primary_metric])
     points = []
@@ -203,17 +190,3 @@ def _candidates(axes: "Axes", theme: Theme, finding: Finding) -> None:
     axes.set_xlabel("parameters, millions")
     axes.set_ylabel("loss, nats a token")
     axes.grid(visible=True)
-
-
-def _curve(axes: "Axes", theme: Theme, curve: LossCurve) -> None:
-    steps = thinned(curve.steps)
-    for (name, values), colour in zip(curve.series.items(), cycle(theme.series), strict=False):
-        if name == "loss":
-            axes.plot(steps, thinned(values), color=colour, linewidth=0.6, alpha=0.35)
-        width = 1.6 if name == "loss" else 1.0
-        axes.plot(steps, thinned(smoothed(values)), color=colour, linewidth=width, label=name)
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss, nats a token")
-    axes.grid(visible=True)
-    if len(curve.series) > 1:
-        axes.legend()

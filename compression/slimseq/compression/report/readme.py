@@ -9,6 +9,7 @@ from slimseq.compression.report.facts import DatasetFacts, TaskFacts
 from slimseq.evaluation.record import SHOWN_SLICES
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import ConfidenceCalibration, MeanAgreement, QualityScore
 
 MARKER = "<!-- {}:{} -->"
@@ -33,16 +34,11 @@ def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
     Raises:
         BadReadme: the file cannot be read or written, or has no markers, or one of them alone or more than once.
     """
-    text = _read(path)
-    lines = text.split("\n")
-    for name in _tables_in(path, text):
-        begin, end = _markers(path, lines, name)
-        lines = [*lines[: begin + 1], *TABLES[name](facts), *lines[end:]]
-    changed = "\n".join(lines)
-    if changed == text:
+    before, after = _before_and_after(path, facts)
+    if after == before:
         return False
     try:
-        write_text(path, changed)
+        write_text(path, "\n".join(after))
     except OSError as error:
         raise BadReadme(f"{path} cannot be written: {error.strerror}") from error
     return True
@@ -55,17 +51,37 @@ def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
         BadReadme: as `update_readme` does.
         OutdatedTables: it would.
     """
-    text = _read(path)
-    lines = text.split("\n")
-    for name in _tables_in(path, text):
-        begin, end = _markers(path, lines, name)
-        there = lines[begin + 1 : end]
-        for number, (has, wanted) in enumerate(zip_longest(there, TABLES[name](facts)), begin + 2):
-            if has != wanted:
-                raise OutdatedTables(
-                    f"{path}: line {number} {_quoted(has)} but the manifests say {_quoted(wanted, 'nothing')}; "
-                    "run the same command without --check"
-                )
+    for number, (has, wanted) in enumerate(zip_longest(*_before_and_after(path, facts)), 1):
+        if has != wanted:
+            raise OutdatedTables(
+                f"{path}: line {number} says {has!r} but the manifests say {wanted!r}; "
+                "run the same command without --check"
+            )
+
+
+def _before_and_after(path: Path, facts: Sequence[TaskFacts]) -> tuple[list[str], list[str]]:
+    """Returns the lines of a file, and those with new tables between the markers."""
+    try:
+        before = path.read_bytes().decode("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise BadReadme(f"{path} cannot be read: {reason}") from error
+    after, has_table = before, False
+    for name, table in TABLES.items():
+        stripped = [line.strip() for line in after]
+        first, last = (MARKER.format(name, side) for side in ("begin", "end"))
+        if first not in stripped and last not in stripped:
+            continue
+        for marker in (first, last):
+            if stripped.count(marker) != 1:
+                raise BadReadme(f"{path} has the line {marker} {stripped.count(marker)} times instead of once")
+        begin, end = stripped.index(first), stripped.index(last)
+        if end < begin:
+            raise BadReadme(f"{path}: line {end + 1} has {last} before {first}")
+        after, has_table = [*after[: begin + 1], *table(facts), *after[end:]], True
+    if not has_table:
+        raise BadReadme(f"{path} has no line {' or '.join(MARKER.format(name, 'begin') for name in TABLES)}")
+    return before, after
 
 
 def block(facts: Sequence[TaskFacts]) -> list[str]:
@@ -82,52 +98,41 @@ def block(facts: Sequence[TaskFacts]) -> list[str]:
 def summary(facts: Sequence[TaskFacts]) -> list[str]:
     """Returns a short table for each task: size, speed, and the lowest retention and agreement of each variant."""
     lines = [""]
+    head = ["weights", "smaller than fp32", "tokens/s, times the original's", "lowest retention", "lowest agreement"]
     for each in facts:
-        rows = []
-        for variant in each.variants:
-            lowest = _lowest_retention(each, variant.name)
-            rows.append(
-                [
-                    variant.name,
-                    numbers.megabytes(variant.disk_bytes),
-                    numbers.times(variant.times_smaller),
-                    numbers.times(variant.speed.ratio if variant.speed else None),
-                    f"{numbers.fixed(lowest.retention, 3)} {numbers.interval(lowest.retention_interval, 3)}".rstrip()
-                    if lowest
-                    else numbers.NOTHING,
-                    _agreement(each, variant.name, _lowest_agreement(each, variant.name)),
-                ]
-            )
-        head = [
-            "weights",
-            "smaller than fp32",
-            "tokens/s, times the original's",
-            "lowest retention",
-            "lowest agreement",
+        rows = [
+            [
+                variant.name,
+                numbers.megabytes(variant.disk_bytes),
+                numbers.times(variant.times_smaller),
+                numbers.times(variant.speed.ratio if variant.speed else None),
+                _lowest_retention(each, variant.name),
+                _agreement(each, variant.name, _lowest_agreement(each, variant.name)),
+            ]
+            for variant in each.variants
         ]
         lines += [*_table([each.task.value, *head], rows, texts=(0,)), ""]
     return lines
 
 
-def _lowest_retention(facts: TaskFacts, name: str) -> QualityScore | None:
-    """Returns a variant's score on the data set where it keeps least of its reference's quality."""
-    scores = [
-        score
-        for dataset in facts.datasets
-        for scored, score in dataset.scores[facts.primary_metric]
-        if scored == name and score.retention is not None
-    ]
-    return min(scores, key=lambda score: score.retention or 0.0, default=None)
+def _scores_of(facts: TaskFacts, name: str) -> list[QualityScore]:
+    """Returns a variant's scores of the primary metric, one a data set."""
+    datasets = (dataset.scores[facts.primary_metric] for dataset in facts.datasets)
+    return [score for scores in datasets for scored, score in scores if scored == name]
+
+
+def _lowest_retention(facts: TaskFacts, name: str) -> str:
+    """Returns a variant's retention on the data set where it keeps least of its reference's quality."""
+    scores = [score for score in _scores_of(facts, name) if score.retention is not None]
+    lowest = min(scores, key=lambda score: score.retention or 0.0, default=None)
+    if lowest is None:
+        return numbers.NOTHING
+    return f"{numbers.fixed(lowest.retention, 3)} {numbers.interval(lowest.retention_interval, 3)}".rstrip()
 
 
 def _lowest_agreement(facts: TaskFacts, name: str) -> MeanAgreement | None:
     """Returns a variant's agreement on the data set where its outputs are least similar to its reference's."""
-    found = [
-        score.agreement
-        for dataset in facts.datasets
-        for scored, score in dataset.scores[facts.primary_metric]
-        if scored == name and score.agreement is not None
-    ]
+    found = [score.agreement for score in _scores_of(facts, name) if score.agreement is not None]
     return min(found, key=lambda agreement: agreement.similarity, default=None)
 
 
@@ -141,11 +146,9 @@ def _agreement(facts: TaskFacts, name: str, agreement: MeanAgreement | None) -> 
 
 
 def confidence(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns a table for each task with a calibrated variant: how well log-probabilities tell quality."""
+    """Returns a table for translation: how well each variant's log-probabilities tell the quality of its outputs."""
     lines = [""]
-    for each in facts:
-        if not any(variant.manifest.confidence for variant in each.variants):
-            continue
+    for each in (each for each in facts if each.task is Task.TRANSLATION):
         rows = [_confidence_row(variant.name, variant.manifest.confidence) for variant in each.variants]
         head = ["data", "samples", "runtime", "expected", "rank correlation", "correlation", "calibration error"]
         lines += [*_table([each.task.value, *head, "lowest", "highest"], rows, texts=(0, 1, 3, 4)), ""]
@@ -277,40 +280,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[i
     """Returns a Markdown table. Columns are right-aligned, except the text columns `texts`."""
     rule = ["---" if column in texts else "---:" for column in range(len(head))]
     return [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise BadReadme(f"{path} cannot be read: {reason}") from error
-
-
-def _tables_in(path: Path, text: str) -> list[str]:
-    """Returns the names of the tables that a file has markers for."""
-    names = [name for name in TABLES if any(MARKER.format(name, side) in text for side in ("begin", "end"))]
-    if not names:
-        wanted = " or ".join(MARKER.format(name, "begin") for name in TABLES)
-        raise BadReadme(f"{path} has no line {wanted}")
-    return names
-
-
-def _markers(path: Path, lines: Sequence[str], name: str) -> tuple[int, int]:
-    """Returns the places of the two markers' lines."""
-    stripped = [line.strip() for line in lines]
-    first, last = (MARKER.format(name, side) for side in ("begin", "end"))
-    for marker in (first, last):
-        if stripped.count(marker) != 1:
-            raise BadReadme(f"{path} has the line {marker} {stripped.count(marker)} times instead of once")
-    begin, end = stripped.index(first), stripped.index(last)
-    if end < begin:
-        raise BadReadme(f"{path}: line {end + 1} has {last} before {first}")
-    return begin, end
-
-
-def _quoted(line: str | None, absent: str = "is missing") -> str:
-    return absent if line is None else (f"says {line!r}" if absent == "is missing" else repr(line))
 
 
 # The tables by the names of their markers.

@@ -85,8 +85,6 @@ class TrainingOptions:
     """Decoder layer whose first head is guided, counted from 0. Repeatable. By default the middle layers."""
     copy_warmup_steps: int = 0
     """First steps, which train on copying windows of the sources only. For a T5 from scratch."""
-    distributed: bool = False
-    """Train with all processes that `accelerate launch` or `torchrun` started."""
     checkpoint_seconds: float = 300.0
     """Seconds between two checkpoints."""
     checkpoint_steps: int | None = None

@@ -1,4 +1,4 @@
-"""The learning rate over a run: warm-up, constant, linear decay at the end (a trapezoid).
+"""The learning rate over a run: warm-up, stable, linear decay at the end (WSD).
 
 Decay follows the completed fraction of the run, for any kind of bound. So a run bounded by time decays as one bounded
 by steps does.
@@ -12,11 +12,11 @@ WARMUP_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Trapezoid:
-    """Warm-up over the first steps, then 1, then linear to 0 over the last part of the run.
+class WarmupStableDecay:
+    """Warm-up over the first steps, then 1, then linear to 0 over the last part of the run (WSD).
 
-    Zhai et al. 2022, https://arxiv.org/abs/2106.04560, section 3.5: unlike a cosine, the constant part does not
-    depend on the end of the run, so a resumed run may be longer than planned.
+    Hu et al. 2024, https://arxiv.org/abs/2404.06395, section 4: unlike a cosine, the stable part does not depend on
+    the end of the run, so a resumed run may be longer than planned.
 
     Args:
         warmup_steps: steps until the factor reaches 1; a short run warms up over its first tenth instead.

@@ -22,7 +22,6 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.generation_workers import Model, generate_in_workers
 from slimseq.compression.training.data.pairs import Material
-from slimseq.compression.training.distributed import Processes
 from slimseq.compression.training.options import CACHE, SequenceLevel
 from slimseq.evaluation.examples import Example
 from slimseq.evaluation.run import generate_with
@@ -46,18 +45,8 @@ def learning_from_outputs(
     material: Material,
     options: SequenceLevel,
     folder: Path | None,
-    is_distributed: bool = False,
 ) -> Material:
     """Returns the material with outputs of a teacher as training targets; unchanged if that is off.
-
-    Args:
-        context: store, seed of the selection, and progress.
-        task: the teacher's task.
-        variant: the variant to start from, which is the teacher by default.
-        material: training examples, as texts.
-        options: the share of outputs, and whether they replace the written targets.
-        folder: for outputs, which several runs may share. None keeps none.
-        is_distributed: whether other processes wait until the first one has the outputs.
 
     Raises:
         BadParameters: the number of beams is out of range, or there are sources without targets and no teacher.
@@ -67,11 +56,8 @@ def learning_from_outputs(
         if any(not example.target for example in material.train.examples):
             raise BadParameters("unlabelled data has no targets: let a teacher write them, with `sequence_level`")
         return material
-    processes = Processes.launched(context.device) if is_distributed else Processes()
-    with processes.main_first():
-        examples = _with_outputs(
-            context, task, options.sequence_teacher or variant, material.train.examples, options, folder
-        )
+    teacher = options.sequence_teacher or variant
+    examples = _with_outputs(context, task, teacher, material.train.examples, options, folder)
     return replace(material, train=material.train.with_examples(examples))
 
 
@@ -98,14 +84,6 @@ def teacher_outputs(
     context: Context, task: Task, variant: str, examples: Sequence[Example], cache_folder: Path, beams: int = 4
 ) -> list[Example]:
     """Returns the examples with the teacher's outputs as targets.
-
-    Args:
-        context: the store, and where progress goes.
-        task: the teacher's task.
-        variant: the teacher.
-        examples: sources, with their own prefixes if they have some.
-        cache_folder: outputs are read from and appended to `teacher_outputs.jsonl` here.
-        beams: of the beam search; its other settings are the teacher's own.
 
     Returns:
         As many examples, in order, without those whose output is empty.

@@ -7,12 +7,14 @@ steps, seconds or epochs, resumable from a checkpoint. The caller publishes the 
 import hashlib
 import json
 import math
+import signal
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +26,14 @@ from slimseq.compression.training import checkpoint
 from slimseq.compression.training.checkpoint import Progress
 from slimseq.compression.training.data.batches import Batch, endless_batches
 from slimseq.compression.training.data.pairs import TrainingSet
-from slimseq.compression.training.distributed import Processes
-from slimseq.compression.training.dropout import dropout_rate
 from slimseq.compression.training.embedded.copying import CopiedWindows, next_window
-from slimseq.compression.training.forward import pad_id_of, precision_on
-from slimseq.compression.training.freed_memory import keeping_freed_memory
-from slimseq.compression.training.interruption import watching_for_interruption
+from slimseq.compression.training.forward import dropout_rate, pad_id_of, precision_on
 from slimseq.compression.training.loss.dev_loss import dev_loss
 from slimseq.compression.training.loss.objective import Loss, Objective
 from slimseq.compression.training.options import TrainingOptions
 from slimseq.compression.training.report import TrainingReport, report_of
-from slimseq.compression.training.schedule import Trapezoid
+from slimseq.compression.training.schedule import WarmupStableDecay
+from slimseq.evaluation.host import M_TRIM_THRESHOLD, set_malloc_option, trim_memory
 from slimseq.models_store.files import writing_to
 
 if TYPE_CHECKING:
@@ -45,6 +44,10 @@ __all__ = ["TrainingOptions", "TrainingReport", "train"]
 BETAS = (0.9, 0.98)
 CLIP_NORM = 1.0
 LOSS_LOG = "losses.jsonl"
+# Numbers and defaults of glibc's <malloc.h> and mallopt(3).
+M_TOP_PAD, M_MMAP_MAX = -2, -4
+KEEPING = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 64 * 2**20}
+USUAL = {M_MMAP_MAX: 65_536, M_TRIM_THRESHOLD: 128 * 2**10, M_TOP_PAD: 128 * 2**10}
 
 
 def train(
@@ -83,18 +86,14 @@ def train(
         BadData: the texts are too short to begin with copying.
         TrainingDiverged: the loss is not a finite number.
         KeyboardInterrupt, SystemExit: on SIGINT and SIGTERM, after a checkpoint was written.
-        SystemExit: with code 0 at the end of a distributed run, in every process but the main one.
     """
     options.check()
-    processes = Processes.launched(context.device) if options.distributed else Processes()
-    context = processes.context(context)
     options = replace(options, precision=precision_on(context.device, options.precision))
     model.to(context.device)  # type: ignore[arg-type]
-    run = _Run(model, dataset, options, context, processes, teacher, checkpoint_folder, kept_layers)
+    run = _Run(model, dataset, options, context, teacher, checkpoint_folder, kept_layers)
     resumed_from = run.resume()
     before = dev_loss(model, dev, context, options.precision) if dev and resumed_from is None else None
     run.loop(describe)
-    processes.part()
     after = dev_loss(model, dev, context, options.precision) if dev else None
     return report_of(run.progress, options.precision, before, after, resumed_from)
 
@@ -108,7 +107,6 @@ class _Run:
         dataset: TrainingSet,
         options: TrainingOptions,
         context: Context,
-        processes: Processes,
         teacher: "PreTrainedModel | None",
         folder: Path | None,
         kept_layers: Mapping[str, Sequence[int]] | None,
@@ -117,7 +115,6 @@ class _Run:
         self.dataset = dataset
         self.options = options
         self.context = context
-        self.processes = processes
         self.has_teacher = teacher is not None
         if teacher is not None:
             teacher.to(context.device)  # type: ignore[arg-type]
@@ -132,7 +129,7 @@ class _Run:
         begin_id = getattr(model.config, "bos_token_id", None)
         self.copies = CopiedWindows(dataset, options.tokens_per_batch, pad_id_of(model), begin_id, context.seed)
         self.progress = Progress()
-        self.schedule = Trapezoid(options.warmup_steps, options.decay_fraction)
+        self.schedule = WarmupStableDecay(options.warmup_steps, options.decay_fraction)
 
     @property
     def done(self) -> float:
@@ -144,11 +141,9 @@ class _Run:
     def identity(self) -> dict[str, Any]:
         """The settings that a checkpoint must have: all but the bounds and the times of checkpoints."""
         options = asdict(self.options)
-        for name in ("bounds", "checkpoint_seconds", "checkpoint_steps", "distributed"):
+        for name in ("bounds", "checkpoint_seconds", "checkpoint_steps"):
             del options[name]
         return options | {
-            # Batches of a step, over all processes.
-            "accumulation": self.options.accumulation * self.processes.count,
             "seed": self.context.seed,
             "pairs": len(self.dataset),
             "data": _fingerprint(self.dataset),
@@ -164,12 +159,10 @@ class _Run:
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
         progress = checkpoint.resume(self.folder, self.model, self.optimizer, self.identity, self.objective.projection)
-        if self.processes.is_main:
-            # The log may have steps after the checkpoint, which are repeated.
-            log = self.folder / LOSS_LOG
-            kept = log.read_text(encoding="utf-8").splitlines()[: progress.steps] if progress and log.exists() else []
-            log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        self.processes.wait()
+        # The log may have steps after the checkpoint, which are repeated.
+        log = self.folder / LOSS_LOG
+        kept = log.read_text(encoding="utf-8").splitlines()[: progress.steps] if progress and log.exists() else []
+        log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         if progress is None:
             return None
         self.progress = progress
@@ -188,14 +181,11 @@ class _Run:
             self.context.seed,
             progress.position,
         )
-        if not self.processes.is_main:
-            # Each process has its own dropout, as the batches of one process would have.
-            torch.manual_seed(hash((self.context.seed, self.processes.rank, progress.steps)))
         self.model.train()
         with (
             keeping_freed_memory(self.context.device),
             dropout_rate(self.model, options.dropout, self.objective.looks_at_attention),
-            watching_for_interruption() as interruption,
+            noting_signals() as signals,
             self.context.progress() as display,
         ):
             done = self._completed()
@@ -203,16 +193,12 @@ class _Run:
                 describe, total=self._total(), completed=done, status="", unit=self._unit(), resumed_at=done
             )
             try:
-                while self.done < 1 and not interruption.is_wanted:
+                while self.done < 1 and not signals:
                     tokens_before = progress.tokens
                     entry = self._step(batches)
                     taken += progress.tokens - tokens_before
                     now = time.monotonic()
-                    # All processes must agree whether the run is over.
-                    agreed = self.processes.most(
-                        {"seconds": spent_before + now - started, "signal": interruption.signal or 0}
-                    )
-                    progress.seconds, interruption.signal = agreed["seconds"], int(agreed["signal"]) or None
+                    progress.seconds = spent_before + now - started
                     self._log(entry | {"seconds": round(progress.seconds, 3)})
                     rate = taken / (now - started)
                     status = (
@@ -226,7 +212,8 @@ class _Run:
             finally:
                 self.model.train(False)
             self._save()
-        interruption.leave()
+        if signals:
+            raise KeyboardInterrupt if signals[0] == signal.SIGINT else SystemExit(128 + signals[0])
 
     def _step(self, batches: Iterator[Batch]) -> dict[str, float]:
         options, progress = self.options, self.progress
@@ -235,28 +222,24 @@ class _Run:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         is_copying = progress.steps < options.copy_warmup_steps
-        sums = defaultdict[str, float](float)
+        means, accuracy = defaultdict[str, float](float), 0.0
         for index in range(options.accumulation):
             batch, loss = self._copied(index) if is_copying else self._learned(batches)
             (loss.total / options.accumulation).backward()  # type: ignore[no-untyped-call]
-            sums["tokens"] += batch.tokens
-            sums["accuracy"] += (loss.accuracy or 0.0) / options.accumulation
+            progress.tokens += batch.tokens
+            accuracy += (loss.accuracy or 0.0) / options.accumulation
             for name, value in {"loss": loss.total.detach(), **loss.parts}.items():
-                sums[name] += float(value) / options.accumulation
-        self.processes.average_gradients(self.parameters)
-        means = self.processes.mean(sums)
-        accuracy, tokens, loss_mean = means.pop("accuracy"), means.pop("tokens"), means["loss"]
+                means[name] += float(value) / options.accumulation
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM))
         # A gradient that is not finite would change the weights before the next loss shows it.
-        if not (math.isfinite(loss_mean) and math.isfinite(norm)):
+        if not (math.isfinite(means["loss"]) and math.isfinite(norm)):
             raise TrainingDiverged(
-                f"the loss is {loss_mean} and its gradient {norm} at step {progress.steps + 1}; "
+                f"the loss is {means['loss']} and its gradient {norm} at step {progress.steps + 1}; "
                 f"lower the learning rate (now {rate:.1e})"
             )
         self.optimizer.step()
         progress.steps += 1
-        progress.tokens += round(tokens * self.processes.count)
-        progress.losses.append(loss_mean)
+        progress.losses.append(means["loss"])
         entry = {"step": progress.steps, **means, "learning_rate": rate, "tokens": progress.tokens}
         if is_copying:
             entry |= {"accuracy": accuracy, "window": int(progress.copied_window)}
@@ -264,16 +247,14 @@ class _Run:
         return entry
 
     def _learned(self, batches: Iterator[Batch]) -> tuple[Batch, Loss]:
-        # One batch a process: every process makes all batches and uses its own.
-        group = list(islice(batches, self.processes.count))
-        self.progress.examples += sum(batch.rows for batch in group)
-        self.progress.position = group[-1].after
-        batch = group[self.processes.rank]
+        batch = next(batches)
+        self.progress.examples += batch.rows
+        self.progress.position = batch.after
         return batch, self.objective.loss(batch.to(self.context.device))
 
     def _copied(self, index: int) -> tuple[Batch, Loss]:
-        progress, processes = self.progress, self.processes
-        number = (progress.steps * self.options.accumulation + index) * processes.count + processes.rank
+        progress = self.progress
+        number = progress.steps * self.options.accumulation + index
         batch = self.copies.batch(number, progress.copied_window, progress.position)
         with dropout_rate(self.model, 0.0, is_attention_kept=True):
             return batch, self.objective.copying_loss(batch.to(self.context.device))
@@ -283,14 +264,14 @@ class _Run:
         return seconds >= self.options.checkpoint_seconds or (every is not None and self.progress.steps % every == 0)
 
     def _save(self) -> None:
-        if self.folder is not None and self.progress.steps and self.processes.is_main:
+        if self.folder is not None and self.progress.steps:
             with writing_to(self.folder):
                 checkpoint.save_checkpoint(
                     self.folder, self.model, self.optimizer, self.progress, self.identity, self.objective.projection
                 )
 
     def _log(self, entry: dict[str, float]) -> None:
-        if self.folder is not None and self.processes.is_main:
+        if self.folder is not None:
             log = self.folder / LOSS_LOG
             with writing_to(log), log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
@@ -319,3 +300,43 @@ def _fingerprint(dataset: TrainingSet) -> str:
     for example in dataset.examples:
         digest.update(f"{len(example.source)} {example.target}\n".encode())
     return digest.hexdigest()[:16]
+
+
+@contextmanager
+def noting_signals() -> Iterator[list[int]]:
+    """Yields the SIGINT or SIGTERM of the block, so that a checkpoint is written before the program ends.
+
+    A second one raises KeyboardInterrupt. Outside of the main thread none is noted.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM) if is_main}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def keeping_freed_memory(device: str) -> Iterator[None]:
+    """Keeps the memory that a training step frees for the next one, and returns it at the end. On CPUs alone.
+
+    Each step allocates and frees the same large tensors. The C library would return them to the system and allocate
+    them again, page by page, which takes a quarter of a step of a small model.
+    """
+    try:
+        for option, value in KEEPING.items() if device == "cpu" else ():
+            set_malloc_option(option, value)
+        yield
+    finally:
+        if device == "cpu":
+            for option, value in USUAL.items():
+                set_malloc_option(option, value)
+            trim_memory()

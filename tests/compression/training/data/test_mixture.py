@@ -32,14 +32,6 @@ def test_a_fraction_selects_the_same_examples_for_a_seed() -> None:
     assert seen != mixed(OTHER, mixture, seed=2)
 
 
-def test_extraction_adds_targets_from_the_document() -> None:
-    seen = mixed(NEWS[:1], Mixture(extract={"news": 2}, added_prefix="summarize: "), seed=0)
-
-    assert seen[0] == NEWS[0]
-    assert [example.target for example in seen[1:]] == ["The mayor opened a bridge."] * 2
-    assert seen[1].prefix == "summarize: "
-
-
 def test_leads_can_replace_written_targets() -> None:
     seen = mixed(NEWS, Mixture({"news": 0}, lead={"news": 1}, lead_words=4), seed=0)
 

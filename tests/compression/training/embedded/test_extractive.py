@@ -4,7 +4,6 @@ import pytest
 from slimseq.compression.training.embedded.extractive import (
     claim,
     excerpt,
-    extractive_summary,
     leading_sentences,
     without_attribution,
 )
@@ -16,22 +15,6 @@ DOCUMENT = (
 )
 LONG_DOCUMENT = "Lyon (CNN)" + " ".join(f"Sentence {number} of this text says little." for number in range(60))
 BODY = sentences(LONG_DOCUMENT.removeprefix("Lyon (CNN)"))
-
-
-def test_sentences_that_overlap_the_summary_are_chosen_in_their_order() -> None:
-    summary = extractive_summary(DOCUMENT, "Shops near the bridge closed as the river rose on Monday.")
-
-    assert summary == "The river rose by two metres on Monday. Shops near the bridge stayed closed."
-
-
-def test_a_dateline_is_left_out() -> None:
-    summary = extractive_summary(DOCUMENT, "The river rose by two metres.")
-
-    assert summary == "The river rose by two metres on Monday."
-
-
-def test_a_document_without_common_words_gives_no_target() -> None:
-    assert extractive_summary(DOCUMENT, "xylophone quartet") is None
 
 
 def test_a_lead_ends_with_the_sentence_that_makes_it_long_enough() -> None:

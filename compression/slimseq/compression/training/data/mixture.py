@@ -8,7 +8,7 @@ import numpy as np
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import MIXTURE, WEIGHTS, flat
-from slimseq.compression.training.embedded.extractive import claim, excerpt, extractive_summary, leading_sentences
+from slimseq.compression.training.embedded.extractive import claim, excerpt, leading_sentences
 from slimseq.compression.training.embedded.substitution import SubstitutedExample
 from slimseq.evaluation.examples import Example
 
@@ -22,11 +22,9 @@ class Mixture:
 
     weights: Annotated[Mapping[str, float], WEIGHTS] = field(default_factory=dict)
     """Weight of the examples of an origin, as NAME=NUMBER. Repeatable. Origins without a weight have 1."""
-    extract: Annotated[Mapping[str, float], WEIGHTS] = field(default_factory=dict)
-    """Weight of extractive summaries of an origin's documents, made of the sentences that overlap the written target
-    most, as NAME=NUMBER. Repeatable. Origins without a weight have 0."""
     lead: Annotated[Mapping[str, float], WEIGHTS] = field(default_factory=dict)
-    """Weight of an origin's documents with their leading sentences as target, as NAME=NUMBER. Repeatable."""
+    """Weight of an origin's documents with their leading sentences as target, as NAME=NUMBER. Repeatable. Origins
+    without a weight have 0."""
     lead_words: int = 32
     """Leading sentences are taken until they have this many words."""
     claim: Annotated[Mapping[str, float], WEIGHTS] = field(default_factory=dict)
@@ -54,7 +52,7 @@ class Mixture:
         Raises:
             BadParameters: one is negative, leads would have no words, or a share is not between 0 and 1.
         """
-        for weights in (self.weights, self.extract, self.lead, self.claim):
+        for weights in (self.weights, self.lead, self.claim):
             for origin, weight in weights.items():
                 if weight < 0:
                     raise BadParameters(f"the weight of {origin} is {weight:g}; it must be at least 0")
@@ -77,15 +75,13 @@ def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Exam
         BadParameters: a weight is negative, or an origin that is named does not occur.
     """
     mixture.check()
-    _check_origins(examples, [*mixture.weights, *mixture.extract, *mixture.lead, *mixture.claim])
+    _check_origins(examples, [*mixture.weights, *mixture.lead, *mixture.claim])
     draw = np.random.default_rng(seed)
     drawn = draw.random(len(examples))
     result: list[Example] = []
     for example, chance in zip(examples, drawn, strict=True):
         origin = example.origin or ""
         result += [example] * _times(mixture.weights.get(origin, 1.0), chance)
-        if times := _times(mixture.extract.get(origin, 0.0), chance):
-            result += _with_target(example, extractive_summary(example.source, example.target), mixture) * times
         for _ in range(_times(mixture.lead.get(origin, 0.0), chance)):
             text = _perhaps_excerpt(example.source, None, mixture, draw)
             target = leading_sentences(text, mixture.lead_words, mixture.attributions)

@@ -24,10 +24,6 @@ SENTENCE = re.compile(r"[\"'\u201c\u2018(]?[A-Z0-9].*[.!?][\"'\u201d\u2019)]?")
 def read_unlabelled(task: Task, files: Sequence[str]) -> list[Example]:
     """Reads sources, each once, with empty targets.
 
-    Args:
-        task: for translations, documents are split into sentences; incomplete sentences are left out.
-        files: JSON lines with a `document`, `article`, `source` or `text`, or text files with one text a line.
-
     Returns:
         In the files' order; the origin is `unlabelled`, or `unlabelled-ORIGIN` where a row has one.
 

@@ -1,19 +1,15 @@
 """Makes targets and excerpts of the sentences of documents: many training pairs from few documents.
 
-A small model first learns to copy, so these targets can be copied: the sentences that overlap the written summary most,
-the leading sentences, or the sentence in which authors say what they do. Datelines of news agencies are left out.
+A small model first learns to copy, so these targets can be copied: the leading sentences, or the sentence in which
+authors say what they do. Datelines of news agencies are left out.
 """
 
 import re
-from collections import Counter
 
 import numpy as np
 
 from slimseq.evaluation.sentences import sentences
 
-# Written summaries are mostly about the beginning of a text, and a small model reads only that.
-CONSIDERED_SENTENCES = 6
-WORD = re.compile(r"[a-z0-9]+")
 # The beginning of the sentence of an abstract that says what is new.
 CLAIM = re.compile(
     r"\b(?:we (?:\w+ )?(?:propose|present|introduce|develop|describe|show|study|demonstrate|investigate|explore|"
@@ -31,38 +27,6 @@ AT_THE_END = re.compile(rf", (?:[\w.'\u2019-]+ ){{1,6}}{VERBS}\.$")
 ACCORDING = re.compile(r",? according to [^,.;]{3,60}(?=[,.]$|\.$|, )")
 # Words: about the input window of a small model.
 LONGEST_EXCERPT = 300
-
-
-def extractive_summary(document: str, summary: str) -> str | None:
-    """Returns the sentences of a document that together overlap its summary most.
-
-    Sentences are added greedily while the overlap grows (Nallapati et al. 2017, https://arxiv.org/abs/1611.04230,
-    section 3).
-
-    Args:
-        document: a text.
-        summary: written by a person.
-
-    Returns:
-        Some of the first 6 sentences in their order, or None if none of them shares a word with the summary.
-    """
-    candidates = sentences(DATELINE.sub("", document))[:CONSIDERED_SENTENCES]
-    words = [WORD.findall(candidate.lower()) for candidate in candidates]
-    reference = WORD.findall(summary.lower())
-    chosen: list[int] = []
-    best = 0.0
-    while len(chosen) < len(candidates):
-        scores = {
-            index: _overlap([word for place in sorted([*chosen, index]) for word in words[place]], reference)
-            for index in range(len(candidates))
-            if index not in chosen
-        }
-        winner = max(scores, key=lambda index: (scores[index], -index))
-        if scores[winner] <= best:
-            break
-        best = scores[winner]
-        chosen.append(winner)
-    return " ".join(candidates[index] for index in sorted(chosen)) if chosen else None
 
 
 def leading_sentences(document: str, words: int, attributions: bool = True) -> str | None:
@@ -124,17 +88,3 @@ def excerpt(document: str, words: int, kept: str | None, draw: np.random.Generat
     while end < len(parts) and (sum(lengths[start:end]) < wanted or (kept in parts and end <= parts.index(kept))):
         end += 1
     return dateline + " ".join(parts[start:end])
-
-
-def _overlap(words: list[str], reference: list[str]) -> float:
-    """Returns the sum of the F1 scores of shared words and of shared pairs of words, as ROUGE-1 and ROUGE-2 count."""
-    return sum(_f1(_grams(words, size), _grams(reference, size)) for size in (1, 2))
-
-
-def _grams(words: list[str], size: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(words[start : start + size]) for start in range(len(words) - size + 1))
-
-
-def _f1(left: Counter[tuple[str, ...]], right: Counter[tuple[str, ...]]) -> float:
-    total = left.total() + right.total()
-    return 2 * (left & right).total() / total if total else 0.0

@@ -22,9 +22,6 @@ def add_previous_token_heads(model: "PreTrainedModel") -> None:
 
     Head 0 of the encoder and of the decoder attends to the previous token, head 1 of the encoder to the one before. In
     both stacks the first buckets are the distances to the left.
-
-    Args:
-        model: a T5 of at least 2 heads.
     """
     encoder, decoder = (stack.layers[0].self_attention for stack in architecture_of_model(model).stacks)
     with torch.no_grad():

@@ -19,14 +19,7 @@ MEASURING_TOKENS = 4096
 
 
 def dev_loss(model: "PreTrainedModel", dataset: TrainingSet, context: Context, precision: Precision = "auto") -> float:
-    """Returns the mean cross entropy over all target tokens of a data set, in nats, without label smoothing.
-
-    Args:
-        model: a T5 or BART on `context.device`; left in evaluation mode.
-        dataset: every pair of it is measured.
-        context: the device, and progress.
-        precision: of the forward pass.
-    """
+    """Returns the mean cross entropy over all target tokens of a data set, in nats, without label smoothing."""
     with context.progress() as display:
         task = display.add_task("Measuring the loss on dev data", total=len(dataset), status="", unit="pairs")
         loss = mean_loss(

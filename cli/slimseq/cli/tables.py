@@ -1,10 +1,11 @@
-"""The results of an evaluation as `evaluate` prints them: tables, and each variant's lowest slice."""
+"""The results of evaluations, calibrations and benchmarks as tables for people."""
 
 from rich.table import Table
 
 from slimseq.evaluation.metrics import METRICS
 from slimseq.evaluation.results import Evaluation
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import ConfidenceCalibration
 
 
 def table_of(evaluation: Evaluation) -> Table:
@@ -60,3 +61,22 @@ def lowest_slice_lines(evaluation: Evaluation) -> list[str]:
                 f"{lowest.samples:,} samples, the lowest of {len(variant.slices)} slices"
             )
     return lines
+
+
+def calibration_table_of(task: Task, found: dict[str, ConfidenceCalibration]) -> Table:
+    """Returns the calibrations as a table for people."""
+    first = next(iter(found.values()))
+    title = f"Confidence of {task} on {first.dataset}, {first.samples} samples: expected {first.metric}"
+    table = Table("variant", "runtime", "Spearman", "Pearson", "calibration error", "lowest", "highest", title=title)
+    for name, each in found.items():
+        (low, high), (least, most) = each.spearman_interval, each.pearson_interval
+        table.add_row(
+            name,
+            each.runtime,
+            f"{each.spearman:.3f} [{low:.3f}, {high:.3f}]",
+            f"{each.pearson:.3f} [{least:.3f}, {most:.3f}]",
+            f"{each.calibration_error:.3f}",
+            f"{each.points[0][1]:.2f}",
+            f"{each.points[-1][1]:.2f}",
+        )
+    return table

@@ -1,4 +1,4 @@
-"""`build`: every variant that a recipe names."""
+"""`build` and `prepare`: every variant that a recipe names, and what derives from variants."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from slimseq.compression.commands.arguments import (
+from slimseq.cli.arguments import (
     DeviceOption,
     JsonOption,
     StoreOption,
@@ -17,11 +17,12 @@ from slimseq.compression.commands.arguments import (
     print_table,
     require,
 )
-from slimseq.compression.commands.next_step import serving_line
+from slimseq.cli.next_step import serving_line
 from slimseq.compression.options import COMMON, OUTPUT
+from slimseq.models_store.derived import DERIVED
 
 
-def command(
+def build_command(
     recipe: Annotated[Path, Parameter(help="A recipe file, or the name of a recipe that comes with Slimseq.")],
     /,
     *,
@@ -122,3 +123,32 @@ def command(
         print_line(f"Next, serve them: {serving_line(context)}")
     if built.rejected:
         raise GateFailed(f"{', '.join(built.rejected)}: kept and marked as rejected")
+
+
+def prepare_command(
+    *,
+    measure: Annotated[bool, Parameter(group=COMMON, help="Evaluate new int8 variants on the bundled sample.")] = True,
+    is_recorded: Annotated[
+        bool,
+        Parameter(
+            name="--record",
+            group=COMMON,
+            negative="",
+            help=f"Keep the manifests of the int8 variants, with what was measured, in the file TASK/{DERIVED} of the "
+            "store. Where the same bytes are made from a copy of the store, they get this manifest.",
+        ),
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build what is missing: ONNX or CTranslate2 of artifacts with safetensors, and their int8 variants."""
+    from slimseq.compression.prepare import prepare, record
+
+    context = open_context(store)
+    with context.working("prepare"):
+        done = prepare(context, measure)
+        done += record(context) if is_recorded else []
+    if as_json:
+        print_json(done)
+    else:
+        print_line("; ".join(done) if done else "nothing to build")

@@ -113,12 +113,11 @@ def test_an_empty_store_is_listed_as_such_and_does_not_pass_verification(tmp_pat
         ("average", TASK, "absent"),
         ("tune-beams", TASK, "absent"),
         ("quantize", TASK, "absent"),
-        ("quantize", TASK, "original", "--block-size", 3),
+        ("quantize", TASK, "original", "--calibration-samples", 0),
         ("prune", TASK, "original", "--data", "absent.jsonl"),
         ("build", "embedded-translation", "--data-folder", "absent"),
         ("export", TASK, "absent"),
         ("evaluate", TASK, "absent", "--record"),
-        ("comet", "absent.json"),
         ("benchmark", TASK, "absent", "--record"),
         ("benchmark", TASK, "absent", "--tune"),
         ("sign", TASK, "absent", "--key", "absent.pem"),
@@ -147,7 +146,7 @@ def test_a_command_that_is_refused_leaves_the_variants_of_the_user(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SLIMSEQ_STORE", raising=False)
 
-    refused = invoked("quantize", TASK, "original", "--block-size", 3)
+    refused = invoked("quantize", TASK, "original", "--calibration-samples", 0)
 
     assert refused.code == 1, refused.error
     assert hashes(tmp_path / "artifacts") == before

@@ -3,11 +3,9 @@
 Lines hold no control codes: what is running, how much of it is done, its rate and the time left, and its status.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Event, Thread
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +17,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from slimseq.compression.context import every
 
 # Seconds: often enough to see progress, and rare enough for a log.
 LINE_SECONDS = 5.0
@@ -98,23 +98,3 @@ def _lines(display: Progress, line_seconds: float) -> Iterator[None]:
 
     with every(line_seconds, print_line):
         yield
-
-
-@contextmanager
-def every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
-    """Calls a function periodically from a thread until the block ends."""
-    ended = Event()
-
-    def repeat() -> None:
-        due = time.monotonic() + seconds
-        while not ended.wait(max(0.0, due - time.monotonic())):
-            due = time.monotonic() + seconds
-            action()
-
-    thread = Thread(target=repeat, name="progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

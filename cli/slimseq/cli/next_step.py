@@ -1,4 +1,4 @@
-"""The last line of a command: what to do next, with the command to copy."""
+"""The last line of a verb: what to do next, with the command to copy."""
 
 import shlex
 import shutil
@@ -36,13 +36,7 @@ def serving_line(context: Context) -> str:
 
 
 def evaluate_next(context: Context, manifest: Manifest, data: str | None = None) -> str:
-    """Returns how to measure an artifact's quality.
-
-    Args:
-        context: its store.
-        manifest: the artifact's.
-        data: a file to measure on; None takes the bundled sample where that is in the artifact's languages.
-    """
+    """Returns how to measure an artifact's quality."""
     words = ["evaluate", manifest.task.value, manifest.variant, "--record"]
     if data is not None or manifest.languages != SAMPLE_LANGUAGES[manifest.task]:
         words += ["--data", data or "test.jsonl"]

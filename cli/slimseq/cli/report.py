@@ -6,13 +6,13 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from slimseq.compression.commands.arguments import StoreOption, print_line, reading_context, require
+from slimseq.cli.arguments import StoreOption, print_line, reading_context, require
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON
 from slimseq.models_store.manifest import Task
 
 
-def command(
+def report_command(
     tasks: Annotated[list[Task] | None, Parameter(help="Tasks. By default all in the store.")] = None,
     /,
     *,
@@ -27,9 +27,6 @@ def command(
         bool,
         Parameter(group=COMMON, negative="", help="Only check the tables of --readme: exit 1 at the first difference."),
     ] = False,
-    build: Annotated[
-        Path | None, Parameter(group=COMMON, help="Folder of a build, to show its training losses.")
-    ] = None,
     examples: Annotated[
         int,
         Parameter(
@@ -47,15 +44,13 @@ def command(
     """
     require("jinja2")
     from slimseq.compression.report.facts import facts_of
-    from slimseq.compression.report.page import ReportOptions, write_report
+    from slimseq.compression.report.page import write_report
     from slimseq.compression.report.readme import check_readme, update_readme
 
     if out is None and readme is None:
         raise BadParameters("name a folder with --out, a file with --readme, or both")
     if check and readme is None:
         raise BadParameters("--check needs --readme")
-    if build is not None and not build.is_dir():
-        raise BadParameters(f"--build {build} is not a folder")
     context = reading_context(store)
     chosen = list(dict.fromkeys(tasks or ()))
     if readme is not None and check:
@@ -65,4 +60,4 @@ def command(
         is_changed = update_readme(readme, facts_of(context.store, chosen, is_recorded=True))
         print_line(f"{readme}: {'rewritten' if is_changed else 'unchanged'}")
     if out is not None:
-        print_line(str(write_report(context, out, chosen, ReportOptions(build, examples))))
+        print_line(str(write_report(context, out, chosen, examples)))

@@ -2,7 +2,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from slimseq.compression.measure.evaluation_tables import lowest_slice_lines, table_of
+from slimseq.cli.tables import lowest_slice_lines, table_of
 from slimseq.evaluation.run import evaluate
 from slimseq.models_store.manifest import Task
 from tests.evaluation.test_run import SAMPLE, forgetful, perfect

@@ -1,7 +1,5 @@
 """The verbs that keep a store: `list`, `verify`, `sign`, `rename` and `remove`."""
 
-import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.table import Column, Table
 
-from slimseq.compression.artifacts.card import write_card
-from slimseq.compression.artifacts.publish import check_name
-from slimseq.compression.commands.arguments import (
+from slimseq.cli.arguments import (
     JsonOption,
     StoreOption,
     TaskArgument,
@@ -24,15 +20,14 @@ from slimseq.compression.commands.arguments import (
     reading_context,
     require,
 )
+from slimseq.compression.artifacts.renaming import bytes_of, derived_from, rename
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON
-from slimseq.compression.techniques import current_names
-from slimseq.models_store.errors import InvalidArtifact, SlimseqError
-from slimseq.models_store.files import SIGNATURE, write_manifest
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.files import SIGNATURE
 from slimseq.models_store.lineage import is_root, lineage_labels, reference_of
 from slimseq.models_store.manifest import DERIVED_FORMATS, Manifest, Task
-from slimseq.models_store.replacing import TEMPORARY
 from slimseq.models_store.signing import TrustedKeys, sign
 from slimseq.models_store.store import Store
 
@@ -85,8 +80,8 @@ def list_command(
 def _lineage(manifest: Manifest, manifests: list[Manifest]) -> Sequence[str]:
     """Returns the techniques that made an artifact, a variant's from its reference on."""
     if is_root(manifest):
-        return current_names([step.technique for step in manifest.lineage])
-    return current_names(lineage_labels(manifest, manifests))
+        return [step.technique for step in manifest.lineage]
+    return lineage_labels(manifest, manifests)
 
 
 def _described(manifest: Manifest, manifests: list[Manifest]) -> dict[str, Any]:
@@ -201,43 +196,6 @@ def rename_command(
         print_line(f"{SIGNATURE} still holds: it is of the files, and these are the same")
 
 
-def rename(context: Context, task: Task, variant: str, name: str) -> bool:
-    """Gives an artifact another name. A crash leaves it under the old name, the new one, or both.
-
-    Returns:
-        Whether the artifact has a signature.
-
-    Raises:
-        UnknownVariant, InvalidArtifact: as `Store.manifest` does.
-        BadParameters: the new name is no name, or there is an artifact of that name.
-        ArtifactInUse: another process is writing one of the two.
-        CannotWrite: the disk is full, or may not be written.
-    """
-    manifest = context.store.manifest(task, variant)
-    if name in context.store.variants(task):
-        raise BadParameters(f"{task}/{name} exists already; rename or remove that one first")
-    check_name(context, task, name)
-    source = context.store.folder(task, variant)
-    with context.store.claim(task, variant), context.store.writing(task, name) as folder:
-        check_name(context, task, name)
-        unfinished = shutil.ignore_patterns(f"{TEMPORARY}*", "README.md", "manifest.json")
-        shutil.copytree(source, folder, ignore=unfinished, copy_function=_link, dirs_exist_ok=True)
-        renamed = manifest.model_copy(update={"variant": name})
-        write_manifest(folder, renamed)
-        write_card(folder, renamed)
-    context.store.remove(task, variant)
-    return (context.store.folder(task, name) / SIGNATURE).exists()
-
-
-def _link(source: str, target: str) -> None:
-    """Gives a file a second name, where the file system can do that; the first one goes with the old folder."""
-    try:
-        os.link(source, target)
-    except OSError:
-        Path(target).unlink(missing_ok=True)
-        shutil.copyfile(source, target)
-
-
 def remove_command(
     task: TaskArgument,
     variant: Annotated[str, Parameter(help="Variant to remove.")],
@@ -263,29 +221,3 @@ def remove_command(
         print_json({"task": task.value, "variant": variant, "bytes": size})
     else:
         print_line(f"{task}/{variant}: removed, {size:,} bytes")
-
-
-def bytes_of(store: Store, task: Task, variant: str) -> int:
-    """Returns what an artifact takes on disk, exports included; 0 where there is none."""
-    return sum(path.lstat().st_size for path in store.folder(task, variant).rglob("*") if not path.is_dir())
-
-
-def derived_from(store: Store, task: Task, variant: str) -> list[str]:
-    """Returns the task's variants that have an artifact in their lineage.
-
-    Raises:
-        UnknownVariant: there is no such artifact.
-    """
-    try:
-        digest = store.manifest(task, variant).digest
-    except InvalidArtifact:
-        # An artifact that cannot be read has no known descendants.
-        return []
-    return [
-        entry.variant
-        for entry in store.scan()
-        if entry.task is task
-        and entry.variant != variant
-        and entry.manifest is not None
-        and any(step.parent == digest for step in entry.manifest.lineage)
-    ]

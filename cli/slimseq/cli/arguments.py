@@ -1,10 +1,11 @@
-"""Arguments and options that several commands share, and how a command answers."""
+"""Arguments and options that several verbs share, and how a verb answers."""
 
 import importlib
 import importlib.util
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,14 +14,14 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.table import Table
 
+from slimseq.cli.progress import progress_on
 from slimseq.compression.context import Context, Workers
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.options import COMMON, OUTPUT
+from slimseq.compression.options import COMMON, OUTPUT, POSITIVE, UNUSED, flat
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts, make_own_store
 from slimseq.models_store.store import Store
 
-POSITIVE = Parameter(validator=Number(gte=1))
 TaskArgument = Annotated[Task, Parameter(help="Task of the model.")]
 TaskFilter = Annotated[Task | None, Parameter(help="Only this task.")]
 VariantArgument = Annotated[str, Parameter(help="Variant to start from, such as `original`.")]
@@ -53,6 +54,27 @@ WorkersOption = Annotated[
 ]
 # Columns of a table that no terminal cuts: none is wider than what is in it.
 PIPED_WIDTH = 1000
+
+
+@flat(OUTPUT)
+@dataclass(frozen=True)
+class CommonOptions:
+    """Options of every technique's verb."""
+
+    store: StoreOption = None
+    force: ForceOption = False
+    seed: SeedOption = 0
+    device: DeviceOption = "cpu"
+    as_json: JsonOption = False
+
+
+@flat(OUTPUT)
+@dataclass(frozen=True)
+class WithoutSeed(CommonOptions):
+    """Options of the verb of a technique that chooses nothing at random and opens no PyTorch model."""
+
+    seed: Annotated[int, UNUSED] = 0
+    device: Annotated[str, UNUSED] = "cpu"
 
 
 def require(library: str) -> None:
@@ -104,6 +126,7 @@ def open_context(
         device=device,
         may_replace=force,
         workers=named_workers(workers),
+        display=progress_on,
     )
     if store is None:
         context.say(_default(OWN_STORE))
@@ -130,7 +153,7 @@ def reading_context(store: Path | None, workers: int = 1) -> Context:
     store = named_store(store)
     if store is not None and not store.is_dir():
         raise BadParameters(f"there is no store at {store}")
-    context = Context(store=Store(store or default_store()), workers=named_workers(workers))
+    context = Context(store=Store(store or default_store()), workers=named_workers(workers), display=progress_on)
     if store is None:
         context.say(_default(context.store.root))
     return context
@@ -160,7 +183,7 @@ def _default(store: Path) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Writes a value to standard output as JSON, for machines."""
+    """Writes a result to standard output, for machines."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
@@ -170,5 +193,5 @@ def print_table(table: Table) -> None:
 
 
 def print_line(text: str) -> None:
-    """Writes one line of a result to standard output, for people."""
+    """Writes a line of a result to standard output, for people."""
     sys.stdout.write(text + "\n")

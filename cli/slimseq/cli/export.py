@@ -1,17 +1,17 @@
-"""`export`: other formats of an artifact, beside its safetensors."""
+"""`export`: a variant gets the format of another runtime, beside its safetensors."""
 
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from slimseq.compression.commands.arguments import StoreOption, TaskArgument, open_context, print_line
-from slimseq.compression.commands.next_step import command_line
+from slimseq.cli.arguments import StoreOption, TaskArgument, open_context, print_line
+from slimseq.cli.next_step import command_line
 from slimseq.compression.export.exporting import OnnxExporter, add_ctranslate2, add_onnx
 from slimseq.compression.options import COMMON
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 
 
-def command(
+def export_command(
     task: TaskArgument,
     variant: Annotated[str, Parameter(help="Variant to export.")] = "original",
     /,

@@ -10,8 +10,6 @@ from tests.command_line import Finished, invoked
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 from tests.families import Family
 
-SMALL = "--width 32 --encoder-layers 1 --decoder-layers 1 --heads 2 --feed-forward 64 --positions 64 --vocabulary 320"
-
 
 def invoked_on(store: Store, *words: str) -> Finished:
     return invoked(*words, "--store", store.root)
@@ -22,33 +20,6 @@ def answered(store: Store, *words: str) -> dict[str, Any]:
     assert result.code == 0, result.error
     answer: dict[str, Any] = json.loads(result.out)
     return answer
-
-
-def test_train_prune_and_distill_follow_each_other(tmp_path: Path) -> None:
-    store, data = Store(tmp_path / "store"), tiny_file(tmp_path)
-    task, bound = Task.TRANSLATION.value, ("--max-steps", "3")
-
-    original = answered(store, "train", task, "--data", data, *bound, *SMALL.split(), "--max-input-tokens", "48")
-    pruned = answered(store, "prune", task, "original", "--data", data, "--dev", data, "--feed-forward", "0.25", *bound)
-    distilled = answered(store, "distill", task, "pruned", "--data", data, "--name", "both", *bound)
-
-    assert store.variants(Task.TRANSLATION) == ["original", "both", "pruned"]
-    assert pruned["size"]["parameters"] < original["size"]["parameters"]
-    assert pruned["training"]["steps"] == 3
-    assert pruned["training"]["dev_loss_after"] > 0
-    assert distilled["lineage"] == ["train", "prune", "distill"]
-
-
-def test_people_get_lines_and_machines_json(tmp_path: Path) -> None:
-    context, data = tiny_context(tmp_path), tiny_file(tmp_path)
-    tiny_artifact(context, Family.T5, tmp_path)
-
-    words = ("prune", "translation", "original", "--data", data, "--max-steps", "2", "--heads", "2")
-    result = invoked_on(context.store, *words)
-
-    assert result.code == 0, result.error
-    assert result.out.startswith("translation/pruned: ")
-    assert "2 steps" in result.out
 
 
 def test_bad_data_names_file_and_line(tmp_path: Path) -> None:

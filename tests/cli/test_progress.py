@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from slimseq.compression.progress import progress_on
+from slimseq.cli.progress import progress_on
 from tests.command_line import compression
 from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_file
 from tests.families import Family

@@ -1,0 +1,3 @@
+from tests.compression.conftest import context
+
+__all__ = ["context"]
