@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 
-from slimseq.evaluation.sentences import sentences
+from slimseq.inference.text.sentences import sentences
 
 # Written summaries are mostly about the beginning of a text, and a small model reads only that.
 CONSIDERED_SENTENCES = 6

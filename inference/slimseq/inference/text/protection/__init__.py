@@ -1,0 +1,1 @@
+"""Spans that a translation must not change: found, masked, checked in the output, and put back. `passes` has the flow."""
