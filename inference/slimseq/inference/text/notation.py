@@ -130,7 +130,8 @@ class Notation:
         wide, alone, short = (names[month] for names in self._months)
         found = []
         for names in ((wide, alone), (alone, alone), (short, short)):
-            values = {"MMMM": names[0], "LLLL": names[1], "MMM": short, "M": month, "MM": f"{month:02}", "y": year, "YYYY": year}
+            values = {"MMMM": names[0], "LLLL": names[1], "MMM": short, "M": month, "MM": f"{month:02}"}
+            values |= {"y": year, "YYYY": year}
             numbers = ({"d": number, "dd": number} for number in (day, f"0{day}"))
             found += [each % (values | number) for number in numbers for each in templates]
         found += [each.replace(".", "") for each in found]

@@ -1,1 +1,1 @@
-"""Spans that a translation must not change: found, masked, checked in the output, and put back. `passes` has the flow."""
+"""Spans that no translation may change: found, masked, checked in the output, put back. `passes` has the flow."""
