@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.command import BenchmarkFailed, Record, add_variant, measured_on, number, parser_of, record, run, table
-from benchmarks.texts.faithful_sentences import Sentence, sentences
+from benchmarks.texts.faithful_sentences import FaithfulSentence, sentences
 from slimseq.app.serving.documents.plan import planning
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
@@ -78,7 +78,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     return record(artifact=f"{task}/{variant}", sentences=given.sentences, seed=given.seed, found=found, data=data)
 
 
-def _faithful(generator: TextGenerator, chosen: Sequence[Sentence], *, protect: bool) -> Record:
+def _faithful(generator: TextGenerator, chosen: Sequence[FaithfulSentence], *, protect: bool) -> Record:
     done = translated(generator, [each.text for each in chosen], protect=protect)
     kinds: dict[str, Record] = {}
     wrong: list[Record] = []

@@ -35,8 +35,8 @@ from slimseq.evaluation.bootstrap import difference
 from slimseq.evaluation.datasets import BUNDLED, Example, load_examples
 from slimseq.evaluation.metrics import score
 from slimseq.evaluation.metrics.baselines import baseline
-from slimseq.evaluation.sentences import sentences
 from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.text.sentences import sentences
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 

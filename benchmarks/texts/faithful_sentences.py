@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Sentence:
+class FaithfulSentence:
     """A sentence, the kind of its spans, and what is wanted of its translation."""
 
     kind: str
@@ -231,22 +231,22 @@ TEMPLATES: dict[str, Sequence[str]] = {
 }
 
 
-def sentences(count: int, seed: int) -> list[Sentence]:
+def sentences(count: int, seed: int) -> list[FaithfulSentence]:
     """Returns sentences, as many of each kind."""
     random = Random(seed)
     names = list(TEMPLATES)
     return [_sentence(names[index % len(names)], random) for index in range(count)]
 
 
-def _sentence(kind: str, random: Random) -> Sentence:
+def _sentence(kind: str, random: Random) -> FaithfulSentence:
     template = random.choice(TEMPLATES[kind])
     if kind == "tag":
         url = _url(random).source
         text = template.format(tag=random.choice(["b", "em", "span"]), word=random.choice(WORDS), url=url)
-        return Sentence(kind, text, tuple(_same(tag) for tag in re.findall("<[^<>]+>", text)))
+        return FaithfulSentence(kind, text, tuple(_same(tag) for tag in re.findall("<[^<>]+>", text)))
     wanted: list[Wanted] = []
     while len(wanted) < template.count("{}"):
         each = KINDS[kind](random)
         if not any(set(each.forms) & set(other.forms) for other in wanted):
             wanted.append(each)
-    return Sentence(kind, template.format(*(each.source for each in wanted)), tuple(wanted))
+    return FaithfulSentence(kind, template.format(*(each.source for each in wanted)), tuple(wanted))

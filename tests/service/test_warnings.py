@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from slimseq.client import Client, OutputWarning
-from slimseq.evaluation.warnings.kinds import KINDS
-from tests.evaluation.warnings.samples import ENGLISH, FOREIGN
+from slimseq.inference.text.warnings.checks import WARNING_KINDS
+from tests.inference.text.warnings.samples import ENGLISH, FOREIGN
 from tests.service.client import Service
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def test_warnings_are_counted_by_variant_and_kind(service: Service) -> None:
     assert after["language"] == before["language"] + 2 and after["truncated"] == before["truncated"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WARNING_KINDS)
 def test_each_kind_is_explained_wherever_warnings_are(service: Service, kind: str) -> None:
     schema = service.get("/openapi.json").json["components"]["schemas"]["OutputWarning"]["properties"]["kind"]
     guide = (ROOT / "docs/guides/serve.md").read_text(encoding="utf-8")

@@ -196,8 +196,9 @@ def test_a_text_that_was_cut_is_said_to_be(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_what_may_be_wrong_with_an_output_is_said_below_it(visit: Visit, scheme: str) -> None:
+    german = "Die Kinder spielen im Garten, und der alte Hund schläft lange in der warmen Sonne."
     with visit(color_scheme=scheme, viewport={"width": 360, "height": 800}) as visitor:
-        page = visitor.open(TWO + quote("Die Kinder spielen im Garten, und der alte Hund schläft in der Sonne."))
+        page = visitor.open(TWO + quote(german))
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_text("Outputs with warnings: 2.").wait_for(state="attached")
 

@@ -19,7 +19,7 @@ from prometheus_client.exposition import generate_latest
 
 from slimseq.app.http.problems import PROBLEM_TYPES
 from slimseq.app.http.schemas.quality import LiveAgreement, OfflineAgreement
-from slimseq.evaluation.warnings.kinds import KINDS, Kind
+from slimseq.inference.text.warnings.checks import WARNING_KINDS, WarningKind
 from slimseq.models_store.manifest import Task
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -162,7 +162,7 @@ class ServiceMetrics:
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
         # A lookup by labels takes longer than an increment.
         self._of_generations: dict[tuple[Task, str], tuple[Histogram, Histogram, Histogram, Counter, Counter]] = {}
-        self._of_warnings: dict[tuple[Task, str], dict[Kind, Counter]] = {}
+        self._of_warnings: dict[tuple[Task, str], dict[WarningKind, Counter]] = {}
         self._evictions = Counter(
             "slimseq_evictions", "Number of variants unloaded to free memory for others.", registry=registry
         )
@@ -200,11 +200,11 @@ class ServiceMetrics:
         input_tokens.inc(tokens[0])
         output_tokens.inc(tokens[1])
 
-    def warned(self, task: Task, variant: str, kinds: Iterable[Kind]) -> None:
+    def warned(self, task: Task, variant: str, kinds: Iterable[WarningKind]) -> None:
         """Counts the warnings of an answer. It is called without any too: all series begin with the first answer."""
         key = (task, variant)
         if key not in self._of_warnings:
-            self._of_warnings[key] = {kind: self._warnings.labels(*key, kind) for kind in KINDS}
+            self._of_warnings[key] = {kind: self._warnings.labels(*key, kind) for kind in WARNING_KINDS}
         for kind in kinds:
             self._of_warnings[key][kind].inc()
 

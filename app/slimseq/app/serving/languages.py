@@ -6,7 +6,7 @@ from turbohtml.detect import LanguageDetection, detect_language
 
 from slimseq.app.errors import UnsupportedLanguages
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.evaluation.language_codes import detector_codes, language_name, short_code
+from slimseq.inference.text.language_codes import detector_codes, language_name, short_code
 from slimseq.models_store.manifest import Task
 
 # More characters do not make detection better, only longer.

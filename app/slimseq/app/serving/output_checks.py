@@ -7,9 +7,8 @@ from slimseq.app.serving.documents.formats.placing import without_atoms
 from slimseq.app.serving.documents.plan import DocumentOutput, Plan
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.segmenter import Segment
-from slimseq.evaluation.warnings.checks import Generated, output_warnings, untranslated
-from slimseq.evaluation.warnings.kinds import OutputWarning
 from slimseq.inference.generator import TextOutput
+from slimseq.inference.text.warnings.checks import Compared, OutputWarning, output_warnings, untranslated
 from slimseq.models_store.manifest import Manifest, Task
 
 # Of sources and outputs together. To check so many takes about 2 ms.
@@ -36,13 +35,13 @@ async def checked(
 
 def compared_parts(
     task: Task, prompt: Prompt, planned: Plan, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]
-) -> list[list[Generated]]:
+) -> list[list[Compared]]:
     """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""
     if task is Task.TRANSLATION:
         return [[_generated(prompt, *pair) for pair in pairs] for pairs in planned.segments_of(rows)]
     # A summary is compared with the whole text, also where it was made of the summaries of parts.
     return [
-        [Generated(text, output.text, output.finish_reason, output.truncated)]
+        [Compared(text, output.text, output.finish_reason, output.truncated)]
         for text, output in zip(planned.plain, outputs, strict=True)
     ]
 
@@ -61,10 +60,10 @@ def _checked(
     return found
 
 
-def _generated(prompt: Prompt, segment: Segment, output: TextOutput) -> Generated:
+def _generated(prompt: Prompt, segment: Segment, output: TextOutput) -> Compared:
     # What protection had to look at, it has looked at.
     lost = tuple(each for each in output.lost if without_atoms(each)) if prompt.protect and segment.spans else None
     source, text = segment.text, output.text
     if prompt.format != "text":
         source, text = without_atoms(source), without_atoms(text)
-    return Generated(source, text, output.finish_reason, output.truncated, lost)
+    return Compared(source, text, output.finish_reason, output.truncated, lost)

@@ -16,7 +16,7 @@ from sacrebleu.metrics.bleu import BLEU, MAX_NGRAM_ORDER
 from sacrebleu.metrics.chrf import CHRF
 
 from slimseq.evaluation.metrics.rouge import ROUGE_METRICS, Rouge
-from slimseq.evaluation.sentences import sentences
+from slimseq.inference.text.sentences import sentences
 from slimseq.models_store.manifest import Task
 
 METRICS: dict[Task, tuple[str, ...]] = {Task.SUMMARIZATION: ROUGE_METRICS, Task.TRANSLATION: ("bleu", "chrf", "chrf++")}

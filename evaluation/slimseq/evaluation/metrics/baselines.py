@@ -3,7 +3,7 @@
 Reports show their scores next to every model's.
 """
 
-from slimseq.evaluation.sentences import sentences
+from slimseq.inference.text.sentences import sentences
 from slimseq.models_store.manifest import Task
 
 LEAD_SENTENCES = 3

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.segmenter import Segment, splitting
-from slimseq.inference.protection.localization import is_exact
-from slimseq.inference.protection.spans import Range
-from slimseq.inference.protection.typography import MARKS
+from slimseq.inference.text.protection.localization import is_exact
+from slimseq.inference.text.protection.spans import Range
+from slimseq.inference.text.typography import MARKS
 from tests.cpu_time import longest_step
 
 ZERO_WIDTH = ["\u00ad", "\u200b", "\u200c", "\u200d", "\u200e", "\u2060", "\u2066", "\ufeff"]

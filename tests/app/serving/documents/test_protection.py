@@ -7,7 +7,7 @@ from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import all_passes
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.protection.passes import NAMES
+from slimseq.inference.text.protection.passes import NAMES
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

@@ -15,7 +15,7 @@ from slimseq.app.serving.documents.protection import with_further_passes
 from slimseq.app.serving.streaming.passes import StreamedPasses
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.protection.passes import Passes
+from slimseq.inference.text.protection.passes import Passes
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.app.serving.generators import EchoGenerator

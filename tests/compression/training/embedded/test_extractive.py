@@ -7,7 +7,7 @@ from slimseq.compression.training.embedded.extractive import (
     leading_sentences,
     without_attribution,
 )
-from slimseq.evaluation.sentences import sentences
+from slimseq.inference.text.sentences import sentences
 
 DOCUMENT = (
     "London (CNN)The river rose by two metres on Monday. Nobody was hurt. "

@@ -16,7 +16,7 @@ from slimseq.app.http.schemas.libretranslate import (
     LibreTranslateHealth,
     SupportedLanguage,
 )
-from slimseq.evaluation.language_codes import language_name
+from slimseq.inference.text.language_codes import language_name
 
 router = APIRouter(tags=["libretranslate"])
 

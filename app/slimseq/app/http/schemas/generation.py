@@ -13,9 +13,9 @@ from pydantic_core import PydanticCustomError
 
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.http.problems import Problem
-from slimseq.evaluation.warnings.kinds import Kind
-from slimseq.evaluation.warnings.kinds import OutputWarning as Found
 from slimseq.inference.generator import OnOverflow, TextOutput
+from slimseq.inference.text.warnings.checks import OutputWarning as Found
+from slimseq.inference.text.warnings.checks import WarningKind
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import ConfidenceCalibration
@@ -193,7 +193,7 @@ class CompareRequest(TextRequest):
 class OutputWarning(BaseModel):
     """What may be wrong with an output."""
 
-    kind: Kind = Field(
+    kind: WarningKind = Field(
         description="`language`: the text is not in the model's language. `length`: the output is much shorter or "
         "longer than the text. `repetition`: the output repeats itself. `truncated`: the text or the output was cut "
         "at a limit. `lost`: the translation lacks a number of the text, or something else that `protect` keeps. "

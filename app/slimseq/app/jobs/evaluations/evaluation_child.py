@@ -33,8 +33,8 @@ from slimseq.evaluation.host import bound_heaps
 from slimseq.evaluation.run import Generate, Tally, Watcher, evaluate
 from slimseq.evaluation.sequential.sequential_gate import SequentialGate, sample_score
 from slimseq.evaluation.slices import counts_tokens
-from slimseq.evaluation.warnings.checks import Generated, output_warnings
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.text.warnings.checks import Compared, output_warnings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.signing import TrustedKeys
@@ -88,7 +88,7 @@ class KnownRows:
 class ComparedOutput(TextOutput):
     """An output, and the parts of it that are compared with parts of the source for warnings."""
 
-    parts: tuple[Generated, ...] = ()
+    parts: tuple[Compared, ...] = ()
 
 
 class OutputWriter(Watcher):

@@ -7,9 +7,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from slimseq.inference.protection.localization import is_exact
-from slimseq.inference.protection.spans import Range, Span
-from slimseq.inference.protection.typography import MARKS
+from slimseq.inference.text.protection.localization import is_exact
+from slimseq.inference.text.protection.spans import ProtectedSpan, Range
+from slimseq.inference.text.typography import MARKS
 
 # Marks, or spans, in one step: a few milliseconds.
 MARKS_A_STEP = 4096
@@ -35,12 +35,12 @@ class Unmarked:
             (start - bisect_left(self.removed, start), end - bisect_left(self.removed, end)) for start, end in ranges
         ]
 
-    def restoring(self, spans: Sequence[Span]) -> Generator[None, None, tuple[str, list[Span]]]:
+    def restoring(self, spans: Sequence[ProtectedSpan]) -> Generator[None, None, tuple[str, list[ProtectedSpan]]]:
         """Returns the text with spans that never change as they were in the line, and all spans in it."""
         # By mark, the first place in the text that is after it.
         after = [place - count for count, place in enumerate(self.removed)]
         pieces: list[str] = []
-        found: list[Span] = []
+        found: list[ProtectedSpan] = []
         start = added = 0
         for count, span in enumerate(spans, 1):
             written = span.text
@@ -48,7 +48,7 @@ class Unmarked:
                 first, last = span.start, span.end - 1
                 written = self.line[first + bisect_right(after, first) : last + bisect_right(after, last) + 1]
             begin = span.start + added
-            found.append(Span(begin, begin + len(written), span.kind, written))
+            found.append(ProtectedSpan(begin, begin + len(written), span.kind, written))
             pieces += [self.text[start : span.start], written]
             added += len(written) - len(span.text)
             start = span.end

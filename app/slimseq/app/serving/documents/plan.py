@@ -17,10 +17,10 @@ from slimseq.app.serving.documents.reading import place_of, reading, without_mar
 from slimseq.app.serving.documents.segmenter import Segment, SegmentedText, splitting, whole
 from slimseq.app.serving.documents.tokenizing import encoding
 from slimseq.inference.generator import TextGenerator, TextOutput, mean_log_probability
-from slimseq.inference.protection.localization import render_all
-from slimseq.inference.protection.passes import Passes, passing
-from slimseq.inference.protection.spans import has_words
 from slimseq.inference.runtime import FinishReason
+from slimseq.inference.text.protection.localization import render_all
+from slimseq.inference.text.protection.passes import Passes, regenerate
+from slimseq.inference.text.protection.spans import has_unprotected_words
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InputTooLong, InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
@@ -179,7 +179,7 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
     parts: list[str] = []
     for segment in (segment for text in texts for segment in text.segments):
         if segment.spans:
-            passes[len(parts)] = passing(segment.text, segment.spans, source, target)
+            passes[len(parts)] = regenerate(segment.text, segment.spans, source, target)
             parts += next(passes[len(parts)])
             yield
         else:
@@ -204,7 +204,7 @@ def _without_wordless(
     segments: list[Segment] = []
     pending: list[str] = []
     for segment in text.segments:
-        if (segment.spans or is_protected) and not has_words(segment.text, segment.spans):
+        if (segment.spans or is_protected) and not has_unprotected_words(segment.text, segment.spans):
             pending += [segment.before, render_all(segment.text, segment.spans, source, target)]
             yield
         else:

@@ -15,7 +15,7 @@ from slimseq.app.serving.documents.planner import Planner, finished
 from slimseq.app.serving.documents.tokenizing import encoding
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.inference.protection.passes import Passes
+from slimseq.inference.text.protection.passes import Passes
 from slimseq.inference.tokenizer import Encoding
 
 # To check the outputs of so many sentences takes a few milliseconds.

@@ -10,9 +10,16 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from slimseq.app.serving.documents.marks import unmarking
-from slimseq.evaluation.sentences import segments
-from slimseq.inference.protection.spans import Range, Span, find_spans, windows, with_ranges, without_gaps
-from slimseq.inference.protection.typography import WITHOUT_WIDTH
+from slimseq.inference.text.protection.spans import (
+    ProtectedSpan,
+    Range,
+    find_spans,
+    windows,
+    with_ranges,
+    without_gaps,
+)
+from slimseq.inference.text.sentences import segments
+from slimseq.inference.text.typography import WITHOUT_WIDTH
 
 Result = TypeVar("Result")
 
@@ -36,7 +43,7 @@ class Segment:
 
     before: str
     text: str
-    spans: tuple[Span, ...] = ()
+    spans: tuple[ProtectedSpan, ...] = ()
 
     def lead(self, output: str) -> str:
         """Returns the characters before the segment's output: no space before an empty output."""
@@ -102,7 +109,7 @@ def splitting(
         if is_protected:
             plain = yield from _counted(unmarking(content, own), len(found))
         read = plain.text if plain else content
-        spans: list[Span] = []
+        spans: list[ProtectedSpan] = []
         for first, last in windows(read) if is_protected else ():
             # A URL may have ended after its window.
             spans += find_spans(read, language, (min(max(first, spans[-1].end if spans else 0), last), last))
@@ -133,11 +140,11 @@ def _counted(work: Generator[None, None, Result], count: int) -> Generator[int, 
         yield count
 
 
-def _sentences(content: str, language: str, spans: Sequence[Span]) -> Iterator[Segment | None]:
+def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> Iterator[Segment | None]:
     """Yields the sentences of a line, and None in place of nothing or of a sentence that goes on."""
     start = end = index = 0
     last_end = -1
-    own: list[Span] = []
+    own: list[ProtectedSpan] = []
     for sentence in segments(content, language):
         if not sentence:
             yield None
@@ -162,7 +169,7 @@ def _sentences(content: str, language: str, spans: Sequence[Span]) -> Iterator[S
         start, own = end, []
 
 
-def _stripped(content: str, start: int, end: int, before: str, spans: Sequence[Span]) -> Segment | None:
+def _stripped(content: str, start: int, end: int, before: str, spans: Sequence[ProtectedSpan]) -> Segment | None:
     text = content[start:end]
     stripped = text.strip()
     if not stripped:

@@ -15,6 +15,7 @@ from slimseq.evaluation.fastest import choose_layout
 from slimseq.evaluation.host import resident_bytes, trim_memory
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.runtimes.registry import runtime_named
+from slimseq.inference.text.notation import find_notation
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -105,6 +106,9 @@ class Loader:
             SlimseqError: as `open_generator` does; what else goes wrong becomes `InvalidArtifact`.
         """
         try:
+            manifest = self.store.manifest(key.task, key.variant)
+            # Reads the data of the target language here, not on the event loop.
+            find_notation(manifest.languages[-1] if manifest.languages else "")
             # The runtime's library is imported first, so that its memory does not count for the first variant.
             without_library = resident_bytes()
             runtime_named(key.runtime).opener()
@@ -113,7 +117,6 @@ class Loader:
             before = resident_bytes()
             self._count_library(key.runtime, without_library, before)
             started = time.perf_counter()
-            manifest = self.store.manifest(key.task, key.variant)
             layout = choose_layout(manifest, key.runtime, self._workers, self._threads)
             generator = self._opener(self.store, key.task, key.variant, key.runtime, layout.threads, layout.workers)
             seconds = time.perf_counter() - started

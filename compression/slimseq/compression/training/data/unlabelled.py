@@ -8,10 +8,13 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from slimseq.evaluation.readers.dataset_files import read_sources
+from slimseq.evaluation.sentences import sentences
+
 from slimseq.compression.errors import BadData
 from slimseq.evaluation.dataset_files import read_sources
 from slimseq.evaluation.examples import DatasetUnavailable, Example
-from slimseq.evaluation.sentences import sentences
+from slimseq.inference.text.sentences import sentences
 from slimseq.models_store.manifest import Task
 
 # Prefix of the origin of unlabelled examples, so that a mixture can give them a weight of their own.

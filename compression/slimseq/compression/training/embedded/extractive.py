@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from slimseq.evaluation.sentences import sentences
+from slimseq.inference.text.sentences import sentences
 
 # The beginning of the sentence of an abstract that says what is new.
 CLAIM = re.compile(

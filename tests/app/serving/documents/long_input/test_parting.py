@@ -7,8 +7,8 @@ from slimseq.app.serving.documents.long_input.topics import MAX_TOPICS
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.segmenter import SegmentedText, whole
 from slimseq.evaluation.datasets import BUNDLED, load_examples
-from slimseq.evaluation.sentences import sentences
 from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.text.sentences import sentences
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.cpu_time import longest_step

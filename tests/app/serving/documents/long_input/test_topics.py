@@ -3,7 +3,7 @@ import pytest
 from slimseq.app.serving.documents.long_input.topics import MAX_TOPICS, dividing, words_of
 from slimseq.app.serving.documents.planner import finished
 from slimseq.evaluation.datasets import BUNDLED, load_examples
-from slimseq.evaluation.sentences import sentences
+from slimseq.inference.text.sentences import sentences
 from slimseq.models_store.manifest import Task
 
 ARTICLES = [sentences(example.source) for example in load_examples(Task.SUMMARIZATION, BUNDLED).examples]

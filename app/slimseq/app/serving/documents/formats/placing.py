@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from rapidfuzz import fuzz
 
-from slimseq.inference.protection.spans import Kind, Range, find_spans
+from slimseq.inference.text.protection.spans import Range, SpanKind, find_spans
 
 # Returns a text as it is written between markup: called with the markup before it, the text, and the markup after it.
 Escape = Callable[[str, str, str], str]
@@ -23,7 +23,7 @@ ATOMS = "".join(map(chr, range(0xE000, 0xE010)))
 WORD = re.compile(rf"[{ATOMS}]|\w+(?:[-'\u2019.,]\w+)*")
 _ATOM = re.compile(f"[{ATOMS}]")
 # Each is one word: a tag within it would break it.
-_WHOLE = frozenset({Kind.CODE, Kind.URL, Kind.EMAIL})
+_WHOLE = frozenset({SpanKind.CODE, SpanKind.URL, SpanKind.EMAIL})
 _SENTENCE_END = re.compile(r"[.!?…]['\"\u2019\u201d)\]]*\s")
 _END_OF_SPAN = re.compile(r"[.,:;!?…]+$")
 _NO_ATOMS = dict.fromkeys(map(ord, ATOMS))

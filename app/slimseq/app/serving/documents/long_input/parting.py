@@ -14,8 +14,8 @@ from slimseq.app.serving.documents.long_input.salience import selecting
 from slimseq.app.serving.documents.long_input.topics import dividing, words_of
 from slimseq.app.serving.documents.segmenter import JOINT, Segment, SegmentedText, whole
 from slimseq.app.serving.documents.tokenizing import encoding
-from slimseq.evaluation.sentences import segments
 from slimseq.inference.generator import TextGenerator
+from slimseq.inference.text.sentences import segments
 
 # A text with more characters per available token is split into many pieces at once instead of repeated halves.
 CHARACTERS_TO_HALVE = 8

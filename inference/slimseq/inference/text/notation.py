@@ -1,0 +1,182 @@
+"""How a language writes numbers, amounts, dates, times and units, by CLDR's data in babel.
+
+Each property is computed at its first use. `protection.localization` writes spans with it.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from functools import cache, cached_property
+from typing import Literal
+
+from babel import Locale, UnknownLocaleError
+from babel.numbers import get_currency_name
+from babel.units import format_unit
+
+from slimseq.inference.text.typography import FIRST_WITHOUT_SPACES, SPACES, with_plain_spaces
+
+# Units as English writes them, with CLDR's names.
+_UNIT_NAMES = (
+    "km=kilometer m=meter cm=centimeter mm=millimeter km²=square-kilometer m²=square-meter m³=cubic-meter "
+    "kg=kilogram g=gram mg=milligram l=liter dl=deciliter cl=centiliter ml=milliliter km/h=kilometer-per-hour "
+    "m/s=meter-per-second mph=mile-per-hour s=second min=minute h=hour ms=millisecond °C=celsius °F=fahrenheit "
+    "°=degree kB=kilobyte KB=kilobyte MB=megabyte GB=gigabyte TB=terabyte Hz=hertz kHz=kilohertz MHz=megahertz "
+    "GHz=gigahertz W=watt kW=kilowatt MW=megawatt kWh=kilowatt-hour V=volt mA=milliampere px=pixel kcal=kilocalorie"
+)
+_UNITS = dict(pair.split("=") for pair in _UNIT_NAMES.split())
+_Length = Literal["long", "short"]
+# One number of each plural form that most languages have.
+_COUNTS = (1, 2, 5)
+
+
+class Notation:
+    """What a language writes. Texts have plain spaces; words are in lower case.
+
+    Args:
+        locale: babel's data of the language.
+    """
+
+    def __init__(self, locale: Locale) -> None:
+        self._locale = locale
+        symbols = locale.number_symbols["latn"]
+        self._decimal, self._group = str(symbols["decimal"]), str(symbols["group"])
+        self._currency_words: dict[str, tuple[str, ...]] = {}
+        self._unit_words: dict[str, tuple[str, ...]] = {}
+
+    def number(self, numeral: str) -> str:
+        """Returns an English numeral such as `1,299.99` with the separators of the language."""
+        return numeral.translate({ord(","): self._group, ord("."): self._decimal})
+
+    def forms(self, numeral: str) -> frozenset[str]:
+        """Returns an English numeral with and without separators of thousands, with any space if they are spaces."""
+        groups = ("", self._group, *(SPACES if self._group.isspace() else ""))
+        return frozenset(numeral.translate({ord(","): group, ord("."): self._decimal}) for group in groups)
+
+    @cached_property
+    def has_currency_after(self) -> bool:
+        """Whether the currency is after the amount."""
+        return str(self._locale.currency_formats["standard"].pattern).partition(";")[0].rstrip().endswith("¤")
+
+    def currency_words(self, code: str) -> tuple[str, ...]:
+        """Returns the words of a currency's name."""
+        if code not in self._currency_words:
+            names = {get_currency_name(code, count, self._locale).lower() for count in (None, *_COUNTS)}
+            parts = [re.findall(r"\w+", name) for name in names]
+            # A longer name has words such as "des".
+            found = {word for words in parts for word in words if len(word) >= (3 if len(words) < 3 else 4)}
+            self._currency_words[code] = tuple(found)
+        return self._currency_words[code]
+
+    @cached_property
+    def percent(self) -> str | None:
+        """What is written after a number: a percent sign, with a space before it or not. None: the sign is before."""
+        match = re.search(r"0(.?)%$", self._locale.percent_formats[None].pattern)
+        return f"{' ' if match[1] else ''}%" if match else None
+
+    @cached_property
+    def percent_words(self) -> tuple[str, ...]:
+        """The names of the percent sign."""
+        return tuple({text.strip() for text in self._measured("percent", ("long",))} - {""})
+
+    def unit_words(self, unit: str) -> tuple[str, ...]:
+        """Returns the first words of the names of an English unit, and its abbreviations."""
+        if unit not in self._unit_words:
+            texts = [text.split() for text in self._measured(_UNITS[unit], ("long", "short"))] if unit in _UNITS else []
+            self._unit_words[unit] = tuple({words[0].rstrip(".") for words in texts if words})
+        return self._unit_words[unit]
+
+    def _measured(self, name: str, lengths: Sequence[_Length]) -> Iterator[str]:
+        """Yields what is written after numbers of a unit."""
+        for length in lengths:
+            for count in _COUNTS:
+                text = format_unit(count, name, length, locale=self._locale)
+                yield text.lower().partition(str(count))[2]
+
+    def scaled(self, numeral: str, power: int) -> tuple[str, str]:
+        """Returns an English numeral and the word for a power of ten, as the language counts.
+
+        3.2 billion are `3.2` and ` Milliarden` in German, `32` and `億` in Japanese.
+        """
+        value = Decimal(numeral.replace(",", ""))
+        forms = self._locale.compact_decimal_formats["long"]
+        plural = forms.get(self._locale.plural_form(value), {})
+        pattern = str(plural.get(str(10**power), forms["other"][str(10**power)]).pattern)
+        word = with_plain_spaces(pattern.replace("0", "").replace("'", ""))
+        shift = pattern.count("0") - 1 if word.strip() else power
+        return (f"{value.scaleb(shift):,f}" if shift else numeral), word.rstrip()
+
+    @cached_property
+    def scale_words(self) -> dict[int, tuple[str, ...]]:
+        """By power of ten, the words and abbreviations for it."""
+        lengths = (self._locale.compact_decimal_formats[length] for length in ("long", "short"))
+        forms = [form for length in lengths for form in length.values()]
+        found = {}
+        for power in (3, 6, 9, 12):
+            patterns = [str(form[str(10**power)].pattern) for form in forms if str(10**power) in form]
+            words = {pattern.replace("0", "").strip(" .'\u00a0").lower() for pattern in patterns}
+            # A letter such as `k` may be in any word.
+            found[power] = tuple(word for word in words if len(word) > 1 or word > FIRST_WITHOUT_SPACES)
+        return found
+
+    @property
+    def ordinal(self) -> str | None:
+        """What makes an ordinal of a number. None: CLDR does not say it."""
+        return "." if "%(d)s." in self._date_format("MMMMd") else None
+
+    def dates(self, day: str | None, month: int, year: str | None) -> list[str]:
+        """Returns a date as it is written, then other ways. The list is empty if CLDR has no such date."""
+        template = self._date_format(f"{'y' if year else ''}MMMM{'d' if day else ''}")
+        templates = (template, template[: template.rfind(")s") + 2])
+        wide, alone, short = (names[month] for names in self._months)
+        found = []
+        for names in ((wide, alone), (alone, alone), (short, short)):
+            values = {"MMMM": names[0], "LLLL": names[1], "MMM": short, "M": month, "MM": f"{month:02}"}
+            values |= {"y": year, "YYYY": year}
+            numbers = ({"d": number, "dd": number} for number in (day, f"0{day}"))
+            found += [each % (values | number) for number in numbers for each in templates]
+        found += [each.replace(".", "") for each in found]
+        return list(dict.fromkeys(map(with_plain_spaces, found))) if template else []
+
+    def _date_format(self, skeleton: str) -> str:
+        found = self._locale.datetime_skeletons.get(skeleton)
+        return "" if found is None else str(found.format)
+
+    @cached_property
+    def _months(self) -> list[dict[int, str]]:
+        kinds = (("format", "wide"), ("stand-alone", "wide"), ("format", "abbreviated"))
+        return [dict(self._locale.months[context][width]) for context, width in kinds]
+
+    @cached_property
+    def hour_separator(self) -> str | None:
+        """What is between hours and minutes. None: the day has twice twelve hours."""
+        match = re.search(r"H(\W)mm", self._locale.time_formats["short"].pattern)
+        return match[1] if match else None
+
+    @cached_property
+    def after_hour(self) -> str:
+        """What is written after a full hour, such as ` Uhr`, or nothing."""
+        return self._date_format("H").rpartition(")s")[2]
+
+    @cached_property
+    def after_minute(self) -> str:
+        """What is written after hours and minutes."""
+        match = re.fullmatch(r"H+[:.]mm(.*)", self._locale.interval_formats["Hm"]["m"][1])
+        return match[1].replace("'", "") if match else ""
+
+    @cached_property
+    def both(self) -> str:
+        """What is written between two things that belong together, such as ` und `."""
+        return str(self._locale.list_patterns["standard"]["2"]).replace("{0}", "").replace("{1}", "")
+
+
+@cache
+def find_notation(language: str) -> Notation | None:
+    """Returns the notation of a language, None if CLDR does not know it.
+
+    Args:
+        language: its code, such as `de` or `pt-BR`.
+    """
+    try:
+        return Notation(Locale.parse(language.replace("-", "_")))
+    except (UnknownLocaleError, ValueError):
+        return None

@@ -1,0 +1,152 @@
+"""The numbers of a text: which they are, whatever their notation, and which of them another text lacks.
+
+A number is the same in another notation: `1,299.99` is `1.299,99`, `10,000` is `10 000`. Marks without width are no
+part of it. `notation` knows how a language writes numbers. Time is linear in the texts.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from slimseq.inference.text.typography import MARKS, SPACES
+
+# Separators of thousands alone, which join groups of three digits. Dots and commas join any digits.
+_OF_THOUSANDS = f"'\u2019{SPACES}"
+_NUMBER = re.compile(rf"\d{{1,3}}([{_OF_THOUSANDS}])\d{{3}}(?!\d)(?:\1\d{{3}}(?!\d))*+(?:[.,]\d+)*+|\d++(?:[.,]\d+)*+")
+_SEPARATOR = re.compile(r"\D")
+_GROUP = 3
+HALF_A_DAY = 12
+# A time of twelve hours: 3 p.m. may be 15 in the output.
+_TWELVE_HOURS = re.compile(r"\d\s?[ap]\.?\s?m\b", re.IGNORECASE)
+# The minutes of 4:00, which is `16 Uhr` in German.
+_FULL_HOUR = "00"
+# Numbers that are often written as words.
+_OFTEN_WORDS = frozenset(map(str, (*range(13), *range(20, 101, 10), 1000)))
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as it is written, and its groups of digits without separators of thousands and leading zeros.
+
+    `1,299.99` and `1.299,99` have the groups 1299 and 99. Numbers with equal groups are the same.
+    """
+
+    written: str
+    groups: tuple[str, ...]
+
+    @property
+    def parts(self) -> list[str]:
+        """The groups without leading zeros, such as the day, month and year of a date."""
+        return [group.lstrip("0") or "0" for group in self.groups]
+
+
+def find_numbers(text: str) -> Iterator[Number]:
+    """Yields the numbers of a text, in any script's digits."""
+    if not text.isascii():
+        text = MARKS.sub("", text)
+    for match in _NUMBER.finditer(text):
+        yield Number(match[0], _groups(match[0]))
+
+
+def _groups(written: str) -> tuple[str, ...]:
+    groups, separators = _SEPARATOR.split(written), _SEPARATOR.findall(written)
+    joined = 0
+    if len(groups[0]) <= _GROUP and groups[0] != "0":
+        while joined < len(separators) and separators[joined] == separators[0] and len(groups[joined + 1]) == _GROUP:
+            joined += 1
+    # 1.234.5 is no number with separators of thousands.
+    if joined < len(separators) and separators[joined] == separators[0]:
+        joined = 0
+    whole = "".join(map(_ascii, groups[: joined + 1])).lstrip("0") or "0"
+    return whole, *map(_ascii, groups[joined + 1 :])
+
+
+def _ascii(digits: str) -> str:
+    return digits if digits.isascii() else "".join(str(unicodedata.decimal(each)) for each in digits)
+
+
+def is_whole(text: str, start: int, end: int) -> bool:
+    """Whether the digits at a place are not a part of a longer number."""
+    before, after = text[max(start - 2, 0) : start], text[end : end + 2]
+    return not (
+        _is_digit(before[-1:])
+        or _is_digit(after[:1])
+        or (before[-1:] in (".", ",") and _is_digit(before[:1]))
+        or (after[:1] in (".", ",") and _is_digit(after[1:]))
+    )
+
+
+def _is_digit(character: str) -> bool:
+    return character.isascii() and character.isdigit()
+
+
+def to_24_hours(hour: int, *, is_afternoon: bool) -> int:
+    """Returns an hour of the twelve-hour clock as one of the day."""
+    return hour % HALF_A_DAY + (HALF_A_DAY if is_afternoon else 0)
+
+
+def lost_numbers(source: str, output: str) -> list[str]:
+    """Returns the numbers of a source that its translation lacks, as they are written in the source.
+
+    Not lost: a number in another notation, the parts of a date or time in another order, an hour of the afternoon
+    counted on from noon, the minutes of a full hour, and a number that is often written as a word.
+    """
+    wanted = list(find_numbers(source))
+    found = Counter(number.groups for number in find_numbers(output)) if wanted else Counter()
+    missing: list[Number] = []
+    for number in wanted:
+        if found[number.groups]:
+            found[number.groups] -= 1
+        else:
+            missing.append(number)
+    if not missing:
+        return []
+    left = Counter(part for groups in found.elements() for part in Number("", groups).parts)
+    has_hours = _TWELVE_HOURS.search(source) is not None
+    return [
+        number.written
+        for number in missing
+        if not (
+            number.written == _FULL_HOUR
+            or _take(number.parts, left)
+            or (has_hours and _take_later_hour(number.parts, left))
+            or _is_often_word(number)
+        )
+    ]
+
+
+def added_numbers(source: str, output: str) -> list[str]:
+    """Returns the numbers of a summary that its source lacks, as they are written in the summary."""
+    written = list(find_numbers(output))
+    known = list(find_numbers(source)) if written else []
+    groups = {number.groups for number in known}
+    parts = {part for number in known for part in number.parts}
+    return [
+        number.written
+        for number in written
+        if number.groups not in groups and not parts.issuperset(number.parts) and not _is_often_word(number)
+    ]
+
+
+def _is_often_word(number: Number) -> bool:
+    return len(number.groups) == 1 and number.groups[0] in _OFTEN_WORDS
+
+
+def _take(parts: Sequence[str], left: Counter[str]) -> bool:
+    """Takes the parts of a number out of those that are left, if all are there."""
+    wanted = Counter(parts)
+    # Not `wanted <= left` and `left -= wanted`, which go through all that are left.
+    if any(left[each] < count for each, count in wanted.items()):
+        return False
+    left.subtract(wanted)
+    return True
+
+
+def _take_later_hour(parts: Sequence[str], left: Counter[str]) -> bool:
+    hour, *others = parts
+    if len(hour) > 2 or int(hour) > HALF_A_DAY:
+        return False
+    later = ("0", "24") if int(hour) == HALF_A_DAY else (str(to_24_hours(int(hour), is_afternoon=True)),)
+    return any(_take([each, *others], left) for each in later)
