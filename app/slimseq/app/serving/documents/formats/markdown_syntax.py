@@ -27,7 +27,7 @@ def _parser() -> MarkdownIt:
     options = {"maxNesting": MAX_NESTING, "strikethrough_single_tilde": True, "store_labels": True}
     markdown = MarkdownIt("commonmark", options, renderer_cls=MDRenderer)  # type: ignore[arg-type]
     markdown.enable(["table", "strikethrough"])
-    markdown.options["parser_extension"] = [_Extension]  # type: ignore[typeddict-unknown-key]
+    markdown.options["parser_extension"] = [_Extension]
     return markdown
 
 
