@@ -23,7 +23,7 @@ def said(markdown: str, *translations: str) -> str:
     ("markdown", "expected"),
     [
         ("# A title #\n\nSome text.\n", "# A TITLE\n\nSOME TEXT.\n"),
-        ("A title\n=======\nText", "# A TITLE\nTEXT"),
+        ("A title  \nIn two lines\n=======\nText", "A TITLE\\\nIN TWO LINES\n===\nTEXT"),
         ("* one\n    - two\n\n      three\n* four\n", "* ONE\n  - TWO\n\n    THREE\n* FOUR\n"),
         ("9. one\n10. two\n\n1) three", "9. ONE\n10. TWO\n\n1) THREE"),
         ("> a quote\n>\n> > deeper", "> A QUOTE\n>\n> > DEEPER"),

@@ -67,14 +67,14 @@ def read_markdown(source: str) -> Document:
     definitions = {each["map"][0]: each["map"][1] for each in references.values()}
     document = Document()
     kept, position = source[:start], 0
-    said: list[str] = []
+    plain: list[str] = []
     for blocks in _groups(tokens, lines):
         places = [token.map for token in blocks if token.map]
         begin, end = places[0][0], max(end for _, end in places)
         while end > begin + 1 and not lines[end - 1].strip(" \t"):
             end -= 1
         contents = [_Content(token) for token in blocks if token.type == "inline"]
-        said += [content.said for content in contents]
+        plain += [content.plain for content in contents]
         if not any(content.passages for content in contents):
             continue
         kept += "".join(line + "\n" for line in lines[position:begin])
@@ -83,31 +83,22 @@ def read_markdown(source: str) -> Document:
         document.sections.append(section)
         kept, position = "\n" if end < len(lines) else "", end
     document.after = (kept + "\n".join(lines[position:])).replace("\n", line_end)
-    document.plain = "\n".join(filter(None, said))
+    document.plain = "\n".join(filter(None, plain))
     return document
 
 
-@dataclass
 class _Content:
-    """The content of a block.
+    """The inline tokens of a block, and the passages in them."""
 
-    Args:
-        token: has the inline tokens.
-    """
-
-    token: Token
-
-    def __post_init__(self) -> None:
-        parts = list(_parts(self.token.children or []))
+    def __init__(self, token: Token) -> None:
+        self.token = token
+        parts = list(_parts(token.children or []))
         self.original = [token for part in parts for token in part.markup]
-        self.pieces = list(find_passages(parts, _text_token))
-
-    @cached_property
-    def passages(self) -> list[Passage[Token]]:
-        return [piece for piece in self.pieces if isinstance(piece, Passage)]
+        self._pieces = list(find_passages(parts, _text_token))
+        self.passages = [piece for piece in self._pieces if isinstance(piece, Passage)]
 
     @property
-    def said(self) -> str:
+    def plain(self) -> str:
         """The text without markup."""
         texts = []
         for token in self.token.children or []:
@@ -123,7 +114,7 @@ class _Content:
         """Returns inline tokens with translations, None if they cannot be written with the structure of the source."""
         remaining = iter(translations)
         tokens: list[Token] = []
-        for piece in self.pieces:
+        for piece in self._pieces:
             if isinstance(piece, Token):
                 tokens.append(piece)
                 continue
@@ -131,32 +122,22 @@ class _Content:
             if not own[0].strip():
                 return None
             tokens += piece.fill(own)
+        structure = inline_structure(self.token.children or [])
         for delimiters in _DELIMITERS:
             attempt = list(_with_delimiters(tokens, delimiters))
             paragraph = [Token("paragraph_open", "p", 1), _inline_token(attempt), Token("paragraph_close", "p", -1)]
             written = parse(write_tokens(paragraph, references), ChainMap({}, references))
             is_paragraph = len(written) == 3 and written[0].type == "paragraph_open"
-            if is_paragraph and inline_structure(written[1].children or []) == self._structure:
+            if is_paragraph and inline_structure(written[1].children or []) == structure:
                 return attempt
         return None
-
-    @cached_property
-    def _structure(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        return inline_structure(self.token.children or [])
 
 
 @dataclass
 class _Blocks:
-    """A section: markup, and a block or several that are written at once.
+    """A section: the markup before it, and a block or several that are written at once.
 
-    Args:
-        before: the markup.
-        source: the blocks as they are written.
-        line_end: of the document.
-        tokens: of the blocks.
-        contents: of the blocks.
-        references: the link reference definitions of the document.
-        definitions: those that are within the blocks.
+    `references` are the link reference definitions of the document; `definitions`, the source of those in the blocks.
     """
 
     before: str

@@ -11,7 +11,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from mdformat.renderer import MDRenderer, RenderContext, RenderTreeNode
+from mdformat.renderer import DEFAULT_RENDERERS, MDRenderer, RenderContext, RenderTreeNode
 
 # Levels of markup in markup, where a list and its item are one each. The parser ignores what is deeper. The time of
 # quotes in quotes and of brackets in brackets grows with it.
@@ -91,6 +91,13 @@ def _write_text(node: RenderTreeNode, context: RenderContext) -> str:
     return text[:-1] + "\\!" if text.endswith("!") and node.parent and node.parent.children[-1] is not node else text
 
 
+def _write_heading(node: RenderTreeNode, context: RenderContext) -> str:
+    if node.markup not in ("=", "-"):
+        return DEFAULT_RENDERERS["heading"](node, context)
+    # What is underlined may have several lines, as a paragraph has.
+    return DEFAULT_RENDERERS["paragraph"](node, context) + "\n" + node.markup * 3
+
+
 def _write_strikethrough(node: RenderTreeNode, context: RenderContext) -> str:
     return node.markup + _write_children(node, context) + node.markup
 
@@ -124,6 +131,9 @@ class _Extension:
 
     RENDERERS: Mapping[str, Callable[[RenderTreeNode, RenderContext], str]] = {
         "text": _write_text,
+        "heading": _write_heading,
+        # mdformat writes those of headings as HTML.
+        "hardbreak": lambda node, context: "\\\n",
         "s": _write_strikethrough,
         "bullet_list": _write_list,
         "ordered_list": _write_list,

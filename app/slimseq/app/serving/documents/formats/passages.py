@@ -24,14 +24,7 @@ Kind = Literal["text", "start", "end", "atom", "mark", "line", "break", "separat
 
 @dataclass
 class Part(Generic[Piece]):
-    """A text between two tags, or an inline tag.
-
-    Args:
-        markup: as it is written.
-        text: with references resolved.
-        kind: of the part.
-        tag: what a start has in common with its end.
-    """
+    """A text between two tags, with references resolved, or an inline tag. A start and its end have the same `tag`."""
 
     markup: Sequence[Piece]
     text: str = ""
@@ -76,12 +69,7 @@ class Passage(Generic[Piece]):
 
 
 def find_passages(parts: Sequence[Part[Piece]], write_text: Callable[[str], Piece]) -> Iterator[Piece | Passage[Piece]]:
-    """Yields the passages of a paragraph, and the markup between them, which is kept.
-
-    Args:
-        parts: of the paragraph.
-        write_text: writes plain text as markup.
-    """
+    """Yields the passages of a paragraph, and the markup between them, which is kept. `write_text` escapes a text."""
     for is_kept, group in groupby(_with_breaks(parts), lambda part: part.kind in ("separator", "break")):
         run = list(group)
         if is_kept:
