@@ -27,6 +27,8 @@ def said(markdown: str, *translations: str) -> str:
         ("* one\n    - two\n\n      three\n* four\n", "* ONE\n  - TWO\n\n    THREE\n* FOUR\n"),
         ("9. one\n10. two\n\n1) three", "9. ONE\n10. TWO\n\n1) THREE"),
         ("> a quote\n>\n> > deeper", "> A QUOTE\n>\n> > DEEPER"),
+        ("1.   one\n\n   [a]: /b\n", "1. ONE\n\n[a]: /b\n"),
+        ("> one\n>\n> [a]: /1\n> [b]: /2\n>   'c'\n", "> ONE\n\n[a]: /1\n\n[b]: /2\n'c'\n"),
         ("> See [it].\n>\n> [it]: /a 'b'\n", "> SEE [IT].\n\n[it]: /a 'b'\n"),
         ("-\tone\n\n\ttwo\n", "- ONE\n\n  TWO\n"),
         ("1.   one\n\n    x = 1\n\ntext\n", "1. ONE\n\n```\nx = 1\n```\n\nTEXT\n"),

@@ -7,7 +7,7 @@ is compared with that of the source: if it changed, it is written in another way
 
 import re
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -77,12 +77,12 @@ def read_markdown(source: str) -> Document:
         plain += [content.plain for content in contents]
         if not any(content.passages for content in contents):
             continue
-        kept += "".join(line + "\n" for line in lines[position:begin])
+        kept += "".join(line + "\n" for line in _unindented(lines, position, begin, definitions))
         own = [_definition(lines[line : definitions[line]]) for line in range(begin, end) if line in definitions]
         section = _Blocks(kept, "\n".join(lines[begin:end]), line_end, blocks, contents, references, own)
         document.sections.append(section)
         kept, position = "\n" if end < len(lines) else "", end
-    document.after = (kept + "\n".join(lines[position:])).replace("\n", line_end)
+    document.after = (kept + "\n".join(_unindented(lines, position, len(lines), definitions))).replace("\n", line_end)
     document.plain = "\n".join(filter(None, plain))
     return document
 
@@ -200,6 +200,11 @@ def _groups(tokens: Sequence[Token], lines: Sequence[str]) -> Iterator[list[Toke
         group.append(token)
     if group:
         yield group
+
+
+def _unindented(lines: Sequence[str], start: int, end: int, definitions: Container[int]) -> list[str]:
+    """Returns lines in which definitions are not indented, so that they do not belong to a list before them."""
+    return [lines[index].lstrip(" ") if index in definitions else lines[index] for index in range(start, end)]
 
 
 def _definition(lines: Sequence[str]) -> str:
