@@ -73,9 +73,10 @@ def markdown_structure(markdown: str) -> Structure:
         if token.type == "inline":
             _count(token.children or [], len(blocks), inline)
         else:
-            held = token.content if token.type in ("fence", "code_block", "html_block") else ""
+            # Indented code may be written with fences, and HTML in a list with another indentation.
+            kind = token.type.replace("code_block", "fence")
             attributes = tuple(sorted(token.attrs.items()))
-            blocks.append((token.type, token.tag, token.markup, token.info, token.hidden, attributes, held))
+            blocks.append((kind, token.tag, token.info.strip(), token.hidden, attributes, token.content.strip()))
     references = environment.get("references", {})
     blocks.append(tuple((name, each["href"], each["title"]) for name, each in references.items()))
     return blocks, inline
@@ -90,7 +91,8 @@ def _count(tokens: Sequence[Token], block: int, inline: Counter[Hashable]) -> No
             opened.pop()
             continue
         held = token.content if token.type in ("code_inline", "html_inline", "image") else ""
-        name = f"{token.type} {sorted(token.attrs.items())} {held}"
+        # Line breaks within code, alternative texts and titles are spaces.
+        name = " ".join(f"{token.type} {sorted(token.attrs.items())} {held}".replace("\\n", " ").split())
         inline[block, name, *opened] += 1
         if token.nesting > 0:
             opened.append(name)

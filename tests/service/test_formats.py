@@ -111,7 +111,7 @@ def test_a_summary_is_that_of_the_text_without_markup(service: Service, form: st
             {"text": ["Yes.", "<p"], "format": "html"},
             "text[1]: the tag at line 1, column 1 is not",
         ),
-        ("/translate", {"text": "> " * 1000 + "a", "format": "markdown"}, "text: blocks are nested more than 100 deep"),
+        ("/translate", {"text": "> " * 1000 + "a", "format": "markdown"}, "text: markup is nested more than 20 deep"),
         ("/translate", {"text": "Yes.", "format": "pdf"}, "format: "),
         ("/summarize", {"text": "<hr>", "format": "html"}, "text: has no text beside its markup"),
         ("/summarize", {"text": "<b>", "format": "html", "long_input": "map_reduce"}, "text: <b> at line 1"),

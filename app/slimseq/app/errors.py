@@ -75,7 +75,7 @@ class UnclosedMarkup(SlimseqError):
 
 
 class MarkupTooComplex(SlimseqError):
-    """Raised when Markdown is nested deeper, or has more in one block, than can be read in time. Names the line."""
+    """Raised when Markdown is longer or nested deeper than can be read in time. Names the line where there is one."""
 
 
 class UnfitRuntime(SlimseqError):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from slimseq.app.serving.documents.formats.placing import without_atoms
+from slimseq.app.serving.documents.formats.tags import without_atoms
 from slimseq.app.serving.documents.plan import DocumentOutput, Plan
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.segmenter import Segment

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from slimseq.app.serving.documents.formats.document import Document
-from slimseq.app.serving.documents.formats.html_document import reading_html
+from slimseq.app.serving.documents.formats.html_document import read_html
 from slimseq.app.serving.documents.planner import Planner, finished
 from slimseq.app.serving.documents.segmenter import splitting
 from slimseq.app.serving.streaming.assembly import Piece
@@ -24,7 +24,7 @@ class Stream:
     """A stream of documents whose sentences are shouted."""
 
     def __init__(self, planner: Planner, *html: str) -> None:
-        self.documents: Sequence[Document] = [finished(reading_html(each)) for each in html]
+        self.documents: Sequence[Document] = [read_html(each) for each in html]
         texts = [text for document in self.documents for text in document.texts]
         segmented = [finished(splitting(text, "en")) for text in texts]
         self.sentences = [segment.text for text in segmented for segment in text.segments]

@@ -26,7 +26,7 @@ from slimseq.app.http.schemas.libretranslate import (
 from slimseq.app.http.security import admission_of, admit_by_key
 from slimseq.app.http.validation import describe
 from slimseq.app.services import Services
-from slimseq.app.serving.documents.formats.inline import has_words
+from slimseq.app.serving.documents.formats.passages import has_words
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.serving.terms import Terms

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from slimseq.app.errors import InvalidRequest, TextTooLong, UnsupportedLanguages
 from slimseq.app.http.validation import describe
 from slimseq.app.serving.documents.formats.document import Document
-from slimseq.app.serving.documents.formats.placing import atoms_of, without_atoms
+from slimseq.app.serving.documents.formats.tags import atoms_of, without_atoms
 from slimseq.app.serving.documents.long_input.parting import parting
 from slimseq.app.serving.documents.planner import finished
 from slimseq.app.serving.documents.prompt import Prompt
@@ -74,7 +74,8 @@ class Plan:
         for document in self.documents:
             own = texts[start : start + len(document.texts)]
             start += len(own)
-            written = yield from document.writing([output.text for output in own])
+            written = document.write([output.text for output in own])
+            yield
             whole = _joined(written.text, own)
             # Atoms are put back. Words of elements are translated a second time, alone.
             lost = tuple(dict.fromkeys(each for each in whole.lost if without_atoms(each)))

@@ -6,13 +6,13 @@ from typing import Literal
 
 from slimseq.app.errors import InvalidRequest, MarkupTooComplex, UnclosedMarkup
 from slimseq.app.serving.documents.formats.document import Document
-from slimseq.app.serving.documents.formats.html_document import reading_html
-from slimseq.app.serving.documents.formats.markdown_document import reading_markdown
+from slimseq.app.serving.documents.formats.html_document import read_html
+from slimseq.app.serving.documents.formats.markdown_document import read_markdown
 from slimseq.app.serving.documents.prompt import Prompt
 
-_READERS: dict[Literal["html", "markdown"], Callable[[str], Generator[None, None, Document]]] = {
-    "html": reading_html,
-    "markdown": reading_markdown,
+_READERS: dict[Literal["html", "markdown"], Callable[[str], Document]] = {
+    "html": read_html,
+    "markdown": read_markdown,
 }
 
 
@@ -27,7 +27,8 @@ def reading(prompt: Prompt) -> Generator[None, None, list[Document]]:
     documents = []
     for index, text in enumerate(prompt.texts):
         try:
-            documents.append((yield from _READERS[prompt.format](text)))
+            documents.append(_READERS[prompt.format](text))
+            yield
         except (MarkupTooComplex, UnclosedMarkup) as error:
             raise type(error)(f"{place_of(prompt, index)}: {error}") from error
     return documents

@@ -75,7 +75,7 @@ class DocumentAssembly:
             if next_one.section is None:
                 text = self._documents[next_one.document].after
             else:
-                text = next_one.section.written(self._translations(next_one)).text
+                text = next_one.section.write(self._translations(next_one)).text
             if text:
                 pieces.append(Piece(next_one.document, text))
             self._sent += 1

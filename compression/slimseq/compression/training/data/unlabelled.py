@@ -8,9 +8,6 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slimseq.evaluation.readers.dataset_files import read_sources
-from slimseq.evaluation.sentences import sentences
-
 from slimseq.compression.errors import BadData
 from slimseq.evaluation.dataset_files import read_sources
 from slimseq.evaluation.examples import DatasetUnavailable, Example

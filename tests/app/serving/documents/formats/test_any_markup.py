@@ -1,7 +1,7 @@
 """Any text as HTML or Markdown is answered with the same structure, or refused, and never takes long."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -11,8 +11,8 @@ from benchmarks.texts.marked_documents import html_document, markdown_document
 from benchmarks.texts.structures import Structure, html_structure, markdown_structure
 from slimseq.app.errors import MarkupTooComplex, UnclosedMarkup
 from slimseq.app.serving.documents.formats.document import Document, Written
-from slimseq.app.serving.documents.formats.html_document import reading_html
-from slimseq.app.serving.documents.formats.markdown_document import reading_markdown
+from slimseq.app.serving.documents.formats.html_document import read_html
+from slimseq.app.serving.documents.formats.markdown_document import read_markdown
 from tests.app.serving.documents.formats.translators import ALL, Translator, rewritten, upper
 
 # CPU time, which other tests do not change.
@@ -38,12 +38,10 @@ def mixed(signs: list[str]) -> st.SearchStrategy[str]:
     return TEXT | st.lists(st.sampled_from(signs) | TEXT, max_size=20).map("".join)
 
 
-def answered(
-    reading: Callable[..., Generator[None, None, Document]], text: str, translate: Translator
-) -> Written | None:
+def answered(read: Callable[[str], Document], text: str, translate: Translator) -> Written | None:
     started = time.thread_time()
     try:
-        return rewritten(reading(text), translate)
+        return rewritten(read(text), translate)
     except (MarkupTooComplex, UnclosedMarkup):
         return None
     finally:
@@ -52,34 +50,34 @@ def answered(
 
 @given(text=mixed(MARKDOWN_SIGNS), translate=TRANSLATORS)
 def test_any_text_as_markdown_keeps_its_structure(text: str, translate: Translator) -> None:
-    written = answered(reading_markdown, text, translate)
+    written = answered(read_markdown, text, translate)
 
     assert written is None or markdown_structure(written.text) == markdown_structure(text)
 
 
 @given(text=mixed(HTML_SIGNS), translate=TRANSLATORS)
 def test_any_text_as_html_keeps_its_structure_or_is_refused(text: str, translate: Translator) -> None:
-    written = answered(reading_html, text, translate)
+    written = answered(read_html, text, translate)
 
     assert written is None or html_structure(written.text) == html_structure(text)
 
 
 @pytest.mark.parametrize("translate", ALL, ids=lambda each: each.__name__)
 @pytest.mark.parametrize(
-    ("document", "reading", "structure"),
-    [(html_document, reading_html, html_structure), (markdown_document, reading_markdown, markdown_structure)],
+    ("document", "read", "structure"),
+    [(html_document, read_html, html_structure), (markdown_document, read_markdown, markdown_structure)],
     ids=["html", "markdown"],
 )
 def test_documents_with_much_structure_keep_it(
     document: Callable[[int], str],
-    reading: Callable[..., Generator[None, None, Document]],
+    read: Callable[[str], Document],
     structure: Callable[[str], Structure],
     translate: Translator,
 ) -> None:
     different = []
     for seed in range(50):
         source = document(seed)
-        written = rewritten(reading(source), translate)
+        written = rewritten(read(source), translate)
         if structure(written.text) != structure(source) or (translate is upper and written.untranslated):
             different.append(seed)
 

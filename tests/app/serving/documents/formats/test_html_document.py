@@ -1,19 +1,13 @@
 import pytest
 
 from slimseq.app.errors import UnclosedMarkup
-from slimseq.app.serving.documents.formats.document import Document
-from slimseq.app.serving.documents.formats.html_document import PIECE_CHARACTERS, reading_html
-from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.formats.html_document import read_html
 from tests.cpu_time import cpu_seconds
 
 
-def read(html: str) -> Document:
-    return finished(reading_html(html))
-
-
 def shouted(html: str) -> str:
-    document = read(html)
-    return finished(document.writing([text.upper() for text in document.texts])).text
+    document = read_html(html)
+    return document.write([text.upper() for text in document.texts]).text
 
 
 @pytest.mark.parametrize(
@@ -49,7 +43,7 @@ def test_texts_are_replaced_and_tags_are_kept(html: str, filled: str) -> None:
     ],
 )
 def test_what_is_no_language_is_kept_as_it_is_written(html: str) -> None:
-    assert read(html).texts == [] and shouted(html) == html
+    assert read_html(html).texts == [] and shouted(html) == html
 
 
 def test_translation_is_allowed_again_inside_of_what_is_not_translated() -> None:
@@ -59,7 +53,7 @@ def test_translation_is_allowed_again_inside_of_what_is_not_translated() -> None
 
 
 def test_a_line_break_is_a_space_except_in_preformatted_text() -> None:
-    assert read("<p>one\n   two</p><pre>one\n   two</pre>").texts == ["one two", "one\n   two"]
+    assert read_html("<p>one\n   two</p><pre>one\n   two</pre>").texts == ["one two", "one\n   two"]
 
 
 @pytest.mark.parametrize(
@@ -78,24 +72,16 @@ def test_a_line_break_is_a_space_except_in_preformatted_text() -> None:
 )
 def test_html_that_is_not_closed_is_refused_with_its_place(html: str, said: str) -> None:
     with pytest.raises(UnclosedMarkup) as refused:
-        read(html)
+        read_html(html)
 
     assert str(refused.value).startswith(said)
 
 
-def test_long_html_is_read_in_small_steps() -> None:
-    html = '<p class="a">Some <b>words</b> here.</p>\n' * 5000 + "<b>" * 100_000 + "</b>" * 100_000
-    steps = list(reading_html(html))
-
-    assert len(steps) >= len(html) // PIECE_CHARACTERS
-    assert shouted(html) == html.replace("Some", "SOME").replace("words", "WORDS").replace("here", "HERE")
-
-
 def test_reading_takes_time_in_proportion_to_the_length() -> None:
-    bound = 30 * cpu_seconds(lambda: read("<b>" * 8_000 + "</b>" * 8_000))
+    bound = 30 * cpu_seconds(lambda: read_html("<b>" * 8_000 + "</b>" * 8_000))
 
-    assert cpu_seconds(lambda: read("<b>" * 80_000 + "</b>" * 80_000), below=bound) < bound
+    assert cpu_seconds(lambda: read_html("<b>" * 80_000 + "</b>" * 80_000), below=bound) < bound
 
 
 def test_a_paragraph_ends_the_one_before_it() -> None:
-    assert read('<p translate="no">Slimseq<p>is small<p>and fast').texts == ["is small", "and fast"]
+    assert read_html('<p translate="no">Slimseq<p>is small<p>and fast').texts == ["is small", "and fast"]

@@ -1,10 +1,9 @@
 """Simulated translators, which do to words and markup what models may do."""
 
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 from slimseq.app.serving.documents.formats.document import Document, Written
-from slimseq.app.serving.documents.planner import finished
 
 Translator = Callable[[str], str]
 # What a text must not be able to say in markup.
@@ -44,7 +43,6 @@ def silent(text: str) -> str:
 ALL = (upper, backwards, careless, silent)
 
 
-def rewritten(reading: Generator[None, None, Document], translate: Translator) -> Written:
+def rewritten(document: Document, translate: Translator) -> Written:
     """Returns a document with translated texts."""
-    document = finished(reading)
-    return finished(document.writing([translate(text) for text in document.texts]))
+    return document.write([translate(text) for text in document.texts])

@@ -1,6 +1,6 @@
-"""Documents: a text with markup as sections, which are translated and written one after the other."""
+"""A text with markup as sections, which are translated and written one after the other."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,7 +20,7 @@ class Section(Protocol):
     def texts(self) -> list[str]:
         """The texts to translate, at least one."""
 
-    def written(self, translations: Sequence[str]) -> Written:
+    def write(self, translations: Sequence[str]) -> Written:
         """Returns the section with translations of `texts` in their places, and the markup before it."""
 
 
@@ -43,20 +43,9 @@ class Document:
         """The texts to translate, those of one section after the other."""
         return [text for section in self.sections for text in section.texts]
 
-    def writing(self, translations: Sequence[str]) -> Generator[None, None, Written]:
-        """Puts translations of `texts` in their places, in small steps.
-
-        Returns:
-            The document.
-        """
-        pieces: list[str] = []
-        untranslated: list[str] = []
-        start = 0
-        for section in self.sections:
-            count = len(section.texts)
-            written = section.written(translations[start : start + count])
-            pieces.append(written.text)
-            untranslated += written.untranslated
-            start += count
-            yield
-        return Written("".join([*pieces, self.after]), tuple(untranslated))
+    def write(self, translations: Sequence[str]) -> Written:
+        """Puts translations of `texts` in their places."""
+        remaining = iter(translations)
+        written = [section.write([next(remaining) for _ in section.texts]) for section in self.sections]
+        text = "".join(each.text for each in written) + self.after
+        return Written(text, tuple(text for each in written for text in each.untranslated))

@@ -55,7 +55,8 @@ function described(kind, text) {
   // Either sign may stand for emphasis.
   if (kind === "emphasis") return { name: EMPHASIS[text.length], key: EMPHASIS[text.length] };
   const name = kind.replace("_", " ");
-  return { name, key: kind.startsWith("code") || kind === "heading" ? text.trim() : name };
+  // The service may indent code in lists in another way.
+  return { name, key: kind.startsWith("code") || kind === "heading" ? text.replace(/^[ \t]+|[ \t]+$/gm, "") : name };
 }
 
 /**

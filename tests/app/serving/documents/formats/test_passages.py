@@ -3,18 +3,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from slimseq.app.serving.documents.formats.document import Document
-from slimseq.app.serving.documents.formats.html_document import reading_html
-from slimseq.app.serving.documents.formats.inline import MAX_CHARACTERS, MAX_SPANS
-from slimseq.app.serving.documents.planner import finished
-
-
-def read(html: str) -> Document:
-    return finished(reading_html(html))
+from slimseq.app.serving.documents.formats.html_document import read_html
+from slimseq.app.serving.documents.formats.passages import MAX_CHARACTERS, MAX_SPANS
 
 
 def filled(html: str, *translations: str) -> str:
-    return finished(read(html).writing(translations)).text
+    return read_html(html).write(translations).text
 
 
 class Structure(HTMLParser):
@@ -60,7 +54,7 @@ class Structure(HTMLParser):
     ],
 )
 def test_a_sentence_is_translated_whole_and_its_elements_alone(html: str, texts: list[str]) -> None:
-    assert read(html).texts == texts
+    assert read_html(html).texts == texts
 
 
 @pytest.mark.parametrize(
@@ -114,7 +108,7 @@ def test_tags_come_back_around_the_words_that_they_belonged_to(html: str, transl
     ],
 )
 def test_atoms_are_characters_of_their_sentence(html: str, texts: list[str]) -> None:
-    assert read(html).texts == texts
+    assert read_html(html).texts == texts
 
 
 @pytest.mark.parametrize(
@@ -138,13 +132,13 @@ def test_an_atom_comes_back_once_and_stays_in_its_element(html: str, translation
 
 @pytest.mark.parametrize("html", ["Press \ue000 now", "<p>Press \ue003 to <b>go</b></p>", "<b>\ue00f x</b> | y"])
 def test_a_character_for_private_use_is_the_users_own(html: str) -> None:
-    assert filled(html, *read(html).texts) == html
+    assert filled(html, *read_html(html).texts) == html
 
 
 @pytest.mark.parametrize("translation", ["", "…", "Ja", "Eins, zwei", "eins zwei drei vier fünf sechs sieben acht"])
 def test_each_tag_comes_back_once_whatever_the_translation_is(translation: str) -> None:
     html = "<i id=a></i>One <b id=b>two</b><i id=c> three</i> <u id=d><s id=e>four</s> five <em id=f>six</em></u>"
-    texts = read(html).texts
+    texts = read_html(html).texts
 
     answer = filled(html, translation, *texts[1:])
 
@@ -167,7 +161,9 @@ def test_structure_is_kept_for_any_nesting_and_any_order_of_words() -> None:
 
     for _ in range(300):
         html = f"start {nested(2, 'e')} end"
-        texts = [" ".join(drawn.sample(split, len(split))) for split in (text.split() for text in read(html).texts)]
+        texts = [
+            " ".join(drawn.sample(split, len(split))) for split in (text.split() for text in read_html(html).texts)
+        ]
 
         answer = filled(html, *texts)
 
