@@ -12,8 +12,7 @@ from pathlib import Path
 
 from benchmarks.command import BenchmarkFailed, Record, add_variant, measured_on, number, parser_of, record, run, table
 from benchmarks.texts.faithful_sentences import FaithfulSentence, sentences
-from slimseq.app.serving.documents.plan import planning
-from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.plan import plan
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import all_passes
 from slimseq.evaluation.datasets import load_examples
@@ -43,7 +42,7 @@ class Translated:
 def translated(generator: TextGenerator, texts: Sequence[str], *, protect: bool) -> Translated:
     """Translates texts as the service does."""
     started = time.process_time()
-    planned = finished(planning(generator, Prompt(list(texts), protect=protect), MAX_ROWS))
+    planned = plan(generator, Prompt(list(texts), protect=protect), MAX_ROWS)
 
     def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
         # Rows of similar length share a batch.

@@ -11,8 +11,7 @@ from benchmarks.command import BenchmarkFailed, Record, add_variant, parser_of, 
 from benchmarks.texts.marked_documents import html_document, markdown_document
 from benchmarks.texts.structures import Structure, html_structure, markdown_structure
 from slimseq.app.http.schemas.generation import Format
-from slimseq.app.serving.documents.plan import DocumentOutput, planning
-from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.plan import DocumentOutput, plan
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import all_passes
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
@@ -30,7 +29,7 @@ BATCH_ROWS = 16
 
 def translated(generator: TextGenerator, text: str, form: Format) -> DocumentOutput:
     """Returns the translation of a document."""
-    planned = finished(planning(generator, Prompt([text], {"num_beams": 1}, format=form), MAX_ROWS))
+    planned = plan(generator, Prompt([text], {"num_beams": 1}, format=form), MAX_ROWS)
 
     def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
         return [

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Collection, Sequence
 
-from slimseq.inference.generator import TextOutput
+from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Progress
 from slimseq.inference.tokenizer import Encoding, TextStream
 from slimseq.models_store.generation import GenerationOptions
@@ -14,7 +14,7 @@ def rows(*lengths: int) -> list[Encoding]:
     return [Encoding([row] * length, length) for row, length in enumerate(lengths)]
 
 
-class EchoGenerator:
+class EchoGenerator(TextGenerator):
     """Answers each row with its length, once `gate` is open; keeps the lengths of every batch."""
 
     def __init__(self, is_open: bool = True) -> None:
@@ -29,19 +29,19 @@ class EchoGenerator:
             self.gate.set()
 
     def generate(
-        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: GenerationCallbacks | None = None
+        self, inputs: Sequence[Encoding], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[TextOutput]:
         self.batches.append([len(encoding.ids) for encoding in inputs])
         self.has_started.set()
         while not self.gate.wait(0.005):
-            if watch and watch.is_cancelled and watch.is_cancelled():
+            if callbacks and callbacks.is_cancelled and callbacks.is_cancelled():
                 self.was_cancelled = True
                 return [TextOutput("", "cancelled", 0, 0, False) for _ in inputs]
         if self.error:
             raise self.error
-        if watch and watch.on_token:
+        if callbacks and callbacks.on_token:
             for row, encoding in enumerate(inputs):
-                watch.on_token(row, len(encoding.ids))
+                callbacks.on_token(row, len(encoding.ids))
         if self.bad_length in self.batches[-1]:
             raise ValueError("a bad row")
         return [TextOutput(str(len(each.ids)), "eos", len(each.ids), 1, each.is_truncated) for each in inputs]
@@ -109,7 +109,7 @@ class EchoEngine:
         return {}
 
 
-class SteppingGenerator:
+class SteppingGenerator(TextGenerator):
     """A generator with engines, whose steps tests can hold, break and look into."""
 
     def __init__(self, is_open: bool = True) -> None:

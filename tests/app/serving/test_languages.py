@@ -26,27 +26,6 @@ def test_the_pairs_are_those_of_the_translation_variants_the_defaults_first(lang
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "said"),
-    [
-        ("es", "de", "es is not supported"),
-        ("en", "xx", "xx is not supported"),
-        ("de", "fr", "French (fr) is not available as a target language from German (de)"),
-    ],
-)
-def test_a_pair_that_no_variant_translates_is_refused_in_libretranslates_words(
-    languages: Languages, source: str, target: str, said: str
-) -> None:
-    with pytest.raises(UnsupportedLanguages) as refused:
-        languages.served_pair(source, target)
-
-    assert str(refused.value) == said
-
-
-def test_a_pair_may_be_named_with_regions_and_capitals(languages: Languages) -> None:
-    assert languages.served_pair("en", "fr") == languages.served_pair("EN", "fr-CA") == ("en", "fr")
-
-
-@pytest.mark.parametrize(
     ("text", "language"),
     [
         ("The children are playing in the garden.", "en"),

@@ -39,7 +39,7 @@ def submit(
 ) -> QueuedRequest:
     """Queues a row of each length, four tokens each where no options are given."""
     options = options or GenerationOptions(max_new_tokens=4)
-    return worker.submit(rows(*lengths), options, Due.within(seconds, priority), listener)
+    return worker.submit(QueuedRequest(rows(*lengths), options, Due.within(seconds, priority), listener))
 
 
 def texts(generated: Generated) -> list[str]:

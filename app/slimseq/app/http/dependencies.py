@@ -88,7 +88,7 @@ class TermsHeaders(BaseModel):
             ge=1,
             le=3_600_000,
             description="Deadline in milliseconds, from the end of the request on, if it is shorter than that of the "
-            "service. After it the answer is 504. A request that cannot meet its deadline is not begun.",
+            "service. After it the answer is 504.",
         ),
     ] = None
     priority: Annotated[

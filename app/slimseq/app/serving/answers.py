@@ -1,21 +1,27 @@
 """The answer to a request: from generated rows to a measured response, which latencies, metrics and traffic count."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimseq.app.http.schemas.generation import ExperimentArm, GenerationResponse, Output, Timings
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request import Generated
-from slimseq.app.serving.documents.plan import Plan, is_short
-from slimseq.app.serving.documents.planner import Planner
+from slimseq.app.serving.documents.plan import DocumentOutput, Plan, compared_parts, size_of
+from slimseq.app.serving.documents.planner import Planner, Size
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.output_checks import checked
+from slimseq.app.serving.documents.segmenter import Check, unchecked
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.serving.terms import Due
 from slimseq.app.serving.traffic import Assignment, Traffic, new_id
-from slimseq.models_store.manifest import Task
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.text.warnings.checks import OutputWarning, output_warnings, untranslated
+from slimseq.models_store.manifest import Manifest, Task
+
+# Of sources and outputs together. To check so many takes about 2 ms.
+SHORT_CHARACTERS = 8000
 
 
 @dataclass
@@ -53,21 +59,12 @@ class Answers:
         self._traffic = traffic
 
     async def of(self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated) -> GenerationResponse:
-        """Assembles the texts of a call, checks and measures them, and counts the response.
-
-        Args:
-            call: the request.
-            loaded: the variant that generated.
-            planned: what was generated.
-            generated: all rows of the plan.
-
-        Raises:
-            DeadlineExceeded: the texts were not assembled and checked in time.
-        """
-        work = planned.assembling(generated.outputs)
-        async with call.due.limited():
-            outputs = await self._planner.run(work, planned.documents is None or is_short(call.prompt))
-            warnings = await checked(loaded.generator.manifest, call.prompt, planned, generated.outputs, outputs)
+        """Assembles the texts of a call, checks and measures them, and counts the response."""
+        manifest, rows = loaded.generator.manifest, generated.outputs
+        outputs, warnings = await self._planner.run(
+            lambda check: checked_outputs(manifest, call.prompt, planned, rows, check),
+            _size_of(call.prompt, planned, rows),
+        )
         total_seconds = time.monotonic() - call.started
         queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
         task, variant = loaded.key.task, loaded.key.variant
@@ -86,13 +83,32 @@ class Answers:
             variant=variant,
             digest=loaded.digest,
             runtime=loaded.runtime,
-            outputs=[
-                Output.of(output, found, loaded.generator.manifest.confidence)
-                for output, found in zip(outputs, warnings, strict=True)
-            ],
+            outputs=[Output.of(output, found, manifest) for output, found in zip(outputs, warnings, strict=True)],
             timings=timings,
             selection=call.reason,
             experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,
         )
         self._traffic.record(response, call.assignment, call.comparison)
         return response
+
+
+def checked_outputs(
+    manifest: Manifest, prompt: Prompt, planned: Plan, rows: Sequence[TextOutput], check: Check = unchecked
+) -> tuple[list[TextOutput], list[list[OutputWarning]]]:
+    """Returns the output of each text, and the warnings about it, given the outputs of the plan's rows."""
+    outputs = planned.assemble(rows, check)
+    warnings = []
+    parts = compared_parts(manifest.task, prompt, planned, rows, outputs)
+    for text, own, output in zip(planned.plain, parts, outputs, strict=True):
+        check()
+        warnings.append(output_warnings(manifest.task, manifest.languages, text, own))
+        if isinstance(output, DocumentOutput) and output.untranslated:
+            warnings[-1].append(untranslated(output.untranslated))
+    return outputs, warnings
+
+
+def _size_of(prompt: Prompt, planned: Plan, rows: Sequence[TextOutput]) -> Size:
+    """Returns how long it takes to assemble and check outputs."""
+    characters = prompt.characters + sum(len(row.text) for row in rows)
+    is_short = characters <= SHORT_CHARACTERS and (planned.documents is None or size_of(prompt) is Size.SHORT)
+    return Size.SHORT if is_short else Size.USUAL

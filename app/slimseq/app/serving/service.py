@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from http import HTTPStatus
 
-from slimseq.app.errors import DeadlineExceeded, InternalError, InvalidRequest
+from slimseq.app.errors import InternalError, InvalidRequest
 from slimseq.app.http.problems import problem_of, problem_type
 from slimseq.app.http.schemas.generation import ComparedResponse, CompareResponse, FailedVariant, GenerationResponse
 from slimseq.app.observability.latency import LatencyWindow
@@ -21,17 +21,14 @@ from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.answers import Answers, Call
 from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
 from slimseq.app.serving.comparison import compare_with, reference_among
-from slimseq.app.serving.documents.plan import Plan, is_short, planning
+from slimseq.app.serving.documents.plan import Plan, plan, size_of
 from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import with_further_passes
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Choice, Chooser
-from slimseq.app.serving.streaming.assembly import Assembly, PieceSource
-from slimseq.app.serving.streaming.document_assembly import DocumentAssembly
-from slimseq.app.serving.streaming.events import TokenRelay, generation_events
-from slimseq.app.serving.streaming.passes import StreamedPasses
+from slimseq.app.serving.streaming.events import EventStream
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import NoTraffic, Traffic, new_id
 from slimseq.app.settings import Settings
@@ -74,17 +71,11 @@ class GenerationService:
     async def generate(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> GenerationResponse:
         """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs.
 
-        Args:
-            task: the task.
-            prompt: texts and options.
-            choice: the variant.
-            terms: deadline, priority and unit.
-
         Raises:
-            SlimseqError: what `Chooser.choose`, `Pool.lease`, `planning` and `RequestQueue.wait` raise.
+            SlimseqError: what `Chooser.choose`, `Pool.lease`, `plan` and `RequestQueue.wait` raise.
         """
         call = self._call(task, prompt, choice, terms)
-        with self._counted(call):
+        with self._counting_failures(call):
             response = await self._generate(call)
         self._on_answer(prompt, response)
         return response
@@ -97,46 +88,25 @@ class GenerationService:
         """
         call = self._call(task, prompt, choice, terms)
         async with AsyncExitStack() as held:
-            held.enter_context(self._counted(call))
-            loaded, planned = await self._prepare(held, call)
-            relay = TokenRelay()
-            request = _submit(loaded, planned, call.due, relay)
-            generator = loaded.generator
-            assembly: PieceSource
-            if planned.documents is None:
-                eos_id, held_rows = generator.configuration.eos_id, planned.passes.keys()
-                assembly = Assembly(planned.texts, generator.stream, eos_id, planned.stop, held_rows)
-            else:
-                assembly = DocumentAssembly(planned.documents, planned.texts, self._planner)
-            passes = StreamedPasses(loaded.worker, generator, planned, call.due, self._planner)
+            held.enter_context(self._counting_failures(call))
+            async with call.due.limited():
+                loaded, planned = await self._prepare(held, call)
+            stream = EventStream(loaded.worker, loaded.generator, planned, call.due, self._planner)
+            request = loaded.worker.submit(_queued(planned, call.due, stream))
 
             async def answer(generated: Generated) -> GenerationResponse:
-                response = await self._answers.of(call, loaded, planned, generated)
+                async with call.due.limited():
+                    response = await self._answers.of(call, loaded, planned, generated)
                 self._on_answer(prompt, response)
                 return response
 
-            def fail(error: SlimseqError) -> None:
-                self._count_failure(call, error)
-
-            events = generation_events(loaded.worker, request, relay, assembly, passes, answer, fail)
+            events = stream.events(request, answer, lambda error: self._count_failure(call, error))
             return _after_first(await anext(events), events, held.pop_all())
 
     async def compare(
-        self,
-        task: Task,
-        variants: Sequence[str],
-        prompt: Prompt,
-        runtime: str | None,
-        terms: Terms,
+        self, task: Task, variants: Sequence[str], prompt: Prompt, runtime: str | None, terms: Terms
     ) -> CompareResponse:
         """Generates with several variants one after the other, so that timings are comparable. All share one deadline.
-
-        Args:
-            task: the task.
-            variants: their names.
-            prompt: texts and options.
-            runtime: of all variants.
-            terms: deadline, priority, and the unit that compares, for a vote.
 
         Raises:
             InvalidRequest: a variant is named twice.
@@ -192,7 +162,7 @@ class GenerationService:
         return Call(task, prompt, choice, started, due, assignment)
 
     @contextlib.contextmanager
-    def _counted(self, call: Call) -> Iterator[None]:
+    def _counting_failures(self, call: Call) -> Iterator[None]:
         """Counts a failure of the service as one of the call's arm. A client that disconnects is none."""
         try:
             yield
@@ -206,29 +176,25 @@ class GenerationService:
             self._traffic.record_failure(call.task, call.assignment, problem.slug)
 
     async def _generate(self, call: Call) -> GenerationResponse:
-        async with AsyncExitStack() as held:
+        async with AsyncExitStack() as held, call.due.limited():
             loaded, planned = await self._prepare(held, call)
             worker, generator = loaded.worker, loaded.generator
-            generated = await worker.wait(_submit(loaded, planned, call.due))
-            async with call.due.limited():
-                generated = await with_further_passes(worker, generator, planned, generated, call.due, self._planner)
+            generated = await worker.wait(worker.submit(_queued(planned, call.due)))
+            generated = await with_further_passes(worker, generator, planned, generated, call.due, self._planner)
             return await self._answers.of(call, loaded, planned, generated)
 
     async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
         """Leases a variant while `held` is open, and plans the prompt for it."""
-        if not call.due.seconds_left:
-            raise DeadlineExceeded(call.due.seconds)
-        async with call.due.limited():
-            loaded = await self._lease(held, call)
-            return loaded, await self._plan(loaded, call.prompt)
-
-    async def _plan(self, loaded: LoadedVariant, prompt: Prompt) -> Plan:
+        loaded = await self._lease(held, call)
         started = time.monotonic()
-        work = planning(loaded.generator, prompt, self._settings.queue_rows)
-        plan = await self._planner.run(work, is_short(prompt), is_new=True)
+        planned = await self._planner.run(
+            lambda check: plan(loaded.generator, call.prompt, self._settings.queue_rows, check),
+            size_of(call.prompt),
+            is_new=True,
+        )
         if self._traces:
-            self._traces.planned(str(loaded.key), started, len(plan.rows))
-        return plan
+            self._traces.planned(str(loaded.key), started, len(planned.rows))
+        return loaded, planned
 
     async def _lease(self, held: AsyncExitStack, call: Call) -> LoadedVariant:
         """Leases the variant of a request. If it is an arm's and cannot be loaded, the default variant answers.
@@ -258,12 +224,12 @@ class GenerationService:
                     raise
 
 
-def _submit(loaded: LoadedVariant, planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:
-    """Queues the rows of a plan. Stop strings end the other rows only after their last pass.
+def _queued(planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:
+    """Returns the rows of a plan as a request. Stop strings end rows with passes only after their last pass.
 
     Documents have equal texts, such as the cells of a table.
     """
-    return loaded.worker.submit(
+    return QueuedRequest(
         planned.rows,
         planned.options,
         due,

@@ -61,8 +61,10 @@ class Due:
         """Cancels what waits in the block when the request expires.
 
         Raises:
-            DeadlineExceeded: it was cancelled.
+            DeadlineExceeded: it was cancelled, or had expired before.
         """
+        if not self.seconds_left:
+            raise DeadlineExceeded(self.seconds)
         try:
             async with asyncio.timeout(self.seconds_left):
                 yield

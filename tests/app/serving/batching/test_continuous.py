@@ -3,13 +3,14 @@
 import asyncio
 
 from slimseq.app.serving.batching.continuous import ContinuousBatching
+from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.app.serving.batching.stepping import BEAMS, SHORT, scheduling, steps
-from tests.app.serving.generators import SteppingGenerator, rows
+from tests.app.serving.batching.stepping import BEAMS, scheduling, steps
+from tests.app.serving.generators import SteppingGenerator
 from tests.app.serving.working import Heard, run, submit, texts, until
 
 
@@ -46,7 +47,7 @@ def test_a_listener_hears_tokens_as_they_come_and_then_the_row() -> None:
 
     async def scenario() -> None:
         with scheduling(SteppingGenerator()) as scheduler:
-            await scheduler.wait(scheduler.submit(rows(2, 1), SHORT, Due.within(10), heard))
+            await scheduler.wait(submit(scheduler, 2, 1, listener=heard))
 
     run(scenario)
     assert heard.events == [(0, 2), (1, 1), (1, "1"), (0, 2), (0, "2")]
@@ -64,7 +65,7 @@ def test_requests_that_come_and_go_get_the_texts_of_the_model(embedded: Store) -
             waits = []
             for encoding in encodings:
                 for each in options:
-                    waits.append(scheduler.wait(scheduler.submit([encoding], each, Due.within(30))))
+                    waits.append(scheduler.wait(scheduler.submit(QueuedRequest([encoding], each, Due.within(30)))))
                     await asyncio.sleep(0.003)
             found = [texts(generated)[0] for generated in await asyncio.gather(*waits)]
             scheduler.close()
@@ -83,7 +84,7 @@ def test_a_stop_ends_a_row_where_it_comes(embedded: Store) -> None:
             for beams in (1, 4):
                 options = generator.manifest.generation.options(num_beams=beams)
                 for stops in ((), (" im ", "never"), ("spielen im Garten.",)):
-                    request = scheduler.submit([encoding], options, Due.within(30), stops=stops)
+                    request = scheduler.submit(QueuedRequest([encoding], options, Due.within(30), stops=stops))
                     [found[beams, stops]] = (await scheduler.wait(request)).outputs
             scheduler.close()
 
@@ -125,7 +126,9 @@ def test_many_at_a_time_on_two_engines_get_the_texts_of_the_model(embedded: Stor
             encodings = [generator.encode(f"There are {number} birds in the tree.") for number in range(24)]
             wanted = [output.text for output in generator.generate(encodings, options)]
             scheduler = ContinuousBatching(generator, "translation/original", workers=2)
-            waits = [scheduler.wait(scheduler.submit([each], options, Due.within(60))) for each in encodings]
+            waits = [
+                scheduler.wait(scheduler.submit(QueuedRequest([each], options, Due.within(60)))) for each in encodings
+            ]
             found = [texts(generated)[0] for generated in await asyncio.gather(*waits)]
             scheduler.close()
 

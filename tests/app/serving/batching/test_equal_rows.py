@@ -1,9 +1,10 @@
 """Equal rows of a document, such as cells of a table with the same word: they are generated once."""
 
 import asyncio
+from typing import Any
 
-from slimseq.app.serving.batching.request import Generated
-from slimseq.app.serving.batching.request_queue import WorkLimits
+from slimseq.app.serving.batching.request import Generated, QueuedRequest
+from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
 from slimseq.app.serving.terms import Due
 from slimseq.inference.tokenizer import Encoding
@@ -17,12 +18,18 @@ OTHER = Encoding([8, 8], 2)
 ROWS = [SAME, OTHER, SAME, SAME]
 
 
+def queued(
+    worker: RequestQueue, rows: list[Encoding], options: GenerationOptions = SHORT, **others: Any
+) -> QueuedRequest:
+    return worker.submit(QueuedRequest(rows, options, Due.within(10), has_equal_rows=True, **others))
+
+
 def test_equal_rows_are_generated_once_and_each_has_its_output() -> None:
     async def scenario() -> None:
         generator = EchoGenerator()
         batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
 
-        answer = await batching.wait(batching.submit(ROWS, SHORT, Due.within(10), has_equal_rows=True))
+        answer = await batching.wait(queued(batching, ROWS))
 
         assert texts(answer) == ["3", "2", "3", "3"]
         assert generator.batches == [[3, 2]]
@@ -36,7 +43,7 @@ def test_a_stream_hears_of_each_of_the_equal_rows() -> None:
     async def scenario() -> None:
         generator, heard = SteppingGenerator(), Heard()
         with scheduling(generator) as scheduler:
-            answer = await scheduler.wait(scheduler.submit(ROWS, SHORT, Due.within(10), heard, has_equal_rows=True))
+            answer = await scheduler.wait(queued(scheduler, ROWS, listener=heard))
 
         assert [length for length, _ in generator.added] == [3, 2]
         assert texts(answer) == ["3", "2", "3", "3"]
@@ -52,7 +59,7 @@ def test_rows_that_are_sampled_are_each_generated() -> None:
         batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
         sampled = GenerationOptions(max_new_tokens=4, do_sample=True)
 
-        await batching.wait(batching.submit(ROWS, sampled, Due.within(10), has_equal_rows=True))
+        await batching.wait(queued(batching, ROWS, sampled))
 
         assert generator.batches == [[3, 3, 3, 2]]
         batching.close()
@@ -66,7 +73,9 @@ def test_rows_that_differ_in_what_was_cut_off_or_in_stop_strings_are_not_equal()
         rows = [SAME, Encoding(SAME.ids, 9), SAME]
         try:
             return await batching.wait(
-                batching.submit(rows, SHORT, Due.within(10), stops=["3"], unstopped={2}, has_equal_rows=True)
+                batching.submit(
+                    QueuedRequest(rows, SHORT, Due.within(10), stops=["3"], unstopped={2}, has_equal_rows=True)
+                )
             )
         finally:
             batching.close()
@@ -81,10 +90,12 @@ def test_equal_rows_take_one_place_in_the_queue() -> None:
     async def scenario() -> None:
         generator = EchoGenerator(is_open=False)
         batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0, queue_rows=4))
-        running = batching.submit([OTHER], SHORT, Due.within(10))
+        running = queued(batching, [OTHER])
         await asyncio.to_thread(generator.has_started.wait, 10)
 
-        requests = [batching.submit([SAME] * 4, SHORT, Due.within(10), has_equal_rows=True) for _ in range(4)]
+        requests = [
+            batching.submit(QueuedRequest([SAME] * 4, SHORT, Due.within(10), has_equal_rows=True)) for _ in range(4)
+        ]
 
         assert batching.queued_rows == 4
         generator.gate.set()

@@ -6,10 +6,9 @@ import pytest
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, ShuttingDown
 from slimseq.app.serving.batching.request import Generated
-from slimseq.app.serving.terms import Due
 from slimseq.models_store.generation import GenerationOptions
-from tests.app.serving.batching.stepping import SHORT, scheduling, steps
-from tests.app.serving.generators import SteppingGenerator, rows
+from tests.app.serving.batching.stepping import scheduling, steps
+from tests.app.serving.generators import SteppingGenerator
 from tests.app.serving.working import Heard, run, submit, texts, until
 
 
@@ -73,7 +72,7 @@ def test_a_row_that_breaks_an_engine_fails_alone_and_the_others_answer_as_they_w
         generator.bad_length, generator.bad_from = 7, 4
         with scheduling(generator) as scheduler:
             good = [submit(scheduler, length) for length in (9, 5, 8)]
-            streamed = scheduler.submit(rows(6, 9), SHORT, Due.within(10), heard)
+            streamed = submit(scheduler, 6, 9, listener=heard)
             bad = submit(scheduler, 7)
             generator.open()
             answers = await asyncio.gather(*map(scheduler.wait, (*good, streamed, bad)), return_exceptions=True)

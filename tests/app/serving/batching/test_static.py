@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
+from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
 from slimseq.app.serving.terms import Due
@@ -34,17 +35,6 @@ async def let_meet(batcher: StaticBatching, generator: EchoGenerator) -> None:
     meeting.append(submit(batcher, 1))
     generator.gate.set()
     await asyncio.gather(*map(batcher.wait, meeting))
-
-
-def test_outputs_come_in_the_order_of_the_rows() -> None:
-    async def scenario() -> None:
-        with batching(EchoGenerator()) as batcher:
-            generated = await batcher.wait(submit(batcher, 3, 9, 1))
-
-            assert texts(generated) == ["3", "9", "1"]
-            assert generated.queue_seconds >= 0 and generated.inference_seconds > 0
-
-    run(scenario)
 
 
 def test_requests_that_arrive_together_share_a_batch() -> None:
@@ -254,7 +244,9 @@ def test_a_row_that_breaks_a_batch_fails_alone() -> None:
             first = submit(batcher, 1)
             await until(generator.has_started.is_set)
             good, bad = submit(batcher, 9, 5), submit(batcher, 7)
-            streamed = batcher.submit(rows(6, 8), GenerationOptions(max_new_tokens=4), Due.within(10), heard)
+            streamed = batcher.submit(
+                QueuedRequest(rows(6, 8), GenerationOptions(max_new_tokens=4), Due.within(10), heard)
+            )
             generator.gate.set()
 
             assert texts(await batcher.wait(good)) == ["9", "5"] and texts(await batcher.wait(first)) == ["1"]
@@ -274,7 +266,7 @@ def test_what_was_drawn_without_a_seed_and_heard_is_not_drawn_again() -> None:
         with batching(generator) as batcher:
             first = submit(batcher, 1)
             await until(generator.has_started.is_set)
-            heard = batcher.submit(rows(6), drawing, Due.within(10), Heard())
+            heard = submit(batcher, 6, options=drawing, listener=Heard())
             bad = submit(batcher, 7, options=drawing)
             generator.gate.set()
             await batcher.wait(first)
@@ -339,8 +331,7 @@ def test_a_listener_hears_tokens_then_complete_rows() -> None:
 
     async def scenario() -> None:
         with batching(EchoGenerator(), max_rows=2) as batcher:
-            request = batcher.submit(rows(5, 6, 7), GREEDY, Due.within(10), heard)
-            await batcher.wait(request)
+            await batcher.wait(submit(batcher, 5, 6, 7, options=GREEDY, listener=heard))
 
     run(scenario)
     assert heard.events == [(0, 5), (1, 6), (0, "5"), (1, "6"), (2, 7), (2, "7")]

@@ -1,6 +1,6 @@
 import pytest
 
-from slimseq.app.serving.batching.stops import certain, cut
+from slimseq.app.serving.batching.request import certain, cut
 from slimseq.inference.generator import TextOutput
 
 

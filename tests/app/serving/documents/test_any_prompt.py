@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimseq.app.errors import InvalidRequest, TextTooLong
-from slimseq.app.serving.documents.plan import planning
-from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.plan import plan
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.segmenter import splitting
+from slimseq.app.serving.documents.segmenter import split_sentences
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import (
@@ -61,20 +60,20 @@ def test_every_text_has_rows_that_fit_the_model_and_one_output(
     prompt = Prompt(texts, prefix=prefix, on_overflow=on_overflow)
 
     try:
-        plan = finished(planning(generator, prompt, MAX_ROWS))
+        planned = plan(generator, prompt, MAX_ROWS)
     except (InvalidRequest, TextTooLong):
         return
 
-    assert len(plan.texts) == len(texts)
-    assert len(plan.rows) == sum(len(text.segments) for text in plan.texts)
-    assert len(plan.rows) <= max(MAX_ROWS, len(texts))
-    assert all(0 < len(row.ids) <= generator.max_input_tokens for row in plan.rows)
+    assert len(planned.texts) == len(texts)
+    assert len(planned.rows) == sum(len(text.segments) for text in planned.texts)
+    assert len(planned.rows) <= max(MAX_ROWS, len(texts))
+    assert all(0 < len(row.ids) <= generator.max_input_tokens for row in planned.rows)
 
 
 @given(text=TEXT)
 @BOUNDED
 def test_what_is_between_sentences_is_kept(text: str) -> None:
-    split = finished(splitting(text, "en"))
+    split = split_sentences(text, "en")
 
     joined = split.join([segment.text for segment in split.segments])
 
@@ -89,15 +88,15 @@ def test_options_within_their_bounds_generate_and_others_are_refused_by_name(
 ) -> None:
     prompt = Prompt(["The children are playing."], {"max_new_tokens": 12, **options})
 
-    plan, refusal = None, ""
+    planned, refusal = None, ""
     try:
-        plan = finished(planning(generator, prompt, MAX_ROWS))
+        planned = plan(generator, prompt, MAX_ROWS)
     except InvalidOptions as error:
         refusal = str(error)
 
-    if plan is None:
+    if planned is None:
         assert any(name in refusal for name in GenerationOptions.model_fields)
         return
-    first, second = (generator.generate(plan.rows, plan.options) for _ in range(2))
-    assert all(output.output_tokens <= plan.options.max_new_tokens for output in first)
-    assert first == second or (plan.options.do_sample and plan.options.seed is None)
+    first, second = (generator.generate(planned.rows, planned.options) for _ in range(2))
+    assert all(output.output_tokens <= planned.options.max_new_tokens for output in first)
+    assert first == second or (planned.options.do_sample and planned.options.seed is None)

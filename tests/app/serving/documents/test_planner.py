@@ -1,75 +1,75 @@
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Callable
 
 import pytest
 
 from slimseq.app.errors import Overloaded
-from slimseq.app.serving.documents.planner import MAX_REQUESTS, Planner, finished
+from slimseq.app.serving.documents.planner import MAX_REQUESTS, Planner, Size
+from slimseq.app.serving.documents.segmenter import Check
 
 
-def counting(pieces: int, seconds: float = 0.0, done: list[int] | None = None) -> Generator[None, None, str]:
-    for number in range(pieces):
-        time.sleep(seconds)
-        if done is not None:
-            done.append(number)
-        yield
-    return f"{pieces} pieces"
+def counting(pieces: int, done: list[int] | None = None) -> Callable[[Check], str]:
+    """Work of a few milliseconds a piece, with a check before each."""
+
+    def work(check: Check) -> str:
+        for number in range(pieces):
+            check()
+            time.sleep(0.002)
+            if done is not None:
+                done.append(number)
+        return f"{pieces} pieces"
+
+    return work
 
 
-def test_work_gives_its_result_at_once_or_in_turns() -> None:
-    async def scenario() -> None:
-        planner = Planner()
-        found = await asyncio.gather(planner.run(counting(3)), planner.run(counting(0)))
-        assert list(found) == ["3 pieces", "0 pieces"]
-        planner.close()
-
-    assert finished(counting(2)) == "2 pieces"
-    asyncio.run(scenario())
-
-
-def test_short_work_does_not_wait_for_long_work_to_end() -> None:
+def test_usual_work_does_not_wait_for_long_work_to_end() -> None:
     async def scenario() -> None:
         planner = Planner()
         done: list[int] = []
-        long = asyncio.create_task(planner.run(counting(400, 0.005, done)))
+        long = asyncio.create_task(planner.run(counting(1000, done), Size.LONG))
         await asyncio.sleep(0.05)
-        await planner.run(counting(2, 0.005))
+        found = await asyncio.gather(planner.run(counting(2), Size.USUAL), planner.run(counting(1), Size.SHORT))
 
-        assert not long.done() and len(done) < 200
+        assert found == ["2 pieces", "1 pieces"]
+        assert not long.done() and len(done) < 500
         long.cancel()
         planner.close()
 
     asyncio.run(scenario())
 
 
-def test_work_that_nobody_waits_for_ends_after_its_turn() -> None:
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_work_that_nobody_waits_for_ends_at_its_next_check(is_closed: bool) -> None:
     async def scenario() -> None:
         planner = Planner()
         done: list[int] = []
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await planner.run(counting(10_000, 0.002, done))
-        await planner.run(counting(1))
+        work = asyncio.create_task(planner.run(counting(10_000, done), Size.LONG))
+        await asyncio.sleep(0.05)
+        if is_closed:
+            planner.close()
+        else:
+            work.cancel()
+        await asyncio.sleep(0.05)
         reached = len(done)
         await asyncio.sleep(0.05)
 
         assert len(done) == reached < 1000
         planner.close()
+        await asyncio.gather(work, return_exceptions=True)
 
     asyncio.run(scenario())
 
 
 def test_an_error_is_the_caller_s() -> None:
-    def failing() -> Generator[None, None, None]:
-        yield
+    def failing(check: Check) -> None:
         raise ValueError("bad text")
 
     async def scenario() -> None:
         planner = Planner()
         with pytest.raises(ValueError, match="bad text"):
-            await planner.run(failing())
-        assert await planner.run(counting(1)) == "1 pieces"
+            await planner.run(failing, Size.LONG)
+        assert await planner.run(counting(1), Size.LONG) == "1 pieces"
         planner.close()
 
     asyncio.run(scenario())
@@ -78,17 +78,17 @@ def test_an_error_is_the_caller_s() -> None:
 def test_too_many_new_requests_at_a_time_are_refused_and_those_that_are_generated_are_not() -> None:
     async def scenario() -> None:
         planner = Planner()
-        running = [asyncio.create_task(planner.run(counting(10_000, 0.001))) for _ in range(MAX_REQUESTS)]
+        running = [asyncio.create_task(planner.run(counting(10_000), Size.LONG)) for _ in range(MAX_REQUESTS)]
         await asyncio.sleep(0.01)
 
         with pytest.raises(Overloaded):
-            await planner.run(counting(1), is_new=True)
-        assert await planner.run(counting(1)) == "1 pieces"
+            await planner.run(counting(1), Size.USUAL, is_new=True)
+        assert await planner.run(counting(1), Size.USUAL) == "1 pieces"
 
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        assert await planner.run(counting(1), is_new=True) == "1 pieces"
+        assert await planner.run(counting(1), Size.LONG, is_new=True) == "1 pieces"
         planner.close()
 
     asyncio.run(scenario())

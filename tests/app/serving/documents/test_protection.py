@@ -1,16 +1,23 @@
+import asyncio
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from slimseq.app.serving.documents.plan import planning
-from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.batching.request import Generated
+from slimseq.app.serving.batching.request_queue import WorkLimits
+from slimseq.app.serving.batching.static import StaticBatching
+from slimseq.app.serving.documents.plan import plan
+from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.protection import all_passes
+from slimseq.app.serving.documents.protection import all_passes, with_further_passes
+from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.text.protection.passes import NAMES
+from slimseq.inference.text.protection.passes import NAMES, Passes
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
+from tests.app.serving.generators import EchoGenerator
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +33,7 @@ def scripted(translator: TextGenerator, *passes: Sequence[str]) -> Callable[[Seq
 
 
 def outputs(translator: TextGenerator, prompt: Prompt, *passes: Sequence[str]) -> list[TextOutput]:
-    planned = finished(planning(translator, prompt, max_rows=4096))
+    planned = plan(translator, prompt, max_rows=4096)
     done = all_passes(translator, planned, scripted(translator, *passes))
     return planned.assemble([done.outputs[row] for row in range(len(planned.rows))])
 
@@ -43,7 +50,7 @@ def test_only_sentences_whose_spans_are_wrong_are_translated_again(translator: T
 
 
 def test_what_was_lost_is_that_of_all_sentences(translator: TextGenerator) -> None:
-    planned = finished(planning(translator, Prompt(["Mail a@b.org. It costs $7."]), max_rows=4096))
+    planned = plan(translator, Prompt(["Mail a@b.org. It costs $7."]), max_rows=4096)
 
     done = all_passes(translator, planned, lambda rows: [TextOutput("Ja", "length", 4, 3, False) for _ in rows])
 
@@ -67,7 +74,7 @@ def test_segments_of_signs_alone_make_no_rows_and_stay(translator: TextGenerator
 
 
 def test_without_protection_every_segment_is_a_row_as_it_is(translator: TextGenerator) -> None:
-    planned = finished(planning(translator, Prompt(["42. See https://a.org/b."], protect=False), max_rows=4096))
+    planned = plan(translator, Prompt(["42. See https://a.org/b."], protect=False), max_rows=4096)
 
     assert len(planned.rows) == 2 and not planned.passes
 
@@ -84,7 +91,7 @@ def test_given_ranges_come_back_byte_for_byte(translator: TextGenerator) -> None
 def test_no_sentence_ends_within_a_span(translator: TextGenerator) -> None:
     text = "Type `Stop. Go on. Now` here. It is late."
 
-    planned = finished(planning(translator, Prompt([text]), max_rows=4096))
+    planned = plan(translator, Prompt([text]), max_rows=4096)
 
     assert [segment.text for segment in planned.texts[0].segments] == ["Type `Stop. Go on. Now` here.", "It is late."]
 
@@ -92,7 +99,7 @@ def test_no_sentence_ends_within_a_span(translator: TextGenerator) -> None:
 def test_no_space_is_added_beside_tags(translator: TextGenerator) -> None:
     text = "<p>Good day.</p><p>Good night!<br/> It is late.</p> <b>Then</b> he left. 5 came."
 
-    planned = finished(planning(translator, Prompt([text]), max_rows=4096))
+    planned = plan(translator, Prompt([text]), max_rows=4096)
 
     segments = [segment.text for segment in planned.texts[0].segments]
     assert planned.texts[0].join(segments) == text
@@ -101,7 +108,7 @@ def test_no_space_is_added_beside_tags(translator: TextGenerator) -> None:
 def test_a_long_list_of_numbers_is_several_segments(translator: TextGenerator) -> None:
     text = "Rooms " + ", ".join(map(str, range(1000, 1100))) + " are free."
 
-    planned = finished(planning(translator, Prompt([text]), max_rows=4096))
+    planned = plan(translator, Prompt([text]), max_rows=4096)
 
     assert planned.texts[0].join([segment.text for segment in planned.texts[0].segments]) == text
     assert len(planned.rows) == 2
@@ -111,3 +118,51 @@ def test_stop_strings_end_what_is_restored(translator: TextGenerator) -> None:
     [output] = outputs(translator, Prompt(["Mail a@b.org now."], stop=("b.org",)), [f"{NAMES[0]} jetzt."])
 
     assert (output.text, output.finish_reason) == ("a@", "stop")
+
+
+@pytest.mark.parametrize(
+    ("text", "thread"), [("It is 7.", "MainThread"), (f"It is 7, {'and the house is big, ' * 500}", "planner usual_0")]
+)
+def test_a_sentence_of_any_length_is_masked_again_on_a_thread(
+    translator: TextGenerator, text: str, thread: str
+) -> None:
+    found = TextOutput("Es ist 7.", "eos", 4, 3, False)
+    threads: list[str] = []
+
+    def noted() -> Passes:
+        for _ in range(2):
+            yield ["It is 7."]
+            threads.append(threading.current_thread().name)
+        return found
+
+    async def scenario() -> Generated:
+        planner, planned = Planner(), plan(translator, Prompt([text]), max_rows=4096)
+        planned.passes[0] = noted()
+        next(planned.passes[0])
+        batching = StaticBatching(EchoGenerator(), "translation/test", WorkLimits(wait_seconds=0))
+        first = Generated([found], 0.0, 0.0)
+        done = await with_further_passes(batching, translator, planned, first, Due.within(60), planner)
+        batching.close()
+        planner.close()
+        return done
+
+    assert asyncio.run(scenario()).outputs == [found]
+    assert threads == [thread, thread]
+
+
+def test_the_further_passes_of_equal_sentences_are_generated_once(translator: TextGenerator) -> None:
+    async def scenario() -> Generated:
+        echo, planner = EchoGenerator(), Planner()
+        batching = StaticBatching(echo, "translation/test", WorkLimits(wait_seconds=0))
+        planned = plan(translator, Prompt(["It is 7."] * 3, format="markdown"), max_rows=4096)
+        first = Generated([TextOutput("Es ist 8 oder 9.", "eos", 4, 3, False)] * 3, 0.0, 0.0)
+        done = await with_further_passes(batching, translator, planned, first, Due.within(10), planner)
+        batching.close()
+        planner.close()
+        assert [len(batch) for batch in echo.batches] == [1, 1]
+        return done
+
+    done = asyncio.run(scenario())
+
+    assert len(done.outputs) == 3 and len({output.text for output in done.outputs}) == 1
+    assert "7" in done.outputs[0].text

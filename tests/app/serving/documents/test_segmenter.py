@@ -1,7 +1,6 @@
 import pytest
 
-from slimseq.app.serving.documents.planner import finished
-from slimseq.app.serving.documents.segmenter import SegmentedText, splitting, whole
+from slimseq.app.serving.documents.segmenter import SegmentedText, split_sentences, whole
 
 TEXTS = [
     "One sentence.",
@@ -17,7 +16,7 @@ TEXTS = [
 
 
 def sentences(text: str, language: str) -> SegmentedText:
-    return finished(splitting(text, language))
+    return split_sentences(text, language)
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -61,7 +60,7 @@ def test_a_whole_text_is_its_only_part() -> None:
 
 @pytest.mark.parametrize("span", [f"`{'f(x); ' * 700}`", f"<a href='{'b' * 4000}'>", f"{'a.' * 1500}b@example.com"])
 def test_long_code_tags_and_addresses_are_protected_whole(span: str) -> None:
-    [segment] = finished(splitting(f"Write to {span} and wait.", "en", is_protected=True)).segments
+    [segment] = split_sentences(f"Write to {span} and wait.", "en", is_protected=True).segments
 
     assert [each.text for each in segment.spans] == [span]
 
@@ -69,7 +68,7 @@ def test_long_code_tags_and_addresses_are_protected_whole(span: str) -> None:
 def test_a_long_url_is_protected_whole_and_once() -> None:
     url = f"http://a.de/{'b.c/1,' * 2000}d"
 
-    [segment] = finished(splitting(f"See {url} and 12345678.", "en", is_protected=True)).segments
+    [segment] = split_sentences(f"See {url} and 12345678.", "en", is_protected=True).segments
 
     assert [span.text for span in segment.spans] == [url, "12345678"]
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from slimseq.app.errors import GenerationFailed, ShuttingDown, UnfitRuntime, VariantInUse, VariantTooLarge
+from slimseq.app.errors import GenerationFailed, ShuttingDown, VariantInUse, VariantTooLarge
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
 from slimseq.app.serving.pool.pool import GROWTH, Pool, PoolLimits
@@ -238,18 +239,6 @@ def test_what_nobody_asks_for_is_closed_after_a_while_and_opened_again(embedded:
     with_pool(embedded, opener, scenario, PoolLimits(idle_seconds=0.1))
 
 
-def test_a_runtime_can_be_asked_for_beside_the_chosen_one(embedded: Store) -> None:
-    async def scenario(pool: Pool) -> None:
-        await opened(pool, "quantized")
-        await opened(pool, "quantized", "onnxruntime")
-        assert names(pool) == ["quantized@onnxruntime"]
-
-        with pytest.raises(UnfitRuntime, match="has no ctranslate2 files"):
-            await opened(pool, "quantized", "ctranslate2")
-
-    with_pool(embedded, CountingOpener(), scenario)
-
-
 def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
     opener = CountingOpener()
     opener.is_poisoned = True
@@ -258,7 +247,7 @@ def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
         async with pool.lease(TRANSLATION, "quantized") as loaded:
             rows = [loaded.generator.encode("The sun is shining.")]
             options = loaded.generator.manifest.generation.options()
-            answer = await loaded.worker.wait(loaded.worker.submit(rows, options, Due.within(30)))
+            answer = await loaded.worker.wait(loaded.worker.submit(QueuedRequest(rows, options, Due.within(30))))
             return answer.outputs[0].text
 
     async def scenario(pool: Pool) -> None:

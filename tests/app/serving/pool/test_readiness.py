@@ -46,25 +46,6 @@ def test_one_task_is_enough_to_be_ready(own_store: Store) -> None:
     assert after_preload(own_store) == ["summarization/quantized"]
 
 
-@pytest.mark.parametrize("is_there", [True, False], ids=["changed", "missing"])
-def test_where_the_usual_default_does_not_open_the_next_best_takes_its_place(own_store: Store, is_there: bool) -> None:
-    encoder = own_store.folder(Task.TRANSLATION, "quantized") / "onnx" / "encoder.onnx"
-    if is_there:
-        flip_bytes(encoder)
-    else:
-        encoder.unlink()
-
-    assert after_preload(own_store) == ["summarization/quantized", "translation/original"]
-
-
-def test_it_is_not_ready_where_no_variant_opens(own_store: Store) -> None:
-    for task in Task:
-        break_all(own_store, task)
-
-    with pytest.raises(NotReady, match=r"tokenizer\.json does not match its sha256"):
-        after_preload(own_store)
-
-
 def test_a_default_that_was_mended_takes_its_place_again(own_store: Store) -> None:
     decoder = own_store.folder(Task.TRANSLATION, "quantized") / "onnx" / "decoder.onnx"
     whole = decoder.read_bytes()

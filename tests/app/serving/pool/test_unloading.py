@@ -1,7 +1,6 @@
 """A variant is closed once, whoever asks for it and however often, and all of its memory comes back."""
 
 import asyncio
-import contextlib
 import gc
 import weakref
 from collections.abc import Callable, Coroutine
@@ -123,42 +122,6 @@ def test_an_eviction_of_one_runtime_leaves_the_gauges_of_the_other(embedded: Sto
             assert scene.gauge("slimseq_queue_rows", "original") == 0
 
     play(scene, scenario)
-
-
-def test_unloads_under_traffic_close_each_copy_once_and_harm_no_request(embedded: Store) -> None:
-    scene = Scene(embedded)
-    is_over = False
-
-    async def ask(variant: str) -> None:
-        while not is_over:
-            async with scene.pool.lease(TRANSLATION, variant, "onnxruntime"):
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.005)
-
-    async def unload() -> None:
-        while not is_over:
-            for variant in ("original", "quantized"):
-                with contextlib.suppress(VariantInUse):
-                    await scene.pool.unload(TRANSLATION, variant)
-            await asyncio.sleep(0.003)
-
-    async def scenario() -> None:
-        nonlocal is_over
-        working = [asyncio.create_task(ask(name)) for name in ("quantized", "quantized", "original")]
-        working += [asyncio.create_task(unload()) for _ in range(4)]
-        await asyncio.sleep(3)
-        is_over = True
-        await asyncio.gather(*working)
-        for variant in ("original", "quantized"):
-            await scene.pool.unload(TRANSLATION, variant)
-
-        assert scene.pool.loaded() == [] and len(scene.opener.closed) > 2
-        assert set(scene.opener.closed) == {1}
-        assert scene.gauge("slimseq_variant_loaded", "original") == 0
-
-    play(scene, scenario)
-    gc.collect()
-    assert not any(generator() for generator in scene.opener.generators)
 
 
 def test_a_variant_that_is_opened_for_a_client_that_left_is_unloaded_once_it_is_open(embedded: Store) -> None:

@@ -94,11 +94,6 @@ def test_a_variant_that_no_runtime_here_opens_is_never_chosen(tmp_path: Path) ->
     assert chooser(store).choose(TRANSLATION, Choice(min_retention=0.9)) == "original"
 
 
-def test_a_name_and_a_retention_exclude_each_other(store: Path) -> None:
-    with pytest.raises(InvalidRequest, match="exclude"):
-        chooser(store).choose(TRANSLATION, Choice("original", 0.9))
-
-
 def test_a_rejected_variant_answers_only_where_it_is_named(tmp_path: Path) -> None:
     rejected = Verdict(status="rejected", checks=[Check(name="x", value=0.5, limit=0.9, is_passed=False)])
     root = put(

@@ -1,8 +1,7 @@
 import asyncio
 from collections import defaultdict
 
-from slimseq.app.serving.documents.planner import finished
-from slimseq.app.serving.documents.segmenter import SegmentedText, splitting, whole
+from slimseq.app.serving.documents.segmenter import SegmentedText, split_sentences, whole
 from slimseq.app.serving.streaming.assembly import Assembly, Piece
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.tokenizer import TextStream
@@ -42,7 +41,7 @@ def test_tokens_are_sent_as_they_come() -> None:
 
 
 def test_a_later_sentence_waits_for_those_before_it() -> None:
-    assembly = Assembly([finished(splitting("A dog.\n\nGood morning. How are you?", "en"))], WordStream, EOS)
+    assembly = Assembly([split_sentences("A dog.\n\nGood morning. How are you?", "en")], WordStream, EOS)
 
     held_back = assembly.on_token(1, 1) + assembly.on_token(2, 3) + assembly.on_token(2, 4)
     first = assembly.on_token(0, 6)
@@ -62,7 +61,7 @@ def test_texts_grow_side_by_side() -> None:
 
 
 def test_rows_alone_add_up_to_the_joined_text_in_any_order() -> None:
-    text = finished(splitting("  One. Two. Three.\n\nFour.\n", "en"))
+    text = split_sentences("  One. Two. Three.\n\nFour.\n", "en")
     outputs = ["Eins.", "", "Drei.", "Vier."]
     for order in ([0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]):
         assembly = Assembly([text], WordStream, EOS)
@@ -97,7 +96,7 @@ def test_what_looked_like_the_beginning_of_a_stop_is_sent_at_the_end() -> None:
 
 
 def test_tokens_of_a_held_row_are_not_sent() -> None:
-    text = finished(splitting("One. Two.", "en"))
+    text = split_sentences("One. Two.", "en")
     assembly = Assembly([text], WordStream, EOS, held=[0])
 
     before = [assembly.on_token(0, 1), assembly.on_token(1, 6), assembly.on_token(0, EOS)]

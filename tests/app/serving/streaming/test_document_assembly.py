@@ -6,8 +6,8 @@ import pytest
 
 from slimseq.app.serving.documents.formats.document import Document
 from slimseq.app.serving.documents.formats.html_document import read_html
-from slimseq.app.serving.documents.planner import Planner, finished
-from slimseq.app.serving.documents.segmenter import splitting
+from slimseq.app.serving.documents.planner import Planner
+from slimseq.app.serving.documents.segmenter import split_sentences
 from slimseq.app.serving.streaming.assembly import Piece
 from slimseq.app.serving.streaming.document_assembly import DocumentAssembly
 from slimseq.inference.generator import TextOutput
@@ -26,7 +26,7 @@ class Stream:
     def __init__(self, planner: Planner, *html: str) -> None:
         self.documents: Sequence[Document] = [read_html(each) for each in html]
         texts = [text for document in self.documents for text in document.texts]
-        segmented = [finished(splitting(text, "en")) for text in texts]
+        segmented = [split_sentences(text, "en") for text in texts]
         self.sentences = [segment.text for text in segmented for segment in text.segments]
         self.assembly = DocumentAssembly(self.documents, segmented, planner)
 

@@ -17,8 +17,7 @@ from slimseq.inference.generator import OnOverflow, TextOutput
 from slimseq.inference.text.warnings.checks import OutputWarning as Found
 from slimseq.inference.text.warnings.checks import WarningKind
 from slimseq.models_store.generation import GenerationOptions
-from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import ConfidenceCalibration
+from slimseq.models_store.manifest import Manifest, Task
 
 
 def check_texts(value: Any) -> Any:
@@ -86,9 +85,9 @@ LongInputField = Annotated[
     LongInput,
     Field(
         description="What to do with a document that exceeds the model's context window. `truncate`: see "
-        "`on_overflow`. `map_reduce`: divide it into its topics, such as several articles, and summarize each of them; "
-        "a topic that exceeds the window is summarized from its most salient sentences. The output has the summaries "
-        "in reading order. Generation options and `stop` hold for each of them."
+        "`on_overflow`. `map_reduce`: divide it at blank lines, and where a paragraph exceeds the window between "
+        "sentences or words, and summarize each part. The output has the summaries in reading order. Generation "
+        "options and `stop` hold for each of them."
     ),
 ]
 FormatField = Annotated[
@@ -221,19 +220,21 @@ class Output(BaseModel):
         default=None,
         ge=0,
         le=1,
-        description="How sure the model is, as the quality to expect: chrF / 100 of a translation, ROUGE-L of a "
-        "summary. It follows from the mean log-probability of the output's tokens, by a map that was fitted on dev "
-        "data. It is not the probability that the output is right. Absent where it is not known, and where "
+        description="How sure the model is, as the quality to expect: chrF / 100 of a translation. It follows from "
+        "the mean log-probability of the output's tokens, by a map that was fitted on dev data. It is not the "
+        "probability that the output is right. Summaries have none. Absent where it is not known, and where "
         "`finish_reason` is not `eos`.",
     )
 
     @classmethod
-    def of(cls, output: TextOutput, warnings: Sequence[Found], calibration: ConfidenceCalibration | None) -> Self:
-        """Returns an output with the warnings about it, and its confidence if there is a calibration."""
+    def of(cls, output: TextOutput, warnings: Sequence[Found], manifest: Manifest) -> Self:
+        """Returns an output with the warnings about it, and its confidence if it is a calibrated translation."""
         made = cls.model_validate(output, from_attributes=True)
         if warnings:
             made.warnings = [OutputWarning.model_validate(each, from_attributes=True) for each in warnings]
-        # The map was fitted to whole outputs: the start of one may be probable, and far from the reference.
+        # Confidence hardly says anything about a summary (docs/decisions/027). The map was fitted to whole outputs: the
+        # start of one may be probable, and far from the reference.
+        calibration = manifest.confidence if manifest.task is Task.TRANSLATION else None
         if calibration is not None and output.mean_log_probability is not None and output.finish_reason == "eos":
             made.confidence = calibration.of(output.mean_log_probability)
         return made

@@ -22,10 +22,8 @@ from typing import Any, BinaryIO
 from slimseq.app.http.schemas.generation import Output
 from slimseq.app.jobs.evaluations.evaluation_order import END_OF_INPUT, EvaluationOrder
 from slimseq.app.jobs.low_priority import Write, message_writer
-from slimseq.app.serving.documents.plan import planning
-from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.plan import compared_parts, plan
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.output_checks import compared_parts
 from slimseq.evaluation.benchmark import compare
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample, Example
@@ -137,7 +135,7 @@ class OutputWriter(Watcher):
         assert isinstance(output, ComparedOutput)
         manifest = self._manifests[system]
         found = output_warnings(self._task, manifest.languages, self.samples[place].source, output.parts)
-        return Output.of(output, found, manifest.confidence).model_dump(include={"warnings", "confidence"})
+        return Output.of(output, found, manifest).model_dump(include={"warnings", "confidence"})
 
     def is_enough(self) -> bool:
         """Whether the gate question is answered."""
@@ -215,7 +213,7 @@ def _system(generator: TextGenerator) -> Generate:
 
     def generate(examples: Sequence[Example]) -> list[TextOutput]:
         prompt = Prompt(texts=[example.source for example in examples], protect=False)
-        planned = finished(planning(generator, prompt, MAX_ROWS))
+        planned = plan(generator, prompt, MAX_ROWS)
         rows = [
             output
             for start in range(0, len(planned.rows), BATCH_ROWS)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from slimseq.app.jobs.low_priority import message_writer
 from slimseq.app.jobs.shadowing.shadow_process import Shadow
-from slimseq.app.serving.documents.plan import planning
-from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.plan import plan
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import all_passes
 from slimseq.evaluation.agreement import agreements
@@ -85,9 +84,9 @@ def outputs_of(generator: TextGenerator, prompt: Prompt) -> list[str]:
     """Returns what the service would answer with the variant, one text for each text of the prompt.
 
     Raises:
-        SlimseqError: what `planning` raises.
+        SlimseqError: what `plan` raises.
     """
-    planned = finished(planning(generator, prompt, MAX_ROWS))
+    planned = plan(generator, prompt, MAX_ROWS)
 
     def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
         return [

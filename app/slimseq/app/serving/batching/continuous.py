@@ -12,37 +12,21 @@ The outputs of the others do not change, since outputs are batch-invariant.
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from slimseq.app.errors import DeadlineExceeded, ShuttingDown
-from slimseq.app.observability.traces import BatchSpan, Traces
-from slimseq.app.serving.batching.request import QueuedRequest
-from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits, by_virtual_finish
-from slimseq.app.serving.batching.stops import place_of_stop
-from slimseq.inference.generator import TextOutput
-from slimseq.inference.runtime import Engine, GeneratedSequence
-from slimseq.inference.tokenizer import Encoding, TextStream
+from slimseq.app.observability.traces import BatchSpan
+from slimseq.app.serving.batching.request import QueuedRequest, place_of_stop
+from slimseq.app.serving.batching.request_queue import RequestQueue, by_virtual_finish
+from slimseq.inference.runtime import Engine
+from slimseq.inference.tokenizer import TextStream
 from slimseq.models_store.generation import GenerationOptions
 
 # A share of 1/8 of the budget is reserved for short rows. A short row uses at most 1/4 of the reserve.
 RESERVE_DIVISOR = 8
 SHORT_DIVISOR = 4
 SEED_BITS = 63
-
-
-class EngineGenerator(Protocol):
-    """The part of `slimseq.inference.generator.TextGenerator` that continuous batching needs."""
-
-    def engine(self) -> Engine | None:
-        """Returns an engine without rows."""
-
-    def stream(self) -> TextStream:
-        """Returns an incremental decoder for the token ids of one row."""
-
-    def output(self, encoding: Encoding, sequence: GeneratedSequence) -> TextOutput:
-        """Returns the output text of an input."""
 
 
 @dataclass
@@ -121,32 +105,10 @@ class EngineWorker:
 class ContinuousBatching(RequestQueue):
     """Runs queued rows on engines, one for each thread. The engines share the weights of the model."""
 
-    def __init__(
-        self,
-        generator: EngineGenerator,
-        name: str,
-        limits: WorkLimits | None = None,
-        workers: int = 1,
-        on_rows: Callable[[int], None] | None = None,
-        traces: Traces | None = None,
-    ) -> None:
-        """Starts the threads.
-
-        Args:
-            generator: makes the engines; used by the threads only.
-            name: names the artifact in errors and threads.
-            limits: the token budget, which the threads share, and the size of the queue.
-            workers: number of engines.
-            on_rows: called with the number of rows of each step.
-            traces: receives the requests of each step. None: traces are off.
-        """
-        super().__init__(name, limits or WorkLimits(), on_rows, traces)
-        self._generator = generator
+    def _prepare(self) -> None:
         self._workers: list[EngineWorker] = []
-        self._budget = self._limits.max_tokens // workers
+        self._budget = self._limits.max_tokens // len(self._threads)
         self._reserve = self._budget // RESERVE_DIVISOR
-        self._count = workers
-        self._start(workers)
 
     def _work(self) -> None:
         worker = EngineWorker()
@@ -187,7 +149,7 @@ class ContinuousBatching(RequestQueue):
                 if not worker.rows:
                     worker.joining = [each for each in worker.retries.pop() if not each.request.is_over]
             elif self._queue:
-                # At most steps the queue is empty.
+                # Usually the queue is empty here.
                 self._fill(worker)
             return True
 
@@ -196,14 +158,11 @@ class ContinuousBatching(RequestQueue):
         self._queue = [request for request in self._queue if not request.is_over]
         # Rows are divided evenly among the engines.
         in_flight = sum(map(len, self._workers))
-        share = -(-(self._queued_rows() + in_flight) // self._count)
+        share = -(-(self._queued_rows() + in_flight) // len(self._threads))
         budget = self._budget - worker.tokens(is_reserved=False)
         reserve = self._reserve - worker.tokens(is_reserved=True)
         while self._queue and len(worker) < share:
             request = min(self._queue, key=by_virtual_finish)
-            is_contended = len(worker) > 0 or len(self._queue) > 1
-            if is_contended and self._drop_hopeless(request, len(worker) + 1):
-                continue
             if is_reserved := request.next_tokens > budget and len(worker) > 0:
                 most = min(self._reserve // SHORT_DIVISOR, reserve)
                 short = [each for each in self._queue if each.next_tokens <= most]
@@ -304,6 +263,4 @@ class ContinuousBatching(RequestQueue):
                 with self._changed:
                     del worker.rows[key]
                 request.complete({flight.row: output})
-                seconds = time.monotonic() - flight.started
-                real = len(request.rows[flight.row].ids) + flight.options.num_beams * flight.steps
-                self._succeeded(seconds, flight.rows_of_steps / flight.steps, max(flight.tokens, real))
+                self._succeeded(time.monotonic() - flight.started, flight.rows_of_steps / flight.steps)

@@ -1,4 +1,4 @@
-"""A request in the queue of a variant. Its result crosses from a worker thread to the event loop."""
+"""A request in the queue of a variant, and stop strings. Its result crosses from a worker thread to the event loop."""
 
 import asyncio
 import contextlib
@@ -6,17 +6,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from opentelemetry.trace import Span
 
 from slimseq.app.observability.traces import GenerationTimes
-from slimseq.app.serving.batching.stops import cut
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
+
+# The rate of a request of normal priority, relative to one of low priority.
+LOW_PRIORITY_FACTOR = 8
 
 
 class Listener(Protocol):
@@ -52,9 +54,8 @@ class QueuedRequest:
         due: Due,
         listener: Listener | None = None,
         stops: Sequence[str] = (),
-        factor: int = 1,
-        unstopped: Collection[int] = (),
         *,
+        unstopped: Collection[int] = (),
         has_equal_rows: bool = False,
     ) -> None:
         """Makes a request on the event loop that awaits it.
@@ -65,7 +66,6 @@ class QueuedRequest:
             due: when the request expires.
             listener: receives tokens and rows. With a listener, rows run in reading order.
             stops: strings that end the output of a row.
-            factor: what its tokens are multiplied by in fair queueing. Above 1, it has a smaller share.
             unstopped: rows that no stop string ends, since their outputs are not final.
             has_equal_rows: equal rows are likely. They are generated once, unless they are sampled.
         """
@@ -74,12 +74,14 @@ class QueuedRequest:
         self.due = due
         self.listener = listener
         self.stops = stops
-        self.factor = factor
+        # What its tokens are multiplied by in fair queueing.
+        self.factor = LOW_PRIORITY_FACTOR if due.priority == "low" else 1
         self._unstopped = unstopped
         self.is_abandoned = False
         self._has_failed = False
         self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[Generated] = self._loop.create_future()
+        # Resolves to the outputs or to an error.
+        self.future: asyncio.Future[Generated] = self._loop.create_future()
         self.arrival = time.monotonic()
         self._begun: float | None = None
         self._encoded: float | None = None
@@ -108,7 +110,7 @@ class QueuedRequest:
     @property
     def is_over(self) -> bool:
         """Whether the result is no longer awaited: abandoned, failed, complete or expired."""
-        return self.is_abandoned or self._has_failed or self._future.done() or time.monotonic() > self.due.at
+        return self.is_abandoned or self._has_failed or self.future.done() or time.monotonic() > self.due.at
 
     @property
     def completed_rows(self) -> int:
@@ -153,25 +155,49 @@ class QueuedRequest:
                 inference_seconds=self._ended - begun,
                 begun=begun,
             )
-            self._on_loop(lambda: None if self._future.done() else self._future.set_result(result))
+            self._on_loop(lambda: None if self.future.done() else self.future.set_result(result))
 
     def abandon(self) -> None:
         """Marks the request as no longer awaited. Called on the event loop."""
         self.is_abandoned = True
-        self._future.cancel()
+        self.future.cancel()
 
     def fail(self, error: Exception) -> None:
         """Ends the request with an error. Waiting rows are dropped."""
         self._has_failed = True
         self.waiting.clear()
-        self._on_loop(lambda: None if self._future.done() else self._future.set_exception(error))
-
-    @property
-    def future(self) -> asyncio.Future[Generated]:
-        """Resolves to the outputs or to an error."""
-        return self._future
+        self._on_loop(lambda: None if self.future.done() else self.future.set_exception(error))
 
     def _on_loop(self, resolve: Callable[[], object]) -> None:
         # The loop may have ended while a row was running.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(resolve)
+
+
+def place_of_stop(text: str, stops: Sequence[str]) -> int | None:
+    """Returns the position of the first stop string, None if there is none."""
+    return min((place for stop in stops if (place := text.find(stop)) >= 0), default=None)
+
+
+def before_stop(text: str, stops: Sequence[str]) -> str:
+    """Returns the text before the first stop string, without trailing space."""
+    return text[: place_of_stop(text, stops)].rstrip()
+
+
+def cut(output: TextOutput, stops: Sequence[str]) -> TextOutput:
+    """Returns an output that ends before the first stop string."""
+    if place_of_stop(output.text, stops) is None:
+        return output
+    return replace(output, text=before_stop(output.text, stops), finish_reason="stop")
+
+
+def certain(text: str, stops: Sequence[str]) -> str:
+    """Returns the part of a growing text that is final: before a stop string, or before the beginning of one."""
+    place = place_of_stop(text, stops)
+    if place is not None:
+        return text[:place]
+    longest = max((len(stop) for stop in stops), default=1) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        if any(stop.startswith(text[-length:]) for stop in stops):
+            return text[:-length]
+    return text

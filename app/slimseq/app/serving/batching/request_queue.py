@@ -9,17 +9,18 @@ low priority have a share of `1 / LOW_PRIORITY_FACTOR` of that rate.
 """
 
 import logging
+import math
+import random
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
-from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
+from slimseq.app.errors import GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
 from slimseq.app.observability.traces import Traces
-from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
-from slimseq.app.serving.batching.retry_after import RetryTimes
-from slimseq.app.serving.terms import Due
+from slimseq.app.serving.batching.request import Generated, QueuedRequest
+from slimseq.inference.generator import TextGenerator
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.generation import GenerationOptions
@@ -28,13 +29,11 @@ logger = logging.getLogger(__name__)
 
 # Outputs rarely exceed their input by more tokens. `max_new_tokens` is usually much larger.
 EXPECTED_EXTRA_TOKENS = 32
-# The rate of a request of normal priority, relative to one of low priority.
-LOW_PRIORITY_FACTOR = 8
 # Weight of the last row in the average time of a row.
 LAST_WEIGHT = 0.2
-# How many rows tell what a row needs at least. The fastest of them counts: a few slow ones, such as outputs without an
-# end, prove nothing about the others.
-RECENT_ROWS = 16
+# Clients that were rejected together return at different times. They compete with the next requests of the others.
+RETRY_JITTER = (1.0, 3.0)
+MAX_RETRY_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -58,18 +57,27 @@ class RequestQueue(ABC):
     """The queue and the worker threads of one loaded variant."""
 
     def __init__(
-        self, name: str, limits: WorkLimits, on_rows: Callable[[int], None] | None, traces: Traces | None
+        self,
+        generator: TextGenerator,
+        name: str,
+        limits: WorkLimits | None = None,
+        workers: int = 1,
+        on_rows: Callable[[int], None] | None = None,
+        traces: Traces | None = None,
     ) -> None:
-        """Starts no thread. Subclasses call `_start` at the end of their constructor.
+        """Starts the threads.
 
         Args:
+            generator: used by the threads only.
             name: names the artifact in errors and threads.
             limits: sizes of what runs and of the queue.
+            workers: number of threads: of engines, or of concurrent batches.
             on_rows: called with the number of rows of each batch or step.
             traces: receives the phases of requests. None: traces are off.
         """
+        self._generator = generator
         self._name = name
-        self._limits = limits
+        self._limits = limits or WorkLimits()
         self._on_rows = on_rows
         self._traces = traces
         self._queue: list[QueuedRequest] = []
@@ -81,13 +89,16 @@ class RequestQueue(ABC):
         self._virtual_time = 0.0
         # The time in which a thread completes a row, on average. It runs several at a time.
         self._seconds_a_row = 0.05
-        # Of the last rows, the time from their start to their end, and their tokens times the rows that ran with them.
-        # Threads replace it without the lock.
-        self._recent: tuple[tuple[float, float], ...] = ()
-        self._retry_times = RetryTimes()
         # Failed runs since the last successful one.
         self.failures = 0
-        self._threads: list[threading.Thread] = []
+        names = [f"worker {number} {name}" for number in range(workers)]
+        self._threads = [threading.Thread(target=self._work, name=each, daemon=True) for each in names]
+        self._prepare()
+        for thread in self._threads:
+            thread.start()
+
+    def _prepare(self) -> None:  # noqa: B027
+        """Called before the threads start."""
 
     @property
     def queued_rows(self) -> int:
@@ -95,28 +106,11 @@ class RequestQueue(ABC):
         with self._changed:
             return self._queued_rows()
 
-    def submit(
-        self,
-        rows: Sequence[Encoding],
-        options: GenerationOptions,
-        due: Due,
-        listener: Listener | None = None,
-        stops: Sequence[str] = (),
-        *,
-        unstopped: Collection[int] = (),
-        has_equal_rows: bool = False,
-        is_admitted: bool = False,
-    ) -> QueuedRequest:
-        """Queues rows. The caller must `wait` or `abandon`. A request without rows has its outputs at once.
+    def submit(self, request: QueuedRequest, *, is_admitted: bool = False) -> QueuedRequest:
+        """Queues a request. The caller must `wait` or `abandon`. A request without rows has its outputs at once.
 
         Args:
-            rows: the encoded inputs.
-            options: generation options of all rows.
-            due: when the request expires.
-            listener: receives tokens and rows.
-            stops: strings that end the output of a row.
-            unstopped: rows that no stop string ends.
-            has_equal_rows: equal rows are likely. They are generated once, unless they are sampled.
+            request: its rows, with their options.
             is_admitted: whether the rows belong to a request whose first rows were queued before. Then they are queued
                 even if the queue is full.
 
@@ -125,10 +119,9 @@ class RequestQueue(ABC):
             Overloaded: the queue is full.
             ShuttingDown: the worker is closing.
         """
-        if len(rows) > self._limits.queue_rows and not is_admitted:
-            raise InvalidRequest(f"text: has {len(rows)} segments; at most {self._limits.queue_rows} are allowed")
-        factor = LOW_PRIORITY_FACTOR if due.priority == "low" else 1
-        request = QueuedRequest(rows, options, due, listener, stops, factor, unstopped, has_equal_rows=has_equal_rows)
+        rows = len(request.rows)
+        if rows > self._limits.queue_rows and not is_admitted:
+            raise InvalidRequest(f"text: has {rows} segments; at most {self._limits.queue_rows} are allowed")
         if not rows:
             # Texts that are nothing but protected spans.
             request.complete({})
@@ -136,22 +129,21 @@ class RequestQueue(ABC):
         if self._traces:
             request.span = self._traces.current()
         added = len(request.waiting)
-        tokens = sum(expected_tokens(rows[row], options) for row in request.waiting)
+        tokens = sum(expected_tokens(request.rows[row], request.options) for row in request.waiting)
         with self._changed:
             if self._is_closing:
                 raise ShuttingDown()
             queued = self._queued_rows()
             if queued + added > self._limits.queue_rows and not is_admitted:
-                seconds_a_row = self._seconds_a_row / max(len(self._threads), 1)
-                seconds = self._retry_times.seconds(queued, added, seconds_a_row, request.arrival)
-                raise Overloaded(f"{self._name} has {queued} rows waiting, too many for {added} more", seconds)
+                detail = f"{self._name} has {queued} rows waiting, too many for {added} more"
+                raise Overloaded(detail, self._retry_after_seconds(queued + added))
             self._arrived(request)
             request.next_tokens = next_tokens(request)
             request.virtual_finish = self._virtual_time + request.factor * request.next_tokens
             self._queue.append(request)
             self._changed.notify()
         request.tokens = tokens
-        self.pending_tokens += request.tokens
+        self.pending_tokens += tokens
         return request
 
     async def wait(self, request: QueuedRequest) -> Generated:
@@ -175,7 +167,6 @@ class RequestQueue(ABC):
         self.pending_tokens -= request.tokens
         request.tokens = 0
         if self._traces and request.span:
-            # Once only: a stream calls this when it ends and when it is closed.
             span, request.span = request.span, None
             input_tokens = sum(len(row.ids) for row in request.rows)
             self._traces.generated(span, self._name, request.times(), len(request.rows), input_tokens)
@@ -190,13 +181,6 @@ class RequestQueue(ABC):
             request.fail(ShuttingDown())
         for thread in self._threads:
             thread.join()
-
-    def _start(self, workers: int) -> None:
-        """Starts the threads. Called at the end of a subclass's constructor."""
-        for number in range(workers):
-            thread = threading.Thread(target=self._work, name=f"worker {number} {self._name}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
 
     def _arrived(self, request: QueuedRequest) -> None:  # noqa: B027
         """Called with each request before it is queued, while the queue is locked. Does nothing by default."""
@@ -219,45 +203,15 @@ class RequestQueue(ABC):
             self._queue.remove(request)
         return row
 
-    def _drop_hopeless(self, request: QueuedRequest, together: int) -> bool:
-        """Fails a request whose next row would end after its deadline. Returns whether it did.
-
-        To wait does not help: the time left shrinks as fast as the number of rows that run. Called while the queue is
-        locked and other requests would be delayed by it.
-
-        Args:
-            request: the request.
-            together: number of rows that would run together.
-        """
-        if request.due.seconds_left >= self._least_seconds(request.next_tokens * together):
-            return False
-        self._queue.remove(request)
-        request.fail(DeadlineExceeded(request.due.seconds))
-        return True
-
-    def _least_seconds(self, work: float) -> float:
-        """Returns the time that a row needs at least, from its start to its end.
-
-        It is what the fastest of the last rows would have needed. A part of the time does not depend on the work, such
-        as that of the encoder. So half of the work takes at least half of the time, but twice the work may take hardly
-        longer.
-
-        Args:
-            work: its expected tokens times the rows that would run together.
-        """
-        return min((seconds * min(work / known_work, 1.0) for seconds, known_work in self._recent), default=0.0)
-
-    def _succeeded(self, seconds: float, rows: float, tokens: int) -> None:
-        """Updates the estimates of the time that rows need.
-
-        Args:
-            seconds: from their start to their end.
-            rows: number of rows that ran together, on average.
-            tokens: expected tokens of the longest one, or its real ones if there were more.
-        """
+    def _succeeded(self, seconds: float, rows: float) -> None:
+        """Updates the time of a row, given the time from the start to the end of rows that ran together."""
         self.failures = 0
         self._seconds_a_row += LAST_WEIGHT * (seconds / rows - self._seconds_a_row)
-        self._recent = (*self._recent, (seconds, rows * tokens))[-RECENT_ROWS:]
+
+    def _retry_after_seconds(self, rows: int) -> int:
+        """Returns when a rejected request should return: once so many rows are done, at different times."""
+        seconds = rows * self._seconds_a_row / len(self._threads)
+        return math.ceil(min(max(seconds * random.uniform(*RETRY_JITTER), 1), MAX_RETRY_SECONDS))
 
     def _failed(self, requests: Iterable[QueuedRequest], error: Exception) -> None:
         if not isinstance(error, SlimseqError):

@@ -7,30 +7,18 @@ arrived at the same time recently. If a batch fails, it runs again in halves, so
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from slimseq.app.errors import DeadlineExceeded, ShuttingDown
-from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import QueuedRequest
-from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits, by_virtual_finish, expected_tokens
+from slimseq.app.serving.batching.request_queue import RequestQueue, by_virtual_finish
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.runtime import GenerationCallbacks
-from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
 
 # For this long after two requests were there at the same time, workers wait for more rows.
 MEETING_SECONDS = 1.0
-
-
-class BatchGenerator(Protocol):
-    """The part of `slimseq.inference.generator.TextGenerator` that batching needs."""
-
-    def generate(
-        self, inputs: Sequence[Encoding], options: GenerationOptions, watch: GenerationCallbacks | None = None
-    ) -> list[TextOutput]:
-        """Generates one output for each input, as one batch."""
 
 
 @dataclass
@@ -59,31 +47,10 @@ class Batch:
 class StaticBatching(RequestQueue):
     """Runs one batch after the other on each worker."""
 
-    def __init__(
-        self,
-        generator: BatchGenerator,
-        name: str,
-        limits: WorkLimits | None = None,
-        workers: int = 1,
-        on_rows: Callable[[int], None] | None = None,
-        traces: Traces | None = None,
-    ) -> None:
-        """Starts the threads.
-
-        Args:
-            generator: used by the threads only.
-            name: names the artifact in errors and threads.
-            limits: sizes of batches and queue.
-            workers: number of concurrent batches.
-            on_rows: called with the number of rows of each batch.
-            traces: receives the requests of each batch. None: traces are off.
-        """
-        super().__init__(name, limits or WorkLimits(), on_rows, traces)
-        self._generator = generator
+    def _prepare(self) -> None:
         self._running = 0
         # When a request last arrived while another one was there.
         self._met = -MEETING_SECONDS
-        self._start(workers)
 
     def _arrived(self, request: QueuedRequest) -> None:
         """Records when requests are there at the same time."""
@@ -109,11 +76,6 @@ class StaticBatching(RequestQueue):
 
     def _form_batch(self) -> Batch:
         self._queue = [request for request in self._queue if not request.is_over]
-        together = min(self._queued_rows(), self._limits.max_rows)
-        for request in list(self._queue):
-            # The last one delays nobody. Its time shows whether the next ones are hopeless too.
-            if len(self._queue) > 1 or self._running:
-                self._drop_hopeless(request, together)
         if not self._queue:
             return Batch(GenerationOptions())
         batch = Batch(min(self._queue, key=by_virtual_finish).options)
@@ -156,9 +118,7 @@ class StaticBatching(RequestQueue):
             if any(output.finish_reason == "cancelled" for output in outputs):
                 self._cancelled(requests)
                 return
-            expected = max(expected_tokens(request.rows[row], batch.options) for request, row in batch.rows)
-            real = max(each.input_tokens + batch.options.num_beams * each.output_tokens for each in outputs)
-            self._succeeded(time.monotonic() - started, len(batch.rows), max(expected, real))
+            self._succeeded(time.monotonic() - started, len(batch.rows))
             self._deliver(batch, outputs)
         except Exception as error:
             self._recover(batch, error)

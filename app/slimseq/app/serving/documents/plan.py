@@ -1,26 +1,28 @@
 """Plans a prompt for one generator: texts to encoded rows, checked options, and row outputs back to texts."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, repeat
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from slimseq.app.errors import InvalidRequest, TextTooLong, UnsupportedLanguages
+from slimseq.app.errors import InvalidRequest, MarkupTooComplex, TextTooLong, UnclosedMarkup, UnsupportedLanguages
 from slimseq.app.http.validation import describe
 from slimseq.app.serving.documents.formats.document import Document
+from slimseq.app.serving.documents.formats.html_document import read_html
+from slimseq.app.serving.documents.formats.markdown_document import read_markdown
 from slimseq.app.serving.documents.formats.tags import atoms_of, without_atoms
-from slimseq.app.serving.documents.long_input.parting import parting
-from slimseq.app.serving.documents.planner import finished
+from slimseq.app.serving.documents.long_input import divide
+from slimseq.app.serving.documents.planner import Size
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.reading import place_of, reading, without_markup
-from slimseq.app.serving.documents.segmenter import Segment, SegmentedText, splitting, whole
-from slimseq.app.serving.documents.tokenizing import encoding
+from slimseq.app.serving.documents.segmenter import Check, Segment, SegmentedText, split_sentences, unchecked, whole
 from slimseq.inference.generator import TextGenerator, TextOutput, mean_log_probability
 from slimseq.inference.runtime import FinishReason
 from slimseq.inference.text.protection.localization import render_all
 from slimseq.inference.text.protection.passes import Passes, regenerate
 from slimseq.inference.text.protection.spans import has_unprotected_words
+from slimseq.inference.text.warnings.checks import Compared
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InputTooLong, InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
@@ -30,6 +32,12 @@ from slimseq.models_store.manifest import Manifest, Task
 SHORT_CHARACTERS = 4000
 # To read so many with markup, or to write them, takes at most 30 milliseconds.
 SHORT_MARKUP_CHARACTERS = 500
+# Planning so few takes about 0.1 s.
+USUAL_CHARACTERS = 50_000
+# Tokenized at once, between two checks.
+TEXTS_AT_ONCE = 64
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,8 @@ class Plan:
     passes: dict[int, Passes] = field(default_factory=dict)
     documents: Sequence[Document] | None = None
 
-    def segments_of(self, rows: Sequence[TextOutput]) -> Iterator[list[tuple[Segment, TextOutput]]]:
-        """Yields the segments of each text of the prompt, with the outputs of their rows."""
+    def segments_of(self, rows: Sequence[Row]) -> Iterator[list[tuple[Segment, Row]]]:
+        """Yields the segments of each text of the prompt, with what their rows have."""
         counts = [1] * len(self.texts)
         if self.documents is not None:
             counts = [len(document.texts) for document in self.documents]
@@ -60,22 +68,30 @@ class Plan:
         for count in counts:
             yield [pair for text, own in islice(groups, count) for pair in zip(text.segments, own, strict=True)]
 
-    def assemble(self, outputs: Sequence[TextOutput]) -> list[TextOutput]:
-        """Joins the outputs of the rows to one for each text. Tokens add up; one truncated row marks the text."""
-        return finished(self.assembling(outputs))
+    def check_fits(self, generator: TextGenerator, prompt: Prompt) -> None:
+        """Checks that no row was truncated.
 
-    def assembling(self, outputs: Sequence[TextOutput]) -> Generator[None, None, list[TextOutput]]:
-        """Joins outputs as `assemble` does, in small steps."""
+        Raises:
+            TextTooLong: one was. Names the text.
+        """
+        for index, pairs in enumerate(self.segments_of(self.rows)):
+            for _, row in pairs:
+                try:
+                    generator.check_fits(row)
+                except InputTooLong as error:
+                    raise TextTooLong(f"{_place(prompt, index)}: {error}") from error
+
+    def assemble(self, outputs: Sequence[TextOutput], check: Check = unchecked) -> list[TextOutput]:
+        """Joins the outputs of the rows to one for each text. Tokens add up; one truncated row marks the text."""
         texts = [_joined(text.join([output.text for output in own]), own) for text, own in _groups(outputs, self.texts)]
         if self.documents is None:
             return texts
         assembled: list[TextOutput] = []
-        start = 0
+        left = iter(texts)
         for document in self.documents:
-            own = texts[start : start + len(document.texts)]
-            start += len(own)
+            check()
+            own = list(islice(left, len(document.texts)))
             written = document.write([output.text for output in own])
-            yield
             whole = _joined(written.text, own)
             # Atoms are put back. Words of elements are translated a second time, alone.
             lost = tuple(dict.fromkeys(each for each in whole.lost if without_atoms(each)))
@@ -90,13 +106,11 @@ class DocumentOutput(TextOutput):
     untranslated: tuple[str, ...] = ()
 
 
-def _groups(
-    outputs: Sequence[TextOutput], texts: Sequence[SegmentedText]
-) -> Iterator[tuple[SegmentedText, Sequence[TextOutput]]]:
-    """Yields each text with the outputs of its rows."""
+def _groups(rows: Sequence[Row], texts: Sequence[SegmentedText]) -> Iterator[tuple[SegmentedText, Sequence[Row]]]:
+    """Yields each text with what its rows have."""
     start = 0
     for text in texts:
-        yield text, outputs[start : start + len(text.segments)]
+        yield text, rows[start : start + len(text.segments)]
         start += len(text.segments)
 
 
@@ -118,22 +132,44 @@ def _reason(reasons: Sequence[FinishReason]) -> FinishReason:
     return next((reason for reason in ("length", "stop") if reason in reasons), "eos")
 
 
-def is_short(prompt: Prompt) -> bool:
-    """Whether planning takes a few milliseconds at most."""
-    most = SHORT_CHARACTERS if prompt.format == "text" else SHORT_MARKUP_CHARACTERS
-    return prompt.long_input == "truncate" and prompt.characters <= most
+def compared_parts(
+    task: Task, prompt: Prompt, planned: Plan, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]
+) -> list[list[Compared]]:
+    """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""
+    if task is Task.TRANSLATION:
+        return [[_compared_part(prompt, *pair) for pair in pairs] for pairs in planned.segments_of(rows)]
+    # A summary is compared with the whole text, also where it was made of the summaries of parts.
+    return [
+        [Compared(text, output.text, output.finish_reason, output.truncated)]
+        for text, output in zip(planned.plain, outputs, strict=True)
+    ]
 
 
-def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generator[None, None, Plan]:
-    """Plans a prompt in small steps.
+def _compared_part(prompt: Prompt, segment: Segment, output: TextOutput) -> Compared:
+    # What protection had to look at, it has looked at.
+    lost = tuple(each for each in output.lost if without_atoms(each)) if prompt.protect and segment.spans else None
+    source, text = segment.text, output.text
+    if prompt.format != "text":
+        source, text = without_atoms(source), without_atoms(text)
+    return Compared(source, text, output.finish_reason, output.truncated, lost)
+
+
+def size_of(prompt: Prompt) -> Size:
+    """Returns how long planning takes."""
+    short = SHORT_CHARACTERS if prompt.format == "text" else SHORT_MARKUP_CHARACTERS
+    if prompt.long_input == "truncate" and prompt.characters <= short:
+        return Size.SHORT
+    return Size.USUAL if prompt.characters <= USUAL_CHARACTERS else Size.LONG
+
+
+def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check = unchecked) -> Plan:
+    """Plans a prompt.
 
     Args:
         generator: generates the outputs.
         prompt: texts and options.
         max_rows: maximum number of rows of a request.
-
-    Returns:
-        The plan.
+        check: called between texts and sentences; may raise.
 
     Raises:
         InvalidOptions: an option is out of range, contradicts another, or is more than the model can do.
@@ -142,89 +178,100 @@ def planning(generator: TextGenerator, prompt: Prompt, max_rows: int) -> Generat
         UnsupportedLanguages: the artifact translates other languages.
         TextTooLong: a text exceeds the context window and the prompt forbids truncation.
     """
-    manifest = generator.manifest
     options = options_of(generator, prompt)
     check_prefix(generator, prompt.prefix)
-    given = prompt
-    documents: list[Document] | None = None
-    plain = prompt.texts
-    if prompt.format != "text":
-        if manifest.task is Task.TRANSLATION:
-            documents = yield from reading(prompt)
-            plain = [document.plain for document in documents]
-            passages = [text for document in documents for text in document.texts]
-            prompt = replace(prompt, texts=passages, ranges=[atoms_of(text) for text in passages])
-        else:
-            prompt = yield from without_markup(prompt)
-            plain = prompt.texts
-    texts: list[SegmentedText] = []
-    passes: dict[int, Passes] = {}
-    if manifest.task is Task.TRANSLATION:
-        source, target = _languages(manifest, prompt)
-        rows_left = max_rows
-        for index, text in enumerate(prompt.texts):
-            ranges = prompt.ranges[index] if prompt.ranges else ()
-            work = splitting(text, source, is_protected=prompt.protect, ranges=ranges)
-            segmented = yield from _bounded(work, rows_left, max_rows)
-            texts.append((yield from _without_wordless(segmented, source, target, is_protected=prompt.protect)))
-            rows_left -= len(texts[-1].segments)
-    elif prompt.long_input == "map_reduce":
-        for text in prompt.texts:
-            texts.append((yield from parting(generator, text, prompt.prefix)))
+    documents = None if prompt.format == "text" else _read_documents(prompt, check)
+    plain = prompt.texts if documents is None else [document.plain for document in documents]
+    if generator.manifest.task is Task.TRANSLATION:
+        planned = _plan_translation(generator.manifest, prompt, options, documents, plain, max_rows, check)
     else:
-        texts = [whole(text) for text in prompt.texts]
-    places = [index for index, text in enumerate(texts) for _ in text.segments]
-    owners = list(range(len(texts)))
-    if documents is not None:
-        owners = [index for index, document in enumerate(documents) for _ in document.texts]
-    parts: list[str] = []
-    for segment in (segment for text in texts for segment in text.segments):
-        if segment.spans:
-            passes[len(parts)] = regenerate(segment.text, segment.spans, source, target)
-            parts += next(passes[len(parts)])
-            yield
-        else:
-            parts.append(segment.text)
-    if is_short(prompt):
-        rows = [generator.encode(part, prompt.prefix) for part in parts]
+        if empty := [index for index, text in enumerate(plain) if not text]:
+            raise InvalidRequest(f"{_place(prompt, empty[0])}: has no text beside its markup")
+        planned = Plan([], [], options, plain, prompt.stop)
+        for text in plain:
+            is_divided = prompt.long_input == "map_reduce"
+            planned.texts.append(divide(generator, text, prompt.prefix, check) if is_divided else whole(text))
+    parts = [segment.text for text in planned.texts for segment in text.segments]
+    for row, passes in planned.passes.items():
+        [parts[row]] = next(passes)
+        check()
+    if size_of(prompt) is Size.SHORT:
+        planned.rows.extend(generator.encode(part, prompt.prefix) for part in parts)
     else:
-        rows = yield from encoding(generator, parts, prompt.prefix)
+        for start in range(0, len(parts), TEXTS_AT_ONCE):
+            check()
+            planned.rows.extend(generator.encode_many(parts[start : start + TEXTS_AT_ONCE], prompt.prefix))
     if prompt.on_overflow == "error":
-        for index, row in zip(places, rows, strict=True):
-            try:
-                generator.check_fits(row)
-            except InputTooLong as error:
-                raise TextTooLong(f"{place_of(given, owners[index])}: {error}") from error
-    return Plan(texts, rows, options, plain, prompt.stop, passes, documents)
+        planned.check_fits(generator, prompt)
+    return planned
 
 
-def _without_wordless(
-    text: SegmentedText, source: str, target: str, *, is_protected: bool
-) -> Generator[None, None, SegmentedText]:
+def _plan_translation(
+    manifest: Manifest,
+    prompt: Prompt,
+    options: GenerationOptions,
+    documents: Sequence[Document] | None,
+    plain: Sequence[str],
+    max_rows: int,
+    check: Check,
+) -> Plan:
+    """Plans the sentences of texts, and their passes, without encoding them."""
+    source, target = _languages(manifest, prompt)
+    texts, ranges = prompt.texts, prompt.ranges
+    if documents is not None:
+        texts = [text for document in documents for text in document.texts]
+        ranges = [atoms_of(text) for text in texts]
+    planned = Plan([], [], options, plain, prompt.stop, documents=documents)
+    rows = 0
+
+    def check_count(count: int) -> None:
+        check()
+        if rows + count > max_rows:
+            raise InvalidRequest(f"text: has more than {max_rows} segments, the most that are allowed")
+
+    for text, own in zip(texts, ranges or repeat(()), strict=False):
+        segmented = split_sentences(text, source, is_protected=prompt.protect, ranges=own, check=check_count)
+        segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
+        planned.texts.append(segmented)
+        for row, segment in enumerate(segmented.segments, rows):
+            if segment.spans:
+                planned.passes[row] = regenerate(segment.text, segment.spans, source, target)
+        rows += len(segmented.segments)
+    return planned
+
+
+def _without_wordless(text: SegmentedText, source: str, target: str, *, is_protected: bool) -> SegmentedText:
     """Adds segments without words, such as numbers, to what is between the others: no model reads them."""
     segments: list[Segment] = []
     pending: list[str] = []
     for segment in text.segments:
         if (segment.spans or is_protected) and not has_unprotected_words(segment.text, segment.spans):
             pending += [segment.before, render_all(segment.text, segment.spans, source, target)]
-            yield
         else:
             segments.append(replace(segment, before="".join([*pending, segment.before])) if pending else segment)
             pending = []
     return SegmentedText(segments, "".join([*pending, text.after]))
 
 
-def _bounded(work: Generator[int, None, SegmentedText], left: int, most: int) -> Generator[None, None, SegmentedText]:
-    """Splits a text, unless it has more segments than allowed."""
-    while True:
+def _read_documents(prompt: Prompt, check: Check) -> list[Document]:
+    """Reads texts with markup.
+
+    Raises:
+        MarkupTooComplex, UnclosedMarkup: a text cannot be read. Names the text and the place.
+    """
+    documents = []
+    for index, text in enumerate(prompt.texts):
+        check()
         try:
-            count = next(work)
-        except StopIteration as end:
-            segmented: SegmentedText = end.value
-            return segmented
-        if count > left:
-            raise InvalidRequest(f"text: has more than {most} segments, the most that are allowed")
-        yield
+            documents.append(read_html(text) if prompt.format == "html" else read_markdown(text))
+        except (MarkupTooComplex, UnclosedMarkup) as error:
+            raise type(error)(f"{_place(prompt, index)}: {error}") from error
+    return documents
+
+
+def _place(prompt: Prompt, index: int) -> str:
+    """Returns the name of a text in errors."""
+    return f"text[{index}]" if len(prompt.texts) > 1 else "text"
 
 
 def check_prefix(generator: TextGenerator, prefix: str | None) -> None:

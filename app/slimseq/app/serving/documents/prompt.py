@@ -1,12 +1,15 @@
 """The texts of a request and how to generate from them, independent of HTTP."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from slimseq.app.http.schemas.generation import Format, LongInput, TextRequest
 from slimseq.inference.generator import OnOverflow
 from slimseq.models_store.generation import GenerationOptions
+
+_OPTIONS = GenerationOptions.model_fields.keys()
+_OTHERS = {"on_overflow", "long_input", "prefix", "source", "target", "format", "protect"}
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Prompt:
         texts: the texts to summarize or translate.
         options: generation options by name. None or absent means the artifact's default.
         on_overflow: what to do with a text that exceeds the model's context window.
-        long_input: whether such a document is truncated or summarized topic by topic.
+        long_input: whether such a document is truncated or summarized part by part.
         stop: strings that end an output.
         prefix: text before each input, in place of the artifact's prefix.
         source: language of the texts.
@@ -47,10 +50,10 @@ class Prompt:
     @classmethod
     def of(cls, body: TextRequest) -> Self:
         """Returns the prompt of a request's body."""
-        names = {each.name for each in fields(cls)} - {"stop"}
+        given = {name: value for name in body.model_fields_set if (value := getattr(body, name)) is not None}
         return cls(
             texts=[body.text] if isinstance(body.text, str) else body.text,
-            options=body.model_dump(include=set(GenerationOptions.model_fields)),
+            options={name: given[name] for name in given.keys() & _OPTIONS},
             stop=tuple(body.stop),
-            **{name: value for name, value in body if name in names and value is not None},
+            **{name: given[name] for name in given.keys() & _OTHERS},
         )

@@ -2,14 +2,17 @@
 
 A translation model gets one sentence at a time. Line breaks, blank lines and indentation are kept exactly. A
 summarization model gets the whole text as one segment. No sentence ends within a protected span.
+
+Marks without width are taken out of a line that is protected: models do not know them, and they hide numbers. Spans
+that come out byte for byte, such as URLs and code, get theirs back before the line is split into sentences.
 """
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-from slimseq.app.serving.documents.marks import unmarking
+from slimseq.inference.text.protection.localization import is_exact
 from slimseq.inference.text.protection.spans import (
     ProtectedSpan,
     Range,
@@ -19,9 +22,10 @@ from slimseq.inference.text.protection.spans import (
     without_gaps,
 )
 from slimseq.inference.text.sentences import segments
-from slimseq.inference.text.typography import WITHOUT_WIDTH
+from slimseq.inference.text.typography import MARKS, WITHOUT_WIDTH
 
-Result = TypeVar("Result")
+# Called now and then while a long text is prepared. It raises where the work is to end.
+Check = Callable[[], None]
 
 JOINT = " "
 # More protected spans in a row, such as a list of numbers, are several segments.
@@ -32,6 +36,10 @@ _BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 # know. It is kept.
 _AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + WITHOUT_WIDTH
 _LINE = re.compile(f"[^{_BREAKS}]*(?:\r\n|[{_BREAKS}])|[^{_BREAKS}]+")
+
+
+def unchecked() -> None:
+    """The check of work that always runs to its end."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +76,22 @@ def whole(text: str) -> SegmentedText:
     return SegmentedText([Segment("", text)], "")
 
 
-def splitting(
-    text: str, language: str, *, is_protected: bool = False, ranges: Sequence[Range] = ()
-) -> Generator[int, None, SegmentedText]:
-    """Splits a text into sentences, in small steps.
+def split_sentences(
+    text: str,
+    language: str,
+    *,
+    is_protected: bool = False,
+    ranges: Sequence[Range] = (),
+    check: Callable[[int], None] = lambda count: None,
+) -> SegmentedText:
+    """Splits a text into sentences.
 
     Args:
         text: any text.
         language: the code of the text's language, such as `en`.
         is_protected: whether to find the spans that a translation must not change.
         ranges: of the text, that are protected whatever they look like, in reading order.
-
-    Yields:
-        The number of sentences so far, after each line and each sentence.
+        check: called with the number of sentences so far, for each line and each sentence. It may raise.
 
     Returns:
         The sentences, and the characters between them.
@@ -89,11 +100,11 @@ def splitting(
     pending: list[str] = []
     line_start, next_range = 0, 0
     for line in _lines(text):
+        check(len(found))
         content = line.strip(_AROUND)
         if not content:
             pending.append(line)
             line_start += len(line)
-            yield len(found)
             continue
         start = line.index(content[0])
         pending.append(line[:start])
@@ -105,57 +116,42 @@ def splitting(
             if last > end:
                 break
             next_range += 1
-        plain = None
-        if is_protected:
-            plain = yield from _counted(unmarking(content, own), len(found))
-        read = plain.text if plain else content
-        spans: list[ProtectedSpan] = []
-        for first, last in windows(read) if is_protected else ():
-            # A URL may have ended after its window.
-            spans += find_spans(read, language, (min(max(first, spans[-1].end if spans else 0), last), last))
-            yield len(found)
-        spans = without_gaps(spans)
-        if own:
-            spans = with_ranges(read, spans, plain.without_marks(own) if plain else own)
-        if plain:
-            read, spans = yield from _counted(plain.restoring(spans), len(found))
+        read, spans = _read(content, language, own) if is_protected else (content, with_ranges(content, [], own))
         for segment in _sentences(read, language, spans):
-            if segment is not None:
-                found.append(replace(segment, before="".join(pending)) if pending else segment)
-                pending = []
-            yield len(found)
+            found.append(replace(segment, before="".join(pending)) if pending else segment)
+            pending = []
+            check(len(found))
         pending = [line[start + len(content) :]]
         line_start += len(line)
     return SegmentedText(found, "".join(pending))
 
 
-def _counted(work: Generator[None, None, Result], count: int) -> Generator[int, None, Result]:
-    """Runs work, and yields a number after each of its steps."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        yield count
+def _read(content: str, language: str, ranges: Sequence[Range]) -> tuple[str, list[ProtectedSpan]]:
+    """Returns a line as the model reads it, and what is protected in it."""
+    plain = remove_marks(content, ranges)
+    read = plain.text if plain else content
+    spans: list[ProtectedSpan] = []
+    for first, last in windows(read):
+        # A URL may have ended after its window.
+        spans += find_spans(read, language, (min(max(first, spans[-1].end if spans else 0), last), last))
+    spans = without_gaps(spans)
+    if ranges:
+        spans = with_ranges(read, spans, plain.without_marks(ranges) if plain else ranges)
+    return plain.restore(spans) if plain else (read, spans)
 
 
-def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> Iterator[Segment | None]:
-    """Yields the sentences of a line, and None in place of nothing or of a sentence that goes on."""
+def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> Iterator[Segment]:
+    """Yields the sentences of a line."""
     start = end = index = 0
     last_end = -1
     own: list[ProtectedSpan] = []
     for sentence in segments(content, language):
-        if not sentence:
-            yield None
-            continue
         end += len(sentence)
         while index < len(spans) and spans[index].start < end:
             own.append(spans[index])
             index += 1
-        if own and own[-1].end > end:
+        if not sentence or (own and own[-1].end > end):
             # A span goes on after what looked like the end of a sentence.
-            yield None
             continue
         # No space is put beside a tag that has none.
         is_beside_span = start in (last_end, own[0].start if own else -1)
@@ -163,7 +159,8 @@ def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> I
         for first in range(0, max(len(own), 1), MAX_SPANS):
             next_span = first + MAX_SPANS
             stop = own[next_span].start if next_span < len(own) else end
-            yield _stripped(content, start, stop, before, own[first:next_span])
+            if (segment := _stripped(content, start, stop, before, own[first:next_span])) is not None:
+                yield segment
             start, before = stop, JOINT if content[stop - 1].isspace() else ""
         last_end = own[-1].end if own else -1
         start, own = end, []
@@ -181,3 +178,61 @@ def _stripped(content: str, start: int, end: int, before: str, spans: Sequence[P
 def _lines(text: str) -> Iterator[str]:
     """Yields a text's lines with their ends, those of `str.splitlines`."""
     return (match.group() for match in _LINE.finditer(text))
+
+
+@dataclass(frozen=True)
+class Unmarked:
+    """A line without marks.
+
+    Args:
+        text: the line without them.
+        line: the line as it was.
+        removed: where the marks were in it.
+    """
+
+    text: str
+    line: str
+    removed: Sequence[int]
+
+    def without_marks(self, ranges: Sequence[Range]) -> list[Range]:
+        """Returns where ranges of the line are in its text."""
+        return [
+            (start - bisect_left(self.removed, start), end - bisect_left(self.removed, end)) for start, end in ranges
+        ]
+
+    def restore(self, spans: Sequence[ProtectedSpan]) -> tuple[str, list[ProtectedSpan]]:
+        """Returns the text with spans that never change as they were in the line, and all spans in it."""
+        # By mark, the first place in the text that is after it.
+        after = [place - count for count, place in enumerate(self.removed)]
+        pieces: list[str] = []
+        found: list[ProtectedSpan] = []
+        start = added = 0
+        for span in spans:
+            written = span.text
+            if is_exact(span):
+                first, last = span.start, span.end - 1
+                written = self.line[first + bisect_right(after, first) : last + bisect_right(after, last) + 1]
+            begin = span.start + added
+            found.append(ProtectedSpan(begin, begin + len(written), span.kind, written))
+            pieces += [self.text[start : span.start], written]
+            added += len(written) - len(span.text)
+            start = span.end
+        return "".join([*pieces, self.text[start:]]), found
+
+
+def remove_marks(line: str, ranges: Sequence[Range]) -> Unmarked | None:
+    """Takes the marks out of a line, except in ranges, which are in reading order. Returns None if there are none."""
+    if line.isascii() or not MARKS.search(line):
+        return None
+    starts = [start for start, _ in ranges]
+    pieces: list[str] = []
+    removed: list[int] = []
+    start = 0
+    for match in MARKS.finditer(line):
+        first, end = match.span()
+        index = bisect_right(starts, first) - 1
+        if index < 0 or first >= ranges[index][1]:
+            pieces.append(line[start:first])
+            removed += range(first, end)
+            start = end
+    return Unmarked("".join([*pieces, line[start:]]), line, removed)

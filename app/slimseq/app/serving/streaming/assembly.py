@@ -7,9 +7,8 @@ until those before it are complete. The pieces of a text add up to exactly the t
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from slimseq.app.serving.batching.stops import before_stop, certain
+from slimseq.app.serving.batching.request import before_stop, certain
 from slimseq.app.serving.documents.segmenter import SegmentedText
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.tokenizer import TextStream
@@ -61,16 +60,6 @@ class GrowingText:
     sent_segments: int = 0
     is_complete: bool = False
     has_led: bool = False
-
-
-class PieceSource(Protocol):
-    """Turns what is generated into pieces."""
-
-    async def begin(self) -> list[Piece]:
-        """Returns the pieces that need no rows."""
-
-    async def add(self, row: int, received: int | TextOutput) -> list[Piece]:
-        """Adds a token or the output of a row. Returns the pieces to send."""
 
 
 class Assembly:

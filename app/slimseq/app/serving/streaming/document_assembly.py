@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimseq.app.serving.documents.formats.document import Document, Section
-from slimseq.app.serving.documents.planner import Planner, Work
-from slimseq.app.serving.documents.segmenter import SegmentedText
+from slimseq.app.serving.documents.planner import Planner, Size
+from slimseq.app.serving.documents.segmenter import Check, SegmentedText
 from slimseq.app.serving.streaming.assembly import Piece
 from slimseq.inference.generator import TextOutput
 
@@ -25,16 +25,9 @@ class _Waiting:
 
 
 class DocumentAssembly:
-    """The documents of a request. Used from the event loop; sections are written on the planner's thread."""
+    """The documents of a request. Used from the event loop; sections are written on a thread of the planner."""
 
     def __init__(self, documents: Sequence[Document], texts: Sequence[SegmentedText], planner: Planner) -> None:
-        """Makes an assembly without outputs.
-
-        Args:
-            documents: of the plan.
-            texts: of the plan.
-            planner: writes.
-        """
         self._documents = documents
         self._planner = planner
         self._waiting: list[_Waiting] = []
@@ -54,7 +47,7 @@ class DocumentAssembly:
 
     async def begin(self) -> list[Piece]:
         """Returns the pieces that can be sent, at first those that need no rows."""
-        return await self._planner.run(self._written()) if self._is_next_complete() else []
+        return await self._planner.run(self._write, Size.USUAL) if self._is_next_complete() else []
 
     async def add(self, row: int, received: int | TextOutput) -> list[Piece]:
         """Adds the output of a row; tokens say nothing yet. Returns the pieces to send."""
@@ -67,10 +60,11 @@ class DocumentAssembly:
     def _is_next_complete(self) -> bool:
         return self._sent < len(self._waiting) and not self._waiting[self._sent].missing
 
-    def _written(self) -> Work[list[Piece]]:
-        """Writes the sections that are complete, in small steps."""
+    def _write(self, check: Check) -> list[Piece]:
+        """Writes the sections that are complete."""
         pieces = []
         while self._is_next_complete():
+            check()
             next_one = self._waiting[self._sent]
             if next_one.section is None:
                 text = self._documents[next_one.document].after
@@ -79,7 +73,6 @@ class DocumentAssembly:
             if text:
                 pieces.append(Piece(next_one.document, text))
             self._sent += 1
-            yield
         return pieces
 
     def _translations(self, waiting: _Waiting) -> list[str]:

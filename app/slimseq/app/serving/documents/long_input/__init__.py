@@ -1,1 +1,0 @@
-"""A document above the context window: its topics, and what a model reads of each."""
