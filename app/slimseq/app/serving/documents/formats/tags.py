@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from rapidfuzz import fuzz
 
-from slimseq.inference.text.protection.spans import Kind, Range, find_spans
+from slimseq.inference.text.protection.spans import SpanKind, Range, find_spans
 
 # A piece of markup: source of HTML, or a token of Markdown.
 Piece = TypeVar("Piece")
@@ -24,7 +24,7 @@ ATOMS = "".join(map(chr, range(0xE000, 0xE010)))
 WORD = re.compile(rf"[{ATOMS}]|\w+(?:[-'\u2019.,]\w+)*")
 _ATOM = re.compile(f"[{ATOMS}]")
 # Each is one word: a tag within it would break it.
-_WHOLE = frozenset({Kind.CODE, Kind.URL, Kind.EMAIL})
+_WHOLE = frozenset({SpanKind.CODE, SpanKind.URL, SpanKind.EMAIL})
 _SENTENCE_END = re.compile(r"[.!?…]['\"\u2019\u201d)\]]*\s")
 _PUNCTUATION_AT_END = re.compile(r"[.,:;!?…]+$")
 _NO_ATOMS = dict.fromkeys(map(ord, ATOMS))
