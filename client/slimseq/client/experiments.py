@@ -43,25 +43,14 @@ class ArmLatency(Answer):
     p95_ms: float
 
 
-class LiveAgreement(Answer):
-    """How close outputs are to the reference's, between 0 and 1. `exact` is the share of those that are equal."""
-
-    metric: str
-    outputs: int
-    exact: float
-    similarity: float
-    interval: Interval
-
-
 class ArmReport(Arm):
-    """What an arm has shown so far. `share` is that of the traffic. `agreement` needs shadowing."""
+    """What an arm has shown so far. `share` is that of the traffic."""
 
     share: float
     responses: int
     errors: int
     latency: ArmLatency | None
     ratings: MeanRating | None
-    agreement: LiveAgreement | None = None
 
 
 class RatingDifference(Answer):
