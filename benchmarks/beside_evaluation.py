@@ -16,7 +16,7 @@ from benchmarks.loads.load import Client, Figures, make_requests
 from benchmarks.loads.turns import Ratio, compare
 from benchmarks.systems.peer_systems import ORIGINAL
 from benchmarks.systems.servers import POLL_SECONDS, running, service
-from slimseq.app.http.schemas.evaluation import PAIR_KEYS
+from slimseq.app.evaluations.schemas import PAIR_KEYS
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.models_store.store import Store
 

@@ -57,8 +57,8 @@ ALONE = (
 )
 # What waits for processes of low priority, which most other tests would leave no CPU time.
 LOW_PRIORITY = (
-    "tests/app/jobs/evaluations",
-    "tests/app/jobs/shadowing",
+    "tests/app/evaluations",
+    "tests/app/shadowing",
     "tests/benchmarks/test_beside_evaluation.py",
     "tests/benchmarks/test_beside_shadowing.py",
     "tests/deploy/test_under_load",

@@ -144,7 +144,7 @@ class Disturbances:
     def _kill_evaluation(self, drawn: random.Random) -> None:
         for child in self._target.process.children():
             with contextlib.suppress(psutil.Error):
-                if "slimseq.app.jobs.evaluations.evaluation_child" in child.cmdline():
+                if "slimseq.app.evaluations.child" in child.cmdline():
                     time.sleep(drawn.random())
                     child.kill()
                     self.made["evaluations killed"] += 1

@@ -28,7 +28,7 @@ def evaluation_processes(service: Service) -> list[psutil.Process]:
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if (
-                "slimseq.app.jobs.evaluations.evaluation_child" in process.cmdline()
+                "slimseq.app.evaluations.child" in process.cmdline()
                 and process.status() != psutil.STATUS_ZOMBIE
                 and process.ppid() == service.pid
             ):
@@ -286,4 +286,6 @@ def test_an_evaluation_that_makes_no_sense_is_refused(
 
 def test_an_unknown_evaluation_is_not_found(service: Service) -> None:
     assert service.get("/evaluations/nope").problem.type == "/problems/unknown-evaluation"
-    assert service.delete("/evaluations/nope").status == 404
+    for answer in (service.delete("/evaluations/nope"), service.get("/evaluations/nope/samples")):
+        assert answer.status == 404
+    assert service.delete("/evaluations/nope/samples").status == 404

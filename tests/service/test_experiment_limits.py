@@ -98,22 +98,6 @@ def test_feedback_on_an_odd_id_is_refused(service: Service, body: object) -> Non
     assert answer.status in (404, 422) and answer.problem.detail
 
 
-def test_votes_may_be_ties_and_count_once_for_each_unit(experiments: Service) -> None:
-    experiment = started(experiments)
-    someone = {"X-Slimseq-Unit": "someone"}
-
-    for number in range(3):
-        comparison = compared(experiments)["id"]
-        tie = experiments.post("/feedback", {"comparison": comparison, "preferred": None}, someone if number else None)
-        assert tie.status == 201
-        assert tie.json == {"task": "translation", "variant": None, "experiment": experiment["id"]}
-    forgotten = experiments.post("/feedback", {"comparison": comparison})
-
-    [pair] = experiments.get(f"/experiments/{experiment['id']}").json["pairs"]
-    assert (pair["votes"]["votes"], pair["votes"]["wins"], pair["votes"]["ties"]) == (2, 1.0, 2)
-    assert forgotten.status == 422 and "null for a tie" in forgotten.problem.detail
-
-
 def test_a_stopped_experiment_can_be_deleted(log: Path) -> None:
     operator = {"Authorization": "Bearer secret"}
     with running_service(log, admin_token="secret") as service:

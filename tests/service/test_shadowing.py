@@ -156,48 +156,6 @@ def change_weights(store: Store, task: Task, variant: str, name: str) -> None:
     list_again(store, manifest, "model.safetensors")
 
 
-def test_live_agreement_and_that_of_an_arm_go_on_after_a_restart(embedded: Store, log: Path) -> None:
-    labels = {"task": "translation", "variant": "quantized"}
-    sources = [example.source for example in load_examples(Task.TRANSLATION, "sample", samples=6).examples]
-    arms = [{"variant": "quantized"}, {"variant": "original"}]
-
-    def report(service: Service) -> Any:
-        return service.get(f"/experiments/{experiment}").json["arms"]
-
-    def answer(service: Service) -> None:
-        for number, source in enumerate(sources * 2):
-            unit = {"X-Slimseq-Unit": str(number)}
-            assert service.post("/translate", {"text": source}, unit).json["experiment"]["id"] == experiment
-
-    with running_service(log, store=embedded.root, shadow_share=1) as service:
-        service.wait_until_ready()
-        posted = service.post("/experiments", {"task": "translation", "name": "agreement", "arms": arms})
-        experiment = posted.json["id"]
-        answer(service)
-        responses = report(service)[0]["responses"]
-        before = live_agreement(service, Task.TRANSLATION, "quantized", responses)
-    with running_service(log, store=embedded.root, shadow_share=1) as service:
-        service.wait_until_ready()
-        restored = live_agreement(service, Task.TRANSLATION, "quantized", responses)
-        restored_metric = metric(service, "slimseq_agreement_outputs", **labels)
-        quantized, original = report(service)
-        answer(service)
-        after = live_agreement(service, Task.TRANSLATION, "quantized", 2 * responses)
-
-        assert 0 < responses < len(sources) * 2 and before["outputs"] == responses
-        assert rounded(restored) == rounded(quantized["agreement"]) == rounded(before)
-        assert original["agreement"] is None
-        assert restored_metric == responses and after["outputs"] == 2 * responses
-        assert metric(service, "slimseq_agreement_outputs", **labels) == 2 * responses
-
-
-def rounded(agreement: Any) -> Any:
-    """What was stored and added up in another order differs in the last digit."""
-    return {**agreement, "interval": [round(end, 9) for end in agreement["interval"]]} | {
-        name: round(agreement[name], 9) for name in ("exact", "similarity")
-    }
-
-
 def change_scales(store: Store, task: Task, variant: str) -> None:
     """Breaks a variant: multiplies the scales of one matrix, and lists the changed file in the manifest."""
     manifest, folder = store.manifest(task, variant), store.folder(task, variant)

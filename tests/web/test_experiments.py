@@ -104,21 +104,6 @@ def test_an_operator_gives_a_key_when_the_service_wants_one(visitor: Visitor, se
     assert found == []
 
 
-def test_an_arm_shows_its_live_agreement(visitor: Visitor, service: Service) -> None:
-    report = service.get(f"/experiments/{started(service)}").json
-    live = {"similarity": 0.913, "interval": [0.88, 0.941], "exact": 0.4, "outputs": 120, "metric": "chrf"}
-    for arm in report["arms"]:
-        arm["agreement"] = live if arm["variant"] == "compact" else None
-    visitor.answer(f"/experiments/{report['id']}", report)
-
-    page = visitor.open(f"experiments/{report['id']}")
-
-    head = page.locator("thead th").all_inner_texts()
-    place = head.index("Agreement with the base model")
-    shown = [row.locator("th, td").nth(place).inner_text() for row in page.locator("tbody tr").all()]
-    assert [" ".join(each.split()) for each in shown] == ["0.913 0.880 to 0.941", "\N{EN DASH}"]
-
-
 def test_an_arm_that_wins_is_said_to_be_ahead(visitor: Visitor, service: Service) -> None:
     identifier = started(service)
     vote(service, "compact", VOTES_TO_DECIDE)

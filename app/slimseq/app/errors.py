@@ -161,10 +161,10 @@ class TooManyExperiments(SlimseqError):
 
 
 class UnknownResponse(SlimseqError):
-    """Raised when feedback names a response or a comparison that does not exist, that failed, or that was deleted."""
+    """Raised when feedback names a response or a comparison that was not made here, or that is too old."""
 
     def __init__(self, judged: str) -> None:
-        super().__init__(f"there is no {judged} to judge: its id is wrong, or it was deleted because it is old")
+        super().__init__(f"there is no {judged} to judge: its id is wrong or too old")
 
 
 class AlreadyJudged(SlimseqError):

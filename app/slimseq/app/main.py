@@ -111,10 +111,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services.keys.start()
     preloading = services.readiness.start()
     services.trimmer.start()
-    services.traffic.start()
-    services.responses.start()
-    services.old_responses.start()
-    services.kept_agreement.start()
+    services.traffic_sync.start()
     services.runner.start()
     try:
         yield

@@ -7,19 +7,15 @@ from typing import Self
 
 from pydantic import SecretStr
 
+from slimseq.app.database.database import Database, database_url, default_url
 from slimseq.app.errors import UnusableStore
+from slimseq.app.evaluations.runner import EvaluationRunner
+from slimseq.app.evaluations.service import EvaluationService
+from slimseq.app.experiments.feedback import FeedbackService
+from slimseq.app.experiments.service import ExperimentService
+from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.identity.keyring import KeyRing
 from slimseq.app.identity.limits import UsageCounter
-from slimseq.app.jobs.database.database import Database, database_url, default_url
-from slimseq.app.jobs.evaluations.evaluation_runner import EvaluationRunner
-from slimseq.app.jobs.evaluations.evaluation_service import EvaluationService
-from slimseq.app.jobs.experiments.experiments import ExperimentService
-from slimseq.app.jobs.experiments.feedback import FeedbackService
-from slimseq.app.jobs.experiments.old_responses import OldResponses
-from slimseq.app.jobs.experiments.responses import ResponseLog
-from slimseq.app.jobs.experiments.traffic import ExperimentTraffic
-from slimseq.app.jobs.shadowing.kept_agreement import KeptAgreement
-from slimseq.app.jobs.shadowing.shadowing import Shadowing
 from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
@@ -36,7 +32,9 @@ from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.app.serving.service import GenerationService
+from slimseq.app.serving.traffic import Traffic
 from slimseq.app.settings import Settings
+from slimseq.app.shadowing.shadowing import Shadowing
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
@@ -62,10 +60,7 @@ class Services:
     metrics: ServiceMetrics
     pool: Pool
     database: Database
-    responses: ResponseLog
-    old_responses: OldResponses
-    kept_agreement: KeptAgreement
-    traffic: ExperimentTraffic
+    traffic_sync: TrafficSync
     runner: EvaluationRunner
     shadowing: Shadowing
     planner: Planner
@@ -107,8 +102,8 @@ class Services:
         latency = LatencyWindow(settings.latency_window_seconds)
         url = settings.database_url
         database = Database(database_url(url.get_secret_value()) if url else default_url(settings.store))
-        responses = ResponseLog(database)
-        traffic = ExperimentTraffic(database, responses, metrics)
+        traffic = Traffic(metrics)
+        traffic_sync = TrafficSync(database, traffic)
         runner = EvaluationRunner(store, chooser, runtimes, database, settings.evaluation_timeout_seconds)
         monitor = AgreementMonitor()
         shadowing = Shadowing(settings.shadow_share, catalogue, runtimes, pool, monitor, metrics)
@@ -124,8 +119,8 @@ class Services:
                 max_queued=settings.evaluation_queue,
                 max_kept=settings.evaluation_kept,
             ),
-            experiments=ExperimentService(database, chooser, traffic, responses),
-            feedback=FeedbackService(database, responses, metrics),
+            experiments=ExperimentService(database, chooser, traffic_sync),
+            feedback=FeedbackService(database, traffic, metrics, settings.feedback_days),
             inventory=Inventory(catalogue, pool, version, runtimes, monitor),
             languages=Languages(catalogue),
             latency=latency,
@@ -133,10 +128,7 @@ class Services:
             metrics=metrics,
             pool=pool,
             database=database,
-            responses=responses,
-            old_responses=OldResponses(database, settings.experiment_response_days, settings.experiment_max_responses),
-            kept_agreement=KeptAgreement(database, monitor, shadowing.show_all),
-            traffic=traffic,
+            traffic_sync=traffic_sync,
             runner=runner,
             shadowing=shadowing,
             planner=planner,
@@ -151,9 +143,9 @@ class Services:
         self.planner.close()
         await self.keys.close()
         await self.trimmer.close()
-        await asyncio.gather(self.runner.close(), self.shadowing.close(), self.traffic.close())
+        await asyncio.gather(self.runner.close(), self.shadowing.close())
         await self.pool.close()
-        await asyncio.gather(self.responses.close(), self.old_responses.close(), self.kept_agreement.close())
+        await self.traffic_sync.close()
         self.database.close()
         if self.traces:
             await asyncio.to_thread(self.traces.close)

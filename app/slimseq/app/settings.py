@@ -216,20 +216,13 @@ class Settings(BaseSettings):
     evaluation_kept: int = Field(
         default=50, ge=1, le=10_000, description="Number of finished evaluations to keep, with their texts."
     )
-    experiment_response_days: float = Field(
+    feedback_days: float = Field(
         default=30,
         gt=0,
         le=36_500,
         allow_inf_nan=False,
-        description="Days after which a response of an experiment is deleted and can no longer be judged. What the "
-        "experiment has counted stays. Outside of experiments, a response is deleted after a day.",
-    )
-    experiment_max_responses: int = Field(
-        default=1_000_000,
-        ge=1,
-        le=1_000_000_000,
-        description="Maximum number of responses of an experiment, and of those outside of experiments, that can be "
-        "judged. The oldest are deleted first.",
+        description="Days for which a response or a comparison can be judged. Judgements outside of experiments are "
+        "deleted after this time.",
     )
     database_url: DatabaseUrl = Field(
         default=None,

@@ -274,14 +274,13 @@ class ArmLatency(Answer):
 
 
 class ArmReport(Arm):
-    """What an arm has shown so far. `share` is that of the traffic. `agreement` needs shadowing."""
+    """What an arm has shown so far. `share` is that of the traffic."""
 
     share: float
     responses: int
     errors: int
     latency: ArmLatency | None
     ratings: MeanRating | None
-    agreement: Agreement | None = None
 
 
 class RatingDifference(Answer):

@@ -4,7 +4,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from slimseq.app.errors import InvalidRequest
-from slimseq.app.http.schemas.evaluation import EvaluationRequest
+from slimseq.app.evaluations.schemas import EvaluationRequest
 from slimseq.app.http.schemas.generation import CompareRequest, SummarizeRequest, TranslateRequest
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.models_store.generation import GenerationOptions

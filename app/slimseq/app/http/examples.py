@@ -12,7 +12,7 @@ ARTICLE = (
 )
 DIGEST = "sha256:7427bd427d2ec34bec71e0fe505b9ec65aa9f0e1a10828c9a457da1c98156e86"
 
-RESPONSE = "0c9b5a0c4f0e4d0c8a7d6f5e4d3c2b1a"
+RESPONSE = "t~~~GqTqEF9cIxZH~quantized~7427bd427d2e.awuAwQ.U-SOuSWAjHN9kC1uPVIRzMUROezpQunppDilxNIKuz0"
 
 PARAMETERS: dict[str, Any] = {"task": "translation", "variant": "quantized"}
 

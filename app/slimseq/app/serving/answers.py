@@ -15,7 +15,7 @@ from slimseq.app.serving.documents.segmenter import Check, unchecked
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.serving.terms import Due
-from slimseq.app.serving.traffic import Assignment, Traffic, new_id
+from slimseq.app.serving.traffic import Assignment, Traffic
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.warnings.checks import OutputWarning, output_warnings, untranslated
 from slimseq.models_store.manifest import Manifest, Task
@@ -35,7 +35,7 @@ class Call:
         started: when it arrived, of `time.monotonic`.
         due: when it expires, and its priority.
         assignment: its arm of an experiment, if it has one.
-        comparison: id of the comparison that it is part of.
+        is_compared: whether it is part of a comparison.
         reason: why its variant was selected, once it is and limits selected it.
     """
 
@@ -45,7 +45,7 @@ class Call:
     started: float
     due: Due
     assignment: Assignment | None = None
-    comparison: str | None = None
+    is_compared: bool = False
     reason: str | None = None
 
 
@@ -78,7 +78,7 @@ class Answers:
         self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, total_seconds, tokens)
         self._metrics.warned(task, variant, [each.kind for found in warnings for each in found])
         response = GenerationResponse(
-            id=new_id(),
+            id=self._traffic.response_id(task, variant, loaded.digest, call.assignment),
             task=task,
             variant=variant,
             digest=loaded.digest,
@@ -88,7 +88,8 @@ class Answers:
             selection=call.reason,
             experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,
         )
-        self._traffic.record(response, call.assignment, call.comparison)
+        if call.assignment is not None and not call.is_compared:
+            self._traffic.count(task, call.assignment, timings.total_ms)
         return response
 
 

@@ -30,7 +30,7 @@ from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.streaming.events import EventStream
 from slimseq.app.serving.terms import Due, Terms
-from slimseq.app.serving.traffic import NoTraffic, Traffic, new_id
+from slimseq.app.serving.traffic import Traffic
 from slimseq.app.settings import Settings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -58,7 +58,7 @@ class GenerationService:
         self._planner = planner
         self._chooser = chooser
         self._pool = pool
-        self._traffic: Traffic = traffic or NoTraffic()
+        self._traffic = traffic or Traffic(metrics)
         self._answers = Answers(planner, latency, metrics, self._traffic)
         self._on_answer = on_answer
         self._traces = traces
@@ -118,12 +118,11 @@ class GenerationService:
             raise InvalidRequest("query parameter variant: names a variant twice")
         for name in variants:
             self._chooser.check_exists(task, name)
-        comparison = new_id()
         results: list[GenerationResponse | FailedVariant] = []
         for name in variants:
             try:
                 choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, name, terms.unit)
-                call = Call(task, prompt, choice, time.monotonic(), due, arm, comparison)
+                call = Call(task, prompt, choice, time.monotonic(), due, arm, is_compared=True)
                 results.append(await self._generate(call))
             except SlimseqError as error:
                 results.append(FailedVariant(variant=name, error=problem_of(error)))
@@ -132,6 +131,7 @@ class GenerationService:
         if answered:
             name = reference_among(list(answered), self._chooser.references(task, variants))
             compared = await asyncio.to_thread(compare_with, answered[name], results)
+        comparison = self._traffic.comparison_id(task, list(answered.values()), terms.unit)
         return CompareResponse(id=comparison, task=task, results=compared)
 
     def check_size(self, prompt: Prompt) -> None:
@@ -173,7 +173,7 @@ class GenerationService:
     def _count_failure(self, call: Call, error: SlimseqError) -> None:
         problem = problem_type(error)
         if call.assignment is not None and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._traffic.record_failure(call.task, call.assignment, problem.slug)
+            self._traffic.count_failure(call.task, call.assignment)
 
     async def _generate(self, call: Call) -> GenerationResponse:
         async with AsyncExitStack() as held, call.due.limited():
@@ -203,10 +203,10 @@ class GenerationService:
         """
         try:
             return await self._lease_selected(held, call)
-        except SlimseqError as error:
-            if call.assignment is None or call.comparison is not None:
+        except SlimseqError:
+            if call.assignment is None or call.is_compared:
                 raise
-            self._traffic.record_failure(call.task, call.assignment, problem_type(error).slug)
+            self._traffic.count_failure(call.task, call.assignment)
             call.assignment, call.choice = None, replace(call.choice, variant=None)
             return await self._lease_selected(held, call)
 

@@ -1,15 +1,24 @@
-"""What the generation service asks of experiments: an arm for a request, and a record of each response.
+"""The traffic of running experiments: an arm for each request, and counts of its responses and errors, in memory.
 
-`slimseq.app.jobs.experiments.traffic` implements it. Nothing here waits, because requests do.
+`slimseq.app.experiments.traffic_sync` tells which experiments run, and writes the counts. Nothing here waits.
 """
 
-import re
-import uuid
+import hashlib
+import secrets
+from bisect import bisect
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import accumulate
 
 from slimseq.app.http.schemas.generation import GenerationResponse
+from slimseq.app.observability.latency_buckets import ERRORS, bucket_of
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.response_ids import UNIT_DIGITS, Answered, ResponseIds
 from slimseq.models_store.manifest import Task
+
+# Experiment, arm and bucket of latency.
+Counted = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -24,8 +33,35 @@ class Assignment:
     unit: str | None = None
 
 
-class Traffic(Protocol):
-    """Assigns requests to arms, and remembers responses so that they can get feedback."""
+@dataclass(frozen=True)
+class Split:
+    """A running experiment: its id, and the weight of each arm."""
+
+    experiment: str
+    weights: Mapping[str, float]
+
+    def assign(self, unit: str | None) -> Assignment:
+        """Returns the arm of a unit, which is the same each time, or a random arm if there is no unit."""
+        digest = unit_digest(self.experiment, unit) if unit else None
+        place = int(digest or secrets.token_hex(UNIT_DIGITS // 2), 16)
+        ends = list(accumulate(self.weights.values()))
+        found = bisect(ends, place / 16**UNIT_DIGITS * ends[-1])
+        return Assignment(self.experiment, list(self.weights)[min(found, len(ends) - 1)], digest)
+
+
+def unit_digest(experiment: str, unit: str) -> str:
+    """Returns what stands for a unit in ids and in the database, from which nobody reads the unit."""
+    return hashlib.sha256(f"{experiment}\n{unit}".encode("utf-8", "surrogatepass")).hexdigest()[:UNIT_DIGITS]
+
+
+class Traffic:
+    """Assigns requests to arms, names responses and counts them. Used from the event loop."""
+
+    def __init__(self, metrics: ServiceMetrics) -> None:
+        self.ids = ResponseIds()
+        self.splits: Mapping[Task, Split] = {}
+        self.counts: Counter[Counted] = Counter()
+        self._metrics = metrics
 
     def assign(self, task: Task, unit: str | None) -> Assignment | None:
         """Returns the arm of a request that names no variant, or None if the task has no running experiment.
@@ -34,50 +70,36 @@ class Traffic(Protocol):
             task: of the request.
             unit: what keeps its arm, such as a user. None draws an arm for this request.
         """
+        split = self.splits.get(task)
+        return split.assign(unit) if split else None
 
     def arm_of(self, task: Task, variant: str, unit: str | None) -> Assignment | None:
-        """Returns the arm of a variant in the running experiment of a task, or None if it has none.
+        """Returns the arm of a variant that a comparison names, or None if it is none of a running experiment."""
+        split = self.splits.get(task)
+        if split is None or variant not in split.weights:
+            return None
+        return Assignment(split.experiment, variant, unit_digest(split.experiment, unit) if unit else None)
 
-        Args:
-            task: of the variant.
-            variant: its name.
-            unit: that asks for it.
-        """
+    def response_id(self, task: Task, variant: str, digest: str, assignment: Assignment | None) -> str:
+        """Returns the id of a new response."""
+        if assignment is None:
+            return self.ids.response(task, variant, digest)
+        return self.ids.response(task, variant, digest, assignment.experiment, assignment.unit)
 
-    def record(self, response: GenerationResponse, assignment: Assignment | None, comparison: str | None) -> None:
-        """Remembers a response, without its texts.
+    def comparison_id(self, task: Task, responses: Sequence[GenerationResponse], unit: str | None) -> str:
+        """Returns the id of a new comparison, of the variants that answered."""
+        answered = [Answered(each.variant, each.digest) for each in responses]
+        arms = [arm for each in responses if (arm := self.arm_of(task, each.variant, unit))]
+        if not arms:
+            return self.ids.comparison(task, answered)
+        return self.ids.comparison(task, answered, arms[0].experiment, arms[0].unit)
 
-        Args:
-            response: the response.
-            assignment: its arm, if it has one.
-            comparison: the id of its comparison, if it is part of one.
-        """
+    def count(self, task: Task, assignment: Assignment, total_ms: float) -> None:
+        """Counts a response of an arm."""
+        self._metrics.arm_ended(task, assignment.arm)
+        self.counts[assignment.experiment, assignment.arm, bucket_of(total_ms)] += 1
 
-    def record_failure(self, task: Task, assignment: Assignment, problem: str) -> None:
-        """Counts a request of an arm that the service failed to answer. `problem` is the slug of the problem's type."""
-
-
-class NoTraffic:
-    """The `Traffic` of a service without experiments."""
-
-    def assign(self, task: Task, unit: str | None) -> Assignment | None:
-        """Returns None."""
-
-    def arm_of(self, task: Task, variant: str, unit: str | None) -> Assignment | None:
-        """Returns None."""
-
-    def record(self, response: GenerationResponse, assignment: Assignment | None, comparison: str | None) -> None:
-        """Does nothing."""
-
-    def record_failure(self, task: Task, assignment: Assignment, problem: str) -> None:
-        """Does nothing."""
-
-
-def new_id() -> str:
-    """Returns an id for a response or a comparison, which cannot be guessed."""
-    return uuid.uuid4().hex
-
-
-def is_id(text: str) -> bool:
-    """Whether a text has the form of an id of `new_id`."""
-    return re.fullmatch(r"[0-9a-f]{32}", text) is not None
+    def count_failure(self, task: Task, assignment: Assignment) -> None:
+        """Counts a request of an arm that the service failed to answer."""
+        self._metrics.arm_ended(task, assignment.arm, has_failed=True)
+        self.counts[assignment.experiment, assignment.arm, ERRORS] += 1

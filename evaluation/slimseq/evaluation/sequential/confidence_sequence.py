@@ -13,7 +13,7 @@ grid of capitals instead of three numbers.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -65,40 +65,26 @@ class ConfidenceSequence(BaseModel):
         return self._unscaled(self.total / self.count) if self.count else None
 
     def update(self, value: float) -> None:
-        """Adds a value.
+        """Adds a value, as `extend` does."""
+        self.extend([value])
+
+    def extend(self, values: Iterable[float]) -> None:
+        """Adds values in their order.
 
         Raises:
-            ValueError: it is not between `low` and `high`.
+            ValueError: one is not between `low` and `high`. None is added then.
         """
-        # Not a number is in no interval.
-        if not self.low <= value <= self.high:
-            raise ValueError(f"{value} is not between {self.low} and {self.high}")
-        scaled = (value - self.low) / (self.high - self.low)
-        # The prediction must not know the value.
-        predicted = (self.total + 0.5) / (self.count + 1)
-        self.variation += (scaled - predicted) ** 2
-        self.total += scaled
-        self.count += 1
-
-    def plus(self, other: Self) -> Self:
-        """Returns the sequence of the values of both, which may come from two processes at the same time.
-
-        The interval stays valid: any prediction may be summed up that did not know its value.
-        """
-        return self._changed(other, 1)
-
-    def minus(self, earlier: Self) -> Self:
-        """Returns the sequence of the values since an earlier state of this one."""
-        return self._changed(earlier, -1)
-
-    def _changed(self, other: Self, sign: int) -> Self:
-        if (self.low, self.high) != (other.low, other.high):
-            raise ValueError(f"values from {self.low} to {self.high}, and from {other.low} to {other.high}")
-        count = self.count + sign * other.count
-        sums = self.total + sign * other.total, self.variation + sign * other.variation
-        # A sum of fractions may be rounded beyond what is possible.
-        total, variation = (min(max(each, 0.0), count) for each in sums)
-        return type(self)(low=self.low, high=self.high, count=count, total=total, variation=variation)
+        count, total, variation = self.count, self.total, self.variation
+        for value in values:
+            # Not a number is in no interval.
+            if not self.low <= value <= self.high:
+                raise ValueError(f"{value} is not between {self.low} and {self.high}")
+            scaled = (value - self.low) / (self.high - self.low)
+            # The prediction must not know the value.
+            variation += (scaled - (total + 0.5) / (count + 1)) ** 2
+            total += scaled
+            count += 1
+        self.count, self.total, self.variation = count, total, variation
 
     def interval(self, alpha: float = ALPHA) -> Interval:
         """Returns the interval now: `(low, high)` before the first value.

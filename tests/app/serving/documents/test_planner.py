@@ -29,7 +29,7 @@ def test_usual_work_does_not_wait_for_long_work_to_end() -> None:
         done: list[int] = []
         long = asyncio.create_task(planner.run(counting(1000, done), Size.LONG))
         await asyncio.sleep(0.05)
-        found = await asyncio.gather(planner.run(counting(2), Size.USUAL), planner.run(counting(1), Size.SHORT))
+        found = list(await asyncio.gather(planner.run(counting(2), Size.USUAL), planner.run(counting(1), Size.SHORT)))
 
         assert found == ["2 pieces", "1 pieces"]
         assert not long.done() and len(done) < 500

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter
 
+from slimseq.app.evaluations import routes as evaluations
+from slimseq.app.experiments import routes as experiments
 from slimseq.app.http.routes import (
-    evaluations,
-    experiments,
     generate,
     health,
     info,

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from rapidfuzz import fuzz
 
-from slimseq.inference.text.protection.spans import SpanKind, Range, find_spans
+from slimseq.inference.text.protection.spans import Range, SpanKind, find_spans
 
 # A piece of markup: source of HTML, or a token of Markdown.
 Piece = TypeVar("Piece")

@@ -192,7 +192,7 @@ function howToJudge({ experiment: shown }) {
 
 function arms(page) {
   const shown = page.experiment.arms;
-  const has = { ratings: shown.some((arm) => arm.ratings), agreement: shown.some((arm) => arm.agreement) };
+  const hasRatings = shown.some((arm) => arm.ratings);
   return html`<section>
     <h2>Arms</h2>
     ${table(
@@ -204,22 +204,18 @@ function arms(page) {
         Errors: NUMBERS,
         p50: NUMBERS,
         p95: NUMBERS,
-        ...(has.agreement ? { "Agreement with the base model": WORDS } : {}),
-        ...(has.ratings ? { "Mean rating": WORDS, Ratings: NUMBERS } : {}),
+        ...(hasRatings ? { "Mean rating": WORDS, Ratings: NUMBERS } : {}),
       },
-      shown.map((arm) => armRow(page, arm, has)),
+      shown.map((arm) => armRow(page, arm, hasRatings)),
     )}
   </section>`;
 }
 
-function armRow(page, { variant, share, responses, errors, latency, agreement, ratings }, has) {
+function armRow(page, { variant, share, responses, errors, latency, ratings }, hasRatings) {
   const tone = page.marks.get(variant)?.tone ?? 0;
   const rating = ratings
     ? drawnInterval(ratings.mean, ratings.interval, [0, 1], { tone, at: null, decimals: 2 })
     : html`<span class="soft">none yet</span>`;
-  const agrees = agreement
-    ? drawnInterval(agreement.similarity, agreement.interval, [0, 1], { tone, at: null })
-    : html`<span class="soft">–</span>`;
   return html`<tr>
     <th scope="row">${name(page, variant)}</th>
     <td class="number">${percent(share)}</td>
@@ -227,9 +223,8 @@ function armRow(page, { variant, share, responses, errors, latency, agreement, r
     <td class="number ${errors ? "bad" : ""}">${count(errors)}</td>
     <td class="number">${milliseconds(latency?.p50_ms)}</td>
     <td class="number">${milliseconds(latency?.p95_ms)}</td>
-    ${has.agreement ? html`<td>${agrees}</td>` : nothing}
     ${
-      has.ratings
+      hasRatings
         ? html`<td>${rating}</td>
             <td class="number">${count(ratings?.count)}</td>`
         : nothing

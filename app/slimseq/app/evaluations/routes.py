@@ -1,0 +1,149 @@
+"""`POST` and `GET /evaluations`, and what is below them: uploads, one evaluation, its samples."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile, status
+
+from slimseq.app.evaluations.schemas import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
+from slimseq.app.http.dependencies import BeforeQuery, ServicesDep
+from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.problems import documented
+from slimseq.app.http.security import AdmissionDep, audited, requires
+from slimseq.app.http.upload_route import UploadRoute
+from slimseq.app.identity.keys import Scope
+from slimseq.models_store.manifest import Task
+
+ALLOWED = [requires(Scope.EVALUATE)]
+
+router = APIRouter(tags=["measurements"], route_class=JsonRoute, dependencies=ALLOWED)
+uploads = APIRouter(tags=["measurements"], route_class=UploadRoute)
+
+EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
+
+
+@router.post(
+    "/evaluations",
+    operation_id="post_evaluation",
+    summary="Evaluate variants",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=documented(404, 413, 415, 422, 429, 500, 503),
+    dependencies=[audited("post evaluation")],
+)
+async def post_evaluation(
+    body: EvaluationRequest, services: ServicesDep, admission: AdmissionDep, response: Response
+) -> EvaluationJob:
+    """Queue an evaluation of variants on a named data set or on posted pairs. `Location` has the evaluation's path.
+
+    It is kept when the service restarts, with its texts.
+    """
+    await admission.evaluation()
+    return _accepted(await services.evaluations.post(body), response)
+
+
+@uploads.post(
+    "/evaluations/upload",
+    operation_id="upload_evaluation",
+    summary="Evaluate variants on a file",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=documented(404, 413, 415, 422, 429, 500, 503),
+    dependencies=[audited("post evaluation")],
+)
+async def upload_evaluation(
+    task: Annotated[Task, Form(description="Task of the variants.")],
+    variants: Annotated[list[str], Form(min_length=1, description="Names of the variants, a field each.")],
+    file: Annotated[
+        UploadFile,
+        File(
+            description="Pairs in UTF-8, by the ending of the file's name. `.jsonl`: an object a line. `.csv`: the "
+            "first line names the columns. Both name `source` and `target`, or `document` and `summary`. `.tsv`: the "
+            "source and the target, without names."
+        ),
+    ],
+    services: ServicesDep,
+    admission: AdmissionDep,
+    response: Response,
+    retention: Annotated[float | None, Form(description="Share of a gate question, as in `gate`.")] = None,
+) -> EvaluationJob:
+    """Queue an evaluation of variants on the pairs of an uploaded file. `Location` has the evaluation's path."""
+    await admission.evaluation()
+    job = await services.evaluations.post_file(task, variants, retention, file.filename or "", file.file)
+    return _accepted(job, response)
+
+
+@router.get(
+    "/evaluations",
+    operation_id="list_evaluations",
+    summary="List evaluations",
+    responses=documented(422, 500, 503),
+)
+async def list_evaluations(
+    services: ServicesDep,
+    before: BeforeQuery = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of evaluations.")] = 50,
+) -> EvaluationList:
+    """List the evaluations, the newest first. The path of each evaluation has its results."""
+    return await services.evaluations.list(before, limit)
+
+
+@router.get(
+    "/evaluations/{identifier}",
+    operation_id="get_evaluation",
+    summary="Show an evaluation",
+    responses=documented(404, 500, 503),
+)
+async def get_evaluation(identifier: EvaluationPath, services: ServicesDep) -> EvaluationJob:
+    """Show the status of an evaluation, and its results once it succeeded."""
+    return await services.evaluations.get(identifier)
+
+
+@router.delete(
+    "/evaluations/{identifier}",
+    operation_id="cancel_evaluation",
+    summary="Cancel or delete an evaluation",
+    responses=documented(404, 500, 503),
+    dependencies=[audited("cancel evaluation")],
+)
+async def cancel_evaluation(identifier: EvaluationPath, services: ServicesDep) -> EvaluationJob:
+    """Cancel an evaluation that is queued or running, and delete its texts. It stays in the list as `cancelled`.
+
+    An evaluation that has ended is deleted with its results. The answer is its last state.
+    """
+    return await services.evaluations.cancel_or_delete(identifier)
+
+
+@router.get(
+    "/evaluations/{identifier}/samples",
+    operation_id="list_evaluation_samples",
+    summary="Show samples and outputs",
+    responses=documented(404, 422, 500, 503),
+)
+async def list_evaluation_samples(
+    identifier: EvaluationPath,
+    services: ServicesDep,
+    start: Annotated[int, Query(ge=0, lt=2**31, description="Number of the first sample.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of samples.")] = 20,
+) -> EvaluatedSamples:
+    """Show the samples of an evaluation with each variant's output and score, also while it runs."""
+    return await services.evaluations.samples(identifier, start, limit)
+
+
+@router.delete(
+    "/evaluations/{identifier}/samples",
+    operation_id="delete_evaluation_samples",
+    summary="Delete samples and outputs",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_description="The texts are deleted.",
+    responses=documented(404, 409, 500, 503),
+    dependencies=[audited("delete evaluation samples")],
+)
+async def delete_evaluation_samples(identifier: EvaluationPath, services: ServicesDep) -> None:
+    """Delete the texts of an evaluation that has ended, and keep its results."""
+    await services.evaluations.erase(identifier)
+
+
+router.include_router(uploads)
+
+
+def _accepted(job: EvaluationJob, response: Response) -> EvaluationJob:
+    response.headers["Location"] = f"/evaluations/{job.id}"
+    return job

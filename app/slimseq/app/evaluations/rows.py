@@ -1,0 +1,302 @@
+"""The tables of evaluations, and the transactions on them: submit, claim, record, end, list and delete.
+
+A process that runs an evaluation owns it, and writes only while it does: an evaluation that was cancelled, or that
+another process took over, is not changed by the one that ran it before.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, cast
+
+import psutil
+from sqlalchemy import JSON, CursorResult, ForeignKey, String, delete, func, insert, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from slimseq.app.database.columns import Base, Numbered, UserText
+from slimseq.app.errors import EvaluationRuns, Overloaded, UnknownEvaluation
+from slimseq.app.evaluations.schemas import Status
+
+# An evaluation without a new output for so long is taken from its owner, if that is on another machine: it may be dead.
+SILENCE_SECONDS = 900.0
+# A process may seem to have started a little earlier or later after the clock was adjusted.
+CLOCK_SECONDS = 5.0
+RETRY_SECONDS = 30
+# Rows of one statement, so that a large request does not hold the interpreter for long.
+PIECE_ROWS = 50
+
+# The columns of a `SampleRow` or an `OutputRow` but for the evaluation.
+Values = Mapping[str, Any]
+
+logger = logging.getLogger(__name__)
+
+_FINAL = [status for status in Status if status.is_final]
+_FREE: Mapping[str, Any] = {"owner": None, "written_at": None}
+
+
+class EvaluationRow(Numbered):
+    """An evaluation.
+
+    Attributes:
+        number: the order of submission.
+        kind: `quality` or `latency`.
+        digests: the digest of each variant at the time of submission.
+        references: the reference of each variant, if it is one of the variants.
+        runtimes: the runtime of each variant, once a process runs the evaluation.
+        options: the gate question, or the settings of a latency measurement.
+        samples: maximum number of samples; once they are stored, their number.
+        are_samples_stored: whether `SampleRow` has all samples.
+        owner: the process that runs it, as `this_process` says, or None.
+        written_at: when the owner wrote the last time, in seconds since the epoch.
+        request_id: of the request that posted it, for the log and the error.
+        results, error: JSON, once the evaluation has ended.
+    """
+
+    __tablename__ = "evaluations"
+
+    id: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    task: Mapped[str]
+    variants: Mapped[list[str]]
+    digests: Mapped[dict[str, Any]]
+    references: Mapped[dict[str, Any]]
+    runtimes: Mapped[dict[str, Any] | None]
+    options: Mapped[dict[str, Any]]
+    dataset: Mapped[str]
+    samples: Mapped[int]
+    are_samples_stored: Mapped[bool]
+    status: Mapped[str] = mapped_column(index=True)
+    progress: Mapped[float]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    owner: Mapped[str | None] = mapped_column(String(128))
+    written_at: Mapped[float | None]
+    request_id: Mapped[str] = mapped_column(String(128))
+    results: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+
+
+class SampleRow(Base):
+    """A sample of an evaluation."""
+
+    __tablename__ = "evaluation_samples"
+
+    evaluation: Mapped[int] = mapped_column(ForeignKey("evaluations.number", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    source: Mapped[str] = mapped_column(UserText)
+    target: Mapped[str] = mapped_column(UserText)
+
+
+class OutputRow(Base):
+    """The output of a variant for a sample.
+
+    Attributes:
+        seconds: its share of the time of its batch.
+        confidence: of a calibrated variant.
+        warnings: a JSON list of `kind` and `detail`, or None.
+    """
+
+    __tablename__ = "evaluation_outputs"
+
+    evaluation: Mapped[int] = mapped_column(ForeignKey("evaluations.number", ondelete="CASCADE"), primary_key=True)
+    variant: Mapped[str] = mapped_column(primary_key=True)
+    sample: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(UserText)
+    finish_reason: Mapped[str]
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    truncated: Mapped[bool]
+    seconds: Mapped[float]
+    score: Mapped[float]
+    confidence: Mapped[float | None]
+    warnings: Mapped[list[Any] | None] = mapped_column(JSON)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An evaluation that this process runs."""
+
+    number: int
+    id: str
+    owner: str
+    kind: str
+    task: str
+    variants: Sequence[str]
+    digests: Mapping[str, str | None]
+    references: Mapping[str, str]
+    runtimes: Mapping[str, str] | None
+    options: Mapping[str, Any]
+    dataset: str
+    samples: int
+    are_samples_stored: bool
+    request_id: str
+
+
+def submit(session: Session, row: EvaluationRow, samples: Iterable[Values], max_queued: int, max_kept: int) -> None:
+    """Queues an evaluation with its samples, if it has some, and forgets the oldest that have ended.
+
+    Raises:
+        Overloaded: too many evaluations are queued.
+    """
+    waiting = session.scalar(select(func.count()).where(EvaluationRow.status == Status.QUEUED)) or 0
+    if waiting >= max_queued:
+        raise Overloaded(f"{waiting} evaluations are queued", RETRY_SECONDS)
+    session.add(row)
+    session.flush()
+    _insert(session, SampleRow, row.number, samples)
+    ended = select(EvaluationRow.number).where(EvaluationRow.status.in_(_FINAL)).order_by(EvaluationRow.number.desc())
+    old = session.scalars(ended.offset(max_kept)).all()
+    session.execute(delete(EvaluationRow).where(EvaluationRow.number.in_(old)))
+
+
+def this_process() -> str:
+    """Returns what names this process among all that were and will be: its machine, its id, and when it started."""
+    return f"{_host()} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def claim(session: Session, owner: str) -> Claim | None:
+    """Takes the oldest queued evaluation, after those whose process has died are queued again."""
+    for running in session.scalars(select(EvaluationRow).where(EvaluationRow.status == Status.RUNNING)).all():
+        if _has_died(running):
+            logger.info("an evaluation whose service has died goes on", extra={"evaluation": running.id})
+            _update(session, running.number, running.owner, status=Status.QUEUED, **_FREE)
+    queued = EvaluationRow.status == Status.QUEUED
+    oldest = session.scalar(select(EvaluationRow).where(queued).order_by(EvaluationRow.number).limit(1))
+    if oldest is None:
+        return None
+    taken = update(EvaluationRow).where(EvaluationRow.number == oldest.number, queued)
+    values = {"status": Status.RUNNING, "owner": owner, "written_at": time.time()}
+    if not cast(CursorResult[Any], session.execute(taken.values(values))).rowcount:
+        # Another process was faster.
+        return None
+    session.refresh(oldest)
+    oldest.started_at = oldest.started_at or datetime.now(UTC)
+    return Claim(**{name: getattr(oldest, name) for name in Claim.__dataclass_fields__})
+
+
+def change(session: Session, claimed: Claim, **changes: Any) -> bool:
+    """Changes columns of an evaluation. Returns False if it is not ours any more."""
+    return _update(session, claimed.number, claimed.owner, written_at=time.time(), **changes)
+
+
+def add_samples(session: Session, claimed: Claim, samples: Sequence[Values]) -> bool:
+    """Stores all samples of a named data set. Returns False if the evaluation is not ours any more."""
+    if not change(session, claimed, are_samples_stored=True, samples=len(samples)):
+        return False
+    _insert(session, SampleRow, claimed.number, samples)
+    return True
+
+
+def add_outputs(session: Session, claimed: Claim, outputs: Iterable[Values], progress: float) -> bool:
+    """Stores outputs of a variant. Returns False if the evaluation is not ours any more."""
+    if not change(session, claimed, progress=progress):
+        return False
+    _insert(session, OutputRow, claimed.number, outputs)
+    return True
+
+
+def finish(session: Session, claimed: Claim, status: Status, **changes: Any) -> None:
+    """Ends an evaluation that is still ours."""
+    _update(session, claimed.number, claimed.owner, status=status, ended_at=datetime.now(UTC), **_FREE, **changes)
+
+
+def release(session: Session, claimed: Claim) -> None:
+    """Gives an evaluation back, so that the next process goes on with it."""
+    _update(session, claimed.number, claimed.owner, status=Status.QUEUED, **_FREE)
+
+
+def find(session: Session, identifier: str) -> EvaluationRow:
+    """Returns an evaluation.
+
+    Raises:
+        UnknownEvaluation: there is no evaluation with that id.
+    """
+    row = session.scalar(select(EvaluationRow).where(EvaluationRow.id == identifier))
+    if row is None:
+        raise UnknownEvaluation(identifier)
+    return row
+
+
+def cancel_or_delete(session: Session, identifier: str) -> EvaluationRow:
+    """Cancels an evaluation that has not ended, and deletes its texts; deletes one that has ended. Returns its state.
+
+    Raises:
+        UnknownEvaluation: there is no evaluation with that id.
+    """
+    row = find(session, identifier)
+    session.refresh(row, with_for_update=True)
+    if Status(row.status).is_final:
+        session.delete(row)
+    else:
+        row.status, row.owner, row.written_at, row.ended_at = Status.CANCELLED, None, None, datetime.now(UTC)
+        erase(session, row.number)
+    return row
+
+
+def erase_ended(session: Session, identifier: str) -> None:
+    """Deletes the texts of an evaluation that has ended.
+
+    Raises:
+        UnknownEvaluation: there is no evaluation with that id.
+        EvaluationRuns: it has not ended.
+    """
+    row = find(session, identifier)
+    if not Status(row.status).is_final:
+        raise EvaluationRuns(identifier)
+    erase(session, row.number)
+
+
+def erase(session: Session, number: int) -> None:
+    """Deletes the texts of an evaluation."""
+    for table in (SampleRow, OutputRow):
+        session.execute(delete(table).where(table.evaluation == number))
+
+
+def samples_of(session: Session, number: int, start: int, limit: int) -> Sequence[SampleRow]:
+    """Returns samples of an evaluation in their order."""
+    rows = select(SampleRow).where(SampleRow.evaluation == number, SampleRow.number >= start)
+    return session.scalars(rows.order_by(SampleRow.number).limit(limit)).all()
+
+
+def outputs_of(session: Session, number: int, start: int, end: int) -> Sequence[OutputRow]:
+    """Returns the outputs of all variants for the samples from `start` to before `end`."""
+    rows = select(OutputRow).where(OutputRow.evaluation == number, OutputRow.sample >= start, OutputRow.sample < end)
+    return session.scalars(rows).all()
+
+
+def _has_died(running: EvaluationRow) -> bool:
+    """Whether the process that runs an evaluation is gone. Of another machine's, only its silence says so."""
+    host, identifier, started = str(running.owner).split()
+    if host != _host():
+        return time.time() - (running.written_at or 0.0) > SILENCE_SECONDS
+    # This process runs none while it claims one: its id was another one's, as in a container that was restarted.
+    if int(identifier) == os.getpid():
+        return True
+    try:
+        started_now: float = psutil.Process(int(identifier)).create_time()
+        return abs(started_now - float(started)) > CLOCK_SECONDS
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _host() -> str:
+    return socket.gethostname()[:64]
+
+
+def _update(session: Session, number: int, by: str | None, **changes: Any) -> bool:
+    own = update(EvaluationRow).where(EvaluationRow.number == number, EvaluationRow.owner == by)
+    return bool(cast(CursorResult[Any], session.execute(own.values(changes))).rowcount)
+
+
+def _insert(
+    session: Session, table: type[SampleRow] | type[OutputRow], evaluation: int, rows: Iterable[Values]
+) -> None:
+    left = iter(rows)
+    while piece := [{**row, "evaluation": evaluation} for row in islice(left, PIECE_ROWS)]:
+        session.execute(insert(table), piece)

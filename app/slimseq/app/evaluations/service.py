@@ -1,0 +1,255 @@
+"""The service of the `/evaluations` routes: checks a posted evaluation, and reads and changes those in the database."""
+
+import asyncio
+import importlib.util
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import BinaryIO
+
+from asgi_correlation_id import correlation_id
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from slimseq.app.database.database import Database
+from slimseq.app.database.queries import newest_first
+from slimseq.app.errors import InvalidRequest
+from slimseq.app.evaluations import rows
+from slimseq.app.evaluations.runner import EvaluationRunner
+from slimseq.app.evaluations.schemas import (
+    PAIR_KEYS,
+    EvaluatedSample,
+    EvaluatedSamples,
+    EvaluationJob,
+    EvaluationList,
+    EvaluationRequest,
+    EvaluationSummary,
+    SampleOutput,
+    Status,
+)
+from slimseq.app.http.validation import describe
+from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.evaluation.dataset_files import read_uploaded
+from slimseq.evaluation.datasets import BUNDLED, dataset_names
+from slimseq.models_store.manifest import Task
+
+# Name of the data set of posted pairs.
+POSTED = "pairs"
+# As long as the column.
+MAX_NAME_CHARACTERS = 64
+
+
+class EvaluationService:
+    """Submits, lists, shows and cancels evaluations. Without the database, all of it raises `DatabaseUnavailable`."""
+
+    def __init__(
+        self,
+        chooser: Chooser,
+        database: Database,
+        runner: EvaluationRunner,
+        *,
+        max_pairs: int,
+        max_queued: int,
+        max_kept: int,
+    ) -> None:
+        """Makes the service.
+
+        Args:
+            chooser: knows the variants.
+            database: keeps the evaluations.
+            runner: runs them.
+            max_pairs: maximum number of samples of an evaluation.
+            max_queued: maximum number of queued evaluations.
+            max_kept: maximum number of ended evaluations that are kept.
+        """
+        self._chooser = chooser
+        self._database = database
+        self._runner = runner
+        self._max_pairs = max_pairs
+        self._max_queued = max_queued
+        self._max_kept = max_kept
+
+    async def post(self, request: EvaluationRequest, name: str = POSTED) -> EvaluationJob:
+        """Queues an evaluation. `name` is that of the data set if the request has pairs.
+
+        Raises:
+            UnknownVariant: there is no variant of a name.
+            InvalidRequest: there is no such data set, there are too many samples, or the gate question has no answer.
+            Overloaded: too many evaluations are queued.
+            ShuttingDown: the service is stopping.
+        """
+        for variant in request.variants:
+            self._chooser.check_exists(request.task, variant)
+        row = self._row(request, name)
+        samples: Iterable[rows.Values] = ()
+        if request.pairs is not None:
+            source, target = PAIR_KEYS[request.task]
+            samples = (
+                {"number": number, "source": pair[source], "target": pair[target]}
+                for number, pair in enumerate(request.pairs)
+            )
+
+        def submit(session: Session) -> EvaluationJob:
+            rows.submit(session, row, samples, self._max_queued, self._max_kept)
+            return _described(row)
+
+        self._runner.check_open()
+        job = await self._database.run(submit)
+        self._runner.wake()
+        return job
+
+    async def post_file(
+        self, task: Task, variants: Sequence[str], retention: float | None, name: str, file: BinaryIO
+    ) -> EvaluationJob:
+        """Queues an evaluation on the pairs of an uploaded file.
+
+        Args:
+            task: of all variants.
+            variants: their names.
+            retention: the share of a gate question, or None.
+            name: of the file.
+            file: JSON lines, CSV or tab-separated pairs, by its name.
+
+        Raises:
+            DatasetUnavailable: it is no such file, or a line is no pair.
+            InvalidRequest: a field or a text is wrong, or there are too many pairs.
+            UnknownVariant, Overloaded, ShuttingDown: as `post`.
+        """
+        shown = "".join(each for each in name if each.isprintable())[-MAX_NAME_CHARACTERS:]
+
+        def read() -> EvaluationRequest:
+            # One more shows that there are too many.
+            examples = islice(read_uploaded(task, shown, file), self._max_pairs + 1)
+            pairs = [dict(zip(PAIR_KEYS[task], (each.source, each.target), strict=True)) for each in examples]
+            gate = None if retention is None else {"retention": retention}
+            fields = {"task": task, "variants": list(variants), "pairs": pairs, "gate": gate}
+            try:
+                return EvaluationRequest.model_validate(fields)
+            except ValidationError as error:
+                raise InvalidRequest(describe(error.errors())) from error
+
+        return await self.post(await asyncio.to_thread(read), shown)
+
+    async def list(self, before: int | None, limit: int) -> EvaluationList:
+        """Returns a page of evaluations, without their results."""
+
+        def read(session: Session) -> EvaluationList:
+            page, following = newest_first(session, rows.EvaluationRow, before, limit)
+            summaries = [EvaluationSummary.model_validate(row, from_attributes=True) for row in page]
+            return EvaluationList(evaluations=summaries, next=following)
+
+        return await self._database.run(read, writes=False)
+
+    async def get(self, identifier: str) -> EvaluationJob:
+        """Returns an evaluation.
+
+        Raises:
+            UnknownEvaluation: there is no evaluation with that id.
+        """
+        return await self._database.run(lambda session: _described(rows.find(session, identifier)), writes=False)
+
+    async def cancel_or_delete(self, identifier: str) -> EvaluationJob:
+        """Cancels an evaluation that has not ended; deletes one that has. Returns its last state.
+
+        Raises:
+            UnknownEvaluation: there is no evaluation with that id.
+        """
+        job = await self._database.run(lambda session: _described(rows.cancel_or_delete(session, identifier)))
+        if job.status is Status.CANCELLED:
+            self._runner.kill(identifier)
+        return job
+
+    async def samples(self, identifier: str, start: int, limit: int) -> EvaluatedSamples:
+        """Returns a page of the samples of an evaluation, with the outputs so far.
+
+        Raises:
+            UnknownEvaluation: there is no evaluation with that id.
+        """
+
+        def read(session: Session) -> EvaluatedSamples:
+            number = rows.find(session, identifier).number
+            found = rows.samples_of(session, number, start, limit + 1)
+            page = {
+                row.number: EvaluatedSample(number=row.number, source=row.source, target=row.target, outputs={})
+                for row in found[:limit]
+            }
+            if page:
+                for output in rows.outputs_of(session, number, min(page), max(page) + 1):
+                    page[output.sample].outputs[output.variant] = SampleOutput.model_validate(output)
+            return EvaluatedSamples(samples=list(page.values()), next=found[-1].number if len(found) > limit else None)
+
+        return await self._database.run(read, writes=False)
+
+    async def erase(self, identifier: str) -> None:
+        """Deletes the texts of an evaluation that has ended, and keeps its results.
+
+        Raises:
+            UnknownEvaluation: there is no evaluation with that id.
+            EvaluationRuns: it has not ended.
+        """
+        await self._database.run(lambda session: rows.erase_ended(session, identifier))
+
+    def _row(self, request: EvaluationRequest, name: str) -> rows.EvaluationRow:
+        task, variants = request.task, tuple(request.variants)
+        references = self._chooser.references(task, variants)
+        dataset, samples = self._dataset(request, name)
+        options = request.model_dump(include={"gate", "latency"}, exclude_none=True)
+        if request.gate is not None:
+            _check_gate(variants, references)
+        if request.latency is not None:
+            # `None` is an answer there.
+            options["latency"] = request.latency.model_dump()
+        return rows.EvaluationRow(
+            id=uuid.uuid4().hex,
+            kind="latency" if request.latency else "quality",
+            task=task.value,
+            variants=list(variants),
+            digests=self._chooser.digests(task, variants),
+            references=references,
+            options=options,
+            dataset=dataset,
+            samples=samples,
+            are_samples_stored=request.pairs is not None,
+            status=Status.QUEUED.value,
+            progress=0.0,
+            request_id=correlation_id.get() or "",
+            created_at=datetime.now(UTC),
+        )
+
+    def _dataset(self, request: EvaluationRequest, name: str) -> tuple[str, int]:
+        """Returns the name and the number of samples."""
+        if request.latency is not None:
+            return BUNDLED, request.latency.texts
+        is_posted = request.pairs is not None
+        count = len(request.pairs) if request.pairs is not None else request.samples or self._max_pairs
+        if count > self._max_pairs:
+            field = "pairs" if is_posted else "samples"
+            raise InvalidRequest(f"{field}: {count} are too many; at most {self._max_pairs} are allowed")
+        if is_posted:
+            return name, count
+        # Only names are allowed: a path would let a client read files of this machine.
+        if request.dataset not in known_datasets(request.task):
+            known = ", ".join(known_datasets(request.task))
+            raise InvalidRequest(f"dataset: there is no {request.dataset!r} here; there is {known}")
+        return request.dataset, count
+
+
+def known_datasets(task: Task) -> tuple[str, ...]:
+    """Returns the names of the data sets: the bundled one, and those of the hub if its library is installed."""
+    return dataset_names(task) if importlib.util.find_spec("datasets") else (BUNDLED,)
+
+
+def _check_gate(variants: Iterable[str], references: Mapping[str, str]) -> None:
+    lacking = [name for name in variants if name not in references]
+    if lacking:
+        raise InvalidRequest(f"gate: the reference of {', '.join(lacking)} is not among the variants; name it too")
+    if all(name == reference for name, reference in references.items()):
+        raise InvalidRequest("gate: there is no variant to ask about; name one beside its reference")
+
+
+def _described(row: rows.EvaluationRow) -> EvaluationJob:
+    summary = EvaluationSummary.model_validate(row, from_attributes=True)
+    return EvaluationJob(
+        **summary.model_dump(), digests=row.digests, runtimes=row.runtimes, error=row.error, **(row.results or {})
+    )

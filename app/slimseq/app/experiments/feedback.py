@@ -1,0 +1,105 @@
+"""The service of `POST /feedback`: a rating of a response, or a vote in a comparison, each counted once."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from slimseq.app.database.database import Database
+from slimseq.app.errors import AlreadyJudged, InvalidRequest, UnknownResponse
+from slimseq.app.experiments.rows import RatingRow, VoteRow, kept_arms
+from slimseq.app.experiments.schemas import Feedback, FeedbackRequest
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.response_ids import Judgeable
+from slimseq.app.serving.traffic import Traffic, unit_digest
+
+
+class FeedbackService:
+    """Records feedback. What it returned is in the database, what it refused is not."""
+
+    def __init__(self, database: Database, traffic: Traffic, metrics: ServiceMetrics, days: float) -> None:
+        """Makes the service.
+
+        Args:
+            database: receives judgements.
+            traffic: has made the ids.
+            metrics: counts.
+            days: for which a response can be judged.
+        """
+        self._database = database
+        self._traffic = traffic
+        self._metrics = metrics
+        self._kept = timedelta(days=days)
+
+    async def post(self, request: FeedbackRequest, unit: str | None = None) -> Feedback:
+        """Records a rating or a vote.
+
+        Args:
+            request: the rating or the vote.
+            unit: that judges, by default that of the response or the comparison.
+
+        Raises:
+            UnknownResponse: no response or comparison has that id, or it is too old.
+            InvalidRequest: the preferred variant was not compared.
+            AlreadyJudged: the response was rated, or the comparison voted on, before.
+            DatabaseUnavailable: the database failed. Nothing was recorded.
+        """
+        kind = "comparison" if request.response is None else "response"
+        identifier = request.response or request.comparison or ""
+        name = f"{kind} {identifier!r}"
+        judged = self._traffic.ids.read(kind, identifier, self._kept.total_seconds())
+        if judged is None or not judged.answered:
+            raise UnknownResponse(name)
+        row = _rating(judged, request.rating) if request.rating is not None else _vote(judged, request.preferred)
+        row.unit = unit_digest(judged.experiment, unit) if judged.experiment and unit else judged.unit
+
+        def add(session: Session) -> None:
+            if row.experiment:
+                arms = kept_arms(session, [row.experiment]).get(row.experiment)
+                if arms is None:
+                    raise UnknownResponse(name)
+                if isinstance(row, VoteRow) and row.preferred is not None and row.preferred not in arms:
+                    # It says nothing about arms.
+                    row.experiment = row.unit = None
+            session.add(row)
+            # Their ids are too old to be judged again.
+            for table in (RatingRow, VoteRow):
+                is_old = table.experiment.is_(None) & (table.created_at < row.created_at - self._kept)
+                session.execute(delete(table).where(is_old))
+
+        try:
+            await self._database.run(add)
+        except IntegrityError:
+            raise AlreadyJudged(name) from None
+        if isinstance(row, VoteRow):
+            if row.preferred is not None:
+                self._metrics.variant_preferred(judged.task, row.preferred)
+            return Feedback(task=judged.task, variant=row.preferred, experiment=row.experiment)
+        self._metrics.response_rated(judged.task, row.variant, row.rating)
+        return Feedback(task=judged.task, variant=row.variant, experiment=row.experiment)
+
+
+def _rating(judged: Judgeable, rating: float) -> RatingRow:
+    [(variant, digest)] = judged.answered
+    return RatingRow(
+        response=judged.nonce,
+        variant=variant,
+        digest=digest,
+        experiment=judged.experiment,
+        rating=rating,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _vote(judged: Judgeable, preferred: str | None) -> VoteRow:
+    variants = [variant for variant, _ in judged.answered]
+    if preferred is not None and preferred not in variants:
+        raise InvalidRequest(f"preferred: {preferred!r} was not compared; it was {', '.join(variants)}")
+    return VoteRow(
+        comparison=judged.nonce,
+        compared=[list(each) for each in judged.answered],
+        preferred=preferred,
+        experiment=judged.experiment,
+        created_at=datetime.now(UTC),
+    )

@@ -1,0 +1,165 @@
+"""What an experiment has shown so far, with intervals and verdicts that are valid at any time at which one looks.
+
+Two measures compare two arms: the mean ratings of their responses, and the votes of comparisons of both, in which a tie
+is half a vote for each: the interval of a win rate holds for any votes between 0 and 1. The
+probability that any verdict of an experiment ever names a wrong arm is at most 5 %. It is divided among all pairs and
+both measures.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from slimseq.app.experiments.schemas import (
+    Arm,
+    ArmLatency,
+    ArmReport,
+    ExperimentConclusion,
+    MeanRating,
+    PairReport,
+    RatingDifference,
+    Votes,
+)
+from slimseq.app.observability.latency_buckets import percentile
+from slimseq.evaluation.sequential.confidence_sequence import ALPHA, ConfidenceSequence, WinRate, difference, verdict
+
+MEASURES = 2
+# The win rate of two arms that are alike, and what a vote for both counts for each.
+TIE = 0.5
+
+
+@dataclass
+class ArmRecord:
+    """What was counted of an arm.
+
+    Args:
+        errors: requests that it failed to answer.
+        latencies: the number of its responses in each bucket of `slimseq.app.observability.latency_buckets`.
+        ratings: of its responses, of each unit the first one.
+    """
+
+    errors: int = 0
+    latencies: dict[int, int] = field(default_factory=dict)
+    ratings: ConfidenceSequence = field(default_factory=ConfidenceSequence)
+
+
+@dataclass
+class PairRecord:
+    """The votes on two arms. `win_rate` is the first one's, and has the `ties` too."""
+
+    win_rate: WinRate = field(default_factory=WinRate)
+    ties: int = 0
+
+
+Pairs = Mapping[tuple[str, str], PairRecord]
+
+
+def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord]) -> list[ArmReport]:
+    """Returns what each arm has shown. `records` are by the names of the arms."""
+    total = sum(arm.weight for arm in arms)
+    return [_arm_report(arm, arm.weight / total, records[arm.variant]) for arm in arms]
+
+
+def pair_reports(
+    arms: Sequence[Arm], records: Mapping[str, ArmRecord], votes: Pairs, margin: float
+) -> list[PairReport]:
+    """Compares each pair of arms.
+
+    Args:
+        arms: the arms of the experiment.
+        records: of each arm, by its name.
+        votes: on each pair of arms, in their order.
+        margin: differences up to this do not matter.
+    """
+    pairs = list(combinations([arm.variant for arm in arms], 2))
+    alpha = ALPHA / len(pairs) / MEASURES
+    return [
+        PairReport(
+            first=first,
+            second=second,
+            ratings=_rating_difference(records[first].ratings, records[second].ratings, margin, alpha),
+            votes=_votes(votes[first, second], margin, alpha),
+        )
+        for first, second in pairs
+    ]
+
+
+def conclusion(arms: Sequence[Arm], pairs: Sequence[PairReport]) -> ExperimentConclusion:
+    """Sums up the verdicts of all pairs.
+
+    An arm is ahead if it is ahead of each other arm by ratings or votes, and behind none by the other measure. Arms are
+    equivalent if each pair is, by every measure that has values.
+    """
+    names = [arm.variant for arm in arms]
+    verdicts = {(pair.first, pair.second): _verdicts(pair) for pair in pairs}
+    for name in names:
+        if all(_is_ahead(name, other, verdicts) for other in names if other != name):
+            return ExperimentConclusion(
+                verdict="ahead", arm=name, text=f"{name} is ahead of {_listed([n for n in names if n != name])}."
+            )
+    if all(found and found == {"equivalent"} for found in verdicts.values()):
+        text = f"{_listed(names)} are equivalent within the margin."
+        return ExperimentConclusion(verdict="equivalent", arm=None, text=text)
+    has_feedback = any(verdicts.values())
+    text = "Undecided: no arm is ahead, and a difference above the margin is still possible."
+    if not has_feedback:
+        text = "Undecided: there is no feedback for two arms yet."
+    return ExperimentConclusion(verdict="undecided", arm=None, text=text)
+
+
+def _verdicts(pair: PairReport) -> set[str]:
+    return {measure.verdict for measure in (pair.ratings, pair.votes) if measure is not None}
+
+
+def _is_ahead(name: str, other: str, verdicts: Mapping[tuple[str, str], set[str]]) -> bool:
+    if (name, other) in verdicts:
+        found = verdicts[name, other]
+        return "ahead" in found and "behind" not in found
+    found = verdicts[other, name]
+    return "behind" in found and "ahead" not in found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _arm_report(arm: Arm, share: float, record: ArmRecord) -> ArmReport:
+    latency, ratings, mean = None, None, record.ratings
+    if record.latencies:
+        p50, p95 = (percentile(record.latencies, share) for share in (0.5, 0.95))
+        latency = ArmLatency(p50_ms=round(p50, 3), p95_ms=round(p95, 3))
+    if mean.mean is not None:
+        ratings = MeanRating(count=mean.count, mean=mean.mean, interval=mean.interval())
+    return ArmReport(
+        variant=arm.variant,
+        weight=arm.weight,
+        share=share,
+        responses=sum(record.latencies.values()),
+        errors=record.errors,
+        latency=latency,
+        ratings=ratings,
+    )
+
+
+def _rating_difference(
+    first: ConfidenceSequence, second: ConfidenceSequence, margin: float, alpha: float
+) -> RatingDifference | None:
+    if first.mean is None or second.mean is None:
+        return None
+    interval = difference(first, second, alpha)
+    return RatingDifference(difference=first.mean - second.mean, interval=interval, verdict=verdict(interval, margin))
+
+
+def _votes(record: PairRecord, margin: float, alpha: float) -> Votes | None:
+    wins = record.win_rate
+    if wins.rate is None:
+        return None
+    interval = wins.interval(alpha)
+    return Votes(
+        votes=wins.votes,
+        wins=wins.wins,
+        ties=record.ties,
+        win_rate=wins.rate,
+        interval=interval,
+        verdict=verdict(interval, margin, TIE),
+    )

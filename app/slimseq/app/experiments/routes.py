@@ -1,0 +1,111 @@
+"""`POST` and `GET /experiments`, `GET /experiments/{id}`, `POST /experiments/{id}/stop`, `POST /feedback`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response, status
+
+from slimseq.app.experiments.schemas import (
+    Experiment,
+    ExperimentList,
+    ExperimentRequest,
+    Feedback,
+    FeedbackRequest,
+)
+from slimseq.app.http.dependencies import BeforeQuery, ServicesDep, UnitHeader
+from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.problems import documented
+from slimseq.app.http.security import audited, requires
+from slimseq.app.identity.keys import Scope
+
+OPERATORS = requires(Scope.ADMIN, is_open_without_operators=True)
+
+router = APIRouter(tags=["experiments"], route_class=JsonRoute)
+
+ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
+
+
+@router.post(
+    "/experiments",
+    operation_id="start_experiment",
+    summary="Start an experiment",
+    status_code=status.HTTP_201_CREATED,
+    responses=documented(403, 404, 409, 413, 415, 422, 500, 503),
+    dependencies=[audited("start experiment"), OPERATORS],
+)
+async def start_experiment(body: ExperimentRequest, services: ServicesDep, response: Response) -> Experiment:
+    """Split the traffic of a task between variants: that of requests that name none. One experiment runs for a task.
+
+    If operators have a token, only they may start, stop and delete experiments. At most 1000 are kept.
+    """
+    experiment = await services.experiments.start(body)
+    response.headers["Location"] = f"/experiments/{experiment.id}"
+    return experiment
+
+
+@router.get(
+    "/experiments",
+    operation_id="list_experiments",
+    summary="List experiments",
+    responses=documented(422, 500, 503),
+)
+async def list_experiments(
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of experiments.")] = 50,
+    before: BeforeQuery = None,
+) -> ExperimentList:
+    """List experiments, the newest first."""
+    return await services.experiments.list(limit, before)
+
+
+@router.get(
+    "/experiments/{identifier}",
+    operation_id="get_experiment",
+    summary="Show an experiment",
+    responses=documented(404, 500, 503),
+)
+async def get_experiment(identifier: ExperimentPath, services: ServicesDep) -> Experiment:
+    """Show what an experiment has shown so far. Its intervals and verdicts are valid at any time at which one looks."""
+    return await services.experiments.get(identifier)
+
+
+@router.post(
+    "/experiments/{identifier}/stop",
+    operation_id="stop_experiment",
+    summary="Stop an experiment",
+    responses=documented(403, 404, 500, 503),
+    dependencies=[audited("stop experiment"), OPERATORS],
+)
+async def stop_experiment(identifier: ExperimentPath, services: ServicesDep) -> Experiment:
+    """Stop an experiment. Requests that name no variant get the default variant again."""
+    return await services.experiments.stop(identifier)
+
+
+@router.delete(
+    "/experiments/{identifier}",
+    operation_id="delete_experiment",
+    summary="Delete an experiment",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_description="The experiment is deleted.",
+    responses=documented(403, 404, 409, 500, 503),
+    dependencies=[audited("delete experiment"), OPERATORS],
+)
+async def delete_experiment(identifier: ExperimentPath, services: ServicesDep) -> None:
+    """Delete an experiment that has stopped, with its responses, ratings and votes."""
+    await services.experiments.delete(identifier)
+
+
+@router.post(
+    "/feedback",
+    operation_id="post_feedback",
+    summary="Rate a response or vote in a comparison",
+    status_code=status.HTTP_201_CREATED,
+    responses=documented(404, 409, 413, 415, 422, 500, 503),
+    dependencies=[requires(Scope.GENERATE)],
+)
+async def post_feedback(body: FeedbackRequest, services: ServicesDep, unit: UnitHeader = None) -> Feedback:
+    """Rate a response, or say which variant of a comparison was better. Each is judged once.
+
+    For an experiment, the first rating of a unit counts, and its first vote on two arms. The unit is that of this
+    request, else that of the response or the comparison.
+    """
+    return await services.feedback.post(body, unit)

@@ -1,0 +1,193 @@
+"""The tables of experiments and feedback, and the transactions that add to them and read them for a report.
+
+A judgement is a row, and responses and errors of arms are counts, so that a report reads no more rows than people have
+judged.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from itertools import combinations
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, select, text
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from slimseq.app.database.columns import Base, Numbered, ShortText
+from slimseq.app.database.queries import add_up, insert_missing
+from slimseq.app.experiments.report import TIE, ArmRecord, PairRecord
+from slimseq.app.observability.latency_buckets import ERRORS
+from slimseq.app.serving.traffic import Counted, Split
+from slimseq.evaluation.sequential.confidence_sequence import WinRate
+from slimseq.models_store.manifest import Task
+
+# The only row of its table.
+KEY_NUMBER = 1
+OWN_EXPERIMENT = "experiments.id"
+
+
+class ExperimentRow(Numbered):
+    """A split of traffic between variants. `arms` is a JSON list of variants and weights."""
+
+    __tablename__ = "experiments"
+    __table_args__ = (
+        # One experiment runs for each task, whatever processes start at once.
+        Index(
+            "ix_experiments_running",
+            "task",
+            unique=True,
+            sqlite_where=text("stopped_at IS NULL"),
+            postgresql_where=text("stopped_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(unique=True)
+    task: Mapped[str]
+    name: Mapped[str] = mapped_column(ShortText(200))
+    arms: Mapped[list[Any]]
+    margin: Mapped[float]
+    created_at: Mapped[datetime]
+    stopped_at: Mapped[datetime | None]
+
+
+class CountRow(Base):
+    """The number of an arm's responses in a bucket of latency, without comparisons, or that of its errors.
+
+    `slimseq.app.observability.latency_buckets` has the buckets.
+    """
+
+    __tablename__ = "experiment_counts"
+
+    experiment: Mapped[str] = mapped_column(ForeignKey(OWN_EXPERIMENT, ondelete="CASCADE"), primary_key=True)
+    arm: Mapped[str] = mapped_column(primary_key=True)
+    bucket: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    count: Mapped[int]
+
+
+class RatingRow(Numbered):
+    """The rating of a response, between 0 and 1. A response has at most one.
+
+    Attributes:
+        response: the nonce of its id.
+        digest: the first digits of the digest of the variant's artifact.
+        unit: digest of the experiment and the unit that judges, from which nobody reads the unit.
+    """
+
+    __tablename__ = "ratings"
+    __table_args__ = (Index("ix_ratings_experiment_created", "experiment", "created_at"),)
+
+    response: Mapped[str] = mapped_column(unique=True)
+    variant: Mapped[str]
+    digest: Mapped[str]
+    experiment: Mapped[str | None] = mapped_column(ForeignKey(OWN_EXPERIMENT, ondelete="CASCADE"))
+    unit: Mapped[str | None]
+    rating: Mapped[float]
+    created_at: Mapped[datetime]
+
+
+class VoteRow(Numbered):
+    """The preferred variant of a comparison, None if all were equally good. A comparison has at most one vote.
+
+    `comparison` is the nonce of its id, `compared` a JSON list of the variants and the first digits of their digests.
+    """
+
+    __tablename__ = "votes"
+    __table_args__ = (Index("ix_votes_experiment_created", "experiment", "created_at"),)
+
+    comparison: Mapped[str] = mapped_column(unique=True)
+    compared: Mapped[list[Any]]
+    preferred: Mapped[str | None]
+    experiment: Mapped[str | None] = mapped_column(ForeignKey(OWN_EXPERIMENT, ondelete="CASCADE"))
+    unit: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+class KeyRow(Base):
+    """The key that signs the ids of responses. All processes on a database share it."""
+
+    __tablename__ = "signing_keys"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    key: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+def running(session: Session) -> dict[Task, Split]:
+    """Returns the running experiment of each task that has one."""
+    rows = session.scalars(select(ExperimentRow).where(ExperimentRow.stopped_at.is_(None)))
+    return {Task(row.task): Split(row.id, {arm["variant"]: float(arm["weight"]) for arm in row.arms}) for row in rows}
+
+
+def signing_key(session: Session) -> bytes | None:
+    """Returns the key of the database, None if it has none yet."""
+    return session.scalar(select(KeyRow.key).where(KeyRow.number == KEY_NUMBER))
+
+
+def propose_key(session: Session, key: bytes) -> None:
+    """Makes a key that of the database, unless it has one."""
+    insert_missing(session, KeyRow, {"number": KEY_NUMBER, "key": key})
+
+
+def kept_arms(session: Session, experiments: Collection[str]) -> dict[str, list[str]]:
+    """Returns the names of the arms of those experiments that are there. They stay until the end of the transaction.
+
+    One may have been deleted, and a database that was replaced by an older or an empty one may not have it.
+    """
+    rows = session.scalars(
+        select(ExperimentRow).where(ExperimentRow.id.in_(experiments)).with_for_update(read=True, key_share=True)
+    )
+    return {row.id: [arm["variant"] for arm in row.arms] for row in rows}
+
+
+def add_counts(session: Session, counts: Mapping[Counted, int]) -> None:
+    """Adds responses and errors of arms to those of experiments that are still there."""
+    known = kept_arms(session, {experiment for experiment, _, _ in counts})
+    names = ("experiment", "arm", "bucket", "count")
+    rows = [dict(zip(names, (*key, count), strict=True)) for key, count in sorted(counts.items()) if key[0] in known]
+    add_up(session, CountRow, rows)
+
+
+def arm_records(session: Session, experiment: str, arms: Sequence[str]) -> dict[str, ArmRecord]:
+    """Returns what was counted of each arm, and the ratings: of each unit the first one.
+
+    A unit keeps its arm, so that its further ratings say more about the unit than about the arm, and intervals would be
+    too narrow. Ratings without a unit all count.
+    """
+    records = {arm: ArmRecord() for arm in arms}
+    for row in session.scalars(select(CountRow).where(CountRow.experiment == experiment)):
+        if row.bucket == ERRORS:
+            records[row.arm].errors = row.count
+        else:
+            records[row.arm].latencies[row.bucket] = row.count
+    own = select(RatingRow.variant, RatingRow.unit, RatingRow.rating).where(RatingRow.experiment == experiment)
+    ratings: dict[str, list[float]] = {arm: [] for arm in arms}
+    seen: set[str] = set()
+    for arm, unit, rating in session.execute(own.order_by(RatingRow.number)):
+        if unit not in seen:
+            ratings[arm].append(rating)
+            seen.update([unit] if unit else [])
+    for arm, values in ratings.items():
+        records[arm].ratings.extend(values)
+    return records
+
+
+def pair_records(session: Session, experiment: str, arms: Sequence[str]) -> dict[tuple[str, str], PairRecord]:
+    """Returns the votes on each pair of arms that they decide: of each unit the first one on that pair.
+
+    A vote decides the pairs of the arm that is better than all others; one for none is half a vote for each of a pair.
+    """
+    pairs = list(combinations(arms, 2))
+    own = select(VoteRow.compared, VoteRow.unit, VoteRow.preferred).where(VoteRow.experiment == experiment)
+    seen: set[tuple[str, tuple[str, str]]] = set()
+    counts: Counter[tuple[tuple[str, str], str | None]] = Counter()
+    for compared, unit, preferred in session.execute(own.order_by(VoteRow.number)):
+        variants = {variant for variant, _ in compared}
+        for pair in pairs:
+            is_decided = variants.issuperset(pair) and (preferred is None or preferred in pair)
+            if is_decided and (unit, pair) not in seen:
+                counts[pair, preferred] += 1
+                seen.update([(unit, pair)] if unit else [])
+    return {pair: _pair_record(*(counts[pair, each] for each in (*pair, None))) for pair in pairs}
+
+
+def _pair_record(wins: int, losses: int, ties: int) -> PairRecord:
+    return PairRecord(WinRate(wins=wins + TIE * ties, votes=wins + losses + ties), ties)

@@ -1,1 +1,0 @@
-"""Quality evaluations, which run longer than a request."""

@@ -1,0 +1,178 @@
+"""Shadowing: a share of live requests is answered again by the reference of the variant, to measure agreement.
+
+It starts after the client has its answer, in a process of its own, which runs when the CPUs have nothing else to do
+(`slimseq.app.low_priority`) and has its own copy of the reference. So it neither delays live requests nor loads or
+unloads a variant of theirs. If that process falls behind, further requests are dropped. Texts are kept until they are
+compared, and nowhere else.
+"""
+
+import asyncio
+import logging
+import random
+
+from slimseq.app.http.schemas.generation import GenerationResponse
+from slimseq.app.observability.agreement import AgreementMonitor, Compared
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.inventory import offline_agreement
+from slimseq.app.serving.pool.pool import Pool
+from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.app.shadowing.process import Shadow, ShadowFailed, ShadowProcess
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.lineage import root_of
+
+# Requests that wait. With more, the machine is not idle enough.
+MAX_WAITING = 16
+# Characters of a request's inputs and outputs. More would keep the process busy for minutes.
+MAX_CHARACTERS = 20_000
+# The client has its answer by then.
+AFTER_ANSWER_SECONDS = 0.05
+# Without a request for this long, the process ends and its memory is free.
+IDLE_SECONDS = 300.0
+# Pause after a failure; it doubles with each further one.
+RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Shadowing:
+    """Chooses requests and has them answered again. Used from the event loop."""
+
+    def __init__(
+        self,
+        share: float,
+        catalogue: Catalogue,
+        runtimes: RuntimeChooser,
+        pool: Pool,
+        monitor: AgreementMonitor,
+        metrics: ServiceMetrics,
+        process: ShadowProcess | None = None,
+    ) -> None:
+        """Starts nothing.
+
+        Args:
+            share: of the requests, between 0 and 1.
+            catalogue: the variants.
+            runtimes: selects the runtime of a reference.
+            pool: has the memory budget, which a copy of the reference must fit too.
+            monitor: receives the agreement.
+            metrics: counts.
+            process: answers again.
+        """
+        self._share = share
+        self._catalogue = catalogue
+        self._runtimes = runtimes
+        self._pool = pool
+        self._monitor = monitor
+        self._metrics = metrics
+        self._process = process or ShadowProcess()
+        self._random = random.Random()
+        self._waiting: asyncio.Queue[Shadow] = asyncio.Queue(MAX_WAITING)
+        self._task: asyncio.Task[None] | None = None
+        self._endings: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+
+    def answered(self, prompt: Prompt, response: GenerationResponse) -> None:
+        """Takes note of an answered request, which may be chosen. Returns at once."""
+        if self._share and self._random.random() < self._share:
+            asyncio.get_running_loop().call_later(AFTER_ANSWER_SECONDS, self._choose, prompt, response)
+
+    async def close(self) -> None:
+        """Drops the waiting requests and ends the process."""
+        self._is_closing = True
+        if self._task is not None:
+            self._task.cancel()
+        await asyncio.to_thread(self._process.close)
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _choose(self, prompt: Prompt, response: GenerationResponse) -> None:
+        try:
+            shadow = None if self._is_closing else self._shadow(prompt, response)
+        except SlimseqError as error:
+            logger.warning("a request cannot be shadowed", extra={"error": type(error).__name__})
+            self._metrics.shadow_dropped("failed")
+            return
+        if shadow is None:
+            return
+        if sum(map(len, prompt.texts)) + sum(map(len, shadow.outputs)) > MAX_CHARACTERS:
+            self._metrics.shadow_dropped("too_long")
+        elif self._waiting.full():
+            self._metrics.shadow_dropped("busy")
+        elif not self._pool.has_space(shadow.task, shadow.reference, shadow.runtime):
+            self._metrics.shadow_dropped("memory")
+            # Its copy of the reference is too much by now.
+            self._endings.add(ending := asyncio.create_task(asyncio.to_thread(self._process.end)))
+            ending.add_done_callback(self._endings.discard)
+        else:
+            self._waiting.put_nowait(shadow)
+            if self._task is None:
+                self._task = asyncio.create_task(self._run(), name="shadowing")
+
+    def _shadow(self, prompt: Prompt, response: GenerationResponse) -> Shadow | None:
+        """Returns what the reference is asked, None if its answer would not be comparable.
+
+        Raises:
+            SlimseqError: the variant or its reference is gone or cannot be opened.
+        """
+        task = response.task
+        manifest = self._catalogue.manifest(task, response.variant)
+        root = root_of(manifest, self._catalogue.manifests(task))
+        if root is None or root.variant == response.variant or manifest.digest != response.digest:
+            return None
+        # A sampled output differs from the next one of the same model. Summaries of parts need several turns.
+        if manifest.generation.options(**prompt.options).do_sample or prompt.long_input != "truncate":
+            return None
+        store = self._catalogue.store
+        return Shadow(
+            store=str(store.root),
+            trusted_keys=store.trusted.pems if store.trusted else None,
+            task=task,
+            variant=response.variant,
+            digest=response.digest,
+            reference=root.variant,
+            reference_digest=root.digest,
+            runtime=self._runtimes.choose(task, root.variant),
+            prompt=prompt,
+            outputs=[output.text for output in response.outputs],
+        )
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                shadow = await asyncio.wait_for(self._waiting.get(), IDLE_SECONDS)
+            except TimeoutError:
+                await asyncio.to_thread(self._process.end)
+                continue
+            try:
+                found = await asyncio.to_thread(self._process.answer, shadow)
+            except Exception as error:
+                failures += 1
+                await self._failed(error, failures)
+                continue
+            failures = 0
+            compared = Compared(shadow.task, shadow.digest, shadow.reference_digest)
+            self._monitor.record(compared, found)
+            self._metrics.shadow_ended(shadow.task, shadow.variant)
+            self._show(shadow.variant, compared)
+
+    async def _failed(self, error: Exception, failures: int) -> None:
+        """Counts a failure. Waits if the next request would fail too."""
+        self._metrics.shadow_dropped("failed")
+        is_lasting = not isinstance(error, ShadowFailed) or error.is_lasting
+        # The text of an unexpected error could quote the request.
+        reason = str(error) if isinstance(error, ShadowFailed) else type(error).__name__
+        logger.warning("a request was not shadowed: %s", reason)
+        if is_lasting:
+            await asyncio.sleep(min(RETRY_SECONDS * 2 ** (failures - 1), MAX_RETRY_SECONDS))
+
+    def _show(self, variant: str, compared: Compared) -> None:
+        """Shows the agreement of a variant in Prometheus, beside the recorded one."""
+        live = self._monitor.report(compared)
+        manifests = self._catalogue.manifests(compared.task)
+        manifest = next((each for each in manifests if each.variant == variant), None)
+        if live is not None and manifest is not None:
+            recorded = offline_agreement(manifest, manifests)
+            self._metrics.agreement_changed(compared.task, variant, live, recorded)

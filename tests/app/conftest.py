@@ -1,0 +1,3 @@
+from tests.app.database.databases import database, file, url
+
+__all__ = ["database", "file", "url"]

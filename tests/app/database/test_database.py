@@ -1,0 +1,293 @@
+import asyncio
+import gc
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from pydantic import SecretStr, ValidationError
+from sqlalchemy import event, func, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from slimseq.app.database.columns import Base
+from slimseq.app.database.database import Database, database_url, default_url
+from slimseq.app.errors import DatabaseUnavailable, UnusableDatabase
+from slimseq.app.evaluations.rows import EvaluationRow
+from slimseq.app.experiments.rows import RatingRow, VoteRow
+from slimseq.app.settings import Settings
+from tests.postgresql import PostgreSQL
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+COUNT = """
+import sys
+from slimseq.app.database.database import Database, database_url
+from slimseq.app.experiments.rows import VoteRow
+database = Database(database_url(sys.argv[1]))
+for number in range(20):
+    database.transact(lambda session: session.add(VoteRow(comparison=f"{sys.argv[2]}-{number}", compared=[],
+        created_at=__import__("datetime").datetime.now())))
+"""
+
+
+def vote(comparison: str = "one") -> VoteRow:
+    return VoteRow(comparison=comparison, compared=[], preferred="quantized", created_at=NOW)
+
+
+def rating(response: str, experiment: str | None = None) -> RatingRow:
+    fixed = {"variant": "quantized", "digest": "0" * 12, "rating": 1.0, "created_at": NOW}
+    return RatingRow(response=response, experiment=experiment, **fixed)
+
+
+def votes(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(VoteRow)) or 0
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
+    def differences(session: Session) -> list[object]:
+        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        return list(compare_metadata(context, Base.metadata))
+
+    assert {EvaluationRow.__tablename__, RatingRow.__tablename__} < set(Base.metadata.tables)
+    assert database.transact(differences) == []
+
+
+def test_processes_that_start_at_once_on_an_empty_database_all_work(url: str, database: Database) -> None:
+    processes = [subprocess.Popen([sys.executable, "-c", COUNT, url, str(number)]) for number in range(3)]
+
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert database.transact(votes) == 60
+
+
+def test_a_transaction_that_fails_changes_nothing(database: Database) -> None:
+    def add_and_fail(session: Session) -> None:
+        session.add(vote())
+        session.flush()
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        database.transact(add_and_fail)
+
+    assert database.transact(votes) == 0
+
+
+def test_a_comparison_is_voted_on_once_and_a_response_rated_once(database: Database) -> None:
+    database.transact(lambda session: session.add_all([vote(), rating("r")]))
+
+    for again in (vote(), rating("r")):
+        with pytest.raises(IntegrityError):
+            database.transact(lambda session, again=again: session.add(again))  # type: ignore[misc]
+
+
+def test_a_judgement_of_an_unknown_experiment_is_refused(database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        database.transact(lambda session: session.add(rating("r", "nope")))
+
+
+def test_times_keep_their_time_zone_and_microseconds(database: Database) -> None:
+    database.transact(lambda session: session.add(vote()))
+
+    assert database.transact(lambda session: session.scalar(select(VoteRow.created_at))) == NOW
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["succeeds later", "fails later"])
+def test_a_slow_transaction_is_given_up_in_time_and_changes_nothing(
+    url: str, fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(database_url(url), timeout_seconds=0.2)
+    database.transact(votes)
+
+    def slow(session: Session) -> None:
+        session.add(vote())
+        time.sleep(1)
+        if fails:
+            raise OSError("it failed after all")
+
+    async def given_up() -> float:
+        started = time.monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            await database.run(slow)
+        waited = time.monotonic() - started
+        await asyncio.sleep(1)
+        gc.collect()
+        return waited
+
+    assert asyncio.run(given_up()) < 0.9
+    assert "never retrieved" not in caplog.text
+    assert database.transact(votes) == 0
+    database.close()
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True], ids=["too slow", "cancelled"])
+def test_a_transaction_that_is_being_committed_is_not_called_failed(
+    url: str, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool
+) -> None:
+    database = Database(database_url(url), timeout_seconds=0.3)
+    database.transact(votes)
+
+    @event.listens_for(database._engine, "commit")
+    def commit_slowly(connection: object) -> None:
+        time.sleep(0.6)
+
+    async def counted() -> None:
+        run = asyncio.create_task(database.run(lambda session: session.add(vote())))
+        if is_cancelled:
+            await asyncio.sleep(0.2)
+            run.cancel()
+            await asyncio.sleep(0.8)
+            assert run.cancelled()
+        else:
+            await run
+
+    asyncio.run(counted())
+    assert database.transact(votes) == 1
+    database.close()
+
+
+def test_a_postgresql_server_that_goes_down_is_unavailable_until_it_is_back(postgresql: PostgreSQL) -> None:
+    database = Database(database_url(postgresql.new_database("down")))
+    database.transact(lambda session: session.add(vote("before")))
+
+    postgresql.stop()
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            database.transact(votes)
+    finally:
+        postgresql.start()
+
+    assert database.transact(votes) == 1
+    database.close()
+
+
+def test_a_file_that_another_program_locks_is_unavailable_until_it_is_released(tmp_path: Path) -> None:
+    database = Database(default_url(tmp_path).set(database=str(tmp_path / "locked.db")))
+    database.transact(votes)
+    other = sqlite3.connect(tmp_path / "locked.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(DatabaseUnavailable):
+        database.transact(lambda session: session.add(vote()))
+    assert database.transact(votes, writes=False) == 0
+    other.execute("ROLLBACK")
+
+    database.transact(lambda session: session.add(vote()))
+    assert database.transact(votes) == 1
+    database.close()
+
+
+def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Do not overwrite me. " * 100)
+
+    with pytest.raises(DatabaseUnavailable):
+        Database(database_url(f"sqlite:///{path}")).transact(votes)
+
+    assert path.read_text() == "Do not overwrite me. " * 100
+
+
+def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(DatabaseUnavailable):
+        Database(database_url(f"sqlite:///{tmp_path / 'file' / 'folder' / 'x.db'}")).transact(votes)
+
+
+def test_a_database_of_a_newer_version_is_left_as_it_is(database: Database, url: str) -> None:
+    database.transact(
+        lambda session: session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    )
+    older = Database(database_url(url))
+
+    with pytest.raises(DatabaseUnavailable):
+        older.transact(votes)
+    older.close()
+
+
+def test_only_its_user_may_read_the_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    url = default_url(tmp_path / "artifacts")
+    database = Database(url)
+    database.transact(votes)
+
+    path = Path(url.database or "")
+    assert path.parent == tmp_path / "state" / "slimseq" and path.name.startswith("artifacts-")
+    assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
+    assert default_url(tmp_path / "others").database != url.database
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "value", ["sqlite:///state.db", "postgresql://user:a%40b@host:5432/name", "postgresql:///name"]
+)
+def test_these_urls_are_databases(value: str) -> None:
+    given = Settings(database_url=SecretStr(value)).database_url
+
+    assert given is not None and database_url(given.get_secret_value()).database in ("state.db", "name")
+
+
+@pytest.mark.parametrize(
+    "value", ["secret", "sqlite://", "sqlite:///:memory:", "mysql://user:secret@host/name", "postgres://secret@host/x"]
+)
+def test_other_urls_are_refused_by_the_settings_without_their_password(value: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Settings(database_url=SecretStr(value))
+
+    [error] = raised.value.errors()
+    assert "must be sqlite:///FILE or postgresql://" in error["msg"] and "secret" not in error["msg"]
+
+
+def test_a_url_that_cannot_be_parsed_is_refused_without_its_password() -> None:
+    with pytest.raises(UnusableDatabase) as raised:
+        database_url("postgresql://user:secret@host:port/name")
+
+    assert "secret" not in str(raised.value)
+
+
+def test_a_file_that_is_deleted_while_the_service_runs_is_made_again(tmp_path: Path) -> None:
+    database = Database(database_url(f"sqlite:///{tmp_path / 'gone.db'}"))
+    database.transact(lambda session: session.add(vote()))
+    (tmp_path / "gone.db").unlink()
+
+    database.transact(lambda session: session.add(vote()))
+
+    other = Database(database_url(f"sqlite:///{tmp_path / 'gone.db'}"))
+    assert other.transact(votes) == 1
+    for each in (database, other):
+        each.close()
+
+
+def test_errors_of_the_database_do_not_log_texts_of_users(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(session: Session) -> None:
+        session.execute(text("INSERT INTO nowhere VALUES (:text)"), {"text": "a secret text"})
+
+    with pytest.raises(DatabaseUnavailable) as raised:
+        database.transact(fail)
+
+    [record] = [each for each in caplog.records if "not available" in each.message]
+    assert "nowhere" in record.reason and "secret" not in record.reason  # type: ignore[attr-defined]
+    assert "secret" not in str(raised.value.__cause__)
+
+
+def test_names_with_a_null_character_are_stored_and_found_without_it(database: Database) -> None:
+    database.transact(lambda session: session.add(vote("a\0b")))
+
+    stored = database.transact(lambda session: session.scalar(select(VoteRow.comparison)))
+    assert stored == "a\N{REPLACEMENT CHARACTER}b"
+    assert database.transact(lambda session: session.scalar(select(VoteRow).where(VoteRow.comparison == "\0"))) is None
+
+
+def test_times_are_in_utc_whatever_the_time_zone_of_the_server(postgresql: PostgreSQL) -> None:
+    url = postgresql.new_database("tokyo") + "?options=-ctimezone%3DAsia/Tokyo"
+    database = Database(database_url(url))
+    database.transact(lambda session: session.add(vote()))
+
+    stored = database.transact(lambda session: session.scalar(select(VoteRow.created_at)))
+
+    assert stored is not None and stored.isoformat() == NOW.isoformat()
+    database.close()

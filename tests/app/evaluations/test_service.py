@@ -1,0 +1,276 @@
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from slimseq.app.database.database import Database, database_url
+from slimseq.app.errors import EvaluationRuns, Overloaded, UnknownEvaluation
+from slimseq.app.evaluations import rows
+from slimseq.app.evaluations.rows import SILENCE_SECONDS, EvaluationRow, this_process
+from slimseq.app.evaluations.runner import EvaluationRunner
+from slimseq.app.evaluations.schemas import EvaluationJob, EvaluationRequest, Status
+from slimseq.app.evaluations.service import EvaluationService
+from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.models_store.store import Store
+from tests.app.serving.parts import parts_of
+
+PAIRS = [
+    {"source": "Good morning.", "target": "Guten Morgen."},
+    {"source": "A dog is barking.", "target": "Ein Hund bellt."},
+]
+
+
+def request(**change: Any) -> EvaluationRequest:
+    body = {"task": "translation", "variants": ["original", "quantized"], "pairs": PAIRS}
+    return EvaluationRequest.model_validate({**body, **change})
+
+
+def with_service(
+    store: Store,
+    url: str,
+    scenario: Callable[[EvaluationService], Coroutine[None, None, None]],
+    *,
+    queue: int = 8,
+    kept: int = 50,
+    seconds: float = 3600,
+    runs: bool = True,
+) -> None:
+    async def run() -> None:
+        parts, database = parts_of(store), Database(database_url(url))
+        chooser = Chooser(parts.catalogue, parts.runtimes)
+        runner = EvaluationRunner(store, chooser, parts.runtimes, database, seconds)
+        service = EvaluationService(chooser, database, runner, max_pairs=100, max_queued=queue, max_kept=kept)
+        if runs:
+            runner.start()
+        try:
+            await asyncio.wait_for(scenario(service), 120)
+        finally:
+            await runner.close()
+            database.close()
+            await parts.pool.close()
+
+    asyncio.run(run())
+
+
+def change_digests(session: Session) -> None:
+    session.execute(update(EvaluationRow).values(digests={"original": "sha256:0", "quantized": "sha256:0"}))
+
+
+async def reached(service: EvaluationService, job: EvaluationJob, *statuses: Status) -> EvaluationJob:
+    while (now := await service.get(job.id)).status not in statuses:
+        await asyncio.sleep(0.02)
+    return now
+
+
+async def ended(service: EvaluationService, job: EvaluationJob) -> EvaluationJob:
+    return await reached(service, job, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+
+def test_texts_and_outputs_are_kept_until_they_are_erased_even_with_odd_characters(embedded: Store, url: str) -> None:
+    odd = {"source": "A dog\x00 is 🐶 barking.", "target": "Ein Hund\x00 bellt."}
+
+    async def scenario(service: EvaluationService) -> None:
+        job = await service.post(request(pairs=[PAIRS[0], odd, PAIRS[1]]))
+        await ended(service, job)
+        first, second = await service.samples(job.id, 0, 2), await service.samples(job.id, 2, 2)
+
+        assert (first.next, second.next) == (2, None)
+        assert first.samples[1].source == odd["source"] and first.samples[1].target == odd["target"]
+        assert set(second.samples[0].outputs) == {"original", "quantized"}
+        assert second.samples[0].outputs["quantized"].score > 50
+        await service.erase(job.id)
+        assert (await service.samples(job.id, 0, 2)).samples == []
+        assert (await service.get(job.id)).results is not None
+
+    with_service(embedded, url, scenario)
+
+
+def test_a_gate_question_is_answered_early_and_says_so(embedded: Store, file: str) -> None:
+    pairs = [{"source": f"Number {n}: good morning.", "target": f"Nummer {n}: Guten Morgen."} for n in range(100)]
+
+    async def scenario(service: EvaluationService) -> None:
+        job = await ended(service, await service.post(request(pairs=pairs, gate={"retention": 0.1})))
+
+        assert job.stopped_early and (job.evaluated or 0) < 100 == job.samples, job.error
+        [answer] = job.gate or []
+        assert (answer.variant, answer.metric, answer.verdict) == ("quantized", "chrf", "passed")
+        assert answer.interval[0] >= 0
+
+    with_service(embedded, file, scenario)
+
+
+def test_latency_is_measured_by_a_job_too(embedded: Store, file: str) -> None:
+    async def scenario(service: EvaluationService) -> None:
+        latency = {"batch": 2, "texts": 4, "repeats": 2, "new_tokens": 8}
+        job = await ended(service, await service.post(request(pairs=None, latency=latency)))
+
+        assert (job.status, job.kind, job.progress, job.results) == (Status.SUCCEEDED, "latency", 1, None), job.error
+        assert [each.variant for each in job.latencies or []] == ["original", "quantized"]
+        assert {(each.batch, each.output_tokens, each.threads) for each in job.latencies or []} == {(2, 8, 1)}
+        assert all(0 < each.p50_ms <= each.p95_ms for each in job.latencies or [])
+
+    with_service(embedded, file, scenario)
+
+
+def test_an_evaluation_that_takes_too_long_fails_and_the_next_one_runs(embedded: Store, file: str) -> None:
+    async def scenario(service: EvaluationService) -> None:
+        job = await ended(service, await service.post(request()))
+
+        assert job.status is Status.FAILED
+        assert job.error is not None and "exceeded the limit of 0.01 s" in job.error.detail
+        assert (await ended(service, await service.post(request()))).status is Status.FAILED
+
+    with_service(embedded, file, scenario, seconds=0.01)
+
+
+def test_one_runs_at_a_time_and_too_many_that_wait_are_refused(embedded: Store, file: str) -> None:
+    async def scenario(service: EvaluationService) -> None:
+        first = await service.post(request())
+        await reached(service, first, Status.RUNNING)
+        second = await service.post(request())
+        with pytest.raises(Overloaded):
+            await service.post(request())
+
+        assert (await service.get(second.id)).status is Status.QUEUED
+        assert (await ended(service, second)).status is Status.SUCCEEDED
+        assert (await service.get(first.id)).status is Status.SUCCEEDED
+
+    with_service(embedded, file, scenario, queue=1)
+
+
+def test_an_evaluation_that_has_ended_is_deleted_with_its_texts(embedded: Store, url: str) -> None:
+    async def scenario(service: EvaluationService) -> None:
+        job = await ended(service, await service.post(request()))
+        other = await ended(service, await service.post(request()))
+
+        deleted = await service.cancel_or_delete(job.id)
+
+        assert deleted == job and deleted.results
+        assert [each.id for each in (await service.list(None, 10)).evaluations] == [other.id]
+        for call in (service.get(job.id), service.samples(job.id, 0, 10), service.cancel_or_delete(job.id)):
+            with pytest.raises(UnknownEvaluation):
+                await call
+        assert (await service.samples(other.id, 0, 10)).samples
+
+    with_service(embedded, url, scenario)
+
+
+def test_a_cancelled_evaluation_stays_cancelled_and_its_texts_are_deleted(embedded: Store, url: str) -> None:
+    async def scenario(service: EvaluationService) -> None:
+        running = await service.post(request(pairs=PAIRS * 50))
+        await reached(service, running, Status.RUNNING)
+        waiting = await service.post(request())
+        with pytest.raises(EvaluationRuns):
+            await service.erase(running.id)
+        cancelled = [(await service.cancel_or_delete(job.id)).status for job in (waiting, running)]
+        after = await ended(service, await service.post(request(variants=["quantized"])))
+
+        assert cancelled == [Status.CANCELLED] * 2 and after.status is Status.SUCCEEDED
+        job = await service.get(running.id)
+        assert job.status is Status.CANCELLED and job.results is None
+        assert (await service.samples(running.id, 0, 10)).samples == []
+
+    with_service(embedded, url, scenario)
+
+
+def test_a_variant_that_cannot_be_opened_fails_the_evaluation(own_store: Store, file: str) -> None:
+    (own_store.folder(request().task, "quantized") / "onnx" / "decoder.onnx").unlink()
+
+    async def scenario(service: EvaluationService) -> None:
+        job = await ended(service, await service.post(request()))
+
+        assert job.status is Status.FAILED and job.error is not None
+        assert job.error.type == "/problems/corrupt-artifact" and job.error.status == 503
+        assert "decoder.onnx" in job.error.detail
+
+    with_service(own_store, file, scenario)
+
+
+def test_evaluations_are_listed_in_pages_and_the_oldest_that_ended_are_forgotten(embedded: Store, file: str) -> None:
+    async def scenario(service: EvaluationService) -> None:
+        jobs = []
+        for _ in range(3):
+            jobs.append(await service.post(request(pairs=PAIRS[:1], variants=["quantized"])))
+            await ended(service, jobs[-1])
+
+        with pytest.raises(UnknownEvaluation):
+            await service.get(jobs[0].id)
+        first = await service.list(None, 1)
+        second = await service.list(first.next, 1)
+        assert [job.id for job in first.evaluations] == [jobs[2].id]
+        assert [job.id for job in second.evaluations] == [jobs[1].id] and second.next is None
+
+    with_service(embedded, file, scenario, kept=1)
+
+
+def test_an_evaluation_of_a_variant_that_changed_meanwhile_fails(embedded: Store, file: str) -> None:
+    async def scenario(service: EvaluationService) -> None:
+        job = await service.post(request())
+        await service._database.run(change_digests)
+        service._runner.start()
+
+        failed = await ended(service, job)
+        assert failed.error is not None and "original, quantized changed in the store" in failed.error.detail
+
+    with_service(embedded, file, scenario, runs=False)
+
+
+@pytest.mark.parametrize(
+    ("owner", "silence", "goes_on"),
+    [
+        ("{host} {parent} {parent_started}", 10_000, False),
+        ("{host} {parent} 1.00", 0, True),
+        ("{host} 4194305 1.00", 0, True),
+        ("{host} {own} 1.00", 0, True),
+        ("elsewhere {own} 1.00", SILENCE_SECONDS - 60, False),
+        ("elsewhere {own} 1.00", SILENCE_SECONDS + 60, True),
+    ],
+    ids=["running", "its id has another process now", "killed", "restarted in a container", "far", "far and silent"],
+)
+def test_an_evaluation_goes_on_when_its_process_is_gone(
+    embedded: Store, url: str, owner: str, silence: float, goes_on: bool
+) -> None:
+    me, parent = this_process(), psutil.Process(os.getppid())
+    named = owner.format(
+        host=me.split()[0], own=os.getpid(), parent=parent.pid, parent_started=f"{parent.create_time():.2f}"
+    )
+
+    async def scenario(service: EvaluationService) -> None:
+        job, database = await service.post(request()), service._database
+        first = await database.run(lambda session: rows.claim(session, named))
+        await database.run(
+            lambda session: session.execute(update(EvaluationRow).values(written_at=time.time() - silence))
+        )
+        second = await database.run(lambda session: rows.claim(session, me))
+
+        assert first is not None and first.id == job.id
+        assert (second is not None) == goes_on
+        assert await database.run(lambda session: rows.change(session, first, progress=0.5)) != goes_on
+
+    with_service(embedded, url, scenario, runs=False)
+
+
+def test_services_that_claim_at_once_share_the_evaluations(embedded: Store, url: str) -> None:
+    async def scenario(service: EvaluationService) -> None:
+        jobs = [await service.post(request()) for _ in range(6)]
+        found: list[str] = []
+        databases = [Database(database_url(url)) for _ in range(3)]
+        while len(found) < len(jobs):
+            # Of another machine each, so that none takes the others for dead.
+            claims = [
+                database.run(lambda session, name=f"host-{number} 1 1.00": rows.claim(session, name))  # type: ignore[misc]
+                for number, database in enumerate(databases)
+            ]
+            found += [claimed.id for claimed in await asyncio.gather(*claims) if claimed is not None]
+        for database in databases:
+            database.close()
+
+        assert sorted(found) == sorted(job.id for job in jobs)
+
+    with_service(embedded, url, scenario, runs=False)

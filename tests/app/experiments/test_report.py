@@ -1,0 +1,150 @@
+"""Verdicts hold at any time: seldom wrong where arms are alike, soon right where they are not."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+
+import pytest
+
+from slimseq.app.experiments.report import (
+    MEASURES,
+    TIE,
+    ArmRecord,
+    PairRecord,
+    Pairs,
+    arm_reports,
+    conclusion,
+    pair_reports,
+)
+from slimseq.app.experiments.schemas import Arm, ExperimentConclusion
+from slimseq.app.observability.latency_buckets import bucket_of
+from slimseq.evaluation.sequential.confidence_sequence import ALPHA, WinRate, verdict
+
+ARMS = [Arm(variant="original"), Arm(variant="compact")]
+
+
+def rated(ratings: Iterable[float]) -> ArmRecord:
+    record = ArmRecord()
+    for rating in ratings:
+        record.ratings.update(rating)
+    return record
+
+
+def votes_of(votes: list[str]) -> Pairs:
+    """Counts votes for the first arm, the second one, or both: a tie."""
+    counts = Counter(votes)
+    wins = counts["original"] + TIE * counts["both"]
+    return {("original", "compact"): PairRecord(WinRate(wins=wins, votes=len(votes)), counts["both"])}
+
+
+def concluded(
+    votes: list[str], margin: float = 0.02, records: dict[str, ArmRecord] | None = None
+) -> ExperimentConclusion:
+    records = records or {arm.variant: ArmRecord() for arm in ARMS}
+    return conclusion(ARMS, pair_reports(ARMS, records, votes_of(votes), margin))
+
+
+def drawn(count: int, preference: float, seed: int, ties: float = 0.0) -> list[str]:
+    draw = random.Random(seed)
+    return [
+        "both" if draw.random() < ties else "compact" if draw.random() < preference else "original"
+        for _ in range(count)
+    ]
+
+
+def test_an_arm_that_wins_65_percent_of_400_votes_is_ahead() -> None:
+    found = [concluded(drawn(400, 0.65, seed)) for seed in range(40)]
+
+    assert all((each.verdict, each.arm) == ("ahead", "compact") for each in found)
+    assert found[0].text == "compact is ahead of original."
+
+
+def test_an_arm_that_wins_65_percent_of_the_votes_is_ahead_though_a_third_are_ties() -> None:
+    found = [concluded(drawn(800, 0.65, seed, ties=1 / 3)) for seed in range(40)]
+
+    assert all((each.verdict, each.arm) == ("ahead", "compact") for each in found)
+
+
+def test_ties_alone_make_arms_equivalent() -> None:
+    assert concluded(["both"] * 400, margin=0.1).verdict == "equivalent"
+
+
+@cache
+def names_an_arm(wins: float, votes: int) -> bool:
+    """Whether so many wins of so many votes do. Many experiments come to the same numbers."""
+    return verdict(WinRate(wins=wins, votes=votes).interval(ALPHA / MEASURES), 0.02, TIE) in ("ahead", "behind")
+
+
+@pytest.mark.parametrize("ties", [0.0, 0.3, 0.9])
+def test_looked_at_after_each_vote_at_most_5_percent_of_500_even_experiments_name_an_arm(ties: float) -> None:
+    named = 0
+    for seed in range(500):
+        # What `pair_reports` does with two arms, vote by vote.
+        wins, has_named = WinRate(), False
+        for vote in drawn(400, 0.5, seed, ties):
+            wins.update(TIE if vote == "both" else float(vote == "original"))
+            has_named |= names_an_arm(wins.wins, wins.votes)
+        assert has_named or concluded(drawn(400, 0.5, seed, ties)).arm is None
+        named += has_named
+
+    assert named <= 25
+
+
+def test_arms_that_are_alike_are_equivalent_within_a_wide_margin() -> None:
+    found = concluded(drawn(1000, 0.5, 1), margin=0.1)
+
+    assert (found.verdict, found.arm) == ("equivalent", None)
+    assert found.text == "original and compact are equivalent within the margin."
+
+
+def test_ratings_decide_where_there_are_no_votes() -> None:
+    draw = random.Random(0)
+    records = {
+        "original": rated(float(draw.random() < 0.5) for _ in range(600)),
+        "compact": rated(float(draw.random() < 0.9) for _ in range(600)),
+    }
+
+    assert concluded([], records=records).arm == "compact"
+
+
+def test_votes_and_ratings_that_contradict_each_other_name_nobody() -> None:
+    records = {"original": rated([1.0] * 500), "compact": rated([0.0] * 500)}
+
+    found = concluded(drawn(400, 0.9, 0), records=records)
+
+    assert (found.verdict, found.arm) == ("undecided", None)
+
+
+def test_without_feedback_nothing_is_known() -> None:
+    assert concluded([]).text == "Undecided: there is no feedback for two arms yet."
+
+
+def test_a_vote_for_a_third_arm_says_nothing_about_the_other_two() -> None:
+    arms = [*ARMS, Arm(variant="pruned", weight=2.0)]
+    records = {arm.variant: ArmRecord() for arm in arms}
+    lost = PairRecord(WinRate(wins=0, votes=100))
+    votes = {("original", "compact"): PairRecord(), ("original", "pruned"): lost, ("compact", "pruned"): lost}
+
+    pairs = pair_reports(arms, records, votes, 0.02)
+
+    assert [(pair.first, pair.second, pair.votes and pair.votes.votes) for pair in pairs] == [
+        ("original", "compact", None),
+        ("original", "pruned", 100),
+        ("compact", "pruned", 100),
+    ]
+    assert conclusion(arms, pairs).arm == "pruned"
+
+
+def test_an_arm_shows_its_share_errors_and_latency() -> None:
+    latencies = Counter(map(bucket_of, [10.0, 20.0, 30.0]))
+    original_record = ArmRecord(errors=1, latencies=latencies, ratings=rated([1.0, 0.0]).ratings)
+    records = {"original": original_record, "compact": ArmRecord()}
+
+    arms = [Arm(variant="original", weight=3.0), ARMS[1]]
+    original, compact = arm_reports(arms, records)
+
+    assert (original.share, original.responses, original.errors) == (0.75, 3, 1)
+    assert original.latency is not None and original.latency.p50_ms == pytest.approx(20, rel=0.01)
+    assert original.ratings is not None and original.ratings.mean == pytest.approx(0.5)
+    assert compact.latency is None and compact.ratings is None
