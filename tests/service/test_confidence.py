@@ -104,8 +104,8 @@ def test_a_stream_ends_with_it_and_a_comparison_has_it(service: Service) -> None
 def test_the_client_has_it_and_other_dialects_are_as_before(service: Service) -> None:
     with Client(f"http://127.0.0.1:{service.port}") as client:
         answer = client.translate(SENTENCE, variant="quantized")
-    libre = service.post("/translate", {"q": SENTENCE, "source": "en", "target": "de"}).json
-    hugging_face = service.post("/translate", {"inputs": SENTENCE}).json
+    libre = service.post("/libretranslate/translate", {"q": SENTENCE, "source": "en", "target": "de"}).json
+    hugging_face = service.post("/huggingface/translate", {"inputs": SENTENCE}).json
 
     assert answer.outputs[0].confidence is not None and 0 < answer.outputs[0].confidence <= 1
     assert "confidence" not in str(libre) and "confidence" not in str(hugging_face)

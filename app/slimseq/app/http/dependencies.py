@@ -1,5 +1,7 @@
 """Dependencies of the routes: the application's service objects, and query parameters that several routes share."""
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Query, Request
@@ -121,20 +123,42 @@ def choice_of(query: ChoiceQuery) -> Choice:
     )
 
 
-def terms_of(request: Request) -> Terms:
-    """Returns the terms of a request of another dialect.
+def choice_from(query: Mapping[str, str]) -> Choice:
+    """Returns the choice of a query of another API.
 
     Raises:
-        InvalidRequest: a header is wrong.
+        InvalidRequest: a parameter is unknown or wrong.
     """
     try:
-        return TermsHeaders.model_validate(
-            {name: request.headers[name] for name in TERMS_HEADERS if name in request.headers}
-        ).terms
+        return choice_of(ChoiceQuery.model_validate(query))
     except ValidationError as error:
-        raise InvalidRequest(f"header {describe(error.errors())}") from error
+        raise InvalidRequest(f"query parameter {describe(error.errors())}") from error
 
 
 def runtime_name(runtime: RuntimeChoice) -> str | None:
     """Returns the runtime that a request names, None where the service selects it."""
     return None if runtime == "auto" else runtime
+
+
+async def check_query(request: Request) -> None:
+    """Checks a request's query against the documented parameters of its endpoint.
+
+    Query models can forbid unknown parameters, but do not see that one is repeated, and an endpoint may have none.
+
+    Raises:
+        InvalidRequest: a parameter is unknown, or one that is no list is given more than once.
+    """
+    query = request.query_params
+    if not query:
+        return
+    operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
+    known = {each["name"]: each["schema"] for each in operation.get("parameters", []) if each["in"] == "query"}
+    for name, count in Counter(name for name, _ in query.multi_items()).items():
+        if name not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise InvalidRequest(f"query parameter {name[:64]!r}: is not one of this endpoint's; {has}")
+        if count > 1 and known[name].get("type") != "array":
+            raise InvalidRequest(f"query parameter {name[:64]!r}: is given {count} times; give it once")
+
+
+KNOWN_QUERY_ONLY = Depends(check_query)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from fastapi.sse import EventSourceResponse
 
 from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, TermsDep, runtime_name
-from slimseq.app.http.dialects.route import DialectRoute
+from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.generation import (
     CompareRequest,
@@ -25,7 +25,7 @@ from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.serving.terms import Terms
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["generation"], route_class=DialectRoute, dependencies=[requires(Scope.GENERATE)])
+router = APIRouter(tags=["generation"], route_class=JsonRoute, dependencies=[requires(Scope.GENERATE)])
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 EVENT = {
@@ -48,8 +48,15 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The outputs. With `stream`: a `token` event for each piece, then a `done` event with the "
         "outputs.",
         "content": {EventSourceResponse.media_type: {"schema": EVENT}},
+        "links": {
+            "variant": {
+                "operationId": "get_variant",
+                "parameters": {"task": "$response.body#/task", "variant": "$response.body#/variant"},
+                "description": "The variant that answered.",
+            }
+        },
     },
-    **documented(404, 413, 415, 422, 429, 500, 503, 504),
+    **documented(404, 413, 415, 422, 429, 500, 503, 504, 507),
 }
 
 
@@ -88,7 +95,7 @@ async def translate(
     operation_id="compare",
     summary="Compare variants",
     response_model_exclude_none=True,
-    responses=documented(404, 413, 415, 422, 500, 503),
+    responses=documented(404, 413, 415, 422, 500, 503, 507),
 )
 async def compare(
     body: CompareRequest,
