@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp
 
 from slimseq.app.errors import Forbidden
-from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY, ChoiceDep, ServicesDep, check_query
+from slimseq.app.http.dependencies import GENERATION_PARAMETERS, KNOWN_QUERY_ONLY, ChoiceDep, ServicesDep, check_query
 from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.middleware import translate_exceptions
 from slimseq.app.http.routes import ROUTERS
@@ -36,7 +36,7 @@ class Answer(BaseModel):
 def app() -> FastAPI:
     router = APIRouter(route_class=JsonRoute)
 
-    @router.post("/", response_model=Answer)
+    @router.post("/", response_model=Answer, openapi_extra=GENERATION_PARAMETERS)
     async def route(body: Body, services: ServicesDep, choice: ChoiceDep) -> Answer:
         said = f"{services.generation}, {choice.variant}, {choice.min_retention}, {choice.runtime}, ä"
         return Answer(text=said, number=body.number)

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from slimseq.app.dialects.mounting import mounted_app
 from slimseq.app.errors import InvalidRequest
-from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY, ChoiceDep, ServicesDep, TermsDep
+from slimseq.app.http.dependencies import GENERATION_PARAMETERS, KNOWN_QUERY_ONLY, ChoiceDep, ServicesDep, TermsDep
 from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import MEDIA_TYPE, headers_of, problem_of
 from slimseq.app.http.schemas.generation import (
@@ -99,7 +99,7 @@ class TranslationInput(SummarizationInput):
 router = APIRouter(route_class=JsonRoute, dependencies=[requires(Scope.GENERATE), KNOWN_QUERY_ONLY])
 
 
-@router.post("/summarize")
+@router.post("/summarize", openapi_extra=GENERATION_PARAMETERS)
 async def summarize(
     body: SummarizationInput, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
 ) -> JSONResponse:
@@ -107,7 +107,7 @@ async def summarize(
     return await _generate(Task.SUMMARIZATION, body, services, admission, choice, terms)
 
 
-@router.post("/translate")
+@router.post("/translate", openapi_extra=GENERATION_PARAMETERS)
 async def translate(
     body: TranslationInput, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
 ) -> JSONResponse:

@@ -1,6 +1,7 @@
 """Applications for other APIs, mounted below paths of their own, with errors in their own form."""
 
 from collections.abc import Callable
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -38,11 +39,12 @@ def mounted_app(
         return error_response(request, error)
 
     kinds = (SlimseqError, RequestValidationError, HTTPException, Exception)
+    handlers: dict[int | type[Exception], Any] = dict.fromkeys(kinds, answer)
     app = FastAPI(
         openapi_url=None,
         redirect_slashes=False,
         telemetry=OWN_TRACES_ONLY,
-        exception_handlers=dict.fromkeys(kinds, answer),
+        exception_handlers=handlers,
     )
     app.state.services = services
     app.include_router(router)

@@ -2,10 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.sse import EventSourceResponse
 
-from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, TermsDep, runtime_name
+from slimseq.app.http.dependencies import (
+    GENERATION_PARAMETERS,
+    TERMS_PARAMETERS,
+    ChoiceDep,
+    RuntimeQuery,
+    ServicesDep,
+    TermsDep,
+    runtime_name,
+)
 from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.generation import (
@@ -66,11 +74,11 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     summary="Summarize texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
-    response_model_exclude_none=True,
+    openapi_extra=GENERATION_PARAMETERS,
 )
 async def summarize(
     body: SummarizeRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
-) -> GenerationResponse | EventSourceResponse:
+) -> Response:
     """Summarize one or more texts with the selected variant."""
     return await _generate(Task.SUMMARIZATION, body, services, admission, choice, terms)
 
@@ -81,11 +89,11 @@ async def summarize(
     summary="Translate texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
-    response_model_exclude_none=True,
+    openapi_extra=GENERATION_PARAMETERS,
 )
 async def translate(
     body: TranslateRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
-) -> GenerationResponse | EventSourceResponse:
+) -> Response:
     """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
     return await _generate(Task.TRANSLATION, body, services, admission, choice, terms)
 
@@ -94,6 +102,7 @@ async def translate(
     "/compare",
     operation_id="compare",
     summary="Compare variants",
+    openapi_extra=TERMS_PARAMETERS,
     response_model_exclude_none=True,
     responses=documented(404, 413, 415, 422, 500, 503, 507),
 )
@@ -120,10 +129,12 @@ async def _generate(
     admission: Admission,
     choice: Choice,
     terms: Terms,
-) -> GenerationResponse | EventSourceResponse:
+) -> Response:
     prompt = Prompt.of(body)
     await admission.characters(prompt.characters)
     if body.stream:
         events = await services.generation.stream(task, prompt, choice, terms)
         return EventSourceResponse(events, headers=STREAM_HEADERS)
-    return await services.generation.generate(task, prompt, choice, terms)
+    answer = await services.generation.generate(task, prompt, choice, terms)
+    # FastAPI would validate it again.
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")

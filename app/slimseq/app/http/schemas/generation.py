@@ -29,7 +29,8 @@ ARTICLE = (
 
 def examples(*bodies: dict[str, Any]) -> ConfigDict:
     """Returns the configuration of a model with examples in the OpenAPI document. Tests post them to the service."""
-    return ConfigDict(json_schema_extra={"examples": list(bodies)})
+    extra: Any = {"examples": list(bodies)}
+    return ConfigDict(json_schema_extra=extra)
 
 
 def check_texts(value: Any) -> Any:
