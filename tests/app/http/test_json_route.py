@@ -45,7 +45,7 @@ def app() -> FastAPI:
     made.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     made.state.services = SimpleNamespace(generation="the service")
     translate_exceptions(made)
-    made.add_middleware(around)  # type: ignore[arg-type]
+    made.add_middleware(around)
     return made
 
 

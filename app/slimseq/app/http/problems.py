@@ -43,8 +43,9 @@ LOWER_ROOMS: Mapping[type[SlimseqError], ProblemType] = {
     store_errors.Unprepared: ProblemType(503, "unprepared", "Artifact is not prepared"),
     CannotWrite: ProblemType(507, "cannot-write", "Cannot write"),
 }
-PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = LOWER_ROOMS | {
-    kind: ProblemType(kind.status, kind.slug, kind.title) for kind in ServiceError.__subclasses__()
+PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
+    **LOWER_ROOMS,
+    **{kind: ProblemType(kind.status, kind.slug, kind.title) for kind in ServiceError.__subclasses__()},
 }
 
 
